@@ -1,0 +1,259 @@
+"""The values that pass between stages: frozen, each naming the digest of what it was made from.
+
+    Split ─▶ TrainedModel ─▶ IrModel (+ Parity) ─▶ Bundle ─▶ BenchRecord
+                                                     └─────▶ Deployment
+
+`parent` walks one step back, so any figure in a report leads to the bytes of the model, the split of the data and the
+versions that made it. Paths are relative to the workspace. Digests are lower-case SHA-256 in hex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A data set divided into train, validation and test; `digest` covers every picture's bytes, label and part."""
+
+    digest: str
+    name: str
+    note: str = ""
+    """What a reader of any figure made from it must know, such as "synthetic masks"; shown wherever one is."""
+    labels: tuple[str, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    """Pictures per part and label: counts["train"]["with_mask"]."""
+    path: str
+    """The split manifest: JSON lines, one picture each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One pass over the training pictures. Losses are means in nats; accuracies are fractions."""
+
+    stage: str
+    number: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """Precision, recall and F1 of one class, as fractions, over `support` pictures."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A model judged on the pictures of one part; `interval` is the 95 % Wilson interval of the accuracy."""
+
+    part: str
+    pictures: int
+    loss: float
+    accuracy: float
+    interval: tuple[float, float]
+    top5: float | None
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Rows are the true labels, columns the predicted ones, both in the order of the labels."""
+    predictions: tuple[int, ...]
+    """The predicted label's index per picture, in the manifest's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A Keras model that takes float32 NHWC RGB pictures in 0…255 (its scaling is inside) and gives probabilities."""
+
+    digest: str
+    parent: str
+    """The split it was trained on."""
+    run: str
+    """The digest of experiment, data and code versions: what makes it the same run."""
+    experiment: str
+    network: str
+    head: str
+    stage: str
+    weights: str
+    """Where the first weights came from: "imagenet", "none", or a file's name."""
+    note: str
+    labels: tuple[str, ...]
+    input_size: tuple[int, int]
+    """Height and width in pixels."""
+    crop: str
+    """How a picture becomes that size: "resize" or "centre"."""
+    scaling: str
+    """The network's own input scaling in words, such as "(x - 127) / 128"."""
+    path: str
+    parameters: int
+    history: tuple[Epoch, ...]
+    evaluation: Evaluation
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How far a converted model is from the one it came from, on the test pictures, both computed in float32."""
+
+    pictures: int
+    max_abs: float
+    mean_abs: float
+    top1_agreement: float
+    accuracy: float
+    reference_accuracy: float
+    tolerance: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IrModel:
+    """An OpenVINO IR: u8 NHWC RGB picture in, probabilities out, preprocessing inside."""
+
+    digest: str
+    parent: str
+    """The trained model."""
+    precision: str
+    """How the weights are stored: "fp32", "fp16" or "int8"."""
+    target: str
+    """Which runtime it is for; a name in compat.toml."""
+    path: str
+    """The .xml; the .bin lies beside it."""
+    size_bytes: int
+    parity: Parity
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A folder that holds all a device needs to answer and to prove its answers; `digest` is its manifest's SHA-256."""
+
+    digest: str
+    parent: str
+    """The IR."""
+    name: str
+    """For people: network-head-stage-precision."""
+    precision: str
+    target: str
+    path: str
+    size_bytes: int
+
+    @property
+    def short(self) -> str:
+        """The digest's first twelve digits: enough for people and for file names."""
+        return self.digest[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One host of the inventory, as Ansible sees it."""
+
+    name: str
+    host: str
+    port: int = 22
+    user: str | None = None
+    key_file: str | None = None
+    known_hosts: str | None = None
+    groups: tuple[str, ...] = ()
+    root: str = "/opt/toolkit"
+    """Where releases live on it (toolkit_root)."""
+    python: str = "/opt/toolkit/venv/bin/python"
+    """The interpreter that has OpenVINO (toolkit_python)."""
+    accelerator: str = "CPU"
+    variables: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """What the probe found on a device: its own JSON, kept whole, with the parts that decisions rest on named."""
+
+    device: str
+    machine: str
+    python: str
+    openvino: str | None
+    accelerators: tuple[str, ...]
+    free_bytes: int
+    current: str | None
+    """The digest of the release it serves."""
+    previous: str | None
+    releases: tuple[str, ...]
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What became of one bundle on one device."""
+
+    digest: str
+    parent: str
+    """The bundle."""
+    device: str
+    release: str
+    outcome: str
+    """One of "deployed", "unchanged", "failed", "rolled-back"."""
+    reason: str = ""
+    sent_bytes: int = 0
+    seconds: float = 0.0
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRecord:
+    """One scenario of one bundle on one device: raw samples and all that decides whether they count."""
+
+    digest: str
+    parent: str
+    """The bundle."""
+    device: str
+    scenario: str
+    """One of "single-stream", "offline", "accuracy"."""
+    accelerator: str
+    samples_ms: tuple[float, ...]
+    """Milliseconds by the device's monotonic clock: latency per query; offline, completion times since the start."""
+    wall_s: float
+    quick: bool
+    broken_rules: tuple[str, ...]
+    """Empty means valid; a quick run may be valid and is still never compared with a full one."""
+    accuracy: float | None
+    correct: int | None
+    pictures: int
+    facts: Mapping[str, object]
+    settings: Mapping[str, object]
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The one folder that work goes under."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file that every record goes to."""
+        return self.root / "toolkit.db"
+
+    def folder(self, *parts: str) -> Path:
+        """A folder of the workspace, made if it is missing."""
+        path = self.root.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def relative(self, path: Path) -> str:
+        """`path` as artifacts store it."""
+        return path.resolve().relative_to(self.root.resolve()).as_posix()
+
+    def absolute(self, path: str) -> Path:
+        """The opposite of `relative`."""
+        return self.root / path

@@ -1,0 +1,1 @@
+"""One file per verb: each parses, calls, prints, and holds no logic."""

@@ -1,0 +1,5 @@
+"""One SQLite file that keeps every artifact, with its lineage and its raw samples."""
+
+from toolkit.store.database import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,57 @@
+"""The tables, as a list of migrations: the file's `user_version` says how many of them it has had.
+
+One row per artifact. `body` is the artifact as JSON; `samples` are its raw measurements as little-endian doubles, apart,
+so that a listing never reads them. Views give people with a SQLite shell the columns they would look for.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from toolkit.errors import MachineError
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE artifact (
+        kind TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        parent TEXT NOT NULL,
+        recorded_at TEXT NOT NULL,
+        body TEXT NOT NULL CHECK (json_valid(body)),
+        samples BLOB,
+        PRIMARY KEY (kind, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX artifact_parent ON artifact (parent);
+    CREATE VIEW trained_model AS
+        SELECT digest, parent AS split, recorded_at,
+               body ->> 'experiment' AS experiment, body ->> 'network' AS network, body ->> 'head' AS head,
+               body ->> 'stage' AS stage, body ->> 'weights' AS weights, body ->> 'note' AS note,
+               body ->> '$.evaluation.accuracy' AS accuracy, body ->> '$.evaluation.loss' AS loss
+        FROM artifact WHERE kind = 'TrainedModel';
+    CREATE VIEW bench_record AS
+        SELECT digest, parent AS bundle, recorded_at, body ->> 'device' AS device, body ->> 'scenario' AS scenario,
+               body ->> 'accelerator' AS accelerator, body ->> 'wall_s' AS wall_s, body ->> 'quick' AS quick,
+               body ->> 'broken_rules' AS broken_rules, body ->> 'accuracy' AS accuracy,
+               length(samples) / 8 AS samples
+        FROM artifact WHERE kind = 'BenchRecord';
+    CREATE VIEW deployment AS
+        SELECT digest, parent AS bundle, recorded_at, body ->> 'device' AS device, body ->> 'release' AS release,
+               body ->> 'outcome' AS outcome, body ->> 'reason' AS reason, body ->> 'sent_bytes' AS sent_bytes
+        FROM artifact WHERE kind = 'Deployment';
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Bring the file up to this version of the toolkit, one migration at a time, each whole or not at all.
+
+    Raises:
+        MachineError: a newer toolkit wrote the file.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise MachineError(
+            "written by a newer toolkit", where=where, remedy="update this one, or use another --workspace"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
