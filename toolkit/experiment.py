@@ -247,4 +247,6 @@ def _explain(path: Path, detail: ErrorDetails) -> Problem:
         "missing": "add it",
     }
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "too_short":
+        message = "is empty; name at least one"
     return Problem(message, f"{path}: {key}", remedies.get(detail["type"], ""))

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with one of `ExitCode`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(words, standalone_mode=False)
+        code = app(words, prog_name="toolkit", standalone_mode=False)
     except ToolkitError as error:
         _explain(error, as_json="--json" in words)
         code = error.exit_code
