@@ -1,0 +1,66 @@
+# Edge Vision Toolkit. `just` lists these recipes; each makes what it needs first.
+
+set positional-arguments
+
+bin := justfile_directory() / ".venv/bin"
+
+# What `just test` leaves out: each of these needs something a bare machine does not have.
+unprivileged := "not engine and not hardware and not browser and not openssh"
+
+# List the recipes.
+_default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+# Make .venv from the locked requirements; PYTHON=python3.12 chooses the interpreter.
+setup:
+    @scripts/setup.sh
+
+# Run the whole line on the embedded default: pictures, training, conversion, a fleet of three, a report.
+demo *arguments: setup
+    @"{{ bin }}/toolkit" demo "$@"
+
+# Run the tests that need neither root, a container engine, a browser nor OpenSSH.
+test *arguments: setup
+    "{{ bin }}/pytest" -m "{{ unprivileged }}" "$@"
+
+# Run the tests that look at the report in Chromium.
+test-browser *arguments: setup
+    "{{ bin }}/pytest" -m browser "$@"
+
+# Run the tests against a real OpenSSH server.
+test-openssh *arguments: setup
+    "{{ bin }}/pytest" -m openssh "$@"
+
+# Run the device code's tests on arm64, in a container (emulated where the machine is not arm64).
+test-device-arm64 *arguments: setup
+    scripts/test-device-arm64.sh "$@"
+
+# Check everything that can be checked without running it.
+lint: setup
+    scripts/lint.sh
+
+# Format Python and this file.
+fmt: setup
+    "{{ bin }}/ruff" format
+    "{{ bin }}/ruff" check --fix
+    "{{ just_executable() }}" --fmt --unstable
+
+# Resolve the requirements anew, with hashes and without addresses; `just lock --upgrade` takes newer versions.
+lock *arguments: setup
+    scripts/lock.sh "$@"
+
+# Run one benchmark of benchmarks/.
+bench name *arguments: setup
+    @shift; "{{ bin }}/python" "benchmarks/{{ name }}.py" "$@"
+
+# Write the report of what the workspace holds.
+report *arguments: setup
+    @"{{ bin }}/toolkit" report "$@"
+
+# Build the wheel into dist/.
+build-wheel: setup
+    "{{ bin }}/hatchling" build --target wheel
+
+# Remove what the recipes made, except the workspace.
+clean:
+    rm -rf .venv .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .ansible
