@@ -1,0 +1,54 @@
+"""A release as it lies on a device: a bundle's files, this code, and release.json that names every byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from .failures import Failure
+
+
+def read_manifest(release: Path) -> Dict[str, Any]:
+    """The bundle's manifest.
+
+    Raises:
+        Failure: it is missing or not JSON.
+    """
+    return read_json(release / "manifest.json")
+
+
+def read_json(path: Path) -> Dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        Failure: there is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Failure(f"cannot be read: {error}", where=str(path), remedy="deploy the bundle again") from None
+    if not isinstance(content, dict):
+        raise Failure("is not a JSON object", where=str(path), remedy="deploy the bundle again")
+    return content
+
+
+def root_of(release: Path) -> Path:
+    """Where releases live: ROOT of ROOT/releases/<digest>; for a bare bundle the folder it lies in."""
+    above = release.resolve().parent
+    return above.parent if above.name == "releases" else above
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file in lower-case hex, read in chunks."""
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def input_size(manifest: Dict[str, Any]) -> Tuple[int, int]:
+    """Height and width in pixels."""
+    return manifest["input"]["height"], manifest["input"]["width"]

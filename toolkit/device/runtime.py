@@ -1,0 +1,130 @@
+"""One small interface over the three APIs that OpenVINO has had.
+
+    2021.4             openvino.inference_engine   runtime_2021.py
+    2022.1 to 2022.3   openvino.runtime            runtime_2022.py
+    2023.0 and later   openvino                    runtime_2022.py (the same API, one level up)
+
+A `Model` answers one picture at a time (`infer`), or keeps as many in flight as the accelerator takes (`queue`). Pictures
+are copied into tensors that OpenVINO allocated, answers are copied out of them: no array is shared with the caller.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
+
+from .failures import EnvironmentFailure
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Picture = npt.NDArray[np.uint8]
+    Answer = npt.NDArray[np.float32]
+
+OnDone = Callable[[int, Callable[[], "Answer"]], None]
+"""Called when a query is done, on any thread: its number, and a function that copies its answer out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is to be compiled; None leaves the choice to OpenVINO."""
+
+    accelerator: str = "CPU"
+    threads: Optional[int] = None
+    streams: Optional[int] = None
+    precision: Optional[str] = None
+    """What to compute in: "f32", "f16", "bf16"; None is the accelerator's own choice."""
+    hint: str = "latency"
+    """"latency" for one query at a time, "throughput" for many; OpenVINO heeds it where streams is None."""
+
+    @property
+    def kind(self) -> str:
+        """The accelerator without its number: MYRIAD of MYRIAD.1.2-ma2480."""
+        return self.accelerator.partition(".")[0]
+
+
+class Queue(Protocol):
+    """Several queries in flight."""
+
+    requests: int
+
+    def submit(self, number: int, picture: "Picture") -> None:
+        """Start a query as soon as a request is free; the picture may be reused once this returns."""
+
+    def wait(self) -> None:
+        """Return when nothing is in flight. Raises what the on_done callback raised, if it did."""
+
+
+class Model(Protocol):
+    """A compiled model: u8 [1, height, width, 3] in, f32 [1, classes] out."""
+
+    settings: Settings
+    version: str
+
+    def infer(self, picture: "Picture") -> "Answer":
+        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+
+    def queue(self, on_done: OnDone) -> Queue:
+        """A queue of as many requests as OpenVINO holds best."""
+
+    def used(self) -> Dict[str, Any]:
+        """What was really taken: accelerator, precision computed in, threads, streams, requests."""
+
+
+def load(xml: Path, settings: Settings) -> Model:
+    """Compile an IR by whichever API is there.
+
+    Raises:
+        EnvironmentFailure: there is no OpenVINO, or not this accelerator, or it refuses the model or a setting.
+    """
+    module = _era()
+    try:
+        back_end = importlib.import_module("." + module, __package__)
+        model: Model = back_end.load(xml, settings)
+    except EnvironmentFailure:
+        raise
+    except Exception as error:
+        raise EnvironmentFailure(
+            f"OpenVINO cannot load it for {settings.accelerator}: {str(error).strip()}",
+            where=str(xml),
+            remedy="`python -m device probe` lists the accelerators and OpenVINO's version",
+        ) from error
+    return model
+
+
+def _era() -> str:
+    """The back end's module.
+
+    Raises:
+        EnvironmentFailure: there is no OpenVINO.
+    """
+    try:
+        package = importlib.import_module("openvino")
+    except ImportError as error:
+        raise EnvironmentFailure(f"OpenVINO cannot be imported: {error}", remedy="provision the device again") from None
+    if hasattr(package, "Core") or importlib.util.find_spec("openvino.runtime") is not None:
+        return "runtime_2022"
+    return "runtime_2021"
+
+
+HEAVY_LAYERS = ("Convolution", "GroupConvolution", "FullyConnected", "InnerProduct", "MatMul", "Subgraph")
+PRECISION_NAMES = {"fp32": "f32", "fp16": "f16"}
+
+
+def heavy_precision(layers: Iterable[Tuple[str, str]]) -> Optional[str]:
+    """What the arithmetic was really done in, from the executed graph's (layer type, precision) pairs.
+
+    The commonest precision of the heaviest kind of layer that is there; None where the graph does not say.
+    """
+    found: Dict[str, List[str]] = {}
+    for kind, precision in layers:
+        name = precision.lower()
+        found.setdefault(kind, []).append(PRECISION_NAMES.get(name, name))
+    for kind in HEAVY_LAYERS:
+        if kind in found:
+            return max(sorted(set(found[kind])), key=found[kind].count)
+    return None

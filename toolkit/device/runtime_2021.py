@@ -1,0 +1,170 @@
+"""OpenVINO 2021.4: IECore, ExecutableNetwork, InferRequest; the last API that old Neural Compute Stick set-ups have."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Optional
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from .failures import EnvironmentFailure
+from .runtime import OnDone, Settings, heavy_precision
+
+if TYPE_CHECKING:
+    from .runtime import Answer, Picture
+
+
+def load(xml: Path, settings: Settings) -> BlobModel:
+    """Read and compile an IR v10 whose picture input stays u8."""
+    api = importlib.import_module("openvino.inference_engine")
+    core = api.IECore()
+    if settings.accelerator not in core.available_devices and settings.kind not in core.available_devices:
+        raise EnvironmentFailure(
+            f"has no accelerator {settings.accelerator}; it has {', '.join(core.available_devices)}",
+            where="this device",
+        )
+    network = core.read_network(model=str(xml), weights=str(xml.with_suffix(".bin")))
+    (name,) = network.input_info
+    network.input_info[name].precision = "U8"
+    configuration = _configuration(settings)
+    network = core.load_network(network, settings.accelerator, configuration, num_requests=0)
+    return BlobModel(api.get_version(), core, network, settings)
+
+
+def _configuration(settings: Settings) -> Dict[str, str]:
+    """As 2021.4 spells them; streams are the era's way to say "many at a time".
+
+    Raises:
+        EnvironmentFailure: the user set what this era or accelerator does not know.
+    """
+    if settings.kind != "CPU" and (settings.threads or settings.precision):
+        raise EnvironmentFailure(f"{settings.accelerator} takes neither threads nor a precision")
+    if settings.precision not in (None, "f32", "bf16"):
+        raise EnvironmentFailure(f"OpenVINO 2021.4 on a CPU computes in f32 or bf16, not {settings.precision}")
+    configuration = {}
+    if settings.precision:
+        configuration["ENFORCE_BF16"] = "YES" if settings.precision == "bf16" else "NO"
+    if settings.threads:
+        configuration["CPU_THREADS_NUM"] = str(settings.threads)
+    if settings.streams:
+        configuration[settings.kind + "_THROUGHPUT_STREAMS"] = str(settings.streams)
+    elif settings.hint == "throughput":
+        configuration[settings.kind + "_THROUGHPUT_STREAMS"] = settings.kind + "_THROUGHPUT_AUTO"
+    return configuration
+
+
+class Arrays:
+    """A request's input and output as arrays; they live only as long as the blobs kept here beside them."""
+
+    def __init__(self, request: Any) -> None:
+        (self._in,), (self._out,) = request.input_blobs.values(), request.output_blobs.values()
+        self.input, self._output = self._in.buffer, self._out.buffer
+
+    def answer(self) -> Answer:
+        """f32 [classes], a copy."""
+        answer: Answer = self._output[0].astype(np.float32)
+        return answer
+
+
+def _refuse(status: int) -> None:
+    if status != 0:
+        raise EnvironmentFailure(f"OpenVINO reports status {status}", where="inference")
+
+
+class BlobModel:
+    """A loaded network; its requests are OpenVINO's own number of them."""
+
+    def __init__(self, version: str, core: Any, network: Any, settings: Settings) -> None:
+        self.settings, self.version = settings, version
+        self._core, self._network = core, network
+        self._request: Any = None
+
+    def infer(self, picture: Picture) -> Answer:
+        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+        if self._request is None:
+            self._request = self._network.requests[0]
+            self._arrays = Arrays(self._request)
+        self._arrays.input[...] = picture
+        self._request.infer()
+        return self._arrays.answer()
+
+    def queue(self, on_done: OnDone) -> BlobQueue:
+        """A queue of as many requests as OpenVINO holds best."""
+        return BlobQueue(self._network, on_done)
+
+    def used(self) -> Dict[str, Any]:
+        """What was really taken, by OpenVINO's own word."""
+        return {
+            "accelerator": self.settings.accelerator,
+            "device_name": self._core.get_metric(self.settings.accelerator, "FULL_DEVICE_NAME"),
+            "precision": self._precision(),
+            "threads": self._ask("CPU_THREADS_NUM"),
+            "streams": self._ask(self.settings.kind + "_THROUGHPUT_STREAMS"),
+            "requests": len(self._network.requests),
+        }
+
+    def _ask(self, name: str) -> Optional[int]:
+        try:
+            return int(self._network.get_config(name))
+        except (RuntimeError, ValueError):
+            return None
+
+    def _precision(self) -> Optional[str]:
+        """The executed graph can only be read from a file in this era."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "executed.xml")
+            try:
+                self._network.get_exec_graph_info().serialize(str(path))
+                layers = ET.parse(path).getroot().iter("data")  # noqa: S314 - OpenVINO wrote it just now
+            except (RuntimeError, OSError, ET.ParseError):
+                return None
+            return heavy_precision((data.get("layerType", ""), data.get("runtimePrecision", "")) for data in layers)
+
+
+class BlobQueue:
+    """The network's requests with their arrays looked up once; idle ones wait in a list."""
+
+    def __init__(self, network: Any, on_done: OnDone) -> None:
+        self._on_done = on_done
+        self._requests = list(network.requests)
+        self.requests = len(self._requests)
+        self._arrays = [Arrays(request) for request in self._requests]
+        self._idle = list(range(self.requests))
+        self._changed = threading.Condition()
+        self._failure: Optional[BaseException] = None
+        self._numbers: Dict[int, int] = {}
+        for index, request in enumerate(self._requests):
+            request.set_completion_callback(self._done, index)
+
+    def submit(self, number: int, picture: Picture) -> None:
+        """Start a query as soon as a request is free."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle)
+            index = self._idle.pop(0)
+        self._requests[index].wait(-1)
+        self._arrays[index].input[...] = picture
+        self._numbers[index] = number
+        self._requests[index].async_infer()
+
+    def _done(self, status: int, index: int) -> None:
+        try:
+            _refuse(status)
+            self._on_done(self._numbers[index], self._arrays[index].answer)
+        except BaseException as error:  # noqa: BLE001 - raised on OpenVINO's thread; `wait` raises it on the caller's
+            self._failure = error
+        with self._changed:
+            self._idle.append(index)
+            self._changed.notify()
+
+    def wait(self) -> None:
+        """Return when nothing is in flight."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._idle) == self.requests)
+        for request in self._requests:
+            request.wait(-1)
+        if self._failure is not None:
+            raise self._failure
