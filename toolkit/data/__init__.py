@@ -1,0 +1,14 @@
+"""The data room: from folders of pictures to a checked split, and from a split to arrays.
+
+split = prepare(table, origin, workspace, progress)      every picture checked, divided, written down
+pictures = read_manifest(split, workspace)               in the order that predictions are listed in
+arrays = load_pictures(pictures, (224, 224), "resize", workspace=workspace)
+"""
+
+from __future__ import annotations
+
+from toolkit.data.loading import load_pictures
+from toolkit.data.manifest import PARTS, Picture, read_manifest
+from toolkit.data.preparing import prepare
+
+__all__ = ["PARTS", "Picture", "load_pictures", "prepare", "read_manifest"]

@@ -1,0 +1,121 @@
+"""What lies in a folder of pictures: class folders, or train, validation and test with class folders in each.
+
+FOLDER/CLASS/…picture                    not yet divided
+FOLDER/train/CLASS/…picture              divided by whoever made it; val and valid mean validation
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.data.manifest import PARTS
+from toolkit.errors import Problem
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".tif", ".tiff"})
+_PART_NAMES = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture file where it was found; `part` is None when the folder is not divided yet."""
+
+    path: Path
+    label: str
+    part: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a folder holds, and what is wrong with it as it stands; `ignored` are files that are no pictures by name."""
+
+    root: Path
+    found: tuple[Found, ...]
+    ignored: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def divided(self) -> bool:
+        """Whether it comes with its own parts."""
+        return any(picture.part for picture in self.found)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, sorted by name."""
+        return tuple(sorted({picture.label for picture in self.found}))
+
+
+def scan(root: Path) -> Scan:
+    """Look into `root`; reads no picture and raises nothing: problems are collected."""
+    if not root.is_dir():
+        remedy = "give a folder that holds one folder per class"
+        return Scan(root, (), (), (Problem("no such folder", str(root), remedy),))
+    parts = _part_folders(root)
+    found: list[Found] = []
+    ignored: list[Path] = []
+    problems: list[Problem] = _part_problems(root, parts) if parts else []
+    whole: list[tuple[Path, str | None]] = [(root, None)]
+    for folder, part in parts or whole:
+        for class_folder in _folders(folder):
+            files = list(_files(class_folder))
+            pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+            found += [Found(path, class_folder.name, part) for path in pictures]
+            ignored += [path for path in files if path.suffix.lower() not in SUFFIXES]
+            problems += [] if pictures else [_empty(class_folder)]
+    problems += _class_problems(root, found)
+    return Scan(root, tuple(found), tuple(ignored), tuple(problems))
+
+
+def _part_folders(root: Path) -> list[tuple[Path, str]]:
+    """The folders of `root` that are parts by name; none unless there is one to train on."""
+    parts = [
+        (folder, _PART_NAMES[folder.name.lower()]) for folder in _folders(root) if folder.name.lower() in _PART_NAMES
+    ]
+    return parts if any(part == "train" for _, part in parts) else []
+
+
+def _part_problems(root: Path, parts: Sequence[tuple[Path, str]]) -> list[Problem]:
+    times = Counter(part for _, part in parts)
+    remedy = "add it, or put all pictures into class folders without parts and let the toolkit divide them"
+    problems = [Problem(f"no folder for {part}", str(root), remedy) for part in PARTS if not times[part]]
+    if times["validation"] > 1:
+        problems.append(Problem("val, valid and validation mean the same", str(root), "keep one of them"))
+    known = {folder for folder, _ in parts}
+    strangers = [folder for folder in _folders(root) if folder not in known]
+    remedy = "move it into a part, or out of the data set"
+    return problems + [
+        Problem("lies beside the parts and is none of them", str(folder), remedy) for folder in strangers
+    ]
+
+
+def _class_problems(root: Path, found: Sequence[Found]) -> list[Problem]:
+    """No pictures, one class, a class that a part lacks."""
+    labels = {picture.label for picture in found}
+    if not found:
+        return [Problem("no pictures", str(root), "put pictures into one folder per class: FOLDER/CLASS/picture.jpg")]
+    if len(labels) < 2:
+        only = f'only one class, "{min(labels)}"'
+        return [Problem(only, str(root), "there must be two or more class folders with pictures")]
+    held = {(picture.part, picture.label) for picture in found}
+    lacking = [(p, c) for p in PARTS for c in sorted(labels) if any(q == p for q, _ in held) and (p, c) not in held]
+    remedy = "move some of its pictures there, or put all into class folders without parts"
+    return [Problem(f'class "{c}" has no pictures in {p}', str(root), remedy) for p, c in lacking]
+
+
+def _empty(folder: Path) -> Problem:
+    return Problem("empty class folder", str(folder), "put pictures into it, or remove it")
+
+
+def _folders(root: Path) -> list[Path]:
+    hidden = (".", "__MACOSX")
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(hidden))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every visible file below `folder`, sorted."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".") for part in inside):
+            yield path

@@ -1,0 +1,148 @@
+"""From a data table to a split: scan, check every picture, divide, write down. A second time nothing is done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.artifacts import Split, Workspace
+from toolkit.data.checking import Checked, check, repeats
+from toolkit.data.dividing import Item, divide
+from toolkit.data.folders import Scan, scan
+from toolkit.data.manifest import PARTS, Picture, count, in_order, split_digest, write_manifest
+from toolkit.errors import ConfigurationError, DataError, Problem
+from toolkit.experiment import DataTable
+from toolkit.progress import Progress
+
+SYNTHETIC_NOTE = "synthetic masks"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A folder of pictures, every one of them read; `problems` is everything that keeps it from being used."""
+
+    scan: Scan
+    checked: tuple[Checked, ...]
+    problems: tuple[Problem, ...]
+
+
+def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Progress) -> Split:
+    """The split that `table` asks for; its path is relative to where `origin`, the experiment file, lies.
+
+    Raises:
+        DataError: with every picture that cannot be read and everything else that is wrong with the data.
+        ConfigurationError: data.group is no regular expression with a group.
+    """
+    if table.source == "synthetic-masks":
+        from toolkit.data.masks import PERSON, make_masks
+
+        root, group, name, note = make_masks(workspace, table.seed, progress), PERSON, "synthetic-masks", SYNTHETIC_NOTE
+    else:
+        root = (origin.parent / (table.path or ".")).resolve()
+        group, name, note = table.group, root.name, ""
+    surveyed = survey(root, workspace, progress)
+    if surveyed.problems:
+        raise DataError.from_problems(surveyed.problems)
+    pictures = _placed(surveyed, table, _compiled(group))
+    return _written(pictures, surveyed.scan.labels, name, note, workspace, progress)
+
+
+def survey(root: Path, workspace: Workspace, progress: Progress) -> Survey:
+    """Look at everything in `root`; problems are collected, not raised."""
+    scanned = scan(root)
+    checked, unreadable = check(scanned.found, root, workspace, progress)
+    return Survey(scanned, checked, (*scanned.problems, *unreadable, *repeats(checked)))
+
+
+def _written(
+    pictures: Sequence[Picture], labels: tuple[str, ...], name: str, note: str, workspace: Workspace, progress: Progress
+) -> Split:
+    path, changed = write_manifest(pictures, labels, workspace)
+    digest = split_digest(pictures, labels)
+    counts = count(pictures, labels)
+    sizes = ", ".join(f"{part} {sum(counts[part].values())}" for part in PARTS)
+    state = "" if changed else "; nothing changed"
+    progress.say(f"split {digest[:12]} of {name}{f' ({note})' if note else ''}: {sizes}{state}")
+    return Split(digest=digest, name=name, note=note, labels=labels, counts=counts, path=workspace.relative(path))
+
+
+def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -> tuple[Picture, ...]:
+    """Every picture with its part: its folder's, or one dealt by the seed."""
+    root, labels = surveyed.scan.root, surveyed.scan.labels
+    names = {one.found.path: one.found.path.relative_to(root).as_posix() for one in surveyed.checked}
+    groups = _groups(names, group)
+    if surveyed.scan.divided:
+        parts = {names[one.found.path]: str(one.found.part) for one in surveyed.checked}
+        _refuse_straddling(groups, parts, root)
+    else:
+        items = [
+            Item(names[one.found.path], one.sha256, one.found.label, groups.get(names[one.found.path]))
+            for one in surveyed.checked
+        ]
+        parts = divide(items, {part: getattr(table.split, part) for part in PARTS}, table.seed)
+    placed = (
+        Picture(one.found.path, one.sha256, labels.index(one.found.label), parts[name], groups.get(name))
+        for one in surveyed.checked
+        for name in [names[one.found.path]]
+    )
+    pictures = in_order(placed)
+    _refuse_gaps(pictures, labels, table, root)
+    return pictures
+
+
+def _compiled(group: str | None) -> re.Pattern[str] | None:
+    if group is None:
+        return None
+    remedy = r"such as ^(person\d+)_, whose first group names what belongs together"
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise ConfigurationError(f"not a regular expression: {error}", where="data.group", remedy=remedy) from None
+    if not pattern.groups:
+        raise ConfigurationError("the regular expression has no group ( )", where="data.group", remedy=remedy)
+    return pattern
+
+
+def _groups(names: Mapping[Path, str], pattern: re.Pattern[str] | None) -> dict[str, str]:
+    """The group of each picture by its name in the data set; empty without a pattern."""
+    if pattern is None:
+        return {}
+    matches = {path: pattern.search(path.name) for path in names}
+    strangers = [path for path, match in matches.items() if not (match and match[1])]
+    if strangers:
+        what, remedy = f"its name does not match data.group, {pattern.pattern}", "rename it, or widen the expression"
+        raise DataError.from_problems([Problem(what, str(path), remedy) for path in strangers])
+    return {names[path]: match[1] for path, match in matches.items() if match}
+
+
+def _refuse_straddling(groups: Mapping[str, str], parts: Mapping[str, str], root: Path) -> None:
+    """Parts that came with the data must not share a group either."""
+    held: dict[str, set[str]] = {}
+    for name, group in groups.items():
+        held.setdefault(group, set()).add(parts[name])
+    problems = [
+        Problem(f'group "{group}" lies in {" and ".join(sorted(where))}', str(root), "move it into one part")
+        for group, where in sorted(held.items())
+        if len(where) > 1
+    ]
+    if problems:
+        raise DataError.from_problems(problems)
+
+
+def _refuse_gaps(pictures: Sequence[Picture], labels: Sequence[str], table: DataTable, root: Path) -> None:
+    """Every part that is asked for needs pictures of every class."""
+    counts = count(pictures, labels)
+    problems = [
+        Problem(
+            f'class "{label}" has no pictures in {part}: {sum(counts[p][label] for p in PARTS)} are too few to divide',
+            str(root / label),
+            "add pictures of it, change data.split, or use finer groups",
+        )
+        for part in PARTS
+        for label in labels
+        if not counts[part][label] and getattr(table.split, part) > 0
+    ]
+    if problems:
+        raise DataError.from_problems(problems)
