@@ -133,6 +133,8 @@ class IrModel:
     size_bytes: int
     parity: Parity
     seconds: float
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """What made it: the toolkit's and OpenVINO's versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +173,7 @@ class Device:
     python: str = "/opt/toolkit/venv/bin/python"
     """The interpreter that has OpenVINO (toolkit_python)."""
     accelerator: str = "CPU"
-    variables: Mapping[str, object] = field(default_factory=dict)
+    variables: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,110 @@
+"""An embedded fleet: real SSH servers on loopback ports, in one process of their own, for trials and tests.
+
+Whether it runs is told by a lock that its process holds, so a stale pid file can never be mistaken for a server, nor
+another program that got the same pid be ended for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.artifacts import Device, Workspace
+from toolkit.errors import MachineError
+from toolkit.fleet.inventory import load_inventory
+
+DEFAULT_COUNT = 3
+STOPPING_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What `up` made of it."""
+
+    inventory: Path
+    devices: tuple[Device, ...]
+    started: bool
+    """False: it ran already."""
+
+
+def up(workspace: Workspace, count: int | None = None) -> Embedded:
+    """Start the fleet, or leave it alone if it runs with as many devices (`count` None: as many as there are).
+
+    Raises:
+        MachineError: its process did not start; says what its log says.
+    """
+    fleet = workspace.folder("fleet").absolute()
+    running = _running(fleet)
+    if running is not None and count in {None, running[1]}:
+        return Embedded(fleet / "inventory.yml", load_inventory(fleet / "inventory.yml"), started=False)
+    down(workspace)
+    _start(fleet, count or DEFAULT_COUNT)
+    return Embedded(fleet / "inventory.yml", load_inventory(fleet / "inventory.yml"), started=True)
+
+
+def down(workspace: Workspace) -> bool:
+    """End the fleet's process and wait for it; False if none ran. Folders, keys and ports stay for the next `up`."""
+    fleet = workspace.root.absolute() / "fleet"
+    running = _running(fleet)
+    if running is None:
+        return False
+    os.kill(running[0], signal.SIGTERM)
+    deadline = time.monotonic() + STOPPING_S
+    while _running(fleet) is not None:
+        if time.monotonic() > deadline:
+            os.kill(running[0], signal.SIGKILL)
+            deadline = time.monotonic() + STOPPING_S
+        time.sleep(0.02)
+    return True
+
+
+def inventory_of(workspace: Workspace) -> Path | None:
+    """The inventory of the workspace's embedded fleet while it runs."""
+    fleet = workspace.root.absolute() / "fleet"
+    return fleet / "inventory.yml" if _running(fleet) is not None else None
+
+
+def _running(fleet: Path) -> tuple[int, int] | None:
+    """The server's pid and how many devices it serves, or None if no process holds its lock."""
+    try:
+        with (fleet / "server.pid").open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = json.loads(lock.read())
+                return said["pid"], said["count"]
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _start(fleet: Path, count: int) -> None:
+    """A process of its own session, adopted by init, that says "ready" once all devices answer."""
+    words = [sys.executable, "-m", "toolkit.fleet.embedded_server", str(fleet), str(count)]
+    with (
+        (fleet / "server.log").open("wb") as log,
+        subprocess.Popen(
+            ["/bin/sh", "-c", '"$@" &', "sh", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            cwd=fleet,
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        ready = process.stdout.readline() == b"ready\n"
+    if not ready:
+        said = (fleet / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
+        raise MachineError(
+            f"the embedded fleet did not start: {'; '.join(said) or 'no reason given'}",
+            where=str(fleet / "server.log"),
+            remedy="install the extra: pip install 'edge-vision-toolkit[fleet]'",
+        )

@@ -1,0 +1,272 @@
+"""The process behind `toolkit fleet up`: one SSH server per device, each on a loopback port of its own.
+
+Run as `python -m toolkit.fleet.embedded_server FOLDER COUNT`. It holds a lock on FOLDER/server.pid for as long as it
+lives, writes the inventory and known_hosts, and prints "ready" once all devices answer. Login is by FOLDER/keys/client
+alone. Commands run by /bin/sh in the device's folder, which is also their HOME; they are not confined to it. SFTP is:
+it sees the same absolute paths, and none outside of that folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import asyncssh
+
+from toolkit.digests import written_whole
+
+ADDRESS = "127.0.0.1"
+CHUNK = 1 << 16
+GRACE_S = 2.0
+"""How long a command may take to end by itself once its connection is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One device's folder and keys."""
+
+    name: str
+    folder: Path
+    host_key: Path
+
+    @property
+    def root(self) -> Path:
+        """Where releases live on it."""
+        return self.folder / "opt" / "toolkit"
+
+
+def homes(fleet: Path, count: int) -> tuple[Home, ...]:
+    """The devices of an embedded fleet in `fleet`."""
+    names = [f"embedded-{number}" for number in range(1, count + 1)]
+    return tuple(Home(name, fleet / "devices" / name, fleet / "keys" / f"{name}-host") for name in names)
+
+
+async def serve(fleet: Path, count: int) -> None:
+    """Serve until SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _make_key(fleet / "keys" / "client")
+    servers = [(home, await _listen(home, fleet)) for home in homes(fleet, count)]
+    ports = {home.name: server.get_port() for home, server in servers}
+    _describe(fleet, [home for home, _ in servers], ports)
+    print("ready", flush=True)
+    await stop.wait()
+    for _, server in servers:
+        server.close()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.gather(*(server.wait_closed() for _, server in servers), return_exceptions=True)
+
+
+async def _listen(home: Home, fleet: Path) -> asyncssh.SSHAcceptor:
+    """Answer for one device, on the port that it had last time if that is free."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    _make_key(home.host_key)
+    options: dict[str, Any] = {
+        "server_host_keys": [str(home.host_key)],
+        "authorized_client_keys": str(fleet / "keys" / "client.pub"),
+        "process_factory": lambda process: _run(process, home),
+        "sftp_factory": lambda channel: ConfinedSftp(channel, home.folder),
+        "encoding": None,
+        "line_editor": False,
+        "keepalive_interval": 30,
+    }
+    with suppress(OSError):
+        return await asyncssh.listen(ADDRESS, _last_port(home, fleet), **options)
+    return await asyncssh.listen(ADDRESS, 0, **options)
+
+
+def _last_port(home: Home, fleet: Path) -> int:
+    """The port it had, or 0 for any."""
+    with suppress(OSError, ValueError):
+        return int(json.loads((fleet / "ports.json").read_text()).get(home.name, 0))
+    return 0
+
+
+def _make_key(path: Path) -> None:
+    """An Ed25519 key pair, unless it is there: readable by its owner alone."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = asyncssh.generate_private_key("ssh-ed25519", comment=path.name)
+    with written_whole(path.with_name(path.name + ".pub")) as stream:
+        stream.write(key.export_public_key())
+    part = path.with_name(f".{path.name}.part")
+    part.touch(mode=0o600)
+    part.write_bytes(key.export_private_key())
+    part.replace(path)
+
+
+def _describe(fleet: Path, devices: list[Home], ports: dict[str, int]) -> None:
+    """The inventory, the pinned host keys and the ports for next time; earlier devices keep theirs."""
+    with suppress(OSError, ValueError):
+        ports = json.loads((fleet / "ports.json").read_text()) | ports
+    keys = "".join(f"[{ADDRESS}]:{ports[home.name]} {_public(home.host_key)}\n" for home in devices)
+    for name, text in (
+        ("ports.json", json.dumps(ports, indent=2)),
+        ("known_hosts", keys),
+        ("inventory.yml", _inventory(fleet, devices, ports)),
+    ):
+        with written_whole(fleet / name) as stream:
+            stream.write(text.encode())
+
+
+def _public(key: Path) -> str:
+    kind, digits, *_ = key.with_name(key.name + ".pub").read_text().split()
+    return f"{kind} {digits}"
+
+
+def _inventory(fleet: Path, devices: list[Home], ports: dict[str, int]) -> str:
+    """An Ansible inventory; JSON is YAML."""
+    known_hosts = fleet / "known_hosts"
+    shared = {
+        "ansible_host": ADDRESS,
+        "ansible_user": "toolkit",
+        "ansible_ssh_private_key_file": str(fleet / "keys" / "client"),
+        "ansible_ssh_common_args": f"-F none -o 'UserKnownHostsFile=\"{known_hosts}\"' -o StrictHostKeyChecking=yes",
+        "ansible_python_interpreter": sys.executable,
+        "toolkit_known_hosts": str(known_hosts),
+        "toolkit_python": sys.executable,
+        "toolkit_accelerator": "CPU",
+    }
+    hosts = {home.name: {"ansible_port": ports[home.name], "toolkit_root": str(home.root)} for home in devices}
+    return "# Written by `toolkit fleet up`.\n" + json.dumps({"embedded": {"hosts": hosts, "vars": shared}}, indent=2)
+
+
+async def _run(process: asyncssh.SSHServerProcess[bytes], home: Home) -> None:
+    """Run one command in a process group of its own, which ends with the channel at the latest."""
+    words = ["/bin/sh", "-c", process.command] if process.command else ["/bin/sh"]
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        *words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=home.folder, env=_environment(home), start_new_session=True
+    )
+    talk = asyncio.create_task(_converse(process, child))
+    hung_up = asyncio.create_task(process.channel.wait_closed())
+    try:
+        await asyncio.wait({talk, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        talk.cancel()
+        hung_up.cancel()
+        await _end(child)
+
+
+async def _converse(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
+    """Carry its input and output, then report how it ended."""
+    listening = asyncio.create_task(_listen_to(process, child))
+    try:
+        await asyncio.gather(_copy(child.stdout, process.stdout), _copy(child.stderr, process.stderr))
+        _report(process, await child.wait())
+    finally:
+        listening.cancel()
+
+
+async def _listen_to(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
+    """Hand on what the client sends: bytes, signals, the end."""
+    assert child.stdin is not None  # noqa: S101 - a pipe was asked for
+    with suppress(OSError, asyncssh.Error):
+        while (piece := await _next(process, child)) is not None:
+            child.stdin.write(piece)
+            await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _next(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> bytes | None:
+    """The next bytes, or None at their end; a signal goes straight to the command."""
+    try:
+        return await process.stdin.read(CHUNK) or None
+    except asyncssh.SignalReceived as received:
+        _signal_group(child.pid, signal.Signals[f"SIG{received.signal}"])
+    except asyncssh.BreakReceived:
+        _signal_group(child.pid, signal.SIGINT)
+    return b""
+
+
+async def _copy(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes]) -> None:
+    """Hand on what the command says until it says no more, or nobody listens."""
+    assert source is not None  # noqa: S101 - a pipe was asked for
+    with suppress(OSError, asyncssh.Error):
+        while piece := await source.read(CHUNK):
+            sink.write(piece)
+            await sink.drain()
+
+
+def _report(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
+    """The exit code, or the signal that ended it."""
+    if code >= 0:
+        process.exit(code)
+    else:
+        process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Nothing of it stays: first asked, then made to."""
+    if child.returncode is None:
+        _signal_group(child.pid, signal.SIGHUP)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), GRACE_S)
+    _signal_group(child.pid, signal.SIGKILL)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _environment(home: Home) -> dict[str, str]:
+    """What a login on a small Debian has; nothing of the toolkit's own process."""
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {"HOME": str(home.folder), "PATH": path, "LANG": "C.UTF-8", "SHELL": "/bin/sh", "USER": "toolkit"}
+
+
+class ConfinedSftp(asyncssh.SFTPServer):
+    """Files by the same absolute paths that commands see, within one folder; relative ones start in it."""
+
+    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], folder: Path) -> None:
+        super().__init__(channel)
+        self._folder = folder.resolve()
+
+    def map_path(self, path: bytes) -> bytes:
+        """The path here.
+
+        Raises:
+            SFTPPermissionDenied: it leads out of the folder.
+        """
+        place = Path(os.path.normpath(self._folder / os.fsdecode(path)))
+        if place == self._folder or (place.parent.resolve() / place.name).is_relative_to(self._folder):
+            return os.fsencode(place)
+        raise asyncssh.SFTPPermissionDenied("outside of this device's folder")
+
+
+def _take(lock: IO[str]) -> None:
+    """Hold it. Whoever asks whether a server runs has it for a moment, hence the second and third try."""
+    for pause_s in (0.1, 0.3, 1.0):
+        with suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(pause_s)
+    raise SystemExit("another process serves this folder")
+
+
+def main(folder: str, count: str) -> None:
+    """Take the lock, say who holds it, serve."""
+    fleet = Path(folder).absolute()
+    with (fleet / "server.pid").open("a+") as lock:
+        _take(lock)
+        lock.truncate(0)
+        lock.write(json.dumps({"pid": os.getpid(), "count": int(count)}))
+        lock.flush()
+        asyncio.run(serve(fleet, int(count)))
+        lock.truncate(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
