@@ -13,6 +13,9 @@ compile pyproject.toml dev.txt --extra dev "$@"
 for part in device train fleet report; do
     compile pyproject.toml "$part.txt" --extra "$part" --constraint requirements/dev.txt "$@"
 done
+# What the device code's tests need where nothing else of the toolkit is installed.
+printf '%s\n' pytest pytest-timeout |
+    compile - device-test.txt pyproject.toml --extra device --constraint requirements/dev.txt "$@"
 # What a machine needs before it has an environment.
 for tool in uv rust-just; do
     echo "$tool" | compile - "$tool.txt" --constraint requirements/dev.txt "$@"

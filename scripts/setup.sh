@@ -26,7 +26,8 @@ choose_python() {
     local candidate
     if [ -n "${PYTHON:-}" ]; then
         supported "$PYTHON" && echo "$PYTHON" && return
-        fail "PYTHON=$PYTHON is Python $(version_of "$PYTHON"), and 3.11, 3.12 or 3.13 is needed."
+        candidate=$(version_of "$PYTHON")
+        fail "PYTHON=$PYTHON is ${candidate:-no interpreter that runs}; Python 3.11, 3.12 or 3.13 is needed."
     fi
     for candidate in python3 python3.13 python3.12 python3.11; do
         supported "$candidate" && echo "$candidate" && return

@@ -1,0 +1,28 @@
+"""The repository as its tests see it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def house() -> Path:
+    """The root of the repository."""
+    return Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def tracked(house: Path) -> tuple[Path, ...]:
+    """Every file under version control, or about to be, as absolute paths."""
+    listing = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=house,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    paths = (house / name for name in listing.split("\0") if name)
+    return tuple(path for path in paths if path.is_file())
