@@ -1,0 +1,51 @@
+"""Input scaling as layers inside the model, so that a model never sees pixels scaled another way.
+
+Each takes float32 NHWC RGB in 0…255. All are plain Keras layers: they load without custom objects and convert to IR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+LAYER_NAME = "scaling"
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """A network's own input scaling: `words` for people, `layer` makes the Keras layer that does it."""
+
+    words: str
+    layer: Callable[[], keras.layers.Layer]
+
+
+def _rescaling(scale: float, offset: float) -> Callable[[], keras.layers.Layer]:
+    def make() -> keras.layers.Layer:
+        import keras
+
+        return keras.layers.Rescaling(scale, offset=offset, name=LAYER_NAME)
+
+    return make
+
+
+def _caffe() -> keras.layers.Layer:
+    """RGB to BGR, minus the means of ImageNet's channels: a fixed 1x1 convolution."""
+    import keras
+
+    layer = keras.layers.Conv2D(3, 1, name=LAYER_NAME, trainable=False)
+    layer.build((None, None, None, 3))
+    layer.set_weights([np.eye(3, dtype="float32")[::-1].reshape(1, 1, 3, 3), -np.array(CAFFE_MEANS_BGR, "float32")])
+    return layer
+
+
+CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)
+
+SYMMETRIC = Scaling("x / 127.5 - 1", _rescaling(1 / 127.5, -1.0))
+TORCH_LITE = Scaling("(x - 127) / 128", _rescaling(1 / 128, -127 / 128))
+CAFFE = Scaling("BGR, minus 103.939, 116.779, 123.68", _caffe)

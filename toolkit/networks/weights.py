@@ -1,0 +1,113 @@
+"""A user's own weights file put into a network's body, layer by layer, by name.
+
+Three forms: .keras (a whole model), .h5 (Keras 2's or 3's HDF5, a whole model or weights), .weights.h5 (Keras 3).
+Layers that the body does not have (an old classifier) are left out; a layer that the file lacks is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toolkit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import keras
+
+LayerArrays = dict[str, list[np.ndarray]]
+
+
+def fill_from_file(body: keras.Model, path: Path) -> None:
+    """Fill every layer of `body` that has weights from the layer of the same name in the file.
+
+    Raises:
+        ConfigurationError: the file is missing, of no known form, or does not fit; says which layers.
+    """
+    given = _read(path)
+    wanted = {layer.name: layer for layer in body.layers if layer.weights}
+    missing = [name for name in wanted if name not in given]
+    if missing:
+        raise ConfigurationError(
+            f"holds {len(wanted) - len(missing)} of the {len(wanted)} layers of {body.name}; missing: {_some(missing)}",
+            where=str(path),
+            remedy=f"it holds {_some(list(given))}; is it a file of this network?",
+        )
+    unfit = [name for name, layer in wanted.items() if _shapes(layer.get_weights()) != _shapes(given[name])]
+    if unfit:
+        raise ConfigurationError(
+            f"the shapes of {len(unfit)} layers differ: {_some(unfit)}", where=str(path), remedy="is it this network's?"
+        )
+    for name, layer in wanted.items():
+        layer.set_weights(given[name])
+
+
+def _read(path: Path) -> LayerArrays:
+    if not path.is_file():
+        raise ConfigurationError(
+            "no such weights file", where=str(path), remedy='paths are relative to the experiment file; or "imagenet"'
+        )
+    try:
+        if path.suffix == ".keras":
+            return _of_model(path)
+        if path.name.endswith(".weights.h5"):
+            return _of_weights_h5(path)
+        if path.suffix in {".h5", ".hdf5"}:
+            return _of_h5(path)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"cannot be read as weights: {error}", where=str(path)) from error
+    raise ConfigurationError("not a weights file", where=str(path), remedy="use a .keras, .h5 or .weights.h5 file")
+
+
+def _of_model(path: Path) -> LayerArrays:
+    import keras
+
+    def layers(model: Any) -> Iterator[Any]:
+        for layer in model.layers:
+            yield from layers(layer) if hasattr(layer, "layers") else [layer]
+
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    return {layer.name: layer.get_weights() for layer in layers(model)}
+
+
+def _of_weights_h5(path: Path) -> LayerArrays:
+    """Keras 3 numbers a layer's variables in a group `vars` that bears the layer's name."""
+    import h5py
+
+    found: LayerArrays = {}
+
+    def visit(name: str, group: Any) -> None:
+        if name.endswith("/vars") and len(group):
+            found[str(group.attrs["name"])] = [np.asarray(group[key]) for key in sorted(group, key=int)]
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    return found
+
+
+def _of_h5(path: Path) -> LayerArrays:
+    """Keras' HDF5 names each array MODEL/…/LAYER/ARRAY:0; the layer is the last but one."""
+    import h5py
+
+    found: LayerArrays = {}
+    with h5py.File(path) as file:
+        root = file.get("model_weights", file)
+        for group in (root[_text(name)] for name in root.attrs["layer_names"]):
+            for array in map(_text, group.attrs["weight_names"]):
+                layer = array.split("/")[-2] if "/" in array else group.name.rsplit("/")[-1]
+                found.setdefault(layer, []).append(np.asarray(group[array]))
+    return found
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _shapes(arrays: list[np.ndarray]) -> list[tuple[int, ...]]:
+    return [array.shape for array in arrays]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
