@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from toolkit.artifacts import IrModel, TrainedModel, Workspace
+from toolkit.convert import convert_model
+from toolkit.errors import ConfigurationError, DataError, ParityError
+from toolkit.progress import Silent
+
+
+def convert(line: Any, model: TrainedModel, precision: str = "fp32", **options: Any) -> tuple[IrModel, list[str]]:
+    progress = Silent()
+    ir = convert_model(model, precision, "cpu", line.workspace, line.store, progress, **options)
+    return ir, progress.said
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("fp16", 1e-2)])
+def test_convert_model_answers_as_keras_does_when_converted(
+    shared_line: Any, head: str, precision: str, limit: float
+) -> None:
+    ir, _ = convert(shared_line, getattr(shared_line, head), precision)
+    assert ir.parity.passed
+    assert ir.parity.max_abs <= limit == ir.parity.tolerance
+    assert ir.parity.pictures == 12
+    assert ir.parity.reference_accuracy == ir.parity.accuracy
+    assert shared_line.store.get(IrModel, ir.digest) == ir
+
+
+def test_convert_model_takes_a_u8_picture_and_gives_probabilities_when_read_back(shared_line: Any) -> None:
+    import openvino as ov
+
+    ir, _ = convert(shared_line, shared_line.softmax)
+    model = ov.Core().read_model(shared_line.workspace.absolute(ir.path))
+    assert (model.input("picture").element_type, list(model.input("picture").shape)) == (ov.Type.u8, [1, 32, 32, 3])
+    answer = ov.compile_model(model, "CPU")(np.full((1, 32, 32, 3), 200, np.uint8))["probabilities"]
+    assert answer.shape == (1, 2)
+    assert answer.sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_convert_model_stores_half_the_bytes_when_fp16(shared_line: Any) -> None:
+    full, _ = convert(shared_line, shared_line.softmax, "fp32")
+    half, _ = convert(shared_line, shared_line.softmax, "fp16")
+    weights = [shared_line.workspace.absolute(ir.path).with_suffix(".bin").stat().st_size for ir in (full, half)]
+    assert weights[1] < 0.6 * weights[0]
+
+
+def test_convert_model_does_nothing_when_done_before(line: Any) -> None:
+    first, _ = convert(line, line.softmax)
+    again, said = convert(line, line.softmax)
+    assert again == first
+    assert said == [f"convert tiny-softmax-top fp32 for cpu: already done ({first.digest[:12]})"]
+
+
+def test_convert_model_converts_again_when_the_file_was_changed(line: Any) -> None:
+    first, _ = convert(line, line.softmax)
+    weights = line.workspace.absolute(first.path).with_suffix(".bin")
+    content = bytearray(weights.read_bytes())
+    content[10] ^= 1
+    weights.write_bytes(content)
+    again, _ = convert(line, line.softmax)
+    assert again.digest == first.digest
+    assert weights.read_bytes() != bytes(content)
+
+
+def test_convert_model_traces_and_asks_keras_once_when_precisions_follow(line: Any) -> None:
+    _, first = convert(line, line.softmax, "fp32")
+    _, second = convert(line, line.softmax, "fp16")
+    assert any("tracing" in text for text in first)
+    assert not any("tracing" in text or "asking Keras" in text for text in second)
+
+
+def test_convert_model_names_picture_and_keeps_nothing_when_parity_fails(line: Any) -> None:
+    with pytest.raises(ParityError) as failed:
+        convert(line, line.softmax, "fp16", tolerance=1e-9)
+    message = str(failed.value)
+    assert "tiny-softmax-top fp16" in message
+    assert "/data/drawn/" in message
+    assert line.store.all(IrModel) == ()
+    assert [path.name for path in (line.workspace.root / "ir").iterdir()] == ["sources"]
+
+
+def test_convert_model_is_the_same_to_the_byte_when_another_process_converts(line: Any, pristine: Any) -> None:
+    """The first process has traced other models before: numbers in names would differ."""
+    here = {precision: convert(line, line.softmax, precision)[0].digest for precision in ("fp32", "fp16")}
+    script = (
+        "import json, sys\nfrom pathlib import Path\nfrom toolkit.artifacts import *\nfrom toolkit.convert import *\n"
+        "from toolkit.progress import Silent\nfrom toolkit.store import Store\n"
+        "workspace = Workspace(Path(sys.argv[1]))\nstore = Store(workspace.database)\n"
+        "model = store.get(TrainedModel, sys.argv[2])\n"
+        "made = {p: convert_model(model, p, 'cpu', workspace, store, Silent()).digest for p in ('fp32', 'fp16')}\n"
+        "print(json.dumps(made))"
+    )
+    other = Workspace(line.workspace.root.parent / "other")
+    shutil.copytree(pristine.workspace.root, other.root)
+    words = [sys.executable, "-c", script, str(other.root), line.softmax.digest]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == here
+    assert done.stderr == ""
+
+
+def test_convert_model_computes_in_float32_when_trained_in_bfloat16(line: Any, make_model: Any) -> None:
+    model = make_model(line.workspace, line.split, "softmax", "mixed_bfloat16")
+    ir, _ = convert(line, model)
+    assert ir.parity.max_abs <= 1e-4
+
+
+def test_convert_model_refuses_when_target_or_precision_is_unknown(line: Any) -> None:
+    with pytest.raises(ConfigurationError, match="cpu-2022"):
+        convert_model(line.softmax, "fp32", "gpu", line.workspace, line.store, Silent())
+    with pytest.raises(ConfigurationError, match="fp16"):
+        convert_model(line.softmax, "int4", "cpu", line.workspace, line.store, Silent())
+
+
+def test_convert_model_says_what_is_wrong_when_the_model_cannot_be_read(line: Any) -> None:
+    line.workspace.absolute(line.softmax.path).write_bytes(b"not a zip")
+    broken = dataclasses.replace(line.softmax, digest="1" * 64)
+    with pytest.raises(DataError, match=r"model\.keras"):
+        convert(line, broken)
+    with pytest.raises(DataError, match="knows no split"):
+        convert(line, dataclasses.replace(line.softmax, parent="2" * 64))

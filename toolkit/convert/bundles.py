@@ -1,0 +1,208 @@
+"""Bundles: all a device needs to answer, and to prove its answers, in one folder named by its manifest's digest.
+
+    manifest.json   what it is, what it was made from, and the digest of every other file
+    model.xml .bin  labels.txt
+    golden/         eight test pictures and what the FP32 form answers to them, computed in float32
+
+There is nothing in it that depends on when or where it was made: the same model and versions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit import compat, digests
+from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel, Workspace
+from toolkit.convert import parity
+from toolkit.convert.source import Source, TestPictures, name_of, test_pictures
+from toolkit.convert.verify import FORMAT, MANIFEST, verify_bundle
+from toolkit.errors import BundleError, UsageError
+from toolkit.progress import Progress
+from toolkit.store import Store
+
+__all__ = ["load_bundle", "make_bundle", "verify_bundle"]
+
+_GOLDEN = 8
+
+
+def make_bundle(
+    ir: IrModel, model: TrainedModel, split: Split, workspace: Workspace, store: Store, progress: Progress
+) -> Bundle:
+    """Make the bundle of `ir`, or take the one that is there already; a damaged one is replaced."""
+    source = Source(model, workspace, progress)
+    test = test_pictures(model, split, workspace)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("bundles")) as beside:
+        folder = Path(beside) / "new"
+        _fill(folder, ir, source, split, test)
+        digest = digests.of_file(folder / MANIFEST)
+        place = workspace.folder("bundles") / digest
+        if _intact(place):
+            progress.say(f"bundle {bundle_name(ir, model)}: already made ({digest[:12]})")
+        else:
+            _move(folder, place)
+            progress.say(f"bundle {bundle_name(ir, model)}: {digest[:12]}")
+    bundle = _described(place, workspace)
+    store.put(bundle)
+    return bundle
+
+
+def load_bundle(path_or_digest: Path | str, workspace: Workspace, store: Store) -> Bundle:
+    """The bundle at a path, or the one whose digest or name begins so; verified.
+
+    Raises:
+        UsageError: there is none, or several.
+        BundleError: its bytes are not what its manifest says.
+    """
+    folder = Path(path_or_digest)
+    if not (folder / MANIFEST).exists():
+        folder = workspace.absolute(_find(str(path_or_digest), store).path)
+    verify_bundle(folder)
+    return _described(folder, workspace)
+
+
+def bundle_name(ir: IrModel, model: TrainedModel) -> str:
+    """For people: network-head-stage-precision, and the target when it is not the current runtime."""
+    aimed = "" if ir.target == "cpu" else f"-{ir.target}"
+    return f"{name_of(model)}-{ir.precision}{aimed}"
+
+
+def _find(words: str, store: Store) -> Bundle:
+    found = store.starting_with(Bundle, words) or tuple(b for b in store.all(Bundle) if b.name == words)[-1:]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{bundle.short} {bundle.name}" for bundle in found or store.all(Bundle)) or "none"
+    raise UsageError(
+        f"{words!r} names {'several bundles' if found else 'no bundle'}",
+        remedy=f"one of: {known}; or a bundle's folder",
+    )
+
+
+def _intact(place: Path) -> bool:
+    if not place.exists():
+        return False
+    try:
+        verify_bundle(place)
+    except BundleError:
+        return False
+    return True
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Rename `folder` to `place`; a damaged one there makes way."""
+    if place.exists():
+        place.rename(folder.with_name("damaged"))
+    folder.rename(place)
+
+
+def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestPictures) -> None:
+    """Write every file of the bundle, the manifest last."""
+    (folder / "golden").mkdir(parents=True)
+    xml = source.workspace.absolute(ir.path)
+    shutil.copyfile(xml, folder / "model.xml")
+    shutil.copyfile(xml.with_suffix(".bin"), folder / "model.bin")
+    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in split.labels), encoding="utf-8")
+    inputs = np.ascontiguousarray(test.pixels[golden_pictures(test.labels.tolist(), _GOLDEN)])
+    outputs = parity.run(source.graph, [inputs])
+    np.save(folder / "golden" / "inputs.npy", inputs)
+    np.save(folder / "golden" / "outputs.npy", outputs)
+    manifest = _manifest(ir, source.model, split, len(inputs), outputs.shape[1]) | {"files": _files(folder)}
+    (folder / MANIFEST).write_bytes(digests.canonical_json(manifest))
+
+
+def golden_pictures(labels: Sequence[int], count: int) -> list[int]:
+    """The indices of `count` pictures (fewer if there are fewer): the first of each class, then the second, and so on."""
+    seen: Counter[int] = Counter()
+    order = []
+    for index, label in enumerate(labels):
+        order.append((seen[label], label, index))
+        seen[label] += 1
+    return [index for *_, index in sorted(order)[:count]]
+
+
+def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outputs: int) -> dict[str, Any]:
+    height, width = model.input_size
+    return {
+        "format": FORMAT,
+        "name": bundle_name(ir, model),
+        "precision": ir.precision,
+        "target": ir.target,
+        "labels": list(split.labels),
+        "input": {
+            "height": height,
+            "width": width,
+            "layout": "NHWC",
+            "type": "u8",
+            "color": "RGB",
+            "crop": model.crop,
+        },
+        "output": {"kind": model.head, "classes": outputs},
+        "golden": {
+            "count": golden,
+            "tolerance": _golden_tolerance(ir),
+            "inputs": "golden/inputs.npy",
+            "outputs": "golden/outputs.npy",
+        },
+        "lineage": {
+            "ir": ir.digest,
+            "model": model.digest,
+            "split": split.digest,
+            "run": model.run,
+            "experiment": model.experiment,
+            "network": model.network,
+            "head": model.head,
+            "stage": model.stage,
+            "weights": model.weights,
+            "note": model.note,
+        },
+        "versions": dict(model.versions) | dict(ir.versions),
+        "parity": _parity(ir),
+    }
+
+
+def _golden_tolerance(ir: IrModel) -> dict[str, float]:
+    """The target's, widened where the user let parity be wider."""
+    stated = compat.find_target(ir.target).golden_tolerance[ir.precision]
+    return {accelerator: max(limit, ir.parity.tolerance) for accelerator, limit in stated.items()}
+
+
+def _parity(ir: IrModel) -> dict[str, Any]:
+    found = ir.parity
+    return {
+        "pictures": found.pictures,
+        "max_abs": found.max_abs,
+        "mean_abs": found.mean_abs,
+        "top1_agreement": found.top1_agreement,
+        "accuracy": found.accuracy,
+        "reference_accuracy": found.reference_accuracy,
+        "tolerance": found.tolerance,
+    }
+
+
+def _files(folder: Path) -> dict[str, Mapping[str, Any]]:
+    return {
+        path.relative_to(folder).as_posix(): {"sha256": digests.of_file(path), "size_bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _described(folder: Path, workspace: Workspace) -> Bundle:
+    """A verified folder as the value that goes from stage to stage; its path is absolute if it is not in the workspace."""
+    manifest = verify_bundle(folder)
+    inside = folder.resolve().is_relative_to(workspace.root.resolve())
+    return Bundle(
+        digest=digests.of_file(folder / MANIFEST),
+        parent=manifest["lineage"]["ir"],
+        name=manifest["name"],
+        precision=manifest["precision"],
+        target=manifest["target"],
+        path=workspace.relative(folder) if inside else str(folder.resolve()),
+        size_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    )

@@ -1,0 +1,107 @@
+"""Graphs of OpenVINO made fit to keep: u8 picture in, "probabilities" out, the same bytes from the same model every time.
+
+What OpenVINO puts into a graph that changes from one run to the next (numbers in names, its own notes) is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
+
+from toolkit import digests
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+INPUT = "picture"
+OUTPUT = "probabilities"
+
+_EDGES_END = "\t</edges>\n"
+_NET_NAME = re.compile(r'<net name="[^"]*"')
+
+
+def take_pictures(model: ov.Model) -> ov.Model:
+    """`model` (f32 [1,H,W,3] in) with the input u8 NHWC [1,H,W,3], the conversion inside."""
+    import openvino as ov
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NHWC"))
+    return steps.build()
+
+
+def name_operations(model: ov.Model) -> None:
+    """Give every operation a name that depends on the graph alone, and the two ends the names devices look for.
+
+    An operation that the tracer left under its Keras layer's name keeps that ("dense/MatMul"); the others are numbered
+    by type in the graph's order ("Convolution_3").
+    """
+    numbers: Counter[str] = Counter()
+    taken: set[str] = set()
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        numbers[kind] += 1
+        name = _layer_name(node)
+        if name is None or name in taken:
+            name = f"{kind}_{numbers[kind]}"
+        taken.add(name)
+        node.set_friendly_name(name)
+        for port in range(node.get_output_size()):
+            node.output(port).get_tensor().set_names(set())
+    _name_ends(model)
+
+
+def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes: Mapping[str, str]) -> None:
+    """Write `model` to `path` (.xml) and the .bin beside it; `compress` stores the weights in FP16.
+
+    `notes` go into the file as rt_info "toolkit", in place of OpenVINO's own.
+    """
+    import openvino as ov
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if compress:
+        ov.save_model(model, path, compress_to_fp16=True)
+    else:
+        ov.serialize(model, path, version=f"IR_V{container}")
+    graph, end, _ = path.read_text(encoding="utf-8").rpartition(_EDGES_END)
+    graph = _NET_NAME.sub('<net name="toolkit"', graph, count=1)
+    path.write_text(f"{graph}{end}{_rt_info(notes)}</net>\n", encoding="utf-8")
+
+
+def digest_of(path: Path) -> str:
+    """The digest of an IR: of its .xml and its .bin."""
+    return digests.of_value({"xml": digests.of_file(path), "bin": digests.of_file(path.with_suffix(".bin"))})
+
+
+def size_of(path: Path) -> int:
+    """Bytes of the .xml and the .bin."""
+    return path.stat().st_size + path.with_suffix(".bin").stat().st_size
+
+
+def _layer_name(node: Any) -> str | None:
+    """Make "dense/MatMul" of the tracer's "functional_1/dense_1/MatMul" (the numbers count traces, not layers)."""
+    parts = str(node.get_friendly_name()).split("/")
+    if len(parts) < 3:
+        return None
+    return "/".join([re.sub(r"_\d+$", "", parts[-2]), parts[-1]])
+
+
+def _name_ends(model: ov.Model) -> None:
+    """A reader of container 10 names an input after its Parameter and an output after what makes it."""
+    (parameter,), (result,) = model.get_parameters(), model.get_results()
+    parameter.set_friendly_name(INPUT)
+    parameter.output(0).get_tensor().set_names({INPUT})
+    source = result.input_value(0)
+    source.get_node().set_friendly_name(OUTPUT)
+    source.get_tensor().set_names({OUTPUT})
+    result.set_friendly_name(f"{OUTPUT}/result")
+
+
+def _rt_info(notes: Mapping[str, str]) -> str:
+    rows = "".join(f"\t\t\t<{key} value={quoteattr(value)} />\n" for key, value in sorted(notes.items()))
+    return f"\t<rt_info>\n\t\t<toolkit>\n{rows}\t\t</toolkit>\n\t</rt_info>\n"

@@ -1,0 +1,124 @@
+"""What every form of a model is made from and judged by: its float32 graph, and Keras' own answers.
+
+Both are made once per model and kept under workspace/ir/sources, so that several precisions and targets share them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit import __version__, digests
+from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.convert import graphs, keras_models
+from toolkit.convert.parity import Pictures, Probabilities
+from toolkit.errors import DataError
+from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+    from toolkit.data import Picture
+
+_CHUNK = 128
+
+
+def versions() -> Mapping[str, str]:
+    """What decides an IR's bytes besides the model."""
+    from importlib.metadata import version
+
+    return {"toolkit": __version__, "openvino": version("openvino"), "keras": version("keras")}
+
+
+@dataclass(frozen=True)
+class TestPictures:
+    """The pictures of a split's test part, and what one model sees of them."""
+
+    pictures: tuple[Picture, ...]
+    pixels: Pictures
+    """u8 [n,H,W,3] RGB, mapped from the workspace's cache."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The true labels' indices, [n]."""
+        return np.array([picture.label for picture in self.pictures], dtype=np.int64)
+
+    def chunks(self) -> Iterator[Pictures]:
+        """The pixels, a few pictures at a time."""
+        for start in range(0, len(self.pixels), _CHUNK):
+            yield self.pixels[start : start + _CHUNK]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model, opened for conversion; each part is made when it is first asked for."""
+
+    model: TrainedModel
+    workspace: Workspace
+    progress: Progress
+
+    @property
+    def folder(self) -> Path:
+        """Where what is made once is kept: another model or other versions, another folder."""
+        key = digests.of_value({"model": self.model.digest, "versions": dict(versions())})
+        return self.workspace.folder("ir", "sources", key)
+
+    @cached_property
+    def graph(self) -> Path:
+        """The float32 graph, u8 [1,H,W,3] in: the .xml."""
+        path = self.folder / "graph" / "model.xml"
+        if not path.exists():
+            self.progress.say(f"  tracing {name_of(self.model)}")
+            graph = graphs.take_pictures(keras_models.trace(self._keras))
+            graphs.name_operations(graph)
+            with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
+                graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
+                Path(beside, "graph").replace(path.parent)
+        return path
+
+    def reference(self, split: Split, test: TestPictures) -> Probabilities:
+        """Keras' probabilities for the test pictures, f32 [n, classes]."""
+        path = self.folder / f"keras-{split.digest}.npy"
+        if not path.exists():
+            self.progress.say(f"  asking Keras for {len(test.pictures)} reference answers")
+            answers = keras_models.predict(self._keras, test.chunks())
+            with digests.written_whole(path) as stream:
+                np.save(stream, answers)
+        return np.asarray(np.load(path), dtype=np.float32)
+
+    @property
+    def _keras(self) -> keras.Model:
+        return _loaded(self.workspace.absolute(self.model.path), self.model.digest)
+
+
+def name_of(model: TrainedModel) -> str:
+    """For people: network-head-stage."""
+    return f"{model.network}-{model.head}-{model.stage}"
+
+
+def test_pictures(model: TrainedModel, split: Split, workspace: Workspace) -> TestPictures:
+    """The split's test part for `model`.
+
+    Raises:
+        DataError: it is empty.
+    """
+    from toolkit.data import load_pictures, read_manifest
+
+    pictures = tuple(picture for picture in read_manifest(split, workspace) if picture.part == "test")
+    if not pictures:
+        raise DataError("no test pictures to compare on", where=split.path, remedy="give the split a test part")
+    return TestPictures(pictures, load_pictures(pictures, model.input_size, model.crop, workspace=workspace))
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, digest: str) -> keras.Model:
+    """One model at a time stays in memory; `digest` is part of what it is looked up by."""
+    del digest
+    return keras_models.load_float32(path)
