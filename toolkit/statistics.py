@@ -40,7 +40,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     discordant = only_first + only_second
     tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, tail * 2.0 ** (1 - discordant))
+    return min(1.0, 2 * tail / (1 << discordant))
 
 
 def paired_difference(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float, float]:

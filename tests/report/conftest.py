@@ -1,0 +1,277 @@
+"""A store filled by hand, for looking at the page and testing it. No figure that is shown to anyone comes from here."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit import digests, statistics
+from toolkit.artifacts import (
+    BenchRecord,
+    Bundle,
+    ClassScore,
+    Deployment,
+    Epoch,
+    Evaluation,
+    IrModel,
+    Parity,
+    Split,
+    TrainedModel,
+    Workspace,
+)
+from toolkit.experiment import Experiment
+from toolkit.store import Store
+
+LABELS = ("without_mask", "with_mask")
+PICTURES = 160
+NETWORKS = {"efficientnet_lite0": (0.94, 0.975, 4.4, 18_600_000), "mobilenet": (0.79, 0.93, 5.9, 17_100_000)}
+DEVICES = ("pi-1", "pi-2", "pi-3")
+VERSIONS = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.12.0", "openvino": "2026.4.1", "toolkit": "0.1.0"}
+
+
+def digest(*parts: object) -> str:
+    return digests.of_value([str(part) for part in parts])
+
+
+def make_split(workspace: Workspace) -> Split:
+    lines = [
+        {"path": f"data/x/{n:04d}.png", "sha256": digest(n), "label": LABELS[n % 2], "part": "test", "group": str(n // 8)}
+        for n in range(PICTURES)
+    ]
+    path = workspace.folder("splits") / "made.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n", encoding="utf-8")
+    counts = {"train": 280, "validation": 40, "test": PICTURES // 2}
+    return Split(
+        digest=digest("split"),
+        name="synthetic-masks",
+        note="synthetic masks",
+        labels=LABELS,
+        counts={part: dict.fromkeys(LABELS, count) for part, count in counts.items()},
+        path=workspace.relative(path),
+    )
+
+
+def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
+    wrong = set(rng.sample(range(PICTURES), round((1 - accuracy) * PICTURES)))
+    truth = [n % 2 for n in range(PICTURES)]
+    predictions = tuple(1 - label if n in wrong else label for n, label in enumerate(truth))
+    confusion = tuple(
+        tuple(sum(t == row and p == column for t, p in zip(truth, predictions, strict=True)) for column in range(2))
+        for row in range(2)
+    )
+    right = sum(confusion[n][n] for n in range(2))
+    return Evaluation(
+        part="test",
+        pictures=PICTURES,
+        loss=0.35 * (1 - accuracy) / 0.1,
+        accuracy=right / PICTURES,
+        interval=statistics.wilson(right, PICTURES),
+        top5=None,
+        classes=tuple(score(confusion, n) for n in range(2)),
+        confusion=confusion,
+        predictions=predictions,
+    )
+
+
+def score(confusion: tuple[tuple[int, ...], ...], n: int) -> ClassScore:
+    precision = confusion[n][n] / sum(row[n] for row in confusion)
+    recall = confusion[n][n] / sum(confusion[n])
+    f1 = 2 * precision * recall / (precision + recall)
+    return ClassScore(label=LABELS[n], precision=precision, recall=recall, f1=f1, support=sum(confusion[n]))
+
+
+def learn(stage: str, best: float, epochs: int, rng: random.Random) -> tuple[Epoch, ...]:
+    history = []
+    for number in range(1, epochs + 1):
+        reached = best - (best - 0.6) * math.exp(-number / (1.5 if stage == "top" else 0.6))
+        shaky = reached + rng.uniform(-0.02, 0.01)
+        history.append(
+            Epoch(
+                stage=stage,
+                number=number,
+                loss=1.4 * (1 - reached) + 0.05,
+                accuracy=min(1.0, reached + 0.015),
+                val_loss=1.6 * (1 - shaky) + 0.08,
+                val_accuracy=shaky,
+                seconds=2.1,
+                learning_rate=1e-3 if stage == "top" else 1e-5,
+            )
+        )
+    return tuple(history)
+
+
+def make_model(split: Split, network: str, head: str, stage: str, rng: random.Random) -> TrainedModel:
+    top, tuned, _, size = NETWORKS[network]
+    best = (tuned if stage == "fine-tune" else top) - (0.015 if head == "sigmoid" else 0)
+    return TrainedModel(
+        digest=digest(network, head, stage),
+        parent=split.digest,
+        run=digest("run"),
+        experiment="demo",
+        network=network,
+        head=head,
+        stage=stage,
+        weights="efficientnet_lite0.pth" if network == "efficientnet_lite0" else "none",
+        note=split.note,
+        labels=LABELS,
+        input_size=(224, 224) if network == "efficientnet_lite0" else (96, 96),
+        crop="resize",
+        scaling="(x - 127) / 128",
+        path=f"runs/demo/{network}-{head}/{stage}/model.keras",
+        parameters=size // 4,
+        history=learn(stage, best, 8 if stage == "top" else 4, rng),
+        evaluation=evaluate(best, rng),
+        seconds=41.0,
+        warnings=("within one standard error of the majority class",) if (network, head, stage) == WARNED else (),
+        versions=VERSIONS,
+    )
+
+
+WARNED = ("mobilenet", "sigmoid", "top")
+
+
+def make_ir(model: TrainedModel, precision: str) -> IrModel:
+    fp32 = precision == "fp32"
+    return IrModel(
+        digest=digest(model.digest, precision),
+        parent=model.digest,
+        precision=precision,
+        target="cpu",
+        path=f"ir/{digest(model.digest, precision)}/model.xml",
+        size_bytes=NETWORKS[model.network][3] // (1 if fp32 else 2),
+        parity=Parity(
+            pictures=PICTURES,
+            max_abs=3.1e-6 if fp32 else 2.4e-3,
+            mean_abs=2.2e-7 if fp32 else 1.9e-4,
+            top1_agreement=1.0,
+            accuracy=model.evaluation.accuracy,
+            reference_accuracy=model.evaluation.accuracy,
+            tolerance=1e-4 if fp32 else 1e-2,
+            passed=True,
+        ),
+        seconds=2.4,
+    )
+
+
+def make_bundle(ir: IrModel, model: TrainedModel) -> Bundle:
+    return Bundle(
+        digest=digest(ir.digest, "bundle"),
+        parent=ir.digest,
+        name=f"{model.network}-{model.head}-{model.stage}-{ir.precision}",
+        precision=ir.precision,
+        target=ir.target,
+        path=f"bundles/{digest(ir.digest, 'bundle')}",
+        size_bytes=ir.size_bytes + 200_000,
+    )
+
+
+def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, **changes: Any) -> BenchRecord:
+    rng = random.Random(f"{bundle.name} {device} {scenario}")  # noqa: S311 - made figures
+    samples = [base_ms * rng.lognormvariate(0, 0.08) for _ in range(96)]
+    if scenario == "offline":
+        samples = [base_ms * 0.62 * (n + 1) for n in range(256)]
+    facts = {
+        "model": "container on x86-64",
+        "machine": "x86_64",
+        "kernel": "6.1.0",
+        "os": "Debian 12",
+        "python": "3.11.7",
+        "openvino": "2026.4.1",
+        "cores": 2,
+        "governor": None,
+        "temperature_c": None,
+    }
+    values = {
+        "digest": digest(bundle.digest, device, scenario),
+        "parent": bundle.digest,
+        "device": device,
+        "scenario": scenario,
+        "accelerator": "CPU",
+        "samples_ms": () if scenario == "accuracy" else tuple(samples),
+        "wall_s": (samples[-1] if scenario == "offline" else sum(samples)) / 1e3,
+        "quick": True,
+        "broken_rules": (),
+        "accuracy": 0.97 if scenario == "accuracy" else None,
+        "correct": 155 if scenario == "accuracy" else None,
+        "pictures": PICTURES,
+        "facts": facts,
+        "settings": {"threads": 1, "streams": 1, "seed": 0, "clock": "total"},
+        "at": f"2026-11-20T10:{len(device)}{DEVICES.index(device)}:00+00:00",
+    }
+    return BenchRecord(**(values | changes))
+
+
+def measure(store: Store, bundle: Bundle, base_ms: float) -> None:
+    for number, device in enumerate(DEVICES):
+        for scenario in ("single-stream", "offline", "accuracy"):
+            broken = ("throttled",) if (number, scenario, bundle.name) == BROKEN else ()
+            store.put(make_record(bundle, device, scenario, base_ms * (1 + 0.07 * number), broken_rules=broken))
+        store.put(
+            Deployment(
+                digest=digest(bundle.digest, device, "deployed"),
+                parent=bundle.digest,
+                device=device,
+                release=digest(bundle.digest, "release"),
+                outcome="deployed",
+                sent_bytes=bundle.size_bytes,
+                seconds=1.2,
+                at="2026-11-20T10:01:00+00:00",
+            )
+        )
+
+
+BROKEN = (2, "single-stream", "mobilenet-sigmoid-top-fp32")
+
+
+def fill(workspace: Workspace, store: Store) -> None:
+    rng = random.Random(7)  # noqa: S311 - made figures
+    split = make_split(workspace)
+    store.put(split)
+    for network, (_, _, base_ms, _) in NETWORKS.items():
+        for head in ("sigmoid", "softmax"):
+            for stage in ("top", "fine-tune"):
+                model = make_model(split, network, head, stage, rng)
+                store.put(model)
+                for precision in ("fp32", "fp16"):
+                    ir = make_ir(model, precision)
+                    bundle = make_bundle(ir, model)
+                    store.put(ir)
+                    store.put(bundle)
+                    measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1))
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return Experiment.model_validate(
+        {
+            "name": "demo",
+            "title": "Masks on faces, the embedded default",
+            "published": "face-mask",
+            "data": {"source": "synthetic-masks"},
+            "matrix": {"networks": ["efficientnet_lite0", "mobilenet"], "heads": ["sigmoid", "softmax"]},
+            "stages": [{"name": "top"}, {"name": "fine-tune"}],
+        }
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def empty(workspace: Workspace) -> Iterator[Store]:
+    with Store(workspace.database) as store:
+        yield store
+
+
+@pytest.fixture
+def store(workspace: Workspace, empty: Store) -> Store:
+    fill(workspace, empty)
+    return empty

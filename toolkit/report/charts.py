@@ -1,0 +1,313 @@
+"""The charts, each one small SVG that a page can place beside others: curves, scores, differences, published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.artifacts import Epoch, TrainedModel
+from toolkit.report import svg, words
+from toolkit.report.compare import Pair
+from toolkit.report.gather import STAGES, Gathered
+from toolkit.report.published import Test
+
+TEXT = 12
+"""Font size in pixels at the chart's own width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One drawing of a set of small multiples."""
+
+    title: str
+    drawings: tuple[str, ...]
+
+
+def series(gathered: Gathered) -> dict[str, str]:
+    """A colour per network, the same in every chart."""
+    names = dict.fromkeys(model.network for model in gathered.models)
+    return {name: svg.SERIES[n % len(svg.SERIES)] for n, name in enumerate(names)}
+
+
+def styled(chart: Any, width: int, height: int) -> Any:
+    """The house style: no frame, a light grid, text in the page's colours."""
+    axis = {
+        "labelColor": svg.MUTED,
+        "titleColor": svg.MUTED,
+        "gridColor": svg.RULE,
+        "domainColor": svg.RULE,
+        "tickColor": svg.RULE,
+        "labelFontSize": TEXT,
+        "titleFontSize": TEXT,
+        "titleFontWeight": "normal",
+        "labelPadding": 6,
+        "titlePadding": 10,
+    }
+    return (
+        chart.properties(width=width, height=height, autosize={"type": "fit", "contains": "padding"}, padding=4)
+        .configure(background="transparent", font="Arial", aria=True)
+        .configure_axis(**axis)
+        .configure_axisY(domain=False, ticks=False)
+        .configure_view(stroke=None)
+    )
+
+
+def curves(gathered: Gathered) -> Iterator[Panel]:
+    """Loss and accuracy per epoch, one panel per network and head, both stages on one axis."""
+    histories = dict(_histories(gathered.models))
+    losses = [loss for history in histories.values() for epoch in history for loss in (epoch.loss, epoch.val_loss)]
+    accuracies = [
+        a for history in histories.values() for epoch in history for a in (epoch.accuracy, epoch.val_accuracy)
+    ]
+    if not losses:
+        return
+    loss_range, accuracy_range = (0.0, max(losses) * 1.05), (floor(min(accuracies), 0.1), 1.0)
+    for (network, head), history in histories.items():
+        title = f"{words.network(network)} · {head}"
+        yield Panel(
+            title,
+            (
+                svg.draw(_curve(history, "loss", loss_range), f"{title}: loss per epoch. {_ends(history, 'loss')}"),
+                svg.draw(
+                    _curve(history, "accuracy", accuracy_range),
+                    f"{title}: accuracy per epoch. {_ends(history, 'accuracy')}",
+                ),
+            ),
+        )
+
+
+def _histories(models: Sequence[TrainedModel]) -> Iterator[tuple[tuple[str, str], tuple[Epoch, ...]]]:
+    for cell in dict.fromkeys((model.network, model.head) for model in models):
+        epochs = {
+            (STAGES.index(epoch.stage), epoch.number): epoch
+            for model in models
+            if (model.network, model.head) == cell
+            for epoch in model.history
+        }
+        yield cell, tuple(epochs[key] for key in sorted(epochs))
+
+
+def _ends(history: Sequence[Epoch], figure: str) -> str:
+    last = history[-1]
+    return f"Last epoch: training {getattr(last, figure):.3f}, validation {getattr(last, f'val_{figure}'):.3f}."
+
+
+def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -> Any:
+    import altair as alt
+
+    rows = [
+        {
+            "epoch": n,
+            "value": getattr(epoch, prefix + figure),
+            "part": part,
+            "label": f"{words.stage(epoch.stage)}, epoch {epoch.number}: {part} {figure} {getattr(epoch, prefix + figure):.4f}",
+        }
+        for n, epoch in enumerate(history, start=1)
+        for part, prefix in (("training", ""), ("validation", "val_"))
+    ]
+    boundary = sum(epoch.stage == STAGES[0] for epoch in history) + 0.5
+    parts = alt.Scale(domain=["training", "validation"], range=[svg.MUTED, svg.SERIES[0]])
+    dashes = alt.Scale(domain=["training", "validation"], range=[[4, 3], [1, 0]])
+    x = alt.X(
+        "epoch:Q", title=None, axis=alt.Axis(grid=False, tickMinStep=1, format="d", tickCount=6), scale=_epochs(history)
+    )
+    axis = alt.Axis(format="%" if figure == "accuracy" else "", tickCount=4, minExtent=38, maxExtent=38)
+    y = alt.Y("value:Q", title=None, axis=axis, scale=alt.Scale(domain=domain, clamp=True))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    colour = alt.Color("part:N", scale=parts, legend=None)
+    lines = base.mark_line(strokeWidth=2, aria=False).encode(
+        color=colour, strokeDash=alt.StrokeDash("part:N", scale=dashes, legend=None)
+    )
+    dots = base.mark_point(filled=True, size=22, opacity=1).encode(color=colour, description="label:N")
+    layers = [lines, dots]
+    if 1 < boundary < len(history):
+        mark = alt.Chart(alt.Data(values=[{"epoch": boundary, "label": "fine-tuning →"}])).encode(x="epoch:Q")
+        layers.insert(0, mark.mark_rule(color=svg.MUTED, strokeDash=[2, 3], aria=False))
+        note = mark.mark_text(align="left", dx=5, fontSize=11, color=svg.MUTED, aria=False)
+        layers.append(note.encode(y=alt.value(8 if figure == "loss" else 132), text="label:N"))
+    return styled(alt.layer(*layers), 340, 175)
+
+
+def _epochs(history: Sequence[Epoch]) -> Any:
+    import altair as alt
+
+    return alt.Scale(domain=(0.7, len(history) + 0.3), nice=False)
+
+
+SCORES = (("precision", "triangle-up"), ("recall", "square"), ("f1", "circle"))
+MANY_CLASSES = 12
+"""From here a panel per class would be a wall; tables and CSV serve better."""
+
+
+def scores(gathered: Gathered) -> Iterator[Panel]:
+    """Precision, recall and F1 of every model, one panel per class; none where there are too many classes."""
+    labels = tuple(dict.fromkeys(score.label for model in gathered.models for score in model.evaluation.classes))
+    if len(labels) > MANY_CLASSES:
+        return
+    lowest = min(
+        getattr(score, name) for model in gathered.models for score in model.evaluation.classes for name, _ in SCORES
+    )
+    domain = (floor(lowest, 0.1), 1.0)
+    for label in labels:
+        rows = list(_score_rows(gathered, label))
+        yield Panel(
+            label,
+            tuple(svg.draw(_scores(rows, domain, w), f"{label}: {_worst(rows)}", width_class=c) for w, c in WIDTHS),
+        )
+
+
+WIDTHS = ((540, "wide"), (350, "narrow"))
+"""Chart widths in pixels and the classes that CSS shows them by."""
+
+
+def _score_rows(gathered: Gathered, label: str) -> Iterator[dict[str, object]]:
+    colours = series(gathered)
+    for model in gathered.models:
+        found = next((score for score in model.evaluation.classes if score.label == label), None)
+        for name, _ in SCORES if found else ():
+            value = getattr(found, name)
+            yield {
+                "model": words.model(model),
+                "short": short(model),
+                "value": value,
+                "score": name,
+                "colour": colours[model.network],
+                "label": f"{words.model(model)}: {name} {value:.3f}",
+            }
+
+
+def short(model: TrainedModel) -> str:
+    """A row's name where there is little room."""
+    return f"{words.network(model.network)[:12].rstrip('-')} · {model.head[:3]} · {'fine' if model.stage != 'top' else 'top'}"
+
+
+def _worst(rows: Sequence[dict[str, Any]]) -> str:
+    lowest = min(rows, key=lambda row: row["value"])
+    return f"precision, recall and F1 per model. Lowest: {lowest['label']}."
+
+
+def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], width: int) -> Any:
+    import altair as alt
+
+    names = [name for name, _ in SCORES]
+    shapes = alt.Scale(domain=names, range=[shape for _, shape in SCORES])
+    field = "model" if width > 400 else "short"
+    y = alt.Y(f"{field}:N", sort=None, title=None, axis=_names_axis(width))
+    base = alt.Chart(alt.Data(values=list(rows))).encode(y=y, color=alt.Color("colour:N", scale=None))
+    x = alt.X(
+        "value:Q", title=None, scale=alt.Scale(domain=domain), axis=alt.Axis(format="%", tickCount=5, orient="top")
+    )
+    span = base.mark_rule(strokeWidth=1.5, opacity=0.45, aria=False).encode(x=alt.X("min(value):Q"), x2="max(value):Q")
+    points = base.mark_point(filled=True, size=64, opacity=1).encode(
+        x=x, shape=alt.Shape("score:N", scale=shapes, legend=None), description="label:N"
+    )
+    height = 44 + 27 * len({str(row["model"]) for row in rows})
+    return styled(alt.layer(points, span), width, height)
+
+
+def _names_axis(width: int) -> Any:
+    import altair as alt
+
+    return alt.Axis(labelColor=svg.INK, labelLimit=260 if width > 400 else 170, labelPadding=8, grid=True)
+
+
+def differences(pairs: Sequence[Pair]) -> str:
+    """Softmax minus sigmoid in percentage points, with intervals, per network and stage."""
+    rows = [
+        {
+            "name": f"{words.network(pair.first.network)} · {words.stage(pair.first.stage)}",
+            "value": 100 * pair.difference,
+            "low": 100 * pair.interval[0],
+            "high": 100 * pair.interval[1],
+            "label": f"{words.points(pair.difference)} points ({words.points(pair.interval[0])} to {words.points(pair.interval[1])})",
+        }
+        for pair in pairs
+    ]
+    label = "Softmax minus sigmoid, accuracy in percentage points: " + "; ".join(
+        f"{r['name']} {r['label']}" for r in rows
+    )
+    return "".join(
+        svg.draw(_differences(rows, width), label, width_class=kind) for width, kind in ((760, "wide"), (350, "narrow"))
+    )
+
+
+def _differences(rows: list[dict[str, Any]], width: int) -> Any:
+    import altair as alt
+
+    reach = max(1.0, *(max(abs(row["low"]), abs(row["high"])) for row in rows)) * 1.08
+    x = alt.X(
+        "value:Q",
+        title="← sigmoid better · points · softmax better →",
+        scale=alt.Scale(domain=(-reach, reach)),
+        axis=alt.Axis(tickCount=6),
+    )
+    y = alt.Y("name:N", sort=None, title=None, axis=_names_axis(width))
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    zero = alt.Chart(alt.Data(values=[{"value": 0}])).mark_rule(color=svg.MUTED, aria=False).encode(x="value:Q")
+    span = base.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(x="low:Q", x2="high:Q")
+    points = base.mark_point(filled=True, size=90, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N")
+    return styled(alt.layer(zero, points, span), width, 62 + 34 * len(rows))
+
+
+def published(tests: Iterable[Test]) -> str:
+    """Published test accuracies (hollow) beside ours (filled, with their intervals)."""
+    rows = list(_published_rows(tests))
+    label = "Test accuracy, published and ours. " + "; ".join(str(row["label"]) for row in rows)
+    return "".join(
+        svg.draw(_published(rows, width), label, width_class=kind) for width, kind in ((760, "wide"), (350, "narrow"))
+    )
+
+
+def _published_rows(tests: Iterable[Test]) -> Iterator[dict[str, object]]:
+    for test in tests:
+        name = f"{words.network(test.network)} · {test.head} · {words.stage(test.stage)}"
+        brief = f"{words.network(test.network)} · {test.head[:3]} · {'fine' if test.stage != 'top' else 'top'}"
+        yield {
+            "name": name,
+            "brief": brief,
+            "who": "published",
+            "value": test.accuracy,
+            "label": f"{name}: published {words.percent(test.accuracy)}",
+        }
+        if test.ours:
+            low, high = test.ours.evaluation.interval
+            value = test.ours.evaluation.accuracy
+            label = f"{name}: ours {words.percent(value)} ({words.interval(low, high)})"
+            yield {
+                "name": name,
+                "brief": brief,
+                "who": "ours",
+                "value": value,
+                "low": low,
+                "high": high,
+                "label": label,
+            }
+
+
+def _published(rows: list[dict[str, object]], width: int) -> Any:
+    import altair as alt
+
+    lowest = min(float(str(row.get("low", row["value"]))) for row in rows)
+    x = alt.X(
+        "value:Q",
+        title=None,
+        scale=alt.Scale(domain=(floor(lowest, 0.1), 1)),
+        axis=alt.Axis(format="%", orient="top", tickCount=6),
+    )
+    y = alt.Y("name:N" if width > 400 else "brief:N", sort=None, title=None, axis=_names_axis(width))
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    ours, theirs = base.transform_filter("datum.who === 'ours'"), base.transform_filter("datum.who === 'published'")
+    layers = (
+        theirs.mark_point(filled=False, shape="diamond", size=80, strokeWidth=2, color=svg.MUTED, opacity=1).encode(
+            x=x, description="label:N"
+        ),
+        ours.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(x="low:Q", x2="high:Q"),
+        ours.mark_point(filled=True, size=80, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N"),
+    )
+    return styled(alt.layer(*layers), width, 44 + 26 * len({str(row["name"]) for row in rows}))
+
+
+def floor(value: float, step: float) -> float:
+    """The multiple of `step` at or below `value`, leaving a little room under it."""
+    return max(0.0, round((value - 0.02) // step * step, 6))

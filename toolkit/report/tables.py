@@ -1,0 +1,307 @@
+"""The report's tables as plain values: the page and the Markdown write the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from toolkit.artifacts import BenchRecord
+from toolkit.report import words
+from toolkit.report.compare import Pair
+from toolkit.report.gather import Gathered, Measured, Variant, p90_ms, rate
+from toolkit.report.published import Inference, Published
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: what it says, where it leads, and how it is meant ("good", "care", "bad", "quiet" or nothing)."""
+
+    text: str
+    href: str = ""
+    mood: str = ""
+    anchor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a caption; a column whose title ends in a unit or holds figures is in `numeric`."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    csv: str = ""
+
+
+def table(caption: str, columns: Sequence[str], rows: Iterable[Iterable[Cell | str]], csv: str = "") -> Table:
+    """Columns whose title begins with "#" hold figures and are set flush right."""
+    return Table(
+        caption,
+        tuple(column.removeprefix("#") for column in columns),
+        tuple(tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in row) for row in rows),
+        frozenset(n for n, column in enumerate(columns) if column.startswith("#")),
+        csv,
+    )
+
+
+def models(gathered: Gathered) -> Table:
+    """Every form of every model, with speeds over the devices."""
+    columns = ("Network", "Head", "Stage", "Precision", "#Test accuracy", "#95 % interval", "#Loss", "#Size")
+    more = ("#Parity, max diff.", "#p90 latency", "#Samples/s")
+    return table("Every model in every form", columns + more, map(_model_row, gathered.variants), "models.csv")
+
+
+def _model_row(variant: Variant) -> Iterator[Cell]:
+    model, ir = variant.model, variant.ir
+    yield Cell(words.network(model.network), f"#model-{model.digest[:12]}")
+    yield from map(Cell, (model.head, words.stage(model.stage), ir.precision.upper(), words.percent(variant.accuracy)))
+    yield Cell(words.interval(*variant.interval), mood="quiet")
+    yield from map(Cell, (f"{model.evaluation.loss:.4f}", words.size(ir.size_bytes)))
+    yield Cell(words.number(ir.parity.max_abs, 2), f"#ir-{ir.digest[:12]}", "" if ir.parity.passed else "bad")
+    yield Cell(words.span((m.p90_ms for m in variant.measured), "ms"), _first_record(variant))
+    yield Cell(words.span((m.rate for m in variant.measured), "/s"))
+
+
+def _first_record(variant: Variant) -> str:
+    found = next((m.latency for m in variant.measured if m.latency), None)
+    return f"#record-{found.digest[:12]}" if found else ""
+
+
+def heads(pairs: Iterable[Pair]) -> Table:
+    """Sigmoid against softmax on the same pictures."""
+    columns = (
+        "Network",
+        "Stage",
+        "#Sigmoid",
+        "#Softmax",
+        "#Difference, points",
+        "#95 % interval",
+        "#Only sigmoid right",
+    )
+    more = ("#Only softmax right", "#McNemar p", "Told apart")
+    return table("Sigmoid against softmax", columns + more, map(_head_row, pairs), "heads.csv")
+
+
+def _head_row(pair: Pair) -> Iterator[Cell | str]:
+    yield words.network(pair.first.network)
+    yield words.stage(pair.first.stage)
+    yield words.percent(pair.first.evaluation.accuracy)
+    yield words.percent(pair.second.evaluation.accuracy)
+    yield words.points(pair.difference)
+    yield Cell(f"{words.points(pair.interval[0])} to {words.points(pair.interval[1])}", mood="quiet")
+    yield str(pair.only_first)
+    yield str(pair.only_second)
+    yield f"{pair.p_value:.3f}"
+    yield Cell("yes", mood="good") if pair.told_apart else Cell("no", mood="quiet")
+
+
+def classes(gathered: Gathered) -> Table:
+    """Precision, recall and F1 of every model for every class."""
+    columns = ("Model", "Class", "#Precision", "#Recall", "#F1", "#Pictures")
+    rows = (
+        (words.model(m), s.label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", f"{s.support:,}")
+        for m in gathered.models
+        for s in m.evaluation.classes
+    )
+    return table("Precision, recall and F1 per class", columns, rows, "classes.csv")
+
+
+def parity(gathered: Gathered) -> Table:
+    """Each converted model against Keras."""
+    columns = ("Model", "Precision", "#Pictures", "#Max diff.", "#Mean diff.", "#Tolerance", "#Same top-1", "#Accuracy")
+    return table(
+        "Converted models against Keras", (*columns, "Verdict"), map(_parity_row, gathered.variants), "parity.csv"
+    )
+
+
+def _parity_row(variant: Variant) -> Iterator[Cell | str]:
+    found = variant.ir.parity
+    yield words.model(variant.model)
+    yield Cell(variant.ir.precision.upper(), f"#ir-{variant.ir.digest[:12]}")
+    yield f"{found.pictures:,}"
+    yield from (words.number(value, 2) for value in (found.max_abs, found.mean_abs, found.tolerance))
+    yield words.percent(found.top1_agreement)
+    yield words.percent(found.accuracy)
+    yield Cell("within", mood="good") if found.passed else Cell("outside", mood="bad")
+
+
+FACTS = ("model", "machine", "os", "kernel", "cores", "openvino", "python", "governor", "temperature_c")
+
+
+def devices(gathered: Gathered) -> Table:
+    """What each device is, by its newest record."""
+    newest = {record.device: record for record in sorted(gathered.records, key=lambda record: record.at)}
+    columns = (
+        "Device",
+        "Model",
+        "Machine",
+        "System",
+        "Kernel",
+        "#Cores",
+        "OpenVINO",
+        "Python",
+        "Governor",
+        "#Temperature",
+    )
+    rows = (
+        (Cell(name, anchor=f"device-{name}"), *(_fact(newest[name], fact) for fact in FACTS)) for name in sorted(newest)
+    )
+    return table("The devices", columns, rows)
+
+
+def _fact(record: BenchRecord, name: str) -> Cell:
+    value = record.facts.get(name)
+    if value is None or value == "":
+        return Cell("not known", mood="quiet")
+    return Cell(f"{value:.1f} °C" if name == "temperature_c" and isinstance(value, int | float) else str(value))
+
+
+def speeds(gathered: Gathered) -> Table:
+    """Per device: the speeds that count, fastest model first."""
+    found = [(v, m) for v in gathered.variants for m in v.measured]
+    found.sort(key=lambda pair: (pair[1].device, pair[1].p90_ms or float("inf")))
+    columns = ("Device", "Model", "Precision", "Accelerator", "#p90 latency", "#Samples/s", "#Accuracy there")
+    return table("Speed on each device", columns, (_speed_row(v, m) for v, m in found), "records.csv")
+
+
+def _speed_row(variant: Variant, measured: Measured) -> Iterator[Cell | str]:
+    yield measured.device
+    yield words.model(variant.model)
+    yield variant.ir.precision.upper()
+    yield measured.accelerator
+    yield _linked(measured.latency, words.span((measured.p90_ms,), "ms"))
+    yield _linked(measured.offline, words.number(measured.rate))
+    yield _linked(measured.accuracy, words.percent(measured.accuracy.accuracy if measured.accuracy else None))
+
+
+def _linked(record: BenchRecord | None, text: str) -> Cell:
+    return Cell(text, f"#record-{record.digest[:12]}" if record else "")
+
+
+def records(gathered: Gathered) -> Table:
+    """Every raw record, whether it counts or not."""
+    columns = ("Record", "Bundle", "Device", "Scenario", "#Result", "#Queries", "#Seconds", "Validity")
+    rows = (_record_row(variant, record) for variant in gathered.variants for record in variant.records)
+    return table("Every record", columns, rows, "records.csv")
+
+
+def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
+    yield Cell(record.digest[:12], anchor=f"record-{record.digest[:12]}")
+    name = f"{words.model(variant.model, variant.ir.precision)}"
+    yield Cell(name, f"#bundle-{record.parent[:12]}")
+    yield record.device
+    yield record.scenario
+    yield result(record)
+    yield f"{len(record.samples_ms) or record.pictures:,}"
+    yield f"{record.wall_s:.1f}"
+    yield validity(record)
+
+
+def result(record: BenchRecord) -> str:
+    """A record's own figure with its unit."""
+    if record.scenario == "accuracy":
+        return words.percent(record.accuracy)
+    if record.scenario == "offline":
+        return f"{words.number(rate(record))} /s"
+    found = p90_ms(record)
+    return "too few for p90" if found is None else f"{words.number(found)} ms"
+
+
+def validity(record: BenchRecord) -> Cell:
+    """Valid, quick, or the rules it broke."""
+    if record.broken_rules:
+        return Cell(f"left out: {', '.join(record.broken_rules)}", mood="bad")
+    return Cell("quick", mood="care") if record.quick and record.scenario != "accuracy" else Cell("valid", mood="good")
+
+
+def published_tests(found: Published) -> Table:
+    """Published test loss and accuracy, and ours."""
+    columns = ("Network", "Stage", "Head", "#Loss, published", "#Loss, ours", "#Accuracy, published", "#Accuracy, ours")
+    rows = (
+        (
+            words.network(test.network),
+            words.stage(test.stage),
+            test.head,
+            f"{test.loss:.4f}",
+            f"{test.ours.evaluation.loss:.4f}" if test.ours else NOT_RUN,
+            words.percent(test.accuracy, 2),
+            words.percent(test.ours.evaluation.accuracy, 2) if test.ours else NOT_RUN,
+        )
+        for test in found.tests
+    )
+    return table("Test loss and accuracy, published and ours", columns, rows, "published_tests.csv")
+
+
+NOT_RUN = Cell("not run", mood="quiet")
+
+
+def published_inferences(found: Published) -> Table:
+    """Published inferences per second and confidence, and our rates."""
+    columns = ("Precision", "Network", "Stage", "Head", "#Mask, inf./s", "#Mask, confidence", "#No mask, inf./s")
+    more = ("#No mask, confidence", "#Ours, offline inf./s")
+    return table(
+        "On the device, published and ours",
+        columns + more,
+        map(_inference_row, found.inferences),
+        "published_inferences.csv",
+    )
+
+
+def _inference_row(row: Inference) -> Iterator[Cell | str]:
+    yield row.precision.upper()
+    yield words.network(row.network)
+    yield words.stage(row.stage)
+    yield row.head
+    for speed, sure in (row.mask, row.no_mask):
+        yield f"{speed:.0f}"
+        yield Cell(f"{words.MINUS}{-sure:.2f} %", mood="bad") if sure < 0 else f"{sure:.2f} %"
+    rates = [measured.rate for measured in row.ours.measured] if row.ours else []
+    yield Cell(words.span(rates, "/s")) if any(rates) else NOT_RUN
+
+
+def lineage(gathered: Gathered) -> Table:
+    """From each bundle back to the split: digests."""
+    columns = ("Bundle", "IR", "Model", "Split", "Run", "Weights", "#Parameters", "Input", "Scaling")
+    return table("What each figure was made from", columns, _lineage_rows(gathered), "lineage.csv")
+
+
+def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
+    seen: set[str] = set()
+    for variant in gathered.variants:
+        model, ir, bundle = variant.model, variant.ir, variant.bundle
+        anchor = "" if model.digest in seen else f"model-{model.digest[:12]}"
+        seen.add(model.digest)
+        yield (
+            Cell(bundle.short, anchor=f"bundle-{bundle.short}") if bundle else Cell("not bundled", mood="quiet"),
+            Cell(ir.digest[:12], anchor=f"ir-{ir.digest[:12]}"),
+            Cell(f"{model.digest[:12]} ({words.model(model, ir.precision)})", anchor=anchor),
+            Cell(model.parent[:12], f"#split-{model.parent[:12]}"),
+            Cell(model.run[:12]),
+            Cell(model.weights),
+            Cell(f"{model.parameters:,}"),
+            Cell(f"{model.input_size[0]} x {model.input_size[1]}, {model.crop}"),
+            Cell(model.scaling),
+        )
+
+
+def splits(gathered: Gathered) -> Table:
+    """The data: pictures per part and label."""
+    columns = ("Split", "Data", "Note", "Part", "#Pictures", "Per label")
+    rows = (
+        (
+            Cell(split.digest[:12], anchor=f"split-{split.digest[:12]}" if first else ""),
+            split.name,
+            Cell(split.note or "none", mood="" if split.note else "quiet"),
+            part,
+            f"{sum(counts.values()):,}",
+            ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items())[:12]),
+        )
+        for split in gathered.splits
+        for first, (part, counts) in zip((True, False, False), _parts(split.counts.items()), strict=False)
+    )
+    return table("The data", columns, rows)
+
+
+def _parts(items: Iterable[tuple[str, object]]) -> list[tuple[str, dict[str, int]]]:
+    order = ("train", "validation", "test")
+    return [(part, dict(counts)) for part, counts in sorted(items, key=lambda item: order.index(item[0]))]  # type: ignore[call-overload]  # counts is a mapping
