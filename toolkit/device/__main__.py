@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -54,7 +57,44 @@ def _parser() -> argparse.ArgumentParser:
     golden.add_argument("release", type=Path)
     golden.add_argument("--accelerator", default="CPU")
     golden.set_defaults(command=_golden)
+    predict = commands.add_parser("predict", help="what is on pictures")
+    predict.add_argument("release", type=Path)
+    predict.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    predict.add_argument("--accelerator", default="CPU")
+    predict.set_defaults(command=_predict)
+    _bench_options(commands.add_parser("bench", help="how fast and how right"))
     return parser
+
+
+def _bench_options(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("release", type=Path)
+    bench.add_argument("--scenario", required=True, choices=("single-stream", "offline", "accuracy"))
+    bench.add_argument("--pictures", required=True, type=Path, metavar="DIR", help="holds pictures.json and its files")
+    bench.add_argument("--root", type=Path, help="where bench.lock lies; default: the release's ROOT")
+    bench.add_argument("--seconds", type=_positive_number, default=60.0, help="at least so long")
+    bench.add_argument("--queries", type=_positive, default=1024, help="at least so many (single-stream)")
+    bench.add_argument("--seed", type=int, default=0, help="of the order of the pictures")
+    bench.add_argument("--threads", type=_positive)
+    bench.add_argument("--streams", type=_positive)
+    bench.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: the accelerator's own choice")
+    bench.add_argument("--accelerator", default="CPU")
+    bench.add_argument("--clock", choices=("total", "inference"), default="total", help="what a latency covers")
+    bench.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
+    bench.set_defaults(command=_bench)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _positive_number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a length of time")
+    return number
 
 
 def _probe(options: argparse.Namespace) -> Dict[str, Any]:
@@ -73,6 +113,27 @@ def _golden(options: argparse.Namespace) -> Dict[str, Any]:
     from .golden import check
 
     return check(options.release, options.accelerator)
+
+
+def _predict(options: argparse.Namespace) -> Dict[str, Any]:
+    from .predict import predict
+
+    return predict(options.release, options.pictures, options.accelerator)
+
+
+def _bench(options: argparse.Namespace) -> Dict[str, Any]:
+    from .bench import Plan, bench
+
+    if options.stop_on_eof:
+        threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
+    plan = Plan(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Plan)})
+    return bench(options.release, options.pictures, plan, options.root)
+
+
+def _stop_when_stdin_ends() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,18 @@ import os
 import re
 import struct
 import zlib
-from typing import Dict, Iterator, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterator, Tuple, Union
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
 
 VERSION = 1
 """Raised whenever the same file would give other pixels than before; part of every key of cached pictures."""
-
-Pixels = npt.NDArray[np.uint8]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"

@@ -74,6 +74,9 @@ class Model(Protocol):
     def used(self) -> Dict[str, Any]:
         """What was really taken: accelerator, precision computed in, threads, streams, requests."""
 
+    def temperature_c(self) -> Optional[float]:
+        """A stick's own temperature in degrees Celsius; None for what has none."""
+
 
 def load(xml: Path, settings: Settings) -> Model:
     """Compile an IR by whichever API is there.

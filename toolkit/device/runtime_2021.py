@@ -58,15 +58,20 @@ def _configuration(settings: Settings) -> Dict[str, str]:
 
 
 class Arrays:
-    """A request's input and output as arrays; they live only as long as the blobs kept here beside them."""
+    """A request's input as an array, which lives only as long as the blob kept here beside it, and its answer.
+
+    The first inference moves the output to another place, so that one is looked up each time.
+    """
 
     def __init__(self, request: Any) -> None:
-        (self._in,), (self._out,) = request.input_blobs.values(), request.output_blobs.values()
-        self.input, self._output = self._in.buffer, self._out.buffer
+        self._request = request
+        (self._blob,) = request.input_blobs.values()
+        self.input = self._blob.buffer
 
     def answer(self) -> Answer:
         """f32 [classes], a copy."""
-        answer: Answer = self._output[0].astype(np.float32)
+        (blob,) = self._request.output_blobs.values()
+        answer: Answer = blob.buffer[0].astype(np.float32)
         return answer
 
 
@@ -107,6 +112,12 @@ class BlobModel:
             "requests": len(self._network.requests),
         }
 
+    def temperature_c(self) -> Optional[float]:
+        """DEVICE_THERMAL of a stick."""
+        if self.settings.kind != "MYRIAD":
+            return None
+        return float(self._network.get_metric("DEVICE_THERMAL"))
+
     def _ask(self, name: str) -> Optional[int]:
         try:
             return int(self._network.get_config(name))
@@ -119,10 +130,15 @@ class BlobModel:
             path = Path(folder, "executed.xml")
             try:
                 self._network.get_exec_graph_info().serialize(str(path))
-                layers = ET.parse(path).getroot().iter("data")  # noqa: S314 - OpenVINO wrote it just now
+                layers = ET.parse(path).getroot().iter("layer")  # noqa: S314 - OpenVINO wrote it just now
             except (RuntimeError, OSError, ET.ParseError):
                 return None
-            return heavy_precision((data.get("layerType", ""), data.get("runtimePrecision", "")) for data in layers)
+            return heavy_precision((layer.get("type", ""), _precision_of(layer)) for layer in layers)
+
+
+def _precision_of(layer: ET.Element) -> str:
+    data = layer.find("data")
+    return "" if data is None else data.get("runtimePrecision", "")
 
 
 class BlobQueue:

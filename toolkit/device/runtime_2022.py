@@ -91,6 +91,11 @@ class TensorModel:
             "requests": _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
         }
 
+    def temperature_c(self) -> Optional[float]:
+        """DEVICE_THERMAL of a stick."""
+        thermal = self._ask("DEVICE_THERMAL") if self.settings.kind == "MYRIAD" else None
+        return None if thermal is None else float(thermal)
+
     def _ask(self, name: str) -> Any:
         try:
             return self._compiled.get_property(name)

@@ -1,0 +1,48 @@
+"""What is on a picture, most probable first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+
+from . import runtime
+from .release import input_size, read_manifest
+
+if TYPE_CHECKING:
+    from .runtime import Answer
+
+
+def predict(
+    release: Path, paths: Sequence[Path], accelerator: str = "CPU", precision: Optional[str] = None
+) -> Dict[str, Any]:
+    """{"ok", "predictions": [{"picture", "ranking": [{"label", "probability"}]} or {"picture", "error"}]}.
+
+    A picture that cannot be read makes "ok" false and hides none of the others.
+
+    Raises:
+        Failure: the bundle cannot be read.
+        EnvironmentFailure: the model cannot be loaded.
+    """
+    manifest = read_manifest(release)
+    model = runtime.load(release / "model.xml", runtime.Settings(accelerator, precision=precision))
+    predictions = [_predict(model, manifest, path) for path in paths]
+    return {"ok": not any("error" in entry for entry in predictions), "predictions": predictions}
+
+
+def _predict(model: runtime.Model, manifest: Dict[str, Any], path: Path) -> Dict[str, Any]:
+    from . import pictures
+
+    try:
+        picture = pictures.fit(pictures.read_picture(path), input_size(manifest), manifest["input"]["crop"])
+    except ValueError as error:
+        return {"picture": str(path), "error": str(error)}
+    return {"picture": str(path), "ranking": ranked(model.infer(picture), manifest["labels"])}
+
+
+def ranked(answer: Answer, labels: Sequence[str]) -> List[Dict[str, Any]]:
+    """f32 [classes] → labels with their probabilities, descending; one value is the second label's of two."""
+    values = [float(value) for value in answer]
+    if len(values) == 1:
+        values = [1 - values[0], values[0]]
+    order = sorted(range(len(values)), key=lambda index: -values[index])
+    return [{"label": labels[index], "probability": values[index]} for index in order]
