@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 import tempfile
@@ -25,6 +26,7 @@ def start_tensorflow() -> Any:
 
         _set_threads(tf)
         tf.config.experimental.enable_op_determinism()
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         tf.constant(0)  # starts the runtime, which has its own words to say
     return tf
 

@@ -1,0 +1,96 @@
+"""Asking a trained model: about single pictures, and about a folder of labelled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from toolkit import data, networks
+from toolkit.artifacts import Evaluation, TrainedModel, Workspace
+from toolkit.device.pictures import fit, read_picture
+from toolkit.errors import ConfigurationError, DataError, Problem
+from toolkit.experiment import DataTable, SplitFractions
+from toolkit.progress import Progress
+from toolkit.train import records, scores
+from toolkit.train.fit import answering
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The labels of one picture, the likeliest first, with their probabilities."""
+
+    picture: Path
+    classes: tuple[tuple[str, float], ...]
+
+
+def rank(file: Path, pictures: Sequence[Path]) -> tuple[Ranking, ...]:
+    """What the model in `file` says of each picture.
+
+    Raises:
+        ConfigurationError: the file has no record beside it that tells its labels.
+        DataError: with every picture that cannot be read.
+    """
+    model = described(file)
+    arrays, problems = [], []
+    for picture in pictures:
+        try:
+            arrays.append(fit(read_picture(picture), model.input_size, model.crop))
+        except (OSError, ValueError) as error:
+            problems.append(Problem(str(error), str(picture)))
+    if problems:
+        raise DataError.from_problems(problems)
+    shares = scores.probabilities(_logits(file, np.stack(arrays)))
+    return tuple(
+        Ranking(picture, tuple((model.labels[index], float(row[index])) for index in np.argsort(-row, kind="stable")))
+        for picture, row in zip(pictures, shares, strict=True)
+    )
+
+
+def evaluate_folder(file: Path, folder: Path, workspace: Workspace, progress: Progress) -> Evaluation:
+    """The model in `file` judged on the class folders of `folder`, or on its test/ if it has one.
+
+    Raises:
+        ConfigurationError: the file has no record beside it that tells its labels.
+        DataError: a class the model does not know, or pictures that cannot be read.
+    """
+    model = described(file)
+    whole = SplitFractions(train=0, validation=0, test=1)
+    table = DataTable(source="folders", path=folder.resolve(), split=whole)
+    split = data.prepare(table, folder, workspace, progress)
+    strangers = [label for label in split.labels if label not in model.labels]
+    if strangers:
+        remedy = f"it knows {', '.join(model.labels)}"
+        raise DataError.from_problems([Problem("the model does not know this class", s, remedy) for s in strangers])
+    pictures = [
+        replace(picture, label=model.labels.index(split.labels[picture.label]))
+        for picture in data.read_manifest(split, workspace)
+        if picture.part == "test"
+    ]
+    pixels = data.load_pictures(pictures, model.input_size, model.crop, workspace=workspace, progress=progress)
+    labels = np.array([picture.label for picture in pictures])
+    return scores.evaluate(_logits(file, pixels), labels, model.labels, "test")
+
+
+def described(file: Path) -> TrainedModel:
+    """What is known of a model.keras, from the record beside it.
+
+    Raises:
+        ConfigurationError: there is no such record, or the file is not the one it was written for.
+    """
+    model = records.finished(file.parent) if file.name == "model.keras" else None
+    if model is None:
+        raise ConfigurationError(
+            "no whole model with its record (trained.json) here",
+            where=str(file),
+            remedy="name a model.keras of workspace/runs, where its record lies beside it",
+        )
+    return model
+
+
+def _logits(file: Path, pixels: np.ndarray) -> np.ndarray:
+    return answering(networks.logits_part(records.load_file(file)))(pixels, _BATCH)

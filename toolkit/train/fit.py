@@ -1,0 +1,192 @@
+"""The epoch loop: one for the head on cached features and for the whole network on pictures."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toolkit.artifacts import Epoch
+from toolkit.errors import DataError
+from toolkit.experiment import StageTable
+from toolkit.networks import Head, start_tensorflow
+from toolkit.progress import Progress, Task
+from toolkit.train import checkpoint, scores
+
+if TYPE_CHECKING:
+    import keras
+
+Answer = Callable[[np.ndarray, int], np.ndarray]
+_STAGE_SEEDS = {"top": 0, "fine-tune": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Inputs [n, …] (features f32 or pictures u8) and their labels [n]."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """What is trained: `model` gives logits as they will be used, `forward` as training sees them."""
+
+    model: keras.Model
+    forward: Callable[[Any], Any]
+    variables: list[Any]
+    """Those that the optimizer changes."""
+    head: Head
+    classes: int
+    answer: Answer
+    """`model` over whole arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How it is trained."""
+
+    title: str
+    stage: StageTable
+    batch_size: int
+    seed: int
+    checkpoint: Path
+
+
+def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, progress: Progress) -> tuple[Epoch, ...]:
+    """Train `learner`, from its last finished epoch if it was stopped; leaves it with the best epoch's weights.
+
+    With patience unset the last epoch's weights are kept. After every epoch the checkpoint holds all that going on
+    takes, so a stop at any time loses the running epoch at most, and the end is the same to the bit.
+
+    Raises:
+        DataError: the loss is no longer a number.
+    """
+    optimizer = make_optimizer(plan.stage)
+    optimizer.build(learner.variables)
+    variables = learner.model.variables
+    course = checkpoint.restore(plan.checkpoint, variables, optimizer.variables)
+    if course.epochs:
+        progress.say(f"  {plan.title}: going on after epoch {len(course.epochs)} of {plan.stage.epochs}")
+    step = _training_step(learner, optimizer)
+    left = (plan.stage.epochs - len(course.epochs)) * len(train.labels)
+    with progress.track(plan.title, left) as task:
+        while not course.enough(plan.stage.epochs, plan.stage.patience):
+            epoch = _run_epoch(learner, step, train, validation, plan, len(course.epochs) + 1, task)
+            course.epochs.append(epoch)
+            if epoch.val_loss < course.best_loss:
+                course.best_loss, course.best_epoch = epoch.val_loss, epoch.number
+                course.best = [np.array(variable) for variable in variables]
+            checkpoint.save(plan.checkpoint, course, variables, optimizer.variables)
+            progress.say(_line(plan, epoch, len(train.labels)))
+    if plan.stage.patience is not None:
+        for variable, value in zip(variables, course.best, strict=True):
+            variable.assign(value)
+    return tuple(course.epochs)
+
+
+def make_optimizer(stage: StageTable) -> keras.optimizers.Optimizer:
+    """The stage's optimizer at its learning rate, all else as Keras has it."""
+    import keras
+
+    kinds = {"adam": "Adam", "adamax": "Adamax", "sgd": "SGD", "adamw": "AdamW"}
+    return getattr(keras.optimizers, kinds[stage.optimizer])(learning_rate=stage.learning_rate)
+
+
+def answering(model: keras.Model) -> Answer:
+    """A function that runs `model` over inputs [n, …] in batches of a given size; traced when it is first called."""
+    tf = start_tensorflow()
+
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape)])  # type: ignore[untyped-decorator]  # tensorflow ships no types
+    def answer(batch: Any) -> Any:
+        return model(batch, training=False)
+
+    def run(inputs: np.ndarray, batch_size: int) -> np.ndarray:
+        batches = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
+        return np.concatenate([answer(batch.astype(np.float32)).numpy() for batch in batches])
+
+    return run
+
+
+def shuffled(count: int, batch_size: int, *, seed: int, stage: str, epoch: int) -> Iterator[np.ndarray]:
+    """The indices of each batch of an epoch, in an order that seed, stage and epoch decide."""
+    order = np.random.default_rng([seed, _STAGE_SEEDS[stage], epoch]).permutation(count)
+    yield from (order[start : start + batch_size] for start in range(0, count, batch_size))
+
+
+def _training_step(learner: Learner, optimizer: keras.optimizers.Optimizer) -> Callable[..., Any]:
+    """One batch: logits by `forward`, loss, gradients, update; gives the batch's mean loss and its logits."""
+    tf = start_tensorflow()
+    loss_of = learner.head.loss()
+    signature = [tf.TensorSpec(learner.model.input_shape), tf.TensorSpec(learner.model.output_shape)]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]  # tensorflow ships no types
+    def step(inputs: Any, targets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits = learner.forward(inputs)
+            loss = loss_of(targets, logits)
+        optimizer.apply(tape.gradient(loss, [v.value for v in learner.variables]), learner.variables)
+        return loss, logits
+
+    return step  # type: ignore[no-any-return]  # tensorflow ships no types
+
+
+def _run_epoch(
+    learner: Learner,
+    step: Callable[..., Any],
+    train: Examples,
+    validation: Examples,
+    plan: Plan,
+    number: int,
+    task: Task,
+) -> Epoch:
+    """Every training picture once, then the validation pictures. Training figures are those of the moving weights."""
+    start, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
+    targets = learner.head.targets(train.labels, learner.classes)
+    for batch in shuffled(len(targets), plan.batch_size, seed=plan.seed, stage=plan.stage.name, epoch=number):
+        loss, logits = step(train.inputs[batch].astype(np.float32), targets[batch])
+        seen += len(batch)
+        loss_sum += float(loss) * len(batch)
+        correct += int((scores.predictions(logits.numpy()) == train.labels[batch]).sum())
+        task.advance(len(batch), _note(plan, number, seen, loss_sum, correct, len(targets), time.monotonic() - start))
+    if not math.isfinite(loss_sum):
+        raise DataError(
+            f"the loss is no longer a number in epoch {number}",
+            where=plan.title,
+            remedy="lower the stage's learning_rate",
+        )
+    logits = learner.answer(validation.inputs, plan.batch_size)
+    return Epoch(
+        stage=plan.stage.name,
+        number=number,
+        loss=loss_sum / seen,
+        accuracy=correct / seen,
+        val_loss=scores.cross_entropy(logits, validation.labels),
+        val_accuracy=float(np.mean(scores.predictions(logits) == validation.labels)),
+        seconds=time.monotonic() - start,
+        learning_rate=plan.stage.learning_rate,
+    )
+
+
+def _note(plan: Plan, number: int, seen: int, loss_sum: float, correct: int, total: int, seconds: float) -> str:
+    """What stands beside the bar: epoch, speed, loss, accuracy and the time left in the stage."""
+    left = ((plan.stage.epochs - number + 1) * total - seen) * seconds / seen
+    return (
+        f"epoch {number}/{plan.stage.epochs}, {seen / seconds:.0f} pictures/s, loss {loss_sum / seen:.3f}, "
+        f"accuracy {correct / seen:.3f}, {left:.0f} s left"
+    )
+
+
+def _line(plan: Plan, epoch: Epoch, total: int) -> str:
+    """An epoch that is over, for people."""
+    left = (plan.stage.epochs - epoch.number) * epoch.seconds
+    return (
+        f"  {plan.title}: epoch {epoch.number}/{plan.stage.epochs}, {total / epoch.seconds:.0f} pictures/s, "
+        f"loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}, validation loss {epoch.val_loss:.4f}, "
+        f"accuracy {epoch.val_accuracy:.4f}, at most {left:.0f} s left"
+    )

@@ -1,0 +1,141 @@
+"""What the stages of one trial share, and what both need made: pictures, features, starting models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit import data, digests, networks
+from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.errors import DataError, Problem
+from toolkit.experiment import Experiment, StageTable, Trial
+from toolkit.progress import Progress
+from toolkit.train import records
+from toolkit.train.features import features_of
+from toolkit.train.fit import Examples, Plan, answering
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, slots=True)
+class PartOfSplit:
+    """The pictures of one part, u8 [n, h, w, 3], in the manifest's order; `digest` names them in that order."""
+
+    examples: Examples
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One trial on one split, everything about it looked up."""
+
+    experiment: Experiment
+    trial: Trial
+    split: Split
+    workspace: Workspace
+    progress: Progress
+    network: networks.Network
+    head: networks.Head
+    size: tuple[int, int]
+    weights: str | Path
+    """"imagenet", "none" or the path of a file."""
+    run: str
+
+    def folder(self, stage: str) -> Path:
+        """Where a stage's files lie."""
+        return records.stage_folder(self.workspace, self.experiment, self.run, self.trial, stage)
+
+    def plan(self, stage: StageTable) -> Plan:
+        """How a stage is trained."""
+        return Plan(
+            title=f"{self.trial.name} {stage.name}",
+            stage=stage,
+            batch_size=self.trial.batch_size,
+            seed=self.trial.seed,
+            checkpoint=self.folder(stage.name) / "checkpoint.npz",
+        )
+
+
+def prepare_job(experiment: Experiment, trial: Trial, split: Split, workspace: Workspace, progress: Progress) -> Job:
+    """Look everything up before anything is trained.
+
+    Raises:
+        ConfigurationError: an unknown network, or a head that does not fit the data.
+        DataError: with every part that has no pictures.
+    """
+    network = networks.find(trial.network)
+    head = networks.find_head(trial.head, len(split.labels))
+    empty = [part for part in data.PARTS if not sum(split.counts.get(part, {}).values())]
+    if empty:
+        raise DataError.from_problems([Problem("no pictures in this part", f"{split.name}: {part}") for part in empty])
+    named = trial.weights in {"imagenet", "none"}
+    weights = trial.weights if named else experiment.beside(trial.weights)
+    edge = trial.input_size or network.input_size
+    return Job(
+        experiment=experiment,
+        trial=trial,
+        split=split,
+        workspace=workspace,
+        progress=progress,
+        network=network,
+        head=head,
+        size=(edge, edge),
+        weights=weights,
+        run=records.run_digest(trial, split, weights),
+    )
+
+
+def load_parts(job: Job) -> dict[str, PartOfSplit]:
+    """The pictures of every part."""
+    listed = data.read_manifest(job.split, job.workspace)
+    return {part: _load_part(job, [picture for picture in listed if picture.part == part]) for part in data.PARTS}
+
+
+def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
+    """The stage before's model, or a new one. Its names and random weights depend on nothing but the trial."""
+    networks.start_tensorflow()
+    import keras
+
+    keras.utils.clear_session()
+    if before is not None:
+        return records.load_keras(before, job.workspace)
+    keras.utils.set_random_seed(job.trial.seed)
+    return networks.assemble(
+        job.network,
+        job.head,
+        size=job.size,
+        classes=len(job.split.labels),
+        hidden=job.trial.hidden,
+        weights=job.weights,
+        progress=job.progress,
+    )
+
+
+def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
+    """What the frozen backbone of `model` makes of every part, kept by the digests of backbone, pictures, versions."""
+    backbone = networks.features_part(model)
+    answer = answering(backbone)
+    own = {"backbone": records.model_digest(backbone), "size": job.size, "crop": job.trial.crop}
+    made = {}
+    for name, part in parts.items():
+        key = digests.of_value(own | {"pictures": part.digest, "versions": records.versions()})
+        features = features_of(
+            answer,
+            part.examples.inputs,
+            job.workspace.folder("cache", "features") / f"{key}.npy",
+            batch_size=job.trial.batch_size,
+            title=f"{job.trial.name} features of {name}",
+            progress=job.progress,
+        )
+        made[name] = Examples(features, part.examples.labels)
+    return made
+
+
+def _load_part(job: Job, pictures: list[data.Picture]) -> PartOfSplit:
+    pixels = data.load_pictures(pictures, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
+    labels = np.array([picture.label for picture in pictures])
+    return PartOfSplit(Examples(pixels, labels), digests.of_value([picture.sha256 for picture in pictures]))

@@ -1,0 +1,139 @@
+"""One cell of the matrix, trained: the top layers on frozen features, then the whole network from there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from toolkit import networks
+from toolkit.artifacts import Epoch, Evaluation, Split, TrainedModel, Workspace
+from toolkit.experiment import Experiment, Stage, StageTable, Trial
+from toolkit.progress import Progress
+from toolkit.store import Store
+from toolkit.train import records, scores, stuck
+from toolkit.train.fit import Examples, Learner, answering, fit
+from toolkit.train.job import Job, PartOfSplit, frozen_features, load_parts, prepare_job, starting_model
+
+if TYPE_CHECKING:
+    import keras
+
+_Course = tuple[tuple[Epoch, ...], Evaluation]
+
+
+def train_trial(
+    experiment: Experiment,
+    trial: Trial,
+    split: Split,
+    workspace: Workspace,
+    store: Store,
+    progress: Progress,
+    *,
+    last: Stage | None = None,
+) -> tuple[TrainedModel, ...]:
+    """The trial's model after each stage, up to `last`; what is finished is loaded, what was stopped goes on.
+
+    Raises:
+        ConfigurationError: an unknown network, a head that does not fit the data, weights that do not fit the network.
+        MachineError: weights that are not here and cannot be fetched.
+        DataError: a part without pictures, or a loss that is no longer a number.
+    """
+    job = prepare_job(experiment, trial, split, workspace, progress)
+    names = [stage.name for stage in trial.stages]
+    models: list[TrainedModel] = []
+    parts: dict[str, PartOfSplit] = {}
+    for stage in trial.stages[: names.index(last) + 1 if last else None]:
+        model = records.finished(job.folder(stage.name))
+        if model is not None:
+            progress.say(f"{trial.name} {stage.name}: trained already, skipped ({_summary(model.evaluation)})")
+        else:
+            parts = parts or load_parts(job)
+            model = _train_stage(job, stage, parts, models[-1] if models else None)
+        store.put(model)
+        models.append(model)
+    return tuple(models)
+
+
+def _train_stage(
+    job: Job, stage: StageTable, parts: dict[str, PartOfSplit], before: TrainedModel | None
+) -> TrainedModel:
+    """Train, judge, keep, tell."""
+    start = time.monotonic()
+    model = starting_model(job, before)
+    history, evaluation = (_train_top if stage.name == "top" else _fine_tune)(job, stage, model, parts)
+    trained = _describe(job, stage, model, history, evaluation, time.monotonic() - start)
+    records.keep(trained, model, job.folder(stage.name))
+    job.progress.say(f"{job.trial.name} {stage.name}: {_summary(evaluation)}; {trained.seconds:.0f} s")
+    for warning in trained.warnings:
+        job.progress.say(f"warning: {job.trial.name} {stage.name}: {warning}")
+    return trained
+
+
+def _train_top(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
+    """The head alone, on the frozen backbone's features."""
+    made = frozen_features(job, model, parts)
+    top = networks.head_part(model)
+    learner = _learner(job, top, lambda x: top(x, training=True), top.trainable_variables)
+    history = fit(learner, made["train"], made["validation"], job.plan(stage), job.progress)
+    return history, _judge(job, learner, made["test"])
+
+
+def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
+    """The whole network. Its batch-norms keep the statistics of its first weights, if it had any."""
+    backbone, top = networks.features_part(model), networks.head_part(model)
+    normalising = job.trial.weights == "none"
+
+    def forward(x: Any) -> Any:
+        return top(backbone(x, training=normalising), training=True)
+
+    variables = networks.fine_tuned_variables(model, job.network)
+    learner = _learner(job, networks.logits_part(model), forward, variables)
+    history = fit(learner, parts["train"].examples, parts["validation"].examples, job.plan(stage), job.progress)
+    return history, _judge(job, learner, parts["test"].examples)
+
+
+def _learner(job: Job, model: keras.Model, forward: Callable[[Any], Any], variables: list[Any]) -> Learner:
+    return Learner(model, forward, variables, job.head, len(job.split.labels), answering(model))
+
+
+def _judge(job: Job, learner: Learner, test: Examples) -> Evaluation:
+    logits = learner.answer(test.inputs, job.trial.batch_size)
+    return scores.evaluate(logits, test.labels, job.split.labels, "test")
+
+
+def _describe(
+    job: Job,
+    stage: StageTable,
+    model: keras.Model,
+    history: tuple[Epoch, ...],
+    evaluation: Evaluation,
+    seconds: float,
+) -> TrainedModel:
+    """All there is to say of a model just trained."""
+    return TrainedModel(
+        digest=records.model_digest(model),
+        parent=job.split.digest,
+        run=job.run,
+        experiment=job.experiment.name,
+        network=job.trial.network,
+        head=job.trial.head,
+        stage=stage.name,
+        weights=job.weights if isinstance(job.weights, str) else job.weights.name,
+        note=job.split.note,
+        labels=job.split.labels,
+        input_size=job.size,
+        crop=job.trial.crop,
+        scaling=job.network.scaling.words,
+        path=job.workspace.relative(records.model_file(job.folder(stage.name))),
+        parameters=model.count_params(),
+        history=history,
+        evaluation=evaluation,
+        seconds=seconds,
+        warnings=stuck.warnings_for(evaluation, weights=job.trial.weights, stage=stage.name),
+        versions=records.versions(),
+    )
+
+
+def _summary(evaluation: Evaluation) -> str:
+    low, high = evaluation.interval
+    return f"test accuracy {evaluation.accuracy:.4f} (95 % {low:.3f} to {high:.3f}), loss {evaluation.loss:.4f}"
