@@ -14,6 +14,7 @@ import pytest
 from toolkit import digests
 from toolkit.artifacts import Evaluation, Split, TrainedModel, Workspace
 from toolkit.data.manifest import Picture, count, in_order, split_digest, write_manifest
+from toolkit.networks.runtime import start_tensorflow
 from toolkit.store import Store
 
 LABELS = ("dark", "light")
@@ -95,6 +96,7 @@ def make_split(workspace: Workspace, each: int = 6) -> Split:
 
 def make_model(workspace: Workspace, split: Split, head: str, policy: str = "float32") -> TrainedModel:
     """A network with most of what mobile networks have, untrained but decided."""
+    start_tensorflow()
     import keras
 
     keras.utils.set_random_seed(7)

@@ -9,6 +9,7 @@ from typing import cast
 import typer
 
 from toolkit import __version__
+from toolkit.cli import check, convert, evaluate, inspect, predict, train
 from toolkit.errors import ExitCode, ToolkitError
 
 app = typer.Typer(
@@ -34,6 +35,10 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """A folder of labelled pictures goes in; a measured fleet of Raspberry Pis comes out."""
+
+
+for verb in (check.check, convert.convert, inspect.inspect, train.train, evaluate.evaluate, predict.predict):
+    app.command()(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,18 @@
 """From a trained model to a bundle: IR in several precisions for several runtimes, proven equal, content-addressed."""
 
 from toolkit.convert.bundles import load_bundle, make_bundle, verify_bundle
+from toolkit.convert.checking import Check, check_bundle
 from toolkit.convert.conversion import convert_model
+from toolkit.convert.finding import find_model
+from toolkit.convert.inspection import inspect_ir
 
-__all__ = ["convert_model", "load_bundle", "make_bundle", "verify_bundle"]
+__all__ = [
+    "Check",
+    "check_bundle",
+    "convert_model",
+    "find_model",
+    "inspect_ir",
+    "load_bundle",
+    "make_bundle",
+    "verify_bundle",
+]

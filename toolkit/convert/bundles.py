@@ -60,11 +60,32 @@ def load_bundle(path_or_digest: Path | str, workspace: Workspace, store: Store) 
         UsageError: there is none, or several.
         BundleError: its bytes are not what its manifest says.
     """
-    folder = Path(path_or_digest)
-    if not (folder / MANIFEST).exists():
-        folder = workspace.absolute(_find(str(path_or_digest), store).path)
-    verify_bundle(folder)
-    return _described(folder, workspace)
+    return _described(bundle_folder(path_or_digest, workspace, store), workspace)
+
+
+def bundle_folder(words: Path | str, workspace: Workspace, store: Store) -> Path:
+    """The folder of the bundle that is meant, as load_bundle finds it; not verified.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
+    if _is_bundle(Path(words)):
+        return Path(words)
+    return workspace.absolute(_find(str(words), store).path)
+
+
+def has_bundle(words: str, store: Store) -> bool:
+    """Do these words name a bundle, or begin the digest of one?"""
+    return _is_bundle(Path(words)) or bool(_matching(words, store))
+
+
+def _is_bundle(folder: Path) -> bool:
+    return (folder / MANIFEST).exists() or (folder / "model.xml").exists()
+
+
+def _matching(words: str, store: Store) -> tuple[Bundle, ...]:
+    named = tuple(bundle for bundle in store.all(Bundle) if bundle.name == words)[-1:]
+    return named or store.starting_with(Bundle, words)
 
 
 def bundle_name(ir: IrModel, model: TrainedModel) -> str:
@@ -74,7 +95,7 @@ def bundle_name(ir: IrModel, model: TrainedModel) -> str:
 
 
 def _find(words: str, store: Store) -> Bundle:
-    found = store.starting_with(Bundle, words) or tuple(b for b in store.all(Bundle) if b.name == words)[-1:]
+    found = _matching(words, store)
     if len(found) == 1:
         return found[0]
     known = ", ".join(f"{bundle.short} {bundle.name}" for bundle in found or store.all(Bundle)) or "none"

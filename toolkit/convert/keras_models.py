@@ -1,15 +1,8 @@
-"""Keras models as this room needs them: loaded in float32, traced into an OpenVINO graph, asked for reference answers.
-
-TensorFlow writes to the process's stderr while it starts; that is kept back, and shown only when something fails.
-"""
+"""Keras models as this room needs them: loaded in float32, traced into an OpenVINO graph, asked for reference answers."""
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import DataError
+from toolkit.networks.runtime import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -25,41 +19,20 @@ if TYPE_CHECKING:
 _BATCH = 32
 
 
-@contextmanager
-def native_talk_kept() -> Iterator[None]:
-    """Hold back what libraries write to file descriptor 2; show it after all if the block fails."""
-    sys.stderr.flush()
-    real = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            kept.seek(0)
-            os.write(real, kept.read())
-            raise
-        finally:
-            os.dup2(real, 2)
-            os.close(real)
-
-
 def load_float32(path: Path) -> keras.Model:
     """The Keras model at `path`, every layer computing in float32 whatever it was trained in.
 
     Raises:
         DataError: the file cannot be read as a Keras model.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with native_talk_kept():
-        import keras
-        import tensorflow as tf
+    start_tensorflow()
+    import keras
 
-        tf.config.list_logical_devices()
-        try:
-            model = keras.saving.load_model(path, compile=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"not a Keras model that can be loaded: {error}", where=str(path)) from error
-        return _in_float32(model)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"not a Keras model that can be loaded: {error}", where=str(path)) from error
+    return _in_float32(model)
 
 
 def trace(model: keras.Model) -> ov.Model:
@@ -69,21 +42,19 @@ def trace(model: keras.Model) -> ov.Model:
         DataError: it does not take one RGB picture, or does not give one row of probabilities.
     """
     shape = _picture_shape(model)
-    with native_talk_kept():
-        import openvino as ov
-        import tensorflow as tf
+    tf = start_tensorflow()
+    import openvino as ov
 
-        def forward(picture: Any) -> Any:
-            return model(picture, training=False)
+    def forward(picture: Any) -> Any:
+        return model(picture, training=False)
 
-        signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
-        return ov.convert_model(tf.function(forward, signature, autograph=False).get_concrete_function())
+    signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
+    return ov.convert_model(tf.function(forward, signature, autograph=False).get_concrete_function())
 
 
 def predict(model: keras.Model, chunks: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
     """The probabilities that Keras gives, f32 [n, classes], for u8 [n,H,W,3] pictures that come in chunks."""
-    with native_talk_kept():
-        rows = [model.predict(chunk.astype(np.float32), batch_size=_BATCH, verbose=0) for chunk in chunks]
+    rows = [model.predict(chunk.astype(np.float32), batch_size=_BATCH, verbose=0) for chunk in chunks]
     return np.concatenate(rows).astype(np.float32)
 
 

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from toolkit.cli.main import main
+
+
+@pytest.fixture
+def run(shared_line: Any, capsys: pytest.CaptureFixture[str]) -> Any:
+    """run(words…): the exit code, what is on stdout, and stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--workspace", str(shared_line.workspace.root)])
+        shown = capsys.readouterr()
+        return int(left.value.code or 0), shown.out, shown.err
+
+    return call
+
+
+def test_convert_bundles_what_was_asked_for_when_named(run: Any, shared_line: Any) -> None:
+    code, out, _ = run("convert", "tiny-softmax-top", "--json")
+    made = json.loads(out)
+    assert (code, [entry["bundle"]["name"] for entry in made]) == (
+        0,
+        ["tiny-softmax-top-fp32", "tiny-softmax-top-fp16"],
+    )
+    code, out, err = run("convert", shared_line.softmax.path, "--precision", "fp32")
+    assert (code, "already done" in err, "tiny-softmax-top-fp32" in out, "drawn pictures" in out) == (
+        0,
+        True,
+        True,
+        True,
+    )
+    assert run("convert", shared_line.softmax.digest[:10], "--precision", "fp32")[0] == 0
+
+
+def test_convert_lists_the_models_when_the_name_is_wrong(run: Any) -> None:
+    code, _, err = run("convert", "vgg99")
+    assert code == 2
+    assert "tiny-sigmoid-top" in err
+
+
+def test_check_passes_when_the_bundle_is_whole_and_fails_when_not(run: Any, shared_line: Any) -> None:
+    run("convert", "tiny-sigmoid-top", "--precision", "fp16")
+    code, out, _ = run("check", "tiny-sigmoid-top-fp16", "--json")
+    found = json.loads(out)
+    assert (code, {c["name"]: c["outcome"] for c in found["checks"]}["golden"]) == (0, "passed")
+    folder = shared_line.workspace.root / "bundles" / found["bundle"]
+    labels = (folder / "labels.txt").read_bytes()
+    (folder / "labels.txt").write_bytes(labels[:-1])
+    code, out, _ = run("check", found["bundle"])
+    assert code == 1
+    assert "labels.txt has 10 bytes" in out
+    (folder / "labels.txt").write_bytes(labels)
+
+
+def test_inspect_counts_when_given_a_model_a_bundle_or_a_file(run: Any, shared_line: Any) -> None:
+    run("convert", "tiny-softmax-top", "--precision", "fp16")
+    totals = set()
+    for words in ("tiny-softmax-top-fp16", "tiny-softmax-top"):
+        code, out, _ = run("inspect", words, "--json")
+        assert code == 0
+        totals.add(json.loads(out)["multiply_adds"])
+    assert len(totals) == 1
+    assert "GroupConvolution" in run("inspect", "tiny-softmax-top")[1]

@@ -1,0 +1,36 @@
+"""`toolkit check`: everything that can be known about a bundle without the device."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from toolkit.cli.output import print_json, print_table
+from toolkit.errors import ExitCode
+
+_SIGNS = {"passed": "✓", "failed": "✗", "skipped": "-"}
+
+
+def check(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, its name, or its digest's first digits.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> ExitCode:
+    """Say whether a bundle is whole, answers as it should, and fits what it is meant for. Exit code 1 if not."""
+    from toolkit.artifacts import Workspace
+    from toolkit.convert import check_bundle
+    from toolkit.convert.bundles import bundle_folder
+    from toolkit.store import Store
+
+    room = Workspace(workspace)
+    with Store(room.database) as store:
+        folder = bundle_folder(bundle, room, store)
+    checks = check_bundle(folder)
+    if as_json:
+        print_json({"bundle": folder.name, "checks": checks})
+    else:
+        rows = ((_SIGNS[c.outcome], c.name, c.told + (f"\n→ {c.remedy}" if c.remedy else "")) for c in checks)
+        print_table(("", "check", "found"), rows, title=folder.name[:12])
+    return ExitCode.SOME_FAILED if any(c.outcome == "failed" for c in checks) else ExitCode.DONE
