@@ -9,7 +9,7 @@ from typing import cast
 import typer
 
 from toolkit import __version__
-from toolkit.cli import check, convert, evaluate, inspect, predict, train
+from toolkit.cli import check, convert, deploy, evaluate, fleet, inspect, predict, rollback, status, train
 from toolkit.errors import ExitCode, ToolkitError
 
 app = typer.Typer(
@@ -37,8 +37,19 @@ def _root(
     """A folder of labelled pictures goes in; a measured fleet of Raspberry Pis comes out."""
 
 
-for verb in (check.check, convert.convert, inspect.inspect, train.train, evaluate.evaluate, predict.predict):
+for verb in (
+    check.check,
+    convert.convert,
+    inspect.inspect,
+    train.train,
+    evaluate.evaluate,
+    predict.predict,
+    deploy.deploy,
+    rollback.rollback,
+    status.status,
+):
     app.command()(verb)
+app.add_typer(fleet.app, name="fleet")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

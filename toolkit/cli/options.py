@@ -24,6 +24,8 @@ InventoryOption = Annotated[
 LimitOption = Annotated[
     str | None, typer.Option("--limit", help="Only these devices: names, groups or patterns, as Ansible's --limit.")
 ]
+FleetOption = Annotated[bool, typer.Option("--fleet", help="All devices of the inventory.")]
+BreakLockOption = Annotated[bool, typer.Option("--break-lock", help="Take over a device's lock from whoever has it.")]
 ForksOption = Annotated[int, typer.Option("--forks", min=1, help="At most so many devices at once.")]
 
 DEFAULT_WORKSPACE = Path("workspace")

@@ -79,9 +79,9 @@ class SecureShell:
         self.run(put_script(remote), stdin=pieces(content), timeout=timeout).check(self.device, f"writing {remote}")
 
     @contextmanager
-    def hold(self, script: str, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
+    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
         """See Shell."""
-        with self._channel(script) as channel:
+        with self._channel(script_of(command)) as channel:
             with _deadline(self.device, channel, timeout):
                 line = channel.makefile("rb").readline()
                 self._raise_if_lost(0)

@@ -65,12 +65,6 @@ def down(workspace: Workspace) -> bool:
     return True
 
 
-def inventory_of(workspace: Workspace) -> Path | None:
-    """The inventory of the workspace's embedded fleet while it runs."""
-    fleet = workspace.root.absolute() / "fleet"
-    return fleet / "inventory.yml" if _running(fleet) is not None else None
-
-
 def _running(fleet: Path) -> tuple[int, int] | None:
     """The server's pid and how many devices it serves, or None if no process holds its lock."""
     try:

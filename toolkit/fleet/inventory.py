@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import Device
+from toolkit.artifacts import Device, Workspace
 from toolkit.errors import ConfigurationError, MachineError, Problem
 
+DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
 _DEFAULTS = Device(name="", host="")
 _MISSING_COMMAND = "install the extra: pip install 'edge-vision-toolkit[fleet]'"
 
@@ -46,6 +47,23 @@ def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
     if problems:
         raise ConfigurationError.from_problems(problems)
     return devices
+
+
+def find_inventory(given: Path | None, workspace: Workspace) -> Path:
+    """The inventory to use: the one that was asked for, else the embedded fleet's, else the repository's.
+
+    Raises:
+        ConfigurationError: there is none of them.
+    """
+    candidates = (given,) if given else (workspace.root / "fleet" / "inventory.yml", DEFAULT_INVENTORY)
+    for path in candidates:
+        if path.exists():
+            return path
+    raise ConfigurationError(
+        "no such inventory",
+        where=" and ".join(str(path) for path in candidates),
+        remedy="start an embedded fleet with `toolkit fleet up`, or give --inventory",
+    )
 
 
 def _listing(path: Path, limit: str | None) -> dict[str, Any]:

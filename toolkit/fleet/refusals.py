@@ -54,7 +54,8 @@ def _network_problem(device: Device, error: Exception) -> tuple[str, str] | None
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return f"the name {device.host} cannot be resolved", "check ansible_host in the inventory, or the network's DNS"
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return f"{place} refuses connections", "check ansible_port and that sshd runs there (systemctl status ssh)"
+        start = "start it: toolkit fleet up" if "embedded" in device.groups else "check that sshd runs there"
+        return f"{place} refuses connections", f"{start}; check ansible_port"
     if any(isinstance(cause, TimeoutError) for cause in causes):
         return f"{place} does not answer", "check that the device is switched on and on the network, and ansible_host"
     if any(isinstance(cause, EOFError | ConnectionResetError) for cause in causes):

@@ -62,10 +62,10 @@ class Shell(Protocol):
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """Write a file: beside its name first, then renamed, so that it is there whole or not at all."""
 
-    def hold(self, script: str, *, timeout: float | None = TIMEOUT_S) -> AbstractContextManager[str]:
-        """Keep a script running for the length of a with-block, which is given the first line that it prints.
+    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> AbstractContextManager[str]:
+        """Keep a command running for the length of a with-block, which is given the first line that it prints.
 
-        At the end of the block its stdin is closed and its end waited for. A script that waits on stdin thus learns
+        At the end of the block its stdin is closed and its end waited for. A command that waits on stdin thus learns
         when the controller is gone, however it went.
         """
 
@@ -121,10 +121,10 @@ class LocalShell:
         self.run(put_script(remote), stdin=pieces(content), timeout=timeout).check(self.device, f"writing {remote}")
 
     @contextmanager
-    def hold(self, script: str, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
-        """See Shell; a local script is trusted to answer."""
+    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
+        """See Shell; a local command is trusted to answer."""
         del timeout
-        words = ["/bin/sh", "-c", script]
+        words = ["/bin/sh", "-c", script_of(command)]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self._folder()) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             yield text_of(process.stdout.readline()).strip()

@@ -21,7 +21,18 @@ from toolkit.fleet.shell import Shell, pieces
 from toolkit.fleet.transfer_scripts import ASSEMBLE, SEND, SETTLE, SURVEY
 from toolkit.fleet.tree import DEVICE_CODE, File, Tree, release_tree, tree_of
 
-__all__ = ["DEVICE_CODE", "File", "Survey", "Tree", "missing", "release_tree", "stage", "survey", "tree_of"]
+__all__ = [
+    "DEVICE_CODE",
+    "File",
+    "Survey",
+    "Tree",
+    "check_room",
+    "missing",
+    "release_tree",
+    "stage",
+    "survey",
+    "tree_of",
+]
 
 RESERVE_BYTES = 64 << 20
 """What stays free on a device, unless its toolkit_reserve_bytes says otherwise: logs and the system need room too."""
@@ -58,7 +69,7 @@ def stage(shell: Shell, device: Device, tree: Tree, destination: str, known: Sur
     if not wanted:
         return 0
     lacking = missing(tree, known)
-    _check_room(device, lacking, known)
+    check_room(device, lacking, known)
     if lacking:
         _send(shell, device, lacking)
     place = _place(device, destination)
@@ -109,8 +120,12 @@ def _lines(files: Iterable[File]) -> bytes:
     return "".join(f"{file.sha256} {file.path}\n" for file in files).encode()
 
 
-def _check_room(device: Device, lacking: tuple[File, ...], known: Survey) -> None:
-    """Say so before anything is sent, not half-way."""
+def check_room(device: Device, lacking: tuple[File, ...], known: Survey) -> None:
+    """Find out before anything is sent, not half-way.
+
+    Raises:
+        FleetError: the files would not leave free what shall stay free.
+    """
     reserve = int(str(device.variables.get("toolkit_reserve_bytes", RESERVE_BYTES)))
     needed = sum(file.size_bytes + _SLACK_BYTES for file in lacking)
     if needed + reserve > known.free_bytes:

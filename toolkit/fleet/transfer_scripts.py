@@ -61,7 +61,7 @@ root=$1 destination=$2 base=$2
 if [ -d "$base" ]; then
   chmod -R u+w "$base"
 else
-  base=$destination.part
+  base=${destination%/*}/.${destination##*/}.part
   if [ -e "$base" ]; then chmod -R u+w "$base"; rm -rf "$base"; fi
   mkdir -p "$base"
 fi

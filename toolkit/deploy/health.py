@@ -1,0 +1,64 @@
+"""Is a release what it should be, and does it answer as it should, on that very device? Asked before it serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from toolkit.artifacts import Device
+from toolkit.deploy import commands
+from toolkit.errors import FleetError
+from toolkit.fleet import Shell
+
+_TIMEOUT_S = 600.0
+"""A Neural Compute Stick takes minutes to load a large network."""
+
+
+def check_bytes(device: Device, shell: Shell, release: str) -> None:
+    """Every byte of it.
+
+    Raises:
+        FleetError: names what is wrong, by file.
+    """
+    found = _ask(device, shell, commands.verify(device, release))
+    if not found["ok"]:
+        raise _failed(device, found, "; ".join(found.get("bad", ())), "the release is damaged", "deploy it again")
+
+
+def check_answers(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
+    """The golden pictures; gives what the check measured.
+
+    Raises:
+        FleetError: its answers are further from the recorded ones than the bundle's tolerance.
+    """
+    found = _ask(device, shell, commands.golden(device, release))
+    if not found["ok"]:
+        measured = f"max_abs {found.get('max_abs')} is over the tolerance {found.get('tolerance')}"
+        remedy = f"compare OpenVINO's version there with the bundle's; by hand: {' '.join(_by_hand(device, release))}"
+        raise _failed(device, found, measured, "golden check failed", remedy)
+    return found
+
+
+def _ask(device: Device, shell: Shell, words: Sequence[str]) -> dict[str, Any]:
+    """The one JSON document that the device code prints."""
+    answer = shell.run(words, timeout=_TIMEOUT_S)
+    try:
+        found: dict[str, Any] = json.loads(answer.stdout)
+    except ValueError:
+        said = "; ".join(answer.stderr.strip().splitlines()[-2:])
+        what = f"the device code gave no answer (exit code {answer.code}): {said}"
+        raise FleetError(what, where=device.name, remedy="run `toolkit fleet probe` to see what is missing") from None
+    return found
+
+
+def _failed(device: Device, found: Mapping[str, Any], measured: str, what: str, remedy: str) -> FleetError:
+    """The device code's own error where it has one, else what it measured."""
+    error = found.get("error") or {}
+    why = ": ".join(part for part in (error.get("where"), error.get("what")) if part) or measured
+    return FleetError(f"{what}: {why}", where=device.name, remedy=error.get("remedy") or remedy)
+
+
+def _by_hand(device: Device, release: str) -> list[str]:
+    folder = commands.release_folder(device, release)
+    return ["cd", folder, "&&", device.python, "-B", "-m", "device", "golden", folder]

@@ -1,0 +1,60 @@
+"""What a device needs to serve a release: pure, so that --dry-run is the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toolkit.artifacts import Device, DeviceFacts
+from toolkit.errors import FleetError
+from toolkit.fleet.facts import shortcomings
+from toolkit.fleet.transfer import Survey, Tree, check_room, missing
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do."""
+
+    name: str
+    """One of "send", "verify", "golden", "switch"."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeployPlan:
+    """All that is to be done on one device, in order; nothing if `steps` is empty."""
+
+    device: str
+    release: str
+    steps: tuple[Step, ...]
+    send_bytes: int = 0
+    damaged: tuple[str, ...] = ()
+    """What the device has and no longer holds the right bytes: it will be mended."""
+
+    def has(self, name: str) -> bool:
+        """Whether a step of that name is among them."""
+        return any(step.name == name for step in self.steps)
+
+
+def make_plan(tree: Tree, device: Device, facts: DeviceFacts, known: Survey) -> DeployPlan:
+    """From what is wanted, and what is there, to what is to be done.
+
+    Raises:
+        FleetError: the device cannot run it or has no room for it; every reason is named.
+    """
+    problems = shortcomings(device, facts)
+    if problems:
+        raise FleetError.from_problems(problems)
+    lacking = missing(tree, known)
+    check_room(device, lacking, known)
+    send_bytes = sum(file.size_bytes for file in lacking)
+    whole = all(file.path in known.intact for file in tree.files)
+    serving = facts.current == tree.digest
+    steps: list[Step] = []
+    if not whole:
+        steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {send_bytes / 1e6:,.1f} MB"))
+    if not (whole and serving):
+        steps.append(Step("verify", "check every byte there"))
+        steps.append(Step("golden", f"answer the golden pictures there on {device.accelerator}"))
+    if not serving:
+        steps.append(Step("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))
+    return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes, known.damaged)

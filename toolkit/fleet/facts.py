@@ -1,0 +1,110 @@
+"""What a device is: asked by the device code's own probe, sent along, so that a bare device answers too.
+
+`toolkit/device/probe.py` imports none of its neighbours and runs from stdin. Where its interpreter is missing, a few
+lines of sh say what there is and what is not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.artifacts import Device, DeviceFacts
+from toolkit.errors import FleetError, Problem
+from toolkit.fleet.shell import Shell
+from toolkit.fleet.tree import DEVICE_CODE
+
+PROBE = DEVICE_CODE / "probe.py"
+_PROVISION = "run ansible/provision-pi.yml, or set toolkit_python in the inventory"
+
+PROBE_SCRIPT = r"""
+python=$1 root=$2
+if command -v "$python" >/dev/null 2>&1; then exec "$python" -B - --root "$root"; fi
+place=$root
+while [ ! -d "$place" ]; do place=$(dirname "$place"); done
+echo "python ="
+echo "machine = $(uname -m)"
+echo "kernel = $(uname -r)"
+echo "root = $root"
+echo "free = $(stat -f -c '%a %S' "$place")"
+echo "current = $(readlink "$root/current")"
+echo "previous = $(readlink "$root/previous")"
+echo "other_python = $(command -v python3) $(python3 -V 2>/dev/null)"
+"""
+
+
+def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
+    """Ask the device what it is: one round trip, nothing left behind there.
+
+    Raises:
+        FleetError: unreachable, or its interpreter is there and does not work.
+    """
+    words = ["/bin/sh", "-c", PROBE_SCRIPT, "sh", device.python, device.root]
+    answer = shell.run(words, stdin=code.read_bytes())
+    said = answer.check(device, "probing", f"try by hand: {device.python} -V; {_PROVISION}").stdout
+    if said.startswith("python ="):
+        return facts_of(device, _without_python(said))
+    try:
+        return facts_of(device, json.loads(said))
+    except (ValueError, KeyError) as error:
+        what = f"its probe answered something else than facts: {said[:200]!r} ({error})"
+        raise FleetError(what, where=device.name, remedy=_PROVISION) from None
+
+
+def facts_of(device: Device, found: Mapping[str, Any]) -> DeviceFacts:
+    """The probe's JSON, kept whole, with the parts that decisions rest on named."""
+    return DeviceFacts(
+        device=device.name,
+        machine=found["machine"],
+        python=found["python"] or "",
+        openvino=found["openvino"],
+        accelerators=tuple(found["accelerators"]),
+        free_bytes=found["free_bytes"],
+        current=found["current"],
+        previous=found["previous"],
+        releases=tuple(found["releases"]),
+        details=dict(found),
+    )
+
+
+def shortcomings(device: Device, facts: DeviceFacts) -> tuple[Problem, ...]:
+    """What keeps the device from running a bundle."""
+    if not facts.python:
+        other = str(facts.details.get("other_python") or "no Python at all")
+        return (Problem(f"toolkit_python not found: {device.python} (it has: {other})", device.name, _PROVISION),)
+    problems = []
+    for name, what in (("openvino", "OpenVINO"), ("numpy", "NumPy"), ("opencv", "OpenCV")):
+        if facts.details.get(name) is None:
+            why = facts.details.get(f"{name}_error") or "not found"
+            problems.append(Problem(f"{device.python} cannot import {what}: {why}", device.name, _PROVISION))
+    if facts.openvino is not None and not _has(facts, device.accelerator):
+        seen = ", ".join(facts.accelerators) or "none"
+        remedy = "plug the stick in and check its udev rule, or change toolkit_accelerator"
+        problems.append(Problem(f"OpenVINO sees no {device.accelerator} (it sees: {seen})", device.name, remedy))
+    return tuple(problems)
+
+
+def _has(facts: DeviceFacts, accelerator: str) -> bool:
+    """Several of a kind have numbers: MYRIAD.1.2-ma2480."""
+    return any(name == accelerator or name.startswith(f"{accelerator}.") for name in facts.accelerators)
+
+
+def _without_python(said: str) -> dict[str, Any]:
+    """The facts as sh gives them, one `name = value` a line."""
+    found = {name: value.strip() for name, _, value in (line.partition(" = ") for line in said.splitlines())}
+    blocks, block_bytes = found["free"].split()
+    return {
+        "machine": found["machine"],
+        "kernel": found["kernel"],
+        "root": found["root"],
+        "python": None,
+        "other_python": found["other_python"],
+        "openvino": None,
+        "accelerators": [],
+        "free_bytes": int(blocks) * int(block_bytes),
+        "current": found["current"].rpartition("/")[2] or None,
+        "previous": found["previous"].rpartition("/")[2] or None,
+        "releases": [],
+    }
