@@ -246,18 +246,19 @@ def fill(workspace: Workspace, store: Store) -> None:
                     measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1))
 
 
+EXPERIMENT = {
+    "name": "demo",
+    "title": "Masks on faces, the embedded default",
+    "published": "face-mask",
+    "data": {"source": "synthetic-masks"},
+    "matrix": {"networks": ["efficientnet_lite0", "mobilenet"], "heads": ["sigmoid", "softmax"]},
+    "stages": [{"name": "top"}, {"name": "fine-tune"}],
+}
+
+
 @pytest.fixture
 def experiment() -> Experiment:
-    return Experiment.model_validate(
-        {
-            "name": "demo",
-            "title": "Masks on faces, the embedded default",
-            "published": "face-mask",
-            "data": {"source": "synthetic-masks"},
-            "matrix": {"networks": ["efficientnet_lite0", "mobilenet"], "heads": ["sigmoid", "softmax"]},
-            "stages": [{"name": "top"}, {"name": "fine-tune"}],
-        }
-    )
+    return Experiment.model_validate(EXPERIMENT)
 
 
 @pytest.fixture

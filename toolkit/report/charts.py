@@ -39,6 +39,7 @@ def styled(chart: Any, width: int, height: int) -> Any:
         "domainColor": svg.RULE,
         "tickColor": svg.RULE,
         "labelFontSize": TEXT,
+        "labelLimit": 320,
         "titleFontSize": TEXT,
         "titleFontWeight": "normal",
         "labelPadding": 6,
@@ -122,11 +123,17 @@ def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -
     dots = base.mark_point(filled=True, size=22, opacity=1).encode(color=colour, description="label:N")
     layers = [lines, dots]
     if 1 < boundary < len(history):
-        mark = alt.Chart(alt.Data(values=[{"epoch": boundary, "label": "fine-tuning →"}])).encode(x="epoch:Q")
+        mark = alt.Chart(alt.Data(values=[{"epoch": boundary}])).encode(x=x)
         layers.insert(0, mark.mark_rule(color=svg.MUTED, strokeDash=[2, 3], aria=False))
-        note = mark.mark_text(align="left", dx=5, fontSize=11, color=svg.MUTED, aria=False)
-        layers.append(note.encode(y=alt.value(8 if figure == "loss" else 132), text="label:N"))
-    return styled(alt.layer(*layers), 340, 175)
+        late = boundary > 0.65 * len(history)
+        side = (
+            {"align": "right", "dx": -5, "text": "top layers"}
+            if late
+            else {"align": "left", "dx": 5, "text": "fine-tuning"}
+        )
+        note = mark.mark_text(fontSize=11, color=svg.MUTED, aria=False, **side)
+        layers.append(note.encode(y=alt.value(8 if figure == "loss" else 128)))
+    return styled(alt.layer(*layers), 262, 172)
 
 
 def _epochs(history: Sequence[Epoch]) -> Any:
@@ -169,7 +176,7 @@ def _score_rows(gathered: Gathered, label: str) -> Iterator[dict[str, object]]:
             value = getattr(found, name)
             yield {
                 "model": words.model(model),
-                "short": short(model),
+                "short": short(model.network, model.head, model.stage),
                 "value": value,
                 "score": name,
                 "colour": colours[model.network],
@@ -177,9 +184,17 @@ def _score_rows(gathered: Gathered, label: str) -> Iterator[dict[str, object]]:
             }
 
 
-def short(model: TrainedModel) -> str:
+def short(network: str, head: str, stage: str) -> str:
     """A row's name where there is little room."""
-    return f"{words.network(model.network)[:12].rstrip('-')} · {model.head[:3]} · {'fine' if model.stage != 'top' else 'top'}"
+    return f"{_clipped(network)} · {head[:3]} · {_clipped_stage(stage)}"
+
+
+def _clipped(network: str) -> str:
+    return words.network(network)[:12].rstrip("-")
+
+
+def _clipped_stage(stage: str) -> str:
+    return words.stage(stage).partition("-")[0].partition(" ")[0]
 
 
 def _worst(rows: Sequence[dict[str, Any]]) -> str:
@@ -190,7 +205,7 @@ def _worst(rows: Sequence[dict[str, Any]]) -> str:
 def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], width: int) -> Any:
     import altair as alt
 
-    names = [name for name, _ in SCORES]
+    names, scale = [name for name, _ in SCORES], alt.Scale(domain=domain)
     shapes = alt.Scale(domain=names, range=[shape for _, shape in SCORES])
     field = "model" if width > 400 else "short"
     y = alt.Y(f"{field}:N", sort=None, title=None, axis=_names_axis(width))
@@ -198,7 +213,9 @@ def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], widt
     x = alt.X(
         "value:Q", title=None, scale=alt.Scale(domain=domain), axis=alt.Axis(format="%", tickCount=5, orient="top")
     )
-    span = base.mark_rule(strokeWidth=1.5, opacity=0.45, aria=False).encode(x=alt.X("min(value):Q"), x2="max(value):Q")
+    span = base.mark_rule(strokeWidth=1.5, opacity=0.45, aria=False).encode(
+        x=alt.X("min(value):Q", scale=scale), x2="max(value):Q"
+    )
     points = base.mark_point(filled=True, size=64, opacity=1).encode(
         x=x, shape=alt.Shape("score:N", scale=shapes, legend=None), description="label:N"
     )
@@ -209,7 +226,7 @@ def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], widt
 def _names_axis(width: int) -> Any:
     import altair as alt
 
-    return alt.Axis(labelColor=svg.INK, labelLimit=260 if width > 400 else 170, labelPadding=8, grid=True)
+    return alt.Axis(labelColor=svg.INK, labelLimit=320 if width > 400 else 170, labelPadding=8, grid=True)
 
 
 def differences(pairs: Sequence[Pair]) -> str:
@@ -217,6 +234,7 @@ def differences(pairs: Sequence[Pair]) -> str:
     rows = [
         {
             "name": f"{words.network(pair.first.network)} · {words.stage(pair.first.stage)}",
+            "brief": f"{_clipped(pair.first.network)} · {_clipped_stage(pair.first.stage)}",
             "value": 100 * pair.difference,
             "low": 100 * pair.interval[0],
             "high": 100 * pair.interval[1],
@@ -236,16 +254,23 @@ def _differences(rows: list[dict[str, Any]], width: int) -> Any:
     import altair as alt
 
     reach = max(1.0, *(max(abs(row["low"]), abs(row["high"])) for row in rows)) * 1.08
+    scale = alt.Scale(domain=(-reach, reach))
     x = alt.X(
         "value:Q",
-        title="← sigmoid better · points · softmax better →",
-        scale=alt.Scale(domain=(-reach, reach)),
+        title="← sigmoid better · points · softmax better →" if width > 400 else "← sigmoid · points · softmax →",
+        scale=scale,
         axis=alt.Axis(tickCount=6),
     )
-    y = alt.Y("name:N", sort=None, title=None, axis=_names_axis(width))
+    y = alt.Y("name:N" if width > 400 else "brief:N", sort=None, title=None, axis=_names_axis(width))
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-    zero = alt.Chart(alt.Data(values=[{"value": 0}])).mark_rule(color=svg.MUTED, aria=False).encode(x="value:Q")
-    span = base.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(x="low:Q", x2="high:Q")
+    zero = (
+        alt.Chart(alt.Data(values=[{"value": 0}]))
+        .mark_rule(color=svg.MUTED, aria=False)
+        .encode(x=alt.X("value:Q", scale=scale))
+    )
+    span = base.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(
+        x=alt.X("low:Q", scale=scale), x2="high:Q"
+    )
     points = base.mark_point(filled=True, size=90, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N")
     return styled(alt.layer(zero, points, span), width, 62 + 34 * len(rows))
 
@@ -262,7 +287,7 @@ def published(tests: Iterable[Test]) -> str:
 def _published_rows(tests: Iterable[Test]) -> Iterator[dict[str, object]]:
     for test in tests:
         name = f"{words.network(test.network)} · {test.head} · {words.stage(test.stage)}"
-        brief = f"{words.network(test.network)} · {test.head[:3]} · {'fine' if test.stage != 'top' else 'top'}"
+        brief = short(test.network, test.head, test.stage)
         yield {
             "name": name,
             "brief": brief,
@@ -289,10 +314,11 @@ def _published(rows: list[dict[str, object]], width: int) -> Any:
     import altair as alt
 
     lowest = min(float(str(row.get("low", row["value"]))) for row in rows)
+    scale = alt.Scale(domain=(floor(lowest, 0.1), 1))
     x = alt.X(
         "value:Q",
         title=None,
-        scale=alt.Scale(domain=(floor(lowest, 0.1), 1)),
+        scale=scale,
         axis=alt.Axis(format="%", orient="top", tickCount=6),
     )
     y = alt.Y("name:N" if width > 400 else "brief:N", sort=None, title=None, axis=_names_axis(width))
@@ -302,7 +328,9 @@ def _published(rows: list[dict[str, object]], width: int) -> Any:
         theirs.mark_point(filled=False, shape="diamond", size=80, strokeWidth=2, color=svg.MUTED, opacity=1).encode(
             x=x, description="label:N"
         ),
-        ours.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(x="low:Q", x2="high:Q"),
+        ours.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(
+            x=alt.X("low:Q", scale=scale), x2="high:Q"
+        ),
         ours.mark_point(filled=True, size=80, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N"),
     )
     return styled(alt.layer(*layers), width, 44 + 26 * len({str(row["name"]) for row in rows}))

@@ -132,14 +132,15 @@ def _chart(
         scale=alt.Scale(type="log", domain=domains["x"], nice=False),
         axis=alt.Axis(grid=False, tickCount=5, labelOverlap="greedy", format="~r"),
     )
-    y = alt.Y("accuracy:Q", title=None, scale=alt.Scale(domain=domains["y"]), axis=alt.Axis(format="%", tickCount=6))
+    heights = alt.Scale(domain=domains["y"])
+    y = alt.Y("accuracy:Q", title=None, scale=heights, axis=alt.Axis(format="%", tickCount=6))
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
     off, best = "datum.rank === 0", "datum.rank > 0"
     order = alt.Order("rank:Q")
     spans = [
         base.transform_filter(test)
         .mark_rule(strokeWidth=1.5, opacity=opacity, aria=False)
-        .encode(y="low:Q", y2="high:Q", color=alt.Color("stroke:N", scale=None))
+        .encode(y=alt.Y("low:Q", title=None, scale=heights), y2="high:Q", color=alt.Color("stroke:N", scale=None))
         for test, opacity in ((off, 0.18), (best, 0.7))
     ]
     step = "step-after" if axis == "latency" else "step-before"
@@ -161,7 +162,9 @@ def _chart(
     ]
     ranks = (
         base.transform_filter(best)
-        .mark_text(dy=-14, fontSize=13, fontWeight="bold", color=svg.INK, aria=False)
+        .mark_text(
+            dx=-11 if axis == "latency" else 11, dy=-9, fontSize=13, fontWeight="bold", color=svg.INK, aria=False
+        )
         .encode(text="rank:N")
     )
     return styled(alt.layer(*spans, line.encode(order=order), *points, ranks), width, height)

@@ -217,5 +217,4 @@ def _truth(split: Split, workspace: Workspace) -> tuple[int, ...]:
     if not path.is_file():
         return ()
     pictures = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line)
-    labels = (picture["label"] for picture in pictures if picture["part"] == "test")
-    return tuple(split.labels.index(label) if isinstance(label, str) else label for label in labels)
+    return tuple(split.labels.index(picture["label"]) for picture in pictures if picture["part"] == "test")

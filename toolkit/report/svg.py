@@ -57,4 +57,4 @@ def _head(label: str, role: str, width_class: str) -> str:
 
     name = escape(label, quote=True).replace("\\", "\\\\")
     kind = f' class="{width_class}"' if width_class else ""
-    return rf'<svg{kind} viewBox="0 0 \1 \2" style="max-width:calc(\1px * 1.25)" role="{role}" aria-label="{name}">'
+    return rf'<svg{kind} viewBox="0 0 \1 \2" style="max-width:calc(\1px * 1.15)" role="{role}" aria-label="{name}">'

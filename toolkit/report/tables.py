@@ -14,7 +14,7 @@ from toolkit.report.published import Inference, Published
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what it says, where it leads, and how it is meant ("good", "care", "bad", "quiet" or nothing)."""
+    """One cell: what it says, where it leads, and how it is meant ("good", "care", "bad", "quiet", "mono" or nothing)."""
 
     text: str
     href: str = ""
@@ -46,8 +46,8 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Iterable[Cell | s
 
 def models(gathered: Gathered) -> Table:
     """Every form of every model, with speeds over the devices."""
-    columns = ("Network", "Head", "Stage", "Precision", "#Test accuracy", "#95 % interval", "#Loss", "#Size")
-    more = ("#Parity, max diff.", "#p90 latency", "#Samples/s")
+    columns = ("Network", "Head", "Stage", "Precision", "#Test accuracy", "#95 % interval", "#p90, ms", "#Samples/s")
+    more = ("#Loss", "#Parity, max. diff.", "#Size, MB")
     return table("Every model in every form", columns + more, map(_model_row, gathered.variants), "models.csv")
 
 
@@ -56,10 +56,11 @@ def _model_row(variant: Variant) -> Iterator[Cell]:
     yield Cell(words.network(model.network), f"#model-{model.digest[:12]}")
     yield from map(Cell, (model.head, words.stage(model.stage), ir.precision.upper(), words.percent(variant.accuracy)))
     yield Cell(words.interval(*variant.interval), mood="quiet")
-    yield from map(Cell, (f"{model.evaluation.loss:.4f}", words.size(ir.size_bytes)))
+    yield Cell(words.span((m.p90_ms for m in variant.measured), ""), _first_record(variant))
+    yield Cell(words.span((m.rate for m in variant.measured), ""))
+    yield Cell(f"{model.evaluation.loss:.4f}")
     yield Cell(words.number(ir.parity.max_abs, 2), f"#ir-{ir.digest[:12]}", "" if ir.parity.passed else "bad")
-    yield Cell(words.span((m.p90_ms for m in variant.measured), "ms"), _first_record(variant))
-    yield Cell(words.span((m.rate for m in variant.measured), "/s"))
+    yield Cell(f"{ir.size_bytes / 1e6:.1f}")
 
 
 def _first_record(variant: Variant) -> str:
@@ -157,21 +158,23 @@ def _fact(record: BenchRecord, name: str) -> Cell:
 
 
 def speeds(gathered: Gathered) -> Table:
-    """Per device: the speeds that count, fastest model first."""
-    found = [(v, m) for v in gathered.variants for m in v.measured]
-    found.sort(key=lambda pair: (pair[1].device, pair[1].p90_ms or float("inf")))
-    columns = ("Device", "Model", "Precision", "Accelerator", "#p90 latency", "#Samples/s", "#Accuracy there")
-    return table("Speed on each device", columns, (_speed_row(v, m) for v, m in found), "records.csv")
+    """Per form of a model: p90 and samples/s on each device, each leading to its raw record."""
+    places = sorted({(m.device, m.accelerator) for v in gathered.variants for m in v.measured})
+    names = [device if accelerator == "CPU" else f"{device} {accelerator}" for device, accelerator in places]
+    columns = ("Model", "Precision", *(f"#{n}, p90 ms" for n in names), *(f"#{n}, /s" for n in names))
+    rows = (_speed_row(variant, places) for variant in gathered.variants if variant.measured)
+    return table("Speed on each device", (*columns, "#Accuracy there"), rows, "records.csv")
 
 
-def _speed_row(variant: Variant, measured: Measured) -> Iterator[Cell | str]:
-    yield measured.device
+def _speed_row(variant: Variant, places: Sequence[tuple[str, str]]) -> Iterator[Cell | str]:
+    found = {(measured.device, measured.accelerator): measured for measured in variant.measured}
+    there = [found.get(place, Measured(*place, None, None, None)) for place in places]
     yield words.model(variant.model)
     yield variant.ir.precision.upper()
-    yield measured.accelerator
-    yield _linked(measured.latency, words.span((measured.p90_ms,), "ms"))
-    yield _linked(measured.offline, words.number(measured.rate))
-    yield _linked(measured.accuracy, words.percent(measured.accuracy.accuracy if measured.accuracy else None))
+    yield from (_linked(measured.latency, words.number(measured.p90_ms)) for measured in there)
+    yield from (_linked(measured.offline, words.number(measured.rate)) for measured in there)
+    reached = (100 * m.accuracy.accuracy for m in there if m.accuracy and m.accuracy.accuracy is not None)
+    yield Cell(words.span(reached, "%"), mood="quiet")
 
 
 def _linked(record: BenchRecord | None, text: str) -> Cell:
@@ -186,7 +189,7 @@ def records(gathered: Gathered) -> Table:
 
 
 def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
-    yield Cell(record.digest[:12], anchor=f"record-{record.digest[:12]}")
+    yield Cell(record.digest[:12], mood="mono", anchor=f"record-{record.digest[:12]}")
     name = f"{words.model(variant.model, variant.ir.precision)}"
     yield Cell(name, f"#bundle-{record.parent[:12]}")
     yield record.device
@@ -261,7 +264,7 @@ def _inference_row(row: Inference) -> Iterator[Cell | str]:
 
 def lineage(gathered: Gathered) -> Table:
     """From each bundle back to the split: digests."""
-    columns = ("Bundle", "IR", "Model", "Split", "Run", "Weights", "#Parameters", "Input", "Scaling")
+    columns = ("Form", "Bundle", "IR", "Model", "Split", "Run", "First weights", "#Parameters", "Input", "Scaling")
     return table("What each figure was made from", columns, _lineage_rows(gathered), "lineage.csv")
 
 
@@ -272,15 +275,16 @@ def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
         anchor = "" if model.digest in seen else f"model-{model.digest[:12]}"
         seen.add(model.digest)
         yield (
-            Cell(bundle.short, anchor=f"bundle-{bundle.short}") if bundle else Cell("not bundled", mood="quiet"),
-            Cell(ir.digest[:12], anchor=f"ir-{ir.digest[:12]}"),
-            Cell(f"{model.digest[:12]} ({words.model(model, ir.precision)})", anchor=anchor),
-            Cell(model.parent[:12], f"#split-{model.parent[:12]}"),
-            Cell(model.run[:12]),
-            Cell(model.weights),
-            Cell(f"{model.parameters:,}"),
-            Cell(f"{model.input_size[0]} x {model.input_size[1]}, {model.crop}"),
-            Cell(model.scaling),
+            words.model(model, ir.precision),
+            Cell(bundle.short, mood="mono", anchor=f"bundle-{bundle.short}") if bundle else Cell("none", mood="quiet"),
+            Cell(ir.digest[:12], mood="mono", anchor=f"ir-{ir.digest[:12]}"),
+            Cell(model.digest[:12], mood="mono", anchor=anchor),
+            Cell(model.parent[:12], f"#split-{model.parent[:12]}", "mono"),
+            Cell(model.run[:12], mood="mono"),
+            model.weights,
+            f"{model.parameters:,}",
+            f"{model.input_size[0]} x {model.input_size[1]}, {model.crop}",
+            model.scaling,
         )
 
 

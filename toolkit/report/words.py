@@ -75,7 +75,7 @@ def span(values: Iterable[float | None], unit: str) -> str:
     if not known:
         return NOTHING
     low, high = number(known[0]), number(known[-1])
-    return f"{low} {unit}" if low == high else f"{low}{DASH}{high} {unit}"
+    return f"{low} {unit}".rstrip() if low == high else f"{low}{DASH}{high} {unit}".rstrip()
 
 
 def count(total: int, noun: str) -> str:

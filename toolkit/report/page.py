@@ -1,0 +1,177 @@
+"""The page: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from toolkit.artifacts import TrainedModel
+from toolkit.report import charts, compare, frontier, svg, tables, words
+from toolkit.report.gather import Gathered
+from toolkit.report.published import Published
+from toolkit.report.verdict import Verdict
+
+STATES = {"good": "holds", "care": "mind this", "bad": "does not hold"}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the page and the Markdown both show."""
+
+    gathered: Gathered
+    verdict: Verdict
+    published: Published | None
+    tables: dict[str, tables.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One large figure of the verdict."""
+
+    value: str
+    label: str
+
+
+def content(gathered: Gathered, verdict: Verdict, published: Published | None) -> Content:
+    """Every table, by name."""
+    pairs = tuple(compare.heads(gathered))
+    found = {
+        "models": tables.models(gathered),
+        "heads": tables.heads(pairs),
+        "classes": tables.classes(gathered),
+        "parity": tables.parity(gathered),
+        "devices": tables.devices(gathered),
+        "speeds": tables.speeds(gathered),
+        "records": tables.records(gathered),
+        "splits": tables.splits(gathered),
+        "lineage": tables.lineage(gathered),
+    }
+    if published:
+        found["published_tests"] = tables.published_tests(published)
+        found["published_inferences"] = tables.published_inferences(published)
+    return Content(gathered, verdict, published, found)
+
+
+def render(shown: Content, csv_names: Sequence[str]) -> str:
+    """The page's HTML."""
+    from jinja2 import Environment, PackageLoader
+
+    gathered, verdict = shown.gathered, shown.verdict
+    pairs = tuple(compare.heads(gathered))
+    values: dict[str, Any] = {
+        "curves": tuple(charts.curves(gathered)),
+        "heads": charts.differences(pairs) if pairs else "",
+        "heads_verdict": heads_verdict(pairs),
+        "latency": frontier.panels(gathered, "latency"),
+        "matrices": tuple(_matrices(gathered)),
+        "networks": [(words.network(n), svg.SERIES.index(c) + 1) for n, c in charts.series(gathered).items()],
+        "published_chart": charts.published(shown.published.tests) if shown.published else "",
+        "scores": tuple(charts.scores(gathered)),
+        "throughput": frontier.panels(gathered, "rate"),
+    }
+    page = Environment(
+        loader=PackageLoader("toolkit.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template("page.html.j2")
+    html = page.render(
+        **values,
+        chosen=_chosen(gathered, verdict),
+        commands=commands(gathered),
+        contents=_contents(shown, values),
+        csv_names=csv_names,
+        data_names=words.listed(split.name for split in gathered.splits),
+        device_names=words.listed(gathered.devices) or "none yet",
+        gathered=gathered,
+        published=shown.published,
+        states=STATES,
+        style=resources.files("toolkit.report").joinpath("page.css").read_text("utf-8"),
+        tables=shown.tables,
+        tiles=tuple(_tiles(verdict)),
+        verdict=verdict,
+        versions=versions(gathered),
+        why_different=why_different(gathered),
+        words=words,
+    )
+    return re.sub(r"\n\s*\n+", "\n", html)
+
+
+def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
+    parts = (
+        ("speed", "Speed against accuracy", values["latency"] or values["throughput"]),
+        ("models", "Every model", True),
+        ("training", "Training", values["curves"]),
+        ("heads", "Sigmoid against softmax", values["heads"]),
+        ("classes", "Class by class", True),
+        ("parity", "Parity", shown.gathered.variants),
+        ("devices", "Devices", shown.gathered.records),
+        ("published", "Published", shown.published),
+        ("made", "How it was made", True),
+    )
+    return [(anchor, title) for anchor, title, wanted in parts if wanted]
+
+
+def _tiles(verdict: Verdict) -> Iterator[Tile]:
+    choice = verdict.choice
+    if choice is None:
+        return
+    yield Tile(words.percent(choice.accuracy), f"test accuracy ({words.interval(*choice.interval)})")
+    if choice.measured:
+        yield Tile(words.span((m.p90_ms for m in choice.measured), "ms"), "p90 latency, one picture at a time")
+        yield Tile(words.span((m.rate for m in choice.measured), "/s"), "pictures, offline")
+    yield Tile(words.size(choice.ir.size_bytes), f"of {choice.ir.precision.upper()} weights, IR for {choice.ir.target}")
+
+
+def _chosen(gathered: Gathered, verdict: Verdict) -> int | None:
+    return next((n for n, variant in enumerate(gathered.variants) if variant is verdict.choice), None)
+
+
+def _matrices(gathered: Gathered) -> Iterator[dict[str, Any]]:
+    for model in gathered.models:
+        if len(model.labels) <= charts.MANY_CLASSES:
+            yield {"title": words.model(model), "labels": model.labels, "rows": list(_matrix_rows(model))}
+
+
+def _matrix_rows(model: TrainedModel) -> Iterator[dict[str, Any]]:
+    for true, (label, row) in enumerate(zip(model.labels, model.evaluation.confusion, strict=True)):
+        total = sum(row) or 1
+        cells = [
+            {"pictures": n, "share": round(100 * n / total), "kind": "right" if true == predicted else "wrong"}
+            for predicted, n in enumerate(row)
+        ]
+        yield {"label": label, "cells": cells}
+
+
+def heads_verdict(pairs: Sequence[compare.Pair]) -> str:
+    """One sentence on sigmoid against softmax."""
+    if apart := [pair for pair in pairs if pair.told_apart]:
+        names = words.listed(f"{words.network(p.first.network)}, {words.stage(p.first.stage)}" for p in apart)
+        return f"The test tells the two heads apart for {names}."
+    return "These pictures do not tell the two heads apart for any network or stage."
+
+
+def why_different(gathered: Gathered) -> str:
+    """One line on why ours and the published figures differ."""
+    data = words.listed([split.note or split.name for split in gathered.splits])
+    machines = sorted({str(record.facts.get("machine") or "unknown") for record in gathered.records})
+    accelerators = sorted({record.accelerator for record in gathered.records})
+    where = (
+        f"on {words.listed(machines)} with {words.listed(accelerators)}" if machines else "with no device measured yet"
+    )
+    return f"Ours differ for their data ({data}), their training as listed below, and their hardware ({where}): set side by side, not ranked."
+
+
+def commands(gathered: Gathered) -> str:
+    """What to type to make this again."""
+    return "\n".join(
+        ("toolkit demo",)
+        if gathered.name == "demo"
+        else (f"toolkit run models/{gathered.name}.toml", f"toolkit report models/{gathered.name}.toml")
+    )
+
+
+def versions(gathered: Gathered) -> str:
+    """Every version that took part, on the side of training."""
+    found = {(name, version) for model in gathered.models for name, version in model.versions.items()}
+    return words.listed(f"{name} {version}" for name, version in sorted(found)) or "versions that were not recorded"

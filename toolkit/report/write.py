@@ -1,0 +1,54 @@
+"""Write the page, its CSV files and the Markdown; the same store gives the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import digests
+from toolkit.artifacts import Workspace
+from toolkit.experiment import Experiment
+from toolkit.report import frames, markdown, page
+from toolkit.report import published as figures
+from toolkit.report.gather import gather
+from toolkit.report.tables import Table
+from toolkit.report.verdict import Verdict, judge
+from toolkit.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where a report lies, and its short form for the terminal."""
+
+    index: Path
+    csv: tuple[Path, ...]
+    markdown: Path
+    verdict: Verdict
+    summary: Table
+
+
+def write_report(
+    workspace: Workspace, store: Store, *, experiment: Experiment | None = None, destination: Path | None = None
+) -> Report:
+    """Report on `experiment`, or on the one trained last, under workspace/reports/NAME or in `destination`.
+
+    Raises:
+        DataError: nothing was trained yet.
+        ConfigurationError: the experiment names published figures that do not exist.
+    """
+    gathered = gather(workspace, store, experiment)
+    published = figures.load(gathered.published, gathered) if gathered.published else None
+    shown = page.content(gathered, judge(gathered), published)
+    csv = {name: frame.write_csv().encode() for name, frame in frames.frames(gathered, published).items()}
+    folder = destination or workspace.folder("reports", gathered.name)
+    texts = {"report.md": markdown.render(shown).encode(), "index.html": page.render(shown, tuple(csv)).encode()}
+    for name, content in (csv | texts).items():
+        with digests.written_whole(folder / name) as stream:
+            stream.write(content)
+    return Report(
+        index=folder / "index.html",
+        csv=tuple(folder / name for name in csv),
+        markdown=folder / "report.md",
+        verdict=shown.verdict,
+        summary=shown.tables["models"],
+    )
