@@ -27,6 +27,21 @@ class Survey:
     checked: tuple[Checked, ...]
     problems: tuple[Problem, ...]
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Readable pictures by part and class; a folder that is not divided yet has the one part "all"."""
+        found: dict[str, dict[str, int]] = {}
+        for one in self.checked:
+            classes = found.setdefault(one.found.part or "all", dict.fromkeys(self.scan.labels, 0))
+            classes[one.found.label] += 1
+        return found
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """The least and the greatest height and width in pixels; empty without pictures."""
+        if not self.checked:
+            return {}
+        heights, widths = [one.height for one in self.checked], [one.width for one in self.checked]
+        return {"height": (min(heights), max(heights)), "width": (min(widths), max(widths))}
+
 
 def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Progress) -> Split:
     """The split that `table` asks for; its path is relative to where `origin`, the experiment file, lies.
@@ -36,16 +51,34 @@ def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Prog
         ConfigurationError: data.group is no regular expression with a group.
     """
     if table.source == "synthetic-masks":
-        from toolkit.data.masks import PERSON, make_masks
+        return prepare_masks(table, workspace, progress)
+    root = (origin.parent / (table.path or ".")).resolve()
+    return _prepared(root, table, workspace, progress, group=table.group, name=root.name)
 
-        root, group, name, note = make_masks(workspace, table.seed, progress), PERSON, "synthetic-masks", SYNTHETIC_NOTE
-    else:
-        root = (origin.parent / (table.path or ".")).resolve()
-        group, name, note = table.group, root.name, ""
+
+def prepare_masks(table: DataTable, workspace: Workspace, progress: Progress) -> Split:
+    """The synthetic mask set of the table's seed, made if it is not there, divided by person."""
+    from toolkit.data.masks import PERSON, make_masks
+
+    root = make_masks(workspace, table.seed, progress)
+    return _prepared(root, table, workspace, progress, group=PERSON, name="synthetic-masks", note=SYNTHETIC_NOTE)
+
+
+def _prepared(
+    root: Path,
+    table: DataTable,
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    group: str | None,
+    name: str,
+    note: str = "",
+) -> Split:
+    pattern = _compiled(group)
     surveyed = survey(root, workspace, progress)
     if surveyed.problems:
         raise DataError.from_problems(surveyed.problems)
-    pictures = _placed(surveyed, table, _compiled(group))
+    pictures = _placed(surveyed, table, pattern)
     return _written(pictures, surveyed.scan.labels, name, note, workspace, progress)
 
 

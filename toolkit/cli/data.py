@@ -1,0 +1,121 @@
+"""`toolkit data`: look at a data set, divide it, make the synthetic mask set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolkit.cli import options, output
+from toolkit.errors import ExitCode
+
+if TYPE_CHECKING:
+    from toolkit.artifacts import Split
+    from toolkit.data.preparing import Survey
+
+app = typer.Typer(name="data", help="Look at a data set, divide it, make the synthetic mask set.", no_args_is_help=True)
+
+_FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Class folders, or parts with class folders.")]
+_Fraction = typer.Option(min=0, max=1, help="The fraction of the pictures for this part.")
+
+
+@app.command()
+def inspect(
+    folder: _FolderArgument,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Read every picture of FOLDER; print classes, parts and sizes, and all that is wrong."""
+    from toolkit.artifacts import Workspace
+    from toolkit.data.preparing import survey
+    from toolkit.progress import for_people
+
+    found = survey(folder, Workspace(workspace), for_people(quiet=as_json))
+    if as_json:
+        output.print_json(_summary(found))
+    else:
+        _print_survey(found)
+    return ExitCode.SOME_FAILED if found.problems else ExitCode.DONE
+
+
+@app.command()
+def split(
+    folder: _FolderArgument,
+    train: Annotated[float, _Fraction] = 0.7,
+    validation: Annotated[float, _Fraction] = 0.1,
+    test: Annotated[float, _Fraction] = 0.2,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Keep pictures together whose file names agree in its first group."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="What the shuffle follows from.")] = 0,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Divide FOLDER into train, validation and test, and write the split manifest."""
+    from toolkit.artifacts import Workspace
+    from toolkit.data import prepare
+    from toolkit.errors import UsageError
+    from toolkit.experiment import DataTable, SplitFractions
+    from toolkit.progress import for_people
+
+    if abs(train + validation + test - 1) > 1e-6:
+        remedy = "choose fractions that add up to 1"
+        raise UsageError(f"--train, --validation and --test add up to {train + validation + test:g}", remedy=remedy)
+    shares = SplitFractions(train=train, validation=validation, test=test)
+    table = DataTable(source="folders", path=folder.resolve(), seed=seed, split=shares, group=group)
+    place = Workspace(workspace)
+    _print_split(prepare(table, folder.resolve(), place, for_people(quiet=as_json)), workspace, as_json=as_json)
+
+
+@app.command()
+def masks(
+    seed: Annotated[int, typer.Option(min=0, help="What every mask follows from.")] = 0,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Make the synthetic mask set from real faces, and divide it by person."""
+    from toolkit.artifacts import Workspace
+    from toolkit.data.preparing import prepare_masks
+    from toolkit.experiment import DataTable
+    from toolkit.progress import for_people
+
+    table = DataTable(source="synthetic-masks", seed=seed)
+    _print_split(prepare_masks(table, Workspace(workspace), for_people(quiet=as_json)), workspace, as_json=as_json)
+
+
+def _print_split(made: Split, workspace: Path, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(made)
+        return
+    rows = [(part, *counts.values(), sum(counts.values())) for part, counts in made.counts.items()]
+    title = f"{made.name} ({made.note})" if made.note else made.name
+    output.print_table(("part", *made.labels, "all"), rows, title=title)
+    print(workspace / made.path)
+
+
+def _summary(found: Survey) -> dict[str, object]:
+    """What a program wants to know of a survey."""
+    return {
+        "folder": found.scan.root,
+        "divided": found.scan.divided,
+        "labels": found.scan.labels,
+        "counts": found.counts(),
+        "sizes": found.sizes(),
+        "ignored": found.scan.ignored,
+        "problems": found.problems,
+    }
+
+
+def _print_survey(found: Survey) -> None:
+    import sys
+
+    rows = [(part, label, number) for part, labels in found.counts().items() for label, number in labels.items()]
+    output.print_table(("part", "class", "pictures"), rows, title=str(found.scan.root))
+    if sizes := found.sizes():
+        print(f"height {sizes['height'][0]}…{sizes['height'][1]}, width {sizes['width'][0]}…{sizes['width'][1]} pixels")
+    if found.scan.ignored:
+        print(f"{len(found.scan.ignored)} files ignored: no pictures by their names")
+    for problem in found.problems:
+        print(f"error: {problem}", file=sys.stderr)
