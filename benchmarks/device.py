@@ -1,0 +1,146 @@
+"""The device code against OpenVINO's own benchmark_app: the same IR, precision, threads and streams, in turns.
+
+Both are run as commands, A B A B …, so that whatever else the machine does falls on both; each figure is the median over
+the repetitions. Theirs infers the same tensor again and again; ours also copies a picture in and the answer out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scores import Score, conclude
+
+GOAL = 0.95
+SIZE = 224
+METHOD = (
+    "`just bench device`: the device code's bench (clock = inference) and OpenVINO's benchmark_app take turns on one IR "
+    "(MobileNet 224, u8 pictures in, f32 inside), with the same threads and streams; medians of {repetitions} "
+    "repetitions of {seconds:g} s. single-stream: median latency, theirs / ours. offline: samples per second, ours / theirs."
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scenario in both programs' words; `figure` is what is better when it is larger."""
+
+    scenario: str
+    api: str
+    streams: int
+    unit: str
+
+
+def cases(cores: int) -> tuple[Case, ...]:
+    """One query at a time on all cores; as many streams as cores."""
+    return Case("single-stream", "sync", 1, "ms"), Case("offline", "async", cores, "samples/s")
+
+
+def ours(folder: Path, case: Case, threads: int, seconds: float) -> float:
+    """The device code's figure: median latency in ms, or samples per second."""
+    words = [sys.executable, "-m", "toolkit.device", "bench", folder, "--pictures", folder / "pictures"]
+    words += ["--root", folder, "--scenario", case.scenario, "--clock", "inference", "--precision", "f32"]
+    words += ["--seconds", seconds, "--queries", 1, "--threads", threads, "--streams", case.streams]
+    answer = subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True)
+    record = json.loads(answer.stdout)
+    if case.scenario == "offline":
+        return len(record["samples_ms"]) / float(record["wall_s"])
+    return float(statistics.median(record["samples_ms"]))
+
+
+def theirs(folder: Path, case: Case, threads: int, seconds: float) -> float:
+    """benchmark_app's figure, read from its own JSON report."""
+    program = Path(sys.executable).with_name("benchmark_app")
+    with tempfile.TemporaryDirectory() as report:
+        words = [program, "-m", folder / "model.xml", "-d", "CPU", "-t", int(seconds), "-api", case.api]
+        words += ["-hint", "none", "-nthreads", threads, "-nstreams", case.streams, "-infer_precision", "f32"]
+        words += ["-ip", "u8", "-report_type", "no_counters", "-report_folder", report, "-json_stats"]
+        subprocess.run([str(word) for word in words], check=True, capture_output=True)
+        results = json.loads(Path(report, "benchmark_report.json").read_text(encoding="utf-8"))["execution_results"]
+    return float(results["throughput"] if case.scenario == "offline" else results["latency (ms)"])
+
+
+def measure(folder: Path, case: Case, threads: int, seconds: float, repetitions: int) -> Score:
+    """In turns, then the medians."""
+    programs: tuple[Callable[..., float], ...] = (ours, theirs)
+    figures = [[program(folder, case, threads, seconds) for program in programs] for _ in range(repetitions)]
+    for our, their in figures:
+        print(f"  {case.scenario}: ours {our:.3f}, theirs {their:.3f} {case.unit}", file=sys.stderr)
+    our, their = (statistics.median(column) for column in zip(*figures, strict=True))
+    ratio = our / their if case.scenario == "offline" else their / our
+    return Score(f"device.{case.scenario}", ratio, GOAL, f"{our:.2f} {case.unit}", f"{their:.2f} {case.unit}")
+
+
+def prepared() -> Path:
+    """A folder with the IR, a manifest and a few pictures; made once, kept in the machine's temporary folder."""
+    folder = Path(tempfile.gettempdir(), f"toolkit-benchmark-device-{os.getuid()}")
+    if not (folder / "pictures" / "pictures.json").exists():
+        folder.mkdir(exist_ok=True)
+        _make_model(folder)
+        _make_manifest(folder)
+        _make_pictures(folder / "pictures", 16)
+    return folder
+
+
+def _make_model(folder: Path) -> None:
+    import keras
+    import openvino
+
+    network = keras.applications.MobileNet(weights=None, input_shape=(SIZE, SIZE, 3))
+    with tempfile.TemporaryDirectory() as saved:
+        network.export(saved, verbose=False)
+        model = openvino.convert_model(saved)
+    preparation = openvino.preprocess.PrePostProcessor(model)
+    preparation.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    preparation.input().preprocess().convert_element_type(openvino.Type.f32).mean(127.5).scale(127.5)
+    model = preparation.build()
+    model.reshape([1, SIZE, SIZE, 3])
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+
+
+def _make_manifest(folder: Path) -> None:
+    manifest = {
+        "name": "mobilenet",
+        "labels": [str(number) for number in range(1000)],
+        "input": {"height": SIZE, "width": SIZE, "crop": "resize"},
+        "golden": {"tolerance": {"CPU": 1e-4}},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _make_pictures(folder: Path, count: int) -> None:
+    import cv2
+    import numpy as np
+
+    folder.mkdir(exist_ok=True)
+    chooser = np.random.default_rng(0)
+    entries = []
+    for number in range(count):
+        path = folder / f"{number}.png"
+        cv2.imwrite(str(path), chooser.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
+        entries.append({"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "label": 0})
+    (folder / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entries}), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each run; whole seconds")
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args(arguments)
+    folder, cores = prepared(), len(os.sched_getaffinity(0))
+    scores = [measure(folder, case, cores, options.seconds, options.repetitions) for case in cases(cores)]
+    method = METHOD.format(repetitions=options.repetitions, seconds=options.seconds)
+    return conclude("device", "The device code against benchmark_app", method, scores)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What is to be measured where, and in which order: pure.
+
+Per device the bundles come one after the other; of each the accuracy pass first, as the speed runs' answers are held
+against its own, then the scenarios as the user lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from toolkit import digests
+from toolkit.artifacts import Device
+
+FULL_SECONDS = 60.0
+FULL_QUERIES = 1024
+"""A run below these is labelled "quick" and never compared with a full one (bench rule 2)."""
+
+ACCURACY, SINGLE_STREAM, OFFLINE = "accuracy", "single-stream", "offline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchSpec:
+    """How to measure; None leaves a choice to OpenVINO on the device."""
+
+    scenarios: tuple[str, ...] = (SINGLE_STREAM, OFFLINE)
+    seconds: float = FULL_SECONDS
+    queries: int = FULL_QUERIES
+    cool_down_s: float = 0.0
+    """A pause before each run after a device's first."""
+    seed: int = 0
+    threads: int | None = None
+    streams: int | None = None
+    precision: str | None = None
+    clock: str = "total"
+    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 picture ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A bundle with what its measuring needs to know."""
+
+    bundle: str
+    name: str
+    release: str
+    """The digest of bundle and device code together."""
+    tolerance: Mapping[str, float]
+    """The largest difference of a probability, per accelerator it is made for."""
+    pictures: str
+    """The digest of the picture set."""
+    reference_accuracy: float | None
+    """What the model reached on these very pictures before it was converted, in float32; None if not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One scenario of one bundle on one device."""
+
+    subject: Subject
+    device: str
+    accelerator: str
+    scenario: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All steps; the same bundles, device code, pictures, devices and spec give the same `identity`."""
+
+    identity: str
+    spec: BenchSpec
+    steps: tuple[Step, ...]
+    unfit: tuple[str, ...]
+    """What is left out because a bundle is not made for a device's accelerator, in words."""
+
+    def of(self, device: Device) -> tuple[Step, ...]:
+        """The steps on one device, in order."""
+        return tuple(step for step in self.steps if step.device == device.name)
+
+
+def make_plan(subjects: Sequence[Subject], devices: Sequence[Device], spec: BenchSpec) -> Plan:
+    """Every subject on every device that it is made for."""
+    pairs = [(subject, device) for device in devices for subject in subjects]
+    fitting = [(subject, device) for subject, device in pairs if kind(device.accelerator) in subject.tolerance]
+    return Plan(
+        identity=_identity(subjects, devices, spec),
+        spec=spec,
+        steps=tuple(step for subject, device in fitting for step in _steps(subject, device, spec)),
+        unfit=tuple(
+            f"{device.name}: {subject.name} is not made for {device.accelerator}"
+            for subject, device in pairs
+            if (subject, device) not in fitting
+        ),
+    )
+
+
+def kind(accelerator: str) -> str:
+    """An accelerator without its number: MYRIAD of MYRIAD.1.2-ma2480."""
+    return accelerator.partition(".")[0]
+
+
+def _steps(subject: Subject, device: Device, spec: BenchSpec) -> Iterator[Step]:
+    for scenario in dict.fromkeys((ACCURACY, *spec.scenarios)):
+        yield Step(subject=subject, device=device.name, accelerator=device.accelerator, scenario=scenario)
+
+
+def _identity(subjects: Sequence[Subject], devices: Sequence[Device], spec: BenchSpec) -> str:
+    measured = [(subject.release, subject.pictures) for subject in subjects]
+    places = [(device.name, device.host, device.port, device.root, device.accelerator) for device in devices]
+    return digests.of_value([measured, places, asdict(spec)])
+
+
+def is_quick(scenario: str, wall_s: float, queries: int) -> bool:
+    """Whether a run stayed under the full limits; an accuracy pass is as long as its picture set is."""
+    if scenario == ACCURACY:
+        return False
+    return wall_s < FULL_SECONDS or (scenario == SINGLE_STREAM and queries < FULL_QUERIES)
+
+
+def words(step: Step, spec: BenchSpec, release: str, pictures: str, root: str) -> list[str]:
+    """The device code's arguments; paths as the device sees them."""
+    asked: dict[str, object] = {
+        "scenario": step.scenario,
+        "pictures": pictures,
+        "root": root,
+        "accelerator": step.accelerator,
+        "seconds": spec.seconds,
+        "queries": spec.queries,
+        "seed": spec.seed,
+        "clock": spec.clock,
+        "threads": spec.threads,
+        "streams": spec.streams,
+        "precision": spec.precision,
+    }
+    given = [f"--{name}={value}" for name, value in asked.items() if value is not None]
+    return ["bench", release, *given]

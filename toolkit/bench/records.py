@@ -1,0 +1,79 @@
+"""From the device code's JSON to the record that is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import toolkit
+from toolkit import digests
+from toolkit.artifacts import BenchRecord
+from toolkit.bench.plan import Plan, Step, is_quick
+from toolkit.bench.validity import Record, broken_rules
+from toolkit.errors import FleetError
+from toolkit.fleet import Result
+
+FACTS = ("used", "environment", "order", "logged", "predictions", "warm_up_ms", "compile_ms", "first_inference_ms")
+MORE_FACTS = ("peak_memory_bytes", "device_code", "name")
+
+
+def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) -> BenchRecord:
+    """Everything the device said, judged by the rules; `accuracy` is the accuracy pass of the same bundle there."""
+    content = {
+        "parent": raw["bundle"],
+        "device": step.device,
+        "scenario": step.scenario,
+        "accelerator": raw["used"].get("accelerator") or step.accelerator,
+        "samples_ms": tuple(raw["samples_ms"]),
+        "wall_s": raw["wall_s"],
+        "quick": is_quick(step.scenario, raw["wall_s"], len(raw["samples_ms"])),
+        "broken_rules": broken_rules(raw, step.subject, accuracy),
+        "accuracy": raw["accuracy"],
+        "correct": raw["correct"],
+        "pictures": raw["pictures"]["count"],
+        "facts": _facts(raw),
+        "settings": {**raw["settings"], "plan": plan.identity, "cool_down_s": plan.spec.cool_down_s},
+        "at": raw["at"],
+    }
+    return BenchRecord(digest=digests.of_value(content), **content)
+
+
+def _facts(raw: Record) -> Mapping[str, Any]:
+    """What the device is, and what the run found: temperatures and clocks as they were before it."""
+    before = {key: value for key, value in raw["environment"]["before"].items() if key in raw["facts"]}
+    return {
+        **raw["facts"],
+        **before,
+        **{name: raw[name] for name in (*FACTS, *MORE_FACTS)},
+        "picture_set": raw["pictures"]["digest"],
+        "toolkit": toolkit.__version__,
+    }
+
+
+def raw_of(record: BenchRecord) -> Record:
+    """The parts of the device's JSON that a speed run of a later session is held against."""
+    return {
+        "accuracy": record.accuracy,
+        "pictures": {"count": record.pictures, "digest": record.facts["picture_set"]},
+        "logged": record.facts["logged"],
+    }
+
+
+def parse(answer: Result, device: str) -> Record:
+    """The JSON of a bench that went well.
+
+    Raises:
+        FleetError: it did not; says what the device said.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(answer.stdout)
+    except ValueError:
+        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-3:]
+        why = "; ".join(said) or "it gave no reason"
+        raise FleetError(f"benchmark failed (exit code {answer.code}): {why}", where=device) from None
+    if not raw.get("ok"):
+        error = raw["error"]
+        place = f"{error['where']}: " if error["where"] else ""
+        raise FleetError(f"{place}{error['what']}", where=device, remedy=error["remedy"])
+    return raw
