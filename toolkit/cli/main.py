@@ -9,7 +9,7 @@ from typing import cast
 import typer
 
 from toolkit import __version__
-from toolkit.cli import check, convert, deploy, evaluate, fleet, inspect, predict, rollback, status, train
+from toolkit.cli import bench, check, convert, data, deploy, evaluate, fleet, inspect, predict, rollback, status, train
 from toolkit.errors import ExitCode, ToolkitError
 
 app = typer.Typer(
@@ -47,8 +47,10 @@ for verb in (
     deploy.deploy,
     rollback.rollback,
     status.status,
+    bench.bench,
 ):
     app.command()(verb)
+app.add_typer(data.app, name="data")
 app.add_typer(fleet.app, name="fleet")
 
 
