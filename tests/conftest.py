@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from toolkit.artifacts import Workspace
+from toolkit.artifacts import Device, Workspace
+from toolkit.fleet import embedded
 
 # Quiet and small before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,3 +21,85 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Embedded]:
+    """Three devices behind real SSH servers, in a process of their own that ends with the tests."""
+    workspace = Workspace(tmp_path_factory.mktemp("embedded"))
+    try:
+        yield embedded.up(workspace, 3)
+    finally:
+        embedded.down(workspace)
+
+
+@pytest.fixture
+def devices(embedded_fleet: embedded.Embedded, tmp_path: Path) -> tuple[Device, ...]:
+    """The embedded devices, each bare: with a root of this test's own."""
+    return tuple(replace(device, root=f"{device.root}-{tmp_path.name}") for device in embedded_fleet.devices)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle that answers in microseconds: u8 [1, 32, 32, 3] in, (dark, light) by brightness out; IR v10, so
+    that every era of OpenVINO reads it. Copy it, do not change it.
+    """
+    import numpy as np
+    import openvino
+
+    from toolkit import digests
+
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "golden").mkdir()
+    model = _brightness_model()
+    openvino.serialize(model, folder / "model.xml", folder / "model.bin", version="IR_V10")
+    inputs = (
+        np.random.default_rng(1).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+        // np.arange(1, 9)[:, None, None, None]
+    )
+    inputs = inputs.astype(np.uint8)
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.save(folder / "golden" / "inputs.npy", inputs)
+    np.save(folder / "golden" / "outputs.npy", np.stack([compiled(one[None])[0][0] for one in inputs]))
+    (folder / "labels.txt").write_text("dark\nlight\n")
+    manifest = {
+        "format": 1,
+        "name": "tiny-softmax-top-fp32",
+        "precision": "fp32",
+        "target": "cpu",
+        "labels": ["dark", "light"],
+        "input": {"height": 32, "width": 32, "layout": "NHWC", "type": "u8", "color": "RGB", "crop": "resize"},
+        "output": {"kind": "softmax", "classes": 2},
+        "golden": {
+            "count": 8,
+            "tolerance": {"CPU": 1e-3},
+            "inputs": "golden/inputs.npy",
+            "outputs": "golden/outputs.npy",
+        },
+        "lineage": {"ir": "1" * 64, "model": "2" * 64, "split": "3" * 64},
+        "files": {
+            path.relative_to(folder).as_posix(): {"sha256": digests.of_file(path), "size_bytes": path.stat().st_size}
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+    }
+    content = digests.canonical_json(manifest)
+    (folder / "manifest.json").write_bytes(content)
+    return folder.rename(folder.with_name(digests.of_bytes(content)))
+
+
+def _brightness_model() -> Any:
+    """A convolution that averages, the mean over all places, and a sharp decision in the middle."""
+    import numpy as np
+    import openvino
+    from openvino import opset1 as ops
+
+    picture = ops.parameter([1, 32, 32, 3], np.uint8, name="picture")
+    scaled = ops.divide(ops.convert(picture, "f32"), np.float32(255))
+    planes = ops.transpose(scaled, np.array([0, 3, 1, 2], np.int64))
+    kernel = np.full((4, 3, 3, 3), 1 / 27, np.float32)
+    features = ops.relu(ops.convolution(planes, kernel, [2, 2], [0, 0], [0, 0], [1, 1]))
+    brightness = ops.reduce_mean(features, np.array([2, 3], np.int64), keep_dims=False)
+    weights = np.array([[-5, 5]] * 4, np.float32)
+    logits = ops.add(ops.matmul(brightness, weights, False, False), np.array([[9.5, -9.5]], np.float32))
+    return openvino.Model([ops.result(ops.softmax(logits, 1))], [picture], "tiny")

@@ -99,8 +99,8 @@ class SecureShell:
     @contextmanager
     def _channel(self, script: str) -> Iterator[paramiko.Channel]:
         """A channel on which `script` has been started by /bin/sh."""
-        with explained(self.device):
-            channel = self._connection.create_session()
+        with explained(self.device):  # not by fabric's create_session, which would open a closed connection again
+            channel = self._connection.transport.open_session()
             channel.exec_command(f"exec /bin/sh -c {shlex.quote(script)}")
         try:
             yield channel

@@ -62,6 +62,8 @@ def _network_problem(device: Device, error: Exception) -> tuple[str, str] | None
         return f"{place} hung up", "see its log (journalctl -u ssh); then run the command again"
     if any(isinstance(cause, OSError) for cause in causes):
         return f"{place} cannot be reached: {error}", "check the network between here and the device"
+    if "session not active" in str(error):
+        return "the connection was lost", "run the command again; what was sent is kept"
     if "banner" in str(error):
         return f"no SSH server answers at {place}", "check ansible_port"
     return None

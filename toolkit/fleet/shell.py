@@ -7,10 +7,12 @@ SecureShell     over SSH, in toolkit.fleet.connection
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,18 +105,15 @@ class LocalShell:
 
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
         """See Shell."""
-        try:
-            answer = subprocess.run(
-                ["/bin/sh", "-c", script_of(command)],
-                input=b"".join(pieces(stdin)),
-                capture_output=True,
-                timeout=timeout,
-                cwd=self._folder(),
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise timed_out(self.device, timeout) from None
-        return Result(text_of(answer.stdout), text_of(answer.stderr), max(answer.returncode, -1))
+        with self._start(command, stderr=subprocess.PIPE) as process:
+            try:
+                output, errors = process.communicate(b"".join(pieces(stdin)), timeout)
+            except subprocess.TimeoutExpired:
+                raise timed_out(self.device, timeout) from None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        return Result(text_of(output), text_of(errors), max(process.returncode, -1))
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """See Shell."""
@@ -124,16 +123,23 @@ class LocalShell:
     def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
         """See Shell; a local command is trusted to answer."""
         del timeout
-        words = ["/bin/sh", "-c", script_of(command)]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self._folder()) as process:
+        with self._start(command, stderr=None) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             yield text_of(process.stdout.readline()).strip()
 
     def close(self) -> None:
         """Nothing stays open."""
 
-    def _folder(self) -> str:
-        return self.device.root if Path(self.device.root).is_dir() else "/"
+    def _start(self, command: Command, *, stderr: int | None) -> subprocess.Popen[bytes]:
+        """In a process group of its own, in the device's root if that is there."""
+        return subprocess.Popen(
+            ["/bin/sh", "-c", script_of(command)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=self.device.root if Path(self.device.root).is_dir() else "/",
+            start_new_session=True,
+        )
 
 
 def text_of(said: bytes) -> str:

@@ -1,0 +1,27 @@
+"""Shells and devices for the fleet's own tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import Device
+from toolkit.fleet import LocalShell, Shell, connect
+
+
+@pytest.fixture
+def local_device(tmp_path: Path) -> Device:
+    return Device(name="local", host="localhost", root=str(tmp_path / "a device" / "toolkit"))
+
+
+@pytest.fixture
+def local_shell(local_device: Device) -> LocalShell:
+    return LocalShell(local_device)
+
+
+@pytest.fixture
+def ssh_shell(devices: tuple[Device, ...]) -> Iterator[Shell]:
+    with connect(devices[0]) as shell:
+        yield shell
