@@ -1,0 +1,144 @@
+# Every image, for every platform. `just build` (images/build.py) fills in what only the machine knows.
+#
+#   X           for the platform that builds, to run here at once
+#   X-cross     for every platform it exists for, as one multi-platform image
+#   validate-X  builds X and runs it
+
+# Versions: tests/images compares each with compat.toml, pyproject.toml and the lock files.
+variable "PYTHON" { default = "3.11" }
+variable "GLIBC" { default = "2.36" }
+variable "OPENVINO" { default = "2026.4.1" }
+variable "NCS2_PYTHON" { default = "3.9" }
+variable "NCS2_GLIBC" { default = "2.31" }
+variable "NCS2_OPENVINO" { default = "2021.4.2" }
+variable "NCS2_ARCHIVE_OPENVINO" { default = "2022.3.2" }
+
+# No file in an image is newer: two builds of the same sources are equal bit for bit.
+variable "SOURCE_DATE_EPOCH" { default = "1760000000" }
+
+variable "REGISTRY" { default = "edge-vision" }
+variable "TAG" { default = "dev" }
+variable "VERSION" { default = "0.0.0" }
+variable "REVISION" { default = "unknown" }
+
+# What only the machine knows: this folder, the folders with rootfs-ARCHITECTURE.tar, pip's wheel, certificates.
+variable "IMAGES" { default = "" }
+variable "ROOTS" { default = "" }
+variable "PIP" { default = "" }
+variable "CA" { default = "" }
+variable "PIP_CONFIG" { default = "" }
+
+# Another base: docker-image://NAME of any image with that Python and that glibc.
+variable "BASE" { default = "" }
+variable "NCS2_BASE" { default = "" }
+
+# How wheels get in: cross, or emulated to be measured against.
+variable "WHEELS" { default = "cross" }
+
+group "default" {
+  targets = ["runner"]
+}
+
+group "all" {
+  targets = ["base-cross", "base-bullseye-cross", "runner-cross", "runner-ncs2", "eras"]
+}
+
+group "validate" {
+  targets = ["validate-runner", "validate-runner-ncs2", "validate-eras"]
+}
+
+# Only inherited: what all images have in common.
+target "_common" {
+  args = { SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
+  labels = {
+    "org.opencontainers.image.vendor"   = "The Edge Vision Toolkit authors"
+    "org.opencontainers.image.licenses" = "Apache-2.0"
+    "org.opencontainers.image.version"  = VERSION
+    "org.opencontainers.image.revision" = REVISION
+  }
+}
+
+# Only inherited: every platform.
+target "_cross" {
+  platforms = ["linux/amd64", "linux/arm64"]
+}
+
+# Only inherited: a base with device code and wheels upon it.
+target "_device" {
+  inherits = ["_common"]
+  context  = "images/runner"
+  contexts = {
+    base         = BASE != "" ? BASE : "target:base-cross"
+    pip          = PIP
+    inside       = "images/inside"
+    requirements = "requirements"
+    device-code  = "toolkit/device"
+  }
+  args = {
+    WHEELS         = WHEELS
+    PYTHON_VERSION = PYTHON
+    GLIBC_VERSION  = GLIBC
+    REQUIREMENTS   = "image-runner.txt"
+  }
+  secret = concat(CA != "" ? ["id=ca,src=${CA}"] : [], PIP_CONFIG != "" ? ["id=pip,src=${PIP_CONFIG}"] : [])
+}
+
+# Only inherited: the same for the runtimes of 2021 and 2022.
+target "_device-bullseye" {
+  inherits = ["_device"]
+  contexts = {
+    base = NCS2_BASE != "" ? NCS2_BASE : "target:base-bullseye-cross"
+  }
+  args = {
+    PYTHON_VERSION = NCS2_PYTHON
+    GLIBC_VERSION  = NCS2_GLIBC
+  }
+}
+
+target "base" {
+  inherits   = ["_common"]
+  context    = "${ROOTS}/bookworm"
+  dockerfile = "${IMAGES}/base/Dockerfile"
+  contexts   = { inside = "images/inside" }
+  tags       = ["${REGISTRY}/base:${TAG}"]
+  labels = {
+    "org.opencontainers.image.title"       = "base"
+    "org.opencontainers.image.description" = "Debian 12 with Python ${PYTHON}: unpacked packages, no shell, no package manager"
+  }
+}
+
+target "base-cross" {
+  inherits = ["base", "_cross"]
+}
+
+target "base-bullseye" {
+  inherits = ["base"]
+  context  = "${ROOTS}/bullseye"
+  tags     = ["${REGISTRY}/base:${TAG}-bullseye"]
+  labels = {
+    "org.opencontainers.image.description" = "Debian 11 with Python ${NCS2_PYTHON}: unpacked packages, no shell, no package manager"
+  }
+}
+
+target "base-bullseye-cross" {
+  inherits = ["base-bullseye", "_cross"]
+}
+
+target "runner" {
+  inherits = ["_device"]
+  tags     = ["${REGISTRY}/runner:${TAG}"]
+  labels = {
+    "org.opencontainers.image.title"       = "runner"
+    "org.opencontainers.image.description" = "The device code with OpenVINO ${OPENVINO}: probe, verify, golden, bench, predict on a CPU"
+  }
+}
+
+target "runner-cross" {
+  inherits = ["runner", "_cross"]
+}
+
+target "validate-runner" {
+  inherits = ["runner"]
+  target   = "validate"
+  output   = ["type=cacheonly"]
+}

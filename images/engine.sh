@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# The container engine that images are built and tested with, on a machine that may have none.
+#
+#   engine.sh check             say what is missing and how to get it; exit 4 when something is
+#   engine.sh install           install engine, buildx, emulation and mmdebstrap (root, Debian 12)
+#   engine.sh up                start an engine when none runs, and register the emulation of arm64
+#   engine.sh down              stop the engine that `up` started; one that was running before is left alone
+#   engine.sh with COMMAND…     up, run COMMAND, and down again if this call started the engine
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly here
+readonly state=${EDGE_VISION_ENGINE_STATE:-/run/edge-vision-toolkit/engine}
+readonly log=$state/dockerd.log
+readonly lists=${XDG_CACHE_HOME:-$HOME/.cache}/edge-vision-toolkit/apt-engine
+readonly suite=trixie # Debian 12's own engine is too old for a store of multi-platform images and attestations
+readonly engine_packages=(docker.io docker-cli containerd docker-buildx)
+readonly own_packages=(runc qemu-user-static binfmt-support mmdebstrap arch-test)
+
+say() { printf 'engine: %s\n' "$@" >&2; }
+fail() {
+    say "$@"
+    exit 4
+}
+
+running() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+has_buildx() { docker buildx version >/dev/null 2>&1; }
+has_store() { docker info --format '{{.DriverStatus}}' 2>/dev/null | grep -q 'io.containerd.snapshotter'; }
+emulates_arm64() {
+    [ "$(uname -m)" = aarch64 ] || grep -qsx enabled /proc/sys/fs/binfmt_misc/qemu-aarch64
+}
+
+# One line for each thing that is missing; nothing when all is there.
+missing() {
+    command -v docker >/dev/null || echo "no docker command"
+    command -v docker >/dev/null && ! has_buildx && echo "docker has no buildx plugin"
+    command -v mmdebstrap >/dev/null || echo "no mmdebstrap (it makes the root filesystems of the base image)"
+    if command -v docker >/dev/null && ! running; then
+        echo "no container engine answers (root starts one with: images/engine.sh up)"
+    elif running && ! has_store; then
+        echo 'the engine lacks the containerd image store: add {"features": {"containerd-snapshotter": true}} to its daemon.json'
+    fi
+    emulates_arm64 || echo "programs for arm64 do not run here (packages qemu-user-static and binfmt-support; then: images/engine.sh up)"
+}
+
+check() {
+    local found
+    found=$(missing)
+    [ -z "$found" ] && return
+    while IFS= read -r line; do say "$line"; done <<<"$found"
+    fail "on Debian 12, as root: images/engine.sh install && images/engine.sh up"
+}
+
+need_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root."; }
+
+# This machine's own Debian sources, with the suite replaced: no host is named here.
+sources_for_engine() { # FOLDER
+    local file
+    mkdir -p "$1/sources.list.d" "$1/preferences.d"
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+        [ -s "$file" ] && grep -q debian "$file" && cp "$file" "$1/sources.list.d/"
+    done
+    "$here/apt-source.sh" "$suite" >"$1/sources.list.d/engine.list"
+    printf 'Package: *\nPin: release n=%s*\nPin-Priority: 100\n' "$suite" >"$1/preferences.d/engine"
+}
+
+installed() {
+    local package
+    for package in "${engine_packages[@]}" "${own_packages[@]}"; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || return 1
+    done
+}
+
+# The sources of the newer suite lie in a folder of their own: the machine's apt is not changed.
+install_packages() {
+    local folder options
+    need_root install
+    installed && return
+    grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || fail "this installs on Debian 12 only; elsewhere install" \
+        "docker >= 26 with buildx, qemu-user-static with binfmt, and mmdebstrap by your system's own means."
+    folder=$(mktemp -d)
+    mkdir -p "$lists/partial"
+    sources_for_engine "$folder"
+    options=(-o "Dir::Etc::SourceList=/dev/null" -o "Dir::Etc::SourceParts=$folder/sources.list.d"
+        -o "Dir::Etc::PreferencesParts=$folder/preferences.d" -o "Dir::State::Lists=$lists"
+        -o "Acquire::Retries=3" -o "APT::Sandbox::User=root")
+    apt-get "${options[@]}" -qq update >&2
+    # No service may start: this engine is started by `up`, and only when none runs.
+    printf '#!/bin/sh\nexit 101\n' >"$folder/policy-rc.d"
+    chmod +x "$folder/policy-rc.d"
+    POLICYRCD=$folder/policy-rc.d DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" -qq install -y \
+        --no-install-recommends "${engine_packages[@]/%//$suite}" "${own_packages[@]}" iptables >&2
+    rm -rf "$folder"
+    say "installed $(dockerd --version)"
+}
+
+emulate_arm64() {
+    emulates_arm64 && return
+    mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+    command -v update-binfmts >/dev/null || fail "emulating arm64 needs the packages qemu-user-static and binfmt-support."
+    update-binfmts --enable qemu-aarch64 >&2
+    emulates_arm64 || fail "the kernel did not take the emulation of arm64."
+}
+
+start_engine() {
+    local waited=0
+    mkdir -p "$state"
+    command -v dockerd >/dev/null || fail "no container engine is installed (images/engine.sh install)."
+    printf '{"features": {"containerd-snapshotter": true}}\n' >"$state/daemon.json"
+    setsid dockerd --config-file "$state/daemon.json" --pidfile "$state/dockerd.pid" >"$log" 2>&1 </dev/null &
+    until running; do
+        kill -0 $! 2>/dev/null || fail "the engine did not start:" "$(tail -n 5 "$log")"
+        [ "$waited" -lt 600 ] || fail "the engine did not answer within 60 s; its log is $log"
+        waited=$((waited + 1))
+        sleep 0.1
+    done
+    say "started dockerd, pid $(cat "$state/dockerd.pid")"
+}
+
+up() {
+    if ! running; then
+        need_root "starting an engine"
+        start_engine
+    fi
+    emulates_arm64 || { need_root "registering the emulation of arm64" && emulate_arm64; }
+    check
+}
+
+down() {
+    local pid waited=0
+    [ -f "$state/dockerd.pid" ] || return 0
+    pid=$(cat "$state/dockerd.pid")
+    kill "$pid" 2>/dev/null || true
+    while kill -0 "$pid" 2>/dev/null; do
+        [ "$waited" -lt 300 ] || fail "dockerd (pid $pid) did not stop within 30 s."
+        waited=$((waited + 1))
+        sleep 0.1
+    done
+    rm -f "$state/dockerd.pid"
+    say "stopped dockerd, pid $pid"
+}
+
+with() {
+    running || trap down EXIT
+    [ "$(id -u)" != 0 ] || installed || command -v dockerd >/dev/null || install_packages
+    up
+    "$@"
+}
+
+case "${1:-}" in
+check | up | down) "$1" ;;
+install) install_packages ;;
+with)
+    shift
+    with "$@"
+    ;;
+*)
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac

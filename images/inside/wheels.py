@@ -1,0 +1,98 @@
+"""Install locked wheels into a folder of an image, for its platform, on the platform that builds: nothing is emulated.
+
+    wheels.py OUTPUT
+
+Build arguments come as the environment, for there is no shell to make words of them: REQUIREMENTS names the lock file;
+/run/context/leave-out.txt lists what is not used; TARGETARCH, PYTHON_VERSION and GLIBC_VERSION say what the wheels are for. With
+WHEELS=emulated it installs for the platform it runs on, as pip does anywhere: the slow way, to be measured against.
+
+Runs inside an image being built, on Python 3.9 and later. pip is a wheel file in /run/pip and never enters an image. A CA
+bundle comes as the build secret `ca`, an index of one's own as the build secret `pip` (a pip.conf).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import bytecode
+
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+SECRETS = {"PIP_CERT": Path("/run/secrets/ca"), "PIP_CONFIG_FILE": Path("/run/secrets/pip")}
+# What pip writes for its own later use; there is no pip later.
+BOOKKEEPING = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+
+
+def platform_tags(architecture: str, glibc: str) -> list[str]:
+    """The wheel tags that a Debian with this glibc takes, the newest first."""
+    machine, newest = MACHINES[architecture], int(glibc.split(".")[1])
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest, 16, -1)]
+    older = ["manylinux_2_12_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"] if machine == "x86_64" else []
+    return [*tags, f"manylinux2014_{machine}", *older]
+
+
+def install(requirements: Path, output: Path) -> None:
+    """Let pip install; exits as pip does when it fails."""
+    pip = next(Path("/run/pip").glob("pip-*.whl"))
+    words = [sys.executable, f"{pip}/pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-cache-dir"]
+    words += ["--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--root-user-action=ignore"]
+    words += ["--retries=5", "--timeout=120", f"--target={output}", f"--requirement={requirements}", *cross_options()]
+    environment = {**os.environ, **{name: str(path) for name, path in SECRETS.items() if path.exists()}}
+    done = subprocess.run(words, env=environment, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def cross_options() -> list[str]:
+    """What tells pip to install for another platform than its own."""
+    if os.environ["WHEELS"] == "emulated":
+        return []
+    options = ["--implementation=cp", f"--python-version={os.environ['PYTHON_VERSION']}"]
+    tags = platform_tags(os.environ["TARGETARCH"], os.environ["GLIBC_VERSION"])
+    return [*options, *(f"--platform={tag}" for tag in tags)]
+
+
+def remove_unused(folder: Path, patterns: list[str]) -> int:
+    """Remove what matches a pattern, and pip's bookkeeping; how many bytes that saves."""
+    saved = 0
+    for file in _files(folder):
+        name = str(file.relative_to(folder))
+        if file.name in BOOKKEEPING or any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+            saved += file.lstat().st_size
+            file.unlink()
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    return saved
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
+
+
+def read_patterns(file: Path) -> list[str]:
+    """The patterns of a file, one a line; # begins a remark."""
+    lines = (line.split("#", 1)[0].strip() for line in file.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def main() -> None:
+    """Install, remove what is not used, compile the rest."""
+    output = Path(sys.argv[1])
+    install(Path("/run/requirements") / os.environ["REQUIREMENTS"], output)
+    shutil.rmtree(output / "bin", ignore_errors=True)
+    saved = remove_unused(output, read_patterns(Path("/run/context/leave-out.txt")))
+    count = bytecode.compile_tree(output, output)
+    bytecode.settle_times(output)
+    print(f"wheels: left out {saved / 1e6:.0f} MB, compiled {count} files", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

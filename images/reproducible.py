@@ -1,0 +1,73 @@
+"""Build an image twice from nothing, in different folders at different times, and compare every digest.
+
+    reproducible.py [TARGET…]      default: base-cross runner-cross
+
+Each build has a copy of the repository in a folder of its own, root filesystems unpacked anew, and no cache.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE)]
+
+import build  # noqa: E402, the folder of this file is known only now
+import layout  # noqa: E402
+
+PARTS = ("images", "requirements", "toolkit/device", "pyproject.toml")
+
+
+def copy_sources(folder: Path) -> Path:
+    """A copy of what images are made of; every file gets the time of now."""
+    for part in PARTS:
+        source, place = build.REPOSITORY / part, folder / part
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, place, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, place)
+    for script in [*folder.glob("images/*.sh")]:
+        script.chmod(0o755)
+    return folder
+
+
+def build_from_nothing(targets: list[str], folder: Path) -> dict[str, dict[str, str]]:
+    """The digests of each target's platforms, of a build without any cache in `folder`."""
+    sources = copy_sources(folder / "sources")
+    environment = {**os.environ, "REVISION": build.revision(), "XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    found = {}
+    for target in targets:
+        file = folder / f"{target}.tar"
+        words = [sys.executable, str(sources / "images/build.py"), target, "--no-cache", "--provenance=false"]
+        subprocess.run([*words, "--set", f"{target}.output=type=oci,dest={file}"], check=True, env=environment, stderr=subprocess.DEVNULL)
+        images = layout.Layout(file).images()
+        found |= {f"{target} {name}": {"manifest": image.digest, "config": image.config_digest} for name, image in images.items()}
+        file.unlink()
+    return found
+
+
+def main() -> int:
+    """Build twice and print what differs; 1 when something does."""
+    targets = sys.argv[1:] or ["base-cross", "runner-cross"]
+    results = []
+    for name in ("first", "the-second-one"):
+        with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
+            began = time.monotonic()
+            results.append(build_from_nothing(targets, Path(folder)))
+            print(f"reproducible: {name} build took {time.monotonic() - began:.0f} s", file=sys.stderr)
+    first, second = results
+    for name in sorted(first):
+        same = "same" if first[name] == second.get(name) else "DIFFERENT"
+        print(f"{name:28} {same}  {first[name]['manifest']}")
+    return 0 if first == second else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
