@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import digests
@@ -39,12 +40,25 @@ def load_pictures(
     if workspace is None:
         return _decoded(pictures, size, crop, progress or Silent())
     path = workspace.folder("cache", "pictures") / f"{cache_key(pictures, size, crop)}.npy"
-    if not path.is_file():
-        array = _decoded(pictures, size, crop, progress or Silent())
-        with digests.written_whole(path) as stream:
-            np.save(stream, array)
-    kept: Pixels = np.load(path, mmap_mode="r")
-    return kept
+    kept = _kept(path, (len(pictures), *size, 3))
+    if kept is not None:
+        return kept
+    array = _decoded(pictures, size, crop, progress or Silent())
+    with digests.written_whole(path) as stream:
+        np.save(stream, array)
+    kept = _kept(path, array.shape)
+    return array if kept is None else kept
+
+
+def _kept(path: Path, shape: tuple[int, ...]) -> Pixels | None:
+    """The array at `path`, mapped; None if it is not there or not whole."""
+    import numpy as np
+
+    try:
+        array: Pixels = np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError):
+        return None
+    return array if array.shape == shape else None
 
 
 def cache_key(pictures: Sequence[Picture], size: tuple[int, int], crop: str) -> str:

@@ -1,0 +1,45 @@
+"""Small data sets of real picture files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+Maker = Callable[..., Path]
+
+
+def write_picture(path: Path, seed: int) -> Path:
+    """A small picture of noise that no other seed gives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+    return path
+
+
+@pytest.fixture
+def picture() -> Callable[[Path, int], Path]:
+    return write_picture
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """Two classes of 20, not divided."""
+    for number in range(20):
+        write_picture(tmp_path / "pets" / "cat" / f"p{number // 2:02}_{number}.png", number)
+        write_picture(tmp_path / "pets" / "dog" / f"q{number // 2:02}_{number}.jpg", 100 + number)
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def divided(tmp_path: Path) -> Path:
+    """Two classes in three parts, spelled as people do."""
+    for part_number, part in enumerate(("Train", "valid", "test")):
+        for label_number, label in enumerate(("cat", "dog")):
+            for number in range(3):
+                seed = 100 * part_number + 10 * label_number + number
+                write_picture(tmp_path / "divided" / part / label / f"{number}.png", seed)
+    return tmp_path / "divided"
