@@ -2,6 +2,7 @@
 
 from toolkit.train.answers import evaluate_folder, rank
 from toolkit.train.records import load_keras
+from toolkit.train.selection import choose_last, choose_trials
 from toolkit.train.trial import train_trial
 
-__all__ = ["evaluate_folder", "load_keras", "rank", "train_trial"]
+__all__ = ["choose_last", "choose_trials", "evaluate_folder", "load_keras", "rank", "train_trial"]

@@ -21,33 +21,35 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
-    """The labels of one picture, the likeliest first, with their probabilities."""
+class Guess:
+    """A label and its probability."""
 
-    picture: Path
-    classes: tuple[tuple[str, float], ...]
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What is on one picture, the most probable first; or why it cannot be read."""
+
+    picture: str
+    ranking: tuple[Guess, ...] = ()
+    error: str = ""
 
 
 def rank(file: Path, pictures: Sequence[Path]) -> tuple[Ranking, ...]:
-    """What the model in `file` says of each picture.
+    """What the model in `file` says of each picture; one that cannot be read hides none of the others.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
-        DataError: with every picture that cannot be read.
     """
     model = described(file)
-    arrays, problems = [], []
-    for picture in pictures:
-        try:
-            arrays.append(fit(read_picture(picture), model.input_size, model.crop))
-        except (OSError, ValueError) as error:
-            problems.append(Problem(str(error), str(picture)))
-    if problems:
-        raise DataError.from_problems(problems)
-    shares = scores.probabilities(_logits(file, np.stack(arrays)))
+    fitted = {path: _fitted(path, model) for path in pictures}
+    pixels = [picture for picture in fitted.values() if not isinstance(picture, str)]
+    shares = iter(scores.probabilities(_logits(file, np.stack(pixels))) if pixels else ())
     return tuple(
-        Ranking(picture, tuple((model.labels[index], float(row[index])) for index in np.argsort(-row, kind="stable")))
-        for picture, row in zip(pictures, shares, strict=True)
+        Ranking(str(path), error=picture) if isinstance(picture, str) else _ranking(path, next(shares), model.labels)
+        for path, picture in fitted.items()
     )
 
 
@@ -90,6 +92,19 @@ def described(file: Path) -> TrainedModel:
             remedy="name a model.keras of workspace/runs, where its record lies beside it",
         )
     return model
+
+
+def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
+    """The picture as the model takes it, u8 [h, w, 3], or what is wrong with it."""
+    try:
+        return fit(read_picture(path), model.input_size, model.crop)
+    except ValueError as error:
+        return str(error)
+
+
+def _ranking(path: Path, shares: np.ndarray, labels: Sequence[str]) -> Ranking:
+    order = np.argsort(-shares, kind="stable")
+    return Ranking(str(path), tuple(Guess(labels[index], float(shares[index])) for index in order))
 
 
 def _logits(file: Path, pixels: np.ndarray) -> np.ndarray:

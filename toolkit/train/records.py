@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit import __version__, digests
@@ -54,7 +53,7 @@ def model_digest(model: keras.Model) -> str:
     """SHA-256 over architecture and weights. The .keras file's own bytes hold times, so they differ at each saving."""
     total = hashlib.sha256(model.to_json().encode())
     for variable in model.variables:
-        total.update(np.ascontiguousarray(variable).tobytes())
+        total.update(variable.value.numpy().tobytes())
     return total.hexdigest()
 
 

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import ConfigurationError
+from toolkit.networks import NETWORKS, find
+from toolkit.networks.lite0 import torch_name
+
+UNREACHABLE = """
+from toolkit.errors import MachineError
+from toolkit.networks import find, start_tensorflow
+from toolkit.progress import Silent
+start_tensorflow()
+try:
+    find("mobilenet").build((128, 128), pretrained=True, progress=Silent())
+except MachineError as error:
+    print(error)
+"""
+
+
+def test_find_gives_the_row_when_the_name_is_known() -> None:
+    assert find("inception_v3").input_size == 299
+
+
+def test_find_lists_the_known_and_the_nearest_when_the_name_is_unknown() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        find("MobilNet")
+    assert "did you mean mobilenet?" in str(caught.value)
+    assert all(name in str(caught.value) for name in NETWORKS)
+
+
+def test_build_names_the_file_and_its_place_when_there_is_no_network(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", UNREACHABLE], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "~/.keras/models/mobilenet_1_0_128_tf_no_top.h5" in done.stdout
+    assert "put it there" in done.stdout
+    assert "oneDNN" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("stem_conv", "_conv_stem"),
+        ("head_bn", "_bn1"),
+        ("block3_expand_conv", "_blocks.3._expand_conv"),
+        ("block12_depthwise_bn", "_blocks.12._bn1"),
+    ],
+)
+def test_torch_name_finds_the_module_when_given_our_layer(ours: str, theirs: str) -> None:
+    assert torch_name(ours) == theirs

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from toolkit import networks
+from toolkit.errors import ConfigurationError
+from toolkit.networks.weights import fill_from_file
+
+
+def body(*, filters: int = 4, second: str = "second") -> Any:
+    networks.start_tensorflow()
+    import keras
+
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(filters, 3, name="first"),
+            layers.BatchNormalization(name="norm"),
+            layers.Conv2D(2, 1, name=second),
+        ],
+        name="body",
+    )
+
+
+def with_top(own: Any) -> Any:
+    """As people keep them: the body nested in a model with a classifier."""
+    import keras
+
+    pictures = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(own(pictures))
+    return keras.Model(pictures, keras.layers.Dense(5, name="old_classes")(pooled))
+
+
+@pytest.mark.parametrize("name", ["given.keras", "given.h5", "given.weights.h5"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_fill_from_file_fills_every_layer_when_the_names_agree(name: str, nested: bool, tmp_path: Path) -> None:
+    given, wanted = body(), body()
+    given.set_weights([np.random.default_rng(1).random(array.shape) for array in given.get_weights()])
+    model = with_top(given) if nested else given
+    (model.save_weights if name.endswith(".weights.h5") else model.save)(tmp_path / name)
+    fill_from_file(wanted, tmp_path / name)
+    for one, other in zip(given.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_fill_from_file_names_the_layers_when_some_are_missing(tmp_path: Path) -> None:
+    body(second="other").save(tmp_path / "given.keras")
+    with pytest.raises(ConfigurationError, match="holds 2 of the 3 layers of body; missing: second"):
+        fill_from_file(body(), tmp_path / "given.keras")
+
+
+def test_fill_from_file_names_the_layers_when_shapes_differ(tmp_path: Path) -> None:
+    body(filters=5).save(tmp_path / "given.keras")
+    with pytest.raises(ConfigurationError, match="the shapes of 3 layers differ: first, norm, second"):
+        fill_from_file(body(), tmp_path / "given.keras")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent.h5", None, "no such weights file"),
+        ("weights.onnx", b"", "not a weights file"),
+        ("damaged.h5", b"no HDF5", "cannot be read as weights"),
+        ("damaged.keras", b"no zip", "cannot be read as weights"),
+    ],
+)
+def test_fill_from_file_says_what_is_wrong_when_it_is_no_weights_file(
+    name: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=words):
+        fill_from_file(body(), tmp_path / name)

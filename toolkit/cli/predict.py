@@ -1,0 +1,61 @@
+"""`toolkit predict`: what is on pictures, by a Keras model or by a bundle."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toolkit.cli import options, output
+from toolkit.errors import ExitCode
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model.keras, a bundle's folder, or the model.xml in one.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Picture files.")],
+    as_json: options.JsonOption = False,
+) -> None:
+    """Rank the classes for each picture; a bundle is asked through the code that runs on devices."""
+    answer = _of_keras(model, pictures) if model.suffix == ".keras" else _of_bundle(model, pictures)
+    if as_json:
+        output.print_json(answer)
+    else:
+        output.print_table(
+            ("picture", "label", "probability"), (row for one in answer["predictions"] for row in _rows(one))
+        )
+    if not answer["ok"]:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _of_keras(model: Path, pictures: list[Path]) -> Mapping[str, Any]:
+    """In the form of the device's answer."""
+    from toolkit.train import rank
+
+    rankings = rank(model, pictures)
+    return {"ok": not any(one.error for one in rankings), "predictions": output.plain(rankings)}
+
+
+def _of_bundle(model: Path, pictures: list[Path]) -> Mapping[str, Any]:
+    """The device code's answer; if it fails, its own words are on stderr already."""
+    folder = model.parent if model.suffix == ".xml" else model
+    words = [sys.executable, "-m", "toolkit.device", "predict", str(folder), *map(str, pictures)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        answer: Mapping[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise typer.Exit(done.returncode or ExitCode.SOME_FAILED) from None
+    if "predictions" not in answer:
+        print(f"error: {answer.get('error', done.stdout)}", file=sys.stderr)
+        raise typer.Exit(done.returncode or ExitCode.SOME_FAILED)
+    return answer
+
+
+def _rows(one: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    if one.get("error"):
+        return [(one["picture"], one["error"], "")]
+    return [(one["picture"], guess["label"], f"{guess['probability']:.2%}") for guess in one["ranking"]]
