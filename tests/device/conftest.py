@@ -1,0 +1,100 @@
+"""A release as a device has it, pictures to measure on, and the device code as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import toolkit
+from toolkit import digests
+from toolkit.fleet.tree import release_tree
+
+REPOSITORY = Path(toolkit.__file__).parents[1]
+PICTURES = 12
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command of the device code came to."""
+
+    code: int
+    said: dict[str, Any]
+    talk: str
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def release(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """ROOT/releases/<digest>, as deploy assembles it."""
+    tree = release_tree(tiny_bundle)
+    folder = tmp_path / "root" / "releases" / tree.digest
+    for file in tree.files:
+        place = folder / file.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(file.source, bytes):
+            place.write_bytes(file.source)
+        else:
+            shutil.copyfile(file.source, place)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark and light noise with its pictures.json."""
+    folder = tmp_path_factory.mktemp("pictures")
+    chooser = np.random.default_rng(5)
+    entries = []
+    for number in range(PICTURES):
+        light = number % 2
+        path = folder / f"{number:06d}.png"
+        cv2.imwrite(str(path), (chooser.integers(0, 120, (40, 36, 3)) + 130 * light).astype(np.uint8))
+        entries.append({"file": path.name, "sha256": digests.of_file(path), "label": ("dark", "light")[light]})
+    (folder / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entries}))
+    return folder
+
+
+def words_of(*words: object) -> list[str]:
+    return [sys.executable, "-B", "-m", "toolkit.device", *(str(word) for word in words)]
+
+
+@pytest.fixture
+def run() -> Run:
+    """run("golden", release) in the repository."""
+
+    def call(*words: object, environment: dict[str, str] | None = None) -> Answer:
+        done = subprocess.run(
+            words_of(*words),
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            env=os.environ | (environment or {}),
+            check=False,
+        )
+        return Answer(done.returncode, json.loads(done.stdout), done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """start("bench", …): the same, not waited for."""
+
+    def call(*words: object, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            words_of(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, **more
+        )
+
+    return call

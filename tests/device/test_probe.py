@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.device import probe
+
+Command = Callable[..., Any]
+
+
+def test_probe_names_openvino_and_accelerators(run: Command, tmp_path: Path) -> None:
+    answer = run("probe", "--root", tmp_path)
+    assert answer.code == 0
+    assert "CPU" in answer.said["accelerators"]
+    assert answer.said["openvino"].startswith("20")
+    assert answer.said["machine"] == platform.machine()
+    assert answer.said["free_bytes"] > 0
+    assert (answer.said["current"], answer.said["releases"]) == (None, [])
+
+
+def test_probe_names_releases_when_root_has_some(run: Command, tmp_path: Path) -> None:
+    for name in ("aaa", "bbb", ".part"):
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/bbb")
+    (tmp_path / "previous").symlink_to("releases/aaa")
+    said = run("probe", "--root", tmp_path).said
+    assert (said["current"], said["previous"], said["releases"]) == ("bbb", "aaa", ["aaa", "bbb"])
+
+
+def test_probe_answers_from_stdin_without_any_package(tmp_path: Path) -> None:
+    code = Path(probe.__file__).read_bytes()
+    words = [sys.executable, "-I", "-S", "-", "--root", tmp_path / "not" / "there"]
+    done = subprocess.run(words, input=code, capture_output=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["openvino"] is said["opencv"] is said["numpy"] is None
+    assert "ModuleNotFoundError" in said["openvino_error"]
+    assert said["free_bytes"] > 0
+
+
+@pytest.fixture
+def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A vcgencmd that answers as a Raspberry Pi 4's does."""
+    program = tmp_path / "vcgencmd"
+    program.write_text(
+        '#!/bin/sh\ncase "$1" in\n get_throttled) echo throttled=0x50005;;\n'
+        " measure_temp) echo \"temp=48.7'C\";;\n measure_clock) echo 'frequency(48)=1500345728';;\nesac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return program
+
+
+def test_readings_are_the_firmwares_when_there_is_vcgencmd(firmware: Path) -> None:
+    found = probe.readings()
+    assert (found["throttled"], found["temperature_c"]) == (0x50005, 48.7)
+    assert found["clock_mhz"] == pytest.approx(1500.345728)
+
+
+def test_readings_have_null_when_vcgencmd_fails(firmware: Path) -> None:
+    firmware.write_text("#!/bin/sh\necho VCHI initialization failed >&2; exit 255\n")
+    assert probe.throttled() is None
+
+
+def test_throttled_is_null_when_there_is_no_vcgencmd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert probe.throttled() is None
