@@ -26,6 +26,7 @@ from toolkit.artifacts import (
     Workspace,
 )
 from toolkit.experiment import Experiment
+from toolkit.report import Report, write_report
 from toolkit.store import Store
 
 LABELS = ("without_mask", "with_mask")
@@ -41,7 +42,13 @@ def digest(*parts: object) -> str:
 
 def make_split(workspace: Workspace) -> Split:
     lines = [
-        {"path": f"data/x/{n:04d}.png", "sha256": digest(n), "label": LABELS[n % 2], "part": "test", "group": str(n // 8)}
+        {
+            "path": f"data/x/{n:04d}.png",
+            "sha256": digest(n),
+            "label": LABELS[n % 2],
+            "part": "test",
+            "group": str(n // 8),
+        }
         for n in range(PICTURES)
     ]
     path = workspace.folder("splits") / "made.jsonl"
@@ -172,7 +179,7 @@ def make_bundle(ir: IrModel, model: TrainedModel) -> Bundle:
 
 
 def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, **changes: Any) -> BenchRecord:
-    rng = random.Random(f"{bundle.name} {device} {scenario}")  # noqa: S311 - made figures
+    rng = random.Random(f"{bundle.name} {device} {scenario}")
     samples = [base_ms * rng.lognormvariate(0, 0.08) for _ in range(96)]
     if scenario == "offline":
         samples = [base_ms * 0.62 * (n + 1) for n in range(256)]
@@ -185,6 +192,7 @@ def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, **ch
         "openvino": "2026.4.1",
         "cores": 2,
         "governor": None,
+        "used": {"accelerator": "CPU", "precision": "f32"},
         "temperature_c": None,
     }
     values = {
@@ -230,7 +238,7 @@ BROKEN = (2, "single-stream", "mobilenet-sigmoid-top-fp32")
 
 
 def fill(workspace: Workspace, store: Store) -> None:
-    rng = random.Random(7)  # noqa: S311 - made figures
+    rng = random.Random(7)
     split = make_split(workspace)
     store.put(split)
     for network, (_, _, base_ms, _) in NETWORKS.items():
@@ -276,3 +284,12 @@ def empty(workspace: Workspace) -> Iterator[Store]:
 def store(workspace: Workspace, empty: Store) -> Store:
     fill(workspace, empty)
     return empty
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """One report of the filled store, for all tests that only read it."""
+    room = Workspace(tmp_path_factory.mktemp("written"))
+    with Store(room.database) as filled:
+        fill(room, filled)
+        return write_report(room, filled, experiment=Experiment.model_validate(EXPERIMENT))

@@ -47,7 +47,7 @@ def styled(chart: Any, width: int, height: int) -> Any:
     }
     return (
         chart.properties(width=width, height=height, autosize={"type": "fit", "contains": "padding"}, padding=4)
-        .configure(background="transparent", font="Arial", aria=True)
+        .configure(background="transparent", font="Liberation Sans", aria=True)
         .configure_axis(**axis)
         .configure_axisY(domain=False, ticks=False)
         .configure_view(stroke=None)

@@ -11,6 +11,7 @@ from toolkit.artifacts import BenchRecord
 from toolkit.report import compare
 from toolkit.report.gather import Gathered, Variant, p90_ms, rate
 from toolkit.report.published import Published
+from toolkit.report.tables import computed_in
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,6 +117,7 @@ def _record(record: BenchRecord) -> Row:
         "device": record.device,
         "scenario": record.scenario,
         "accelerator": record.accelerator,
+        "computed_in": computed_in(record),
         "at": record.at,
         "quick": record.quick,
         "broken_rules": "; ".join(record.broken_rules),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.artifacts import BenchRecord
@@ -183,7 +183,7 @@ def _linked(record: BenchRecord | None, text: str) -> Cell:
 
 def records(gathered: Gathered) -> Table:
     """Every raw record, whether it counts or not."""
-    columns = ("Record", "Bundle", "Device", "Scenario", "#Result", "#Queries", "#Seconds", "Validity")
+    columns = ("Record", "Bundle", "Device", "Scenario", "#Result", "#Queries", "#Seconds", "Computed in", "Validity")
     rows = (_record_row(variant, record) for variant in gathered.variants for record in variant.records)
     return table("Every record", columns, rows, "records.csv")
 
@@ -197,6 +197,7 @@ def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
     yield result(record)
     yield f"{len(record.samples_ms) or record.pictures:,}"
     yield f"{record.wall_s:.1f}"
+    yield computed_in(record)
     yield validity(record)
 
 
@@ -208,6 +209,12 @@ def result(record: BenchRecord) -> str:
         return f"{words.number(rate(record))} /s"
     found = p90_ms(record)
     return "too few for p90" if found is None else f"{words.number(found)} ms"
+
+
+def computed_in(record: BenchRecord) -> str:
+    """The precision that the accelerator said it computed in."""
+    used = record.facts.get("used")
+    return str(used.get("precision") or words.NOTHING) if isinstance(used, Mapping) else words.NOTHING
 
 
 def validity(record: BenchRecord) -> Cell:
@@ -241,7 +248,7 @@ NOT_RUN = Cell("not run", mood="quiet")
 def published_inferences(found: Published) -> Table:
     """Published inferences per second and confidence, and our rates."""
     columns = ("Precision", "Network", "Stage", "Head", "#Mask, inf./s", "#Mask, confidence", "#No mask, inf./s")
-    more = ("#No mask, confidence", "#Ours, offline inf./s")
+    more = ("#No mask, confidence", "#Ours, offline inf./s", "#Ours, confidence")
     return table(
         "On the device, published and ours",
         columns + more,
@@ -260,6 +267,7 @@ def _inference_row(row: Inference) -> Iterator[Cell | str]:
         yield Cell(f"{words.MINUS}{-sure:.2f} %", mood="bad") if sure < 0 else f"{sure:.2f} %"
     rates = [measured.rate for measured in row.ours.measured] if row.ours else []
     yield Cell(words.span(rates, "/s")) if any(rates) else NOT_RUN
+    yield NOT_RUN
 
 
 def lineage(gathered: Gathered) -> Table:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import digests
-from toolkit.artifacts import Workspace
+from toolkit import experiment as experiments
+from toolkit.artifacts import TrainedModel, Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import frames, markdown, page
 from toolkit.report import published as figures
 from toolkit.report.gather import gather
-from toolkit.report.tables import Table
-from toolkit.report.verdict import Verdict, judge
+from toolkit.report.verdict import Check, judge
 from toolkit.store import Store
 
 
@@ -23,8 +23,14 @@ class Report:
     index: Path
     csv: tuple[Path, ...]
     markdown: Path
-    verdict: Verdict
-    summary: Table
+    note: str
+    """What must be said wherever a figure is shown, such as "synthetic masks"; empty where there is nothing to say."""
+    headline: str
+    reason: str
+    checks: tuple[Check, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """The table of models as it stands on the page."""
 
 
 def write_report(
@@ -36,7 +42,7 @@ def write_report(
         DataError: nothing was trained yet.
         ConfigurationError: the experiment names published figures that do not exist.
     """
-    gathered = gather(workspace, store, experiment)
+    gathered = gather(workspace, store, experiment or _shipped(store))
     published = figures.load(gathered.published, gathered) if gathered.published else None
     shown = page.content(gathered, judge(gathered), published)
     csv = {name: frame.write_csv().encode() for name, frame in frames.frames(gathered, published).items()}
@@ -45,10 +51,22 @@ def write_report(
     for name, content in (csv | texts).items():
         with digests.written_whole(folder / name) as stream:
             stream.write(content)
+    summary = shown.tables["models"]
     return Report(
         index=folder / "index.html",
         csv=tuple(folder / name for name in csv),
         markdown=folder / "report.md",
-        verdict=shown.verdict,
-        summary=shown.tables["models"],
+        note=", ".join(gathered.notes),
+        headline=shown.verdict.headline,
+        reason=shown.verdict.reason,
+        checks=shown.verdict.checks,
+        columns=summary.columns,
+        rows=tuple(tuple(cell.text for cell in row) for row in summary.rows),
     )
+
+
+def _shipped(store: Store) -> Experiment | None:
+    """The toolkit's own file of the experiment trained last: it may name published figures."""
+    name = next((model.experiment for model in reversed(store.all(TrainedModel))), "")
+    path = experiments.shipped(name)
+    return experiments.load(path) if name and path.is_file() else None

@@ -1,0 +1,158 @@
+"""The page as a reader meets it: at a desk and on a phone, by day and by night, in a real browser."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.report import Report
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
+
+CONTRASTS = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const found = rgba(getComputedStyle(at).backgroundColor);
+      if (found[3] === 255) return found;
+    }
+    return [255, 255, 255, 255];
+  };
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const found = {};
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || element.closest("title, style") || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element);
+    const ink = element.namespaceURI.endsWith("svg") ? style.fill : style.color;
+    const [one, other] = [light(rgba(ink)), light(behind(element))].sort((a, b) => b - a);
+    const ratio = (one + 0.05) / (other + 0.05);
+    const where = `${ink} ${element.tagName} "${walker.currentNode.data.trim().slice(0, 30)}"`;
+    if (ratio < 4.5) found[where] = ratio;
+  }
+  return found;
+}"""
+
+NAMELESS = """() => [...document.querySelectorAll("svg:not([aria-hidden]), img, [role=img], [role=region], nav, section")]
+  .filter(e => !e.closest("[aria-hidden=true]"))
+  .filter(e => !e.getAttribute("aria-label") && !e.getAttribute("aria-labelledby") && !e.getAttribute("alt"))
+  .map(e => e.outerHTML.slice(0, 120))"""
+
+OVERFLOWING = """() => [...document.querySelectorAll("body *")]
+  .filter(e => !e.closest(".box, .scroll, .commands, .vh, .skip, svg"))
+  .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map(e => e.outerHTML.slice(0, 120))"""
+
+CLIPPED = """() => [...document.querySelectorAll("svg")].filter(s => s.getClientRects().length).flatMap(svg => {
+  const box = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter(t => t.getBoundingClientRect().left < box.left - 2
+    || t.getBoundingClientRect().right > box.right + 2).map(t => t.textContent);
+})"""
+
+HEADERS = """() => [...document.querySelectorAll("table")].filter(t => !t.caption
+  || [...t.querySelectorAll("th")].some(h => !h.getAttribute("scope"))).length"""
+
+
+@dataclass
+class Visit:
+    page: Any
+    console: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip("chromium is not installed")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module", params=LOOKS, ids=[f"{width}-{scheme}" for width, scheme in LOOKS])
+def visit(browser: Any, written: Report, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    visit = Visit(context.new_page())
+    visit.page.on("console", lambda message: visit.console.append(message.text))
+    visit.page.on("pageerror", lambda error: visit.console.append(str(error)))
+    visit.page.on("request", lambda sent: visit.requests.append(sent.url))
+    visit.page.goto(written.index.as_uri())
+    visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    yield visit
+    context.close()
+
+
+def test_page_scrolls_only_down(visit: Visit) -> None:
+    assert visit.page.evaluate(OVERFLOWING) == []
+    wide = visit.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    assert not wide
+
+
+def test_page_asks_for_nothing_but_itself(visit: Visit, written: Report) -> None:
+    assert [url for url in visit.requests if not url.startswith("data:")] == [written.index.as_uri()]
+    assert visit.console == []
+
+
+def test_page_reads_well_in_both_themes(visit: Visit) -> None:
+    assert visit.page.evaluate(CONTRASTS) == {}
+
+
+def test_page_names_its_pictures_and_places(visit: Visit) -> None:
+    assert visit.page.evaluate(NAMELESS) == []
+    assert visit.page.evaluate(HEADERS) == 0
+    assert visit.page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_page_cuts_no_text_in_its_charts(visit: Visit) -> None:
+    assert visit.page.evaluate(CLIPPED) == []
+
+
+def test_page_steps_down_its_headings_one_at_a_time(visit: Visit) -> None:
+    levels = visit.page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_page_shows_where_the_keyboard_is(visit: Visit) -> None:
+    visit.page.keyboard.press("Tab")
+    outline = "getComputedStyle(document.activeElement).outlineStyle + ' ' + document.activeElement.textContent"
+    assert visit.page.evaluate(outline) == "solid Skip to the report"
+    visit.page.evaluate("document.activeElement.blur()")
+
+
+def test_page_shows_each_chart_once(visit: Visit) -> None:
+    shown = visit.page.evaluate(
+        "[...document.querySelectorAll('svg.wide, svg.narrow')].filter(s => s.getClientRects().length)"
+        ".map(s => s.getAttribute('aria-label'))"
+    )
+    assert shown
+    assert len(shown) == len(set(shown))

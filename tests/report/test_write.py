@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import IrModel, Workspace
+from toolkit.experiment import Experiment
+from toolkit.report import Report, write_report
+from toolkit.report.svg import SERIES
+from toolkit.store import Store
+
+SENTINELS = ("#01010", "#02020")
+
+
+def html(report: Report) -> str:
+    return report.index.read_text(encoding="utf-8")
+
+
+def test_write_report_gives_the_same_bytes_when_the_store_is_the_same(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, written: Report
+) -> None:
+    again = write_report(workspace, store, experiment=experiment, destination=tmp_path / "again")
+    for path in (written.index, written.markdown, *written.csv):
+        assert (again.index.parent / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_write_report_is_one_small_file_that_needs_nothing_else(written: Report) -> None:
+    page = html(written)
+    assert written.index.stat().st_size < 1_000_000
+    assert not re.search(r"<script|<link(?! rel=\"icon\" href=\"data:)|<img|@import|url\(|https?://", page)
+
+
+def test_write_report_leads_every_link_to_something_there(written: Report) -> None:
+    page = html(written)
+    names = re.findall(r'\bid="([^"]+)"', page)
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(names)
+    files = set(re.findall(r'href="([^"#:]+)"', page))
+    assert files == {path.name for path in (*written.csv, written.markdown)}
+
+
+def test_write_report_draws_in_the_pages_own_colours(written: Report) -> None:
+    page = html(written)
+    assert not [sentinel for sentinel in SENTINELS if sentinel in page]
+    assert "var(--s1)" in page
+    assert len(SERIES) == 8
+
+
+def test_write_report_says_synthetic_masks_wherever_a_figure_is_shown(written: Report) -> None:
+    page = html(written)
+    for caption in re.findall(r"<figcaption>.*?</figcaption>", page, re.DOTALL):
+        assert "synthetic masks" in caption
+    assert "synthetic masks" in written.markdown.read_text(encoding="utf-8")
+    assert written.note == "synthetic masks"
+
+
+def test_write_report_keeps_full_digits_in_its_csv(store: Store, written: Report) -> None:
+    with next(path for path in written.csv if path.name == "parity.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(store.all(IrModel))
+    assert float(rows[0]["max_abs"]) == 3.1e-6
+    assert rows[0]["note"] == "synthetic masks"
+
+
+def test_write_report_escapes_what_users_write_and_leaves_out_what_they_do_not_name(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    changed = experiment.model_copy(update={"title": "<script>alert(1)</script> & more", "published": None})
+    plain = write_report(workspace, store, experiment=changed)
+    assert "<script" not in html(plain)
+    assert "&lt;script&gt;alert(1)" in html(plain)
+    assert "Published, and ours" not in html(plain)
+    assert "published_tests.csv" not in {path.name for path in plain.csv}
+
+
+@pytest.mark.parametrize("column", ["Network", "p90, ms", "Test accuracy"])
+def test_write_report_sums_up_for_the_terminal(written: Report, column: str) -> None:
+    assert column in written.columns
+    assert len(written.rows) == 16
+    assert written.headline.startswith("Ship ")

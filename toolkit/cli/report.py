@@ -1,0 +1,41 @@
+"""`toolkit report`: the page that says which model to ship, on which device, and whether to trust it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from toolkit.cli.output import print_json, print_table
+
+
+def report(
+    experiment: Annotated[
+        Path | None, typer.Argument(help="The experiment file. Default: the experiment that was trained last.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one self-contained page, with CSV and Markdown beside it, from what the workspace holds."""
+    from toolkit import experiment as experiments
+    from toolkit.artifacts import Workspace
+    from toolkit.report import write_report
+    from toolkit.store import Store
+
+    plan = experiments.load(experiment) if experiment else None
+    room = Workspace(workspace)
+    with Store(room.database) as store:
+        written = write_report(room, store, experiment=plan)
+    if show:
+        typer.launch(written.index.resolve().as_uri())
+    if as_json:
+        print_json(written)
+        return
+    print_table(written.columns, written.rows, title=written.note)
+    typer.echo(f"\n{written.headline}. {written.reason}\n")
+    for check in written.checks:
+        typer.echo(f"  {check.state:<4}  {check.title}: {check.text}")
+    typer.echo(f"\nreport    {written.index}")
