@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from toolkit.artifacts import Device, Workspace
 from toolkit.errors import MachineError
@@ -22,6 +23,7 @@ from toolkit.fleet.inventory import load_inventory
 
 DEFAULT_COUNT = 3
 STOPPING_S = 10.0
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def down(workspace: Workspace) -> bool:
         if time.monotonic() > deadline:
             os.kill(running[0], signal.SIGKILL)
             deadline = time.monotonic() + STOPPING_S
-        time.sleep(0.02)
+        time.sleep(_POLL_S)
     return True
 
 
@@ -69,14 +71,23 @@ def _running(fleet: Path) -> tuple[int, int] | None:
     """The server's pid and how many devices it serves, or None if no process holds its lock."""
     try:
         with (fleet / "server.pid").open("r+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                said = json.loads(lock.read())
-                return said["pid"], said["count"]
+            while _is_held(lock):
+                lock.seek(0)
+                if said := lock.read():
+                    found = json.loads(said)
+                    return found["pid"], found["count"]
+                time.sleep(_POLL_S)  # it is just starting or ending
     except FileNotFoundError:
         pass
     return None
+
+
+def _is_held(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _start(fleet: Path, count: int) -> None:

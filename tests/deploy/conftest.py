@@ -1,0 +1,114 @@
+"""A bundle made by hand: a network of five operations, its golden answers, its manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from toolkit import digests
+from toolkit.artifacts import Device
+from toolkit.fleet.embedded import Embedded
+
+LABELS = ["dark", "light"]
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """make_bundle(name="tiny", bias=0.0, golden_shift=0.0, padding_bytes=0): its folder."""
+    home = tmp_path_factory.mktemp("bundles")
+
+    def make(name: str = "tiny", bias: float = 0.0, golden_shift: float = 0.0, padding_bytes: int = 0) -> Path:
+        folder = home / f"{len(list(home.iterdir()))}"
+        (folder / "golden").mkdir(parents=True)
+        pictures = np.random.default_rng(5).integers(0, 256, (4, 8, 8, 3), np.uint8)
+        answers = _write_model(folder, bias, pictures)
+        np.save(folder / "golden/inputs.npy", pictures)
+        np.save(folder / "golden/outputs.npy", answers + np.float32(golden_shift))
+        (folder / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+        if padding_bytes:
+            (folder / "padding.bin").write_bytes(os.urandom(padding_bytes))
+        (folder / "manifest.json").write_bytes(digests.canonical_json(_manifest(folder, name)))
+        return folder.rename(home / digests.of_file(folder / "manifest.json"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bundle(make_bundle: Callable[..., Path]) -> Path:
+    return make_bundle()
+
+
+@pytest.fixture(scope="session")
+def other_bundle(make_bundle: Callable[..., Path]) -> Path:
+    """Another answer, so another release."""
+    return make_bundle("other", bias=0.5)
+
+
+@pytest.fixture
+def write_inventory(embedded_fleet: Embedded, tmp_path: Path) -> Callable[..., Path]:
+    """write_inventory(devices, **extra variables of all): an inventory file that lists them."""
+
+    def write(devices: tuple[Device, ...], **extra: object) -> Path:
+        original = yaml.safe_load(embedded_fleet.inventory.read_text())["embedded"]
+        hosts = {
+            device.name: {"ansible_host": device.host, "ansible_port": device.port, "toolkit_root": device.root}
+            for device in devices
+        }
+        path = tmp_path / "fleet.yml"
+        path.write_text(yaml.safe_dump({"embedded": {"hosts": hosts, "vars": original["vars"] | extra}}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def unreachable(devices: tuple[Device, ...]) -> Device:
+    """A device at whose port nobody listens."""
+    return replace(devices[0], name="unreachable", port=1)
+
+
+def _write_model(folder: Path, bias: float, pictures: np.ndarray) -> np.ndarray:
+    """u8 [1,8,8,3] → mean per colour → two logits → softmax; gives its answers in f32, [n,2]."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    picture = ops.parameter([1, 8, 8, 3], np.uint8, name="picture")
+    means = ops.reduce_mean(ops.convert(picture, np.float32), np.array([1, 2]))
+    weights = np.array([[-0.02, 0.02], [-0.01, 0.03], [0.01, 0.0]], np.float32)
+    logits = ops.add(ops.matmul(means, weights, False, False), np.array([0.0, bias], np.float32))
+    model = ov.Model([ops.softmax(logits, 1)], [picture], "tiny")
+    ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.concatenate([np.array(compiled(picture[None])[0]) for picture in pictures])
+
+
+def _manifest(folder: Path, name: str) -> dict[str, object]:
+    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        "format": 1,
+        "name": name,
+        "precision": "fp32",
+        "target": "cpu",
+        "labels": LABELS,
+        "input": {"height": 8, "width": 8, "layout": "NHWC", "type": "u8", "color": "RGB", "crop": "resize"},
+        "output": {"kind": "softmax", "classes": 2},
+        "golden": {
+            "count": 4,
+            "tolerance": {"CPU": 1e-4},
+            "inputs": "golden/inputs.npy",
+            "outputs": "golden/outputs.npy",
+        },
+        "lineage": {},
+        "versions": {},
+        "parity": {},
+        "files": {
+            path: {"sha256": digests.of_file(folder / path), "size_bytes": (folder / path).stat().st_size}
+            for path in files
+        },
+    }

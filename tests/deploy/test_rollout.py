@@ -1,0 +1,202 @@
+"""Deploy, rollback and status on devices behind real SSH servers, the golden check by the real device code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import Deployment, Device, Workspace
+from toolkit.deploy import deploy, plan_rollout, rollback, status
+from toolkit.deploy.lock import locked
+from toolkit.errors import BundleError, ExitCode
+from toolkit.fleet import connect
+from toolkit.store import Store
+
+Devices = tuple[Device, ...]
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    with Store(workspace.database) as store:
+        yield store
+
+
+def test_deploy_serves_the_bundle_and_does_nothing_the_second_time(
+    devices: Devices, bundle: Path, store: Store
+) -> None:
+    first = deploy(bundle, devices, store=store)
+    assert not first.failed
+    assert [(found.outcome, found.parent) for found in first.ok.values()] == [("deployed", bundle.name)] * 3
+    before = [_everything(device) for device in devices]
+    second = deploy(bundle, devices, store=store)
+    assert [(found.outcome, found.sent_bytes) for found in second.ok.values()] == [("unchanged", 0)] * 3
+    assert [_everything(device) for device in devices] == before
+    assert len(store.all(Deployment, parent=bundle.name)) == 6
+
+
+def test_plan_rollout_tells_the_steps_and_changes_nothing(devices: Devices, bundle: Path) -> None:
+    plans = plan_rollout(bundle, devices)
+    assert [[step.name for step in plan.steps] for plan in plans.ok.values()] == [
+        ["send", "verify", "golden", "switch"]
+    ] * 3
+    assert not any(Path(device.root).exists() for device in devices)
+    deploy(bundle, devices[:1])
+    assert [len(plan.steps) for plan in plan_rollout(bundle, devices).ok.values()] == [0, 4, 4]
+
+
+def test_deploy_sends_only_what_is_new_when_releases_share_files(
+    devices: Devices, bundle: Path, other_bundle: Path
+) -> None:
+    (first,) = deploy(bundle, devices[:1]).ok.values()
+    (second,) = deploy(other_bundle, devices[:1]).ok.values()
+    assert 0 < second.sent_bytes < first.sent_bytes / 4
+
+
+def test_rollback_serves_the_release_before_and_forth_again(
+    devices: Devices, bundle: Path, other_bundle: Path, store: Store
+) -> None:
+    one = devices[:1]
+    deploy(bundle, one, store=store)
+    deploy(other_bundle, one, store=store)
+    assert [found.outcome for found in rollback(one, store=store).ok.values()] == ["rolled-back"]
+    (now,) = status(one, store=store).ok.values()
+    assert (now.bundle, now.name, now.as_expected) == (bundle.name, "tiny", True)
+    rollback(one, store=store)
+    (now,) = status(one, store=store).ok.values()
+    assert (now.bundle, now.as_expected) == (other_bundle.name, True)
+
+
+def test_rollback_refuses_when_there_is_no_previous_release_or_it_is_damaged(
+    devices: Devices, bundle: Path, other_bundle: Path
+) -> None:
+    one = devices[:1]
+    deploy(bundle, one)
+    assert "has no previous release" in rollback(one).failed[one[0]].what
+    deploy(other_bundle, one)
+    _flip_a_bit(_link(one[0], "previous") / "model.xml")
+    assert "model.xml: its bytes are not those" in rollback(one).failed[one[0]].what
+    assert _serves(one[0]) == other_bundle.name
+
+
+def test_deploy_serves_the_others_when_some_devices_fail(
+    devices: Devices, unreachable: Device, bundle: Path, store: Store, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong_hosts"
+    wrong.write_text(
+        Path(str(devices[1].known_hosts)).read_text().replace(f":{devices[2].port} ", f":{devices[0].port} ")
+    )
+    imposter = replace(devices[0], name="imposter", known_hosts=str(_only(wrong, devices[0].port)))
+    full = replace(devices[1], name="full", variables={"toolkit_reserve_bytes": 1 << 60})
+    bare = replace(devices[1], name="bare", python="/opt/toolkit/venv/bin/python3.99")
+    result = deploy(bundle, (unreachable, imposter, full, bare, devices[2]), store=store)
+    assert result.exit_code is ExitCode.SOME_FAILED
+    assert list(result.ok) == [devices[2]]
+    reasons = {device.name: problem.what for device, problem in result.failed.items()}
+    assert "refuses connections" in reasons["unreachable"]
+    assert "host key" in reasons["imposter"]
+    assert "no room" in reasons["full"]
+    assert "toolkit_python not found" in reasons["bare"]
+    assert not Path(full.root).exists()
+    recorded = {found.device: found for found in store.all(Deployment)}
+    assert {found.outcome for name, found in recorded.items() if name in reasons} == {"failed"}
+    assert recorded["full"].reason == reasons["full"]
+
+
+def test_deploy_keeps_the_old_release_when_the_golden_answers_differ(
+    devices: Devices, bundle: Path, make_bundle: Callable[..., Path]
+) -> None:
+    one = devices[:1]
+    deploy(bundle, one)
+    wrong = make_bundle("wrong", golden_shift=0.2)
+    problem = deploy(wrong, one).failed[one[0]]
+    assert "golden check failed: max_abs 0.2" in problem.what
+    assert "-m device golden" in problem.remedy
+    assert _serves(one[0]) == bundle.name
+    assert not (Path(one[0].root) / "deploy.lock").exists()
+
+
+def test_deploy_touches_no_device_when_a_bit_of_the_bundle_is_flipped(
+    devices: Devices, make_bundle: Callable[..., Path]
+) -> None:
+    damaged = make_bundle("damaged", padding_bytes=1000)
+    _flip_a_bit(damaged / "padding.bin")
+    with pytest.raises(BundleError, match=r"padding\.bin: is not what the manifest says"):
+        deploy(damaged, devices)
+    assert not any(Path(device.root).exists() for device in devices)
+
+
+def test_deploy_mends_the_release_when_it_was_damaged_on_the_device(devices: Devices, bundle: Path) -> None:
+    one = devices[:1]
+    deploy(bundle, one)
+    _flip_a_bit(_link(one[0], "current") / "model.bin")
+    (plan,) = plan_rollout(bundle, one).ok.values()
+    assert ([step.name for step in plan.steps], "model.bin" in plan.damaged) == (["send", "verify", "golden"], True)
+    assert [found.outcome for found in deploy(bundle, one).ok.values()] == ["deployed"]
+    assert plan_rollout(bundle, one).ok[one[0]].steps == ()
+
+
+def test_deploy_refuses_when_somebody_else_holds_the_lock(devices: Devices, bundle: Path) -> None:
+    device = devices[0]
+    with connect(device) as shell, locked(device, shell, "another deploy"):
+        problem = deploy(bundle, (device,)).failed[device]
+        (found,) = status((device,)).ok.values()
+    assert "another deploy" in str(found.lock)
+    assert f"(process {os.getpid()}) since" in problem.what
+    assert "--break-lock" in problem.remedy
+    assert not deploy(bundle, (device,)).failed
+
+
+def test_deploy_goes_on_when_told_to_break_the_lock_or_when_it_is_from_before_a_restart(
+    devices: Devices, bundle: Path, other_bundle: Path
+) -> None:
+    device = devices[0]
+    lock = Path(device.root) / "deploy.lock"
+    for boot, break_lock in ((Path("/proc/sys/kernel/random/boot_id").read_text(), True), ("another boot\n", False)):
+        lock.mkdir(parents=True)
+        (lock / "info").write_text("left behind\n")
+        (lock / "boot").write_text(boot)
+        assert not deploy(other_bundle if break_lock else bundle, (device,), break_lock=break_lock).failed
+        assert not lock.exists()
+
+
+def test_status_tells_drift_when_somebody_else_switched(
+    devices: Devices, unreachable: Device, bundle: Path, other_bundle: Path, store: Store
+) -> None:
+    one = devices[0]
+    deploy(bundle, (one,), store=store)
+    deploy(other_bundle, (one,))
+    result = status((one, devices[1], unreachable), store=store)
+    assert (result.ok[one].as_expected, result.ok[one].name) == (False, "other")
+    assert (result.ok[devices[1]].as_expected, result.ok[devices[1]].release) == (None, None)
+    assert list(result.failed) == [unreachable]
+
+
+def _everything(device: Device) -> dict[str, tuple[int, int]]:
+    root = Path(device.root)
+    return {str(path.relative_to(root)): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in root.rglob("*")}
+
+
+def _link(device: Device, name: str) -> Path:
+    return Path(device.root) / os.readlink(Path(device.root) / name)
+
+
+def _serves(device: Device) -> str | None:
+    return status((device,)).ok[device].bundle
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def _only(known_hosts: Path, port: int) -> Path:
+    """The key of another device is all that is pinned for that port."""
+    lines = [line for line in known_hosts.read_text().splitlines() if f":{port} " in line]
+    known_hosts.write_text(lines[-1] + "\n")
+    return known_hosts
