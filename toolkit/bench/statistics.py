@@ -77,8 +77,8 @@ def percentile_interval(samples: Sequence[float], percent: int) -> Interval | No
         return None
     count, share = len(samples), percent / 100
     spread = Z95 * math.sqrt(count * share * (1 - share))
-    low = max(math.floor(count * share - spread), 1)
-    high = min(math.ceil(count * share + spread) + 1, count)
+    low = max(math.ceil(count * share - spread), 1)
+    high = min(math.ceil(count * share + spread), count)
     ordered = sorted(samples)
     return ordered[low - 1], ordered[high - 1]
 
