@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit import data, experiment
+from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.networks import NETWORKS, Network
+from toolkit.networks.scaling import SYMMETRIC
+from toolkit.progress import Progress, Silent, Task
+from toolkit.store import Store
+from toolkit.train import train_trial
+
+EXPERIMENT = """
+name = "tiny"
+[data]
+source = "folders"
+path = "pictures"
+split = { train = 0.5, validation = 0.25, test = 0.25 }
+[matrix]
+networks = ["tiny"]
+heads = ["softmax", "sigmoid"]
+[train]
+hidden = [4]
+batch_size = 4
+[[stages]]
+name = "top"
+epochs = 3
+learning_rate = 0.01
+[[stages]]
+name = "fine-tune"
+epochs = 3
+learning_rate = 0.003
+"""
+
+
+def build_tiny(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> Any:
+    """One convolution and a batch-norm; its "imagenet" weights are as random as any."""
+    import keras
+
+    pictures = keras.Input((*size, 3))
+    x = keras.layers.Conv2D(6, 3, 2, use_bias=False, name="convolution")(pictures)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    return keras.Model(pictures, keras.layers.ReLU(name="relu")(x))
+
+
+class Stopping(Silent):
+    """Ctrl-C after so many pictures, or when a line with these words is said."""
+
+    def __init__(self, *, pictures: int | None = None, words: str | None = None) -> None:
+        super().__init__()
+        self._left, self._words = pictures, words
+
+    def say(self, text: str) -> None:
+        super().say(text)
+        if self._words is not None and self._words in text:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def track(self, title: str, total: int) -> Iterator[Task]:
+        del total
+        yield self if title.endswith(("top", "fine-tune")) else _Deaf()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        if self._left is not None:
+            self._left -= steps
+            if self._left <= 0:
+                raise KeyboardInterrupt
+
+
+class _Deaf:
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Only epochs count."""
+
+
+class Bench:
+    """A folder with pictures and an experiment on them, and a workspace to train it in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.file = root / "tiny.toml"
+        self.file.write_text(EXPERIMENT)
+
+    def train(
+        self, workspace: Workspace, progress: Progress | None = None, *, head: str = "softmax", **options: Any
+    ) -> tuple[TrainedModel, ...]:
+        own = experiment.load(self.file)
+        trial = next(trial for trial in own.trials() if trial.head == head)
+        with Store(workspace.database) as store:
+            return train_trial(own, trial, self.split(workspace), workspace, store, progress or Silent(), **options)
+
+    def split(self, workspace: Workspace) -> Split:
+        own = experiment.load(self.file)
+        return data.prepare(own.data, own.origin, workspace, Silent())
+
+    def change(self, old: str, new: str) -> None:
+        text = self.file.read_text()
+        assert old in text
+        self.file.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    row = Network(
+        name="tiny",
+        title="Tiny",
+        build=build_tiny,
+        input_size=32,
+        smallest=8,
+        scaling=SYMMETRIC,
+        weights_from="nowhere",
+    )
+    monkeypatch.setitem(NETWORKS, "tiny", row)
+    draw = np.random.default_rng(0)
+    for label, channel in (("blue", 0), ("red", 2)):
+        for number in range(12):
+            picture = draw.integers(0, 120, (32, 32, 3)).astype(np.uint8)
+            picture[..., channel] += 100
+            (tmp_path / "pictures" / label).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / "pictures" / label / f"{number}.png"), picture)
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def stopping() -> type[Stopping]:
+    return Stopping

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit import experiment, networks
+from toolkit.artifacts import Workspace
+from toolkit.progress import Silent
+from toolkit.train.fit import Learner, answering, fit
+from toolkit.train.job import frozen_features, load_parts, prepare_job, starting_model
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+
+def test_training_on_features_equals_training_through_the_backbone_when_it_is_frozen(
+    bench: Bench, workspace: Workspace
+) -> None:
+    own = experiment.load(bench.file)
+    trial = next(own.trials())
+    stage = trial.stages[0]
+    job = prepare_job(own, trial, bench.split(workspace), workspace, Silent())
+    parts, trained = load_parts(job), []
+    for through in (False, True):
+        model = starting_model(job, None)
+        backbone, top = networks.features_part(model), networks.head_part(model)
+        if through:
+            used = networks.logits_part(model)
+            examples = {name: part.examples for name, part in parts.items()}
+        else:
+            used = top
+            examples = frozen_features(job, model, parts)
+
+        def forward(x: object, *, through: bool = through, backbone: object = backbone, top: object = top) -> object:
+            return top(backbone(x, training=False) if through else x, training=True)  # type: ignore[operator]
+
+        learner = Learner(used, forward, top.trainable_variables, job.head, 2, answering(used))
+        history = fit(learner, examples["train"], examples["validation"], job.plan(stage), Silent())
+        job.plan(stage).checkpoint.unlink()
+        trained.append((history, top.get_weights()))
+    for one, other in zip(trained[0][1], trained[1][1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for first, second in zip(trained[0][0], trained[1][0], strict=True):
+        np.testing.assert_allclose([first.loss, first.val_loss], [second.loss, second.val_loss], rtol=1e-4)
+
+
+def test_frozen_features_are_shared_when_only_the_head_differs(bench: Bench, workspace: Workspace) -> None:
+    for head in ("softmax", "sigmoid"):
+        bench.train(workspace, head=head, last="top")
+    assert len(list(workspace.folder("cache", "features").iterdir())) == 3

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from toolkit.artifacts import Epoch, Workspace
+from toolkit.progress import Silent
+from toolkit.train import load_keras
+from toolkit.train.checkpoint import Course, restore, save
+
+if TYPE_CHECKING:
+    from conftest import Bench, Stopping
+
+
+@pytest.mark.parametrize("pictures", [12 + 5, 36 + 12 + 5])
+def test_train_trial_ends_the_same_to_the_bit_when_it_was_stopped(
+    pictures: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
+) -> None:
+    stopped = Workspace(workspace.root / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(stopped, stopping(pictures=pictures))
+    resumed, straight = bench.train(stopped), bench.train(workspace)
+    assert [model.digest for model in resumed] == [model.digest for model in straight]
+    for one, other in zip(resumed, straight, strict=True):
+        assert [_figures(epoch) for epoch in one.history] == [_figures(epoch) for epoch in other.history]
+        first, second = (
+            load_keras(model, place).get_weights() for model, place in ((one, stopped), (other, workspace))
+        )
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_train_trial_loses_only_the_running_epoch_when_it_was_stopped(
+    bench: Bench, workspace: Workspace, stopping: type[Stopping]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(workspace, stopping(pictures=2 * 12 + 5))
+    progress = Silent()
+    bench.train(workspace, progress)
+    assert "  tiny-softmax top: going on after epoch 2 of 3" in progress.said
+
+
+def test_fit_keeps_the_best_epoch_when_patience_ends_it(bench: Bench, workspace: Workspace) -> None:
+    bench.change("epochs = 3\nlearning_rate = 0.01", "epochs = 50\nlearning_rate = 3.0\npatience = 2")
+    (top,) = bench.train(workspace, last="top")
+    losses = [epoch.val_loss for epoch in top.history]
+    assert len(losses) < 50
+    assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_restore_starts_anew_when_the_checkpoint_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.npz"
+    save(path, Course(), [], [])
+    path.write_bytes(path.read_bytes()[:-20])
+    assert restore(path, [], []).epochs == []
+
+
+def test_train_command_leaves_with_130_and_whole_files_when_interrupted(
+    bench: Bench, workspace: Workspace, stopping: type[Stopping]
+) -> None:
+    bench.change('["tiny"]', '["mobilenet"]')
+    bench.change("[train]", '[networks.mobilenet]\nweights = "none"\ninput_size = 32\n[train]')
+    bench.change("epochs = 3\nlearning_rate = 0.01", "epochs = 100000\npatience = 100000\nlearning_rate = 0.01")
+    words = [sys.executable, "-c", "from toolkit.cli.main import main; main()"]
+    words += ["train", str(bench.file), "--workspace", str(workspace.root)]
+    log = bench.root / "log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(words, stderr=stream, stdout=subprocess.PIPE, text=True)
+    while "top: epoch 3/" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    talk = log.read_text()
+    assert process.returncode == 130, talk
+    assert "interrupted; what was finished is kept" in talk
+    assert "Traceback" not in talk
+    assert output == ""
+    assert [path.name for path in workspace.folder("runs").rglob("*") if path.is_file()] == ["checkpoint.npz"]
+    going_on = stopping(words="going on after epoch")
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(workspace, going_on)
+    assert int(going_on.said[-1].split("epoch ")[1].split()[0]) >= 3
+
+
+def _figures(epoch: Epoch) -> tuple[float, ...]:
+    return epoch.number, epoch.loss, epoch.accuracy, epoch.val_loss, epoch.val_accuracy

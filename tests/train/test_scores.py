@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from toolkit.train import scores
+from toolkit.train.stuck import warnings_for
+
+
+def test_evaluate_gives_the_hand_computed_scores_when_two_of_six_are_wrong() -> None:
+    logits = np.array([[-2.0], [-1.0], [3.0], [1.0], [2.0], [-4.0]])
+    judged = scores.evaluate(logits, np.array([0, 0, 0, 1, 1, 1]), ("no", "yes"), "test")
+    assert judged.predictions == (0, 0, 1, 1, 1, 0)
+    assert judged.confusion == ((2, 1), (1, 2))
+    assert judged.accuracy == pytest.approx(4 / 6)
+    assert judged.interval == pytest.approx((0.3000, 0.9032), abs=1e-4)
+    assert [(s.precision, s.recall, s.f1, s.support) for s in judged.classes] == [
+        pytest.approx((2 / 3, 2 / 3, 2 / 3, 3)),
+        pytest.approx((2 / 3, 2 / 3, 2 / 3, 3)),
+    ]
+    assert judged.top5 is None
+
+
+def test_class_scores_are_zero_when_a_class_is_never_predicted() -> None:
+    never, always = scores.class_scores(np.array([[0, 2], [0, 6]]), ("rare", "common"))
+    assert (never.precision, never.recall, never.f1, never.support) == (0, 0, 0, 2)
+    assert (always.precision, always.recall, always.f1) == pytest.approx((6 / 8, 1, 12 / 14))
+
+
+def test_cross_entropies_agree_when_the_softmax_is_the_sigmoid_of_the_difference() -> None:
+    z, labels = np.array([-3.0, 0.0, 0.5, 8.0]), np.array([1, 0, 1, 0])
+    expected = np.mean([math.log1p(math.exp(3)), math.log(2), math.log1p(math.exp(-0.5)), math.log1p(math.exp(8))])
+    assert scores.binary_cross_entropy(z, labels) == pytest.approx(expected)
+    pairs = np.stack([np.full(4, 0.25), z + 0.25], axis=1)
+    assert scores.categorical_cross_entropy(pairs, labels) == pytest.approx(expected)
+
+
+def test_cross_entropies_stay_finite_when_logits_are_huge() -> None:
+    assert scores.binary_cross_entropy(np.array([1e4, -1e4]), np.array([0, 0])) == pytest.approx(5e3)
+    assert scores.categorical_cross_entropy(np.array([[1e4, 0.0]]), np.array([1])) == pytest.approx(1e4)
+
+
+def test_probabilities_sum_to_one_when_made_of_either_head() -> None:
+    np.testing.assert_allclose(scores.probabilities(np.array([[0.0], [1e4]])), [[0.5, 0.5], [0, 1]])
+    np.testing.assert_allclose(scores.probabilities(np.array([[0.0, math.log(3)]])), [[0.25, 0.75]])
+
+
+def test_top5_counts_the_label_anywhere_when_there_are_more_classes() -> None:
+    logits = np.array([[6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6.0]])
+    judged = scores.evaluate(logits, np.array([4, 0]), tuple("abcdef"), "test")
+    assert (judged.accuracy, judged.top5) == (0, 0.5)
+
+
+def test_warnings_for_is_silent_when_better_than_the_majority() -> None:
+    logits = np.eye(2)[[1] * 60 + [0] * 6 + [1] * 34]
+    good = scores.evaluate(logits, np.array([1] * 60 + [0] * 40), ("a", "b"), "test")
+    assert good.accuracy == 0.66
+    assert warnings_for(good, weights="imagenet", stage="top") == ()
+
+
+def test_warnings_for_names_random_weights_when_the_frozen_backbone_has_them() -> None:
+    logits = np.eye(2)[[1] * 60 + [0] * 4 + [1] * 36]
+    poor = scores.evaluate(logits, np.array([1] * 60 + [0] * 40), ("a", "b"), "test")
+    (warning,) = warnings_for(poor, weights="none", stage="top")
+    assert "accuracy 0.640 is within one standard error (0.049) of the majority rate 0.600" in warning
+    assert "random weights" in warning
