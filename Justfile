@@ -57,6 +57,10 @@ bench name *arguments: setup
 report *arguments: setup
     @"{{ bin }}/toolkit" report "$@"
 
+# Fill a folder with a device's wheels, for devices without internet: `just wheelhouse FOLDER [aarch64|x86_64]`.
+wheelhouse *arguments:
+    scripts/wheelhouse.sh "$@"
+
 # Build the wheel into dist/.
 build-wheel: setup
     "{{ bin }}/hatchling" build --target wheel

@@ -4,19 +4,26 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+readonly current=(--python-version 3.11)
 compile() { # INPUT OUTPUT [OPTION…]
-    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
         --custom-compile-command "just lock" --output-file "requirements/$2" "${@:3}" "$1"
 }
 
-compile pyproject.toml dev.txt --extra dev "$@"
+compile pyproject.toml dev.txt --extra dev "${current[@]}" "$@"
 for part in device train fleet report; do
-    compile pyproject.toml "$part.txt" --extra "$part" --constraint requirements/dev.txt "$@"
+    compile pyproject.toml "$part.txt" --extra "$part" --constraint requirements/dev.txt "${current[@]}" "$@"
 done
+# Devices whose Python or glibc is older: an era of compat.toml each, for Debian 11 and its Python 3.9.
+printf '%s\n' 'openvino>=2023.1,<=2025.2' 'opencv-python-headless>=4.10,<5' 'numpy>=1.22' |
+    compile - device-2023.txt --python-version 3.9 "$@"
+# Beside Intel's archive for the Neural Compute Stick 2, which brings its own OpenVINO 2022.3.
+printf '%s\n' 'opencv-python-headless>=4.5,<4.12' 'numpy>=1.19,<1.24' |
+    compile - device-archive.txt --python-version 3.9 "$@"
 # What the device code's tests need where nothing else of the toolkit is installed.
 printf '%s\n' pytest pytest-timeout |
-    compile - device-test.txt pyproject.toml --extra device --constraint requirements/dev.txt "$@"
+    compile - device-test.txt pyproject.toml --extra device --constraint requirements/dev.txt "${current[@]}" "$@"
 # What a machine needs before it has an environment.
 for tool in uv rust-just; do
-    echo "$tool" | compile - "$tool.txt" --constraint requirements/dev.txt "$@"
+    echo "$tool" | compile - "$tool.txt" --constraint requirements/dev.txt "${current[@]}" "$@"
 done
