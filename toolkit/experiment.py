@@ -219,6 +219,15 @@ class Trial(_Table):
         return f"{self.network}-{self.head}"
 
 
+def shipped(name: str) -> Path:
+    """The experiment file of that name that comes with the toolkit.
+
+    In a wheel the experiments lie inside the package; in a checkout, in models/ beside it.
+    """
+    inside, beside = Path(__file__).parent / "models", Path(__file__).parent.parent / "models"
+    return (inside if inside.is_dir() else beside) / f"{name}.toml"
+
+
 def load(path: Path) -> Experiment:
     """Read an experiment file.
 

@@ -9,7 +9,22 @@ from typing import cast
 import typer
 
 from toolkit import __version__
-from toolkit.cli import bench, check, convert, data, deploy, evaluate, fleet, inspect, predict, rollback, status, train
+from toolkit.cli import (
+    bench,
+    check,
+    convert,
+    data,
+    deploy,
+    evaluate,
+    fleet,
+    inspect,
+    predict,
+    report,
+    rollback,
+    run,
+    status,
+    train,
+)
 from toolkit.errors import ExitCode, ToolkitError
 
 app = typer.Typer(
@@ -37,17 +52,21 @@ def _root(
     """A folder of labelled pictures goes in; a measured fleet of Raspberry Pis comes out."""
 
 
+# In the order of the line; help lists them so.
 for verb in (
-    check.check,
-    convert.convert,
-    inspect.inspect,
+    run.demo,
+    run.run,
     train.train,
     evaluate.evaluate,
     predict.predict,
+    inspect.inspect,
+    convert.convert,
+    check.check,
     deploy.deploy,
     rollback.rollback,
     status.status,
     bench.bench,
+    report.report,
 ):
     app.command()(verb)
 app.add_typer(data.app, name="data")
@@ -59,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(words, prog_name="toolkit", standalone_mode=False)
+        if code == ExitCode.INTERRUPTED:  # typer's form of Ctrl-C
+            raise KeyboardInterrupt  # noqa: TRY301 - the handler below says it, once
     except ToolkitError as error:
         _explain(error, as_json="--json" in words)
         code = error.exit_code

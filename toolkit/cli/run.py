@@ -1,0 +1,66 @@
+"""`toolkit run` and `toolkit demo`: the whole line, from pictures to report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolkit.cli import options, output
+
+if TYPE_CHECKING:
+    from toolkit.line import LineResult
+
+
+def run(
+    experiment: Annotated[Path, typer.Argument(help="The experiment file; those that come along lie in models/.")],
+    inventory: Annotated[
+        Path | None,
+        typer.Option("--inventory", "-i", help="The Ansible inventory. Default: an embedded fleet of three."),
+    ] = None,
+    limit: options.LimitOption = None,
+    forks: options.ForksOption = options.DEFAULT_FORKS,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Run the whole line for an experiment; what is finished is skipped, what was stopped goes on."""
+    from toolkit import experiment as experiments
+    from toolkit.artifacts import Workspace
+    from toolkit.progress import for_people
+
+    plan = experiments.load(experiment)
+
+    from toolkit.line import Line
+
+    result = Line(
+        plan=plan,
+        workspace=Workspace(workspace),
+        progress=for_people(quiet=as_json),
+        inventory=inventory,
+        limit=limit,
+        forks=forks,
+    ).run()
+    if as_json:
+        output.print_json(result)
+    else:
+        _print(result)
+    raise typer.Exit(result.exit_code)
+
+
+def demo(
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Run the whole line on the embedded default: synthetic masks, four trials, a fleet of three on this machine."""
+    from toolkit.experiment import shipped
+
+    run(shipped("demo"), workspace=workspace, as_json=as_json)
+
+
+def _print(result: LineResult) -> None:
+    """The table, what failed, and where the report is."""
+    output.print_table(result.report.columns, result.report.rows, title=result.split.note)
+    for problem in result.failed:
+        typer.echo(f"error: {problem}", err=True)
+    typer.echo(f"\ndeployed  {result.deployed.name} ({result.deployed.short})\nreport    {result.report.index}")
