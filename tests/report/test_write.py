@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import IrModel, Workspace
+from toolkit.artifacts import IrModel, Split, TrainedModel, Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import Report, write_report
 from toolkit.report.svg import SERIES
@@ -74,6 +74,18 @@ def test_write_report_escapes_what_users_write_and_leaves_out_what_they_do_not_n
     assert "&lt;script&gt;alert(1)" in html(plain)
     assert "Published, and ours" not in html(plain)
     assert "published_tests.csv" not in {path.name for path in plain.csv}
+
+
+def test_write_report_shows_models_that_are_only_trained(workspace: Workspace, store: Store, tmp_path: Path) -> None:
+    (split,), models = store.all(Split), store.all(TrainedModel)
+    with Store(tmp_path / "bare.db") as bare:
+        for artifact in (split, *models):
+            bare.put(artifact)
+        found = write_report(workspace, bare)
+    page = html(found)
+    assert found.headline == "Nothing can be shipped yet"
+    assert [row[3] for row in found.rows] == ["not converted"] * len(models)
+    assert set(re.findall(r'href="([^"#:]+)"', page)) == {path.name for path in (*found.csv, found.markdown)}
 
 
 @pytest.mark.parametrize("column", ["Network", "p90, ms", "Test accuracy"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts import BenchRecord, TrainedModel
 from toolkit.report import words
 from toolkit.report.compare import Pair
 from toolkit.report.gather import Gathered, Measured, Variant, p90_ms, rate
@@ -48,7 +49,12 @@ def models(gathered: Gathered) -> Table:
     """Every form of every model, with speeds over the devices."""
     columns = ("Network", "Head", "Stage", "Precision", "#Test accuracy", "#95 % interval", "#p90, ms", "#Samples/s")
     more = ("#Loss", "#Parity, max. diff.", "#Size, MB")
-    return table("Every model in every form", columns + more, map(_model_row, gathered.variants), "models.csv")
+    converted = {variant.model.digest for variant in gathered.variants}
+    rows = chain(
+        map(_model_row, gathered.variants),
+        (_unconverted_row(model) for model in gathered.models if model.digest not in converted),
+    )
+    return table("Every model in every form", columns + more, rows, "models.csv")
 
 
 def _model_row(variant: Variant) -> Iterator[Cell]:
@@ -61,6 +67,16 @@ def _model_row(variant: Variant) -> Iterator[Cell]:
     yield Cell(f"{model.evaluation.loss:.4f}")
     yield Cell(words.number(ir.parity.max_abs, 2), f"#ir-{ir.digest[:12]}", "" if ir.parity.passed else "bad")
     yield Cell(f"{ir.size_bytes / 1e6:.1f}")
+
+
+def _unconverted_row(model: TrainedModel) -> Iterator[Cell]:
+    """A model that exists only as Keras made it."""
+    judged = model.evaluation
+    yield from map(Cell, (words.network(model.network), model.head, words.stage(model.stage)))
+    yield Cell("not converted", mood="quiet")
+    yield Cell(words.percent(judged.accuracy))
+    yield Cell(words.interval(*judged.interval), mood="quiet")
+    yield from map(Cell, (words.NOTHING, words.NOTHING, f"{judged.loss:.4f}", words.NOTHING, words.NOTHING))
 
 
 def _first_record(variant: Variant) -> str:

@@ -40,9 +40,9 @@ def judge(gathered: Gathered) -> Verdict:
     """The fastest of those as accurate as the best, among the models whose conversion holds."""
     sound = [variant for variant in gathered.variants if variant.ir.parity.passed]
     if not sound:
-        return Verdict(
-            None, "Nothing can be shipped yet", "No model has been converted and found equal to its original.", ()
-        )
+        why = "No model has been converted and found equal to its original."
+        checks = (_data(gathered), _training(gathered), *((_conversion(gathered),) if gathered.variants else ()))
+        return Verdict(None, "Nothing can be shipped yet", why, checks)
     best = max(variant.accuracy for variant in sound)
     choice = min((v for v in sound if v.accuracy >= GATE * best), key=_cost)
     return Verdict(
@@ -106,9 +106,10 @@ def _accuracy(gathered: Gathered, choice: Variant) -> Check:
 
 
 def _training(gathered: Gathered) -> Check:
-    warned = [f"{words.model(model)}: {'; '.join(model.warnings)}" for model in gathered.models if model.warnings]
+    warned = {words.model(m): m.warnings[0].partition(". ")[0] for m in gathered.models if m.warnings}
     if warned:
-        return Check("Training", "care", f"{words.count(len(warned), 'model')} with a warning. {'. '.join(warned)}.")
+        text = " ".join(f"{name}: {why.rstrip('.')}." for name, why in list(warned.items())[:2])
+        return Check("Training", "care", f"{words.count(len(warned), 'model')} with a warning. {text}")
     return Check("Training", "good", f"{words.count(len(gathered.models), 'model')} trained without a warning.")
 
 
