@@ -1,7 +1,7 @@
 """The device code against OpenVINO's own benchmark_app: the same IR, precision, threads and streams, in turns.
 
-Both are run as commands, A B A B …, so that whatever else the machine does falls on both; each figure is the median over
-the repetitions. Theirs infers the same tensor again and again; ours also copies a picture in and the answer out.
+Both are run as commands, A B B A …, so that whatever else the machine does falls on both; each score is the median of
+the repetitions' ratios. Theirs infers the same tensor again and again; ours also copies a picture in and the answer out.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ GOAL = 0.95
 SIZE = 224
 METHOD = (
     "`just bench device`: the device code's bench (clock = inference) and OpenVINO's benchmark_app take turns on one IR "
-    "(MobileNet 224, u8 pictures in, f32 inside), with the same threads and streams; medians of {repetitions} "
-    "repetitions of {seconds:g} s. single-stream: median latency, theirs / ours. offline: samples per second, ours / theirs."
+    "(MobileNet 224, u8 pictures in, f32 inside), with the same threads and streams; the median ratio "
+    "of {repetitions} repetitions of {seconds:g} s each. single-stream: median latency, theirs / ours. offline: samples per second, ours / theirs."
 )
 
 
@@ -69,14 +69,22 @@ def theirs(folder: Path, case: Case, threads: int, seconds: float) -> float:
 
 
 def measure(folder: Path, case: Case, threads: int, seconds: float, repetitions: int) -> Score:
-    """In turns, then the medians."""
-    programs: tuple[Callable[..., float], ...] = (ours, theirs)
-    figures = [[program(folder, case, threads, seconds) for program in programs] for _ in range(repetitions)]
-    for our, their in figures:
+    """In turns, each beginning every other time; the score is the median of the repetitions' own ratios."""
+    pairs = [one_of_each(folder, case, threads, seconds, turn) for turn in range(repetitions)]
+    for our, their in pairs:
         print(f"  {case.scenario}: ours {our:.3f}, theirs {their:.3f} {case.unit}", file=sys.stderr)
-    our, their = (statistics.median(column) for column in zip(*figures, strict=True))
-    ratio = our / their if case.scenario == "offline" else their / our
-    return Score(f"device.{case.scenario}", ratio, GOAL, f"{our:.2f} {case.unit}", f"{their:.2f} {case.unit}")
+    ratios = (our / their if case.scenario == "offline" else their / our for our, their in pairs)
+    our, their = (statistics.median(column) for column in zip(*pairs, strict=True))
+    score = statistics.median(ratios)
+    return Score(f"device.{case.scenario}", score, GOAL, f"{our:.2f} {case.unit}", f"{their:.2f} {case.unit}")
+
+
+def one_of_each(folder: Path, case: Case, threads: int, seconds: float, turn: int) -> tuple[float, float]:
+    """(ours, theirs), measured in this order in even turns and the other way round in odd ones."""
+    programs: tuple[Callable[..., float], ...] = (ours, theirs)
+    order = programs if turn % 2 == 0 else programs[::-1]
+    figures = {program: program(folder, case, threads, seconds) for program in order}
+    return figures[ours], figures[theirs]
 
 
 def prepared() -> Path:
