@@ -39,13 +39,10 @@ def test_deploy_serves_the_bundle_and_does_nothing_the_second_time(
 
 
 def test_plan_rollout_tells_the_steps_and_changes_nothing(devices: Devices, bundle: Path) -> None:
-    plans = plan_rollout(bundle, devices)
-    assert [[step.name for step in plan.steps] for plan in plans.ok.values()] == [
-        ["send", "verify", "golden", "switch"]
-    ] * 3
-    assert not any(Path(device.root).exists() for device in devices)
-    deploy(bundle, devices[:1])
-    assert [len(plan.steps) for plan in plan_rollout(bundle, devices).ok.values()] == [0, 4, 4]
+    (plan,) = plan_rollout(bundle, devices[:1]).ok.values()
+    assert [step.name for step in plan.steps] == ["send", "verify", "golden", "switch"]
+    assert plan.send_bytes > 0
+    assert not Path(devices[0].root).exists()
 
 
 def test_deploy_sends_only_what_is_new_when_releases_share_files(
@@ -181,7 +178,7 @@ def _everything(device: Device) -> dict[str, tuple[int, int]]:
 
 
 def _link(device: Device, name: str) -> Path:
-    return Path(device.root) / os.readlink(Path(device.root) / name)
+    return Path(device.root) / (Path(device.root) / name).readlink()
 
 
 def _serves(device: Device) -> str | None:

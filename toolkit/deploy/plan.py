@@ -35,6 +35,15 @@ class DeployPlan:
         return any(step.name == name for step in self.steps)
 
 
+def is_served(tree: Tree, current: str | None, known: Survey) -> bool:
+    """Whether there is nothing to do: it serves that very release, and every byte of it is right."""
+    return current == tree.digest and _is_whole(tree, known)
+
+
+def _is_whole(tree: Tree, known: Survey) -> bool:
+    return all(file.path in known.intact for file in tree.files)
+
+
 def make_plan(tree: Tree, device: Device, facts: DeviceFacts, known: Survey) -> DeployPlan:
     """From what is wanted, and what is there, to what is to be done.
 
@@ -47,7 +56,7 @@ def make_plan(tree: Tree, device: Device, facts: DeviceFacts, known: Survey) -> 
     lacking = missing(tree, known)
     check_room(device, lacking, known)
     send_bytes = sum(file.size_bytes for file in lacking)
-    whole = all(file.path in known.intact for file in tree.files)
+    whole = _is_whole(tree, known)
     serving = facts.current == tree.digest
     steps: list[Step] = []
     if not whole:

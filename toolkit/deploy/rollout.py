@@ -1,4 +1,4 @@
-"""A bundle onto devices: probe → plan → send → verify → golden → switch, each device by itself."""
+"""A bundle onto devices: look, probe → plan → send → verify → golden → switch, each device by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from toolkit import digests, fleet
 from toolkit.artifacts import Deployment, Device
 from toolkit.deploy import commands, health
 from toolkit.deploy.lock import locked
-from toolkit.deploy.plan import DeployPlan, make_plan
+from toolkit.deploy.plan import DeployPlan, is_served, make_plan
+from toolkit.deploy.serving import look
 from toolkit.fleet import FleetResult, Shell, transfer
 from toolkit.fleet.pool import DEFAULT_LIMIT, problem_of
 from toolkit.fleet.transfer import Survey, Tree
@@ -30,12 +31,12 @@ def plan_rollout(
     """
     tree = transfer.release_tree(bundle)
 
-    def look(device: Device) -> DeployPlan:
+    def ask(device: Device) -> DeployPlan:
         with fleet.connect(device) as shell:
             plan, _ = _plan(tree, device, shell)
             return plan
 
-    return fleet.fan_out(devices, look, forks, progress=progress, title="planning")
+    return fleet.fan_out(devices, ask, forks, progress=progress, title="planning")
 
 
 def deploy(
@@ -81,9 +82,11 @@ def _deploy_one(tree: Tree, device: Device, *, break_lock: bool) -> tuple[str, i
 
 
 def _plan(tree: Tree, device: Device, shell: Shell) -> tuple[DeployPlan, Survey]:
-    facts = fleet.probe(device, shell)
+    """Two cheap looks first: a device that serves it already need not be probed, which takes it seconds."""
     known = transfer.survey(shell, device, tree, commands.releases_path(tree.digest))
-    return make_plan(tree, device, facts, known), known
+    if is_served(tree, look(device, shell).release, known):
+        return DeployPlan(device.name, tree.digest, ()), known
+    return make_plan(tree, device, fleet.probe(device, shell), known), known
 
 
 def apply(plan: DeployPlan, tree: Tree, device: Device, shell: Shell, known: Survey) -> int:

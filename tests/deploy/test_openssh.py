@@ -1,0 +1,127 @@
+"""The same client code against OpenSSH's own sshd, and Ansible on the embedded fleet: neither knows the other."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from toolkit.artifacts import Device
+from toolkit.deploy import deploy, rollback, status
+from toolkit.errors import FleetError
+from toolkit.fleet import connect, load_inventory
+from toolkit.fleet.embedded import Embedded
+from toolkit.fleet.inventory import ansible_command
+
+pytestmark = pytest.mark.openssh
+
+CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {home}/host
+AuthorizedKeysFile {home}/client.pub
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+Subsystem sftp internal-sftp
+"""
+
+
+@pytest.fixture(scope="module")
+def openssh_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    """This machine behind an sshd of the test's own, as the user who runs the tests."""
+    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if sshd is None:
+        pytest.fail("no sshd: apt-get install openssh-server")
+    home = tmp_path_factory.mktemp("openssh")
+    for name in ("host", "client"):
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        (home / name).touch(0o600)
+        key.write_private_key(home / name)
+        key.write_public_key(home / f"{name}.pub")
+    with socket.create_server(("127.0.0.1", 0)) as spare:
+        port = spare.getsockname()[1]
+    (home / "config").write_text(CONFIG.format(port=port, home=home))
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {(home / 'host.pub').read_text()}")
+    with subprocess.Popen([sshd, "-D", "-e", "-f", home / "config"], stderr=(home / "log").open("wb")) as process:
+        try:
+            _wait_until_it_listens(port, process, home / "log")
+            yield Device(
+                name="openssh",
+                host="127.0.0.1",
+                port=port,
+                user=getpass.getuser(),
+                key_file=str(home / "client"),
+                known_hosts=str(home / "known_hosts"),
+                root=str(home / "opt toolkit"),
+                python=sys.executable,
+            )
+        finally:
+            process.terminate()
+
+
+def test_deploy_and_rollback_work_when_the_server_is_openssh(
+    openssh_device: Device, bundle: Path, other_bundle: Path
+) -> None:
+    one = (openssh_device,)
+    for path in (bundle, other_bundle):
+        result = deploy(path, one)
+        assert not result.failed, result.failed
+        assert result.ok[openssh_device].outcome == "deployed"
+    assert deploy(other_bundle, one).ok[openssh_device].outcome == "unchanged"
+    assert not rollback(one).failed
+    assert status(one).ok[openssh_device].bundle == bundle.name
+
+
+def test_shell_keeps_its_promises_when_the_server_is_openssh(openssh_device: Device, tmp_path: Path) -> None:
+    with connect(openssh_device) as shell:
+        result = shell.run("wc -c; echo err >&2; exit 5", stdin=bytes(5_000_000))
+        assert (result.stdout.strip(), result.stderr, result.code) == ("5000000", "err\n", 5)
+        assert shell.run("kill -9 $$").code == -1
+        with pytest.raises(FleetError, match="no answer within 1 s"):
+            shell.run("sleep 3", timeout=1)
+    gone = tmp_path / "gone"
+    with connect(openssh_device) as shell, shell.hold(f"echo here; cat > /dev/null; touch '{gone}'"):
+        shell.close()
+        _wait_for(gone)
+
+
+def test_ansible_reaches_the_embedded_fleet_when_given_its_inventory(embedded_fleet: Embedded, tmp_path: Path) -> None:
+    words = [ansible_command("ansible"), "-i", embedded_fleet.inventory, "all", "-m"]
+    ping = subprocess.run([*words, "ping"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ping.stdout.count('"ping": "pong"') == 3, ping.stdout + ping.stderr
+    copy = [*words, "copy", "-a", "content=hello dest=copied", "--limit", "embedded-1"]
+    done = subprocess.run(copy, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (embedded_fleet.inventory.parent / "devices/embedded-1/copied").read_text() == "hello"
+
+
+def test_load_inventory_gives_the_devices_that_up_gave(embedded_fleet: Embedded) -> None:
+    assert load_inventory(embedded_fleet.inventory) == embedded_fleet.devices
+
+
+def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while socket.socket().connect_ex(("127.0.0.1", port)):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

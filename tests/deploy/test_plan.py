@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from toolkit.artifacts import Device, DeviceFacts
+from toolkit.deploy import commands
+from toolkit.deploy.lock import describe_lock, lock_info
+from toolkit.deploy.plan import is_served, make_plan
+from toolkit.deploy.serving import parse
+from toolkit.errors import FleetError
+from toolkit.fleet.transfer import Survey, tree_of
+
+DEVICE = Device(name="pi-1", host="pi-1", root="/opt/toolkit", python="/venv/bin/python", accelerator="MYRIAD")
+TREE = tree_of({"a": b"1234", "b": b"12345678", "c": b"1234"})
+FACTS = DeviceFacts(
+    device="pi-1",
+    machine="aarch64",
+    python="3.9.2",
+    openvino="2022.3.2",
+    accelerators=("CPU", "MYRIAD.1.2-ma2480"),
+    free_bytes=1 << 34,
+    current="0" * 64,
+    previous=None,
+    releases=("0" * 64,),
+    details={"openvino": "2022.3.2", "numpy": "1.26", "opencv": "4.10"},
+)
+BARE = Survey(free_bytes=1 << 34, free_inodes=None, intact=frozenset(), stored=frozenset(), damaged=())
+WHOLE = replace(BARE, intact=frozenset("abc"))
+
+
+def test_make_plan_sends_each_content_once_when_the_device_is_bare() -> None:
+    plan = make_plan(TREE, DEVICE, FACTS, BARE)
+    assert [step.name for step in plan.steps] == ["send", "verify", "golden", "switch"]
+    assert plan.send_bytes == 12
+    assert plan.steps[0].what == "2 of 3 files, 0.0 MB"
+    assert plan.steps[-1].what == "serve it instead of 000000000000"
+
+
+def test_make_plan_sends_nothing_when_the_release_is_there_and_another_serves() -> None:
+    assert [step.name for step in make_plan(TREE, DEVICE, FACTS, WHOLE).steps] == ["verify", "golden", "switch"]
+
+
+def test_make_plan_is_empty_when_it_serves_already() -> None:
+    assert make_plan(TREE, DEVICE, replace(FACTS, current=TREE.digest), WHOLE).steps == ()
+    assert is_served(TREE, TREE.digest, WHOLE)
+    assert not is_served(TREE, TREE.digest, BARE)
+    assert not is_served(TREE, None, WHOLE)
+
+
+def test_make_plan_names_every_reason_when_the_device_cannot_run_it() -> None:
+    lacking = replace(FACTS, accelerators=("CPU",), details={"openvino": "2022.3.2", "numpy_error": "ImportError: no"})
+    with pytest.raises(FleetError) as caught:
+        make_plan(TREE, DEVICE, lacking, BARE)
+    whats = [problem.what for problem in caught.value.problems]
+    assert whats == [
+        "/venv/bin/python cannot import NumPy: ImportError: no",
+        "/venv/bin/python cannot import OpenCV: not found",
+        "OpenVINO sees no MYRIAD (it sees: CPU)",
+    ]
+
+
+def test_make_plan_refuses_when_there_is_no_room() -> None:
+    with pytest.raises(FleetError, match=r"pi-1: no room: 0\.0 MB to send and 67\.1 MB to stay free, but 1\.0 MB are"):
+        make_plan(TREE, DEVICE, FACTS, replace(BARE, free_bytes=1_000_000))
+
+
+def test_golden_runs_the_releases_own_code_on_the_devices_accelerator() -> None:
+    folder = "/opt/toolkit/releases/abc"
+    assert commands.golden(DEVICE, "abc") == [
+        *("/bin/sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", folder),
+        *("/venv/bin/python", "-B", "-m", "device", "golden", folder, "--accelerator", "MYRIAD"),
+    ]
+    assert commands.verify(DEVICE, "abc")[-3:] == ["device", "verify", folder]
+
+
+def test_commands_carry_what_varies_as_words_of_their_own() -> None:
+    assert commands.switch(DEVICE, "abc")[-2:] == ["/opt/toolkit", "abc"]
+    assert commands.switch_back(DEVICE, "abc")[-2:] == ["/opt/toolkit", "abc"]
+    assert commands.lock(DEVICE, "it's me", break_lock=True)[-3:] == ["/opt/toolkit", "it's me", "yes"]
+    assert commands.status(DEVICE)[-1] == "/opt/toolkit"
+
+
+def test_parse_reads_what_a_device_serves() -> None:
+    said = (
+        "current = releases/abc\nprevious = \nsince = 1700000000\nlock = \n"
+        'release = {"bundle":"def"}\nmanifest = {"name":"mobilenet = fast"}\n'
+    )
+    found = parse(DEVICE, said)
+    assert (found.release, found.previous, found.bundle, found.name) == ("abc", None, "def", "mobilenet = fast")
+    assert (found.since, found.lock, found.as_expected) == ("2023-11-14T22:13:20+00:00", None, None)
+    assert parse(DEVICE, "").release is None
+    assert parse(DEVICE, "current = releases/abc\nrelease = {damaged\n").bundle is None
+
+
+def test_describe_lock_is_for_people_whatever_it_holds() -> None:
+    assert describe_lock(lock_info("deploy abc")).endswith("UTC: deploy abc")
+    assert describe_lock("by hand") == "by hand"
+    assert describe_lock("") == "nobody who says so"
