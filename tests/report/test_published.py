@@ -5,7 +5,7 @@ import pytest
 from toolkit.artifacts import Workspace
 from toolkit.errors import ConfigurationError
 from toolkit.experiment import Experiment
-from toolkit.report import published, tables
+from toolkit.report import origins, published
 from toolkit.report.gather import Gathered, gather
 from toolkit.store import Store
 
@@ -31,7 +31,7 @@ def test_load_joins_ours_only_where_we_ran_it(gathered: Gathered) -> None:
     found = published.load("face-mask", gathered)
     assert {test.network for test in found.tests if test.ours} == {"mobilenet"}
     assert {row.network for row in found.inferences if row.ours} == {"mobilenet"}
-    shown = tables.published_tests(found)
+    shown = origins.published_tests(found)
     assert {row[0].text: row[-1].text == "not run" for row in shown.rows} == {
         "InceptionV3": True,
         "MobileNet": False,

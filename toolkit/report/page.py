@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from toolkit.artifacts import TrainedModel
-from toolkit.report import charts, compare, frontier, svg, tables, words
+from toolkit.report import charts, compare, curves, frontier, origins, svg, tables, words
 from toolkit.report.gather import Gathered
 from toolkit.report.published import Published
 from toolkit.report.verdict import Verdict
@@ -46,12 +46,12 @@ def content(gathered: Gathered, verdict: Verdict, published: Published | None) -
         "devices": tables.devices(gathered),
         "speeds": tables.speeds(gathered),
         "records": tables.records(gathered),
-        "splits": tables.splits(gathered),
-        "lineage": tables.lineage(gathered),
+        "splits": origins.splits(gathered),
+        "lineage": origins.lineage(gathered),
     }
     if published:
-        found["published_tests"] = tables.published_tests(published)
-        found["published_inferences"] = tables.published_inferences(published)
+        found["published_tests"] = origins.published_tests(published)
+        found["published_inferences"] = origins.published_inferences(published)
     return Content(gathered, verdict, published, found)
 
 
@@ -62,7 +62,7 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
     gathered, verdict = shown.gathered, shown.verdict
     pairs = tuple(compare.heads(gathered))
     values: dict[str, Any] = {
-        "curves": tuple(charts.curves(gathered)),
+        "curves": tuple(curves.curves(gathered)),
         "heads": charts.differences(pairs) if pairs else "",
         "heads_verdict": heads_verdict(pairs),
         "latency": frontier.panels(gathered, "latency"),
