@@ -60,6 +60,8 @@ class Target:
     accelerators: tuple[str, ...]
     golden_tolerance: Mapping[str, Mapping[str, float]]
     """Per precision and accelerator: how far a device's probabilities may be from the FP32 ones."""
+    avoided: tuple[str, ...] = ()
+    """Operation types within the opset that its accelerator lacks, and that have another form."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Operation types that its compiler turns down, each with what to do instead."""
 
@@ -138,7 +140,7 @@ def _era(table: Mapping[str, Any]) -> Era:
 
 def _target(table: Mapping[str, Any]) -> Target:
     lists = {key: tuple(table[key]) for key in ("eras", "precisions", "accelerators")}
-    return Target(**{**table, **lists})
+    return Target(**{**table, **lists, "avoided": tuple(table.get("avoided", ()))})
 
 
 def _part(path: Path, content: Mapping[str, Any], key: str, kind: type[T]) -> T:

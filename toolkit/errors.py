@@ -5,6 +5,7 @@
     ├── ConfigurationError      3   a file the user wrote is off; holds every problem in it, not just the first
     ├── MachineError            4   this machine lacks something: a package, a weights file, room on the disk
     ├── DataError               1   pictures or labels that cannot be used
+    ├── ConversionError         1   a model cannot be said in what a target's runtime knows
     ├── ParityError             1   two forms of one model disagree
     ├── BundleError             1   a bundle's bytes are not what its manifest says
     └── FleetError              1   devices failed; the others were still served
@@ -84,6 +85,10 @@ class MachineError(ToolkitError):
 
 class DataError(ToolkitError):
     """Pictures or labels that cannot be used."""
+
+
+class ConversionError(ToolkitError):
+    """A model cannot be said in the operations or numbers that a target's runtime knows."""
 
 
 class ParityError(ToolkitError):

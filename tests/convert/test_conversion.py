@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
 from toolkit.artifacts import IrModel, TrainedModel, Workspace
+from toolkit.compat import find_target
 from toolkit.convert import convert_model
 from toolkit.errors import ConfigurationError, DataError, ParityError
 from toolkit.progress import Silent
@@ -33,6 +35,24 @@ def test_convert_model_answers_as_keras_does_when_converted(
     assert ir.parity.pictures == 12
     assert ir.parity.reference_accuracy == ir.parity.accuracy
     assert shared_line.store.get(IrModel, ir.digest) == ir
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("target", "container"), [("cpu-2022", "11"), ("ncs2", "10")])
+def test_convert_model_writes_what_an_older_runtime_reads_when_aimed_at_it(
+    shared_line: Any, precision: str, target: str, container: str
+) -> None:
+    ir = convert_model(shared_line.softmax, precision, target, shared_line.workspace, shared_line.store, Silent())
+    root = ET.parse(shared_line.workspace.absolute(ir.path)).getroot()
+    opsets = [int(layer.get("version", "").removeprefix("opset")) for layer in root.iter("layer")]
+    names = {layer.get("name"): layer for layer in root.iter("layer")}
+    assert root.get("version") == container
+    assert max(opsets) <= find_target(target).opset
+    assert {"picture", "probabilities"} <= names.keys()
+    assert names["picture"].find("data").get("element_type") == "u8"  # type: ignore[union-attr]  # a Parameter has data
+    types = {data.get("element_type") for data in root.iter("data")}
+    assert ("f32" in types) == (precision == "fp32")
+    assert ir.parity.passed
 
 
 def test_convert_model_takes_a_u8_picture_and_gives_probabilities_when_read_back(shared_line: Any) -> None:

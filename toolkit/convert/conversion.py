@@ -36,6 +36,7 @@ def convert_model(
     `tolerance` is the largest allowed difference of any probability from Keras' (default: parity.TOLERANCE).
 
     Raises:
+        ConversionError: the target's runtime cannot say an operation, or FP16 a number.
         ParityError: it answers differently on the test pictures; nothing is kept.
         ConfigurationError: no such target, or the target does not take that precision.
         DataError: the model or its split cannot be used.
@@ -54,7 +55,7 @@ def convert_model(
     split = split_of(model, store)
     test = test_pictures(model, split, workspace)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
-        path = write_form(source, wanted, precision, Path(beside) / "new")
+        path = write_form(source, wanted, precision, Path(beside) / "new", progress)
         compared = _compared(source, split, test, path, limit)
         if not compared.parity.passed:
             raise _disagreement(title, compared, test)

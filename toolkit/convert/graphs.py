@@ -56,6 +56,16 @@ def name_operations(model: ov.Model) -> None:
     _name_ends(model)
 
 
+def name_new_operations(model: ov.Model, known: set[str]) -> None:
+    """Name those operations that are not among `known`, by type and order, so that the file is the same every time."""
+    numbers: Counter[str] = Counter()
+    for node in model.get_ordered_ops():
+        if node.get_friendly_name() not in known:
+            kind = node.get_type_name()
+            numbers[kind] += 1
+            node.set_friendly_name(f"{kind}_new_{numbers[kind]}")
+
+
 def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes: Mapping[str, str]) -> None:
     """Write `model` to `path` (.xml) and the .bin beside it; `compress` stores the weights in FP16.
 
@@ -64,6 +74,8 @@ def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes:
     import openvino as ov
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    for key in list(model.get_rt_info()):
+        del model.get_rt_info()[key]  # a graph that was read from container 11 says so, and could not become a 10
     if compress:
         ov.save_model(model, path, compress_to_fp16=True)
     else:

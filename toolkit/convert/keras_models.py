@@ -49,7 +49,8 @@ def trace(model: keras.Model) -> ov.Model:
         return model(picture, training=False)
 
     signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
-    return ov.convert_model(tf.function(forward, signature, autograph=False).get_concrete_function())
+    graph = ov.convert_model(tf.function(forward, signature, autograph=False).get_concrete_function())
+    return _with_one_output(graph)
 
 
 def predict(model: keras.Model, chunks: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
@@ -66,6 +67,15 @@ def _picture_shape(model: keras.Model) -> tuple[int, int, int]:
         raise DataError(f"gives {[tuple(o.shape) for o in outputs]}, not one row of probabilities (None, n)")
     height, width, channels = inputs[0].shape[1:]
     return height, width, channels
+
+
+def _with_one_output(graph: ov.Model) -> ov.Model:
+    """`graph` without the ends that activations with a gradient of their own (swish) leave in the trace."""
+    kept = graph.output("Identity:0")
+    for result in graph.get_results():
+        if result.output(0) != kept:
+            graph.remove_result(result)
+    return graph
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
