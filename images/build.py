@@ -17,28 +17,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
-sys.path[:0] = [str(HERE)]
+sys.path[:0] = [str(HERE), str(REPOSITORY)]
 
 import rootfs  # noqa: E402, the folder of this file is known only now
 
+from toolkit.wheels import Wheel, fetch_wheel  # noqa: E402
+
 ARCHITECTURES = ("amd64", "arm64")
+# It installs the other wheels and never enters an image; the last one that runs on Python 3.9, too.
+PIP = Wheel(
+    "pip", "25.3", "9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd", "pip-25.3-py3-none-any.whl"
+)
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-
-
-def fetch_pip(folder: Path) -> Path:
-    """The folder with the wheel of pip that installs the other wheels, checked against its hash."""
-    place = folder / "pip"
-    if not list(place.glob("pip-*.whl")):
-        words = ["pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-        words += [
-            "--disable-pip-version-check",
-            "--dest",
-            str(place),
-            "-r",
-            str(REPOSITORY / "requirements/image-pip.txt"),
-        ]
-        subprocess.run(words, check=True)
-    return place
 
 
 def gather_roots(folder: Path, epoch: int) -> Path:
@@ -66,7 +56,7 @@ def variables(folder: Path) -> dict[str, str]:
     given.setdefault("IMAGES", str(HERE))
     given.setdefault("VERSION", tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
     given.setdefault("REVISION", revision())
-    given.setdefault("PIP", str(fetch_pip(folder)))
+    given.setdefault("PIP", str(fetch_wheel(PIP).parent))
     given.setdefault("ROOTS", str(gather_roots(folder / "roots-by-suite", int(epoch))))
     if CERTIFICATES.exists():
         given.setdefault("CA", str(CERTIFICATES))
@@ -99,8 +89,23 @@ def bake(arguments: list[str], folder: Path | None = None) -> int:
         return found.returncode
     folder = folder or rootfs.cache_folder().parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
+    given = variables(folder)
+    if any(target.endswith("-cross") or target == "all" for target in arguments):
+        given.setdefault("SBOM", _generator(given))
+    return _buildx(arguments, given)
+
+
+def _generator(given: dict[str, str]) -> str:
+    """The image that makes bills of materials, built here; images for other machines carry one."""
+    code = _buildx(["sbom", "--progress=quiet", "--provenance=false"], given)
+    if code:
+        raise SystemExit(code)
+    return f"{given.get('REGISTRY', 'edge-vision')}/sbom:{given.get('TAG', 'dev')}"
+
+
+def _buildx(arguments: list[str], given: dict[str, str]) -> int:
     words = ["docker", "buildx", "bake", "--file", str(HERE / "docker-bake.hcl"), *arguments]
-    return subprocess.run(words, cwd=REPOSITORY, env=variables(folder), check=False).returncode
+    return subprocess.run(words, cwd=REPOSITORY, env=given, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ variable "PIP_CONFIG" { default = "" }
 variable "BASE" { default = "" }
 variable "NCS2_BASE" { default = "" }
 
+# The image that generates bills of materials; empty for none.
+variable "SBOM" { default = "" }
+
+# type=image keeps it in the engine's store; type=image,push=true also sends it to the registry.
+variable "OUTPUT" { default = "type=image" }
+
 # How wheels get in: cross, or emulated to be measured against.
 variable "WHEELS" { default = "cross" }
 
@@ -49,6 +55,8 @@ group "validate" {
 
 # Only inherited: what all images have in common.
 target "_common" {
+  output = [OUTPUT]
+  attest = concat(["type=provenance,mode=max"], SBOM != "" ? ["type=sbom,generator=${SBOM}"] : [])
   args = { SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
   labels = {
     "org.opencontainers.image.vendor"   = "The Edge Vision Toolkit authors"
@@ -93,6 +101,14 @@ target "_device-bullseye" {
     PYTHON_VERSION = NCS2_PYTHON
     GLIBC_VERSION  = NCS2_GLIBC
   }
+}
+
+# The generator of software bills of materials; `just build` builds it first and names it in SBOM.
+target "sbom" {
+  context  = "images/sbom"
+  contexts = { base = "target:base", inside = "images/inside" }
+  tags     = ["${REGISTRY}/sbom:${TAG}"]
+  args     = { SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
 }
 
 target "base" {

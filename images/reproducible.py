@@ -21,13 +21,13 @@ sys.path[:0] = [str(HERE)]
 import build  # noqa: E402, the folder of this file is known only now
 import layout  # noqa: E402
 
-PARTS = ("images", "requirements", "toolkit/device", "pyproject.toml")
+PARTS = ("images", "requirements", "toolkit", "pyproject.toml")
 
 
-def copy_sources(folder: Path) -> Path:
+def copy_sources(origin: Path, folder: Path) -> Path:
     """A copy of what images are made of; every file gets the time of now."""
     for part in PARTS:
-        source, place = build.REPOSITORY / part, folder / part
+        source, place = origin / part, folder / part
         place.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, place, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,17 +38,30 @@ def copy_sources(folder: Path) -> Path:
     return folder
 
 
-def build_from_nothing(targets: list[str], folder: Path) -> dict[str, dict[str, str]]:
+def build_from_nothing(targets: list[str], origin: Path, folder: Path) -> dict[str, dict[str, str]]:
     """The digests of each target's platforms, of a build without any cache in `folder`."""
-    sources = copy_sources(folder / "sources")
-    environment = {**os.environ, "REVISION": build.revision(), "XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    found = {}
+    sources = copy_sources(origin, folder / "sources")
+    environment = {
+        **os.environ,
+        "REVISION": build.revision(),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    found: dict[str, dict[str, str]] = {}
     for target in targets:
         file = folder / f"{target}.tar"
         words = [sys.executable, str(sources / "images/build.py"), target, "--no-cache", "--provenance=false"]
-        subprocess.run([*words, "--set", f"{target}.output=type=oci,dest={file}"], check=True, env=environment, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [*words, "--set", f"{target}.output=type=oci,dest={file}"],
+            check=True,
+            env=environment,
+            stderr=subprocess.DEVNULL,
+        )
         images = layout.Layout(file).images()
-        found |= {f"{target} {name}": {"manifest": image.digest, "config": image.config_digest} for name, image in images.items()}
+        found |= {
+            f"{target} {name}": {"manifest": image.digest, "config": image.config_digest}
+            for name, image in images.items()
+        }
         file.unlink()
     return found
 
@@ -57,11 +70,13 @@ def main() -> int:
     """Build twice and print what differs; 1 when something does."""
     targets = sys.argv[1:] or ["base-cross", "runner-cross"]
     results = []
-    for name in ("first", "the-second-one"):
-        with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
-            began = time.monotonic()
-            results.append(build_from_nothing(targets, Path(folder)))
-            print(f"reproducible: {name} build took {time.monotonic() - began:.0f} s", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="origin-") as kept:
+        origin = copy_sources(build.REPOSITORY, Path(kept))
+        for name in ("first", "the-second-one"):
+            with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
+                began = time.monotonic()
+                results.append(build_from_nothing(targets, origin, Path(folder)))
+                print(f"reproducible: {name} build took {time.monotonic() - began:.0f} s", file=sys.stderr)
     first, second = results
     for name in sorted(first):
         same = "same" if first[name] == second.get(name) else "DIFFERENT"

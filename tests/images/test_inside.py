@@ -1,0 +1,57 @@
+"""The programs that run inside an image being built."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sbom
+import wheels
+
+import toolkit
+
+INSIDE = Path(toolkit.__file__).parents[1] / "images/inside"
+
+
+def test_platform_tags_begin_with_the_newest_that_the_glibc_takes() -> None:
+    tags = wheels.platform_tags("arm64", "2.36")
+    assert tags[0] == "manylinux_2_36_aarch64"
+    assert {"manylinux_2_35_aarch64", "manylinux2014_aarch64"} <= set(tags)
+    assert "manylinux_2_35_x86_64" not in wheels.platform_tags("amd64", "2.31")
+
+
+def test_remove_unused_removes_patterns_bookkeeping_and_empty_folders(tmp_path: Path) -> None:
+    for name in ("a/tests/one.py", "a/used.py", "a-1.dist-info/RECORD", "a-1.dist-info/METADATA"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    assert wheels.remove_unused(tmp_path, ["a/tests/*"]) == 8
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()) == [
+        "a-1.dist-info/METADATA",
+        "a/used.py",
+    ]
+
+
+@pytest.mark.parametrize("seed", ["0", "7"])
+def test_bytecode_is_unchecked_and_has_the_epoch(tmp_path: Path, seed: str) -> None:
+    (tmp_path / "module.py").write_text("NAMES = {'b', 'a', 'c'}\n")
+    (tmp_path / "template.py").write_text("{{ not python }} !")
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1000", "PYTHONHASHSEED": seed}
+    subprocess.run([sys.executable, INSIDE / "bytecode.py", tmp_path, tmp_path / "out"], env=environment, check=True)
+    (compiled,) = (tmp_path / "out").rglob("*.pyc")
+    assert compiled.stat().st_mtime == 1000
+    assert compiled.read_bytes()[4] == 1, "hash-based, never checked (PEP 552)"
+
+
+def test_sbom_names_debian_packages_and_wheels(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/dpkg/status.d").mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/status.d/libc6").write_text("Package: libc6\nVersion: 1:2.36+b1\nArchitecture: arm64\n")
+    (tmp_path / "site/numpy-2.0.dist-info").mkdir(parents=True)
+    (tmp_path / "site/numpy-2.0.dist-info/METADATA").write_text("Name: Num_Py\nVersion: 2.0\n\nText")
+    document = sbom.document(tmp_path, "x", 0)
+    locators = [entry["externalRefs"][0]["referenceLocator"] for entry in json.loads(json.dumps(document))["packages"]]
+    assert locators == ["pkg:deb/debian/libc6@1%3A2.36%2Bb1?arch=arm64", "pkg:pypi/num-py@2.0"]
+    assert document == sbom.document(tmp_path, "x", 0)

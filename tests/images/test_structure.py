@@ -1,0 +1,84 @@
+"""What is in an image, and what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import layout
+import pytest
+
+pytestmark = pytest.mark.engine
+
+IMAGES = ["base:dev", "runner:dev"]
+PLATFORMS = ["linux/amd64", "linux/arm64"]
+BUDGET_BYTES = {"linux/arm64": 120_000_000, "linux/amd64": 140_000_000}
+UNWANTED = re.compile(
+    r"(^|/)(usr/)?bin/(sh|bash|dash|gcc.*|cc|c\+\+|clang.*|ld|as|apt|apt-get|dpkg|pip.*|perl)$"
+    r"|(^|/)pip(/|-)|tensorflow(/|-)|libopenvino_(tensorflow|pytorch|onnx|paddle|jax)|_gpu_plugin|_npu_plugin"
+)
+SECRETS = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----|index-url|proxy_password")
+
+Stored = Callable[[str], layout.Layout]
+
+
+@pytest.fixture(params=IMAGES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_image_holds_no_shell_compiler_package_manager_or_secret(stored: Stored, name: str, platform: str) -> None:
+    image = stored(name).images()[platform]
+    found, modes = [], {}
+    for member, content in stored(name).files(image):
+        if UNWANTED.search(member.name) or (
+            SECRETS.search(content) and not member.name.endswith((".py", ".pyc", ".so"))
+        ):
+            found.append(member.name)
+        modes[member.name] = member.mode
+        assert not member.name.startswith("run/"), "a secret's place"
+    assert not found
+    assert not [name for name, mode in modes.items() if mode & 0o6000], "nothing is setuid"
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_image_names_no_host_that_packages_came_from(stored: Stored, name: str, platform: str) -> None:
+    image = stored(name).images()[platform]
+    entries = [member.name for member, _ in stored(name).files(image)]
+    assert not [entry for entry in entries if entry.startswith(("etc/apt", "root/.cache", "root/.config", "tmp/"))]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_image_says_how_it_is_run(stored: Stored, platform: str) -> None:
+    config = stored("runner:dev").images()[platform].config["config"]
+    assert config["User"] == "10001:10001"
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Healthcheck"]["Test"][0] == "CMD"
+    assert config["Entrypoint"] == ["python3", "-m", "device"]
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", labels["org.opencontainers.image.revision"])
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_runner_is_within_its_size(stored: Stored, platform: str) -> None:
+    assert stored("runner:dev").images()[platform].size_bytes <= BUDGET_BYTES[platform]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_no_file_is_newer_than_the_epoch(stored: Stored, name: str, platform: str) -> None:
+    image = stored(name).images()[platform]
+    late = [member.name for member, _ in stored(name).files(image) if member.mtime > 1760000000]
+    assert not late
+
+
+def test_provenance_and_bill_of_materials_are_attached_for_each_platform(stored: Stored) -> None:
+    statements = stored("runner:dev").statements()
+    kinds = [statement["predicateType"] for statement in statements]
+    assert kinds.count("https://slsa.dev/provenance/v0.2") == len(PLATFORMS)
+    bills = [one["predicate"] for one in statements if one["predicateType"] == "https://spdx.dev/Document"]
+    assert len(bills) == len(PLATFORMS)
+    for bill in bills:
+        names = {package["name"] for package in bill["packages"]}
+        assert {"libc6", "libpython3.11-stdlib", "numpy", "opencv-python-headless", "openvino"} <= names

@@ -1,0 +1,65 @@
+"""The bake file repeats versions that are decided elsewhere: here they are held together."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+import toolkit
+
+REPOSITORY = Path(toolkit.__file__).parents[1]
+BAKE = (REPOSITORY / "images/docker-bake.hcl").read_text()
+
+
+def declared(name: str) -> str:
+    found = re.search(rf'^variable "{name}" {{ default = "([^"]*)" }}$', BAKE, re.MULTILINE)
+    assert found, name
+    return found.group(1)
+
+
+def locked(file: str, project: str) -> str:
+    text = (REPOSITORY / "requirements" / file).read_text()
+    found = re.search(rf"^{project}==(\S+)", text, re.MULTILINE)
+    assert found, (file, project)
+    return found.group(1)
+
+
+@pytest.mark.parametrize("project", ["numpy", "opencv-python-headless", "openvino"])
+def test_lock_of_the_runner_names_the_versions_of_every_other_machine(project: str) -> None:
+    assert locked("image-runner.txt", project) == locked("dev.txt", project) == locked("device.txt", project)
+
+
+def test_declared_openvino_is_the_locked_one() -> None:
+    assert declared("OPENVINO") == locked("image-runner.txt", "openvino")
+
+
+def test_declared_runtime_is_in_an_era_that_allows_its_python_and_glibc() -> None:
+    eras = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["eras"]
+    for openvino, python, glibc in (("OPENVINO", "PYTHON", "GLIBC"), ("NCS2_OPENVINO", "NCS2_PYTHON", "NCS2_GLIBC")):
+        version = Version(declared(openvino))
+        era = next(era for era in eras if Version(era["versions"][0]) <= version <= Version(era["versions"][1]))
+        assert Version(era["python"][0]) <= Version(declared(python)) <= Version(era["python"][1])
+        assert Version(era["glibc"]["x86_64"]) <= Version(declared(glibc))
+
+
+@pytest.mark.parametrize(("suite", "variable"), [("bookworm", "PYTHON"), ("bullseye", "NCS2_PYTHON")])
+def test_base_holds_the_declared_python(suite: str, variable: str) -> None:
+    table = tomllib.loads((REPOSITORY / f"images/base/{suite}.toml").read_text())
+    assert f"libpython{declared(variable)}-stdlib" in table["include"]
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "bullseye"])
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_lock_of_the_base_names_a_digest_for_every_package(suite: str, architecture: str) -> None:
+    lines = (REPOSITORY / f"images/base/{suite}-{architecture}.lock").read_text().splitlines()
+    assert len(lines) > 20
+    assert all(re.fullmatch(r"[a-z0-9.+-]+=\S+ sha256:[0-9a-f]{64}", line) for line in lines)
+
+
+def test_python_of_the_project_covers_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"].startswith(f">={declared('PYTHON')}")
