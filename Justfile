@@ -5,7 +5,7 @@ set positional-arguments
 bin := justfile_directory() / ".venv/bin"
 
 # What `just test` leaves out: each of these needs something a bare machine does not have.
-unprivileged := "not engine and not hardware and not browser and not openssh"
+unprivileged := "not engine and not hardware and not browser and not openssh and not eras"
 
 # List the recipes.
 _default:
@@ -30,6 +30,10 @@ test-browser *arguments: setup
 # Run the tests against a real OpenSSH server.
 test-openssh *arguments: setup
     "{{ bin }}/pytest" -m openssh "$@"
+
+# Run the device code on the OpenVINO releases of 2021 and 2022, in a Python 3.9.
+test-eras *arguments: setup
+    "{{ bin }}/pytest" -m eras "$@"
 
 # Run the device code's tests on arm64, in a container (emulated where the machine is not arm64).
 test-device-arm64 *arguments: setup

@@ -52,7 +52,7 @@ def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, 
     words = ("--threads", "2", "--streams", "2", "--precision", "f32")
     said = run("bench", release, "--scenario", "offline", "--pictures", pictures, *words, *QUICK).said
     assert said["samples_ms"] == sorted(said["samples_ms"])
-    assert said["samples_ms"][-1] == 1000 * said["wall_s"]
+    assert said["samples_ms"][-1] <= 1000 * said["wall_s"]
     assert (said["used"]["streams"], said["used"]["threads"], said["used"]["precision"]) == (2, 2, "f32")
     assert said["used"]["in_flight"] == 2
 

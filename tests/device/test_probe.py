@@ -64,9 +64,14 @@ def test_readings_are_the_firmwares_when_there_is_vcgencmd(firmware: Path) -> No
     assert found["clock_mhz"] == pytest.approx(1500.345728)
 
 
-def test_readings_have_null_when_vcgencmd_fails(firmware: Path) -> None:
-    firmware.write_text("#!/bin/sh\necho VCHI initialization failed >&2; exit 255\n")
-    assert probe.throttled() is None
+@pytest.mark.parametrize(
+    "script", ["echo VCHI initialization failed >&2; exit 255", """echo 'error=1 error_msg="Command not registered"'"""]
+)
+def test_readings_have_null_when_vcgencmd_fails(firmware: Path, script: str) -> None:
+    firmware.write_text(f"#!/bin/sh\n{script}\n")
+    found = probe.readings()
+    assert found["throttled"] is None
+    assert found["temperature_c"] == probe.temperature_c() != 48.7
 
 
 def test_throttled_is_null_when_there_is_no_vcgencmd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -120,29 +120,29 @@ def _link(root: str, name: str) -> Optional[str]:
         return None
 
 
-def vcgencmd(*words: str) -> Optional[str]:
-    """What follows "=" in an answer of the Raspberry Pi's firmware, or None where there is no such firmware."""
+def vcgencmd(*words: str) -> str:
+    """What follows "=" in an answer of the Raspberry Pi's firmware; empty where there is no such firmware."""
     program = shutil.which("vcgencmd")
     if program is None:
-        return None
+        return ""
     try:
         answer = subprocess.run([program, *words], check=True, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip().partition("=")[2] or None
+        return ""
+    return answer.stdout.strip().partition("=")[2]
 
 
 def throttled() -> Optional[int]:
     """The firmware's bits: 0-3 what is the case now, 16-19 what has been since boot."""
-    answer = vcgencmd("get_throttled")
-    return int(answer, 16) if answer and re.fullmatch(r"0x[0-9a-fA-F]+", answer) else None
+    answer = re.fullmatch(r"0x[0-9a-fA-F]+", vcgencmd("get_throttled"))
+    return int(answer.group(), 16) if answer else None
 
 
 def temperature_c() -> Optional[float]:
     """Of the processor, in degrees Celsius: the firmware's word, else the hottest thermal zone."""
-    answer = vcgencmd("measure_temp")
+    answer = re.fullmatch(r"(-?[\d.]+)'C", vcgencmd("measure_temp"))
     if answer:
-        return float(answer.partition("'")[0])
+        return float(answer.group(1))
     zones = [first_line(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
     return max((int(zone) / 1000 for zone in zones if zone and zone.lstrip("-").isdigit()), default=None)
 
@@ -150,7 +150,7 @@ def temperature_c() -> Optional[float]:
 def clock_mhz() -> Optional[float]:
     """The first core's clock: the firmware's word, else the kernel's."""
     answer = vcgencmd("measure_clock", "arm")
-    if answer:
+    if answer.isdigit():
         return int(answer) / 1e6
     khz = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
     if khz:

@@ -91,8 +91,8 @@ def offline(model: Model, source: Source, order: Iterable[int], limits: Limits) 
                 break
     finally:
         queue.wait()
+    run.wall_ns = now_ns() - begin
     run.samples_ns = sorted(moment - begin for moment in done_ns)
-    run.wall_ns = run.samples_ns[-1]
     run.logged.sort(key=lambda entry: int(entry["query"]))
     return run
 
@@ -121,8 +121,3 @@ def accuracy(model: Model, source: Source, pictures: Tuple[Labelled, ...], order
             run.log(index, index, answer)
     run.wall_ns = now_ns() - begin
     return run
-
-
-def warm_up(model: Model, source: Source, order: Iterable[int], limits: Limits) -> Run:
-    """The same as single-stream, outside the run."""
-    return single_stream(model, source, order, limits)
