@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 PERFORMANCE = Path(__file__).parents[1] / "docs" / "performance.md"
+LOAD_BEFORE = os.getloadavg()[0]
+"""How busy the machine was before the benchmark began; on a quiet one it is near 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,12 @@ def _section(title: str, method: str, scores: Sequence[Score]) -> str:
 
 
 def machine() -> str:
-    """The machine in a few words."""
+    """The machine in a few words, and what else it was doing."""
     found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     name = found.group(1) if found else platform.machine()
     cores = len(os.sched_getaffinity(0))
-    return f"{name}, {cores} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    versions = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{name}, {cores} cores, {versions}; load average {LOAD_BEFORE:.1f} before it began"
 
 
 def _keep(benchmark: str, section: str) -> None:
