@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import cast
@@ -76,6 +78,8 @@ app.add_typer(fleet.app, name="fleet")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with one of `ExitCode`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if os.environ.get("TOOLKIT_DEBUG"):
+        logging.basicConfig(level=logging.DEBUG)
     try:
         code = app(words, prog_name="toolkit", standalone_mode=False)
         if code == ExitCode.INTERRUPTED:  # typer's form of Ctrl-C

@@ -18,16 +18,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import asyncssh
 
 from toolkit.digests import written_whole
+from toolkit.fleet.embedded_session import ConfinedSftp, run_command
 
 ADDRESS = "127.0.0.1"
-CHUNK = 1 << 16
-GRACE_S = 2.0
-"""How long a command may take to end by itself once its connection is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ async def _listen(home: Home, fleet: Path) -> asyncssh.SSHAcceptor:
     options: dict[str, Any] = {
         "server_host_keys": [str(home.host_key)],
         "authorized_client_keys": str(fleet / "keys" / "client.pub"),
-        "process_factory": lambda process: _run(process, home),
+        "process_factory": lambda process: run_command(process, home.folder),
         "sftp_factory": lambda channel: ConfinedSftp(channel, home.folder),
         "encoding": None,
         "line_editor": False,
@@ -143,111 +141,7 @@ def _inventory(fleet: Path, devices: list[Home], ports: dict[str, int]) -> str:
     return "# Written by `toolkit fleet up`.\n" + json.dumps({"embedded": {"hosts": hosts, "vars": shared}}, indent=2)
 
 
-async def _run(process: asyncssh.SSHServerProcess[bytes], home: Home) -> None:
-    """Run one command in a process group of its own, which ends with the channel at the latest."""
-    words = ["/bin/sh", "-c", process.command] if process.command else ["/bin/sh"]
-    pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(
-        *words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=home.folder, env=_environment(home), start_new_session=True
-    )
-    talk = asyncio.create_task(_converse(process, child))
-    hung_up = asyncio.create_task(process.channel.wait_closed())
-    try:
-        await asyncio.wait({talk, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        talk.cancel()
-        hung_up.cancel()
-        await _end(child)
-
-
-async def _converse(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Carry its input and output, then report how it ended."""
-    listening = asyncio.create_task(_listen_to(process, child))
-    try:
-        await asyncio.gather(_copy(child.stdout, process.stdout), _copy(child.stderr, process.stderr))
-        _report(process, await child.wait())
-    finally:
-        listening.cancel()
-
-
-async def _listen_to(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Hand on what the client sends: bytes, signals, the end."""
-    assert child.stdin is not None  # noqa: S101 - a pipe was asked for
-    with suppress(OSError, asyncssh.Error):
-        while (piece := await _next(process, child)) is not None:
-            child.stdin.write(piece)
-            await child.stdin.drain()
-    child.stdin.close()
-
-
-async def _next(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> bytes | None:
-    """The next bytes, or None at their end; a signal goes straight to the command."""
-    try:
-        return await process.stdin.read(CHUNK) or None
-    except asyncssh.SignalReceived as received:
-        _signal_group(child.pid, signal.Signals[f"SIG{received.signal}"])
-    except asyncssh.BreakReceived:
-        _signal_group(child.pid, signal.SIGINT)
-    return b""
-
-
-async def _copy(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes]) -> None:
-    """Hand on what the command says until it says no more, or nobody listens."""
-    assert source is not None  # noqa: S101 - a pipe was asked for
-    with suppress(OSError, asyncssh.Error):
-        while piece := await source.read(CHUNK):
-            sink.write(piece)
-            await sink.drain()
-
-
-def _report(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
-    """The exit code, or the signal that ended it."""
-    if code >= 0:
-        process.exit(code)
-    else:
-        process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """Nothing of it stays: first asked, then made to."""
-    if child.returncode is None:
-        _signal_group(child.pid, signal.SIGHUP)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(child.wait(), GRACE_S)
-    _signal_group(child.pid, signal.SIGKILL)
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
-def _environment(home: Home) -> dict[str, str]:
-    """What a login on a small Debian has; nothing of the toolkit's own process."""
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return {"HOME": str(home.folder), "PATH": path, "LANG": "C.UTF-8", "SHELL": "/bin/sh", "USER": "toolkit"}
-
-
-class ConfinedSftp(asyncssh.SFTPServer):
-    """Files by the same absolute paths that commands see, within one folder; relative ones start in it."""
-
-    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], folder: Path) -> None:
-        super().__init__(channel)
-        self._folder = folder.resolve()
-
-    def map_path(self, path: bytes) -> bytes:
-        """The path here.
-
-        Raises:
-            SFTPPermissionDenied: it leads out of the folder.
-        """
-        place = Path(os.path.normpath(self._folder / os.fsdecode(path)))
-        if place == self._folder or (place.parent.resolve() / place.name).is_relative_to(self._folder):
-            return os.fsencode(place)
-        raise asyncssh.SFTPPermissionDenied("outside of this device's folder")
-
-
-def _take(lock: IO[str]) -> None:
+def _take(lock: int) -> None:
     """Hold it. Whoever asks whether a server runs has it for a moment, hence the second and third try."""
     for pause_s in (0.1, 0.3, 1.0):
         with suppress(BlockingIOError):
@@ -257,15 +151,13 @@ def _take(lock: IO[str]) -> None:
 
 
 def main(folder: str, count: str) -> None:
-    """Take the lock, say who holds it, serve."""
+    """Take the lock, say who holds it, serve; the lock goes with the process, not a moment before."""
     fleet = Path(folder).absolute()
-    with (fleet / "server.pid").open("a+") as lock:
-        _take(lock)
-        lock.truncate(0)
-        lock.write(json.dumps({"pid": os.getpid(), "count": int(count)}))
-        lock.flush()
-        asyncio.run(serve(fleet, int(count)))
-        lock.truncate(0)
+    lock = os.open(fleet / "server.pid", os.O_RDWR | os.O_CREAT, 0o644)
+    _take(lock)
+    os.ftruncate(lock, 0)
+    os.write(lock, json.dumps({"pid": os.getpid(), "count": int(count)}).encode())
+    asyncio.run(serve(fleet, int(count)))
 
 
 if __name__ == "__main__":
