@@ -11,9 +11,13 @@ compile() { # INPUT OUTPUT [OPTION…]
 }
 
 compile pyproject.toml dev.txt --extra dev "${current[@]}" "$@"
-for part in device train fleet report; do
+for part in train fleet report; do
     compile pyproject.toml "$part.txt" --extra "$part" --constraint requirements/dev.txt "${current[@]}" "$@"
 done
+# On a device the toolkit itself is not installed: the extra alone.
+.venv/bin/python -c 'import tomllib
+for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["device"]: print(line)' |
+    compile - device.txt --constraint requirements/dev.txt "${current[@]}" "$@"
 # Devices whose Python or glibc is older: an era of compat.toml each, for Debian 11 and its Python 3.9.
 printf '%s\n' 'openvino>=2023.1,<=2025.2' 'opencv-python-headless>=4.10,<5' 'numpy>=1.22' |
     compile - device-2023.txt --python-version 3.9 "$@"

@@ -60,7 +60,7 @@ json.dump(
         "container": os.path.exists("/run/systemd/container"),
         "raspberry_os": os.path.exists("/etc/rpi-issue"),
         "user": user,
-        "keys": keys_of(user),
+        "authorized_keys": keys_of(user),
     },
     sys.stdout,
 )

@@ -1,0 +1,147 @@
+"""The roles without a machine to run them on: syntax, what they accept, and what preflight says of a machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Play
+
+ROLES = sorted(path.name for path in (Path(__file__).parents[2] / "ansible/roles").iterdir())
+PLAYBOOKS = sorted(path.name for path in (Path(__file__).parents[2] / "ansible").glob("*.yml"))
+
+GOOD = {
+    "machine": "aarch64",
+    "bits": 64,
+    "system": "debian",
+    "release": 12,
+    "python": "3.11.2",
+    "glibc": "2.36",
+    "free_bytes": 8_000_000_000,
+    "throttled": 0,
+    "systemd": True,
+}
+BULLSEYE = {"release": 11, "python": "3.9.2", "glibc": "2.31"}
+
+
+def options_of(ansible_dir: Path, role: str) -> dict[str, dict[str, object]]:
+    specs = yaml.safe_load((ansible_dir / "roles" / role / "meta/argument_specs.yml").read_text())
+    return specs["argument_specs"]["main"]["options"]
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_playbooks_parse_when_the_example_is_the_inventory(play: Play, playbook: str) -> None:
+    done = play("-i", "inventory/example.yml", "--syntax-check", playbook)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_argument_specs_and_defaults_agree(ansible_dir: Path, role: str) -> None:
+    defaults = yaml.safe_load((ansible_dir / "roles" / role / "defaults/main.yml").read_text())
+    options = options_of(ansible_dir, role)
+    assert options.keys() == defaults.keys()
+    templated = {name for name, value in defaults.items() if "{{" in str(value)}
+    assert {name: option.get("default") for name, option in options.items() if name not in templated} == {
+        name: value for name, value in defaults.items() if name not in templated
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_modules_are_ansible_core_and_named_in_full(ansible_dir: Path, role: str) -> None:
+    keywords = {"name", "when", "loop", "loop_control", "register", "notify", "vars", "block", "tags", "throttle"}
+    keywords |= {"changed_when", "failed_when", "check_mode"}
+    for path in (ansible_dir / "roles" / role).glob("[th]a[sn]*/*.yml"):
+        tasks = yaml.safe_load(path.read_text())
+        tasks += [inner for task in tasks for inner in task.get("block", [])]
+        modules = {key for task in tasks for key in task if key not in keywords}
+        assert {module for module in modules if not module.startswith("ansible.builtin.")} == set(), path
+
+
+@pytest.mark.parametrize(
+    ("role", "variables", "says"),
+    [
+        ("performance", {"performance_governor": "warp"}, "must be one of"),
+        ("base", {"base_journal_max_mib": "lots"}, "int"),
+        ("ssh", {"ssh_root_login": "yes"}, "must be one of"),
+        ("ncs2", {"ncs2_products": {"a": 1}}, "list"),
+    ],
+)
+def test_roles_refuse_values_before_they_do_anything(
+    play: Play, tmp_path: Path, role: str, variables: dict[str, object], says: str
+) -> None:
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [{"role": role}]}]))
+    done = play("-i", "localhost,", "-c", "local", playbook, "-e", json.dumps(variables))
+    assert done.returncode == 2
+    assert says in done.stdout + done.stderr
+    assert "ok=0" in done.stdout
+
+
+CASES: list[tuple[dict[str, object], str, list[str]]] = [
+    ({}, "CPU", []),
+    (BULLSEYE, "CPU", []),
+    (BULLSEYE, "MYRIAD", []),
+    ({"machine": "x86_64", "release": 13, "python": "3.13.5", "glibc": "2.41"}, "CPU", []),
+    ({"machine": "armv7l", "bits": 32}, "CPU", ["32-bit system on armv7l", "Write the 64-bit"]),
+    ({"bits": 32}, "CPU", ["32-bit system on aarch64"]),
+    ({"system": "alpine", "release": 3, "glibc": ""}, "CPU", ["alpine 3 is not supported", "glibc none"]),
+    ({"release": 13, "python": "3.13.5"}, "MYRIAD", ["this is Debian 13 with Python 3.13.5", "Legacy, bullseye"]),
+    ({"python": "3.14.0", "glibc": "2.31"}, "CPU", ["No OpenVINO drives CPU with Python 3.14.0 and glibc 2.31"]),
+    ({"free_bytes": 300 * 2**20}, "CPU", ["300 MiB are free and 1500 are wanted"]),
+    ({"epoch": 1_000_000_000}, "CPU", ["s off, so packages and certificates", "timedatectl set-ntp true"]),
+    ({"throttled": 0x50005}, "CPU", ["under-voltage right now"]),
+    ({"throttled": 0x50000}, "CPU", []),
+    ({"systemd": False}, "CPU", ["systemd does not run"]),
+    (
+        {"machine": "armv7l", "bits": 32, "free_bytes": 0, "throttled": 1},
+        "CPU",
+        ["32-bit", "0 MiB are free", "under-voltage"],
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def advice(play: Play, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What preflight says of each case's machine, by host name; all of them in one run."""
+    folder = tmp_path_factory.mktemp("preflight")
+    hosts = {
+        f"case{number}": {
+            "case": {"epoch": time.time(), **GOOD, **change},
+            "toolkit_accelerator": accelerator,
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+        }
+        for number, (change, accelerator, _) in enumerate(CASES)
+    }
+    (folder / "fleet.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    playbook = [{"hosts": "all", "gather_facts": False, "roles": [{"role": "preflight"}]}]
+    (folder / "play.yml").write_text(json.dumps(playbook))
+    variables = json.dumps({"preflight_seen": "{{ case }}", "preflight_clock_seconds": 600})
+    done = play("-i", folder / "fleet.yml", folder / "play.yml", "-e", variables)
+    assert done.returncode == 2, done.stdout + done.stderr
+    said = dict(re.findall(r"^fatal: \[(\w+)\]: FAILED! =>(.*?)(?=^\S|\Z)", done.stdout, re.MULTILINE | re.DOTALL))
+    return {host: " ".join(text.partition("msg:")[2].split()) for host, text in said.items()}
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_preflight_says_all_that_is_wrong_and_what_to_do(advice: dict[str, str], number: int) -> None:
+    _, _, says = CASES[number]
+    said = advice.get(f"case{number}", "")
+    assert bool(said) == bool(says), said
+    assert [words for words in says if words not in said] == [], said
+
+
+def test_measure_prints_json_when_the_folder_is_not_there_yet(ansible_dir: Path) -> None:
+    script = ansible_dir / "roles/preflight/files/measure.py"
+    done = subprocess.run([sys.executable, script, "/nowhere/yet"], check=True, capture_output=True, text=True)
+    measured = json.loads(done.stdout)
+    assert measured["bits"] == 64
+    assert measured["free_bytes"] > 0
+    assert set(GOOD) <= measured.keys()
