@@ -1,5 +1,7 @@
 # Edge Vision Toolkit. `just` lists these recipes; each makes what it needs first.
 
+import "images/images.just"
+
 set positional-arguments
 
 bin := justfile_directory() / ".venv/bin"

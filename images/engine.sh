@@ -15,7 +15,7 @@ readonly log=$state/dockerd.log
 readonly lists=${XDG_CACHE_HOME:-$HOME/.cache}/edge-vision-toolkit/apt-engine
 readonly suite=trixie # Debian 12's own engine is too old for a store of multi-platform images and attestations
 readonly engine_packages=(docker.io docker-cli containerd docker-buildx)
-readonly own_packages=(runc qemu-user-static binfmt-support mmdebstrap arch-test)
+readonly own_packages=(runc docker-registry qemu-user-static binfmt-support mmdebstrap arch-test)
 
 say() { printf 'engine: %s\n' "$@" >&2; }
 fail() {

@@ -1,10 +1,11 @@
 """Read an image as it is stored: its index, the manifest of each platform, the layers and the files in them.
 
-layout.py NAME|FILE.tar     print digests and compressed sizes per platform, as JSON
+layout.py NAME|FILE.tar     print digests and compressed sizes per platform as JSON, or the bill of materials that the image carries (SPDX).
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import io
@@ -121,17 +122,38 @@ def save(name: str, folder: Path) -> Path:
     return file
 
 
+def bill_of_materials(image: Layout, platform: str) -> dict[str, Any]:
+    """The SPDX document that is attached to one platform of an image; exits when there is none."""
+    machine = {"linux/amd64": "amd64", "linux/arm64": "arm64"}[platform]
+    for statement in image.statements():
+        document: dict[str, Any] = statement.get("predicate", {})
+        if statement["predicateType"].startswith("https://spdx.dev") and f"?arch={machine}" in json.dumps(document):
+            return document
+    print(f"layout: the image carries no bill of materials for {platform}; build it with -cross", file=sys.stderr)
+    raise SystemExit(1)
+
+
 def main() -> None:
     """Print what the image is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "image", nargs="?", default="edge-vision/runner:dev", help="a name in the engine's store, or a file"
+    )
+    parser.add_argument("--sbom", metavar="PLATFORM", choices=["linux/amd64", "linux/arm64"])
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(sys.argv[1])
-        images = Layout(file if file.is_file() else save(sys.argv[1], Path(folder))).images()
-        facts = {
-            platform: {"manifest": image.digest, "config": image.config_digest, "compressed_bytes": image.size_bytes}
-            for platform, image in sorted(images.items())
-        }
+        file = Path(given.image)
+        image = Layout(file if file.is_file() else save(given.image, Path(folder)))
+        facts = bill_of_materials(image, given.sbom) if given.sbom else _facts(image)
     json.dump(facts, sys.stdout, indent=2)
     print()
+
+
+def _facts(image: Layout) -> dict[str, Any]:
+    return {
+        platform: {"manifest": one.digest, "config": one.config_digest, "compressed_bytes": one.size_bytes}
+        for platform, one in sorted(image.images().items())
+    }
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def build_from_nothing(targets: list[str], origin: Path, folder: Path) -> dict[s
 def main() -> int:
     """Build twice and print what differs; 1 when something does."""
     targets = sys.argv[1:] or ["base-cross", "runner-cross"]
+    os.environ.setdefault("REVISION", build.revision())
     results = []
     with tempfile.TemporaryDirectory(prefix="origin-") as kept:
         origin = copy_sources(build.REPOSITORY, Path(kept))

@@ -31,3 +31,10 @@ printf '%s\n' pytest pytest-timeout |
 for tool in uv rust-just; do
     echo "$tool" | compile - "$tool.txt" --constraint requirements/dev.txt "${current[@]}" "$@"
 done
+# What images hold: the current runtime for both platforms, the old ones for the only Python and machine that they have.
+compile images/runner/requirements.in image-runner.txt --no-deps --constraint requirements/dev.txt "$@"
+for era in 2021 2022; do
+    .venv/bin/uv pip compile --quiet --no-deps --python-version 3.9 --python-platform x86_64-manylinux_2_31 --generate-hashes \
+        --no-emit-index-url --custom-compile-command "just lock" --output-file "requirements/image-$era.txt" "$@" \
+        "images/runner/requirements-$era.in"
+done

@@ -1,0 +1,39 @@
+"""The runtimes of 2021 and 2022: a lowered model on their CPU, and an honest word where there is no stick."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+IMAGES = {"runner-ncs2:dev": "2021.4.2", "era:dev-2021": "2021.4.2", "era:dev-2022": "2022.3.2"}
+Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_old_runtime_repeats_the_golden_answers(docker_run: Run, open_bundle: Path, name: str) -> None:
+    done = docker_run(f"edge-vision/{name}", "golden", "/bundle", options=("--volume", f"{open_bundle}:/bundle:ro"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["ok"]
+    assert answer["top1_agreement"] == 1
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_old_runtime_is_the_declared_one(docker_run: Run, name: str) -> None:
+    facts = json.loads(docker_run(f"edge-vision/{name}", "probe").stdout)
+    assert facts["openvino"].startswith(IMAGES[name])
+    assert facts["python"].startswith("3.9.")
+
+
+def test_ncs2_image_says_that_there_is_no_stick(docker_run: Run, open_bundle: Path, tmp_path: Path) -> None:
+    words = ("predict", "/bundle", "/bundle/nothing.png", "--accelerator", "MYRIAD")
+    done = docker_run("edge-vision/runner-ncs2:dev", *words, options=("--volume", f"{open_bundle}:/bundle:ro"))
+    assert done.returncode != 0
+    assert "MYRIAD" in done.stderr + done.stdout or "NC_ERROR" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
