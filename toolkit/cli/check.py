@@ -19,6 +19,7 @@ def check(
     as_json: JsonOption = False,
 ) -> ExitCode:
     """Say whether a bundle is whole, answers as it should, and fits what it is meant for. Exit code 1 if not."""
+    from toolkit import progress
     from toolkit.artifacts import Workspace
     from toolkit.convert import check_bundle
     from toolkit.convert.bundles import bundle_folder
@@ -27,7 +28,7 @@ def check(
     room = Workspace(workspace)
     with Store(room.database) as store:
         folder = bundle_folder(bundle, room, store)
-    checks = check_bundle(folder)
+    checks = check_bundle(folder, progress.for_people(quiet=as_json))
     if as_json:
         print_json({"bundle": folder.name, "checks": checks})
     else:

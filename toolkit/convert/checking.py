@@ -5,6 +5,7 @@ A check that cannot run here (another processor, a library missing) says so; it 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit import compat
+from toolkit.convert.ncs2_compile import STICK_MEMORY_BYTES, compile_for_ncs2
 from toolkit.convert.verify import verify_bundle
-from toolkit.errors import BundleError, Problem
+from toolkit.errors import BundleError, ConversionError, MachineError, Problem
+from toolkit.progress import Progress
 
 _GOLDEN_TIMEOUT_S = 600
 
@@ -30,12 +34,16 @@ class Check:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_bundle(folder: Path) -> tuple[Check, ...]:
+def check_bundle(folder: Path, progress: Progress) -> tuple[Check, ...]:
     """All checks of the bundle in `folder`; damaged bytes make the others pointless, so they come first and may end it."""
     digests = _digests(folder)
     if digests.outcome == "failed":
         return (digests,)
-    return (digests, _golden(folder))
+    target = compat.find_target(verify_bundle(folder)["target"])
+    checks = [digests, _golden(folder)]
+    if "MYRIAD" in target.accelerators:
+        checks.append(_fits_the_stick(folder, progress))
+    return tuple(checks)
 
 
 def _digests(folder: Path) -> Check:
@@ -49,6 +57,26 @@ def _digests(folder: Path) -> Check:
 
 def _in_words(problem: Problem) -> str:
     return f"{Path(problem.where).name} {problem.what}"
+
+
+def _fits_the_stick(folder: Path, progress: Progress) -> Check:
+    """Intel's own compiler decides."""
+    try:
+        fit = compile_for_ncs2(folder / "model.xml", progress)
+    except ConversionError as error:
+        (problem, *_) = error.problems
+        told = f"does not fit: {problem.where + ': ' if problem.where else ''}{problem.what}"
+        return Check(name="ncs2", outcome="failed", told=told, remedy=problem.remedy)
+    except MachineError as error:
+        (problem, *_) = error.problems
+        return Check(name="ncs2", outcome="skipped", told=problem.what, remedy=problem.remedy)
+    return Check(
+        name="ncs2",
+        outcome="passed",
+        told=f"fits: a blob of {fit.blob_bytes / 1e6:.1f} MB, {fit.stages} stages on {fit.shaves} SHAVEs, about "
+        f"{fit.memory_bytes / 1e6:.1f} of {STICK_MEMORY_BYTES / 1e6:.0f} MB of memory, compiled in {fit.seconds:.1f} s",
+        details=dataclasses.asdict(fit),
+    )
 
 
 def _golden(folder: Path) -> Check:
