@@ -106,11 +106,11 @@ def test_prepare_refuses_when_a_group_lies_in_two_given_parts(divided: Path, wor
 def test_prepare_reports_every_bad_picture_when_several_are(pets: Path, workspace: Workspace) -> None:
     whole = (pets / "dog" / "q00_0.jpg").read_bytes()
     (pets / "dog" / "q00_0.jpg").write_bytes(whole[:-30])
-    (pets / "dog" / "größer als ein hund.jpg").write_bytes(b"")
+    (pets / "dog" / "größter hund no. 1.jpg").write_bytes(b"")
     (pets / "cat" / "not a cat.png").write_text("dear diary")
     said = refused(pets, workspace)
     assert "q00_0.jpg: truncated JPEG" in said
-    assert "größer als ein hund.jpg: empty file" in said
+    assert "größter hund no. 1.jpg: empty file" in said
     assert "not a cat.png: not a picture" in said
 
 

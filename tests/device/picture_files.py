@@ -1,4 +1,4 @@
-"""Small writers of picture files that OpenCV cannot write: CMYK JPEGs, palette PNGs, EXIF orientations."""
+"""Small writers of picture files that OpenCV cannot write: CMYK JPEGs, palettes in PNG, EXIF orientations."""
 
 from __future__ import annotations
 
