@@ -98,9 +98,7 @@ epoch = 3
         (("[matrix]", "[data.split]\ntrain = 0.5\n[matrix]"), "data.split", "is 0.8, not 1"),
     ],
 )
-def test_load_explains_when_parts_contradict(
-    tmp_path: Path, change: tuple[str, str], where: str, what: str
-) -> None:
+def test_load_explains_when_parts_contradict(tmp_path: Path, change: tuple[str, str], where: str, what: str) -> None:
     found = problems_of(tmp_path, WHOLE.replace(*change).replace("[networks.vgg16.stages.top]\nepochs = 9\n", ""))
     assert any(line.startswith(f"{where} | ") and what in line for line in found), found
 
