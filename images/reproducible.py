@@ -43,7 +43,6 @@ def build_from_nothing(targets: list[str], origin: Path, folder: Path) -> dict[s
     sources = copy_sources(origin, folder / "sources")
     environment = {
         **os.environ,
-        "REVISION": build.revision(),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
