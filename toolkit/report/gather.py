@@ -133,7 +133,7 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
     irs = [(model, ir) for model in models for ir in _newest_irs(store, model)]
     bundles = {ir.digest: store.all(Bundle, parent=ir.digest)[-1:] for _, ir in irs}
     records = {b.digest: store.all(BenchRecord, parent=b.digest) for found in bundles.values() for b in found}
-    quick_counts = not any(_valid(r) and not r.quick for found in records.values() for r in found)
+    quick_counts = not any(_full(record) for found in records.values() for record in found)
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
     return Gathered(
         name=models[0].experiment,
@@ -209,6 +209,11 @@ def _counting(
 
 def _valid(record: BenchRecord) -> bool:
     return not record.broken_rules
+
+
+def _full(record: BenchRecord) -> bool:
+    """A speed run that rule 2 calls full; an accuracy pass is neither quick nor full."""
+    return _valid(record) and not record.quick and record.scenario != "accuracy"
 
 
 def _truth(split: Split, workspace: Workspace) -> tuple[int, ...]:
