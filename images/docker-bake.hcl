@@ -163,7 +163,7 @@ target "runner-ncs2" {
   inherits  = ["_device-bullseye"]
   platforms = ["linux/amd64"]
   tags      = ["${REGISTRY}/runner-ncs2:${TAG}"]
-  args      = { REQUIREMENTS = "image-2021.txt" }
+  args      = { REQUIREMENTS = "eras/2021.txt" }
   labels = {
     "org.opencontainers.image.title"       = "runner-ncs2"
     "org.opencontainers.image.description" = "The device code with OpenVINO ${NCS2_OPENVINO}: a CPU or a Neural Compute Stick 2"
@@ -183,7 +183,7 @@ target "eras" {
   inherits  = ["_device-bullseye"]
   platforms = ["linux/amd64"]
   tags      = ["${REGISTRY}/era:${TAG}-${era}"]
-  args      = { REQUIREMENTS = "image-${era}.txt" }
+  args      = { REQUIREMENTS = "eras/${era}.txt" }
   labels = {
     "org.opencontainers.image.title"       = "era ${era}"
     "org.opencontainers.image.description" = "The device code with the last OpenVINO of ${era}"

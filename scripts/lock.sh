@@ -35,6 +35,6 @@ done
 compile images/runner/requirements.in image-runner.txt --no-deps --constraint requirements/dev.txt "$@"
 for era in 2021 2022; do
     .venv/bin/uv pip compile --quiet --no-deps --python-version 3.9 --python-platform x86_64-manylinux_2_31 --generate-hashes \
-        --no-emit-index-url --custom-compile-command "just lock" --output-file "requirements/image-$era.txt" "$@" \
+        --no-emit-index-url --custom-compile-command "just lock" --output-file "requirements/eras/$era.txt" "$@" \
         "images/runner/requirements-$era.in"
 done
