@@ -70,7 +70,7 @@ def _reason(choice: Variant, best: float) -> str:
     if not latencies:
         return f"{accuracy}, {place}. Its speed has not been measured."
     speed = f"answers within {words.span(latencies, 'ms')} (p90) on {words.count(len(latencies), 'device')}"
-    return f"{accuracy}, {place}, and {speed}; none as accurate is faster."
+    return f"{accuracy}, {place}, and {speed}; none as accurate is faster on its slowest device."
 
 
 def _checks(gathered: Gathered, choice: Variant) -> tuple[Check, ...]:
