@@ -42,6 +42,10 @@ class Era:
     """The Python module to import."""
     source: str
     """Where it comes from: "wheels" or Intel's "archive"."""
+    worker_python: str = ""
+    """The Python that its worker process runs on; empty if there is none to run beside the current runtime."""
+    worker_wheels: tuple[tuple[str, str, str, str], ...] = ()
+    """Project, version, SHA-256 and file of each wheel the worker process needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +138,13 @@ def _era(table: Mapping[str, Any]) -> Era:
     first, last = table["versions"]
     oldest, newest = table["python"]
     accelerators = {machine: tuple(names) for machine, names in table["accelerators"].items()}
-    changed = {"versions": (first, last), "python": (oldest, newest), "accelerators": accelerators}
+    wheels = tuple((name, version, sha256, file) for name, version, sha256, file in table.get("worker_wheels", ()))
+    changed = {
+        "versions": (first, last),
+        "python": (oldest, newest),
+        "accelerators": accelerators,
+        "worker_wheels": wheels,
+    }
     return Era(**{**table, **changed, "containers": tuple(table["containers"])})
 
 

@@ -118,7 +118,8 @@ def _platform_words(wheel: Wheel) -> list[str]:
     python, abi, platform = wheel.file.removesuffix(".whl").split("-")[-3:]
     if platform == "any" or not python.startswith("cp"):
         return []
-    return ["--python-version", python[2:], "--implementation", "cp", "--abi", abi, "--platform", platform]
+    platforms = [word for name in platform.split(".") for word in ("--platform", name)]
+    return ["--python-version", python[2:], "--implementation", "cp", "--abi", abi, *platforms]
 
 
 def _pip() -> list[str] | None:

@@ -22,13 +22,14 @@ def check(
     from toolkit import progress
     from toolkit.artifacts import Workspace
     from toolkit.convert import check_bundle
-    from toolkit.convert.bundles import bundle_folder
+    from toolkit.convert.bundles import bundle_folder, pictures_for
     from toolkit.store import Store
 
     room = Workspace(workspace)
     with Store(room.database) as store:
         folder = bundle_folder(bundle, room, store)
-    checks = check_bundle(folder, progress.for_people(quiet=as_json))
+        pictures = pictures_for(folder, room, store)
+    checks = check_bundle(folder, progress.for_people(quiet=as_json), pictures)
     if as_json:
         print_json({"bundle": folder.name, "checks": checks})
     else:

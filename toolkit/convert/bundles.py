@@ -21,6 +21,7 @@ import numpy as np
 from toolkit import compat, digests
 from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel, Workspace
 from toolkit.convert import parity
+from toolkit.convert.parity import Pictures
 from toolkit.convert.source import Source, TestPictures, name_of, test_pictures
 from toolkit.convert.verify import FORMAT, MANIFEST, verify_bundle
 from toolkit.errors import BundleError, UsageError
@@ -72,6 +73,18 @@ def bundle_folder(words: Path | str, workspace: Workspace, store: Store) -> Path
     if _is_bundle(Path(words)):
         return Path(words)
     return workspace.absolute(_find(str(words), store).path)
+
+
+def pictures_for(folder: Path, workspace: Workspace, store: Store) -> Pictures | None:
+    """The test pictures that the bundle's model was judged on, u8 [n,H,W,3]; None if this workspace has them not."""
+    try:
+        lineage = verify_bundle(folder)["lineage"]
+    except BundleError:
+        return None
+    model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
+    if model is None or split is None:
+        return None
+    return test_pictures(model, split, workspace).pixels
 
 
 def has_bundle(words: str, store: Store) -> bool:

@@ -14,8 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from toolkit import compat
+from toolkit.compat import Era
+from toolkit.convert import eras
 from toolkit.convert.ncs2_compile import STICK_MEMORY_BYTES, compile_for_ncs2
+from toolkit.convert.parity import Pictures
 from toolkit.convert.verify import verify_bundle
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
 from toolkit.progress import Progress
@@ -34,13 +39,19 @@ class Check:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_bundle(folder: Path, progress: Progress) -> tuple[Check, ...]:
-    """All checks of the bundle in `folder`; damaged bytes make the others pointless, so they come first and may end it."""
+def check_bundle(folder: Path, progress: Progress, pictures: Pictures | None = None) -> tuple[Check, ...]:
+    """All checks of the bundle in `folder`; damaged bytes make the others pointless, so they come first and may end it.
+
+    Older runtimes are compared on `pictures`, u8 [n,H,W,3]; without them on the bundle's own golden ones.
+    """
     digests = _digests(folder)
     if digests.outcome == "failed":
         return (digests,)
-    target = compat.find_target(verify_bundle(folder)["target"])
+    manifest = verify_bundle(folder)
+    target = compat.find_target(manifest["target"])
     checks = [digests, _golden(folder)]
+    shown = np.load(folder / "golden" / "inputs.npy") if pictures is None else pictures
+    checks += [_agrees(folder, era, manifest["precision"], shown, progress) for era in eras.eras_of(target)]
     if "MYRIAD" in target.accelerators:
         checks.append(_fits_the_stick(folder, progress))
     return tuple(checks)
@@ -57,6 +68,25 @@ def _digests(folder: Path) -> Check:
 
 def _in_words(problem: Problem) -> str:
     return f"{Path(problem.where).name} {problem.what}"
+
+
+def _agrees(folder: Path, era: Era, precision: str, pictures: Pictures, progress: Progress) -> Check:
+    """An older runtime beside the current one."""
+    name = f"era {era.name}"
+    try:
+        found = eras.compare(folder / "model.xml", era, precision, pictures, progress)
+    except MachineError as error:
+        (problem, *_) = error.problems
+        return Check(name=name, outcome="skipped", told=problem.what, remedy=problem.remedy)
+    if found.failure:
+        return Check(name=name, outcome="failed", told=f"OpenVINO {era.versions[1]}: {found.failure}")
+    return Check(
+        name=name,
+        outcome="passed" if found.passed else "failed",
+        told=f"OpenVINO {found.openvino.split('-')[0]} on {found.pictures} pictures: at most {found.max_abs:.1e} from the "
+        f"current runtime (allowed {found.tolerance:.0e}), same top-1 on {found.top1_agreement:.2%}",
+        details=dataclasses.asdict(found),
+    )
 
 
 def _fits_the_stick(folder: Path, progress: Progress) -> Check:
