@@ -52,6 +52,28 @@ class ClassScore:
     recall: float
     f1: float
     support: int
+    roc_auc: float | None = None
+    """How often a picture of it gets a higher probability of it than one of another class; None without both."""
+    average_precision: float | None = None
+    """The area under its precision-recall curve, by steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationBin:
+    """The pictures whose answer's probability lies in one of the equal parts of 0…1; means over them."""
+
+    pictures: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Whether answers given with 90 % are right nine times of ten; `ece` is the expected calibration error."""
+
+    ece: float
+    bins: tuple[CalibrationBin, ...]
+    """From the lowest probability to the highest; empty ones too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +91,10 @@ class Evaluation:
     """Rows are the true labels, columns the predicted ones, both in the order of the labels."""
     predictions: tuple[int, ...]
     """The predicted label's index per picture, in the manifest's order."""
+    probabilities: tuple[tuple[float, ...], ...] = ()
+    """Per picture, of every class, to six digits; of two classes only the second's. ROC and precision-recall curves
+    are made from them by `toolkit.statistics`."""
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +125,8 @@ class TrainedModel:
     history: tuple[Epoch, ...]
     evaluation: Evaluation
     seconds: float
+    loss: str = "auto"
+    """Which loss it was trained with: "binary", "categorical" or "sparse-categorical"; "auto": its head's usual one."""
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 

@@ -25,22 +25,43 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from toolkit.errors import ConfigurationError, Problem
+from toolkit.schedules import Schedule
 
 Precision = Literal["fp32", "fp16"]
 Head = Literal["sigmoid", "softmax"]
 Stage = Literal["top", "fine-tune"]
 Optimizer = Literal["adam", "adamax", "sgd", "adamw"]
+Loss = Literal["auto", "binary", "categorical", "sparse-categorical"]
+BatchNorm = Literal["inference", "training"]
+OwnScaling = Literal["none", "unit", "symmetric", "caffe", "torch"]
+Source = Literal["synthetic-masks", "folders", "csv", "cifar10", "cifar100", "idx", "flowers102", "caltech", "imagenet"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+NO_LOSS = {
+    (
+        "sigmoid",
+        "categorical",
+    ): "one sigmoid unit gives one probability, and cross-entropy over one category is always 0",
+    ("sigmoid", "sparse-categorical"): "one sigmoid unit gives one probability, and there is no second one to index",
+}
+"""Pairs of head and loss that cannot learn, with the reason."""
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _is_unset(value: object) -> bool:
+    """Left out where a table is written down, so that what it says needs no change when a setting is added."""
+    return value in (None, 0, "auto")
 
 
 class SplitFractions(_Table):
@@ -61,20 +82,42 @@ class SplitFractions(_Table):
 class DataTable(_Table):
     """Where the pictures come from."""
 
-    source: Literal["synthetic-masks", "folders"]
+    source: Source
     path: Path | None = None
-    """The folder of "folders": class folders, or train/, validation/ and test/ with class folders in each.
-    Relative to the experiment file."""
+    """Where it lies, relative to the experiment file: for "folders" class folders, or train/, validation/ and test/ with
+    class folders in each; for "csv" the file; for "cifar10", "cifar100" and "caltech" the archive or its folder; for
+    "idx", "flowers102" and "imagenet" the folder that holds the files."""
     seed: int = 0
     crop: Literal["resize", "centre"] = "resize"
     split: SplitFractions = SplitFractions()
     group: str | None = None
     """Keep pictures together whose file name agrees in this regular expression's first group."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The fraction of the training pictures that becomes validation where the data comes with train and test only."""
+    leaks: Literal["refuse", "drop"] = "refuse"
+    """Pictures with the same bytes in two given parts or two classes: an error, or left out of the training side."""
+    labels: Literal["fine", "coarse"] = "fine"
+    """Which labels of "cifar100"."""
+    classes: tuple[str, ...] = ()
+    """The names of the classes of "idx", in the order of their numbers; unset: the numbers."""
+    words: Path | None = None
+    """A file that names the classes of "imagenet" or "flowers102", one a line; relative to the experiment file."""
+    clutter: bool = False
+    """Whether the background pictures of "caltech" are a class."""
 
     @model_validator(mode="after")
-    def _path_given(self) -> Self:
-        if self.source == "folders" and self.path is None:
-            raise ValueError('source = "folders" needs path')
+    def _fitting(self) -> Self:
+        if self.source != "synthetic-masks" and self.path is None:
+            raise ValueError(f'source = "{self.source}" needs path')
+        own = {
+            "labels": ("cifar100",),
+            "classes": ("idx",),
+            "words": ("imagenet", "flowers102"),
+            "clutter": ("caltech",),
+        }
+        for key, sources in own.items():
+            if key in self.model_fields_set and self.source not in sources:
+                raise ValueError(f'{key} is for source = "{" or ".join(sources)}", not "{self.source}"')
         return self
 
 
@@ -85,24 +128,49 @@ class MatrixTable(_Table):
     heads: tuple[Head, ...] = Field(default=("softmax",), min_length=1)
 
 
+class StageOverride(_Table):
+    """What one network does differently in one stage; everything unset is the stage's own."""
+
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: Positive | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+    schedule: Schedule | None = None
+    from_layer: str | None = None
+    batch_norm: BatchNorm | None = None
+
+
 class StageTable(_Table):
     """One stage of training: "top" with the backbone frozen, or "fine-tune" of the whole network."""
 
     name: Stage
     epochs: int = Field(default=5, ge=1)
     optimizer: Optimizer = "adam"
-    learning_rate: float = Field(default=0.001, gt=0)
+    learning_rate: Positive = 0.001
     patience: int | None = Field(default=5, ge=1)
     """Stop after so many epochs without a better validation loss, and keep the best weights; none: never."""
+    schedule: Schedule | None = Field(default=None, exclude_if=_is_unset)
+    """How the learning rate falls: "step", "exponential", "cosine", "plateau" or a table of one; unset: constant."""
+    from_layer: str | None = Field(default=None, exclude_if=_is_unset)
+    """Fine-tune the body from this layer on; unset: all of it."""
+    batch_norm: BatchNorm | None = Field(default=None, exclude_if=_is_unset)
+    """Whether fine-tuning uses and moves a batch's own statistics; unset: only if the first weights are random."""
+
+    @model_validator(mode="after")
+    def _of_this_stage(self) -> Self:
+        if self.name == "top":
+            _refuse_on_top(self)
+        return self
+
+    def overridden(self, by: StageOverride) -> StageTable:
+        """This stage with all that `by` sets."""
+        return self.model_copy(update={name: getattr(by, name) for name in by.model_fields_set})
 
 
-class StageOverride(_Table):
-    """What one network does differently in one stage; everything unset is the stage's own."""
-
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    optimizer: Optimizer | None = None
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    patience: Annotated[int, Field(ge=1)] | None = None
+def _refuse_on_top(stage: StageTable | StageOverride) -> None:
+    for key in ("from_layer", "batch_norm"):
+        if getattr(stage, key) is not None:
+            raise ValueError(f"{key} belongs to fine-tune: the top stage leaves the whole body as it is")
 
 
 class TrainTable(_Table):
@@ -112,6 +180,21 @@ class TrainTable(_Table):
     """Units of the dense ReLU layers between the pooled features and the output."""
     batch_size: int = Field(default=64, ge=1)
     seed: int = 0
+    loss: dict[Head, Loss] = Field(default_factory=dict)
+    """One for all heads, or a table by head. "auto": binary for a sigmoid, categorical for a softmax. "binary" on a
+    softmax takes each class's probability against its one-hot target and averages over the classes."""
+    dropout: Share = 0
+    """The share of units that are left out, at random, before the output layer."""
+    label_smoothing: Share = 0
+    """How far targets are drawn towards all classes alike; validation and test losses are of the plain targets."""
+    class_weights: Literal["balanced"] | dict[str, Positive] | None = None
+    """How much a training picture counts, by its label: a table (others count 1), or in inverse proportion to how many
+    there are of it."""
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _for_every_head(cls, given: object) -> object:
+        return dict.fromkeys(get_args(Head), given) if isinstance(given, str) else given
 
 
 class NetworkTable(_Table):
@@ -121,8 +204,28 @@ class NetworkTable(_Table):
     """"imagenet" (the default), "none", or a file, relative to the experiment file."""
     input_size: Annotated[int, Field(ge=32, le=1024)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
+    body: str | None = None
+    """A .keras file of your own, relative to the experiment file: scaled pictures to a feature map."""
+    scaling: OwnScaling | None = None
+    """What that body wants done to pixels in 0…255 before it sees them; unset: nothing."""
     stages: dict[Stage, StageOverride] = Field(default_factory=dict)
     """Overrides per stage: networks.mobilenet.stages.top.epochs = 12."""
+
+    @model_validator(mode="after")
+    def _of_the_top_stage(self) -> Self:
+        if "top" in self.stages:
+            _refuse_on_top(self.stages["top"])
+        return self
+
+    @model_validator(mode="after")
+    def _own_body(self) -> Self:
+        if self.body is None and self.scaling is not None:
+            raise ValueError("scaling belongs to a body of your own; the toolkit's networks have theirs")
+        if self.body is not None and self.input_size is None:
+            raise ValueError("body needs input_size")
+        if self.body is not None and self.weights is not None:
+            raise ValueError("body and weights are both set; the body's file holds its weights")
+        return self
 
 
 class ConvertTable(_Table):
@@ -170,6 +273,19 @@ class Experiment(_Table):
                 raise ValueError(f"networks.{name} is set, but matrix.networks does not name it")
         return self
 
+    @model_validator(mode="after")
+    def _losses_fit(self) -> Self:
+        for head in self.matrix.heads:
+            loss = self.train.loss.get(head, "auto")
+            if (head, loss) in NO_LOSS:
+                raise ValueError(f'train.loss = "{loss}" does not fit the head "{head}": {NO_LOSS[head, loss]}')
+            if loss == "sparse-categorical" and self.train.label_smoothing:
+                raise ValueError(
+                    "train.label_smoothing needs targets with a share per class; sparse-categorical takes the label "
+                    'alone: use loss = "categorical"'
+                )
+        return self
+
     def trials(self) -> Iterator[Trial]:
         """The matrix, network by network, with every override applied."""
         for network in self.matrix.networks:
@@ -179,20 +295,22 @@ class Experiment(_Table):
     def trial(self, network: str, head: Head) -> Trial:
         """One cell of the matrix."""
         own = self.networks.get(network, NetworkTable())
-        stages = tuple(
-            stage.model_copy(update=own.stages.get(stage.name, StageOverride()).model_dump(exclude_none=True))
-            for stage in self.stages
-        )
+        stages = tuple(stage.overridden(own.stages.get(stage.name, StageOverride())) for stage in self.stages)
         return Trial(
             network=network,
             head=head,
-            weights=own.weights or "imagenet",
+            weights=own.body or own.weights or "imagenet",
             input_size=own.input_size,
             crop=self.data.crop,
             hidden=self.train.hidden,
             batch_size=own.batch_size or self.train.batch_size,
             seed=self.train.seed,
             stages=stages,
+            scaling=own.scaling,
+            loss=self.train.loss.get(head, "auto"),
+            dropout=self.train.dropout,
+            label_smoothing=self.train.label_smoothing,
+            class_weights=self.train.class_weights,
         )
 
     def beside(self, path: str | Path) -> Path:
@@ -212,6 +330,12 @@ class Trial(_Table):
     batch_size: int
     seed: int
     stages: tuple[StageTable, ...]
+    # What is left out of a run's digest where it is unset, so that earlier runs keep their names.
+    scaling: OwnScaling | None = Field(default=None, exclude_if=_is_unset)
+    loss: Loss = Field(default="auto", exclude_if=_is_unset)
+    dropout: float = Field(default=0, exclude_if=_is_unset)
+    label_smoothing: float = Field(default=0, exclude_if=_is_unset)
+    class_weights: Literal["balanced"] | dict[str, float] | None = Field(default=None, exclude_if=_is_unset)
 
     @property
     def name(self) -> str:

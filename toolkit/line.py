@@ -59,7 +59,7 @@ class Line:
             ToolkitError: a stage before the fleet failed; what was finished is kept, and the next run goes on from it.
         """
         for name in self.plan.matrix.networks:
-            networks.find(name)
+            networks.find_for(self.plan, name)
         with Store(self.workspace.database) as store:
             self._title("pictures")
             split = data.prepare(self.plan.data, self.plan.origin, self.workspace, self.progress)

@@ -35,7 +35,7 @@ def test_training_on_features_equals_training_through_the_backbone_when_it_is_fr
         def forward(x: object, *, through: bool = through, backbone: object = backbone, top: object = top) -> object:
             return top(backbone(x, training=False) if through else x, training=True)  # type: ignore[operator]
 
-        learner = Learner(used, forward, top.trainable_variables, job.head, 2, answering(used))
+        learner = Learner(used, forward, top.trainable_variables, job.head, job.class_weights, answering(used))
         history = fit(learner, examples["train"], examples["validation"], job.plan(stage), Silent())
         job.plan(stage).checkpoint.unlink()
         trained.append((history, top.get_weights()))

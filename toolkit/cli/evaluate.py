@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A model.keras of the workspace's runs.")],
     data: Annotated[Path, typer.Option(help="Class folders, or a folder whose test/ holds them.")],
+    mistakes: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the worst mistakes into this picture.")
+    ] = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Judge a model: loss, accuracy, precision, recall and F1 per class, confusion, top-5."""
+    """Judge a model: loss, accuracy, calibration; precision, recall, F1, ROC and PR areas per class; confusion."""
     from toolkit.artifacts import Workspace
     from toolkit.progress import for_people
     from toolkit.train import evaluate_folder
 
-    judged = evaluate_folder(model, data, Workspace(workspace), for_people(quiet=as_json))
+    judged = evaluate_folder(model, data, Workspace(workspace), for_people(quiet=as_json), mistakes=mistakes)
     if as_json:
         output.print_json(judged)
     else:
@@ -35,12 +38,17 @@ def _print(judged: Evaluation) -> None:
     low, high = judged.interval
     top5 = "" if judged.top5 is None else f", top-5 {judged.top5:.4f}"
     print(f"{judged.pictures} pictures: accuracy {judged.accuracy:.4f} (95 % {low:.3f} to {high:.3f}){top5}")
-    print(f"loss {judged.loss:.4f}\n")
+    ece = "" if judged.calibration is None else f", expected calibration error {judged.calibration.ece:.4f}"
+    print(f"loss {judged.loss:.4f}{ece}\n")
     names = [score.label for score in judged.classes]
     output.print_table(
-        ("class", "precision", "recall", "F1", "pictures", *(f"said {name}" for name in names)),
+        ("class", "precision", "recall", "F1", "ROC AUC", "PR AUC", "pictures", *(f"said {name}" for name in names)),
         (
-            (s.label, f"{s.precision:.4f}", f"{s.recall:.4f}", f"{s.f1:.4f}", s.support, *said)
+            (*_fractions(s.precision, s.recall, s.f1, s.roc_auc, s.average_precision, label=s.label), s.support, *said)
             for s, said in zip(judged.classes, judged.confusion, strict=True)
         ),
     )
+
+
+def _fractions(*values: float | None, label: str) -> tuple[str, ...]:
+    return label, *("" if value is None else f"{value:.4f}" for value in values)

@@ -1,7 +1,8 @@
 """Backbones (a table of rows) and heads, and the models made of one of each."""
 
-from toolkit.networks.assembly import assemble, features_part, fine_tuned_variables, head_part, logits_part
+from toolkit.networks.assembly import assemble, features_part, fine_tuned_variables, head_part, logits_part, parted
 from toolkit.networks.heads import HEADS, Head, find_head
+from toolkit.networks.own import find_for
 from toolkit.networks.runtime import start_tensorflow
 from toolkit.networks.table import NETWORKS, Network, find
 
@@ -13,9 +14,11 @@ __all__ = [
     "assemble",
     "features_part",
     "find",
+    "find_for",
     "find_head",
     "fine_tuned_variables",
     "head_part",
     "logits_part",
+    "parted",
     "start_tensorflow",
 ]

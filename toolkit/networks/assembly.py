@@ -9,6 +9,7 @@ The parts share the model's layers and weights; they also work on a model loaded
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def assemble(
     hidden: tuple[int, ...],
     weights: str | Path,
     progress: Progress,
+    dropout: float = 0,
 ) -> keras.Model:
     """A model that takes float32 NHWC RGB pictures in 0…255 and gives probabilities [n, outputs].
 
@@ -41,8 +43,9 @@ def assemble(
         size: Height and width in pixels.
         classes: How many labels there are.
         hidden: Units of the dense ReLU layers before the output.
-        weights: "imagenet", "none", or the path of a weights file for the body.
+        weights: "imagenet", "none", or the path of a weights file for the body (of the network's own file: as it is).
         progress: Told of downloads.
+        dropout: The share of units left out at random before the output layer, while it trains.
 
     Raises:
         ConfigurationError: the size is too small for the network, or the weights file does not fit.
@@ -57,6 +60,8 @@ def assemble(
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     for number, units in enumerate(hidden):
         x = keras.layers.Dense(units, activation="relu", name=f"hidden{number}")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
     x = keras.layers.Dense(head.outputs(classes), name="logits")(x)
     x = keras.layers.Activation(head.name, name="probabilities")(x)
     return keras.Model(pictures, x, name=f"{network.name}_{head.name}")
@@ -83,13 +88,31 @@ def logits_part(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_part")
 
 
-def fine_tuned_variables(model: keras.Model, network: Network) -> list[Any]:
-    """What fine-tuning changes: the head, and the body from `network.unfreezes_from` on. Never the scaling."""
-    layers = model.get_layer(network.name).layers
-    names = [layer.name for layer in layers]
-    start = names.index(network.unfreezes_from) if network.unfreezes_from else 0
-    body = [variable for layer in layers[start:] for variable in layer.trainable_variables]
+def fine_tuned_variables(model: keras.Model, network: Network, from_layer: str | None = None) -> list[Any]:
+    """What fine-tuning changes: the head, and the body from `from_layer` (or the network's own) on. Never the scaling."""
+    _, tuned = parted(model.get_layer(network.name), from_layer or network.unfreezes_from)
+    body = [variable for layer in tuned for variable in layer.trainable_variables]
     return [*body, *head_part(model).trainable_variables]
+
+
+def parted(body: keras.Model, from_layer: str | None) -> tuple[list[Any], list[Any]]:
+    """The body's layers before `from_layer`, and from it on; None: all are from it on.
+
+    Raises:
+        ConfigurationError: the body has no such layer; names the nearest.
+    """
+    layers = body.layers
+    if from_layer is None:
+        return [], layers
+    names = [layer.name for layer in layers]
+    if from_layer not in names:
+        near = difflib.get_close_matches(from_layer, names, n=3, cutoff=0.3) or names[-3:]
+        raise ConfigurationError(
+            f"{body.name} has no layer {from_layer!r}",
+            where="stages.fine-tune.from_layer",
+            remedy=f"near it: {', '.join(near)}; `toolkit inspect MODEL.keras` lists all",
+        )
+    return layers[: names.index(from_layer)], layers[names.index(from_layer) :]
 
 
 def _body(network: Network, size: tuple[int, int], weights: str | Path, progress: Progress) -> keras.Model:
@@ -102,7 +125,7 @@ def _body(network: Network, size: tuple[int, int], weights: str | Path, progress
     body.name = network.name
     if weights == "none":
         _quicken_statistics(body)
-    elif weights != "imagenet":
+    elif weights not in {"imagenet", network.body}:
         fill_from_file(body, Path(weights))
     return body
 

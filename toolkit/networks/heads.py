@@ -1,58 +1,69 @@
-"""Heads: what stands on the pooled features, and the loss that fits it.
+"""Heads: what stands on the pooled features, and the losses that fit it.
+
+    head      loss                 targets          made from logits z
+    sigmoid   binary               [n, 1]           max(z, 0) - z y + log(1 + exp(-|z|))
+    softmax   categorical          [n, classes]     -sum of y log softmax(z)
+    softmax   sparse-categorical   [n]              -log softmax(z) of the label
+    softmax   binary               [n, classes]     mean over classes of -(y log p + (1 - y) log(1 - p)), p = softmax(z)
 
 Training works on logits, where cross-entropies are numerically stable; the activation is a layer of the exported model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.errors import ConfigurationError
+from toolkit.experiment import NO_LOSS
 
 if TYPE_CHECKING:
     import keras
 
+PictureLosses = Callable[[Any, Any], Any]
+"""Targets and logits [n, outputs] to a loss per picture [n], in nats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An output layer with its activation and loss."""
+    """An output layer with its activation (its name) and its loss."""
 
     name: str
     loss_name: str
+    label_smoothing: float = 0.0
 
     def outputs(self, classes: int) -> int:
         """Units of the output layer."""
         return 1 if self.name == "sigmoid" else classes
 
     def targets(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        """Labels [n] as float32 targets [n, outputs]: 0 or 1 for a sigmoid, one-hot for a softmax."""
-        if self.name == "sigmoid":
-            return labels.astype(np.float32)[:, None]
-        one_hot: np.ndarray = np.eye(classes, dtype=np.float32)[labels]
-        return one_hot
+        """Labels [n] as the loss wants them: [n] int64 if sparse, else float32 [n, outputs].
 
-    def loss(self) -> keras.losses.Loss:
-        """Mean cross-entropy in nats from logits and targets [n, outputs]."""
-        import keras
+        A binary loss' smoothed targets are drawn towards 1/2, a categorical one's towards 1/classes.
+        """
+        if self.loss_name == "sparse-categorical":
+            return labels.astype(np.int64)
+        one_hot = np.eye(classes, dtype=np.float32)[labels]
+        plain = one_hot[:, 1:] if self.name == "sigmoid" else one_hot
+        middle = 1 / 2 if self.loss_name == "binary" else 1 / classes
+        smoothed: np.ndarray = plain + np.float32(self.label_smoothing) * (np.float32(middle) - plain)
+        return smoothed
 
-        if self.name == "sigmoid":
-            return keras.losses.BinaryCrossentropy(from_logits=True)
-        return keras.losses.CategoricalCrossentropy(from_logits=True)
+    def losses(self) -> PictureLosses:
+        """A function of targets and logits that TensorFlow can differentiate."""
+        if (self.name, self.loss_name) == ("softmax", "binary"):
+            return softmax_binary_cross_entropy
+        return _of_keras(self.loss_name)
 
 
-HEADS = {
-    head.name: head for head in (Head("sigmoid", "binary cross-entropy"), Head("softmax", "categorical cross-entropy"))
-}
-
-
-def find_head(name: str, classes: int) -> Head:
-    """The head of that name, for so many classes.
+def find_head(name: str, classes: int, loss: str = "auto", label_smoothing: float = 0.0) -> Head:
+    """The head of that name with that loss ("auto": the usual one), for so many classes.
 
     Raises:
-        ConfigurationError: it cannot tell that many classes apart.
+        ConfigurationError: there is no such head, or it cannot tell that many classes apart, or the loss is not for it.
     """
     if name not in HEADS:
         raise ConfigurationError(f"unknown head {name!r}", where="matrix.heads", remedy=f"known: {', '.join(HEADS)}")
@@ -62,4 +73,44 @@ def find_head(name: str, classes: int) -> Head:
             where="matrix.heads",
             remedy='use "softmax", which has a unit for each class',
         )
-    return HEADS[name]
+    usual, *others = HEADS[name]
+    if loss not in {"auto", usual, *others}:
+        raise ConfigurationError(
+            f"the loss {loss!r} does not fit the head {name!r}: {NO_LOSS.get((name, loss), 'it is unknown')}",
+            where="train.loss",
+            remedy=f"use {' or '.join((usual, *others))}",
+        )
+    return Head(name, usual if loss == "auto" else loss, label_smoothing)
+
+
+HEADS = {"sigmoid": ("binary",), "softmax": ("categorical", "sparse-categorical", "binary")}
+"""The losses of each head, the usual one first."""
+
+
+def softmax_binary_cross_entropy(targets: Any, logits: Any) -> Any:
+    """Mean over classes of the binary cross-entropy between targets and softmax(logits): [n].
+
+    Only the likeliest class can have a probability above 1/2; its log(1 - p) is made from the other classes' logits, as
+    subtracting from 1 would leave nothing of it. All others have p <= 1/2, where log1p(-p) is exact.
+    """
+    from keras import ops
+
+    top = ops.cast(ops.one_hot(ops.argmax(logits, axis=1), logits.shape[1]), "bool")
+    total = ops.logsumexp(logits, axis=1, keepdims=True)
+    log_p = logits - total
+    log_rest = ops.logsumexp(ops.where(top, ops.full_like(logits, -1e30), logits), axis=1, keepdims=True) - total
+    small = ops.where(top, ops.zeros_like(logits), ops.exp(log_p))
+    log_not_p = ops.where(top, log_rest, ops.log1p(-small))
+    return -ops.mean(targets * log_p + (1 - targets) * log_not_p, axis=1)
+
+
+def _of_keras(name: str) -> PictureLosses:
+    import keras
+
+    kinds: dict[str, type[keras.losses.Loss]] = {
+        "binary": keras.losses.BinaryCrossentropy,
+        "categorical": keras.losses.CategoricalCrossentropy,
+        "sparse-categorical": keras.losses.SparseCategoricalCrossentropy,
+    }
+    losses: PictureLosses = kinds[name](from_logits=True, reduction="none")
+    return losses

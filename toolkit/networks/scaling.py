@@ -25,13 +25,19 @@ class Scaling:
     layer: Callable[[], keras.layers.Layer]
 
 
-def _rescaling(scale: float, offset: float) -> Callable[[], keras.layers.Layer]:
+def _rescaling(scale: float | list[float], offset: float | list[float]) -> Callable[[], keras.layers.Layer]:
     def make() -> keras.layers.Layer:
         import keras
 
         return keras.layers.Rescaling(scale, offset=offset, name=LAYER_NAME)
 
     return make
+
+
+def _identity() -> keras.layers.Layer:
+    import keras
+
+    return keras.layers.Identity(name=LAYER_NAME)
 
 
 def _caffe() -> keras.layers.Layer:
@@ -45,7 +51,21 @@ def _caffe() -> keras.layers.Layer:
 
 
 CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)
+TORCH_MEANS = (0.485, 0.456, 0.406)
+TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
 
 SYMMETRIC = Scaling("x / 127.5 - 1", _rescaling(1 / 127.5, -1.0))
 TORCH_LITE = Scaling("(x - 127) / 128", _rescaling(1 / 128, -127 / 128))
 CAFFE = Scaling("BGR, minus 103.939, 116.779, 123.68", _caffe)
+TORCH = Scaling(
+    "(x / 255 - mean) / deviation, by ImageNet's channels",
+    _rescaling(
+        [1 / (255 * deviation) for deviation in TORCH_DEVIATIONS],
+        [-mean / deviation for mean, deviation in zip(TORCH_MEANS, TORCH_DEVIATIONS, strict=True)],
+    ),
+)
+UNIT = Scaling("x / 255", _rescaling(1 / 255, 0.0))
+NONE = Scaling("none", _identity)
+
+SCALINGS = {"none": NONE, "unit": UNIT, "symmetric": SYMMETRIC, "caffe": CAFFE, "torch": TORCH}
+"""Those that a body of the user's own may ask for, by the names that Keras' preprocess_input gives them."""

@@ -7,6 +7,7 @@ import re
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from toolkit.errors import ConfigurationError, MachineError
@@ -40,54 +41,74 @@ class Network:
     """Where "imagenet" weights come from, for people."""
     unfreezes_from: str | None = None
     """The first layer of the body that fine-tuning trains; None: all of them."""
+    body: Path | None = None
+    """The user's file that it was made of, which holds its weights too."""
 
 
-def _from_keras(name: str) -> Builder:
-    """A builder of keras.applications; its weights are downloaded once to ~/.keras/models."""
+def _from_keras(name: str, *, after: str | None = None, **options: object) -> Builder:
+    """A builder of keras.applications; its weights are downloaded once to ~/.keras/models.
+
+    Layers before `after` (the network's own scaling) are left out.
+    """
 
     def build(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> keras.Model:
         import keras
 
+        make = getattr(keras.applications, name)
         weights = "imagenet" if pretrained else None
         progress.say(f"loading the ImageNet weights of {name}") if pretrained else None
         try:
             with redirect_stdout(sys.stderr):
-                return getattr(keras.applications, name)(include_top=False, weights=weights, input_shape=(*size, 3))
+                body = make(include_top=False, weights=weights, input_shape=(*size, 3), **options)
         except Exception as error:
             raise _unreachable(name, error) from error
+        return keras.Model(body.get_layer(after).input, body.output) if after else body
 
     return build
+
+
+def _of_keras(
+    name: str, title: str, row_scaling: scaling.Scaling, *, build: Builder, input_size: int = 224, smallest: int = 32
+) -> Network:
+    return Network(
+        name=name,
+        title=title,
+        build=build,
+        input_size=input_size,
+        smallest=smallest,
+        scaling=row_scaling,
+        weights_from="keras.applications",
+    )
 
 
 NETWORKS: dict[str, Network] = {
     row.name: row
     for row in (
-        Network(
-            name="mobilenet",
-            title="MobileNet",
-            build=_from_keras("MobileNet"),
-            input_size=224,
-            smallest=32,
-            scaling=scaling.SYMMETRIC,
-            weights_from="keras.applications",
+        _of_keras("mobilenet", "MobileNet", scaling.SYMMETRIC, build=_from_keras("MobileNet")),
+        _of_keras("mobilenet_v2", "MobileNetV2", scaling.SYMMETRIC, build=_from_keras("MobileNetV2")),
+        _of_keras(
+            "mobilenet_v3_small",
+            "MobileNetV3-Small",
+            scaling.SYMMETRIC,
+            build=_from_keras("MobileNetV3Small", include_preprocessing=False),
         ),
-        Network(
-            name="inception_v3",
-            title="InceptionV3",
+        _of_keras(
+            "inception_v3",
+            "InceptionV3",
+            scaling.SYMMETRIC,
             build=_from_keras("InceptionV3"),
             input_size=299,
             smallest=75,
-            scaling=scaling.SYMMETRIC,
-            weights_from="keras.applications",
         ),
-        Network(
-            name="vgg16",
-            title="VGG16",
-            build=_from_keras("VGG16"),
-            input_size=224,
-            smallest=32,
-            scaling=scaling.CAFFE,
-            weights_from="keras.applications",
+        _of_keras("vgg16", "VGG16", scaling.CAFFE, build=_from_keras("VGG16")),
+        _of_keras("resnet50", "ResNet50", scaling.CAFFE, build=_from_keras("ResNet50")),
+        _of_keras("densenet121", "DenseNet121", scaling.TORCH, build=_from_keras("DenseNet121")),
+        # Keras' own scaling of it depends on whether weights are asked for; without it, a file's weights fit too.
+        _of_keras(
+            "efficientnet_b0",
+            "EfficientNet-B0",
+            scaling.TORCH,
+            build=_from_keras("EfficientNetB0", after="stem_conv_pad"),
         ),
         Network(
             name="efficientnet_lite0",
@@ -113,7 +134,9 @@ def find(name: str) -> Network:
     nearest = difflib.get_close_matches(name.lower(), NETWORKS, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
     raise ConfigurationError(
-        f"unknown network {name!r}", where="matrix.networks", remedy=f"{hint}known: {', '.join(sorted(NETWORKS))}"
+        f"unknown network {name!r}",
+        where="matrix.networks",
+        remedy=f"{hint}known: {', '.join(sorted(NETWORKS))}; or name a body of your own in networks.{name}.body",
     )
 
 

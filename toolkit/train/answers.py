@@ -16,6 +16,7 @@ from toolkit.experiment import DataTable, SplitFractions
 from toolkit.progress import Progress
 from toolkit.train import records, scores
 from toolkit.train.fit import answering
+from toolkit.train.mistakes import contact_sheet
 
 _BATCH = 32
 
@@ -53,8 +54,12 @@ def rank(file: Path, pictures: Sequence[Path]) -> tuple[Ranking, ...]:
     )
 
 
-def evaluate_folder(file: Path, folder: Path, workspace: Workspace, progress: Progress) -> Evaluation:
+def evaluate_folder(
+    file: Path, folder: Path, workspace: Workspace, progress: Progress, *, mistakes: Path | None = None
+) -> Evaluation:
     """The model in `file` judged on the class folders of `folder`, or on its test/ if it has one.
+
+    Its worst mistakes are drawn into `mistakes`, a PNG file, if that is given.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
@@ -74,8 +79,11 @@ def evaluate_folder(file: Path, folder: Path, workspace: Workspace, progress: Pr
         if picture.part == "test"
     ]
     pixels = data.load_pictures(pictures, model.input_size, model.crop, workspace=workspace, progress=progress)
-    labels = np.array([picture.label for picture in pictures])
-    return scores.evaluate(_logits(file, pixels), labels, model.labels, "test")
+    labels, logits = np.array([picture.label for picture in pictures]), _logits(file, pixels)
+    if mistakes is not None:
+        drawn = contact_sheet(pixels, labels, scores.probabilities(logits), model.labels, mistakes)
+        progress.say(f"{drawn} mistakes drawn, the surest first: {mistakes}")
+    return scores.evaluate(logits, labels, model.labels, "test", model.loss)
 
 
 def described(file: Path) -> TrainedModel:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.artifacts import Epoch
-from toolkit.errors import DataError
 from toolkit.experiment import StageTable
 from toolkit.networks import Head, start_tensorflow
 from toolkit.progress import Progress, Task
-from toolkit.train import checkpoint, scores
+from toolkit.train import checkpoint, scores, stuck
 
 if TYPE_CHECKING:
     import keras
@@ -42,7 +40,8 @@ class Learner:
     variables: list[Any]
     """Those that the optimizer changes."""
     head: Head
-    classes: int
+    class_weights: np.ndarray
+    """How much a training picture counts by its label, float32 [classes]."""
     answer: Answer
     """`model` over whole arrays."""
 
@@ -56,6 +55,13 @@ class Plan:
     batch_size: int
     seed: int
     checkpoint: Path
+
+    def learning_rate(self, epochs: Sequence[Epoch]) -> float:
+        """What the epoch after these takes."""
+        if self.stage.schedule is None:
+            return self.stage.learning_rate
+        losses = [epoch.val_loss for epoch in epochs]
+        return self.stage.learning_rate * self.stage.schedule.share(losses, self.stage.epochs)
 
 
 def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, progress: Progress) -> tuple[Epoch, ...]:
@@ -77,7 +83,9 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
     left = (plan.stage.epochs - len(course.epochs)) * len(train.labels)
     with progress.track(plan.title, left) as task:
         while not course.enough(plan.stage.epochs, plan.stage.patience):
-            epoch = _run_epoch(learner, step, train, validation, plan, len(course.epochs) + 1, task)
+            rate = plan.learning_rate(course.epochs)
+            optimizer.learning_rate = rate
+            epoch = _run_epoch(learner, step, train, validation, plan, len(course.epochs) + 1, rate, task)
             course.epochs.append(epoch)
             if epoch.val_loss < course.best_loss:
                 course.best_loss, course.best_epoch = epoch.val_loss, epoch.number
@@ -120,16 +128,18 @@ def shuffled(count: int, batch_size: int, *, seed: int, stage: str, epoch: int) 
 
 
 def _training_step(learner: Learner, optimizer: keras.optimizers.Optimizer) -> Callable[..., Any]:
-    """One batch: logits by `forward`, loss, gradients, update; gives the batch's mean loss and its logits."""
+    """One batch: logits by `forward`, weighted mean loss, gradients, update; gives that loss and the logits."""
     tf = start_tensorflow()
-    loss_of = learner.head.loss()
-    signature = [tf.TensorSpec(learner.model.input_shape), tf.TensorSpec(learner.model.output_shape)]
+    losses_of = learner.head.losses()
+    sparse = learner.head.loss_name == "sparse-categorical"
+    targets_spec = tf.TensorSpec([None], tf.int64) if sparse else tf.TensorSpec(learner.model.output_shape)
+    signature = [tf.TensorSpec(learner.model.input_shape), targets_spec, tf.TensorSpec([None])]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]  # tensorflow ships no types
-    def step(inputs: Any, targets: Any) -> Any:
+    def step(inputs: Any, targets: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = learner.forward(inputs)
-            loss = loss_of(targets, logits)
+            loss = tf.reduce_mean(losses_of(targets, logits) * weights)
         optimizer.apply(tape.gradient(loss, [v.value for v in learner.variables]), learner.variables)
         return loss, logits
 
@@ -143,33 +153,32 @@ def _run_epoch(
     validation: Examples,
     plan: Plan,
     number: int,
+    rate: float,
     task: Task,
 ) -> Epoch:
     """Every training picture once, then the validation pictures. Training figures are those of the moving weights."""
     start, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
-    targets = learner.head.targets(train.labels, learner.classes)
+    targets = learner.head.targets(train.labels, len(learner.class_weights))
+    weights = learner.class_weights[train.labels]
     for batch in shuffled(len(targets), plan.batch_size, seed=plan.seed, stage=plan.stage.name, epoch=number):
-        loss, logits = step(train.inputs[batch].astype(np.float32), targets[batch])
+        loss, logits = step(train.inputs[batch].astype(np.float32), targets[batch], weights[batch])
         seen += len(batch)
         loss_sum += float(loss) * len(batch)
         correct += int((scores.predictions(logits.numpy()) == train.labels[batch]).sum())
         task.advance(len(batch), _note(plan, number, seen, loss_sum, correct, len(targets), time.monotonic() - start))
-    if not math.isfinite(loss_sum):
-        raise DataError(
-            f"the loss is no longer a number in epoch {number}",
-            where=plan.title,
-            remedy="lower the stage's learning_rate",
-        )
+    stuck.refuse_no_number(loss_sum, "loss", number, plan.title)
     logits = learner.answer(validation.inputs, plan.batch_size)
+    val_loss = scores.cross_entropy(logits, validation.labels, learner.head.loss_name)
+    stuck.refuse_no_number(val_loss, "validation loss", number, plan.title)
     return Epoch(
         stage=plan.stage.name,
         number=number,
         loss=loss_sum / seen,
         accuracy=correct / seen,
-        val_loss=scores.cross_entropy(logits, validation.labels),
+        val_loss=val_loss,
         val_accuracy=float(np.mean(scores.predictions(logits) == validation.labels)),
         seconds=time.monotonic() - start,
-        learning_rate=plan.stage.learning_rate,
+        learning_rate=rate,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from toolkit import data, digests, networks
 from toolkit.artifacts import Split, TrainedModel, Workspace
-from toolkit.errors import DataError, Problem
+from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment import Experiment, StageTable, Trial
 from toolkit.progress import Progress
 from toolkit.train import records
@@ -40,6 +41,8 @@ class Job:
     progress: Progress
     network: networks.Network
     head: networks.Head
+    class_weights: np.ndarray
+    """By label, float32 [classes]."""
     size: tuple[int, int]
     weights: str | Path
     """"imagenet", "none" or the path of a file."""
@@ -64,17 +67,19 @@ def prepare_job(experiment: Experiment, trial: Trial, split: Split, workspace: W
     """Look everything up before anything is trained.
 
     Raises:
-        ConfigurationError: an unknown network, or a head that does not fit the data.
+        ConfigurationError: an unknown network or layer, a head or weights of classes that do not fit the data.
         DataError: with every part that has no pictures.
     """
-    network = networks.find(trial.network)
-    head = networks.find_head(trial.head, len(split.labels))
+    network = networks.find_for(experiment, trial.network)
+    head = networks.find_head(trial.head, len(split.labels), trial.loss, trial.label_smoothing)
+    class_weights = weights_of_classes(trial.class_weights, split)
     empty = [part for part in data.PARTS if not sum(split.counts.get(part, {}).values())]
     if empty:
         raise DataError.from_problems([Problem("no pictures in this part", f"{split.name}: {part}") for part in empty])
     named = trial.weights in {"imagenet", "none"}
     weights = trial.weights if named else experiment.beside(trial.weights)
     edge = trial.input_size or network.input_size
+    _check_layers(network, trial, (edge, edge), progress)
     return Job(
         experiment=experiment,
         trial=trial,
@@ -83,10 +88,39 @@ def prepare_job(experiment: Experiment, trial: Trial, split: Split, workspace: W
         progress=progress,
         network=network,
         head=head,
+        class_weights=class_weights,
         size=(edge, edge),
         weights=weights,
         run=records.run_digest(trial, split, weights),
     )
+
+
+def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) -> np.ndarray:
+    """How much a training picture counts by its label, float32 [classes].
+
+    "balanced" is pictures / (classes x pictures of the label), so that every label counts alike and the mean is 1.
+
+    Raises:
+        ConfigurationError: a label that the data does not have, or none of one to balance.
+    """
+    if given is None:
+        return np.ones(len(split.labels), np.float32)
+    if isinstance(given, str):
+        counts = np.array([split.counts["train"].get(label, 0) for label in split.labels], np.float64)
+        if not counts.all():
+            missing = [label for label, count in zip(split.labels, counts, strict=True) if not count]
+            raise ConfigurationError(
+                f"there is no training picture of {', '.join(missing)} to balance", where="train.class_weights"
+            )
+        return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
+    strangers = [label for label in given if label not in split.labels]
+    if strangers:
+        raise ConfigurationError(
+            f"the data has no label {', '.join(strangers)}",
+            where="train.class_weights",
+            remedy=f"it has {', '.join(split.labels)}",
+        )
+    return np.array([given.get(label, 1.0) for label in split.labels], np.float32)
 
 
 def load_parts(job: Job) -> dict[str, PartOfSplit]:
@@ -101,9 +135,9 @@ def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
     import keras
 
     keras.utils.clear_session()
+    keras.utils.set_random_seed(job.trial.seed)  # a file does not keep the seeds of its random layers
     if before is not None:
         return records.load_keras(before, job.workspace)
-    keras.utils.set_random_seed(job.trial.seed)
     return networks.assemble(
         job.network,
         job.head,
@@ -112,6 +146,7 @@ def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
         hidden=job.trial.hidden,
         weights=job.weights,
         progress=job.progress,
+        dropout=job.trial.dropout,
     )
 
 
@@ -133,6 +168,19 @@ def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit])
         )
         made[name] = Examples(features, part.examples.labels)
     return made
+
+
+def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int], progress: Progress) -> None:
+    """Build the body once, only to see that a stage's `from_layer` is in it before anything is trained."""
+    named = [stage.from_layer for stage in trial.stages if stage.from_layer]
+    if named and min(size) >= network.smallest:
+        networks.start_tensorflow()
+        import keras
+
+        keras.utils.clear_session()
+        body = network.build(size, pretrained=False, progress=progress)
+        body.name = network.name
+        networks.parted(body, named[0])
 
 
 def _load_part(job: Job, pictures: list[data.Picture]) -> PartOfSplit:

@@ -52,7 +52,7 @@ def stage_folder(workspace: Workspace, experiment: Experiment, run: str, trial: 
 def model_digest(model: keras.Model) -> str:
     """SHA-256 over architecture and weights. The .keras file's own bytes hold times, so they differ at each saving."""
     total = hashlib.sha256(model.to_json().encode())
-    for variable in model.variables:
+    for variable in model.weights:
         total.update(variable.value.numpy().tobytes())
     return total.hexdigest()
 

@@ -1,10 +1,13 @@
-"""Runs that learned nothing are noticed and named, with the usual causes."""
+"""Runs that learned nothing, or the wrong thing, are noticed and named, with the usual causes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
-from toolkit.artifacts import Evaluation
+from toolkit.artifacts import Epoch, Evaluation
+from toolkit.errors import DataError
 
 CAUSES: tuple[str, ...] = (
     "labels of the wrong shape or type for the loss",
@@ -12,10 +15,54 @@ CAUSES: tuple[str, ...] = (
     "a frozen backbone with batch-norm in training mode",
     "wrong input scaling",
 )
+NO_NUMBER_CAUSES: tuple[str, ...] = (
+    "a learning rate too high",
+    "weights from a file that is damaged or not this network's",
+    "wrong input scaling",
+)
+RISING_CAUSES: tuple[str, ...] = (
+    "a learning rate too high for the weights it starts from",
+    "too few pictures for so many units: it learns them by heart (dropout, fewer hidden units)",
+    "validation pictures unlike the training ones",
+    "batch-norm statistics that follow small batches",
+)
+ENOUGH_EPOCHS = 3
+"""From how many epochs on a validation loss may be said to only rise."""
 
 
-def warnings_for(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[str, ...]:
-    """What a reader of this evaluation must be warned of; empty if it learned something.
+def warnings_for(evaluation: Evaluation, *, weights: str, stage: str, history: Sequence[Epoch] = ()) -> tuple[str, ...]:
+    """What a reader of this evaluation and its epochs must be warned of; empty if it learned something."""
+    return (*_like_the_majority(evaluation, weights=weights, stage=stage), *_only_rising(history))
+
+
+def refuse_no_number(loss: float, what: str, epoch: int, where: str) -> None:
+    """Stop a run whose loss says nothing any more.
+
+    Raises:
+        DataError: `loss` is NaN or infinite; names the usual causes.
+    """
+    if not math.isfinite(loss):
+        raise DataError(
+            f"the {what} is no longer a number in epoch {epoch}. Usual causes: {'; '.join(NO_NUMBER_CAUSES)}",
+            where=where,
+            remedy="lower the stage's learning_rate",
+        )
+
+
+def _only_rising(history: Sequence[Epoch]) -> tuple[str, ...]:
+    """The validation loss was never below the first epoch's, and rose after each."""
+    losses = [epoch.val_loss for epoch in history]
+    if len(losses) < ENOUGH_EPOCHS or any(after <= before for before, after in pairwise(losses)):
+        return ()
+    text = (
+        f"the validation loss only rises, from {losses[0]:.4f} to {losses[-1]:.4f} in {len(losses)} epochs: training "
+        f"makes it worse. Usual causes: {'; '.join(RISING_CAUSES)}"
+    )
+    return (text,)
+
+
+def _like_the_majority(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[str, ...]:
+    """Whether it may as well name the commonest class always.
 
     A run that always names the commonest class is right as often as that class occurs (p); a run within one standard
     error of it, sqrt(p (1 - p) / n), cannot be told from one.

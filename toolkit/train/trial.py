@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from toolkit import networks
@@ -79,26 +80,45 @@ def _train_top(job: Job, stage: StageTable, model: keras.Model, parts: dict[str,
 
 
 def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
-    """The whole network. Its batch-norms keep the statistics of its first weights, if it had any."""
+    """The whole network, or from a layer on.
+
+    Its batch-norms keep the statistics of its first weights, if it had any, unless the stage says otherwise; those of
+    layers that are left alone always do.
+    """
     backbone, top = networks.features_part(model), networks.head_part(model)
-    normalising = job.trial.weights == "none"
+    normalising = stage.batch_norm == "training" if stage.batch_norm else job.trial.weights == "none"
 
     def forward(x: Any) -> Any:
         return top(backbone(x, training=normalising), training=True)
 
-    variables = networks.fine_tuned_variables(model, job.network)
+    variables = networks.fine_tuned_variables(model, job.network, stage.from_layer)
+    left_alone, _ = networks.parted(model.get_layer(job.network.name), stage.from_layer or job.network.unfreezes_from)
     learner = _learner(job, networks.logits_part(model), forward, variables)
-    history = fit(learner, parts["train"].examples, parts["validation"].examples, job.plan(stage), job.progress)
+    with _frozen(left_alone):
+        history = fit(learner, parts["train"].examples, parts["validation"].examples, job.plan(stage), job.progress)
     return history, _judge(job, learner, parts["test"].examples)
 
 
+@contextmanager
+def _frozen(layers: Sequence[Any]) -> Iterator[None]:
+    """A batch-norm that is not trainable works in inference mode, whatever its model does."""
+    before = [layer.trainable for layer in layers]
+    for layer in layers:
+        layer.trainable = False
+    try:
+        yield
+    finally:
+        for layer, trainable in zip(layers, before, strict=True):
+            layer.trainable = trainable
+
+
 def _learner(job: Job, model: keras.Model, forward: Callable[[Any], Any], variables: list[Any]) -> Learner:
-    return Learner(model, forward, variables, job.head, len(job.split.labels), answering(model))
+    return Learner(model, forward, variables, job.head, job.class_weights, answering(model))
 
 
 def _judge(job: Job, learner: Learner, test: Examples) -> Evaluation:
     logits = learner.answer(test.inputs, job.trial.batch_size)
-    return scores.evaluate(logits, test.labels, job.split.labels, "test")
+    return scores.evaluate(logits, test.labels, job.split.labels, "test", job.head.loss_name)
 
 
 def _describe(
@@ -129,7 +149,8 @@ def _describe(
         history=history,
         evaluation=evaluation,
         seconds=seconds,
-        warnings=stuck.warnings_for(evaluation, weights=job.trial.weights, stage=stage.name),
+        loss=job.head.loss_name,
+        warnings=stuck.warnings_for(evaluation, weights=job.trial.weights, stage=stage.name, history=history),
         versions=records.versions(),
     )
 

@@ -1,0 +1,108 @@
+"""How a stage's learning rate falls: what a user may write, and what it means.
+
+    schedule = "cosine"
+    schedule = { kind = "step", at = [0.33, 0.66], factor = 0.1 }
+
+The rate changes between epochs and is a pure function of the epochs before, so a run that goes on after a stop takes the
+same rates as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Factor = Annotated[float, Field(gt=0, lt=1)]
+Floor = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Schedule(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def share(self, losses: Sequence[float], epochs: int) -> float:
+        """The share of the stage's learning_rate that the next epoch takes.
+
+        Args:
+            losses: The validation loss of every epoch so far.
+            epochs: How many the stage has at most.
+        """
+        raise NotImplementedError
+
+
+class Constant(_Schedule):
+    """The same rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+    def share(self, losses: Sequence[float], epochs: int) -> float:
+        """All of it."""
+        del losses, epochs
+        return 1.0
+
+
+class Step(_Schedule):
+    """Times `factor` at each of the fractions `at` of the stage's epochs: divided by ten at 33 % and 66 %."""
+
+    kind: Literal["step"] = "step"
+    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.33, 0.66), min_length=1)
+    factor: Factor = 0.1
+
+    def share(self, losses: Sequence[float], epochs: int) -> float:
+        """factor^(fractions passed)."""
+        return self.factor ** sum(len(losses) >= fraction * epochs for fraction in self.at)
+
+
+class Exponential(_Schedule):
+    """rate^(epochs done / every): the textbook's decay with an epoch as its step."""
+
+    kind: Literal["exponential"] = "exponential"
+    rate: Factor = 0.9
+    every: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+
+    def share(self, losses: Sequence[float], epochs: int) -> float:
+        """rate^(epochs done / every)."""
+        del epochs
+        return math.pow(self.rate, len(losses) / self.every)
+
+
+class Cosine(_Schedule):
+    """Half a cosine from the whole rate down to `floor` of it (Loshchilov and Hutter, ICLR 2017, without restarts)."""
+
+    kind: Literal["cosine"] = "cosine"
+    floor: Floor = 0
+
+    def share(self, losses: Sequence[float], epochs: int) -> float:
+        """It is floor + (1 - floor) (1 + cos(pi done / epochs)) / 2."""
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * len(losses) / epochs)) / 2
+
+
+class Plateau(_Schedule):
+    """Times `factor` whenever `patience` epochs went by without a better validation loss, down to `floor` of the rate."""
+
+    kind: Literal["plateau"] = "plateau"
+    factor: Factor = 0.1
+    patience: Annotated[int, Field(ge=1)] = 2
+    floor: Floor = 0
+
+    def share(self, losses: Sequence[float], epochs: int) -> float:
+        """Found anew from all losses so far; nothing else needs keeping."""
+        del epochs
+        best, waited, share = math.inf, 0, 1.0
+        for loss in losses:
+            waited = 0 if loss < best else waited + 1
+            best = min(best, loss)
+            if waited == self.patience:
+                waited, share = 0, max(share * self.factor, self.floor)
+        return share
+
+
+def _named(given: object) -> object:
+    return {"kind": given} if isinstance(given, str) else given
+
+
+Schedule = Annotated[
+    Annotated[Constant | Step | Exponential | Cosine | Plateau, Field(discriminator="kind")], BeforeValidator(_named)
+]
