@@ -177,9 +177,9 @@ def test_runner_is_locked_in_and_still_loads_openvino(provisioned: Path, shell: 
     shell("mkdir -p /run/systemd/system/toolkit-runner.service.d")
     probe = "[Service]\\nExecStart=\\nExecStart=/opt/toolkit/venv/bin/python -m device probe\\n"
     shell(f"printf '{probe}' >/run/systemd/system/toolkit-runner.service.d/probe.conf && systemctl daemon-reload")
-    shell("systemctl restart toolkit-runner.service")
+    shell("systemctl restart toolkit-runner.service || true")
     said = shell("journalctl --output=cat --unit=toolkit-runner.service")
-    assert '"openvino": "20' in said
+    assert '"openvino": "20' in said, said
     assert '"accelerators": ["CPU"' in said
     shell("rm -r /run/systemd/system/toolkit-runner.service.d /opt/toolkit/current /opt/toolkit/releases/x")
 

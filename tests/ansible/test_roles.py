@@ -56,10 +56,10 @@ def test_argument_specs_and_defaults_agree(ansible_dir: Path, role: str) -> None
 @pytest.mark.parametrize("role", ROLES)
 def test_modules_are_ansible_core_and_named_in_full(ansible_dir: Path, role: str) -> None:
     keywords = {"name", "when", "loop", "loop_control", "register", "notify", "vars", "block", "tags", "throttle"}
-    keywords |= {"changed_when", "failed_when", "check_mode"}
+    keywords |= {"rescue", "changed_when", "failed_when", "check_mode"}
     for path in (ansible_dir / "roles" / role).glob("[th]a[sn]*/*.yml"):
         tasks = yaml.safe_load(path.read_text())
-        tasks += [inner for task in tasks for inner in task.get("block", [])]
+        tasks += [inner for task in tasks for inner in [*task.get("block", []), *task.get("rescue", [])]]
         modules = {key for task in tasks for key in task if key not in keywords}
         assert {module for module in modules if not module.startswith("ansible.builtin.")} == set(), path
 
