@@ -9,6 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from toolkit.artifacts import Split, Workspace
+from toolkit.data import prepare
+from toolkit.errors import DataError
+from toolkit.experiment import DataTable
+from toolkit.progress import Silent
+
 Maker = Callable[..., Path]
 
 
@@ -43,3 +49,30 @@ def divided(tmp_path: Path) -> Path:
                 seed = 100 * part_number + 10 * label_number + number
                 write_picture(tmp_path / "divided" / part / label / f"{number}.png", seed)
     return tmp_path / "divided"
+
+
+Gather = Callable[..., Split]
+
+
+@pytest.fixture
+def gather(workspace: Workspace) -> Gather:
+    """Prepare a data set of any source at `path`."""
+
+    def prepared(source: str, path: Path, **settings: object) -> Split:
+        table = DataTable.model_validate({"source": source, "path": path, **settings})
+        return prepare(table, path.parent / "experiment.toml", workspace, Silent())
+
+    return prepared
+
+
+@pytest.fixture
+def refusal(gather: Gather) -> Callable[..., str]:
+    """What the error says when that is tried; every problem must have a place and a remedy."""
+
+    def refused(source: str, path: Path, **settings: object) -> str:
+        with pytest.raises(DataError) as caught:
+            gather(source, path, **settings)
+        assert all(problem.where and problem.remedy for problem in caught.value.problems)
+        return str(caught.value)
+
+    return refused

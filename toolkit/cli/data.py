@@ -13,25 +13,37 @@ from toolkit.errors import ExitCode
 if TYPE_CHECKING:
     from toolkit.artifacts import Split
     from toolkit.data.preparing import Survey
+    from toolkit.experiment import DataTable
 
 app = typer.Typer(name="data", help="Look at a data set, divide it, make the synthetic mask set.", no_args_is_help=True)
 
-_FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Class folders, or parts with class folders.")]
+_DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A data set's folder, archive or CSV file, or an experiment file.")
+]
+_SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="KIND",
+        help="What DATA is: folders (the default), csv, cifar10, cifar100, idx, flowers102, caltech or imagenet.",
+    ),
+]
 _Fraction = typer.Option(min=0, max=1, help="The fraction of the pictures for this part.")
 
 
 @app.command()
 def inspect(
-    folder: _FolderArgument,
+    data: _DataArgument,
+    source: _SourceOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> int:
-    """Read every picture of FOLDER; print classes, parts and sizes, and all that is wrong."""
+    """Read every picture of DATA; print classes, parts and sizes, and all that is wrong."""
     from toolkit.artifacts import Workspace
     from toolkit.data.preparing import survey
     from toolkit.progress import for_people
 
-    found = survey(folder, Workspace(workspace), for_people(quiet=as_json))
+    found = survey(_table(data, source), Workspace(workspace), for_people(quiet=as_json))
     if as_json:
         output.print_json(_summary(found))
     else:
@@ -41,7 +53,8 @@ def inspect(
 
 @app.command()
 def split(
-    folder: _FolderArgument,
+    data: _DataArgument,
+    source: _SourceOption = None,
     train: Annotated[float, _Fraction] = 0.7,
     validation: Annotated[float, _Fraction] = 0.1,
     test: Annotated[float, _Fraction] = 0.2,
@@ -53,20 +66,23 @@ def split(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Divide FOLDER into train, validation and test, and write the split manifest."""
+    """Divide DATA into train, validation and test, and write the split manifest.
+
+    Parts that come with the data are kept. With an experiment file its [data] decides, and the options do not apply.
+    """
     from toolkit.artifacts import Workspace
     from toolkit.data import prepare
     from toolkit.errors import UsageError
-    from toolkit.experiment import DataTable, SplitFractions
+    from toolkit.experiment import SplitFractions
     from toolkit.progress import for_people
 
     if abs(train + validation + test - 1) > 1e-6:
         remedy = "choose fractions that add up to 1"
         raise UsageError(f"--train, --validation and --test add up to {train + validation + test:g}", remedy=remedy)
     shares = SplitFractions(train=train, validation=validation, test=test)
-    table = DataTable(source="folders", path=folder.resolve(), seed=seed, split=shares, group=group)
+    table = _table(data, source, seed=seed, split=shares, group=group)
     place = Workspace(workspace)
-    _print_split(prepare(table, folder.resolve(), place, for_people(quiet=as_json)), workspace, as_json=as_json)
+    _print_split(prepare(table, data.resolve(), place, for_people(quiet=as_json)), workspace, as_json=as_json)
 
 
 @app.command()
@@ -83,6 +99,22 @@ def masks(
 
     table = DataTable(source="synthetic-masks", seed=seed)
     _print_split(prepare_masks(table, Workspace(workspace), for_people(quiet=as_json)), workspace, as_json=as_json)
+
+
+def _table(data: Path, source: str | None, **settings: object) -> DataTable:
+    """What the command's words say of the data; its paths made whole."""
+    from toolkit.data.preparing import located
+    from toolkit.data.sources import READERS
+    from toolkit.errors import UsageError
+    from toolkit.experiment import DataTable, load
+
+    if source is None and data.suffix == ".toml":
+        experiment = load(data)
+        return located(experiment.data, experiment.origin)
+    kind = source or ("csv" if data.suffix.lower() == ".csv" else "folders")
+    if kind not in READERS:
+        raise UsageError(f'--source "{kind}" is not known', remedy=f"choose one of {', '.join(READERS)}")
+    return DataTable.model_validate({"source": kind, "path": data.resolve(), **settings})
 
 
 def _print_split(made: Split, workspace: Path, *, as_json: bool) -> None:

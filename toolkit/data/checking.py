@@ -15,9 +15,12 @@ from typing import Any
 from toolkit import digests
 from toolkit.artifacts import Workspace
 from toolkit.data.folders import Found
+from toolkit.data.manifest import PARTS
 from toolkit.data.threads import for_each
 from toolkit.errors import Problem
 from toolkit.progress import Progress
+
+_OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,40 @@ def repeats(checked: Sequence[Checked]) -> tuple[Problem, ...]:
     return tuple(problem for group in same.values() for problem in _repeat(group))
 
 
+def without_repeats(checked: Sequence[Checked]) -> tuple[Checked, ...]:
+    """Every picture but those that `repeats` would name.
+
+    The later part keeps its copies, so that a published test part stays whole; where copies have two labels none is
+    trained on.
+    """
+    same: dict[str, list[Checked]] = defaultdict(list)
+    for picture in checked:
+        same[picture.sha256].append(picture)
+    kept = {one.found.path for group in same.values() for one in _kept(group)}
+    return tuple(picture for picture in checked if picture.found.path in kept)
+
+
+def _kept(group: Sequence[Checked]) -> Sequence[Checked]:
+    parts = [PARTS.index(one.found.part) if one.found.part else 0 for one in group]
+    last = [one for one, part in zip(group, parts, strict=True) if part == max(parts)]
+    torn = len({one.found.label for one in last}) > 1 and PARTS[max(parts)] != "test"
+    return [] if torn else last
+
+
 def _repeat(group: Sequence[Found]) -> list[Problem]:
     names = ", ".join(str(found.path) for found in group[1:])
     problems = []
     if len({found.part for found in group}) > 1:
         parts = " and ".join(sorted({str(found.part) for found in group}))
         problems.append(
-            Problem(f"the same picture lies in {parts}, also as {names}", str(group[0].path), "keep it in one")
+            Problem(
+                f"the same picture lies in {parts}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}"
+            )
         )
     if len({found.label for found in group}) > 1:
         classes = " and ".join(sorted({found.label for found in group}))
         what = f"the same picture is labelled {classes}, also as {names}"
-        problems.append(Problem(what, str(group[0].path), "keep it in the right class"))
+        problems.append(Problem(what, str(group[0].path), f"keep it in the right class{_OR_DROP}"))
     return problems
 
 

@@ -15,7 +15,8 @@ from toolkit.data.manifest import PARTS
 from toolkit.errors import Problem
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".tif", ".tiff"})
-_PART_NAMES = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
+PART_NAMES = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
+"""How people spell the parts, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Scan:
     found: tuple[Found, ...]
     ignored: tuple[Path, ...]
     problems: tuple[Problem, ...]
+    order: tuple[str, ...] = ()
+    """The classes in the order that the data set gives them; empty where it gives none."""
 
     @property
     def divided(self) -> bool:
@@ -43,8 +46,8 @@ class Scan:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes, sorted by name."""
-        return tuple(sorted({picture.label for picture in self.found}))
+        """The classes, in the data set's order or sorted by name."""
+        return self.order or tuple(sorted({picture.label for picture in self.found}))
 
 
 def scan(root: Path) -> Scan:
@@ -64,14 +67,14 @@ def scan(root: Path) -> Scan:
             found += [Found(path, class_folder.name, part) for path in pictures]
             ignored += [path for path in files if path.suffix.lower() not in SUFFIXES]
             problems += [] if pictures else [_empty(class_folder)]
-    problems += _class_problems(root, found)
+    problems += class_problems(root, found)
     return Scan(root, tuple(found), tuple(ignored), tuple(problems))
 
 
 def _part_folders(root: Path) -> list[tuple[Path, str]]:
     """The folders of `root` that are parts by name; none unless there is one to train on."""
     parts = [
-        (folder, _PART_NAMES[folder.name.lower()]) for folder in _folders(root) if folder.name.lower() in _PART_NAMES
+        (folder, PART_NAMES[folder.name.lower()]) for folder in _folders(root) if folder.name.lower() in PART_NAMES
     ]
     return parts if any(part == "train" for _, part in parts) else []
 
@@ -90,8 +93,8 @@ def _part_problems(root: Path, parts: Sequence[tuple[Path, str]]) -> list[Proble
     ]
 
 
-def _class_problems(root: Path, found: Sequence[Found]) -> list[Problem]:
-    """No pictures, one class, a class that a part lacks."""
+def class_problems(root: Path, found: Sequence[Found]) -> list[Problem]:
+    """What is wrong with the classes: no pictures, one class, a class that a part lacks."""
     labels = {picture.label for picture in found}
     if not found:
         return [Problem("no pictures", str(root), "put pictures into one folder per class: FOLDER/CLASS/picture.jpg")]
@@ -99,7 +102,8 @@ def _class_problems(root: Path, found: Sequence[Found]) -> list[Problem]:
         only = f'only one class, "{min(labels)}"'
         return [Problem(only, str(root), "there must be two or more class folders with pictures")]
     held = {(picture.part, picture.label) for picture in found}
-    lacking = [(p, c) for p in PARTS for c in sorted(labels) if any(q == p for q, _ in held) and (p, c) not in held]
+    parts = {part for part, _ in held}
+    lacking = [(p, c) for p in PARTS if p in parts for c in sorted(labels) if (p, c) not in held]
     remedy = "move some of its pictures there, or put all into class folders without parts"
     return [Problem(f'class "{c}" has no pictures in {p}', str(root), remedy) for p, c in lacking]
 

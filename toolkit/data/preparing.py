@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.artifacts import Split, Workspace
-from toolkit.data.checking import Checked, check, repeats
+from toolkit.data.checking import Checked, check, repeats, without_repeats
 from toolkit.data.dividing import Item, divide
-from toolkit.data.folders import Scan, scan
+from toolkit.data.folders import Scan
 from toolkit.data.manifest import PARTS, Picture, count, in_order, split_digest, write_manifest
+from toolkit.data.sources import scan_source
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment import DataTable
 from toolkit.progress import Progress
@@ -52,8 +53,15 @@ def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Prog
     """
     if table.source == "synthetic-masks":
         return prepare_masks(table, workspace, progress)
-    root = (origin.parent / (table.path or ".")).resolve()
-    return _prepared(root, table, workspace, progress, group=table.group, name=root.name)
+    own = {"cifar10", "cifar100", "flowers102"}
+    name = table.source if table.source in own else (table.path or Path()).resolve().name.split(".")[0]
+    return _prepared(located(table, origin), workspace, progress, name=name)
+
+
+def located(table: DataTable, origin: Path) -> DataTable:
+    """The table with its paths, which are relative to where `origin` lies, made whole."""
+    paths = {key: path for key in ("path", "words") if (path := getattr(table, key)) is not None}
+    return table.model_copy(update={key: (origin.parent / path).resolve() for key, path in paths.items()})
 
 
 def prepare_masks(table: DataTable, workspace: Workspace, progress: Progress) -> Split:
@@ -61,32 +69,29 @@ def prepare_masks(table: DataTable, workspace: Workspace, progress: Progress) ->
     from toolkit.data.masks import PERSON, make_masks
 
     root = make_masks(workspace, table.seed, progress)
-    return _prepared(root, table, workspace, progress, group=PERSON, name="synthetic-masks", note=SYNTHETIC_NOTE)
+    made = table.model_copy(update={"source": "folders", "path": root, "group": PERSON})
+    return _prepared(made, workspace, progress, name="synthetic-masks", note=SYNTHETIC_NOTE)
 
 
-def _prepared(
-    root: Path,
-    table: DataTable,
-    workspace: Workspace,
-    progress: Progress,
-    *,
-    group: str | None,
-    name: str,
-    note: str = "",
-) -> Split:
-    pattern = _compiled(group)
-    surveyed = survey(root, workspace, progress)
+def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
+    pattern = _compiled(table.group)
+    surveyed = survey(table, workspace, progress)
     if surveyed.problems:
         raise DataError.from_problems(surveyed.problems)
     pictures = _placed(surveyed, table, pattern)
     return _written(pictures, surveyed.scan.labels, name, note, workspace, progress)
 
 
-def survey(root: Path, workspace: Workspace, progress: Progress) -> Survey:
-    """Look at everything in `root`; problems are collected, not raised."""
-    scanned = scan(root)
-    checked, unreadable = check(scanned.found, root, workspace, progress)
-    return Survey(scanned, checked, (*scanned.problems, *unreadable, *repeats(checked)))
+def survey(table: DataTable, workspace: Workspace, progress: Progress) -> Survey:
+    """Look at everything that the table, whose paths are whole, names; problems are collected, not raised."""
+    scanned = scan_source(table, workspace, progress)
+    checked, unreadable = check(scanned.found, scanned.root, workspace, progress)
+    if table.leaks == "refuse":
+        return Survey(scanned, checked, (*scanned.problems, *unreadable, *repeats(checked)))
+    kept = without_repeats(checked)
+    if dropped := len(checked) - len(kept):
+        progress.say(f"left out {dropped} pictures whose bytes lie in another part or class as well")
+    return Survey(scanned, kept, (*scanned.problems, *unreadable))
 
 
 def _written(
@@ -104,17 +109,20 @@ def _written(
 def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -> tuple[Picture, ...]:
     """Every picture with its part: its folder's, or one dealt by the seed."""
     root, labels = surveyed.scan.root, surveyed.scan.labels
-    names = {one.found.path: one.found.path.relative_to(root).as_posix() for one in surveyed.checked}
+    names = {one.found.path: _name(one.found.path, root) for one in surveyed.checked}
     groups = _groups(names, group)
+    items = {
+        name: Item(name, one.sha256, one.found.label, groups.get(name))
+        for one in surveyed.checked
+        for name in [names[one.found.path]]
+    }
     if surveyed.scan.divided:
         parts = {names[one.found.path]: str(one.found.part) for one in surveyed.checked}
         _refuse_straddling(groups, parts, root)
+        if "validation" not in parts.values():
+            parts |= _validated([item for name, item in items.items() if parts[name] == "train"], table)
     else:
-        items = [
-            Item(names[one.found.path], one.sha256, one.found.label, groups.get(names[one.found.path]))
-            for one in surveyed.checked
-        ]
-        parts = divide(items, {part: getattr(table.split, part) for part in PARTS}, table.seed)
+        parts = divide(list(items.values()), {part: getattr(table.split, part) for part in PARTS}, table.seed)
     placed = (
         Picture(one.found.path, one.sha256, labels.index(one.found.label), parts[name], groups.get(name))
         for one in surveyed.checked
@@ -123,6 +131,16 @@ def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -
     pictures = in_order(placed)
     _refuse_gaps(pictures, labels, table, root)
     return pictures
+
+
+def _name(path: Path, root: Path) -> str:
+    """What a picture is called in its data set, wherever that lies."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _validated(items: Sequence[Item], table: DataTable) -> dict[str, str]:
+    """The training pictures of data that came without a validation part, divided by data.validation."""
+    return divide(items, {"train": 1 - table.validation, "validation": table.validation}, table.seed)
 
 
 def _compiled(group: str | None) -> re.Pattern[str] | None:

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from toolkit.artifacts import Split, Workspace
+from toolkit.data import read_manifest
+
+Gather = Callable[..., Split]
+Refusal = Callable[..., str]
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_prepare_divides_when_a_csv_names_pictures_and_labels(pets: Path, gather: Gather) -> None:
+    lines = (f"{path.relative_to(pets)},{path.parent.name}" for path in sorted(pets.rglob("*.*")))
+    split = gather("csv", write(pets / "list.csv", "path,label", *lines))
+    assert split.name == "list"
+    assert {part: list(counts.values()) for part, counts in split.counts.items()} == {
+        "train": [14, 14],
+        "validation": [2, 2],
+        "test": [4, 4],
+    }
+
+
+def test_prepare_keeps_the_parts_when_the_csv_has_them(divided: Path, workspace: Workspace, gather: Gather) -> None:
+    paths = sorted(divided.rglob("*.png"))
+    rows = ((path, path.parent.name, path.relative_to(divided).parts[0].lower()) for path in paths)
+    listed = write(divided / "all.csv", "part,label,path", *(f"{part},{label},{path}" for path, label, part in rows))
+    pictures = read_manifest(gather("csv", listed), workspace)
+    assert len(pictures) == 18
+    assert {(picture.part, picture.path.relative_to(divided).parts[0]) for picture in pictures} == {
+        ("train", "Train"),
+        ("validation", "valid"),
+        ("test", "test"),
+    }
+
+
+def test_prepare_names_every_line_when_the_csv_is_wrong(pets: Path, refusal: Refusal) -> None:
+    lines = (
+        "cat/p00_0.png,cat,train",
+        "cat/p00_0.png,cat,train",
+        "cat/gone.png,cat,train",
+        "dog/q00_0.jpg,,test",
+        "dog/q00_1.jpg,dog,later",
+        "dog/q01_2.jpg,dog",
+        "dog/q01_3.jpg,dog,test,more",
+    )
+    said = refusal("csv", write(pets / "list.csv", "path,label,part", *lines))
+    assert "line 3: the same picture as in line 2" in said
+    assert "line 4: no such picture" in said
+    assert "line 5: has no label" in said
+    assert 'line 6: "later" is no part' in said
+    assert "line 7: has more or fewer fields" in said
+    assert "line 8: has more or fewer fields" in said
+
+
+def test_prepare_refuses_when_the_csv_has_other_columns_or_is_none(pets: Path, refusal: Refusal) -> None:
+    said = refusal("csv", write(pets / "list.csv", "file,label", "a,b"))
+    assert 'has no column "path"' in said
+    assert '"file" is no column' in said
+    (pets / "list.csv").write_bytes(b"path,label\n\xff\xfe\n")
+    assert "not a CSV file" in refusal("csv", pets / "list.csv")
+    assert "no such file" in refusal("csv", pets / "gone.csv")

@@ -1,0 +1,82 @@
+"""Files out of a tar archive or a folder, read one after another; nothing is ever written where an archive says.
+
+An archive that names a path outside itself is refused whole, as are archives that are cut short or unpack to more than
+any data set here has.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from toolkit.errors import DataError
+
+_FILE_MOST = 1 << 30  # bytes of one file
+_ALL_MOST = 1 << 36  # bytes of all files
+
+Wanted = Callable[[PurePosixPath], bool]
+
+
+def each_file(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Path inside `source` and content of every wanted file, in the order of the archive or by name.
+
+    Raises:
+        DataError: no such file, no tar archive, cut short, too large, or it names paths outside itself.
+    """
+    yield from (_each_in_folder if source.is_dir() else _each_in_archive)(source, wanted)
+
+
+def _each_in_folder(folder: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        inside = PurePosixPath(path.relative_to(folder).as_posix())
+        if wanted(inside) and path.is_file():
+            try:
+                yield inside, path.read_bytes()
+            except OSError as error:
+                what = error.strerror or str(error)
+                raise DataError(what, where=str(path), remedy="make it readable") from error
+
+
+def _each_in_archive(archive: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+    again = "fetch it again: it did not arrive whole"
+    try:
+        with tarfile.open(archive, "r|*") as opened:
+            yield from _each_member(opened, archive, wanted)
+    except FileNotFoundError:
+        raise DataError("no such file or folder", where=str(archive), remedy="put it there") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise DataError(f"truncated or damaged archive: {error}", where=str(archive), remedy=again) from None
+    except tarfile.TarError as error:
+        cut = "unexpected end" in str(error)
+        what = "truncated archive" if cut else f"not a tar archive that can be read: {error}"
+        raise DataError(what, where=str(archive), remedy=again) from None
+    except OSError as error:
+        raise DataError(error.strerror or str(error), where=str(archive), remedy=again) from error
+
+
+def _each_member(opened: tarfile.TarFile, archive: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+    total = 0
+    for member in opened:
+        inside = PurePosixPath(member.name)
+        _refuse_hostile(member, inside, archive)
+        if not (member.isreg() and wanted(inside)):
+            continue
+        total += member.size
+        if member.size > _FILE_MOST or total > _ALL_MOST:
+            raise DataError("unpacks to too much", where=f"{archive}: {inside}", remedy="do not use this archive")
+        stream = opened.extractfile(member)
+        content = stream.read() if stream else b""
+        if len(content) != member.size:
+            raise EOFError(f"{inside} has {len(content)} of {member.size} bytes")
+        yield inside, content
+
+
+def _refuse_hostile(member: tarfile.TarInfo, inside: PurePosixPath, archive: Path) -> None:
+    if inside.is_absolute() or ".." in inside.parts or "\\" in member.name:
+        raise DataError(
+            "the archive names a path outside itself", where=f"{archive}: {member.name}", remedy="do not use it"
+        )

@@ -1,0 +1,35 @@
+"""Names for classes that are only numbered: a text file with the class and its name on each line.
+
+n01440764 tench, Tinca tinca          a space or a tab between; of several names the first is taken
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.errors import DataError, Problem
+
+
+def read_words(path: Path | None, classes: Sequence[str]) -> dict[str, str]:
+    """Each class's name; its own where `path` is None. Two classes of one name keep their own beside it.
+
+    Raises:
+        DataError: no such file, or with every class that it does not name.
+    """
+    if path is None:
+        return {label: label for label in classes}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"cannot be read: {error}"
+        raise DataError(what, where=str(path), remedy="name each class on a line, or leave data.words out") from None
+    split = (line.split(maxsplit=1) for line in lines)
+    told = {words[0]: words[1].split(",")[0].strip() for words in split if len(words) == 2}
+    lacking = [label for label in classes if not told.get(label)]
+    if lacking:
+        problems = [Problem(f"does not name {label}", str(path), "add a line for it") for label in lacking]
+        raise DataError.from_problems(problems)
+    times = Counter(told[label] for label in classes)
+    return {label: told[label] if times[told[label]] == 1 else f"{told[label]} ({label})" for label in classes}
