@@ -11,7 +11,10 @@ from toolkit.cli import options, output
 from toolkit.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from toolkit.artifacts import Split
+    from toolkit.data.neighbours import Pair
     from toolkit.data.preparing import Survey
     from toolkit.experiment import DataTable
 
@@ -38,16 +41,18 @@ def inspect(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> int:
-    """Read every picture of DATA; print classes, parts and sizes, and all that is wrong."""
+    """Read every picture of DATA; print classes, parts and sizes, pictures that look the same, and all that is wrong."""
     from toolkit.artifacts import Workspace
     from toolkit.data.preparing import survey
     from toolkit.progress import for_people
 
-    found = survey(_table(data, source), Workspace(workspace), for_people(quiet=as_json))
+    progress = for_people(quiet=as_json)
+    found = survey(_table(data, source), Workspace(workspace), progress)
+    alike = found.alike(progress)
     if as_json:
-        output.print_json(_summary(found))
+        output.print_json(_summary(found, alike))
     else:
-        _print_survey(found)
+        _print_survey(found, alike)
     return ExitCode.SOME_FAILED if found.problems else ExitCode.DONE
 
 
@@ -127,7 +132,7 @@ def _print_split(made: Split, workspace: Path, *, as_json: bool) -> None:
     print(workspace / made.path)
 
 
-def _summary(found: Survey) -> dict[str, object]:
+def _summary(found: Survey, alike: Sequence[Pair]) -> dict[str, object]:
     """What a program wants to know of a survey."""
     return {
         "folder": found.scan.root,
@@ -136,11 +141,18 @@ def _summary(found: Survey) -> dict[str, object]:
         "counts": found.counts(),
         "sizes": found.sizes(),
         "ignored": found.scan.ignored,
+        "alike": [
+            {
+                "pictures": [found.checked[pair.one].found.path, found.checked[pair.other].found.path],
+                "correlation": round(pair.correlation, 4),
+            }
+            for pair in alike
+        ],
         "problems": found.problems,
     }
 
 
-def _print_survey(found: Survey) -> None:
+def _print_survey(found: Survey, alike: Sequence[Pair]) -> None:
     import sys
 
     rows = [(part, label, number) for part, labels in found.counts().items() for label, number in labels.items()]
@@ -149,5 +161,7 @@ def _print_survey(found: Survey) -> None:
         print(f"height {sizes['height'][0]}…{sizes['height'][1]}, width {sizes['width'][0]}…{sizes['width'][1]} pixels")
     if found.scan.ignored:
         print(f"{len(found.scan.ignored)} files ignored: no pictures by their names")
+    for line in found.told_alike(alike):
+        print(line)
     for problem in found.problems:
         print(f"error: {problem}", file=sys.stderr)

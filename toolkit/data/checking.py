@@ -25,12 +25,13 @@ _OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A picture that can be read: the digest of its bytes, height and width in pixels when upright."""
+    """A picture that can be read: the digest of its bytes, height and width in pixels when upright, perceptual hash."""
 
     found: Found
     sha256: str
     height: int
     width: int
+    hash: int | None = None
 
 
 def check(
@@ -95,31 +96,34 @@ def _repeat(group: Sequence[Found]) -> list[Problem]:
 
 
 def _look(found: Found) -> Checked | Problem:
+    from toolkit.data.neighbours import hash_of
     from toolkit.device.pictures import PictureError, read_picture
 
     try:
         content = found.path.read_bytes()
-        height, width = read_picture(content).shape[:2]
+        picture = read_picture(content)
+        height, width = picture.shape[:2]
     except OSError as error:
         return Problem(error.strerror or str(error), str(found.path), "make it readable, or remove it")
     except PictureError as error:
         why = str(error).removeprefix("picture: ")
         return Problem(why, str(found.path), "replace it by a whole copy, or remove it")
-    return Checked(found, digests.of_bytes(content), height, width)
+    return Checked(found, digests.of_bytes(content), height, width, hash_of(picture))
 
 
 def _mark(path: Path) -> list[int]:
     """What changes when a file changes: size in bytes, time of change in ns, and the code that judged it."""
-    from toolkit.device.pictures import VERSION
+    from toolkit.data import neighbours
+    from toolkit.device import pictures
 
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns, VERSION]
+    return [status.st_size, status.st_mtime_ns, pictures.VERSION, neighbours.VERSION]
 
 
 def _recalled(found: Found, entry: Mapping[str, Any] | None, mark: list[int]) -> Checked | None:
     if entry is None or entry["mark"] != mark:
         return None
-    return Checked(found, entry["sha256"], entry["height"], entry["width"])
+    return Checked(found, entry["sha256"], entry["height"], entry["width"], entry["hash"])
 
 
 def _remembered(index: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -137,6 +141,7 @@ def _remember(index: Path, checked: Sequence[Checked], marks: Mapping[Path, list
             "sha256": picture.sha256,
             "height": picture.height,
             "width": picture.width,
+            "hash": picture.hash,
         }
         for picture in checked
     }

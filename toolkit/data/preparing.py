@@ -12,6 +12,7 @@ from toolkit.data.checking import Checked, check, repeats, without_repeats
 from toolkit.data.dividing import Item, divide
 from toolkit.data.folders import Scan
 from toolkit.data.manifest import PARTS, Picture, count, in_order, split_digest, write_manifest
+from toolkit.data.neighbours import Pair, confirm, find_pairs, told
 from toolkit.data.sources import scan_source
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment import DataTable
@@ -42,6 +43,21 @@ class Survey:
             return {}
         heights, widths = [one.height for one in self.checked], [one.width for one in self.checked]
         return {"height": (min(heights), max(heights)), "width": (min(widths), max(widths))}
+
+    def alike(self, progress: Progress, parts: Mapping[Path, str] | None = None) -> tuple[Pair, ...]:
+        """Pairs of pictures that look the same in two parts, by their places in `checked`.
+
+        `parts` says where each lies; unset: where it was given, or anywhere if the data is not divided.
+        """
+        paths = [one.found.path for one in self.checked]
+        lie = [parts[path] for path in paths] if parts else [one.found.part or one.found.path for one in self.checked]
+        return confirm(find_pairs([one.hash for one in self.checked], lie), paths, progress)
+
+    def told_alike(self, pairs: Sequence[Pair], parts: Mapping[Path, str] | None = None) -> tuple[str, ...]:
+        """The same for people: how many between which parts, and the closest by name."""
+        paths = [one.found.path for one in self.checked]
+        lie = [parts[path] if parts else one.found.part or "all" for path, one in zip(paths, self.checked, strict=True)]
+        return told(pairs, [_name(path, self.scan.root) for path in paths], lie)
 
 
 def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Progress) -> Split:
@@ -79,6 +95,9 @@ def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, nam
     if surveyed.problems:
         raise DataError.from_problems(surveyed.problems)
     pictures = _placed(surveyed, table, pattern)
+    parts = {picture.path: picture.part for picture in pictures}
+    for line in surveyed.told_alike(surveyed.alike(progress, parts), parts):
+        progress.say(line)
     return _written(pictures, surveyed.scan.labels, name, note, workspace, progress)
 
 
