@@ -1,6 +1,9 @@
 """Install locked wheels into a folder of an image, for its platform, on the platform that builds: nothing is emulated.
 
-    wheels.py OUTPUT
+    wheels.py SITE APART
+
+SITE is the folder to install into; what is named *openvino* goes to the folder APART, to become a layer of its own: layers are
+compressed side by side, and an unchanged one is not sent again.
 
 Build arguments come as the environment, for there is no shell to make words of them: REQUIREMENTS names the lock file;
 /run/context/leave-out.txt lists what is not used; TARGETARCH, PYTHON_VERSION and GLIBC_VERSION say what the wheels are for. With
@@ -83,14 +86,23 @@ def read_patterns(file: Path) -> list[str]:
     return [line for line in lines if line]
 
 
+def set_apart(site: Path, apart: Path) -> None:
+    """Move OpenVINO from `site` to `apart`."""
+    apart.mkdir(parents=True)
+    for path in sorted(site.glob("*openvino*")):
+        path.rename(apart / path.name)
+
+
 def main() -> None:
     """Install, remove what is not used, compile the rest."""
-    output = Path(sys.argv[1])
-    install(Path("/run/requirements") / os.environ["REQUIREMENTS"], output)
-    shutil.rmtree(output / "bin", ignore_errors=True)
-    saved = remove_unused(output, read_patterns(Path("/run/context/leave-out.txt")))
-    count = bytecode.compile_tree(output, output)
-    bytecode.settle_times(output)
+    site, apart = Path(sys.argv[1]), Path(sys.argv[2])
+    install(Path("/run/requirements") / os.environ["REQUIREMENTS"], site)
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    saved = remove_unused(site, read_patterns(Path("/run/context/leave-out.txt")))
+    count = bytecode.compile_tree(site, site)
+    set_apart(site, apart)
+    for folder in (site, apart):
+        bytecode.settle_times(folder)
     print(f"wheels: left out {saved / 1e6:.0f} MB, compiled {count} files", file=sys.stderr)
 
 

@@ -35,6 +35,15 @@ def test_remove_unused_removes_patterns_bookkeeping_and_empty_folders(tmp_path: 
     ]
 
 
+def test_set_apart_moves_openvino_and_its_metadata(tmp_path: Path) -> None:
+    site, apart = tmp_path / "site", tmp_path / "apart/site"
+    for name in ("openvino/libs", "openvino-1.dist-info", "numpy", "_pyopenvino"):
+        (site / name).mkdir(parents=True)
+    wheels.set_apart(site, apart)
+    assert sorted(path.name for path in apart.iterdir()) == ["_pyopenvino", "openvino", "openvino-1.dist-info"]
+    assert [path.name for path in site.iterdir()] == ["numpy"]
+
+
 @pytest.mark.parametrize("seed", ["0", "7"])
 def test_bytecode_is_unchecked_and_has_the_epoch(tmp_path: Path, seed: str) -> None:
     (tmp_path / "module.py").write_text("NAMES = {'b', 'a', 'c'}\n")
