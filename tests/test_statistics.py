@@ -69,3 +69,30 @@ def test_paired_difference_turns_its_sign_when_the_models_change_places(
     assert one == pytest.approx((-other[0], -other[2], -other[1]), abs=1e-9)
     assert one[1] <= one[0] + 1e-12
     assert one[0] <= one[2] + 1e-12
+
+
+def test_roc_curve_has_the_area_of_the_rank_sum_when_shares_tie() -> None:
+    shares, positive = [0.9, 0.8, 0.8, 0.6, 0.3, 0.1], [True, True, False, True, False, False]
+    curve = statistics.roc_curve(shares, positive)
+    pairs = [
+        (a > b) + (a == b) / 2
+        for a, yes in zip(shares, positive, strict=True)
+        if yes
+        for b, other in zip(shares, positive, strict=True)
+        if not other
+    ]
+    assert curve[0] == (0, 0)
+    assert curve[-1] == (1, 1)
+    assert len(curve) == 6
+    assert statistics.area_under(curve) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_average_precision_is_the_hand_computed_one_when_one_alarm_is_false() -> None:
+    curve = statistics.precision_recall_curve([0.9, 0.8, 0.7], [True, False, True])
+    assert curve == ((0.5, 1.0), (0.5, 0.5), (1.0, pytest.approx(2 / 3)))
+    assert statistics.average_precision(curve) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_curves_are_empty_when_there_is_only_one_kind() -> None:
+    assert statistics.roc_curve([0.1, 0.2], [True, True]) == ()
+    assert statistics.precision_recall_curve([0.1, 0.2], [False, False]) == ()

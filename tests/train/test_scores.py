@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from toolkit import networks
 from toolkit.train import scores
 from toolkit.train.stuck import warnings_for
 
@@ -66,3 +67,29 @@ def test_warnings_for_names_random_weights_when_the_frozen_backbone_has_them() -
     (warning,) = warnings_for(poor, weights="none", stage="top")
     assert "accuracy 0.640 is within one standard error (0.049) of the majority rate 0.600" in warning
     assert "random weights" in warning
+
+
+def test_softmax_binary_cross_entropy_is_the_heads_when_both_compute_it() -> None:
+    networks.start_tensorflow()
+    logits = np.random.default_rng(0).normal(scale=5, size=(7, 4)).astype("f4")
+    labels = np.array([0, 1, 2, 3, 0, 1, 2])
+    head = networks.find_head("softmax", 4, "binary")
+    ours = float(np.mean(head.losses()(head.targets(labels, 4), logits)))
+    assert scores.cross_entropy(logits, labels, "binary") == pytest.approx(ours, rel=1e-5)
+    assert scores.softmax_binary_cross_entropy(np.array([[1e4, 0.0, 0.0]]), np.array([1])) == pytest.approx(
+        (2e4 - math.log(2)) / 3
+    )
+
+
+def test_calibration_is_the_gap_between_said_and_true_when_bins_differ() -> None:
+    found = scores.calibration(np.array([0.9, 0.9, 0.9, 0.9, 0.6, 1.0]), np.array([1, 1, 1, 0, 1, 1], bool))
+    assert found.ece == pytest.approx((4 * 0.15 + 1 * 0.4 + 0) / 6)
+    assert [own.pictures for own in found.bins if own.pictures] == [1, 4, 1]
+
+
+def test_evaluate_keeps_one_column_when_there_are_two_classes_and_all_of_more() -> None:
+    two = scores.evaluate(np.array([[0.0, math.log(3)]]), np.array([1]), ("a", "b"), "test")
+    assert two.probabilities == ((0.75,),)
+    three = scores.evaluate(np.zeros((2, 3)), np.array([1, 2]), ("a", "b", "c"), "test")
+    assert three.probabilities == ((0.333333,) * 3,) * 2
+    assert (three.classes[0].roc_auc, three.classes[1].roc_auc) == (None, 0.5)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from toolkit import schedules
+from toolkit.errors import ConfigurationError
+from toolkit.experiment import load
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+
+def course(schedule: schedules.Schedule, losses: Sequence[float], epochs: int) -> list[float]:
+    return [schedule.share(losses[:done], epochs) for done in range(epochs)]
+
+
+def test_step_divides_by_ten_when_a_third_and_two_thirds_are_over() -> None:
+    assert course(schedules.Step(), [1.0] * 9, 9) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
+
+
+def test_exponential_is_the_textbooks_when_an_epoch_is_a_step() -> None:
+    assert course(schedules.Exponential(rate=0.5, every=2), [1.0] * 4, 4) == pytest.approx([1, 0.5**0.5, 0.5, 0.5**1.5])
+
+
+def test_cosine_ends_near_its_floor_when_all_epochs_are_done() -> None:
+    found = course(schedules.Cosine(floor=0.1), [1.0] * 4, 4)
+    assert found == pytest.approx([1, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2, 0.55, 0.1 + 0.9 * (1 - math.sqrt(0.5)) / 2])
+
+
+def test_plateau_falls_when_patience_epochs_were_no_better_and_never_below_its_floor() -> None:
+    losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5]
+    found = course(schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
+    assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.005])
+
+
+def test_constant_stays_when_epochs_go_by() -> None:
+    assert course(schedules.Constant(), [1.0, 2.0], 3) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ('"step"', schedules.Step()),
+        ('{ kind = "step", at = [0.5] }', schedules.Step(at=(0.5,))),
+        ('{ kind = "plateau", patience = 1 }', schedules.Plateau(patience=1)),
+    ],
+)
+def test_load_reads_a_schedule_when_named_or_written_out(
+    written: str, expected: schedules.Schedule, bench: Bench
+) -> None:
+    bench.change("learning_rate = 0.003", f"schedule = {written}\n[networks.tiny.stages.top]\nschedule = {written}")
+    top, tuned = next(load(bench.file).trials()).stages
+    assert (top.schedule, tuned.schedule) == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("learning_rate = 0.01", 'schedule = "linear"', "does not match any of the expected tags"),
+        ("learning_rate = 0.01", 'schedule = { kind = "step", rate = 0.5 }', "stages.0.schedule.step.rate"),
+        ("learning_rate = 0.01", "learning_rate = inf", "finite"),
+        ("learning_rate = 0.01", "learning_rate = nan", "finite"),
+        ("learning_rate = 0.01", 'from_layer = "relu"', "from_layer belongs to fine-tune"),
+        ("[train]", '[networks.tiny.stages.top]\nbatch_norm = "training"\n[train]', "batch_norm belongs to fine-tune"),
+        ("[train]", '[train]\nloss = "categorical"', 'does not fit the head "sigmoid": one sigmoid unit'),
+        (
+            "[train]",
+            '[train]\nlabel_smoothing = 0.1\nloss = { softmax = "sparse-categorical" }',
+            "takes the label alone",
+        ),
+        ("[train]", '[train]\nloss = "hinge"', "train.loss.sigmoid"),
+        ("[train]", "[train]\ndropout = 1.0", "train.dropout"),
+        ("[train]", '[train]\nclass_weights = "even"', "train.class_weights"),
+        ("[train]", "[train]\nclass_weights = { red = inf }", "train.class_weights"),
+    ],
+)
+def test_load_refuses_with_the_place_when_a_setting_cannot_be(old: str, new: str, words: str, bench: Bench) -> None:
+    bench.change(old, new)
+    with pytest.raises(ConfigurationError, match=words):
+        load(bench.file)
+
+
+def test_trial_is_written_as_before_when_nothing_new_is_set(bench: Bench) -> None:
+    written = next(load(bench.file).trials()).model_dump(mode="json")
+    assert set(written) == {
+        "network", "head", "weights", "input_size", "crop", "hidden", "batch_size", "seed", "stages",
+    }  # fmt: skip
+    assert set(written["stages"][0]) == {"name", "epochs", "optimizer", "learning_rate", "patience"}

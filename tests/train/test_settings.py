@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from toolkit.artifacts import Workspace
+from toolkit.errors import ConfigurationError
+from toolkit.train import load_keras, scores
+from toolkit.train.job import weights_of_classes
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+
+def test_sparse_and_one_hot_targets_give_the_same_weights_when_all_else_is_equal(
+    bench: Bench, workspace: Workspace
+) -> None:
+    (categorical,) = bench.train(workspace, last="top")
+    bench.change("[train]", '[train]\nloss = { softmax = "sparse-categorical" }')
+    (sparse,) = bench.train(workspace, last="top")
+    assert (categorical.loss, sparse.loss) == ("categorical", "sparse-categorical")
+    assert sparse.run != categorical.run
+    one, other = (load_keras(model, workspace).get_weights() for model in (categorical, sparse))
+    for first, second in zip(one, other, strict=True):
+        np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_one_node_and_two_learn_alike_when_given_the_same_pictures(bench: Bench, workspace: Workspace) -> None:
+    bench.change("hidden = [4]", "hidden = []")
+    bench.change("epochs = 3\nlearning_rate = 0.01", "epochs = 40\nlearning_rate = 0.1")
+    accuracies = [
+        bench.train(workspace, head=head, last="top")[0].history[-1].accuracy for head in ("sigmoid", "softmax")
+    ]
+    assert min(accuracies) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, [1, 1]), ("balanced", [1, 1]), ({"red": 2.5}, [1, 2.5])],
+)
+def test_weights_of_classes_are_by_label_when_given(
+    given: Any, expected: list[float], bench: Bench, workspace: Workspace
+) -> None:
+    np.testing.assert_allclose(weights_of_classes(given, bench.split(workspace)), expected)
+
+
+def test_weights_of_classes_refuse_when_the_data_has_no_such_label(bench: Bench, workspace: Workspace) -> None:
+    with pytest.raises(ConfigurationError, match="the data has no label green"):
+        weights_of_classes({"green": 2.0}, bench.split(workspace))
+
+
+def test_class_weights_turn_the_answers_when_one_label_counts_far_more(bench: Bench, workspace: Workspace) -> None:
+    bench.change("hidden = [4]", "hidden = []")
+    shares = []
+    for weights in ("{ red = 1000 }", "{ blue = 1000 }"):
+        bench.change("[train]\n", f"[train]\nclass_weights = {weights}\n")
+        (top,) = bench.train(workspace, last="top")
+        shares.append(np.mean(top.evaluation.probabilities))
+        bench.change(f"class_weights = {weights}\n", "")
+    assert shares[0] > shares[1] + 0.05
+
+
+def test_evaluation_is_of_plain_targets_when_training_smooths_them(bench: Bench, workspace: Workspace) -> None:
+    bench.change("[train]", "[train]\nlabel_smoothing = 0.4")
+    (top,) = bench.train(workspace, last="top")
+    second = np.array(top.evaluation.probabilities)[:, 0]
+    labels = np.array([0] * 3 + [1] * 3)
+    shares = np.where(labels == 1, second, 1 - second)
+    assert top.evaluation.loss == pytest.approx(float(-np.log(shares).mean()), rel=1e-3)
+    assert len(top.evaluation.calibration.bins) == scores.BINS  # type: ignore[union-attr]

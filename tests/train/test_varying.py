@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from toolkit.artifacts import Workspace
+
+if TYPE_CHECKING:
+    from conftest import Bench, Stopping
+
+AUGMENT = "[augment]\nflip = true\nrotate = 15\nbrightness = 0.1\n"
+
+
+def test_train_trial_keeps_no_features_when_pictures_are_varied(bench: Bench, workspace: Workspace) -> None:
+    bench.change("[train]", f"{AUGMENT}[train]")
+    varied = bench.train(workspace)
+    assert [model.stage for model in varied] == ["top", "fine-tune"]
+    assert not (workspace.root / "cache" / "features").exists()
+    bench.change(AUGMENT, "")
+    plain = bench.train(workspace)
+    assert {model.run for model in plain}.isdisjoint(model.run for model in varied)
+    assert {model.digest for model in plain}.isdisjoint(model.digest for model in varied)
+
+
+@pytest.mark.parametrize("pictures", [12 + 5, 36 + 12 + 5])
+def test_train_trial_ends_the_same_to_the_bit_when_varied_and_stopped(
+    pictures: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
+) -> None:
+    bench.change("[train]", f"{AUGMENT}[train]")
+    stopped = Workspace(workspace.root / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(stopped, stopping(pictures=pictures))
+    resumed, straight = bench.train(stopped), bench.train(workspace)
+    assert [model.digest for model in resumed] == [model.digest for model in straight]
