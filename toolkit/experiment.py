@@ -197,6 +197,29 @@ class TrainTable(_Table):
         return dict.fromkeys(get_args(Head), given) if isinstance(given, str) else given
 
 
+class AugmentTable(_Table):
+    """How training pictures are varied, anew in each epoch; validation and test pictures never are."""
+
+    flip: bool = False
+    """Left and right swapped for every other picture."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0
+    """Degrees either way."""
+    zoom: Share = 0
+    """The size becomes 1 - zoom to 1 + zoom times its own."""
+    crop: Share = 0
+    """Up to this share of each side is cut off, anywhere, and the rest stretched to the whole."""
+    brightness: Share = 0
+    """Up to this share of white is added or taken away."""
+    contrast: Share = 0
+    """Each pixel's distance from the mean becomes 1 - contrast to 1 + contrast times its own."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not any(self.model_dump().values()):
+            raise ValueError("nothing in it is on; set flip, rotate, zoom, crop, brightness or contrast, or remove it")
+        return self
+
+
 class NetworkTable(_Table):
     """What differs for one network; everything unset is the network's or the experiment's own."""
 
@@ -258,6 +281,7 @@ class Experiment(_Table):
     matrix: MatrixTable
     stages: tuple[StageTable, ...] = Field(min_length=1)
     train: TrainTable = TrainTable()
+    augment: AugmentTable | None = None
     networks: dict[str, NetworkTable] = Field(default_factory=dict)
     convert: ConvertTable = ConvertTable()
     bench: BenchTable = BenchTable()
@@ -311,6 +335,7 @@ class Experiment(_Table):
             dropout=self.train.dropout,
             label_smoothing=self.train.label_smoothing,
             class_weights=self.train.class_weights,
+            augment=self.augment,
         )
 
     def beside(self, path: str | Path) -> Path:
@@ -336,6 +361,7 @@ class Trial(_Table):
     dropout: float = Field(default=0, exclude_if=_is_unset)
     label_smoothing: float = Field(default=0, exclude_if=_is_unset)
     class_weights: Literal["balanced"] | dict[str, float] | None = Field(default=None, exclude_if=_is_unset)
+    augment: AugmentTable | None = Field(default=None, exclude_if=_is_unset)
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 split = prepare(table, origin, workspace, progress)      every picture checked, divided, written down
 pictures = read_manifest(split, workspace)               in the order that predictions are listed in
 arrays = load_pictures(pictures, (224, 224), "resize", workspace=workspace)
+toolkit.data.augment.augment(arrays[batch], batch, table, seed=0, epoch=1)     what training sees of them instead
 """
 
 from __future__ import annotations

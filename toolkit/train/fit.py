@@ -29,6 +29,13 @@ class Examples:
 
     inputs: np.ndarray
     labels: np.ndarray
+    vary: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None = None
+    """What training sees of inputs at indices in an epoch; none: the inputs themselves."""
+
+    def batch(self, indices: np.ndarray, epoch: int) -> np.ndarray:
+        """What training sees, f32."""
+        inputs = self.inputs[indices]
+        return (self.vary(inputs, indices, epoch) if self.vary else inputs).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +168,7 @@ def _run_epoch(
     targets = learner.head.targets(train.labels, len(learner.class_weights))
     weights = learner.class_weights[train.labels]
     for batch in shuffled(len(targets), plan.batch_size, seed=plan.seed, stage=plan.stage.name, epoch=number):
-        loss, logits = step(train.inputs[batch].astype(np.float32), targets[batch], weights[batch])
+        loss, logits = step(train.batch(batch, number), targets[batch], weights[batch])
         seen += len(batch)
         loss_sum += float(loss) * len(batch)
         correct += int((scores.predictions(logits.numpy()) == train.labels[batch]).sum())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from toolkit import networks
 from toolkit.artifacts import Epoch, Evaluation, Split, TrainedModel, Workspace
+from toolkit.data.augment import augment
 from toolkit.experiment import Experiment, Stage, StageTable, Trial
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -71,12 +73,35 @@ def _train_stage(
 
 
 def _train_top(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
-    """The head alone, on the frozen backbone's features."""
-    made = frozen_features(job, model, parts)
+    """The head alone: on the frozen backbone's features, or through the backbone where pictures are varied."""
     top = networks.head_part(model)
+    if job.trial.augment:
+        return _train_top_on_pictures(job, stage, model, parts)
+    made = frozen_features(job, model, parts)
     learner = _learner(job, top, lambda x: top(x, training=True), top.trainable_variables)
     history = fit(learner, made["train"], made["validation"], job.plan(stage), job.progress)
     return history, _judge(job, learner, made["test"])
+
+
+def _train_top_on_pictures(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
+    """A varied picture is another one in every epoch, so no features of it can be kept: the backbone runs each time."""
+    backbone, top = networks.features_part(model), networks.head_part(model)
+
+    def forward(x: Any) -> Any:
+        return top(backbone(x, training=False), training=True)
+
+    learner = _learner(job, networks.logits_part(model), forward, top.trainable_variables)
+    history = fit(learner, _varied(job, stage, parts), parts["validation"].examples, job.plan(stage), job.progress)
+    return history, _judge(job, learner, parts["test"].examples)
+
+
+def _varied(job: Job, stage: StageTable, parts: dict[str, PartOfSplit]) -> Examples:
+    """The training pictures, varied if the trial says so; in each stage by another seed."""
+    examples, table = parts["train"].examples, job.trial.augment
+    if table is None:
+        return examples
+    seed = 2 * job.trial.seed + (stage.name == "fine-tune")
+    return replace(examples, vary=lambda pictures, at, epoch: augment(pictures, at, table, seed=seed, epoch=epoch))
 
 
 def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
@@ -95,7 +120,7 @@ def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str,
     left_alone, _ = networks.parted(model.get_layer(job.network.name), stage.from_layer or job.network.unfreezes_from)
     learner = _learner(job, networks.logits_part(model), forward, variables)
     with _frozen(left_alone):
-        history = fit(learner, parts["train"].examples, parts["validation"].examples, job.plan(stage), job.progress)
+        history = fit(learner, _varied(job, stage, parts), parts["validation"].examples, job.plan(stage), job.progress)
     return history, _judge(job, learner, parts["test"].examples)
 
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from toolkit.data.augment import Chances, apply, augment, draw, geometry
+from toolkit.experiment import AugmentTable
+
+ALL = AugmentTable(flip=True, rotate=20, zoom=0.2, crop=0.2, brightness=0.1, contrast=0.2)
+STILL = Chances(False, 0, 1, 1, 0, 0, 0, 1)
+
+
+@pytest.fixture
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), dtype=np.uint8)
+
+
+def changed(**chances: float) -> Chances:
+    return Chances(**{name: chances.get(name, getattr(STILL, name)) for name in STILL.__slots__})
+
+
+def test_augment_gives_the_same_whatever_the_batches_when_asked_again(pictures: np.ndarray) -> None:
+    indices = np.array([4, 0, 9, 2, 7, 5])
+    whole = augment(pictures, indices, ALL, seed=3, epoch=2)
+    assert whole.shape == pictures.shape
+    assert whole.dtype == np.uint8
+    for row in (0, 5):
+        alone = augment(pictures[row : row + 1], indices[row : row + 1], ALL, seed=3, epoch=2)
+        assert np.array_equal(alone[0], whole[row])
+    assert not np.array_equal(whole[0], pictures[0])
+
+
+@pytest.mark.parametrize("other", [{"seed": 4}, {"epoch": 3}, {"index": 8}])
+def test_draw_differs_when_seed_epoch_or_index_do(other: dict[str, int]) -> None:
+    own = {"seed": 3, "epoch": 2, "index": 7}
+    assert draw(ALL, **own) == draw(ALL, **own)
+    assert draw(ALL, **own) != draw(ALL, **own | other)
+
+
+def test_draw_keeps_the_others_when_one_kind_is_turned_off() -> None:
+    calm = ALL.model_copy(update={"rotate": 0, "flip": False})
+    for index in range(20):
+        one, other = draw(ALL, 0, 1, index), draw(calm, 0, 1, index)
+        assert (other.degrees, other.flip) == (0, False)
+        assert (one.zoom, one.kept, one.left, one.brightness) == (other.zoom, other.kept, other.left, other.brightness)
+
+
+def test_draw_stays_within_the_table_when_drawn_often() -> None:
+    drawn = [draw(ALL, 0, 1, index) for index in range(400)]
+    assert 150 < sum(chances.flip for chances in drawn) < 250
+    for values, low, high in (
+        ([chances.degrees for chances in drawn], -20, 20),
+        ([chances.zoom for chances in drawn], 0.8, 1.2),
+        ([chances.kept for chances in drawn], 0.8, 1),
+        ([chances.brightness for chances in drawn], -0.1, 0.1),
+        ([chances.contrast for chances in drawn], 0.8, 1.2),
+    ):
+        span = high - low
+        assert low <= min(values) < low + 0.05 * span
+        assert high - 0.05 * span < max(values) <= high
+
+
+def test_apply_changes_nothing_when_nothing_was_drawn(pictures: np.ndarray) -> None:
+    assert np.array_equal(apply(pictures[0], STILL), pictures[0])
+
+
+def test_apply_mirrors_exactly_when_it_flips(pictures: np.ndarray) -> None:
+    assert np.array_equal(apply(pictures[0], changed(flip=True)), pictures[0][:, ::-1])
+
+
+def test_apply_turns_exactly_when_a_square_turns_by_half(pictures: np.ndarray) -> None:
+    assert np.array_equal(apply(pictures[0], changed(degrees=180)), pictures[0][::-1, ::-1])
+
+
+def test_apply_brightens_and_stays_in_range_when_light_changes() -> None:
+    picture = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (4, 1, 3))
+    brighter = apply(picture, changed(brightness=0.1)).astype(int)
+    assert np.array_equal(brighter, np.clip(picture + 25.5, 0, 255).round().astype(int))
+    flatter = apply(picture, changed(contrast=0.5))
+    assert flatter.std() == pytest.approx(picture.std() / 2, rel=0.02)
+    assert flatter.mean() == pytest.approx(picture.mean(), abs=0.6)
+
+
+def test_geometry_stretches_the_kept_corner_when_it_crops() -> None:
+    matrix = geometry(changed(kept=0.5, left=1, top=0), 21, 41)
+    assert matrix @ [20, 0, 1] == pytest.approx([0, 0])
+    assert matrix @ [40, 10, 1] == pytest.approx([40, 20])
+
+
+def test_geometry_keeps_the_middle_when_it_turns_and_zooms() -> None:
+    matrix = geometry(changed(degrees=30, zoom=2), 21, 41)
+    assert matrix @ [20, 10, 1] == pytest.approx([20, 10])
+    assert math.dist(matrix @ [25, 10, 1], [20, 10]) == pytest.approx(10)
+
+
+def test_augment_table_refuses_when_nothing_is_on() -> None:
+    with pytest.raises(ValidationError, match="nothing in it is on"):
+        AugmentTable(flip=False)

@@ -1,0 +1,104 @@
+"""Training pictures varied by chance that is none: what becomes of a picture follows from seed, epoch and its index.
+
+So a run that was stopped goes on with the very pictures it would have seen, whatever the batches or threads. All chances
+are drawn for every picture in one order, so that turning one kind on changes nothing in the others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit.experiment import AugmentTable
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+    Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What was drawn for one picture in one epoch."""
+
+    flip: bool
+    degrees: float
+    zoom: float
+    """How large it becomes: 1 leaves it as it is."""
+    kept: float
+    """The share of each side that a crop keeps."""
+    left: float
+    """Where the crop lies between left (0) and right (1)."""
+    top: float
+    brightness: float
+    """Added, as a share of white."""
+    contrast: float
+    """How far each pixel is from the mean: 1 leaves it as it is."""
+
+
+def draw(table: AugmentTable, seed: int, epoch: int, index: int) -> Chances:
+    """The chances of the picture at `index` of its part, in that epoch."""
+    flip, *rest = np.random.default_rng([seed, epoch, index]).random(8)
+    turn, zoom, kept, left, top, brightness, contrast = rest
+    return Chances(
+        flip=table.flip and bool(flip < 0.5),
+        degrees=table.rotate * (2 * turn - 1),
+        zoom=1 + table.zoom * (2 * zoom - 1),
+        kept=1 - table.crop * kept,
+        left=left,
+        top=top,
+        brightness=table.brightness * (2 * brightness - 1),
+        contrast=1 + table.contrast * (2 * contrast - 1),
+    )
+
+
+def augment(
+    pictures: Pixels, indices: npt.NDArray[np.integer], table: AugmentTable, *, seed: int, epoch: int
+) -> Pixels:
+    """`pictures` u8 [n, height, width, 3] varied, a new array of that shape; `indices` [n] are their places in the part."""
+    varied = np.empty_like(pictures)
+    for row, index in enumerate(indices):
+        varied[row] = apply(pictures[row], draw(table, seed, epoch, int(index)))
+    return varied
+
+
+def apply(picture: Pixels, chances: Chances) -> Pixels:
+    """One picture u8 [height, width, 3] varied; what a turn or a smaller zoom uncovers mirrors what is beside it."""
+    import cv2
+
+    if chances.flip:
+        picture = picture[:, ::-1]
+    height, width = picture.shape[:2]
+    if chances.degrees or chances.zoom != 1 or chances.kept != 1:
+        picture = cv2.warpAffine(
+            np.ascontiguousarray(picture),
+            geometry(chances, height, width),
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+    if chances.brightness or chances.contrast != 1:
+        picture = _lit(picture, chances)
+    return picture
+
+
+def geometry(chances: Chances, height: int, width: int) -> Matrix:
+    """Where each point goes, [2, 3]: turned and zoomed about the middle, then the kept part stretched to the whole."""
+    x, y = (width - 1) / 2, (height - 1) / 2
+    angle = math.radians(chances.degrees)
+    cos, sin = chances.zoom * math.cos(angle), chances.zoom * math.sin(angle)
+    turned = np.array([[cos, sin, x - cos * x - sin * y], [-sin, cos, y + sin * x - cos * y], [0, 0, 1]])
+    left, top = chances.left * (1 - chances.kept) * (width - 1), chances.top * (1 - chances.kept) * (height - 1)
+    cropped = np.array([[1 / chances.kept, 0, -left / chances.kept], [0, 1 / chances.kept, -top / chances.kept]])
+    return np.asarray(cropped @ turned, np.float64)
+
+
+def _lit(picture: Pixels, chances: Chances) -> Pixels:
+    levels = picture.astype(np.float32)
+    mean = levels.mean()
+    relit = (levels - mean) * chances.contrast + mean + 255 * chances.brightness
+    return np.asarray(np.clip(relit + 0.5, 0, 255), np.uint8)
