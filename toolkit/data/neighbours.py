@@ -97,7 +97,10 @@ def told(pairs: Sequence[Pair], names: Sequence[str], parts: Sequence[str]) -> t
     if not pairs:
         return ()
     between = Counter(tuple(sorted({parts[pair.one], parts[pair.other]})) for pair in pairs)
-    counts = (f"{number} between {' and '.join(where)}" for where, number in sorted(between.items()))
+    counts = (
+        f"{number} between {' and '.join(where)}" if len(where) > 1 else str(number)
+        for where, number in sorted(between.items())
+    )
     closest = sorted(pairs, key=lambda pair: -pair.correlation)[:5]
     return (
         f"pairs of pictures that look the same: {', '.join(counts)}",

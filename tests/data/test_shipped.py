@@ -1,0 +1,34 @@
+"""The experiments that come along: each can be read, and asks only for what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit import networks
+from toolkit.data.preparing import located
+from toolkit.data.sources import READERS
+from toolkit.experiment import load, shipped
+
+MODELS = shipped("demo").parent
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)
+def test_load_takes_the_experiment_when_it_comes_with_the_toolkit(path: Path) -> None:
+    experiment = load(path)
+    assert experiment.name == path.stem
+    assert experiment.data.source in READERS or experiment.data.source == "synthetic-masks"
+    for trial in experiment.trials():
+        assert networks.find(trial.network).name == trial.network
+    if experiment.data.path:
+        told = located(experiment.data, experiment.origin).path
+        assert told is not None
+        assert told.is_absolute()
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)
+def test_cards_name_the_experiment_when_it_uses_their_network(path: Path) -> None:
+    for network in load(path).matrix.networks:
+        card = MODELS / "cards" / f"{network.replace('_', '-')}.md"
+        assert f"models/{path.name}" in card.read_text(encoding="utf-8")
