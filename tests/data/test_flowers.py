@@ -77,6 +77,9 @@ def test_prepare_keeps_oxfords_parts_when_flowers_are_read(
     }
     first = read_manifest(split, workspace)[0]
     assert first.path.read_bytes() == (tmp_path / "made" / "1.jpg").read_bytes()
+    first.path.unlink()
+    assert gather("flowers102", flowers) == split
+    assert first.path.is_file()
     with tarfile.open(flowers / "102flowers.tgz") as opened:
         opened.extractall(flowers, filter="data")
     (flowers / "102flowers.tgz").unlink()

@@ -7,6 +7,7 @@ are stored, not compressed, so their bytes (and with them the split's digest) ar
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -54,19 +55,18 @@ class Arrays:
 
 
 def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path], None]) -> bool:
-    """Let `fill` put files into a folder beside, then rename it to `folder`; False if one with that stamp is there.
+    """Let `fill` put files into a folder beside, then rename it to `folder`; False if it is there with all its files.
 
     Raises:
         MachineError: the files cannot be written, such as for want of room.
     """
-    wanted = digests.canonical_json(stamp)
-    if _stamped(folder) == wanted:
+    if _is_whole(folder, stamp):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         fill(beside)
-        (beside / STAMP).write_bytes(wanted)
+        (beside / STAMP).write_bytes(digests.canonical_json({**stamp, "files": _count(beside)}))
         beside.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -129,11 +129,19 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _stamped(folder: Path) -> bytes:
+def _is_whole(folder: Path, stamp: Mapping[str, object]) -> bool:
+    """Whether it was made of that and no file has gone since."""
     try:
-        return digests.canonical_json(json.loads((folder / STAMP).read_bytes()))
+        found = json.loads((folder / STAMP).read_bytes())
     except (OSError, ValueError):
-        return b""
+        return False
+    return isinstance(found, dict) and found == json.loads(
+        digests.canonical_json({**stamp, "files": _count(folder) - 1})  # the stamp itself
+    )
+
+
+def _count(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _write(arrays: Arrays, folder: Path, name: str, progress: Progress) -> None:
