@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,10 @@ _SIGNS = {"passed": "✓", "failed": "✗", "skipped": "-"}
 
 def check(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, its name, or its digest's first digits.")],
+    allowed_signers: Annotated[
+        Path | None,
+        typer.Option(help="Trust it only if one whom this file names has signed it (see ssh-keygen, ALLOWED SIGNERS)."),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> ExitCode:
@@ -29,7 +34,7 @@ def check(
     with Store(room.database) as store:
         folder = bundle_folder(bundle, room, store)
         pictures = pictures_for(folder, room, store)
-    checks = check_bundle(folder, progress.for_people(quiet=as_json), pictures)
+    checks = check_bundle(folder, progress.for_people(quiet=as_json), pictures, allowed_signers)
     if as_json:
         print_json({"bundle": folder.name, "checks": checks})
     else:

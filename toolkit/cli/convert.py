@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,13 +24,19 @@ def convert(
     tolerance: Annotated[
         float | None, typer.Option(help="The largest allowed difference of a probability from Keras'.")
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Sign the bundles with this SSH key, for `check --allowed-signers`."
+        ),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a trained model into OpenVINO IR, prove on the test pictures that it answers alike, and bundle it."""
     from toolkit import progress
     from toolkit.artifacts import Workspace
-    from toolkit.convert import convert_model, find_model, make_bundle
+    from toolkit.convert import convert_model, find_model, make_bundle, sign_bundle
     from toolkit.convert.conversion import split_of
     from toolkit.store import Store
 
@@ -44,6 +51,9 @@ def convert(
             for kind in precision or ["fp32", "fp16"]
             for ir in [convert_model(trained, kind, aim, room, store, talk, tolerance)]
         ]
+    if sign is not None:
+        for _, bundle in made:
+            sign_bundle(room.absolute(bundle.path), sign)
     if as_json:
         print_json([{"ir": ir, "bundle": bundle} for ir, bundle in made])
         return

@@ -5,6 +5,7 @@ from toolkit.convert.checking import Check, check_bundle
 from toolkit.convert.conversion import convert_model
 from toolkit.convert.finding import find_model
 from toolkit.convert.inspection import inspect_ir
+from toolkit.convert.signing import sign_bundle, verify_signature
 
 __all__ = [
     "Check",
@@ -14,5 +15,7 @@ __all__ = [
     "inspect_ir",
     "load_bundle",
     "make_bundle",
+    "sign_bundle",
     "verify_bundle",
+    "verify_signature",
 ]

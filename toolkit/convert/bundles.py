@@ -238,5 +238,5 @@ def _described(folder: Path, workspace: Workspace) -> Bundle:
         precision=manifest["precision"],
         target=manifest["target"],
         path=workspace.relative(folder) if inside else str(folder.resolve()),
-        size_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        size_bytes=(folder / MANIFEST).stat().st_size + sum(file["size_bytes"] for file in manifest["files"].values()),
     )

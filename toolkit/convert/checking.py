@@ -21,6 +21,7 @@ from toolkit.compat import Era
 from toolkit.convert import eras
 from toolkit.convert.ncs2_compile import STICK_MEMORY_BYTES, compile_for_ncs2
 from toolkit.convert.parity import Pictures
+from toolkit.convert.signing import verify_signature
 from toolkit.convert.verify import verify_bundle
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
 from toolkit.progress import Progress
@@ -39,17 +40,22 @@ class Check:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_bundle(folder: Path, progress: Progress, pictures: Pictures | None = None) -> tuple[Check, ...]:
-    """All checks of the bundle in `folder`; damaged bytes make the others pointless, so they come first and may end it.
+def check_bundle(
+    folder: Path, progress: Progress, pictures: Pictures | None = None, allowed_signers: Path | None = None
+) -> tuple[Check, ...]:
+    """All checks of the bundle in `folder`. Bytes that are damaged, or of an unknown signer, are not run: those come first.
 
-    Older runtimes are compared on `pictures`, u8 [n,H,W,3]; without them on the bundle's own golden ones.
+    Older runtimes are compared on `pictures`, u8 [n,H,W,3]; without them on the bundle's own golden ones. A signature is
+    asked for only if `allowed_signers` is given.
     """
-    digests = _digests(folder)
-    if digests.outcome == "failed":
-        return (digests,)
+    trust = [_digests(folder)]
+    if trust[0].outcome == "passed" and allowed_signers is not None:
+        trust.append(_signature(folder, allowed_signers))
+    if trust[-1].outcome == "failed":
+        return tuple(trust)
     manifest = verify_bundle(folder)
     target = compat.find_target(manifest["target"])
-    checks = [digests, _golden(folder)]
+    checks = [*trust, _golden(folder)]
     shown = np.load(folder / "golden" / "inputs.npy") if pictures is None else pictures
     checks += [_agrees(folder, era, manifest["precision"], shown, progress) for era in eras.eras_of(target)]
     if "MYRIAD" in target.accelerators:
@@ -64,6 +70,16 @@ def _digests(folder: Path) -> Check:
         told = "; ".join(_in_words(problem) for problem in error.problems)
         return Check(name="digests", outcome="failed", told=told, remedy=error.problems[0].remedy)
     return Check(name="digests", outcome="passed", told=f"all {len(manifest['files'])} files are as the manifest says")
+
+
+def _signature(folder: Path, allowed_signers: Path) -> Check:
+    try:
+        signer = verify_signature(folder, allowed_signers)
+    except BundleError as error:
+        (problem, *_) = error.problems
+        return Check(name="signature", outcome="failed", told=problem.what, remedy=problem.remedy)
+    told = f"signed by {signer.principal} with {signer.key}"
+    return Check(name="signature", outcome="passed", told=told, details=dataclasses.asdict(signer))
 
 
 def _in_words(problem: Problem) -> str:

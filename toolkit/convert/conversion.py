@@ -97,9 +97,15 @@ def _already(
     """The newest IR that answers the same wish and whose bytes are still there."""
     for ir in reversed(store.all(IrModel, parent=model.digest)):
         same = (ir.precision, ir.target, ir.parity.tolerance) == (precision, target, tolerance)
-        if same and dict(ir.versions) == dict(versions()) and _intact(ir, workspace):
+        if same and _passes_still(ir) and _intact(ir, workspace):
             return ir
     return None
+
+
+def _passes_still(ir: IrModel) -> bool:
+    """Made by these versions, and good enough by today's rules."""
+    kept = parity.keeps_accuracy(ir.parity.accuracy, ir.parity.reference_accuracy)
+    return kept and dict(ir.versions) == dict(versions())
 
 
 def _intact(ir: IrModel, workspace: Workspace) -> bool:
@@ -114,6 +120,13 @@ def _compared(source: Source, split: Split, test: TestPictures, path: Path, tole
 
 def _disagreement(title: str, compared: Comparison, test: TestPictures) -> ParityError:
     found = compared.parity
+    if not parity.keeps_accuracy(found.accuracy, found.reference_accuracy):
+        return ParityError(
+            f"{title} has an accuracy of {found.accuracy:.5f} on {found.pictures} test pictures; allowed is at least "
+            f"{parity.ACCURACY_KEPT:.0%} of Keras' {found.reference_accuracy:.5f}. Nothing was kept",
+            where=str(test.pictures[compared.worst].path),
+            remedy="look at that picture first, which is furthest off; or keep this model in fp32",
+        )
     return ParityError(
         f"{title} answers up to {found.max_abs:.2e} away from Keras on {found.pictures} test pictures; "
         f"allowed is {found.tolerance:.0e}. Same top-1 on {found.top1_agreement:.1%}. Nothing was kept",

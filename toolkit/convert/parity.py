@@ -21,6 +21,9 @@ Probabilities = npt.NDArray[np.float32]
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
 """The largest allowed difference of a probability from Keras' own, unless the user says otherwise."""
 
+ACCURACY_KEPT = 0.99
+"""The least part of Keras' accuracy in float32 that a converted model keeps, however wide the tolerance is set."""
+
 # Without the hint a CPU that has BF16 computes in it, and ACL in FP16: the comparison would be of those.
 _EXACT = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
 
@@ -63,22 +66,29 @@ def compare(
 ) -> Comparison:
     """Set `outputs` beside `reference`, both f32 [n, classes]; `labels` [n] are the true ones.
 
-    A value that is not a number counts as infinitely far.
+    A value that is not a number counts as infinitely far. It passes if no difference is beyond `tolerance` and the
+    accuracy is at least ACCURACY_KEPT of the reference's.
     """
     difference = np.nan_to_num(np.abs(outputs - reference), nan=np.inf)
     ours, theirs = top1(outputs), top1(reference)
     max_abs = float(difference.max())
+    accuracy, reference_accuracy = float(np.mean(ours == labels)), float(np.mean(theirs == labels))
     parity = Parity(
         pictures=len(labels),
         max_abs=max_abs,
         mean_abs=float(difference.mean()),
         top1_agreement=float(np.mean(ours == theirs)),
-        accuracy=float(np.mean(ours == labels)),
-        reference_accuracy=float(np.mean(theirs == labels)),
+        accuracy=accuracy,
+        reference_accuracy=reference_accuracy,
         tolerance=tolerance,
-        passed=max_abs <= tolerance,
+        passed=max_abs <= tolerance and keeps_accuracy(accuracy, reference_accuracy),
     )
     return Comparison(parity, int(difference.max(axis=1).argmax()))
+
+
+def keeps_accuracy(accuracy: float, reference: float) -> bool:
+    """Is `accuracy` at least ACCURACY_KEPT of `reference`?"""
+    return accuracy >= ACCURACY_KEPT * reference
 
 
 def top1(probabilities: Probabilities) -> npt.NDArray[np.int64]:

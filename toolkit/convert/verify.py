@@ -13,6 +13,8 @@ from toolkit.errors import BundleError, Problem
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"
+"""Beside the manifest, of which it is a signature; no part of the bundle."""
 
 _SHAPE: Mapping[str, type] = {
     "name": str,
@@ -102,5 +104,5 @@ def _changed(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[P
 def _extra(folder: Path, files: Mapping[str, Any]) -> Iterator[Problem]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name != MANIFEST and name not in files:
+        if not path.is_dir() and name not in {MANIFEST, SIGNATURE, *files}:
             yield Problem("is not in the manifest", str(path), "remove it")

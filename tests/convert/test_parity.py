@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from toolkit.artifacts import IrModel
+from toolkit.convert import convert_model, parity
+from toolkit.errors import ParityError
+from toolkit.progress import Silent
+
+
+def answers(right: int, of: int, by: float = 0.01) -> Any:
+    """Sigmoid answers [of, 1] to pictures of class 1, `right` of them right, all `by` away from a half."""
+    return np.array([[0.5 + by]] * right + [[0.5 - by]] * (of - right), np.float32)
+
+
+@pytest.mark.parametrize(("right", "passed"), [(200, True), (198, True), (197, False)])
+def test_compare_refuses_when_less_than_99_percent_of_the_accuracy_is_left(right: int, passed: bool) -> None:
+    labels = np.ones(200, np.int64)
+    found = parity.compare(answers(200, 200), answers(right, 200), labels, tolerance=0.1).parity
+    assert found.max_abs <= found.tolerance
+    assert (found.accuracy, found.passed) == (right / 200, passed)
+
+
+def test_compare_measures_against_the_reference_when_that_errs_itself() -> None:
+    labels = np.ones(100, np.int64)
+    assert parity.compare(answers(60, 100), answers(60, 100), labels, 0.1).parity.passed
+    assert parity.compare(answers(60, 100), answers(100, 100), labels, 0.1).parity.passed
+    assert not parity.compare(answers(60, 100), answers(59, 100), labels, 0.1).parity.passed
+
+
+def test_compare_refuses_when_a_value_is_no_number() -> None:
+    outputs = answers(10, 10)
+    outputs[3] = np.nan
+    found = parity.compare(answers(10, 10), outputs, np.ones(10, np.int64), 0.1)
+    assert (found.parity.passed, found.worst) == (False, 3)
+
+
+def test_convert_model_names_both_accuracies_and_keeps_nothing_when_too_little_is_left(
+    line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
+    made = len(line.store.all(IrModel))
+    monkeypatch.setattr(parity, "ACCURACY_KEPT", 1.01)
+    for precision in ("fp32", "fp16"):  # the first was made under another rule, and is not taken again
+        with pytest.raises(ParityError, match=r"an accuracy of \d\.\d{5} on 12 test pictures; .* Keras' \d\.\d{5}"):
+            convert_model(line.softmax, precision, "cpu", line.workspace, line.store, Silent())
+    assert len(line.store.all(IrModel)) == made
