@@ -13,10 +13,12 @@ NOTHING = DASH
 NETWORKS = {
     "mobilenet": "MobileNet",
     "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_small": "MobileNetV3-Small",
     "inception_v3": "InceptionV3",
     "vgg16": "VGG16",
     "resnet50": "ResNet50",
-    "efficientnet_b0": "EfficientNetB0",
+    "densenet121": "DenseNet121",
+    "efficientnet_b0": "EfficientNet-B0",
     "efficientnet_lite0": "EfficientNet-Lite0",
 }
 STAGES = {"top": "top layers", "fine-tune": "fine-tuning"}
