@@ -82,7 +82,7 @@ def evaluate_folder(
     labels, logits = np.array([picture.label for picture in pictures]), _logits(file, pixels)
     if mistakes is not None:
         drawn = contact_sheet(pixels, labels, scores.probabilities(logits), model.labels, mistakes)
-        progress.say(f"{drawn} mistakes drawn, the surest first: {mistakes}")
+        progress.say(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
     return scores.evaluate(logits, labels, model.labels, "test", model.loss)
 
 

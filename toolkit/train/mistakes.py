@@ -13,6 +13,7 @@ from toolkit import digests
 CELL = 160
 """Width and height in pixels of each picture on the sheet."""
 _CAPTION, _COLUMNS, _MOST = 36, 6, 48
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, names: Sequence[str], path: Path) -> int:
@@ -59,15 +60,15 @@ def _cell(picture: np.ndarray, *lines: str) -> np.ndarray:
     top, left = (CELL - small.shape[0]) // 2, (CELL - small.shape[1]) // 2
     cell[top : top + small.shape[0], left : left + small.shape[1]] = small
     for number, line in enumerate(lines):
-        place = (3, CELL + 14 + 15 * number)
-        cv2.putText(cell, _fitting(line), place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+        place, text = (3, CELL + 14 + 15 * number), line.encode("ascii", "replace").decode()
+        cv2.putText(cell, text, place, _FONT, _size_to_fit(text), (0, 0, 0), 1, cv2.LINE_AA)
     return cell
 
 
-def _fitting(line: str) -> str:
-    """What OpenCV's font can draw of a line in a cell's width; the end, which tells most, is kept."""
-    drawable = line.encode("ascii", "replace").decode()
-    return drawable if len(drawable) <= 22 else f"..{drawable[-20:]}"
+def _size_to_fit(text: str) -> float:
+    """The size at which a line is no wider than its cell, and no larger than need be."""
+    (width, _), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
+    return float(min(0.4, 0.4 * (CELL - 6) / max(width, 1)))
 
 
 def _grid(cells: Sequence[np.ndarray]) -> np.ndarray:
