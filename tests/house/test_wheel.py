@@ -25,11 +25,12 @@ def test_wheel_is_the_same_bytes_when_built_twice(house: Path, tmp_path: Path) -
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_wheel_holds_every_file_of_the_package_and_nothing_else(
+def test_wheel_holds_every_file_of_the_package_with_the_experiments_and_nothing_else(
     house: Path, tmp_path: Path, tracked: tuple[Path, ...]
 ) -> None:
-    package = house / "toolkit"
+    package, models = house / "toolkit", house / "models"
     expected = {str(path.relative_to(house)) for path in tracked if package in path.parents}
+    expected |= {f"toolkit/{path.relative_to(house)}" for path in tracked if models in path.parents}
     with zipfile.ZipFile(build(house, tmp_path)) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == expected
