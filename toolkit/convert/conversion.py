@@ -131,7 +131,8 @@ def _disagreement(title: str, compared: Comparison, test: TestPictures) -> Parit
         f"{title} answers up to {found.max_abs:.2e} away from Keras on {found.pictures} test pictures; "
         f"allowed is {found.tolerance:.0e}. Same top-1 on {found.top1_agreement:.1%}. Nothing was kept",
         where=str(test.pictures[compared.worst].path),
-        remedy="look at that picture first; if the difference is harmless for you, set convert.tolerance in the experiment",
+        remedy="look at that picture first; if the difference is harmless for you, allow it with --tolerance, or with "
+        "convert.tolerance in the experiment",
     )
 
 
