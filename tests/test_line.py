@@ -80,7 +80,13 @@ def test_run_measures_a_fleet_and_a_second_run_finds_it_all_done(experiment: Pat
 
     second = run(experiment)
     assert second.returncode == 0, second.stderr
-    for said in ("nothing changed", "trained already, skipped", "already done", "unchanged, 0 bytes sent", "skipped: 36"):
+    for said in (
+        "nothing changed",
+        "trained already, skipped",
+        "already done",
+        "unchanged, 0 bytes sent",
+        "skipped: 36",
+    ):
         assert said in second.stderr
     assert page.read_bytes() == before
 

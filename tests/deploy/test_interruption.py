@@ -37,7 +37,7 @@ def test_deploy_exits_130_and_the_next_run_heals_when_interrupted(
     slow = tmp_path / "python"
     slow.write_text(SLOW_PYTHON.format(root=root, python=sys.executable))
     slow.chmod(0o755)
-    new = make_bundle(moment, padding_bytes=60_000_000 if moment == "transfer" else 1000)
+    new = make_bundle(moment, padding_bytes=160_000_000 if moment == "transfer" else 1000)
     inventory = write_inventory((device,), toolkit_python=str(slow))
     words = [
         str(Path(sys.executable).with_name("toolkit")),
@@ -77,4 +77,4 @@ def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | No
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.001)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, Bundle, TrainedModel, Workspace
+from toolkit.artifacts import BenchRecord, Bundle, Deployment, TrainedModel, Workspace
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
 from toolkit.report.gather import gather, p90_ms, rate
@@ -79,3 +79,12 @@ def test_rate_is_pictures_over_the_runs_length(store: Store) -> None:
     record = dataclasses.replace(of(store, some_bundle(store), "offline"), samples_ms=(1.0,) * 50, wall_s=2.0)
     assert rate(record) == 25.0
     assert rate(of(store, some_bundle(store), "single-stream")) is None
+
+
+def test_at_does_not_move_when_a_deployment_changed_nothing(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    before = gather(workspace, store, experiment).at
+    last = store.all(Deployment)[-1]
+    store.put(dataclasses.replace(last, digest="a" * 64, outcome="unchanged", at="2099-01-01T00:00:00+00:00"))
+    assert gather(workspace, store, experiment).at == before

@@ -90,8 +90,9 @@ class Gathered:
 
     @cached_property
     def at(self) -> str:
-        """When the newest measurement or deployment was made; empty when there is none."""
-        stamps = [record.at for record in self.records] + [deployment.at for deployment in self.deployments]
+        """When the newest measurement was made or a device last changed; empty when there is none."""
+        changes = (deployment for deployment in self.deployments if deployment.outcome != "unchanged")
+        stamps = [record.at for record in self.records] + [change.at for change in changes]
         return max(stamps, default="")
 
     @cached_property
