@@ -1,4 +1,4 @@
-"""Real old runtimes on their real Python; where they cannot be had, these say why they did not run."""
+"""Real old runtimes on their real Python."""
 
 from __future__ import annotations
 
@@ -15,17 +15,6 @@ from toolkit.errors import MachineError
 from toolkit.progress import Silent
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers() -> None:
-    try:
-        for name in ("2021", "2022"):
-            era = compat.known().eras[name]
-            eras.find_python(era.worker_python)
-            eras.prepare(era, Silent())
-    except MachineError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
 def pictures() -> Any:
     return np.random.default_rng(5).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
@@ -36,6 +25,7 @@ def test_eras_of_names_those_that_read_it_when_asked(target: str, expected: list
     assert [era.name for era in eras.eras_of(compat.find_target(target))] == expected
 
 
+@pytest.mark.eras
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(("target", "era"), [("cpu-2022", "2022"), ("ncs2", "2021"), ("ncs2", "2022")])
@@ -50,6 +40,7 @@ def test_compare_agrees_when_lowered_for_the_era(
     assert found.pictures == 40
 
 
+@pytest.mark.eras
 def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_line: Any, pictures: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 import toolkit
+from toolkit.convert.eras import find_python
 
 pytestmark = pytest.mark.eras
 
@@ -21,14 +21,6 @@ PACKAGES = {
     "2022.3.2": ("openvino==2022.3.2", "numpy==1.24.4", "opencv-python-headless==4.10.0.84"),
 }
 """The newest NumPy and OpenCV that each goes with."""
-
-
-def python39() -> Path:
-    """One of pyenv's (whose shim on PATH may lead nowhere), else the one on PATH."""
-    found = sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python"))
-    found += [Path(path) for path in (shutil.which("python3.9"),) if path]
-    assert found, "needs Python 3.9: put python3.9 on PATH, or `pyenv install 3.9`"
-    return found[0]
 
 
 @pytest.fixture(scope="session", params=sorted(PACKAGES))
@@ -40,7 +32,7 @@ def era(request: pytest.FixtureRequest) -> tuple[str, Path]:
     folder = cache / f"{request.param}-{key}"
     done = folder / "complete"
     if not done.exists():
-        subprocess.run([python39(), "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([find_python("3.9"), "-m", "venv", "--clear", folder], check=True)
         install = ["-m", "pip", "install", "--quiet", "--only-binary=:all:", *packages]
         subprocess.run([folder / "bin" / "python", *install], check=True)
         done.touch()
