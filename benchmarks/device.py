@@ -141,8 +141,10 @@ def _make_pictures(folder: Path, count: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each run; whole seconds")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each run; whole seconds")
+    parser.add_argument(
+        "--repetitions", type=int, default=9, help="many short turns: a noisy machine changes its pace within seconds"
+    )
     options = parser.parse_args(arguments)
     folder, cores = prepared(), len(os.sched_getaffinity(0))
     scores = [measure(folder, case, cores, options.seconds, options.repetitions) for case in cases(cores)]
