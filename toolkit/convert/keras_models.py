@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,9 +50,19 @@ def trace(model: keras.Model) -> ov.Model:
     def forward(picture: Any) -> Any:
         return model(picture, training=False)
 
+    if sys.version_info >= (3, 13):
+        _answer_for_openvino(tf.__version__)
     signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
     graph = ov.convert_model(tf.function(forward, signature, autograph=False).get_concrete_function())
     return _with_one_output(graph)
+
+
+def _answer_for_openvino(tensorflow: str) -> None:
+    """Say which TensorFlow this is: OpenVINO 2026.4 asks by exec("del tensorflow"), which fails since PEP 667."""
+    from openvino.frontend.tensorflow import utils
+
+    known = {"python_version": platform.python_version(), "tensorflow": tensorflow, "sys_platform": sys.platform}
+    utils.get_environment_setup = lambda _framework: dict(known)
 
 
 def predict(model: keras.Model, chunks: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
