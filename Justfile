@@ -73,4 +73,4 @@ build-wheel: setup
 
 # Remove what the recipes made, except the workspace.
 clean:
-    rm -rf .venv .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .ansible
+    rm -rf .venv .venv-* .tools dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .ansible

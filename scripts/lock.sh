@@ -31,6 +31,8 @@ printf '%s\n' pytest pytest-timeout |
 for tool in uv rust-just; do
     echo "$tool" | compile - "$tool.txt" --constraint requirements/dev.txt "${current[@]}" "$@"
 done
+# What builds the toolkit itself, in whatever environment.
+printf '%s\n' hatchling editables | compile - hatchling.txt --constraint requirements/dev.txt "${current[@]}" "$@"
 # What images hold: the current runtime for both platforms, the old ones for the only Python and machine that they have.
 compile images/runner/requirements.in image-runner.txt --no-deps --constraint requirements/dev.txt "$@"
 for era in 2021 2022; do

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# Make .venv from the lock files. Run again it does nothing; interrupted, it is finished by the next run.
-# PYTHON names the interpreter; without it an existing .venv keeps its own.
+# Make .venv from requirements/dev.txt, or .venv-NAME from requirements/NAME.txt:
+#   scripts/setup.sh [NAME]
+# Run again it does nothing; interrupted, it is finished by the next run.
+# PYTHON names the interpreter; without it an existing environment keeps its own, and a named one takes that of .venv.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly venv=.venv stamp=.venv/setup.sha256
-readonly locks=(requirements/uv.txt requirements/dev.txt)
+readonly name=${1:-}
+readonly venv=.venv${name:+-$name}
+readonly stamp=$venv/setup.sha256 lock=requirements/${name:-dev}.txt
+readonly locks=(requirements/{uv,hatchling}.txt "$lock")
+case "$name" in
+    mkl) readonly versions=(3.11) needed="Python 3.11" ;; # the newest that intel-tensorflow was built for
+    *) readonly versions=(3.13 3.12 3.11) needed="Python 3.11, 3.12 or 3.13" ;;
+esac
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 fail() {
@@ -19,21 +27,31 @@ version_of() {
 }
 
 supported() {
-    case "$(version_of "$1")" in 3.11 | 3.12 | 3.13) ;; *) return 1 ;; esac
+    local version
+    version=$(version_of "$1")
+    [ -n "$version" ] && [[ " ${versions[*]} " == *" $version "* ]]
 }
+
+# Those of pyenv, whose shims may stand for nothing.
+shopt -s nullglob
+pyenv=()
+for version in "${versions[@]}"; do
+    pyenv+=("${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python)
+done
+readonly pyenv
 
 choose_python() {
     local candidate
     if [ -n "${PYTHON:-}" ]; then
         supported "$PYTHON" && echo "$PYTHON" && return
         candidate=$(version_of "$PYTHON")
-        fail "PYTHON=$PYTHON is ${candidate:-no interpreter that runs}; Python 3.11, 3.12 or 3.13 is needed."
+        fail "PYTHON=$PYTHON is ${candidate:-no interpreter that runs}; $needed is needed."
     fi
-    for candidate in python3 python3.13 python3.12 python3.11; do
+    for candidate in ${name:+.venv/bin/python} python3 "${versions[@]/#/python}" "${pyenv[@]}"; do
         supported "$candidate" && echo "$candidate" && return
     done
-    fail "Python 3.11, 3.12 or 3.13 is needed; python3 here is ${1:-missing}." \
-        "Install one of them and name it: PYTHON=python3.12 just setup"
+    fail "$needed is needed; python3 here is ${1:-missing}." \
+        "Install one of them and name it: PYTHON=python${versions[-1]} just setup${name:+-$name}"
 }
 
 # Where the environment stands, what runs it, and what shall be in it.
@@ -68,6 +86,7 @@ install_uv() {
     "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --requirement requirements/uv.txt
 }
 
+[ -z "$name" ] || [ -f "$lock" ] || fail "there is no $lock, so no environment $name to make."
 if finished; then exit 0; fi
 rm -f "$stamp"
 make_environment
@@ -75,7 +94,7 @@ echo "setup: installing the locked requirements into $venv (Python $(version_of 
 install_uv
 readonly uv=("$venv/bin/uv" pip)
 # Compiled at once: a device's benchmark or a test then starts in half the time, also where nothing may write bytecode.
-"${uv[@]}" sync --python "$venv/bin/python" --require-hashes --compile-bytecode requirements/dev.txt
+"${uv[@]}" sync --python "$venv/bin/python" --require-hashes --compile-bytecode "${locks[@]}"
 "${uv[@]}" install --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
 fingerprint >"$stamp.part"
 mv "$stamp.part" "$stamp"
