@@ -18,6 +18,9 @@ done
 .venv/bin/python -c 'import tomllib
 for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["device"]: print(line)' |
     compile - device.txt --constraint requirements/dev.txt "${current[@]}" "$@"
+# The older TensorFlow that is built with MKL and OpenMP, and what its tests need: an environment of its own.
+printf '%s\n' hypothesis pytest pytest-timeout |
+    compile - mkl.txt pyproject.toml --extra mkl "${current[@]}" "$@"
 # Devices whose Python or glibc is older: an era of compat.toml each, for Debian 11 and its Python 3.9.
 printf '%s\n' 'openvino>=2023.1,<=2025.2' 'opencv-python-headless>=4.10,<5' 'numpy>=1.22' |
     compile - device-2023.txt --python-version 3.9 "$@"
