@@ -7,7 +7,7 @@ set positional-arguments
 bin := justfile_directory() / ".venv/bin"
 
 # What `just test` leaves out: each of these needs something a bare machine does not have.
-unprivileged := "not engine and not hardware and not browser and not openssh and not eras"
+unprivileged := "not engine and not hardware and not browser and not openssh and not eras and not sweeps"
 
 # List the recipes.
 _default:
@@ -36,6 +36,11 @@ test-openssh *arguments: setup
 # Run the device code on the OpenVINO releases of 2021 and 2022, in a Python 3.9.
 test-eras *arguments: setup
     "{{ bin }}/pytest" -m eras "$@"
+
+# Run the tests of sweeps on a real Ray cluster and of tracking on a real MLflow server, in .venv-sweeps.
+test-sweeps *arguments:
+    @scripts/setup.sh sweeps
+    .venv-sweeps/bin/python -m pytest -m sweeps tests/train "$@"
 
 # Run the device code's tests on arm64, in a container (emulated where the machine is not arm64).
 test-device-arm64 *arguments: setup

@@ -21,6 +21,10 @@ for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-depe
 # The older TensorFlow that is built with MKL and OpenMP, and what its tests need: an environment of its own.
 printf '%s\n' hypothesis pytest pytest-timeout |
     compile - mkl.txt pyproject.toml --extra mkl "${current[@]}" "$@"
+# Sweeps over several machines and tracking, beside everything else that a run takes: an environment of its own.
+printf '%s\n' hypothesis pytest pytest-timeout |
+    compile - sweeps.txt pyproject.toml --extra all --extra ray --extra tracking \
+        --constraint requirements/dev.txt "${current[@]}" "$@"
 # Devices whose Python or glibc is older: an era of compat.toml each, for Debian 11 and its Python 3.9.
 printf '%s\n' 'openvino>=2023.1,<=2025.2' 'opencv-python-headless>=4.10,<5' 'numpy>=1.22' |
     compile - device-2023.txt --python-version 3.9 "$@"
