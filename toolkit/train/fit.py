@@ -62,6 +62,8 @@ class Plan:
     batch_size: int
     seed: int
     checkpoint: Path
+    told: Callable[[Epoch], None]
+    """Hears of every epoch once the checkpoint holds it."""
 
     def learning_rate(self, epochs: Sequence[Epoch]) -> float:
         """What the epoch after these takes."""
@@ -98,6 +100,7 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
                 course.best_loss, course.best_epoch = epoch.val_loss, epoch.number
                 course.best = [np.array(variable.value.numpy()) for variable in variables]
             checkpoint.save(plan.checkpoint, course, variables, optimizer.variables)
+            plan.told(epoch)
             progress.say(_line(plan, epoch, len(train.labels)))
     if plan.stage.patience is not None:
         for variable, value in zip(variables, course.best, strict=True):

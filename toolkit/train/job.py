@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from toolkit import data, digests, networks
-from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.artifacts import Epoch, Split, TrainedModel, Workspace
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment import Experiment, StageTable, Trial
 from toolkit.progress import Progress
@@ -20,6 +21,14 @@ from toolkit.train.fit import Examples, Plan, answering
 
 if TYPE_CHECKING:
     import keras
+
+
+Told = Callable[[str, Epoch], None]
+"""Hears of every epoch of a run, by the run's digest, once the epoch cannot be lost any more."""
+
+
+def told_nobody(run: str, epoch: Epoch) -> None:
+    """Where nobody waits for epochs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Job:
     weights: str | Path
     """"imagenet", "none" or the path of a file."""
     run: str
+    told: Told
 
     def folder(self, stage: str) -> Path:
         """Where a stage's files lie."""
@@ -60,10 +70,18 @@ class Job:
             batch_size=self.trial.batch_size,
             seed=self.trial.seed,
             checkpoint=self.folder(stage.name) / "checkpoint.npz",
+            told=partial(self.told, self.run),
         )
 
 
-def prepare_job(experiment: Experiment, trial: Trial, split: Split, workspace: Workspace, progress: Progress) -> Job:
+def prepare_job(
+    experiment: Experiment,
+    trial: Trial,
+    split: Split,
+    workspace: Workspace,
+    progress: Progress,
+    told: Told = told_nobody,
+) -> Job:
     """Look everything up before anything is trained.
 
     Raises:
@@ -92,6 +110,7 @@ def prepare_job(experiment: Experiment, trial: Trial, split: Split, workspace: W
         size=(edge, edge),
         weights=weights,
         run=records.run_digest(trial, split, weights),
+        told=told,
     )
 
 

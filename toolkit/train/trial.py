@@ -6,17 +6,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit import networks
 from toolkit.artifacts import Epoch, Evaluation, Split, TrainedModel, Workspace
 from toolkit.data.augment import augment
 from toolkit.experiment import Experiment, Stage, StageTable, Trial
 from toolkit.progress import Progress
-from toolkit.store import Store
 from toolkit.train import records, scores, stuck
 from toolkit.train.fit import Examples, Learner, answering, fit
-from toolkit.train.job import Job, PartOfSplit, frozen_features, load_parts, prepare_job, starting_model
+from toolkit.train.job import (
+    Job,
+    PartOfSplit,
+    Told,
+    frozen_features,
+    load_parts,
+    prepare_job,
+    starting_model,
+    told_nobody,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -24,15 +32,23 @@ if TYPE_CHECKING:
 _Course = tuple[tuple[Epoch, ...], Evaluation]
 
 
+class Keeper(Protocol):
+    """Where finished models go: the store, or the pipe to whoever has it."""
+
+    def put(self, artifact: TrainedModel) -> None:
+        """Keep it; a second time changes nothing."""
+
+
 def train_trial(
     experiment: Experiment,
     trial: Trial,
     split: Split,
     workspace: Workspace,
-    store: Store,
+    store: Keeper,
     progress: Progress,
     *,
     last: Stage | None = None,
+    told: Told = told_nobody,
 ) -> tuple[TrainedModel, ...]:
     """The trial's model after each stage, up to `last`; what is finished is loaded, what was stopped goes on.
 
@@ -41,7 +57,7 @@ def train_trial(
         MachineError: weights that are not here and cannot be fetched.
         DataError: a part without pictures, or a loss that is no longer a number.
     """
-    job = prepare_job(experiment, trial, split, workspace, progress)
+    job = prepare_job(experiment, trial, split, workspace, progress, told)
     names = [stage.name for stage in trial.stages]
     models: list[TrainedModel] = []
     parts: dict[str, PartOfSplit] = {}
