@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from toolkit.artifacts import Device, Workspace
-from toolkit.fleet import embedded
+
+if TYPE_CHECKING:
+    from toolkit.fleet import embedded
 
 # Quiet and small before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -26,6 +28,8 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Embedded]:
     """Three devices behind real SSH servers, in a process of their own that ends with the tests."""
+    from toolkit.fleet import embedded  # not where only the train room is installed
+
     workspace = Workspace(tmp_path_factory.mktemp("embedded"))
     try:
         yield embedded.up(workspace, 3)

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from toolkit.cpus import usable_cpus
+
 
 @functools.cache
 def start_tensorflow() -> Any:
     """TensorFlow, imported and set up; call it before anything imports keras.
 
-    Threads per operation are the CPUs of this process's affinity mask, unless TF_NUM_INTRAOP_THREADS says otherwise.
+    Threads per operation are the CPUs that this process may use, unless TF_NUM_INTRAOP_THREADS says otherwise.
     Operations are deterministic: the same seed on the same machine gives the same weights.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,13 +31,6 @@ def start_tensorflow() -> Any:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         tf.constant(0)  # starts the runtime, which has its own words to say
     return tf
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may run on; containers and taskset narrow it."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _set_threads(tf: Any) -> None:
