@@ -38,7 +38,7 @@ def test_choose_gives_none_when_the_network_was_not_tuned(workspace: Workspace) 
 
 def test_choose_lists_what_there_is_when_the_name_is_unknown(workspace: Workspace) -> None:
     profiles.keep(TUNED, [], workspace)
-    with pytest.raises(UsageError, X):
+    with pytest.raises(UsageError, match=r"(?s)no profile 'papers'.*it has none, paper, mobilenet"):
         profiles.choose("papers", "mobilenet", workspace)
 
 
