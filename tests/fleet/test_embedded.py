@@ -11,7 +11,7 @@ import asyncssh
 import pytest
 
 from toolkit.artifacts import Device, Workspace
-from toolkit.errors import MachineError
+from toolkit.errors import MachineError, UsageError
 from toolkit.fleet import connect, embedded
 from toolkit.fleet.connection import SecureShell
 
@@ -47,6 +47,17 @@ def test_up_takes_another_port_when_the_old_one_is_taken(own: Workspace) -> None
         assert moved.port != device.port
         with connect(moved) as shell:
             assert shell.run("true").code == 0
+
+
+def test_up_gives_its_devices_allowed_signers_when_told_whom_to_trust(own: Workspace, tmp_path: Path) -> None:
+    embedded.up(own, 2)
+    signers = tmp_path / "signers"
+    signers.write_text("ci@example.org ssh-ed25519 AAAA\n")
+    fleet = embedded.up(own, allowed_signers=signers)
+    assert not fleet.started
+    assert {(Path(device.root) / "allowed_signers").read_text() for device in fleet.devices} == {signers.read_text()}
+    with pytest.raises(UsageError, match="nowhere: cannot be read"):
+        embedded.up(own, allowed_signers=tmp_path / "nowhere")
 
 
 def test_up_says_what_its_log_says_when_it_cannot_start(own: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,10 @@ app = typer.Typer(help="The devices: list and probe them; start and stop an embe
 @app.command()
 def up(
     count: Annotated[int | None, typer.Option("--count", min=1, max=64, help="How many devices. Default: 3.")] = None,
+    allowed_signers: Annotated[
+        Path | None,
+        typer.Option(help="From now on its devices run only what one whom this file names has signed."),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +40,7 @@ def up(
     from toolkit.progress import for_people
 
     progress = for_people(quiet=as_json)
-    fleet = embedded.up(Workspace(workspace), count)
+    fleet = embedded.up(Workspace(workspace), count, allowed_signers)
     progress.say("started" if fleet.started else "it runs already: nothing to do")
     if as_json:
         print_json({"started": fleet.started, "inventory": fleet.inventory, "devices": fleet.devices})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolkit.artifacts import Device
-from toolkit.deploy import commands
+from toolkit.deploy import commands, trust
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
 
@@ -16,14 +16,16 @@ _TIMEOUT_S = 600.0
 
 
 def check_bytes(device: Device, shell: Shell, release: str) -> None:
-    """Every byte of it.
+    """Every byte of it, and its signature where the device asks for one.
 
     Raises:
-        FleetError: names what is wrong, by file.
+        FleetError: names what is wrong, by file; or the inventory requires a signature and the device checks none.
     """
     found = _ask(device, shell, commands.verify(device, release))
     if not found["ok"]:
-        raise _failed(device, found, "; ".join(found.get("bad", ())), "the release is damaged", "deploy it again")
+        bad = "; ".join(found.get("bad", ()))
+        raise _failed(device, found, bad, "the device refuses the release", "deploy it again, whole and signed")
+    trust.check_checked(device, found)
 
 
 def check_answers(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from toolkit.artifacts import Device, DeviceFacts
+from toolkit.deploy import trust
 from toolkit.errors import FleetError
 from toolkit.fleet.facts import shortcomings
 from toolkit.fleet.transfer import Survey, Tree, check_room, missing
@@ -50,7 +51,7 @@ def make_plan(tree: Tree, device: Device, facts: DeviceFacts, known: Survey) -> 
     Raises:
         FleetError: the device cannot run it or has no room for it; every reason is named.
     """
-    problems = shortcomings(device, facts)
+    problems = [*shortcomings(device, facts), *trust.unsigned(tree, device)]
     if problems:
         raise FleetError.from_problems(problems)
     lacking = missing(tree, known)
@@ -62,7 +63,7 @@ def make_plan(tree: Tree, device: Device, facts: DeviceFacts, known: Survey) -> 
     if not whole:
         steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {send_bytes / 1e6:,.1f} MB"))
     if not (whole and serving):
-        steps.append(Step("verify", "check every byte there"))
+        steps.append(Step("verify", "check every byte there, and the signature if the device asks for one"))
         steps.append(Step("golden", f"answer the golden pictures there on {device.accelerator}"))
     if not serving:
         steps.append(Step("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))

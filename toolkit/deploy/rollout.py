@@ -10,7 +10,7 @@ from pathlib import Path
 
 from toolkit import digests, fleet
 from toolkit.artifacts import Deployment, Device
-from toolkit.deploy import commands, health
+from toolkit.deploy import commands, health, trust
 from toolkit.deploy.lock import locked
 from toolkit.deploy.plan import DeployPlan, is_served, make_plan
 from toolkit.deploy.serving import look
@@ -84,7 +84,8 @@ def _deploy_one(tree: Tree, device: Device, *, break_lock: bool) -> tuple[str, i
 def _plan(tree: Tree, device: Device, shell: Shell) -> tuple[DeployPlan, Survey]:
     """Two cheap looks first: a device that serves it already need not be probed, which takes it seconds."""
     known = transfer.survey(shell, device, tree, commands.releases_path(tree.digest))
-    if is_served(tree, look(device, shell).release, known):
+    refused = any(trust.unsigned(tree, device))
+    if not refused and is_served(tree, look(device, shell).release, known):
         return DeployPlan(device.name, tree.digest, ()), known
     return make_plan(tree, device, fleet.probe(device, shell), known), known
 

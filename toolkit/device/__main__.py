@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     probe = commands.add_parser("probe", help="what this device is")
     probe.add_argument("--root", default="/opt/toolkit", help="where releases live")
     probe.set_defaults(command=_probe)
-    verify = commands.add_parser("verify", help="every byte against its digest")
+    verify = commands.add_parser("verify", help="every byte against its digest, and the signature")
     verify.add_argument("release", type=Path)
     verify.set_defaults(command=_verify)
     golden = commands.add_parser("golden", help="this device's answers against the recorded ones")

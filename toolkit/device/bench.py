@@ -13,6 +13,7 @@ from .failures import Failure
 from .lock import only_one
 from .release import digest_of, input_size, read_json, read_manifest, root_of
 from .samples import Order, PictureSet, read_pictures
+from .verify import require_trusted
 
 if TYPE_CHECKING:
     from .runtime import Model, Picture
@@ -44,11 +45,13 @@ def bench(release: Path, folder: Path, plan: Plan, root: Optional[Path] = None) 
     """One record; `folder` holds pictures.json and its pictures.
 
     Raises:
-        Failure: pictures or bundle cannot be used, or another benchmark is running on this device.
+        Failure: pictures or bundle cannot be used, another benchmark is running on this device, or it asks for a signature
+            and the release has none that it trusts.
         EnvironmentFailure: OpenVINO or the accelerator is missing.
     """
     place = root or root_of(release)
     with only_one(place):
+        require_trusted(release)
         manifest = read_manifest(release)
         pictures = read_pictures(folder, manifest["labels"])
         return {

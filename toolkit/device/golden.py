@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 from . import runtime
 from .failures import Failure
 from .release import read_manifest
+from .verify import require_trusted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +27,13 @@ def check(release: Path, accelerator: str = "CPU", precision: Optional[str] = No
         the largest difference of a probability.
 
     Raises:
-        Failure: the golden files cannot be read, or the bundle states no tolerance for this accelerator.
+        Failure: the golden files cannot be read, the bundle states no tolerance for this accelerator, or this device asks
+            for a signature and the release has none that it trusts.
         EnvironmentFailure: the model cannot be loaded.
     """
     import numpy as np
 
+    require_trusted(release)
     golden = read_manifest(release)["golden"]
     inputs, expected = _array(release, golden["inputs"]), _array(release, golden["outputs"])
     settings = runtime.Settings(accelerator, precision=precision or native_precision(accelerator))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from . import runtime
 from .release import input_size, read_manifest
+from .verify import require_trusted
 
 if TYPE_CHECKING:
     from .runtime import Answer
@@ -20,9 +21,10 @@ def predict(
     A picture that cannot be read makes "ok" false and hides none of the others.
 
     Raises:
-        Failure: the bundle cannot be read.
+        Failure: the bundle cannot be read, or this device asks for a signature and it has none that is trusted.
         EnvironmentFailure: the model cannot be loaded.
     """
+    require_trusted(release)
     manifest = read_manifest(release)
     model = runtime.load(release / "model.xml", runtime.Settings(accelerator, precision=precision))
     predictions = [_predict(model, manifest, path) for path in paths]

@@ -1,29 +1,64 @@
-"""Every byte of a release against the digests that it was released with."""
+"""Every byte of a release against the digests that it was released with, and the signature if this device asks for one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
-from .failures import Failure
+from .failures import EnvironmentFailure, Failure
 from .release import digest_of, read_json
+from .signature import allowed_signers, check_signature
 
 Files = Dict[str, Dict[str, Any]]
 
 
 def verify(release: Path) -> Dict[str, Any]:
-    """Every digest of release.json and manifest.json against the bytes: {"ok", "bad": [what is wrong, by file]}.
+    """Every digest of release.json and manifest.json against the bytes: {"ok", "bad": [what is wrong, by file], "signature"}.
 
-    A bare bundle, which has no release.json, is held against its manifest alone.
+    A bare bundle, which has no release.json, is held against its manifest alone. "signature" is what `check_signature` found,
+    None if it was refused.
+
+    Raises:
+        EnvironmentFailure: this device asks for a signature and has no ssh-keygen.
     """
     bad: List[str] = []
+    signature = _signature(release, bad)
     files = _files(release, "manifest.json", bad)
     if (release / "release.json").exists():
         files = {**files, **_files(release, "release.json", bad)}
         bad += _lineage(release)
         bad += _strangers(release, files)
     bad += [problem for path, entry in sorted(files.items()) for problem in _check(release, path, entry)]
-    return {"ok": not bad, "bad": bad, "files": len(files)}
+    return {"ok": not bad, "bad": bad, "files": len(files), "signature": signature}
+
+
+def require_trusted(release: Path) -> None:
+    """Where this device asks for signatures, see that the release is whole and signed; elsewhere do nothing.
+
+    Whatever runs a release's model calls this first.
+
+    Raises:
+        Failure: it is not; names everything that is wrong.
+        EnvironmentFailure: there is no ssh-keygen.
+    """
+    if allowed_signers(release) is None:
+        return
+    bad = verify(release)["bad"]
+    if bad:
+        remedy = "deploy a bundle that a signer of this device's allowed_signers has signed"
+        raise Failure(
+            f"this device runs only what is whole and signed: {'; '.join(bad)}", where=str(release), remedy=remedy
+        )
+
+
+def _signature(release: Path, bad: List[str]) -> Optional[Dict[str, Any]]:
+    try:
+        return check_signature(release)
+    except EnvironmentFailure:
+        raise
+    except Failure as failure:
+        bad.append(f"{Path(failure.where).name}: {failure.what}")
+        return None
 
 
 def _files(release: Path, name: str, bad: List[str]) -> Files:

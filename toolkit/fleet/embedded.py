@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from toolkit.artifacts import Device, Workspace
-from toolkit.errors import MachineError
+from toolkit.digests import written_whole
+from toolkit.errors import MachineError, UsageError
 from toolkit.fleet.inventory import load_inventory
 
 DEFAULT_COUNT = 3
@@ -36,19 +38,44 @@ class Embedded:
     """False: it ran already."""
 
 
-def up(workspace: Workspace, count: int | None = None) -> Embedded:
+def up(workspace: Workspace, count: int | None = None, allowed_signers: Path | None = None) -> Embedded:
     """Start the fleet, or leave it alone if it runs with as many devices (`count` None: as many as there are).
+
+    From then on its devices take only what `allowed_signers` lets be signed; None leaves what each device has.
 
     Raises:
         MachineError: its process did not start; says what its log says.
+        UsageError: there is no such file.
     """
+    signers = None if allowed_signers is None else _read(allowed_signers)
     fleet = workspace.folder("fleet").absolute()
     running = _running(fleet)
-    if running is not None and count in {None, running[1]}:
-        return Embedded(fleet / "inventory.yml", load_inventory(fleet / "inventory.yml"), started=False)
-    down(workspace)
-    _start(fleet, count or DEFAULT_COUNT)
-    return Embedded(fleet / "inventory.yml", load_inventory(fleet / "inventory.yml"), started=True)
+    started = running is None or count not in {None, running[1]}
+    if started:
+        down(workspace)
+        _start(fleet, count or DEFAULT_COUNT)
+    devices = load_inventory(fleet / "inventory.yml")
+    if signers is not None:
+        _trust(devices, signers)
+    return Embedded(fleet / "inventory.yml", devices, started=started)
+
+
+def _read(allowed_signers: Path) -> bytes:
+    try:
+        return allowed_signers.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read: {error.strerror}",
+            where=str(allowed_signers),
+            remedy="give a file with one line for each signer: NAME KEYTYPE KEY",
+        ) from None
+
+
+def _trust(devices: Sequence[Device], signers: bytes) -> None:
+    """What Ansible's role runner does on a real device."""
+    for device in devices:
+        with written_whole(Path(device.root) / "allowed_signers") as stream:
+            stream.write(signers)
 
 
 def down(workspace: Workspace) -> bool:

@@ -5,6 +5,7 @@ Precedence, groups, patterns and vaults mean here what they mean there. Variable
     ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file   how to reach a device
     toolkit_root, toolkit_python, toolkit_accelerator                        what it is
     toolkit_known_hosts                                                      its pinned host key; beside the inventory
+    toolkit_require_signature                                                whether only signed bundles are deployed to it
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ import toolkit
 from toolkit import digests
 from toolkit.errors import BundleError, Problem
 
+SIGNATURE = "manifest.json.sig"
+"""Beside a bundle's manifest once it is signed; no part of the bundle, but of the release."""
 DEVICE_CODE = Path(toolkit.__file__).parent / "device"
 """All that runs on a device; ships inside each release."""
 
@@ -57,7 +59,9 @@ def tree_of(sources: Mapping[str, Source]) -> Tree:
 
 
 def release_tree(bundle: Path, device_code: Path = DEVICE_CODE) -> Tree:
-    """A bundle and the device code as the release that they become; every byte of the bundle is checked first.
+    """A bundle, its signature if it has one, and the device code as the release that they become.
+
+    Every byte of the bundle is checked first; whether to trust the signature is for the device to say.
 
     Raises:
         BundleError: the bundle is not what its manifest says; names every file that is off.
@@ -65,6 +69,8 @@ def release_tree(bundle: Path, device_code: Path = DEVICE_CODE) -> Tree:
     manifest = _manifest(bundle)
     expected = manifest["files"]
     sources: dict[str, Source] = {path: bundle / path for path in expected}
+    if (bundle / SIGNATURE).exists():
+        sources[SIGNATURE] = bundle / SIGNATURE
     contents = tree_of(sources | {"manifest.json": bundle / "manifest.json"})
     problems = [problem for file in contents.files for problem in _differences(file, expected.get(file.path), bundle)]
     if problems:
