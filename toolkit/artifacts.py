@@ -27,6 +27,17 @@ class Split:
     """Pictures per part and label: counts["train"]["with_mask"]."""
     path: str
     """The split manifest: JSON lines, one picture each."""
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    """Pictures per part where one may have several labels, or none; empty where each has one."""
+
+    @property
+    def many(self) -> bool:
+        """Whether a picture may have several labels, or none."""
+        return bool(self.pictures)
+
+    def size(self, part: str) -> int:
+        """Pictures of a part."""
+        return self.pictures[part] if self.many else sum(self.counts.get(part, {}).values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

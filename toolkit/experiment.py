@@ -40,7 +40,19 @@ Optimizer = Literal["adam", "adamax", "sgd", "adamw"]
 Loss = Literal["auto", "binary", "categorical", "sparse-categorical"]
 BatchNorm = Literal["inference", "training"]
 OwnScaling = Literal["none", "unit", "symmetric", "caffe", "torch"]
-Source = Literal["synthetic-masks", "folders", "csv", "cifar10", "cifar100", "idx", "flowers102", "caltech", "imagenet"]
+Source = Literal[
+    "synthetic-masks",
+    "folders",
+    "csv",
+    "cifar10",
+    "cifar100",
+    "idx",
+    "flowers102",
+    "caltech",
+    "imagenet",
+    "voc",
+    "faces",
+]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -85,8 +97,8 @@ class DataTable(_Table):
     source: Source
     path: Path | None = None
     """Where it lies, relative to the experiment file: for "folders" class folders, or train/, validation/ and test/ with
-    class folders in each; for "csv" the file; for "cifar10", "cifar100" and "caltech" the archive or its folder; for
-    "idx", "flowers102" and "imagenet" the folder that holds the files."""
+    class folders in each; for "csv" the file; for "cifar10", "cifar100", "caltech" and "voc" the archive or its folder;
+    for "idx", "flowers102" and "imagenet" the folder that holds the files; none for what the toolkit makes or fetches."""
     seed: int = 0
     crop: Literal["resize", "centre"] = "resize"
     split: SplitFractions = SplitFractions()
@@ -104,16 +116,22 @@ class DataTable(_Table):
     """A file that names the classes of "imagenet" or "flowers102", one a line; relative to the experiment file."""
     clutter: bool = False
     """Whether the background pictures of "caltech" are a class."""
+    year: Annotated[int, Field(ge=2005, le=2012)] | None = None
+    """Which year of "voc", where several lie side by side."""
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """What stands between the labels of "csv" where a picture may have several, such as ";"; unset: each has one."""
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if self.source != "synthetic-masks" and self.path is None:
+        if self.source not in {"synthetic-masks", "faces"} and self.path is None:
             raise ValueError(f'source = "{self.source}" needs path')
         own = {
             "labels": ("cifar100",),
             "classes": ("idx",),
             "words": ("imagenet", "flowers102"),
             "clutter": ("caltech",),
+            "year": ("voc",),
+            "separator": ("csv",),
         }
         for key, sources in own.items():
             if key in self.model_fields_set and self.source not in sources:

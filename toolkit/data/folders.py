@@ -7,7 +7,7 @@ FOLDER/train/CLASS/…picture              divided by whoever made it; val and v
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,23 @@ class Found:
 
     path: Path
     label: str
+    """Of a set with many labels to a picture: all of them in one word, see `with_labels`."""
     part: str | None
+    labels: tuple[str, ...] | None = None
+    """What is on it, in a set with many labels to a picture; None where each has one."""
+    unsure: tuple[str, ...] = ()
+    """What it is not judged for: labels that the data set itself leaves open."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its label, or all of them."""
+        return (self.label,) if self.labels is None else self.labels
+
+
+def with_labels(path: Path, labels: Iterable[str], unsure: Iterable[str], part: str | None) -> Found:
+    """A picture of a set with many labels; "cat;dog" and "cat;dog;?sofa" are what its label and its copies' must equal."""
+    held, open_ = tuple(sorted(set(labels))), tuple(sorted(set(unsure)))
+    return Found(path, ";".join([*held, *(f"?{name}" for name in open_)]), part, held, open_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +61,14 @@ class Scan:
         return any(picture.part for picture in self.found)
 
     @property
+    def many(self) -> bool:
+        """Whether a picture may have several labels, or none."""
+        return any(picture.labels is not None for picture in self.found)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the data set's order or sorted by name."""
-        return self.order or tuple(sorted({picture.label for picture in self.found}))
+        return self.order or tuple(sorted({name for picture in self.found for name in picture.names}))
 
 
 def scan(root: Path) -> Scan:
@@ -95,14 +116,14 @@ def _part_problems(root: Path, parts: Sequence[tuple[Path, str]]) -> list[Proble
 
 def class_problems(root: Path, found: Sequence[Found]) -> list[Problem]:
     """What is wrong with the classes: no pictures, one class, a class that a part lacks."""
-    labels = {picture.label for picture in found}
+    labels = {name for picture in found for name in picture.names}
     if not found:
         return [Problem("no pictures", str(root), "put pictures into one folder per class: FOLDER/CLASS/picture.jpg")]
     if len(labels) < 2:
         only = f'only one class, "{min(labels)}"'
         return [Problem(only, str(root), "there must be two or more class folders with pictures")]
-    held = {(picture.part, picture.label) for picture in found}
-    parts = {part for part, _ in held}
+    held = {(picture.part, name) for picture in found for name in picture.names}
+    parts = {picture.part for picture in found}
     lacking = [(p, c) for p in PARTS if p in parts for c in sorted(labels) if (p, c) not in held]
     remedy = "move some of its pictures there, or put all into class folders without parts"
     return [Problem(f'class "{c}" has no pictures in {p}', str(root), remedy) for p, c in lacking]

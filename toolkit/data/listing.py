@@ -2,6 +2,8 @@
 
 path,label,part
 cats/tom.jpg,cat,train                 relative to the file; parts are train, validation (val, valid) and test
+
+With data.separator = ";" a picture may have several labels, or none: both.jpg,cat;dog,train and street.jpg,,train
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.artifacts import Workspace
-from toolkit.data.folders import PART_NAMES, Found, Scan, class_problems
+from toolkit.data.folders import PART_NAMES, Found, Scan, class_problems, with_labels
 from toolkit.errors import Problem
 from toolkit.experiment import DataTable
 from toolkit.progress import Progress
@@ -19,7 +21,7 @@ from toolkit.progress import Progress
 
 def read_listing(table: DataTable, path: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The pictures that the CSV file at `path` names; every bad line is a problem of its own."""
-    del table, workspace, progress
+    del workspace, progress
     root = path.parent
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -33,7 +35,7 @@ def read_listing(table: DataTable, path: Path, workspace: Workspace, progress: P
     problems = _column_problems(columns, path)
     if problems:
         return Scan(root, (), (), tuple(problems))
-    found, problems = _pictures(rows, path)
+    found, problems = _pictures(rows, path, table.separator)
     return Scan(root, tuple(found), (), (*problems, *(class_problems(path, found) if not problems else ())))
 
 
@@ -46,14 +48,16 @@ def _column_problems(columns: Sequence[str], path: Path) -> list[Problem]:
     ]
 
 
-def _pictures(rows: Sequence[dict[str, str | None]], path: Path) -> tuple[list[Found], list[Problem]]:
+def _pictures(
+    rows: Sequence[dict[str, str | None]], path: Path, separator: str | None
+) -> tuple[list[Found], list[Problem]]:
     found: list[Found] = []
     problems: list[Problem] = []
     seen: dict[Path, int] = {}
     divided = any((row.get("part") or "").strip() for row in rows)
     for number, row in enumerate(rows, start=2):
         picture = path.parent / (row.get("path") or "").strip()
-        what = _row_problem(row, picture, divided=divided)
+        what = _row_problem(row, picture, divided=divided, many=separator is not None)
         if not what and picture in seen:
             what = f"the same picture as in line {seen[picture]}"
         if what:
@@ -61,15 +65,22 @@ def _pictures(rows: Sequence[dict[str, str | None]], path: Path) -> tuple[list[F
             continue
         seen[picture] = number
         part = PART_NAMES.get((row.get("part") or "").strip().lower())
-        found.append(Found(picture, (row["label"] or "").strip(), part))
+        found.append(_found(picture, (row["label"] or "").strip(), separator, part))
     return found, problems
 
 
-def _row_problem(row: dict[str, str | None], picture: Path, *, divided: bool) -> str:
+def _found(picture: Path, label: str, separator: str | None, part: str | None) -> Found:
+    if separator is None:
+        return Found(picture, label, part)
+    labels = (one.strip() for one in label.split(separator))
+    return with_labels(picture, filter(None, labels), (), part)
+
+
+def _row_problem(row: dict[str, str | None], picture: Path, *, divided: bool, many: bool) -> str:
     """What is wrong with a line; nothing if all is well."""
     if None in row or None in row.values():
         return "has more or fewer fields than the first line"
-    if not (row["label"] or "").strip():
+    if not many and not (row["label"] or "").strip():
         return "has no label"
     part = (row.get("part") or "").strip()
     if divided and part.lower() not in PART_NAMES:

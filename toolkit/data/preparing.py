@@ -11,7 +11,16 @@ from toolkit.artifacts import Split, Workspace
 from toolkit.data.checking import Checked, check, repeats, without_repeats
 from toolkit.data.dividing import Item, divide
 from toolkit.data.folders import Scan
-from toolkit.data.manifest import PARTS, Picture, count, in_order, split_digest, write_manifest
+from toolkit.data.manifest import (
+    PARTS,
+    Picture,
+    count,
+    count_pictures,
+    in_order,
+    split_digest,
+    with_indices,
+    write_manifest,
+)
 from toolkit.data.neighbours import Pair, confirm, find_pairs, told
 from toolkit.data.sources import scan_source
 from toolkit.errors import ConfigurationError, DataError, Problem
@@ -19,6 +28,7 @@ from toolkit.experiment import DataTable
 from toolkit.progress import Progress
 
 SYNTHETIC_NOTE = "synthetic masks"
+FACES_NOTE = "faces of 40 volunteers from 1992 to 1994, each of them in every part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,8 @@ class Survey:
         found: dict[str, dict[str, int]] = {}
         for one in self.checked:
             classes = found.setdefault(one.found.part or "all", dict.fromkeys(self.scan.labels, 0))
-            classes[one.found.label] += 1
+            for name in one.found.names:
+                classes[name] += 1
         return found
 
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -69,6 +80,8 @@ def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Prog
     """
     if table.source == "synthetic-masks":
         return prepare_masks(table, workspace, progress)
+    if table.source == "faces":
+        return _prepared(table, workspace, progress, name="orl-faces", note=FACES_NOTE)
     own = {"cifar10", "cifar100", "flowers102"}
     name = table.source if table.source in own else (table.path or Path()).resolve().name.split(".")[0]
     return _prepared(located(table, origin), workspace, progress, name=name)
@@ -118,11 +131,19 @@ def _written(
 ) -> Split:
     path, changed = write_manifest(pictures, labels, workspace)
     digest = split_digest(pictures, labels)
-    counts = count(pictures, labels)
-    sizes = ", ".join(f"{part} {sum(counts[part].values())}" for part in PARTS)
+    split = Split(
+        digest=digest,
+        name=name,
+        note=note,
+        labels=labels,
+        counts=count(pictures, labels),
+        path=workspace.relative(path),
+        pictures=count_pictures(pictures),
+    )
+    sizes = ", ".join(f"{part} {split.size(part)}" for part in PARTS)
     state = "" if changed else "; nothing changed"
     progress.say(f"split {digest[:12]} of {name}{f' ({note})' if note else ''}: {sizes}{state}")
-    return Split(digest=digest, name=name, note=note, labels=labels, counts=counts, path=workspace.relative(path))
+    return split
 
 
 def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -> tuple[Picture, ...]:
@@ -131,7 +152,7 @@ def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -
     names = {one.found.path: _name(one.found.path, root) for one in surveyed.checked}
     groups = _groups(names, group)
     items = {
-        name: Item(name, one.sha256, one.found.label, groups.get(name))
+        name: Item(name, one.sha256, one.found.label, groups.get(name), one.found.labels)
         for one in surveyed.checked
         for name in [names[one.found.path]]
     }
@@ -143,13 +164,21 @@ def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -
     else:
         parts = divide(list(items.values()), {part: getattr(table.split, part) for part in PARTS}, table.seed)
     placed = (
-        Picture(one.found.path, one.sha256, labels.index(one.found.label), parts[name], groups.get(name))
+        _picture(one, labels, parts[name], groups.get(name))
         for one in surveyed.checked
         for name in [names[one.found.path]]
     )
     pictures = in_order(placed)
     _refuse_gaps(pictures, labels, table, root)
     return pictures
+
+
+def _picture(one: Checked, labels: Sequence[str], part: str, group: str | None) -> Picture:
+    found = one.found
+    if found.labels is None:
+        return Picture(found.path, one.sha256, labels.index(found.label), part, group)
+    held, unsure = ([labels.index(name) for name in names] for names in (found.labels, found.unsure))
+    return with_indices(found.path, one.sha256, held, unsure, part, group)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from toolkit.artifacts import Workspace
 from toolkit.data.cifar import read_cifar
+from toolkit.data.faces import read_faces
 from toolkit.data.flowers import read_flowers
 from toolkit.data.folders import Scan, scan
 from toolkit.data.idx import read_idx
 from toolkit.data.listing import read_listing
 from toolkit.data.published import read_caltech, read_imagenet
+from toolkit.data.voc import read_voc
 from toolkit.errors import DataError
 from toolkit.experiment import DataTable
 from toolkit.progress import Progress
@@ -34,6 +36,8 @@ READERS: Mapping[str, Reader] = {
     "flowers102": read_flowers,
     "caltech": read_caltech,
     "imagenet": read_imagenet,
+    "voc": read_voc,
+    "faces": read_faces,
 }
 
 

@@ -1,0 +1,172 @@
+"""PASCAL VOC as it is given out, in miniature: the files' names and contents are of exactly its format."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import Split, Workspace
+from toolkit.data import read_manifest
+
+Gather = Callable[..., Split]
+Refusal = Callable[..., str]
+Write = Callable[[Path, int], Path]
+
+OBJECT = """\t<object>
+\t\t<name>{name}</name>
+\t\t<pose>Left</pose>
+\t\t<truncated>1</truncated>
+\t\t<difficult>{difficult}</difficult>
+\t\t<bndbox><xmin>48</xmin><ymin>240</ymin><xmax>195</xmax><ymax>371</ymax></bndbox>
+\t</object>
+"""
+ANNOTATION = """<annotation>
+\t<folder>VOC2007</folder>
+\t<filename>{name}.jpg</filename>
+\t<size><width>16</width><height>12</height><depth>3</depth></size>
+\t<segmented>0</segmented>
+{objects}</annotation>
+"""
+CLASSES = ("car", "person", "train")
+KINDS: tuple[Mapping[str, int], ...] = (
+    {"car": 1},
+    {"person": 1},
+    {"train": 1},
+    {"car": 1, "person": 1},
+    {"train": 1, "person": 0},
+)
+"""What is on every fifth picture: 1 there, 0 only difficult ones."""
+
+Build = Callable[..., Path]
+
+
+@pytest.fixture
+def build(tmp_path: Path, picture: Write) -> Build:
+    """VOCdevkit/VOC20xx with ten pictures in each part."""
+
+    def built(year: int = 2007, parts: tuple[str, ...] = ("train", "val", "test"), *, labelled: bool = True) -> Path:
+        root = tmp_path / "VOCdevkit" / f"VOC{year}"
+        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        held = {f"{part[:2]}{number:06}": KINDS[number % 5] for part in parts for number in range(10)}
+        for seed, (name, kinds) in enumerate(held.items()):
+            picture(root / "JPEGImages" / f"{name}.jpg", 1000 * year + seed)
+            objects = "".join(OBJECT.format(name=label, difficult=1 - value) for label, value in kinds.items())
+            (root / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format(name=name, objects=objects))
+        for part in parts:
+            own = {name: kinds for name, kinds in held.items() if name.startswith(part[:2])}
+            (root / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{name}\n" for name in own))
+            for label in CLASSES if labelled else ():
+                lines = (f"{name} {kinds.get(label, -1):2}\n" for name, kinds in own.items())
+                (root / "ImageSets" / "Main" / f"{label}_{part}.txt").write_text("".join(lines))
+        return root
+
+    return built
+
+
+COUNTS = {"car": 4, "person": 4, "train": 4}
+
+
+def test_prepare_keeps_the_parts_when_voc_2007_has_a_labelled_test(
+    build: Build, gather: Gather, workspace: Workspace
+) -> None:
+    split = gather("voc", build())
+    assert split.labels == CLASSES
+    assert split.pictures == {"train": 10, "validation": 10, "test": 10}
+    assert split.counts == {"train": COUNTS, "validation": COUNTS, "test": COUNTS}
+    test = {one.path.stem: one for one in read_manifest(split, workspace) if one.part == "test"}
+    assert (test["te000003"].labels, test["te000003"].unsure) == ((0, 1), ())
+    assert (test["te000004"].labels, test["te000004"].unsure) == ((2,), (1,))
+
+
+def test_prepare_reads_the_same_split_when_voc_comes_in_archives(build: Build, gather: Gather, tmp_path: Path) -> None:
+    root = build()
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    for part, name in (("t[er]", "VOCtrainval_06-Nov-2007.tar"), ("va", "VOCtest_06-Nov-2007.tar")):
+        with tarfile.open(archives / name, "w") as opened:
+            for path in sorted([*root.glob(f"*/{part}*.*"), *root.glob("ImageSets/Main/*.txt")]):
+                opened.add(path, f"VOCdevkit/VOC2007/{path.relative_to(root)}")
+    assert gather("voc", archives).digest == gather("voc", root).digest
+
+
+def test_prepare_tests_on_val_when_voc_2012_has_no_labelled_test(build: Build, gather: Gather) -> None:
+    root = build(2012, ("train", "val"))
+    (root / "ImageSets" / "Main" / "test.txt").write_text("2008_000001\n2008_000002\n")
+    split = gather("voc", root.parent, validation=0.2)
+    assert split.pictures == {"train": 8, "validation": 2, "test": 10}
+    assert split.counts["test"] == COUNTS
+
+
+def test_prepare_takes_the_annotations_when_there_are_no_class_files(build: Build, gather: Gather) -> None:
+    assert gather("voc", build(labelled=False)).digest == gather("voc", build()).digest
+
+
+def test_prepare_divides_label_by_label_when_there_are_annotations_alone(build: Build, gather: Gather) -> None:
+    root = build()
+    for path in (root / "ImageSets" / "Main").iterdir():
+        path.unlink()
+    split = gather("voc", root, split={"train": 0.5, "validation": 0.25, "test": 0.25})
+    assert sum(split.pictures.values()) == 30
+    for label in CLASSES:
+        counts = [split.counts[part][label] for part in ("train", "validation", "test")]
+        assert all(abs(count - share) <= 1 for count, share in zip(counts, (6, 3, 3), strict=True)), (label, counts)
+
+
+def test_prepare_asks_for_the_year_when_there_are_several(build: Build, gather: Gather, refusal: Refusal) -> None:
+    devkit = build().parent
+    build(2012, ("train", "val"))
+    assert "several years: VOC2007, VOC2012" in refusal("voc", devkit)
+    assert "holds no VOC2010; it has VOC2007, VOC2012" in refusal("voc", devkit, year=2010)
+    assert gather("voc", devkit, year=2007).digest == gather("voc", devkit / "VOC2007").digest
+
+
+def test_prepare_names_what_is_at_odds_when_voc_is_not_whole(build: Build, refusal: Refusal) -> None:
+    root = build()
+    (root / "JPEGImages" / "tr000002.jpg").unlink()
+    assert "tr000002.jpg: no picture" in refusal("voc", root)
+    (root / "ImageSets" / "Main" / "car_train.txt").write_text("tr000001 yes\n")
+    assert "not a picture and -1, 0 or 1: 'tr000001 yes'" in refusal("voc", root)
+    (root / "ImageSets" / "Main" / "train.txt").write_text("../../secret\n")
+    assert "not the name of a picture: '../../secret'" in refusal("voc", root)
+
+
+def test_prepare_refuses_entities_when_an_annotation_has_them(build: Build, refusal: Refusal) -> None:
+    root = build(labelled=False)
+    path = root / "Annotations" / "tr000001.xml"
+    path.write_text('<!DOCTYPE a [<!ENTITY b "c">]>' + path.read_text())
+    assert "no plain annotation" in refusal("voc", root)
+    path.write_text("<annotation>")
+    assert "not XML that can be read" in refusal("voc", root)
+
+
+def test_prepare_finds_the_leak_when_two_parts_hold_the_same_picture(
+    build: Build, gather: Gather, refusal: Refusal
+) -> None:
+    root = build()
+    (root / "JPEGImages" / "te000000.jpg").write_bytes((root / "JPEGImages" / "tr000000.jpg").read_bytes())
+    (root / "JPEGImages" / "tr000003.jpg").write_bytes((root / "JPEGImages" / "tr000005.jpg").read_bytes())
+    said = refusal("voc", root)
+    assert "the same picture lies in test and train" in said
+    assert "the same picture is labelled car and car;person" in said
+    assert gather("voc", root, leaks="drop").pictures == {"train": 7, "validation": 10, "test": 10}
+
+
+def test_prepare_reads_many_labels_when_a_list_separates_them(
+    tmp_path: Path, picture: Write, gather: Gather, refusal: Refusal, workspace: Workspace
+) -> None:
+    lines = ["path,label"]
+    for number in range(40):
+        name = picture(tmp_path / f"{number:02}.png", number).name
+        lines.append(f"{name},{('cat', 'dog', 'cat; dog', '')[number % 4]}")
+    listing = tmp_path / "many.csv"
+    listing.write_text("\n".join(lines))
+    split = gather("csv", listing, separator=";", split={"train": 0.5, "validation": 0.25, "test": 0.25})
+    assert split.labels == ("cat", "dog")
+    assert split.counts["train"] == {"cat": 10, "dog": 10}
+    assert split.pictures == {"train": 20, "validation": 10, "test": 10}
+    assert sum(one.labels == () for one in read_manifest(split, workspace)) == 10
+    assert "has no label" in refusal("csv", listing)
