@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from toolkit import digests, statistics
@@ -25,6 +26,9 @@ from toolkit.artifacts import (
     TrainedModel,
     Workspace,
 )
+from toolkit.bench.subjects import picture_set
+from toolkit.data import Picture, read_manifest
+from toolkit.data.manifest import split_digest, write_manifest
 from toolkit.experiment import Experiment
 from toolkit.report import Report, write_report
 from toolkit.store import Store
@@ -41,21 +45,16 @@ def digest(*parts: object) -> str:
 
 
 def make_split(workspace: Workspace) -> Split:
-    lines = [
-        {
-            "path": f"data/x/{n:04d}.png",
-            "sha256": digest(n),
-            "label": LABELS[n % 2],
-            "part": "test",
-            "group": str(n // 8),
-        }
-        for n in range(PICTURES)
-    ]
-    path = workspace.folder("splits") / "made.jsonl"
-    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n", encoding="utf-8")
+    folder = workspace.folder("data", "x")
+    shades = np.random.default_rng(5).integers(0, 255, (PICTURES, 24, 24, 3), np.uint8)
+    for n, shade in enumerate(shades):
+        cv2.imwrite(str(folder / f"{n:04d}.png"), shade)
+    files = sorted(folder.iterdir())
+    pictures = [Picture(file, digests.of_file(file), n % 2, "test", str(n // 8)) for n, file in enumerate(files)]
+    path, _ = write_manifest(pictures, LABELS, workspace)
     counts = {"train": 280, "validation": 40, "test": PICTURES // 2}
     return Split(
-        digest=digest("split"),
+        digest=split_digest(pictures, LABELS),
         name="synthetic-masks",
         note="synthetic masks",
         labels=LABELS,
@@ -178,7 +177,9 @@ def make_bundle(ir: IrModel, model: TrainedModel) -> Bundle:
     )
 
 
-def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, **changes: Any) -> BenchRecord:
+def make_record(
+    bundle: Bundle, device: str, scenario: str, base_ms: float, pictures: str, **changes: Any
+) -> BenchRecord:
     rng = random.Random(f"{bundle.name} {device} {scenario}")
     samples = [base_ms * rng.lognormvariate(0, 0.08) for _ in range(96)]
     if scenario == "offline":
@@ -194,6 +195,8 @@ def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, **ch
         "governor": None,
         "used": {"accelerator": "CPU", "precision": "f32"},
         "temperature_c": None,
+        "picture_set": pictures,
+        "logged": [{"query": n, "picture": n, "output": answer(bundle, n)} for n in (3, 4, 9)],
     }
     values = {
         "digest": digest(bundle.digest, device, scenario),
@@ -215,11 +218,19 @@ def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, **ch
     return BenchRecord(**(values | changes))
 
 
-def measure(store: Store, bundle: Bundle, base_ms: float) -> None:
+def answer(bundle: Bundle, picture: int) -> list[float]:
+    """Right about picture 3 (label 1) and wrong about picture 4 (label 0)."""
+    share = 0.875 if picture == 3 else 0.75
+    return [share] if "sigmoid" in bundle.name else [1 - share, share]
+
+
+def measure(store: Store, bundle: Bundle, base_ms: float, pictures: str) -> None:
     for number, device in enumerate(DEVICES):
         for scenario in ("single-stream", "offline", "accuracy"):
             broken = ("throttled",) if (number, scenario, bundle.name) == BROKEN else ()
-            store.put(make_record(bundle, device, scenario, base_ms * (1 + 0.07 * number), broken_rules=broken))
+            store.put(
+                make_record(bundle, device, scenario, base_ms * (1 + 0.07 * number), pictures, broken_rules=broken)
+            )
         store.put(
             Deployment(
                 digest=digest(bundle.digest, device, "deployed"),
@@ -241,6 +252,7 @@ def fill(workspace: Workspace, store: Store) -> None:
     rng = random.Random(7)
     split = make_split(workspace)
     store.put(split)
+    pictures = picture_set(read_manifest(split, workspace), LABELS).digest
     for network, (_, _, base_ms, _) in NETWORKS.items():
         for head in ("sigmoid", "softmax"):
             for stage in ("top", "fine-tune"):
@@ -251,7 +263,7 @@ def fill(workspace: Workspace, store: Store) -> None:
                     bundle = make_bundle(ir, model)
                     store.put(ir)
                     store.put(bundle)
-                    measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1))
+                    measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1), pictures)
 
 
 EXPERIMENT = {

@@ -93,3 +93,23 @@ def test_write_report_sums_up_for_the_terminal(written: Report, column: str) -> 
     assert column in written.columns
     assert len(written.rows) == 16
     assert written.headline.startswith("Ship ")
+
+
+def test_write_report_writes_results_with_machine_conditions_and_what_was_not_run(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    wanted = experiment.model_copy(
+        update={
+            "matrix": experiment.matrix.model_copy(update={"networks": ("efficientnet_lite0", "mobilenet", "vgg16")})
+        }
+    )
+    file = tmp_path / "results" / "demo.md"
+    write_report(workspace, store, experiment=wanted, results=file)
+    text = file.read_text(encoding="utf-8")
+    assert f"--markdown {file}" in text
+    assert "- Not trained: VGG16, sigmoid, top layers and fine-tuning." in text
+    assert "- Not on a Raspberry Pi: the devices were container on x86-64." in text
+    assert "**Not the same data:** ours is synthetic masks" in text
+    for heading in ("Trained models", "Parity", "Devices", "Sigmoid against softmax", "How it was made"):
+        assert f"\n## {heading}\n" in text
+    assert "index.html" not in text

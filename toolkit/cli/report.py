@@ -16,6 +16,9 @@ def report(
         Path | None, typer.Argument(help="The experiment file. Default: the experiment that was trained last.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    results: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE.md", help="Also write every table to this file.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -28,7 +31,7 @@ def report(
     plan = experiments.load(experiment) if experiment else None
     room = Workspace(workspace)
     with Store(room.database) as store:
-        written = write_report(room, store, experiment=plan)
+        written = write_report(room, store, experiment=plan, results=results)
     if show:
         typer.launch(written.index.resolve().as_uri())
     if as_json:
@@ -39,3 +42,5 @@ def report(
     for check in written.checks:
         typer.echo(f"  {check.state:<4}  {check.title}: {check.text}")
     typer.echo(f"\nreport    {written.index}")
+    if results:
+        typer.echo(f"results   {results}")

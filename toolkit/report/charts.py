@@ -1,15 +1,14 @@
-"""Charts, each one small SVG that a page can place beside others: scores, differences, published figures."""
+"""Charts, each one small SVG that a page can place beside others: scores and differences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from toolkit.report import svg, words
 from toolkit.report.compare import Pair
 from toolkit.report.gather import Gathered
-from toolkit.report.published import Test
 
 TEXT = 12  # pixels at the chart's own width
 
@@ -182,67 +181,6 @@ def _differences(rows: list[dict[str, Any]], width: int) -> Any:
     )
     points = base.mark_point(filled=True, size=90, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N")
     return styled(alt.layer(zero, points, span), width, 62 + 34 * len(rows))
-
-
-def published(tests: Iterable[Test]) -> str:
-    """Published test accuracies (hollow) beside ours (filled, with their intervals)."""
-    rows = list(_published_rows(tests))
-    label = "Test accuracy, published and ours. " + "; ".join(str(row["label"]) for row in rows)
-    return "".join(
-        svg.draw(_published(rows, width), label, width_class=kind) for width, kind in ((760, "wide"), (350, "narrow"))
-    )
-
-
-def _published_rows(tests: Iterable[Test]) -> Iterator[dict[str, object]]:
-    for test in tests:
-        name = f"{words.network(test.network)} · {test.head} · {words.stage(test.stage)}"
-        brief = short(test.network, test.head, test.stage)
-        yield {
-            "name": name,
-            "brief": brief,
-            "who": "published",
-            "value": test.accuracy,
-            "label": f"{name}: published {words.percent(test.accuracy)}",
-        }
-        if test.ours:
-            low, high = test.ours.evaluation.interval
-            value = test.ours.evaluation.accuracy
-            label = f"{name}: ours {words.percent(value)} ({words.interval(low, high)})"
-            yield {
-                "name": name,
-                "brief": brief,
-                "who": "ours",
-                "value": value,
-                "low": low,
-                "high": high,
-                "label": label,
-            }
-
-
-def _published(rows: list[dict[str, object]], width: int) -> Any:
-    import altair as alt
-
-    lowest = min(float(str(row.get("low", row["value"]))) for row in rows)
-    scale = alt.Scale(domain=(floor(lowest, 0.1), 1))
-    x = alt.X(
-        "value:Q",
-        title=None,
-        scale=scale,
-        axis=alt.Axis(format="%", orient="top", tickCount=6),
-    )
-    y = alt.Y("name:N" if width > 400 else "brief:N", sort=None, title=None, axis=_names_axis(width))
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
-    ours, theirs = base.transform_filter("datum.who === 'ours'"), base.transform_filter("datum.who === 'published'")
-    layers = (
-        theirs.mark_point(filled=False, shape="diamond", size=80, strokeWidth=2, color=svg.MUTED, opacity=1).encode(
-            x=x, description="label:N"
-        ),
-        ours.mark_rule(strokeWidth=2.5, color=svg.SERIES[0], opacity=0.55, aria=False).encode(
-            x=alt.X("low:Q", scale=scale), x2="high:Q"
-        ),
-        ours.mark_point(filled=True, size=80, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N"),
-    )
-    return styled(alt.layer(*layers), width, 44 + 26 * len({str(row["name"]) for row in rows}))
 
 
 def floor(value: float, step: float) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit import statistics
 from toolkit.artifacts import BenchRecord
-from toolkit.report import compare
+from toolkit.report import beside, compare
 from toolkit.report.gather import Gathered, Variant, p90_ms, rate
 from toolkit.report.published import Published
 from toolkit.report.tables import computed_in
@@ -32,8 +32,7 @@ def frames(gathered: Gathered, published: Published | None) -> dict[str, pl.Data
         "parity.csv": (_key(v) | dataclasses.asdict(v.ir.parity) for v in gathered.variants),
         "records.csv": (_key(v) | _record(record) for v in gathered.variants for record in v.records),
         "lineage.csv": _lineage(gathered),
-        "published_tests.csv": _published_tests(published),
-        "published_inferences.csv": _published_inferences(published),
+        **(dict(beside.frames(published)) if published else {}),
     }
     built = {name: pl.DataFrame(list(found), infer_schema_length=None) for name, found in rows.items()}
     return {name: frame for name, frame in built.items() if frame.height}
@@ -148,34 +147,4 @@ def _lineage(gathered: Gathered) -> Iterator[Row]:
             "run": variant.model.run,
             "weights": variant.model.weights,
             **{f"version_{name}": version for name, version in sorted(variant.model.versions.items())},
-        }
-
-
-def _published_tests(published: Published | None) -> Iterator[Row]:
-    for test in published.tests if published else ():
-        yield {
-            "network": test.network,
-            "stage": test.stage,
-            "head": test.head,
-            "published_loss": test.loss,
-            "our_loss": test.ours.evaluation.loss if test.ours else None,
-            "published_accuracy": test.accuracy,
-            "our_accuracy": test.ours.evaluation.accuracy if test.ours else None,
-        }
-
-
-def _published_inferences(published: Published | None) -> Iterator[Row]:
-    for row in published.inferences if published else ():
-        rates = [m.rate for m in row.ours.measured if m.rate is not None] if row.ours else []
-        yield {
-            "precision": row.precision,
-            "network": row.network,
-            "stage": row.stage,
-            "head": row.head,
-            "published_mask_per_s": row.mask[0],
-            "published_mask_confidence_percent": row.mask[1],
-            "published_no_mask_per_s": row.no_mask[0],
-            "published_no_mask_confidence_percent": row.no_mask[1],
-            "our_slowest_offline_per_s": min(rates, default=None),
-            "our_fastest_offline_per_s": max(rates, default=None),
         }

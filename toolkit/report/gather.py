@@ -6,12 +6,11 @@ say what the right answers were.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from toolkit import statistics
+from toolkit import data, digests, statistics
 from toolkit.artifacts import BenchRecord, Bundle, Deployment, IrModel, Split, TrainedModel, Workspace
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
@@ -75,13 +74,25 @@ class Gathered:
 
     name: str
     title: str
+    plan: Experiment | None
+    """The experiment's file, where one is known."""
     published: str | None
     splits: tuple[Split, ...]
     models: tuple[TrainedModel, ...]
     variants: tuple[Variant, ...]
     deployments: tuple[Deployment, ...]
-    truth: dict[str, tuple[int, ...]]
-    """Per split digest the right answers of its test pictures, in the manifest's order."""
+    tests: dict[str, tuple[data.Picture, ...]]
+    """Per split digest its test pictures, in the manifest's order; none where the manifest is gone."""
+
+    @cached_property
+    def truth(self) -> dict[str, tuple[int, ...]]:
+        """Per split digest the right answers of its test pictures."""
+        return {digest: tuple(picture.label for picture in found) for digest, found in self.tests.items()}
+
+    @cached_property
+    def picture_sets(self) -> dict[str, str]:
+        """Per split digest the digest that the bench gives its test pictures."""
+        return {split.digest: _picture_set(self.tests[split.digest], split.labels) for split in self.splits}
 
     @cached_property
     def records(self) -> tuple[BenchRecord, ...]:
@@ -139,6 +150,7 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
     return Gathered(
         name=models[0].experiment,
         title=(experiment.title if experiment else "") or models[0].experiment,
+        plan=experiment,
         published=experiment.published if experiment else None,
         splits=splits,
         models=models,
@@ -146,7 +158,7 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         deployments=tuple(
             d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest)
         ),
-        truth={split.digest: _truth(split, workspace) for split in splits},
+        tests={split.digest: _tests(split, workspace) for split in splits},
     )
 
 
@@ -217,10 +229,18 @@ def _full(record: BenchRecord) -> bool:
     return _valid(record) and not record.quick and record.scenario != "accuracy"
 
 
-def _truth(split: Split, workspace: Workspace) -> tuple[int, ...]:
-    """The right answers of the test pictures; none where the manifest is gone."""
-    path = workspace.absolute(split.path)
-    if not path.is_file():
+def _tests(split: Split, workspace: Workspace) -> tuple[data.Picture, ...]:
+    """The test pictures; none where the manifest is gone or was changed."""
+    try:
+        return tuple(picture for picture in data.read_manifest(split, workspace) if picture.part == "test")
+    except DataError:
         return ()
-    pictures = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line)
-    return tuple(split.labels.index(picture["label"]) for picture in pictures if picture["part"] == "test")
+
+
+def _picture_set(pictures: Iterable[data.Picture], labels: tuple[str, ...]) -> str:
+    """Of the list that the bench sends along with the pictures, which it numbers."""
+    entries = [
+        {"file": f"{n:06d}{picture.path.suffix.lower()}", "sha256": picture.sha256, "label": labels[picture.label]}
+        for n, picture in enumerate(pictures)
+    ]
+    return digests.of_bytes(digests.canonical_json({"format": 1, "pictures": entries}))

@@ -1,47 +1,92 @@
-"""The same tables as Markdown, for pull requests and e-mails."""
+"""The same tables as Markdown: report.md beside the page, and a file of results to keep with the code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from toolkit.report import words
-from toolkit.report.page import STATES, Content, commands, versions, why_different
+from toolkit.report import beside, provenance, words
+from toolkit.report.page import STATES, Content
 from toolkit.report.tables import Table
 
 HEADINGS = {
-    "models": "Every model",
+    "trained": "Trained models",
     "heads": "Sigmoid against softmax",
     "classes": "Class by class",
+    "models": "Every model in every form",
     "parity": "Parity",
     "devices": "Devices",
     "speeds": "Speed on each device",
-    "published_tests": "Published, and ours",
-    "published_inferences": "On the device, published and ours",
     "splits": "Data",
     "lineage": "Lineage",
 }
+MANY_ROWS = 60
+"""Longer tables of classes stay in the CSV: a file of results is read from top to bottom."""
 
 
 def render(shown: Content) -> str:
-    """The whole report as Markdown."""
-    return "\n".join(_lines(shown)) + "\n"
+    """The whole report, as it lies beside the page."""
+    newest = words.date(shown.gathered.at) or "nothing measured yet"
+    about = f"\nNewest record: {newest}. The charts are in [index.html](index.html)."
+    return "\n".join((*_top(shown), about, *_tables(shown), *_how(shown))) + "\n"
 
 
-def _lines(shown: Content) -> Iterator[str]:
+def results(shown: Content, file: Path) -> str:
+    """The same for a file that is kept with the code: with the machine, and with what was not run."""
+    return "\n".join((*_top(shown), *_conditions(shown, file), *_tables(shown), *_how(shown))) + "\n"
+
+
+def _top(shown: Content) -> Iterator[str]:
     gathered, verdict = shown.gathered, shown.verdict
     yield f"# {gathered.title}\n"
-    if gathered.notes:
-        yield f"> Data: {words.listed(gathered.notes)}.\n"
+    yield f"> Data: {beside.data_words(gathered)}.\n"
     yield f"**{verdict.headline}.** {verdict.reason}\n"
     yield from (f"- {check.title} ({STATES[check.state]}): {check.text}" for check in verdict.checks)
-    yield f"\nNewest record: {words.date(gathered.at) or 'nothing measured yet'}. The charts are in [index.html](index.html)."
+
+
+def _conditions(shown: Content, file: Path) -> Iterator[str]:
+    gathered = shown.gathered
+    yield f"\nMade by `{provenance.results_command(gathered, file)}` from the records of one workspace; no figure was written by hand."
+    yield f"Newest record: {words.date(gathered.at) or 'nothing measured yet'}. Written on: {provenance.machine()}."
+    missing = provenance.not_run(gathered)
+    yield "\n## Not run\n"
+    yield from (f"- {text}" for text in missing or ("Nothing that the experiment asks for was left out.",))
+    warned = [(model, text) for model in gathered.models for text in model.warnings]
+    if warned:
+        yield "\n## Warnings of training\n"
+        yield from (f"- {words.model(model)}: {text.rstrip('.')}." for model, text in warned)
+
+
+def _tables(shown: Content) -> Iterator[str]:
     for name, heading in HEADINGS.items():
-        if name in shown.tables and shown.tables[name].rows:
+        found = shown.tables[name]
+        if found.rows and not (name == "classes" and len(found.rows) > MANY_ROWS):
             yield f"\n## {heading}\n"
-            if shown.published and name == "published_tests":
-                yield f"Published: {shown.published.source}. {why_different(gathered)}\n"
-            yield from _table(shown.tables[name])
-    yield f"\n## How it was made\n\n```sh\n{commands(gathered)}\n```\n\nMade with {versions(gathered)}."
+            if name == "heads":
+                yield f"{shown.heads_verdict}\n"
+            yield from _table(found)
+    if shown.published:
+        yield from _published(shown)
+
+
+def _published(shown: Content) -> Iterator[str]:
+    found = shown.published
+    if found is None:
+        return
+    yield f"\n## Published, and ours\n\nPublished: {found.source}; {found.data}; {found.hardware}; {found.training}."
+    yield f"{provenance.why_different(shown.gathered)}"
+    if not found.same_data:
+        yield f"\n**Not the same data:** ours is {beside.data_words(shown.gathered)}, so neither is better or worse for it."
+    for sheet in found.sheets:
+        yield f"\n### {sheet.caption}\n"
+        yield from _table(shown.tables[sheet.name])
+        if any(figure.measure.labelled for figure in sheet.figures):
+            yield f"\n{beside.pictures_words(shown.gathered)}"
+
+
+def _how(shown: Content) -> Iterator[str]:
+    gathered = shown.gathered
+    yield f"\n## How it was made\n\n```sh\n{provenance.commands(gathered)}\n```\n\nMade with {provenance.versions(gathered)}."
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Tables of where figures come from: what was published, and what ours were made from."""
+"""Tables of where figures come from: the data, and the digests from a bundle back to it."""
 
 from __future__ import annotations
 
@@ -6,54 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from toolkit.report import words
 from toolkit.report.gather import Gathered
-from toolkit.report.published import Inference, Published
 from toolkit.report.tables import Cell, Table, table
-
-
-def published_tests(found: Published) -> Table:
-    """Published test loss and accuracy, and ours."""
-    columns = ("Network", "Stage", "Head", "#Loss, published", "#Loss, ours", "#Accuracy, published", "#Accuracy, ours")
-    rows = (
-        (
-            words.network(test.network),
-            words.stage(test.stage),
-            test.head,
-            f"{test.loss:.4f}",
-            f"{test.ours.evaluation.loss:.4f}" if test.ours else NOT_RUN,
-            words.percent(test.accuracy, 2),
-            words.percent(test.ours.evaluation.accuracy, 2) if test.ours else NOT_RUN,
-        )
-        for test in found.tests
-    )
-    return table("Test loss and accuracy, published and ours", columns, rows, "published_tests.csv")
-
-
-NOT_RUN = Cell("not run", mood="quiet")
-
-
-def published_inferences(found: Published) -> Table:
-    """Published inferences per second and confidence, and our rates."""
-    columns = ("Precision", "Network", "Stage", "Head", "#Mask, inf./s", "#Mask, confidence", "#No mask, inf./s")
-    more = ("#No mask, confidence", "#Ours, offline inf./s", "#Ours, confidence")
-    return table(
-        "On the device, published and ours",
-        columns + more,
-        map(_inference_row, found.inferences),
-        "published_inferences.csv",
-    )
-
-
-def _inference_row(row: Inference) -> Iterator[Cell | str]:
-    yield row.precision.upper()
-    yield words.network(row.network)
-    yield words.stage(row.stage)
-    yield row.head
-    for speed, sure in (row.mask, row.no_mask):
-        yield f"{speed:.0f}"
-        yield Cell(f"{words.MINUS}{-sure:.2f} %", mood="bad") if sure < 0 else f"{sure:.2f} %"
-    rates = [measured.rate for measured in row.ours.measured] if row.ours else []
-    yield Cell(words.span(rates, "/s")) if any(rates) else NOT_RUN
-    yield NOT_RUN
 
 
 def lineage(gathered: Gathered) -> Table:

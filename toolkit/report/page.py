@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from toolkit.artifacts import TrainedModel
-from toolkit.report import charts, compare, curves, frontier, origins, svg, tables, words
+from toolkit.report import beside, charts, compare, curves, frontier, origins, provenance, svg, tables, words
 from toolkit.report.gather import Gathered
 from toolkit.report.published import Published
 from toolkit.report.verdict import Verdict
@@ -25,6 +25,8 @@ class Content:
     verdict: Verdict
     published: Published | None
     tables: dict[str, tables.Table]
+    heads_verdict: str
+    """One sentence on sigmoid against softmax; empty where there is no pair of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def content(gathered: Gathered, verdict: Verdict, published: Published | None) -
     pairs = tuple(compare.heads(gathered))
     found = {
         "models": tables.models(gathered),
+        "trained": tables.trained(gathered),
         "heads": tables.heads(pairs),
         "classes": tables.classes(gathered),
         "parity": tables.parity(gathered),
@@ -50,9 +53,8 @@ def content(gathered: Gathered, verdict: Verdict, published: Published | None) -
         "lineage": origins.lineage(gathered),
     }
     if published:
-        found["published_tests"] = origins.published_tests(published)
-        found["published_inferences"] = origins.published_inferences(published)
-    return Content(gathered, verdict, published, found)
+        found |= beside.tables(published, gathered)
+    return Content(gathered, verdict, published, found, heads_verdict(pairs) if pairs else "")
 
 
 def render(shown: Content, csv_names: Sequence[str]) -> str:
@@ -64,11 +66,11 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
     values: dict[str, Any] = {
         "curves": tuple(curves.curves(gathered)),
         "heads": charts.differences(pairs) if pairs else "",
-        "heads_verdict": heads_verdict(pairs),
+        "heads_verdict": shown.heads_verdict,
         "latency": frontier.panels(gathered, "latency"),
         "matrices": tuple(_matrices(gathered)),
         "networks": [(words.network(n), svg.SERIES.index(c) + 1) for n, c in charts.series(gathered).items()],
-        "published_chart": charts.published(shown.published.tests) if shown.published else "",
+        "published_charts": tuple(beside.charts(shown.published)) if shown.published else (),
         "scores": tuple(charts.scores(gathered)),
         "throughput": frontier.panels(gathered, "rate"),
     }
@@ -78,20 +80,22 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
     html = page.render(
         **values,
         chosen=_chosen(gathered, verdict),
-        commands=commands(gathered),
+        commands=provenance.commands(gathered),
         contents=_contents(shown, values),
         csv_names=csv_names,
+        data_words=beside.data_words(gathered),
         data_names=words.listed(split.name for split in gathered.splits),
         device_names=words.listed(gathered.devices) or "none yet",
         gathered=gathered,
+        pictures_words=beside.pictures_words(gathered) if shown.published else "",
         published=shown.published,
         states=STATES,
         style=resources.files("toolkit.report").joinpath("page.css").read_text("utf-8"),
         tables=shown.tables,
         tiles=tuple(_tiles(verdict)),
         verdict=verdict,
-        versions=versions(gathered),
-        why_different=why_different(gathered),
+        versions=provenance.versions(gathered),
+        why_different=provenance.why_different(gathered),
         words=words,
     )
     return re.sub(r"\n\s*\n+", "\n", html)
@@ -149,29 +153,3 @@ def heads_verdict(pairs: Sequence[compare.Pair]) -> str:
         names = words.listed(f"{words.network(p.first.network)}, {words.stage(p.first.stage)}" for p in apart)
         return f"The test tells the two heads apart for {names}."
     return "These pictures do not tell the two heads apart for any network or stage."
-
-
-def why_different(gathered: Gathered) -> str:
-    """One line on why ours and the published figures differ."""
-    data = words.listed([split.note or split.name for split in gathered.splits])
-    machines = sorted({str(record.facts.get("machine") or "unknown") for record in gathered.records})
-    accelerators = sorted({record.accelerator for record in gathered.records})
-    where = (
-        f"on {words.listed(machines)} with {words.listed(accelerators)}" if machines else "with no device measured yet"
-    )
-    return f"Ours differ for their data ({data}), their training as listed below, and their hardware ({where}): set side by side, not ranked."
-
-
-def commands(gathered: Gathered) -> str:
-    """What to type to make this again."""
-    return "\n".join(
-        ("toolkit demo",)
-        if gathered.name == "demo"
-        else (f"toolkit run models/{gathered.name}.toml", f"toolkit report models/{gathered.name}.toml")
-    )
-
-
-def versions(gathered: Gathered) -> str:
-    """Every version that took part, on the side of training."""
-    found = {(name, version) for model in gathered.models for name, version in model.versions.items()}
-    return words.listed(f"{name} {version}" for name, version in sorted(found)) or "versions that were not recorded"

@@ -1,43 +1,54 @@
-"""The figures that were published for an experiment, read from data files and joined with ours."""
+"""The figures that were published for an experiment, read from data files and joined with ours.
+
+One file per experiment under published/: where it was published, on which data, and tables of named columns. A column is
+either what names a row (network, stage, head, precision, start) or a figure of `toolkit.report.measures`, such as
+"accuracy" or "confidence:with_mask". `match` lists what must agree for one of our models to stand beside a row.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
+from typing import Any
 
 from toolkit.artifacts import TrainedModel
 from toolkit.errors import ConfigurationError
-from toolkit.report.gather import Gathered, Variant
-
-HEADS = ("sigmoid", "softmax")
-
-
-@dataclass(frozen=True, slots=True)
-class Test:
-    """One published test result, and our model of the same network, head and stage if there is one."""
-
-    network: str
-    stage: str
-    head: str
-    loss: float
-    accuracy: float
-    ours: TrainedModel | None
+from toolkit.report.gather import STAGES, Gathered
+from toolkit.report.measures import MEASURES, Figure, Ours
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
-    """One published measurement on the device; confidence in percent, negative where misclassified."""
+class Row:
+    """One published row: what names it, its figures, and what we have of the same kind, if anything."""
 
-    precision: str
-    network: str
-    stage: str
-    head: str
-    mask: tuple[float, float]
-    """Inferences per second and confidence on the picture with a mask."""
-    no_mask: tuple[float, float]
-    ours: Variant | None
+    names: Mapping[str, str]
+    figures: tuple[tuple[Figure, float], ...]
+    ours: Ours | None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One published table."""
+
+    name: str
+    caption: str
+    match: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """What names a row."""
+        return tuple(self.rows[0].names)
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """The published columns, those of one measure beside each other."""
+        found = [figure for figure, _ in self.rows[0].figures]
+        order = list(dict.fromkeys(figure.measure.name for figure in found))
+        return tuple(sorted(found, key=lambda figure: order.index(figure.measure.name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,9 @@ class Published:
     data: str
     hardware: str
     training: str
-    tests: tuple[Test, ...]
-    inferences: tuple[Inference, ...]
+    same_data: bool
+    """Whether ours is the published data; otherwise the figures stand side by side and are not compared."""
+    sheets: tuple[Sheet, ...]
 
 
 def names() -> list[str]:
@@ -73,29 +85,48 @@ def load(name: str, gathered: Gathered) -> Published:
         data=content["data"],
         hardware=content["hardware"],
         training=content["training"],
-        tests=tuple(_tests(content["test"], gathered)),
-        inferences=tuple(_inferences(content["inference"], gathered)),
+        same_data=_same_data(content["same"], gathered),
+        sheets=tuple(_sheet(table, gathered) for table in content["tables"]),
     )
 
 
-def _tests(rows: list[list[object]], gathered: Gathered) -> Iterator[Test]:
-    ours = {(model.network, model.stage, model.head): model for model in gathered.models}
-    for network, stage, *figures in rows:
-        for head, loss, accuracy in zip(HEADS, figures[:2], figures[2:], strict=True):
-            found = ours.get((str(network), str(stage), head))
-            yield Test(str(network), str(stage), head, _figure(loss), _figure(accuracy), found)
+def _same_data(same: Mapping[str, Any], gathered: Gathered) -> bool:
+    """By the kind of source and the number of pictures; nothing that carries a note is."""
+    if gathered.plan is None or gathered.plan.data.source not in same["sources"]:
+        return False
+    totals = {sum(sum(counts.values()) for counts in split.counts.values()) for split in gathered.splits}
+    return not gathered.notes and totals == {same["pictures"]}
 
 
-def _inferences(rows: list[list[object]], gathered: Gathered) -> Iterator[Inference]:
-    ours = {(v.ir.precision, v.model.network, v.model.stage, v.model.head): v for v in gathered.variants}
-    for precision, network, stage, *figures in rows:
-        values = [_figure(figure) for figure in figures]
-        for head, (rate, sure, bare_rate, bare_sure) in zip(HEADS, (values[:4], values[4:]), strict=True):
-            key = (str(precision), str(network), str(stage), head)
-            yield Inference(*key, (rate, sure), (bare_rate, bare_sure), ours.get((key[0], key[1], key[2], head)))
+def _sheet(table: Mapping[str, Any], gathered: Gathered) -> Sheet:
+    match = tuple(table["match"])
+    found = tuple(_row(dict(zip(table["columns"], row, strict=True)), match, gathered) for row in table["rows"])
+    return Sheet(table["name"], table["caption"], match, found)
 
 
-def _figure(value: object) -> float:
-    if not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is not a figure")
-    return float(value)
+def _row(cells: Mapping[str, str | float], match: Sequence[str], gathered: Gathered) -> Row:
+    names = {column: str(value) for column, value in cells.items() if isinstance(value, str)}
+    figures = tuple((_figure(column), float(value)) for column, value in cells.items() if column not in names)
+    wanted = {key: names[key] for key in match}
+    fitting = (own for own in _all_ours(gathered, "precision" in match) if wanted.items() <= own.keys.items())
+    return Row(names, figures, max(fitting, key=lambda own: STAGES.index(own.model.stage), default=None))
+
+
+def _figure(column: str) -> Figure:
+    measure, _, label = column.partition(":")
+    return Figure(MEASURES[measure], label)
+
+
+def _all_ours(gathered: Gathered, by_precision: bool) -> Iterator[Ours]:
+    """Every model, or every form of it; the keys are what a row may be matched by."""
+    if by_precision:
+        for variant in gathered.variants:
+            yield Ours(gathered, variant.model, variant, _keys(variant.model) | {"precision": variant.ir.precision})
+        return
+    for model in gathered.models:
+        yield Ours(gathered, model, None, _keys(model))
+
+
+def _keys(model: TrainedModel) -> dict[str, str]:
+    start = "random" if model.weights == "none" else "pretrained"
+    return {"network": model.network, "stage": model.stage, "head": model.head, "start": start}

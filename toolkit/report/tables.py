@@ -83,6 +83,31 @@ def _first_record(variant: Variant) -> str:
     return f"#record-{found.digest[:12]}" if found else ""
 
 
+def trained(gathered: Gathered) -> Table:
+    """Every trained model as Keras judged it."""
+    columns = ("Network", "Head", "Stage", "First weights", "Input", "#Parameters", "#Epochs", "#Seconds")
+    more = ("#Test accuracy", "#95 % interval", "#Top-5 error", "#Loss", "#Calibration error")
+    shown = more if any(model.evaluation.top5 is not None for model in gathered.models) else (*more[:2], *more[3:])
+    rows = (_trained_row(model, "#Top-5 error" in shown) for model in gathered.models)
+    return table("Every trained model, judged by Keras on the test pictures", columns + shown, rows, "classes.csv")
+
+
+def _trained_row(model: TrainedModel, top5: bool) -> Iterator[Cell | str]:
+    judged = model.evaluation
+    yield Cell(words.network(model.network), f"#model-{model.digest[:12]}")
+    yield from (model.head, words.stage(model.stage), model.weights)
+    yield f"{model.input_size[0]} x {model.input_size[1]}"
+    yield f"{model.parameters:,}"
+    yield str(sum(epoch.stage == model.stage for epoch in model.history))
+    yield f"{model.seconds:,.0f}"
+    yield words.percent(judged.accuracy, 2)
+    yield Cell(words.interval(*judged.interval), mood="quiet")
+    if top5:
+        yield words.percent(None if judged.top5 is None else 1 - judged.top5, 2)
+    yield f"{judged.loss:.4f}"
+    yield words.NOTHING if judged.calibration is None else f"{judged.calibration.ece:.4f}"
+
+
 def heads(pairs: Iterable[Pair]) -> Table:
     """Sigmoid against softmax on the same pictures."""
     columns = (

@@ -34,9 +34,16 @@ class Report:
 
 
 def write_report(
-    workspace: Workspace, store: Store, *, experiment: Experiment | None = None, destination: Path | None = None
+    workspace: Workspace,
+    store: Store,
+    *,
+    experiment: Experiment | None = None,
+    destination: Path | None = None,
+    results: Path | None = None,
 ) -> Report:
     """Report on `experiment`, or on the one trained last, under workspace/reports/NAME or in `destination`.
+
+    `results` is a file for the same tables as plain Markdown, with the machine and what was not run.
 
     Raises:
         DataError: nothing was trained yet.
@@ -51,6 +58,9 @@ def write_report(
     for name, content in (csv | texts).items():
         with digests.written_whole(folder / name) as stream:
             stream.write(content)
+    if results:
+        with digests.written_whole(results) as stream:
+            stream.write(markdown.results(shown, results).encode())
     summary = shown.tables["models"]
     return Report(
         index=folder / "index.html",
