@@ -84,6 +84,23 @@ def test_roles_refuse_values_before_they_do_anything(
     assert "ok=0" in done.stdout
 
 
+def test_runner_names_signers_when_given_and_leaves_files_alone_when_not(play: Play, tmp_path: Path) -> None:
+    signers = ["ci@example.org ssh-ed25519 AAAA", "you@laptop ssh-ed25519 BBBB"]
+    task = {"ansible.builtin.include_role": {"name": "runner", "tasks_from": "signers.yml"}}
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+    words = ("-i", "localhost,", "-c", "local", "--check", "--diff", playbook, "-e")
+    here = {"toolkit_root": str(tmp_path), "ansible_python_interpreter": sys.executable}
+    done = play(*words, json.dumps(here | {"runner_allowed_signers": signers}))
+    assert "HANDLER [runner : Restart the runner]" in done.stdout  # which fails where systemd does not run
+    assert [line for line in done.stdout.splitlines() if line.startswith("+") and "++" not in line] == [
+        "+# Written by the role runner.",
+        *(f"+{signer}" for signer in signers),
+    ]
+    assert f"after: {tmp_path}/allowed_signers" in done.stdout
+    assert "changed=0" in play(*words, json.dumps(here)).stdout
+
+
 CASES: list[tuple[dict[str, object], str, list[str]]] = [
     ({}, "CPU", []),
     (BULLSEYE, "CPU", []),
