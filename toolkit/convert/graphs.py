@@ -24,17 +24,6 @@ _EDGES_END = "\t</edges>\n"
 _NET_NAME = re.compile(r'<net name="[^"]*"')
 
 
-def take_pictures(model: ov.Model) -> ov.Model:
-    """`model` (f32 [1,H,W,3] in) with the input u8 NHWC [1,H,W,3], the conversion inside."""
-    import openvino as ov
-    from openvino.preprocess import PrePostProcessor
-
-    steps = PrePostProcessor(model)
-    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    steps.input().model().set_layout(ov.Layout("NHWC"))
-    return steps.build()
-
-
 def name_operations(model: ov.Model) -> None:
     """Give every operation a name that depends on the graph alone, and the two ends the names devices look for.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from toolkit import __version__, digests
+from toolkit import __version__, digests, networks
 from toolkit.artifacts import Split, TrainedModel, Workspace
 from toolkit.convert import graphs, keras_models
 from toolkit.convert.parity import Pictures, Probabilities
@@ -76,7 +76,7 @@ class Source:
         path = self.folder / "graph" / "model.xml"
         if not path.exists():
             self.progress.say(f"  tracing {name_of(self.model)}")
-            graph = graphs.take_pictures(keras_models.trace(self._keras))
+            graph = networks.take_pictures(networks.trace(self._keras))
             graphs.name_operations(graph)
             with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
                 graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})

@@ -5,6 +5,7 @@ from toolkit.networks.heads import HEADS, Head, find_head
 from toolkit.networks.own import find_for
 from toolkit.networks.runtime import start_tensorflow
 from toolkit.networks.table import NETWORKS, Network, find
+from toolkit.networks.tracing import take_pictures, trace
 
 __all__ = [
     "HEADS",
@@ -21,4 +22,6 @@ __all__ = [
     "logits_part",
     "parted",
     "start_tensorflow",
+    "take_pictures",
+    "trace",
 ]
