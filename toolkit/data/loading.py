@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 
-from toolkit import digests
+from toolkit import arrays, digests
 from toolkit.artifacts import Workspace
 from toolkit.data.manifest import Picture
 from toolkit.data.threads import for_each
@@ -30,35 +30,24 @@ def load_pictures(
 ) -> Pixels:
     """The pictures in order, u8 [n, height, width, 3] RGB, for size = (height, width); exactly what devices see.
 
-    With a workspace the array is kept in cache/pictures/KEY.npy and comes back memory-mapped, read-only.
+    With a workspace the array is written to cache/pictures/KEY.npy as it is decoded, and comes back memory-mapped,
+    read-only; without one it is in memory.
 
     Raises:
         DataError: with every picture that is gone, damaged or not the one of the manifest.
+        MachineError: the array does not fit on the disk.
     """
-    import numpy as np
-
+    talk = progress or Silent()
+    shape = (len(pictures), *size, 3)
     if workspace is None:
-        return _decoded(pictures, size, crop, progress or Silent())
+        return _in_memory(pictures, size, crop, talk)
+
+    def fill(rows: arrays.Rows) -> None:
+        talk.say(f"  decoding {len(pictures)} pictures once, into {arrays.size_in_words(math.prod(shape))} of {path}")
+        _decode(pictures, size, crop, rows.put, talk)
+
     path = workspace.folder("cache", "pictures") / f"{cache_key(pictures, size, crop)}.npy"
-    kept = _kept(path, (len(pictures), *size, 3))
-    if kept is not None:
-        return kept
-    array = _decoded(pictures, size, crop, progress or Silent())
-    with digests.written_whole(path) as stream:
-        np.save(stream, array)
-    kept = _kept(path, array.shape)
-    return array if kept is None else kept
-
-
-def _kept(path: Path, shape: tuple[int, ...]) -> Pixels | None:
-    """The array at `path`, mapped; None if it is not there or not whole."""
-    import numpy as np
-
-    try:
-        array: Pixels = np.load(path, mmap_mode="r")
-    except (OSError, EOFError, ValueError):
-        return None
-    return array if array.shape == shape else None
+    return cast("Pixels", arrays.kept(path, shape, "u1", fill, talk.say))
 
 
 def cache_key(pictures: Sequence[Picture], size: tuple[int, int], crop: str) -> str:
@@ -69,23 +58,39 @@ def cache_key(pictures: Sequence[Picture], size: tuple[int, int], crop: str) -> 
     return digests.of_value({"pictures": shown, "size": list(size), "crop": crop, "code": VERSION})
 
 
-def _decoded(pictures: Sequence[Picture], size: tuple[int, int], crop: str, progress: Progress) -> Pixels:
+def _in_memory(pictures: Sequence[Picture], size: tuple[int, int], crop: str, progress: Progress) -> Pixels:
     import numpy as np
 
     array = np.empty((len(pictures), *size, 3), np.uint8)
 
+    def put(index: int, rows: Pixels) -> None:
+        array[index : index + 1] = rows
+
+    _decode(pictures, size, crop, put, progress)
+    return array
+
+
+def _decode(
+    pictures: Sequence[Picture],
+    size: tuple[int, int],
+    crop: str,
+    put: Callable[[int, Pixels], None],
+    progress: Progress,
+) -> None:
+    """Hand every picture, u8 [1, height, width, 3], to `put` with its index, in whatever order they are ready."""
+
     def decode(index: int) -> Problem | None:
         try:
-            array[index] = _fitted(pictures[index], size, crop)
+            fitted = _fitted(pictures[index], size, crop)
         except (OSError, ValueError) as error:
             remedy = "put it back as it was, or prepare the data again"
             return Problem(str(error).removeprefix("picture: "), str(pictures[index].path), remedy)
+        put(index, fitted[None])
         return None
 
     outcomes = for_each(decode, range(len(pictures)), "decoding pictures", progress)
     if problems := [problem for problem in outcomes if problem]:
         raise DataError.from_problems(problems)
-    return array
 
 
 def _fitted(picture: Picture, size: tuple[int, int], crop: str) -> Pixels:
