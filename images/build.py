@@ -2,14 +2,16 @@
 
     build.py [TARGET…] [BUILDX OPTION…]      e.g. build.py runner-cross --push, build.py all --no-cache
 
-Options go to `docker buildx bake`. These variables say more: BASE, NCS2_BASE (another base image), REGISTRY, TAG, CA (a file
-of certificates for builds behind a proxy; the machine's own by default), PIP_CONFIG (a pip.conf with an index of one's own),
-DEBIAN_MIRROR, IMAGES_LOCKED=1 (other Debian packages than the locked ones are an error), and every variable of the bake file.
+Options go to `docker buildx bake`. These variables say more: BASE, NCS2_BASE (another base image), REGISTRY, TAG, NCS2_ARCHIVE and
+NCS2_ARCHIVE_SHA256 (Intel's archive, for runner-ncs2-cross), CA (a file of certificates for builds behind a proxy; the
+machine's own by default), PIP_CONFIG (a pip.conf with an index of one's own), DEBIAN_MIRROR, IMAGES_LOCKED=1 (other Debian packages than the locked ones are an error), and every variable of the bake file.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,25 +22,30 @@ REPOSITORY = HERE.parent
 sys.path[:0] = [str(HERE), str(REPOSITORY)]
 
 import rootfs  # noqa: E402, the folder of this file is known only now
+import sources  # noqa: E402
 
 from toolkit.wheels import Wheel, fetch_wheel  # noqa: E402
 
-ARCHITECTURES = ("amd64", "arm64")
 # It installs the other wheels and never enters an image; the last one that runs on Python 3.9, too.
 PIP = Wheel(
     "pip", "25.3", "9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd", "pip-25.3-py3-none-any.whl"
 )
+NO_ARCHIVE = """\
+build: runner-ncs2 for arm64 needs Intel's archive of OpenVINO 2022.3.2, which no package index has. Fetch
+build:   l_openvino_toolkit_debian9_2022.3.2.9279.e2c7e4d7b4d_arm64.tgz
+build: from Intel's storage of OpenVINO packages, and say where it is and what its SHA-256 is:
+build:   NCS2_ARCHIVE=FILE NCS2_ARCHIVE_SHA256=… just build runner-ncs2-cross
+build: Without it, `just build runner-ncs2` makes the image for amd64."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def gather_roots(folder: Path, epoch: int) -> Path:
-    """The folder with one folder per suite, as the bake file expects it; made from the cache of root filesystems."""
-    for suite in ("bookworm", "bullseye"):
-        (folder / suite).mkdir(parents=True, exist_ok=True)
-        for architecture in ARCHITECTURES:
-            made = rootfs.make(rootfs.read_recipe(suite, architecture, epoch))
-            _hold(made, folder / suite / made.name)
-    return folder
+def gather_roots(folder: Path, epoch: int, names: list[str]) -> None:
+    """One folder per recipe, as the bake file expects it; made from the cache of root filesystems."""
+    for name in names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for architecture in rootfs.architectures(name):
+            made = rootfs.make(rootfs.read_recipe(name, architecture, epoch))
+            _hold(made, folder / name / made.name)
 
 
 def _hold(made: Path, place: Path) -> None:
@@ -49,18 +56,47 @@ def _hold(made: Path, place: Path) -> None:
     place.hardlink_to(made)
 
 
-def variables(folder: Path) -> dict[str, str]:
-    """What the bake file cannot know by itself; what the user has set wins."""
+def variables(folder: Path, arguments: list[str]) -> dict[str, str]:
+    """What the bake file cannot know by itself for the targets among `arguments`; what the user has set wins."""
     given = dict(os.environ)
     epoch = given.setdefault("SOURCE_DATE_EPOCH", _default_epoch())
     given.setdefault("IMAGES", str(HERE))
     given.setdefault("VERSION", tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
     given.setdefault("REVISION", revision())
     given.setdefault("PIP", str(fetch_wheel(PIP).parent))
-    given.setdefault("ROOTS", str(gather_roots(folder / "roots-by-suite", int(epoch))))
+    given.setdefault("ROOTS", str(folder / "roots"))
+    plan = _plan(arguments, given)
+    roots = [path.stem for path in sorted((HERE / "base").glob("*.toml"))]
+    gather_roots(Path(given["ROOTS"]), int(epoch), [name for name in roots if f'{given["ROOTS"]}/{name}"' in plan])
+    if "/libusb/Dockerfile" in plan:
+        given.setdefault("LIBUSB", str(sources.fetch("libusb-1.0", "bookworm")))
+    if "runner-ncs2-cross" in arguments:
+        given.setdefault("ARCHIVE", str(_hold_archive(given, folder / "archive")))
     if CERTIFICATES.exists():
         given.setdefault("CA", str(CERTIFICATES))
     return given
+
+
+def _plan(arguments: list[str], given: dict[str, str]) -> str:
+    """What buildx would build, as JSON: it says which contexts are needed. Options of a build are not among them."""
+    targets = [word for word in arguments if not word.startswith("-")]
+    words = ["docker", "buildx", "bake", "--file", str(HERE / "docker-bake.hcl"), "--print", *targets]
+    done = subprocess.run(words, cwd=REPOSITORY, env=given, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return done.stdout
+
+
+def _hold_archive(given: dict[str, str], folder: Path) -> Path:
+    """A folder that holds Intel's archive alone: a build context; exits with what to do when it is not given."""
+    archive = Path(given.get("NCS2_ARCHIVE", ""))
+    if not archive.is_file() or not re.fullmatch("[0-9a-f]{64}", given.get("NCS2_ARCHIVE_SHA256", "")):
+        print(NO_ARCHIVE, file=sys.stderr)
+        raise SystemExit(2)
+    place = folder / given["NCS2_ARCHIVE_SHA256"] / archive.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(archive, place)
+    return place.parent
 
 
 def _default_epoch() -> str:
@@ -89,8 +125,9 @@ def bake(arguments: list[str], folder: Path | None = None) -> int:
         return found.returncode
     folder = folder or rootfs.cache_folder().parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    given = variables(folder)
-    if any(target.endswith("-cross") or target == "all" for target in arguments):
+    listed = any(target.endswith("-cross") or target == "all" for target in arguments)
+    given = variables(folder, [*arguments, "sbom"] if listed else arguments)
+    if listed:
         given.setdefault("SBOM", _generator(given))
     return _buildx(arguments, given)
 

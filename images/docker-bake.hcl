@@ -11,6 +11,7 @@ variable "OPENVINO" { default = "2026.4.1" }
 variable "NCS2_PYTHON" { default = "3.9" }
 variable "NCS2_GLIBC" { default = "2.31" }
 variable "NCS2_OPENVINO" { default = "2021.4.2" }
+variable "NCS2_ARCHIVE_OPENVINO" { default = "2022.3.2" }
 
 # No file in an image is newer: two builds of the same sources are equal bit for bit.
 variable "SOURCE_DATE_EPOCH" { default = "1760000000" }
@@ -20,9 +21,10 @@ variable "TAG" { default = "dev" }
 variable "VERSION" { default = "0.0.0" }
 variable "REVISION" { default = "unknown" }
 
-# What only the machine knows: this folder, the folders with rootfs-ARCHITECTURE.tar, pip's wheel, certificates.
+# What only the machine knows: this folder, the folders with rootfs-ARCHITECTURE.tar, libusb's source, pip's wheel, certificates.
 variable "IMAGES" { default = "" }
 variable "ROOTS" { default = "" }
+variable "LIBUSB" { default = "" }
 variable "PIP" { default = "" }
 variable "CA" { default = "" }
 variable "PIP_CONFIG" { default = "" }
@@ -30,6 +32,10 @@ variable "PIP_CONFIG" { default = "" }
 # Another base: docker-image://NAME of any image with that Python and that glibc.
 variable "BASE" { default = "" }
 variable "NCS2_BASE" { default = "" }
+
+# Intel's archive of OpenVINO 2022.3.2 for arm64, for a stick on a Pi: the folder that holds it, and its SHA-256.
+variable "ARCHIVE" { default = "" }
+variable "NCS2_ARCHIVE_SHA256" { default = "" }
 
 # The image that generates bills of materials; empty for none.
 variable "SBOM" { default = "" }
@@ -158,22 +164,53 @@ target "validate-runner" {
   output   = ["type=cacheonly"]
 }
 
-# For a Neural Compute Stick 2: OpenVINO's wheel of 2021 has the MYRIAD plugin and the stick's firmware, for amd64 only.
+# For a Neural Compute Stick 2. amd64: OpenVINO's wheel of 2021 has the MYRIAD plugin and the stick's firmware. arm64: Intel's archive.
 target "runner-ncs2" {
-  inherits  = ["_device-bullseye"]
+  inherits  = ["_common"]
+  context   = "images/runner-ncs2"
   platforms = ["linux/amd64"]
-  tags      = ["${REGISTRY}/runner-ncs2:${TAG}"]
-  args      = { REQUIREMENTS = "eras/2021.txt" }
+  contexts = merge(
+    {
+      plain  = "target:runner-ncs2-plain"
+      libusb = "target:libusb"
+      base   = NCS2_BASE != "" ? NCS2_BASE : "target:base-bullseye-cross"
+      inside = "images/inside"
+    },
+    ARCHIVE != "" ? { archive = ARCHIVE } : {}
+  )
+  args = { ARCHIVE_SHA256 = NCS2_ARCHIVE_SHA256 }
+  tags = ["${REGISTRY}/runner-ncs2:${TAG}"]
   labels = {
     "org.opencontainers.image.title"       = "runner-ncs2"
-    "org.opencontainers.image.description" = "The device code with OpenVINO ${NCS2_OPENVINO}: a CPU or a Neural Compute Stick 2"
+    "org.opencontainers.image.description" = "The device code with OpenVINO ${NCS2_OPENVINO} (arm64: ${NCS2_ARCHIVE_OPENVINO}): a CPU or a Neural Compute Stick 2"
   }
+}
+
+target "runner-ncs2-cross" {
+  inherits = ["runner-ncs2", "_cross"]
 }
 
 target "validate-runner-ncs2" {
   inherits = ["runner-ncs2"]
   target   = "validate"
   output   = ["type=cacheonly"]
+}
+
+# What runner-ncs2 stands on: device code and wheels.
+target "runner-ncs2-plain" {
+  inherits = ["_device-bullseye", "_cross"]
+  args     = { REQUIREMENTS = "eras/2021.txt", REQUIREMENTS_ARM64 = "device-archive.txt" }
+  output   = ["type=cacheonly"]
+}
+
+# libusb without udev, for the images that a stick is given to.
+target "libusb" {
+  inherits   = ["_cross"]
+  context    = "${ROOTS}/toolchain"
+  dockerfile = "${IMAGES}/libusb/Dockerfile"
+  contexts   = { inside = "images/inside", source = LIBUSB }
+  args       = { SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
+  output     = ["type=cacheonly"]
 }
 
 # The runtimes that old devices have, to see here how they read a model. They exist for amd64 only.

@@ -1,9 +1,11 @@
 """Make the root filesystem that the images stand on: Debian's packages unpacked by mmdebstrap, nothing run in it.
 
-    rootfs.py SUITE ARCHITECTURE [--output FOLDER] [--relock]
+    rootfs.py RECIPE ARCHITECTURE [--output FOLDER] [--relock]
+
+A recipe is images/base/RECIPE.toml; it is named for its suite, unless it names one.
 
 No package is configured, so none of arm64's programs runs and no emulation is needed. apt checks the archive's
-signatures; each package is compared with images/base/SUITE-ARCHITECTURE.lock, too. The tar file is the same bit for bit
+signatures; each package is compared with images/base/RECIPE-ARCHITECTURE.lock, too. The tar file is the same bit for bit
 for the same packages; it is kept in $XDG_CACHE_HOME/edge-vision-toolkit/roots by the digest of all that goes into it.
 """
 
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ARCHITECTURES = ("amd64", "arm64")
 USER_ID = 10001
 MERGED = ("bin", "sbin", "lib", "lib64")
 ACCOUNTS = {
@@ -56,18 +59,24 @@ class Package:
 class Recipe:
     """What one root filesystem is made of."""
 
-    suite: str
+    name: str
     architecture: str
     epoch: int
     include: tuple[str, ...]
     drop: tuple[str, ...]
     leave_out: tuple[str, ...]
     main_only: bool = False
+    other_suite: str = ""
+
+    @property
+    def suite(self) -> str:
+        """The Debian suite whose packages it takes."""
+        return self.other_suite or self.name
 
     @property
     def lock(self) -> Path:
         """The file that names every package with its digest."""
-        return HERE / "base" / f"{self.suite}-{self.architecture}.lock"
+        return HERE / "base" / f"{self.name}-{self.architecture}.lock"
 
     @property
     def sources(self) -> str:
@@ -87,11 +96,18 @@ class Recipe:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def read_recipe(suite: str, architecture: str, epoch: int) -> Recipe:
-    """The recipe of images/base/SUITE.toml for one architecture."""
-    table = tomllib.loads((HERE / "base" / f"{suite}.toml").read_text())
-    include, drop, leave_out = (tuple(table[name]) for name in ("include", "drop", "leave_out"))
-    return Recipe(suite, architecture, epoch, include, drop, leave_out, architecture in table.get("main_only", ()))
+def read_recipe(name: str, architecture: str, epoch: int) -> Recipe:
+    """The recipe of images/base/NAME.toml for one architecture."""
+    table = tomllib.loads((HERE / "base" / f"{name}.toml").read_text())
+    include, drop, leave_out = (tuple(table[key]) for key in ("include", "drop", "leave_out"))
+    main_only = architecture in table.get("main_only", ())
+    return Recipe(name, architecture, epoch, include, drop, leave_out, main_only, table.get("suite", ""))
+
+
+def architectures(name: str) -> tuple[str, ...]:
+    """Which architectures there is a recipe for: all, unless it names them."""
+    table = tomllib.loads((HERE / "base" / f"{name}.toml").read_text())
+    return tuple(table.get("architectures", ARCHITECTURES))
 
 
 def sources(suite: str) -> str:
@@ -268,13 +284,13 @@ def _folder() -> tuple[tarfile.TarInfo, bytes]:
 def main() -> None:
     """Print the path of the root filesystem that the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("suite", choices=sorted(path.stem for path in (HERE / "base").glob("*.toml")))
-    parser.add_argument("architecture", choices=["amd64", "arm64"])
+    parser.add_argument("recipe", choices=sorted(path.stem for path in (HERE / "base").glob("*.toml")))
+    parser.add_argument("architecture", choices=ARCHITECTURES)
     parser.add_argument("--output", type=Path, help="make it anew into this folder, past the cache")
     parser.add_argument("--relock", action="store_true", help="write the lock file from what the archive has now")
     parser.add_argument("--epoch", type=int, default=1760000000, help="SOURCE_DATE_EPOCH: no file is newer")
     given = parser.parse_args()
-    print(make(read_recipe(given.suite, given.architecture, given.epoch), given.output, relock=given.relock))
+    print(make(read_recipe(given.recipe, given.architecture, given.epoch), given.output, relock=given.relock))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 SITE is the folder to install into; what is named *openvino* goes to the folder APART, to become a layer of its own: layers are
 compressed side by side, and an unchanged one is not sent again.
 
-Build arguments come as the environment, for there is no shell to make words of them: REQUIREMENTS names the lock file;
-/run/context/leave-out.txt lists what is not used; TARGETARCH, PYTHON_VERSION and GLIBC_VERSION say what the wheels are for. With
+Build arguments come as the environment, for there is no shell to make words of them: REQUIREMENTS names the lock file,
+REQUIREMENTS_ARM64 another one for arm64; /run/context/leave-out.txt lists what is not used; TARGETARCH, PYTHON_VERSION and GLIBC_VERSION say what the wheels are for. With
 WHEELS=emulated it installs for the platform it runs on, as pip does anywhere: the slow way, to be measured against.
 
 Runs inside an image being built, on Python 3.9 and later. pip is a wheel file in /run/pip and never enters an image. A CA
@@ -96,7 +96,8 @@ def set_apart(site: Path, apart: Path) -> None:
 def main() -> None:
     """Install, remove what is not used, compile the rest."""
     site, apart = Path(sys.argv[1]), Path(sys.argv[2])
-    install(Path("/run/requirements") / os.environ["REQUIREMENTS"], site)
+    own = os.environ.get(f"REQUIREMENTS_{os.environ['TARGETARCH'].upper()}")
+    install(Path("/run/requirements") / (own or os.environ["REQUIREMENTS"]), site)
     shutil.rmtree(site / "bin", ignore_errors=True)
     saved = remove_unused(site, read_patterns(Path("/run/context/leave-out.txt")))
     count = bytecode.compile_tree(site, site)
