@@ -88,8 +88,45 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Averages:
+    """Precision, recall and F1 over all labels."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelScores:
+    """How well a model with many labels to a picture tells each of them; a label is said above a probability of 1/2.
+
+    Decisions are pairs of a picture and a label that it is judged for.
+    """
+
+    hamming_loss: float
+    """The share of decisions that are wrong."""
+    micro: Averages
+    """Over all decisions."""
+    macro: Averages
+    """Means over the labels."""
+    mean_average_precision: float | None
+    """The mean of `average_precision` over the labels that have any; None where none has."""
+    mean_eleven_point: float | None
+    average_precision: tuple[float | None, ...]
+    """Per label as PASCAL VOC has it from 2010 on: the area under the curve whose precision never rises with recall."""
+    eleven_point: tuple[float | None, ...]
+    """Per label as VOC2007 had it: the mean of that precision at the recalls 0, 0.1 … 1."""
+    confusions: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+    """Per label ((absent and not said, absent and said), (present and not said, present and said))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A model judged on the pictures of one part; `interval` is the 95 % Wilson interval of the accuracy."""
+    """A model judged on the pictures of one part; `interval` is the 95 % Wilson interval of the accuracy.
+
+    Where pictures have many labels, one counts as right if it gets all of its labels and no other (exact match), there
+    is no `confusion` and no `top5`, and `labelwise` says the rest.
+    """
 
     part: str
     pictures: int
@@ -101,11 +138,12 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     """Rows are the true labels, columns the predicted ones, both in the order of the labels."""
     predictions: tuple[int, ...]
-    """The predicted label's index per picture, in the manifest's order."""
+    """The predicted label's index per picture, in the manifest's order; of many labels the sum of 2^index."""
     probabilities: tuple[tuple[float, ...], ...] = ()
     """Per picture, of every class, to six digits; of two classes only the second's. ROC and precision-recall curves
     are made from them by `toolkit.statistics`."""
     calibration: Calibration | None = None
+    labelwise: LabelScores | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,11 +30,12 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from toolkit import compat
 from toolkit.errors import ConfigurationError, Problem
 from toolkit.schedules import Schedule
 
-Precision = Literal["fp32", "fp16"]
-Head = Literal["sigmoid", "softmax"]
+Precision = Literal["fp32", "fp16", "int8"]
+Head = Literal["sigmoid", "softmax", "multi-sigmoid"]
 Stage = Literal["top", "fine-tune"]
 Optimizer = Literal["adam", "adamax", "sgd", "adamw"]
 Loss = Literal["auto", "binary", "categorical", "sparse-categorical"]
@@ -63,8 +64,22 @@ NO_LOSS = {
         "categorical",
     ): "one sigmoid unit gives one probability, and cross-entropy over one category is always 0",
     ("sigmoid", "sparse-categorical"): "one sigmoid unit gives one probability, and there is no second one to index",
+    ("multi-sigmoid", "categorical"): "each label has a probability of its own, and they do not add up to 1",
+    ("multi-sigmoid", "sparse-categorical"): "a picture may have several labels, and there is not the one to index",
 }
 """Pairs of head and loss that cannot learn, with the reason."""
+
+
+def head_refusal(head: str, *, many: bool) -> str:
+    """Why a head cannot tell what pictures have: one label each, or many; nothing if it can."""
+    if many and head != "multi-sigmoid":
+        why = "a softmax shares one out among them" if head == "softmax" else "one sigmoid unit tells two classes apart"
+        return f'a picture may have several labels, and {why}; use "multi-sigmoid"'
+    if not many and head == "multi-sigmoid":
+        return (
+            'each picture has one label, and it may name several or none; use "softmax", or "sigmoid" for two classes'
+        )
+    return ""
 
 
 class _Table(BaseModel):
@@ -120,6 +135,11 @@ class DataTable(_Table):
     """Which year of "voc", where several lie side by side."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """What stands between the labels of "csv" where a picture may have several, such as ";"; unset: each has one."""
+
+    @property
+    def many(self) -> bool:
+        """Whether a picture may have several labels, or none."""
+        return self.source == "voc" or self.separator is not None
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -199,7 +219,7 @@ class TrainTable(_Table):
     batch_size: int = Field(default=64, ge=1)
     seed: int = 0
     loss: dict[Head, Loss] = Field(default_factory=dict)
-    """One for all heads, or a table by head. "auto": binary for a sigmoid, categorical for a softmax. "binary" on a
+    """One for all heads, or a table by head. "auto": binary for sigmoids, categorical for a softmax. "binary" on a
     softmax takes each class's probability against its one-hot target and averages over the classes."""
     dropout: Share = 0
     """The share of units that are left out, at random, before the output layer."""
@@ -207,7 +227,8 @@ class TrainTable(_Table):
     """How far targets are drawn towards all classes alike; validation and test losses are of the plain targets."""
     class_weights: Literal["balanced"] | dict[str, Positive] | None = None
     """How much a training picture counts, by its label: a table (others count 1), or in inverse proportion to how many
-    there are of it."""
+    there are of it. With many labels to a picture: how much its having a label counts; "balanced" is as much as all
+    those without it."""
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -331,6 +352,13 @@ class Experiment(_Table):
     def trials(self) -> Iterator[Trial]:
         """The matrix, network by network, with every override applied."""
         for network in self.matrix.networks:
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        for head in self.matrix.heads:
+            if why := head_refusal(head, many=self.data.many):
+                raise ValueError(f'matrix.heads: "{head}" does not fit this data: {why}')
+        return self
+
             for head in self.matrix.heads:
                 yield self.trial(network, head)
 

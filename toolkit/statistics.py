@@ -94,6 +94,24 @@ def average_precision(curve: Sequence[tuple[float, float]]) -> float:
     return sum((r2 - r1) * p2 for (r1, _), (r2, p2) in pairwise(((0.0, 1.0), *curve)))
 
 
+def interpolated_average_precision(curve: Sequence[tuple[float, float]]) -> float:
+    """The area under a precision-recall curve whose precision never rises with recall: PASCAL VOC's from 2010 on.
+
+    The precision at a recall is the greatest at that recall or beyond (as the VOC2010 development kit says).
+    """
+    best, area, recall_after = 0.0, 0.0, 1.0
+    for recall, precision in reversed(curve):
+        area += best * (recall_after - recall)
+        best, recall_after = max(best, precision), recall
+    return area + best * recall_after
+
+
+def eleven_point_precision(curve: Sequence[tuple[float, float]]) -> float:
+    """The mean of that precision at the recalls 0, 0.1 … 1: PASCAL VOC's up to 2009 (IJCV 88, 2010)."""
+    levels = (level / 10 for level in range(11))
+    return sum(max((p for r, p in curve if r >= level - 1e-12), default=0.0) for level in levels) / 11
+
+
 def _counts(shares: Sequence[float], positive: Sequence[bool]) -> list[tuple[int, int]]:
     """Right and wrong alarms at every threshold, the highest first."""
     right = wrong = 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import product
 
 import numpy as np
@@ -46,10 +47,23 @@ def test_targets_are_drawn_to_the_middle_when_smoothed() -> None:
 @pytest.mark.parametrize(("head", "loss"), list(product(HEADS, LOSSES)))
 def test_find_head_refuses_with_the_reason_when_the_pair_is_wrong(head: str, loss: str) -> None:
     if (head, loss) in NO_LOSS:
-        with pytest.raises(ConfigurationError, match="one sigmoid unit gives one probability"):
-            find_head(head, 2, loss)
+        with pytest.raises(ConfigurationError, match=re.escape(NO_LOSS[head, loss])):
+            find_head(head, 2, loss, many=head == "multi-sigmoid")
     else:
-        assert find_head(head, 2, loss).loss_name == loss
+        assert find_head(head, 2, loss, many=head == "multi-sigmoid").loss_name == loss
+
+
+@pytest.mark.parametrize(
+    ("head", "many", "why"),
+    [
+        ("softmax", True, "a softmax shares one out among them"),
+        ("sigmoid", True, "one sigmoid unit tells two classes apart"),
+        ("multi-sigmoid", False, "each picture has one label"),
+    ],
+)
+def test_find_head_refuses_with_the_reason_when_pictures_have_other_labels(head: str, many: bool, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        find_head(head, 2, many=many)
 
 
 @pytest.mark.parametrize(("head", "loss"), [("sigmoid", "binary"), *(("softmax", loss) for loss in LOSSES)])

@@ -25,9 +25,9 @@ def predict(
     if as_json:
         output.print_json(answer)
     else:
-        output.print_table(
-            ("picture", "label", "probability"), (row for one in answer["predictions"] for row in _rows(one))
-        )
+        many = any(one.get("labels") is not None for one in answer["predictions"])
+        columns = ("picture", "label", "probability", *(("said",) if many else ()))
+        output.print_table(columns, (row[: len(columns)] for one in answer["predictions"] for row in _rows(one)))
     if not answer["ok"]:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -55,7 +55,12 @@ def _of_bundle(model: Path, pictures: list[Path]) -> Mapping[str, Any]:
     return answer
 
 
-def _rows(one: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _rows(one: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The last column, whether a label is said, is for models with many labels to a picture."""
     if one.get("error"):
-        return [(one["picture"], one["error"], "")]
-    return [(one["picture"], guess["label"], f"{guess['probability']:.2%}") for guess in one["ranking"]]
+        return [(one["picture"], one["error"], "", "")]
+    said = one.get("labels") or ()
+    return [
+        (one["picture"], guess["label"], f"{guess['probability']:.2%}", "yes" if guess["label"] in said else "")
+        for guess in one["ranking"]
+    ]

@@ -63,8 +63,8 @@ def assemble(
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
     x = keras.layers.Dense(head.outputs(classes), name="logits")(x)
-    x = keras.layers.Activation(head.name, name="probabilities")(x)
-    return keras.Model(pictures, x, name=f"{network.name}_{head.name}")
+    x = keras.layers.Activation(head.activation, name="probabilities")(x)
+    return keras.Model(pictures, x, name=f"{network.name}_{head.name.replace('-', '_')}")
 
 
 def features_part(model: keras.Model) -> keras.Model:

@@ -5,6 +5,7 @@
     softmax   categorical          [n, classes]     -sum of y log softmax(z)
     softmax   sparse-categorical   [n]              -log softmax(z) of the label
     softmax   binary               [n, classes]     mean over classes of -(y log p + (1 - y) log(1 - p)), p = softmax(z)
+    multi-sigmoid  binary          [n, classes]     the sigmoid's, for each label by itself
 
 Training works on logits, where cross-entropies are numerically stable; the activation is a layer of the exported model.
 """
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import NO_LOSS
+from toolkit.experiment import NO_LOSS, head_refusal
+from toolkit.networks.runtime import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
 
 PictureLosses = Callable[[Any, Any], Any]
-"""Targets and logits [n, outputs] to a loss per picture [n], in nats."""
+"""Targets and logits [n, outputs] to a loss per picture [n], or per picture and label [n, outputs], in nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +37,65 @@ class Head:
     loss_name: str
     label_smoothing: float = 0.0
 
+    @property
+    def many(self) -> bool:
+        """Whether a picture may have several labels: its labels are then [n, classes] of 1, 0 and -1 (not judged)."""
+        return self.name == "multi-sigmoid"
+
+    @property
+    def activation(self) -> str:
+        """What makes probabilities of its logits."""
+        return "sigmoid" if self.many else self.name
+
     def outputs(self, classes: int) -> int:
         """Units of the output layer."""
         return 1 if self.name == "sigmoid" else classes
 
     def targets(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        """Labels [n] as the loss wants them: [n] int64 if sparse, else float32 [n, outputs].
+        """Labels [n] (of many: [n, classes]) as the loss wants them: [n] int64 if sparse, else float32 [n, outputs].
 
         A binary loss' smoothed targets are drawn towards 1/2, a categorical one's towards 1/classes.
         """
         if self.loss_name == "sparse-categorical":
             return labels.astype(np.int64)
-        one_hot = np.eye(classes, dtype=np.float32)[labels]
+        one_hot = (labels == 1).astype(np.float32) if self.many else np.eye(classes, dtype=np.float32)[labels]
         plain = one_hot[:, 1:] if self.name == "sigmoid" else one_hot
         middle = 1 / 2 if self.loss_name == "binary" else 1 / classes
         smoothed: np.ndarray = plain + np.float32(self.label_smoothing) * (np.float32(middle) - plain)
         return smoothed
 
+    def weights(self, labels: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
+        """How much each picture counts, float32 [n]; of many labels each of them, [n, classes].
+
+        There a class's weight is that of its being present, and what is not judged counts nothing, so that a picture's
+        loss is the mean over its judged labels.
+        """
+        if not self.many:
+            weights: np.ndarray = class_weights[labels]
+            return weights
+        judged = (labels >= 0).astype(np.float32)
+        share = labels.shape[1] / np.maximum(judged.sum(axis=1, keepdims=True), 1)
+        return np.asarray(np.where(labels == 1, class_weights, np.float32(1)) * judged * share, np.float32)
+
     def losses(self) -> PictureLosses:
         """A function of targets and logits that TensorFlow can differentiate."""
+        if self.many:
+            return label_cross_entropies
         if (self.name, self.loss_name) == ("softmax", "binary"):
             return softmax_binary_cross_entropy
         return _of_keras(self.loss_name)
 
 
-def find_head(name: str, classes: int, loss: str = "auto", label_smoothing: float = 0.0) -> Head:
-    """The head of that name with that loss ("auto": the usual one), for so many classes.
+def find_head(name: str, classes: int, loss: str = "auto", label_smoothing: float = 0.0, *, many: bool = False) -> Head:
+    """The head of that name with that loss ("auto": the usual one), for so many classes; `many` labels to a picture.
 
     Raises:
-        ConfigurationError: there is no such head, or it cannot tell that many classes apart, or the loss is not for it.
+        ConfigurationError: there is no such head, or it cannot tell such classes apart, or the loss is not for it.
     """
     if name not in HEADS:
         raise ConfigurationError(f"unknown head {name!r}", where="matrix.heads", remedy=f"known: {', '.join(HEADS)}")
+    if why := head_refusal(name, many=many):
+        raise ConfigurationError(f"the head {name!r} does not fit this data: {why}", where="matrix.heads")
     if name == "sigmoid" and classes != 2:
         raise ConfigurationError(
             f"one sigmoid unit tells 2 classes apart, and the data has {classes}",
@@ -83,7 +112,11 @@ def find_head(name: str, classes: int, loss: str = "auto", label_smoothing: floa
     return Head(name, usual if loss == "auto" else loss, label_smoothing)
 
 
-HEADS = {"sigmoid": ("binary",), "softmax": ("categorical", "sparse-categorical", "binary")}
+HEADS = {
+    "sigmoid": ("binary",),
+    "softmax": ("categorical", "sparse-categorical", "binary"),
+    "multi-sigmoid": ("binary",),
+}
 """The losses of each head, the usual one first."""
 
 

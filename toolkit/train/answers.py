@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from toolkit.device.pictures import fit, read_picture
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment import DataTable, SplitFractions
 from toolkit.progress import Progress
-from toolkit.train import records, scores
+from toolkit.train import judging, records
 from toolkit.train.fit import answering
 from toolkit.train.mistakes import contact_sheet
 
@@ -36,6 +37,8 @@ class Ranking:
     picture: str
     ranking: tuple[Guess, ...] = ()
     error: str = ""
+    labels: tuple[str, ...] | None = None
+    """Where a picture may have many: those that are said to be on it, above 1/2."""
 
 
 def rank(file: Path, pictures: Sequence[Path]) -> tuple[Ranking, ...]:
@@ -47,9 +50,10 @@ def rank(file: Path, pictures: Sequence[Path]) -> tuple[Ranking, ...]:
     model = described(file)
     fitted = {path: _fitted(path, model) for path in pictures}
     pixels = [picture for picture in fitted.values() if not isinstance(picture, str)]
-    shares = iter(scores.probabilities(_logits(file, np.stack(pixels))) if pixels else ())
+    many = is_many(model)
+    shares = iter(judging.probabilities(_logits(file, np.stack(pixels)), many=many) if pixels else ())
     return tuple(
-        Ranking(str(path), error=picture) if isinstance(picture, str) else _ranking(path, next(shares), model.labels)
+        Ranking(str(path), error=picture) if isinstance(picture, str) else _ranking(path, next(shares), model)
         for path, picture in fitted.items()
     )
 
@@ -59,31 +63,54 @@ def evaluate_folder(
 ) -> Evaluation:
     """The model in `file` judged on the class folders of `folder`, or on its test/ if it has one.
 
-    Its worst mistakes are drawn into `mistakes`, a PNG file, if that is given.
+    One for many labels to a picture is judged on PASCAL VOC's folder, or a CSV file whose labels stand apart by ";": on
+    its test part if it has one. Its worst mistakes are drawn into `mistakes`, a PNG file, if that is given.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
         DataError: a class the model does not know, or pictures that cannot be read.
     """
     model = described(file)
-    whole = SplitFractions(train=0, validation=0, test=1)
-    table = DataTable(source="folders", path=folder.resolve(), split=whole)
-    split = data.prepare(table, folder, workspace, progress)
+    split = data.prepare(_table(folder, model), folder, workspace, progress)
     strangers = [label for label in split.labels if label not in model.labels]
     if strangers:
         remedy = f"it knows {', '.join(model.labels)}"
         raise DataError.from_problems([Problem("the model does not know this class", s, remedy) for s in strangers])
     pictures = [
-        replace(picture, label=model.labels.index(split.labels[picture.label]))
+        _as_the_model_has(picture, split.labels, model.labels)
         for picture in data.read_manifest(split, workspace)
         if picture.part == "test"
     ]
     pixels = data.load_pictures(pictures, model.input_size, model.crop, workspace=workspace, progress=progress)
-    labels, logits = np.array([picture.label for picture in pictures]), _logits(file, pixels)
+    labels, logits = data.truth_of(pictures, len(model.labels)), _logits(file, pixels)
     if mistakes is not None:
-        drawn = contact_sheet(pixels, labels, scores.probabilities(logits), model.labels, mistakes)
+        shares = judging.probabilities(logits, many=is_many(model))
+        drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)
         progress.say(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
-    return scores.evaluate(logits, labels, model.labels, "test", model.loss)
+    return judging.evaluate(logits, labels, model.labels, "test", model.loss)
+
+
+def is_many(model: TrainedModel) -> bool:
+    """Whether it is for pictures with many labels."""
+    return networks.Head(model.head, model.loss).many
+
+
+def _table(folder: Path, model: TrainedModel) -> DataTable:
+    """What lies there, all of it to be judged on unless it has parts."""
+    whole: dict[str, Any] = {"path": folder.resolve(), "split": SplitFractions(train=0, validation=0, test=1)}
+    if not is_many(model):
+        return DataTable(source="folders", **whole)
+    if folder.suffix.lower() == ".csv":
+        return DataTable(source="csv", separator=";", **whole)
+    return DataTable(source="voc", **whole)
+
+
+def _as_the_model_has(picture: data.Picture, own: Sequence[str], labels: Sequence[str]) -> data.Picture:
+    """The picture with its labels' indices among the model's."""
+    if picture.labels is None:
+        return replace(picture, label=labels.index(own[picture.label]))
+    held, unsure = (tuple(labels.index(own[k]) for k in indices) for indices in (picture.labels, picture.unsure))
+    return replace(picture, label=held[0] if held else -1, labels=held, unsure=unsure)
 
 
 def described(file: Path) -> TrainedModel:
@@ -110,9 +137,11 @@ def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
         return str(error)
 
 
-def _ranking(path: Path, shares: np.ndarray, labels: Sequence[str]) -> Ranking:
+def _ranking(path: Path, shares: np.ndarray, model: TrainedModel) -> Ranking:
     order = np.argsort(-shares, kind="stable")
-    return Ranking(str(path), tuple(Guess(labels[index], float(shares[index])) for index in order))
+    guesses = tuple(Guess(model.labels[index], float(shares[index])) for index in order)
+    said = tuple(guess.label for guess in guesses if guess.probability > 1 / 2)
+    return Ranking(str(path), guesses, labels=said if is_many(model) else None)
 
 
 def _logits(file: Path, pixels: np.ndarray) -> np.ndarray:

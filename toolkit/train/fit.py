@@ -14,7 +14,7 @@ from toolkit.artifacts import Epoch
 from toolkit.experiment import StageTable
 from toolkit.networks import Head, start_tensorflow
 from toolkit.progress import Progress, Task
-from toolkit.train import checkpoint, scores, stuck
+from toolkit.train import checkpoint, judging, stuck
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +25,7 @@ _STAGE_SEEDS = {"top": 0, "fine-tune": 1}
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Inputs [n, …] (features f32 or pictures u8) and their labels [n]."""
+    """Inputs [n, …] (features f32 or pictures u8) and their labels [n], or [n, classes] where they may have many."""
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -143,7 +143,8 @@ def _training_step(learner: Learner, optimizer: keras.optimizers.Optimizer) -> C
     losses_of = learner.head.losses()
     sparse = learner.head.loss_name == "sparse-categorical"
     targets_spec = tf.TensorSpec([None], tf.int64) if sparse else tf.TensorSpec(learner.model.output_shape)
-    signature = [tf.TensorSpec(learner.model.input_shape), targets_spec, tf.TensorSpec([None])]
+    weights_spec = tf.TensorSpec(learner.model.output_shape if learner.head.many else [None])
+    signature = [tf.TensorSpec(learner.model.input_shape), targets_spec, weights_spec]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]  # tensorflow ships no types
     def step(inputs: Any, targets: Any, weights: Any) -> Any:
@@ -169,16 +170,16 @@ def _run_epoch(
     """Every training picture once, then the validation pictures. Training figures are those of the moving weights."""
     start, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
     targets = learner.head.targets(train.labels, len(learner.class_weights))
-    weights = learner.class_weights[train.labels]
+    weights = learner.head.weights(train.labels, learner.class_weights)
     for batch in shuffled(len(targets), plan.batch_size, seed=plan.seed, stage=plan.stage.name, epoch=number):
         loss, logits = step(train.batch(batch, number), targets[batch], weights[batch])
         seen += len(batch)
         loss_sum += float(loss) * len(batch)
-        correct += int((scores.predictions(logits.numpy()) == train.labels[batch]).sum())
+        correct += int(judging.right(logits.numpy(), train.labels[batch]).sum())
         task.advance(len(batch), _note(plan, number, seen, loss_sum, correct, len(targets), time.monotonic() - start))
     stuck.refuse_no_number(loss_sum, "loss", number, plan.title)
     logits = learner.answer(validation.inputs, plan.batch_size)
-    val_loss = scores.cross_entropy(logits, validation.labels, learner.head.loss_name)
+    val_loss = judging.cross_entropy(logits, validation.labels, learner.head.loss_name)
     stuck.refuse_no_number(val_loss, "validation loss", number, plan.title)
     return Epoch(
         stage=plan.stage.name,
@@ -186,7 +187,7 @@ def _run_epoch(
         loss=loss_sum / seen,
         accuracy=correct / seen,
         val_loss=val_loss,
-        val_accuracy=float(np.mean(scores.predictions(logits) == validation.labels)),
+        val_accuracy=float(np.mean(judging.right(logits, validation.labels))),
         seconds=time.monotonic() - start,
         learning_rate=rate,
     )

@@ -89,9 +89,9 @@ def prepare_job(
         DataError: with every part that has no pictures.
     """
     network = networks.find_for(experiment, trial.network)
-    head = networks.find_head(trial.head, len(split.labels), trial.loss, trial.label_smoothing)
+    head = networks.find_head(trial.head, len(split.labels), trial.loss, trial.label_smoothing, many=split.many)
     class_weights = weights_of_classes(trial.class_weights, split)
-    empty = [part for part in data.PARTS if not sum(split.counts.get(part, {}).values())]
+    empty = [part for part in data.PARTS if not split.size(part)]
     if empty:
         raise DataError.from_problems([Problem("no pictures in this part", f"{split.name}: {part}") for part in empty])
     named = trial.weights in {"imagenet", "none"}
@@ -117,7 +117,8 @@ def prepare_job(
 def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) -> np.ndarray:
     """How much a training picture counts by its label, float32 [classes].
 
-    "balanced" is pictures / (classes x pictures of the label), so that every label counts alike and the mean is 1.
+    "balanced" is pictures / (classes x pictures of the label), so that every label counts alike and the mean is 1. Of
+    many labels it is pictures without the label / pictures with it, so that both kinds count alike.
 
     Raises:
         ConfigurationError: a label that the data does not have, or none of one to balance.
@@ -130,6 +131,8 @@ def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) ->
             missing = [label for label, count in zip(split.labels, counts, strict=True) if not count]
             raise ConfigurationError(
                 f"there is no training picture of {', '.join(missing)} to balance", where="train.class_weights"
+        if split.many:
+            return np.asarray((split.size("train") - counts) / counts, np.float32)
             )
         return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
     strangers = [label for label in given if label not in split.labels]
@@ -204,5 +207,5 @@ def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int]
 
 def _load_part(job: Job, pictures: list[data.Picture]) -> PartOfSplit:
     pixels = data.load_pictures(pictures, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
-    labels = np.array([picture.label for picture in pictures])
+    labels = data.truth_of(pictures, len(job.split.labels))
     return PartOfSplit(Examples(pixels, labels), digests.of_value([picture.sha256 for picture in pictures]))

@@ -21,7 +21,7 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
 
     Args:
         pixels: The pictures, u8 [n, h, w, 3] RGB.
-        labels: What they are, [n].
+        labels: What they are, [n]; [n, classes] of 1, 0 and -1 where they may have many labels.
         shares: The model's probabilities, [n, classes].
         names: The labels' names.
         path: Where to write it, whole.
@@ -29,13 +29,21 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
     Returns:
         How many were drawn: all mistakes, but at most 48; with none the sheet says so.
     """
-    worst = worst_mistakes(labels, shares)[:_MOST]
-    cells = [_cell(pixels[i], f"is {names[labels[i]]}", _said(shares[i], names)) for i in worst]
+    if labels.ndim == 1:
+        cells = [
+            _cell(pixels[i], f"is {names[labels[i]]}", _said(shares[i], names))
+            for i in worst_mistakes(labels, shares)[:_MOST]
+        ]
+    else:
+        cells = [
+            _cell(pixels[i], _held(labels[i], names), _wrong(labels[i, k], shares[i, k], names[k]))
+            for i, k in worst_decisions(labels, shares)[:_MOST]
+        ]
     sheet = _grid(cells or [_cell(np.full((CELL, CELL, 3), 255, np.uint8), "no mistakes", "")])
     _, encoded = cv2.imencode(".png", sheet[..., ::-1])
     with digests.written_whole(path) as stream:
         stream.write(encoded.tobytes())
-    return len(worst)
+    return len(cells)
 
 
 def worst_mistakes(labels: np.ndarray, shares: np.ndarray) -> list[int]:
@@ -44,6 +52,24 @@ def worst_mistakes(labels: np.ndarray, shares: np.ndarray) -> list[int]:
     wrong = np.flatnonzero(said != labels)
     order = np.argsort(-shares[wrong, said[wrong]], kind="stable")
     return [int(index) for index in wrong[order]]
+
+
+def worst_decisions(labels: np.ndarray, shares: np.ndarray) -> list[tuple[int, int]]:
+    """Each picture that has a label wrong, with that which is furthest off; the surest mistake first."""
+    distance = np.where(labels >= 0, np.abs(shares - (labels == 1)), 0)
+    wrong = ((shares > 0.5) != (labels == 1)) & (labels >= 0)
+    worst = np.where(wrong, distance, -1).argmax(axis=1)
+    pictures = np.flatnonzero(wrong.any(axis=1))
+    order = np.argsort(-distance[pictures, worst[pictures]], kind="stable")
+    return [(int(index), int(worst[index])) for index in pictures[order]]
+
+
+def _held(labels: np.ndarray, names: Sequence[str]) -> str:
+    return f"is {', '.join(names[index] for index in np.flatnonzero(labels == 1).tolist()) or 'nothing'}"
+
+
+def _wrong(label: int, share: float, name: str) -> str:
+    return f"{'missed' if label == 1 else 'said'} {name} {share:.1%}"
 
 
 def _said(shares: np.ndarray, names: Sequence[str]) -> str:

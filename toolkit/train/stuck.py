@@ -26,13 +26,18 @@ RISING_CAUSES: tuple[str, ...] = (
     "validation pictures unlike the training ones",
     "batch-norm statistics that follow small batches",
 )
+SILENT_CAUSES: tuple[str, ...] = (
+    "too few epochs: the first thing learned is how rare each label is",
+    'labels so rare that none is worth saying (class_weights = "balanced")',
+)
 ENOUGH_EPOCHS = 3
 """From how many epochs on a validation loss may be said to only rise."""
 
 
 def warnings_for(evaluation: Evaluation, *, weights: str, stage: str, history: Sequence[Epoch] = ()) -> tuple[str, ...]:
     """What a reader of this evaluation and its epochs must be warned of; empty if it learned something."""
-    return (*_like_the_majority(evaluation, weights=weights, stage=stage), *_only_rising(history))
+    like_chance = _like_the_majority if evaluation.labelwise is None else _like_chance
+    return (*like_chance(evaluation, weights=weights, stage=stage), *_only_rising(history))
 
 
 def refuse_no_number(loss: float, what: str, epoch: int, where: str) -> None:
@@ -71,11 +76,41 @@ def _like_the_majority(evaluation: Evaluation, *, weights: str, stage: str) -> t
     error = math.sqrt(majority * (1 - majority) / max(evaluation.pictures, 1))
     if evaluation.accuracy > majority + error:
         return ()
-    causes = "; ".join(CAUSES)
-    if weights == "none" and stage == "top":
-        causes = f"the frozen backbone has random weights, so its features say little; {causes}"
     text = (
         f"accuracy {evaluation.accuracy:.3f} is within one standard error ({error:.3f}) of the majority rate "
-        f"{majority:.3f}: it may have learned nothing. Usual causes: {causes}"
+        f"{majority:.3f}: it may have learned nothing. Usual causes: {_causes(weights, stage)}"
     )
     return (text,)
+
+
+def _like_chance(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[str, ...]:
+    """Whether a model for many labels ranks pictures no better than at random, or says no label of any picture.
+
+    At random the area under a label's ROC curve is 1/2 with the standard error sqrt((p + n + 1) / (12 p n)) for p pictures
+    with it and n without (Mann and Whitney, Annals of Mathematical Statistics 18, 1947); those of K labels' mean are
+    pooled as if they were independent.
+    """
+    areas, variance = [], 0.0
+    tables = evaluation.labelwise.confusions if evaluation.labelwise else ()
+    for score, (absent, present) in zip(evaluation.classes, tables, strict=True):
+        if score.roc_auc is not None:
+            areas.append(score.roc_auc)
+            variance += (sum(absent) + sum(present) + 1) / (12 * sum(absent) * sum(present))
+    warnings = []
+    if areas and sum(areas) / len(areas) <= 1 / 2 + (error := math.sqrt(variance) / len(areas)):
+        warnings.append(
+            f"the mean area under the ROC curves, {sum(areas) / len(areas):.3f}, is within one standard error "
+            f"({error:.3f}) of chance, 0.5: it may have learned nothing. Usual causes: {_causes(weights, stage)}"
+        )
+    if tables and not any(said for rows in tables for _, said in rows):
+        warnings.append(
+            f"it says no label of any picture: every probability is at most a half. Usual causes: {'; '.join(SILENT_CAUSES)}"
+        )
+    return tuple(warnings)
+
+
+def _causes(weights: str, stage: str) -> str:
+    causes = "; ".join(CAUSES)
+    if weights == "none" and stage == "top":
+        return f"the frozen backbone has random weights, so its features say little; {causes}"
+    return causes

@@ -101,6 +101,7 @@ def _train_top(job: Job, stage: StageTable, model: keras.Model, parts: dict[str,
 
 def _train_top_on_pictures(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
     """A varied picture is another one in every epoch, so no features of it can be kept: the backbone runs each time."""
+    job.progress.say(f"  {job.trial.name} top: [augment] is on, so the backbone runs in every epoch")
     backbone, top = networks.features_part(model), networks.head_part(model)
 
     def forward(x: Any) -> Any:
@@ -159,7 +160,7 @@ def _learner(job: Job, model: keras.Model, forward: Callable[[Any], Any], variab
 
 def _judge(job: Job, learner: Learner, test: Examples) -> Evaluation:
     logits = learner.answer(test.inputs, job.trial.batch_size)
-    return scores.evaluate(logits, test.labels, job.split.labels, "test", job.head.loss_name)
+    return judging.evaluate(logits, test.labels, job.split.labels, "test", job.head.loss_name)
 
 
 def _describe(
