@@ -126,15 +126,20 @@ def softmax_binary_cross_entropy(targets: Any, logits: Any) -> Any:
     Only the likeliest class can have a probability above 1/2; its log(1 - p) is made from the other classes' logits, as
     subtracting from 1 would leave nothing of it. All others have p <= 1/2, where log1p(-p) is exact.
     """
-    from keras import ops
-
-    top = ops.cast(ops.one_hot(ops.argmax(logits, axis=1), logits.shape[1]), "bool")
-    total = ops.logsumexp(logits, axis=1, keepdims=True)
+    tf = start_tensorflow()
+    top = tf.one_hot(tf.argmax(logits, axis=1), logits.shape[1], on_value=True, off_value=False)
+    total = tf.reduce_logsumexp(logits, axis=1, keepdims=True)
     log_p = logits - total
-    log_rest = ops.logsumexp(ops.where(top, ops.full_like(logits, -1e30), logits), axis=1, keepdims=True) - total
-    small = ops.where(top, ops.zeros_like(logits), ops.exp(log_p))
-    log_not_p = ops.where(top, log_rest, ops.log1p(-small))
-    return -ops.mean(targets * log_p + (1 - targets) * log_not_p, axis=1)
+    rest = tf.where(top, tf.fill(tf.shape(logits), -1e30), logits)
+    log_rest = tf.reduce_logsumexp(rest, axis=1, keepdims=True) - total
+    small = tf.where(top, tf.zeros_like(logits), tf.exp(log_p))
+    log_not_p = tf.where(top, log_rest, tf.math.log1p(-small))
+    return -tf.reduce_mean(targets * log_p + (1 - targets) * log_not_p, axis=1)
+
+
+def label_cross_entropies(targets: Any, logits: Any) -> Any:
+    """Each label's binary cross-entropy, max(z, 0) - z y + log(1 + exp(-|z|)): [n, classes]."""
+    return start_tensorflow().nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
 def _of_keras(name: str) -> PictureLosses:

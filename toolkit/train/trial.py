@@ -13,7 +13,7 @@ from toolkit.artifacts import Epoch, Evaluation, Split, TrainedModel, Workspace
 from toolkit.data.augment import augment
 from toolkit.experiment import Experiment, Stage, StageTable, Trial
 from toolkit.progress import Progress
-from toolkit.train import records, scores, stuck
+from toolkit.train import judging, records, stuck
 from toolkit.train.fit import Examples, Learner, answering, fit
 from toolkit.train.job import (
     Job,
