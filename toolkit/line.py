@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit import bench, convert, data, deploy, fleet, networks, report, train
@@ -25,7 +25,7 @@ from toolkit.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineResult:
-    """What came out at the end; a device that failed is in `failed` and does not keep the others from the report."""
+    """What came out at the end; a trial or device that failed is in `failed` and does not keep the others from it."""
 
     split: Split
     models: tuple[TrainedModel, ...]
@@ -37,7 +37,7 @@ class LineResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Done, or some devices failed."""
+        """Done, or some trials or devices failed."""
         return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
 
 
@@ -51,6 +51,7 @@ class Line:
     inventory: Path | None = None
     limit: str | None = None
     forks: int = DEFAULT_LIMIT
+    way: train.Way = field(default_factory=train.Way)
 
     def run(self) -> LineResult:
         """Every stage in turn.
@@ -64,7 +65,8 @@ class Line:
             self._title("pictures")
             split = data.prepare(self.plan.data, self.plan.origin, self.workspace, self.progress)
             store.put(split)
-            models = self._train(split, store)
+            trained = self._train(split, store)
+            models = trained.models
             bundles = self._convert(models, split, store)
             with self._devices() as devices:
                 chosen = self._choose(models, bundles)
@@ -77,20 +79,17 @@ class Line:
             bundles=tuple(bundles),
             deployed=chosen,
             records=(*measured.skipped, *measured.records),
-            failed=(*deployed.failed.values(), *measured.problems),
+            failed=(*trained.failed, *deployed.failed.values(), *measured.problems),
             report=written,
         )
 
     def _title(self, text: str) -> None:
         self.progress.say(f"── {text}")
 
-    def _train(self, split: Split, store: Store) -> tuple[TrainedModel, ...]:
+    def _train(self, split: Split, store: Store) -> train.Swept:
         self._title("training")
-        return tuple(
-            model
-            for trial in self.plan.trials()
-            for model in train.train_trial(self.plan, trial, split, self.workspace, store, self.progress)
-        )
+        trials = tuple(self.plan.trials())
+        return train.train_trials(self.plan, trials, split, self.workspace, store, self.progress, way=self.way)
 
     def _convert(self, models: tuple[TrainedModel, ...], split: Split, store: Store) -> Mapping[Bundle, TrainedModel]:
         """Every bundle, with the model that it was made of."""

@@ -27,6 +27,26 @@ LimitOption = Annotated[
 FleetOption = Annotated[bool, typer.Option("--fleet", help="All devices of the inventory.")]
 BreakLockOption = Annotated[bool, typer.Option("--break-lock", help="Take over a device's lock from whoever has it.")]
 ForksOption = Annotated[int, typer.Option("--forks", min=1, help="At most so many devices at once.")]
+ExecutorOption = Annotated[str, typer.Option(help="Who trains the trials: local or ray.", show_default=True)]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="The Ray cluster, HOST:PORT or auto. Default: RAY_ADDRESS, or one of this machine alone."),
+]
+ProfileOption = Annotated[
+    str | None, typer.Option(help="Train under this profile. Default: the one tuned for the network, if there is one.")
+]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="So many trials side by side. Default: as many as memory and CPUs allow."),
+]
+TrackOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--track/--no-track",
+        envvar="TOOLKIT_TRACK",
+        help="Tell MLflow of everything: at MLFLOW_TRACKING_URI, or in the workspace. Default: if that is set.",
+    ),
+]
 
 DEFAULT_WORKSPACE = Path("workspace")
 DEFAULT_FORKS = 16

@@ -21,6 +21,11 @@ def run(
     ] = None,
     limit: options.LimitOption = None,
     forks: options.ForksOption = options.DEFAULT_FORKS,
+    executor: options.ExecutorOption = "local",
+    address: options.AddressOption = None,
+    profile: options.ProfileOption = None,
+    jobs: options.JobsOption = None,
+    track: options.TrackOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -32,6 +37,7 @@ def run(
     plan = experiments.load(experiment)
 
     from toolkit.line import Line
+    from toolkit.train import choose_way
 
     result = Line(
         plan=plan,
@@ -40,6 +46,7 @@ def run(
         inventory=inventory,
         limit=limit,
         forks=forks,
+        way=choose_way(executor, address=address, profile=profile, jobs=jobs, track=track),
     ).run()
     if as_json:
         output.print_json(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,11 @@ def train(
     network: Annotated[str | None, typer.Option(help="Only this network of the matrix.")] = None,
     head: Annotated[str | None, typer.Option(help="Only this head: sigmoid or softmax.")] = None,
     stage: Annotated[str | None, typer.Option(help="Stop after this stage: top or fine-tune.")] = None,
+    executor: options.ExecutorOption = "local",
+    address: options.AddressOption = None,
+    profile: options.ProfileOption = None,
+    jobs: options.JobsOption = None,
+    track: options.TrackOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -27,23 +33,25 @@ def train(
     from toolkit.artifacts import Workspace
     from toolkit.progress import for_people
     from toolkit.store import Store
-    from toolkit.train import choose_last, choose_trials, train_trial
+    from toolkit.train import choose_last, choose_trials, choose_way, train_trials
 
     progress, place = for_people(quiet=as_json), Workspace(workspace)
     plan = experiments.load(experiment)
+    way = choose_way(executor, address=address, profile=profile, jobs=jobs, track=track)
     trials, last = choose_trials(plan, network=network, head=head), choose_last(plan, stage)
     split = data.prepare(plan.data, plan.origin, place, progress)
     with Store(place.database) as store:
-        models = [
-            model for trial in trials for model in train_trial(plan, trial, split, place, store, progress, last=last)
-        ]
+        swept = train_trials(plan, trials, split, place, store, progress, last=last, way=way)
     if as_json:
-        output.print_json(models)
+        output.print_json(swept.models)
     else:
-        _print(models)
+        _print(swept.models)
+    for problem in swept.failed:
+        typer.echo(f"error: {problem}", err=True)
+    raise typer.Exit(swept.exit_code)
 
 
-def _print(models: list[TrainedModel]) -> None:
+def _print(models: Sequence[TrainedModel]) -> None:
     """One line per model; the note says what the pictures were."""
     columns = ("network", "head", "stage", "weights", "test accuracy", "95 %", "loss", "seconds", "model")
     notes = sorted({model.note for model in models if model.note})

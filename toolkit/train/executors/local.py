@@ -1,0 +1,120 @@
+"""Trials in processes on this machine, as many side by side as its memory and CPUs allow."""
+
+from __future__ import annotations
+
+import os
+import selectors
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from toolkit import profiles
+from toolkit.cpus import usable_cpus
+from toolkit.train import capacity
+from toolkit.train.executors.base import Listener
+from toolkit.train.executors.process import TrainingProcess
+from toolkit.train.messages import Done, Failed, Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """A process per place; each takes one trial after the other, so that TensorFlow is started once in each."""
+
+    profile: str | None = None
+    """The profile's name; unset: the one tuned for a trial's network, if there is one."""
+    jobs: int | None = None
+    """How many at once; unset: as many as memory and CPUs allow."""
+
+    def run(self, requests: Sequence[Request], listener: Listener) -> None:
+        """Train all; a process that dies takes one trial with it, and a new one goes on with the next."""
+        chosen = [profiles.choose(self.profile, one.trial.network, one.workspace) for one in requests]
+        count = self.jobs or _side_by_side(requests, chosen)
+        _Floor(requests, chosen, listener, _environment(min(count, len(requests)))).work(count)
+
+
+def _side_by_side(requests: Sequence[Request], chosen: Sequence[profiles.Profile]) -> int:
+    return capacity.side_by_side(
+        len(requests),
+        cpus=usable_cpus(),
+        cpus_per_trial=max((profile.intra_op or capacity.CPUS_PER_TRIAL for profile in chosen), default=1),
+        available_bytes=capacity.available_bytes(),
+        needed_bytes=max((capacity.needed_bytes(one.experiment, one.trial) for one in requests), default=0),
+    )
+
+
+def _environment(count: int) -> Mapping[str, str]:
+    """This process's, with the CPUs divided among so many; what the user or a profile says of threads goes before."""
+    threads = {} if count < 2 else {"TF_NUM_INTRAOP_THREADS": str(max(1, usable_cpus() // count))}
+    return {**threads, **os.environ}
+
+
+class _Floor:
+    """Processes at work, each on the trial at one place of `requests`."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        chosen: Sequence[profiles.Profile],
+        listener: Listener,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._requests, self._profiles, self._listener = requests, chosen, listener
+        self._environment = environment
+        self._waiting = list(range(len(requests)))
+        self._at: dict[TrainingProcess, int] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def work(self, count: int) -> None:
+        """Train all, `count` at once; nobody is left when this is left."""
+        try:
+            for _ in range(min(count, len(self._waiting))):
+                self._go_on(None)
+            while self._at:
+                for key, _ in self._selector.select():
+                    self._hear(key.fileobj)  # type: ignore[arg-type]  # nothing else is registered
+        finally:
+            for process in self._at:
+                process.part()
+            for process in list(self._at):
+                self._leave(process).stop()
+            self._selector.close()
+
+    def _hear(self, process: TrainingProcess) -> None:
+        place, events = self._at[process], process.hear()
+        for event in events if events is not None else ():
+            self._listener.hear(place, event)
+            if isinstance(event, Done | Failed):
+                self._go_on(self._leave(process))
+        if events is None:
+            death = self._leave(process).death(self._requests[place].trial.name)
+            self._listener.hear(place, death)
+            self._go_on(None)
+
+    def _go_on(self, process: TrainingProcess | None) -> None:
+        """Give the next trial to `process`, or to a new one if that is none or runs under another profile."""
+        place = self._next() if self._waiting else None
+        if process and (place is None or process.profile != self._profiles[place]):
+            process.stop()
+            process = None
+        if place is None:
+            return
+        process = process or TrainingProcess(self._profiles[place], self._environment)
+        self._selector.register(process, selectors.EVENT_READ)
+        self._at[process] = place
+        self._waiting.remove(place)
+        self._listener.begin(place)
+        process.give(self._requests[place])
+
+    def _leave(self, process: TrainingProcess) -> TrainingProcess:
+        del self._at[process]
+        self._selector.unregister(process)
+        return process
+
+    def _next(self) -> int:
+        networks = [one.trial.network for one in self._requests]
+        return next_place(self._waiting, networks, list(self._at.values()))
+
+
+def next_place(waiting: Sequence[int], networks: Sequence[str], running: Sequence[int]) -> int:
+    """Which trial begins next: the first of a network that none trains now, so that features are not made twice."""
+    busy = {networks[place] for place in running}
+    return next((place for place in waiting if networks[place] not in busy), waiting[0])

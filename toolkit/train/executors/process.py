@@ -1,0 +1,95 @@
+"""One training process as its parent sees it: started under a profile, given requests, heard, stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+
+from toolkit.errors import Problem
+from toolkit.profiles import Profile
+from toolkit.train import capacity
+from toolkit.train.messages import Event, Failed, Request, read
+
+STOP_S = 15.0
+"""How long it may take to end after its stdin did; then it is killed. Its own patience with itself is shorter."""
+_LAST_WORDS = 2000
+
+
+class TrainingProcess:
+    """A running worker.
+
+    Lifecycle: `give` one request, `hear` until Done or Failed, give the next; then `stop`. It has a session of its own, so
+    that Ctrl-C reaches its parent alone, which stops it; and it stops by itself when its parent is gone.
+    """
+
+    def __init__(self, profile: Profile, environment: Mapping[str, str]) -> None:
+        self.profile = profile
+        self._talk = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        self._process = subprocess.Popen(
+            profile.command("-P", "-m", "toolkit.train.worker"),
+            env=profile.applied_environment(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._talk,
+            start_new_session=True,
+        )
+        self._rest = b""
+
+    def give(self, request: Request) -> None:
+        """Have it train; if it is gone, `hear` will tell."""
+        assert self._process.stdin is not None  # noqa: S101 - so it was started
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(request.to_json().encode() + b"\n")
+            self._process.stdin.flush()
+
+    def fileno(self) -> int:
+        """What becomes readable when there is something to hear."""
+        assert self._process.stdout is not None  # noqa: S101 - so it was started
+        return self._process.stdout.fileno()
+
+    def hear(self) -> list[Event] | None:
+        """What it has said since, waiting for something; None once it has ended."""
+        chunk = os.read(self.fileno(), 1 << 16)
+        if not chunk:
+            return None
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [read(line) for line in lines]
+
+    def part(self) -> None:
+        """Let it know that no more is wanted of it."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                pipe.close() if pipe else None
+
+    def stop(self) -> int:
+        """End it; its exit code, or minus the signal that ended it."""
+        self.part()
+        try:
+            code = self._process.wait(STOP_S)
+        except BaseException as error:
+            self._process.kill()
+            code = self._process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+        return code
+
+    def death(self, trial: str) -> Failed:
+        """Why it ended in the middle of a trial, for people."""
+        code = self.stop()
+        self._talk.seek(0)
+        words = self._talk.read().decode(errors="replace")[-_LAST_WORDS:].strip()
+        self._talk.close()
+        return Failed("MachineError", (_problem(trial, code, words),))
+
+
+def _problem(trial: str, code: int, words: str) -> Problem:
+    if code == -signal.SIGKILL:
+        what = "the process that trained it was killed (signal 9); most often, memory had run out"
+        return Problem(what, trial, capacity.ROOM)
+    end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    what = f"the process that trained it {end}" + (f"; its last words:\n{words}" if words else "")
+    return Problem(what, trial, "run the same command again; if it ends so again, report its last words")

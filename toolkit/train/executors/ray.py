@@ -1,0 +1,236 @@
+"""Trials on a Ray cluster: each is a task that starts a training process on whichever node has room for it.
+
+    driver (this process)              a node
+    ─────────────────────              ──────────────────────────────────────────────
+    task per trial ──────────────────▶ train_on_node ─▶ toolkit.train.worker
+    Mailbox (actor, beside the driver) ◀── events ──┘        │
+    results, database, tracking        workspace ◀───────────┘ checkpoints, models
+
+Only the driver writes results down. A task whose node or process dies is run again, elsewhere if need be, and goes on from
+the last epoch that the workspace holds; therefore every node must see the workspace under the same path.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from toolkit import profiles
+from toolkit.cpus import usable_cpus
+from toolkit.errors import MachineError, Problem
+from toolkit.progress import Progress
+from toolkit.train import capacity
+from toolkit.train.executors.base import Listener
+from toolkit.train.executors.nodes import Node, check_nodes, node_name, unshared, workspace_mark
+from toolkit.train.executors.process import STOP_S, TrainingProcess
+from toolkit.train.messages import Done, Failed, Request, Said, read, write
+
+RETRIES = 4
+"""How often a trial is begun again after its node or process died."""
+_OBJECTS_BYTES = 100_000_000
+"""Ray's shared memory of a cluster of our own: only a few lines pass through it."""
+_POLL_S = 0.3
+
+
+class TrialDied(Exception):  # noqa: N818 - what happened
+    """The training process ended before its trial did; the argument is a Failed as a line."""
+
+
+class Mailbox:
+    """Where events wait for the driver; it lives on the driver's node, so that no other node's end loses it."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, str, str, list[bytes]]] = []
+
+    def put(self, place: int, attempt: str, node: str, lines: list[bytes]) -> None:
+        """Events of one attempt at the trial at `place`."""
+        self._waiting.append((place, attempt, node, lines))
+
+    def take(self) -> list[tuple[int, str, str, list[bytes]]]:
+        """All that came since."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+class OnRay:
+    """Trains on the cluster at `address`; unset: at RAY_ADDRESS, or on one of this machine alone, ended afterwards."""
+
+    def __init__(self, *, address: str | None, profile: str | None, progress: Progress) -> None:
+        self._address = address or os.environ.get("RAY_ADDRESS")
+        self._profile, self._progress = profile, progress
+
+    def run(self, requests: Sequence[Request], listener: Listener) -> None:
+        """Train all.
+
+        Raises:
+            MachineError: Ray is not installed, the cluster cannot be reached, or nodes do not see what they must.
+        """
+        if not requests:
+            return
+        if find_spec("ray") is None:
+            remedy = 'pip install "edge-vision-toolkit[ray]", here and on every node'
+            raise MachineError("Ray is not installed", where="--executor ray", remedy=remedy)
+        workspace = requests[0].workspace
+        with _cluster(self._address), workspace_mark(workspace) as mark:
+            nodes = check_nodes(requests, mark)
+            self._progress.say(f"Ray: {', '.join(node.told() for node in nodes)}")
+            _Sweep(requests, listener, self._profile, mark).work(nodes)
+
+
+class _Sweep:
+    """Tasks on their way, and what is heard of them."""
+
+    def __init__(self, requests: Sequence[Request], listener: Listener, profile: str | None, mark: str) -> None:
+        self._requests, self._listener = requests, listener
+        self._profile, self._mark = profile, mark
+        self._attempts: dict[int, str] = {}
+        self._mailbox = _beside_the_driver(Mailbox)
+
+    def work(self, nodes: Sequence[Node]) -> None:
+        """Give all to Ray, and listen until the last has ended."""
+        import ray
+
+        networks = [request.trial.network for request in self._requests]
+        places = {self._submit(place, nodes): place for place in in_turns(networks)}
+        try:
+            while places:
+                ready, _ = ray.wait(list(places), timeout=_POLL_S)
+                self._listen()
+                for task in ready:
+                    place = places.pop(task)
+                    self._listener.hear(place, self._outcome(task, place))
+        finally:
+            for task in places:
+                ray.cancel(task)
+            if places:
+                ray.wait(list(places), num_returns=len(places), timeout=STOP_S)
+
+    def _submit(self, place: int, nodes: Sequence[Node]) -> Any:
+        """A task that any of the nodes has room for."""
+        import ray
+
+        request = self._requests[place]
+        needed = capacity.needed_bytes(request.experiment, request.trial)
+        cpus = min([capacity.CPUS_PER_TRIAL, *(node.cpus for node in nodes)])
+        task = ray.remote(train_on_node).options(
+            name=request.trial.name,
+            num_cpus=cpus,
+            memory=min(needed, max(node.memory_bytes for node in nodes)),
+            max_retries=RETRIES,
+            retry_exceptions=[TrialDied],
+            scheduling_strategy="SPREAD",
+        )
+        return task.remote(request.to_json(), place, cpus, self._profile, self._mark, self._mailbox)
+
+    def _listen(self) -> None:
+        import ray
+
+        for place, attempt, node, lines in ray.get(self._mailbox.take.remote()):
+            if not lines:  # the first word of an attempt
+                again = place in self._attempts
+                self._attempts[place] = attempt
+                self._listener.begin(place, "its node or process died" if again else "")
+                self._listener.hear(place, Said(f"{self._requests[place].trial.name}: on {node}"))
+            elif attempt == self._attempts.get(place):  # not one that was given up
+                for line in lines:
+                    self._listener.hear(place, read(line))
+
+    def _outcome(self, task: Any, place: int) -> Done | Failed:
+        """What a task that ended gave, or why it gave nothing."""
+        import ray
+
+        try:
+            return _as_outcome(ray.get(task))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, TrialDied):
+                return _as_outcome(error.cause.args[0])
+            return _lost(self._requests[place], error)
+        except ray.exceptions.RayError as error:
+            return _lost(self._requests[place], error)
+
+
+def train_on_node(text: str, place: int, cpus: float, profile: str | None, mark: str, mailbox: Any) -> bytes:
+    """The task: start a training process here, pass its events on, give its outcome as a line.
+
+    Raises:
+        TrialDied: the process ended in the middle; Ray begins the trial again.
+    """
+    import ray
+
+    request, attempt = Request.from_json(text), secrets.token_hex(8)
+    node = node_name()
+    if problems := unshared(request, mark, node):
+        raise TrialDied(write(Failed("MachineError", problems)))
+    sent = mailbox.put.remote(place, attempt, node, [])
+    chosen = profiles.choose(profile, request.trial.network, request.workspace)
+    process = TrainingProcess(chosen, {"TF_NUM_INTRAOP_THREADS": str(max(1, int(cpus))), **os.environ})
+    try:
+        process.give(request)
+        while (events := process.hear()) is not None:
+            outcomes = [event for event in events if isinstance(event, Done | Failed)]
+            if lines := [write(event) for event in events if not isinstance(event, Done | Failed)]:
+                sent = mailbox.put.remote(place, attempt, node, lines)
+            if outcomes:
+                ray.get(sent)  # whatever was sent before it has come too
+                return write(outcomes[0])
+        raise TrialDied(write(process.death(f"{request.trial.name} on {node}")))
+    finally:
+        process.stop()
+
+
+def in_turns(networks: Sequence[str]) -> list[int]:
+    """The places of trials, first one of each network, then the second …: features are then made once, mostly."""
+    seen = [networks[:place].count(network) for place, network in enumerate(networks)]
+    return sorted(range(len(networks)), key=lambda place: (seen[place], place))
+
+
+def _as_outcome(line: bytes) -> Done | Failed:
+    outcome = read(line)
+    assert isinstance(outcome, Done | Failed)  # noqa: S101 - train_on_node gives no other
+    return outcome
+
+
+def _lost(request: Request, error: Exception) -> Failed:
+    """A trial that Ray gave up, for people."""
+    what = f"Ray gave it up after {RETRIES} more attempts: {str(error).strip().splitlines()[-1]}"
+    remedy = "see `ray status` for the nodes; run the same command again to go on from the last epoch"
+    return Failed("MachineError", (Problem(what, request.trial.name, remedy),))
+
+
+def _beside_the_driver(kind: type[Mailbox]) -> Any:
+    """The actor, on this node whatever happens to others."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """Connected for the length of a with-block; a cluster of our own ends with it.
+
+    Raises:
+        MachineError: it cannot be reached, or is of another version.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    own: dict[str, Any] = {"num_cpus": usable_cpus(), "object_store_memory": _OBJECTS_BYTES, "include_dashboard": False}
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise MachineError(
+            f"the Ray cluster cannot be used: {str(error).strip().splitlines()[0]}",
+            where=address or "on this machine",
+            remedy="`ray start --head` on one machine, `ray start --address HOST:PORT` on others, all with the same environment",
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

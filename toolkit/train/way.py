@@ -1,0 +1,43 @@
+"""How a sweep is done, as the words on a command line say it; nothing of it changes what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from toolkit.errors import Problem, UsageError
+
+ExecutorName = Literal["local", "ray"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Who trains the trials, how many at once, under which profile, and whether MLflow is told."""
+
+    executor: ExecutorName = "local"
+    address: str | None = None
+    """The Ray cluster's; unset: RAY_ADDRESS, or a cluster of this machine alone, for as long as it is needed."""
+    profile: str | None = None
+    """Under which profile each process trains; unset: the one tuned for its network on its machine."""
+    jobs: int | None = None
+    """How many trials at once on this machine; unset: as many as memory and CPUs allow."""
+    track: bool | None = None
+    """Whether MLflow is told; unset: if MLFLOW_TRACKING_URI is set."""
+
+
+def choose_way(executor: str, *, address: str | None, profile: str | None, jobs: int | None, track: bool | None) -> Way:
+    """The way that these words ask for.
+
+    Raises:
+        UsageError: an unknown executor, or an option of the other one.
+    """
+    problems = []
+    if executor not in {"local", "ray"}:
+        problems.append(Problem(f"there is no executor {executor!r}", "--executor", "local or ray"))
+    if address is not None and executor == "local":
+        problems.append(Problem("is a Ray cluster's", "--address", "add --executor ray"))
+    if jobs is not None and executor == "ray":
+        problems.append(Problem("is for this machine alone", "--jobs", "leave it out: Ray knows what its nodes have"))
+    if problems:
+        raise UsageError.from_problems(problems)
+    return Way(executor=cast("ExecutorName", executor), address=address, profile=profile, jobs=jobs, track=track)
