@@ -7,8 +7,9 @@ import numpy as np
 from toolkit import experiment, networks
 from toolkit.artifacts import Workspace
 from toolkit.progress import Silent
+from toolkit.train.features import frozen_features
 from toolkit.train.fit import Learner, answering, fit
-from toolkit.train.job import frozen_features, load_parts, prepare_job, starting_model
+from toolkit.train.job import load_parts, prepare_job, starting_model
 
 if TYPE_CHECKING:
     from conftest import Bench

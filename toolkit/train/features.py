@@ -7,28 +7,63 @@ is the head that training through the backbone gives.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit import digests
+from toolkit import arrays, digests, networks
+from toolkit.errors import ConversionError, DataError
 from toolkit.progress import Progress
-from toolkit.train.fit import Answer
+from toolkit.train import records
+from toolkit.train.backbone import Backbone, ThroughKeras, ThroughOpenVINO
+from toolkit.train.fit import Examples
+
+if TYPE_CHECKING:
+    import keras
+
+    from toolkit.train.job import Job, PartOfSplit
+
+_CHUNK = 256
+"""Pictures between two lines of progress; threads wait for one another only at their ends."""
+
+
+def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
+    """What the frozen backbone of `model` makes of every part, kept by the digests of backbone, pictures, versions."""
+    frozen = networks.features_part(model)
+    try:
+        return _examples(job, frozen, ThroughOpenVINO(frozen), parts)
+    except (ConversionError, DataError) as error:
+        job.progress.say(f"  {job.trial.name}: the backbone runs through Keras, which is slower. {error}")
+        return _examples(job, frozen, ThroughKeras(frozen, job.trial.batch_size), parts)
 
 
 def features_of(
-    answer: Answer, pictures: np.ndarray, path: Path, *, batch_size: int, title: str, progress: Progress
+    backbone: Backbone, channels: int, pictures: np.ndarray, path: Path, *, title: str, progress: Progress
 ) -> np.ndarray:
-    """Pooled features f32 [n, channels] of pictures u8 [n, h, w, 3], read from `path` or computed and kept there."""
-    if path.is_file():
-        kept: np.ndarray = np.load(path, allow_pickle=False)
-        return kept
-    chunks = []
-    with progress.track(title, len(pictures)) as task:
-        for start in range(0, len(pictures), batch_size):
-            chunk = pictures[start : start + batch_size]
-            chunks.append(answer(chunk, batch_size))
-            task.advance(len(chunk))
-    features = np.concatenate(chunks)
-    with digests.written_whole(path) as stream:
-        np.save(stream, features)
-    return features
+    """Pooled features f32 [n, channels] of pictures u8 [n, h, w, 3], mapped from `path`, or computed and kept there."""
+
+    def fill(rows: arrays.Rows) -> None:
+        with progress.track(title, len(pictures)) as task:
+            for start in range(0, len(pictures), _CHUNK):
+                chunk = pictures[start : start + _CHUNK]
+                rows.put(start, backbone.features(chunk))
+                task.advance(len(chunk))
+
+    return arrays.kept(path, (len(pictures), channels), "f4", fill, progress.say)
+
+
+def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
+    own = {"backbone": records.model_digest(frozen), "size": job.size, "crop": job.trial.crop, "by": backbone.name}
+    folder, made = job.workspace.folder("cache", "features"), {}
+    for name, part in parts.items():
+        key = digests.of_value(own | {"pictures": part.digest, "versions": records.versions()})
+        features = features_of(
+            backbone,
+            frozen.output_shape[-1],
+            part.examples.inputs,
+            folder / f"{key}.npy",
+            title=f"{job.trial.name} features of {name}",
+            progress=job.progress,
+        )
+        made[name] = Examples(features, part.examples.labels)
+    return made

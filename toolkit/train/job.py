@@ -1,4 +1,4 @@
-"""What the stages of one trial share, and what both need made: pictures, features, starting models."""
+"""What the stages of one trial share, and what both need made: pictures, starting models."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment import Experiment, StageTable, Trial
 from toolkit.progress import Progress
 from toolkit.train import records
-from toolkit.train.features import features_of
-from toolkit.train.fit import Examples, Plan, answering
+from toolkit.train.fit import Examples, Plan
 
 if TYPE_CHECKING:
     import keras
@@ -170,26 +169,6 @@ def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
         progress=job.progress,
         dropout=job.trial.dropout,
     )
-
-
-def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
-    """What the frozen backbone of `model` makes of every part, kept by the digests of backbone, pictures, versions."""
-    backbone = networks.features_part(model)
-    answer = answering(backbone)
-    own = {"backbone": records.model_digest(backbone), "size": job.size, "crop": job.trial.crop}
-    made = {}
-    for name, part in parts.items():
-        key = digests.of_value(own | {"pictures": part.digest, "versions": records.versions()})
-        features = features_of(
-            answer,
-            part.examples.inputs,
-            job.workspace.folder("cache", "features") / f"{key}.npy",
-            batch_size=job.trial.batch_size,
-            title=f"{job.trial.name} features of {name}",
-            progress=job.progress,
-        )
-        made[name] = Examples(features, part.examples.labels)
-    return made
 
 
 def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int], progress: Progress) -> None:

@@ -14,12 +14,12 @@ from toolkit.data.augment import augment
 from toolkit.experiment import Experiment, Stage, StageTable, Trial
 from toolkit.progress import Progress
 from toolkit.train import judging, records, stuck
+from toolkit.train.features import frozen_features
 from toolkit.train.fit import Examples, Learner, answering, fit
 from toolkit.train.job import (
     Job,
     PartOfSplit,
     Told,
-    frozen_features,
     load_parts,
     prepare_job,
     starting_model,

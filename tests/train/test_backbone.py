@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from toolkit import experiment, networks
+from toolkit.artifacts import Workspace
+from toolkit.errors import ConversionError
+from toolkit.networks import NETWORKS
+from toolkit.progress import Progress, Silent
+from toolkit.train.backbone import ThroughKeras, ThroughOpenVINO
+from toolkit.train.features import frozen_features
+from toolkit.train.fit import Examples
+from toolkit.train.job import load_parts, prepare_job, starting_model
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+SMALLEST = {"mobilenet": 32, "mobilenet_v3_small": 32, "efficientnet_lite0": 32, "vgg16": 32, "inception_v3": 75}
+
+
+def frozen(name: str) -> Any:
+    networks.start_tensorflow()
+    import keras
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    size, head = (SMALLEST[name],) * 2, networks.find_head("softmax", 2)
+    row = networks.find(name)
+    return networks.features_part(
+        networks.assemble(row, head, size=size, classes=2, hidden=(), weights="none", progress=Silent())
+    )
+
+
+def build_untraceable(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> Any:
+    """A body that calls back into Python, which no graph can."""
+    tf = networks.start_tensorflow()
+    import keras
+
+    class Calling(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        def call(self, x: Any) -> Any:
+            doubled = tf.numpy_function(lambda values: 2 * values, [x], tf.float32)
+            return tf.ensure_shape(doubled, x.shape)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    pictures = keras.Input((*size, 3))
+    return keras.Model(pictures, Calling()(keras.layers.Conv2D(4, 3, 2)(pictures)))
+
+
+def features(bench: Bench, workspace: Workspace) -> tuple[dict[str, Examples], list[str], Any]:
+    """Of every part, what was said, and what Keras says of the training part."""
+    own, progress = experiment.load(bench.file), Silent()
+    job = prepare_job(own, next(own.trials()), bench.split(workspace), workspace, progress)
+    model, parts = starting_model(job, None), load_parts(job)
+    made = frozen_features(job, model, parts)
+    pictures = parts["train"].examples.inputs
+    return made, progress.said, ThroughKeras(networks.features_part(model), 4).features(pictures)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_openvino_gives_the_features_of_keras_when_the_network_is_of_the_table(name: str) -> None:
+    model = frozen(name)
+    pictures = np.random.default_rng(0).integers(0, 256, (5, *model.input_shape[1:]), dtype=np.uint8)
+    made, expected = ThroughOpenVINO(model).features(pictures), ThroughKeras(model, 2).features(pictures)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_openvino_gives_the_same_bits_when_asked_again_in_other_chunks() -> None:
+    model = frozen("mobilenet")
+    pictures = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
+    whole = ThroughOpenVINO(model).features(pictures)
+    other = ThroughOpenVINO(model)
+    again = np.concatenate([other.features(pictures[:2]), other.features(pictures[2:])])
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_openvino_refuses_when_its_features_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = frozen("mobilenet")
+    monkeypatch.setattr(ThroughOpenVINO, "_run", lambda self, pictures: np.ones((len(pictures), 1024), np.float32))
+    with pytest.raises(ConversionError, match="OpenVINO's features are off by"):
+        ThroughOpenVINO(model).features(np.zeros((4, 32, 32, 3), np.uint8))
+
+
+def test_frozen_features_come_from_keras_and_say_why_when_openvino_cannot(
+    bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(NETWORKS["tiny"]), "build", property(lambda _: build_untraceable), raising=False)
+    made, said, expected = features(bench, workspace)
+    np.testing.assert_array_equal(made["train"].inputs, expected)
+    assert any("the backbone runs through Keras, which is slower" in line for line in said)
+
+
+def test_frozen_features_come_from_openvino_when_the_body_is_a_file_of_the_users(
+    bench: Bench, workspace: Workspace
+) -> None:
+    networks.start_tensorflow()
+    NETWORKS["tiny"].build((32, 32), pretrained=False, progress=Silent()).save(bench.root / "mine.keras")
+    bench.change('networks = ["tiny"]', 'networks = ["mine"]')
+    bench.change("[train]", '[networks.mine]\nbody = "mine.keras"\nscaling = "unit"\ninput_size = 32\n[train]')
+    made, said, expected = features(bench, workspace)
+    np.testing.assert_allclose(made["train"].inputs, expected, atol=1e-5)
+    assert not any("Keras" in line for line in said)
+
+
+def test_frozen_features_are_made_again_when_a_kept_file_was_damaged(bench: Bench, workspace: Workspace) -> None:
+    before, *_ = features(bench, workspace)
+    for path in workspace.folder("cache", "features").iterdir():
+        content = bytearray(path.read_bytes())
+        content[200] ^= 1
+        path.unlink()
+        path.write_bytes(content)
+    after, said, _ = features(bench, workspace)
+    np.testing.assert_array_equal(before["train"].inputs, after["train"].inputs)
+    assert sum("is damaged, and made again" in line for line in said) == 3

@@ -1,0 +1,113 @@
+"""The frozen backbone, run once per picture: through OpenVINO in float32, or through Keras where that cannot be.
+
+OpenVINO computes a picture per request and thread, so that what comes out does not depend on how many threads there are.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from toolkit import networks
+from toolkit.cpus import usable_cpus
+from toolkit.errors import ConversionError
+from toolkit.train.fit import answering
+
+if TYPE_CHECKING:
+    import keras
+
+TOLERANCE = 1e-3
+"""How far OpenVINO's features may be from Keras' own, as a share of the largest; f32 keeps them within 1e-5."""
+_ASKED_OF_BOTH = 4
+
+
+class Backbone(Protocol):
+    """What makes features; `name` tells what computes them, with its version."""
+
+    @property
+    def name(self) -> str:
+        """Part of the key of kept features: another one, other last digits."""
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """Pooled features f32 [n, channels] of pictures u8 [n, h, w, 3]."""
+
+
+class ThroughKeras:
+    """The model itself, in batches."""
+
+    def __init__(self, model: keras.Model, batch_size: int) -> None:
+        self._answer, self._batch_size = answering(model), batch_size
+        self.name = "keras"
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """See `Backbone`."""
+        return self._answer(pictures, self._batch_size)
+
+
+class ThroughOpenVINO:
+    """The model traced, compiled when features are first asked for."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    @cached_property
+    def name(self) -> str:
+        """OpenVINO, and which.
+
+        Raises:
+            ConversionError: it is not installed.
+        """
+        try:
+            import openvino
+        except ImportError as error:
+            raise ConversionError(f"OpenVINO is not installed: {error}") from error
+        return f"openvino {openvino.__version__}"
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """See `Backbone`.
+
+        Raises:
+            ConversionError: OpenVINO cannot take the model, or gives other features than Keras for the first pictures.
+        """
+        if "_requests" not in self.__dict__:
+            self._compare(pictures[:_ASKED_OF_BOTH])
+        return self._run(pictures)
+
+    @cached_property
+    def _requests(self) -> Any:
+        import openvino as ov
+
+        threads = usable_cpus()
+        settings = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        graph = networks.take_pictures(networks.trace(self._model))
+        try:
+            return ov.AsyncInferQueue(ov.Core().compile_model(graph, "CPU", settings), 2 * threads)
+        except RuntimeError as error:
+            raise ConversionError(f"OpenVINO cannot compile it: {error}", where=self._model.name) from error
+
+    def _run(self, pictures: np.ndarray) -> np.ndarray:
+        rows = np.empty((len(pictures), self._model.output_shape[-1]), np.float32)
+
+        def keep(request: Any, index: int) -> None:
+            rows[index] = request.get_output_tensor().data[0]
+
+        self._requests.set_callback(keep)
+        for index in range(len(pictures)):
+            self._requests.start_async({0: pictures[index : index + 1]}, index)
+        self._requests.wait_all()
+        return rows
+
+    def _compare(self, pictures: np.ndarray) -> None:
+        """See that it is the same network to OpenVINO as to Keras."""
+        ours = self._run(pictures)
+        theirs = self._model(pictures.astype(np.float32), training=False).numpy()
+        off, largest = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
+        if not off <= TOLERANCE * largest:
+            raise ConversionError(f"OpenVINO's features are off by {off:.2g} where Keras' reach {largest:.2g}")
