@@ -49,7 +49,9 @@ class Subject:
     pictures: str
     """The digest of the picture set."""
     reference_accuracy: float | None
-    """What the model reached on these very pictures before it was converted, in float32; None if not known."""
+    """What the model reached on these very pictures before it was converted, in float32; None if not known.
+
+    Where pictures have many labels it is the micro F1: single labels move it, and not whole pictures alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from toolkit.errors import FleetError
 from toolkit.fleet import Result
 
 FACTS = ("used", "environment", "order", "logged", "predictions", "warm_up_ms", "compile_ms", "first_inference_ms")
+OF_MANY_LABELS = ("micro_f1",)
 MORE_FACTS = ("peak_memory_bytes", "device_code", "name")
 
 
@@ -46,6 +47,7 @@ def _facts(raw: Record) -> Mapping[str, Any]:
         **raw["facts"],
         **before,
         **{name: raw[name] for name in (*FACTS, *MORE_FACTS)},
+        **{name: raw[name] for name in OF_MANY_LABELS if name in raw},
         "picture_set": raw["pictures"]["digest"],
         "toolkit": toolkit.__version__,
     }
@@ -57,6 +59,7 @@ def raw_of(record: BenchRecord) -> Record:
         "accuracy": record.accuracy,
         "pictures": {"count": record.pictures, "digest": record.facts["picture_set"]},
         "logged": record.facts["logged"],
+        **{name: record.facts[name] for name in OF_MANY_LABELS if name in record.facts},
     }
 
 

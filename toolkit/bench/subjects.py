@@ -74,10 +74,10 @@ def _split(manifest: Mapping[str, Any], folder: Path, store: Store) -> Split:
 
 
 def _reference(manifest: Mapping[str, Any], split: Split, pictures: int) -> float | None:
-    """The accuracy before conversion, if it was measured on these very pictures."""
+    """The accuracy before conversion, if it was measured on these very pictures; of many labels the micro F1."""
     parity = manifest.get("parity") or {}
     same = manifest["lineage"]["split"] == split.digest and parity.get("pictures") == pictures
-    return parity["reference_accuracy"] if same else None
+    return parity.get("reference_micro_f1", parity["reference_accuracy"]) if same else None
 
 
 def picture_set(pictures: Sequence[Picture], labels: Sequence[str]) -> PictureSet:
@@ -87,7 +87,14 @@ def picture_set(pictures: Sequence[Picture], labels: Sequence[str]) -> PictureSe
     for number, picture in enumerate(pictures):
         name = f"{number:06d}{picture.path.suffix.lower()}"
         sources[name] = picture.path
-        entries.append({"file": name, "sha256": picture.sha256, "label": labels[picture.label]})
+        entries.append({"file": name, "sha256": picture.sha256, **_labels_of(picture, labels)})
     listing = digests.canonical_json({"format": 1, "pictures": entries})
     sources["pictures.json"] = listing
     return PictureSet(digests.of_bytes(listing), tree_of(sources), sources)
+
+
+def _labels_of(picture: Picture, labels: Sequence[str]) -> Mapping[str, object]:
+    if picture.labels is None:
+        return {"label": labels[picture.label]}
+    held, unsure = ([labels[index] for index in indices] for indices in (picture.labels, picture.unsure))
+    return {"labels": held, "unsure": unsure}

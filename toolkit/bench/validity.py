@@ -117,4 +117,4 @@ def _inaccurate(accuracy: Record | None, reference: float | None) -> bool:
     """Below the gate; so are the speed runs of a model whose accuracy pass is."""
     if accuracy is None or reference is None:
         return False
-    return bool(accuracy["accuracy"] < ACCURACY_SHARE * reference)
+    return bool(accuracy.get("micro_f1", accuracy["accuracy"]) < ACCURACY_SHARE * reference)

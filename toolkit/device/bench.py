@@ -6,7 +6,7 @@ import resource
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 from . import probe, runtime, scenarios
 from .failures import Failure
@@ -144,7 +144,10 @@ def _run(model: Model, source: scenarios.Source, pictures: PictureSet, order: Or
 
 
 def _result(run: scenarios.Run, pictures: PictureSet) -> Dict[str, Any]:
-    """What was measured; `accuracy` is null where no picture was judged."""
+    """What was measured; `accuracy` is null where no picture was judged.
+
+    Of many labels a picture counts as correct if it gets all of them and no other; `micro_f1` is that of all decisions.
+    """
     correct = sum(pictures.pictures[index].label == guess for index, guess in enumerate(run.predictions))
     judged = len(run.predictions)
     return {
@@ -154,4 +157,16 @@ def _result(run: scenarios.Run, pictures: PictureSet) -> Dict[str, Any]:
         "predictions": run.predictions,
         "correct": correct if judged else None,
         "accuracy": correct / judged if judged else None,
+        **({"micro_f1": _micro_f1(run.predictions, pictures)} if judged and pictures.pictures[0].many else {}),
     }
+
+
+def _micro_f1(predictions: Sequence[int], pictures: PictureSet) -> float:
+    """2 found / (2 found + wrongly said + missed) over all pictures and labels; the last two are where they differ."""
+    pairs = [(said, pictures.pictures[index].label) for index, said in enumerate(predictions)]
+    found = sum(_count(said & label) for said, label in pairs)
+    return 2 * found / max(2 * found + sum(_count(said ^ label) for said, label in pairs), 1)
+
+
+def _count(labels: int) -> int:
+    return bin(labels).count("1")  # noqa: FURB161 - int.bit_count came with Python 3.10

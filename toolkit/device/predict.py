@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from . import runtime
-from .release import input_size, read_manifest
+from .release import input_size, is_many, read_manifest
 from .verify import require_trusted
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ def predict(
     release: Path, paths: Sequence[Path], accelerator: str = "CPU", precision: Optional[str] = None
 ) -> Dict[str, Any]:
     """{"ok", "predictions": [{"picture", "ranking": [{"label", "probability"}]} or {"picture", "error"}]}.
+
+    Where pictures may have many labels, "labels" names those that are said of it: above 1/2, the most probable first.
 
     A picture that cannot be read makes "ok" false and hides none of the others.
 
@@ -38,7 +40,11 @@ def _predict(model: runtime.Model, manifest: Dict[str, Any], path: Path) -> Dict
         picture = pictures.fit(pictures.read_picture(path), input_size(manifest), manifest["input"]["crop"])
     except ValueError as error:
         return {"picture": str(path), "error": str(error)}
-    return {"picture": str(path), "ranking": ranked(model.infer(picture), manifest["labels"])}
+    ranking = ranked(model.infer(picture), manifest["labels"])
+    if not is_many(manifest):
+        return {"picture": str(path), "ranking": ranking}
+    said = [guess["label"] for guess in ranking if guess["probability"] > 1 / 2]
+    return {"picture": str(path), "ranking": ranking, "labels": said}
 
 
 def ranked(answer: Answer, labels: Sequence[str]) -> List[Dict[str, Any]]:

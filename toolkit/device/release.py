@@ -49,6 +49,11 @@ def digest_of(path: Path) -> str:
     return total.hexdigest()
 
 
+def is_many(manifest: Dict[str, Any]) -> bool:
+    """Whether a picture may have several labels, or none: each has a probability of its own."""
+    return bool(manifest.get("output", {}).get("kind") == "multi-sigmoid")
+
+
 def input_size(manifest: Dict[str, Any]) -> Tuple[int, int]:
     """Height and width in pixels."""
     return manifest["input"]["height"], manifest["input"]["width"]

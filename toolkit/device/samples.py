@@ -13,7 +13,7 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 from .failures import Failure
 from .release import read_json
@@ -26,11 +26,14 @@ METHOD = "random.Random(seed): shuffle to a pool of at most 256, then floor(rand
 
 @dataclass(frozen=True)
 class Labelled:
-    """One picture of the set; `label` is an index into the bundle's labels."""
+    """One picture of the set; `label` is an index into the bundle's labels, of many labels the sum of 2^index."""
 
     path: Path
     sha256: str
     label: int
+    unsure: int = 0
+    """The labels that it is not judged for, as such a sum."""
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class PictureSet:
 
 
 def read_pictures(folder: Path, labels: Sequence[str]) -> PictureSet:
-    """The set described by folder/pictures.json; labels are given there by name or by index.
+    """The set described by folder/pictures.json; a label is given there by name or by index, many by their names.
 
     Raises:
         Failure: there is no such file, it names no picture, or a label that the bundle does not know.
@@ -51,19 +54,32 @@ def read_pictures(folder: Path, labels: Sequence[str]) -> PictureSet:
     entries = read_json(path).get("pictures")
     if not entries:
         raise Failure("names no picture", where=str(path))
-    pictures = tuple(
-        Labelled(folder / entry["file"], entry["sha256"], _index(entry, labels, path)) for entry in entries
-    )
+    pictures = tuple(_labelled(entry, labels, path) for entry in entries)
     return PictureSet(pictures, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _index(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> int:
-    label: Union[str, int] = entry["label"]
+def _labelled(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> Labelled:
+    def index(label: Union[str, int]) -> int:
+        return _index(label, labels, f"{path}: {entry['file']}")
+
+    file, sha256 = path.parent / entry["file"], entry["sha256"]
+    if "labels" not in entry:
+        return Labelled(file, sha256, index(entry["label"]))
+    held, unsure = (as_number(map(index, entry[key])) for key in ("labels", "unsure"))
+    return Labelled(file, sha256, held, unsure, many=True)
+
+
+def as_number(indices: Iterable[int]) -> int:
+    """A set of labels as the sum of 2^index."""
+    return sum(1 << index for index in indices)
+
+
+def _index(label: Union[str, int], labels: Sequence[str], where: str) -> int:
     if isinstance(label, int) and 0 <= label < len(labels):
         return label
     if label in labels:
         return labels.index(str(label))
-    raise Failure(f'the bundle has no label "{label}"', where=f"{path}: {entry['file']}")
+    raise Failure(f'the bundle has no label "{label}"', where=where)
 
 
 class Order:

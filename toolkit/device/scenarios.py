@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Tuple
 
 from .failures import Failure
 from .release import digest_of
-from .samples import Labelled, Order, is_logged
+from .samples import Labelled, Order, as_number, is_logged
 
 if TYPE_CHECKING:
     from .runtime import Answer, Model, Picture, Queue
@@ -104,10 +104,17 @@ def _warm_up_queue(queue: Queue, picture: Picture) -> None:
     queue.wait()
 
 
+def _said(answer: Answer, picture: Labelled) -> int:
+    """The class that an answer f32 [classes] names; of many labels those it is judged for, as the sum of 2^index."""
+    from .golden import above_half, top1
+
+    if not picture.many:
+        return int(top1(answer[None])[0])
+    return as_number(above_half(answer).nonzero()[0].tolist()) & ~picture.unsure
+
+
 def accuracy(model: Model, source: Source, pictures: Tuple[Labelled, ...], order: Order) -> Run:
     """Each picture once, in the set's order; the answers that speed runs log are logged here too."""
-    from .golden import top1
-
     run, logged = Run(), set(order.logged())
     begin = now_ns()
     for index, picture in enumerate(pictures):
@@ -116,7 +123,7 @@ def accuracy(model: Model, source: Source, pictures: Tuple[Labelled, ...], order
         start = now_ns()
         answer = model.infer(source(index))
         run.samples_ns.append(now_ns() - start)
-        run.predictions.append(int(top1(answer[None])[0]))
+        run.predictions.append(_said(answer, picture))
         if index in logged:
             run.log(index, index, answer)
     run.wall_ns = now_ns() - begin
