@@ -64,6 +64,10 @@ class Target:
     accelerators: tuple[str, ...]
     golden_tolerance: Mapping[str, Mapping[str, float]]
     """Per precision and accelerator: how far a device's probabilities may be from the FP32 ones."""
+    layout: str = "NHWC"
+    """The order of the input's axes: "NHWC" or "NCHW"."""
+    moves_strides: bool = False
+    """Whether strides of 1 x 1 convolutions are moved upstream, because its runtime does not do it."""
     avoided: tuple[str, ...] = ()
     """Operation types within the opset that its accelerator lacks, and that have another form."""
     refused: Mapping[str, str] = field(default_factory=dict)

@@ -171,7 +171,7 @@ def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outpu
         "input": {
             "height": height,
             "width": width,
-            "layout": "NHWC",
+            "layout": compat.find_target(ir.target).layout,
             "type": "u8",
             "color": "RGB",
             "crop": model.crop,

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
+import numpy as np
+
 from toolkit import digests
 
 if TYPE_CHECKING:
@@ -20,8 +22,45 @@ if TYPE_CHECKING:
 INPUT = "picture"
 OUTPUT = "probabilities"
 
+_TO_PLANES, _FROM_PLANES = [0, 3, 1, 2], [0, 2, 3, 1]
 _EDGES_END = "\t</edges>\n"
 _NET_NAME = re.compile(r'<net name="[^"]*"')
+
+
+def take_planes(model: ov.Model) -> None:
+    """Let the picture come as planes, u8 [1,3,H,W]: the transpose that a graph of NHWC pictures begins with goes.
+
+    A graph that is not about one picture stays as it is.
+    """
+    import openvino as ov
+    from openvino import opset1
+
+    (parameter,) = model.get_parameters()
+    shape = tuple(parameter.get_shape())
+    if len(shape) != 4 or shape[3] != 3 or parameter.get_element_type() != ov.Type.u8:
+        return
+    converted = _only_reader(parameter)
+    entry = converted if converted and converted.get_type_name() == "Convert" else parameter
+    readers = list(entry.output(0).get_target_inputs())
+    parameter.set_partial_shape(ov.PartialShape([shape[axis] for axis in _TO_PLANES]))
+    back = opset1.transpose(entry, opset1.constant(np.array(_FROM_PLANES)))
+    for reader in readers:
+        node = reader.get_node()
+        if _turns_to_planes(node):
+            node.output(0).replace(entry.output(0))
+        else:
+            reader.replace_source_output(back.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _only_reader(node: Any) -> Any | None:
+    readers = [reader.get_node() for reader in node.output(0).get_target_inputs()]
+    return readers[0] if len(readers) == 1 else None
+
+
+def _turns_to_planes(node: Any) -> bool:
+    order = node.input_value(1).get_node() if node.get_type_name() == "Transpose" else None
+    return order is not None and order.get_type_name() == "Constant" and order.data.tolist() == _TO_PLANES
 
 
 def name_operations(model: ov.Model) -> None:

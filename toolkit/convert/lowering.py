@@ -1,6 +1,7 @@
 """Say a model in the operations that a target's runtime knows, or say by name what cannot be said so.
 
     fold constants ─▶ replace by the table of rules ─▶ anything left above the opset, or refused? ─▶ checked graph
+    ─▶ move strides upstream, take the picture in planes, where the target gains by it
 
 Both ends keep their names, and what turns a picture into the network's input stays inside.
 """
@@ -15,6 +16,7 @@ from typing import Any
 from toolkit.compat import Target
 from toolkit.convert import graphs
 from toolkit.convert.rules import RULES, CannotLowerError
+from toolkit.convert.strides import move_strides
 from toolkit.errors import ConversionError, Problem
 
 
@@ -24,6 +26,8 @@ class Lowered:
 
     model: Any
     replaced: Mapping[str, int]
+    moved_strides: int = 0
+    """How often a stride was moved upstream (strides.py)."""
 
 
 def lower(model: Any, target: Target) -> Lowered:
@@ -45,8 +49,11 @@ def lower(model: Any, target: Target) -> Lowered:
     problems += _left(model, target, {problem.where for problem in problems})
     if problems:
         raise ConversionError.from_problems(problems)
+    moved = move_strides(model) if target.moves_strides else 0
+    if target.layout == "NCHW":
+        graphs.take_planes(model)
     graphs.name_new_operations(model, known)
-    return Lowered(model, dict(replaced))
+    return Lowered(model, dict(replaced), moved)
 
 
 def opset_of(node: Any) -> int:

@@ -47,6 +47,7 @@ def run(model: ov.Model | Path, chunks: Iterable[Pictures]) -> Probabilities:
     compiled = ov.Core().compile_model(model, "CPU", _EXACT)
     queue = ov.AsyncInferQueue(compiled)
     rows: dict[int, Probabilities] = {}
+    shape = compiled.input(0).get_shape()
 
     def keep(request: Any, index: int) -> None:
         rows[index] = request.get_output_tensor(0).data[0].copy()
@@ -55,10 +56,16 @@ def run(model: ov.Model | Path, chunks: Iterable[Pictures]) -> Probabilities:
     count = 0
     for chunk in chunks:
         for picture in chunk:
-            queue.start_async([picture[np.newaxis]], count)
+            queue.start_async([_as_taken(picture, shape)], count)
             count += 1
     queue.wait_all()
     return np.stack([rows[index] for index in range(count)]).astype(np.float32)
+
+
+def _as_taken(picture: Pictures, shape: Any) -> Pictures:
+    """u8 [H,W,3] as the model's input, [1,H,W,3] or planes, [1,3,H,W]."""
+    planes = shape[-1] != 3
+    return np.ascontiguousarray(picture.transpose(2, 0, 1) if planes else picture)[np.newaxis]
 
 
 def compare(

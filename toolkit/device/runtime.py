@@ -60,7 +60,7 @@ class Queue(Protocol):
 
 
 class Model(Protocol):
-    """A compiled model: u8 [1, height, width, 3] in, f32 [1, classes] out."""
+    """A compiled model: u8 [1, height, width, 3] or [1, 3, height, width] in, f32 [1, classes] out."""
 
     settings: Settings
     version: str
@@ -97,6 +97,11 @@ def load(xml: Path, settings: Settings) -> Model:
             remedy="`python -m device probe` lists the accelerators and OpenVINO's version",
         ) from error
     return model
+
+
+def pixels_last(tensor: Any) -> Any:
+    """A view of a model's input that takes pictures as they are: of planes, [1, 3, H, W], one with its channels last."""
+    return tensor if tensor.shape[-1] == 3 else tensor.transpose(0, 2, 3, 1)
 
 
 def _era() -> str:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from .failures import EnvironmentFailure
-from .runtime import OnDone, Settings, heavy_precision
+from .runtime import OnDone, Settings, heavy_precision, pixels_last
 
 if TYPE_CHECKING:
     from .runtime import Answer, Picture
@@ -66,7 +66,7 @@ class Arrays:
     def __init__(self, request: Any) -> None:
         self._request = request
         (self._blob,) = request.input_blobs.values()
-        self.input = self._blob.buffer
+        self.input = pixels_last(self._blob.buffer)
 
     def answer(self) -> Answer:
         """f32 [classes], a copy."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple
 import numpy as np
 
 from .failures import EnvironmentFailure
-from .runtime import OnDone, Settings, heavy_precision
+from .runtime import OnDone, Settings, heavy_precision, pixels_last
 
 if TYPE_CHECKING:
     from .runtime import Answer, Picture
@@ -69,7 +69,7 @@ class TensorModel:
         """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         if self._request is None:
             self._request = self._compiled.create_infer_request()
-            self._input = self._request.get_input_tensor().data
+            self._input = pixels_last(self._request.get_input_tensor().data)
             self._output = self._request.get_output_tensor().data
         self._input[...] = picture
         self._request.infer()
@@ -137,7 +137,7 @@ class TensorQueue:
         self._failure: Optional[BaseException] = None
         requests = [queue[index] for index in range(len(queue))]
         self.requests = len(requests)
-        self._inputs = [request.get_input_tensor().data for request in requests]
+        self._inputs = [pixels_last(request.get_input_tensor().data) for request in requests]
         self._outputs = [request.get_output_tensor().data for request in requests]
         queue.set_callback(self._done)
 
