@@ -16,6 +16,8 @@ from toolkit import digests, statistics
 from toolkit.artifacts import (
     BenchRecord,
     Bundle,
+    Calibration,
+    CalibrationBin,
     ClassScore,
     Deployment,
     Epoch,
@@ -82,7 +84,18 @@ def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
         classes=tuple(score(confusion, n) for n in range(2)),
         confusion=confusion,
         predictions=predictions,
+        probabilities=tuple(
+            (round(0.5 + (rng.random() / 2 if said else -rng.random() / 2), 6),) for said in predictions
+        ),
+        calibration=calibrate(right / PICTURES),
     )
+
+
+def calibrate(accuracy: float) -> Calibration:
+    empty = CalibrationBin(pictures=0, confidence=0.0, accuracy=0.0)
+    half = PICTURES // 2
+    filled = (CalibrationBin(pictures=half, confidence=c, accuracy=accuracy) for c in (0.9, 0.98))
+    return Calibration(ece=abs(0.94 - accuracy), bins=(*[empty] * 13, *filled))
 
 
 def score(confusion: tuple[tuple[int, ...], ...], n: int) -> ClassScore:

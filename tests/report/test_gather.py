@@ -7,7 +7,8 @@ import pytest
 from toolkit.artifacts import BenchRecord, Bundle, Deployment, TrainedModel, Workspace
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
-from toolkit.report.gather import gather, p90_ms, rate
+from toolkit.report.gather import gather
+from toolkit.report.readings import p90_ms, rate
 from toolkit.store import Store
 
 

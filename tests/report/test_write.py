@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts import BenchRecord, IrModel, Split, TrainedModel, Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import Report, write_report
 from toolkit.report.svg import SERIES
@@ -31,6 +32,7 @@ def test_write_report_is_one_small_file_that_needs_nothing_else(written: Report)
     page = html(written)
     assert written.index.stat().st_size < 1_000_000
     assert not re.search(r"<script|<link(?! rel=\"icon\" href=\"data:)|<img|@import|url\(|https?://", page)
+    assert not re.search(r'<image[^>]* href="(?!data:image/jpeg;base64,)', page)
 
 
 def test_write_report_leads_every_link_to_something_there(written: Report) -> None:
@@ -39,7 +41,9 @@ def test_write_report_leads_every_link_to_something_there(written: Report) -> No
     assert len(names) == len(set(names))
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(names)
     files = set(re.findall(r'href="([^"#:]+)"', page))
-    assert files == {path.name for path in (*written.csv, written.markdown)}
+    beside = {name for name in files if "/" not in name}
+    assert beside == {path.name for path in (*written.csv, written.markdown)}
+    assert {name for name in files - beside if not (written.index.parent / name).is_file()} == set()
 
 
 def test_write_report_draws_in_the_pages_own_colours(written: Report) -> None:
@@ -85,7 +89,8 @@ def test_write_report_shows_models_that_are_only_trained(workspace: Workspace, s
     page = html(found)
     assert found.headline == "Nothing can be shipped yet"
     assert [row[3] for row in found.rows] == ["not converted"] * len(models)
-    assert set(re.findall(r'href="([^"#:]+)"', page)) == {path.name for path in (*found.csv, found.markdown)}
+    files = {name for name in re.findall(r'href="([^"#:]+)"', page) if "/" not in name}
+    assert files == {path.name for path in (*found.csv, found.markdown)}
 
 
 @pytest.mark.parametrize("column", ["Network", "p90, ms", "Test accuracy"])
@@ -113,3 +118,10 @@ def test_write_report_writes_results_with_machine_conditions_and_what_was_not_ru
     for heading in ("Trained models", "Parity", "Devices", "Sigmoid against softmax", "How it was made"):
         assert f"\n## {heading}\n" in text
     assert "index.html" not in text
+
+
+def test_write_report_lays_every_raw_record_beside_the_page(store: Store, written: Report) -> None:
+    for record in store.all(BenchRecord):
+        kept = json.loads((written.index.parent / f"raw/record-{record.digest[:12]}.json").read_bytes())
+        assert (kept["digest"], kept["samples_ms"]) == (record.digest, list(record.samples_ms))
+    assert f'href="raw/model-{store.all(TrainedModel)[0].digest[:12]}.json"' in html(written)

@@ -17,8 +17,8 @@ TITLES = {"network": "Network", "stage": "Stage", "head": "Head", "precision": "
 CHARTS = {
     "loss": "Test loss",
     "accuracy": "Test accuracy",
-    "rate": "Inferences per second on the device",
-    "confidence": "Confidence on the device, in percent; left of 0: misclassified",
+    "rate": "Inferences per second",
+    "confidence": "Confidence in percent; left of 0: misclassified",
 }
 """The measures that are drawn, where a table has several rows of them."""
 
@@ -122,19 +122,13 @@ def _frame_row(row: Row) -> dict[str, object]:
     return line | {"our_model": row.ours.model.digest if row.ours else None}
 
 
-def charts(found: Published) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Title and drawings per figure that several rows have: hollow diamonds are published, dots are ours."""
+def charts(found: Published) -> Iterator[tuple[str, str]]:
+    """Title and drawing per figure that several rows have: hollow diamonds are published, dots are ours."""
     for sheet in found.sheets:
         for figure in sheet.figures if len(sheet.rows) > 2 else ():
-            title = CHARTS[figure.measure.name] + (f": {figure.label.replace('_', ' ')}" if figure.label else "")
-            yield title, tuple(_drawings(sheet, figure, title))
-
-
-def _drawings(sheet: Sheet, figure: Figure, title: str) -> Iterator[str]:
-    rows = list(_points(sheet, figure))
-    label = f"{title}, published and ours. " + "; ".join(str(row["label"]) for row in rows)
-    for width, kind in ((760, "wide"), (350, "narrow")):
-        yield svg.draw(_chart(rows, figure.measure.name, width), label, width_class=kind)
+            title = CHARTS[figure.measure.name] + (f" · {figure.label.replace('_', ' ')}" if figure.label else "")
+            label = f"{title}: published and ours, {len(sheet.rows)} rows; the table above has the figures."
+            yield title, svg.draw(_chart(list(_points(sheet, figure)), figure.measure.name), label)
 
 
 def _points(sheet: Sheet, figure: Figure) -> Iterator[dict[str, object]]:
@@ -153,14 +147,15 @@ def _points(sheet: Sheet, figure: Figure) -> Iterator[dict[str, object]]:
             yield key | span | {"who": "ours", "label": f"{name}: ours {figure.our_text(row.ours)}"}
 
 
-def _chart(rows: list[dict[str, object]], measure: str, width: int) -> Any:
+def _chart(rows: list[dict[str, object]], measure: str) -> Any:
     import altair as alt
 
     scale = alt.Scale(domain=_domain(rows, measure))
-    axis = alt.Axis(format="%" if measure == "accuracy" else "", orient="top", tickCount=6)
+    formats = {"accuracy": "%", "confidence": "d", "rate": "d"}
+    axis = alt.Axis(format=formats.get(measure, "~g"), orient="top", tickCount=5)
     x = alt.X("value:Q", title=None, scale=scale, axis=axis)
-    names = alt.Axis(labelColor=svg.INK, labelLimit=360 if width > 400 else 170, labelPadding=8, grid=True)
-    y = alt.Y("name:N" if width > 400 else "brief:N", sort=None, title=None, axis=names)
+    names = alt.Axis(labelColor=svg.INK, labelLimit=190, labelPadding=8, grid=True)
+    y = alt.Y("brief:N", sort=None, title=None, axis=names)
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     ours, theirs = base.transform_filter("datum.who === 'ours'"), base.transform_filter("datum.who === 'published'")
     layers = [
@@ -175,7 +170,7 @@ def _chart(rows: list[dict[str, object]], measure: str, width: int) -> Any:
     if measure == "confidence":
         zero = alt.Chart(alt.Data(values=[{"value": 0}])).mark_rule(color=svg.MUTED, aria=False)
         layers.insert(0, zero.encode(x=alt.X("value:Q", scale=scale)))
-    return styled(alt.layer(*layers), width, 44 + 26 * len({str(row["name"]) for row in rows}))
+    return styled(alt.layer(*layers), 430, 44 + 24 * len({str(row["name"]) for row in rows}))
 
 
 def _domain(rows: list[dict[str, object]], measure: str) -> tuple[float, float]:

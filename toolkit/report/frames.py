@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from toolkit import statistics
 from toolkit.artifacts import BenchRecord
-from toolkit.report import beside, compare
-from toolkit.report.gather import Gathered, Variant, p90_ms, rate
+from toolkit.report import beside, compare, sizes
+from toolkit.report.gather import Gathered, Variant
 from toolkit.report.published import Published
+from toolkit.report.readings import p90_ms, rate
+from toolkit.report.sizes import Counted
 from toolkit.report.tables import computed_in
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 
 
-def frames(gathered: Gathered, published: Published | None) -> dict[str, pl.DataFrame]:
+def frames(gathered: Gathered, published: Published | None, counted: Sequence[Counted]) -> dict[str, pl.DataFrame]:
     """Every CSV file by its name; those with nothing to say are left out."""
     import polars as pl
 
@@ -32,6 +34,7 @@ def frames(gathered: Gathered, published: Published | None) -> dict[str, pl.Data
         "parity.csv": (_key(v) | dataclasses.asdict(v.ir.parity) for v in gathered.variants),
         "records.csv": (_key(v) | _record(record) for v in gathered.variants for record in v.records),
         "lineage.csv": _lineage(gathered),
+        "layers.csv": sizes.frame(counted),
         **(dict(beside.frames(published)) if published else {}),
     }
     built = {name: pl.DataFrame(list(found), infer_schema_length=None) for name, found in rows.items()}
@@ -84,7 +87,7 @@ def _classes(gathered: Gathered) -> Iterator[Row]:
 def _confusion(gathered: Gathered) -> Iterator[Row]:
     for model in gathered.models:
         key = {"network": model.network, "head": model.head, "stage": model.stage, "model": model.digest}
-        for true, row in zip(model.labels, model.evaluation.confusion, strict=True):
+        for true, row in zip(model.labels, model.evaluation.confusion, strict=False):  # none where labels are many
             for predicted, pictures in zip(model.labels, row, strict=True):
                 yield key | {"true": true, "predicted": predicted, "pictures": pictures}
 

@@ -6,7 +6,7 @@ say what the right answers were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,8 @@ from toolkit import data, digests, statistics
 from toolkit.artifacts import BenchRecord, Bundle, Deployment, IrModel, Split, TrainedModel, Workspace
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
+from toolkit.report.past import Past, last_given, valid_latencies
+from toolkit.report.readings import is_full, is_valid, p90_ms, rate
 from toolkit.store import Store
 
 STAGES = ("top", "fine-tune")
@@ -81,13 +83,16 @@ class Gathered:
     models: tuple[TrainedModel, ...]
     variants: tuple[Variant, ...]
     deployments: tuple[Deployment, ...]
+    given: tuple[Deployment, ...]
+    """The newest deployment of each device that these bundles were ever sent to, whatever it was of."""
+    past: tuple[Past, ...]
     tests: dict[str, tuple[data.Picture, ...]]
     """Per split digest its test pictures, in the manifest's order; none where the manifest is gone."""
 
     @cached_property
     def truth(self) -> dict[str, tuple[int, ...]]:
-        """Per split digest the right answers of its test pictures."""
-        return {digest: tuple(picture.label for picture in found) for digest, found in self.tests.items()}
+        """Per split digest the right answers of its test pictures, written as predictions are."""
+        return {digest: tuple(map(_answer, found)) for digest, found in self.tests.items()}
 
     @cached_property
     def picture_sets(self) -> dict[str, str]:
@@ -123,18 +128,6 @@ class Gathered:
         return any(record is not None and record.quick for record in chosen)
 
 
-def p90_ms(record: BenchRecord) -> float | None:
-    """The 90th percentile latency of a single-stream record, or None: too few queries, or another scenario."""
-    return statistics.percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
-
-
-def rate(record: BenchRecord) -> float | None:
-    """Pictures per second of an offline record, or None."""
-    if record.scenario != "offline" or not record.samples_ms:
-        return None
-    return len(record.samples_ms) / record.wall_s
-
-
 def gather(workspace: Workspace, store: Store, experiment: Experiment | None) -> Gathered:
     """What the store holds of `experiment`, or of the one trained last.
 
@@ -145,7 +138,8 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
     irs = [(model, ir) for model in models for ir in _newest_irs(store, model)]
     bundles = {ir.digest: store.all(Bundle, parent=ir.digest)[-1:] for _, ir in irs}
     records = {b.digest: store.all(BenchRecord, parent=b.digest) for found in bundles.values() for b in found}
-    quick_counts = not any(_full(record) for found in records.values() for record in found)
+    quick_counts = not any(is_full(record) for found in records.values() for record in found)
+    deployments = tuple(d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest))
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
     return Gathered(
         name=models[0].experiment,
@@ -155,8 +149,10 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         splits=splits,
         models=models,
         variants=tuple(_variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
-        deployments=tuple(
-            d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest)
+        deployments=deployments,
+        given=last_given(store, {deployment.device for deployment in deployments}),
+        past=tuple(
+            valid_latencies(store, models, frozenset(record.digest for found in records.values() for record in found))
         ),
         tests={split.digest: _tests(split, workspace) for split in splits},
     )
@@ -214,19 +210,10 @@ def _counting(
         record
         for record in records
         if (record.device, record.accelerator, record.scenario) == (device, accelerator, scenario)
-        and _valid(record)
+        and is_valid(record)
         and (quick_counts or scenario == "accuracy" or not record.quick)
     ]
     return max(found, key=lambda record: record.at, default=None)
-
-
-def _valid(record: BenchRecord) -> bool:
-    return not record.broken_rules
-
-
-def _full(record: BenchRecord) -> bool:
-    """A speed run that rule 2 calls full; an accuracy pass is neither quick nor full."""
-    return _valid(record) and not record.quick and record.scenario != "accuracy"
 
 
 def _tests(split: Split, workspace: Workspace) -> tuple[data.Picture, ...]:
@@ -237,8 +224,15 @@ def _tests(split: Split, workspace: Workspace) -> tuple[data.Picture, ...]:
         return ()
 
 
-def _picture_set(pictures: Iterable[data.Picture], labels: tuple[str, ...]) -> str:
+def _answer(picture: data.Picture) -> int:
+    """The label's index; of many labels the sum of 2^index."""
+    return picture.label if picture.labels is None else sum(1 << index for index in picture.labels)
+
+
+def _picture_set(pictures: Sequence[data.Picture], labels: tuple[str, ...]) -> str:
     """Of the list that the bench sends along with the pictures, which it numbers."""
+    if any(picture.labels is not None for picture in pictures):
+        return ""  # the bench's list of such pictures is of another form
     entries = [
         {"file": f"{n:06d}{picture.path.suffix.lower()}", "sha256": picture.sha256, "label": labels[picture.label]}
         for n, picture in enumerate(pictures)

@@ -81,7 +81,7 @@ def _step_s(ours: Ours, _: str) -> tuple[float, ...]:
     if plan is None or split is None:
         return ()
     batch = plan.networks[model.network].batch_size if model.network in plan.networks else None
-    steps = math.ceil(sum(split.counts["train"].values()) / (batch or plan.train.batch_size))
+    steps = math.ceil(split.size("train") / (batch or plan.train.batch_size))
     seconds = [epoch.seconds for epoch in _epochs(ours)]
     return (sum(seconds) / len(seconds) / steps,)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from toolkit.report import words
+from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel
+from toolkit.report import raw, words
 from toolkit.report.gather import Gathered
 from toolkit.report.tables import Cell, Table, table
 
@@ -23,9 +24,9 @@ def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
         seen.add(model.digest)
         yield (
             words.model(model, ir.precision),
-            Cell(bundle.short, mood="mono", anchor=f"bundle-{bundle.short}") if bundle else Cell("none", mood="quiet"),
-            Cell(ir.digest[:12], mood="mono", anchor=f"ir-{ir.digest[:12]}"),
-            Cell(model.digest[:12], mood="mono", anchor=anchor),
+            _raw(bundle, f"bundle-{bundle.short}") if bundle else Cell("none", mood="quiet"),
+            _raw(ir, f"ir-{ir.digest[:12]}"),
+            _raw(model, anchor),
             Cell(model.parent[:12], f"#split-{model.parent[:12]}", "mono"),
             Cell(model.run[:12], mood="mono"),
             model.weights,
@@ -35,16 +36,20 @@ def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
         )
 
 
+def _raw(of: Bundle | IrModel | TrainedModel | Split, anchor: str) -> Cell:
+    return Cell(of.digest[:12], raw.file_of(of), "mono", anchor)
+
+
 def splits(gathered: Gathered) -> Table:
     """The data: pictures per part and label."""
     columns = ("Split", "Data", "Note", "Part", "#Pictures", "Per label")
     rows = (
         (
-            Cell(split.digest[:12], anchor=f"split-{split.digest[:12]}" if first else ""),
+            _raw(split, f"split-{split.digest[:12]}" if first else ""),
             split.name,
             Cell(split.note or "none", mood="" if split.note else "quiet"),
             part,
-            f"{sum(counts.values()):,}",
+            f"{split.size(part):,}",
             ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items())[:12]),
         )
         for split in gathered.splits

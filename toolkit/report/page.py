@@ -9,7 +9,23 @@ from importlib import resources
 from typing import Any
 
 from toolkit.artifacts import TrainedModel
-from toolkit.report import beside, charts, compare, curves, frontier, origins, provenance, svg, tables, words
+from toolkit.report import (
+    beside,
+    charts,
+    class_tables,
+    compare,
+    curves,
+    diagnosis,
+    frontier,
+    history,
+    mistakes,
+    origins,
+    provenance,
+    sizes,
+    svg,
+    tables,
+    words,
+)
 from toolkit.report.gather import Gathered
 from toolkit.report.published import Published
 from toolkit.report.verdict import Verdict
@@ -37,18 +53,27 @@ class Tile:
     label: str
 
 
-def content(gathered: Gathered, verdict: Verdict, published: Published | None) -> Content:
+def content(
+    gathered: Gathered, verdict: Verdict, published: Published | None, counted: Sequence[sizes.Counted]
+) -> Content:
     """Every table, by name."""
     pairs = tuple(compare.heads(gathered))
     found = {
         "models": tables.models(gathered),
         "trained": tables.trained(gathered),
         "heads": tables.heads(pairs),
-        "classes": tables.classes(gathered),
+        "classes": class_tables.classes(gathered),
+        "labelwise": class_tables.labelwise(gathered),
+        "confused": class_tables.confused(gathered),
+        "ranked": class_tables.ranked(gathered),
         "parity": tables.parity(gathered),
         "devices": tables.devices(gathered),
         "speeds": tables.speeds(gathered),
+        "history": history.history(gathered),
+        "serving": history.serving(gathered, verdict.choice),
         "records": tables.records(gathered),
+        "sizes": sizes.sizes(counted),
+        "separations": sizes.separations(counted),
         "splits": origins.splits(gathered),
         "lineage": origins.lineage(gathered),
     }
@@ -65,6 +90,8 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
     pairs = tuple(compare.heads(gathered))
     values: dict[str, Any] = {
         "curves": tuple(curves.curves(gathered)),
+        "behind": tuple(diagnosis.panels(gathered)),
+        "contact": mistakes.contact(gathered),
         "heads": charts.differences(pairs) if pairs else "",
         "heads_verdict": shown.heads_verdict,
         "latency": frontier.panels(gathered, "latency"),
@@ -87,15 +114,18 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         data_names=words.listed(split.name for split in gathered.splits),
         device_names=words.listed(gathered.devices) or "none yet",
         gathered=gathered,
+        mistakes_each=mistakes.EACH,
         pictures_words=beside.pictures_words(gathered) if shown.published else "",
         published=shown.published,
         states=STATES,
         style=resources.files("toolkit.report").joinpath("page.css").read_text("utf-8"),
         tables=shown.tables,
         tiles=tuple(_tiles(verdict)),
+        two_classes=_two_classes(gathered),
         verdict=verdict,
         versions=provenance.versions(gathered),
         why_different=provenance.why_different(gathered),
+        warned=[model for model in gathered.models if model.warnings],
         words=words,
     )
     return re.sub(r"\n\s*\n+", "\n", html)
@@ -108,9 +138,11 @@ def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
         ("training", "Training", values["curves"]),
         ("heads", "Sigmoid against softmax", values["heads"]),
         ("classes", "Class by class", True),
+        ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
         ("parity", "Parity", shown.gathered.variants),
         ("devices", "Devices", shown.gathered.records),
         ("published", "Published", shown.published),
+        ("sizes", "Sizes", shown.tables["sizes"].rows),
         ("made", "How it was made", True),
     )
     return [(anchor, title) for anchor, title, wanted in parts if wanted]
@@ -131,9 +163,15 @@ def _chosen(gathered: Gathered, verdict: Verdict) -> int | None:
     return next((n for n, variant in enumerate(gathered.variants) if variant is verdict.choice), None)
 
 
+def _two_classes(gathered: Gathered) -> str:
+    """Which of two classes the curves are of; empty where there are more."""
+    labels = {model.labels for model in gathered.models}
+    return next(iter(labels))[1] if all(len(each) == 2 for each in labels) and len(labels) == 1 else ""
+
+
 def _matrices(gathered: Gathered) -> Iterator[dict[str, Any]]:
     for model in gathered.models:
-        if len(model.labels) <= charts.MANY_CLASSES:
+        if model.evaluation.confusion and len(model.labels) <= charts.MANY_CLASSES:
             yield {"title": words.model(model), "labels": model.labels, "rows": list(_matrix_rows(model))}
 
 

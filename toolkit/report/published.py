@@ -94,7 +94,7 @@ def _same_data(same: Mapping[str, Any], gathered: Gathered) -> bool:
     """By the kind of source and the number of pictures; nothing that carries a note is."""
     if gathered.plan is None or gathered.plan.data.source not in same["sources"]:
         return False
-    totals = {sum(sum(counts.values()) for counts in split.counts.values()) for split in gathered.splits}
+    totals = {sum(map(split.size, split.counts)) for split in gathered.splits}
     return not gathered.notes and totals == {same["pictures"]}
 
 

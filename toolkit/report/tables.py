@@ -9,7 +9,8 @@ from itertools import chain
 from toolkit.artifacts import BenchRecord, TrainedModel
 from toolkit.report import words
 from toolkit.report.compare import Pair
-from toolkit.report.gather import Gathered, Measured, Variant, p90_ms, rate
+from toolkit.report.gather import Gathered, Measured, Variant
+from toolkit.report.readings import p90_ms, rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Cell:
     href: str = ""
     mood: str = ""
     anchor: str = ""
+    drawing: str = ""
+    """An SVG in the place of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +139,6 @@ def _head_row(pair: Pair) -> Iterator[Cell | str]:
     yield Cell("yes", mood="good") if pair.told_apart else Cell("no", mood="quiet")
 
 
-def classes(gathered: Gathered) -> Table:
-    """Precision, recall and F1 of every model for every class."""
-    columns = ("Model", "Class", "#Precision", "#Recall", "#F1", "#Pictures")
-    rows = (
-        (words.model(m), s.label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", f"{s.support:,}")
-        for m in gathered.models
-        for s in m.evaluation.classes
-    )
-    return table("Precision, recall and F1 per class", columns, rows, "classes.csv")
-
-
 def parity(gathered: Gathered) -> Table:
     """Each converted model against Keras."""
     columns = ("Model", "Precision", "#Pictures", "#Max diff.", "#Mean diff.", "#Tolerance", "#Same top-1", "#Accuracy")
@@ -229,7 +221,8 @@ def records(gathered: Gathered) -> Table:
 
 
 def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
-    yield Cell(record.digest[:12], mood="mono", anchor=f"record-{record.digest[:12]}")
+    short = record.digest[:12]
+    yield Cell(short, f"raw/record-{short}.json", "mono", f"record-{short}")
     name = f"{words.model(variant.model, variant.ir.precision)}"
     yield Cell(name, f"#bundle-{record.parent[:12]}")
     yield record.device

@@ -10,10 +10,12 @@ from toolkit.report import words
 from toolkit.report.compare import not_told_apart
 from toolkit.report.gather import Gathered, Variant
 
+PARTS = {"train": "train", "validation": "validate", "test": "test"}
 GATE = 0.99
 """A model counts as good as the best from this share of its accuracy (bench rule 6)."""
 
 State = Literal["good", "care", "bad"]
+STATES: tuple[State, ...] = ("good", "care", "bad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,24 @@ class Verdict:
     headline: str
     reason: str
     checks: tuple[Check, ...]
+    where: str = ""
+    """On which device, in a sentence; empty where none was measured."""
+
+    @property
+    def state(self) -> State:
+        """The worst of the checks."""
+        found = {check.state for check in self.checks}
+        return "bad" if "bad" in found else "care" if "care" in found else "good"
+
+    @property
+    def trust(self) -> str:
+        """Whether to trust it, in a sentence."""
+        minded = {state: [check.title.lower() for check in self.checks if check.state == state] for state in STATES}
+        if minded["bad"]:
+            return f"Not yet: {words.listed(minded['bad'])} {'does' if len(minded['bad']) == 1 else 'do'} not hold."
+        if minded["care"]:
+            return f"With care: mind {words.listed(minded['care'])}."
+        return f"Yes: all {len(self.checks)} checks hold."
 
 
 def judge(gathered: Gathered) -> Verdict:
@@ -50,6 +70,7 @@ def judge(gathered: Gathered) -> Verdict:
         f"Ship {words.model(choice.model, choice.ir.precision)}",
         _reason(choice, best),
         _checks(gathered, choice),
+        _where(choice),
     )
 
 
@@ -73,20 +94,33 @@ def _reason(choice: Variant, best: float) -> str:
     return f"{accuracy}, {place}, and {speed}; none as accurate is faster on its slowest device."
 
 
+def _where(choice: Variant) -> str:
+    """The fastest and the slowest place by p90, and what the form is for."""
+    places = sorted((m.p90_ms, m.device, m.accelerator) for m in choice.measured if m.p90_ms is not None)
+    if not places:
+        return ""
+    (fastest, device, accelerator), (slowest, other, _) = places[0], places[-1]
+    on = device if accelerator == "CPU" else f"{device}'s {accelerator}"
+    if len(places) == 1:
+        return f"{on}, the only one measured: {words.number(fastest)} ms."
+    return f"{on} is the fastest of {len(places)}, with {words.number(fastest)} ms; {other} the slowest, with {words.number(slowest)} ms."
+
+
 def _checks(gathered: Gathered, choice: Variant) -> tuple[Check, ...]:
     return (
         _data(gathered),
         _accuracy(gathered, choice),
-        _training(gathered),
+        _training(gathered, choice),
         _conversion(gathered),
         *_on_device(choice),
         _speed(gathered),
         _devices(gathered),
+        *_drift(gathered, choice),
     )
 
 
 def _data(gathered: Gathered) -> Check:
-    if gathered.notes:
+    if any("synthetic" in note for note in gathered.notes):
         text = (
             f"{words.listed(gathered.notes).capitalize()}: every figure here comes from made pictures. They show that "
             "the line works and how its models compare, not how well one does in the street."
@@ -94,7 +128,12 @@ def _data(gathered: Gathered) -> Check:
         return Check("Data", "care", text)
     if len(gathered.splits) != 1:
         return Check("Data", "bad", "The models were not all trained and judged on the same split of the data.")
-    return Check("Data", "good", f"All models saw the same split of {gathered.splits[0].name}.")
+    (split,) = gathered.splits
+    sizes = ", ".join(f"{split.size(part):,} to {verb}" for part, verb in PARTS.items())
+    text = f"All models saw the same split of {split.name}: {sizes}."
+    if split.note:
+        return Check("Data", "care", f"{text} Mind what it is: {split.note}.")
+    return Check("Data", "good", text)
 
 
 def _accuracy(gathered: Gathered, choice: Variant) -> Check:
@@ -105,23 +144,32 @@ def _accuracy(gathered: Gathered, choice: Variant) -> Check:
     return Check("Accuracy", "good" if high - low <= 0.05 else "care", text)
 
 
-def _training(gathered: Gathered) -> Check:
-    warned = {words.model(m): m.warnings[0].partition(". ")[0] for m in gathered.models if m.warnings}
-    if warned:
-        text = " ".join(f"{name}: {why.rstrip('.')}." for name, why in list(warned.items())[:2])
-        return Check("Training", "care", f"{words.count(len(warned), 'model')} with a warning. {text}")
-    return Check("Training", "good", f"{words.count(len(gathered.models), 'model')} trained without a warning.")
+def _training(gathered: Gathered, choice: Variant | None = None) -> Check:
+    warned = [model for model in gathered.models if model.warnings]
+    total = words.count(len(gathered.models), "model")
+    if not warned:
+        return Check("Training", "good", f"{total} trained without a warning.")
+    if choice and choice.model in warned:
+        return Check("Training", "bad", f"Of this very model: {choice.model.warnings[0].partition('. ')[0]}.")
+    names = words.listed(words.model(model) for model in warned[:3])
+    more = f", and {len(warned) - 3} more" if len(warned) > 3 else ""
+    text = f"{len(warned)} of {total} may have learned nothing, or the wrong thing: {names}{more}."
+    return Check("Training", "care", f"{text}{' The one named above is not among them.' if choice else ''}")
 
 
 def _conversion(gathered: Gathered) -> Check:
     failed = [v for v in gathered.variants if not v.ir.parity.passed]
     if failed:
-        names = words.listed(words.model(v.model, v.ir.precision) for v in failed)
-        return Check("Conversion", "bad", f"Not equal to the original: {names}.")
+        names = words.listed(words.model(v.model, v.ir.precision) for v in failed[:3])
+        more = f", and {len(failed) - 3} more" if len(failed) > 3 else ""
+        state: State = "bad" if len(failed) == len(gathered.variants) else "care"
+        return Check("Conversion", state, f"Not equal to the original, and left out: {names}{more}.")
     agree = min(v.ir.parity.top1_agreement for v in gathered.variants)
     total = words.count(len(gathered.variants), "converted model")
     least = "on every test picture" if agree == 1 else f"on at least {words.percent(agree)} of the test pictures"
-    return Check("Conversion", "good", f"{total} within tolerance of Keras, with the same answer {least}.")
+    most = max(v.ir.parity.max_abs for v in gathered.variants)
+    text = f"{total} within tolerance of Keras, with the same answer {least}; no probability moved by more than {words.number(most, 2)}."
+    return Check("Conversion", "good", text)
 
 
 def _on_device(choice: Variant) -> Iterator[Check]:
@@ -140,8 +188,11 @@ def _speed(gathered: Gathered) -> Check:
     if not gathered.records:
         return Check("Speed", "bad", "No device has been measured yet.")
     broken = sum(bool(record.broken_rules) for record in gathered.records)
+    rules = words.listed(dict.fromkeys(rule for record in gathered.records for rule in record.broken_rules))
     left_out = (
-        f" {words.count(broken, 'run')} broke a rule and {'is' if broken == 1 else 'are'} left out." if broken else ""
+        f" {words.count(broken, 'run')} broke a rule ({rules}) and {'is' if broken == 1 else 'are'} left out."
+        if broken
+        else ""
     )
     if gathered.only_quick:
         text = "Quick runs, below 60 s or 1,024 queries: good for a first look, never to be compared with full ones."
@@ -159,3 +210,17 @@ def _devices(gathered: Gathered) -> Check:
     total = words.count(len(gathered.devices), "device")
     text = f"Measured on {total} of the kind {words.listed(sorted(machines))}, not on Raspberry Pis: expect other speeds there."
     return Check("Devices", "care", text)
+
+
+def _drift(gathered: Gathered, choice: Variant) -> Iterator[Check]:
+    """Whether the devices were given what is named here, where anything was deployed."""
+    if not gathered.given or choice.bundle is None:
+        return
+    other = [given.device for given in gathered.given if given.parent != choice.bundle.digest]
+    if not other:
+        yield Check(
+            "Deployment", "good", f"All {words.count(len(gathered.given), 'device')} were given this model last."
+        )
+        return
+    names = words.listed(other[:4]) + (f" and {len(other) - 4} more" if len(other) > 4 else "")
+    yield Check("Deployment", "care", f"{names} {'was' if len(other) == 1 else 'were'} given another model last.")

@@ -1,4 +1,4 @@
-"""Write the page, its CSV files and the Markdown; the same store gives the same bytes."""
+"""Write the page, its CSV files, the Markdown and the raw records; the same store gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from toolkit import digests
 from toolkit import experiment as experiments
 from toolkit.artifacts import TrainedModel, Workspace
 from toolkit.experiment import Experiment
-from toolkit.report import frames, markdown, page
+from toolkit.report import frames, markdown, page, raw, sizes
 from toolkit.report import published as figures
 from toolkit.report.gather import gather
 from toolkit.report.verdict import Check, judge
@@ -51,16 +51,15 @@ def write_report(
     """
     gathered = gather(workspace, store, experiment or _shipped(store))
     published = figures.load(gathered.published, gathered) if gathered.published else None
-    shown = page.content(gathered, judge(gathered), published)
-    csv = {name: frame.write_csv().encode() for name, frame in frames.frames(gathered, published).items()}
+    counted = sizes.counted(gathered, workspace)
+    shown = page.content(gathered, judge(gathered), published, counted)
+    csv = {name: frame.write_csv().encode() for name, frame in frames.frames(gathered, published, counted).items()}
     folder = destination or workspace.folder("reports", gathered.name)
     texts = {"report.md": markdown.render(shown).encode(), "index.html": page.render(shown, tuple(csv)).encode()}
-    for name, content in (csv | texts).items():
-        with digests.written_whole(folder / name) as stream:
-            stream.write(content)
+    for name, content in (dict(raw.files(gathered)) | csv | texts).items():
+        _write(folder / name, content)
     if results:
-        with digests.written_whole(results) as stream:
-            stream.write(markdown.results(shown, results).encode())
+        _write(results, markdown.results(shown, results).encode())
     summary = shown.tables["models"]
     return Report(
         index=folder / "index.html",
@@ -73,6 +72,13 @@ def write_report(
         columns=summary.columns,
         rows=tuple(tuple(cell.text for cell in row) for row in summary.rows),
     )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """What is there already, byte for byte, is left alone: raw records are many and never change."""
+    if not path.is_file() or path.read_bytes() != content:
+        with digests.written_whole(path) as stream:
+            stream.write(content)
 
 
 def _shipped(store: Store) -> Experiment | None:
