@@ -33,7 +33,7 @@ test-browser *arguments: setup
 test-openssh *arguments: setup
     "{{ bin }}/pytest" -m openssh "$@"
 
-# Run the device code on the OpenVINO releases of 2021 and 2022, in a Python 3.9.
+# Run the device code on the OpenVINO releases of 2021 and 2022, in a Python 3.9 that is found or made.
 test-eras *arguments: setup
     "{{ bin }}/pytest" -m eras "$@"
 

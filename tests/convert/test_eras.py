@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from toolkit import compat
 from toolkit.convert import convert_model, eras
+from toolkit.data.faces import fetch_faces
 from toolkit.errors import MachineError
 from toolkit.progress import Silent
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pictures() -> Any:
-    return np.random.default_rng(5).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    """All 400 real faces of the ORL set, u8 [400,32,32,3]."""
+    decoded = [cv2.imdecode(np.frombuffer(face.content, np.uint8), cv2.IMREAD_COLOR) for face in fetch_faces(Silent())]
+    return np.stack([cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA) for picture in decoded])
+
+
+def agreement(**changes: Any) -> eras.Agreement:
+    exact = eras.Agreement(
+        era="2021", openvino="2021.4.2", pictures=1000, max_abs=1e-4, top1_agreement=0.995, tolerance=1e-4
+    )
+    return replace(exact, **changes)
+
+
+def test_agreement_passes_at_its_limits() -> None:
+    assert (eras.TOLERANCE, eras.TOP1_AGREEMENT) == ({"fp32": 1e-4, "fp16": 1e-2}, 0.995)
+    assert agreement().passed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_abs": 1.01e-4},
+        {"top1_agreement": 0.994},
+        {"precision": "bf16"},
+        {"failure": "no"},
+        {"max_abs": float("nan")},
+    ],
+)
+def test_agreement_fails_when_one_thing_is_beyond(changes: dict[str, Any]) -> None:
+    assert not agreement(**changes).passed
 
 
 @pytest.mark.parametrize(("target", "expected"), [("cpu", []), ("cpu-2022", ["2022"]), ("ncs2", ["2021", "2022"])])
@@ -37,7 +67,8 @@ def test_compare_agrees_when_lowered_for_the_era(
     found = eras.compare(line.workspace.absolute(ir.path), compat.known().eras[era], precision, pictures, Silent())
     assert found.passed, found
     assert found.openvino.startswith(era)
-    assert found.pictures == 40
+    assert (found.pictures, found.precision) == (400, "f32")
+    assert found.tolerance == {"fp32": 1e-4, "fp16": 1e-2}[precision]
 
 
 @pytest.mark.eras
@@ -47,14 +78,6 @@ def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_li
     found = eras.compare(line.workspace.absolute(ir.path), compat.known().eras["2021"], "fp32", pictures, Silent())
     assert not found.passed
     assert "Cannot find reader" in found.failure
-
-
-def test_find_python_says_what_to_do_when_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("TOOLKIT_PYTHON39", raising=False)
-    with pytest.raises(MachineError, match=r"uv python install 3\.9"):
-        eras.find_python("3.9")
 
 
 def test_prepare_says_so_when_the_machine_is_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 Each era runs in a process of its own, on the Python that its wheels are made for, through the very code that runs on
 devices (`python -m toolkit.device golden`), in float32. Its wheels are pinned in compat.toml by SHA-256 and unpacked once.
+Where that Python can neither be found nor made, the image `era` takes its place, if `just build eras` has made it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import toolkit
 from toolkit import compat, digests, wheels
 from toolkit.compat import Era, Target
-from toolkit.convert import parity
+from toolkit.convert import parity, pythons
 from toolkit.convert.parity import Pictures
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
@@ -32,7 +33,9 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
 """How far an era's probabilities may be from the current runtime's, on the same IR."""
 TOP1_AGREEMENT = 0.995
 
+_ROUGH = ("bf16", "f16")
 _TIMEOUT_S = 1800
+_HOUSE = Path(toolkit.__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +48,26 @@ class Agreement:
     max_abs: float
     top1_agreement: float
     tolerance: float
+    precision: str = "f32"
+    """What the era computed in, by its own word: BF16 and FP16 would compare arithmetics, not runtimes."""
     failure: str = ""
     """What the era said when it could not answer at all."""
 
     @property
     def passed(self) -> bool:
         """Near enough, and the same classes."""
-        return not self.failure and self.max_abs <= self.tolerance and self.top1_agreement >= TOP1_AGREEMENT
+        near = self.max_abs <= self.tolerance and self.top1_agreement >= TOP1_AGREEMENT
+        return not self.failure and near and self.precision not in _ROUGH
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The device code on an older runtime: how it is started, in which environment, and what it calls the release there."""
+
+    words: tuple[str, ...]
+    """FOLDER in them stands for the release's folder here."""
+    environment: Mapping[str, str]
+    release: str = ""
 
 
 def eras_of(target: Target) -> tuple[Era, ...]:
@@ -63,17 +79,18 @@ def eras_of(target: Target) -> tuple[Era, ...]:
     )
 
 
-def compare(xml: Path, era: Era, precision: str, pictures: Pictures, progress: Progress) -> Agreement:
-    """Let `era` answer u8 [n,H,W,3] `pictures` with the IR at `xml`.
+def compare(
+    xml: Path, era: Era, precision: str, pictures: Pictures, progress: Progress, kind: str = "softmax"
+) -> Agreement:
+    """Let `era` answer u8 [n,H,W,3] `pictures` with the IR at `xml`; `kind` is the manifest's of its output.
 
     Raises:
         MachineError: the era cannot run here: another processor, no such Python, wheels that cannot be fetched.
     """
-    python = find_python(era.worker_python)
-    packages = prepare(era, progress)
+    worker = find_worker(era, progress)
     with tempfile.TemporaryDirectory(prefix="era-") as folder:
-        _fill(Path(folder), xml, pictures, TOLERANCE[precision])
-        found = _ask(python, packages, Path(folder))
+        _fill(Path(folder), xml, pictures, TOLERANCE[precision], kind)
+        found = _ask(worker, Path(folder))
     error = found.get("error")
     return Agreement(
         era=era.name,
@@ -82,38 +99,9 @@ def compare(xml: Path, era: Era, precision: str, pictures: Pictures, progress: P
         max_abs=float(found.get("max_abs", np.inf)),
         top1_agreement=float(found.get("top1_agreement", 0.0)),
         tolerance=TOLERANCE[precision],
+        precision=str(found.get("precision")),
         failure=str(error["what"]) if error else "",
     )
-
-
-def find_python(version: str) -> Path:
-    """An interpreter of that version ("3.9"): $TOOLKIT_PYTHON39, one on PATH, or pyenv's or uv's.
-
-    Raises:
-        MachineError: there is none.
-    """
-    name = f"python{version}"
-    variable = f"TOOLKIT_PYTHON{version.replace('.', '')}"
-    candidates = [os.environ.get(variable), shutil.which(name)]
-    candidates += sorted(map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/{name}")))
-    candidates += sorted(map(str, Path.home().glob(f".local/share/uv/python/cpython-{version}.*/bin/{name}")))
-    for candidate in candidates:
-        if candidate and _is_python(candidate, version):
-            return Path(candidate)
-    raise MachineError(
-        f"no Python {version} was found, which OpenVINO of that era needs",
-        remedy=f"`uv python install {version}`, or set {variable} to an interpreter",
-    )
-
-
-def _is_python(candidate: str, version: str) -> bool:
-    """A shim of that name may stand for nothing: ask it."""
-    words = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-    except OSError:
-        return False
-    return done.stdout.strip() == version
 
 
 def prepare(era: Era, progress: Progress) -> Path:
@@ -148,27 +136,59 @@ def _unpack(paths: list[Path], folder: Path) -> None:
                 raise
 
 
-def _fill(folder: Path, xml: Path, pictures: Pictures, tolerance: float) -> None:
+def _fill(folder: Path, xml: Path, pictures: Pictures, tolerance: float, kind: str) -> None:
     """What the device code checks: the model, the pictures, and the current runtime's answers as golden ones."""
     for suffix in (".xml", ".bin"):
-        (folder / f"model{suffix}").symlink_to(xml.with_suffix(suffix).resolve())
+        shutil.copyfile(xml.with_suffix(suffix), folder / f"model{suffix}")
     np.save(folder / "inputs.npy", pictures)
     np.save(folder / "outputs.npy", parity.run(xml, [pictures]))
     golden = {"inputs": "inputs.npy", "outputs": "outputs.npy", "tolerance": {"CPU": tolerance}}
-    (folder / "manifest.json").write_text(json.dumps({"golden": golden}), encoding="utf-8")
+    manifest = {"golden": golden, "output": {"kind": kind}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def _ask(python: Path, packages: Path, folder: Path) -> Mapping[str, Any]:
-    house = Path(toolkit.__file__).parent.parent
+def find_worker(era: Era, progress: Progress) -> Worker:
+    """How to run the device code with the era's runtime here.
+
+    Raises:
+        MachineError: another processor, neither such a Python nor the era's image, or wheels that cannot be fetched.
+    """
+    try:
+        python = pythons.get_python(era.worker_python, progress)
+    except MachineError:
+        image = f"edge-vision/era:dev-{era.name}"
+        if not _has_image(image):
+            raise
+        return Worker(_docker(image), {"PATH": os.environ.get("PATH", "")}, "/release")
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "PYTHONPATH": os.pathsep.join((str(packages), str(house))),
+        "PYTHONPATH": os.pathsep.join((str(prepare(era, progress)), str(_HOUSE))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
     }
-    words = [str(python), "-m", "toolkit.device", "golden", str(folder)]
+    return Worker((str(python), "-m", "toolkit.device"), environment)
+
+
+def _has_image(image: str) -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
+
+
+def _docker(image: str) -> tuple[str, ...]:
+    """This toolkit's device code on the image's runtime; FOLDER stands for the release, which is mounted."""
+    code = f"{_HOUSE / 'toolkit' / 'device'}:/opt/toolkit/device:ro"
+    user = f"{os.getuid()}:{os.getgid()}"
+    confined = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user", user)
+    return ("docker", "run", *confined, "--volume", code, "--volume", "FOLDER:/release:ro", image)
+
+
+def _ask(worker: Worker, folder: Path) -> Mapping[str, Any]:
+    words = [word.replace("FOLDER", str(folder)) for word in worker.words] + ["golden", worker.release or str(folder)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=environment)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=dict(worker.environment)
+        )
         found: Mapping[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return {"error": {"what": f"no answer within {_TIMEOUT_S} s"}}

@@ -1,0 +1,160 @@
+"""Where the Python of old runtimes comes from. The real unpacking is of the tier eras: it needs Debian on x86-64."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import toolkit
+from toolkit import compat
+from toolkit.convert import bullseye, eras, pythons
+from toolkit.errors import MachineError
+from toolkit.progress import Silent
+
+NOBODY = 65534
+OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\nID=debian\n'
+DEB822 = """Types: deb
+# a comment
+URIs: http://mirror.invalid/debian
+Suites: bookworm bookworm-updates
+Components: main
+
+Types: deb
+URIs: http://mirror.invalid/security
+Suites: bookworm-security
+Components: main
+
+Types: deb
+URIs: http://other.invalid
+Suites: nodistro
+"""
+ONE_LINE = """# deb http://old.invalid/debian bookworm main
+deb [arch=amd64] http://mirror.invalid/debian bookworm main contrib
+deb-src http://mirror.invalid/debian bookworm main
+deb http://mirror.invalid/security bookworm-security main
+"""
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without a Python 3.9: an own home, an own cache, and of PATH only what Debian has."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TOOLKIT_PYTHON39", raising=False)
+    return tmp_path
+
+
+def make_etc(folder: Path, release: str, files: dict[str, str]) -> Path:
+    (folder / "apt/sources.list.d").mkdir(parents=True)
+    (folder / "os-release").write_text(release)
+    for name, text in files.items():
+        (folder / "apt" / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"sources.list.d/debian.sources": DEB822}, ["debian bullseye", "debian bullseye-updates", "security bullseye-security"]),
+        ({"sources.list": ONE_LINE}, ["debian bullseye", "security bullseye-security"]),
+    ],
+)  # fmt: skip
+def test_sources_are_the_machines_own_with_the_suite_replaced(
+    tmp_path: Path, files: dict[str, str], expected: list[str]
+) -> None:
+    lines = bullseye.sources(make_etc(tmp_path, OS_RELEASE, files), {}).splitlines()
+    assert [line.partition("] ")[2] for line in lines] == [f"http://mirror.invalid/{one} main" for one in expected]
+
+
+def test_sources_are_the_mirror_when_one_is_named(tmp_path: Path) -> None:
+    told = bullseye.sources(tmp_path, {"DEBIAN_MIRROR": "http://mirror.invalid/snapshot"})
+    assert told.endswith("] http://mirror.invalid/snapshot bullseye main\n")
+
+
+@pytest.mark.parametrize("release", [OS_RELEASE.replace("ID=debian", "ID=ubuntu"), OS_RELEASE.replace("book", "trix")])
+def test_sources_say_what_to_set_when_the_machine_has_none(tmp_path: Path, release: str) -> None:
+    etc = make_etc(tmp_path, release, {"sources.list": ONE_LINE})
+    with pytest.raises(MachineError, match=r"no source of Debian packages was found\n.*DEBIAN_MIRROR"):
+        bullseye.sources(etc, {})
+
+
+def test_lock_names_what_the_images_are_made_of() -> None:
+    images = Path(toolkit.__file__).parents[1] / "images/base/bullseye-amd64.lock"
+    assert set(bullseye.LOCK.read_text().splitlines()) <= set(images.read_text().splitlines())
+
+
+def test_get_python_takes_the_one_that_is_named(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = bare / "python3.9"
+    stand_in.write_text("#!/bin/sh\necho 3.9\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("TOOLKIT_PYTHON39", str(stand_in))
+    assert pythons.get_python("3.9", Silent()) == stand_in
+
+
+def test_get_python_says_what_to_do_when_this_is_no_debian(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(bare))
+    with pytest.raises(MachineError) as caught:
+        pythons.get_python("3.9", Silent())
+    (problem,) = caught.value.problems
+    assert problem.what.endswith("none can be made here: apt-get and dpkg-deb not found: this is no Debian")
+    assert "TOOLKIT_PYTHON39" in problem.remedy
+    assert "just build eras" in problem.remedy
+
+
+@pytest.mark.eras
+def test_get_python_gives_apts_words_when_the_archive_cannot_be_reached(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEBIAN_MIRROR", f"file://{bare}/nothing")
+    with pytest.raises(MachineError, match=r"reading the archive's lists: .*nothing"):
+        pythons.get_python("3.9", Silent())
+    assert not list((bare / "cache/edge-vision-toolkit/bullseye").iterdir())
+
+
+@pytest.mark.eras
+def test_get_python_makes_one_that_runs_both_eras_when_none_is_found(bare: Path) -> None:
+    python = pythons.get_python("3.9", Silent())
+    assert python.is_relative_to(bare / "cache")
+    made = python.stat()
+    assert pythons.get_python("3.9", Silent()).stat() == made
+    home = Path.home()
+    for name, version in (("2021", "2021.4.2"), ("2022", "2022.3.2")):
+        worker = eras.find_worker(compat.known().eras[name], Silent())
+        assert worker.words[0] == str(python)
+        done = subprocess.run(
+            [*worker.words, "probe", "--root", home],
+            env=dict(worker.environment),
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert f'"openvino": "{version}-' in done.stdout
+        assert '"python": "3.9.' in done.stdout
+
+
+@pytest.mark.eras
+def test_bullseye_python_needs_no_root(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if os.getuid() == 0:
+        for folder in (bare, bare.parent, bare.parent.parent):
+            folder.chmod(0o755)
+        os.chown(bare, NOBODY, NOBODY)
+    child = multiprocessing.get_context("fork").Process(target=_make_as_nobody)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    (folder,) = (bare / "cache/edge-vision-toolkit/bullseye").iterdir()
+    assert folder.stat().st_uid != 0
+    assert subprocess.run([folder / "bin/python3.9", "-c", "import ssl, ctypes, bz2, lzma"], check=True).returncode == 0
+
+
+def _make_as_nobody() -> None:
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    bullseye.bullseye_python(Silent())
