@@ -19,7 +19,7 @@ def mobilenet() -> Any:
     networks.start_tensorflow()
     import keras
 
-    keras.utils.clear_session()
+    keras.backend.clear_session()
     return networks.assemble(
         networks.find("mobilenet"),
         networks.find_head("softmax", 2),

@@ -17,7 +17,7 @@ def assembled(network: networks.Network) -> Any:
     networks.start_tensorflow()
     import keras
 
-    keras.utils.clear_session()
+    keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     return networks.assemble(
         network,

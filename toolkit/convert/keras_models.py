@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import DataError
-from toolkit.networks.runtime import start_tensorflow
+from toolkit.networks import builds
 
 if TYPE_CHECKING:
     import keras
@@ -24,11 +24,8 @@ def load_float32(path: Path) -> keras.Model:
     Raises:
         DataError: the file cannot be read as a Keras model.
     """
-    start_tensorflow()
-    import keras
-
     try:
-        model = keras.saving.load_model(path, compile=False)
+        model = builds.load(path)
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"not a Keras model that can be loaded: {error}", where=str(path)) from error
     return _in_float32(model)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import ConfigurationError
+from toolkit.networks import builds
 from toolkit.networks.heads import Head
 from toolkit.networks.runtime import start_tensorflow
 from toolkit.networks.table import Network
@@ -122,7 +123,7 @@ def _body(network: Network, size: tuple[int, int], weights: str | Path, progress
             where=f"networks.{network.name}.input_size",
         )
     body = network.build(size, pretrained=weights == "imagenet", progress=progress)
-    body.name = network.name
+    builds.rename(body, network.name)
     if weights == "none":
         _quicken_statistics(body)
     elif weights not in {"imagenet", network.body}:

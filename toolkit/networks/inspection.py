@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import MachineError
-from toolkit.networks.runtime import start_tensorflow
+from toolkit.networks import builds
 
 _PASSED_THROUGH = {"BatchNormalization", "ReLU", "Activation", "LeakyReLU", "Dropout", "ZeroPadding2D"}
 
@@ -74,11 +74,8 @@ def inspect_file(path: Path) -> KerasInspection:
     Raises:
         MachineError: it cannot be read.
     """
-    start_tensorflow()
-    import keras
-
     try:
-        return inspect_model(keras.models.load_model(path, compile=False, safe_mode=True))
+        return inspect_model(builds.load(path))
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise MachineError(f"cannot be read as a Keras model: {error}", where=str(path)) from error
 
@@ -126,7 +123,7 @@ def _multiply_adds(layer: Any) -> int:
     """Elements of the kernels times the positions they are laid on; of a separable layer, of both its kernels."""
     shape = _shape(layer)
     positions = prod(size or 1 for size in shape[1:-1])
-    kernels = [weight for weight in layer.weights if weight.name.endswith("kernel")]
+    kernels = [weight for weight in layer.weights if weight.name.removesuffix(":0").endswith("kernel")]
     return int(sum(prod(kernel.shape) for kernel in kernels) * positions)
 
 
@@ -140,7 +137,7 @@ def _separations(layers: list[Any]) -> Iterator[Separation]:
 def _pointwise_after(layer: Any) -> Any | None:
     """The 1 x 1 convolution that reads this one's result, with only norms, activations and padding between."""
     while True:
-        readers = [node.operation for node in layer._outbound_nodes]  # noqa: SLF001  # Keras has no public name for it
+        readers = builds.readers(layer)
         if len(readers) != 1:
             return None
         (layer,) = readers

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import ConfigurationError
 from toolkit.experiment import Experiment
+from toolkit.networks import builds
 from toolkit.networks.scaling import SCALINGS
 from toolkit.networks.table import NETWORKS, Builder, Network, find
 from toolkit.progress import Progress
@@ -58,12 +59,10 @@ def _loads(path: Path, where: str) -> Builder:
     """A builder that reads the file, weights and all, with no code of its own run."""
 
     def build(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> keras.Model:
-        import keras
-
         del pretrained
         progress.say(f"reading the body {path.name}")
         try:
-            body = keras.models.load_model(path, compile=False, safe_mode=True)
+            body = builds.load(path)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(f"cannot be read as a Keras model: {error}", where=f"{where}.body") from error
         _check(body, size, where)

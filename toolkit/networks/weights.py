@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.errors import ConfigurationError
+from toolkit.networks import builds
 
 if TYPE_CHECKING:
     import keras
@@ -62,14 +63,11 @@ def _read(path: Path) -> LayerArrays:
 
 
 def _of_model(path: Path) -> LayerArrays:
-    import keras
-
     def layers(model: Any) -> Iterator[Any]:
         for layer in model.layers:
             yield from layers(layer) if hasattr(layer, "layers") else [layer]
 
-    model = keras.models.load_model(path, compile=False, safe_mode=True)
-    return {layer.name: layer.get_weights() for layer in layers(model)}
+    return {layer.name: layer.get_weights() for layer in layers(builds.load(path))}
 
 
 def _of_weights_h5(path: Path) -> LayerArrays:

@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit.artifacts import Epoch
 from toolkit.experiment import StageTable
-from toolkit.networks import Head, start_tensorflow
+from toolkit.networks import Head, builds, start_tensorflow
 from toolkit.progress import Progress, Task
 from toolkit.train import checkpoint, judging, stuck
 
@@ -84,7 +84,7 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
     """
     optimizer = make_optimizer(plan.stage)
     optimizer.build(learner.variables)
-    variables = learner.model.variables
+    variables = builds.state(learner.model)
     course = checkpoint.restore(plan.checkpoint, variables, optimizer.variables)
     if course.epochs:
         progress.say(f"  {plan.title}: going on after epoch {len(course.epochs)} of {plan.stage.epochs}")
@@ -98,7 +98,7 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
             course.epochs.append(epoch)
             if epoch.val_loss < course.best_loss:
                 course.best_loss, course.best_epoch = epoch.val_loss, epoch.number
-                course.best = [np.array(variable.value.numpy()) for variable in variables]
+                course.best = [np.array(variable.numpy()) for variable in variables]
             checkpoint.save(plan.checkpoint, course, variables, optimizer.variables)
             plan.told(epoch)
             progress.say(_line(plan, epoch, len(train.labels)))
@@ -151,7 +151,8 @@ def _training_step(learner: Learner, optimizer: keras.optimizers.Optimizer) -> C
         with tf.GradientTape() as tape:
             logits = learner.forward(inputs)
             loss = tf.reduce_mean(losses_of(targets, logits) * weights)
-        optimizer.apply(tape.gradient(loss, [v.value for v in learner.variables]), learner.variables)
+        gradients = tape.gradient(loss, builds.tensors(learner.variables))
+        optimizer.apply_gradients(zip(gradients, learner.variables, strict=True))
         return loss, logits
 
     return step  # type: ignore[no-any-return]  # tensorflow ships no types

@@ -155,7 +155,7 @@ def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
     networks.start_tensorflow()
     import keras
 
-    keras.utils.clear_session()
+    keras.backend.clear_session()
     keras.utils.set_random_seed(job.trial.seed)  # a file does not keep the seeds of its random layers
     if before is not None:
         return records.load_keras(before, job.workspace)
@@ -178,9 +178,9 @@ def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int]
         networks.start_tensorflow()
         import keras
 
-        keras.utils.clear_session()
+        keras.backend.clear_session()
         body = network.build(size, pretrained=False, progress=progress)
-        body.name = network.name
+        networks.rename(body, network.name)
         networks.parted(body, named[0])
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from toolkit import __version__, digests
 from toolkit.artifacts import Split, TrainedModel, Workspace
 from toolkit.errors import MachineError
 from toolkit.experiment import Experiment, Trial
-from toolkit.networks import start_tensorflow
+from toolkit.networks import builds
 
 if TYPE_CHECKING:
     import keras
@@ -32,9 +31,8 @@ _TRAINED = TypeAdapter(TrainedModel)
 
 
 def versions() -> dict[str, str]:
-    """What made a model, besides its inputs. Packages go by either name of TensorFlow's wheels."""
-    tensorflow = start_tensorflow().__version__
-    return {"toolkit": __version__, "tensorflow": tensorflow, "keras": version("keras")}
+    """What made a model, besides its inputs."""
+    return {"toolkit": __version__} | builds.versions()
 
 
 def run_digest(trial: Trial, split: Split, weights: str | Path) -> str:
@@ -53,7 +51,7 @@ def model_digest(model: keras.Model) -> str:
     """SHA-256 over architecture and weights. The .keras file's own bytes hold times, so they differ at each saving."""
     total = hashlib.sha256(model.to_json().encode())
     for variable in model.weights:
-        total.update(variable.value.numpy().tobytes())
+        total.update(variable.numpy().tobytes())
     return total.hexdigest()
 
 
@@ -96,12 +94,9 @@ def load_file(path: Path) -> keras.Model:
     Raises:
         MachineError: the file is gone or damaged.
     """
-    start_tensorflow()
-    import keras
-
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError) as error:
+        return builds.load(path)
+    except (OSError, TypeError, ValueError) as error:
         raise MachineError(
             f"the model cannot be loaded: {error}", where=str(path), remedy="train it again: toolkit train"
         ) from error
