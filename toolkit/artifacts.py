@@ -188,10 +188,35 @@ class Parity:
     max_abs: float
     mean_abs: float
     top1_agreement: float
+    """The share of pictures with the same likeliest class; of many labels, of the same decisions, one per label."""
     accuracy: float
     reference_accuracy: float
     tolerance: float
     passed: bool
+    max_drop: float | None = None
+    """INT8 is bounded by this loss of accuracy, a fraction of all pictures; None: by 99 % of the reference's."""
+    micro_f1: float | None = None
+    """Where pictures have many labels; their accuracy is that of whole pictures (exact match)."""
+    reference_micro_f1: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    """How a model came to INT8: what its ranges were taken from, and what stayed in float for the accuracy's sake."""
+
+    calibration_pictures: int
+    """Training pictures that the ranges of activations were taken from."""
+    judged_on: str
+    """The part whose pictures decided what is reverted; never "test"."""
+    pictures: int
+    """How many those were."""
+    accuracy: float
+    reference_accuracy: float
+    """Before quantising, on the same pictures."""
+    layers: int
+    """Layers in INT8."""
+    reverted: tuple[str, ...] = ()
+    """Layers that INT8 would have taken and that stayed in float, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +237,8 @@ class IrModel:
     seconds: float
     versions: Mapping[str, str] = field(default_factory=dict)
     """What made it: the toolkit's and OpenVINO's versions."""
+    quantization: Quantization | None = None
+    """For INT8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

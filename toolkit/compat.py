@@ -63,7 +63,7 @@ class Target:
     precisions: tuple[str, ...]
     accelerators: tuple[str, ...]
     golden_tolerance: Mapping[str, Mapping[str, float]]
-    """Per precision and accelerator: how far a device's probabilities may be from the FP32 ones."""
+    """Per precision and accelerator: how far a device's probabilities may be from the golden ones."""
     layout: str = "NHWC"
     """The order of the input's axes: "NHWC" or "NCHW"."""
     moves_strides: bool = False

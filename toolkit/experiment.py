@@ -296,7 +296,23 @@ class ConvertTable(_Table):
     precisions: tuple[Precision, ...] = Field(default=("fp32", "fp16"), min_length=1)
     targets: tuple[str, ...] = Field(default=("cpu",), min_length=1)
     tolerance: dict[Precision, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """The largest allowed difference of a probability; unset: 1e-4 for fp32, 1e-2 for fp16."""
+    """The largest allowed difference of a probability; unset: 1e-4 for fp32, 1e-2 for fp16, any for int8."""
+    max_drop: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """The accuracy that int8 may lose, as a fraction of all pictures: 0.01 is one point. Layers stay in float for it."""
+
+    @model_validator(mode="after")
+    def _taken(self) -> Self:
+        for name in self.targets:
+            for precision in self.precisions:
+                _check_form(name, precision)
+        return self
+
+
+def _check_form(target: str, precision: str) -> None:
+    try:
+        compat.check_precision(compat.find_target(target), precision)
+    except ConfigurationError as error:
+        raise ValueError(str(error.problems[0])) from None
 
 
 class BenchTable(_Table):
@@ -337,6 +353,13 @@ class Experiment(_Table):
         return self
 
     @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        for head in self.matrix.heads:
+            if why := head_refusal(head, many=self.data.many):
+                raise ValueError(f'matrix.heads: "{head}" does not fit this data: {why}')
+        return self
+
+    @model_validator(mode="after")
     def _losses_fit(self) -> Self:
         for head in self.matrix.heads:
             loss = self.train.loss.get(head, "auto")
@@ -352,13 +375,6 @@ class Experiment(_Table):
     def trials(self) -> Iterator[Trial]:
         """The matrix, network by network, with every override applied."""
         for network in self.matrix.networks:
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        for head in self.matrix.heads:
-            if why := head_refusal(head, many=self.data.many):
-                raise ValueError(f'matrix.heads: "{head}" does not fit this data: {why}')
-        return self
-
             for head in self.matrix.heads:
                 yield self.trial(network, head)
 

@@ -101,7 +101,7 @@ class Line:
                 for precision in wanted.precisions:
                     tolerance = wanted.tolerance.get(precision)
                     ir = convert.convert_model(
-                        model, precision, target, self.workspace, store, self.progress, tolerance
+                        model, precision, target, self.workspace, store, self.progress, tolerance, wanted.max_drop
                     )
                     bundle = convert.make_bundle(ir, model, split, self.workspace, store, self.progress)
                     bundles[bundle] = model

@@ -2,13 +2,15 @@
 
     manifest.json   what it is, what it was made from, and the digest of every other file
     model.xml .bin  labels.txt
-    golden/         eight test pictures and what the FP32 form answers to them, computed in float32
+    golden/         eight test pictures and what the FP32 form answers to them, computed in float32; of an INT8 form, its
+                    own answers, since its distance from FP32 says nothing about a device
 
 There is nothing in it that depends on when or where it was made: the same model and versions give the same bytes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 from collections import Counter
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from toolkit import compat, digests
-from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts import Bundle, IrModel, Quantization, Split, TrainedModel, Workspace
 from toolkit.convert import parity
 from toolkit.convert.parity import Pictures
 from toolkit.convert.source import Source, TestPictures, name_of, test_pictures
@@ -31,6 +33,8 @@ from toolkit.store import Store
 __all__ = ["load_bundle", "make_bundle", "verify_bundle"]
 
 _GOLDEN = 8
+_OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
+"""What a manifest says of parity only where it has a meaning."""
 
 
 def make_bundle(
@@ -142,8 +146,8 @@ def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestPic
     shutil.copyfile(xml, folder / "model.xml")
     shutil.copyfile(xml.with_suffix(".bin"), folder / "model.bin")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in split.labels), encoding="utf-8")
-    inputs = np.ascontiguousarray(test.pixels[golden_pictures(test.labels.tolist(), _GOLDEN)])
-    outputs = parity.run(source.graph, [inputs])
+    inputs = np.ascontiguousarray(test.pixels[golden_pictures([picture.label for picture in test.pictures], _GOLDEN)])
+    outputs = parity.run(xml if ir.precision == "int8" else source.graph, [inputs])
     np.save(folder / "golden" / "inputs.npy", inputs)
     np.save(folder / "golden" / "outputs.npy", outputs)
     manifest = _manifest(ir, source.model, split, len(inputs), outputs.shape[1]) | {"files": _files(folder)}
@@ -197,12 +201,14 @@ def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outpu
         },
         "versions": dict(model.versions) | dict(ir.versions),
         "parity": _parity(ir),
-    }
+    } | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
 
 
 def _golden_tolerance(ir: IrModel) -> dict[str, float]:
-    """The target's, widened where the user let parity be wider."""
+    """The target's, widened where the user let parity be wider; INT8 is held against itself, so nothing widens it."""
     stated = compat.find_target(ir.target).golden_tolerance[ir.precision]
+    if ir.precision == "int8":
+        return dict(stated)
     return {accelerator: max(limit, ir.parity.tolerance) for accelerator, limit in stated.items()}
 
 
@@ -216,7 +222,12 @@ def _parity(ir: IrModel) -> dict[str, Any]:
         "accuracy": found.accuracy,
         "reference_accuracy": found.reference_accuracy,
         "tolerance": found.tolerance,
-    }
+    } | {name: value for name in _OF_SOME if (value := getattr(found, name)) is not None}
+
+
+def _quantization(found: Quantization) -> dict[str, Any]:
+    """As the manifest says it: lists in place of tuples."""
+    return dataclasses.asdict(found) | {"reverted": list(found.reverted)}
 
 
 def _files(folder: Path) -> dict[str, Mapping[str, Any]]:

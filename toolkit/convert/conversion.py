@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit import compat
-from toolkit.artifacts import IrModel, Split, TrainedModel, Workspace
-from toolkit.convert import graphs, parity
+from toolkit.artifacts import IrModel, Parity, Quantization, Split, TrainedModel, Workspace
+from toolkit.convert import graphs, int8, parity
 from toolkit.convert.forms import write_form
 from toolkit.convert.parity import Comparison
 from toolkit.convert.source import Source, TestPictures, name_of, test_pictures, versions
 from toolkit.errors import DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 
 def convert_model(
@@ -30,10 +35,12 @@ def convert_model(
     store: Store,
     progress: Progress,
     tolerance: float | None = None,
+    max_drop: float | None = None,
 ) -> IrModel:
     """Make the IR of `model` in `precision` for `target`, or take the one that is there already.
 
-    `tolerance` is the largest allowed difference of any probability from Keras' (default: parity.TOLERANCE).
+    `tolerance` is the largest allowed difference of any probability from Keras' (default: parity.TOLERANCE); for INT8
+    `max_drop` is the accuracy that may be lost, as a fraction of all pictures (default: int8.MAX_DROP).
 
     Raises:
         ConversionError: the target's runtime cannot say an operation, or FP16 a number.
@@ -43,9 +50,9 @@ def convert_model(
     """
     wanted = compat.find_target(target)
     compat.check_precision(wanted, precision)
-    limit = parity.TOLERANCE[precision] if tolerance is None else tolerance
+    limits = _limits(precision, tolerance, max_drop)
     title = f"{name_of(model)} {precision} for {target}"
-    done = _already(model, precision, target, limit, workspace, store)
+    done = _already(model, precision, target, limits, workspace, store)
     if done is not None:
         progress.say(f"convert {title}: already done ({done.digest[:12]})")
         return done
@@ -54,9 +61,10 @@ def convert_model(
     source = Source(model, workspace, progress)
     split = split_of(model, store)
     test = test_pictures(model, split, workspace)
+    quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
-        path = write_form(source, wanted, precision, Path(beside) / "new", progress)
-        compared = _compared(source, split, test, path, limit)
+        path = write_form(source, wanted, precision, Path(beside) / "new", progress, quantizer)
+        compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
             raise _disagreement(title, compared, test)
         kept = _publish(path, workspace)
@@ -69,11 +77,49 @@ def convert_model(
         size_bytes=graphs.size_of(kept),
         parity=compared.parity,
         seconds=time.monotonic() - start,
-        versions=versions(),
+        versions=_versions(precision),
+        quantization=None if quantizer is None else quantizer.told,
     )
     store.put(ir)
     _say_parity(ir, progress)
     return ir
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an IR must keep to: `max_drop` is set for INT8 alone."""
+
+    tolerance: float
+    max_drop: float | None
+
+
+@dataclass
+class Quantizer:
+    """Makes INT8 of a lowered graph; `told` says afterwards how."""
+
+    model: TrainedModel
+    split: Split
+    max_drop: float
+    workspace: Workspace
+    progress: Progress
+    told: Quantization | None = None
+
+    def __call__(self, graph: ov.Model) -> ov.Model:
+        """The graph in INT8."""
+        taught = int8.lessons(self.model, self.split, self.workspace)
+        quantized, self.told = int8.quantize(graph, taught, self.max_drop, self.progress)
+        return quantized
+
+
+def _limits(precision: str, tolerance: float | None, max_drop: float | None) -> Limits:
+    limit = parity.TOLERANCE[precision] if tolerance is None else tolerance
+    if precision != "int8":
+        return Limits(limit, None)
+    return Limits(limit, int8.MAX_DROP if max_drop is None else max_drop)
+
+
+def _versions(precision: str) -> dict[str, str]:
+    return dict(versions()) | (int8.versions() if precision == "int8" else {})
 
 
 def split_of(model: TrainedModel, store: Store) -> Split:
@@ -92,20 +138,20 @@ def split_of(model: TrainedModel, store: Store) -> Split:
 
 
 def _already(
-    model: TrainedModel, precision: str, target: str, tolerance: float, workspace: Workspace, store: Store
+    model: TrainedModel, precision: str, target: str, limits: Limits, workspace: Workspace, store: Store
 ) -> IrModel | None:
     """The newest IR that answers the same wish and whose bytes are still there."""
     for ir in reversed(store.all(IrModel, parent=model.digest)):
-        same = (ir.precision, ir.target, ir.parity.tolerance) == (precision, target, tolerance)
-        if same and _passes_still(ir) and _intact(ir, workspace):
+        asked = (ir.precision, ir.target, Limits(ir.parity.tolerance, ir.parity.max_drop))
+        if asked == (precision, target, limits) and _passes_still(ir) and _intact(ir, workspace):
             return ir
     return None
 
 
 def _passes_still(ir: IrModel) -> bool:
     """Made by these versions, and good enough by today's rules."""
-    kept = parity.keeps_accuracy(ir.parity.accuracy, ir.parity.reference_accuracy)
-    return kept and dict(ir.versions) == dict(versions())
+    kept = parity.keeps(*parity.scores_of(ir.parity), ir.parity.max_drop)
+    return kept and dict(ir.versions) == _versions(ir.precision)
 
 
 def _intact(ir: IrModel, workspace: Workspace) -> bool:
@@ -113,23 +159,27 @@ def _intact(ir: IrModel, workspace: Workspace) -> bool:
     return path.exists() and path.with_suffix(".bin").exists() and graphs.digest_of(path) == ir.digest
 
 
-def _compared(source: Source, split: Split, test: TestPictures, path: Path, tolerance: float) -> Comparison:
+def _compared(source: Source, split: Split, test: TestPictures, path: Path, limits: Limits) -> Comparison:
     reference = source.reference(split, test)
-    return parity.compare(reference, parity.run(path, test.chunks()), test.labels, tolerance)
+    answers = parity.run(path, test.chunks())
+    return parity.compare(reference, answers, test.labels, limits.tolerance, limits.max_drop)
 
 
 def _disagreement(title: str, compared: Comparison, test: TestPictures) -> ParityError:
     found = compared.parity
-    if not parity.keeps_accuracy(found.accuracy, found.reference_accuracy):
+    if not parity.keeps(*parity.scores_of(found), found.max_drop):
+        least = f"{parity.ACCURACY_KEPT:.0%} of" if found.max_drop is None else f"{found.max_drop:g} below"
+        what = "an accuracy" if found.micro_f1 is None else "a micro F1"
+        ours, wanted = parity.scores_of(found)
         return ParityError(
-            f"{title} has an accuracy of {found.accuracy:.5f} on {found.pictures} test pictures; allowed is at least "
-            f"{parity.ACCURACY_KEPT:.0%} of Keras' {found.reference_accuracy:.5f}. Nothing was kept",
+            f"{title} has {what} of {ours:.5f} on {found.pictures} test pictures; allowed is at least "
+            f"{least} Keras' {wanted:.5f}. Nothing was kept",
             where=str(test.pictures[compared.worst].path),
             remedy="look at that picture first, which is furthest off; or keep this model in fp32",
         )
     return ParityError(
         f"{title} answers up to {found.max_abs:.2e} away from Keras on {found.pictures} test pictures; "
-        f"allowed is {found.tolerance:.0e}. Same top-1 on {found.top1_agreement:.1%}. Nothing was kept",
+        f"allowed is {found.tolerance:.0e}. {_same(found).capitalize()}. Nothing was kept",
         where=str(test.pictures[compared.worst].path),
         remedy="look at that picture first; if the difference is harmless for you, allow it with --tolerance, or with "
         "convert.tolerance in the experiment",
@@ -149,5 +199,25 @@ def _say_parity(ir: IrModel, progress: Progress) -> None:
     found = ir.parity
     progress.say(
         f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {found.max_abs:.1e} from Keras on {found.pictures} "
-        f"pictures (allowed {found.tolerance:.0e}), same top-1 on {found.top1_agreement:.1%}"
+        f"pictures ({_allowed(found)}), {_same(found)}"
     )
+    if ir.quantization is not None:
+        _say_quantization(ir.quantization, progress)
+
+
+def _same(found: Parity) -> str:
+    what = "top-1 on" if found.micro_f1 is None else "decision on the labels in"
+    return f"same {what} {found.top1_agreement:.1%}"
+
+
+def _allowed(found: Parity) -> str:
+    if found.max_drop is None:
+        return f"allowed {found.tolerance:.0e}"
+    ours, wanted = parity.scores_of(found)
+    what = "accuracy" if found.micro_f1 is None else "micro F1"
+    return f"{what} {ours:.2%} of {wanted:.2%}, allowed {found.max_drop:.2%} less"
+
+
+def _say_quantization(told: Quantization, progress: Progress) -> None:
+    kept = f"; left in float: {', '.join(told.reverted)}" if told.reverted else ""
+    progress.say(f"  {told.layers} layers in INT8 by {told.calibration_pictures} training pictures{kept}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,19 @@ from toolkit.convert.source import Source
 from toolkit.progress import Progress
 
 
-def write_form(source: Source, target: Target, precision: str, folder: Path, progress: Progress) -> Path:
+def write_form(
+    source: Source,
+    target: Target,
+    precision: str,
+    folder: Path,
+    progress: Progress,
+    quantize: Callable[[Any], Any] | None = None,
+) -> Path:
     """Write the IR of `source` into `folder` and return the .xml's path.
 
     The file names its model, target and precision, so two IRs of different purpose never share a digest. For FP16,
     container 11 keeps FP16 constants that a runtime turns into what it computes in; container 10 is FP16 throughout.
+    For INT8, `quantize` gives the lowered graph its other form.
 
     Raises:
         ConversionError: the target's runtime has no form for an operation, or FP16 none for a number.
@@ -28,6 +37,10 @@ def write_form(source: Source, target: Target, precision: str, folder: Path, pro
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(lowered.replaced.items()))
         progress.say(f"  said in opset {target.opset}: {told}")
     model = lowered.model
+    if quantize is not None:
+        known = {node.get_friendly_name() for node in model.get_ops()}
+        model = quantize(model)
+        graphs.name_new_operations(model, known)
     if precision == "fp16":
         _check_ranges(model, progress)
     whole = precision == "fp16" and target.container == 10

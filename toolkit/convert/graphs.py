@@ -89,9 +89,15 @@ def name_new_operations(model: ov.Model, known: set[str]) -> None:
     numbers: Counter[str] = Counter()
     for node in model.get_ordered_ops():
         if node.get_friendly_name() not in known:
-            kind = node.get_type_name()
-            numbers[kind] += 1
-            node.set_friendly_name(f"{kind}_new_{numbers[kind]}")
+            node.set_friendly_name(_free_name(node.get_type_name(), numbers, known))
+
+
+def _free_name(kind: str, numbers: Counter[str], known: set[str]) -> str:
+    while True:
+        numbers[kind] += 1
+        name = f"{kind}_new_{numbers[kind]}"
+        if name not in known:
+            return name
 
 
 def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes: Mapping[str, str]) -> None:

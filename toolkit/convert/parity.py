@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 Pictures = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.int8]
+"""The true ones: indices [n]; of many labels [n, classes] of 1, 0 and -1 (not judged)."""
 
-TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
-"""The largest allowed difference of a probability from Keras' own, unless the user says otherwise."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1.0}
+"""The largest allowed difference of a probability from Keras' own, unless the user says otherwise.
+
+INT8 is bounded by its accuracy (`max_drop`); how far its probabilities move is told, and any distance is allowed."""
 
 ACCURACY_KEPT = 0.99
 """The least part of Keras' accuracy in float32 that a converted model keeps, however wide the tolerance is set."""
@@ -44,7 +48,13 @@ def run(model: ov.Model | Path, chunks: Iterable[Pictures]) -> Probabilities:
     """
     import openvino as ov
 
-    compiled = ov.Core().compile_model(model, "CPU", _EXACT)
+    return ask(ov.Core().compile_model(model, "CPU", _EXACT), chunks)
+
+
+def ask(compiled: Any, chunks: Iterable[Pictures]) -> Probabilities:
+    """The same of a model that is compiled already."""
+    import openvino as ov
+
     queue = ov.AsyncInferQueue(compiled)
     rows: dict[int, Probabilities] = {}
     shape = compiled.input(0).get_shape()
@@ -69,33 +79,65 @@ def _as_taken(picture: Pictures, shape: Any) -> Pictures:
 
 
 def compare(
-    reference: Probabilities, outputs: Probabilities, labels: npt.NDArray[np.int64], tolerance: float
+    reference: Probabilities,
+    outputs: Probabilities,
+    labels: Labels,
+    tolerance: float,
+    max_drop: float | None = None,
 ) -> Comparison:
-    """Set `outputs` beside `reference`, both f32 [n, classes]; `labels` [n] are the true ones.
+    """Set `outputs` beside `reference`, both f32 [n, classes]; `labels` are the true ones.
 
     A value that is not a number counts as infinitely far. It passes if no difference is beyond `tolerance` and the
-    accuracy is at least ACCURACY_KEPT of the reference's.
+    score is kept as `keeps` says.
     """
     difference = np.nan_to_num(np.abs(outputs - reference), nan=np.inf)
-    ours, theirs = top1(outputs), top1(reference)
+    many = labels.ndim == 2
+    ours, theirs = (outputs > 0.5, reference > 0.5) if many else (top1(outputs), top1(reference))
     max_abs = float(difference.max())
-    accuracy, reference_accuracy = float(np.mean(ours == labels)), float(np.mean(theirs == labels))
+    found, wanted = score(outputs, labels), score(reference, labels)
     parity = Parity(
         pictures=len(labels),
         max_abs=max_abs,
         mean_abs=float(difference.mean()),
         top1_agreement=float(np.mean(ours == theirs)),
-        accuracy=accuracy,
-        reference_accuracy=reference_accuracy,
+        accuracy=accuracy(outputs, labels),
+        reference_accuracy=accuracy(reference, labels),
         tolerance=tolerance,
-        passed=max_abs <= tolerance and keeps_accuracy(accuracy, reference_accuracy),
+        passed=max_abs <= tolerance and keeps(found, wanted, max_drop),
+        max_drop=max_drop,
+        micro_f1=found if many else None,
+        reference_micro_f1=wanted if many else None,
     )
     return Comparison(parity, int(difference.max(axis=1).argmax()))
 
 
-def keeps_accuracy(accuracy: float, reference: float) -> bool:
-    """Is `accuracy` at least ACCURACY_KEPT of `reference`?"""
-    return accuracy >= ACCURACY_KEPT * reference
+def accuracy(probabilities: Probabilities, labels: Labels) -> float:
+    """The share of pictures whose likelier class is the true one; of many labels, that have all of them and no other."""
+    if labels.ndim == 1:
+        return float(np.mean(top1(probabilities) == labels))
+    return float(np.mean((((probabilities > 0.5) == (labels == 1)) | (labels < 0)).all(axis=1)))
+
+
+def score(probabilities: Probabilities, labels: Labels) -> float:
+    """What conversion has to keep: the accuracy, or of many labels the micro F1, which every decision moves."""
+    if labels.ndim == 1:
+        return accuracy(probabilities, labels)
+    said, there = (probabilities > 0.5) & (labels >= 0), labels == 1
+    return float(2 * (said & there).sum() / max(int(said.sum() + there.sum()), 1))
+
+
+def scores_of(found: Parity) -> tuple[float, float]:
+    """Ours and the reference's, as `keeps` takes them."""
+    if found.micro_f1 is None or found.reference_micro_f1 is None:
+        return found.accuracy, found.reference_accuracy
+    return found.micro_f1, found.reference_micro_f1
+
+
+def keeps(ours: float, reference: float, max_drop: float | None = None) -> bool:
+    """Is our score at least ACCURACY_KEPT of `reference`, or, with a bound, at most `max_drop` below it?"""
+    if max_drop is None:
+        return ours >= ACCURACY_KEPT * reference
+    return reference - ours <= max_drop + 1e-9  # shares of whole pictures, as floats
 
 
 def top1(probabilities: Probabilities) -> npt.NDArray[np.int64]:
