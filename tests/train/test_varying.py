@@ -1,10 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import random
+import time
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from toolkit.artifacts import Workspace
+from toolkit.data.augment import augment
+from toolkit.progress import Silent
+from toolkit.train import trial
 
 if TYPE_CHECKING:
     from conftest import Bench, Stopping
@@ -14,7 +20,9 @@ AUGMENT = "[augment]\nflip = true\nrotate = 15\nbrightness = 0.1\n"
 
 def test_train_trial_keeps_no_features_when_pictures_are_varied(bench: Bench, workspace: Workspace) -> None:
     bench.change("[train]", f"{AUGMENT}[train]")
-    varied = bench.train(workspace)
+    progress = Silent()
+    varied = bench.train(workspace, progress)
+    assert "  tiny-softmax top: [augment] is on, so the backbone runs in every epoch" in progress.said
     assert [model.stage for model in varied] == ["top", "fine-tune"]
     assert not (workspace.root / "cache" / "features").exists()
     bench.change(AUGMENT, "")
@@ -32,3 +40,18 @@ def test_train_trial_ends_the_same_to_the_bit_when_varied_and_stopped(
         bench.train(stopped, stopping(pictures=12 + 5))
     resumed, straight = bench.train(stopped), bench.train(workspace)
     assert [model.digest for model in resumed] == [model.digest for model in straight]
+
+
+def test_train_trial_ends_the_same_to_the_bit_when_batches_are_ready_at_any_time(
+    bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.change("[train]", f"{AUGMENT}[train]")
+    straight = bench.train(workspace)
+
+    def late(pictures: np.ndarray, at: np.ndarray, *settings: Any, **more: Any) -> np.ndarray:
+        time.sleep(random.random() / 50)
+        return augment(pictures, at, *settings, **more)
+
+    monkeypatch.setattr(trial, "augment", late)
+    delayed = bench.train(Workspace(workspace.root / "delayed"))
+    assert [model.digest for model in delayed] == [model.digest for model in straight]

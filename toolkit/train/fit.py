@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.artifacts import Epoch
+from toolkit.cpus import usable_cpus
+from toolkit.data.threads import ahead
 from toolkit.experiment import StageTable
 from toolkit.networks import Head, builds, start_tensorflow
 from toolkit.progress import Progress, Task
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 Answer = Callable[[np.ndarray, int], np.ndarray]
 _STAGE_SEEDS = {"top": 0, "fine-tune": 1}
+_MOST_AHEAD = 4
+"""Batches that are made at once; each may hold tens of megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +37,18 @@ class Examples:
     vary: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None = None
     """What training sees of inputs at indices in an epoch; none: the inputs themselves."""
 
-    def batch(self, indices: np.ndarray, epoch: int) -> np.ndarray:
-        """What training sees, f32."""
-        inputs = self.inputs[indices]
-        return (self.vary(inputs, indices, epoch) if self.vary else inputs).astype(np.float32)
+    def batches(self, order: Iterable[np.ndarray], epoch: int) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+        """Indices and what training sees of them, f32, for each batch of an epoch; made while it trains on others.
+
+        What a batch holds follows from its indices and the epoch alone, so threads and timing change nothing in it.
+        """
+
+        def batch(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            inputs = self.inputs[indices]
+            return indices, (self.vary(inputs, indices, epoch) if self.vary else inputs).astype(np.float32)
+
+        threads = min(usable_cpus(), _MOST_AHEAD)
+        return ahead(batch, order, threads, threads + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +138,11 @@ def answering(model: keras.Model) -> Answer:
         return model(batch, training=False)
 
     def run(inputs: np.ndarray, batch_size: int) -> np.ndarray:
-        batches = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
-        return np.concatenate([answer(batch.astype(np.float32)).numpy() for batch in batches])
+        def batch(start: int) -> np.ndarray:
+            return inputs[start : start + batch_size].astype(np.float32)
+
+        with closing(ahead(batch, range(0, len(inputs), batch_size), 1, 2)) as coming:
+            return np.concatenate([answer(each).numpy() for each in coming])
 
     return run
 
@@ -172,12 +188,15 @@ def _run_epoch(
     start, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
     targets = learner.head.targets(train.labels, len(learner.class_weights))
     weights = learner.head.weights(train.labels, learner.class_weights)
-    for batch in shuffled(len(targets), plan.batch_size, seed=plan.seed, stage=plan.stage.name, epoch=number):
-        loss, logits = step(train.batch(batch, number), targets[batch], weights[batch])
-        seen += len(batch)
-        loss_sum += float(loss) * len(batch)
-        correct += int(judging.right(logits.numpy(), train.labels[batch]).sum())
-        task.advance(len(batch), _note(plan, number, seen, loss_sum, correct, len(targets), time.monotonic() - start))
+    order = shuffled(len(targets), plan.batch_size, seed=plan.seed, stage=plan.stage.name, epoch=number)
+    with closing(train.batches(order, number)) as coming:
+        for batch, inputs in coming:
+            loss, logits = step(inputs, targets[batch], weights[batch])
+            seen += len(batch)
+            loss_sum += float(loss) * len(batch)
+            correct += int(judging.right(logits.numpy(), train.labels[batch]).sum())
+            note = _note(plan, number, seen, loss_sum, correct, len(targets), time.monotonic() - start)
+            task.advance(len(batch), note)
     stuck.refuse_no_number(loss_sum, "loss", number, plan.title)
     logits = learner.answer(validation.inputs, plan.batch_size)
     val_loss = judging.cross_entropy(logits, validation.labels, learner.head.loss_name)
