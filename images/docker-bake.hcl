@@ -7,6 +7,7 @@
 # Versions: tests/images compares each with compat.toml, pyproject.toml and the lock files.
 variable "PYTHON" { default = "3.11" }
 variable "GLIBC" { default = "2.36" }
+variable "MKL_TENSORFLOW" { default = "2.14.0" }
 variable "OPENVINO" { default = "2026.4.1" }
 variable "NCS2_PYTHON" { default = "3.9" }
 variable "NCS2_GLIBC" { default = "2.31" }
@@ -51,11 +52,11 @@ group "default" {
 }
 
 group "all" {
-  targets = ["base-cross", "base-bullseye-cross", "runner-cross", "runner-ncs2", "eras"]
+  targets = ["base-cross", "base-bullseye-cross", "train", "runner-cross", "runner-ncs2", "eras"]
 }
 
 group "validate" {
-  targets = ["validate-runner", "validate-runner-ncs2"]
+  targets = ["validate-train", "validate-runner", "validate-runner-ncs2"]
 }
 
 # Only inherited: what all images have in common.
@@ -162,6 +163,49 @@ target "validate-runner" {
   inherits = ["runner"]
   target   = "validate"
   output   = ["type=cacheonly"]
+}
+
+# What trains: the whole toolkit on the MKL/OpenMP build of TensorFlow, which exists for amd64 only.
+target "train" {
+  inherits  = ["_common"]
+  context   = "images/train"
+  platforms = ["linux/amd64"]
+  contexts = {
+    base         = "target:base-train"
+    pip          = PIP
+    inside       = "images/inside"
+    requirements = "requirements"
+    code         = "toolkit"
+    models       = "models"
+  }
+  args = {
+    PYTHON_VERSION = PYTHON
+    GLIBC_VERSION  = GLIBC
+    REQUIREMENTS   = "image-train.txt"
+  }
+  secret = concat(CA != "" ? ["id=ca,src=${CA}"] : [], PIP_CONFIG != "" ? ["id=pip,src=${PIP_CONFIG}"] : [])
+  tags   = ["${REGISTRY}/train:${TAG}"]
+  labels = {
+    "org.opencontainers.image.title"       = "train"
+    "org.opencontainers.image.description" = "The whole toolkit with TensorFlow ${MKL_TENSORFLOW}, built with MKL and OpenMP"
+  }
+}
+
+target "validate-train" {
+  inherits = ["train"]
+  target   = "validate"
+  output   = ["type=cacheonly"]
+}
+
+# What train stands on: Debian 12 with a shell, for the embedded fleet's devices, and OpenSSH's client.
+target "base-train" {
+  inherits  = ["base"]
+  context   = "${ROOTS}/train"
+  platforms = ["linux/amd64"]
+  tags      = ["${REGISTRY}/base:${TAG}-train"]
+  labels = {
+    "org.opencontainers.image.description" = "Debian 12 with Python ${PYTHON}, a shell and OpenSSH's client: unpacked packages, no package manager"
+  }
 }
 
 # For a Neural Compute Stick 2. amd64: OpenVINO's wheel of 2021 has the MYRIAD plugin and the stick's firmware. arm64: Intel's archive.

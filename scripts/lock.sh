@@ -42,6 +42,9 @@ done
 printf '%s\n' hatchling editables | compile - hatchling.txt --constraint requirements/dev.txt "${current[@]}" "$@"
 # What images hold: the current runtime for both platforms, the old ones for the only Python and machine that they have.
 compile images/runner/requirements.in image-runner.txt --no-deps --constraint requirements/dev.txt "$@"
+.venv/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --generate-hashes \
+    --no-emit-index-url --custom-compile-command "just lock" --output-file requirements/image-train.txt "$@" \
+    --constraint requirements/mkl.txt --extra mkl --extra fleet --extra report pyproject.toml
 for era in 2021 2022; do
     .venv/bin/uv pip compile --quiet --no-deps --python-version 3.9 --python-platform x86_64-manylinux_2_31 --generate-hashes \
         --no-emit-index-url --custom-compile-command "just lock" --output-file "requirements/eras/$era.txt" "$@" \

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,17 +18,25 @@ if TYPE_CHECKING:
 def train(
     experiment: Annotated[Path, typer.Argument(help="The experiment file; those that come along lie in models/.")],
     network: Annotated[str | None, typer.Option(help="Only this network of the matrix.")] = None,
-    head: Annotated[str | None, typer.Option(help="Only this head: sigmoid or softmax.")] = None,
+    head: Annotated[str | None, typer.Option(help="Only this head: sigmoid, softmax or multi-sigmoid.")] = None,
     stage: Annotated[str | None, typer.Option(help="Stop after this stage: top or fine-tune.")] = None,
     executor: options.ExecutorOption = "local",
     address: options.AddressOption = None,
     profile: options.ProfileOption = None,
     jobs: options.JobsOption = None,
     track: options.TrackOption = None,
+    in_image: Annotated[
+        bool, typer.Option("--in-image", help="Train in the training image, on its build of TensorFlow.")
+    ] = False,
+    image: Annotated[
+        str, typer.Option(envvar="TOOLKIT_TRAIN_IMAGE", help="Which image that is.", show_default=True)
+    ] = "edge-vision/train:dev",
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
     """Train the experiment's networks and heads; what is finished is skipped, what was stopped goes on."""
+    if in_image:
+        _train_in_image(experiment, workspace, image)
     from toolkit import data
     from toolkit import experiment as experiments
     from toolkit.artifacts import Workspace
@@ -49,6 +58,16 @@ def train(
     for problem in swept.failed:
         typer.echo(f"error: {problem}", err=True)
     raise typer.Exit(swept.exit_code)
+
+
+def _train_in_image(experiment: Path, workspace: Path, image: str) -> NoReturn:
+    """The same words there, less those that led there."""
+    from toolkit import containers
+    from toolkit import experiment as experiments
+
+    words = [word for word in sys.argv[1:] if word not in {"--in-image", "--image", image, f"--image={image}"}]
+    readable = containers.folders_of(experiments.load(experiment))
+    raise typer.Exit(containers.run_in_image(words, readable, workspace, image))
 
 
 def _print(models: Sequence[TrainedModel]) -> None:
