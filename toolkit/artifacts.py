@@ -262,6 +262,23 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BundleCheck:
+    """What one check of a bundle found without a device: an older runtime's agreement, the stick's compiler."""
+
+    digest: str
+    """Of bundle and check: a later outcome takes the place of an earlier one."""
+    parent: str
+    """The bundle."""
+    name: str
+    outcome: str
+    """One of "passed", "failed", "skipped"."""
+    told: str
+    """For people, in one line."""
+    details: Mapping[str, object]
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """One host of the inventory, as Ansible sees it."""
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, Deployment, IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, IrModel, Split, TrainedModel, Workspace
 from toolkit.experiment import Experiment
-from toolkit.report import compare
+from toolkit.report import compare, origins
 from toolkit.report.gather import Gathered, gather
 from toolkit.report.verdict import GATE, judge
 from toolkit.store import Store
@@ -123,3 +123,16 @@ def test_heads_compares_sigmoid_and_softmax_per_network_and_stage(look: Callable
         gap = pair.second.evaluation.accuracy - pair.first.evaluation.accuracy
         assert pair.difference == pytest.approx(gap)
         assert pair.interval[0] <= pair.difference <= pair.interval[1]
+
+
+def test_judge_says_what_checks_without_a_device_found(store: Store, look: Callable[[], Gathered]) -> None:
+    bundle = store.all(Bundle)[0]
+    kept = BundleCheck(
+        digest="a" * 64, parent=bundle.digest, name="ncs2", outcome="passed", told="a blob of 9.5 MB", details={}, at=""
+    )
+    store.put(kept)
+    assert state(look(), "Bundles") == "good"
+    (row,) = origins.checks(look()).rows
+    assert [cell.text for cell in row[1:]] == ["ncs2", "passed", "a blob of 9.5 MB"]
+    store.put(dataclasses.replace(kept, outcome="failed"))
+    assert state(look(), "Bundles") == "bad"

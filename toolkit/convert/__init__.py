@@ -5,6 +5,7 @@ from toolkit.convert.checking import Check, check_bundle
 from toolkit.convert.conversion import convert_model
 from toolkit.convert.finding import find_model
 from toolkit.convert.inspection import inspect_ir
+from toolkit.convert.kept_checks import keep_checks
 from toolkit.convert.signing import sign_bundle, verify_signature
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "convert_model",
     "find_model",
     "inspect_ir",
+    "keep_checks",
     "load_bundle",
     "make_bundle",
     "sign_bundle",

@@ -120,7 +120,7 @@ def _curves(lines: Sequence[Line], which: str) -> Any:
     rows = [
         {"x": x, "y": y, "line": str(n), "order": order}
         for n, line in enumerate(lines)
-        for order, (x, y) in enumerate(thinned(getattr(line, which)))
+        for order, (x, y) in enumerate(thinned(_from_the_edge(getattr(line, which), which)))
     ]
     scale = alt.Scale(domain=(0, 1), nice=False)
     axis = alt.Axis(values=[0, 0.5, 1], format="%")
@@ -139,6 +139,11 @@ def _curves(lines: Sequence[Line], which: str) -> Any:
         )
     )
     return styled(drawn, *SIZE)
+
+
+def _from_the_edge(curve: Curve, which: str) -> Curve:
+    """A precision begins with its first threshold; it is drawn from recall 0, so that a single point is seen too."""
+    return ((0.0, curve[0][1]), *curve) if which == "precision_recall" else curve
 
 
 def _reliability(lines: Sequence[Line]) -> Any:

@@ -115,7 +115,7 @@ def _rows(
             "shape": SHAPES.get(variant.model.head, "diamond"),
             "size": SIZES.get(variant.ir.precision, 100),
             "href": f"#record-{point.record[:12]}",
-            "label": f"{words.model(variant.model, variant.ir.precision)}: {words.percent(variant.accuracy)} "
+            "label": f"{words.form(variant.model, variant.ir)}: {words.percent(variant.accuracy)} "
             f"({words.interval(low, high)}), {words.number(point.speed)} {unit}",
         }
 

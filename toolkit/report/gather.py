@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from toolkit import data, digests, statistics
-from toolkit.artifacts import BenchRecord, Bundle, Deployment, IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, IrModel, Split, TrainedModel, Workspace
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
 from toolkit.report.past import Past, last_given, valid_latencies
@@ -86,6 +86,8 @@ class Gathered:
     given: tuple[Deployment, ...]
     """The newest deployment of each device that these bundles were ever sent to, whatever it was of."""
     past: tuple[Past, ...]
+    checks: tuple[BundleCheck, ...]
+    """What `toolkit check` found of these bundles."""
     tests: dict[str, tuple[data.Picture, ...]]
     """Per split digest its test pictures, in the manifest's order; none where the manifest is gone."""
 
@@ -150,6 +152,7 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         models=models,
         variants=tuple(_variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
         deployments=deployments,
+        checks=tuple(c for found in bundles.values() for b in found for c in store.all(BundleCheck, parent=b.digest)),
         given=last_given(store, {deployment.device for deployment in deployments}),
         past=tuple(
             valid_latencies(store, models, frozenset(record.digest for found in records.values() for record in found))

@@ -69,7 +69,7 @@ def sparkline(values: Sequence[float]) -> str:
 def serving(gathered: Gathered, choice: Variant | None) -> Table:
     """What each device was given last, and whether that is what the verdict names."""
     wanted = choice.bundle.digest if choice and choice.bundle else ""
-    names = {v.bundle.digest: words.model(v.model, v.ir.precision) for v in gathered.variants if v.bundle}
+    names = {v.bundle.digest: words.form(v.model, v.ir) for v in gathered.variants if v.bundle}
     rows = (
         (
             given.device,

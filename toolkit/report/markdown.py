@@ -18,6 +18,7 @@ HEADINGS = {
     "ranked": "One picture",
     "models": "Every model in every form",
     "parity": "Parity",
+    "checks": "Checked without a device",
     "devices": "Devices",
     "speeds": "Speed on each device",
     "serving": "What each device was given last",

@@ -23,7 +23,7 @@ def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
         anchor = "" if model.digest in seen else f"model-{model.digest[:12]}"
         seen.add(model.digest)
         yield (
-            words.model(model, ir.precision),
+            words.form(model, ir),
             _raw(bundle, f"bundle-{bundle.short}") if bundle else Cell("none", mood="quiet"),
             _raw(ir, f"ir-{ir.digest[:12]}"),
             _raw(model, anchor),
@@ -61,3 +61,19 @@ def splits(gathered: Gathered) -> Table:
 def _parts(items: Iterable[tuple[str, object]]) -> list[tuple[str, dict[str, int]]]:
     order = ("train", "validation", "test")
     return [(part, dict(counts)) for part, counts in sorted(items, key=lambda item: order.index(item[0]))]  # type: ignore[call-overload]  # counts is a mapping
+
+
+def checks(gathered: Gathered) -> Table:
+    """What older runtimes and the stick's own compiler say of the bundles, where `toolkit check` was run."""
+    names = {v.bundle.digest: words.form(v.model, v.ir) for v in gathered.variants if v.bundle}
+    moods = {"passed": "good", "failed": "bad", "skipped": "quiet"}
+    rows = (
+        (
+            names[check.parent],
+            Cell(check.name, raw.file_of(check)),
+            Cell(check.outcome, mood=moods[check.outcome]),
+            check.told,
+        )
+        for check in gathered.checks
+    )
+    return table("Checked without a device", ("Form", "Check", "Outcome", "Found"), rows)

@@ -67,6 +67,7 @@ def content(
         "confused": class_tables.confused(gathered),
         "ranked": class_tables.ranked(gathered),
         "parity": tables.parity(gathered),
+        "checks": origins.checks(gathered),
         "devices": tables.devices(gathered),
         "speeds": tables.speeds(gathered),
         "history": history.history(gathered),

@@ -38,7 +38,7 @@ def valid_latencies(store: Store, models: Iterable[TrainedModel], current: froze
         if (model.experiment, model.network, model.head, model.stage) not in places:
             continue
         for ir in store.all(IrModel, parent=model.digest):
-            name = f"{words.model(model, ir.precision)}{'' if ir.target == 'cpu' else f' for {ir.target}'}"
+            name = words.form(model, ir)
             for bundle in store.all(Bundle, parent=ir.digest):
                 for r in store.all(BenchRecord, parent=bundle.digest):
                     p90 = p90_ms(r)

@@ -93,7 +93,7 @@ def _unmeasured(gathered: Gathered) -> Iterator[str]:
     for scenario in SCENARIOS:
         missing = [v for v in gathered.variants if not any(_counts(v, scenario))]
         if missing:
-            names = words.listed(words.model(v.model, v.ir.precision) for v in missing[:4])
+            names = words.listed(words.form(v.model, v.ir) for v in missing[:4])
             more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
             yield f"No {scenario} run that counts: {names}{more}."
 

@@ -109,7 +109,12 @@ def _row(cells: Mapping[str, str | float], match: Sequence[str], gathered: Gathe
     figures = tuple((_figure(column), float(value)) for column, value in cells.items() if column not in names)
     wanted = {key: names[key] for key in match}
     fitting = (own for own in _all_ours(gathered, "precision" in match) if wanted.items() <= own.keys.items())
-    return Row(names, figures, max(fitting, key=lambda own: STAGES.index(own.model.stage), default=None))
+    return Row(names, figures, max(fitting, key=_weight, default=None))
+
+
+def _weight(own: Ours) -> tuple[int, bool]:
+    """Of several that fit a row: the last stage, and a form that was measured."""
+    return STAGES.index(own.model.stage), bool(own.variant and own.variant.measured)
 
 
 def _figure(column: str) -> Figure:

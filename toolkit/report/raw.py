@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from toolkit.artifacts import BenchRecord, Bundle, Deployment, IrModel, Split, TrainedModel
+from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, IrModel, Split, TrainedModel
 from toolkit.report.gather import Gathered
 
 FOLDER = "raw"
@@ -17,6 +17,7 @@ KINDS = {
     TrainedModel: "model",
     IrModel: "ir",
     Bundle: "bundle",
+    BundleCheck: "check",
     BenchRecord: "record",
     Deployment: "deployment",
 }
@@ -43,4 +44,5 @@ def _artifacts(gathered: Gathered) -> Iterator[Any]:
         if variant.bundle:
             yield variant.bundle
         yield from variant.records
+    yield from gathered.checks
     yield from dict.fromkeys((*gathered.deployments, *gathered.given))

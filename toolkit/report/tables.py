@@ -62,7 +62,7 @@ def models(gathered: Gathered) -> Table:
 def _model_row(variant: Variant) -> Iterator[Cell]:
     model, ir = variant.model, variant.ir
     yield Cell(words.network(model.network), f"#model-{model.digest[:12]}")
-    yield from map(Cell, (model.head, words.stage(model.stage), ir.precision.upper(), words.percent(variant.accuracy)))
+    yield from map(Cell, (model.head, words.stage(model.stage), words.precision(ir), words.percent(variant.accuracy)))
     yield Cell(words.interval(*variant.interval), mood="quiet")
     yield Cell(words.span((m.p90_ms for m in variant.measured), ""), _first_record(variant))
     yield Cell(words.span((m.rate for m in variant.measured), ""))
@@ -150,9 +150,11 @@ def parity(gathered: Gathered) -> Table:
 def _parity_row(variant: Variant) -> Iterator[Cell | str]:
     found = variant.ir.parity
     yield words.model(variant.model)
-    yield Cell(variant.ir.precision.upper(), f"#ir-{variant.ir.digest[:12]}")
+    yield Cell(words.precision(variant.ir), f"#ir-{variant.ir.digest[:12]}")
     yield f"{found.pictures:,}"
-    yield from (words.number(value, 2) for value in (found.max_abs, found.mean_abs, found.tolerance))
+    yield from (words.number(value, 2) for value in (found.max_abs, found.mean_abs))
+    dropped = None if found.max_drop is None else f"accuracy {words.points(-found.max_drop)} points"
+    yield dropped or words.number(found.tolerance, 2)
     yield words.percent(found.top1_agreement)
     yield words.percent(found.accuracy)
     yield Cell("within", mood="good") if found.passed else Cell("outside", mood="bad")
@@ -186,6 +188,8 @@ def _fact(record: BenchRecord, name: str) -> Cell:
     value = record.facts.get(name)
     if value is None or value == "":
         return Cell("not known", mood="quiet")
+    if name == "openvino":
+        return Cell(str(value).partition("-")[0])  # the build is in the raw record
     return Cell(f"{value:.1f} °C" if name == "temperature_c" and isinstance(value, int | float) else str(value))
 
 
@@ -202,7 +206,7 @@ def _speed_row(variant: Variant, places: Sequence[tuple[str, str]]) -> Iterator[
     found = {(measured.device, measured.accelerator): measured for measured in variant.measured}
     there = [found.get(place, Measured(*place, None, None, None)) for place in places]
     yield words.model(variant.model)
-    yield variant.ir.precision.upper()
+    yield words.precision(variant.ir)
     yield from (_linked(measured.latency, words.number(measured.p90_ms)) for measured in there)
     yield from (_linked(measured.offline, words.number(measured.rate)) for measured in there)
     reached = (100 * m.accuracy.accuracy for m in there if m.accuracy and m.accuracy.accuracy is not None)
@@ -223,7 +227,7 @@ def records(gathered: Gathered) -> Table:
 def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
     short = record.digest[:12]
     yield Cell(short, f"raw/record-{short}.json", "mono", f"record-{short}")
-    name = f"{words.model(variant.model, variant.ir.precision)}"
+    name = f"{words.form(variant.model, variant.ir)}"
     yield Cell(name, f"#bundle-{record.parent[:12]}")
     yield record.device
     yield record.scenario

@@ -67,7 +67,7 @@ def judge(gathered: Gathered) -> Verdict:
     choice = min((v for v in sound if v.accuracy >= GATE * best), key=_cost)
     return Verdict(
         choice,
-        f"Ship {words.model(choice.model, choice.ir.precision)}",
+        f"Ship {words.form(choice.model, choice.ir)}",
         _reason(choice, best),
         _checks(gathered, choice),
         _where(choice),
@@ -112,6 +112,7 @@ def _checks(gathered: Gathered, choice: Variant) -> tuple[Check, ...]:
         _accuracy(gathered, choice),
         _training(gathered, choice),
         _conversion(gathered),
+        *_without_device(gathered),
         *_on_device(choice),
         _speed(gathered),
         _devices(gathered),
@@ -160,7 +161,7 @@ def _training(gathered: Gathered, choice: Variant | None = None) -> Check:
 def _conversion(gathered: Gathered) -> Check:
     failed = [v for v in gathered.variants if not v.ir.parity.passed]
     if failed:
-        names = words.listed(words.model(v.model, v.ir.precision) for v in failed[:3])
+        names = words.listed(words.form(v.model, v.ir) for v in failed[:3])
         more = f", and {len(failed) - 3} more" if len(failed) > 3 else ""
         state: State = "bad" if len(failed) == len(gathered.variants) else "care"
         return Check("Conversion", state, f"Not equal to the original, and left out: {names}{more}.")
@@ -170,6 +171,18 @@ def _conversion(gathered: Gathered) -> Check:
     most = max(v.ir.parity.max_abs for v in gathered.variants)
     text = f"{total} within tolerance of Keras, with the same answer {least}; no probability moved by more than {words.number(most, 2)}."
     return Check("Conversion", "good", text)
+
+
+def _without_device(gathered: Gathered) -> Iterator[Check]:
+    """Older runtimes and the stick's compiler, where `toolkit check` was run."""
+    failed = [check for check in gathered.checks if check.outcome == "failed"]
+    passed = words.listed(sorted({check.name for check in gathered.checks if check.outcome == "passed"}))
+    if failed:
+        yield Check(
+            "Bundles", "bad", f"{words.count(len(failed), 'check')} failed, first {failed[0].name}: {failed[0].told}."
+        )
+    elif passed:
+        yield Check("Bundles", "good", f"Without a device these checks passed: {passed}.")
 
 
 def _on_device(choice: Variant) -> Iterator[Check]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toolkit.artifacts import TrainedModel
+from toolkit.artifacts import IrModel, TrainedModel
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NOTHING = DASH
@@ -38,6 +38,16 @@ def model(of: TrainedModel, precision: str = "") -> str:
     """Network · head · stage, and the precision if there is one."""
     parts = [network(of.network), of.head, stage(of.stage)]
     return " · ".join([*parts, precision.upper()] if precision else parts)
+
+
+def precision(ir: IrModel) -> str:
+    """FP16, or "FP16 for ncs2" where it is not for today's runtime on a CPU."""
+    return ir.precision.upper() if ir.target == "cpu" else f"{ir.precision.upper()} for {ir.target}"
+
+
+def form(of: TrainedModel, ir: IrModel) -> str:
+    """A model with the precision and the target of one of its forms."""
+    return f"{model(of)} · {precision(ir)}"
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
