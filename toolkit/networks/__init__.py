@@ -1,7 +1,7 @@
 """Backbones (a table of rows) and heads, and the models made of one of each."""
 
-from toolkit.networks.builds import rename
 from toolkit.networks.assembly import assemble, features_part, fine_tuned_variables, head_part, logits_part, parted
+from toolkit.networks.builds import rename
 from toolkit.networks.heads import HEADS, Head, find_head
 from toolkit.networks.own import find_for
 from toolkit.networks.runtime import start_tensorflow
