@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from toolkit import __version__, digests, networks
 from toolkit.artifacts import Split, TrainedModel, Workspace
 from toolkit.convert import graphs, keras_models
-from toolkit.convert.parity import Pictures, Probabilities
+from toolkit.convert.parity import Labels, Pictures, Probabilities
 from toolkit.errors import DataError
 from toolkit.progress import Progress
 
@@ -44,11 +43,8 @@ class TestPictures:
     pictures: tuple[Picture, ...]
     pixels: Pictures
     """u8 [n,H,W,3] RGB, mapped from the workspace's cache."""
-
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """The true labels' indices, [n]."""
-        return np.array([picture.label for picture in self.pictures], dtype=np.int64)
+    labels: Labels
+    """The true ones."""
 
     def chunks(self) -> Iterator[Pictures]:
         """The pixels, a few pictures at a time."""
@@ -109,12 +105,13 @@ def test_pictures(model: TrainedModel, split: Split, workspace: Workspace) -> Te
     Raises:
         DataError: it is empty.
     """
-    from toolkit.data import load_pictures, read_manifest
+    from toolkit.data import load_pictures, read_manifest, truth_of
 
     pictures = tuple(picture for picture in read_manifest(split, workspace) if picture.part == "test")
     if not pictures:
         raise DataError("no test pictures to compare on", where=split.path, remedy="give the split a test part")
-    return TestPictures(pictures, load_pictures(pictures, model.input_size, model.crop, workspace=workspace))
+    pixels = load_pictures(pictures, model.input_size, model.crop, workspace=workspace)
+    return TestPictures(pictures, pixels, truth_of(pictures, len(split.labels)))
 
 
 @lru_cache(maxsize=1)
