@@ -50,6 +50,7 @@ def train(
     trials, last = choose_trials(plan, network=network, head=head), choose_last(plan, stage)
     split = data.prepare(plan.data, plan.origin, place, progress)
     with Store(place.database) as store:
+        store.put(split)
         swept = train_trials(plan, trials, split, place, store, progress, last=last, way=way)
     if as_json:
         output.print_json(swept.models)
