@@ -25,7 +25,7 @@ CHARTS = {
 
 def data_words(gathered: Gathered) -> str:
     """What ours are of, such as "synthetic masks" or "fashion-mnist"."""
-    return words.listed(dict.fromkeys(split.note or split.name for split in gathered.splits))
+    return words.listed(dict.fromkeys(split.note or split.name for split in gathered.splits) or gathered.notes)
 
 
 def tables(found: Published, gathered: Gathered) -> dict[str, Table]:

@@ -121,7 +121,8 @@ class Gathered:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about the data, such as "synthetic masks"."""
-        return tuple(dict.fromkeys(split.note for split in self.splits if split.note))
+        told = [split.note for split in self.splits] + [model.note for model in self.models]
+        return tuple(dict.fromkeys(note for note in told if note))
 
     @cached_property
     def only_quick(self) -> bool:

@@ -58,10 +58,9 @@ def _conditions(shown: Content, file: Path) -> Iterator[str]:
     missing = provenance.not_run(gathered)
     yield "\n## Not run\n"
     yield from (f"- {text}" for text in missing or ("Nothing that the experiment asks for was left out.",))
-    warned = [(model, text) for model in gathered.models for text in model.warnings]
-    if warned:
+    if warned := provenance.warnings(gathered):
         yield "\n## Warnings of training\n"
-        yield from (f"- {words.model(model)}: {text.rstrip('.')}." for model, text in warned)
+        yield from (f"- {models}: {text}." for models, text in warned)
 
 
 def _tables(shown: Content) -> Iterator[str]:

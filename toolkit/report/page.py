@@ -126,7 +126,7 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         verdict=verdict,
         versions=provenance.versions(gathered),
         why_different=provenance.why_different(gathered),
-        warned=[model for model in gathered.models if model.warnings],
+        warned=provenance.warnings(gathered),
         words=words,
     )
     return re.sub(r"\n\s*\n+", "\n", html)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolkit.report import words
@@ -42,6 +42,15 @@ def versions(gathered: Gathered) -> str:
     return words.listed(f"{name} {version}" for name, version in sorted(found)) or "versions that were not recorded"
 
 
+def warnings(gathered: Gathered) -> list[tuple[str, str]]:
+    """What training warned of, and of which models: those that were told the same together."""
+    found: dict[str, list[str]] = {}
+    for model in gathered.models:
+        for text in model.warnings:
+            found.setdefault(text.rstrip("."), []).append(words.model(model))
+    return [(words.listed(models), text) for text, models in found.items()]
+
+
 def machine() -> str:
     """The machine that this is written on: processor, cores, system."""
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
@@ -75,13 +84,22 @@ def _untrained(gathered: Gathered) -> Iterator[str]:
 
 
 def _unconverted(gathered: Gathered) -> Iterator[str]:
+    """Models of which forms are missing, those that miss the same ones together."""
     wanted = gathered.plan.convert if gathered.plan else None
     done = {(variant.model.digest, variant.ir.precision, variant.ir.target) for variant in gathered.variants}
     forms = [(p, t) for t in wanted.targets for p in wanted.precisions] if wanted else []
+    missing: dict[tuple[str, ...], list[str]] = {}
     for model in gathered.models:
-        missing = [f"{p.upper()} for {t}" for p, t in forms if (model.digest, p, t) not in done]
-        if missing:
-            yield f"Not converted: {words.model(model)}, {words.listed(missing)}."
+        lacking = tuple(f"{p.upper()} for {t}" for p, t in forms if (model.digest, p, t) not in done)
+        missing.setdefault(lacking, []).append(words.model(model))
+    yield from (
+        f"Not converted to {words.listed(lacking)}: {_some(names)}." for lacking, names in missing.items() if lacking
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first four, and how many more."""
+    return f"{', '.join(names[:4])} and {len(names) - 4} more" if len(names) > 4 else words.listed(names)
 
 
 def _unmeasured(gathered: Gathered) -> Iterator[str]:
@@ -93,9 +111,7 @@ def _unmeasured(gathered: Gathered) -> Iterator[str]:
     for scenario in SCENARIOS:
         missing = [v for v in gathered.variants if not any(_counts(v, scenario))]
         if missing:
-            names = words.listed(words.form(v.model, v.ir) for v in missing[:4])
-            more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
-            yield f"No {scenario} run that counts: {names}{more}."
+            yield f"No {scenario} run that counts: {_some([words.form(v.model, v.ir) for v in missing])}."
 
 
 def _counts(variant: Variant, scenario: str) -> Iterator[bool]:

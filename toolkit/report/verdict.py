@@ -14,6 +14,7 @@ PARTS = {"train": "train", "validation": "validate", "test": "test"}
 GATE = 0.99
 """A model counts as good as the best from this share of its accuracy (bench rule 6)."""
 
+NO_SPLIT = "name a split of the data that is not among this workspace's records"
 State = Literal["good", "care", "bad"]
 STATES: tuple[State, ...] = ("good", "care", "bad")
 
@@ -128,7 +129,8 @@ def _data(gathered: Gathered) -> Check:
         )
         return Check("Data", "care", text)
     if len(gathered.splits) != 1:
-        return Check("Data", "bad", "The models were not all trained and judged on the same split of the data.")
+        why = "were not all trained and judged on the same split of the data" if gathered.splits else NO_SPLIT
+        return Check("Data", "bad", f"The models {why}.")
     (split,) = gathered.splits
     sizes = ", ".join(f"{split.size(part):,} to {verb}" for part, verb in PARTS.items())
     text = f"All models saw the same split of {split.name}: {sizes}."
