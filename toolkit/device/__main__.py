@@ -14,6 +14,8 @@ from typing import Any, Dict, List, Optional
 
 from . import failures
 
+ACCELERATORS = "CPU, MYRIAD, or AUTO: a stick if one can be had, else the CPU"
+
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command; its exit code is for `sys.exit`."""
@@ -55,12 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(command=_verify)
     golden = commands.add_parser("golden", help="this device's answers against the recorded ones")
     golden.add_argument("release", type=Path)
-    golden.add_argument("--accelerator", default="CPU")
+    golden.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     golden.set_defaults(command=_golden)
     predict = commands.add_parser("predict", help="what is on pictures")
     predict.add_argument("release", type=Path)
     predict.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
-    predict.add_argument("--accelerator", default="CPU")
+    predict.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     predict.set_defaults(command=_predict)
     _bench_options(commands.add_parser("bench", help="how fast and how right"))
     return parser
@@ -77,7 +79,7 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--threads", type=_positive)
     bench.add_argument("--streams", type=_positive)
     bench.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: the accelerator's own choice")
-    bench.add_argument("--accelerator", default="CPU")
+    bench.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     bench.add_argument("--clock", choices=("total", "inference"), default="total", help="what a latency covers")
     bench.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
     bench.set_defaults(command=_bench)

@@ -4,6 +4,9 @@
     2022.1 to 2022.3   openvino.runtime            runtime_2022.py
     2023.0 and later   openvino                    runtime_2022.py (the same API, one level up)
 
+The accelerator is "CPU", "MYRIAD" (a Neural Compute Stick 2, or one of several by its full name) or "AUTO": a stick if one can
+be had, else the CPU, and that is said.
+
 A `Model` answers one picture at a time (`infer`), or keeps as many in flight as the accelerator takes (`queue`). Pictures
 are copied into tensors that OpenVINO allocated, answers are copied out of them: no array is shared with the caller.
 """
@@ -12,10 +15,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
 
+from . import stick, troubles
 from .failures import EnvironmentFailure
 
 if TYPE_CHECKING:
@@ -63,16 +68,23 @@ class Model(Protocol):
     """A compiled model: u8 [1, height, width, 3] or [1, 3, height, width] in, f32 [1, classes] out."""
 
     settings: Settings
+    """As it was loaded: `accelerator` is the one that was taken, never "AUTO"."""
     version: str
+    notes: List[str]
+    """What a person should know about how it runs: another accelerator than hoped for, a slow port."""
 
     def infer(self, picture: "Picture") -> "Answer":
-        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes].
+
+        Raises:
+            EnvironmentFailure: the accelerator failed, as when a stick is pulled out.
+        """
 
     def queue(self, on_done: OnDone) -> Queue:
         """A queue of as many requests as OpenVINO holds best."""
 
     def used(self) -> Dict[str, Any]:
-        """What was really taken: accelerator, precision computed in, threads, streams, requests."""
+        """What was really taken: accelerator, precision computed in, threads, streams, requests; and the notes."""
 
     def temperature_c(self) -> Optional[float]:
         """A stick's own temperature in degrees Celsius; None for what has none."""
@@ -84,6 +96,26 @@ def load(xml: Path, settings: Settings) -> Model:
     Raises:
         EnvironmentFailure: there is no OpenVINO, or not this accelerator, or it refuses the model or a setting.
     """
+    model = _best(xml, settings) if settings.accelerator == "AUTO" else _load(xml, settings)
+    slow = stick.slow(stick.sticks()) if model.settings.kind == "MYRIAD" else None
+    model.notes += [slow] if slow else []
+    for note in model.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return model
+
+
+def _best(xml: Path, settings: Settings) -> Model:
+    """On a stick, which has one precision and no threads to choose; else on the CPU."""
+    try:
+        return _load(xml, replace(settings, accelerator="MYRIAD", precision=None, threads=None))
+    except EnvironmentFailure as failure:
+        model = _load(xml, replace(settings, accelerator="CPU"))
+        model.notes.append(f"AUTO took the CPU: {failure}")
+        return model
+
+
+def _load(xml: Path, settings: Settings) -> Model:
+    troubles.check_files(xml)
     module = _era()
     try:
         back_end = importlib.import_module("." + module, __package__)
@@ -91,12 +123,27 @@ def load(xml: Path, settings: Settings) -> Model:
     except EnvironmentFailure:
         raise
     except Exception as error:
-        raise EnvironmentFailure(
-            f"OpenVINO cannot load it for {settings.accelerator}: {str(error).strip()}",
-            where=str(xml),
-            remedy="`python -m device probe` lists the accelerators and OpenVINO's version",
-        ) from error
+        raise troubles.explain(str(error), settings.accelerator, str(xml)) from error
     return model
+
+
+def check_there(core: Any, settings: Settings) -> None:
+    """See that OpenVINO (a Core or an IECore) has the accelerator, before five seconds are spent on looking for a stick.
+
+    Raises:
+        EnvironmentFailure: it has not; says why as far as that can be known.
+        RuntimeError: its plugin cannot be loaded.
+    """
+    there = core.available_devices
+    if settings.accelerator in there or settings.kind in {name.partition(".")[0] for name in there}:
+        return
+    if settings.kind != "MYRIAD":
+        raise EnvironmentFailure(
+            f"has no accelerator {settings.accelerator}; it has {', '.join(there)}", where="this device"
+        )
+    if not core.get_versions("MYRIAD"):
+        raise troubles.explain('Device with "MYRIAD" name is not registered', "MYRIAD")
+    raise troubles.no_stick()
 
 
 def pixels_last(tensor: Any) -> Any:

@@ -6,13 +6,14 @@ import importlib
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from .failures import EnvironmentFailure
-from .runtime import OnDone, Settings, heavy_precision, pixels_last
+from .runtime import OnDone, Settings, check_there, heavy_precision, pixels_last
+from .troubles import explain
 
 if TYPE_CHECKING:
     from .runtime import Answer, Picture
@@ -22,11 +23,7 @@ def load(xml: Path, settings: Settings) -> BlobModel:
     """Read and compile an IR v10 whose picture input stays u8."""
     api = importlib.import_module("openvino.inference_engine")
     core = api.IECore()
-    if settings.accelerator not in core.available_devices and settings.kind not in core.available_devices:
-        raise EnvironmentFailure(
-            f"has no accelerator {settings.accelerator}; it has {', '.join(core.available_devices)}",
-            where="this device",
-        )
+    check_there(core, settings)
     network = core.read_network(model=str(xml), weights=str(xml.with_suffix(".bin")))
     (name,) = network.input_info
     network.input_info[name].precision = "U8"
@@ -85,6 +82,7 @@ class BlobModel:
 
     def __init__(self, version: str, core: Any, network: Any, settings: Settings) -> None:
         self.settings, self.version = settings, version
+        self.notes: List[str] = []
         self._core, self._network = core, network
         self._request: Any = None
 
@@ -94,7 +92,10 @@ class BlobModel:
             self._request = self._network.requests[0]
             self._arrays = Arrays(self._request)
         self._arrays.input[...] = picture
-        self._request.infer()
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise explain(str(error), self.settings.accelerator, "inference") from error
         return self._arrays.answer()
 
     def queue(self, on_done: OnDone) -> BlobQueue:
@@ -110,6 +111,7 @@ class BlobModel:
             "threads": self._ask("CPU_THREADS_NUM"),
             "streams": self._ask(self.settings.kind + "_THROUGHPUT_STREAMS"),
             "requests": len(self._network.requests),
+            "notes": list(self.notes),
         }
 
     def temperature_c(self) -> Optional[float]:
@@ -182,5 +184,6 @@ class BlobQueue:
             self._changed.wait_for(lambda: len(self._idle) == self.requests)
         for request in self._requests:
             request.wait(-1)
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure

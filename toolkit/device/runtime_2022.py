@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from .failures import EnvironmentFailure
-from .runtime import OnDone, Settings, heavy_precision, pixels_last
+from .runtime import OnDone, Settings, check_there, heavy_precision, pixels_last
+from .troubles import explain
 
 if TYPE_CHECKING:
     from .runtime import Answer, Picture
@@ -24,11 +25,7 @@ def load(xml: Path, settings: Settings) -> TensorModel:
     """Read and compile; a model with a free batch dimension is fixed to one picture."""
     api = _api()
     core = api.Core()
-    if settings.kind not in {name.partition(".")[0] for name in core.available_devices}:
-        raise EnvironmentFailure(
-            f"has no accelerator {settings.accelerator}; it has {', '.join(core.available_devices)}",
-            where="this device",
-        )
+    check_there(core, settings)
     model = core.read_model(str(xml))
     if model.input().get_partial_shape().is_dynamic:
         model.reshape([1, *list(model.input().get_partial_shape())[1:]])
@@ -62,6 +59,7 @@ class TensorModel:
 
     def __init__(self, api: Any, core: Any, compiled: Any, settings: Settings) -> None:
         self.settings, self.version = settings, api.get_version()
+        self.notes: List[str] = []
         self._api, self._core, self._compiled = api, core, compiled
         self._request: Any = None
 
@@ -72,7 +70,10 @@ class TensorModel:
             self._input = pixels_last(self._request.get_input_tensor().data)
             self._output = self._request.get_output_tensor().data
         self._input[...] = picture
-        self._request.infer()
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise explain(str(error), self.settings.accelerator, "inference") from error
         answer: Answer = self._output[0].astype(np.float32)
         return answer
 
@@ -89,6 +90,7 @@ class TensorModel:
             "threads": _number(self._ask("INFERENCE_NUM_THREADS")),
             "streams": _number(self._ask("NUM_STREAMS")),
             "requests": _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
+            "notes": list(self.notes),
         }
 
     def temperature_c(self) -> Optional[float]:
@@ -162,5 +164,6 @@ class TensorQueue:
     def wait(self) -> None:
         """Return when nothing is in flight."""
         self._queue.wait_all()
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure

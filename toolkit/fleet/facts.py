@@ -87,7 +87,8 @@ def shortcomings(device: Device, facts: DeviceFacts) -> tuple[Problem, ...]:
 
 
 def _has(facts: DeviceFacts, accelerator: str) -> bool:
-    """Several of a kind have numbers: MYRIAD.1.2-ma2480."""
+    """Several of a kind have numbers: MYRIAD.1.2-ma2480; AUTO falls back to the CPU."""
+    accelerator = "CPU" if accelerator == "AUTO" else accelerator
     return any(name == accelerator or name.startswith(f"{accelerator}.") for name in facts.accelerators)
 
 

@@ -176,5 +176,5 @@ def _problems(name: str, values: Mapping[str, Any], path: Path) -> Iterator[Prob
     if not root.startswith("/"):
         yield Problem(f"toolkit_root is {root!r}", where, "give an absolute path, such as /opt/toolkit")
     accelerator = str(values.get("toolkit_accelerator", _DEFAULTS.accelerator))
-    if accelerator not in {"CPU", "MYRIAD"}:
-        yield Problem(f"toolkit_accelerator is {accelerator!r}", where, 'give "CPU" or "MYRIAD"')
+    if accelerator not in {"CPU", "MYRIAD", "AUTO"}:
+        yield Problem(f"toolkit_accelerator is {accelerator!r}", where, 'give "CPU", "MYRIAD" or "AUTO"')

@@ -1,0 +1,109 @@
+"""What the kernel shows of Neural Compute Sticks: whether one is there, who has it, and whether this user may open it.
+
+A stick is 03e7:2485 while it waits for its firmware, always at USB 2 speed; then 03e7:f63b, because a process uses it or one
+ended without letting go. 03e7:2150 is of the first generation, which no OpenVINO of today's drives.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+VENDOR = "03e7"  # Intel Movidius
+WAITING, RUNNING, FIRST_GENERATION = "2485", "f63b", "2150"
+USB_3_MBIT = 5000
+
+Reason = Tuple[str, str]
+"""What is wrong, and what to do."""
+
+
+@dataclass(frozen=True)
+class Stick:
+    """One stick on the USB."""
+
+    product: str
+    speed_mbit: float
+    node: Path
+    """Its device file."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether this process may open it."""
+        return os.access(self.node, os.R_OK | os.W_OK)
+
+
+def sticks(sys: Path = Path("/sys/bus/usb/devices"), dev: Path = Path("/dev/bus/usb")) -> List[Stick]:
+    """All that are plugged in."""
+    found = []
+    for vendor in sorted(sys.glob("*/idVendor")):
+        read = {name: _line(vendor.with_name(name)) for name in ("idProduct", "speed", "busnum", "devnum")}
+        if _line(vendor) == VENDOR and read["busnum"].isdigit() and read["devnum"].isdigit():
+            node = dev / f"{int(read['busnum']):03}" / f"{int(read['devnum']):03}"
+            found.append(Stick(read["idProduct"], float(read["speed"] or 0), node))
+    return found
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def reason(seen: List[Stick], proc: Path = Path("/proc")) -> Reason:
+    """Why no stick could be had, by what is plugged in; the plugin itself says NC_ERROR to nearly everything."""
+    current = [stick for stick in seen if stick.product in (WAITING, RUNNING)]
+    if not seen:
+        return "no Neural Compute Stick is plugged in", "plug it in; a container needs /dev/bus/usb passed to it"
+    if not current:
+        return (
+            "the stick is of the first generation, which this OpenVINO does not drive",
+            "use a Neural Compute Stick 2",
+        )
+    closed = [stick for stick in current if not stick.usable]
+    if len(closed) == len(current):
+        return _closed(closed[0])
+    if all(stick.product == RUNNING for stick in current):
+        holder = _holder(current, proc)
+        who = f"in use by {holder}" if holder else "in use by another process, or was left running by one that ended"
+        return f"the stick is {who}", "end that process; if there is none, unplug the stick and plug it in again"
+    return (
+        "the stick is there and does not start",
+        "plug it straight into another port, better a USB 3 one (blue), or into a hub with its own power; `dmesg` may say more",
+    )
+
+
+def _closed(stick: Stick) -> Reason:
+    if not stick.node.exists():
+        return (
+            f"the stick is there, but {stick.node} is not",
+            "pass /dev/bus/usb to the container, and allow 'c 189:* rmw'",
+        )
+    return (
+        f"this user may not open the stick ({stick.node})",
+        "set toolkit_accelerator: MYRIAD, which provisions the udev rule; then plug the stick in, and log in, again",
+    )
+
+
+def _holder(current: List[Stick], proc: Path) -> Optional[str]:
+    """The process that has one open, as far as this user may see."""
+    nodes = {stick.node for stick in current}
+    for link in proc.glob("[0-9]*/fd/*"):
+        try:
+            held = link.readlink() in nodes
+        except OSError:
+            continue
+        process = link.parent.parent
+        if held and process.name != str(os.getpid()):
+            return f"{_line(process / 'comm') or 'a process'} (process {process.name})"
+    return None
+
+
+def slow(seen: List[Stick]) -> Optional[str]:
+    """A word about a stick that runs at less than USB 3 speed; None if none does."""
+    for stick in seen:
+        if stick.product == RUNNING and 0 < stick.speed_mbit < USB_3_MBIT:
+            return f"the stick is on a USB 2 port ({stick.speed_mbit:.0f} Mbit/s), which slows it down: use a USB 3 port (blue)"
+    return None
