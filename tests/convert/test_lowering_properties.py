@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from toolkit.compat import find_target
 from toolkit.convert.lowering import lower, opset_of
-from toolkit.convert.rules import constant, make
+from toolkit.convert.nodes import constant, make
 
 NCS2 = find_target("ncs2")
 SIDE = 12

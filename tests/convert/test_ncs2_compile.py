@@ -17,7 +17,7 @@ from toolkit import wheels
 from toolkit.convert import convert_model, make_bundle, ncs2_compiler
 from toolkit.convert.checking import check_bundle
 from toolkit.convert.ncs2_compile import compile_for_ncs2, explain, read_header
-from toolkit.convert.rules import constant, make
+from toolkit.convert.nodes import constant, make
 from toolkit.errors import ConversionError, MachineError
 from toolkit.progress import Silent
 
@@ -132,7 +132,18 @@ SOURCE = "[ GENERAL_ERROR ] \n/home/jenkins/agent/workspace/x/"
                 f'{SOURCE}frontend.cpp:434 Failed to compile layer "conv": {SOURCE}convolution.cpp:407 number of biases must '
                 "equal to number of output channels per group"
             ),
-            "conv: the stick cannot do this layer: number of biases must equal",
+            "conv: the stick has no convolution in three dimensions",
+        ),
+        (
+            f'{SOURCE}frontend.cpp:434 Failed to compile layer "conv": {SOURCE}x.cpp:7 something else about it',
+            "conv: the stick cannot do this Convolution: something else about it",
+        ),
+        (
+            (
+                f"{SOURCE}stage.cpp:1 compare of type Less_equal: Stage node compare (Less_equal) types check error: "
+                "output #0 has type S32, but one of [FP16] is expected"
+            ),
+            r"compare: the stick has no LessEqual of these types of numbers\n.*use Greater",
         ),
         ("[ GENERAL_ERROR ]  AssertionFailed: value >= 0-812249088", "too large for the stick"),
         (f"{SOURCE}other.cpp:1 something new", "refuses it: something new"),
@@ -141,7 +152,7 @@ SOURCE = "[ GENERAL_ERROR ] \n/home/jenkins/agent/workspace/x/"
 )
 def test_explain_turns_its_words_into_advice_when_it_refuses(talk: str, words: str) -> None:
     with pytest.raises(ConversionError, match=words):
-        raise explain(talk)
+        raise explain(talk, {"conv": "Convolution", "compare": "LessEqual"})
 
 
 def test_read_header_refuses_when_it_is_no_blob(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from toolkit.compat import find_target
 from toolkit.convert.lowering import lower, opset_of
-from toolkit.convert.rules import RULES, constant, make
+from toolkit.convert.nodes import constant, make
+from toolkit.convert.rules import RULES
 from toolkit.errors import ConversionError
 
 NCS2 = find_target("ncs2")
@@ -47,7 +48,21 @@ HALF_PIXEL = {"mode": "linear", "shape_calculation_mode": "sizes", "coordinate_t
 NEAREST = {"mode": "nearest", "shape_calculation_mode": "scales", "coordinate_transformation_mode": "asymmetric"}
 I64 = np.int64
 
+
+def around(*inputs: Any) -> tuple[Any, ...]:
+    """Constants of those shapes beside the parameter."""
+    random = np.random.default_rng(6)
+    return tuple(random.normal(0, 1, shape).astype(np.float32) for shape in inputs)
+
+
 CASES = [
+    ("Abs", 1, [1, 4, 3, 3], (), {}),
+    ("Einsum", 7, [1, 5, 4], around((4, 2, 3)), {"equation": "abc,cde->abde"}),
+    ("Einsum", 7, [2, 5, 3, 4], around((2, 6, 3, 4)), {"equation": "afhd,athd->ahft"}),
+    ("Einsum", 7, [2, 3, 5, 6], around((2, 6, 3, 4)), {"equation": "ahft,athd->afhd"}),
+    ("Einsum", 7, [2, 4, 4, 3], around((2, 4, 4, 3)), {"equation": "bhwc,bhwd->bcd"}),
+    ("ScaledDotProductAttention", 13, [2, 5, 4], around((2, 6, 4), (2, 6, 3)), {"causal": False}),
+    ("ScaledDotProductAttention", 13, [2, 5, 4], around((2, 6, 4), (2, 6, 3), (2, 5, 6), (1,)), {"causal": False}),
     ("Softmax", 8, [2, 5], (), {"axis": -1}),
     ("Softmax", 8, [1, 4, 3, 3], (), {"axis": 1}),
     ("MaxPool", 8, [1, 3, 9, 9], (), WINDOW | UNDILATED | {"rounding_type": "floor"}),
@@ -104,6 +119,17 @@ def test_lower_tests_every_rule_when_the_table_grows() -> None:
 
 
 REFUSED = [
+    ("Einsum", 7, [2, 3, 3], (), {"equation": "abb->ab"}, "not a product of two"),
+    ("Einsum", 7, [2, 3, 3], around((3, 4)), {"equation": "abc,cd->ad"}, "one tensor alone"),
+    ("ScaledDotProductAttention", 13, [2, 5, 4], around((2, 6, 4), (2, 6, 3)), {"causal": True}, "causal"),
+    (
+        "ScaledDotProductAttention",
+        13,
+        [2, 5, 4],
+        (*around((2, 6, 4), (2, 6, 3)), np.ones((2, 5, 6), dtype=np.bool_)),
+        {"causal": False},
+        "mask",
+    ),
     ("MaxPool", 8, [1, 3, 9, 9], (), WINDOW | {"dilations": [2, 2], "rounding_type": "floor"}, "dilated"),
     ("Pad", 12, [1, 4], ([0, -1], [0, 0], 0.0), {"pad_mode": "constant"}, "negative"),
     ("Gather", 8, [2, 3, 4], (np.array([[0], [1]]), np.array(1)), {"batch_dims": 1}, "batch_dims"),

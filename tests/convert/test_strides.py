@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from toolkit.convert.rules import constant, make
+from toolkit.convert.nodes import constant, make
 from toolkit.convert.strides import move_strides
 
 SIDE = 13

@@ -15,7 +15,8 @@ from typing import Any
 
 from toolkit.compat import Target
 from toolkit.convert import graphs
-from toolkit.convert.rules import RULES, CannotLowerError
+from toolkit.convert.nodes import CannotLowerError
+from toolkit.convert.rules import RULES
 from toolkit.convert.strides import move_strides
 from toolkit.errors import ConversionError, Problem
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from toolkit import compat
 from toolkit.convert.ncs2_compiler import find_compiler
@@ -35,6 +36,8 @@ _MAJOR = 6
 
 _LAYER = re.compile(r'Failed to compile layer "([^"]+)": (.*)', re.DOTALL)
 _TYPE = re.compile(r'unsupported layer type "([^"]+)"')
+_CHECK = re.compile(r"(\S+) of type (\S+): Stage node \S+ \(\S+\) types check error")
+_FLAT_ONLY = "number of biases must equal to number of output channels per group"
 _STAGE = re.compile(r"unable to satisfy requirements for stage (\S+) with type (\S+)")
 _NOISE = re.compile(r"\[ GENERAL_ERROR \]\s*|/home/jenkins/\S+\s*")
 
@@ -102,16 +105,25 @@ def read_header(blob: Path, seconds: float = 0.0) -> Fit:
     )
 
 
-def explain(talk: str) -> ConversionError:
-    """The compiler's refusal in words that a person can act on."""
+def explain(talk: str, kinds: Mapping[str, str]) -> ConversionError:
+    """The compiler's refusal in words that a person can act on; `kinds` are the types of the model's layers by name."""
     text = " ".join(_NOISE.sub("", talk).split())
-    layer, stage = _LAYER.search(text), _STAGE.search(text)
+    layer, stage, check = _LAYER.search(text), _STAGE.search(text), _CHECK.search(text)
     if layer:
         name, reason = layer.groups()
         kind = _TYPE.search(reason)
         if kind:
             return ConversionError(f"the stick has no {kind.group(1)}", where=name, remedy=_advice(kind.group(1)))
-        return ConversionError(f"the stick cannot do this layer: {reason}", where=name, remedy=_advice(""))
+        if _FLAT_ONLY in reason:
+            return ConversionError(
+                "the stick has no convolution in three dimensions", where=name, remedy="use convolutions of pictures"
+            )
+        own = kinds.get(name, "layer")
+        return ConversionError(f"the stick cannot do this {own}: {reason}", where=name, remedy=_advice(own))
+    if check:
+        name, plugin_kind = check.groups()
+        own = kinds.get(name, plugin_kind)
+        return ConversionError(f"the stick has no {own} of these types of numbers", where=name, remedy=_advice(own))
     if stage:
         name, kind_name = stage.groups()
         return ConversionError(
@@ -153,4 +165,10 @@ def _run(compiler: Path, xml: Path, blob: Path) -> None:
         return
     if "error while loading shared libraries" in done.stderr or "Cannot load library" in done.stderr:
         raise MachineError(f"Intel's compiler cannot start: {done.stderr.strip()}", where=str(compiler))
-    raise explain(done.stderr)
+    raise explain(done.stderr, _kinds(xml))
+
+
+def _kinds(xml: Path) -> dict[str, str]:
+    """The type of each layer of an IR, by name."""
+    layers = ET.parse(xml).getroot().iter("layer")  # noqa: S314 - an IR of our own
+    return {layer.get("name", ""): layer.get("type", "") for layer in layers}

@@ -6,20 +6,14 @@ The numbers it gives are the same up to rounding; each has its test in tests/con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, sqrt
-from typing import Any
 
 import numpy as np
 
-# Nodes and outputs of openvino, which ships no types.
-Node = Any
-Output = Any
-
-
-class CannotLowerError(Exception):
-    """This one node has no older form; the words say why."""
+from toolkit.convert.nodes import CannotLowerError, Node, Output, constant, data_of, make, plus, times
+from toolkit.convert.products import attention, einsum
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +24,6 @@ class Rule:
     becomes: str
     """What it turns into, for people."""
     build: Callable[[Node], Node]
-
-
-def make(opset: int, kind: str, inputs: Sequence[Node | Output], **attributes: object) -> Node:
-    """A node of exactly that opset (openvino's own functions of an opset may give a newer one's)."""
-    from openvino.utils.node_factory import NodeFactory
-
-    outputs = [item.output(0) if hasattr(item, "output") else item for item in inputs]
-    return NodeFactory(f"opset{opset}").create(kind, outputs, dict(attributes))
-
-
-def constant(value: Any, dtype: Any = np.float32) -> Node:
-    """A constant of that NumPy type."""
-    from openvino import opset1
-
-    return opset1.constant(np.asarray(value, dtype=dtype))
-
-
-def data_of(node: Node, port: int) -> Any:
-    """The value of a constant input, a NumPy array."""
-    source = node.input_value(port).get_node()
-    if source.get_type_name() != "Constant":
-        raise CannotLowerError(f"input {port} is computed, not constant")
-    return source.data
 
 
 def _softmax(node: Node) -> Node:
@@ -148,26 +119,31 @@ def _gelu(node: Node) -> Node:
     x = node.input_value(0)
     if node.get_attributes()["approximation_mode"].lower() == "erf":
         return make(2, "Gelu", [x])
-    cube = _times(_times(x, x), x)
-    inner = _times(_plus(x, _times(cube, constant(0.044715))), constant(sqrt(2 / pi)))
-    return _times(_times(x, constant(0.5)), _plus(make(1, "Tanh", [inner]), constant(1.0)))
+    cube = times(times(x, x), x)
+    inner = times(plus(x, times(cube, constant(0.044715))), constant(sqrt(2 / pi)))
+    return times(times(x, constant(0.5)), plus(make(1, "Tanh", [inner]), constant(1.0)))
 
 
 def _hard_sigmoid(node: Node) -> Node:
     """min(max(x + 3, 0), 6) / 6: the stick has no HSigmoid."""
-    clamped = make(1, "Clamp", [_plus(node.input_value(0), constant(3.0))], min=0.0, max=6.0)
-    return _times(clamped, constant(1 / 6))
+    clamped = make(1, "Clamp", [plus(node.input_value(0), constant(3.0))], min=0.0, max=6.0)
+    return times(clamped, constant(1 / 6))
 
 
 def _selu(node: Node) -> Node:
     """Factor times elu(x, alpha): the stick has Elu but no Selu."""
     alpha, factor = (float(data_of(node, port).reshape(())) for port in (1, 2))
-    return _times(make(1, "Elu", [node.input_value(0)], alpha=alpha), constant(factor))
+    return times(make(1, "Elu", [node.input_value(0)], alpha=alpha), constant(factor))
+
+
+def _absolute(node: Node) -> Node:
+    """The stick has no Abs: the larger of x and -x."""
+    return _without_sign(node.input_value(0))
 
 
 def _softsign(node: Node) -> Node:
     x = node.input_value(0)
-    return make(1, "Divide", [x, _plus(make(1, "Abs", [x]), constant(1.0))])
+    return make(1, "Divide", [x, plus(_without_sign(x), constant(1.0))])
 
 
 def _group_normalization(node: Node) -> Node:
@@ -178,12 +154,12 @@ def _group_normalization(node: Node) -> Node:
     groups = constant([batch, attributes["num_groups"], -1], np.int64)
     x = make(1, "Reshape", [node.input_value(0), groups], special_zero=False)
     centred = make(1, "Subtract", [x, _mean(x)])
-    variance = _plus(_mean(_times(centred, centred)), constant(attributes["epsilon"]))
-    normal = _times(centred, make(1, "Power", [variance, constant(-0.5)]))
+    variance = plus(_mean(times(centred, centred)), constant(attributes["epsilon"]))
+    normal = times(centred, make(1, "Power", [variance, constant(-0.5)]))
     back = make(1, "Reshape", [normal, whole], special_zero=False)
     per_channel = constant([1, channels, *(1 for _ in space)], np.int64)
     scale, shift = (make(1, "Reshape", [node.input_value(port), per_channel], special_zero=False) for port in (1, 2))
-    return _plus(_times(back, scale), shift)
+    return plus(times(back, scale), shift)
 
 
 def _adaptive_average(node: Node) -> Node:
@@ -201,23 +177,21 @@ def _squeeze(node: Node) -> Node:
     return make(1, "Squeeze", [node.input_value(port) for port in range(node.get_input_size())])
 
 
+def _without_sign(x: Output) -> Node:
+    return make(1, "Maximum", [x, times(x, constant(-1.0))])
+
+
 def _mean(x: Node) -> Node:
     return make(1, "ReduceMean", [x, constant([2], np.int64)], keep_dims=True)
-
-
-def _plus(left: Node | Output, right: Node) -> Node:
-    return make(1, "Add", [left, right])
-
-
-def _times(left: Node | Output, right: Node | Output) -> Node:
-    return make(1, "Multiply", [left, right])
 
 
 RULES: dict[str, Rule] = {
     rule.kind: rule
     for rule in (
+        Rule("Abs", "Maximum", _absolute),
         Rule("AdaptiveAvgPool", "AvgPool-1", _adaptive_average),
         Rule("AvgPool", "AvgPool-1", _pool("AvgPool")),
+        Rule("Einsum", "MatMul", einsum),
         Rule("Gather", "Gather-1", _gather),
         Rule("Gelu", "Gelu-2, or its formula", _gelu),
         Rule("GroupNormalization", "its formula", _group_normalization),
@@ -225,6 +199,7 @@ RULES: dict[str, Rule] = {
         Rule("Interpolate", "Interpolate-4", _interpolate),
         Rule("MaxPool", "MaxPool-1", _pool("MaxPool")),
         Rule("Pad", "Pad-1", _pad),
+        Rule("ScaledDotProductAttention", "its formula", attention),
         Rule("Selu", "Elu", _selu),
         Rule("Slice", "StridedSlice-1", _slice),
         Rule("SoftSign", "Divide", _softsign),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from toolkit.convert.rules import Node, Output, make
+from toolkit.convert.nodes import Node, Output, make
 
 Step = tuple[int, ...]
 

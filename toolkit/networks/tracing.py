@@ -6,10 +6,11 @@ Nothing here asks which Keras it is: a model is traced as any function of Tensor
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import ConversionError, DataError
+from toolkit.errors import ConversionError, DataError, Problem, ToolkitError
 from toolkit.networks.runtime import start_tensorflow
 
 if TYPE_CHECKING:
@@ -38,8 +39,36 @@ def trace(model: keras.Model) -> ov.Model:
     try:
         graph = ov.convert_model(traced)
     except Exception as error:
-        raise ConversionError(f"OpenVINO cannot take it: {error}", where=model.name) from error
+        raise _unsaid(str(error), model.name) from error
     return _with_one_output(graph)
+
+
+# What TensorFlow's operations stand for in Keras, and what OpenVINO can say in their stead.
+_INSTEAD = {
+    "Bitcast": "keras.ops.argmax has none; let the network give its scores",
+    "Bucketize": "discretise before the network",
+    "ResizeArea": 'resize with interpolation="bilinear" or "nearest"',
+    "ResizeBicubic": 'resize with interpolation="bilinear" or "nearest"',
+    "ScaleAndTranslate": 'resize with interpolation="bilinear" or "nearest"',
+    "TensorList": "unroll the recurrent layer (unroll=True)",
+}
+
+
+def _unsaid(talk: str, name: str) -> ToolkitError:
+    """What the converter said: each operation that it knows no words for, with what to use instead."""
+    listed = re.findall(r"No conversion rule found for operations: ([\w, ]+)", talk)
+    kinds = [
+        *(kind for line in listed for kind in line.split(", ")),
+        *re.findall(r"^-- (\w+) with a message", talk, re.MULTILINE),
+    ]
+    if not kinds:
+        return ConversionError(f"OpenVINO cannot take it: {talk}", where=name)
+    return ConversionError.from_problems(
+        [
+            Problem(f"OpenVINO has no words for TensorFlow's {kind}", name, _INSTEAD.get(kind, "use another layer"))
+            for kind in dict.fromkeys(kinds)
+        ]
+    )
 
 
 def take_pictures(graph: ov.Model) -> ov.Model:
