@@ -68,6 +68,10 @@ bench name *arguments: setup
 report *arguments: setup
     @"{{ bin }}/toolkit" report "$@"
 
+# Write docs/cli.md from the commands.
+docs-cli: setup
+    "{{ bin }}/python" scripts/docs_cli.py
+
 # Fill a folder with a device's wheels, for devices without internet: `just wheelhouse FOLDER [aarch64|x86_64]`.
 wheelhouse *arguments:
     scripts/wheelhouse.sh "$@"
