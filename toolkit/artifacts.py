@@ -147,6 +147,35 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """A model file that was made elsewhere, and how its ends are to be read."""
+
+    file: str
+    """Its name, without folders."""
+    sha256: str
+    """Of the file; of a folder, of its files' names and digests."""
+    format: str
+    """One of "keras", "saved-model", "onnx", "tflite"."""
+    kind: str
+    """The type of its input: "f32", "f16", "u8" or "i8"."""
+    layout: str
+    """"NHWC" or "NCHW"."""
+    color: str
+    """"RGB" or "BGR"."""
+    mean: tuple[float, float, float]
+    """Taken from pixels in 0…255, in the order of its own channels."""
+    deviation: tuple[float, float, float]
+    """What they are then divided by."""
+    output: str
+    """"logits" or "probabilities"."""
+    quantized: bool = False
+    """Whether it came with ranges of its own."""
+    output_scale: float | None = None
+    output_zero: int = 0
+    """Its integer answers are (number - zero) * scale; a scale of None: they are floats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
     """A Keras model that takes float32 NHWC RGB pictures in 0…255 (its scaling is inside) and gives probabilities."""
 
@@ -178,6 +207,8 @@ class TrainedModel:
     """Which loss it was trained with: "binary", "categorical" or "sparse-categorical"; "auto": its head's usual one."""
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    foreign: Foreign | None = None
+    """For a model that was not trained here: where it came from. Its history is empty, and `evaluation` is of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

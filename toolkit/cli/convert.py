@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,41 @@ from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from toolkit.cli.output import print_json, print_table
 
 
+class Layout(StrEnum):
+    """The order of an input's axes."""
+
+    NHWC = "NHWC"
+    NCHW = "NCHW"
+
+
+class Color(StrEnum):
+    """The order of an input's channels."""
+
+    RGB = "RGB"
+    BGR = "BGR"
+
+
+class Output(StrEnum):
+    """What a model gives."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+
+
+class Crop(StrEnum):
+    """How a picture becomes a model's size."""
+
+    RESIZE = "resize"
+    CENTRE = "centre"
+
+
 def convert(
     model: Annotated[
-        str, typer.Argument(help="A digest's first digits, NETWORK-HEAD-STAGE, or a path in the workspace.")
+        str,
+        typer.Argument(
+            help="A digest's first digits, NETWORK-HEAD-STAGE, or a path in the workspace. With --labels a model that was "
+            "not trained here: a .keras, .onnx or .tflite file, or a SavedModel folder."
+        ),
     ],
     precision: Annotated[
         list[str] | None, typer.Option(help="fp32, fp16 or int8; may be given several times. Default: fp32 and fp16.")
@@ -36,23 +69,57 @@ def convert(
             exists=True, dir_okay=False, help="Sign the bundles with this SSH key, for `check --allowed-signers`."
         ),
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Not trained here: its labels, one a line, in the order of its outputs.")
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Not trained here: class folders, or a folder of pictures, to prove its answers on."),
+    ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(help="Not trained here: none, unit, symmetric, caffe, torch, or MEAN/STD of pixels in 0 to 255."),
+    ] = None,
+    layout: Annotated[
+        Layout | None, typer.Option(help="Not trained here: the axes of its input. Default: what its shape says.")
+    ] = None,
+    color: Annotated[
+        Color | None, typer.Option(help="Not trained here: the order of its channels. Default: RGB; of caffe, BGR.")
+    ] = None,
+    output: Annotated[
+        Output | None, typer.Option(help="Not trained here: what it gives. Default: what its last operation says.")
+    ] = None,
+    input_size: Annotated[
+        str | None, typer.Option(help="Not trained here: 224 or HEIGHTxWIDTH, where its input takes any size.")
+    ] = None,
+    crop: Annotated[Crop, typer.Option(help="Not trained here: how pictures become that size.")] = Crop.RESIZE,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a trained model into OpenVINO IR, prove on the test pictures that it answers alike, and bundle it."""
     from toolkit import compat, progress
     from toolkit.artifacts import Workspace
-    from toolkit.convert import convert_model, find_model, make_bundle, sign_bundle
+    from toolkit.convert import Said, convert_model, find_or_bring_in, make_bundle, read_size, sign_bundle
     from toolkit.convert.conversion import split_of
     from toolkit.store import Store
 
     wanted = [(aim, kind) for aim in target or ["cpu"] for kind in precision or ["fp32", "fp16"]]
     for aim, kind in wanted:
         compat.check_precision(compat.find_target(aim), kind)
+    said = Said(
+        labels=labels,
+        pictures=pictures,
+        scaling=scaling,
+        layout=layout and layout.value,
+        color=color and color.value,
+        output=output and output.value,
+        size=read_size(input_size),
+        crop=crop.value,
+    )
     room = Workspace(workspace)
     talk = progress.for_people(quiet=as_json)
     with Store(room.database) as store:
-        trained = find_model(model, room, store)
+        trained = find_or_bring_in(model, said, room, store, talk)
         split = split_of(trained, store)
         made = [
             (ir, make_bundle(ir, trained, split, room, store, talk))
@@ -66,7 +133,7 @@ def convert(
         print_json([{"ir": ir, "bundle": bundle} for ir, bundle in made])
         return
     print_table(
-        ("bundle", "name", "MB", "max difference", "same top-1", "accuracy", "Keras"),
+        ("bundle", "name", "MB", "max difference", "same top-1", "accuracy", "before"),
         (
             (
                 bundle.short,

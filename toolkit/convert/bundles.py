@@ -198,7 +198,8 @@ def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outpu
             "stage": model.stage,
             "weights": model.weights,
             "note": model.note,
-        },
+        }
+        | ({} if model.foreign is None else {"foreign": dataclasses.asdict(model.foreign)}),
         "versions": dict(model.versions) | dict(ir.versions),
         "parity": _parity(ir),
     } | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})

@@ -1,4 +1,4 @@
-"""From a trained Keras model to an OpenVINO IR that is proven to answer alike.
+"""From a trained model, or one brought in, to an OpenVINO IR that is proven to answer alike.
 
     Source ─graph▶ form for a target and precision ─write▶ IR ─run on the test pictures▶ Parity ─passed?▶ kept
 
@@ -18,7 +18,7 @@ from toolkit.artifacts import IrModel, Parity, Quantization, Split, TrainedModel
 from toolkit.convert import graphs, int8, parity
 from toolkit.convert.forms import write_form
 from toolkit.convert.parity import Comparison
-from toolkit.convert.source import Source, TestPictures, name_of, test_pictures, versions
+from toolkit.convert.source import Source, TestPictures, name_of, origin_of, test_pictures, versions
 from toolkit.errors import DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -50,7 +50,7 @@ def convert_model(
     """
     wanted = compat.find_target(target)
     compat.check_precision(wanted, precision)
-    limits = _limits(precision, tolerance, max_drop)
+    limits = _limits(model, precision, tolerance, max_drop)
     title = f"{name_of(model)} {precision} for {target}"
     done = _already(model, precision, target, limits, workspace, store)
     if done is not None:
@@ -66,7 +66,7 @@ def convert_model(
         path = write_form(source, wanted, precision, Path(beside) / "new", progress, quantizer)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
-            raise _disagreement(title, compared, test)
+            raise _disagreement(title, origin_of(model), compared, test)
         kept = _publish(path, workspace)
     ir = IrModel(
         digest=graphs.digest_of(kept),
@@ -81,7 +81,7 @@ def convert_model(
         quantization=None if quantizer is None else quantizer.told,
     )
     store.put(ir)
-    _say_parity(ir, progress)
+    _say_parity(ir, origin_of(model), progress)
     return ir
 
 
@@ -111,8 +111,11 @@ class Quantizer:
         return quantized
 
 
-def _limits(precision: str, tolerance: float | None, max_drop: float | None) -> Limits:
-    limit = parity.TOLERANCE[precision] if tolerance is None else tolerance
+def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_drop: float | None) -> Limits:
+    usual = parity.TOLERANCE[precision]
+    if model.foreign and model.foreign.quantized:
+        usual = max(usual, parity.QUANTIZED_TOLERANCE)
+    limit = usual if tolerance is None else tolerance
     if precision != "int8":
         return Limits(limit, None)
     return Limits(limit, int8.MAX_DROP if max_drop is None else max_drop)
@@ -165,7 +168,7 @@ def _compared(source: Source, split: Split, test: TestPictures, path: Path, limi
     return parity.compare(reference, answers, test.labels, limits.tolerance, limits.max_drop)
 
 
-def _disagreement(title: str, compared: Comparison, test: TestPictures) -> ParityError:
+def _disagreement(title: str, origin: str, compared: Comparison, test: TestPictures) -> ParityError:
     found = compared.parity
     if not parity.keeps(*parity.scores_of(found), found.max_drop):
         least = f"{parity.ACCURACY_KEPT:.0%} of" if found.max_drop is None else f"{found.max_drop:g} below"
@@ -173,12 +176,12 @@ def _disagreement(title: str, compared: Comparison, test: TestPictures) -> Parit
         ours, wanted = parity.scores_of(found)
         return ParityError(
             f"{title} has {what} of {ours:.5f} on {found.pictures} test pictures; allowed is at least "
-            f"{least} Keras' {wanted:.5f}. Nothing was kept",
+            f"{least} {origin}'s {wanted:.5f}. Nothing was kept",
             where=str(test.pictures[compared.worst].path),
             remedy="look at that picture first, which is furthest off; or keep this model in fp32",
         )
     return ParityError(
-        f"{title} answers up to {found.max_abs:.2e} away from Keras on {found.pictures} test pictures; "
+        f"{title} answers up to {found.max_abs:.2e} away from {origin} on {found.pictures} test pictures; "
         f"allowed is {found.tolerance:.0e}. {_same(found).capitalize()}. Nothing was kept",
         where=str(test.pictures[compared.worst].path),
         remedy="look at that picture first; if the difference is harmless for you, allow it with --tolerance, or with "
@@ -195,10 +198,10 @@ def _publish(path: Path, workspace: Workspace) -> Path:
     return folder / path.name
 
 
-def _say_parity(ir: IrModel, progress: Progress) -> None:
+def _say_parity(ir: IrModel, origin: str, progress: Progress) -> None:
     found = ir.parity
     progress.say(
-        f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {found.max_abs:.1e} from Keras on {found.pictures} "
+        f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {found.max_abs:.1e} from {origin} on {found.pictures} "
         f"pictures ({_allowed(found)}), {_same(found)}"
     )
     if ir.quantization is not None:

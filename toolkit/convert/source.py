@@ -17,7 +17,9 @@ import numpy as np
 from toolkit import __version__, digests, networks
 from toolkit.artifacts import Split, TrainedModel, Workspace
 from toolkit.convert import graphs, keras_models
+from toolkit.convert.opened import Opened
 from toolkit.convert.parity import Labels, Pictures, Probabilities
+from toolkit.convert.readers import RUNTIMES
 from toolkit.errors import DataError
 from toolkit.progress import Progress
 
@@ -72,7 +74,7 @@ class Source:
         path = self.folder / "graph" / "model.xml"
         if not path.exists():
             self.progress.say(f"  tracing {name_of(self.model)}")
-            graph = networks.take_pictures(networks.trace(self._keras))
+            graph = self._foreign.trace() if self.model.foreign else networks.take_pictures(networks.trace(self._keras))
             graphs.name_operations(graph)
             with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
                 graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
@@ -80,18 +82,28 @@ class Source:
         return path
 
     def reference(self, split: Split, test: TestPictures) -> Probabilities:
-        """Keras' probabilities for the test pictures, f32 [n, classes]."""
+        """Keras' probabilities for the test pictures, or those of a foreign file's own runtime, f32 [n, classes]."""
         path = self.folder / f"keras-{split.digest}.npy"
         if not path.exists():
-            self.progress.say(f"  asking Keras for {len(test.pictures)} reference answers")
-            answers = keras_models.predict(self._keras, test.chunks())
+            self.progress.say(f"  asking {origin_of(self.model)} for {len(test.pictures)} reference answers")
+            chunks = test.chunks()
+            answers = self._foreign.predict(chunks) if self.model.foreign else keras_models.predict(self._keras, chunks)
             with digests.written_whole(path) as stream:
                 np.save(stream, answers)
         return np.asarray(np.load(path), dtype=np.float32)
 
     @property
+    def _foreign(self) -> Opened:
+        return Opened.of(self.model, self.workspace)
+
+    @property
     def _keras(self) -> keras.Model:
         return _loaded(self.workspace.absolute(self.model.path), self.model.digest)
+
+
+def origin_of(model: TrainedModel) -> str:
+    """Who gives the reference answers, for people."""
+    return RUNTIMES[model.foreign.format] if model.foreign else "Keras"
 
 
 def name_of(model: TrainedModel) -> str:

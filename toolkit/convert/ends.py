@@ -1,0 +1,187 @@
+"""The two ends of a model that was made elsewhere: what it takes and gives, and how both become a bundle's.
+
+u8 [1,H,W,3] RGB ─colour, scaling, layout, type▶ the model's own input … its own output ─type, shape, softmax▶ probabilities
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toolkit.artifacts import Foreign
+from toolkit.errors import DataError, Problem
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+FLOATS = {"f32", "f16"}
+BYTES = {"u8", "i8"}
+"""Integer inputs are those of quantised models: a pixel as it is, or less 128."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a model takes: one RGB or BGR picture in this type, layout and size."""
+
+    kind: str
+    """"f32", "f16", "u8" or "i8"."""
+    layout: str
+    """"NHWC" or "NCHW"."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+
+
+def entry_of(graph: ov.Model, layout: str | None, size: tuple[int, int] | None, usual: str) -> Entry:
+    """What `graph` takes; `layout` and `size` are what the user says, `usual` is the layout where nothing else tells.
+
+    Raises:
+        DataError: it is not one picture of three channels and a known size, or the user says otherwise; every problem.
+    """
+    _only_one(graph)
+    (given,) = graph.inputs
+    name, shape = name_of(given), given.partial_shape
+    if shape.rank.is_dynamic or len(shape) != 4:
+        raise DataError(f"takes {shape}, not a picture with four axes", where=name)
+    sides = [None if side.is_dynamic else side.get_length() for side in shape]
+    kind = given.element_type.get_type_name()
+    found = layout or _layout(sides, usual)
+    channels, *space = (sides[axis] for axis in ((3, 1, 2) if found == "NHWC" else (1, 2, 3)))
+    problems = [*_type_problems(name, kind), *_channel_problems(name, shape, channels, found)]
+    if None in space and size is None:
+        problems.append(Problem(f"takes pictures of any size ({shape})", name, "say which: --input-size HEIGHTxWIDTH"))
+    if size is not None and any(side not in {None, wanted} for side, wanted in zip(space, size, strict=True)):
+        problems.append(
+            Problem(f"takes {shape}, not pictures of {size[0]} x {size[1]}", name, "leave --input-size out")
+        )
+    if problems:
+        raise DataError.from_problems(problems)
+    height, width = size or space
+    return Entry(kind, found, (int(height or 0), int(width or 0)))
+
+
+def classes_of(graph: ov.Model) -> int:
+    """How many numbers `graph`, whose batch is 1, gives for a picture.
+
+    Raises:
+        DataError: it is not one row.
+    """
+    (given,) = graph.outputs
+    shape = given.partial_shape
+    if shape.is_dynamic or prod(shape.to_shape()[1:]) != max(shape.to_shape()[1:], default=0) or len(shape) < 2:
+        remedy = "give a classifier, with its pooling and its last layer"
+        raise DataError(f"gives {shape}, not one row of numbers per picture", where=name_of(given), remedy=remedy)
+    return int(prod(shape.to_shape()[1:]))
+
+
+def fix(graph: ov.Model, entry: Entry) -> None:
+    """One picture of the entry's size at a time.
+
+    Raises:
+        DataError: something inside does not allow it.
+    """
+    height, width = entry.size
+    shape = [1, height, width, 3] if entry.layout == "NHWC" else [1, 3, height, width]
+    try:
+        graph.reshape({graph.input(0): shape})
+    except RuntimeError as error:
+        why = str(error).strip().splitlines()[-1]
+        raise DataError(
+            f"cannot take one picture at a time: {why}", remedy="export it with a free batch size"
+        ) from None
+
+
+def take_pictures(graph: ov.Model, entry: Entry, foreign: Foreign) -> ov.Model:
+    """`graph` with the input u8 NHWC [1,H,W,3] RGB; colour, scaling, layout and type are inside."""
+    import openvino as ov
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    builder = PrePostProcessor(graph)
+    builder.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(
+        ColorFormat.RGB
+    )
+    steps = builder.input().preprocess()
+    if entry.kind != "u8":
+        steps.convert_element_type(ov.Type.f32)
+    if foreign.color == "BGR":
+        steps.convert_color(ColorFormat.BGR)
+    if any(foreign.mean):
+        steps.mean(list(foreign.mean))
+    if any(each != 1 for each in foreign.deviation):
+        steps.scale(list(foreign.deviation))
+    steps.convert_element_type(graph.input(0).element_type)
+    builder.input().model().set_layout(ov.Layout(entry.layout))
+    return builder.build()
+
+
+def give_probabilities(graph: ov.Model, foreign: Foreign) -> ov.Model:
+    """`graph` with the output f32 [1,n]: dequantised, flattened, and through a softmax (a sigmoid for one number)."""
+    import openvino as ov
+    from openvino import opset1
+
+    end = graph.get_results()[0].input_value(0)
+    count = classes_of(graph)
+    if end.get_element_type() != ov.Type.f32:
+        end = opset1.convert(end, "f32").output(0)
+    if foreign.output_scale is not None:
+        end = opset1.subtract(end, opset1.constant(np.float32(foreign.output_zero))).output(0)
+        end = opset1.multiply(end, opset1.constant(np.float32(foreign.output_scale))).output(0)
+    if len(end.get_partial_shape()) != 2:
+        end = opset1.reshape(end, opset1.constant(np.array([1, count], np.int64)), special_zero=False).output(0)
+    if foreign.output == "logits":
+        end = (opset1.sigmoid(end) if count == 1 else opset1.softmax(end, 1)).output(0)
+    if end.get_node().get_output_size() > 1 or end.get_node().get_type_name() == "Parameter":
+        end = opset1.reshape(end, opset1.constant(np.array([1, count], np.int64)), special_zero=False).output(0)
+    return ov.Model([opset1.result(end)], graph.get_parameters(), "toolkit")
+
+
+def last_operation(graph: ov.Model) -> str:
+    """The type of the operation that makes the output, past what only shapes, rounds or converts it."""
+    node = graph.get_results()[0].input_value(0).get_node()
+    while node.get_type_name() in {"Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "FakeQuantize"}:
+        node = node.input_value(0).get_node()
+    return str(node.get_type_name())
+
+
+def is_quantized(graph: ov.Model) -> bool:
+    """Does it come with ranges of its own?"""
+    return any(node.get_type_name() == "FakeQuantize" for node in graph.get_ops())
+
+
+def name_of(port: Any) -> str:
+    """An input's or an output's name, or its operation's."""
+    names = sorted(port.get_names())
+    return str(names[0]) if names else str(port.get_node().get_friendly_name())
+
+
+def _only_one(graph: ov.Model) -> None:
+    problems = [
+        Problem(f"has {len(ports)} {what}: {', '.join(map(name_of, ports))}", "", f"export it with one of the {what}")
+        for what, ports in (("inputs", graph.inputs), ("outputs", graph.outputs))
+        if len(ports) != 1
+    ]
+    if problems:
+        raise DataError.from_problems(problems)
+
+
+def _layout(sides: list[int | None], usual: str) -> str:
+    """Three channels lie last or second; where both or neither fit, `usual`."""
+    last, second = sides[3] == 3, sides[1] == 3
+    if last != second:
+        return "NHWC" if last else "NCHW"
+    return usual
+
+
+def _type_problems(name: str, kind: str) -> list[Problem]:
+    if kind in FLOATS | BYTES:
+        return []
+    return [Problem(f"takes numbers of type {kind}, not pixels", name, "export it with a float32 input")]
+
+
+def _channel_problems(name: str, shape: Any, channels: int | None, layout: str) -> list[Problem]:
+    if channels in {3, None}:
+        return []
+    remedy = "give a model for colour pictures, or set --layout if its axes lie otherwise"
+    return [Problem(f"takes {channels} channels ({shape} as {layout}), not three", name, remedy)]
