@@ -130,9 +130,9 @@ def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) ->
             missing = [label for label, count in zip(split.labels, counts, strict=True) if not count]
             raise ConfigurationError(
                 f"there is no training picture of {', '.join(missing)} to balance", where="train.class_weights"
+            )
         if split.many:
             return np.asarray((split.size("train") - counts) / counts, np.float32)
-            )
         return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
     strangers = [label for label in given if label not in split.labels]
     if strangers:
