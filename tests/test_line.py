@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,13 +47,18 @@ def draw(folder: Path, label: str, count: int) -> None:
     rng = np.random.default_rng(len(label))
     (folder / label).mkdir(parents=True)
     for number in range(count):
-        picture = rng.integers(0, 90, (48, 48, 3), np.uint8)
+        draw_shapes(folder / label / f"{number}.png", (label,), rng)
+
+
+def draw_shapes(path: Path, labels: tuple[str, ...], rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 90, (48, 48, 3), np.uint8)
+    for label in labels:
         x, y = (int(value) for value in rng.integers(14, 34, 2))
         if label == "disc":
             cv2.circle(picture, (x, y), 10, (240, 240, 240), -1)
         else:
             cv2.rectangle(picture, (x - 3, y - 14), (x + 3, y + 14), (240, 240, 240), -1)
-        assert cv2.imwrite(str(folder / label / f"{number}.png"), picture)
+    assert cv2.imwrite(str(path), picture)
 
 
 @pytest.fixture
@@ -98,3 +104,67 @@ def test_run_measures_a_fleet_and_a_second_run_finds_it_all_done(experiment: Pat
     assert result["failed"] == []
     lineage = [result["records"][0]["parent"], *(bundle["digest"] for bundle in result["bundles"])]
     assert lineage[0] in lineage[1:]
+
+
+KINDS = (("disc",), ("bar",), ("bar", "disc"), ())
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """The same shapes, two or none in a picture, as PASCAL VOC lays them out."""
+    root, rng = tmp_path / "VOCdevkit" / "VOC2007", np.random.default_rng(5)
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for part, count in (("train", 16), ("val", 8), ("test", 12)):
+        names = [f"{part}{number:02}" for number in range(count)]
+        (root / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(names))
+        for number, name in enumerate(names):
+            labels = KINDS[number % 4]
+            draw_shapes(root / "JPEGImages" / f"{name}.jpg", labels, rng)
+            objects = "".join(
+                f"<object><name>{label}</name><difficult>{int(number == 2)}</difficult></object>" for label in labels
+            )
+            (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{objects}</annotation>")
+    path = tmp_path / "shapes.toml"
+    data = EXPERIMENT.partition("[data]")[2].partition("[matrix]")[0]
+    text = EXPERIMENT.replace(data, '\nsource = "voc"\npath = "VOCdevkit"\n').replace('"sigmoid"', '"multi-sigmoid"')
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.timeout(600)
+def test_run_measures_a_fleet_when_pictures_have_many_labels(many: Path) -> None:
+    done = run(many, "--json", "--limit", "embedded-1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["failed"] == []
+    model, accuracies = result["models"][-1], [r for r in result["records"] if r["scenario"] == "accuracy"]
+    assert model["head"] == "multi-sigmoid"
+    assert model["labels"] == ["bar", "disc"]
+    judged = model["evaluation"]
+    assert (
+        sum(map(sum, judged["labelwise"]["confusions"][0])) == 11
+    )  # the picture of a difficult bar is not judged for it
+    assert [record["broken_rules"] for record in result["records"]] == [[]] * len(result["records"])
+    assert all(record["pictures"] == 12 and "micro_f1" in record["facts"] for record in accuracies)
+    page = (many.parent / "work" / "reports" / "shapes" / "index.html").read_text(encoding="utf-8")
+    assert "multi-sigmoid" in page
+
+    work = many.parent / "work"
+    ((keras,), bundle) = work.glob("runs/*/*/fine-tune/model.keras"), work / "bundles" / result["bundles"][-2]["digest"]
+    picture = str(many.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test02.jpg")
+    said = [ask("predict", str(model), picture)["predictions"][0] for model in (keras, bundle)]
+    assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in said)
+    again = ask("evaluate", str(keras), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
+    assert again["labelwise"] == judged["labelwise"]
+    checked = ask("check", str(bundle), "--workspace", str(work))
+    assert {one["outcome"] for one in checked if one["name"] in {"digests", "golden"}} == {"passed"}
+
+
+def ask(*words: str) -> Any:
+    """A verb's JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "toolkit", *words, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
