@@ -99,7 +99,7 @@ def test_shell_keeps_its_promises_when_the_server_is_openssh(openssh_device: Dev
 
 
 def test_ansible_reaches_the_embedded_fleet_when_given_its_inventory(embedded_fleet: Embedded, tmp_path: Path) -> None:
-    words = [ansible_command("ansible"), "-i", embedded_fleet.inventory, "all", "-m"]
+    words = [*ansible_command("adhoc"), "-i", embedded_fleet.inventory, "all", "-m"]
     ping = subprocess.run([*words, "ping"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ping.stdout.count('"ping": "pong"') == 3, ping.stdout + ping.stderr
     copy = [*words, "copy", "-a", "content=hello dest=copied", "--limit", "embedded-1"]

@@ -10,6 +10,7 @@ Precedence, groups, patterns and vaults mean here what they mean there. Variable
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -69,7 +70,7 @@ def find_inventory(given: Path | None, workspace: Workspace) -> Path:
 
 def _listing(path: Path, limit: str | None) -> dict[str, Any]:
     """What `ansible-inventory --list` says."""
-    command = [str(ansible_command("ansible-inventory")), "-i", str(path), "--list"]
+    command = [*ansible_command("inventory"), "-i", str(path), "--list"]
     if limit is not None:
         command += ["--limit", limit]
     settings = os.environ | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True", "ANSIBLE_NOCOLOR": "1"}
@@ -86,16 +87,15 @@ def _listing(path: Path, limit: str | None) -> dict[str, Any]:
     return listing
 
 
-def ansible_command(name: str) -> Path:
-    """One of Ansible's commands, of the same environment as this Python.
+def ansible_command(name: str) -> list[str]:
+    """The words that run one of Ansible's commands ("inventory", "adhoc", …) in this Python.
 
     Raises:
-        MachineError: it is not installed there.
+        MachineError: Ansible is not installed here.
     """
-    path = Path(sys.executable).parent / name
-    if not path.exists():
-        raise MachineError(f"{name} is not installed", where=str(path.parent), remedy=_MISSING_COMMAND)
-    return path
+    if importlib.util.find_spec("ansible") is None:
+        raise MachineError("ansible-core is not installed", where=sys.executable, remedy=_MISSING_COMMAND)
+    return [sys.executable, "-m", "ansible", name]
 
 
 def _gist(stderr: str) -> str:
