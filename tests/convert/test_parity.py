@@ -31,6 +31,21 @@ def test_compare_measures_against_the_reference_when_that_errs_itself() -> None:
     assert not parity.compare(answers(60, 100), answers(59, 100), labels, 0.1).parity.passed
 
 
+def test_compare_keeps_micro_f1_when_pictures_have_many_labels() -> None:
+    labels = np.tile(np.array([[1, 0, -1], [1, 1, 0]], np.int8), (100, 1))
+    reference = np.where(labels == 1, 0.52, 0.48).astype(np.float32)
+    outputs = reference.copy()
+    outputs[0, 2] = 0.52  # it is not judged for that label
+    outputs[1, 0] = 0.48
+    found = parity.compare(reference, outputs, labels, tolerance=0.1).parity
+    assert (found.accuracy, found.reference_accuracy) == (199 / 200, 1.0)
+    assert found.micro_f1 == pytest.approx(2 * 299 / (2 * 299 + 1))
+    assert found.top1_agreement == pytest.approx(598 / 600)
+    assert found.passed
+    outputs[: 2 * 6, 0] = 0.48  # of 300 labels 12 are missed: a micro F1 of 0.98
+    assert not parity.compare(reference, outputs, labels, tolerance=0.1).parity.passed
+
+
 def test_compare_refuses_when_a_value_is_no_number() -> None:
     outputs = answers(10, 10)
     outputs[3] = np.nan

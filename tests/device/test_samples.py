@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from toolkit.device.samples import LOG_AT_MOST, LOG_EVERY, POOL, Order, is_logged
+from toolkit.device.failures import Failure
+from toolkit.device.samples import LOG_AT_MOST, LOG_EVERY, POOL, Labelled, Order, is_logged, read_pictures
 
 SETS = [(0, 1), (1, 2), (7, 40), (2**32, 255), (3, 256), (4, 257), (5, 2000)]
 """Seeds, and how many pictures there are. (No hypothesis here: these tests also run where only the device's part is.)"""
@@ -34,3 +39,20 @@ def test_order_stays_what_it_is() -> None:
     """Pinned: a record names the seed alone, so the same seed must mean the same order for ever."""
     assert Order(0, 10).first(12) == [4, 0, 1, 8, 9, 2, 7, 5, 9, 3, 2, 0]
     assert LOG_EVERY == 8
+
+
+def test_read_pictures_sums_powers_of_two_when_they_have_many_labels(tmp_path: Path) -> None:
+    def listed(**entry: Any) -> Path:
+        content = {"format": 1, "pictures": [{"file": "0.png", "sha256": "ab", **entry}]}
+        (tmp_path / "pictures.json").write_text(json.dumps(content))
+        return tmp_path
+
+    labels = ("cat", "dog", "sofa")
+    (one,) = read_pictures(listed(labels=["cat", "sofa"], unsure=["dog"]), labels).pictures
+    assert one == Labelled(tmp_path / "0.png", "ab", 0b101, 0b010, many=True)
+    (none,) = read_pictures(listed(labels=[], unsure=[]), labels).pictures
+    assert (none.label, none.many) == (0, True)
+    (single,) = read_pictures(listed(label="sofa"), labels).pictures
+    assert (single.label, single.many) == (2, False)
+    with pytest.raises(Failure, match='no label "bird"'):
+        read_pictures(listed(labels=["bird"], unsure=[]), labels)
