@@ -17,6 +17,7 @@ from toolkit.progress import Progress
 from toolkit.train import records
 from toolkit.train.backbone import Backbone, ThroughKeras, ThroughOpenVINO
 from toolkit.train.fit import Examples
+from toolkit.train.locks import held
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +50,9 @@ def features_of(
                 rows.put(start, backbone.features(chunk))
                 task.advance(len(chunk))
 
-    return arrays.kept(path, (len(pictures), channels), "f4", fill, progress.say)
+    waiting = f"  {title}: another process makes them; waiting for it"
+    with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.say(waiting)):
+        return arrays.kept(path, (len(pictures), channels), "f4", fill, progress.say)
 
 
 def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:

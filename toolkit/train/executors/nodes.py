@@ -73,7 +73,7 @@ def check_nodes(requests: Sequence[Request], mark: str) -> tuple[Node, ...]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [_node(told) for told in ray.nodes() if told["Alive"] and told["Resources"].get("CPU", 0) > 0]
-    ask = ray.remote(_look).options(num_cpus=0, max_retries=0)
+    ask = ray.remote(num_cpus=0, max_retries=0)(_look)
     text = requests[0].to_json()
     asked = {
         node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.identity, soft=False)).remote(
