@@ -1,8 +1,13 @@
-"""The whole conversion of a model against OpenVINO's own converter, bare: both from a .keras file to four IRs on disk.
+"""The whole conversion of a model against OpenVINO's own converter, bare, and against Intel's of 2021, `mo`.
+
+Against the first both go from a .keras file to four IRs on disk.
 
 Ours traces, lowers, checks FP16's ranges and writes FP32 and FP16 for a current CPU and for the Neural Compute Stick 2.
 Theirs converts once and saves FP32 and FP16 twice, so that as much is written; what it writes no stick's runtime reads.
 Each run is a process of its own; its imports are not counted, loading the model is. Parity is not in it: it is not conversion.
+
+`mo` 2021.4.2 runs in its own environment (intel_mo.py), from a graph that is frozen already, to FP32 and FP16: freezing is not
+counted, nor are its imports. What Intel's compiler for the stick makes of its FP16 IR is set beside what it makes of ours.
 """
 
 from __future__ import annotations
@@ -17,17 +22,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import convert_results
+import intel_mo
 from scores import Score, conclude
 
 if TYPE_CHECKING:
     from toolkit.artifacts import TrainedModel
 
 GOAL = 1 / 1.5
+GOAL_OF_MO = 3.0
 NETWORKS = {"MobileNet": 224, "InceptionV3": 299, "VGG16": 224}
+ONLY_COMPILED = {"ResNet50": 224}
+"""Not timed: its strides are what moving them upstream is for."""
+SIZES = NETWORKS | ONLY_COMPILED
 METHOD = (
     "`just bench convert`: from a .keras file (random weights, no top, two classes) to FP32 and FP16 for cpu and ncs2, "
     "against bare openvino.convert_model and save_model of as many files. In turns, a process each, without its imports; "
-    "the ratio is that of the medians of {repetitions}. Parity and the stick's compiler are not in it."
+    "the ratio is that of the medians of {repetitions}. Parity and the stick's compiler are not in it. `mo` is Intel's Model "
+    "Optimizer 2021.4.2 in its own environment, run once, from a graph that is frozen already to FP32 and FP16, without its "
+    "imports. Blobs and stages are what Intel's compiler for the stick makes of our FP16 IR and of `mo`'s."
 )
 
 
@@ -84,7 +97,7 @@ def described(file: Path) -> TrainedModel:
         weights="none",
         note="",
         labels=("a", "b"),
-        input_size=(NETWORKS[file.stem],) * 2,
+        input_size=(SIZES[file.stem],) * 2,
         crop="resize",
         scaling="",
         path=str(file),
@@ -118,9 +131,12 @@ def in_a_process(who: str, file: Path) -> float:
 
 def save_network(name: str, folder: Path) -> Path:
     """The network with random weights, its scaling inside, as a .keras file."""
+    from toolkit.networks.runtime import start_tensorflow
+
+    start_tensorflow()
     import keras
 
-    size = NETWORKS[name]
+    size = SIZES[name]
     inputs = keras.Input((size, size, 3))
     scaled = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
     body = getattr(keras.applications, name)(weights=None, include_top=False, pooling="avg", input_tensor=scaled)
@@ -129,16 +145,61 @@ def save_network(name: str, folder: Path) -> Path:
     return file
 
 
-def measure(name: str, folder: Path, repetitions: int) -> Score:
-    """In turns, each first every other time."""
-    file = save_network(name, folder)
+def measure(name: str, file: Path, repetitions: int) -> tuple[Score, float]:
+    """In turns, each first every other time; the score, and our seconds."""
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     for turn in range(repetitions):
         for who in list(seconds)[:: 1 if turn % 2 == 0 else -1]:
             seconds[who].append(in_a_process(who, file))
             print(f"  {name}: {who} {seconds[who][-1]:.2f} s", file=sys.stderr)
     our, their = (statistics.median(seconds[who]) for who in ("ours", "theirs"))
-    return Score(f"convert.{name.lower()}", their / our, GOAL, f"{our:.2f} s", f"{their:.2f} s")
+    return Score(f"convert.{name.lower()}", their / our, GOAL, f"{our:.2f} s", f"{their:.2f} s"), our
+
+
+def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -> list[Score]:
+    """What `mo` takes, unless it is only for the compiler, and what the stick's compiler makes of both IRs."""
+    from toolkit import compat
+    from toolkit.artifacts import Workspace
+    from toolkit.convert.forms import write_form
+    from toolkit.convert.ncs2_compile import compile_for_ncs2
+    from toolkit.convert.source import Source
+    from toolkit.progress import Silent
+
+    intel_mo.freeze(file, folder / f"{name}.pb")
+    theirs_at, ours_at = folder / f"{name}-mo", folder / f"{name}-ours"
+    seconds = intel_mo.convert(folder / f"{name}.pb", theirs_at)
+    print(f"  {name}: mo {seconds:.2f} s", file=sys.stderr)
+    source = Source(described(file), Workspace(ours_at), Silent())
+    ours_xml = write_form(source, compat.find_target("ncs2"), "fp16", ours_at / "form", Silent())
+    our, their = (compile_for_ncs2(xml, Silent()) for xml in (ours_xml, theirs_at / "fp16.xml"))
+    key = f"convert.{name.lower()}"
+    scores = [
+        Score(f"{key}.stages", their.stages / our.stages, 1.0, str(our.stages), f"{their.stages} (mo)"),
+        Score(
+            f"{key}.blob",
+            their.blob_bytes / our.blob_bytes,
+            1.0,
+            f"{our.blob_bytes / 1e6:.3f} MB",
+            f"{their.blob_bytes / 1e6:.3f} MB (mo)",
+        ),
+    ]
+    if our_seconds is not None:
+        speed = Score(f"{key}.mo", seconds / our_seconds, GOAL_OF_MO, f"{our_seconds:.2f} s", f"{seconds:.2f} s (mo)")
+        scores.insert(0, speed)
+    return scores
+
+
+def measure_all(folder: Path, repetitions: int) -> list[Score]:
+    """Every network's scores; the files of each are gone before the next."""
+    scores = []
+    for name in SIZES:
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=folder) as own:
+            file, seconds = save_network(name, Path(own)), None
+            if name in NETWORKS:
+                score, seconds = measure(name, file, repetitions)
+                scores.append(score)
+            scores += against_mo(name, file, Path(own), seconds)
+    return scores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,13 +209,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--one", nargs=2, metavar=("WHO", "FILE"), help="one conversion in this process; prints its seconds"
     )
+    parser.add_argument(
+        "--results",
+        nargs="+",
+        type=Path,
+        metavar="WORKSPACE",
+        help="write docs/results/conversion.md of trained models",
+    )
+    parser.add_argument("--tolerance", type=float, help="with --results: the largest difference allowed to FP16")
     options = parser.parse_args(arguments)
+    if options.results:
+        return convert_results.results(options.results, options.tolerance)
     if options.one:
         who, file = options.one
         print(one(who, Path(file)))
         return 0
     with tempfile.TemporaryDirectory(prefix="bench-convert-") as folder:
-        scores = [measure(name, Path(folder), options.repetitions) for name in NETWORKS]
+        scores = measure_all(Path(folder), options.repetitions)
     return conclude(
         "convert", "Conversion against OpenVINO's own", METHOD.format(repetitions=options.repetitions), scores
     )

@@ -50,3 +50,7 @@ for era in 2021 2022; do
         --no-emit-index-url --custom-compile-command "just lock" --output-file "requirements/eras/$era.txt" "$@" \
         "images/runner/requirements-$era.in"
 done
+# Intel's own converter of 2021.4, which ours is measured against.
+.venv/bin/uv pip compile --quiet --no-deps --python-version 3.9 --python-platform x86_64-manylinux_2_31 --generate-hashes \
+    --no-emit-index-url --custom-compile-command "just lock" --output-file requirements/eras/mo.txt "$@" \
+    benchmarks/requirements-mo.in

@@ -1,0 +1,60 @@
+"""Intel's Model Optimizer (`mo`) 2021.4.2, the converter that sticks were used with: its environment, and a run of it.
+
+It reads a frozen graph of TensorFlow, on Python 3.9, with the packages of requirements/eras/mo.txt; they are installed
+once into the user's cache, beside those of the older runtimes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from toolkit import digests, wheels
+from toolkit.convert.pythons import get_python
+from toolkit.progress import for_people
+
+_LOCK = Path(__file__).parents[1] / "requirements" / "eras" / "mo.txt"
+_ONCE = Path(__file__).with_name("intel_mo_once.py")
+
+
+def environment() -> Path:
+    """The interpreter of an environment that holds `mo`; made the first time, which fetches 250 MB.
+
+    Raises:
+        MachineError: there is no Python 3.9.
+    """
+    folder = wheels.cache_folder().parent / "eras" / f"mo-{digests.of_file(_LOCK)}"
+    finished, python = folder / "finished", folder / "bin" / "python"
+    if not finished.exists():
+        uv = str(Path(sys.executable).with_name("uv"))
+        base = get_python("3.9", for_people())
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", str(base), str(folder)], check=True)
+        words = [uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "--require-hashes"]
+        subprocess.run([*words, "--requirement", str(_LOCK)], check=True)
+        finished.touch()
+    return python
+
+
+def freeze(file: Path, frozen: Path) -> None:
+    """Write the Keras model of `file` as a frozen graph: one function, its variables made constants."""
+    from toolkit.networks.runtime import start_tensorflow
+
+    tf = start_tensorflow()
+    import keras
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    model = keras.saving.load_model(file, compile=False)
+    signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="picture")]
+    traced = tf.function(lambda picture: model(picture, training=False), signature, autograph=False)
+    graph = convert_variables_to_constants_v2(traced.get_concrete_function()).graph.as_graph_def()
+    frozen.write_bytes(graph.SerializeToString())
+
+
+def convert(frozen: Path, folder: Path) -> float:
+    """Seconds that `mo` takes for FP32 and FP16; `folder` then holds fp32.xml and fp16.xml."""
+    words = [str(environment()), str(_ONCE), str(frozen), str(folder)]
+    quiet = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=quiet)
+    return float(done.stdout.splitlines()[-1])
