@@ -52,6 +52,22 @@ def release(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def failing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that loads and fails at every query: it reshapes by what is on the picture."""
+    import openvino
+    from openvino import opset8 as ops
+
+    picture = ops.parameter([1, 32, 32, 3], np.uint8, name="picture")
+    values = ops.convert(picture, np.float32)
+    shape = ops.convert(ops.add(ops.reduce_mean(values, np.array([0, 1, 2])), np.ones(3, np.float32)), np.int64)
+    mean = ops.reduce_mean(ops.reshape(values, shape, False), np.array([0, 1, 2]))
+    path = tmp_path_factory.mktemp("failing") / "model.xml"
+    model = openvino.Model([ops.result(ops.reshape(mean, np.array([1, 1]), False))], [picture], "failing")
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dark and light noise with its pictures.json."""
     folder = tmp_path_factory.mktemp("pictures")

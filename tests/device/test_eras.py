@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ import toolkit
 from toolkit import wheels
 from toolkit.convert.pythons import get_python
 from toolkit.progress import Silent
+
+from .test_in_flight import SCRIPT, check
+from .test_troubles import READ
 
 pytestmark = pytest.mark.eras
 
@@ -42,7 +46,11 @@ class Runtime:
 
     def ask(self, *words: object, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """What the device code says there."""
-        command = [self.python, "-B", "-m", "toolkit.device", *words]
+        return self.run("-m", "toolkit.device", *words, environment=environment)
+
+    def run(self, *words: object, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The JSON document that a program prints there."""
+        command = [self.python, "-B", *words]
         paths = os.pathsep.join((str(self.packages), str(Path(toolkit.__file__).parents[1])))
         done = subprocess.run(
             [str(word) for word in command],
@@ -108,3 +116,127 @@ def test_golden_ends_plainly_when_the_accelerator_is_missing(era: Runtime, relea
     (release / "manifest.json").write_text(json.dumps(manifest))
     said = era.ask("golden", release, "--accelerator", "GPU")
     assert "has no accelerator GPU" in said["error"]["what"]
+
+
+def test_queue_works_on_several_at_once_and_tells_failures(era: Runtime, release: Path, failing_model: Path) -> None:
+    failing = [] if era.version.startswith("2021") else [failing_model]
+    check(era.run(SCRIPT, release / "model.xml", release / "golden/inputs.npy", *failing))
+
+
+def test_auto_takes_the_cpu_and_says_why(era: Runtime, release: Path) -> None:
+    said = era.ask("golden", release, "--accelerator", "AUTO")
+    assert (said["ok"], said["accelerator"], said["precision"]) == (True, "CPU", "f32")
+    (note,) = said["notes"]
+    assert note.startswith("AUTO took the CPU: ")
+    reason = "no Neural Compute Stick is plugged in" if era.version.startswith("2021") else "does not drive a Neural"
+    assert reason in note
+
+
+def test_model_of_a_newer_container_is_refused_with_advice(
+    era: Runtime, release: Path, tmp_path: Path, failing_model: Path
+) -> None:
+    if not era.version.startswith("2021"):
+        return  # 2022 reads it
+    newer = copy_of(release, tmp_path)
+    for suffix in (".xml", ".bin"):
+        shutil.copyfile(failing_model.with_suffix(suffix), (newer / "model").with_suffix(suffix))
+    error = era.ask("golden", newer)["error"]
+    assert error["what"].startswith("OpenVINO 2021 reads IR version 10 and older, and this model is newer")
+    assert "--target ncs2" in error["remedy"]
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin"])
+def test_missing_file_is_named_and_nothing_crashes(era: Runtime, release: Path, tmp_path: Path, name: str) -> None:
+    broken = copy_of(release, tmp_path)
+    (broken / name).unlink()
+    error = era.ask("golden", broken)["error"]
+    assert (error["what"], Path(error["where"]).name) == ("is missing", name)
+
+
+class TestMyriad:
+    """The MYRIAD plugin of 2021.4.2, without a stick and with a libusb that plays one."""
+
+    @pytest.fixture(autouse=True)
+    def only_2021(self, era: Runtime) -> None:
+        if not era.version.startswith("2021"):
+            pytest.xfail("the wheel of 2022 has no such plugin")
+
+    @pytest.fixture
+    def stick_release(self, release: Path, tmp_path: Path) -> Path:
+        """A bundle that may run on a stick."""
+        made = copy_of(release, tmp_path)
+        manifest = json.loads((made / "manifest.json").read_bytes())
+        manifest["golden"]["tolerance"]["MYRIAD"] = 0.05
+        (made / "manifest.json").write_text(json.dumps(manifest))
+        return made
+
+    def test_without_a_stick(self, era: Runtime, stick_release: Path) -> None:
+        error = era.ask("golden", stick_release, "--accelerator", "MYRIAD")["error"]
+        assert error["what"] == "no Neural Compute Stick is plugged in"
+
+    def test_without_libusb(self, era: Runtime, stick_release: Path, tmp_path: Path) -> None:
+        (tmp_path / "libusb-1.0.so.0").touch()
+        variables = {"LD_LIBRARY_PATH": str(tmp_path)}
+        error = era.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=variables)["error"]
+        assert error["what"].startswith("the MYRIAD plugin needs libusb, which is missing or damaged")
+        assert error["remedy"] == "apt-get install libusb-1.0-0"
+
+    def test_without_the_plugin(self, era: Runtime, stick_release: Path, tmp_path: Path) -> None:
+        lacking = replace(era, packages=linked(era.packages, tmp_path / "packages", without="libmyriadPlugin.so"))
+        error = lacking.ask("golden", stick_release, "--accelerator", "MYRIAD")["error"]
+        assert error["what"].startswith("the MYRIAD plugin cannot be loaded")
+
+    def test_without_firmware(self, era: Runtime, stick_release: Path, tmp_path: Path, stand_in: Path) -> None:
+        lacking = replace(era, packages=linked(era.packages, tmp_path / "packages", without="usb-ma2x8x.mvcmd"))
+        error = lacking.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=playing("closed", stand_in))
+        assert error["error"]["what"].startswith("the stick's firmware is not where the MYRIAD plugin is")
+
+    @pytest.mark.parametrize(
+        ("playing_what", "message"),
+        [
+            ("closed", "(OpenVINO: Can not init Myriad device: NC_ERROR)"),
+            (
+                "claimed",
+                "no Neural Compute Stick is plugged in",
+            ),  # it lists only those that wait; sysfs tells of the others
+            ("lost", "the stick was lost as soon as its firmware ran"),
+        ],
+    )
+    def test_with_a_stick_that_does_not_work(
+        self, era: Runtime, stick_release: Path, stand_in: Path, playing_what: str, message: str
+    ) -> None:
+        variables = playing(playing_what, stand_in)
+        error = era.ask("golden", stick_release, "--accelerator", "MYRIAD", environment=variables)["error"]
+        assert message in error["what"]
+
+    def test_strings_that_were_only_read_are_in_the_plugin(self, era: Runtime) -> None:
+        (plugin,) = era.packages.glob("openvino/libs/libmyriadPlugin.so")
+        content = plugin.read_bytes()
+        assert [message for message in READ if message.encode() not in content] == []
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libusb that plays a stick."""
+    folder = tmp_path_factory.mktemp("stick")
+    library = folder / "libusb-1.0.so.0"
+    source = Path(__file__).with_name("stick.c")
+    subprocess.run(["cc", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", library, source], check=True)
+    return folder
+
+
+def playing(what: str, stand_in: Path) -> dict[str, str]:
+    return {"STICK": what, "LD_LIBRARY_PATH": str(stand_in)}
+
+
+def copy_of(release: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(release, folder / "copy"))
+
+
+def linked(packages: Path, folder: Path, without: str) -> Path:
+    """The packages, one file left out; a plugin looks for its firmware where it lies itself, so its folder is copied."""
+    shutil.copytree(packages / "openvino", folder / "openvino", ignore=shutil.ignore_patterns(without))
+    for package in packages.iterdir():
+        if package.name != "openvino":
+            (folder / package.name).symlink_to(package)
+    return folder

@@ -58,10 +58,18 @@ class Queue(Protocol):
     requests: int
 
     def submit(self, number: int, picture: "Picture") -> None:
-        """Start a query as soon as a request is free; the picture may be reused once this returns."""
+        """Start a query as soon as a request is free; the picture may be reused once this returns.
+
+        Raises:
+            EnvironmentFailure: the accelerator failed on an earlier query.
+        """
 
     def wait(self) -> None:
-        """Return when nothing is in flight. Raises what the on_done callback raised, if it did."""
+        """Return when nothing is in flight. Raises what the on_done callback raised last, if it did.
+
+        Raises:
+            EnvironmentFailure: the accelerator failed.
+        """
 
 
 class Model(Protocol):
@@ -81,7 +89,7 @@ class Model(Protocol):
         """
 
     def queue(self, on_done: OnDone) -> Queue:
-        """A queue of as many requests as OpenVINO holds best."""
+        """A queue of as many requests as OpenVINO holds best; no `infer` while queries are in flight."""
 
     def used(self) -> Dict[str, Any]:
         """What was really taken: accelerator, precision computed in, threads, streams, requests; and the notes."""

@@ -79,7 +79,7 @@ class TensorModel:
 
     def queue(self, on_done: OnDone) -> TensorQueue:
         """A queue of as many requests as OpenVINO holds best."""
-        return TensorQueue(self._api.AsyncInferQueue(self._compiled, 0), on_done)
+        return TensorQueue(self._api.AsyncInferQueue(self._compiled, 0), on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:
         """What was really taken, by OpenVINO's own word."""
@@ -134,8 +134,8 @@ def _text(value: Any) -> str:
 class TensorQueue:
     """An AsyncInferQueue whose requests' input and output arrays are looked up once, not per query."""
 
-    def __init__(self, queue: Any, on_done: OnDone) -> None:
-        self._queue, self._on_done = queue, on_done
+    def __init__(self, queue: Any, on_done: OnDone, accelerator: str) -> None:
+        self._queue, self._on_done, self._accelerator = queue, on_done, accelerator
         self._failure: Optional[BaseException] = None
         requests = [queue[index] for index in range(len(queue))]
         self.requests = len(requests)
@@ -145,9 +145,12 @@ class TensorQueue:
 
     def submit(self, number: int, picture: Picture) -> None:
         """Start a query as soon as a request is free; `start_async` takes the one `get_idle_request_id` named."""
-        index = self._queue.get_idle_request_id()
-        self._inputs[index][...] = picture
-        self._queue.start_async(userdata=(number, index))
+        try:
+            index = self._queue.get_idle_request_id()
+            self._inputs[index][...] = picture
+            self._queue.start_async(userdata=(number, index))
+        except RuntimeError as error:
+            raise explain(str(error), self._accelerator, "inference") from error
 
     def _done(self, request: Any, query: tuple[int, int]) -> None:
         del request
@@ -163,7 +166,10 @@ class TensorQueue:
 
     def wait(self) -> None:
         """Return when nothing is in flight."""
-        self._queue.wait_all()
+        try:
+            self._queue.wait_all()
+        except RuntimeError as error:
+            raise explain(str(error), self._accelerator, "inference") from error
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure

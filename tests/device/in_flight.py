@@ -1,0 +1,106 @@
+"""Run on the Python of each era: what a queue does with several queries in flight, as one JSON document.
+
+python in_flight.py MODEL.xml PICTURES.npy [FAILING.xml]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.device import runtime
+from toolkit.device.failures import EnvironmentFailure
+
+QUERIES = 40
+TOGETHER_S = 30
+SETTINGS = runtime.Settings("CPU", threads=2, streams=2, precision="f32", hint="throughput")
+
+
+def together(model: runtime.Model, pictures: Any) -> dict[str, Any]:
+    """The first query is not let go before every request has one: only a queue that works on several ends at all."""
+    expected = [model.infer(picture).tolist() for picture in pictures]
+    answers: dict[int, list[float]] = {}
+    all_taken = threading.Event()
+    waited = []
+
+    def on_done(number: int, answer: Callable[[], Any]) -> None:
+        if number == 0:
+            waited.append(all_taken.wait(TOGETHER_S))
+        answers[number] = answer().tolist()
+
+    queue = model.queue(on_done)
+    reused = np.empty_like(pictures[0])
+    for number in range(QUERIES):
+        reused[...] = pictures[number % len(pictures)]
+        queue.submit(number, reused)
+        if number == queue.requests - 1:
+            all_taken.set()
+    queue.wait()
+    return {
+        "requests": queue.requests,
+        "streams": model.used()["streams"],
+        "together": waited == [True],
+        "done": sorted(answers) == list(range(QUERIES)),
+        "right": all(np.allclose(answers[one], expected[one % len(pictures)], atol=1e-6) for one in answers),
+    }
+
+
+def callback_that_raises(model: runtime.Model, picture: Any) -> dict[str, Any]:
+    """`wait` raises it, everything in flight is finished before, and the queue can be used again."""
+    done: list[int] = []
+
+    def on_done(number: int, answer: Callable[[], Any]) -> None:
+        done.append(number)
+        if number == 3:
+            raise KeyError("number three")
+
+    queue = model.queue(on_done)
+    for number in range(10):
+        queue.submit(number, picture)
+    raised = ""
+    try:
+        queue.wait()
+    except KeyError as error:
+        raised = str(error)
+    finished = len(done)
+    queue.submit(10, picture)
+    queue.wait()
+    return {"raised": raised, "finished": finished, "again": done[-1]}
+
+
+def inference_that_fails(model: runtime.Model, picture: Any) -> list[str]:
+    """What a person reads, of a single query and of several."""
+    queue = model.queue(lambda number, answer: None)
+
+    def several() -> None:
+        for number in range(6):
+            queue.submit(number, picture)
+        queue.wait()
+
+    said = []
+    for attempt in (lambda: model.infer(picture), several):
+        try:
+            attempt()
+        except EnvironmentFailure as failure:
+            said.append(str(failure))
+    return said
+
+
+def main(xml: str, inputs: str, *failing: str) -> None:
+    """Print everything."""
+    pictures = np.load(inputs)
+    model = runtime.load(Path(xml), SETTINGS)
+    found: dict[str, Any] = {"together": together(model, pictures), "raising": callback_that_raises(model, pictures[0])}
+    for path in failing:
+        found["failing"] = inference_that_fails(runtime.load(Path(path), SETTINGS), pictures[0])
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
