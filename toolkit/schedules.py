@@ -3,17 +3,17 @@
     schedule = "cosine"
     schedule = { kind = "step", at = [0.33, 0.66], factor = 0.1 }
 
-The rate changes between epochs and is a pure function of the epochs before, so a run that goes on after a stop takes the
-same rates as one that was never stopped.
+The rate changes between epochs (with decay_steps at every step) and is a pure function of the epochs and steps before, so
+a run that goes on after a stop takes the same rates as one that was never stopped.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Factor = Annotated[float, Field(gt=0, lt=1)]
 Floor = Annotated[float, Field(ge=0, lt=1)]
@@ -30,6 +30,16 @@ class _Schedule(BaseModel):
             epochs: How many the stage has at most.
         """
         raise NotImplementedError
+
+    @property
+    def by_step(self) -> bool:
+        """Whether the rate changes within an epoch too."""
+        return False
+
+    def share_at(self, steps: int) -> float:
+        """The share of that which is left after so many steps (batches) of the stage."""
+        del steps
+        return 1.0
 
 
 class Constant(_Schedule):
@@ -56,16 +66,33 @@ class Step(_Schedule):
 
 
 class Exponential(_Schedule):
-    """rate^(epochs done / every): the textbook's decay with an epoch as its step."""
+    """rate^(epochs done / every), or the textbook's rate^(step / decay_steps) where decay_steps is set."""
 
     kind: Literal["exponential"] = "exponential"
     rate: Factor = 0.9
     every: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+    # Left out of a run's digest where it is unset, so that earlier runs keep their names.
+    decay_steps: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=lambda steps: steps is None)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.decay_steps is not None and "every" in self.model_fields_set:
+            raise ValueError("every counts epochs and decay_steps counts batches: set one of them")
+        return self
 
     def share(self, losses: Sequence[float], epochs: int) -> float:
-        """rate^(epochs done / every)."""
+        """rate^(epochs done / every); 1 where steps count."""
         del epochs
-        return math.pow(self.rate, len(losses) / self.every)
+        return 1.0 if self.by_step else math.pow(self.rate, len(losses) / self.every)
+
+    @property
+    def by_step(self) -> bool:
+        """Whether decay_steps is set."""
+        return self.decay_steps is not None
+
+    def share_at(self, steps: int) -> float:
+        """rate^(steps / decay_steps); 1 where epochs count."""
+        return 1.0 if self.decay_steps is None else math.pow(self.rate, steps / self.decay_steps)
 
 
 class Cosine(_Schedule):

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from toolkit import schedules
+from toolkit.artifacts import Epoch
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import load
+from toolkit.experiment import StageTable, load
+from toolkit.train.fit import Plan
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -24,6 +28,39 @@ def test_step_divides_by_ten_when_a_third_and_two_thirds_are_over() -> None:
 
 def test_exponential_is_the_textbooks_when_an_epoch_is_a_step() -> None:
     assert course(schedules.Exponential(rate=0.5, every=2), [1.0] * 4, 4) == pytest.approx([1, 0.5**0.5, 0.5, 0.5**1.5])
+
+
+def test_exponential_is_the_textbooks_when_batches_are_its_steps() -> None:
+    schedule = schedules.Exponential(rate=0.5, decay_steps=4)
+    assert [schedule.share_at(steps) for steps in (0, 2, 4, 10)] == pytest.approx([1, 0.5**0.5, 0.5, 0.5**2.5])
+    assert course(schedule, [1.0] * 3, 3) == [1, 1, 1]
+    assert "decay_steps" not in schedules.Exponential(rate=0.5).model_dump()
+    with pytest.raises(ValueError, match="set one of them"):
+        schedules.Exponential(every=2, decay_steps=4)
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -> None:
+    stage = StageTable(name="top", learning_rate=0.1, schedule=schedules.Exponential(rate=0.5, decay_steps=2))
+    plan = Plan("top", stage, 8, 0, Path("checkpoint.npz"), told=lambda _: None)
+    optimizer, seen = SimpleNamespace(learning_rate=0.0), list[float]()
+    epochs = [
+        Epoch(
+            stage="top",
+            number=1,
+            loss=1.0,
+            accuracy=0.5,
+            val_loss=1.0,
+            val_accuracy=0.5,
+            seconds=1.0,
+            learning_rate=0.1,
+        )
+    ][:done]
+    step = plan.paced(lambda: seen.append(optimizer.learning_rate), optimizer, epochs, 3 * done)
+    for _ in range(3):
+        step()
+    assert seen == pytest.approx([0.1 * 0.5 ** ((3 * done + number) / 2) for number in range(3)])
+    assert plan.learning_rate(epochs, 3 * done) == seen[0]
 
 
 def test_cosine_ends_near_its_floor_when_all_epochs_are_done() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -78,12 +80,27 @@ class Plan:
     told: Callable[[Epoch], None]
     """Hears of every epoch once the checkpoint holds it."""
 
-    def learning_rate(self, epochs: Sequence[Epoch]) -> float:
-        """What the epoch after these takes."""
+    def learning_rate(self, epochs: Sequence[Epoch], steps: int) -> float:
+        """What the step after so many steps, of which these epochs are made, takes."""
         if self.stage.schedule is None:
             return self.stage.learning_rate
         losses = [epoch.val_loss for epoch in epochs]
-        return self.stage.learning_rate * self.stage.schedule.share(losses, self.stage.epochs)
+        share = self.stage.schedule.share(losses, self.stage.epochs) * self.stage.schedule.share_at(steps)
+        return self.stage.learning_rate * share
+
+    def paced(
+        self, step: Callable[..., Any], optimizer: Any, epochs: Sequence[Epoch], steps: int
+    ) -> Callable[..., Any]:
+        """`step`, at the learning rate of each where that falls by steps."""
+        if self.stage.schedule is None or not self.stage.schedule.by_step:
+            return step
+        numbers, before = itertools.count(steps), tuple(epochs)
+
+        def at_its_rate(*batch: Any) -> Any:
+            optimizer.learning_rate = self.learning_rate(before, next(numbers))
+            return step(*batch)
+
+        return at_its_rate
 
 
 def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, progress: Progress) -> tuple[Epoch, ...]:
@@ -105,9 +122,11 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
     left = (plan.stage.epochs - len(course.epochs)) * len(train.labels)
     with progress.track(plan.title, left) as task:
         while not course.enough(plan.stage.epochs, plan.stage.patience):
-            rate = plan.learning_rate(course.epochs)
+            steps = len(course.epochs) * math.ceil(len(train.labels) / plan.batch_size)
+            rate = plan.learning_rate(course.epochs, steps)
             optimizer.learning_rate = rate
-            epoch = _run_epoch(learner, step, train, validation, plan, len(course.epochs) + 1, rate, task)
+            paced = plan.paced(step, optimizer, course.epochs, steps)
+            epoch = _run_epoch(learner, paced, train, validation, plan, len(course.epochs) + 1, rate, task)
             course.epochs.append(epoch)
             if epoch.val_loss < course.best_loss:
                 course.best_loss, course.best_epoch = epoch.val_loss, epoch.number
