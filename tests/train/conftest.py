@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 
 from toolkit import data, experiment
 from toolkit.artifacts import Split, TrainedModel, Workspace
-from toolkit.networks import NETWORKS, Network
+from toolkit.networks import NETWORKS, Network, start_tensorflow
 from toolkit.networks.scaling import SYMMETRIC
 from toolkit.progress import Progress, Silent, Task
 from toolkit.store import Store
-from toolkit.train import train_trial
+from toolkit.train import Swept, train_trial, train_trials
+from toolkit.train.messages import Request
 
 EXPERIMENT = """
 name = "tiny"
@@ -130,3 +132,59 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 @pytest.fixture
 def stopping() -> type[Stopping]:
     return Stopping
+
+
+class Sweep:
+    """Two networks of the user's own, in a file that other processes can read, with one head each; ready to be trained."""
+
+    def __init__(self, bench: Bench, workspace: Workspace) -> None:
+        self.file, self._bench, self.workspace = bench.file, bench, workspace
+        bench.change('["tiny"]', '["one", "two"]')
+        bench.change('["softmax", "sigmoid"]', '["softmax"]')
+        for name in ("one", "two"):
+            text = f"[networks.{name}]\nbody = 'body.keras'\ninput_size = 32\n"
+            self.file.write_text(self.file.read_text() + text)
+
+    def change(self, old: str, new: str) -> None:
+        self._bench.change(old, new)
+
+    def train(self, progress: Progress | None = None, workspace: Workspace | None = None, **options: Any) -> Swept:
+        own, place = experiment.load(self.file), workspace or self.workspace
+        with Store(place.database) as store:
+            return train_trials(
+                own, tuple(own.trials()), self._bench.split(place), place, store, progress or Silent(), **options
+            )
+
+    def requests(self) -> list[Request]:
+        """What its workers are asked for."""
+        own = experiment.load(self.file)
+        split = self._bench.split(self.workspace)
+        return [Request(experiment=own, trial=one, split=split, workspace=self.workspace) for one in own.trials()]
+
+    def trained_here(self, workspace: Workspace) -> list[TrainedModel]:
+        """The same trials, one after the other in this process."""
+        own = experiment.load(self.file)
+        with Store(workspace.database) as store:
+            return [
+                model
+                for trial in own.trials()
+                for model in train_trial(own, trial, self._bench.split(workspace), workspace, store, Silent())
+            ]
+
+
+@pytest.fixture(scope="session")
+def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A body with weights that do not change."""
+    start_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("body") / "body.keras"
+    build_tiny((32, 32), pretrained=False, progress=Silent()).save(path)
+    return path
+
+
+@pytest.fixture
+def sweep(bench: Bench, body: Path, workspace: Workspace) -> Sweep:
+    shutil.copy(body, bench.root)
+    return Sweep(bench, workspace)

@@ -1,0 +1,129 @@
+"""Trials in processes of their own, as they are: killed, interrupted, side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.cpus import usable_cpus
+from toolkit.errors import ConfigurationError, ExitCode
+from toolkit.progress import Silent
+from toolkit.store import Store
+from toolkit.train import Way
+from toolkit.train.executors.local import next_place
+
+if TYPE_CHECKING:
+    from conftest import Sweep
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    lists = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(child) for found in lists for child in found]
+
+
+class Killing(Silent):
+    """Kills the processes that train when a line with these words is said."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words: str | None = words
+
+    def say(self, text: str) -> None:
+        super().say(text)
+        if self.words is not None and self.words in text:
+            self.words = None
+            for pid in children(os.getpid()):
+                if b"toolkit.train.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+
+
+def test_train_trials_gives_what_one_process_gives_when_trials_run_side_by_side(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many threads as here, since their number decides the last bits of a sum.
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", os.environ.get("TF_NUM_INTRAOP_THREADS", str(usable_cpus())))
+    swept = sweep.train(way=Way(jobs=2))
+    assert swept.failed == ()
+    expected = [("one", "top"), ("one", "fine-tune"), ("two", "top"), ("two", "fine-tune")]
+    assert [(model.network, model.stage) for model in swept.models] == expected
+    here = sweep.trained_here(Workspace(tmp_path / "here"))
+    assert [model.digest for model in swept.models] == [model.digest for model in here]
+    with Store(sweep.workspace.database) as store:
+        assert {model.digest for model in store.all(TrainedModel)} == {model.digest for model in here}
+    again = Silent()
+    assert sweep.train(again).models == swept.models
+    assert len([line for line in again.said if "trained already, skipped" in line]) == 4
+
+
+def test_train_trials_goes_on_with_the_others_when_a_process_is_killed(sweep: Sweep) -> None:
+    progress = Killing("one-softmax top: epoch 2/")
+    swept = sweep.train(progress, last="top", way=Way(jobs=1))
+    assert [(model.network, model.stage) for model in swept.models] == [("two", "top")]
+    assert swept.exit_code == ExitCode.SOME_FAILED
+    (problem,) = swept.failed
+    assert problem.where == "one-softmax"
+    assert "killed (signal 9)" in problem.what
+    assert "batch_size" in problem.remedy
+    going_on = Silent()
+    assert len(sweep.train(going_on, last="top", way=Way(jobs=1)).models) == 2
+    assert "  one-softmax top: going on after epoch 2 of 3" in going_on.said
+
+
+def test_train_trials_raises_what_the_trials_raised_when_none_came_to_anything(sweep: Sweep) -> None:
+    sweep.change('["softmax"]', '["sigmoid"]')
+    sweep.change("[train]", "[train]\nclass_weights = { green = 2 }")
+    progress = Silent()
+    with pytest.raises(ConfigurationError, match="the data has no label green") as caught:
+        sweep.train(progress, way=Way(jobs=1))
+    assert len(caught.value.problems) == 1
+    assert [line for line in progress.said if "failed" in line] == [
+        f"failed: {network}-sigmoid: the data has no label green" for network in ("one", "two")
+    ]
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_train_command_leaves_no_process_and_whole_files_when_it_is_ended(sweep: Sweep, end: signal.Signals) -> None:
+    sweep.change("epochs = 3\nlearning_rate = 0.01", "epochs = 100000\npatience = 100000\nlearning_rate = 0.01")
+    words = [sys.executable, "-m", "toolkit", "train", str(sweep.file), "--workspace", str(sweep.workspace.root)]
+    log = sweep.file.with_name("log")
+    with log.open("w") as stream:
+        command = subprocess.Popen([*words, "--jobs", "2"], stderr=stream, stdout=subprocess.PIPE)
+    while not all(f"{network}-softmax top: epoch 3/" in log.read_text() for network in ("one", "two")):
+        assert command.poll() is None, log.read_text()
+        time.sleep(0.05)
+    workers = children(command.pid)
+    assert len(workers) == 2
+    command.send_signal(end)
+    command.communicate(timeout=120)
+    assert command.returncode == (ExitCode.INTERRUPTED if end == signal.SIGINT else -end), log.read_text()
+    assert "Traceback" not in log.read_text()
+    deadline = time.monotonic() + 60
+    while any(_runs(pid) for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its command"
+        time.sleep(0.1)
+    left = [path.name for path in sweep.workspace.folder("runs").rglob("*") if path.is_file()]
+    assert left == ["checkpoint.npz"] * 2
+
+
+def _runs(pid: int) -> bool:
+    """Whether it does; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("waiting", "running", "place"), [([0, 1, 2, 3], [], 0), ([1, 2, 3], [0], 2), ([1], [0], 1), ([1, 3], [0, 2], 1)]
+)
+def test_next_place_prefers_a_network_that_none_trains(waiting: list[int], running: list[int], place: int) -> None:
+    assert next_place(waiting, ["a", "a", "b", "b"], running) == place
