@@ -32,6 +32,7 @@ from pydantic_core import ErrorDetails
 
 from toolkit import compat
 from toolkit.errors import ConfigurationError, Problem
+from toolkit.profiles import ComputePrecision
 from toolkit.schedules import Schedule
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -88,7 +89,7 @@ class _Table(BaseModel):
 
 def _is_unset(value: object) -> bool:
     """Left out where a table is written down, so that what it says needs no change when a setting is added."""
-    return value in (None, 0, "auto")
+    return value in (None, 0, "auto", "float32")
 
 
 class SplitFractions(_Table):
@@ -229,6 +230,8 @@ class TrainTable(_Table):
     """How much a training picture counts, by its label: a table (others count 1), or in inverse proportion to how many
     there are of it. With many labels to a picture: how much its having a label counts; "balanced" is as much as all
     those without it."""
+    precision: ComputePrecision = "float32"
+    """What fine-tuning computes the body in; weights, the head, and what is judged and kept are float32 in any case."""
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -398,6 +401,7 @@ class Experiment(_Table):
             label_smoothing=self.train.label_smoothing,
             class_weights=self.train.class_weights,
             augment=self.augment,
+            precision=self.train.precision,
         )
 
     def beside(self, path: str | Path) -> Path:
@@ -424,6 +428,7 @@ class Trial(_Table):
     label_smoothing: float = Field(default=0, exclude_if=_is_unset)
     class_weights: Literal["balanced"] | dict[str, float] | None = Field(default=None, exclude_if=_is_unset)
     augment: AugmentTable | None = Field(default=None, exclude_if=_is_unset)
+    precision: ComputePrecision = Field(default="float32", exclude_if=_is_unset)
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from toolkit.networks.assembly import assemble, features_part, fine_tuned_variables, head_part, logits_part, parted
 from toolkit.networks.builds import rename
+from toolkit.networks.folding import features_trained
 from toolkit.networks.heads import HEADS, Head, find_head
 from toolkit.networks.own import find_for
 from toolkit.networks.runtime import start_tensorflow
@@ -15,6 +16,7 @@ __all__ = [
     "Network",
     "assemble",
     "features_part",
+    "features_trained",
     "find",
     "find_for",
     "find_head",

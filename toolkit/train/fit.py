@@ -118,7 +118,7 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
     course = checkpoint.restore(plan.checkpoint, variables, optimizer.variables)
     if course.epochs:
         progress.say(f"  {plan.title}: going on after epoch {len(course.epochs)} of {plan.stage.epochs}")
-    step = _training_step(learner, optimizer)
+    step = training_step(learner, optimizer)
     left = (plan.stage.epochs - len(course.epochs)) * len(train.labels)
     with progress.track(plan.title, left) as task:
         while not course.enough(plan.stage.epochs, plan.stage.patience):
@@ -172,7 +172,7 @@ def shuffled(count: int, batch_size: int, *, seed: int, stage: str, epoch: int) 
     yield from (order[start : start + batch_size] for start in range(0, count, batch_size))
 
 
-def _training_step(learner: Learner, optimizer: keras.optimizers.Optimizer) -> Callable[..., Any]:
+def training_step(learner: Learner, optimizer: keras.optimizers.Optimizer) -> Callable[..., Any]:
     """One batch: logits by `forward`, weighted mean loss, gradients, update; gives that loss and the logits."""
     tf = start_tensorflow()
     losses_of = learner.head.losses()

@@ -127,11 +127,13 @@ def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str,
     Its batch-norms keep the statistics of its first weights, if it had any, unless the stage says otherwise; those of
     layers that are left alone always do.
     """
-    backbone, top = networks.features_part(model), networks.head_part(model)
+    top = networks.head_part(model)
     normalising = stage.batch_norm == "training" if stage.batch_norm else job.trial.weights == "none"
 
+    features = networks.features_trained(model, job.network, normalising=normalising, precision=job.trial.precision)
+
     def forward(x: Any) -> Any:
-        return top(backbone(x, training=normalising), training=True)
+        return top(features(x), training=True)
 
     variables = networks.fine_tuned_variables(model, job.network, stage.from_layer)
     left_alone, _ = networks.parted(model.get_layer(job.network.name), stage.from_layer or job.network.unfreezes_from)
