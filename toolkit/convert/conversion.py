@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from toolkit import compat
 from toolkit.artifacts import IrModel, Parity, Quantization, Split, TrainedModel, Workspace
+from toolkit.compat import Target
 from toolkit.convert import graphs, int8, parity
 from toolkit.convert.forms import write_form
 from toolkit.convert.parity import Comparison
 from toolkit.convert.source import Source, TestPictures, name_of, origin_of, test_pictures, versions
-from toolkit.errors import DataError, ParityError
+from toolkit.errors import ConfigurationError, DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
 
@@ -50,6 +51,7 @@ def convert_model(
     """
     wanted = compat.find_target(target)
     compat.check_precision(wanted, precision)
+    _check_quantized(model, wanted)
     limits = _limits(model, precision, tolerance, max_drop)
     title = f"{name_of(model)} {precision} for {target}"
     done = _already(model, precision, target, limits, workspace, store)
@@ -109,6 +111,16 @@ class Quantizer:
         taught = int8.lessons(self.model, self.split, self.workspace)
         quantized, self.told = int8.quantize(graph, taught, self.max_drop, self.progress)
         return quantized
+
+
+def _check_quantized(model: TrainedModel, target: Target) -> None:
+    """A file that came quantised is INT8, whatever its weights are stored as."""
+    if model.foreign and model.foreign.quantized and "int8" not in target.precisions:
+        raise ConfigurationError(
+            f"{model.foreign.file} came quantised, and target {target.name} does not take INT8: "
+            f"{target.refused.get('FakeQuantize', 'it has no arithmetic for it')}",
+            remedy="start from the model as it was before it was quantised",
+        )
 
 
 def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_drop: float | None) -> Limits:

@@ -11,7 +11,6 @@ import dataclasses
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +21,19 @@ from toolkit import digests, statistics
 from toolkit.artifacts import Evaluation, Foreign, Split, TrainedModel, Workspace
 from toolkit.convert import ends, parity, readers
 from toolkit.convert.finding import find_model
+from toolkit.convert.foreign_pictures import check_labels, read_labels, split_of_pictures
 from toolkit.convert.foreign_words import Said
 from toolkit.convert.opened import Opened
 from toolkit.convert.parity import Probabilities
-from toolkit.errors import ConfigurationError, DataError, Problem, ToolkitError, UsageError
+from toolkit.errors import DataError, ToolkitError, UsageError
 from toolkit.progress import Progress
 from toolkit.store import Store
 
 if TYPE_CHECKING:
     import openvino as ov
 
-    from toolkit.data import Picture
 
 STAGE = "foreign"
-ITSELF_NOTE = "labelled by the model itself: accuracy is agreement with it"
-
 _ALIKE = 1e-6
 """Answers that differ less than this between all pictures are one answer."""
 
@@ -52,14 +49,14 @@ def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progres
     form = readers.format_of(file)
     progress.say(f"reading {file.name} ({form})")
     labels = read_labels(said.labels)
-    kept = _copied(file, workspace)
-    graph, foreign, size = _opened(kept, form, said)
-    _check_labels(labels, ends.classes_of(graph), said.labels)
-    opened = Opened(kept, foreign, size)
-    split = _split(opened, labels, said, workspace, progress)
+    graph, foreign, size = _opened(file, form, said)
+    check_labels(labels, ends.classes_of(graph), said.labels)
+    opened = Opened(file, foreign, size)
+    split = split_of_pictures(opened, labels, said, workspace, progress)
     answers, truth = _answers(opened, split, said.crop, workspace)
     _refuse_nonsense(answers, foreign)
-    model = _described(opened, split, labels, graph, (answers, truth), said, workspace)
+    kept = Opened(_copied(opened, workspace), foreign, size)
+    model = _described(kept, split, labels, graph, (answers, truth), said, workspace)
     store.put(split)
     store.put(model)
     progress.say(f"  known as {model.network}-{model.head}-{model.stage}, {model.digest[:12]}")
@@ -83,37 +80,14 @@ def find_or_bring_in(words: str, said: Said, workspace: Workspace, store: Store,
         raise UsageError("was not trained in this workspace", where=words, remedy=remedy) from None
 
 
-def read_labels(path: Path | None) -> tuple[str, ...]:
-    """One label a line, in the order of the model's outputs.
-
-    Raises:
-        UsageError: no file was named.
-        ConfigurationError: it cannot be read, is empty, or says a label twice.
-    """
-    if path is None:
-        remedy = "--labels FILE, one label a line, in the order of the model's outputs"
-        raise UsageError("a model that was not trained here needs its labels", remedy=remedy)
-    try:
-        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot be read: {error}", where=str(path)) from None
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice or len(labels) < 2:
-        what = f"says twice: {', '.join(twice[:5])}" if twice else f"names {len(labels)} labels, not two or more"
-        raise ConfigurationError(what, where=str(path), remedy="one label a line, each once")
-    return labels
-
-
-def _copied(file: Path, workspace: Workspace) -> Path:
-    """The file as the workspace keeps it, named by its digest."""
-    place = workspace.folder("foreign") / readers.digest_of(file) / file.name
-    if place.exists():
-        return place
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("foreign")) as beside:
-        new = Path(beside) / "new"
-        new.mkdir()
-        (shutil.copytree if file.is_dir() else shutil.copyfile)(file, new / file.name)
-        new.replace(place.parent)
+def _copied(opened: Opened, workspace: Workspace) -> Path:
+    """The file as the workspace keeps it, in a folder named by its digest."""
+    place = workspace.folder("foreign", opened.foreign.sha256) / opened.path.name
+    if not place.exists():
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=place.parent) as beside:
+            new = Path(beside) / place.name
+            (shutil.copytree if opened.path.is_dir() else shutil.copyfile)(opened.path, new)
+            new.replace(place)
     return place
 
 
@@ -153,72 +127,6 @@ def _opened(path: Path, form: str, said: Said) -> tuple[ov.Model, Foreign, tuple
 
 def _placed(path: Path, where: str) -> str:
     return str(path.name) if not where or where == str(path) else f"{path.name}: {where}"
-
-
-def _check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None:
-    wanted = 2 if classes == 1 else classes
-    if len(labels) == wanted:
-        return
-    hint = "; one more output than labels is often a background class, which comes first" * (classes == len(labels) + 1)
-    raise DataError(
-        f"names {len(labels)} labels, but the model has {classes} output{'s' * (classes > 1)}, which need {wanted}",
-        where=str(file),
-        remedy=f"one label a line, in the order of the outputs{hint}",
-    )
-
-
-def _split(opened: Opened, labels: tuple[str, ...], said: Said, workspace: Workspace, progress: Progress) -> Split:
-    """The user's pictures as a split: class folders, or one folder of pictures, labelled by what the model answers."""
-    from toolkit import data
-    from toolkit.data.folders import SUFFIXES
-    from toolkit.data.manifest import count, count_pictures, in_order, split_digest, write_manifest
-
-    if said.pictures is None or not said.pictures.is_dir():
-        remedy = "--pictures FOLDER: class folders named as the labels, or a folder of pictures"
-        what = "no such folder" if said.pictures else "a bundle proves its answers by pictures"
-        raise UsageError(what, where=str(said.pictures or ""), remedy=remedy)
-    note = ""
-    if any(entry.is_dir() for entry in said.pictures.iterdir()):
-        pictures = _labelled(said.pictures, labels, workspace, progress)
-    else:
-        note = ITSELF_NOTE
-        files = sorted(file for file in said.pictures.iterdir() if file.suffix.lower() in SUFFIXES)
-        bare = [data.Picture(file.resolve(), digests.of_file(file), 0, "test") for file in files]
-        if len(bare) < 2:
-            remedy = "give some of each class, as the model will see them"
-            raise DataError(f"holds {len(bare)} pictures; two are the least", where=str(said.pictures), remedy=remedy)
-        pixels = data.load_pictures(bare, opened.size, said.crop, workspace=workspace, progress=progress)
-        found = parity.top1(opened.predict([pixels]))
-        pictures = [dataclasses.replace(one, label=int(label)) for one, label in zip(bare, found, strict=True)]
-    ordered = in_order(pictures)
-    path, _ = write_manifest(ordered, labels, workspace)
-    return Split(
-        digest=split_digest(ordered, labels),
-        name=said.pictures.resolve().name,
-        note=note,
-        labels=labels,
-        counts=count(ordered, labels),
-        path=workspace.relative(path),
-        pictures=count_pictures(ordered),
-    )
-
-
-def _labelled(folder: Path, labels: Sequence[str], workspace: Workspace, progress: Progress) -> list[Picture]:
-    """The pictures of class folders, each label an index into the model's own."""
-    from toolkit import data
-    from toolkit.experiment import DataTable, SplitFractions
-
-    table = DataTable(source="folders", path=folder.resolve(), split=SplitFractions(train=0, validation=0, test=1))
-    split = data.prepare(table, folder, workspace, progress)
-    strangers = [label for label in split.labels if label not in labels]
-    if strangers:
-        remedy = f"name the folders as the labels: {', '.join(labels[:10])}"
-        problems = [Problem("the model has no such label", str(folder / label), remedy) for label in strangers]
-        raise DataError.from_problems(problems)
-    return [
-        dataclasses.replace(picture, label=labels.index(split.labels[picture.label]))
-        for picture in data.read_manifest(split, workspace)
-    ]
 
 
 def _answers(
