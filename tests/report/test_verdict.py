@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, IrModel, Split, TrainedModel, Workspace
 from toolkit.experiment import Experiment
-from toolkit.report import compare, origins
+from toolkit.report import compare, origins, tables
 from toolkit.report.gather import Gathered, gather
 from toolkit.report.verdict import GATE, judge
 from toolkit.store import Store
@@ -136,3 +136,13 @@ def test_judge_says_what_checks_without_a_device_found(store: Store, look: Calla
     assert [cell.text for cell in row[1:]] == ["ncs2", "passed", "a blob of 9.5 MB"]
     store.put(dataclasses.replace(kept, outcome="failed"))
     assert state(look(), "Bundles") == "bad"
+
+
+def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Callable[[], Gathered]) -> None:
+    pairs = list(compare.networks(look()))
+    assert [(p.first.network, p.second.network, p.first.stage) for p in pairs] == [
+        ("efficientnet_lite0", "mobilenet", "fine-tune")
+    ] * 2
+    for pair, row in zip(pairs, tables.networks(pairs).rows, strict=True):
+        gap = 100 * (pair.first.evaluation.accuracy - pair.second.evaluation.accuracy)
+        assert row[4].text == f"{gap:+.1f}"

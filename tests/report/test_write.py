@@ -89,6 +89,9 @@ def test_write_report_shows_models_that_are_only_trained(workspace: Workspace, s
     page = html(found)
     assert found.headline == "Nothing can be shipped yet"
     assert [row[3] for row in found.rows] == ["not converted"] * len(models)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
+    assert "The best of those trained is " in page
+    assert "May you trust it?" not in page
     files = {name for name in re.findall(r'href="([^"#:]+)"', page) if "/" not in name}
     assert files == {path.name for path in (*found.csv, found.markdown)}
 

@@ -70,7 +70,10 @@ def ranked(gathered: Gathered) -> Table:
     asked = [model for model in gathered.models if len(model.labels) > 2 and model.evaluation.probabilities]
     shown = [(model, tests[0]) for model in asked if (tests := gathered.tests.get(model.parent))]
     columns = ("Model", "Is", *(f"{n + 1}." for n in range(RANKS)))
-    rows = ((words.model(model), model.labels[picture.label], *_likeliest(model)) for model, picture in shown)
+    rows = (
+        (words.model(model), words.listed(model.labels[n] for n in picture.indices), *_likeliest(model))
+        for model, picture in shown
+    )
     name = f" ({shown[0][1].sha256[:12]})" if shown else ""
     return table(f"The classes of one picture{name}, ranked", columns, rows)
 

@@ -55,6 +55,16 @@ def heads(gathered: Gathered) -> Iterator[Pair]:
             yield found
 
 
+def networks(gathered: Gathered) -> Iterator[Pair]:
+    """Per head the most accurate network (first) against each of the others, all at their last stage."""
+    for head in dict.fromkeys(model.head for model in gathered.models):
+        last = {model.network: model for model in gathered.models if model.head == head}
+        best = max(last.values(), key=lambda model: model.evaluation.accuracy)
+        for other in last.values():
+            if other is not best and (found := pair(best, other, gathered.truth.get(best.parent, ()))):
+                yield found
+
+
 def not_told_apart(gathered: Gathered, model: TrainedModel) -> tuple[TrainedModel, ...]:
     """The other models that these pictures cannot tell from `model`."""
     truth = gathered.truth.get(model.parent, ())

@@ -121,7 +121,8 @@ class Gathered:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about the data, such as "synthetic masks"."""
-        told = [split.note for split in self.splits] + [model.note for model in self.models]
+        kept = {split.digest for split in self.splits}
+        told = [split.note for split in self.splits] + [m.note for m in self.models if m.parent not in kept]
         return tuple(dict.fromkeys(note for note in told if note))
 
     @cached_property

@@ -12,6 +12,7 @@ from toolkit.report.tables import Table
 HEADINGS = {
     "trained": "Trained models",
     "heads": "Sigmoid against softmax",
+    "networks": "The best network against the others",
     "classes": "Class by class",
     "labelwise": "Several labels to a picture",
     "confused": "Most often confused",

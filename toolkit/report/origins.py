@@ -9,9 +9,11 @@ from toolkit.report import raw, words
 from toolkit.report.gather import Gathered
 from toolkit.report.tables import Cell, Table, table
 
+NONE = Cell("none", mood="quiet")
+
 
 def lineage(gathered: Gathered) -> Table:
-    """From each bundle back to the split: digests."""
+    """From each bundle back to the split: digests. Models that were not converted come last."""
     columns = ("Form", "Bundle", "IR", "Model", "Split", "Run", "First weights", "#Parameters", "Input", "Scaling")
     return table("What each figure was made from", columns, _lineage_rows(gathered), "lineage.csv")
 
@@ -20,20 +22,23 @@ def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
     seen: set[str] = set()
     for variant in gathered.variants:
         model, ir, bundle = variant.model, variant.ir, variant.bundle
-        anchor = "" if model.digest in seen else f"model-{model.digest[:12]}"
+        made = (_raw(bundle, f"bundle-{bundle.short}") if bundle else NONE, _raw(ir, f"ir-{ir.digest[:12]}"))
+        yield words.form(model, ir), *made, *_model_cells(gathered, model, first=model.digest not in seen)
         seen.add(model.digest)
-        yield (
-            words.form(model, ir),
-            _raw(bundle, f"bundle-{bundle.short}") if bundle else Cell("none", mood="quiet"),
-            _raw(ir, f"ir-{ir.digest[:12]}"),
-            _raw(model, anchor),
-            Cell(model.parent[:12], f"#split-{model.parent[:12]}", "mono"),
-            Cell(model.run[:12], mood="mono"),
-            model.weights,
-            f"{model.parameters:,}",
-            f"{model.input_size[0]} x {model.input_size[1]}, {model.crop}",
-            model.scaling,
-        )
+    for model in gathered.models:
+        if model.digest not in seen:
+            yield words.model(model), NONE, NONE, *_model_cells(gathered, model, first=True)
+
+
+def _model_cells(gathered: Gathered, model: TrainedModel, *, first: bool) -> Iterator[Cell | str]:
+    known = any(split.digest == model.parent for split in gathered.splits)
+    yield _raw(model, f"model-{model.digest[:12]}" if first else "")
+    yield Cell(model.parent[:12], f"#split-{model.parent[:12]}" if known else "", "mono")
+    yield Cell(model.run[:12], mood="mono")
+    yield model.weights
+    yield f"{model.parameters:,}"
+    yield f"{model.input_size[0]} x {model.input_size[1]}, {model.crop}"
+    yield model.scaling
 
 
 def _raw(of: Bundle | IrModel | TrainedModel | Split, anchor: str) -> Cell:

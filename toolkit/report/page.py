@@ -62,6 +62,7 @@ def content(
         "models": tables.models(gathered),
         "trained": tables.trained(gathered),
         "heads": tables.heads(pairs),
+        "networks": tables.networks(compare.networks(gathered)),
         "classes": class_tables.classes(gathered),
         "labelwise": class_tables.labelwise(gathered),
         "confused": class_tables.confused(gathered),

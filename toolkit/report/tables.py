@@ -139,6 +139,25 @@ def _head_row(pair: Pair) -> Iterator[Cell | str]:
     yield Cell("yes", mood="good") if pair.told_apart else Cell("no", mood="quiet")
 
 
+def networks(pairs: Iterable[Pair]) -> Table:
+    """The best network of each head against the others, on the same pictures."""
+    columns = ("Best", "Other", "#Best", "#Other", "#Difference, points", "#95 % interval", "#Only best right")
+    more = ("#Only other right", "#McNemar p", "Told apart")
+    rows = (
+        (words.model(pair.first), words.model(pair.second), *tuple(_head_row(pair))[2:4], *_reversed(pair))
+        for pair in pairs
+    )
+    return table("The best network against the others", columns + more, rows)
+
+
+def _reversed(pair: Pair) -> Iterator[Cell | str]:
+    """As in the table of heads, with the difference as the first's less the second's."""
+    low, high = -pair.interval[1], -pair.interval[0]
+    yield words.points(-pair.difference)
+    yield Cell(f"{words.points(low)} to {words.points(high)}", mood="quiet")
+    yield from tuple(_head_row(pair))[6:]
+
+
 def parity(gathered: Gathered) -> Table:
     """Each converted model against Keras."""
     columns = ("Model", "Precision", "#Pictures", "#Max diff.", "#Mean diff.", "#Tolerance", "#Same top-1", "#Accuracy")

@@ -48,7 +48,9 @@ class Verdict:
 
     @property
     def trust(self) -> str:
-        """Whether to trust it, in a sentence."""
+        """Whether to trust it, in a sentence; empty where nothing is named."""
+        if self.choice is None:
+            return ""
         minded = {state: [check.title.lower() for check in self.checks if check.state == state] for state in STATES}
         if minded["bad"]:
             return f"Not yet: {words.listed(minded['bad'])} {'does' if len(minded['bad']) == 1 else 'do'} not hold."
@@ -61,7 +63,7 @@ def judge(gathered: Gathered) -> Verdict:
     """The fastest of those as accurate as the best, among the models whose conversion holds."""
     sound = [variant for variant in gathered.variants if variant.ir.parity.passed]
     if not sound:
-        why = "No model has been converted and found equal to its original."
+        why = f"No model has been converted and found equal to its original. {_best_trained(gathered)}"
         checks = (_data(gathered), _training(gathered), *((_conversion(gathered),) if gathered.variants else ()))
         return Verdict(None, "Nothing can be shipped yet", why, checks)
     best = max(variant.accuracy for variant in sound)
@@ -72,6 +74,15 @@ def judge(gathered: Gathered) -> Verdict:
         _reason(choice, best),
         _checks(gathered, choice),
         _where(choice),
+    )
+
+
+def _best_trained(gathered: Gathered) -> str:
+    best = max(gathered.models, key=lambda model: model.evaluation.accuracy)
+    judged = best.evaluation
+    return (
+        f"The best of those trained is {words.model(best)}, with {words.percent(judged.accuracy)} of {judged.pictures:,} "
+        f"test pictures right (95 % interval {words.interval(*judged.interval)})."
     )
 
 
