@@ -1,0 +1,272 @@
+"""Training against the papers' recipe: the top layers, and the input pipeline alone, on the synthetic masks.
+
+    just bench train [PART…] [--quick]
+
+Each measurement is a process of its own, in turns, ours and theirs; theirs is benchmarks/papers.py in the stock build of
+TensorFlow and, where .venv-mkl is set up, in the MKL/OpenMP build that heeds all of their settings: the faster one counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scores import Score, conclude
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIZE = 224
+TOP_GOAL, PIPELINE_GOAL = 10.0, 4.0
+TOP_METHOD = (
+    "`just bench train top`: from picture files to the trained and judged top layers of E1's MobileNet, both heads, "
+    "{epochs} epochs each, batch 64, {pictures} pictures of the synthetic masks at 224 pixels, first weights random and the "
+    "same for all. Ours is everything `toolkit train` does from an empty workspace: checking, decoding, tracing, features, heads, "
+    "models and scores. Theirs is ImageDataGenerator, model.fit and the papers' thread settings, in the faster of {builds}. Imports are not counted. "
+    "The ratio is that of the medians of {repetitions}. Accuracy is held against the lower end of the 95 % interval of theirs."
+)
+PIPELINE_METHOD = (
+    "`just bench train pipeline`: {epochs} epochs of the training pictures as batches of 64 at 224 pixels, nothing trained, "
+    "caches empty at first. Theirs is ImageDataGenerator, in the faster of {builds}. The medians of {repetitions}."
+)
+EXPERIMENT = """
+name = "bench-train"
+[data]
+source = "folders"
+path = "pictures"
+[matrix]
+networks = ["mobilenet"]
+heads = ["sigmoid", "softmax"]
+[networks.mobilenet]
+weights = "body.keras"
+[train]
+hidden = [1024]
+batch_size = 64
+[[stages]]
+name = "top"
+epochs = {epochs}
+learning_rate = 0.001
+patience = 5
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the pictures and the first weights lie, and how long to measure."""
+
+    folder: Path
+    epochs: int
+    repetitions: int
+    pythons: dict[str, Path]
+    """Interpreters for theirs, by the build of TensorFlow."""
+    keep: bool
+    """Whether what is measured goes to docs/performance.md."""
+
+    def ours(self, what: str) -> dict[str, Any]:
+        """One measurement of ours in a process of its own, in an empty workspace."""
+        with tempfile.TemporaryDirectory(prefix="workspace-", dir=self.folder) as workspace:
+            return _run([sys.executable, __file__, "--one", what, self.folder, "--workspace", workspace])
+
+    def theirs(self, what: str, build: str) -> dict[str, Any]:
+        """One of theirs, under the settings that the papers print."""
+        from toolkit.profiles import PAPER
+
+        program = Path(__file__).with_name("papers.py")
+        words = [self.pythons[build], program, what, self.folder, self.epochs]
+        return _run(words, PAPER.applied_environment())
+
+    def in_turns(self, what: str) -> dict[str, list[dict[str, Any]]]:
+        """By "ours" and the builds: every repetition, each first every other time."""
+        taken: dict[str, list[dict[str, Any]]] = {"ours": [], **{build: [] for build in self.pythons}}
+        for turn in range(self.repetitions):
+            for who in list(taken)[:: 1 if turn % 2 == 0 else -1]:
+                taken[who].append(self.ours(what) if who == "ours" else self.theirs(what, who))
+                print(f"  {what}: {who} {taken[who][-1]}", file=sys.stderr)
+        return taken
+
+
+def top(setting: Setting) -> int:
+    """How much sooner both heads are trained, and whether they are as good."""
+    taken = setting.in_turns("top")
+    their_build, score = _compared("train.top", taken, TOP_GOAL)
+    pictures = sum(1 for _ in (setting.folder / "pictures").rglob("*.jpg"))
+    method = TOP_METHOD.format(
+        epochs=setting.epochs, pictures=pictures, builds=_told(setting), repetitions=setting.repetitions
+    )
+    judged = [
+        _as_good(head, taken["ours"][0], taken[their_build][0], setting.folder) for head in ("sigmoid", "softmax")
+    ]
+    return conclude("train-top", "Top layers against the papers' recipe", method, [score, *judged], keep=setting.keep)
+
+
+def pipeline(setting: Setting) -> int:
+    """How much sooner the pictures are there."""
+    _, score = _compared("train.pipeline", setting.in_turns("pipeline"), PIPELINE_GOAL)
+    method = PIPELINE_METHOD.format(epochs=setting.epochs, builds=_told(setting), repetitions=setting.repetitions)
+    return conclude(
+        "train-pipeline", "The input pipeline against ImageDataGenerator", method, [score], keep=setting.keep
+    )
+
+
+PARTS = {"top": top, "pipeline": pipeline}
+
+
+def one_top(folder: Path, workspace: Path) -> dict[str, object]:
+    """Ours, in this process, as `toolkit train` does it."""
+    from toolkit import data, experiment
+    from toolkit.artifacts import Workspace
+    from toolkit.progress import Silent
+    from toolkit.store import Store
+    from toolkit.train import train_trial
+
+    _import_all()
+    began = time.perf_counter()
+    plan, place = experiment.load(folder / "bench-train.toml"), Workspace(workspace)
+    split = data.prepare(plan.data, plan.origin, place, Silent())
+    with Store(place.database) as store:
+        models = [model for trial in plan.trials() for model in train_trial(plan, trial, split, place, store, Silent())]
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "accuracies": {model.head: model.evaluation.accuracy for model in models}}
+
+
+def one_pipeline(folder: Path, workspace: Path) -> dict[str, object]:
+    """Ours, in this process: the array decoded once, and the batches of every epoch."""
+    import numpy as np
+
+    from toolkit import data, experiment
+    from toolkit.artifacts import Workspace
+    from toolkit.progress import Silent
+    from toolkit.train.fit import Examples, shuffled
+
+    _import_all()
+    plan, place = experiment.load(folder / "bench-train.toml"), Workspace(workspace)
+    split = data.prepare(plan.data, plan.origin, place, Silent())
+    pictures = [picture for picture in data.read_manifest(split, place) if picture.part == "train"]
+    began, seen = time.perf_counter(), 0
+    pixels = data.load_pictures(pictures, (SIZE, SIZE), "resize", workspace=place)
+    examples = Examples(pixels, np.zeros(len(pictures), np.int64))
+    for epoch in range(plan.stages[0].epochs):
+        order = shuffled(len(pictures), plan.train.batch_size, seed=0, stage="top", epoch=epoch)
+        seen += sum(len(inputs) for _, inputs in examples.batches(order, epoch))
+    return {"seconds": time.perf_counter() - began, "pictures": seen}
+
+
+def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
+    """Lay out the pictures as both sides take them, and the random weights that both start from."""
+    from toolkit import data
+    from toolkit.artifacts import Workspace
+    from toolkit.experiment import DataTable
+    from toolkit.progress import Silent
+
+    place = Workspace(folder / "masks")
+    split = data.prepare(DataTable(source="synthetic-masks"), folder, place, Silent())
+    for picture in data.read_manifest(split, place)[:: 8 if quick else 1]:
+        target = folder / "pictures" / picture.part / split.labels[picture.label] / picture.path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.hardlink_to(picture.path)
+    (folder / "bench-train.toml").write_text(EXPERIMENT.format(epochs=epochs), encoding="utf-8")
+    _run([sys.executable, __file__, "--one", "weights", folder, "--workspace", folder])
+
+
+def one_weights(folder: Path, workspace: Path) -> dict[str, object]:
+    """MobileNet's random weights, for ours and for theirs."""
+    del workspace
+    import numpy as np
+
+    from toolkit.networks import start_tensorflow
+
+    start_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(0)
+    body = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
+    body.save(folder / "body.keras")
+    arrays = {f"{layer.name}/{i}": array for layer in body.layers for i, array in enumerate(layer.get_weights())}
+    np.savez(folder / "body.npz", **arrays)
+    return {}
+
+
+ONES = {"top": one_top, "pipeline": one_pipeline, "weights": one_weights}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these: {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="a look: an eighth of the pictures, two epochs, once")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--one", nargs=2, metavar=("WHAT", "FOLDER"), help="one measurement of ours, in this process")
+    parser.add_argument("--workspace", type=Path, help="where that one works")
+    options = parser.parse_args(arguments)
+    if options.one:
+        what, folder = options.one
+        print(json.dumps(ONES[what](Path(folder), options.workspace)))
+        return 0
+    if strangers := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(strangers))}; there are {', '.join(PARTS)}")
+    with tempfile.TemporaryDirectory(prefix="bench-train-") as folder:
+        epochs, repetitions = (2, 1) if options.quick else (5, options.repetitions)
+        setting = Setting(Path(folder), epochs, repetitions, _pythons(), keep=not options.quick)
+        prepared(setting.folder, setting.epochs, quick=options.quick)
+        return max(PARTS[part](setting) for part in options.parts or PARTS)
+
+
+def _compared(name: str, taken: dict[str, list[dict[str, Any]]], goal: float) -> tuple[str, Score]:
+    """The faster of their builds, and the score against it."""
+    medians = {who: statistics.median(each["seconds"] for each in turns) for who, turns in taken.items()}
+    ours = medians.pop("ours")
+    build, theirs = min(medians.items(), key=lambda item: item[1])
+    return build, Score(name, theirs / ours, goal, f"{ours:.2f} s", f"{theirs:.2f} s ({build})")
+
+
+def _as_good(head: str, ours: dict[str, Any], theirs: dict[str, Any], folder: Path) -> Score:
+    """Our test accuracy as a share of theirs; the goal is the lower end of their interval."""
+    from toolkit.statistics import wilson
+
+    pictures = sum(1 for _ in (folder / "pictures" / "test").rglob("*.jpg"))
+    our, their = ours["accuracies"][head], theirs["accuracies"][head]
+    low, high = wilson(round(their * pictures), pictures)
+    shown = f"{their:.3f} (95 % {low:.3f} to {high:.3f})"
+    return Score(f"train.top-accuracy-{head}", our / their, low / their, f"{our:.3f}", shown)
+
+
+def _pythons() -> dict[str, Path]:
+    """The builds of TensorFlow that are set up here."""
+    mkl = REPOSITORY / ".venv-mkl" / "bin" / "python"
+    return {"stock": Path(sys.executable)} | ({"mkl": mkl} if mkl.exists() else {})
+
+
+def _told(setting: Setting) -> str:
+    return " and ".join(f"the {build} build" for build in setting.pythons)
+
+
+def _import_all() -> None:
+    import cv2
+    import openvino
+
+    from toolkit.networks import start_tensorflow
+
+    start_tensorflow()
+    openvino.Core()
+    cv2.setRNGSeed(0)
+
+
+def _run(words: Sequence[object], environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """A process that prints JSON last."""
+    plain = [str(word) for word in words]
+    done = subprocess.run(plain, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"{' '.join(plain)}\n{done.stderr}")
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+if __name__ == "__main__":
+    sys.exit(main())
