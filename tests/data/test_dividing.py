@@ -77,3 +77,24 @@ def test_divide_differs_when_the_seed_does() -> None:
     items = [Item(f"{number}", f"{number:064x}", "a") for number in range(100)]
     assert divide(items, SHARES, 0) != divide(items, SHARES, 1)
     assert Counter(divide(items, SHARES, 0).values()) == {"train": 70, "validation": 10, "test": 20}
+
+
+@given(
+    st.lists(st.sets(st.sampled_from("abcd")), min_size=1, max_size=120),
+    st.integers(0, 5),
+    st.sampled_from(({"train": 0.6, "validation": 0.15, "test": 0.25}, {"train": 0.9, "validation": 0.1})),
+)
+def test_divide_shares_every_label_out_when_pictures_have_many(
+    held: list[set[str]], seed: int, shares: dict[str, float]
+) -> None:
+    items = [
+        Item(f"{n}.png", f"{n:x}", ";".join(sorted(labels)), None, tuple(sorted(labels)))
+        for n, labels in enumerate(held)
+    ]
+    placed = divide(items, shares, seed)
+    assert placed == divide(items[::-1], shares, seed)
+    assert sorted(placed) == sorted(item.name for item in items)
+    rarest = min("abcd", key=lambda label: (sum(label in labels for labels in held) or 1000, label))
+    for part, share in shares.items():
+        there = sum(placed[f"{n}.png"] == part for n, labels in enumerate(held) if rarest in labels)
+        assert abs(there - share * sum(rarest in labels for labels in held)) <= 1
