@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, TextIO
 
 from . import failures
 
@@ -21,24 +21,35 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command; its exit code is for `sys.exit`."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    stdout = _take_stdout()
     try:
         result = options.command(options)
     except failures.Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
         if failure.remedy:
             print(f"  → {failure.remedy}", file=sys.stderr)
-        _print({"ok": False, "error": {"what": failure.what, "where": failure.where, "remedy": failure.remedy}})
+        error = {"what": failure.what, "where": failure.where, "remedy": failure.remedy}
+        _print({"ok": False, "error": error}, stdout)
         return failure.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return failures.INTERRUPTED
-    _print(result)
+    _print(result, stdout)
     return failures.DONE if result.get("ok", True) else failures.CHECK_FAILED
 
 
-def _print(document: Dict[str, Any]) -> None:
-    json.dump(document, sys.stdout, allow_nan=False)
-    sys.stdout.write("\n")
+def _take_stdout() -> TextIO:
+    """Stdout for the answer alone: the MYRIAD plugin writes its errors there past Python, and they go to stderr from now on."""
+    sys.stdout.flush()
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return own
+
+
+def _print(document: Dict[str, Any], stdout: TextIO) -> None:
+    json.dump(document, stdout, allow_nan=False)
+    stdout.write("\n")
+    stdout.flush()
 
 
 def _interrupt(number: int, frame: Any) -> None:
