@@ -232,6 +232,41 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerError:
+    """How far one layer's output in a converted form is from the float32 graph's, on one picture."""
+
+    name: str
+    kind: str
+    error: float
+    """The largest difference over the largest magnitude of the output."""
+    growth: float
+    """What the error is beyond the largest one among the layers that it reads; not less than 0."""
+    largest: float
+    """The largest magnitude of the output in the float32 graph."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """Where along the network an IR departs from the float32 graph, on the picture where its answer is furthest off."""
+
+    digest: str
+    parent: str
+    """The IR."""
+    bundle: str
+    picture: str
+    """The file."""
+    difference: float
+    """The largest difference of a probability on that picture."""
+    threshold: float
+    first: LayerError | None
+    """The first layer whose error is beyond the threshold."""
+    steepest: tuple[LayerError, ...]
+    """The layers at which it grows most, the most first."""
+    layers: tuple[LayerError, ...]
+    """All that both have, in the network's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
     """How a model came to INT8: what its ranges were taken from, and what stayed in float for the accuracy's sake."""
 

@@ -49,9 +49,14 @@ def run(model: ov.Model | Path, chunks: Iterable[Pictures]) -> Probabilities:
 
     `chunks` are u8 [n,H,W,3]; the model takes one picture at a time.
     """
+    return ask(compiled(model), chunks)
+
+
+def compiled(model: ov.Model | Path) -> Any:
+    """`model` made ready for this machine's CPU, to compute in float32."""
     import openvino as ov
 
-    return ask(ov.Core().compile_model(model, "CPU", _EXACT), chunks)
+    return ov.Core().compile_model(model, "CPU", _EXACT)
 
 
 def ask(compiled: Any, chunks: Iterable[Pictures]) -> Probabilities:
@@ -69,13 +74,13 @@ def ask(compiled: Any, chunks: Iterable[Pictures]) -> Probabilities:
     count = 0
     for chunk in chunks:
         for picture in chunk:
-            queue.start_async([_as_taken(picture, shape)], count)
+            queue.start_async([as_taken(picture, shape)], count)
             count += 1
     queue.wait_all()
     return np.stack([rows[index] for index in range(count)]).astype(np.float32)
 
 
-def _as_taken(picture: Pictures, shape: Any) -> Pictures:
+def as_taken(picture: Pictures, shape: Any) -> Pictures:
     """u8 [H,W,3] as the model's input, [1,H,W,3] or planes, [1,3,H,W]."""
     planes = shape[-1] != 3
     return np.ascontiguousarray(picture.transpose(2, 0, 1) if planes else picture)[np.newaxis]

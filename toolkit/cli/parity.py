@@ -1,0 +1,43 @@
+"""`toolkit parity`: where along the network a converted form departs from the one it was made from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from toolkit.cli.output import print_json, print_table
+
+
+def parity(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, its name, or its digest's first digits.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a bundle's layers with the float32 graph's, on the test picture where its answer is furthest off."""
+    from toolkit import progress
+    from toolkit.artifacts import Workspace
+    from toolkit.convert import find_growth
+    from toolkit.convert.bundles import bundle_folder
+    from toolkit.store import Store
+
+    room = Workspace(workspace)
+    with Store(room.database) as store:
+        folder = bundle_folder(bundle, room, store)
+        found = find_growth(folder, room, store, progress.for_people(quiet=as_json))
+    if as_json:
+        print_json(found)
+        return
+    first = found.first
+    print_table(
+        ("grows most at", "type", "by", "to", "largest value"),
+        (
+            (layer.name, layer.kind, f"{layer.growth:.1e}", f"{layer.error:.1e}", f"{layer.largest:.5g}")
+            for layer in found.steepest
+        ),
+        title=f"{found.bundle}: {found.difference:.1e} off on {found.picture}; "
+        + (
+            f"first beyond {found.threshold:.0e} at {first.name}" if first else f"no layer beyond {found.threshold:.0e}"
+        ),
+    )

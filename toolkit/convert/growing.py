@@ -1,0 +1,53 @@
+"""Which picture a bundle's answers are furthest off on, and where along the network they come to be so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from toolkit import digests
+from toolkit.artifacts import Growth, Split, TrainedModel, Workspace
+from toolkit.convert import growth, parity
+from toolkit.convert.source import Source, test_pictures
+from toolkit.convert.verify import verify_bundle
+from toolkit.errors import DataError
+from toolkit.progress import Progress
+from toolkit.store import Store
+
+
+def find_growth(folder: Path, workspace: Workspace, store: Store, progress: Progress) -> Growth:
+    """Compare the IR of the bundle in `folder` with the float32 graph that it was made from, and keep what was found.
+
+    Raises:
+        BundleError: its bytes are not what its manifest says.
+        DataError: the model or its test pictures are not in this workspace.
+    """
+    manifest = verify_bundle(folder)
+    lineage = manifest["lineage"]
+    model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
+    if model is None or split is None:
+        raise DataError(
+            f"this workspace has not the model and pictures that {manifest['name']} was made from",
+            where=str(workspace.root),
+            remedy="name the workspace that it was made in with --workspace",
+        )
+    test = test_pictures(model, split, workspace)
+    graph, xml = Source(model, workspace, progress).graph, folder / "model.xml"
+    differences = np.abs(parity.run(xml, test.chunks()) - parity.run(graph, test.chunks())).max(axis=1)
+    worst = int(differences.argmax())
+    errors = growth.layer_errors(graph, xml, test.pixels[worst])
+    threshold = growth.THRESHOLD[manifest["precision"]]
+    found = Growth(
+        digest=digests.of_value({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
+        parent=lineage["ir"],
+        bundle=manifest["name"],
+        picture=str(test.pictures[worst].path),
+        difference=float(differences[worst]),
+        threshold=threshold,
+        first=growth.first_beyond(errors, threshold),
+        steepest=growth.steepest(errors),
+        layers=errors,
+    )
+    store.put(found)
+    return found

@@ -1,0 +1,109 @@
+"""Where along a network the difference of two forms grows: every layer's output on one picture, form beside form.
+
+Layers are matched by their names, which lowering keeps. A layer's error is the largest difference of its output over the
+largest magnitude in it; its growth is what that is beyond the largest error among the layers that it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.artifacts import LayerError
+from toolkit.convert import parity
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    Answers = Mapping[str, npt.NDArray[np.float32]]
+
+THRESHOLD = {"fp32": 1e-5, "fp16": 1e-2, "int8": 1e-1}
+"""The error from which a layer is worth looking at: about ten roundings of its precision."""
+
+_TOP = 5
+_UNTOLD = {"Constant", "Parameter", "Result"}
+
+
+def layer_errors(reference: Path, form: Path, picture: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
+    """The error of each layer that both IRs have in the same shape, in the network's order; `picture` is u8 [H,W,3]."""
+    import openvino as ov
+
+    core = ov.Core()
+    whole, other = core.read_model(reference), core.read_model(form)
+    shared = _shared(whole, other)
+    ours, theirs = _answers(other, shared, picture), _answers(whole, shared, picture)
+    errors: dict[str, float] = {}
+    found = []
+    for node in whole.get_ordered_ops():
+        name = node.get_friendly_name()
+        if name not in shared:
+            continue
+        errors[name] = _error(theirs[name], ours[name])
+        before = max((errors[source] for source in _sources(node, shared)), default=0.0)
+        found.append(
+            LayerError(
+                name=name,
+                kind=node.get_type_name(),
+                error=errors[name],
+                growth=max(0.0, errors[name] - before),
+                largest=float(np.abs(theirs[name]).max(initial=0.0)),
+            )
+        )
+    return tuple(found)
+
+
+def first_beyond(errors: tuple[LayerError, ...], threshold: float) -> LayerError | None:
+    """The first layer whose error passes `threshold`."""
+    return next((layer for layer in errors if layer.error > threshold), None)
+
+
+def steepest(errors: tuple[LayerError, ...]) -> tuple[LayerError, ...]:
+    """The five layers at which the error grows most, the most first; none that adds nothing."""
+    grown = sorted((layer for layer in errors if layer.growth > 0), key=lambda layer: -layer.growth)
+    return tuple(grown[:_TOP])
+
+
+def _shared(whole: ov.Model, other: ov.Model) -> set[str]:
+    """Names of layers with numbers of the same shape in both."""
+    shapes = [{node.get_friendly_name(): shape for node, shape in _told(model)} for model in (whole, other)]
+    return {name for name, shape in shapes[0].items() if shapes[1].get(name) == shape}
+
+
+def _told(model: ov.Model) -> Iterator[tuple[Any, tuple[int, ...]]]:
+    for node in model.get_ordered_ops():
+        if node.get_type_name() not in _UNTOLD and node.get_output_element_type(0).is_real() and _depends(node):
+            yield node, tuple(node.get_output_shape(0))
+
+
+def _depends(node: Any) -> bool:
+    """Does it read anything but constants? Weights in FP16 come through a conversion of their own."""
+    return any(value.get_node().get_type_name() != "Constant" for value in node.input_values())
+
+
+def _answers(model: ov.Model, names: set[str], picture: npt.NDArray[np.uint8]) -> Answers:
+    """Every named layer's output; they are made outputs of the model."""
+    model.add_outputs([node.output(0) for node, _ in _told(model) if node.get_friendly_name() in names])
+    made_by = [result.input_value(0).get_node().get_friendly_name() for result in model.get_results()]
+    request = parity.compiled(model).create_infer_request()
+    request.infer([parity.as_taken(picture, model.input(0).get_shape())])
+    found = ((name, request.get_output_tensor(index).data) for index, name in enumerate(made_by))
+    return {name: data.astype(np.float32) for name, data in found if name in names}
+
+
+def _error(reference: npt.NDArray[np.float32], value: npt.NDArray[np.float32]) -> float:
+    difference = np.nan_to_num(np.abs(value - reference), nan=np.inf).max(initial=0.0)
+    return float(difference / max(np.abs(reference).max(initial=0.0), np.finfo(np.float32).tiny))
+
+
+def _sources(node: Any, shared: set[str]) -> Iterator[str]:
+    """The nearest layers before `node` that are compared."""
+    for value in node.input_values():
+        source = value.get_node()
+        if source.get_friendly_name() in shared:
+            yield source.get_friendly_name()
+        else:
+            yield from _sources(source, shared)
