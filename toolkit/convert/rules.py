@@ -92,7 +92,7 @@ def _pad(node: Node) -> Node:
 def _gather(node: Node) -> Node:
     if node.get_attributes().get("batch_dims", 0):
         raise CannotLowerError("batch_dims is not 0")
-    axis = _positive(node, int(data_of(node, 2)))
+    axis = _positive(node, int(data_of(node, 2).item()))
     indices = data_of(node, 1)
     positive = np.where(indices < 0, indices + node.get_input_shape(0)[axis], indices)
     return make(1, "Gather", [node.input_value(0), constant(positive, np.int64), constant(axis, np.int64)])
