@@ -35,7 +35,7 @@ RUNTIMES = {"keras": "Keras", "saved-model": "TensorFlow", "tflite": "TensorFlow
 USUAL_LAYOUT = {"keras": "NHWC", "saved-model": "NHWC", "tflite": "NHWC", "onnx": "NCHW"}
 """Where nothing in the file tells."""
 _FRONTENDS = {"saved-model": "tf", "onnx": "onnx", "tflite": "tflite"}
-_MISSING = re.compile(r"No conversion rule found for operations: (.+)")
+_MISSING = re.compile(r"(No conversion rule found for operations|Conversion is failed for): (.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +208,10 @@ def _explained(path: Path, why: str) -> ToolkitError:
     missing = _MISSING.search(why)
     if not missing:
         return _damaged(path, why)
+    what = "does not know its operation" if missing[1].startswith("No") else "cannot take its operation as it is:"
     remedy = "export the model without it: by other layers, or with an older opset"
-    names = [name.strip() for name in missing[1].split(",")]
-    return ConversionError.from_problems(
-        [Problem(f"OpenVINO does not know its operation {name}", str(path), remedy) for name in names]
-    )
+    names = [name.strip() for name in missing[2].split(",")]
+    return ConversionError.from_problems([Problem(f"OpenVINO {what} {name}", str(path), remedy) for name in names])
 
 
 def _damaged(path: Path, why: str) -> DataError:
