@@ -7,9 +7,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
+
+from toolkit import networks
+from toolkit.progress import Silent
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -72,3 +76,37 @@ def torch_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TorchFiles:
         monkeypatch.setitem(sys.modules, name, module)
         monkeypatch.setattr(own, "__module__", name)
     return TorchFiles(tmp_path)
+
+
+class Assembled(Protocol):
+    """Makes a model for two classes and pictures of 32 pixels, the same every time."""
+
+    def __call__(self, network: networks.Network, *, weights: str | Path = "none", dropout: float = 0) -> Any: ...
+
+
+@pytest.fixture(scope="session")
+def assembled() -> Assembled:
+    def make(network: networks.Network, *, weights: str | Path = "none", dropout: float = 0) -> Any:
+        networks.start_tensorflow()
+        import keras
+
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(0)
+        return networks.assemble(
+            network,
+            networks.find_head("softmax", 2),
+            size=(32, 32),
+            classes=2,
+            hidden=(),
+            weights=weights,
+            progress=Silent(),
+            dropout=dropout,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pixels() -> np.ndarray:
+    """Two raw pictures, f32 [2, 32, 32, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("f4")

@@ -29,11 +29,6 @@ def make(name: str, *, head: str = "softmax", size: int = 32, weights: str | Pat
     )
 
 
-@pytest.fixture(scope="module")
-def pixels() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("f4")
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ import pytest
 from toolkit import experiment, networks
 from toolkit.errors import ConfigurationError
 from toolkit.progress import Silent
+
+if TYPE_CHECKING:
+    from conftest import Assembled
 
 OWN = """
 name = "own"
@@ -24,27 +27,6 @@ input_size = 32
 [[stages]]
 name = "top"
 """
-
-
-def assembled(network: networks.Network, *, weights: str | Path = "none") -> Any:
-    networks.start_tensorflow()
-    import keras
-
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(0)
-    return networks.assemble(
-        network,
-        networks.find_head("softmax", 2),
-        size=(32, 32),
-        classes=2,
-        hidden=(),
-        weights=weights,
-        progress=Silent(),
-    )
-
-
-def pixels() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("f4")
 
 
 class Own:
@@ -74,15 +56,17 @@ def own(tmp_path: Path) -> Own:
     return Own(tmp_path)
 
 
-def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(own: Own) -> None:
+def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(
+    own: Own, assembled: Assembled, pixels: np.ndarray
+) -> None:
     own.save()
     row = own.find()
     model = assembled(row, weights=own.folder / "my-net.keras")
     import keras
 
     given = keras.models.load_model(own.folder / "my-net.keras")
-    expected = np.asarray(given(pixels() / 255)).mean(axis=(1, 2))
-    np.testing.assert_allclose(networks.features_part(model)(pixels()), expected, atol=1e-5)
+    expected = np.asarray(given(pixels / 255)).mean(axis=(1, 2))
+    np.testing.assert_allclose(networks.features_part(model)(pixels), expected, atol=1e-5)
     assert len(networks.fine_tuned_variables(model, row)) == 4
 
 
@@ -100,14 +84,14 @@ def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(own
     ],
 )
 def test_find_for_says_why_when_the_body_cannot_be_used(
-    saved: dict[str, Any], change: tuple[str, ...], words: str, own: Own
+    saved: dict[str, Any], change: tuple[str, ...], words: str, own: Own, assembled: Assembled
 ) -> None:
     own.save(**saved)
     with pytest.raises(ConfigurationError, match=words):
         assembled(own.find(*change), weights=own.folder / "my-net.keras")
 
 
-def test_find_for_reads_no_code_when_the_body_holds_some(own: Own) -> None:
+def test_find_for_reads_no_code_when_the_body_holds_some(own: Own, assembled: Assembled) -> None:
     networks.start_tensorflow()
     import keras
 

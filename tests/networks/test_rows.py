@@ -1,58 +1,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from toolkit import networks
 from toolkit.networks.scaling import TORCH_DEVIATIONS, TORCH_MEANS
-from toolkit.progress import Silent
+
+if TYPE_CHECKING:
+    from conftest import Assembled
 
 ROWS = ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "resnet50", "densenet121"]
 
 
-def assembled(network: networks.Network) -> Any:
-    networks.start_tensorflow()
-    import keras
-
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(0)
-    return networks.assemble(
-        network,
-        networks.find_head("softmax", 2),
-        size=(32, 32),
-        classes=2,
-        hidden=(),
-        weights="none",
-        progress=Silent(),
-        dropout=0.25,
-    )
-
-
-def pixels() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("f4")
-
-
 @pytest.mark.parametrize("name", ROWS)
-def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(name: str, tmp_path: Path) -> None:
+def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(
+    name: str, assembled: Assembled, pixels: np.ndarray, tmp_path: Path
+) -> None:
     row = networks.find(name)
     assert (row.smallest, row.input_size) == (32, 224)
-    model = assembled(row)
+    model = assembled(row, dropout=0.25)
     import keras
 
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
-    answers = model(pixels(), training=False)
-    np.testing.assert_array_equal(loaded(pixels(), training=False), answers)
+    answers = model(pixels, training=False)
+    np.testing.assert_array_equal(loaded(pixels, training=False), answers)
     assert model.get_layer(name).output.shape[1:3] == (1, 1)
     assert np.isfinite(answers).all()
     assert not {"rescaling", "normalization"} & {layer.name for layer in model.get_layer(name).layers}
     assert loaded.to_json() == model.to_json()
 
 
-def test_torch_scaling_is_that_of_imagenets_channels_when_applied() -> None:
+def test_torch_scaling_is_that_of_imagenets_channels_when_applied(pixels: np.ndarray) -> None:
     networks.start_tensorflow()
-    scaled = networks.find("densenet121").scaling.layer()(pixels())
-    np.testing.assert_allclose(scaled, (pixels() / 255 - TORCH_MEANS) / TORCH_DEVIATIONS, atol=1e-5)
+    scaled = networks.find("densenet121").scaling.layer()(pixels)
+    np.testing.assert_allclose(scaled, (pixels / 255 - TORCH_MEANS) / TORCH_DEVIATIONS, atol=1e-5)
