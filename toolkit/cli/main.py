@@ -27,6 +27,7 @@ from toolkit.cli import (
     run,
     status,
     train,
+    tune,
 )
 from toolkit.errors import ExitCode, ToolkitError
 
@@ -59,6 +60,7 @@ def _root(
 for verb in (
     run.demo,
     run.run,
+    tune.tune,
     train.train,
     evaluate.evaluate,
     predict.predict,

@@ -1,0 +1,76 @@
+"""`toolkit tune`: which settings train a network fastest on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolkit.cli import options, output
+
+if TYPE_CHECKING:
+    from toolkit.profiles import Profile
+    from toolkit.train.rehearsing import Measured
+    from toolkit.train.tuning import Tuned
+
+
+def tune(
+    target: Annotated[str, typer.Argument(help="An experiment file, or the name of one of the toolkit's networks.")],
+    network: Annotated[str | None, typer.Option(help="Only this network of the experiment.")] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(help="Another interpreter to try. Default: those of .venv and .venv-mkl beside the toolkit."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=20, help="How long it may take, for each network.")] = 160,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Measure this machine and keep the profile that `toolkit train` then uses."""
+    from toolkit import profiles
+    from toolkit.artifacts import Workspace
+    from toolkit.progress import for_people
+    from toolkit.train import candidates, tuning
+    from toolkit.train.rehearsal import pieces_of
+
+    place, progress = Workspace(workspace), for_people(quiet=as_json)
+    tried, kept = candidates.candidates_here(python), {}
+    for piece in pieces_of(target, network):
+        progress.say(f"{piece.network}: fine-tuning at {piece.edge} x {piece.edge} pixels, {seconds:.0f} s at most")
+        tuned = tuning.tune(piece, tried, progress, precision=candidates.precision_here(), limit_s=seconds)
+        profile = tuned.profile(piece.network)
+        path = profiles.keep(profile, tuned.told(), place)
+        kept[piece.network] = {"path": path, "profile": profile, **tuned.told()}
+        if not as_json:
+            _print(tuned, profile, path)
+    if as_json:
+        output.print_json(kept)
+
+
+def _print(tuned: Tuned, profile: Profile, path: Path) -> None:
+    """What was tried, what was chosen and why, and what is only advised."""
+    columns = ("candidate", "pictures/s", "half of the steps within", "of the fastest", "")
+    output.print_table(columns, (_row(one, tuned) for one in tuned.measured), title=profile.name)
+    typer.echo(f"chosen    {tuned.chosen.profile.told()}")
+    if tuned.batches:
+        rates = ", ".join(f"{size}: {rate:.1f}" for size, rate in tuned.batches.items())
+        typer.echo(f"batches   {rates} pictures/s; train.batch_size is the experiment's to say")
+    if tuned.other is not None and tuned.other.rates:
+        share = tuned.other.rate / tuned.chosen.rate
+        typer.echo(
+            f"bfloat16  {tuned.other.rate:.1f} pictures/s, {share:.2f} times as many; "
+            'train.precision = "bfloat16" is the experiment\'s to say'
+        )
+    typer.echo(f"profile   {path}")
+
+
+def _row(one: Measured, tuned: Tuned) -> tuple[str, ...]:
+    low, high = one.spread
+    share = f"{one.rate / max(other.rate for other in tuned.measured):.2f}" if one.rates else ""
+    note = "chosen" if one is tuned.chosen else one.failure
+    return (
+        one.profile.name,
+        *((f"{one.rate:.1f}", f"{low:.1f} to {high:.1f}") if one.rates else ("", "")),
+        share,
+        note,
+    )
