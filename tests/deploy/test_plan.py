@@ -61,6 +61,16 @@ def test_make_plan_names_every_reason_when_the_device_cannot_run_it() -> None:
     ]
 
 
+def test_make_plan_says_that_this_openvino_drives_no_stick_when_it_is_too_new() -> None:
+    with pytest.raises(FleetError, match=r"sees no MYRIAD.*\n.*OpenVINO 2026\.4\.1 drives no stick: "):
+        make_plan(TREE, DEVICE, replace(FACTS, accelerators=("CPU",), openvino="2026.4.1-22982"), BARE)
+
+
+def test_make_plan_takes_the_cpu_when_the_accelerator_is_auto() -> None:
+    auto = replace(DEVICE, accelerator="AUTO")
+    assert make_plan(TREE, auto, replace(FACTS, accelerators=("CPU",)), BARE).steps
+
+
 def test_make_plan_refuses_when_there_is_no_room() -> None:
     with pytest.raises(FleetError, match=r"pi-1: no room: 0\.0 MB to send and 67\.1 MB to stay free, but 1\.0 MB are"):
         make_plan(TREE, DEVICE, FACTS, replace(BARE, free_bytes=1_000_000))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 Command = Callable[..., Any]
 
@@ -36,6 +38,39 @@ def test_golden_ends_with_4_when_the_model_cannot_be_loaded(run: Command, releas
     answer = run("golden", release)
     assert answer.code == 4
     assert "model.xml" in answer.said["error"]["where"]
+
+
+@pytest.mark.parametrize("command", ["golden", "predict", "bench"])
+def test_device_names_all_that_it_does_not_know_when_the_bundle_is_of_a_later_kind(
+    run: Command, release: Path, pictures: Path, command: str
+) -> None:
+    manifest = json.loads((release / "manifest.json").read_bytes())
+    manifest["output"]["kind"], manifest["input"]["color"] = "boxes", "YUV"
+    (release / "manifest.json").write_text(json.dumps(manifest))
+    more = {"predict": [pictures / "000000.png"], "bench": ["--scenario", "offline", "--pictures", pictures]}
+    answer = run(command, release, *more.get(command, []))
+    assert answer.code == 1
+    assert 'input.color is "YUV", output.kind is "boxes"' in answer.said["error"]["what"]
+
+
+def test_golden_takes_the_cpu_and_says_so_when_told_auto(run: Command, release: Path) -> None:
+    answer = run("golden", release, "--accelerator", "AUTO")
+    assert (answer.code, answer.said["accelerator"], answer.said["precision"]) == (0, "CPU", "f32")
+    assert answer.said["notes"][0].startswith("AUTO took the CPU: this OpenVINO does not drive a Neural Compute Stick")
+    assert "note: AUTO took the CPU" in answer.talk
+
+
+def test_golden_says_so_when_the_answer_is_no_number(run: Command, release: Path) -> None:
+    import openvino
+    from openvino import opset8 as ops
+
+    picture = ops.parameter([1, 32, 32, 3], np.uint8, name="picture")
+    mean = ops.reduce_mean(ops.convert(picture, np.float32), np.array([1, 2]))
+    two = ops.slice(mean, np.array([0]), np.array([2]), np.array([1]), np.array([1]))
+    model = openvino.Model([ops.result(ops.log(ops.subtract(two, np.float32(1000))))], [picture], "nothing")
+    openvino.save_model(model, release / "model.xml", compress_to_fp16=False)
+    answer = run("golden", release)
+    assert (answer.code, answer.said["error"]["what"]) == (1, "the model answers something that is no number")
 
 
 def test_golden_fails_when_its_files_are_gone(run: Command, release: Path) -> None:

@@ -9,14 +9,44 @@ from typing import Any, Dict, Tuple
 
 from .failures import Failure
 
+KNOWN: Dict[str, Tuple[object, ...]] = {
+    "format": (1,),
+    "input.layout": ("NHWC", "NCHW"),
+    "input.type": ("u8",),
+    "input.color": ("RGB",),
+    "input.crop": ("resize", "centre"),
+    "output.kind": ("softmax", "sigmoid", "multi-sigmoid"),
+}
+"""What this code can make sense of in a manifest; what a manifest leaves out is not asked for. A new kind is added here, and
+where `golden`, `predict` and `samples` decide by it."""
+
 
 def read_manifest(release: Path) -> Dict[str, Any]:
     """The bundle's manifest.
 
     Raises:
-        Failure: it is missing or not JSON.
+        Failure: it is missing, not JSON, or says something that this code does not know; all of that is named.
     """
-    return read_json(release / "manifest.json")
+    path = release / "manifest.json"
+    manifest = read_json(path)
+    unknown = [
+        f'{key} is "{_at(manifest, key)}"' for key, values in KNOWN.items() if _at(manifest, key) not in (None, *values)
+    ]
+    if unknown:
+        raise Failure(
+            f"this device code does not know what to do with it: {', '.join(unknown)}",
+            where=str(path),
+            remedy="deploy the bundle with the toolkit that made it, or a newer one",
+        )
+    return manifest
+
+
+def _at(manifest: Dict[str, Any], key: str) -> Any:
+    """The value at "table.key"; None where there is none."""
+    value: Any = manifest
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def read_json(path: Path) -> Dict[str, Any]:

@@ -69,6 +69,10 @@ def facts_of(device: Device, found: Mapping[str, Any]) -> DeviceFacts:
     )
 
 
+_DRIVE_STICKS = ("2021.", "2022.")
+"""The OpenVINO versions that do, or that did and may lack the plugin."""
+
+
 def shortcomings(device: Device, facts: DeviceFacts) -> tuple[Problem, ...]:
     """What keeps the device from running a bundle."""
     if not facts.python:
@@ -82,6 +86,8 @@ def shortcomings(device: Device, facts: DeviceFacts) -> tuple[Problem, ...]:
     if facts.openvino is not None and not _has(facts, device.accelerator):
         seen = ", ".join(facts.accelerators) or "none"
         remedy = "plug the stick in and check its udev rule, or change toolkit_accelerator"
+        if not facts.openvino.startswith(_DRIVE_STICKS):
+            remedy = f"OpenVINO {facts.openvino.partition('-')[0]} drives no stick: {_PROVISION}"
         problems.append(Problem(f"OpenVINO sees no {device.accelerator} (it sees: {seen})", device.name, remedy))
     return tuple(problems)
 
