@@ -52,6 +52,7 @@ def features_of(
 
     waiting = f"  {title}: another process makes them; waiting for it"
     with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.say(waiting)):
+        records.tidy(path.parent, path.name)
         return arrays.kept(path, (len(pictures), channels), "f4", fill, progress.say)
 
 

@@ -102,6 +102,12 @@ def load_file(path: Path) -> keras.Model:
         ) from error
 
 
+def tidy(folder: Path, name: str = "*") -> None:
+    """Remove what a killed process left half-written beside files of that name; only for who alone writes there."""
+    for part in (*folder.glob(f".{name}.*.part"), *folder.glob(f".part-{name}")):
+        part.unlink(missing_ok=True)
+
+
 def _save(model: keras.Model, path: Path) -> None:
     """Write a .keras file whole."""
     part = path.with_name(f".part-{path.name}")

@@ -78,6 +78,7 @@ def _train_stage(
 ) -> TrainedModel:
     """Train, judge, keep, tell."""
     start = time.monotonic()
+    records.tidy(job.folder(stage.name))
     model = starting_model(job, before)
     history, evaluation = (_train_top if stage.name == "top" else _fine_tune)(job, stage, model, parts)
     trained = _describe(job, stage, model, history, evaluation, time.monotonic() - start)

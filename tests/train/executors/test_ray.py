@@ -27,7 +27,7 @@ from toolkit.train.executors.ray import in_turns
 if TYPE_CHECKING:
     from conftest import Sweep
 
-PATIENCE_S = 240.0
+PATIENCE_S = 240
 """How long a node may take to start on a machine that has much else to do."""
 SECOND = "127.0.0.2"
 

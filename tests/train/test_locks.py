@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from toolkit.train.locks import held
+from toolkit.train.records import tidy
+
+HOLDING = """
+import sys
+from pathlib import Path
+from toolkit.train.locks import held
+with held(Path(sys.argv[1]), waiting=lambda: None):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_held_waits_until_the_holder_is_gone_however_it_went(tmp_path: Path) -> None:
+    path = tmp_path / "locks" / "one"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    waited = []
+
+    def kill() -> None:
+        waited.append(True)
+        holder.kill()
+
+    with held(path, waiting=kill):
+        assert holder.wait() == -9
+    assert waited == [True]
+    with held(path, waiting=kill):
+        assert waited == [True]
+
+
+def test_tidy_removes_what_was_half_written_and_nothing_else(tmp_path: Path) -> None:
+    kept = {"checkpoint.npz", "model.keras", ".a.npy.lock"}
+    for name in (*kept, ".checkpoint.npz.x1.part", ".part-model.keras", ".b.npy.x2.part"):
+        (tmp_path / name).touch()
+    tidy(tmp_path, "b.npy")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, ".checkpoint.npz.x1.part", ".part-model.keras"}
+    tidy(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
