@@ -2,8 +2,8 @@
 
     just bench train [PART…] [--quick]
 
-Each measurement is a process of its own, in turns, ours and theirs; theirs is benchmarks/papers.py in the stock build of
-TensorFlow and, where .venv-mkl is set up, in the MKL/OpenMP build that heeds all of their settings: the faster one counts.
+Each measurement is a process of its own, in turns: ours is benchmarks/training.py, theirs benchmarks/papers.py in the stock
+build of TensorFlow and, where .venv-mkl is set up, in the MKL/OpenMP build that heeds all of their settings: the faster one counts.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import training
 from scores import Score, conclude
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SIZE = 224
 TOP_GOAL, PIPELINE_GOAL = 10.0, 4.0
 TOP_METHOD = (
     "`just bench train top`: from picture files to the trained and judged top layers of E1's MobileNet, both heads, "
-    "{epochs} epochs each, batch 64, {pictures} pictures of the synthetic masks at 224 pixels, first weights random and the "
+    "{epochs} epochs each, batch 64, {pictures} pictures of synthetic masks at 224 pixels (E1 has 4,473), first weights random and the "
     "same for all. Ours is everything `toolkit train` does from an empty workspace: checking, decoding, tracing, features, heads, "
     "models and scores. Theirs is ImageDataGenerator, model.fit and the papers' thread settings, in the faster of {builds}. Imports are not counted. "
     "The ratio is that of the medians of {repetitions}. Accuracy is held against the lower end of the 95 % interval of theirs."
@@ -36,25 +35,6 @@ PIPELINE_METHOD = (
     "`just bench train pipeline`: {epochs} epochs of the training pictures as batches of 64 at 224 pixels, nothing trained, "
     "caches empty at first. Theirs is ImageDataGenerator, in the faster of {builds}. The medians of {repetitions}."
 )
-EXPERIMENT = """
-name = "bench-train"
-[data]
-source = "folders"
-path = "pictures"
-[matrix]
-networks = ["mobilenet"]
-heads = ["sigmoid", "softmax"]
-[networks.mobilenet]
-weights = "body.keras"
-[train]
-hidden = [1024]
-batch_size = 64
-[[stages]]
-name = "top"
-epochs = {epochs}
-learning_rate = 0.001
-patience = 5
-"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +52,7 @@ class Setting:
     def ours(self, what: str) -> dict[str, Any]:
         """One measurement of ours in a process of its own, in an empty workspace."""
         with tempfile.TemporaryDirectory(prefix="workspace-", dir=self.folder) as workspace:
-            return _run([sys.executable, __file__, "--one", what, self.folder, "--workspace", workspace])
+            return _run([sys.executable, Path(__file__).with_name("training.py"), what, self.folder, workspace])
 
     def theirs(self, what: str, build: str) -> dict[str, Any]:
         """One of theirs, under the settings that the papers print."""
@@ -118,103 +98,19 @@ def pipeline(setting: Setting) -> int:
 PARTS = {"top": top, "pipeline": pipeline}
 
 
-def one_top(folder: Path, workspace: Path) -> dict[str, object]:
-    """Ours, in this process, as `toolkit train` does it."""
-    from toolkit import data, experiment
-    from toolkit.artifacts import Workspace
-    from toolkit.progress import Silent
-    from toolkit.store import Store
-    from toolkit.train import train_trial
-
-    _import_all()
-    began = time.perf_counter()
-    plan, place = experiment.load(folder / "bench-train.toml"), Workspace(workspace)
-    split = data.prepare(plan.data, plan.origin, place, Silent())
-    with Store(place.database) as store:
-        models = [model for trial in plan.trials() for model in train_trial(plan, trial, split, place, store, Silent())]
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "accuracies": {model.head: model.evaluation.accuracy for model in models}}
-
-
-def one_pipeline(folder: Path, workspace: Path) -> dict[str, object]:
-    """Ours, in this process: the array decoded once, and the batches of every epoch."""
-    import numpy as np
-
-    from toolkit import data, experiment
-    from toolkit.artifacts import Workspace
-    from toolkit.progress import Silent
-    from toolkit.train.fit import Examples, shuffled
-
-    _import_all()
-    plan, place = experiment.load(folder / "bench-train.toml"), Workspace(workspace)
-    split = data.prepare(plan.data, plan.origin, place, Silent())
-    pictures = [picture for picture in data.read_manifest(split, place) if picture.part == "train"]
-    began, seen = time.perf_counter(), 0
-    pixels = data.load_pictures(pictures, (SIZE, SIZE), "resize", workspace=place)
-    examples = Examples(pixels, np.zeros(len(pictures), np.int64))
-    for epoch in range(plan.stages[0].epochs):
-        order = shuffled(len(pictures), plan.train.batch_size, seed=0, stage="top", epoch=epoch)
-        seen += sum(len(inputs) for _, inputs in examples.batches(order, epoch))
-    return {"seconds": time.perf_counter() - began, "pictures": seen}
-
-
-def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
-    """Lay out the pictures as both sides take them, and the random weights that both start from."""
-    from toolkit import data
-    from toolkit.artifacts import Workspace
-    from toolkit.experiment import DataTable
-    from toolkit.progress import Silent
-
-    place = Workspace(folder / "masks")
-    split = data.prepare(DataTable(source="synthetic-masks"), folder, place, Silent())
-    for picture in data.read_manifest(split, place)[:: 8 if quick else 1]:
-        target = folder / "pictures" / picture.part / split.labels[picture.label] / picture.path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.hardlink_to(picture.path)
-    (folder / "bench-train.toml").write_text(EXPERIMENT.format(epochs=epochs), encoding="utf-8")
-    _run([sys.executable, __file__, "--one", "weights", folder, "--workspace", folder])
-
-
-def one_weights(folder: Path, workspace: Path) -> dict[str, object]:
-    """MobileNet's random weights, for ours and for theirs."""
-    del workspace
-    import numpy as np
-
-    from toolkit.networks import start_tensorflow
-
-    start_tensorflow()
-    import keras
-
-    keras.utils.set_random_seed(0)
-    body = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
-    body.save(folder / "body.keras")
-    arrays = {f"{layer.name}/{i}": array for layer in body.layers for i, array in enumerate(layer.get_weights())}
-    np.savez(folder / "body.npz", **arrays)
-    return {}
-
-
-ONES = {"top": one_top, "pipeline": one_pipeline, "weights": one_weights}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these: {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="a look: an eighth of the pictures, two epochs, once")
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--one", nargs=2, metavar=("WHAT", "FOLDER"), help="one measurement of ours, in this process")
-    parser.add_argument("--workspace", type=Path, help="where that one works")
+    parser.add_argument("--repetitions", type=int, default=1, help="each takes minutes, so that noise averages out")
     options = parser.parse_args(arguments)
-    if options.one:
-        what, folder = options.one
-        print(json.dumps(ONES[what](Path(folder), options.workspace)))
-        return 0
     if strangers := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(strangers))}; there are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory(prefix="bench-train-") as folder:
         epochs, repetitions = (2, 1) if options.quick else (5, options.repetitions)
         setting = Setting(Path(folder), epochs, repetitions, _pythons(), keep=not options.quick)
-        prepared(setting.folder, setting.epochs, quick=options.quick)
+        training.prepared(setting.folder, setting.epochs, quick=options.quick)
         return max(PARTS[part](setting) for part in options.parts or PARTS)
 
 
@@ -245,17 +141,6 @@ def _pythons() -> dict[str, Path]:
 
 def _told(setting: Setting) -> str:
     return " and ".join(f"the {build} build" for build in setting.pythons)
-
-
-def _import_all() -> None:
-    import cv2
-    import openvino
-
-    from toolkit.networks import start_tensorflow
-
-    start_tensorflow()
-    openvino.Core()
-    cv2.setRNGSeed(0)
 
 
 def _run(words: Sequence[object], environment: dict[str, str] | None = None) -> dict[str, Any]:
