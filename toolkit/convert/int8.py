@@ -12,7 +12,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ import numpy as np
 from toolkit.artifacts import Quantization, Split, TrainedModel, Workspace
 from toolkit.convert import parity
 from toolkit.convert.parity import Pictures
+from toolkit.convert.reverting import quantized_layers, revert
 from toolkit.errors import ConversionError, DataError, MachineError
 from toolkit.progress import Progress
 
@@ -38,7 +39,6 @@ CALIBRATION = 300
 
 _RANKING = 100
 """How many pictures decide which layer is the worst, at most."""
-_LAYERS = {"Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,26 @@ def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progre
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise ConversionError("it is quantised already", remedy="convert it to fp32, which keeps it as it is")
     progress.say(f"  taking ranges from {len(taught.calibration)} training pictures")
-    before = parity.score(parity.run(model, [taught.judging]), taught.labels)
-    whole = _quantized(nncf, model, taught, 1.0)
-    quantized, after = whole, parity.score(parity.run(whole, [taught.judging]), taught.labels)
+
+    def score(graph: ov.Model) -> float:
+        return parity.score(parity.run(graph, [taught.judging]), taught.labels)
+
+    before, whole = score(model), _quantized(nncf, model, taught)
+    names, quantized, after = quantized_layers(whole), whole, score(whole)
+    reverted: tuple[str, ...] = ()
+    if not names:
+        raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
     if not parity.keeps(after, before, max_drop):
-        progress.say(f"  accuracy falls by {before - after:.2%} on {taught.judged_on} pictures: reverting layers")
-        quantized = _quantized(nncf, model, taught, max_drop)
-        after = parity.score(parity.run(quantized, [taught.judging]), taught.labels)
-    names, left = _quantized_layers(whole), _quantized_layers(quantized)
+        progress.say(f"  {taught.judged_on} pictures: {before - after:.2%} lost, more than the bound")
+        quantized, reverted = revert(
+            whole,
+            model,
+            taught.judging[:_RANKING],
+            lambda graph: parity.keeps(score(graph), before, max_drop),
+            progress,
+        )
+        after = score(quantized)
+    left = quantized_layers(quantized)
     _check(names, left, parity.keeps(after, before, max_drop), max_drop, before - after)
     return quantized, Quantization(
         calibration_pictures=len(taught.calibration),
@@ -110,7 +122,7 @@ def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progre
         accuracy=after,
         reference_accuracy=before,
         layers=len(left),
-        reverted=tuple(name for name in names if name not in left),
+        reverted=reverted,
     )
 
 
@@ -158,68 +170,21 @@ def _nncf() -> Any:
     return nncf
 
 
-def _quantized(nncf: Any, model: ov.Model, taught: Lessons, max_drop: float) -> ov.Model:
-    """A new graph; with a bound of 1 every layer is quantised, and nothing is judged."""
-    from nncf.quantization.advanced_parameters import (
-        AdvancedAccuracyRestorerParameters,
-        AdvancedQuantizationParameters,
-        OverflowFix,
-    )
+def _quantized(nncf: Any, model: ov.Model, taught: Lessons) -> ov.Model:
+    """A new graph with every layer quantised that NNCF can quantise."""
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
     calibration = nncf.Dataset(range(len(taught.calibration)), lambda index: taught.calibration[index][np.newaxis])
-    advanced = AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE)
-    size = len(taught.calibration)
     with _quiet():
-        if max_drop >= 1:
-            return nncf.quantize(model, calibration, subset_size=size, advanced_parameters=advanced)
-        judging = nncf.Dataset(range(len(taught.judging)), lambda index: taught.judging[index][np.newaxis])
-        return nncf.quantize_with_accuracy_control(
+        return nncf.quantize(
             model,
             calibration,
-            judging,
-            _judge(taught),
-            max_drop=max_drop,
-            subset_size=size,
-            advanced_quantization_parameters=advanced,
-            # One worker: the choice must not depend on how fast this machine is.
-            advanced_accuracy_restorer_parameters=AdvancedAccuracyRestorerParameters(
-                ranking_subset_size=_RANKING, num_ranking_workers=1
-            ),
+            subset_size=len(taught.calibration),
+            advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
         )
 
 
-def _judge(taught: Lessons) -> Callable[[Any, Iterable[int]], tuple[float, list[list[Any]]]]:
-    """The accuracy of a compiled model and, since layers are ranked by how much they change them, its answers."""
-
-    def judge(compiled: Any, indices: Iterable[int]) -> tuple[float, list[list[Any]]]:
-        chosen = list(indices)
-        answers = parity.ask(compiled, [taught.judging[chosen]])
-        return parity.score(answers, taught.labels[chosen]), [[row] for row in answers]
-
-    return judge
-
-
-def _quantized_layers(model: ov.Model) -> list[str]:
-    """The layers with weights whose weights are kept in eight bits, by name, in the graph's order."""
-    layers = (node for node in model.get_ordered_ops() if node.get_type_name() in _LAYERS)
-    return [node.get_friendly_name() for node in layers if _has_quantized_weights(node)]
-
-
-def _has_quantized_weights(layer: Any) -> bool:
-    """Follow the weights to their constant, past what spreads and shapes them."""
-    node = layer.input_value(1).get_node()
-    while node.get_type_name() != "Constant":
-        if node.get_type_name() == "FakeQuantize":
-            return True
-        if not node.get_input_size():
-            return False
-        node = node.input_value(0).get_node()
-    return node.get_element_type().get_type_name() in {"i8", "u8"}
-
-
 def _check(names: Sequence[str], left: Sequence[str], held: bool, max_drop: float, drop: float) -> None:
-    if not names:
-        raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
     if not left or not held:
         raise ConversionError(
             f"INT8 cannot hold max_drop = {max_drop:g}: with {len(names) - len(left)} of {len(names)} layers reverted the "
