@@ -160,6 +160,10 @@ def _of_evaluation(judged: Evaluation, step: int) -> list[tuple[str, float, int]
     figures |= {} if judged.top5 is None else {"top5": judged.top5}
     figures |= {} if judged.calibration is None else {"ece": judged.calibration.ece}
     figures |= {f"f1/{score.label}": score.f1 for score in judged.classes}
+    if many := judged.labelwise:
+        figures |= {"hamming_loss": many.hamming_loss, "f1_micro": many.micro.f1, "f1_macro": many.macro.f1}
+        areas = {"map": many.mean_average_precision, "map_11_points": many.mean_eleven_point}
+        figures |= {name: area for name, area in areas.items() if area is not None}
     return [(f"{judged.part}/{name}", value, step) for name, value in figures.items()]
 
 
