@@ -37,6 +37,24 @@ def test_declared_openvino_is_the_locked_one() -> None:
     assert declared("OPENVINO") == locked("image-runner.txt", "openvino")
 
 
+def test_declared_tensorflow_is_the_locked_one() -> None:
+    assert declared("MKL_TENSORFLOW") == locked("image-train.txt", "intel-tensorflow")
+    assert locked("image-train.txt", "intel-tensorflow") == locked("mkl.txt", "intel-tensorflow")
+    assert locked("image-train.txt", "openvino") == declared("OPENVINO")
+
+
+def test_declared_archive_is_the_one_that_ansible_takes() -> None:
+    archive = f"l_openvino_toolkit_debian9_{declared('NCS2_ARCHIVE_OPENVINO')}."
+    for file in ("ansible/inventory/example.yml", "images/build.py"):
+        assert archive in (REPOSITORY / file).read_text(), file
+    era = next(
+        era
+        for era in tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["eras"]
+        if "archive" in era["name"]
+    )
+    assert era["versions"][0] <= declared("NCS2_ARCHIVE_OPENVINO") <= era["versions"][1]
+
+
 def test_declared_runtime_is_in_an_era_that_allows_its_python_and_glibc() -> None:
     eras = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["eras"]
     for openvino, python, glibc in (("OPENVINO", "PYTHON", "GLIBC"), ("NCS2_OPENVINO", "NCS2_PYTHON", "NCS2_GLIBC")):

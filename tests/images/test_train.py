@@ -1,0 +1,94 @@
+"""The training image at work: a tiny experiment, trained, converted, deployed and measured in it; and from outside."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+IMAGE = "edge-vision/train:dev"
+EXPERIMENT = """
+name = "tones"
+[data]
+source = "folders"
+path = "pictures"
+split = { train = 0.5, validation = 0.25, test = 0.25 }
+[matrix]
+networks = ["mobilenet"]
+heads = ["sigmoid"]
+[train]
+hidden = [4]
+batch_size = 8
+[[stages]]
+name = "fine-tune"
+epochs = 1
+[networks.mobilenet]
+weights = "none"
+input_size = 32
+[convert]
+precisions = ["fp32"]
+[bench]
+seconds = 0.1
+queries = 8
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(3)
+    for label, tone in (("dark", 0), ("light", 120)):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for number in range(16):
+            picture = (rng.integers(0, 120, (40, 40, 3)) + tone).astype(np.uint8)
+            assert cv2.imwrite(str(tmp_path / "pictures" / label / f"{number}.png"), picture)
+    path = tmp_path / "tones.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+def test_run_works_in_the_image_with_folders_mounted(experiment: Path) -> None:
+    folder = experiment.parent
+    (folder / "workspace").mkdir(mode=0o777)
+    (folder / "workspace").chmod(0o777)
+    command = ["docker", "run", "--rm", "--init", "--network", "none", "--volume", f"{folder}:/work"]
+    command += ["--user", "0:0", IMAGE, "toolkit", "run", "tones.toml", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)
+    assert list((folder / "workspace" / "bundles").iterdir())
+    assert (folder / "workspace" / "reports").is_dir()
+
+
+def test_train_in_image_leaves_models_that_this_side_converts(experiment: Path) -> None:
+    def toolkit(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "toolkit",
+            *words,
+            "--workspace",
+            str(experiment.parent / "workspace"),
+            "--json",
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=experiment.parent)
+
+    trained = toolkit("train", str(experiment), "--in-image")
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    (model,) = json.loads(trained.stdout)
+    assert model["versions"]["build"] == "mkl"
+    assert toolkit("train", str(experiment), "--in-image").returncode == 0
+    converted = toolkit("convert", "mobilenet-sigmoid-fine-tune")
+    assert converted.returncode == 0, converted.stderr[-3000:]
+
+
+def test_image_is_of_no_special_user_and_holds_no_secret_place(experiment: Path) -> None:
+    program = "import os; print(os.getuid(), os.access('/opt/toolkit', os.W_OK), os.path.exists('/run/secrets'))"
+    command = ["docker", "run", "--rm", "--entrypoint", "python3", IMAGE, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "10001 False False\n"
