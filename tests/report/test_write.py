@@ -10,6 +10,7 @@ import pytest
 from toolkit.artifacts import BenchRecord, IrModel, Split, TrainedModel, Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import Report, write_report
+from toolkit.report.page import _linked
 from toolkit.report.svg import SERIES
 from toolkit.store import Store
 
@@ -128,3 +129,8 @@ def test_write_report_lays_every_raw_record_beside_the_page(store: Store, writte
         kept = json.loads((written.index.parent / f"raw/record-{record.digest[:12]}.json").read_bytes())
         assert (kept["digest"], kept["samples_ms"]) == (record.digest, list(record.samples_ms))
     assert f'href="raw/model-{store.all(TrainedModel)[0].digest[:12]}.json"' in html(written)
+
+
+def test_render_leads_to_a_records_file_when_the_page_has_no_row_for_it() -> None:
+    shown = '<td id="record-aaa"></td><a href="#record-aaa"></a><a href="#record-bbb"></a>'
+    assert _linked(shown).endswith('<a href="#record-aaa"></a><a href="raw/record-bbb.json"></a>')

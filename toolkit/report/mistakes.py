@@ -15,7 +15,7 @@ from toolkit.data import Picture
 from toolkit.report import words
 from toolkit.report.gather import Gathered
 
-EACH, MOST = 8, 72
+EACH, MOST = 8, 60
 """Mistakes shown of each model, and pictures embedded in all."""
 EDGE = 88
 """Pixels of the longer side."""

@@ -130,7 +130,15 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         warned=provenance.warnings(gathered),
         words=words,
     )
-    return re.sub(r"\n\s*\n+", "\n", html)
+    return re.sub(r"\n\s*\n+", "\n", _linked(html))
+
+
+def _linked(html: str) -> str:
+    """Links to records that the page has no row of, as it is too small for them, lead to their files."""
+    rows = set(re.findall(r'id="(record-\w+)"', html))
+    return re.sub(
+        r'href="#(record-\w+)"', lambda link: link[0] if link[1] in rows else f'href="raw/{link[1]}.json"', html
+    )
 
 
 def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from toolkit.artifacts import BenchRecord, TrainedModel
 from toolkit.report import words
@@ -212,9 +212,13 @@ def _fact(record: BenchRecord, name: str) -> Cell:
     return Cell(f"{value:.1f} °C" if name == "temperature_c" and isinstance(value, int | float) else str(value))
 
 
+MOST_PLACES, MOST_RECORDS = 12, 400
+"""A page for a large fleet shows the first so many devices and records; records.csv and raw/ have them all."""
+
+
 def speeds(gathered: Gathered) -> Table:
     """Per form of a model: p90 and samples/s on each device, each leading to its raw record."""
-    places = sorted({(m.device, m.accelerator) for v in gathered.variants for m in v.measured})
+    places = sorted({(m.device, m.accelerator) for v in gathered.variants for m in v.measured})[:MOST_PLACES]
     names = [device if accelerator == "CPU" else f"{device} {accelerator}" for device, accelerator in places]
     columns = ("Model", "Precision", *(f"#{n}, p90 ms" for n in names), *(f"#{n}, /s" for n in names))
     rows = (_speed_row(variant, places) for variant in gathered.variants if variant.measured)
@@ -237,10 +241,11 @@ def _linked(record: BenchRecord | None, text: str) -> Cell:
 
 
 def records(gathered: Gathered) -> Table:
-    """Every raw record, whether it counts or not."""
+    """The raw records, whether they count or not."""
     columns = ("Record", "Bundle", "Device", "Scenario", "#Result", "#Queries", "#Seconds", "Computed in", "Validity")
     rows = (_record_row(variant, record) for variant in gathered.variants for record in variant.records)
-    return table("Every record", columns, rows, "records.csv")
+    title = "Every record" if len(gathered.records) <= MOST_RECORDS else f"The first {MOST_RECORDS} records"
+    return table(title, columns, islice(rows, MOST_RECORDS), "records.csv")
 
 
 def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
