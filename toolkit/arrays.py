@@ -112,8 +112,8 @@ def refuse_without_room(folder: Path, size_bytes: int) -> None:
 
 
 def size_in_words(size_bytes: int) -> str:
-    """For people: 1.2 GB, 34 MB."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+    """For people: 1.2 GB, 3.4 MB."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
 
 def _no_room(folder: Path, size_bytes: int) -> MachineError:

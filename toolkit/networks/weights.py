@@ -58,7 +58,11 @@ def _read(path: Path) -> LayerArrays:
         if path.suffix in {".h5", ".hdf5"}:
             return _of_h5(path)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"cannot be read as weights: {error}", where=str(path)) from error
+        raise ConfigurationError(
+            f"cannot be read as weights: {error}",
+            where=str(path),
+            remedy="a whole model saved as .h5 is read by layer name, whichever Keras made it",
+        ) from error
     raise ConfigurationError("not a weights file", where=str(path), remedy="use a .keras, .h5 or .weights.h5 file")
 
 
@@ -78,6 +82,10 @@ def _of_weights_h5(path: Path) -> LayerArrays:
 
     def visit(name: str, group: Any) -> None:
         if name.endswith("/vars") and len(group):
+            if "name" not in group.attrs:
+                raise ValueError(
+                    "it does not name its layers, as Keras 2 leaves out; save the whole model as .keras or .h5"
+                )
             found[str(group.attrs["name"])] = [np.asarray(group[key]) for key in sorted(group, key=int)]
 
     with h5py.File(path) as file:
