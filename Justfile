@@ -7,7 +7,10 @@ set positional-arguments
 bin := justfile_directory() / ".venv/bin"
 
 # What `just test` leaves out: each of these needs something a bare machine does not have.
-unprivileged := "not engine and not hardware and not browser and not openssh and not eras and not sweeps"
+unprivileged := "not engine and not hardware and not browser and not openssh and not eras and not sweeps and not mkl"
+
+# What `just test-mkl` runs on the other build of TensorFlow.
+of_both_builds := "tests/networks tests/train/test_features.py tests/train/test_resuming.py tests/train/test_stages.py tests/train/test_trial.py"
 
 # List the recipes.
 _default:
@@ -36,6 +39,15 @@ test-openssh *arguments: setup
 # Run the device code on the OpenVINO releases of 2021 and 2022, in a Python 3.9 that is found or made.
 test-eras *arguments: setup
     "{{ bin }}/pytest" -m eras "$@"
+
+# Make .venv-mkl, with the MKL/OpenMP build of TensorFlow 2.14 on Python 3.11.
+setup-mkl:
+    @scripts/setup.sh mkl
+
+# Train, convert and test with the MKL/OpenMP build as with the stock one.
+test-mkl *arguments: setup setup-mkl
+    .venv-mkl/bin/python -m pytest -m "{{ unprivileged }}" {{ of_both_builds }} "$@"
+    "{{ bin }}/pytest" -m mkl tests/train "$@"
 
 # Run the tests of sweeps on a real Ray cluster and of tracking on a real MLflow server, in .venv-sweeps.
 test-sweeps *arguments:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from toolkit import networks
 from toolkit.errors import ConfigurationError
+from toolkit.networks.runtime import is_keras_2
 from toolkit.networks.weights import fill_from_file
 
 
@@ -36,7 +38,10 @@ def with_top(own: Any) -> Any:
     return keras.Model(pictures, keras.layers.Dense(5, name="old_classes")(pooled))
 
 
-@pytest.mark.parametrize("name", ["given.keras", "given.h5", "given.weights.h5"])
+NAMED = ["given.keras", "given.h5", *(["given.weights.h5"] if not is_keras_2() else [])]
+
+
+@pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("nested", [False, True])
 def test_fill_from_file_fills_every_layer_when_the_names_agree(name: str, nested: bool, tmp_path: Path) -> None:
     given, wanted = body(), body()
@@ -46,6 +51,14 @@ def test_fill_from_file_fills_every_layer_when_the_names_agree(name: str, nested
     fill_from_file(wanted, tmp_path / name)
     for one, other in zip(given.get_weights(), wanted.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_fill_from_file_says_so_when_the_file_does_not_name_its_layers(tmp_path: Path) -> None:
+    """As Keras 2 writes it."""
+    with h5py.File(tmp_path / "given.weights.h5", "w") as file:
+        file["_layer_checkpoint_dependencies/conv2d/vars/0"] = np.zeros(3)
+    with pytest.raises(ConfigurationError, match="does not name its layers"):
+        fill_from_file(body(), tmp_path / "given.weights.h5")
 
 
 def test_fill_from_file_names_the_layers_when_some_are_missing(tmp_path: Path) -> None:

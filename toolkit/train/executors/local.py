@@ -12,7 +12,7 @@ from toolkit.cpus import usable_cpus
 from toolkit.train import capacity
 from toolkit.train.executors.base import Listener
 from toolkit.train.executors.process import TrainingProcess
-from toolkit.train.messages import Done, Failed, Request
+from toolkit.train.messages import Done, Failed, Request, Said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +97,14 @@ class _Floor:
             process = None
         if place is None:
             return
+        new = process is None
         process = process or TrainingProcess(self._profiles[place], self._environment)
         self._selector.register(process, selectors.EVENT_READ)
         self._at[process] = place
         self._waiting.remove(place)
         self._listener.begin(place)
+        if new and process.profile != profiles.PLAIN:
+            self._listener.hear(place, Said(f"training under {process.profile.told()}"))
         process.give(self._requests[place])
 
     def _leave(self, process: TrainingProcess) -> TrainingProcess:
