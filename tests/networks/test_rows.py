@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit import networks
+from toolkit.networks import builds
 from toolkit.networks.scaling import TORCH_DEVIATIONS, TORCH_MEANS
 
 if TYPE_CHECKING:
@@ -22,16 +23,14 @@ def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(
     row = networks.find(name)
     assert (row.smallest, row.input_size) == (32, 224)
     model = assembled(row, dropout=0.25)
-    import keras
-
     model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    loaded = builds.load(tmp_path / "model.keras")
     answers = model(pixels, training=False)
     np.testing.assert_array_equal(loaded(pixels, training=False), answers)
     assert model.get_layer(name).output.shape[1:3] == (1, 1)
     assert np.isfinite(answers).all()
     assert not {"rescaling", "normalization"} & {layer.name for layer in model.get_layer(name).layers}
-    assert loaded.to_json() == model.to_json()
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
 
 
 def test_torch_scaling_is_that_of_imagenets_channels_when_applied(pixels: np.ndarray) -> None:

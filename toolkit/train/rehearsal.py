@@ -85,13 +85,13 @@ class Ready:
     """From the start of the process's work to the end of its first step."""
 
 
-def main() -> None:
-    """Rehearse until stdin ends."""
+def main(prepared: Callable[[Piece], Callable[[int], None]] | None = None) -> None:
+    """Rehearse until stdin ends; `prepared` makes the step in the place of `prepare`."""
     heard, said = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print goes to stderr
     began = time.monotonic()
     piece = Piece(**json.loads(heard.readline()))
-    step = prepare(piece)
+    step = (prepared or prepare)(piece)
     step(2)
     ready = Ready(versions=builds.versions(), start_s=time.monotonic() - began)
     _tell(said, asdict(ready))

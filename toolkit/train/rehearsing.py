@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Self
 
@@ -42,13 +43,15 @@ class Measured:
 
 
 class Rehearsal:
-    """A candidate's process: started, asked for turns, ended."""
+    """A candidate's process: started, asked for turns, ended. `program` is what it runs."""
 
-    def __init__(self, profile: Profile, piece: Piece) -> None:
+    def __init__(
+        self, profile: Profile, piece: Piece, program: Sequence[str] = ("-m", "toolkit.train.rehearsal")
+    ) -> None:
         self.measured = Measured(profile)
         self._talk: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
-            profile.command("-P", "-m", "toolkit.train.rehearsal"),
+            profile.command("-P", *program),
             env=profile.applied_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

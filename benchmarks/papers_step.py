@@ -1,0 +1,40 @@
+"""The papers' way to fine-tune, step by step: a compiled Keras model and train_on_batch. `train_speed.py` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from toolkit import networks
+from toolkit.progress import Silent
+from toolkit.train.rehearsal import Piece, main
+
+
+def prepare(piece: Piece) -> Callable[[int], None]:
+    """A function that takes one step with a batch of so many pictures."""
+    networks.start_tensorflow()
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = networks.assemble(
+        networks.find(piece.network),
+        networks.find_head("softmax", 2),
+        size=(piece.edge, piece.edge),
+        classes=2,
+        hidden=tuple(piece.hidden),
+        weights="none",
+        progress=Silent(),
+    )
+    model.compile(optimizer=keras.optimizers.Adam(0.001), loss="categorical_crossentropy", metrics=["accuracy"])
+    draw = np.random.default_rng(0)
+
+    def take(count: int) -> None:
+        pictures = draw.integers(0, 256, (1, piece.edge, piece.edge, 3), dtype=np.uint8).astype(np.float32)
+        model.train_on_batch(np.repeat(pictures, count, axis=0), np.eye(2, dtype=np.float32)[np.arange(count) % 2])
+
+    return take
+
+
+if __name__ == "__main__":
+    main(prepare)

@@ -1,0 +1,104 @@
+"""Fine-tuning the papers' networks: pictures/s under the tuned profile, against the stock wheel and the papers' settings.
+
+Part of `just bench train`. Everybody is a process of its own; they take turns with the same batches of the same pictures.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+from scores import Score, conclude
+
+from toolkit.cpus import usable_cpus
+from toolkit.profiles import PAPER, PLAIN, ComputePrecision, Profile
+from toolkit.progress import Silent
+from toolkit.train import candidates, tuning
+from toolkit.train.rehearsal import Piece
+from toolkit.train.rehearsing import Measured, Rehearsal
+
+NETWORKS = (("mobilenet", 224), ("inception_v3", 299), ("vgg16", 224))
+STOCK_GOAL, PAPER_GOAL = 1.8, 3.0
+PAPERS = (str(Path(__file__).with_name("papers_step.py")),)
+METHOD = (
+    "`just bench train speed`: pictures/s of fine-tuning the whole network with a hidden layer of 1,024, in batches of {batch}, "
+    "pictures of noise and random weights, the medians of steps in {turns} turns. Ours is the toolkit's step under the profile that "
+    "`toolkit tune` chose, in float32 and, where the processor has instructions for it, bfloat16. The stock wheel's and the papers' is "
+    "Keras' own train_on_batch, with nothing set in the stock wheel, and with the papers' literal thread settings in {paper}."
+)
+
+
+@dataclass(frozen=True)
+class Player:
+    """Somebody who takes turns."""
+
+    name: str
+    profile: Profile
+    program: tuple[str, ...] = ("-m", "toolkit.train.rehearsal")
+    precision: ComputePrecision = "float32"
+
+
+def speed(*, quick: bool, keep: bool) -> int:
+    """Measure the three networks, print, keep."""
+    builds = candidates.builds_here()
+    batch, turns = (4, 1) if quick else (16, 3)
+    scores = []
+    for network, edge in NETWORKS:
+        piece = Piece(network=network, edge=edge, batch_size=batch)
+        measured = _in_turns(_players(piece, builds, quick=quick), piece, turns)
+        for name, one in measured.items():
+            print(f"  {network}: {name}: {one.rate:.2f} pictures/s {one.failure}", file=sys.stderr)
+        scores += _scores(network, measured)
+    paper = "the MKL build" if any(build.mkl for build in builds) else "the stock wheel"
+    method = METHOD.format(batch=batch, turns=turns, paper=paper)
+    return conclude("train-speed", "Fine-tuning under the tuned profile", method, scores, keep=keep)
+
+
+def _players(piece: Piece, builds: Sequence[candidates.Build], *, quick: bool) -> list[Player]:
+    tried = candidates.candidates(builds, usable_cpus(), candidates.allocators_here())
+    tuned = tuning.tune(piece, tried[: 2 if quick else None], Silent(), limit_s=60 if quick else tuning.LIMIT_S)
+    chosen = tuned.chosen.profile
+    stock = next((build.python for build in builds if not build.mkl), None)
+    mkl = next((build.python for build in builds if build.mkl), stock)
+    players = [
+        Player(f"ours ({chosen.name})", chosen),
+        Player("stock wheel", replace(PLAIN, python=stock), PAPERS),
+        Player("papers' settings", replace(PAPER, python=mkl), PAPERS),
+    ]
+    precision = candidates.precision_here()
+    return [
+        *players,
+        *([Player(f"ours in {precision}", chosen, precision=precision)] if precision != "float32" else []),
+    ]
+
+
+def _in_turns(players: Sequence[Player], piece: Piece, turns: int) -> dict[str, Measured]:
+    """Every player's steps; one whose process cannot go on says why."""
+    with ExitStack() as stack:
+        running = {}
+        for player in players:
+            own = replace(piece, precision=player.precision)
+            rehearsal = stack.enter_context(Rehearsal(player.profile, own, player.program))
+            if rehearsal.start(monotonic() + 600):
+                running[player.name] = rehearsal
+        for turn in range(turns):
+            for rehearsal in list(running.values())[:: 1 if turn % 2 == 0 else -1]:
+                rehearsal.turn(piece.batch_size, 0.0, monotonic() + 600)
+        return {name: rehearsal.measured for name, rehearsal in running.items()}
+
+
+def _scores(network: str, measured: dict[str, Measured]) -> list[Score]:
+    stock, paper = measured["stock wheel"], measured["papers' settings"]
+    found = []
+    for name, ours in measured.items():
+        if name.startswith("ours"):
+            kind = f"{network}-bfloat16" if "bfloat16" in name else network
+            for label, theirs, goal in (("stock", stock, STOCK_GOAL), ("paper", paper, PAPER_GOAL)):
+                ratio = ours.rate / theirs.rate
+                shown = f"{ours.rate:.2f}/s ({name.removeprefix('ours ')})"
+                found.append(Score(f"train.speed-{kind}-{label}", ratio, goal, shown, f"{theirs.rate:.2f}/s"))
+    return found
