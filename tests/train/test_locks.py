@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from toolkit.train.locks import held
 from toolkit.train.records import tidy
 
@@ -45,3 +47,13 @@ def test_tidy_removes_what_was_half_written_and_nothing_else(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {*kept, ".checkpoint.npz.x1.part", ".part-model.keras"}
     tidy(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_held_is_given_back_when_the_holder_ends_and_a_fork_of_it_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    forking = HOLDING.replace("    sys.stdin.read()", "    os.fork() or sys.stdin.read()\n    os._exit(0)")
+    holder = subprocess.Popen([sys.executable, "-c", f"import os{forking}", path], stdin=subprocess.PIPE)
+    assert holder.wait() == 0
+    with held(path, waiting=lambda: pytest.fail("a fork holds the lock")):
+        assert holder.stdin is not None
+        holder.stdin.close()  # which ends the fork

@@ -1,6 +1,7 @@
 """What two processes must not do at once: a lock that the kernel gives back however its holder ends.
 
-It holds among all that see the same folder, on other machines too where the file system passes locks on (NFS 4 does).
+It holds among all that see the same folder, on other machines too where the file system passes locks on (NFS does). It is
+the process's, POSIX's kind, which its forks do not inherit: libraries fork, and a forgotten fork would hold it for ever.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ def held(path: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # as POSIX has it, either
             waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.lockf(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
