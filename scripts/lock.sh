@@ -19,7 +19,7 @@ done
 for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["device"]: print(line)' |
     compile - device.txt --constraint requirements/dev.txt "${current[@]}" "$@"
 # The older TensorFlow that is built with MKL and OpenMP, and what its tests and benchmarks need: an environment of its own.
-printf '%s\n' hypothesis pillow pytest pytest-timeout |
+printf '%s\n' hypothesis pillow pytest pytest-timeout scipy |
     compile - mkl.txt pyproject.toml --extra mkl "${current[@]}" "$@"
 # Sweeps over several machines and tracking, beside everything else that a run takes: an environment of its own.
 printf '%s\n' hypothesis pytest pytest-timeout |
