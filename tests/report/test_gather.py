@@ -31,6 +31,13 @@ def test_gather_takes_the_experiment_trained_last_when_none_is_named(workspace: 
     assert [found.digest for found in gather(workspace, store, None).models] == [model.digest]
 
 
+def test_gather_passes_over_models_that_were_made_elsewhere(workspace: Workspace, store: Store) -> None:
+    store.put(
+        dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64, experiment="", stage="given", history=())
+    )
+    assert gather(workspace, store, None).name == "demo"
+
+
 def test_gather_keeps_only_the_newest_when_a_trial_was_trained_twice(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:

@@ -5,7 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts import (
+    BenchRecord,
+    Bundle,
+    BundleCheck,
+    Deployment,
+    Growth,
+    IrModel,
+    LayerError,
+    Split,
+    TrainedModel,
+    Workspace,
+)
 from toolkit.experiment import Experiment
 from toolkit.report import compare, origins, tables
 from toolkit.report.gather import Gathered, gather
@@ -146,3 +157,23 @@ def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Cal
     for pair, row in zip(pairs, tables.networks(pairs).rows, strict=True):
         gap = 100 * (pair.first.evaluation.accuracy - pair.second.evaluation.accuracy)
         assert row[4].text == f"{gap:+.1f}"
+
+
+def test_growth_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], Gathered]) -> None:
+    assert origins.growth(look()).rows == ()
+    layer = LayerError(name="conv_1", kind="Convolution", error=2e-3, growth=1.5e-3, largest=6.0)
+    kept = Growth(
+        digest="c" * 64,
+        parent=store.all(IrModel)[0].digest,
+        bundle="x",
+        picture="0001.png",
+        difference=1e-3,
+        threshold=1e-3,
+        first=layer,
+        steepest=(layer,),
+        layers=(layer,),
+    )
+    store.put(kept)
+    (row,) = origins.growth(look()).rows
+    assert [cell.text for cell in row[1:]] == ["conv_1", "Convolution", "0.0015", "0.002", "6.00"]
+    assert row[1].href == "raw/growth-cccccccccccc.json"

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from toolkit import data, digests, statistics
-from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts import (
+    BenchRecord,
+    Bundle,
+    BundleCheck,
+    Deployment,
+    Growth,
+    IrModel,
+    Split,
+    TrainedModel,
+    Workspace,
+)
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
 from toolkit.report.past import Past, last_given, valid_latencies
@@ -88,6 +98,8 @@ class Gathered:
     past: tuple[Past, ...]
     checks: tuple[BundleCheck, ...]
     """What `toolkit check` found of these bundles."""
+    growths: tuple[Growth, ...]
+    """What `toolkit parity` found of these forms."""
     tests: dict[str, tuple[data.Picture, ...]]
     """Per split digest its test pictures, in the manifest's order; none where the manifest is gone."""
 
@@ -155,6 +167,7 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         variants=tuple(_variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
         deployments=deployments,
         checks=tuple(c for found in bundles.values() for b in found for c in store.all(BundleCheck, parent=b.digest)),
+        growths=tuple(growth for _, ir in irs for growth in store.all(Growth, parent=ir.digest)[-1:]),
         given=last_given(store, {deployment.device for deployment in deployments}),
         past=tuple(
             valid_latencies(store, models, frozenset(record.digest for found in records.values() for record in found))
@@ -165,7 +178,7 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
 
 def _models(store: Store, experiment: Experiment | None) -> tuple[TrainedModel, ...]:
     """The newest model of each network, head and stage, networks in the order they were first trained or are listed."""
-    everything = store.all(TrainedModel)
+    everything = [model for model in store.all(TrainedModel) if model.experiment]  # others were made elsewhere
     name = experiment.name if experiment else next((model.experiment for model in reversed(everything)), "")
     newest = {(m.network, m.head, m.stage): m for m in everything if m.experiment == name and _asked(m, experiment)}
     if not newest:

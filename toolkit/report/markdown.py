@@ -19,6 +19,7 @@ HEADINGS = {
     "ranked": "One picture",
     "models": "Every model in every form",
     "parity": "Parity",
+    "growth": "Where the error grows most",
     "checks": "Checked without a device",
     "devices": "Devices",
     "speeds": "Speed on each device",

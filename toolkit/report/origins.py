@@ -82,3 +82,25 @@ def checks(gathered: Gathered) -> Table:
         for check in gathered.checks
     )
     return table("Checked without a device", ("Form", "Check", "Outcome", "Found"), rows)
+
+
+STEEPEST = 5
+
+
+def growth(gathered: Gathered) -> Table:
+    """Where along the network a form departs from the float32 graph, where `toolkit parity` was run."""
+    names = {variant.ir.digest: words.form(variant.model, variant.ir) for variant in gathered.variants}
+    rows = (
+        (
+            names[found.parent],
+            Cell(layer.name, raw.file_of(found)),
+            layer.kind,
+            words.number(layer.growth, 2),
+            words.number(layer.error, 2),
+            words.number(layer.largest),
+        )
+        for found in gathered.growths
+        for layer in found.steepest[:STEEPEST]
+    )
+    columns = ("Form", "Layer", "Type", "#Error grows by", "#To", "#Largest value")
+    return table("Where the error grows most", columns, rows)

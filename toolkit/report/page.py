@@ -68,6 +68,7 @@ def content(
         "confused": class_tables.confused(gathered),
         "ranked": class_tables.ranked(gathered),
         "parity": tables.parity(gathered),
+        "growth": origins.growth(gathered),
         "checks": origins.checks(gathered),
         "devices": tables.devices(gathered),
         "speeds": tables.speeds(gathered),

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, IrModel, Split, TrainedModel
+from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, Growth, IrModel, Split, TrainedModel
 from toolkit.report.gather import Gathered
 
 FOLDER = "raw"
@@ -18,6 +18,7 @@ KINDS = {
     IrModel: "ir",
     Bundle: "bundle",
     BundleCheck: "check",
+    Growth: "growth",
     BenchRecord: "record",
     Deployment: "deployment",
 }
@@ -45,4 +46,5 @@ def _artifacts(gathered: Gathered) -> Iterator[Any]:
             yield variant.bundle
         yield from variant.records
     yield from gathered.checks
+    yield from gathered.growths
     yield from dict.fromkeys((*gathered.deployments, *gathered.given))

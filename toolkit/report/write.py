@@ -83,6 +83,6 @@ def _write(path: Path, content: bytes) -> None:
 
 def _shipped(store: Store) -> Experiment | None:
     """The toolkit's own file of the experiment trained last: it may name published figures."""
-    name = next((model.experiment for model in reversed(store.all(TrainedModel))), "")
+    name = next((model.experiment for model in reversed(store.all(TrainedModel)) if model.experiment), "")
     path = experiments.shipped(name)
     return experiments.load(path) if name and path.is_file() else None
