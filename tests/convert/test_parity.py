@@ -60,6 +60,6 @@ def test_convert_model_names_both_accuracies_and_keeps_nothing_when_too_little_i
     made = len(line.store.all(IrModel))
     monkeypatch.setattr(parity, "ACCURACY_KEPT", 1.01)
     for precision in ("fp32", "fp16"):  # the first was made under another rule, and is not taken again
-        with pytest.raises(ParityError, match=r"an accuracy of \d\.\d{5} on 12 test pictures; .* Keras' \d\.\d{5}"):
+        with pytest.raises(ParityError, match=r"an accuracy of \d\.\d{5} on 12 test pictures; .* Keras's \d\.\d{5}"):
             convert_model(line.softmax, precision, "cpu", line.workspace, line.store, Silent())
     assert len(line.store.all(IrModel)) == made
