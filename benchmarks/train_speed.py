@@ -60,7 +60,7 @@ def speed(*, quick: bool, keep: bool) -> int:
 
 def _players(piece: Piece, builds: Sequence[candidates.Build], *, quick: bool) -> list[Player]:
     tried = candidates.candidates(builds, usable_cpus(), candidates.allocators_here())
-    tuned = tuning.tune(piece, tried[: 2 if quick else None], Silent(), limit_s=60 if quick else tuning.LIMIT_S)
+    tuned = tuning.tune(piece, tried[: 2 if quick else None], Silent(), limit_s=tuning.LIMIT_S)
     chosen = tuned.chosen.profile
     stock = next((build.python for build in builds if not build.mkl), None)
     mkl = next((build.python for build in builds if build.mkl), stock)

@@ -65,6 +65,7 @@ def toolkit(python: Path | str, folder: Path, *words: str) -> subprocess.Complet
 
 
 @pytest.mark.mkl
+@pytest.mark.timeout(900)  # four commands, each of which starts a TensorFlow
 def test_train_switches_to_the_profiles_build_and_both_builds_use_the_model(folder: Path) -> None:
     profile = Profile(name="mobilenet", python=MKL, environment={"OMP_NUM_THREADS": "1"}, intra_op=1)
     profiles.keep(profile, [], Workspace(folder / "workspace"))

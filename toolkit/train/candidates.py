@@ -41,7 +41,8 @@ def builds_here(named: Path | None = None) -> tuple[Build, ...]:
     """
     beside = Path(__file__).parents[2]
     places = [named] if named else [beside / ".venv/bin/python", beside / ".venv-mkl/bin/python"]
-    others = [place for place in places if place.exists() and place != Path(sys.executable)]
+    # By the environment, not the interpreter, which is a link to the same one in all of them.
+    others = [place for place in places if place.exists() and place.parents[1].resolve() != Path(sys.prefix).resolve()]
     own = Build(None, mkl=bool(_has_mkl(Path(sys.executable))))
     return (own, *(Build(place, mkl) for place in others if (mkl := _has_mkl(place)) is not None))
 

@@ -88,7 +88,10 @@ def tune(
         chosen = choose([one for one in hall.measured if one.rates])
         if chosen is None:
             reasons = "; ".join(f"{one.profile.name}: {one.failure}" for one in hall.measured)
-            raise MachineError(f"no candidate trained {piece.network}: {reasons}", remedy="lower the batch size")
+            raise MachineError(
+                f"no candidate trained {piece.network}: {reasons}",
+                remedy="give it more --seconds, or wait until the machine is less busy",
+            )
         batches = hall.batches(chosen, end)
         other = hall.in_precision(chosen, precision, end) if precision != piece.precision else None
     return Tuned(
