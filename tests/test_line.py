@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+
+from toolkit.artifacts import Bundle, TrainedModel, Workspace
+from toolkit.fleet import embedded
+from toolkit.store import Store
 
 EXPERIMENT = """
 name = "shapes"
@@ -168,3 +174,31 @@ def ask(*words: str) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(900)
+def test_run_goes_on_with_nothing_lost_when_it_was_killed_at_any_stage(experiment: Path) -> None:
+    work = experiment.parent / "work"
+    for words in ("top: epoch 1/", "── conversion", "── deployment"):
+        assert kill_when(words, experiment) == -signal.SIGKILL
+    last = run(experiment)
+    assert last.returncode == 0, last.stderr
+    assert "top: trained already, skipped" in last.stderr
+    assert "fine-tune: trained already, skipped" in last.stderr
+    with Store(work / "toolkit.db") as store:
+        stages = [model.stage for model in store.all(TrainedModel)]
+        assert sorted(stages) == ["fine-tune", "top"]
+        assert len(store.all(Bundle)) == 4
+    embedded.down(Workspace(work))  # a fleet that a killed run had started is the user's to end
+
+
+def kill_when(words: str, experiment: Path) -> int:
+    """Run the line and kill it when it says so; its exit code."""
+    log = experiment.with_suffix(".log")
+    command = [sys.executable, "-m", "toolkit", "run", str(experiment), "--workspace", str(experiment.parent / "work")]
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+    while words not in log.read_text() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    return process.wait()
