@@ -7,6 +7,7 @@ interrupted run goes on where it stopped; a network that does not pass has its r
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,10 +56,9 @@ def results(workspaces: Sequence[Path], tolerance: float | None) -> int:
     for path in workspaces:
         room = Workspace(path)
         with Store(room.database) as store:
-            rows += [
-                _row(model, precision, tolerance, room, store) for model in _newest(store) for precision in PRECISIONS
-            ]
-            _write(rows)
+            for model, precision in itertools.product(_newest(store), PRECISIONS):
+                rows.append(_row(model, precision, tolerance, room, store))
+                _write(rows)
     failed = [f"{_name(row.model)} {row.precision}" for row in rows if not row.passed]
     print(f"{len(rows) - len(failed)} of {len(rows)} passed" + (f"; not {', '.join(failed)}" if failed else ""))
     return int(bool(failed))

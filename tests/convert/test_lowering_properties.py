@@ -94,7 +94,7 @@ def attention(x: Any, channels: int, random: np.random.Generator) -> Any:
         return x
     flat = make(1, "Reshape", [x, constant([1, channels, -1], np.int64)], special_zero=False)
     words = make(1, "Transpose", [flat, constant([0, 2, 1], np.int64)])
-    mixed = make(7, "Einsum", [words, constant(random.normal(0, 0.5, (channels, channels)))], equation="abc,cd->abd")
+    mixed = make(7, "Einsum", [words, constant(random.normal(0, 0.5, (channels, channels)))], equation="abc,ce->abe")
     seen = make(13, "ScaledDotProductAttention", [mixed, words, words], causal=False)
     back = make(1, "Transpose", [seen, constant([0, 2, 1], np.int64)])
     return make(1, "Reshape", [back, constant(shape, np.int64)], special_zero=False)
