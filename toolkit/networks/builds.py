@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from toolkit.networks.runtime import is_keras_2, start_tensorflow
 
 if TYPE_CHECKING:
@@ -49,6 +51,12 @@ def rename(model: keras.Model, name: str) -> None:
 def tensors(variables: Sequence[Any]) -> list[Any]:
     """What a GradientTape differentiates by: Keras 3 wraps TensorFlow's variables, Keras 2 does not."""
     return list(variables) if is_keras_2() else [variable.value for variable in variables]
+
+
+def array(variable: Any) -> np.ndarray:
+    """What a variable holds."""
+    held: np.ndarray = variable.numpy() if is_keras_2() else variable.value.numpy()
+    return held
 
 
 def state(model: keras.Model) -> list[Any]:

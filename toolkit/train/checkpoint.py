@@ -17,6 +17,7 @@ import numpy as np
 
 from toolkit import digests
 from toolkit.artifacts import Epoch
+from toolkit.networks import builds
 
 
 @dataclass(slots=True)
@@ -42,8 +43,8 @@ def save(path: Path, course: Course, variables: Sequence[Any], optimizer: Sequen
         "best_epoch": course.best_epoch,
     }
     arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
-    arrays |= {f"model{index}": variable.numpy() for index, variable in enumerate(variables)}
-    arrays |= {f"optimizer{index}": variable.numpy() for index, variable in enumerate(optimizer)}
+    arrays |= {f"model{index}": builds.array(variable) for index, variable in enumerate(variables)}
+    arrays |= {f"optimizer{index}": builds.array(variable) for index, variable in enumerate(optimizer)}
     if course.best_epoch != len(course.epochs):
         arrays |= {f"best{index}": array for index, array in enumerate(course.best)}
     with digests.written_whole(path) as stream:

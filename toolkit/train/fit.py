@@ -130,7 +130,7 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
             course.epochs.append(epoch)
             if epoch.val_loss < course.best_loss:
                 course.best_loss, course.best_epoch = epoch.val_loss, epoch.number
-                course.best = [np.array(variable.numpy()) for variable in variables]
+                course.best = [np.array(builds.array(variable)) for variable in variables]
             checkpoint.save(plan.checkpoint, course, variables, optimizer.variables)
             plan.told(epoch)
             progress.say(_line(plan, epoch, len(train.labels)))

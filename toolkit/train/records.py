@@ -51,7 +51,7 @@ def model_digest(model: keras.Model) -> str:
     """SHA-256 over architecture and weights. The .keras file's own bytes hold times, so they differ at each saving."""
     total = hashlib.sha256(model.to_json().encode())
     for variable in model.weights:
-        total.update(variable.numpy().tobytes())
+        total.update(builds.array(variable).tobytes())
     return total.hexdigest()
 
 
