@@ -32,7 +32,7 @@ def agreement(**changes: Any) -> eras.Agreement:
 
 
 def test_agreement_passes_at_its_limits() -> None:
-    assert (eras.TOLERANCE, eras.TOP1_AGREEMENT) == ({"fp32": 1e-4, "fp16": 1e-2}, 0.995)
+    assert (eras.TOLERANCE, eras.TOP1_AGREEMENT) == ({"fp32": 1e-4, "fp16": 1e-2, "int8": 5e-2}, 0.995)
     assert agreement().passed
 
 
@@ -69,6 +69,15 @@ def test_compare_agrees_when_lowered_for_the_era(
     assert found.openvino.startswith(era)
     assert (found.pictures, found.precision) == (400, "f32")
     assert found.tolerance == {"fp32": 1e-4, "fp16": 1e-2}[precision]
+
+
+@pytest.mark.eras
+def test_compare_agrees_when_int8(shared_line: Any, pictures: Any) -> None:
+    line = shared_line
+    ir = convert_model(line.softmax, "int8", "cpu-2022", line.workspace, line.store, Silent())
+    found = eras.compare(line.workspace.absolute(ir.path), compat.known().eras["2022"], "int8", pictures, Silent())
+    assert found.passed, found
+    assert (found.pictures, found.tolerance) == (400, 5e-2)
 
 
 @pytest.mark.eras
