@@ -86,7 +86,7 @@ def make(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Callabl
     refuse_without_room(path.parent, math.prod(shape) * kind.itemsize)
     header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
     try:
-        with digests.written_whole(path) as stream:
+        with digests.written_whole(path, durable=False) as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             stream.flush()
             start = stream.tell()

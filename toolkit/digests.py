@@ -35,8 +35,11 @@ def of_value(value: object) -> str:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Write beside `path` and rename: a reader sees the old file or the new one, whole, whatever happens."""
+def written_whole(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Write beside `path` and rename: a reader sees the old file or the new one, whole, whatever happens.
+
+    Not `durable`, a power cut may leave the new one damaged: for caches that tell so themselves.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     part = Path(name)
@@ -44,7 +47,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         part.chmod(0o644)
         part.replace(path)
     except BaseException:
