@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -223,8 +224,9 @@ def _cluster(address: str | None) -> Iterator[None]:
 
     own: dict[str, Any] = {"num_cpus": usable_cpus(), "object_store_memory": _OBJECTS_BYTES, "include_dashboard": False}
     try:
+        _knock(address)
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise MachineError(
             f"the Ray cluster cannot be used: {str(error).strip().splitlines()[0]}",
             where=address or "on this machine",
@@ -234,3 +236,14 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """See that somebody is at HOST:PORT; Ray itself would wait for minutes.
+
+    Raises:
+        OSError: nobody is.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
