@@ -110,3 +110,9 @@ def assembled() -> Assembled:
 def pixels() -> np.ndarray:
     """Two raw pictures, f32 [2, 32, 32, 3]."""
     return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("f4")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started() -> None:
+    """Threads are set before anything computes, as the toolkit's own ways in do it."""
+    networks.start_tensorflow()

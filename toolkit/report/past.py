@@ -26,9 +26,14 @@ class Past:
 
 
 def last_given(store: Store, devices: set[str]) -> tuple[Deployment, ...]:
-    """The newest deployment of each of `devices`, whatever it was of."""
-    newest = {each.device: each for each in sorted(store.all(Deployment), key=lambda each: each.at)}
+    """The newest deployment of each of `devices` that changed it, whatever it was of; where none did, the newest."""
+    newest = {each.device: each for each in sorted(store.all(Deployment), key=_last_told)}
     return tuple(newest[device] for device in sorted(devices))
+
+
+def _last_told(each: Deployment) -> tuple[bool, str]:
+    """A device that was found unchanged is one that was given the same before."""
+    return each.outcome != "unchanged", each.at
 
 
 def valid_latencies(store: Store, models: Iterable[TrainedModel], current: frozenset[str]) -> Iterator[Past]:
