@@ -85,6 +85,15 @@ def test_put_writes_a_file_whole_when_its_name_has_spaces(shell: Shell, tmp_path
         shell.put(b"", "/nowhere/file")
 
 
+def test_hold_waits_for_the_end_of_the_command_when_the_block_fails(shell: Shell, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="meanwhile"),
+        shell.hold(f"echo here; cat > /dev/null; sleep 0.5; echo gone > '{tmp_path}/gone'"),
+    ):
+        raise ValueError("meanwhile")
+    assert (tmp_path / "gone").exists()
+
+
 def test_hold_keeps_the_command_until_the_block_ends(shell: Shell, tmp_path: Path) -> None:
     with shell.hold(f"echo here; cat > /dev/null; echo gone > '{tmp_path}/gone'") as said:
         assert said == "here"

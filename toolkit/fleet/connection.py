@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 15
+PATIENCE_S = 10.0
+"""How long the end of a held command is waited for when something went wrong meanwhile."""
 
 
 @contextmanager
@@ -87,10 +89,17 @@ class SecureShell:
                 self._raise_if_lost(0)
             try:
                 yield text_of(line).strip()
-            finally:
-                channel.shutdown_write()
-            with _deadline(self.device, channel, timeout):
-                channel.recv_exit_status()
+            except BaseException:
+                with suppress(FleetError, OSError, EOFError):
+                    self._let_go(channel, PATIENCE_S)
+                raise
+            self._let_go(channel, timeout)
+
+    def _let_go(self, channel: paramiko.Channel, timeout: float | None) -> None:
+        """Close the stdin of a command that was held, and wait for its end."""
+        channel.shutdown_write()
+        with _deadline(self.device, channel, timeout):
+            channel.recv_exit_status()
 
     def close(self) -> None:
         """Hang up."""

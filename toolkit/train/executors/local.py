@@ -14,6 +14,9 @@ from toolkit.train.executors.base import Listener
 from toolkit.train.executors.process import TrainingProcess
 from toolkit.train.messages import Done, Failed, Request, Said
 
+LOOK_S = 1.0
+"""How often processes are looked at that say nothing: one that is gone may have left its pipe to a process of its own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Local:
@@ -69,8 +72,10 @@ class _Floor:
             for _ in range(min(count, len(self._waiting))):
                 self._go_on(None)
             while self._at:
-                for key, _ in self._selector.select():
+                for key, _ in self._selector.select(LOOK_S):
                     self._hear(key.fileobj)  # type: ignore[arg-type]  # nothing else is registered
+                for process in [process for process in self._at if process.is_silent_for_ever()]:
+                    self._bury(process)
         finally:
             for process in self._at:
                 process.part()
@@ -85,9 +90,14 @@ class _Floor:
             if isinstance(event, Done | Failed):
                 self._go_on(self._leave(process))
         if events is None:
-            death = self._leave(process).death(self._requests[place].trial.name)
-            self._listener.hear(place, death)
-            self._go_on(None)
+            self._bury(process)
+
+    def _bury(self, process: TrainingProcess) -> None:
+        """Tell why it ended, and go on with the next trial."""
+        place = self._at[process]
+        death = self._leave(process).death(self._requests[place].trial.name)
+        self._listener.hear(place, death)
+        self._go_on(None)
 
     def _go_on(self, process: TrainingProcess | None) -> None:
         """Give the next trial to `process`, or to a new one if that is none or runs under another profile."""

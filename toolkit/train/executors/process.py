@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -59,6 +60,10 @@ class TrainingProcess:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [read(line) for line in lines]
 
+    def is_silent_for_ever(self) -> bool:
+        """Whether it has ended and all that it said was heard, though what it started may still hold its pipe."""
+        return self._process.poll() is not None and not select.select([self], [], [], 0)[0]
+
     def part(self) -> None:
         """Let it know that no more is wanted of it."""
         for pipe in (self._process.stdin, self._process.stdout):
@@ -66,7 +71,7 @@ class TrainingProcess:
                 pipe.close() if pipe else None
 
     def stop(self) -> int:
-        """End it; its exit code, or minus the signal that ended it."""
+        """End it and all that it started; its exit code, or minus the signal that ended it."""
         self.part()
         try:
             code = self._process.wait(STOP_S)
@@ -75,6 +80,9 @@ class TrainingProcess:
             code = self._process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         return code
 
     def death(self, trial: str) -> Failed:
