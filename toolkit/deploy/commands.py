@@ -43,13 +43,19 @@ set -u
 umask 022
 root=$1 info=$2 break=$3 lock=$1/deploy.lock
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+drop() { # whatever signal comes meanwhile; what is ignored here, rm ignores as well
+  trap '' HUP INT TERM PIPE
+  held=
+  { IFS= read -r held < "$lock/info"; } 2>/dev/null
+  if [ "$held" = "$info" ]; then rm -rf "$lock"; fi
+}
 mkdir -p "$root"
 if [ -d "$lock" ] && { [ "$break" = yes ] || [ "$(cat "$lock/boot" 2>/dev/null || echo "$boot")" != "$boot" ]; }; then
   mv -T "$lock" "$lock.$$" && rm -rf "$lock.$$"
 fi
 if mkdir "$lock" 2>/dev/null; then
-  trap 'if [ "$(cat "$lock/info")" = "$info" ]; then rm -rf "$lock"; fi' EXIT
-  trap 'exit 129' HUP INT TERM PIPE
+  trap drop EXIT
+  trap 'drop; exit 129' HUP INT TERM PIPE
   printf '%s\n' "$info" > "$lock/info"
   printf '%s\n' "$boot" > "$lock/boot"
   echo held

@@ -201,7 +201,7 @@ class _Feeding(threading.Thread):
         while (piece := self._next(content)) is not None:
             try:
                 self._channel.sendall(piece)
-            except OSError:
+            except (OSError, EOFError):  # the latter when the whole connection is gone
                 return
         with suppress(OSError, EOFError):
             self._channel.shutdown_write()
