@@ -12,11 +12,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from toolkit import digests
 from toolkit.artifacts import TrainedModel
@@ -43,11 +42,10 @@ def main() -> None:
             lines.busy = False
             tell(outcome)
     except KeyboardInterrupt:
-        _leave(ExitCode.INTERRUPTED)  # whatever other threads still do is of no use to anybody
+        os._exit(ExitCode.INTERRUPTED)  # whatever other threads still do is of no use to anybody
     except Exception:  # noqa: BLE001 - its last words, which its parent passes on
         traceback.print_exc()
-        _leave(ExitCode.SOME_FAILED)
-    _leave(ExitCode.DONE)
+        os._exit(ExitCode.SOME_FAILED)
 
 
 def train(request: Request, tell: Callable[[Event], None]) -> Done | Failed:
@@ -106,24 +104,7 @@ class _Lines:
         if self.busy:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             time.sleep(GRACE_S)
-            _leave(ExitCode.INTERRUPTED)
-
-
-def _leave(code: ExitCode) -> NoReturn:
-    """End at once. Where it leads a session, what libraries forked from it ends first: nobody else would end that."""
-    if os.getpid() == os.getsid(0):
-        for child in _group_but_me():
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-    os._exit(code)
-
-
-def _group_but_me() -> Iterator[int]:
-    """The other processes of this process's group; none where there is no /proc."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError):
-            if int(entry.name) != os.getpid() and os.getpgid(int(entry.name)) == os.getpid():
-                yield int(entry.name)
+            os._exit(ExitCode.INTERRUPTED)
 
 
 def _own_stdout() -> BinaryIO:
