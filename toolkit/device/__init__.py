@@ -4,3 +4,8 @@ It ships inside each release as `device/` and runs there as `python -m device CO
 `python -m toolkit.device COMMAND`. Python 3.9 or later; the standard library, NumPy, OpenCV and OpenVINO (2021.4, 2022
 or current) are all it imports.
 """
+
+import sys
+
+# OpenVINO tells Intel of its use when it is imported, from a fork of this process. Without this module it tells nobody.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # so that importing it fails

@@ -5,12 +5,9 @@ Nothing here asks which Keras it is: a model is traced as any function of Tensor
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import ConversionError, DataError, Problem, ToolkitError
@@ -40,25 +37,10 @@ def trace(model: keras.Model) -> ov.Model:
     signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
     traced = tf.function(forward, signature, autograph=False).get_concrete_function()
     try:
-        with _nobody_told():
-            graph = ov.convert_model(traced)
+        graph = ov.convert_model(traced)
     except Exception as error:
         raise _unsaid(str(error), model.name) from error
     return _with_one_output(graph)
-
-
-@contextmanager
-def _nobody_told() -> Iterator[None]:
-    """Keep OpenVINO's converter from telling Intel of its use, which it does unless it is in CI.
-
-    It does so from forks of this process, which hang if a thread held a lock just then, and outlive it.
-    """
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
-    finally:
-        os.environ.pop("CI") if before is None else os.environ.update(CI=before)
 
 
 # What TensorFlow's operations stand for in Keras, and what OpenVINO can say in their stead.
