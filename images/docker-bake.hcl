@@ -77,24 +77,33 @@ target "_cross" {
   platforms = ["linux/amd64", "linux/arm64"]
 }
 
-# Only inherited: a base with device code and wheels upon it.
-target "_device" {
+# Only inherited: what installs locked wheels.
+target "_wheels" {
   inherits = ["_common"]
-  context  = "images/runner"
   contexts = {
-    base         = BASE != "" ? BASE : "target:base-cross"
     pip          = PIP
     inside       = "images/inside"
     requirements = "requirements"
-    device-code  = "toolkit/device"
   }
   args = {
-    WHEELS         = WHEELS
     PYTHON_VERSION = PYTHON
     GLIBC_VERSION  = GLIBC
-    REQUIREMENTS   = "image-runner.txt"
   }
   secret = concat(CA != "" ? ["id=ca,src=${CA}"] : [], PIP_CONFIG != "" ? ["id=pip,src=${PIP_CONFIG}"] : [])
+}
+
+# Only inherited: a base with device code and wheels upon it.
+target "_device" {
+  inherits = ["_wheels"]
+  context  = "images/runner"
+  contexts = {
+    base        = BASE != "" ? BASE : "target:base-cross"
+    device-code = "toolkit/device"
+  }
+  args = {
+    WHEELS       = WHEELS
+    REQUIREMENTS = "image-runner.txt"
+  }
 }
 
 # Only inherited: the same for the runtimes of 2021 and 2022.
@@ -167,24 +176,16 @@ target "validate-runner" {
 
 # What trains: the whole toolkit on the MKL/OpenMP build of TensorFlow, which exists for amd64 only.
 target "train" {
-  inherits  = ["_common"]
+  inherits  = ["_wheels"]
   context   = "images/train"
   platforms = ["linux/amd64"]
   contexts = {
-    base         = "target:base-train"
-    pip          = PIP
-    inside       = "images/inside"
-    requirements = "requirements"
-    code         = "toolkit"
-    models       = "models"
+    base   = "target:base-train"
+    code   = "toolkit"
+    models = "models"
   }
-  args = {
-    PYTHON_VERSION = PYTHON
-    GLIBC_VERSION  = GLIBC
-    REQUIREMENTS   = "image-train.txt"
-  }
-  secret = concat(CA != "" ? ["id=ca,src=${CA}"] : [], PIP_CONFIG != "" ? ["id=pip,src=${PIP_CONFIG}"] : [])
-  tags   = ["${REGISTRY}/train:${TAG}"]
+  args = { REQUIREMENTS = "image-train.txt" }
+  tags = ["${REGISTRY}/train:${TAG}"]
   labels = {
     "org.opencontainers.image.title"       = "train"
     "org.opencontainers.image.description" = "The whole toolkit with TensorFlow ${MKL_TENSORFLOW}, built with MKL and OpenMP"
