@@ -12,6 +12,7 @@ from toolkit import digests
 from toolkit.artifacts import Bundle, Split, Workspace
 from toolkit.bench.plan import Subject
 from toolkit.data import Picture, read_manifest
+from toolkit.data.numbering import number
 from toolkit.errors import DataError
 from toolkit.fleet.transfer import Tree, release_tree, tree_of
 from toolkit.store import Store
@@ -81,20 +82,7 @@ def _reference(manifest: Mapping[str, Any], split: Split, pictures: int) -> floa
 
 
 def picture_set(pictures: Sequence[Picture], labels: Sequence[str]) -> PictureSet:
-    """Number the pictures and list them with their labels by name; what they are called here stays here."""
-    sources: dict[str, Path | bytes] = {}
-    entries = []
-    for number, picture in enumerate(pictures):
-        name = f"{number:06d}{picture.path.suffix.lower()}"
-        sources[name] = picture.path
-        entries.append({"file": name, "sha256": picture.sha256, **_labels_of(picture, labels)})
-    listing = digests.canonical_json({"format": 1, "pictures": entries})
-    sources["pictures.json"] = listing
+    """The pictures under the names that a device sees, and the list of them."""
+    files, listing = number(pictures, labels)
+    sources: dict[str, Path | bytes] = {**files, "pictures.json": listing}
     return PictureSet(digests.of_bytes(listing), tree_of(sources), sources)
-
-
-def _labels_of(picture: Picture, labels: Sequence[str]) -> Mapping[str, object]:
-    if picture.labels is None:
-        return {"label": labels[picture.label]}
-    held, unsure = ([labels[index] for index in indices] for indices in (picture.labels, picture.unsure))
-    return {"labels": held, "unsure": unsure}

@@ -22,6 +22,8 @@ from toolkit.artifacts import (
     TrainedModel,
     Workspace,
 )
+from toolkit.data.numbering import number
+from toolkit.data.truth import as_number
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
 from toolkit.report.past import Past, last_given, valid_latencies
@@ -244,15 +246,11 @@ def _tests(split: Split, workspace: Workspace) -> tuple[data.Picture, ...]:
 
 def _answer(picture: data.Picture) -> int:
     """The label's index; of many labels the sum of 2^index."""
-    return picture.label if picture.labels is None else sum(1 << index for index in picture.labels)
+    return picture.label if picture.labels is None else as_number(picture.labels)
 
 
 def _picture_set(pictures: Sequence[data.Picture], labels: tuple[str, ...]) -> str:
     """Of the list that the bench sends along with the pictures, which it numbers."""
     if any(picture.labels is not None for picture in pictures):
         return ""  # the bench's list of such pictures is of another form
-    entries = [
-        {"file": f"{n:06d}{picture.path.suffix.lower()}", "sha256": picture.sha256, "label": labels[picture.label]}
-        for n, picture in enumerate(pictures)
-    ]
-    return digests.of_bytes(digests.canonical_json({"format": 1, "pictures": entries}))
+    return digests.of_bytes(number(pictures, labels)[1])
