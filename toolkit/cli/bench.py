@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli import compared
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
@@ -24,6 +26,7 @@ from toolkit.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from toolkit.artifacts import BenchRecord, Bundle, Workspace
     from toolkit.bench import BenchResult
+    from toolkit.bench.kept import Kept
     from toolkit.store import Store
 
 
@@ -50,6 +53,15 @@ class Compute(StrEnum):
     bf16 = "bf16"
 
 
+class Form(StrEnum):
+    """What records can be exported as."""
+
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+    prom = "prom"
+
+
 def bench(
     bundles: Annotated[
         list[str] | None,
@@ -70,6 +82,16 @@ def bench(
     precision: Annotated[Compute | None, typer.Option(help="Default: the accelerator's choice.")] = None,
     cool_down: Annotated[float, typer.Option(min=0, help="Seconds of rest before each run but the first.")] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Skip what the same plan measured before.")] = False,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Hold each device against its past and its like; alone, measures nothing."),
+    ] = False,
+    export: Annotated[
+        tuple[Form, Path] | None,
+        typer.Option(
+            metavar="FORM FILE", help="Write the records: csv, json, parquet or prom; alone, measures nothing."
+        ),
+    ] = None,
     limit: LimitOption = None,
     forks: ForksOption = DEFAULT_FORKS,
     inventory: InventoryOption = None,
@@ -79,11 +101,14 @@ def bench(
     """Measure speed and accuracy; what breaks a rule is kept and marked with the rule's name."""
     from toolkit.artifacts import Workspace
     from toolkit.bench import BenchSpec, bench_fleet, bench_here
+    from toolkit.bench.export import write
+    from toolkit.bench.kept import kept
     from toolkit.fleet.inventory import find_inventory, load_inventory
     from toolkit.progress import for_people
     from toolkit.store import Store
 
-    if here == (fleet or limit is not None):
+    somewhere = here or fleet or limit is not None
+    if (here and (fleet or limit is not None)) or not (somewhere or compare or export):
         raise UsageError("say where", remedy="--here, or --fleet for all devices, or --limit PATTERN for some of them")
     room, progress = Workspace(workspace), for_people(quiet=as_json)
     spec = BenchSpec(
@@ -99,14 +124,18 @@ def bench(
     )
     with Store(room.database) as store:
         chosen = choose(bundles or [], room, store)
+        result = None
         if here:
             result = bench_here(chosen, spec, workspace=room, store=store, progress=progress, resume=resume)
-        else:
+        elif somewhere:
             devices = load_inventory(find_inventory(inventory, room), limit)
             result = bench_fleet(
                 chosen, devices, spec, workspace=room, store=store, progress=progress, forks=forks, resume=resume
             )
-    return show(result, {bundle.digest: bundle.name for bundle in chosen}, as_json=as_json)
+        records = kept(store, chosen) if compare or export else None
+    if export and records:
+        write(records.records, records.names, *export)
+    return show(result, records if compare else None, {one.digest: one.name for one in chosen}, as_json=as_json)
 
 
 def choose(words: list[str], workspace: Workspace, store: Store) -> list[Bundle]:
@@ -126,17 +155,32 @@ def choose(words: list[str], workspace: Workspace, store: Store) -> list[Bundle]
     return list(newest.values())
 
 
-def show(result: BenchResult, names: dict[str, str], *, as_json: bool) -> ExitCode:
-    """Every record with its figure and whether it counts, then what could not be measured."""
-    records = (*result.skipped, *result.records)
+def show(result: BenchResult | None, kept: Kept | None, names: dict[str, str], *, as_json: bool) -> ExitCode:
+    """Every record with its figure and whether it counts, how devices compare, then what could not be measured.
+
+    A device that became slower is a check that failed.
+    """
+    told, apart = (kept.compared(), kept.outliers()) if kept else ((), ())
     if as_json:
-        print_json({"records": [described(record, names) for record in records], "failed": result.problems})
+        print_json(measured(result, names) | (compared.plain(told, apart) if kept else {}))
     else:
-        columns = ("device", "bundle", "scenario", "p90 ms", "samples/s", "accuracy", "validity")
-        print_table(columns, (row(record, names) for record in records))
-    for problem in result.problems:
+        if result:
+            columns = ("device", "bundle", "scenario", "p90 ms", "samples/s", "accuracy", "validity")
+            print_table(columns, (row(record, names) for record in (*result.skipped, *result.records)))
+        if kept:
+            compared.show(told, apart)
+    for problem in result.problems if result else ():
         print(f"error: {problem}", file=sys.stderr)
-    return result.exit_code
+    slower = any(each.change == "slower" for each in told)
+    return ExitCode.SOME_FAILED if slower else result.exit_code if result else ExitCode.DONE
+
+
+def measured(result: BenchResult | None, names: dict[str, str]) -> dict[str, object]:
+    """What was measured just now, or before by the same plan, for programs."""
+    if result is None:
+        return {"records": [], "failed": []}
+    records = (*result.skipped, *result.records)
+    return {"records": [described(record, names) for record in records], "failed": result.problems}
 
 
 def described(record: BenchRecord, names: dict[str, str]) -> dict[str, object]:

@@ -1,0 +1,203 @@
+"""Bench records for other programs: CSV, JSON, Parquet, and the text that Prometheus reads.
+
+One row per record with its figures, its validity and the facts that decide whether it may be compared; JSON and Parquet
+keep the raw samples as well. Prometheus gets the newest record of each device, bundle and scenario.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from toolkit import digests
+from toolkit.artifacts import BenchRecord
+from toolkit.bench.statistics import Summary, percentiles, summarise
+from toolkit.errors import MachineError
+from toolkit.history.places import fact, figure, found
+
+Row = dict[str, Any]
+FACTS = ("model", "machine", "cores", "os", "kernel", "openvino", "python", "governor", "device_code", "toolkit")
+SETTINGS = ("clock", "seed", "threads", "streams", "precision", "seconds", "queries", "cool_down_s", "plan")
+READINGS = ("temperature_c", "clock_mhz", "throttled", "usb_mbit", "load_1min")
+
+
+def write(records: Sequence[BenchRecord], names: Mapping[str, str], form: str, path: Path) -> None:
+    """Write `records` to `path`, whole; `form` is a key of FORMS, `names` gives a bundle's name.
+
+    Raises:
+        MachineError: Parquet was asked for and polars is not installed.
+    """
+    content = FORMS[form](records, names)
+    with digests.written_whole(path) as stream:
+        stream.write(content)
+
+
+def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
+    """Everything of a record but its samples; milliseconds, seconds and fractions as the names say."""
+    summary = summarise(record)
+    return {
+        "record": record.digest,
+        "bundle": record.parent,
+        "name": names.get(record.parent, ""),
+        "device": record.device,
+        "scenario": record.scenario,
+        "accelerator": record.accelerator,
+        "computed_in": fact(record, "used", "precision"),
+        "at": record.at,
+        "quick": record.quick,
+        "broken_rules": ";".join(record.broken_rules),
+        **_figures(summary),
+        "wall_s": record.wall_s,
+        "correct": record.correct,
+        "pictures": record.pictures,
+        **{name: record.settings.get(name) for name in SETTINGS},
+        **{name: found(record, name) for name in FACTS},
+        **{
+            f"{name}_{when}": found(record, "environment", when, name)
+            for name in READINGS
+            for when in ("before", "after")
+        },
+    }
+
+
+def _figures(summary: Summary) -> Row:
+    printed = dict(summary.percentiles_ms)
+    return {
+        "queries": summary.queries,
+        "mean_ms": summary.mean_ms,
+        **{f"p{percent}_ms": printed.get(percent) for percent in (50, 90, 95, 99)},
+        **_interval("p90", "_ms", summary.p90_interval_ms),
+        "samples_per_s": summary.samples_per_s,
+        **_interval("samples", "_per_s", summary.samples_per_s_interval),
+        "accuracy": summary.accuracy,
+        **_interval("accuracy", "", summary.accuracy_interval),
+    }
+
+
+def _interval(name: str, unit: str, of: tuple[float, float] | None) -> Row:
+    low, high = of or (None, None)
+    return {f"{name}_low{unit}": low, f"{name}_high{unit}": high}
+
+
+def _csv(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
+    """RFC 4180, numbers with all their digits."""
+    import csv
+    from io import StringIO
+
+    text = StringIO(newline="")
+    rows = [row(record, names) for record in records]
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["record"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _whole(records: Sequence[BenchRecord], names: Mapping[str, str]) -> list[Row]:
+    return [row(record, names) | {"samples_ms": list(record.samples_ms)} for record in records]
+
+
+def _json(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
+    return json.dumps(_whole(records, names), ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _parquet(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
+    try:
+        import polars as pl
+    except ModuleNotFoundError:
+        raise MachineError("Parquet needs polars", remedy="install the extra `report`, or export csv or json") from None
+    stream = BytesIO()
+    pl.DataFrame(_whole(records, names), infer_schema_length=None).write_parquet(stream)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A family of Prometheus samples: base units, as its naming rules ask for."""
+
+    name: str
+    kind: str
+    told: str
+    samples: Callable[[BenchRecord], Iterator[tuple[str, Mapping[str, str], float]]]
+    """Of one record: the name's suffix, more labels, the value."""
+
+
+def _latencies(record: BenchRecord) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    if record.scenario == "single-stream" and not record.broken_rules:
+        for percent, value in percentiles(record.samples_ms):
+            yield "", {"quantile": str(percent / 100)}, value / 1000
+        yield "_sum", {}, math.fsum(record.samples_ms) / 1000
+        yield "_count", {}, len(record.samples_ms)
+
+
+def _single(value: Callable[[BenchRecord], float | None]) -> Callable[[BenchRecord], Iterator[Any]]:
+    """A family with one sample per record, or none."""
+
+    def samples(record: BenchRecord) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        if (told := value(record)) is not None:
+            yield "", {}, told
+
+    return samples
+
+
+def _of_valid(name: str) -> Callable[[BenchRecord], float | None]:
+    """One of the summary's figures, of a record that broke no rule."""
+    return lambda record: None if record.broken_rules else getattr(summarise(record), name)
+
+
+METRICS = (
+    Metric("latency_seconds", "summary", "Time to answer one picture, one after the other.", _latencies),
+    Metric("throughput_per_second", "gauge", "Pictures per second, offline.", _single(_of_valid("samples_per_s"))),
+    Metric("accuracy_ratio", "gauge", "Share of the test pictures answered right.", _single(_of_valid("accuracy"))),
+    Metric("valid", "gauge", "1 if the run broke no rule.", _single(lambda record: float(not record.broken_rules))),
+    Metric(
+        "throttled", "gauge", "1 if the firmware throttled it.", _single(lambda r: float("throttled" in r.broken_rules))
+    ),
+    Metric("temperature_celsius", "gauge", "At the end of the run.", _single(lambda r: figure(r, "temperature_c"))),
+    Metric(
+        "time_seconds", "gauge", "When it was measured.", _single(lambda r: datetime.fromisoformat(r.at).timestamp())
+    ),
+)
+
+
+def _prometheus(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
+    """The text format, version 0.0.4."""
+    newest = {_labels(record, names): record for record in sorted(records, key=lambda record: record.at)}
+    lines: list[str] = []
+    for metric in METRICS:
+        lines += [
+            f"# HELP toolkit_bench_{metric.name} {metric.told}",
+            f"# TYPE toolkit_bench_{metric.name} {metric.kind}",
+        ]
+        for labels, record in sorted(newest.items()):
+            for suffix, more, value in metric.samples(record):
+                lines.append(f"toolkit_bench_{metric.name}{suffix}{_written((*labels, *more.items()))} {value!r}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _labels(record: BenchRecord, names: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("device", record.device),
+        ("model", names.get(record.parent, record.parent[:12])),
+        ("scenario", record.scenario),
+        ("accelerator", record.accelerator),
+        ("quick", str(record.quick).lower()),
+    )
+
+
+def _written(labels: Sequence[tuple[str, str]]) -> str:
+    escaped = ((name, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for name, value in labels)
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped) + "}"
+
+
+FORMS: Mapping[str, Callable[[Sequence[BenchRecord], Mapping[str, str]], bytes]] = {
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+    "prom": _prometheus,
+}

@@ -1,0 +1,94 @@
+"""Which records may be held against each other, and what of their samples is compared: pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from toolkit.artifacts import BenchRecord
+
+SPEEDS = ("single-stream", "offline")
+BATCHES = 30
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Kind:
+    """What two records must agree in to be compared: the same work, done in the same way, measured as long."""
+
+    name: str
+    """The bundle's, for people; another bundle of that name is the same work until shown otherwise."""
+    scenario: str
+    accelerator: str
+    computed_in: str
+    settings: tuple[tuple[str, str], ...]
+    pictures: str
+    """The digest of the picture set: decoding is inside the clock."""
+    quick: bool
+
+
+def kind_of(record: BenchRecord, name: str) -> Kind:
+    """The kind of a record of the bundle of that name."""
+    return Kind(
+        name=name,
+        scenario=record.scenario,
+        accelerator=record.accelerator,
+        computed_in=fact(record, "used", "precision"),
+        settings=tuple((key, str(record.settings.get(key))) for key in ("clock", "threads", "streams")),
+        pictures=fact(record, "picture_set"),
+        quick=record.quick,
+    )
+
+
+def device_class(record: BenchRecord) -> tuple[str, str, str]:
+    """What makes devices alike: board, processor, cores."""
+    return fact(record, "model"), fact(record, "machine"), fact(record, "cores")
+
+
+def fact(record: BenchRecord, *path: str) -> str:
+    """One of the record's facts as text; empty where it is not known."""
+    value = found(record, *path)
+    return "" if value is None else str(value)
+
+
+def found(record: BenchRecord, *path: str) -> object:
+    """One of the record's facts, or None."""
+    at: object = record.facts
+    for name in path:
+        at = at.get(name) if isinstance(at, Mapping) else None
+    return at
+
+
+def figure(record: BenchRecord, name: str) -> float | None:
+    """A number that the device gave at the end of the run, or where it did not at the start, or None."""
+    for when in ("after", "before"):
+        value = found(record, "environment", when, name)
+        if isinstance(value, int | float):
+            return float(value)
+    return None
+
+
+def batch_means_ms(record: BenchRecord) -> tuple[float, ...]:
+    """Milliseconds per picture in BATCHES parts of the run of equally many pictures; empty if there is not one for each.
+
+    Neighbouring latencies resemble each other, and a test that takes them for independent finds news in noise; means of
+    long batches hardly do (Law, Simulation Modeling and Analysis, 9.5.3). What is left over at the end is not used.
+    """
+    each = _latencies_ms(record)
+    size = len(each) // BATCHES
+    means = [statistics.fmean(each[start : start + size]) for start in range(0, size * BATCHES, size or 1)]
+    return tuple(means) if means and min(means) > 0 else ()
+
+
+def _latencies_ms(record: BenchRecord) -> Sequence[float]:
+    """Of offline runs the time between one completion and the next."""
+    if record.scenario == "offline":
+        return [later - earlier for earlier, later in pairwise((0.0, *record.samples_ms))]
+    return record.samples_ms
+
+
+def middle_ms(record: BenchRecord) -> float | None:
+    """The median of the batch means: what a record weighs as one value among others."""
+    means = batch_means_ms(record)
+    return statistics.median(means) if means else None
