@@ -84,6 +84,10 @@ report *arguments: setup
 docs-cli: setup
     "{{ bin }}/python" scripts/docs_cli.py
 
+# Write docs/reliability.md from the tests that are marked `fault`.
+docs-reliability: setup
+    "{{ bin }}/python" scripts/docs_reliability.py
+
 # Fill a folder with a device's wheels, for devices without internet: `just wheelhouse FOLDER [aarch64|x86_64]`.
 wheelhouse *arguments:
     scripts/wheelhouse.sh "$@"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,48 @@ def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedde
 def devices(embedded_fleet: embedded.Embedded, tmp_path: Path) -> tuple[Device, ...]:
     """The embedded devices, each bare: with a root of this test's own."""
     return tuple(replace(device, root=f"{device.root}-{tmp_path.name}") for device in embedded_fleet.devices)
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """Holds what a test's marker `fault(what, serves=…, says=…)` promises; docs/reliability.md is made of those."""
+
+    serves: str
+    says: str
+
+    def hold(
+        self, devices: Sequence[Device], old: Path | None, new: Path, said: object, heal: Callable[[], object]
+    ) -> None:
+        """The release named by the marker serves whole on each of `devices`, `said` is a report that has the marker's words,
+        and `heal`, the next run, brings all of them to `new`. `old` and `new` are bundles' folders, `old` None is nothing.
+        """
+        named = {"old": old.name if old else None, "new": new.name}
+        allowed = {named[word] for word in self.serves.split(" or ")}
+        found = {device.name: serving_whole(device) for device in devices}
+        assert set(found.values()) <= allowed, found
+        assert re.search(self.says, str(said)), said
+        heal()
+        found = {device.name: serving_whole(device) for device in devices}
+        assert set(found.values()) == {new.name}, found
+
+
+def serving_whole(device: Device) -> str | None:
+    """The bundle that an embedded device serves, every byte of the release being right; None if it serves nothing."""
+    from toolkit.device.verify import verify
+
+    current = Path(device.root) / "current"
+    if not current.is_symlink():
+        return None
+    bad = [problem for problem in verify(current)["bad"] if "sig" not in problem.partition(":")[0]]
+    assert not bad, (device.name, bad)
+    return str(json.loads((current / "release.json").read_bytes())["bundle"])
+
+
+@pytest.fixture
+def aftermath(request: pytest.FixtureRequest) -> Aftermath:
+    """What is to be held after the fault that the test's marker names."""
+    mark = request.node.get_closest_marker("fault")
+    return Aftermath(**mark.kwargs)
 
 
 @pytest.fixture(scope="session")

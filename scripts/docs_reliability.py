@@ -1,0 +1,87 @@
+# ruff: noqa: INP001 - it is run by its path
+"""Write docs/reliability.md from the tests that are marked `fault`; a test holds the file against them. `just docs-reliability`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HOUSE = Path(__file__).parents[1]
+FILE = HOUSE / "docs" / "reliability.md"
+TOP = """\
+# What happens when things go wrong
+
+Written by `just docs-reliability` from the tests marked `fault`; a test fails when this file is behind them. Each row is a
+test on devices behind real SSH servers. It brings the fault about, then asserts three things:
+
+1. every device serves the release named here, whole: all its bytes are right;
+2. the report says what happened, in words that match those of the third column;
+3. the next run, with nothing else done than what the row says, ends with every device serving the new release.
+
+"Old" is the release that was served before, "new" the one that was being rolled out.
+
+| what goes wrong | serves afterwards | the report says | test |
+|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One test marked `fault`."""
+
+    what: str
+    serves: str
+    says: str
+    test: str
+    """Path and name, as pytest takes them."""
+    arguments: tuple[str, ...]
+    tiers: tuple[str, ...]
+    """Its other markers, which say what it needs to run."""
+
+
+def faults(folder: Path = HOUSE / "tests") -> tuple[Fault, ...]:
+    """Every fault, in the order of files and lines."""
+    return tuple(fault for path in sorted(folder.rglob("test_*.py")) for fault in _faults_in(path))
+
+
+def render() -> str:
+    """The whole file."""
+    return TOP + "".join(f"{_row(fault)}\n" for fault in faults())
+
+
+def _faults_in(path: Path) -> Iterator[Fault]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        marks = dict(_marks(function))
+        if "fault" in marks:
+            call = marks.pop("fault")
+            told = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+            yield Fault(
+                what=ast.literal_eval(call.args[0]),
+                serves=told["serves"],
+                says=told["says"],
+                test=f"{path.relative_to(HOUSE)}::{function.name}",
+                arguments=tuple(argument.arg for argument in function.args.args),
+                tiers=tuple(name for name in marks if name not in {"parametrize", "timeout"}),
+            )
+
+
+def _marks(function: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]:
+    """Its decorators pytest.mark.NAME, called or not."""
+    for decorator in function.decorator_list:
+        call = decorator if isinstance(decorator, ast.Call) else ast.Call(decorator, [], [])
+        if ast.unparse(call.func).startswith("pytest.mark."):
+            yield ast.unparse(call.func).removeprefix("pytest.mark."), call
+
+
+def _row(fault: Fault) -> str:
+    file, _, name = fault.test.partition("::")
+    tiers = "".join(f"; `{tier}`" for tier in fault.tiers)
+    test = f"[{name.removeprefix('test_').replace('_', ' ')}](../{file}){tiers}"
+    return f"| {fault.what} | {fault.serves} | `{fault.says.replace('|', chr(92) + '|')}` | {test} |"
+
+
+if __name__ == "__main__":
+    FILE.write_text(render(), encoding="utf-8")
