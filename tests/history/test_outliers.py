@@ -62,3 +62,13 @@ def test_outliers_need_three_devices_and_sound_records(make: Any) -> None:
 def test_outliers_go_by_a_devices_newest_record(make: Any) -> None:
     mended = [make(device="pi-x", day=1, ms=30), make(device="pi-x", day=2, ms=10)]
     assert outliers([*fleet_of(make, 6), *mended], NAMES) == ()
+
+
+def test_outliers_that_are_one_machine_differ_by_the_moment(make: Any) -> None:
+    same = {"boot_id": "f0"}
+    others = [make(device=f"embedded-{n}", facts=same, after={"load_1min": 0.9}) for n in range(3)]
+    (told,) = outliers([*others, make(device="late", ms=15, facts=same, after={"load_1min": 3.0})], NAMES)
+    assert told.causes == (
+        "load 3.0, the others 0.9",
+        "it shares its machine with others: another moment, not another device",
+    )

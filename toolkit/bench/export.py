@@ -56,7 +56,7 @@ def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
         "wall_s": record.wall_s,
         "correct": record.correct,
         "pictures": record.pictures,
-        **{name: record.settings.get(name) for name in SETTINGS},
+        **{f"asked_{name}": record.settings.get(name) for name in SETTINGS},
         **{name: found(record, name) for name in FACTS},
         **{
             f"{name}_{when}": found(record, "environment", when, name)

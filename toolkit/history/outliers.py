@@ -16,9 +16,11 @@ LEAST_GAP = 0.10
 """A device that differs by less is not an outlier, however alike the others are."""
 FEWEST = 3
 """Of fewer devices nobody can say which is the odd one."""
-LEAST_SPREAD = 0.01
-"""Of the median: devices that agree better than this did so by chance."""
+LEAST_SPREAD = 0.03
+"""Of the median: a few devices that agree better than this did so by chance."""
 HOTTER_C = 10.0
+BUSIER = 1.0
+"""Of the load: as many more processes that wanted a core."""
 SLOWER_CLOCK = 0.95
 THROTTLED = "throttled"
 
@@ -88,37 +90,34 @@ def _apart(group: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[O
             )
 
 
+READINGS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
+    ("temperature_c", "{:.0f} °C, the others {:.0f} °C", lambda own, usual: own >= usual + HOTTER_C),
+    (
+        "clock_mhz",
+        "its clock at {:,.0f} MHz, the others' at {:,.0f} MHz",
+        lambda own, usual: own < SLOWER_CLOCK * usual,
+    ),
+    ("usb_mbit", "the stick at {:,.0f} Mbit/s, the others' at {:,.0f}", lambda own, usual: own < usual),
+    ("load_1min", "load {:.1f}, the others {:.1f}", lambda own, usual: own >= usual + BUSIER),
+)
+"""Which readings may explain it, how to say it, and when."""
+
+
 def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
     """What the record itself says, the firmware's word first."""
     if THROTTLED in record.broken_rules:
         yield f"throttled: the firmware says {_bits(record)}"
-    yield from _number(
-        record, peers, "temperature_c", "{:.0f} °C, the others {:.0f} °C", lambda a, b: a >= b + HOTTER_C
-    )
-    yield from _number(
-        record,
-        peers,
-        "clock_mhz",
-        "its clock at {:,.0f} MHz, the others' at {:,.0f} MHz",
-        lambda a, b: a < SLOWER_CLOCK * b,
-    )
-    yield from _number(
-        record, peers, "usb_mbit", "the stick at {:,.0f} Mbit/s, the others' at {:,.0f}", lambda a, b: a < b
-    )
+    for name, words, tells in READINGS:
+        own = figure(record, name)
+        usual = [value for peer in peers if (value := figure(peer, name)) is not None]
+        if own is not None and usual and tells(own, statistics.median(usual)):
+            yield words.format(own, statistics.median(usual))
+    if fact(record, "boot_id") and fact(record, "boot_id") in {fact(peer, "boot_id") for peer in peers}:
+        yield "it shares its machine with others: another moment, not another device"
     for title, name in (("governor", "governor"), ("OpenVINO", "openvino"), ("kernel", "kernel"), ("Python", "python")):
-        usual = statistics.mode(fact(peer, name) for peer in peers)
-        if fact(record, name) != usual:
-            yield f"{title} {fact(record, name) or 'not known'}, the others {usual or 'not known'}"
-
-
-def _number(
-    record: BenchRecord, peers: Sequence[BenchRecord], name: str, words: str, tells: Callable[[float, float], bool]
-) -> Iterator[str]:
-    """A reading that sets it apart, where it and others have one."""
-    own = figure(record, name)
-    others = [value for peer in peers if (value := figure(peer, name)) is not None]
-    if own is not None and others and tells(own, statistics.median(others)):
-        yield words.format(own, statistics.median(others))
+        common = statistics.mode(fact(peer, name) for peer in peers)
+        if fact(record, name) != common:
+            yield f"{title} {fact(record, name) or 'not known'}, the others {common or 'not known'}"
 
 
 def _bits(record: BenchRecord) -> str:
