@@ -1,0 +1,134 @@
+"""In which order devices get a release, and when the rollout stops: pure, so that --dry-run is the truth.
+
+Sizes mean what Ansible's `serial` means: a number of devices or a percentage of all, at least one; the last size is used
+for every further batch. A group is a group of the inventory, or VARIABLE=VALUE for a label that the inventory gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from toolkit.artifacts import Device
+from toolkit.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """So many devices, or so many percent of them."""
+
+    number: int
+    percent: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """ "5" or "25%".
+
+        Raises:
+            UsageError: it is neither.
+        """
+        digits = text.strip().removesuffix("%")
+        size = cls(int(digits) if digits.isdecimal() else -1, percent=text.strip().endswith("%"))
+        if size.number < 0 or (size.percent and size.number > 100):
+            raise UsageError(f"{text!r} is no number of devices", remedy="give a number such as 5, or a share: 25%")
+        return size
+
+    def of(self, total: int) -> int:
+        """How many that are of `total`, rounded down."""
+        return total * self.number // 100 if self.percent else self.number
+
+
+CANARY_FIRST = (Size(1), Size(25, percent=True), Size(100, percent=True))
+"""One device, then a quarter of all, then the others."""
+AT_ONCE = (Size(100, percent=True),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """How to go through a fleet."""
+
+    batches: tuple[Size, ...] | None = None
+    """None: a canary first, or where `groups` are named each of them at once."""
+    groups: tuple[str, ...] = ()
+    """One after the other, each divided into batches of its own; devices in none of them come last."""
+    pause_s: float = 0.0
+    """Between two batches."""
+    max_failures: Size = Size(0)
+    """More devices than these that fail in their turn end the rollout; of the first of several batches none may."""
+    undo: bool = True
+    """Whether a rollout that ends so takes back what it has done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Devices that get the release side by side."""
+
+    number: int
+    """From 1."""
+    devices: tuple[Device, ...]
+    group: str = ""
+
+
+def parse_sizes(text: str) -> tuple[Size, ...]:
+    """ "1,25%,100%".
+
+    Raises:
+        UsageError: a part of it is no size, or says none.
+    """
+    sizes = tuple(Size.parse(part) for part in text.split(","))
+    if any(size.number == 0 for size in sizes):
+        raise UsageError(f"{text!r} has an empty batch", remedy="every batch needs a device: --batch 1,25%,100%")
+    return sizes
+
+
+def divide(devices: Sequence[Device], strategy: Strategy) -> tuple[Batch, ...]:
+    """Every device in exactly one batch, in the order that it was given within its group."""
+    sizes = strategy.batches or (AT_ONCE if strategy.groups else CANARY_FIRST)
+    parts = ((group, part) for group, members in _grouped(devices, strategy.groups) for part in _cut(members, sizes))
+    return tuple(Batch(number, part, group) for number, (group, part) in enumerate(parts, start=1))
+
+
+def check_groups(devices: Sequence[Device], strategy: Strategy) -> None:
+    """See that each of the groups has a device.
+
+    Raises:
+        UsageError: one has none; says which groups there are.
+    """
+    empty = [group for group in strategy.groups if not any(_is_in(device, group) for device in devices)]
+    if empty:
+        known = ", ".join(sorted({group for device in devices for group in device.groups})) or "none"
+        raise UsageError(
+            f"no device is in {', '.join(empty)}",
+            where="--group",
+            remedy=f"name groups of the inventory ({known}), or VARIABLE=VALUE",
+        )
+
+
+def is_too_many(failed: int, batch: Batch, batches: Sequence[Batch], strategy: Strategy) -> bool:
+    """Whether the rollout ends, so many devices having failed in their turn until and in this batch."""
+    if batch.number == 1 and len(batches) > 1:
+        return failed > 0
+    total = sum(len(each.devices) for each in batches)
+    return failed > strategy.max_failures.of(total)
+
+
+def _grouped(devices: Sequence[Device], groups: Sequence[str]) -> Iterator[tuple[str, list[Device]]]:
+    left = list(devices)
+    for group in groups:
+        yield group, [device for device in left if _is_in(device, group)]
+        left = [device for device in left if not _is_in(device, group)]
+    yield "", left
+
+
+def _is_in(device: Device, group: str) -> bool:
+    variable, equals, value = group.partition("=")
+    return str(device.variables.get(variable)) == value if equals else group in device.groups
+
+
+def _cut(devices: Sequence[Device], sizes: Sequence[Size]) -> Iterator[tuple[Device, ...]]:
+    begin = number = 0
+    while begin < len(devices):
+        size = max(1, sizes[min(number, len(sizes) - 1)].of(len(devices)))
+        yield tuple(devices[begin : begin + size])
+        begin, number = begin + size, number + 1
