@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     golden.add_argument("release", type=Path)
     golden.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     golden.set_defaults(command=_golden)
+    health = commands.add_parser("health", help="whether the service is well, and stays so")
+    health.add_argument("release", type=Path)
+    health.add_argument("--unit", default="toolkit-runner.service", help="what systemd calls it")
+    health.add_argument("--url", help="where it answers 200 when it is well")
+    health.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
+    health.set_defaults(command=_health)
     predict = commands.add_parser("predict", help="what is on pictures")
     predict.add_argument("release", type=Path)
     predict.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
@@ -126,6 +132,12 @@ def _golden(options: argparse.Namespace) -> Dict[str, Any]:
     from .golden import check
 
     return check(options.release, options.accelerator)
+
+
+def _health(options: argparse.Namespace) -> Dict[str, Any]:
+    from .health import watch
+
+    return watch(options.unit, options.url, options.seconds)
 
 
 def _predict(options: argparse.Namespace) -> Dict[str, Any]:
