@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,14 +20,24 @@ from toolkit.cli.options import (
 from toolkit.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import DeviceFacts
+    from toolkit.artifacts import DeviceFacts, Workspace
+    from toolkit.progress import Progress
 
-app = typer.Typer(help="The devices: list and probe them; start and stop an embedded fleet.", no_args_is_help=True)
+app = typer.Typer(
+    help="The devices: list and probe them; start and stop an embedded or a virtual fleet.", no_args_is_help=True
+)
 
 
 @app.command()
 def up(
     count: Annotated[int | None, typer.Option("--count", min=1, max=64, help="How many devices. Default: 3.")] = None,
+    virtual: Annotated[
+        int | None,
+        typer.Option("--virtual", min=1, max=16, help="Instead, so many bare arm64 machines, emulated by QEMU."),
+    ] = None,
+    sticks: Annotated[
+        bool, typer.Option("--sticks", help="Each of these has a virtual Neural Compute Stick 2 plugged in.")
+    ] = False,
     allowed_signers: Annotated[
         Path | None,
         typer.Option(help="From now on its devices run only what one whom this file names has signed."),
@@ -34,12 +45,23 @@ def up(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Start an embedded fleet: real SSH servers on loopback ports, each with a folder of its own."""
+    """Start an embedded fleet: real SSH servers on loopback ports, each with a folder of its own.
+
+    With --virtual the devices are whole machines, bare as a Pi with a fresh card, which Ansible can provision.
+    """
     from toolkit.artifacts import Workspace
+    from toolkit.errors import UsageError
     from toolkit.fleet import embedded
     from toolkit.progress import for_people
 
     progress = for_people(quiet=as_json)
+    if virtual is not None:
+        if count is not None or allowed_signers is not None:
+            raise UsageError("--virtual goes with neither --count nor --allowed-signers", remedy="leave them out")
+        _up_virtual(Workspace(workspace), virtual, sticks=sticks, progress=progress, as_json=as_json)
+        return
+    if sticks:
+        raise UsageError("--sticks is of virtual devices", remedy="add --virtual 1")
     fleet = embedded.up(Workspace(workspace), count, allowed_signers)
     progress.say("started" if fleet.started else "it runs already: nothing to do")
     if as_json:
@@ -48,17 +70,65 @@ def up(
         print_table(("device", "address", "root"), ((d.name, f"{d.host}:{d.port}", d.root) for d in fleet.devices))
 
 
+def _up_virtual(workspace: Workspace, count: int, *, sticks: bool, progress: Progress, as_json: bool) -> None:
+    from toolkit.virtual import devices
+
+    fleet = devices.up(workspace, count, progress, sticks=sticks)
+    progress.say(f"started {', '.join(fleet.started)}" if fleet.started else "they run already: nothing to do")
+    if as_json:
+        print_json({"started": fleet.started, "inventory": fleet.inventory, "devices": fleet.devices})
+        return
+    progress.say(f"to provision them: cd ansible; ansible-playbook -i {fleet.inventory} provision-pi.yml")
+    print_table(
+        ("device", "address", "inventory"), ((d.name, f"{d.host}:{d.port}", fleet.inventory) for d in fleet.devices)
+    )
+
+
 @app.command()
-def down(workspace: WorkspaceOption = DEFAULT_WORKSPACE, as_json: JsonOption = False) -> None:
-    """End the embedded fleet's process. Its folders, keys and ports stay for the next `up`."""
+def down(
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the virtual devices' disks and keys, too.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """End the embedded fleet's process and switch virtual devices off. All that is theirs stays for the next `up`."""
     from toolkit.artifacts import Workspace
     from toolkit.fleet import embedded
     from toolkit.progress import for_people
+    from toolkit.virtual import devices
 
     stopped = embedded.down(Workspace(workspace))
-    for_people(quiet=as_json).say("stopped" if stopped else "none runs: nothing to do")
+    switched_off = devices.down(Workspace(workspace), remove=remove)
+    for_people(quiet=as_json).say("stopped" if stopped or switched_off else "none runs: nothing to do")
     if as_json:
-        print_json({"stopped": stopped})
+        print_json({"stopped": stopped, "switched_off": switched_off})
+
+
+class Plug(StrEnum):
+    """What to do with a stick."""
+
+    PLUG_IN = "in"
+    PULL_OUT = "out"
+
+
+@app.command()
+def stick(
+    device: Annotated[str, typer.Argument(help="A virtual device.")],
+    where: Annotated[Plug, typer.Argument(help="Plug it in, or pull it out.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Plug a virtual device's stick in or pull it out, while it runs; see `fleet up --virtual 1 --sticks`."""
+    from toolkit.artifacts import Workspace
+    from toolkit.virtual import devices
+    from toolkit.virtual.stick import Stick
+
+    its = Stick(devices.machine(Workspace(workspace), device).folder)
+    if where is Plug.PLUG_IN:
+        its.plug_in()
+    else:
+        its.unplug()
+    if as_json:
+        print_json(its.state())
 
 
 @app.command("list")

@@ -18,7 +18,7 @@ InventoryOption = Annotated[
         "--inventory",
         "-i",
         help="The Ansible inventory. Default: the workspace's embedded fleet if it is "
-        "there, else ansible/inventory/fleet.yml.",
+        "there, its virtual one, else ansible/inventory/fleet.yml.",
     ),
 ]
 LimitOption = Annotated[

@@ -24,6 +24,7 @@ import asyncssh
 
 from toolkit.digests import written_whole
 from toolkit.fleet.embedded_session import ConfinedSftp, run_command
+from toolkit.fleet.keys import make_key, public_key
 
 ADDRESS = "127.0.0.1"
 
@@ -53,7 +54,7 @@ async def serve(fleet: Path, count: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    _make_key(fleet / "keys" / "client")
+    make_key(fleet / "keys" / "client")
     servers = [(home, await _listen(home, fleet)) for home in homes(fleet, count)]
     ports = {home.name: server.get_port() for home, server in servers}
     _describe(fleet, [home for home, _ in servers], ports)
@@ -69,7 +70,7 @@ async def serve(fleet: Path, count: int) -> None:
 async def _listen(home: Home, fleet: Path) -> asyncssh.SSHAcceptor:
     """Answer for one device, on the port that it had last time if that is free."""
     home.root.mkdir(parents=True, exist_ok=True)
-    _make_key(home.host_key)
+    make_key(home.host_key)
     options: dict[str, Any] = {
         "server_host_keys": [str(home.host_key)],
         "authorized_client_keys": str(fleet / "keys" / "client.pub"),
@@ -91,25 +92,11 @@ def _last_port(home: Home, fleet: Path) -> int:
     return 0
 
 
-def _make_key(path: Path) -> None:
-    """An Ed25519 key pair, unless it is there: readable by its owner alone."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = asyncssh.generate_private_key("ssh-ed25519", comment=path.name)
-    with written_whole(path.with_name(path.name + ".pub")) as stream:
-        stream.write(key.export_public_key())
-    part = path.with_name(f".{path.name}.part")
-    part.touch(mode=0o600)
-    part.write_bytes(key.export_private_key())
-    part.replace(path)
-
-
 def _describe(fleet: Path, devices: list[Home], ports: dict[str, int]) -> None:
     """The inventory, the pinned host keys and the ports for next time; earlier devices keep theirs."""
     with suppress(OSError, ValueError):
         ports = json.loads((fleet / "ports.json").read_text()) | ports
-    keys = "".join(f"[{ADDRESS}]:{ports[home.name]} {_public(home.host_key)}\n" for home in devices)
+    keys = "".join(f"[{ADDRESS}]:{ports[home.name]} {public_key(home.host_key)}\n" for home in devices)
     for name, text in (
         ("ports.json", json.dumps(ports, indent=2)),
         ("known_hosts", keys),
@@ -117,11 +104,6 @@ def _describe(fleet: Path, devices: list[Home], ports: dict[str, int]) -> None:
     ):
         with written_whole(fleet / name) as stream:
             stream.write(text.encode())
-
-
-def _public(key: Path) -> str:
-    kind, digits, *_ = key.with_name(key.name + ".pub").read_text().split()
-    return f"{kind} {digits}"
 
 
 def _inventory(fleet: Path, devices: list[Home], ports: dict[str, int]) -> str:

@@ -52,12 +52,13 @@ def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
 
 
 def find_inventory(given: Path | None, workspace: Workspace) -> Path:
-    """The inventory to use: the one that was asked for, else the embedded fleet's, else the repository's.
+    """The inventory to use: the one that was asked for, else the embedded fleet's, the virtual one's, the repository's.
 
     Raises:
         ConfigurationError: there is none of them.
     """
-    candidates = (given,) if given else (workspace.root / "fleet" / "inventory.yml", DEFAULT_INVENTORY)
+    own = (workspace.root / folder / "inventory.yml" for folder in ("fleet", "virtual"))
+    candidates = (given,) if given else (*own, DEFAULT_INVENTORY)
     for path in candidates:
         if path.exists():
             return path

@@ -1,0 +1,41 @@
+"""What is written down of virtual devices. The tier `pi` starts real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import Workspace
+from toolkit.errors import MachineError
+from toolkit.fleet import load_inventory
+from toolkit.fleet.keys import make_key
+from toolkit.virtual import devices
+from toolkit.virtual.seed import Seed
+
+
+def test_describe_writes_an_inventory_that_pins_keys_of_devices_that_never_ran(tmp_path: Path) -> None:
+    folder = tmp_path / "work space" / "virtual"
+    folder.mkdir(parents=True)
+    make_key(folder / "keys" / "client")
+    machines = devices._machines(folder, 2)
+    devices._describe(folder, machines)
+    one, two = load_inventory(folder / "inventory.yml")
+    assert (one.name, one.host, one.user, one.groups) == ("virtual-1", "127.0.0.1", "pi", ("virtual",))
+    assert one.key_file == str(folder / "keys" / "client")
+    pinned = Path(str(two.known_hosts)).read_text().splitlines()
+    assert [line.split()[0] for line in pinned] == [f"[127.0.0.1]:{one.port}", f"[127.0.0.1]:{two.port}"]
+    assert devices._machines(folder, 3)[:2] == machines
+
+
+def test_seed_holds_one_devices_own_and_is_closed_to_others() -> None:
+    content = Seed("kitchen", "PRIVATE", "PUBLIC\n", ("ssh-ed25519 AAAA you", "ssh-ed25519 BBBB me")).archive()
+    for text in (b"kitchen\n", b"PRIVATE", b"ssh-ed25519 AAAA you\nssh-ed25519 BBBB me\n", b"plug_in"):
+        assert text in content
+    assert content != Seed("kitchen", "PRIVATE", "PUBLIC\n", ()).archive()
+
+
+def test_down_and_machine_say_so_when_there_is_none(workspace: Workspace) -> None:
+    assert devices.down(workspace, remove=True) == ()
+    with pytest.raises(MachineError, match="there is no virtual device virtual-7"):
+        devices.machine(workspace, "virtual-7")

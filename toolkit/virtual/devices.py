@@ -1,0 +1,158 @@
+"""A fleet of virtual devices: `toolkit fleet up --virtual 2`. Bare machines, as a Pi is with a fresh card.
+
+WORKSPACE/virtual/ holds the inventory, the pinned host keys, and a folder for each device: its disk stays from one `up` to the
+next, with all that was installed on it. The devices know one user, `pi`, by keys/client.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.artifacts import Device, Workspace
+from toolkit.digests import written_whole
+from toolkit.errors import MachineError
+from toolkit.fleet.inventory import load_inventory
+from toolkit.fleet.keys import make_key, public_key
+from toolkit.progress import Progress
+from toolkit.virtual.disk import get_disk
+from toolkit.virtual.machine import ADDRESS, Machine, Size, create, free_ports, is_running, start, stop, wait_for_ssh
+from toolkit.virtual.seed import USER, Seed
+from toolkit.virtual.stick import Stick
+from toolkit.virtual.tools import get_tools
+
+FOLDER = "virtual"
+
+
+@dataclass(frozen=True, slots=True)
+class Virtual:
+    """What `up` made of it."""
+
+    inventory: Path
+    devices: tuple[Device, ...]
+    started: tuple[str, ...]
+    """Those that did not run already."""
+
+
+def up(
+    workspace: Workspace, count: int, progress: Progress, *, sticks: bool = False, size: Size | None = None
+) -> Virtual:
+    """Start so many devices and wait for their SSH; those that run are left alone, and so are those beyond `count`.
+
+    With `sticks`, each has a virtual Neural Compute Stick 2 plugged in.
+
+    Raises:
+        MachineError: something is missing here, or a device did not come up.
+    """
+    tools = get_tools(progress)
+    disk = get_disk(tools, progress)
+    folder = workspace.folder(FOLDER).absolute()
+    machines = _machines(folder, count)
+    make_key(folder / "keys" / "client")
+    _describe(folder, machines)
+    stopped = [machine for machine in machines if not is_running(machine)]
+    for machine in stopped:
+        create(machine, disk, _seed(folder, machine).archive(), tools)
+        if sticks:
+            Stick(machine.folder).plug_in()
+        start(machine, disk, tools, size=size, stick=machine.folder if sticks else None)
+    _wait_for_all(stopped, progress)
+    return Virtual(folder / "inventory.yml", load_inventory(folder / "inventory.yml"), _names(stopped))
+
+
+def _names(machines: Sequence[Machine]) -> tuple[str, ...]:
+    return tuple(machine.name for machine in machines)
+
+
+def _wait_for_all(machines: Sequence[Machine], progress: Progress) -> None:
+    """Wait for each; if one does not come up, none of those started is left running."""
+    with progress.track("booting", len(machines)) as task:
+        try:
+            for machine in machines:
+                wait_for_ssh(machine)
+                task.advance(note=machine.name)
+        except BaseException:
+            for machine in machines:
+                stop(machine, seconds=0)
+            raise
+
+
+def down(workspace: Workspace, *, remove: bool = False) -> tuple[str, ...]:
+    """Switch off those that run, and name them; with `remove`, their disks and keys go, too."""
+    folder = workspace.root.absolute() / FOLDER
+    machines = _known(folder)
+    stopped = [machine for machine in machines if stop(machine)]
+    if remove:
+        shutil.rmtree(folder, ignore_errors=True)
+    return _names(stopped)
+
+
+def machine(workspace: Workspace, name: str) -> Machine:
+    """One of them.
+
+    Raises:
+        MachineError: there is none of that name.
+    """
+    known = _known(workspace.root.absolute() / FOLDER)
+    found = next((machine for machine in known if machine.name == name), None)
+    if found is None:
+        raise MachineError(f"there is no virtual device {name}", remedy="toolkit fleet up --virtual 1")
+    return found
+
+
+def _known(folder: Path) -> list[Machine]:
+    """Those that there ever were here."""
+    return [Machine(name, folder / "devices" / name, port) for name, port in _ports(folder).items()]
+
+
+def _ports(folder: Path) -> dict[str, int]:
+    with suppress(OSError, ValueError):
+        ports: dict[str, int] = json.loads((folder / "ports.json").read_text())
+        return ports
+    return {}
+
+
+def _machines(folder: Path, count: int) -> list[Machine]:
+    """So many, each with the port that it had last time."""
+    ports = _ports(folder)
+    names = [f"virtual-{number}" for number in range(1, count + 1)]
+    new = [name for name in names if name not in ports]
+    ports |= dict(zip(new, free_ports(len(new)), strict=True))
+    with written_whole(folder / "ports.json") as stream:
+        stream.write(json.dumps(ports, indent=2).encode())
+    return [Machine(name, folder / "devices" / name, ports[name]) for name in names]
+
+
+def _seed(folder: Path, machine: Machine) -> Seed:
+    host_key = folder / "keys" / f"{machine.name}-host"
+    make_key(host_key)
+    client = public_key(folder / "keys" / "client")
+    return Seed(machine.name, host_key.read_text(), f"{public_key(host_key)}\n", (f"{client} toolkit",))
+
+
+def _describe(folder: Path, machines: Sequence[Machine]) -> None:
+    """The inventory, and the host keys, which are known before the devices ever ran."""
+    for machine in machines:
+        make_key(folder / "keys" / f"{machine.name}-host")
+    keys = [f"[{ADDRESS}]:{one.port} {public_key(folder / 'keys' / f'{one.name}-host')}\n" for one in machines]
+    for name, text in (("known_hosts", "".join(keys)), ("inventory.yml", _inventory(folder, machines))):
+        with written_whole(folder / name) as stream:
+            stream.write(text.encode())
+
+
+def _inventory(folder: Path, machines: Sequence[Machine]) -> str:
+    """An Ansible inventory; JSON is YAML."""
+    known_hosts = folder / "known_hosts"
+    shared = {
+        "ansible_host": ADDRESS,
+        "ansible_user": USER,
+        "ansible_ssh_private_key_file": str(folder / "keys" / "client"),
+        "ansible_ssh_common_args": f"-F none -o 'UserKnownHostsFile=\"{known_hosts}\"' -o StrictHostKeyChecking=yes",
+        "toolkit_known_hosts": str(known_hosts),
+    }
+    hosts = {one.name: {"ansible_port": one.port} for one in machines}
+    return "# Written by `toolkit fleet up`.\n" + json.dumps({"virtual": {"hosts": hosts, "vars": shared}}, indent=2)
