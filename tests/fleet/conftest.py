@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from toolkit.fleet import LocalShell, Shell, connect
 
 @pytest.fixture
 def local_device(tmp_path: Path) -> Device:
-    return Device(name="local", host="localhost", root=str(tmp_path / "a device" / "toolkit"))
+    return Device(name="local", host="localhost", root=str(tmp_path / "a device" / "toolkit"), python=sys.executable)
 
 
 @pytest.fixture

@@ -1,32 +1,40 @@
-"""Files onto a device: only those that it lacks, each checked there, the whole there at once or not at all.
+"""Files onto a device: only the pieces that it lacks, each checked there, the whole there at once or not at all.
 
-    survey    one look: room, which files of the destination are intact, which objects the store has
-    send      what is missing, as one tar stream, into ROOT/store/<sha256>.part
-    settle    sha256 of each on the device; those that are right become read-only and get their name
-    assemble  hard links from the store into a folder beside the destination, read-only, renamed
+    look      room, what it serves, and whether the destination holds every byte already: one round trip, a few lines
+    survey    if it does not: which files are intact, which the store has, which pieces of the others are there already
+    receive   what is missing, as one tar stream; each piece is checked and written where it belongs, each file that is whole
+              becomes read-only and gets its name, and hard links make the destination, beside its place first, then renamed
 
-A cut anywhere leaves at worst some .part files and the old state; the same call again goes on from there. A file that
-was damaged on the device since is found by the survey, sent again and put in place by a rename of its own.
+A cut anywhere leaves the pieces that came and the old state; the same call again goes on from there. A file that was
+damaged on the device since is found by its digest, its wrong pieces sent again, and put in place by a rename of its own.
 """
 
 from __future__ import annotations
 
-import tarfile
+import errno
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from toolkit import digests
 from toolkit.artifacts import Device
 from toolkit.errors import FleetError, Problem
-from toolkit.fleet.shell import Shell, pieces
-from toolkit.fleet.transfer_scripts import ASSEMBLE, SEND, SETTLE, SURVEY
+from toolkit.fleet.sending import Bandwidth, Piece, archive
+from toolkit.fleet.shell import Shell
+from toolkit.fleet.surveys import Survey, check_room, lacking_files, layout_of, missing, parse_survey, pieces_of
+from toolkit.fleet.transfer_scripts import LOOK, program, receiver
 from toolkit.fleet.tree import DEVICE_CODE, File, Tree, release_tree, tree_of
 
 __all__ = [
     "DEVICE_CODE",
     "File",
+    "Sending",
     "Survey",
     "Tree",
     "check_room",
+    "lacking_files",
+    "layout_of",
     "missing",
     "release_tree",
     "stage",
@@ -34,29 +42,37 @@ __all__ = [
     "tree_of",
 ]
 
-RESERVE_BYTES = 64 << 20
-"""What stays free on a device, unless its toolkit_reserve_bytes says otherwise: logs and the system need room too."""
-_SLACK_BYTES = 4096
-"""What a file takes beyond its bytes: the rest of its last block."""
 _TIMEOUT_S = 1800.0
+_SLOWEST_BYTES_PER_S = 4000.0
+"""A device that takes less is given up."""
+_ROUNDS = 2
+"""A piece that the survey found and that is gone or damaged when it is needed is sent after all."""
+_REMEDIES = {
+    errno.ENOSPC: "make room there: df -h and df -i say of what",
+    errno.EDQUOT: "make room there: the user's quota is used up",
+    errno.EROFS: "its file system is read-only, as Linux makes it when a card fails: see dmesg there, replace the card",
+    errno.EIO: "its card is failing: see dmesg there, replace the card",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What a device has of a tree."""
+class Sending:
+    """How to send."""
 
-    free_bytes: int
-    free_inodes: int | None
-    """None where the file system has no such limit."""
-    intact: frozenset[str]
-    """Paths of the destination that hold the right bytes."""
-    stored: frozenset[str]
-    """Digests of the store whose bytes are right; looked at only if the destination is not intact."""
-    damaged: tuple[str, ...]
-    """What is there and has the wrong bytes: paths, and store/<sha256>."""
+    bandwidth: Bandwidth | None = None
+    """What all devices together may take of the line."""
+    keep: int | None = None
+    """So many releases stay on the device besides the one that serves and the one before; None: all of them."""
 
 
-def stage(shell: Shell, device: Device, tree: Tree, destination: str, known: Survey | None = None) -> int:
+def stage(
+    shell: Shell,
+    device: Device,
+    tree: Tree,
+    destination: str,
+    known: Survey | None = None,
+    sending: Sending | None = None,
+) -> int:
     """Make ROOT/<destination> hold exactly what `tree` says, and tell how many bytes of files had to be sent.
 
     `known` is what `survey` has just found, if the caller has asked already. Nothing is sent if all is there.
@@ -65,97 +81,79 @@ def stage(shell: Shell, device: Device, tree: Tree, destination: str, known: Sur
         FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
     """
     known = known or survey(shell, device, tree, destination)
-    wanted = tuple(file for file in tree.files if file.path not in known.intact)
-    if not wanted:
+    if all(file.path in known.intact for file in tree.files):
         return 0
-    lacking = missing(tree, known)
-    check_room(device, lacking, known)
-    if lacking:
-        _send(shell, device, lacking)
-    place = _place(device, destination)
-    words = ["/bin/sh", "-c", ASSEMBLE, "sh", device.root, place]
-    shell.run(words, stdin=_lines(wanted), timeout=_TIMEOUT_S).check(device, f"putting {place} together")
-    return sum(file.size_bytes for file in lacking)
+    check_room(device, lacking_files(tree, known), known)
+    wanted = missing(tree, known)
+    sent = 0
+    for _ in range(_ROUNDS):
+        answer = _receive(shell, device, tree, destination, wanted, sending or Sending())
+        sent += sum(piece.size_bytes for piece in wanted)
+        if answer["ok"]:
+            return sent
+        _raise_if_damaged(device, tree, answer["damaged"])
+        wanted = tuple(piece for piece in pieces_of(tree.files) if piece.sha256 in answer["lacking"])
+    raise FleetError(f"lacks {len(wanted)} pieces that were sent", where=device.name, remedy="run the command again")
 
 
 def survey(shell: Shell, device: Device, tree: Tree, destination: str) -> Survey:
-    """Look at what is there, changing nothing: one round trip."""
-    words = ["/bin/sh", "-c", SURVEY, "sh", device.root, _place(device, destination)]
-    answer = shell.run(words, stdin=_lines(tree.files), timeout=_TIMEOUT_S)
-    return parse_survey(answer.check(device, f"looking at {device.root}").stdout)
+    """Look at what is there, changing nothing: one round trip, and a second if the destination is not intact."""
+    place = _place(device, destination)
+    listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
+    words = ["/bin/sh", "-c", LOOK, "sh", device.root, place, digests.of_bytes(listed), device.python]
+    said = shell.run(words, timeout=_TIMEOUT_S).check(device, f"looking at {device.root}").stdout
+    found: dict[str, Any] = {}
+    if "whole" in said.splitlines():
+        found = {"intact": [file.path for file in tree.files]}
+    elif "python" in said.splitlines():  # without one, the probe says so
+        found = _ask(shell, device, ("survey", device.root), [_layout_line(tree, place)])
+    return parse_survey(said, found)
 
 
-def parse_survey(said: str) -> Survey:
-    """Read what the script prints: `room BLOCKS SIZE INODES TOTAL`, then lines like `file PATH: OK`, `store SHA: FAILED`."""
-    first, *lines = said.splitlines()
-    _, blocks, block_bytes, inodes, all_inodes = first.split()
-    checked = [line.rpartition(": ") for line in lines]
-    good = {name for name, _, verdict in checked if verdict == "OK"}
-    return Survey(
-        free_bytes=int(blocks) * int(block_bytes),
-        free_inodes=int(inodes) if int(all_inodes) else None,
-        intact=frozenset(name.removeprefix("file ") for name in good if name.startswith("file ")),
-        stored=frozenset(name.removeprefix("store ") for name in good if name.startswith("store ")),
-        damaged=tuple(
-            name.replace("store ", "store/").removeprefix("file ")
-            for name, _, verdict in checked
-            if verdict == "FAILED"
-        ),
-    )
-
-
-def missing(tree: Tree, known: Survey) -> tuple[File, ...]:
-    """The files whose bytes the device has nowhere, each content once."""
-    lacking = {
-        file.sha256: file for file in tree.files if file.path not in known.intact and file.sha256 not in known.stored
-    }
-    return tuple(lacking.values())
+def _layout_line(tree: Tree, place: str) -> bytes:
+    return json.dumps(layout_of(tree, place)).encode() + b"\n"
 
 
 def _place(device: Device, destination: str) -> str:
     return destination if destination.startswith("/") else f"{device.root}/{destination}"
 
 
-def _lines(files: Iterable[File]) -> bytes:
-    return "".join(f"{file.sha256} {file.path}\n" for file in files).encode()
+def _receive(
+    shell: Shell, device: Device, tree: Tree, destination: str, wanted: tuple[Piece, ...], sending: Sending
+) -> dict[str, Any]:
+    """Send the pieces and let the device put the place together."""
+    size_bytes = sum(piece.size_bytes for piece in wanted)
+    slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
+    words = ("receive", device.root, "all" if sending.keep is None else str(sending.keep))
+    stdin = _all_of([_layout_line(tree, _place(device, destination))], archive(wanted, sending.bandwidth))
+    return _ask(shell, device, words, stdin, _TIMEOUT_S + size_bytes / slowest)
 
 
-def check_room(device: Device, lacking: tuple[File, ...], known: Survey) -> None:
-    """Find out before anything is sent, not half-way.
+def _all_of(*parts: Iterable[bytes]) -> Iterator[bytes]:
+    for part in parts:
+        yield from part
+
+
+def _ask(
+    shell: Shell, device: Device, words: tuple[str, ...], stdin: Iterable[bytes], timeout: float = _TIMEOUT_S
+) -> dict[str, Any]:
+    """What the device code says, which is one line of JSON.
 
     Raises:
-        FleetError: the files would not leave free what shall stay free.
+        FleetError: its disk takes no more, or its Python does not work.
     """
-    reserve = int(str(device.variables.get("toolkit_reserve_bytes", RESERVE_BYTES)))
-    needed = sum(file.size_bytes + _SLACK_BYTES for file in lacking)
-    if needed + reserve > known.free_bytes:
-        raise FleetError(
-            f"no room: {_mb(needed)} to send and {_mb(reserve)} to stay free, but {_mb(known.free_bytes)} are free",
-            where=device.name,
-            remedy=f"delete what is not needed there (df -h {device.root}), or lower toolkit_reserve_bytes",
-        )
-    if known.free_inodes is not None and known.free_inodes < 2 * len(lacking) + 16:
-        raise FleetError(
-            f"no room: {known.free_inodes} free inodes for {len(lacking)} files",
-            where=device.name,
-            remedy=f"delete small files that are not needed there (df -i {device.root})",
-        )
+    result = shell.run(receiver(device, *words), stdin=_all_of([program()], stdin), timeout=timeout)
+    answer: dict[str, Any] = json.loads(result.check(device, "receiving files").stdout)
+    if "error" in answer:
+        what = f"cannot write {answer['where']}: {answer['error']}"
+        raise FleetError(what, where=device.name, remedy=_REMEDIES.get(answer["errno"], "see dmesg there"))
+    return answer
 
 
-def _mb(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
-
-
-def _send(shell: Shell, device: Device, lacking: tuple[File, ...]) -> None:
-    """Into the store, then checked there."""
-    words = ["/bin/sh", "-c", SEND, "sh", device.root]
-    shell.run(words, stdin=tar_stream(lacking), timeout=_TIMEOUT_S).check(device, "sending files")
-    words = ["/bin/sh", "-c", SETTLE, "sh", device.root]
-    answer = shell.run(words, stdin=_lines(lacking), timeout=_TIMEOUT_S).check(device, "checking what arrived")
-    good = {line.removesuffix(".part: OK") for line in answer.stdout.splitlines()}
-    damaged = [file for file in lacking if file.sha256 not in good]
-    if damaged:
-        raise FleetError.from_problems([_damage(device, file) for file in damaged])
+def _raise_if_damaged(device: Device, tree: Tree, damaged: list[str]) -> None:
+    files = [file for file in tree.files if any(chunk.sha256 in damaged for chunk in file.pieces)]
+    if files:
+        raise FleetError.from_problems([_damage(device, file) for file in files])
 
 
 def _damage(device: Device, file: File) -> Problem:
@@ -164,23 +162,3 @@ def _damage(device: Device, file: File) -> Problem:
         device.name,
         "run the command again; if it stays so, check the device's card and this machine's memory",
     )
-
-
-def tar_stream(files: Iterable[File]) -> Iterator[bytes]:
-    """The files as a tar archive (POSIX.1-1988), each named by its content, made while it is read.
-
-    Raises:
-        FleetError: a file has become shorter or longer since its digest was taken.
-    """
-    for file in files:
-        header = tarfile.TarInfo(f"{file.sha256}.part")
-        header.size = file.size_bytes
-        yield header.tobuf(tarfile.USTAR_FORMAT)
-        sent = 0
-        for piece in pieces(file.source):
-            sent += len(piece)
-            yield piece
-        if sent != file.size_bytes:
-            raise FleetError(f"changed while it was being sent: {file.source!s}", remedy="run the command again")
-        yield bytes(-sent % tarfile.BLOCKSIZE)
-    yield bytes(2 * tarfile.BLOCKSIZE)

@@ -1,78 +1,59 @@
-"""What toolkit.fleet.transfer runs on a device: POSIX sh with coreutils and tar, so that a bare Debian will do.
+"""What toolkit.fleet.transfer runs on a device: a look by POSIX sh with coreutils, and the device code's own receiver.
 
-Each reads lines of "SHA256 PATH" on stdin (SEND: a tar archive); $1 is ROOT, $2 the destination.
+The receiver is sent along on stdin, packed, so that a device needs nothing but the Python that it has anyway, and nothing is
+left behind there.
 """
 
-SURVEY = r"""
+from __future__ import annotations
+
+import json
+import zlib
+from functools import cache
+
+from toolkit.artifacts import Device
+from toolkit.fleet.tree import DEVICE_CODE
+
+LOOK = r"""
 set -u
-root=$1 destination=$2
-lines=$(cat)
+root=$1 destination=$2 wanted=$3 python=$4
 place=$root
 while [ ! -d "$place" ]; do place=$(dirname "$place"); done
 echo "room $(stat -f -c '%a %S %d %c' "$place")"
-check() { sha256sum -c 2>/dev/null | sed "s/^/$1 /"; }
-found=
-if cd "$destination" 2>/dev/null; then
-  found=$(printf '%s\n' "$lines" | while read -r sha path; do
-    if [ -f "$path" ]; then echo "$sha  $path"; fi
-  done | check file)
-  printf '%s\n' "$found" | sed '/^$/d'
-fi
-if [ "$(printf '%s\n' "$found" | grep -c ': OK$')" != "$(printf '%s\n' "$lines" | grep -c .)" ]; then
-  if cd "$root/store" 2>/dev/null; then
-    printf '%s\n' "$lines" | cut -d ' ' -f 1 | sort -u | while read -r sha; do
-      if [ -f "$sha" ]; then echo "$sha  $sha"; fi
-    done | check store
-  fi
+echo "current $(readlink "$root/current")"
+command -v "$python" >/dev/null 2>&1 && echo python
+sums=${destination%/*}/.${destination##*/}.sums
+if [ "$(sha256sum < "$sums" 2>/dev/null)" = "$wanted  -" ] && cd "$destination" && sha256sum --check --status "$sums"; then
+  echo whole
 fi
 exit 0
 """
+"""$1 is ROOT, $2 the destination, $3 the digest of its list of sums, $4 the device's Python."""
 
-SEND = r"""
-set -eu
-umask 022
-mkdir -p "$1/store"
-cd "$1/store"
-find . -name '*.part' -mmin +60 -exec rm -f {} +
-exec tar -x -o -m -f -
+_LOADER = """
+import json,sys,types,zlib
+read=sys.stdin.buffer
+package=types.ModuleType("device")
+package.__path__=[]
+sys.modules["device"]=package
+for name,text in json.loads(zlib.decompress(read.read(int(read.readline())))).items():
+    module=types.ModuleType("device."+name)
+    sys.modules[module.__name__]=module
+    setattr(package,name,module)
+    exec(compile(text,name+".py","exec"),module.__dict__)
+sys.exit(module.main(sys.argv[1:]))
 """
+_MODULES = ("store", "pruning", "receiving")
+"""Of the device code; each imports only those before it."""
 
-SETTLE = r"""
-set -u
-cd "$1/store" || exit 1
-cut -d ' ' -f 1 | while read -r sha; do
-  if [ -f "$sha.part" ]; then echo "$sha  $sha.part"; fi
-done | sha256sum -c 2>/dev/null | while read -r name verdict; do
-  part=${name%:}
-  if [ "$verdict" = OK ] && chmod 444 "$part" && sync "$part" && mv -f "$part" "${part%.part}"; then
-    echo "$part: OK"
-  else
-    rm -f "$part"
-  fi
-done
-sync .
-exit 0
-"""
 
-ASSEMBLE = r"""
-set -eu
-umask 022
-root=$1 destination=$2 base=$2
-if [ -d "$base" ]; then
-  chmod -R u+w "$base"
-else
-  base=${destination%/*}/.${destination##*/}.part
-  if [ -e "$base" ]; then chmod -R u+w "$base"; rm -rf "$base"; fi
-  mkdir -p "$base"
-fi
-while read -r sha path; do
-  case $path in */*) mkdir -p "$base/${path%/*}" ;; esac
-  rm -f "$base/$path.part"
-  ln "$root/store/$sha" "$base/$path.part" 2>/dev/null || cp "$root/store/$sha" "$base/$path.part"
-  mv -f "$base/$path.part" "$base/$path"
-done
-chmod -R a-w "$base"
-find "$base" -type d -exec sync {} +
-if [ "$base" != "$destination" ]; then mv -T "$base" "$destination"; fi
-sync "${destination%/*}"
-"""
+def receiver(device: Device, *words: str) -> list[str]:
+    """The command that reads `program` and then what `words` want from stdin."""
+    return [device.python, "-I", "-S", "-B", "-c", _LOADER, *words]
+
+
+@cache
+def program() -> bytes:
+    """The receiver's modules, after a line that says how long they are."""
+    code = {name: (DEVICE_CODE / f"{name}.py").read_text(encoding="utf-8") for name in _MODULES}
+    packed = zlib.compress(json.dumps(code).encode(), 9)
+    return b"%d\n%s" % (len(packed), packed)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import toolkit
 from toolkit import digests
 from toolkit.errors import BundleError, Problem
+from toolkit.fleet.chunks import Chunk, Source, chunks_of, cut, tensors_of
 
 SIGNATURE = "manifest.json.sig"
 """Beside a bundle's manifest once it is signed; no part of the bundle, but of the release."""
 DEVICE_CODE = Path(toolkit.__file__).parent / "device"
 """All that runs on a device; ships inside each release."""
-
-Source = Path | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,13 @@ class File:
     sha256: str
     size_bytes: int
     source: Source
+    chunks: tuple[Chunk, ...] = ()
+    """Its pieces, if it is cut into more than one."""
+
+    @property
+    def pieces(self) -> tuple[Chunk, ...]:
+        """What it is sent in; a file that is not cut is one piece."""
+        return self.chunks or (Chunk(self.sha256, 0, self.size_bytes),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ def tree_of(sources: Mapping[str, Source]) -> Tree:
     problems = [problem for path in sources for problem in _path_problems(path)]
     if problems:
         raise BundleError.from_problems(problems)
-    files = tuple(_file(path, source) for path, source in sorted(sources.items()))
+    files = tuple(_cut(_file(path, source), sources) for path, source in sorted(sources.items()))
     return Tree(digests.of_value(listing(files)), files)
 
 
@@ -102,6 +108,14 @@ def _file(path: str, source: Source) -> File:
         raise BundleError(
             f"cannot be read: {error.strerror}", where=str(source), remedy="make the bundle again"
         ) from None
+
+
+def _cut(file: File, sources: Mapping[str, Source]) -> File:
+    """The file with its pieces; weights are cut along the tensors that the .xml beside them names."""
+    xml = sources.get(file.path.removesuffix(".bin") + ".xml") if file.path.endswith(".bin") else None
+    described = b"" if xml is None else xml if isinstance(xml, bytes) else xml.read_bytes()
+    spans = cut(file.size_bytes, tensors_of(described))
+    return file if len(spans) == 1 else replace(file, chunks=chunks_of(file.source, spans))
 
 
 def _manifest(bundle: Path) -> dict[str, Any]:
