@@ -71,6 +71,9 @@ class Queue(Protocol):
             EnvironmentFailure: the accelerator failed.
         """
 
+    def close(self) -> None:
+        """Forget the on_done callback; nothing may be in flight. A queue that is not closed is held by it, and holds the model."""
+
 
 class Model(Protocol):
     """A compiled model: u8 [1, height, width, 3] or [1, 3, height, width] in, f32 [1, classes] out."""

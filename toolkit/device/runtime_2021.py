@@ -100,7 +100,7 @@ class BlobModel:
 
     def queue(self, on_done: OnDone) -> BlobQueue:
         """A queue of as many requests as OpenVINO holds best."""
-        return BlobQueue(self._network, on_done)
+        return BlobQueue(self._network, on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:
         """What was really taken, by OpenVINO's own word."""
@@ -146,8 +146,8 @@ def _precision_of(layer: ET.Element) -> str:
 class BlobQueue:
     """The network's requests with their arrays looked up once; idle ones wait in a list."""
 
-    def __init__(self, network: Any, on_done: OnDone) -> None:
-        self._on_done = on_done
+    def __init__(self, network: Any, on_done: OnDone, accelerator: str) -> None:
+        self._on_done, self._accelerator = on_done, accelerator
         self._requests = list(network.requests)
         self.requests = len(self._requests)
         self._arrays = [Arrays(request) for request in self._requests]
@@ -162,11 +162,17 @@ class BlobQueue:
         """Start a query as soon as a request is free."""
         with self._changed:
             self._changed.wait_for(lambda: self._idle)
+            if isinstance(self._failure, EnvironmentFailure):
+                raise self._failure
             index = self._idle.pop(0)
-        self._requests[index].wait(-1)
-        self._arrays[index].input[...] = picture
-        self._numbers[index] = number
-        self._requests[index].async_infer()
+        try:
+            self._requests[index].wait(-1)
+            self._arrays[index].input[...] = picture
+            self._numbers[index] = number
+            self._requests[index].async_infer()
+        except RuntimeError as error:
+            self._let_go(index)
+            raise explain(str(error), self._accelerator, "inference") from error
 
     def _done(self, status: int, index: int) -> None:
         try:
@@ -174,6 +180,9 @@ class BlobQueue:
             self._on_done(self._numbers[index], self._arrays[index].answer)
         except BaseException as error:  # noqa: BLE001 - raised on OpenVINO's thread; `wait` raises it on the caller's
             self._failure = error
+        self._let_go(index)
+
+    def _let_go(self, index: int) -> None:
         with self._changed:
             self._idle.append(index)
             self._changed.notify()
@@ -187,3 +196,13 @@ class BlobQueue:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def close(self) -> None:
+        """Forget the callback, which the requests hold."""
+        for request in self._requests:
+            request.set_completion_callback(_ignore, None)
+        self._requests, self._arrays = [], []
+
+
+def _ignore(status: int, index: Any) -> None:
+    """Nobody waits for it."""

@@ -173,3 +173,12 @@ class TensorQueue:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def close(self) -> None:
+        """Forget the callback: OpenVINO's queue holds it where Python's garbage collector cannot see it."""
+        self._queue.set_callback(_ignore)
+        self._inputs, self._outputs = [], []
+
+
+def _ignore(request: Any, query: Any) -> None:
+    """Nobody waits for it."""

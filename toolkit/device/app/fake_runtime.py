@@ -1,0 +1,89 @@
+"""A stand-in for `runtime.load`: models that answer by the picture's brightness, and a stick that can be pulled out.
+
+bench = Bench()              a place with a stick in it
+bench.stick = False          pulled out: whatever works on it fails as MYRIAD does, and it can be loaded no more
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+import numpy as np
+
+from ..failures import EnvironmentFailure
+from ..runtime import OnDone, Settings
+
+if TYPE_CHECKING:
+    from ..runtime import Answer, Picture
+
+LOST = "Failed to read output from FIFO: NC_ERROR"
+
+
+class Bench:
+    """What `load` finds; `loads` says on which accelerator each model was loaded."""
+
+    def __init__(self, *, stick: bool = True) -> None:
+        self.stick = stick
+        self.loads: List[str] = []
+
+    def load(self, xml: Path, settings: Settings) -> FakeModel:
+        """As `runtime.load`, for CPU and MYRIAD."""
+        if settings.kind == "MYRIAD" and not self.stick:
+            raise EnvironmentFailure("no Neural Compute Stick is plugged in", where="MYRIAD")
+        self.loads.append(settings.kind)
+        return FakeModel(self, settings, xml)
+
+
+class FakeModel:
+    """Two classes: [1 - brightness, brightness]."""
+
+    version = "0.0"
+
+    def __init__(self, bench: Bench, settings: Settings, xml: Path) -> None:
+        self.settings, self.xml = replace(settings), xml
+        self.notes: List[str] = []
+        self._bench = bench
+
+    def infer(self, picture: Picture) -> Answer:
+        """f32 [2]; raises EnvironmentFailure when the stick is gone."""
+        if self.settings.kind == "MYRIAD" and not self._bench.stick:
+            raise EnvironmentFailure(LOST, where="inference")
+        brightness = np.float32(picture.mean() / 255)
+        return np.array([1 - brightness, brightness], np.float32)
+
+    def queue(self, on_done: OnDone) -> FakeQueue:
+        """Answers at once, on the caller's thread."""
+        return FakeQueue(self, on_done)
+
+    def used(self) -> Dict[str, Any]:
+        """As little as is asked for."""
+        return {"accelerator": self.settings.accelerator, "precision": "f32", "notes": list(self.notes)}
+
+    def temperature_c(self) -> Optional[float]:
+        """A stick's own."""
+        return 40.0 if self.settings.kind == "MYRIAD" else None
+
+
+class FakeQueue:
+    """One query at a time."""
+
+    requests = 2
+
+    def __init__(self, model: FakeModel, on_done: OnDone) -> None:
+        self._model, self._on_done = model, on_done
+        self._lock = threading.Lock()
+
+    def submit(self, number: int, picture: Picture) -> None:
+        """Answer it."""
+        with self._lock:
+            answer = self._model.infer(picture)
+            self._on_done(number, lambda: answer)
+
+    def wait(self) -> None:
+        """Nothing is ever in flight."""
+
+    def close(self) -> None:
+        """Nothing is held."""
