@@ -1,7 +1,9 @@
 """A stand-in for `runtime.load`: models that answer by the picture's brightness, and a stick that can be pulled out.
 
-bench = Bench()              a place with a stick in it
-bench.stick = False          pulled out: whatever works on it fails as MYRIAD does, and it can be loaded no more
+    bench = Bench()              a place with a stick in it
+    bench.stick = False          pulled out: whatever works on it fails as MYRIAD does, and it can be loaded no more
+
+Nothing of it is used on a device.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 """Where frames come from, by one word each.
 
-pattern                     a moving test pattern, half of it dark, half of it light
-/data/pictures              a folder of pictures, by name, again and again
-/data/street.mp4            a video file, again and again
-/dev/video0, 0              a camera that Video4Linux knows, such as a UVC one
-picamera, picamera:1        a Raspberry Pi's own camera, through picamera2
-rtsp://camera.example/live  a network camera; http(s) too, where it sends MJPEG
-@/etc/toolkit/camera        the word that this file holds: for addresses with a password in them
-none                        no camera: the API alone
+    pattern                     a moving test pattern, half of it dark, half of it light
+    /data/pictures              a folder of pictures, by name, again and again
+    /data/street.mp4            a video file, again and again
+    /dev/video0, 0              a camera that Video4Linux knows, such as a UVC one
+    picamera, picamera:1        a Raspberry Pi's own camera, through picamera2
+    rtsp://camera.example/live  a network camera; http(s) too, where it sends MJPEG
+    @/etc/toolkit/camera        the word that this file holds: for addresses with a password in them
+    none                        no camera: the API alone
+
+What is not live is read at the pace that is asked for.
 """
 
 from __future__ import annotations

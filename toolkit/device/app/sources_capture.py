@@ -56,7 +56,7 @@ class Camera(_Captured):
 
     def open(self) -> None:
         """See Source."""
-        if not os.path.exists(self.name):
+        if not Path(self.name).exists():
             raise SourceLost("is not there")
         self._open(self.name, cv2.CAP_V4L2)
         for name, value in (

@@ -19,7 +19,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class Pattern:
-    """A bar that wanders over a dark picture, then over a light one: 640 × 480, as JPEGs that are made once."""
+    """A bar that wanders over a dark picture, then over a light one: 640 by 480 pixels, as JPEGs that are made once."""
 
     name, live = "test pattern", False
     FRAMES, HEIGHT, WIDTH = 100, 480, 640

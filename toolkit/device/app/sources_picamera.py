@@ -34,7 +34,7 @@ class PiCamera:
             raise SourceLost(f"cannot be opened: {error}") from None
 
     def _start(self) -> None:
-        """ "RGB888" is libcamera's name for what lies in memory as blue, green, red."""
+        """What libcamera calls RGB888 lies in memory as blue, green, red."""
         wish = self._wish
         main = {"size": (wish.width, wish.height), "format": "RGB888"}
         configuration = self._camera.create_video_configuration(
