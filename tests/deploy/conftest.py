@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import yaml
 
 from toolkit import digests
 from toolkit.artifacts import Device
+from toolkit.convert.signing import sign_bundle
 from toolkit.fleet.embedded import Embedded
 
 LABELS = ["dark", "light"]
@@ -71,6 +74,27 @@ def write_inventory(embedded_fleet: Embedded, tmp_path: Path) -> Callable[..., P
 def unreachable(devices: tuple[Device, ...]) -> Device:
     """A device at whose port nobody listens."""
     return replace(devices[0], name="unreachable", port=1)
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SSH key that bundles are signed with."""
+    path = tmp_path_factory.mktemp("keys") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    return path
+
+
+@pytest.fixture
+def signed(tmp_path: Path, key: Path) -> Callable[[Path], Path]:
+    """signed(bundle): a copy of it that is."""
+
+    def make(bundle: Path) -> Path:
+        copy = tmp_path / "signed" / bundle.name
+        shutil.copytree(bundle, copy)
+        sign_bundle(copy, key)
+        return copy
+
+    return make
 
 
 def _write_model(folder: Path, bias: float, pictures: np.ndarray) -> np.ndarray:

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from toolkit.artifacts import Device
-from toolkit.convert.signing import sign_bundle
 from toolkit.deploy import deploy, plan_rollout, rollback, status
 from toolkit.fleet import load_inventory
 
 Signed = Callable[[Path], Path]
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
-    return path
-
-
-@pytest.fixture
-def signed(tmp_path: Path, key: Path) -> Signed:
-    """signed(bundle): a copy of it that is."""
-
-    def make(bundle: Path) -> Path:
-        copy = tmp_path / "signed" / bundle.name
-        shutil.copytree(bundle, copy)
-        sign_bundle(copy, key)
-        return copy
-
-    return make
 
 
 def trust(device: Device, key: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from toolkit import digests
+from toolkit import digests, signatures
 from toolkit.convert import signing
 from toolkit.convert.signing import sign_bundle
 from toolkit.device import signature
@@ -81,7 +81,7 @@ def bad(run: Command, release: Path) -> str:
 
 
 def test_device_and_convert_mean_the_same_signature() -> None:
-    assert (signature.NAMESPACE, signature.SIGNATURE) == (signing.NAMESPACE, signing.SIGNATURE)
+    assert (signature.NAMESPACE, signature.SIGNATURE) == (signatures.NAMESPACE, signing.SIGNATURE)
 
 
 def test_verify_says_that_nothing_was_checked_when_the_device_has_no_allowed_signers(

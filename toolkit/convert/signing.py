@@ -12,17 +12,14 @@ An allowed_signers file has one line for each who may sign: a name, then the pub
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import digests
 from toolkit.convert.verify import MANIFEST, SIGNATURE
-from toolkit.errors import BundleError, MachineError, UsageError
-
-NAMESPACE = "edge-vision-toolkit"
-"""What the signature is for: one made for mail or git with the same key does not pass here."""
+from toolkit.errors import BundleError, UsageError
+from toolkit.signatures import sign, ssh_keygen, words_of
 
 _KEY = re.compile(r"with (\S+ key SHA256:\S+)")
 _SIGN_AGAIN = "if you trust its bytes, sign it again: `toolkit convert MODEL --sign KEY`"
@@ -43,15 +40,9 @@ def sign_bundle(folder: Path, key: Path) -> Path:
         UsageError: the key cannot be used; with ssh-keygen's words.
         MachineError: there is no ssh-keygen.
     """
-    done = _ssh_keygen(["sign", "-f", str(key)], folder)
-    if done.returncode != 0 or not done.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
-        raise UsageError(
-            f"cannot sign with this key: {_words(done)}",
-            where=str(key),
-            remedy="give a private SSH key, such as `ssh-keygen -t ed25519 -f KEY` makes",
-        )
+    signature = sign((folder / MANIFEST).read_bytes(), key)
     with digests.written_whole(folder / SIGNATURE) as stream:
-        stream.write(done.stdout)
+        stream.write(signature)
     return folder / SIGNATURE
 
 
@@ -69,24 +60,24 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
     if not signature.is_file():
         raise BundleError("the bundle is not signed", where=str(signature), remedy=_SIGN_AGAIN)
     key = _signing_key(folder, signature)
-    names = _ssh_keygen(["find-principals", "-f", str(allowed_signers), "-s", str(signature)], folder)
+    names = _judged(["find-principals", "-f", str(allowed_signers), "-s", str(signature)], folder)
     principals = names.stdout.decode(errors="replace").splitlines()
     if names.returncode != 0 or not principals:
         raise _not_allowed(f"signed with {key}, which is no allowed signer's", signature, allowed_signers)
     found = ["verify", "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
-    done = _ssh_keygen(found, folder)
+    done = _judged(found, folder)
     if done.returncode != 0:
-        raise _not_allowed(f"{principals[0]} may not sign this: {_words(done)}", signature, allowed_signers)
+        raise _not_allowed(f"{principals[0]} may not sign this: {words_of(done)}", signature, allowed_signers)
     return Signer(principals[0], key)
 
 
 def _signing_key(folder: Path, signature: Path) -> str:
     """The key that signed these very bytes, whoever's it is."""
-    done = _ssh_keygen(["check-novalidate", "-s", str(signature)], folder)
+    done = _judged(["check-novalidate", "-s", str(signature)], folder)
     found = _KEY.search(done.stdout.decode(errors="replace"))
     if done.returncode != 0 or not found:
         raise BundleError(
-            f"the signature is not of this manifest: one of them was changed ({_words(done)})",
+            f"the signature is not of this manifest: one of them was changed ({words_of(done)})",
             where=str(signature),
             remedy="copy the bundle again from where it came; " + _SIGN_AGAIN,
         )
@@ -98,26 +89,6 @@ def _not_allowed(what: str, signature: Path, allowed_signers: Path) -> BundleErr
     return BundleError(what, where=str(signature), remedy=remedy)
 
 
-def _ssh_keygen(words: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
-    """`ssh-keygen -Y WORDS` on the manifest in `folder`; it may ask a person for a passphrase or a touch of the key."""
-    program = shutil.which("ssh-keygen")
-    if program is None:
-        raise MachineError(
-            "signatures need ssh-keygen, which is not installed", remedy="apt-get install openssh-client"
-        )
-    action, *rest = words
-    namespace = [] if action == "find-principals" else ["-n", NAMESPACE]
-    with (folder / MANIFEST).open("rb") as manifest:
-        return subprocess.run(
-            [program, "-Y", action, *namespace, *rest],
-            stdin=manifest,
-            capture_output=True,
-            check=False,
-        )
-
-
-def _words(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What ssh-keygen said last, in one line."""
-    lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
-    said = [line.strip().rstrip("\r") for line in lines if line.strip()]
-    return "; ".join(said) or f"ssh-keygen ended with {done.returncode}"
+def _judged(words: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    """`ssh-keygen -Y WORDS` on the manifest in `folder`."""
+    return ssh_keygen(words, (folder / MANIFEST).read_bytes())

@@ -82,7 +82,20 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     predict.set_defaults(command=_predict)
     _bench_options(commands.add_parser("bench", help="how fast and how right"))
+    install = commands.add_parser("install", help="make a release from a file current, by the same gates as over SSH")
+    install.add_argument("file", type=Path, help="what `toolkit deploy BUNDLE --offline FILE` wrote")
+    _gate_options(install)
+    install.set_defaults(command=_install)
     return parser
+
+
+def _gate_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--root", type=Path, default=Path("/opt/toolkit"), help="where releases live")
+    command.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
+    command.add_argument("--unit", default="toolkit-runner.service", help="what systemd calls the service")
+    command.add_argument("--url", help="where the service answers 200 when it is well")
+    command.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
+    command.add_argument("--reserve-bytes", type=int, default=64 << 20, help="what stays free")
 
 
 def _bench_options(bench: argparse.ArgumentParser) -> None:
@@ -138,6 +151,18 @@ def _health(options: argparse.Namespace) -> Dict[str, Any]:
     from .health import watch
 
     return watch(options.unit, options.url, options.seconds)
+
+
+def _install(options: argparse.Namespace) -> Dict[str, Any]:
+    from .install import install
+
+    return install(options.file, options.root.absolute(), _gates(options))
+
+
+def _gates(options: argparse.Namespace) -> Any:
+    from .applying import Gates
+
+    return Gates(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Gates)})
 
 
 def _predict(options: argparse.Namespace) -> Dict[str, Any]:

@@ -47,10 +47,20 @@ def check_signature(release: Path) -> Dict[str, Any]:
         return _said(f"{there}, and not checked: this device has no {root_of(release) / ALLOWED}")
     if not signature.is_file():
         raise _refused(signature, f"the bundle is not signed, and {allowed} asks for it")
-    key = _signing_key(release, signature)
+    return check_signed(release / "manifest.json", signature, allowed)
+
+
+def check_signed(document: Path, signature: Path, allowed: Path) -> Dict[str, Any]:
+    """The same for any document and the file of its signature.
+
+    Raises:
+        Failure: it is none of an allowed signer for these very bytes.
+        EnvironmentFailure: there is no ssh-keygen.
+    """
+    key = _signing_key(document, signature)
     reasons = []
-    for name in _names(release, signature, allowed):
-        reason = _reason_against(release, signature, allowed, name)
+    for name in _names(document, signature, allowed):
+        reason = _reason_against(document, signature, allowed, name)
         if reason is None:
             return _said(f"signed by {name} with {key}", checked=True, by=name, key=key)
         reasons.append(f"{name} may not sign this: {reason}")
@@ -61,29 +71,31 @@ def _said(told: str, *, checked: bool = False, by: Optional[str] = None, key: Op
     return {"checked": checked, "by": by, "key": key, "told": told}
 
 
-def _signing_key(release: Path, signature: Path) -> str:
+def _signing_key(document: Path, signature: Path) -> str:
     """The key that signed these very bytes, whoever's it is."""
-    done = _ssh_keygen(release, ["check-novalidate", "-s", str(signature)])
+    done = _ssh_keygen(document, ["check-novalidate", "-s", str(signature)])
     found = _KEY.search(done.stdout)
     if done.returncode != 0 or not found:
-        raise _refused(signature, f"the signature is not of this manifest: one of them was changed ({_words(done)})")
+        raise _refused(
+            signature, f"the signature is not of this {_kind(document)}: one of them was changed ({_words(done)})"
+        )
     return found.group(1)
 
 
-def _reason_against(release: Path, signature: Path, allowed: Path, name: str) -> Optional[str]:
+def _reason_against(document: Path, signature: Path, allowed: Path, name: str) -> Optional[str]:
     """Why `name` may not have signed this, None if he may; ssh-keygen does not say when it is for a revoked key."""
     words = ["verify", "-f", str(allowed), "-I", name, "-s", str(signature)]
-    done = _ssh_keygen(release, words)
+    done = _ssh_keygen(document, words)
     revoked = allowed.with_name(REVOKED)
     if done.returncode == 0 and os.path.lexists(revoked):
-        done = _ssh_keygen(release, [*words, "-r", str(revoked)])
+        done = _ssh_keygen(document, [*words, "-r", str(revoked)])
         return None if done.returncode == 0 else f"{revoked} names the key, or cannot be used ({_words(done)})"
     return None if done.returncode == 0 else _words(done)
 
 
-def _names(release: Path, signature: Path, allowed: Path) -> List[str]:
+def _names(document: Path, signature: Path, allowed: Path) -> List[str]:
     """Who has that key, by the first line that names it and is valid now."""
-    done = _ssh_keygen(release, ["find-principals", "-f", str(allowed), "-s", str(signature)])
+    done = _ssh_keygen(document, ["find-principals", "-f", str(allowed), "-s", str(signature)])
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
@@ -94,8 +106,12 @@ def _refused(signature: Path, what: str) -> Failure:
     return Failure(what, where=str(signature), remedy=remedy)
 
 
-def _ssh_keygen(release: Path, words: List[str]) -> subprocess.CompletedProcess[str]:
-    """`ssh-keygen -Y WORDS` on the release's manifest.
+def _kind(document: Path) -> str:
+    return document.name.partition(".")[0]
+
+
+def _ssh_keygen(document: Path, words: List[str]) -> subprocess.CompletedProcess[str]:
+    """`ssh-keygen -Y WORDS` on the document.
 
     Raises:
         EnvironmentFailure: it is not installed, or hangs.
@@ -108,10 +124,10 @@ def _ssh_keygen(release: Path, words: List[str]) -> subprocess.CompletedProcess[
     action, *rest = words
     namespace = [] if action == "find-principals" else ["-n", NAMESPACE]
     try:
-        with (release / "manifest.json").open("rb") as manifest:
+        with document.open("rb") as stream:
             return subprocess.run(
                 [program, "-Y", action, *namespace, *rest],
-                stdin=manifest,
+                stdin=stream,
                 capture_output=True,
                 check=False,
                 encoding="utf-8",
@@ -119,7 +135,7 @@ def _ssh_keygen(release: Path, words: List[str]) -> subprocess.CompletedProcess[
                 timeout=_TIMEOUT_S,
             )
     except OSError as error:
-        raise Failure(f"cannot be read: {error.strerror}", where=str(release / "manifest.json")) from None
+        raise Failure(f"cannot be read: {error.strerror}", where=str(document)) from None
     except subprocess.TimeoutExpired:
         raise EnvironmentFailure(f"ssh-keygen did not answer within {_TIMEOUT_S} s") from None
 

@@ -78,10 +78,15 @@ def archive(pieces: Iterable[Piece], bandwidth: Bandwidth | None = None) -> Iter
 def _blocks(pieces: Iterable[Piece]) -> Iterator[bytes]:
     for piece in pieces:
         content, form = packed(piece)
-        header = tarfile.TarInfo(piece.sha256 + form)
-        header.size = len(content)
-        yield header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+        yield member(piece.sha256 + form, content)
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def member(name: str, content: bytes) -> bytes:
+    """One file of a tar archive."""
+    header = tarfile.TarInfo(name)
+    header.size = len(content)
+    return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def packed(piece: Piece) -> tuple[bytes, str]:

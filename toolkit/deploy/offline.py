@@ -1,0 +1,60 @@
+"""A release as one file, for devices that no network reaches: `python -m device install FILE` takes it there.
+
+Described first (layout.json, release.json, and the signature of the latter), then the pieces, as they are sent over SSH.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import digests, signatures
+from toolkit.deploy import commands
+from toolkit.fleet import transfer
+from toolkit.fleet.sending import archive, member
+from toolkit.fleet.surveys import pieces_of
+from toolkit.fleet.tree import Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """What was written."""
+
+    path: str
+    bundle: str
+    release: str
+    size_bytes: int
+    signed: bool
+
+
+def write_archive(bundle: Path, path: Path, key: Path | None = None) -> Archive:
+    """Write the bundle's release to `path`, signed by an SSH key.
+
+    Raises:
+        BundleError: the bundle is not what its manifest says.
+        UsageError: the key cannot sign.
+    """
+    tree = transfer.release_tree(bundle)
+    documents = described(tree, key)
+    with digests.written_whole(path) as stream:
+        for block in _blocks(tree, documents):
+            stream.write(block)
+    size = path.stat().st_size
+    return Archive(path=str(path), bundle=tree.parent, release=tree.digest, size_bytes=size, signed=key is not None)
+
+
+def described(tree: Tree, key: Path | None) -> dict[str, bytes]:
+    """What tells a device about the release before it takes any of it, by name."""
+    release = next(file.source for file in tree.files if file.path == "release.json")
+    assert isinstance(release, bytes)  # noqa: S101 - it is made, not read
+    layout = transfer.layout_of(tree, commands.releases_path(tree.digest))
+    documents = {"layout.json": json.dumps(layout).encode(), "release.json": release}
+    return documents if key is None else documents | {"release.json.sig": signatures.sign(release, key)}
+
+
+def _blocks(tree: Tree, documents: dict[str, bytes]) -> Iterator[bytes]:
+    for name, content in documents.items():
+        yield member(name, content)
+    yield from archive(pieces_of(tree.files))

@@ -1,0 +1,52 @@
+"""SSH signatures, made and verified by OpenSSH's own ssh-keygen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from toolkit.errors import MachineError, UsageError
+
+NAMESPACE = "edge-vision-toolkit"
+"""What a signature is for: one made for mail or git with the same key does not pass here."""
+
+
+def sign(document: bytes, key: Path) -> bytes:
+    """The signature of a document by an SSH private key (or the public one of a key that ssh-agent holds).
+
+    Raises:
+        UsageError: the key cannot be used; with ssh-keygen's words.
+        MachineError: there is no ssh-keygen.
+    """
+    done = ssh_keygen(["sign", "-f", str(key)], document)
+    if done.returncode != 0 or not done.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
+        raise UsageError(
+            f"cannot sign with this key: {words_of(done)}",
+            where=str(key),
+            remedy="give a private SSH key, such as `ssh-keygen -t ed25519 -f KEY` makes",
+        )
+    return done.stdout
+
+
+def ssh_keygen(words: list[str], document: bytes) -> subprocess.CompletedProcess[bytes]:
+    """`ssh-keygen -Y WORDS` on a document; it may ask a person for a passphrase or a touch of the key.
+
+    Raises:
+        MachineError: there is no ssh-keygen.
+    """
+    program = shutil.which("ssh-keygen")
+    if program is None:
+        raise MachineError(
+            "signatures need ssh-keygen, which is not installed", remedy="apt-get install openssh-client"
+        )
+    action, *rest = words
+    namespace = [] if action == "find-principals" else ["-n", NAMESPACE]
+    return subprocess.run([program, "-Y", action, *namespace, *rest], input=document, capture_output=True, check=False)
+
+
+def words_of(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What ssh-keygen said last, in one line."""
+    lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
+    said = [line.strip().rstrip("\r") for line in lines if line.strip()]
+    return "; ".join(said) or f"ssh-keygen ended with {done.returncode}"
