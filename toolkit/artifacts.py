@@ -207,6 +207,8 @@ class TrainedModel:
     """Which loss it was trained with: "binary", "categorical" or "sparse-categorical"; "auto": its head's usual one."""
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    profile: str = ""
+    """The training profile of the process that made it (toolkit.profiles); empty: it was started without naming one."""
     foreign: Foreign | None = None
     """For a model that was not trained here: where it came from. Its history is empty, and `evaluation` is of the file."""
 
@@ -344,6 +346,12 @@ class BundleCheck:
     at: str
 
 
+class Secret(str):
+    """A text that is not printed: it was vault-encrypted in the inventory."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """One host of the inventory, as Ansible sees it."""
@@ -390,11 +398,17 @@ class Deployment:
     device: str
     release: str
     outcome: str
-    """One of "deployed", "unchanged", "failed", "rolled-back"."""
+    """One of "deployed", "unchanged", "failed", "rolled-back", "skipped" (its rollout ended before its turn)."""
     reason: str = ""
     sent_bytes: int = 0
     seconds: float = 0.0
     at: str = ""
+    rollout: str = ""
+    """What all deployments of one call have in common."""
+    batch: int = 0
+    """Its turn in that, from 1; 0: it had none."""
+    gates: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What each gate found, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

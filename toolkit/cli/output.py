@@ -10,9 +10,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from toolkit.artifacts import Secret
+
 
 def plain(value: object) -> Any:
-    """`value` as JSON knows it: dataclasses become objects, paths and enums their text."""
+    """`value` as JSON knows it: dataclasses become objects, paths and enums their text, secrets a word."""
+    if isinstance(value, Secret):
+        return "(secret)"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):

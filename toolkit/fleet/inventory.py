@@ -6,6 +6,8 @@ Precedence, groups, patterns and vaults mean here what they mean there. Variable
     toolkit_root, toolkit_python, toolkit_accelerator                        what it is
     toolkit_known_hosts                                                      its pinned host key; beside the inventory
     toolkit_require_signature                                                whether only signed bundles are deployed to it
+
+Templates and vault-encrypted values of these are read as Ansible reads them.
 """
 
 from __future__ import annotations
@@ -15,15 +17,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts import Device, Workspace
 from toolkit.errors import ConfigurationError, MachineError, Problem
+from toolkit.fleet.resolving import resolve
 
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
 _DEFAULTS = Device(name="", host="")
+_SETTINGS = {
+    "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    "ANSIBLE_NOCOLOR": "1",
+}
 _MISSING_COMMAND = "install the extra: pip install 'edge-vision-toolkit[fleet]'"
 
 
@@ -40,11 +48,10 @@ def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
             "no such inventory", where=str(path), remedy="`toolkit fleet up` makes one, or give --inventory"
         )
     listing = _listing(path, limit)
-    hosts = dict(listing["_meta"]["hostvars"])
+    hosts, problems = resolve(listing["_meta"]["hostvars"], lambda message: _asked(path, limit, message), path)
     names = list(dict.fromkeys(_hosts_of("all", listing)))
     if not names:
         raise _nobody(path, limit)
-    problems: list[Problem] = []
     devices = tuple(_device(name, hosts.get(name, {}), _groups_of(name, listing), path, problems) for name in names)
     if problems:
         raise ConfigurationError.from_problems(problems)
@@ -74,10 +81,7 @@ def _listing(path: Path, limit: str | None) -> dict[str, Any]:
     command = [*ansible_command("inventory"), "-i", str(path), "--list"]
     if limit is not None:
         command += ["--limit", limit]
-    settings = os.environ | {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True", "ANSIBLE_NOCOLOR": "1"}
-    answer = subprocess.run(
-        command, capture_output=True, text=True, env=settings, check=False, stdin=subprocess.DEVNULL
-    )
+    answer = _run(command, path)
     if answer.returncode:
         raise ConfigurationError(
             f"Ansible cannot read it: {_gist(answer.stderr)}",
@@ -86,6 +90,20 @@ def _listing(path: Path, limit: str | None) -> dict[str, Any]:
         )
     listing: dict[str, Any] = json.loads(answer.stdout)
     return listing
+
+
+def _asked(path: Path, limit: str | None, message: str) -> str:
+    """What Ansible prints of a message, for each host; nothing is connected to."""
+    command = [*ansible_command("adhoc"), "-i", str(path), "all", "-m", "ansible.builtin.debug", "-a", message]
+    return _run([*command, *(("--limit", limit) if limit is not None else ())], path).stdout
+
+
+def _run(command: Sequence[str], path: Path) -> subprocess.CompletedProcess[str]:
+    """One of Ansible's commands with the settings that playbooks have which are run from the inventory's folder or the one above."""
+    folder = (path if path.is_dir() else path.parent).absolute()
+    own = next((place / "ansible.cfg" for place in (folder, folder.parent) if (place / "ansible.cfg").exists()), None)
+    settings = ({"ANSIBLE_CONFIG": str(own)} if own else {}) | os.environ | _SETTINGS
+    return subprocess.run(command, capture_output=True, text=True, env=settings, check=False, stdin=subprocess.DEVNULL)
 
 
 def ansible_command(name: str) -> list[str]:
@@ -165,11 +183,6 @@ def _known_hosts(value: object, inventory: Path) -> str | None:
 def _problems(name: str, values: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     """What of the variables that the toolkit reads cannot be used."""
     where = f"{path}: {name}"
-    for key, value in values.items():
-        if key.startswith("toolkit_") and "{{" in str(value):
-            yield Problem(
-                f"{key} is a template ({value}), which only playbooks resolve", where, "write the value itself"
-            )
     port = str(values.get("ansible_port", 22))
     if not (port.isdigit() and 0 < int(port) < 65536):
         yield Problem(f"ansible_port is {port!r}, not a port", where, "give a number from 1 to 65535")
