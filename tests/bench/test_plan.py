@@ -73,3 +73,13 @@ def test_words_leave_out_what_is_openvinos_choice() -> None:
     assert said[:2] == ["bench", "."]
     assert "--streams=2" in said
     assert not any(word.startswith(("--threads", "--precision")) for word in said)
+
+
+def test_steps_keep_their_identity_when_others_join_or_leave_the_plan() -> None:
+    alone = make_plan([subject()], [device("a")], SPEC)
+    more = make_plan([subject("two"), subject()], [device("b"), device("a")], SPEC)
+    kept = {step.identity for step in alone.steps}
+    assert len(kept) == 3
+    assert kept < {step.identity for step in more.steps}
+    fewer = dataclasses.replace(SPEC, scenarios=("offline",))
+    assert {step.identity for step in make_plan([subject()], [device("a")], fewer).steps} < kept

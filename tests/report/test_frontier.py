@@ -6,7 +6,8 @@ from toolkit.artifacts import Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import frontier
 from toolkit.report.frontier import Point
-from toolkit.report.gather import Variant, gather
+from toolkit.report.gather import gather
+from toolkit.report.variants import Variant
 from toolkit.store import Store
 
 

@@ -62,6 +62,8 @@ class Step:
     device: str
     accelerator: str
     scenario: str
+    identity: str
+    """The same bundle, device code, pictures, device and way of measuring give the same, whatever else is planned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +103,28 @@ def kind(accelerator: str) -> str:
 
 
 def _steps(subject: Subject, device: Device, spec: BenchSpec) -> Iterator[Step]:
+    way = {name: value for name, value in asdict(spec).items() if name != "scenarios"}
     for scenario in dict.fromkeys((ACCURACY, *spec.scenarios)):
-        yield Step(subject=subject, device=device.name, accelerator=device.accelerator, scenario=scenario)
+        identity = digests.of_value([_measured(subject), _place(device), way, scenario])
+        yield Step(
+            subject=subject,
+            device=device.name,
+            accelerator=device.accelerator,
+            scenario=scenario,
+            identity=identity,
+        )
 
 
 def _identity(subjects: Sequence[Subject], devices: Sequence[Device], spec: BenchSpec) -> str:
-    measured = [(subject.release, subject.pictures) for subject in subjects]
-    places = [(device.name, device.host, device.port, device.root, device.accelerator) for device in devices]
-    return digests.of_value([measured, places, asdict(spec)])
+    return digests.of_value([list(map(_measured, subjects)), list(map(_place, devices)), asdict(spec)])
+
+
+def _measured(subject: Subject) -> tuple[str, str]:
+    return subject.release, subject.pictures
+
+
+def _place(device: Device) -> tuple[str, str, int, str, str]:
+    return device.name, device.host, device.port, device.root, device.accelerator
 
 
 def is_quick(scenario: str, wall_s: float, queries: int) -> bool:

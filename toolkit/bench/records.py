@@ -34,7 +34,12 @@ def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) ->
         "correct": raw["correct"],
         "pictures": raw["pictures"]["count"],
         "facts": _facts(raw),
-        "settings": {**raw["settings"], "plan": plan.identity, "cool_down_s": plan.spec.cool_down_s},
+        "settings": {
+            **raw["settings"],
+            "plan": plan.identity,
+            "step": step.identity,
+            "cool_down_s": plan.spec.cool_down_s,
+        },
         "at": raw["at"],
     }
     return BenchRecord(digest=digests.of_value(content), **content)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from toolkit import fleet
 from toolkit.artifacts import Bundle, Device, Split, Workspace
 from toolkit.bench.plan import BenchSpec
+from toolkit.bench.returning import PATIENCE_S, measure_on
 from toolkit.bench.session import BenchResult, Session
-from toolkit.bench.stations import LocalStation, RemoteStation
+from toolkit.bench.stations import LocalStation
 from toolkit.experiment import BenchTable
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
@@ -40,11 +42,13 @@ def bench_fleet(
     split: Split | None = None,
     forks: int = DEFAULT_LIMIT,
     resume: bool = False,
+    patience_s: float = PATIENCE_S,
 ) -> BenchResult:
     """Measure every bundle on every device that it is made for; each record goes to the store as soon as it is there.
 
     The pictures are the test part of `split`, by default of the split that each bundle was trained on. A device that
-    fails neither stops nor hides the others. `resume` skips what a former call with the same plan measured validly.
+    fails neither stops nor hides the others; one that is lost in the middle is waited for, `patience_s` at a time, and
+    gone on with. `resume` skips what former calls measured validly in the same way, with whatever else they measured.
 
     Raises:
         BundleError, DataError: a bundle or its pictures cannot be used; nothing was measured.
@@ -53,13 +57,59 @@ def bench_fleet(
     with session.showing(progress) as task:
 
         def work(device: Device) -> None:
-            steps = session.steps_of(device)
-            if steps:
-                with fleet.connect(device) as shell:
-                    session.measure(RemoteStation(shell, device), steps, task)
+            if session.steps_of(device):
+                measure_on(device, session, task, patience_s)
 
         failed = fleet.fan_out(devices, work, forks).failed
     return session.result(list(failed.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One scenario of one bundle."""
+
+    name: str
+    scenario: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a plan still has to do on a device."""
+
+    device: str
+    whole: int
+    """Runs of the plan, measured or not."""
+    left: tuple[Run, ...]
+
+
+def what_is_left(
+    bundles: Sequence[Bundle],
+    devices: Sequence[Device],
+    spec: BenchSpec,
+    *,
+    workspace: Workspace,
+    store: Store,
+    split: Split | None = None,
+) -> tuple[Left, ...]:
+    """What `bench_fleet` would do to go on with this plan; measures nothing and asks no device.
+
+    Raises:
+        BundleError, DataError: a bundle or its pictures cannot be used.
+    """
+    session = Session.opened(bundles, devices, spec, split, workspace, store, resume=True)
+    return tuple(
+        Left(
+            device.name,
+            len(session.plan.of(device)),
+            tuple(Run(step.subject.name, step.scenario) for step in session.steps_of(device)),
+        )
+        for device in devices
+    )
+
+
+def local(accelerator: str = "CPU") -> Device:
+    """This machine as the device that `bench_here` measures."""
+    return Device(name=HERE, host="localhost", accelerator=accelerator)
 
 
 def bench_here(
@@ -78,7 +128,7 @@ def bench_here(
     Raises:
         BundleError, DataError: a bundle or its pictures cannot be used; nothing was measured.
     """
-    device = Device(name=HERE, host="localhost", accelerator=accelerator)
+    device = local(accelerator)
     session = Session.opened(bundles, [device], spec, split, workspace, store, resume=resume)
     with session.showing(progress) as task:
         session.measure(LocalStation(workspace), session.steps_of(device), task)

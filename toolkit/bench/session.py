@@ -49,7 +49,9 @@ class Session:
     """By the bundle's digest."""
     store: Store
     done: dict[Key, BenchRecord]
-    """What a former call with the same plan measured validly."""
+    """What former calls measured validly in the same way."""
+    tried: set[Key] = field(default_factory=set)
+    """What this call measured, or could not."""
     records: list[BenchRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     turns: dict[str, threading.Lock] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Session:
 
     def steps_of(self, device: Device) -> tuple[Step, ...]:
         """What is left to do on a device."""
-        return tuple(step for step in self.plan.of(device) if key_of(step) not in self.done)
+        return tuple(step for step in self.plan.of(device) if key_of(step) not in self.done.keys() | self.tried)
 
     def showing(self, progress: Progress) -> AbstractContextManager[Task]:
         """Say what is skipped and left out; then a bar over the steps that are left."""
@@ -90,7 +92,11 @@ class Session:
         return progress.track("bench", len(self.plan.steps) - len(self.done))
 
     def measure(self, station: Station, steps: Sequence[Step], task: Task) -> None:
-        """One step after the other; a step that fails is kept as a problem, and the next one is tried."""
+        """One step after the other; a step that fails is kept as a problem, and the next one is tried.
+
+        Raises:
+            FleetError: a step failed, and the device does not answer any more; that step and those after it are left.
+        """
         with self.turns.setdefault(station.machine(), threading.Lock()):
             for number, step in enumerate(steps):
                 if number:
@@ -98,7 +104,10 @@ class Session:
                 try:
                     self._take(station, step)
                 except ToolkitError as error:
+                    if not station.answers():
+                        raise
                     self.problems.extend(_named(problem, step) for problem in error.problems)
+                self.tried.add(key_of(step))
                 task.advance(note=f"{step.device}: {step.subject.name}, {step.scenario}")
 
     def _take(self, station: Station, step: Step) -> None:
@@ -138,13 +147,14 @@ def key_of_record(record: BenchRecord) -> Key:
 
 
 def _done(plan: Plan, store: Store) -> dict[Key, BenchRecord]:
-    """The newest valid record of each step of this very plan."""
+    """The newest valid record of each step, whichever plan it was first part of."""
     bundles = dict.fromkeys(step.subject.bundle for step in plan.steps)
     records = (record for bundle in bundles for record in store.all(BenchRecord, parent=bundle))
+    wanted = {step.identity for step in plan.steps}
     return {
         key_of_record(record): record
         for record in records
-        if record.settings.get("plan") == plan.identity and not record.broken_rules
+        if record.settings.get("step") in wanted and not record.broken_rules
     }
 
 

@@ -21,10 +21,13 @@ import toolkit
 from toolkit.artifacts import Device, Workspace
 from toolkit.bench.plan import BenchSpec, Step, words
 from toolkit.bench.subjects import PictureSet, Prepared
+from toolkit.errors import FleetError
 from toolkit.fleet import Result, Shell, transfer
 
 SLOWEST_QUERY_S = 10.0
 """A large network on a small device; what takes longer hangs."""
+ANSWER_S = 20.0
+"""What takes longer to answer nothing at all is gone."""
 START_S = 600.0
 """A Neural Compute Stick takes minutes to load a large network."""
 
@@ -37,6 +40,9 @@ class Station(Protocol):
 
     def machine(self) -> str:
         """What tells one running machine from another: devices with the same take turns."""
+
+    def answers(self) -> bool:
+        """Whether it is still there."""
 
 
 def patience_s(spec: BenchSpec, pictures: int) -> float:
@@ -74,6 +80,18 @@ class RemoteStation:
         words = ["cat", "/proc/sys/kernel/random/boot_id"]
         return self._shell.run(words).stdout.strip() or self._device.name
 
+    def answers(self) -> bool:
+        """Whether the connection still carries a command there and its end back."""
+        try:
+            return self._shell.run(["true"], timeout=ANSWER_S).code == 0
+        except FleetError:
+            return False
+
+    def wait_until_idle(self, patience_s: float) -> None:
+        """Let a benchmark end that a connection left behind; the next one says so if it has not."""
+        lock = shlex.quote(f"{self._device.root}/bench.lock")
+        self._shell.run(f"[ ! -e {lock} ] || flock -w {patience_s:.0f} {lock} true", timeout=patience_s + ANSWER_S)
+
     def _stage(self, tree: transfer.Tree, destination: str) -> None:
         if destination not in self._staged:
             transfer.stage(self._shell, self._device, tree, destination)
@@ -102,6 +120,10 @@ class LocalStation:
     def machine(self) -> str:
         """There is only this one."""
         return "here"
+
+    def answers(self) -> bool:
+        """As this process does."""
+        return True
 
 
 def _run(command: list[str]) -> Result:

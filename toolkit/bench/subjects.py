@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import digests
-from toolkit.artifacts import Bundle, Split, Workspace
+from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel, Workspace
 from toolkit.bench.plan import Subject
 from toolkit.data import Picture, read_manifest
 from toolkit.data.numbering import number
@@ -61,6 +61,13 @@ def prepare(bundle: Bundle, split: Split | None, workspace: Workspace, store: St
         reference_accuracy=_reference(manifest, found, len(test)),
     )
     return Prepared(subject, folder, release, pictures)
+
+
+def bundles_of(experiment: str, store: Store) -> tuple[Bundle, ...]:
+    """Every bundle of every model that was trained for the experiment of that name, oldest first."""
+    models = (model for model in store.all(TrainedModel) if model.experiment == experiment)
+    irs = (ir for model in models for ir in store.all(IrModel, parent=model.digest))
+    return tuple(bundle for ir in irs for bundle in store.all(Bundle, parent=ir.digest))
 
 
 def _split(manifest: Mapping[str, Any], folder: Path, store: Store) -> Split:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli import fleet_exec, fleet_logs, watch
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
@@ -178,6 +179,10 @@ def probe(
     report(result, columns, _facts_row, as_json=as_json)
 
 
+app.command("exec")(fleet_exec.run_everywhere)
+app.command("logs")(fleet_logs.logs)
+
+
 def _facts_row(facts: DeviceFacts) -> tuple[object, ...]:
     return (
         facts.details.get("model") or facts.machine,
@@ -188,3 +193,6 @@ def _facts_row(facts: DeviceFacts) -> tuple[object, ...]:
         f"{facts.free_bytes / 1e9:.1f} GB",
         (facts.current or "nothing")[:12],
     )
+
+
+app.command("watch")(watch.watch)

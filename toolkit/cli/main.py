@@ -14,9 +14,11 @@ from toolkit import __version__
 from toolkit.cli import (
     bench,
     check,
+    completion,
     convert,
     data,
     deploy,
+    doctor,
     evaluate,
     fleet,
     inspect,
@@ -73,6 +75,8 @@ for verb in (
     status.status,
     bench.bench,
     report.report,
+    doctor.doctor,
+    completion.completion,
 ):
     app.command()(verb)
 app.add_typer(data.app, name="data")

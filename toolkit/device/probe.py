@@ -14,6 +14,8 @@ import platform
 import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -56,6 +58,34 @@ def readings() -> Dict[str, Any]:
         "usb_mbit": stick_speed_mbit(),
         "load_1min": os.getloadavg()[0],
     }
+
+
+def glance(root: str, app: Optional[str] = None) -> Dict[str, Any]:
+    """What `toolkit fleet watch` shows, read in a moment; `app` is the address of the service's health."""
+    current = Path(root, "current")
+    try:
+        name = json.loads(text_of(current / "manifest.json") or "{}").get("name")
+    except ValueError:
+        name = None
+    return {"release": _link(root, "current"), "name": name, **readings(), **service(app)}
+
+
+def service(address: Optional[str]) -> Dict[str, Any]:
+    """What the running service says of itself as JSON, or why it says nothing; both None where there is no address."""
+    if not address:
+        return {"app": None, "app_error": None}
+    try:
+        with urllib.request.urlopen(address, timeout=3) as answer:  # noqa: S310 - the inventory gives it
+            said = answer.read(1 << 16)
+    except urllib.error.HTTPError as error:  # it is there, and tells with a body why it is not well
+        said = error.read(1 << 16)
+    except (OSError, ValueError) as error:
+        return {"app": None, "app_error": str(getattr(error, "reason", error))}
+    try:
+        told = json.loads(said)
+    except ValueError:
+        told = {}
+    return {"app": told if isinstance(told, dict) else {}, "app_error": None}
 
 
 def text_of(path: Union[str, Path]) -> str:
@@ -203,10 +233,13 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Print the facts as one JSON document."""
     parser = argparse.ArgumentParser(prog="probe", description="What this device is.")
     parser.add_argument("--root", default="/opt/toolkit", help="where releases live")
-    root = parser.parse_args(arguments).root
+    parser.add_argument("--glance", action="store_true", help="only what changes while it works")
+    parser.add_argument("--app", help="with --glance: the address of the service's health")
+    asked = parser.parse_args(arguments)
     stdout = os.dup(1)
     os.dup2(2, 1)  # where OpenVINO's plugins may write what is no JSON
-    os.write(stdout, json.dumps(probe(root)).encode() + b"\n")
+    found = glance(asked.root, asked.app) if asked.glance else probe(asked.root)
+    os.write(stdout, json.dumps(found).encode() + b"\n")
     return 0
 
 

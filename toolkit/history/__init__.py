@@ -7,7 +7,7 @@ Pure: from raw samples, by tests that suppose no distribution (`shifts`), with a
 number of comparisons.
 """
 
-from toolkit.history.outliers import Outlier, outliers
 from toolkit.history.past import Comparison, against_past
+from toolkit.history.peers import Outlier, outliers
 
 __all__ = ["Comparison", "Outlier", "against_past", "outliers"]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from toolkit import statistics
 from toolkit.artifacts import BenchRecord
 from toolkit.report import beside, compare, sizes
-from toolkit.report.gather import Gathered, Variant
+from toolkit.report.gather import Gathered
 from toolkit.report.published import Published
 from toolkit.report.readings import p90_ms, rate
 from toolkit.report.sizes import Counted
 from toolkit.report.tables import computed_in
+from toolkit.report.variants import Variant
 
 if TYPE_CHECKING:
     import polars as pl

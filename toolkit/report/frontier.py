@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from toolkit.report import svg, words
 from toolkit.report.charts import floor, series, styled
-from toolkit.report.gather import Gathered, Measured, Variant
+from toolkit.report.gather import Gathered
+from toolkit.report.variants import Measured, Variant
 
 Axis = Literal["latency", "rate"]
-SHAPES = {"sigmoid": "circle", "softmax": "square"}
-SIZES = {"fp32": 150, "fp16": 60}
+SHAPES = {"sigmoid": "circle", "softmax": "square", "multi-sigmoid": "diamond"}
+SIZES = {"fp32": 150, "fp16": 60, "int8": 26}
+"""In square pixels; a precision that is not here is drawn at 100."""
 MOST_PANELS = 6
 """A fleet of more devices shows the first so many by name; the tables and CSV have them all."""
 

@@ -6,18 +6,17 @@ say what the right answers were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from toolkit import data, digests, statistics
+from toolkit import data, digests
 from toolkit.artifacts import (
     BenchRecord,
     Bundle,
     BundleCheck,
     Deployment,
     Growth,
-    IrModel,
     Split,
     TrainedModel,
     Workspace,
@@ -26,60 +25,13 @@ from toolkit.data.numbering import number
 from toolkit.data.truth import as_number
 from toolkit.errors import DataError
 from toolkit.experiment import Experiment
-from toolkit.report.past import Past, last_given, valid_latencies
-from toolkit.report.readings import is_full, is_valid, p90_ms, rate
+from toolkit.history import Comparison, Outlier, against_past, outliers
+from toolkit.report.past import Past, kept, last_given
+from toolkit.report.readings import is_full
+from toolkit.report.variants import Variant, foreign, newest_irs, variant
 from toolkit.store import Store
 
 STAGES = ("top", "fine-tune")
-SCENARIOS = ("single-stream", "offline", "accuracy")
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One bundle on one device: the record that counts of each scenario, or None."""
-
-    device: str
-    accelerator: str
-    latency: BenchRecord | None
-    offline: BenchRecord | None
-    accuracy: BenchRecord | None
-
-    @property
-    def p90_ms(self) -> float | None:
-        """The 90th percentile of the single-stream latency, where enough queries were made to print it."""
-        return None if self.latency is None else p90_ms(self.latency)
-
-    @property
-    def rate(self) -> float | None:
-        """Pictures per second, offline."""
-        return None if self.offline is None else rate(self.offline)
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One form of one trained model that can be shipped."""
-
-    model: TrainedModel
-    ir: IrModel
-    bundle: Bundle | None
-    records: tuple[BenchRecord, ...]
-    measured: tuple[Measured, ...]
-
-    @property
-    def accuracy(self) -> float:
-        """Of the IR itself on the test pictures."""
-        return self.ir.parity.accuracy
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of it."""
-        pictures = self.ir.parity.pictures
-        return statistics.wilson(round(self.accuracy * pictures), pictures)
-
-    @property
-    def slowest_ms(self) -> float | None:
-        """The p90 latency of the slowest device it was measured on."""
-        return max((each.p90_ms for each in self.measured if each.p90_ms is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -98,6 +50,14 @@ class Gathered:
     given: tuple[Deployment, ...]
     """The newest deployment of each device that these bundles were ever sent to, whatever it was of."""
     past: tuple[Past, ...]
+    compared: tuple[Comparison, ...]
+    """Each device against its own past."""
+    outliers: tuple[Outlier, ...]
+    """Devices that lie apart from those like them."""
+    earlier: tuple[BenchRecord, ...]
+    """Records of these forms that are not of `variants`: of models and bundles that were replaced."""
+    foreign: tuple[Variant, ...]
+    """Forms of models that were not trained here."""
     checks: tuple[BundleCheck, ...]
     """What `toolkit check` found of these bundles."""
     growths: tuple[Growth, ...]
@@ -153,10 +113,12 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         DataError: nothing was trained yet.
     """
     models = _models(store, experiment)
-    irs = [(model, ir) for model in models for ir in _newest_irs(store, model)]
+    irs = [(model, ir) for model in models for ir in newest_irs(store, model)]
     bundles = {ir.digest: store.all(Bundle, parent=ir.digest)[-1:] for _, ir in irs}
     records = {b.digest: store.all(BenchRecord, parent=b.digest) for found in bundles.values() for b in found}
     quick_counts = not any(is_full(record) for found in records.values() for record in found)
+    history = kept(store, models)
+    current = frozenset(record.digest for found in records.values() for record in found)
     deployments = tuple(d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest))
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
     return Gathered(
@@ -166,14 +128,16 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         published=experiment.published if experiment else None,
         splits=splits,
         models=models,
-        variants=tuple(_variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
+        variants=tuple(variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
         deployments=deployments,
         checks=tuple(c for found in bundles.values() for b in found for c in store.all(BundleCheck, parent=b.digest)),
         growths=tuple(growth for _, ir in irs for growth in store.all(Growth, parent=ir.digest)[-1:]),
         given=last_given(store, {deployment.device for deployment in deployments}),
-        past=tuple(
-            valid_latencies(store, models, frozenset(record.digest for found in records.values() for record in found))
-        ),
+        past=tuple(history.latencies(current)),
+        compared=against_past(history.records, history.names),
+        outliers=outliers(history.records, history.names),
+        earlier=tuple(record for record in history.records if record.digest not in current),
+        foreign=tuple(foreign(store)),
         tests={split.digest: _tests(split, workspace) for split in splits},
     )
 
@@ -197,43 +161,6 @@ def _asked(model: TrainedModel, experiment: Experiment | None) -> bool:
         return True
     matrix, stages = experiment.matrix, {stage.name for stage in experiment.stages}
     return model.network in matrix.networks and model.head in matrix.heads and model.stage in stages
-
-
-def _newest_irs(store: Store, model: TrainedModel) -> list[IrModel]:
-    """One per precision and target; FP32 first."""
-    newest = {(ir.target, ir.precision): ir for ir in store.all(IrModel, parent=model.digest)}
-    return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "fp32", key[1]))]
-
-
-def _variant(
-    model: TrainedModel,
-    ir: IrModel,
-    bundles: tuple[Bundle, ...],
-    records: dict[str, tuple[BenchRecord, ...]],
-    quick_counts: bool,
-) -> Variant:
-    bundle = bundles[0] if bundles else None
-    own = records[bundle.digest] if bundle else ()
-    places = sorted({(record.device, record.accelerator) for record in own})
-    measured = tuple(
-        Measured(device, accelerator, *(_counting(own, device, accelerator, s, quick_counts) for s in SCENARIOS))
-        for device, accelerator in places
-    )
-    return Variant(model, ir, bundle, own, measured)
-
-
-def _counting(
-    records: Iterable[BenchRecord], device: str, accelerator: str, scenario: str, quick_counts: bool
-) -> BenchRecord | None:
-    """The newest valid record of a place; a quick one only where nothing in the report is a full run (rule 2)."""
-    found = [
-        record
-        for record in records
-        if (record.device, record.accelerator, record.scenario) == (device, accelerator, scenario)
-        and is_valid(record)
-        and (quick_counts or scenario == "accuracy" or not record.quick)
-    ]
-    return max(found, key=lambda record: record.at, default=None)
 
 
 def _tests(split: Split, workspace: Workspace) -> tuple[data.Picture, ...]:

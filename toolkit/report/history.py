@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from toolkit.report import words
-from toolkit.report.gather import Gathered, Variant
+from toolkit.history import Comparison
+from toolkit.report import drift, words
+from toolkit.report.gather import Gathered
 from toolkit.report.past import Past
 from toolkit.report.tables import Cell, Table, table
+from toolkit.report.variants import Variant
 
 WIDTH, HEIGHT, EDGE = 132, 30, 4
 
@@ -34,21 +36,36 @@ def series(gathered: Gathered) -> tuple[Series, ...]:
 
 def history(gathered: Gathered) -> Table:
     """A row per series with its sparkline."""
-    columns = ("Device", "Model", "#Runs", "p90 over time", "#First, ms", "#Newest, ms", "#Change", "Since")
-    return table("Speed over time", columns, map(_history_row, series(gathered)))
+    columns = (
+        "Device",
+        "Model",
+        "#Runs",
+        "p90 over time",
+        "#First, ms",
+        "#Newest, ms",
+        "#Change",
+        "Since",
+        "By the test",
+    )
+    compared = {comparison.newest.digest: comparison for comparison in gathered.compared}
+    rows = (_history_row(each, compared.get(each.past[-1].digest)) for each in series(gathered))
+    return table("Speed over time", columns, rows)
 
 
-def _history_row(of: Series) -> Iterator[Cell | str]:
+def _history_row(of: Series, compared: Comparison | None) -> Iterator[Cell | str]:
     first, newest = of.past[0], of.past[-1]
     change = newest.p90_ms / first.p90_ms - 1
     yield of.device if of.accelerator == "CPU" else f"{of.device} {of.accelerator}"
     yield f"{of.name}{', quick runs' if of.quick else ''}"
     yield str(len(of.past))
     yield Cell("", drawing=sparkline([past.p90_ms for past in of.past]))
-    yield words.number(first.p90_ms)
-    yield Cell(words.number(newest.p90_ms), f"#record-{newest.digest[:12]}" if newest.current else "")
+    yield from (Cell(words.number(each.p90_ms), f"#record-{each.digest[:12]}") for each in (first, newest))
     yield f"{100 * change:+.0f} %".replace("-", words.MINUS)
     yield words.date(first.at)
+    if compared is None:
+        yield Cell("nothing to compare with", mood="quiet")
+    else:
+        yield Cell(f"{compared.change}, p {drift.p_value(compared.p_value)}", mood=drift.MOODS[compared.change])
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -24,6 +24,10 @@ HEADINGS = {
     "devices": "Devices",
     "speeds": "Speed on each device",
     "serving": "What each device was given last",
+    "history": "Speed over time",
+    "drift": "What is not as fast as it was",
+    "outliers": "Devices that lie apart from their like",
+    "elsewhere": "Models from elsewhere",
     "sizes": "How large the networks are",
     "separations": "What depthwise separation saves",
     "splits": "Data",
@@ -98,9 +102,11 @@ def _how(shown: Content) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield _row(table.columns)
-    yield _row("---:" if n in table.numeric else "---" for n in range(len(table.columns)))
-    yield from (_row(cell.text for cell in row) for row in table.rows)
+    drawn = {n for row in table.rows for n, cell in enumerate(row) if cell.drawing}
+    told = [n for n in range(len(table.columns)) if n not in drawn]
+    yield _row(table.columns[n] for n in told)
+    yield _row("---:" if n in table.numeric else "---" for n in told)
+    yield from (_row(row[n].text for n in told) for row in table.rows)
 
 
 def _row(cells: object) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from toolkit.artifacts import Epoch, TrainedModel
 from toolkit.report import on_device, words
-from toolkit.report.gather import Gathered, Variant
+from toolkit.report.gather import Gathered
+from toolkit.report.variants import Variant
 
 
 @dataclass(frozen=True)

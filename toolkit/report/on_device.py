@@ -12,7 +12,8 @@ from typing import Any
 
 from toolkit.artifacts import BenchRecord
 from toolkit.data import Picture
-from toolkit.report.gather import Gathered, Variant
+from toolkit.report.gather import Gathered
+from toolkit.report.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)

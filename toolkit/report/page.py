@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from toolkit.artifacts import TrainedModel
+from toolkit.history import past, peers
 from toolkit.report import (
     beside,
     charts,
@@ -16,6 +18,8 @@ from toolkit.report import (
     compare,
     curves,
     diagnosis,
+    drift,
+    elsewhere,
     frontier,
     history,
     mistakes,
@@ -73,6 +77,9 @@ def content(
         "devices": tables.devices(gathered),
         "speeds": tables.speeds(gathered),
         "history": history.history(gathered),
+        "drift": drift.drift(gathered),
+        "outliers": drift.outliers(gathered),
+        "elsewhere": elsewhere.elsewhere(gathered),
         "serving": history.serving(gathered, verdict.choice),
         "records": tables.records(gathered),
         "sizes": sizes.sizes(counted),
@@ -117,7 +124,11 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         data_names=words.listed(split.name for split in gathered.splits),
         device_names=words.listed(gathered.devices) or "none yet",
         gathered=gathered,
+        history_alpha=past.ALPHA,
+        history_shift=words.percent(past.LEAST_SHIFT, 0),
+        key=_key(gathered),
         mistakes_each=mistakes.EACH,
+        outlier_gap=words.percent(peers.LEAST_GAP, 0),
         pictures_words=beside.pictures_words(gathered) if shown.published else "",
         published=shown.published,
         states=STATES,
@@ -152,11 +163,27 @@ def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
         ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
         ("parity", "Parity", shown.gathered.variants),
         ("devices", "Devices", shown.gathered.records),
+        ("history", "History", shown.tables["history"].rows or shown.tables["outliers"].rows),
+        ("elsewhere", "From elsewhere", shown.tables["elsewhere"].rows),
         ("published", "Published", shown.published),
         ("sizes", "Sizes", shown.tables["sizes"].rows),
         ("made", "How it was made", True),
     )
     return [(anchor, title) for anchor, title, wanted in parts if wanted]
+
+
+def _key(gathered: Gathered) -> dict[str, Any]:
+    """What the marks of the frontier mean, as far as they occur."""
+    models, precisions = [v.model for v in gathered.variants], {v.ir.precision for v in gathered.variants}
+    return {
+        "heads": [head for head in frontier.SHAPES if any(model.head == head for model in models)],
+        "hollow": any(model.stage == "top" for model in models),
+        "precisions": [
+            (round(math.sqrt(size / math.pi) * 0.75, 1), precision.upper())
+            for precision, size in frontier.SIZES.items()
+            if precision in precisions and len(precisions) > 1
+        ],
+    }
 
 
 def _tiles(verdict: Verdict) -> Iterator[Tile]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from toolkit.artifacts import BenchRecord, Bundle, Deployment, IrModel, TrainedModel
@@ -36,16 +36,30 @@ def _last_told(each: Deployment) -> tuple[bool, str]:
     return each.outcome != "unchanged", each.at
 
 
-def valid_latencies(store: Store, models: Iterable[TrainedModel], current: frozenset[str]) -> Iterator[Past]:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Every record of the forms that a report shows, of models that were replaced meanwhile too."""
+
+    names: Mapping[str, str]
+    """Per bundle digest, which form of which model it is."""
+    records: tuple[BenchRecord, ...]
+
+    def latencies(self, current: frozenset[str]) -> Iterator[Past]:
+        """The valid ones that allow a p90; `current` are the digests of the records that the report shows."""
+        for r in self.records:
+            p90, name = p90_ms(r), self.names[r.parent]
+            if p90 is not None and is_valid(r):
+                yield Past(name, r.device, r.accelerator, r.quick, r.at, p90, r.digest, r.digest in current)
+
+
+def kept(store: Store, models: Iterable[TrainedModel]) -> Kept:
     """Of all models, replaced ones too, that were trained for the same places in the experiment."""
     places = {(m.experiment, m.network, m.head, m.stage) for m in models}
-    for model in store.all(TrainedModel):
-        if (model.experiment, model.network, model.head, model.stage) not in places:
-            continue
-        for ir in store.all(IrModel, parent=model.digest):
-            name = words.form(model, ir)
-            for bundle in store.all(Bundle, parent=ir.digest):
-                for r in store.all(BenchRecord, parent=bundle.digest):
-                    p90 = p90_ms(r)
-                    if p90 is not None and is_valid(r):
-                        yield Past(name, r.device, r.accelerator, r.quick, r.at, p90, r.digest, r.digest in current)
+    names = {
+        bundle.digest: words.form(model, ir)
+        for model in store.all(TrainedModel)
+        if (model.experiment, model.network, model.head, model.stage) in places
+        for ir in store.all(IrModel, parent=model.digest)
+        for bundle in store.all(Bundle, parent=ir.digest)
+    }
+    return Kept(names, tuple(record for bundle in names for record in store.all(BenchRecord, parent=bundle)))

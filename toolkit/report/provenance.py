@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolkit.report import words
-from toolkit.report.gather import SCENARIOS, STAGES, Gathered, Variant
+from toolkit.report.gather import STAGES, Gathered
+from toolkit.report.variants import SCENARIOS, Variant
 
 
 def why_different(gathered: Gathered) -> str:

@@ -45,6 +45,9 @@ def _artifacts(gathered: Gathered) -> Iterator[Any]:
         if variant.bundle:
             yield variant.bundle
         yield from variant.records
+    yield from gathered.earlier
+    for variant in gathered.foreign:
+        yield from (variant.model, variant.ir, *((variant.bundle,) if variant.bundle else ()), *variant.records)
     yield from gathered.checks
     yield from gathered.growths
     yield from dict.fromkeys((*gathered.deployments, *gathered.given))

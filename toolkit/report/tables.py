@@ -9,8 +9,9 @@ from itertools import chain, islice
 from toolkit.artifacts import BenchRecord, TrainedModel
 from toolkit.report import words
 from toolkit.report.compare import Pair
-from toolkit.report.gather import Gathered, Measured, Variant
+from toolkit.report.gather import Gathered
 from toolkit.report.readings import p90_ms, rate
+from toolkit.report.variants import Measured, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,12 @@ def trained(gathered: Gathered) -> Table:
     columns = ("Network", "Head", "Stage", "First weights", "Input", "#Parameters", "#Epochs", "#Seconds")
     more = ("#Test accuracy", "#95 % interval", "#Top-5 error", "#Loss", "#Calibration error")
     shown = more if any(model.evaluation.top5 is not None for model in gathered.models) else (*more[:2], *more[3:])
-    rows = (_trained_row(model, "#Top-5 error" in shown) for model in gathered.models)
+    shown += ("Profile",) if any(model.profile for model in gathered.models) else ()
+    rows = (_trained_row(model, shown) for model in gathered.models)
     return table("Every trained model, judged by Keras on the test pictures", columns + shown, rows, "classes.csv")
 
 
-def _trained_row(model: TrainedModel, top5: bool) -> Iterator[Cell | str]:
+def _trained_row(model: TrainedModel, shown: Sequence[str]) -> Iterator[Cell | str]:
     judged = model.evaluation
     yield Cell(words.network(model.network), f"#model-{model.digest[:12]}")
     yield from (model.head, words.stage(model.stage), model.weights)
@@ -105,10 +107,12 @@ def _trained_row(model: TrainedModel, top5: bool) -> Iterator[Cell | str]:
     yield f"{model.seconds:,.0f}"
     yield words.percent(judged.accuracy, 2)
     yield Cell(words.interval(*judged.interval), mood="quiet")
-    if top5:
+    if "#Top-5 error" in shown:
         yield words.percent(None if judged.top5 is None else 1 - judged.top5, 2)
     yield f"{judged.loss:.4f}"
     yield words.NOTHING if judged.calibration is None else f"{judged.calibration.ece:.4f}"
+    if "Profile" in shown:
+        yield model.profile or Cell("none named", mood="quiet")
 
 
 def heads(pairs: Iterable[Pair]) -> Table:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from toolkit.report import words
+from toolkit.report import device_checks, words
 from toolkit.report.compare import not_told_apart
-from toolkit.report.gather import Gathered, Variant
+from toolkit.report.device_checks import STATES, Check, State
+from toolkit.report.gather import Gathered
+from toolkit.report.variants import Variant
 
 PARTS = {"train": "train", "validation": "validate", "test": "test"}
 GATE = 0.99
 """A model counts as good as the best from this share of its accuracy (bench rule 6)."""
 
 NO_SPLIT = "name a split of the data that is not among this workspace's records"
-State = Literal["good", "care", "bad"]
-STATES: tuple[State, ...] = ("good", "care", "bad")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One reason to trust the figures, or not."""
-
-    title: str
-    state: State
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +118,9 @@ def _checks(gathered: Gathered, choice: Variant) -> tuple[Check, ...]:
         *_on_device(choice),
         _speed(gathered),
         _devices(gathered),
-        *_drift(gathered, choice),
+        *device_checks.past(gathered),
+        *device_checks.fleet(gathered),
+        *device_checks.drift(gathered, choice),
     )
 
 
@@ -236,17 +228,3 @@ def _devices(gathered: Gathered) -> Check:
     total = words.count(len(gathered.devices), "device")
     text = f"Measured on {total} of the kind {words.listed(sorted(machines))}, not on Raspberry Pis: expect other speeds there."
     return Check("Devices", "care", text)
-
-
-def _drift(gathered: Gathered, choice: Variant) -> Iterator[Check]:
-    """Whether the devices were given what is named here, where anything was deployed."""
-    if not gathered.given or choice.bundle is None:
-        return
-    other = [given.device for given in gathered.given if given.parent != choice.bundle.digest]
-    if not other:
-        yield Check(
-            "Deployment", "good", f"All {words.count(len(gathered.given), 'device')} were given this model last."
-        )
-        return
-    names = words.listed(other[:4]) + (f" and {len(other) - 4} more" if len(other) > 4 else "")
-    yield Check("Deployment", "care", f"{names} {'was' if len(other) == 1 else 'were'} given another model last.")

@@ -11,8 +11,9 @@ from toolkit.artifacts import TrainedModel, Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import frames, markdown, page, raw, sizes
 from toolkit.report import published as figures
+from toolkit.report.device_checks import Check
 from toolkit.report.gather import gather
-from toolkit.report.verdict import Check, judge
+from toolkit.report.verdict import judge
 from toolkit.store import Store
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from toolkit import networks
 from toolkit.artifacts import Epoch, Evaluation, Split, TrainedModel, Workspace
 from toolkit.data.augment import augment
 from toolkit.experiment import Experiment, Stage, StageTable, Trial
+from toolkit.profiles import NAME_VARIABLE
 from toolkit.progress import Progress
 from toolkit.train import judging, records, stuck
 from toolkit.train.features import frozen_features
@@ -197,6 +199,7 @@ def _describe(
         loss=job.head.loss_name,
         warnings=stuck.warnings_for(evaluation, weights=job.trial.weights, stage=stage.name, history=history),
         versions=records.versions(),
+        profile=os.environ.get(NAME_VARIABLE, ""),
     )
 
 

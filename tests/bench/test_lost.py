@@ -1,0 +1,146 @@
+"""A plan over several models survives a device that is lost and a controller that is killed, and goes on later."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit import digests
+from toolkit.artifacts import BenchRecord, Bundle, Device, Workspace
+from toolkit.bench import BenchResult, bench_fleet
+from toolkit.bench.run import what_is_left
+from toolkit.fleet import embedded
+from toolkit.progress import Silent
+
+SCENARIOS = ["accuracy", "single-stream", "offline"]
+
+
+@pytest.fixture
+def fleet_apart(tmp_path: Path) -> Iterator[Workspace]:
+    """One device in a process of its own, to be killed and started again on the same port."""
+    apart = Workspace(tmp_path / "apart")
+    try:
+        yield apart
+    finally:
+        embedded.down(apart)
+
+
+@pytest.fixture
+def bundles(room: Any) -> list[Bundle]:
+    """Two models: the tiny one, and the same under another name."""
+    source = room.workspace.absolute(room.bundle.path)
+    part = room.workspace.folder("bundles") / "other"
+    shutil.copytree(source, part)
+    manifest = json.loads((part / "manifest.json").read_bytes()) | {"name": "tiny-twin-fp32"}
+    content = digests.canonical_json(manifest)
+    (part / "manifest.json").write_bytes(content)
+    folder = part.rename(part.with_name(digests.of_bytes(content)))
+    twin = dataclasses.replace(
+        room.bundle, digest=folder.name, name="tiny-twin-fp32", path=room.workspace.relative(folder)
+    )
+    room.store.put(twin)
+    return [room.bundle, twin]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+def bench(room: Any, bundles: list[Bundle], devices: list[Device], **more: Any) -> BenchResult:
+    spec = more.pop("spec", room.spec)
+    return bench_fleet(bundles, devices, spec, workspace=room.workspace, store=room.store, progress=Silent(), **more)
+
+
+def measured(room: Any) -> list[tuple[str, str, str]]:
+    return [(each.device, each.parent, each.scenario) for each in room.store.all(BenchRecord)]
+
+
+def lost_meanwhile(room: Any, bundles: list[Bundle], apart: Workspace, patience_s: float, back: bool) -> BenchResult:
+    """Start, kill the device's server in the middle of its second run, and start it again or not."""
+    (device,) = embedded.up(apart, 1).devices
+    spec = dataclasses.replace(room.spec, seconds=2.0)
+    results: list[BenchResult] = []
+    work = threading.Thread(
+        target=lambda: results.append(bench(room, bundles, [device], spec=spec, patience_s=patience_s)), daemon=True
+    )
+    work.start()
+    assert wait_for(lambda: len(measured(room)) == 1)
+    time.sleep(0.5)
+    embedded.down(apart)
+    if back:
+        time.sleep(1)
+        assert embedded.up(apart, 1).devices[0].port == device.port
+    work.join(120)
+    return results[0]
+
+
+def test_bench_fleet_goes_on_when_a_lost_device_comes_back(
+    room: Any, bundles: list[Bundle], fleet_apart: Workspace
+) -> None:
+    result = lost_meanwhile(room, bundles, fleet_apart, 60, back=True)
+    assert (result.problems, result.exit_code) == ((), 0)
+    asked = [(bundle.digest, scenario) for bundle in bundles for scenario in SCENARIOS]
+    assert [(record.parent, record.scenario) for record in result.records] == asked
+    assert [record.broken_rules for record in result.records] == [()] * 6
+
+
+def test_bench_fleet_says_what_is_left_when_a_device_stays_away_and_goes_on_later(
+    room: Any, bundles: list[Bundle], fleet_apart: Workspace, devices: tuple[Device, ...]
+) -> None:
+    result = lost_meanwhile(room, bundles, fleet_apart, 1, back=False)
+    (problem,) = result.problems
+    assert problem.what.startswith("lost after 1 of 6 runs: ")
+    assert problem.remedy == "when it is back, the same command with --resume goes on with the 5 that are left"
+    (device,) = embedded.up(fleet_apart, 1).devices
+    spec = dataclasses.replace(room.spec, seconds=2.0)
+    both = [dataclasses.replace(devices[0], name="other"), device]
+    (other, lost) = what_is_left(bundles, both, spec, workspace=room.workspace, store=room.store)
+    assert ((other.whole, len(other.left)), (lost.whole, len(lost.left))) == ((6, 6), (6, 5))
+    later = bench(room, bundles, both, spec=spec, resume=True)
+    assert (later.problems, len(later.skipped), len(later.records)) == ((), 1, 11)
+    assert len(measured(room)) == len(set(measured(room))) == 12
+
+
+def test_toolkit_bench_goes_on_when_the_controller_was_killed(
+    room: Any, bundles: list[Bundle], devices: tuple[Device, ...], tmp_path: Path
+) -> None:
+    inventory = room.workspace.root / "one.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": {"one": variables(devices[0])}}}))
+    words = [str(Path(sys.executable).with_name("toolkit")), "bench", "--fleet", "--inventory", str(inventory)]
+    words += ["--seconds", "1", "--queries", "64", "--precision", "f32", "--workspace", str(room.workspace.root)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        assert wait_for(lambda: len(measured(room)) == 2)
+        process.send_signal(signal.SIGKILL)
+    kept = len(measured(room))
+    plan = subprocess.run([*words, "--dry-run", "--json"], check=True, capture_output=True, text=True)
+    (device,) = json.loads(plan.stdout)["devices"]
+    assert (device["whole"], len(device["left"])) == (6, 6 - kept)
+    done = subprocess.run([*words, "--resume", "--json"], check=True, capture_output=True, text=True)
+    assert len(json.loads(done.stdout)["records"]) == 6
+    assert len(measured(room)) == len(set(measured(room))) == 6
+
+
+def variables(device: Device) -> dict[str, object]:
+    return {
+        "ansible_host": device.host,
+        "ansible_port": device.port,
+        "ansible_user": device.user,
+        "ansible_ssh_private_key_file": device.key_file,
+        "toolkit_known_hosts": device.known_hosts,
+        "toolkit_root": device.root,
+        "toolkit_python": device.python,
+    }

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.artifacts import Device, Workspace
+from toolkit.doctor import Place, checks, clock, disk, engine, inventory, packages, ssh_agent, weights, workspace
+from toolkit.progress import Silent
+from toolkit.store import Store
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(Workspace(tmp_path / "workspace"), None, Silent())
+
+
+def states(check: Any, place: Place) -> list[str]:
+    return [finding.state for finding in check.look(place)]
+
+
+def test_checks_have_names_of_their_own_and_say_who_needs_them() -> None:
+    names = [check.name for check in checks()]
+    assert len(names) == len(set(names)) == 13
+    assert all(check.about for check in checks())
+
+
+def test_checks_give_a_remedy_with_everything_that_is_not_good(place: Place) -> None:
+    told = [
+        (check.name, finding)
+        for check in checks()
+        if check.name not in {"engine", "eras"}
+        for finding in check.look(place)
+    ]
+    assert [name for name, finding in told if finding.state != "good" and not finding.remedy] == []
+
+
+def test_packages_names_what_is_missing_and_the_extra_that_brings_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = packages.metadata.version
+
+    def version(name: str) -> str:
+        if name == "keras":
+            raise packages.metadata.PackageNotFoundError
+        return "0.1" if name == "fabric" else real(name)
+
+    monkeypatch.setattr(packages.metadata, "version", version)
+    told = {finding.what.partition(":")[0]: finding for finding in packages.look(place)}
+    assert "keras missing (wants >=3.10)" in told["training and conversion"].what
+    assert "fabric 0.1 (wants >=3.2.3)" in told["deploy and bench"].what
+    assert told["deploy and bench"].remedy.endswith("'edge-vision-toolkit[fleet]'")
+    assert told["the report"].state == "good"
+
+
+def test_workspace_is_made_by_mending_and_whole_afterwards(place: Place) -> None:
+    assert states(workspace, place) == ["care"]
+    workspace.mend(place)
+    assert states(workspace, place) == ["good"]
+    with Store(place.workspace.database):
+        pass
+    assert states(workspace, place) == ["good"]
+
+
+def test_workspace_says_when_the_database_is_damaged_and_leaves_it_as_it_is(place: Place) -> None:
+    path = place.workspace.database
+    with Store(path):
+        pass
+    sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(path.read_bytes())
+    content[4096:] = os.urandom(len(content) - 4096)
+    path.write_bytes(content)
+    (found,) = workspace.look(place)
+    assert (found.state, "is damaged" in found.what) == ("bad", True)
+    assert path.read_bytes() == content
+
+
+def test_disk_minds_a_full_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil._ntuple_diskusage
+    for free, state in ((5e9, "good"), (1e9, "care"), (1e8, "bad")):
+        monkeypatch.setattr(disk.shutil, "disk_usage", lambda _, free=free: usage(10**10, 0, int(free)))
+        assert set(states(disk, place)) == {state}
+
+
+def test_clock_knows_a_time_that_cannot_be(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock.time, "time", lambda: 1e9)
+    (found,) = clock.look(place)
+    assert (found.state, found.what) == (
+        "bad",
+        "it is 2001-09-09 01:46 UTC, before this toolkit's own files were written",
+    )
+
+
+def test_weights_says_where_a_file_may_be_put_by_hand(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = list(weights.look(place))
+    assert [each.state for each in found] == ["care", "care"]
+    assert str(tmp_path / "cache") in found[0].remedy
+
+
+def test_engine_says_so_when_docker_is_not_installed(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = engine.look(place)
+    assert (found.state, found.what) == ("care", "docker is not installed: images cannot be built or run")
+
+
+def test_ssh_agent_counts_what_a_real_agent_holds(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    assert states(ssh_agent, place) == ["care"]
+    if shutil.which("ssh-agent"):
+        socket = tmp_path / "agent"
+        with subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL) as agent:
+            try:
+                while not socket.exists():
+                    assert agent.poll() is None
+                monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+                assert [found.what for found in ssh_agent.look(place)] == ["the SSH agent holds no key"]
+            finally:
+                agent.terminate()
+
+
+def write_inventory(tmp_path: Path, device: Device, **more: str) -> Path:
+    path = tmp_path / "inventory.yml"
+    host = {"ansible_host": device.host, "ansible_port": device.port, **more}
+    path.write_text(json.dumps({"all": {"hosts": {"one": host}}}))
+    return path
+
+
+def test_inventory_minds_unpinned_hosts_and_keys_that_others_may_read(
+    place: Place, tmp_path: Path, devices: tuple[Device, ...]
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("not a key")
+    key.chmod(0o644)
+    path = write_inventory(tmp_path, devices[0], ansible_ssh_private_key_file=str(key))
+    there = Place(place.workspace, path, place.progress)
+    told = [finding.what for finding in inventory.look(there)]
+    assert told[1:] == [f"others may read the private key {key}", "host keys not pinned: one; these are refused"]
+    key.chmod(0o600)
+    shutil.copy(str(devices[0].known_hosts), tmp_path / "known_hosts")
+    assert states(inventory, there) == ["good", "good"]
+
+
+def test_toolkit_doctor_ends_with_1_only_when_something_will_not_work(tmp_path: Path) -> None:
+    words = [str(Path(sys.executable).with_name("toolkit")), "doctor", "--workspace", str(tmp_path / "workspace")]
+    fine = subprocess.run(
+        [*words, "python", "packages", "workspace", "--json"], capture_output=True, text=True, check=True
+    )
+    found = json.loads(fine.stdout)["checks"]
+    assert [(each["name"], each["state"]) for each in found] == [
+        ("python", "good"),
+        ("packages", "good"),
+        ("workspace", "care"),
+    ]
+    lost = subprocess.run([*words, "inventory", "-i", "/no/such"], capture_output=True, text=True, check=False)
+    assert (lost.returncode, "BAD  inventory" in lost.stdout) == (1, True)
+    mended = subprocess.run([*words, "workspace", "--fix"], capture_output=True, text=True, check=True)
+    assert "mended: " in mended.stdout
+    assert (tmp_path / "workspace").is_dir()

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import Device
+from toolkit.errors import FleetError
+from toolkit.fleet.shell import LocalShell
+from toolkit.fleet.watch import HEALTH, Glance, Watch, ago, ask, glance, glance_of
+
+
+class _Health(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 503)
+        self.end_headers()
+        self.wfile.write(b'{"status": "well", "fps": 24.5}' if self.path == "/health" else b"starting")
+
+    def log_message(self, *words: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Health)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Device:
+    """A device that serves a release, as a folder of this machine."""
+    release = tmp_path / "releases" / ("a" * 64)
+    release.mkdir(parents=True)
+    (release / "manifest.json").write_text('{"name": "tiny-softmax-top-fp32"}')
+    (tmp_path / "current").symlink_to(f"releases/{'a' * 64}")
+    return Device(name="folder", host="localhost", root=str(tmp_path), python=sys.executable)
+
+
+def test_ask_tells_release_readings_and_what_the_service_says(folder: Device, service: str) -> None:
+    told = dataclasses.replace(folder, variables={HEALTH: f"{service}/health"})
+    seen = ask(told, LocalShell(told))
+    assert (seen.release, seen.name, seen.fps, seen.app) == ("a" * 64, "tiny-softmax-top-fp32", 24.5, "well")
+    assert seen.load_1min is not None
+    assert (seen.problem, ago(seen.seen)) == (None, "now")
+
+
+@pytest.mark.parametrize(("path", "app"), [("/starting", "answers"), (":1/", "[Errno 111] Connection refused")])
+def test_ask_goes_on_when_the_service_says_nothing_useful(folder: Device, service: str, path: str, app: str) -> None:
+    address = f"{service}{path}" if path.startswith("/") else "http://127.0.0.1:1/"
+    told = dataclasses.replace(folder, variables={HEALTH: address})
+    seen = ask(told, LocalShell(told))
+    assert (seen.release, seen.fps, seen.app) == ("a" * 64, None, app)
+
+
+def test_ask_answers_when_neither_release_nor_interpreter_is_there(tmp_path: Path) -> None:
+    bare = Device(name="bare", host="localhost", root=str(tmp_path / "none"), python="/no/such/python")
+    seen = ask(bare, LocalShell(bare))
+    assert (seen.release, seen.name, seen.app) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("bits", "told"), [(None, ""), (0, "no"), (0x50000, "since boot"), (0x50005, "now"), (0x1, "now")]
+)
+def test_throttle_says_now_before_since_boot(bits: int | None, told: str) -> None:
+    assert glance_of(Device(name="a", host="a"), {"throttled": bits}).throttle == told
+
+
+def test_watch_keeps_what_a_silent_device_said_last() -> None:
+    one, two = Device(name="one", host="one"), Device(name="two", host="two")
+    silent: set[str] = {"two"}
+
+    def look(device: Device) -> Glance:
+        if device.name in silent:
+            raise FleetError("does not answer", where=device.name)
+        return Glance(device=device.name, release="r", fps=9.0, seen="2026-11-22T06:00:00+00:00")
+
+    watch = Watch((one, two), look=look)
+    first, second = watch.round()
+    assert (first.problem, second.problem, second.seen) == (None, "does not answer", None)
+    silent.clear()
+    assert [each.problem for each in watch.round()] == [None, None]
+    silent.add("one")
+    first, _ = watch.round()
+    assert (first.release, first.fps, first.seen) == ("r", None, "2026-11-22T06:00:00+00:00")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0, "now"), (40, "40 s ago"), (200, "3 min ago"), (7200, "2 h ago")])
+def test_ago_is_in_words(seconds: int, told: str) -> None:
+    assert ago("1970-01-01T00:00:00+00:00", now=seconds) == told
+    assert ago(None) == "never"
+
+
+def test_glance_looks_at_a_device_over_ssh(devices: tuple[Device, ...]) -> None:
+    seen = glance(devices[0])
+    assert (seen.device, seen.release, seen.problem) == (devices[0].name, None, None)
+
+
+def command(devices: tuple[Device, ...], tmp_path: Path, *words: str) -> list[str]:
+    names = ("ansible_host", "ansible_port", "ansible_user", "ansible_ssh_private_key_file", "toolkit_known_hosts")
+    hosts = {
+        device.name: dict(
+            zip(names, (device.host, device.port, device.user, device.key_file, device.known_hosts), strict=True)
+        )
+        | {"toolkit_root": device.root, "toolkit_python": device.python}
+        for device in devices
+    }
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    program = str(Path(sys.executable).with_name("toolkit"))
+    return [program, "fleet", "watch", "--inventory", str(inventory), *words]
+
+
+def test_toolkit_fleet_watch_prints_one_look_when_asked_once(devices: tuple[Device, ...], tmp_path: Path) -> None:
+    gone = dataclasses.replace(devices[2], port=1)
+    words = command((devices[0], devices[1], gone), tmp_path, "--once")
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.count("nothing") == 3
+    assert "never: " in done.stdout
+    told = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+    assert [bool(each["problem"]) for each in json.loads(told.stdout)["devices"]] == [False, False, True]
+
+
+def test_toolkit_fleet_watch_goes_on_line_by_line_until_it_is_interrupted(
+    devices: tuple[Device, ...], tmp_path: Path
+) -> None:
+    words = command(devices[:1], tmp_path, "--every", "0.2", "--json")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(2)
+        assert process.wait(20) == 130
+    assert [look["devices"][0]["device"] for look in looks] == [devices[0].name] * 2
+    assert looks[0]["at"] < looks[1]["at"]

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import BenchRecord, Foreign, Workspace
+from toolkit.experiment import Experiment
+from toolkit.report import drift, elsewhere, history, write_report
+from toolkit.report.gather import gather
+from toolkit.report.verdict import judge
+from toolkit.store import Store
+
+
+@pytest.fixture
+def slowed(store: Store) -> BenchRecord:
+    """The first valid latency record, measured once more and half as fast, with a newer OpenVINO."""
+    first = next(r for r in store.all(BenchRecord) if r.scenario == "single-stream" and not r.broken_rules)
+    later = dataclasses.replace(
+        first,
+        digest="e" * 64,
+        at="2026-11-21T10:00:00+00:00",
+        samples_ms=tuple(2 * sample for sample in first.samples_ms),
+        facts=dict(first.facts) | {"openvino": "2026.5.0-1"},
+    )
+    store.put(later)
+    return later
+
+
+def test_drift_names_who_became_slower_and_what_else_changed(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    gathered = gather(workspace, store, experiment)
+    (row,) = drift.drift(gathered).rows
+    texts = [cell.text for cell in row]
+    assert (texts[0], texts[3], texts[6], texts[7]) == (slowed.device, "2", "+100 %", "< 0.001")
+    assert texts[8:] == ["slower", "OpenVINO 2026.4.1 → 2026.5.0"]
+    assert row[5].href == "#record-eeeeeeeeeeee"
+    (told,) = history.history(gathered).rows
+    assert told[-1].text == "slower, p < 0.001"
+
+
+def test_judge_minds_devices_that_became_slower(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    checks = {check.title: check for check in judge(gather(workspace, store, experiment)).checks}
+    assert checks["Speed over time"].state == "care"
+    assert f"took longer than before, on {slowed.device}; the most by 100 %" in checks["Speed over time"].text
+    assert slowed.device in checks["Fleet"].text
+
+
+def test_judge_is_content_when_no_device_became_slower(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    assert {"Speed over time", "Fleet"} & {
+        check.title for check in judge(gather(workspace, store, experiment)).checks
+    } == set()
+    first = next(r for r in store.all(BenchRecord) if r.scenario == "offline")
+    store.put(dataclasses.replace(first, digest="e" * 64, at="2026-11-21T10:00:00+00:00"))
+    checks = {check.title: check for check in judge(gather(workspace, store, experiment)).checks}
+    assert (checks["Speed over time"].state, "1 comparison" in checks["Speed over time"].text) == ("good", True)
+
+
+def test_outliers_name_the_throttled_device_that_is_left_out_elsewhere(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    found = next(
+        r for r in store.all(BenchRecord) if r.scenario == "single-stream" and r.device == "pi-3" and not r.broken_rules
+    )
+    hot = dataclasses.replace(
+        found,
+        broken_rules=("throttled",),
+        samples_ms=tuple(2 * sample for sample in found.samples_ms),
+        facts=dict(found.facts) | {"environment": {"before": {"throttled": 0}, "after": {"throttled": 0x50005}}},
+    )
+    store.put(hot)
+    (row,) = drift.outliers(gather(workspace, store, experiment)).rows
+    assert (row[0].text, row[-1].text) == ("pi-3", "throttled: the firmware says 0x50005")
+    assert row[5].href == f"#record-{hot.digest[:12]}"
+
+
+def test_figures_of_replaced_records_lead_to_their_files(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    model = dataclasses.replace(
+        next(
+            v.model
+            for v in gather(workspace, store, experiment).variants
+            if v.bundle and v.bundle.digest == slowed.parent
+        ),
+        digest="9" * 64,
+    )
+    store.put(model)  # trained anew: the old one's bundle is no longer of this report, and its records are its past
+    written = write_report(workspace, store, experiment=experiment)
+    page = written.index.read_text("utf-8")
+    assert 'href="raw/record-eeeeeeeeeeee.json"' in page
+    kept = json.loads((written.index.parent / "raw/record-eeeeeeeeeeee.json").read_bytes())
+    assert kept["samples_ms"] == list(slowed.samples_ms)
+
+
+FOREIGN = Foreign(
+    file="street.onnx",
+    sha256="5" * 64,
+    format="onnx",
+    kind="f32",
+    layout="NCHW",
+    color="RGB",
+    mean=(0.0, 0.0, 0.0),
+    deviation=(1.0, 1.0, 1.0),
+    output="logits",
+)
+
+
+def adopt(store: Store, workspace: Workspace, experiment: Experiment) -> None:
+    """One of the models with its forms and records, as a file from elsewhere."""
+    found = gather(workspace, store, experiment).variants[0]
+    assert found.bundle
+    model = dataclasses.replace(
+        found.model,
+        digest="8" * 64,
+        experiment="",
+        network="street",
+        stage="foreign",
+        weights=FOREIGN.file,
+        history=(),
+        foreign=FOREIGN,
+    )
+    ir = dataclasses.replace(found.ir, digest="7" * 64, parent=model.digest)
+    bundle = dataclasses.replace(found.bundle, digest="6" * 64, parent=ir.digest)
+    records = (dataclasses.replace(r, digest=r.digest[::-1], parent=bundle.digest) for r in found.records)
+    for artifact in (model, ir, bundle, *records):
+        store.put(artifact)
+
+
+def test_elsewhere_lists_models_that_were_not_trained_here(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    assert elsewhere.elsewhere(gather(workspace, store, experiment)).rows == ()
+    adopt(store, workspace, experiment)
+    gathered = gather(workspace, store, experiment)
+    (row,) = elsewhere.elsewhere(gathered).rows
+    assert [cell.text for cell in row[:4]] == ["street", "street.onnx", "onnx", "FP32"]
+    assert "street" not in {model.network for model in gathered.models}
+    written = write_report(workspace, store, experiment=experiment, destination=tmp_path / "written")
+    for cell in row:
+        assert not cell.href or (written.index.parent / cell.href).is_file()
+    assert "Models from elsewhere" in written.markdown.read_text()

@@ -1,0 +1,138 @@
+"""A glance at each device, again and again: what it serves, how fast, how hot, and when it was last seen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from toolkit.artifacts import Device
+from toolkit.errors import FleetError
+from toolkit.fleet.connection import connect
+from toolkit.fleet.facts import PROBE
+from toolkit.fleet.pool import DEFAULT_LIMIT, fan_out
+from toolkit.fleet.shell import Shell
+
+HEALTH = "toolkit_health"
+"""The inventory's word for the address of the service's health, as the device reaches it."""
+THROTTLED_NOW, THROTTLED_SINCE_BOOT = 0xF, 0xF0000
+PATIENCE_S = 20.0
+GLANCE_SCRIPT = r"""
+python=$1; shift
+for python in "$python" python3; do
+  if command -v "$python" >/dev/null 2>&1; then exec "$python" -B - "$@"; fi
+done
+echo '{}'
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """One device at one moment; None is "not known"."""
+
+    device: str
+    release: str | None = None
+    name: str | None = None
+    """The bundle's, for people."""
+    fps: float | None = None
+    """Pictures per second that its service answers; None where none runs or none is asked."""
+    app: str | None = None
+    """What its service says of itself, or why it says nothing; None where the inventory names no address."""
+    temperature_c: float | None = None
+    throttled: int | None = None
+    """The firmware's bits: 0-3 what is the case now, 16-19 what has been since boot."""
+    clock_mhz: float | None = None
+    load_1min: float | None = None
+    seen: str | None = None
+    """When it answered last, by this machine's clock."""
+    problem: str | None = None
+    """Why it did not answer just now."""
+
+    @property
+    def throttle(self) -> str:
+        """In a word: "now", "since boot", "no", or nothing where there is no such firmware."""
+        if self.throttled is None:
+            return ""
+        return (
+            "now" if self.throttled & THROTTLED_NOW else "since boot" if self.throttled & THROTTLED_SINCE_BOOT else "no"
+        )
+
+
+def glance(device: Device) -> Glance:
+    """Connect and look.
+
+    Raises:
+        FleetError: it cannot be reached, or its answer cannot be read.
+    """
+    with connect(device) as shell:
+        return ask(device, shell)
+
+
+def ask(device: Device, shell: Shell) -> Glance:
+    """One round trip; the program goes along, so that a device without a release answers too.
+
+    Raises:
+        FleetError: its answer cannot be read.
+    """
+    address = device.variables.get(HEALTH)
+    words = ["--root", device.root, "--glance", *(["--app", str(address)] if address else [])]
+    command = ["/bin/sh", "-c", GLANCE_SCRIPT, "sh", device.python, *words]
+    answer = shell.run(command, stdin=PROBE.read_bytes(), timeout=PATIENCE_S).check(device, "looking")
+    try:
+        found: dict[str, Any] = json.loads(answer.stdout)
+    except ValueError:
+        raise FleetError(f"answered something else: {answer.stdout[:200]!r}", where=device.name) from None
+    return glance_of(device, found)
+
+
+def glance_of(device: Device, found: dict[str, Any]) -> Glance:
+    """The device's JSON as a value."""
+    app = found.get("app")
+    fps = app.get("fps") if app else None
+    return Glance(
+        device=device.name,
+        release=found.get("release"),
+        name=found.get("name"),
+        fps=float(fps) if isinstance(fps, int | float) else None,
+        app=found.get("app_error") if app is None else str(app.get("status", "answers")),
+        temperature_c=found.get("temperature_c"),
+        throttled=found.get("throttled"),
+        clock_mhz=found.get("clock_mhz"),
+        load_1min=found.get("load_1min"),
+        seen=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks at the same devices as often as it is asked; who does not answer keeps what it said last."""
+
+    devices: Sequence[Device]
+    forks: int = DEFAULT_LIMIT
+    look: Callable[[Device], Glance] = glance
+    _last: dict[str, Glance] = field(default_factory=dict)
+
+    def round(self) -> tuple[Glance, ...]:
+        """One look at all of them, in the inventory's order."""
+        result = fan_out(self.devices, self.look, self.forks)
+        for device, seen in result.ok.items():
+            self._last[device.name] = seen
+        for device, problem in result.failed.items():
+            before = self._last.get(device.name, Glance(device=device.name))
+            self._last[device.name] = replace(before, fps=None, problem=problem.what)
+        return tuple(self._last[device.name] for device in self.devices)
+
+
+def ago(seen: str | None, now: float | None = None) -> str:
+    """How long that is past, in words."""
+    if seen is None:
+        return "never"
+    past = (time.time() if now is None else now) - datetime.fromisoformat(seen).timestamp()
+    if past < 1.5:
+        return "now"
+    return (
+        f"{past:.0f} s ago" if past < 90 else f"{past / 60:.0f} min ago" if past < 5400 else f"{past / 3600:.0f} h ago"
+    )
