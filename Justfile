@@ -7,7 +7,7 @@ set positional-arguments
 bin := justfile_directory() / ".venv/bin"
 
 # What `just test` leaves out: each of these needs something a bare machine does not have.
-unprivileged := "not engine and not hardware and not browser and not openssh and not eras and not sweeps and not mkl"
+unprivileged := "not engine and not hardware and not browser and not openssh and not registry and not eras and not sweeps and not mkl"
 
 # What `just test-mkl` runs on the other build of TensorFlow.
 of_both_builds := "tests/networks tests/train/test_features.py tests/train/test_resuming.py tests/train/test_stages.py tests/train/test_trial.py"
@@ -24,7 +24,7 @@ setup:
 demo *arguments: setup
     @"{{ bin }}/toolkit" demo "$@"
 
-# Run the tests that need neither root, a container engine, a browser nor OpenSSH.
+# Run the tests that need neither root, a container engine, a browser, OpenSSH nor a registry.
 test *arguments: setup
     "{{ bin }}/pytest" -m "{{ unprivileged }}" "$@"
 
@@ -35,6 +35,10 @@ test-browser *arguments: setup
 # Run the tests against a real OpenSSH server.
 test-openssh *arguments: setup
     "{{ bin }}/pytest" -m openssh "$@"
+
+# Run the tests of publishing and pulling against Debian's own registry.
+test-registry *arguments: setup
+    "{{ bin }}/pytest" -m registry "$@"
 
 # Run the device code on the OpenVINO releases of 2021 and 2022, in a Python 3.9 that is found or made.
 test-eras *arguments: setup

@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--unit", default="toolkit-runner.service", help="what systemd calls it")
     health.add_argument("--url", help="where it answers 200 when it is well")
     health.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
+    health.add_argument("--patience", type=_positive_number, default=60.0, help="so long it may take to get well")
     health.set_defaults(command=_health)
     predict = commands.add_parser("predict", help="what is on pictures")
     predict.add_argument("release", type=Path)
@@ -86,6 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument("file", type=Path, help="what `toolkit deploy BUNDLE --offline FILE` wrote")
     _gate_options(install)
     install.set_defaults(command=_install)
+    pull = commands.add_parser("pull", help="the same with what a channel of a registry holds")
+    pull.add_argument("channel", metavar="HOST[:PORT]/NAME:CHANNEL")
+    pull.add_argument("--credentials", type=Path, metavar="FILE", help="holds NAME:PASSWORD, for a registry that asks")
+    pull.add_argument("--plain-http", action="store_true", help="without TLS, as on loopback")
+    pull.add_argument(
+        "--report", default="", metavar="NAME", help="tell the registry what became of it, under this name"
+    )
+    pull.add_argument("--again", action="store_true", help="also a release that was refused here before")
+    _gate_options(pull)
+    pull.set_defaults(command=_pull)
     return parser
 
 
@@ -150,13 +161,21 @@ def _golden(options: argparse.Namespace) -> Dict[str, Any]:
 def _health(options: argparse.Namespace) -> Dict[str, Any]:
     from .health import watch
 
-    return watch(options.unit, options.url, options.seconds)
+    return watch(options.unit, options.url, options.seconds, options.patience)
 
 
 def _install(options: argparse.Namespace) -> Dict[str, Any]:
     from .install import install
 
     return install(options.file, options.root.absolute(), _gates(options))
+
+
+def _pull(options: argparse.Namespace) -> Dict[str, Any]:
+    from .pull import pull
+    from .registry import registry_of
+
+    registry = registry_of(options.channel, options.credentials, plain=options.plain_http)
+    return pull(registry, options.root.absolute(), _gates(options), options.report, again=options.again)
 
 
 def _gates(options: argparse.Namespace) -> Any:

@@ -1,0 +1,230 @@
+"""Releases published into Debian's own registry and fetched by the device code, as a timer on the device would."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+
+import toolkit
+from toolkit import debian, digests
+from toolkit.deploy.publishing import publish, reported
+from toolkit.deploy.registry import Channel
+from toolkit.errors import FleetError, UsageError
+from toolkit.fleet.transfer import release_tree
+
+pytestmark = pytest.mark.registry
+
+CONFIG = """version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http: {{addr: 127.0.0.1:{port}}}
+{login}
+"""
+LOGIN = "auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}"
+
+Pull = Callable[..., tuple[int, dict[str, Any]]]
+
+
+class Server:
+    """A registry that can be killed and started again."""
+
+    def __init__(self, program: str, folder: Path, *, login: bool = False) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._words = [program, "serve", str(folder / "config.yml")]
+        text = CONFIG.format(folder=folder, port=self.port, login=LOGIN.format(folder=folder) if login else "")
+        (folder / "config.yml").write_text(text)
+        self.channel = Channel.parse(f"127.0.0.1:{self.port}/vision/kitchen:stable")
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        pytest.fail("the registry did not start")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The registry's program: the installed one, else unpacked from Debian's package."""
+    found = shutil.which("docker-registry")
+    if found:
+        return found
+    folder = tmp_path_factory.mktemp("docker-registry")
+    architecture = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
+    archive = debian.Archive(folder / "apt", debian.sources("bookworm"), architecture.stdout.strip())
+    debian.unpack(archive.download(["docker-registry"]), folder / "root")
+    return str(folder / "root/usr/bin/docker-registry")
+
+
+@pytest.fixture
+def server(program: str, tmp_path: Path) -> Iterator[Server]:
+    server = Server(program, tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def pull(tmp_path: Path, server: Server) -> Pull:
+    """pull(name): what the device of that name says when its timer fires, and its exit code."""
+
+    def run(name: str = "one", *words: str) -> tuple[int, dict[str, Any]]:
+        command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(server.channel), "--report", name]
+        command += ["--root", str(tmp_path / "devices" / name), *words]
+        folder = Path(toolkit.__file__).parents[1]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        return done.returncode, json.loads(done.stdout)
+
+    return run
+
+
+def serves(root: Path) -> str | None:
+    """The bundle whose release serves there, after seeing that every byte of it is right."""
+    if not (root / "current").is_symlink():
+        return None
+    release = (root / "current").resolve()
+    described = json.loads((release / "release.json").read_text())
+    found = {
+        path.relative_to(release).as_posix(): digests.of_file(path)
+        for path in release.rglob("*")
+        if path.is_file() and path.name != "release.json"
+    }
+    assert found == {path: entry["sha256"] for path, entry in described["files"].items()}
+    return str(described["bundle"])
+
+
+def test_pull_serves_what_was_published_and_does_nothing_the_second_time(
+    server: Server, pull: Pull, bundle: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    first = publish(bundle, server.channel)
+    assert (first.changed, first.sent_bytes > 0, first.release) == (True, True, release_tree(bundle).digest)
+    assert publish(bundle, server.channel).changed is False
+    code, said = pull()
+    assert (code, said["outcome"], said["bundle"]) == (0, "deployed", bundle.name)
+    assert pull()[1]["outcome"] == "unchanged"
+    second = publish(other_bundle, server.channel)
+    assert second.sent_bytes < first.sent_bytes / 2, "the device code is there already"
+    assert pull()[1]["outcome"] == "deployed"
+    assert serves(tmp_path / "devices/one") == other_bundle.name
+    (told,) = reported(server.channel)
+    assert (told.device, told.outcome, told.as_published, told.bundle) == ("one", "deployed", True, other_bundle.name)
+    publish(bundle, server.channel)
+    assert not reported(server.channel)[0].as_published
+
+
+def test_pull_keeps_the_old_release_and_does_not_ask_again_when_the_golden_answers_differ(
+    server: Server, pull: Pull, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    publish(bundle, server.channel)
+    pull()
+    publish(make_bundle("wrong", golden_shift=0.2), server.channel)
+    code, said = pull()
+    assert (code, "golden check failed: max_abs 0.2" in said["error"]["what"]) == (1, True)
+    assert serves(tmp_path / "devices/one") == bundle.name
+    code, said = pull()
+    assert (code, said["outcome"], "golden" in said["told"]) == (1, "refused", True)
+    assert "golden" in reported(server.channel)[0].reason
+    assert "error" in pull("one", "--again")[1]
+
+
+def test_pull_takes_only_what_a_trusted_signer_has_signed(
+    server: Server, pull: Pull, bundle: Path, signed: Callable[[Path], Path], key: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "devices/one"
+    root.mkdir(parents=True)
+    (root / "allowed_signers").write_text(f"ci@example.org {key.with_suffix('.pub').read_text()}")
+    whole = signed(bundle)
+    publish(whole, server.channel)
+    code, said = pull()
+    assert (code, "is not signed" in said["error"]["what"]) == (1, True)
+    assert publish(whole, server.channel, key=key).changed
+    code, said = pull()
+    assert (code, "signed by ci@example.org" in said["signature"]) == (0, True)
+
+
+def test_pull_says_so_when_the_channel_is_empty_or_holds_something_else(server: Server, pull: Pull) -> None:
+    code, said = pull()
+    assert (code, said["error"]["what"]) == (1, "is not there")
+    assert "toolkit publish" in said["error"]["remedy"]
+
+
+def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
+    server: Server, pull: Pull, bundle: Path, tmp_path: Path
+) -> None:
+    publish(bundle, server.channel)
+    digest = next(file.sha256 for file in release_tree(bundle).files if file.path == "labels.txt")
+    blob = tmp_path / "data/docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
+    content = blob.read_bytes()
+    blob.write_bytes(content[::-1])
+    code, said = pull()
+    assert (code, "gives other bytes than" in said["error"]["what"]) == (1, True)
+    blob.write_bytes(content)
+    assert pull()[1]["outcome"] == "deployed"
+
+
+@pytest.mark.timeout(600)
+def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
+    server: Server, pull: Pull, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = [f"device-{number}" for number in range(30)]
+    large = publish(make_bundle("large", padding_bytes=3_000_000), server.channel).bundle
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(pull, name) for name in names]
+        while sum((tmp_path / "devices" / name / "current").exists() for name in names) < 5:
+            time.sleep(0.01)
+        server.kill()
+        codes = [answer.result()[0] for answer in answers]
+    assert 0 < codes.count(0) < 30
+    for name, code in zip(names, codes, strict=True):
+        assert serves(tmp_path / "devices" / name) == (large if code == 0 else None)
+    server.start()
+    with ThreadPoolExecutor(6) as pool:
+        assert [code for code, _ in pool.map(pull, names)] == [0] * 30
+    assert {serves(tmp_path / "devices" / name) for name in names} == {large}
+    told = reported(server.channel)
+    assert len(told) == 30
+    assert all(each.as_published for each in told)
+
+
+def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: Path, bundle: Path) -> None:
+    word = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (tmp_path / "htpasswd").write_text(f"fleet:{word}\n")
+    (tmp_path / "login").write_text("fleet:secret\n")
+    server = Server(program, tmp_path, login=True)
+    try:
+        with pytest.raises(FleetError, match="answers 401"):
+            publish(bundle, server.channel)
+        assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
+        command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(server.channel)]
+        command += ["--root", str(tmp_path / "root")]
+        folder = Path(toolkit.__file__).parents[1]
+        refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        assert (refused.returncode, json.loads(refused.stdout)["error"]["what"]) == (1, "wants a login")
+        command += ["--credentials", str(tmp_path / "login")]
+        assert subprocess.run(command, capture_output=True, check=False, cwd=folder).returncode == 0
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("text", ["", "host", "host/name", "host/Name:tag", "host/name:", "host/name:a b"])
+def test_channel_parse_refuses_what_is_none(text: str) -> None:
+    with pytest.raises(UsageError, match="is no channel"):
+        Channel.parse(text)
