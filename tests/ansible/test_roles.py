@@ -56,7 +56,7 @@ def test_argument_specs_and_defaults_agree(ansible_dir: Path, role: str) -> None
 @pytest.mark.parametrize("role", ROLES)
 def test_modules_are_ansible_core_and_named_in_full(ansible_dir: Path, role: str) -> None:
     keywords = {"name", "when", "loop", "loop_control", "register", "notify", "vars", "block", "tags", "throttle"}
-    keywords |= {"rescue", "changed_when", "failed_when", "check_mode"}
+    keywords |= {"rescue", "changed_when", "failed_when", "check_mode", "no_log"}
     for path in (ansible_dir / "roles" / role).glob("[th]a[sn]*/*.yml"):
         tasks = yaml.safe_load(path.read_text())
         tasks += [inner for task in tasks for inner in [*task.get("block", []), *task.get("rescue", [])]]
@@ -99,6 +99,43 @@ def test_runner_names_signers_when_given_and_leaves_files_alone_when_not(play: P
     ]
     assert f"after: {tmp_path}/allowed_signers" in done.stdout
     assert "changed=0" in play(*words, json.dumps(here)).stdout
+
+
+def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Path, tmp_path: Path) -> None:
+    templates = ansible_dir / "roles/runner/templates"
+    tasks = [
+        {
+            "ansible.builtin.template": {
+                "src": str(templates / f"{unit}.j2"),
+                "dest": str(tmp_path / unit),
+                "mode": "0644",
+            }
+        }
+        for unit in ("toolkit-pull.service", "toolkit-pull.timer")
+    ]
+    variables = {
+        "runner_channel": "registry.example:5000/vision:stable",
+        "runner_channel_login": "fleet:secret",
+        "runner_channel_minutes": 5,
+        "runner_channel_plain_http": False,
+        "runner_root": "/opt/toolkit",
+        "runner_python": "/opt/toolkit/venv/bin/python",
+        "runner_accelerator": "CPU",
+        "preflight_seen": {"user": "pi"},
+        "ansible_python_interpreter": sys.executable,
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    done = play("-i", "localhost,", "-c", "local", playbook, "-e", json.dumps(variables))
+    assert done.returncode == 0, done.stdout
+    service, timer = ((tmp_path / unit).read_text() for unit in ("toolkit-pull.service", "toolkit-pull.timer"))
+    (start,) = (line for line in service.splitlines() if line.startswith("ExecStart="))
+    assert start == (
+        "ExecStart=/opt/toolkit/venv/bin/python -m device pull registry.example:5000/vision:stable --root /opt/toolkit "
+        "--accelerator CPU --report localhost --credentials /opt/toolkit/puller/login"
+    )
+    assert "secret" not in service
+    assert {"RandomizedDelaySec=5min", "FixedRandomDelay=true", "OnUnitInactiveSec=5min"} <= set(timer.splitlines())
 
 
 CASES: list[tuple[dict[str, object], str, list[str]]] = [
