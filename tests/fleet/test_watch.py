@@ -14,14 +14,14 @@ import pytest
 from toolkit.artifacts import Device
 from toolkit.errors import FleetError
 from toolkit.fleet.shell import LocalShell
-from toolkit.fleet.watch import HEALTH, Glance, Watch, ago, ask, glance, glance_of
+from toolkit.fleet.watch import APP, STATE_FILE, Glance, Watch, ago, ask, glance, glance_of
 
 
 class _Health(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/health" else 503)
+        self.send_response(200 if self.path == "/v1/state" else 401)
         self.end_headers()
-        self.wfile.write(b'{"status": "well", "fps": 24.5}' if self.path == "/health" else b"starting")
+        self.wfile.write(b'{"fps": 24.5, "trouble": null}' if self.path == "/v1/state" else b"who are you")
 
     def log_message(self, *words: object) -> None:
         """Quiet."""
@@ -47,19 +47,30 @@ def folder(tmp_path: Path) -> Device:
 
 
 def test_ask_tells_release_readings_and_what_the_service_says(folder: Device, service: str) -> None:
-    told = dataclasses.replace(folder, variables={HEALTH: f"{service}/health"})
+    told = dataclasses.replace(folder, variables={APP: service})
     seen = ask(told, LocalShell(told))
     assert (seen.release, seen.name, seen.fps, seen.app) == ("a" * 64, "tiny-softmax-top-fp32", 24.5, "well")
     assert seen.load_1min is not None
     assert (seen.problem, ago(seen.seen)) == (None, "now")
 
 
-@pytest.mark.parametrize(("path", "app"), [("/starting", "answers"), (":1/", "[Errno 111] Connection refused")])
-def test_ask_goes_on_when_the_service_says_nothing_useful(folder: Device, service: str, path: str, app: str) -> None:
-    address = f"{service}{path}" if path.startswith("/") else "http://127.0.0.1:1/"
-    told = dataclasses.replace(folder, variables={HEALTH: address})
+def test_ask_reads_the_file_that_the_app_writes_before_it_asks_the_app(folder: Device, service: str) -> None:
+    file = Path(folder.root) / "app.json"
+    file.write_text('{"fps": 7.25, "trouble": "no camera: gone"}')
+    told = dataclasses.replace(folder, variables={APP: service, STATE_FILE: str(file)})
     seen = ask(told, LocalShell(told))
-    assert (seen.release, seen.fps, seen.app) == ("a" * 64, None, app)
+    assert (seen.fps, seen.app) == (7.25, "no camera: gone")
+
+
+def test_ask_goes_on_when_the_app_says_nothing(folder: Device, service: str) -> None:
+    for address, app in (
+        (f"{service}/elsewhere", "Unauthorized"),
+        ("http://127.0.0.1:1", "[Errno 111] Connection refused"),
+    ):
+        told = dataclasses.replace(folder, variables={APP: address})
+        seen = ask(told, LocalShell(told))
+        assert (seen.release, seen.fps, seen.app) == ("a" * 64, None, app)
+    assert glance_of(folder, {"app": None, "app_error": "refused"}).app is None  # nobody said that one runs there
 
 
 def test_ask_answers_when_neither_release_nor_interpreter_is_there(tmp_path: Path) -> None:

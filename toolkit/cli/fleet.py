@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli import fleet_exec, fleet_logs, watch
+from toolkit.cli.card import card
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
@@ -130,6 +131,9 @@ def stick(
         its.unplug()
     if as_json:
         print_json(its.state())
+
+
+app.command()(card)
 
 
 @app.command("list")

@@ -14,7 +14,6 @@ import platform
 import re
 import shutil
 import subprocess
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
@@ -60,32 +59,35 @@ def readings() -> Dict[str, Any]:
     }
 
 
-def glance(root: str, app: Optional[str] = None) -> Dict[str, Any]:
-    """What `toolkit fleet watch` shows, read in a moment; `app` is the address of the service's health."""
-    current = Path(root, "current")
-    try:
-        name = json.loads(text_of(current / "manifest.json") or "{}").get("name")
-    except ValueError:
-        name = None
-    return {"release": _link(root, "current"), "name": name, **readings(), **service(app)}
+def glance(root: str, app: str, state_file: str) -> Dict[str, Any]:
+    """What `toolkit fleet watch` shows, read in a moment."""
+    return {
+        "release": _link(root, "current"),
+        "name": _object(text_of(Path(root, "current", "manifest.json"))).get("name"),
+        **readings(),
+        **service(app, state_file),
+    }
 
 
-def service(address: Optional[str]) -> Dict[str, Any]:
-    """What the running service says of itself as JSON, or why it says nothing; both None where there is no address."""
-    if not address:
-        return {"app": None, "app_error": None}
+def service(address: str, state_file: str) -> Dict[str, Any]:
+    """What the live app says of itself, by the file that it writes or by its API; else why it says nothing."""
+    told = _object(text_of(state_file))
+    if told:
+        return {"app": told, "app_error": None}
     try:
-        with urllib.request.urlopen(address, timeout=3) as answer:  # noqa: S310 - the inventory gives it
-            said = answer.read(1 << 16)
-    except urllib.error.HTTPError as error:  # it is there, and tells with a body why it is not well
-        said = error.read(1 << 16)
-    except (OSError, ValueError) as error:
+        with urllib.request.urlopen(f"{address}/v1/state", timeout=3) as answer:  # noqa: S310 - the inventory gives it
+            return {"app": _object(answer.read(1 << 16)), "app_error": None}
+    except (OSError, ValueError) as error:  # HTTP errors are of the first kind
         return {"app": None, "app_error": str(getattr(error, "reason", error))}
+
+
+def _object(text: Union[str, bytes]) -> Dict[str, Any]:
+    """A JSON object; empty where it is none."""
     try:
-        told = json.loads(said)
+        value = json.loads(text)
     except ValueError:
-        told = {}
-    return {"app": told if isinstance(told, dict) else {}, "app_error": None}
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def text_of(path: Union[str, Path]) -> str:
@@ -234,11 +236,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="probe", description="What this device is.")
     parser.add_argument("--root", default="/opt/toolkit", help="where releases live")
     parser.add_argument("--glance", action="store_true", help="only what changes while it works")
-    parser.add_argument("--app", help="with --glance: the address of the service's health")
+    parser.add_argument("--app", default="http://127.0.0.1:8080", help="with --glance: where the live app answers")
+    parser.add_argument("--state-file", default="/run/toolkit-runner/state.json", help="with --glance: what it writes")
     asked = parser.parse_args(arguments)
     stdout = os.dup(1)
     os.dup2(2, 1)  # where OpenVINO's plugins may write what is no JSON
-    found = glance(asked.root, asked.app) if asked.glance else probe(asked.root)
+    found = glance(asked.root, asked.app, asked.state_file) if asked.glance else probe(asked.root)
     os.write(stdout, json.dumps(found).encode() + b"\n")
     return 0
 

@@ -16,8 +16,8 @@ from toolkit.fleet.facts import PROBE
 from toolkit.fleet.pool import DEFAULT_LIMIT, fan_out
 from toolkit.fleet.shell import Shell
 
-HEALTH = "toolkit_health"
-"""The inventory's word for the address of the service's health, as the device reaches it."""
+APP, STATE_FILE = "toolkit_app", "toolkit_state_file"
+"""The inventory's words for where the live app answers, as the device reaches it, and for the file it writes."""
 THROTTLED_NOW, THROTTLED_SINCE_BOOT = 0xF, 0xF0000
 PATIENCE_S = 20.0
 GLANCE_SCRIPT = r"""
@@ -38,9 +38,9 @@ class Glance:
     name: str | None = None
     """The bundle's, for people."""
     fps: float | None = None
-    """Pictures per second that its service answers; None where none runs or none is asked."""
+    """Pictures per second that its live app answers; None where none runs."""
     app: str | None = None
-    """What its service says of itself, or why it says nothing; None where the inventory names no address."""
+    """"well", or what troubles the live app, or why it does not answer; None where none runs and none was named."""
     temperature_c: float | None = None
     throttled: int | None = None
     """The firmware's bits: 0-3 what is the case now, 16-19 what has been since boot."""
@@ -77,8 +77,9 @@ def ask(device: Device, shell: Shell) -> Glance:
     Raises:
         FleetError: its answer cannot be read.
     """
-    address = device.variables.get(HEALTH)
-    words = ["--root", device.root, "--glance", *(["--app", str(address)] if address else [])]
+    given = {"--app": device.variables.get(APP), "--state-file": device.variables.get(STATE_FILE)}
+    named = [str(word) for option, value in given.items() if value for word in (option, value)]
+    words = ["--root", device.root, "--glance", *named]
     command = ["/bin/sh", "-c", GLANCE_SCRIPT, "sh", device.python, *words]
     answer = shell.run(command, stdin=PROBE.read_bytes(), timeout=PATIENCE_S).check(device, "looking")
     try:
@@ -90,14 +91,15 @@ def ask(device: Device, shell: Shell) -> Glance:
 
 def glance_of(device: Device, found: dict[str, Any]) -> Glance:
     """The device's JSON as a value."""
-    app = found.get("app")
+    app: dict[str, Any] | None = found.get("app")
     fps = app.get("fps") if app else None
+    silent = found.get("app_error") if device.variables.get(APP) else None
     return Glance(
         device=device.name,
         release=found.get("release"),
         name=found.get("name"),
         fps=float(fps) if isinstance(fps, int | float) else None,
-        app=found.get("app_error") if app is None else str(app.get("status", "answers")),
+        app=silent if app is None else str(app.get("trouble") or "well"),
         temperature_c=found.get("temperature_c"),
         throttled=found.get("throttled"),
         clock_mhz=found.get("clock_mhz"),
