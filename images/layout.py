@@ -1,6 +1,9 @@
 """Read an image as it is stored: its index, the manifest of each platform, the layers and the files in them.
 
-layout.py NAME|FILE.tar     print digests and compressed sizes per platform as JSON, or the bill of materials that the image carries (SPDX).
+    layout.py [IMAGE]                          print digests and compressed sizes per platform, as JSON
+    layout.py [IMAGE] --sbom [--platform P]    print what is in it, as SPDX: the document attached to it, or one made of its layers
+
+IMAGE is a name in the engine's store, or a tar file of the OCI layout; the runner by default.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ import gzip
 import hashlib
 import io
 import json
+import platform as machines
+import re
 import subprocess
 import sys
 import tarfile
@@ -19,7 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "inside")]
+
+import sbom  # noqa: E402, the folder is known only now
+
 ATTESTATION = "vnd.docker.reference.type"
+ATTESTED = "vnd.docker.reference.digest"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+# What a bill of materials is made of.
+DECLARING = re.compile(r"usr/lib/os-release|var/lib/dpkg/status\.d/[^/]+|.*\.dist-info/METADATA")
 
 
 @dataclass(frozen=True)
@@ -53,13 +67,20 @@ class Layout:
         """Each platform's image by "linux/arm64"; attestations are not platforms."""
         return {image.platform: image for image in self._find(self._read_json("index.json"))}
 
-    def statements(self) -> list[dict[str, Any]]:
-        """The in-toto statements that are attached: provenance, software bills of materials."""
+    def statements(self, digest: str = "") -> list[dict[str, Any]]:
+        """The in-toto statements attached to the image with that digest, or to any: provenance, bills of materials."""
         return [
             self.blob_json(layer["digest"])
-            for entry in self._attached(self._read_json("index.json"))
+            for attested, entry in self._attached(self._read_json("index.json"))
             for layer in entry["layers"]
+            if digest in ("", attested)
         ]
+
+    def annotations(self) -> dict[str, str]:
+        """Of the index that names all platforms."""
+        (entry,) = self._read_json("index.json")["manifests"]
+        found: dict[str, str] = self.blob_json(entry["digest"]).get("annotations", {})
+        return found
 
     def _find(self, index: dict[str, Any]) -> Iterator[Image]:
         for entry in index["manifests"]:
@@ -70,13 +91,13 @@ class Layout:
                 config = self.blob_json(document["config"]["digest"])
                 yield Image(f"{config['os']}/{config['architecture']}", entry["digest"], document, config)
 
-    def _attached(self, index: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _attached(self, index: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for entry in index["manifests"]:
             document = self.blob_json(entry["digest"]) if self._has(entry["digest"]) else {}
             if "manifests" in document:
                 yield from self._attached(document)
             elif ATTESTATION in entry.get("annotations", {}):
-                yield document
+                yield entry["annotations"][ATTESTED], document
 
     def blob(self, digest: str) -> bytes:
         """The bytes with this digest, checked."""
@@ -118,19 +139,35 @@ class Layout:
 def save(name: str, folder: Path) -> Path:
     """Write the image `name` of the engine's store, with all its platforms, to a file in `folder`."""
     file = folder / "image.tar"
-    subprocess.run(["docker", "save", "--output", file, name], check=True)
+    if subprocess.run(["docker", "save", "--output", file, name], check=False).returncode:
+        print(
+            f"layout: {name} cannot be read; `just build` makes images, `docker image ls` lists them", file=sys.stderr
+        )
+        raise SystemExit(4)
     return file
 
 
 def bill_of_materials(image: Layout, platform: str) -> dict[str, Any]:
-    """The SPDX document that is attached to one platform of an image; exits when there is none."""
-    machine = {"linux/amd64": "amd64", "linux/arm64": "arm64"}[platform]
-    for statement in image.statements():
-        document: dict[str, Any] = statement.get("predicate", {})
-        if statement["predicateType"].startswith("https://spdx.dev") and f"?arch={machine}" in json.dumps(document):
+    """The SPDX document of one platform of an image: the one attached to it, or one made of its layers as it would be."""
+    there = image.images()
+    if platform not in there:
+        print(f"layout: the image is not for {platform}, but for {', '.join(sorted(there))}", file=sys.stderr)
+        raise SystemExit(2)
+    for statement in image.statements(there[platform].digest):
+        if statement["predicateType"].startswith("https://spdx.dev"):
+            document: dict[str, Any] = statement["predicate"]
             return document
-    print(f"layout: the image carries no bill of materials for {platform}; build it with -cross", file=sys.stderr)
-    raise SystemExit(1)
+    return _made(image, there[platform])
+
+
+def _made(image: Layout, one: Image) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        for member, content in image.files(one):
+            if member.isreg() and DECLARING.fullmatch(member.name):
+                place = Path(folder, member.name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+        return dict(sbom.document(Path(folder), "image", 0))
 
 
 def main() -> None:
@@ -139,12 +176,14 @@ def main() -> None:
     parser.add_argument(
         "image", nargs="?", default="edge-vision/runner:dev", help="a name in the engine's store, or a file"
     )
-    parser.add_argument("--sbom", metavar="PLATFORM", choices=["linux/amd64", "linux/arm64"])
+    parser.add_argument("--sbom", action="store_true", help="print what is in it, as SPDX")
+    own = f"linux/{ARCHITECTURES.get(machines.machine(), machines.machine())}"
+    parser.add_argument("--platform", default=own, help="of which platform; by default this machine's")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(given.image)
         image = Layout(file if file.is_file() else save(given.image, Path(folder)))
-        facts = bill_of_materials(image, given.sbom) if given.sbom else _facts(image)
+        facts = bill_of_materials(image, given.platform) if given.sbom else _facts(image)
     json.dump(facts, sys.stdout, indent=2)
     print()
 

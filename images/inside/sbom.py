@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -30,15 +31,30 @@ def packages(root: Path) -> list[Entry]:
 
 
 def _debian(root: Path) -> Iterator[Entry]:
-    distribution = "debian"
+    release = _release(root)
     for pattern in STATUS:
         for file in root.glob(pattern):
             for paragraph in file.read_text(encoding="utf-8").strip().split("\n\n"):
                 control = HeaderParser().parsestr(paragraph)
                 name, version, architecture = control["Package"], control["Version"], control["Architecture"]
-                url = f"pkg:deb/{distribution}/{name}@{_escape(version)}?arch={architecture}"
+                url = f"pkg:deb/debian/{name}@{_escape(version)}?arch={architecture}&distro={release}"
                 supplier = f"Organization: {control.get('Maintainer', 'Debian')}"
-                yield _entry("deb", name, version, url, supplier, "NOASSERTION")
+                yield _entry("deb", name, version, url, supplier, "NOASSERTION") | {"sourceInfo": _source(control)}
+
+
+def _source(control: Message) -> str:
+    """From which source package it was built: databases of vulnerabilities know Debian's packages by that."""
+    name, _, version = control.get("Source", control["Package"]).partition(" ")
+    return f"built package from: {name} {version.strip('()') or control['Version']}"
+
+
+def _release(root: Path) -> str:
+    """Debian's name of the release, as the root filesystem says it; empty when it does not."""
+    file = root / "usr/lib/os-release"
+    found = re.search(
+        "^VERSION_CODENAME=(.+)$", file.read_text(encoding="utf-8") if file.exists() else "", re.MULTILINE
+    )
+    return found[1] if found else ""
 
 
 def _wheels(root: Path) -> Iterator[Entry]:

@@ -58,9 +58,19 @@ def test_bytecode_is_unchecked_and_has_the_epoch(tmp_path: Path, seed: str) -> N
 def test_sbom_names_debian_packages_and_wheels(tmp_path: Path) -> None:
     (tmp_path / "var/lib/dpkg/status.d").mkdir(parents=True)
     (tmp_path / "var/lib/dpkg/status.d/libc6").write_text("Package: libc6\nVersion: 1:2.36+b1\nArchitecture: arm64\n")
+    (tmp_path / "var/lib/dpkg/status.d/zlib1g").write_text(
+        "Package: zlib1g\nSource: zlib (1:1.2)\nVersion: 1:1.2+b3\nArchitecture: arm64\n"
+    )
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "usr/lib/os-release").write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
     (tmp_path / "site/numpy-2.0.dist-info").mkdir(parents=True)
     (tmp_path / "site/numpy-2.0.dist-info/METADATA").write_text("Name: Num_Py\nVersion: 2.0\n\nText")
     document = sbom.document(tmp_path, "x", 0)
     locators = [entry["externalRefs"][0]["referenceLocator"] for entry in json.loads(json.dumps(document))["packages"]]
-    assert locators == ["pkg:deb/debian/libc6@1%3A2.36%2Bb1?arch=arm64", "pkg:pypi/num-py@2.0"]
+    assert locators == [
+        "pkg:deb/debian/libc6@1%3A2.36%2Bb1?arch=arm64&distro=bookworm",
+        "pkg:deb/debian/zlib1g@1%3A1.2%2Bb3?arch=arm64&distro=bookworm",
+        "pkg:pypi/num-py@2.0",
+    ]
+    assert document["packages"][1]["sourceInfo"] == "built package from: zlib 1:1.2"  # type: ignore[index]
     assert document == sbom.document(tmp_path, "x", 0)
