@@ -7,7 +7,7 @@ set positional-arguments
 bin := justfile_directory() / ".venv/bin"
 
 # What `just test` leaves out: each of these needs something a bare machine does not have.
-unprivileged := "not engine and not hardware and not browser and not openssh and not registry and not eras and not sweeps and not mkl"
+unprivileged := "not engine and not hardware and not browser and not openssh and not registry and not root and not eras and not sweeps and not mkl and not pi"
 
 # What `just test-mkl` runs on the other build of TensorFlow.
 of_both_builds := "tests/networks tests/train/test_features.py tests/train/test_resuming.py tests/train/test_stages.py tests/train/test_trial.py"
@@ -40,9 +40,21 @@ test-openssh *arguments: setup
 test-registry *arguments: setup
     "{{ bin }}/pytest" -m registry "$@"
 
+# Run the tests that mount small file systems: full, read-only, out of inodes.
+test-root *arguments: setup
+    "{{ bin }}/pytest" -m root "$@"
+
 # Run the device code on the OpenVINO releases of 2021 and 2022, in a Python 3.9 that is found or made.
 test-eras *arguments: setup
     "{{ bin }}/pytest" -m eras "$@"
+
+# Provision a booted arm64 machine over SSH, with a stick in it; makes machine and QEMU the first time.
+test-pi *arguments: setup
+    "{{ bin }}/pytest" -m pi --durations=12 "$@"
+
+# Write an SD card's image for a Pi: `just pi-image kitchen --key ~/.ssh/id_ed25519.pub`.
+pi-image *arguments: setup
+    @"{{ bin }}/toolkit" fleet card "$@"
 
 # Make .venv-mkl, with the MKL/OpenMP build of TensorFlow 2.14 on Python 3.11.
 setup-mkl:
@@ -87,6 +99,10 @@ report *arguments: setup
 # Write docs/cli.md from the commands.
 docs-cli: setup
     "{{ bin }}/python" scripts/docs_cli.py
+
+# Draw the README's pictures of a report in Chromium: `just docs-images [INDEX.html]`, by default the demo's.
+docs-images *arguments: setup
+    "{{ bin }}/python" scripts/report_pictures.py "$@"
 
 # Write docs/reliability.md from the tests that are marked `fault`.
 docs-reliability: setup
