@@ -31,7 +31,9 @@ def check_programs(programs: Sequence[str] = PROGRAMS) -> None:
         raise MachineError(f"{' and '.join(lacking)} not found: this is no Debian")
 
 
-def sources(suite: str, etc: Path = Path("/etc"), environment: Mapping[str, str] = os.environ) -> str:
+def sources(
+    suite: str, etc: Path = Path("/etc"), environment: Mapping[str, str] = os.environ, *, components: str = "main"
+) -> str:
     """This machine's Debian sources, for `suite`, as one-line sources.
 
     Raises:
@@ -44,7 +46,7 @@ def sources(suite: str, etc: Path = Path("/etc"), environment: Mapping[str, str]
             "no source of Debian packages was found", where=str(etc / "apt"), remedy="set DEBIAN_MIRROR to a mirror"
         )
     keyring = next((f" signed-by={path}" for path in KEYRINGS if path.exists()), "")
-    return "".join(f"deb [check-valid-until=no{keyring}] {address} main\n" for address in offered)
+    return "".join(f"deb [check-valid-until=no{keyring}] {address} {components}\n" for address in offered)
 
 
 def _offered(etc: Path, suite: str) -> Iterator[str]:

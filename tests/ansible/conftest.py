@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from toolkit.artifacts import Device, Workspace
+from toolkit.progress import Lines
+from toolkit.virtual import devices
+from toolkit.virtual.machine import Machine
+from toolkit.virtual.stick import Stick
 
 BIN = Path(sys.executable).parent
+HOUSE = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge-vision-toolkit"
 Play = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def wheelhouse_of(machine: str, lock: str = "device", python: str = "3.11", glibc: int = 36) -> Path:
+    """The wheels of a device, for one without a package index; fetched once."""
+    content = (HOUSE / f"requirements/{lock}.txt").read_bytes()
+    folder = CACHE / "wheelhouse" / hashlib.sha256(f"{machine}{python}{glibc}".encode() + content).hexdigest()[:12]
+    if not folder.is_dir():
+        part = folder.with_suffix(".part")
+        subprocess.run([HOUSE / "scripts/wheelhouse.sh", part, machine, lock, python, str(glibc)], check=True)
+        part.rename(folder)
+    return folder
+
+
+def changed(done: subprocess.CompletedProcess[str]) -> int:
+    """How many tasks of a play that went well changed something, on its last host."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +70,68 @@ def play(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Play:
         return subprocess.run(command, cwd=ansible_dir, env=environment, capture_output=True, text=True, check=False)
 
     return run
+
+
+@dataclass(frozen=True)
+class Pi:
+    """A booted one, and how to reach it."""
+
+    device: Device
+    machine: Machine
+    inventory: Path
+    host: Any
+    """testinfra's, as root."""
+
+    @property
+    def stick(self) -> Stick:
+        return Stick(self.machine.folder)
+
+    def sh(self, script: str) -> str:
+        """What a script prints, run there by root."""
+        done = self.host.run("sh -euc %s", script)
+        assert done.rc == 0, done.stdout + done.stderr
+        return str(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    """A bare one, with a stick plugged in."""
+    folder = Path(tempfile.mkdtemp(prefix="pi-"))
+    workspace = Workspace(folder)
+    try:
+        fleet = devices.up(workspace, 1, Lines(), sticks=True)
+        (device,) = fleet.devices
+        inventory = folder / "fleet.yml"
+        inventory.write_text(yaml.safe_dump(described(fleet.inventory)))
+        yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device))
+    finally:
+        devices.down(workspace)
+        shutil.rmtree(folder)
+
+
+def described(inventory: Path) -> dict[str, Any]:
+    """The inventory that `toolkit fleet up` wrote, and what a user would add to it."""
+    given: dict[str, Any] = yaml.safe_load(inventory.read_text())
+    given["virtual"]["vars"] |= {
+        "openvino_wheelhouse": str(wheelhouse_of("aarch64")),
+        "monitoring_enabled": True,
+        "monitoring_every_seconds": 5,
+        "performance_governor": "performance",
+    }
+    return given
+
+
+def connected(device: Device) -> Any:
+    import testinfra  # needed by this tier alone
+
+    options = f"-F none -o UserKnownHostsFile={device.known_hosts} -o StrictHostKeyChecking=yes"
+    address = f"ssh://{device.user}@{device.host}:{device.port}"
+    return testinfra.get_host(address, ssh_identity_file=device.key_file, ssh_extra_args=options, sudo=True)
+
+
+@pytest.fixture(scope="session")
+def provisioned(pi: Pi, play: Play) -> Pi:
+    """After the playbook has run once."""
+    done = play("-i", pi.inventory, "provision-pi.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return pi

@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import Play
+from .conftest import CACHE, HOUSE, Play, changed, wheelhouse_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PACKAGES = "systemd,systemd-sysv,dbus,udev,python3-minimal,python3-apt,openssh-server,sudo,ca-certificates,iproute2"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge-vision-toolkit"
-HOUSE = Path(__file__).parents[2]
 Shell = Callable[[str], str]
 
 
@@ -45,18 +43,6 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def wheelhouse() -> Path:
-    """The wheels of a device of this processor, for a device without a package index."""
-    lock = HOUSE / "requirements/device.txt"
-    folder = CACHE / "wheelhouse" / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    if not folder.is_dir():
-        part = folder.with_suffix(".part")
-        run(HOUSE / "scripts/wheelhouse.sh", part, os.uname().machine)
-        part.rename(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def machine(image: str) -> Iterator[str]:
     name = f"edge-vision-bare-{os.getpid()}"
     private = ["--cap-add", "SYS_ADMIN", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/run/lock"]
@@ -74,7 +60,7 @@ def shell(machine: str) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def inventory(machine: str, shell: Shell, wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def inventory(machine: str, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inventory")
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
     key = (folder / "key.pub").read_text().strip()
@@ -86,7 +72,7 @@ def inventory(machine: str, shell: Shell, wheelhouse: Path, tmp_path_factory: py
         "ansible_ssh_private_key_file": str(folder / "key"),
         "toolkit_known_hosts": str(folder / "known_hosts"),
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={folder / 'known_hosts'} -o StrictHostKeyChecking=yes",
-        "openvino_wheelhouse": str(wheelhouse),
+        "openvino_wheelhouse": str(wheelhouse_of(os.uname().machine)),
         "monitoring_enabled": True,
         "performance_governor": "performance",
     }
@@ -112,11 +98,6 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def changed(done: subprocess.CompletedProcess[str]) -> int:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
 
 
 def test_provisioning_changes_nothing_when_run_again(play: Play, provisioned: Path) -> None:

@@ -28,10 +28,13 @@ finish() {
     chmod 440 "$root/etc/sudoers.d/010_pi-nopasswd"
 
     printf '[Match]\nName=e*\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n' >"$root/etc/systemd/network/10-wired.network"
-    chroot "$root" systemctl --quiet enable systemd-networkd.service
+    chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-resolved.service
     chroot "$root" systemctl --quiet mask systemd-networkd-wait-online.service
     printf 'LABEL=root / ext4 noatime,errors=remount-ro 0 1\n' >"$root/etc/fstab"
-    rm -f "$root/etc/resolv.conf" "$root/etc/hostname" "$root"/var/cache/apt/archives/*.deb
+    mkdir -p "$root/etc/systemd/resolved.conf.d"
+    printf '[Resolve]\nLLMNR=no\nMulticastDNS=no\n' >"$root/etc/systemd/resolved.conf.d/10-quiet.conf"
+    ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+    rm -f "$root/etc/hostname" "$root"/var/cache/apt/archives/*.deb
 }
 
 divert() { # add|remove FILE

@@ -19,7 +19,7 @@ from toolkit.errors import MachineError
 from toolkit.fleet.inventory import load_inventory
 from toolkit.fleet.keys import make_key, public_key
 from toolkit.progress import Progress
-from toolkit.virtual.disk import get_disk
+from toolkit.virtual.disk import SUITE, get_disk
 from toolkit.virtual.machine import ADDRESS, Machine, Size, create, free_ports, is_running, start, stop, wait_for_ssh
 from toolkit.virtual.seed import USER, Seed
 from toolkit.virtual.stick import Stick
@@ -39,17 +39,23 @@ class Virtual:
 
 
 def up(
-    workspace: Workspace, count: int, progress: Progress, *, sticks: bool = False, size: Size | None = None
+    workspace: Workspace,
+    count: int,
+    progress: Progress,
+    *,
+    suite: str = SUITE,
+    sticks: bool = False,
+    size: Size | None = None,
 ) -> Virtual:
     """Start so many devices and wait for their SSH; those that run are left alone, and so are those beyond `count`.
 
-    With `sticks`, each has a virtual Neural Compute Stick 2 plugged in.
+    `suite` is what they have if they are new. With `sticks`, each has a virtual Neural Compute Stick 2 plugged in.
 
     Raises:
         MachineError: something is missing here, or a device did not come up.
     """
     tools = get_tools(progress)
-    disk = get_disk(tools, progress)
+    disk = get_disk(tools, progress, suite)
     folder = workspace.folder(FOLDER).absolute()
     machines = _machines(folder, count)
     make_key(folder / "keys" / "client")

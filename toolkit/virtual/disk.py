@@ -1,4 +1,4 @@
-"""The disk of a bare arm64 device: Debian 12 with SSH and Python, and the kernel beside it; made once, without root.
+"""The disk of a bare arm64 device: Debian 11 or 12 with SSH and Python, and Debian 12's kernel; made once, without root.
 
 mmdebstrap makes the root filesystem (its arm64 programs run under user emulation); the kernel's package is unpacked and not
 installed, which would make an initial RAM disk under emulation for minutes; `mke2fs -d` writes the file system from a tar file. Nothing is
@@ -22,14 +22,15 @@ from toolkit.progress import Progress
 from toolkit.virtual import cpio
 from toolkit.virtual.tools import Tools
 
-SUITE = "bookworm"
+SUITE, OLD_SUITE = "bookworm", "bullseye"
+SUITES = (SUITE, OLD_SUITE)
 ARCHITECTURE = "arm64"
 SIZE = "6G"
 """Of the file system; what is not used takes no room."""
-PACKAGES = (
-    *("systemd-sysv", "systemd-timesyncd", "udev", "dbus", "kmod", "iproute2", "tzdata", "logrotate"),
-    *("openssh-server", "sudo", "rsync", "ca-certificates", "fdisk", "python3", "python3-apt", "python3-venv"),
-)
+SYSTEM = ("systemd-sysv", "systemd-timesyncd", "udev", "dbus", "kmod", "iproute2", "tzdata", "logrotate", "fdisk")
+LOGIN = ("openssh-server", "sudo", "rsync", "ca-certificates", "python3", "python3-apt", "python3-venv")
+ONLY_IN = {SUITE: ("systemd-resolved",), OLD_SUITE: ()}
+"""Packages whose content the other suite has elsewhere."""
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 KERNEL = "linux-image-arm64"
 KERNEL_LEFT_OUT = ("drivers/gpu", "drivers/iio", "drivers/infiniband", "drivers/isdn", "sound")
@@ -38,6 +39,7 @@ EARLY_MODULES = ("virtio_pci", "virtio_blk", "sdhci_iproc", "bcm2835", "mmc_bloc
 
 _CUSTOMIZE = Path(__file__).with_name("customize.sh")
 _INIT = Path(__file__).with_name("init.sh")
+_MERGE_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 _NO_EMULATION = "as root, on Debian 12: apt-get install mmdebstrap qemu-user-static binfmt-support"
 
 
@@ -68,35 +70,40 @@ class Disk:
         return self.folder / "trees"
 
 
-def get_disk(tools: Tools, progress: Progress) -> Disk:
+def get_disk(tools: Tools, progress: Progress, suite: str = SUITE) -> Disk:
     """The disk, made the first time: two to three minutes, and some hundred megabytes fetched.
 
     Raises:
         MachineError: a program is missing here, or the archive cannot be reached; says what to do.
     """
-    listed = debian.sources(SUITE)
-    folder = wheels.cache_folder().parent / "disks" / _digest(listed)
+    folder = wheels.cache_folder().parent / "disks" / _digest(suite)
     if not folder.exists():
         progress.say("making the disk of a bare arm64 device: takes some minutes, once")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
             new = Path(beside) / "new"
             new.mkdir()
-            _make(new, Path(beside), listed, tools)
+            _make(new, Path(beside), suite, tools)
             new.rename(folder)
     return Disk(folder)
 
 
-def _digest(listed: str) -> str:
-    parts = [listed, SUITE, SIZE, PACKAGES, LEFT_OUT, KERNEL, KERNEL_LEFT_OUT, EARLY_MODULES]
-    return digests.of_value([*parts, _CUSTOMIZE.read_text(), _INIT.read_text()])[:16]
+def _digest(suite: str) -> str:
+    parts = [packages(suite), debian.sources(suite), debian.sources(SUITE), SIZE, LEFT_OUT]
+    parts += [KERNEL, KERNEL_LEFT_OUT, EARLY_MODULES, _CUSTOMIZE.read_text(), _INIT.read_text()]
+    return digests.of_value([suite, *parts])[:16]
 
 
-def _make(new: Path, work: Path, listed: str, tools: Tools) -> None:
+def packages(suite: str) -> tuple[str, ...]:
+    """What a device has beyond the smallest Debian."""
+    return (*SYSTEM, *LOGIN, *ONLY_IN[suite])
+
+
+def _make(new: Path, work: Path, suite: str, tools: Tools) -> None:
     root = work / "root.tar"
     debian.check_programs((*debian.PROGRAMS, "mmdebstrap"))
-    _run_mmdebstrap(bootstrap(root), listed)
-    archive = debian.Archive(work / "apt", listed, ARCHITECTURE)
+    _run_mmdebstrap(bootstrap(root, suite), debian.sources(suite))
+    archive = debian.Archive(work / "apt", debian.sources(SUITE), ARCHITECTURE)
     kernel, busybox = _fetch(archive, work)
     version = _take_kernel(kernel, work / "kernel", new)
     tools.run("depmod", "-b", work / "kernel", version)
@@ -107,10 +114,10 @@ def _make(new: Path, work: Path, listed: str, tools: Tools) -> None:
     tools.run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-E", "root_owner=0:0", "-d", root, new / "root.ext4", SIZE)
 
 
-def bootstrap(output: Path) -> list[str]:
+def bootstrap(output: Path, suite: str = SUITE) -> list[str]:
     """The words that run mmdebstrap; it reads the sources from stdin."""
     words = ["mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={ARCHITECTURE}"]
-    words += [f"--include={','.join(PACKAGES)}", '--aptopt=APT::Install-Recommends "false"']
+    words += [f"--include={','.join(packages(suite))}", '--aptopt=APT::Install-Recommends "false"']
     words += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     # A device with the archive's lists at hand need not fetch them at once.
     words += ["--skip=cleanup/apt/lists", '--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Retries "3"']
@@ -118,7 +125,9 @@ def bootstrap(output: Path) -> list[str]:
         f"--essential-hook=sh '{_CUSTOMIZE}' essential \"$1\"",
         f"--customize-hook=sh '{_CUSTOMIZE}' finish \"$1\"",
     ]
-    return [*words, SUITE, str(output), "-"]
+    if suite == OLD_SUITE:
+        words += [f"--hook-dir={_MERGE_USR}"]
+    return [*words, suite, str(output), "-"]
 
 
 def _run_mmdebstrap(words: Sequence[str], listed: str) -> None:

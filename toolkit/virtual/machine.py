@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import socket
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -82,13 +84,11 @@ def start(machine: Machine, disk: Disk, tools: Tools, *, size: Size | None = Non
     words = arguments(machine, disk, size or Size(), accelerator())
     if stick is not None:
         words[words.index("-netdev") + 1] += f",guestfwd=tcp:{STICK}-cmd:{_stick_command(stick)}"
+        words[words.index("-append") + 1] += " stick"
     debian.run(tools.qemu(*words), "starting QEMU", machine.folder)
 
 
 def _stick_command(folder: Path) -> str:
-    import shlex
-    import sys
-
     return shlex.join([sys.executable, "-m", "toolkit.virtual.stick", str(folder)]).replace(",", ",,")
 
 
@@ -100,7 +100,7 @@ def accelerator() -> tuple[str, str]:
 
 
 def arguments(machine: Machine, disk: Disk, size: Size, accelerated: tuple[str, str]) -> list[str]:
-    """QEMU's words."""
+    """QEMU's words; it is to be started in the machine's folder, since a socket's path may have some hundred letters only."""
     accel, cpu = accelerated
     masked = " ".join(f"systemd.mask={name}.timer" for name in _QUIET)
     return [
@@ -113,7 +113,7 @@ def arguments(machine: Machine, disk: Disk, size: Size, accelerated: tuple[str, 
         *("-netdev", f"user,id=net,hostfwd=tcp:{ADDRESS}:{machine.port}-:22"),
         *("-device", "virtio-net-pci,netdev=net,romfile="),
         *("-display", "none", "-serial", f"file:{machine.console}", "-daemonize"),
-        *("-qmp", f"unix:{machine.control},server=on,wait=off"),
+        *("-qmp", f"unix:{machine.control.name},server=on,wait=off"),
     ]
 
 

@@ -38,9 +38,8 @@ class Seed:
     host_key: str
     host_key_public: str
     authorized_keys: tuple[str, ...]
-    user: str = USER
-    script: str = ""
-    """What else is done in the root at the first start, as lines of sh."""
+    more: tuple[cpio.Entry, ...] = ()
+    """Further files, by names below "seed"; what is in `seed/seed.sh` is run in the root at the first start, by sh."""
 
     def archive(self) -> bytes:
         """What is put after the initial RAM disk."""
@@ -52,7 +51,6 @@ class Seed:
         yield cpio.file("seed/etc/hostname", f"{self.name}\n")
         yield cpio.file("seed/etc/hosts", f"127.0.0.1 localhost {self.name}\n::1 localhost\n")
         yield cpio.file("seed/etc/machine-id", f"{uuid.uuid4().hex}\n", 0o444)
-        yield cpio.file("seed/etc/resolv.conf", "nameserver 10.0.2.3\n")
         yield cpio.file("seed/etc/ssh/ssh_host_ed25519_key", self.host_key, 0o600)
         yield cpio.file("seed/etc/ssh/ssh_host_ed25519_key.pub", self.host_key_public)
         yield cpio.folder(f"seed/home/{USER}", 0o700, OWNER)
@@ -60,7 +58,7 @@ class Seed:
         keys = "".join(f"{key}\n" for key in self.authorized_keys)
         yield cpio.file(f"seed/home/{USER}/.ssh/authorized_keys", keys, 0o600, OWNER)
         yield from _cable()
-        yield cpio.file("seed/seed.sh", self.script)
+        yield from self.more
 
 
 def _cable() -> Iterator[cpio.Entry]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from toolkit.errors import MachineError
 from toolkit.progress import Progress
 
 SUITE = "trixie"
-PACKAGES = ("e2fsprogs", "kmod", "libarchive13t64", "mtools", "qemu-system-arm", "qemu-utils")
+PACKAGES = ("e2fsprogs", "kmod", "libarchive13t64", "mtools", "qemu-utils", "qemu-system-arm")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -52,31 +53,31 @@ class Tools:
         return debian.run(self.command(program, *words), program, self.root)
 
 
-def get_tools(progress: Progress) -> Tools:
-    """The programs, fetched the first time.
+def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:
+    """The programs of these packages, fetched the first time.
 
     Raises:
         MachineError: this is no Debian, or its packages cannot be fetched; says why.
     """
     named = os.environ.get("QEMU_HOME")
-    if named:
+    if named and packages == PACKAGES:
         return Tools(Path(named).absolute())
-    folder = wheels.cache_folder().parent / "tools" / digests.of_value([SUITE, *PACKAGES])[:16]
+    folder = wheels.cache_folder().parent / "tools" / digests.of_value([SUITE, *packages])[:16]
     if not folder.exists():
-        _make(folder, progress)
+        _make(folder, packages, progress)
     return Tools(folder)
 
 
-def _make(folder: Path, progress: Progress) -> None:
+def _make(folder: Path, packages: Sequence[str], progress: Progress) -> None:
     architecture = ARCHITECTURES.get(platform.machine())
     if architecture is None:
         raise MachineError(f"virtual devices run on x86-64 and arm64; this is {platform.machine()}")
     debian.check_programs()
-    progress.say("fetching QEMU from the packages of Debian 13")
+    progress.say(f"fetching {packages[-1]} and more from the packages of Debian 13")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
         archive = debian.Archive(Path(beside) / "apt", debian.sources(SUITE), architecture)
-        debian.unpack(archive.download_closure(PACKAGES), Path(beside) / "new")
+        debian.unpack(archive.download_closure(packages), Path(beside) / "new")
         try:
             (Path(beside) / "new").rename(folder)
         except OSError:
