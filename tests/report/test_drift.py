@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, Foreign, Workspace
+from toolkit.artifacts import BenchRecord, Bundle, Foreign, IrModel, TrainedModel, Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import drift, elsewhere, history, write_report
 from toolkit.report.gather import gather
@@ -113,12 +113,19 @@ FOREIGN = Foreign(
 )
 
 
+ADOPTED = {"8" * 64, "7" * 64, "6" * 64}
+
+
 def adopt(store: Store, workspace: Workspace, experiment: Experiment) -> None:
     """One of the models with its forms and records, as a file from elsewhere."""
     found = gather(workspace, store, experiment).variants[0]
     assert found.bundle
+    judged = dataclasses.replace(
+        found.model.evaluation, classes=(), confusion=(), probabilities=(), calibration=None
+    )  # as much as is found of a file
     model = dataclasses.replace(
         found.model,
+        evaluation=judged,
         digest="8" * 64,
         experiment="",
         network="street",
@@ -132,6 +139,24 @@ def adopt(store: Store, workspace: Workspace, experiment: Experiment) -> None:
     records = (dataclasses.replace(r, digest=r.digest[::-1], parent=bundle.digest) for r in found.records)
     for artifact in (model, ir, bundle, *records):
         store.put(artifact)
+
+
+def test_write_report_is_about_models_from_elsewhere_when_nothing_was_trained(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    adopt(store, workspace, experiment)
+    room = Workspace(tmp_path / "room")
+    with Store(room.database) as apart:
+        for kind in (TrainedModel, IrModel, Bundle, BenchRecord):
+            for artifact in store.all(kind):
+                if artifact.digest in ADOPTED or getattr(artifact, "parent", "") == "6" * 64:
+                    apart.put(artifact)
+        written = write_report(room, apart)
+    assert written.index.parent.name == "elsewhere"
+    assert written.headline.startswith("Ship street")
+    page = written.index.read_text("utf-8")
+    assert "toolkit convert street.onnx" in page
+    assert "<title>Models from elsewhere" in page
 
 
 def test_elsewhere_lists_models_that_were_not_trained_here(

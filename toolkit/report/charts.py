@@ -58,7 +58,7 @@ MANY_CLASSES = 12  # from here a panel per class would be a wall; tables and CSV
 def scores(gathered: Gathered) -> Iterator[Panel]:
     """Precision, recall and F1 of every model, one panel per class; none where there are too many classes."""
     labels = tuple(dict.fromkeys(score.label for model in gathered.models for score in model.evaluation.classes))
-    if len(labels) > MANY_CLASSES:
+    if not 0 < len(labels) <= MANY_CLASSES:
         return
     lowest = min(
         getattr(score, name) for model in gathered.models for score in model.evaluation.classes for name, _ in SCORES

@@ -28,10 +28,12 @@ from toolkit.experiment import Experiment
 from toolkit.history import Comparison, Outlier, against_past, outliers
 from toolkit.report.past import Past, kept, last_given
 from toolkit.report.readings import is_full
-from toolkit.report.variants import Variant, foreign, newest_irs, variant
+from toolkit.report.variants import Variant, adopted_models, foreign, newest_irs, variant
 from toolkit.store import Store
 
 STAGES = ("top", "fine-tune")
+ELSEWHERE = "elsewhere"
+"""The name of a report about models none of which was trained here."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
     deployments = tuple(d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest))
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
     return Gathered(
-        name=models[0].experiment,
-        title=(experiment.title if experiment else "") or models[0].experiment,
+        name=models[0].experiment or ELSEWHERE,
+        title=(experiment.title if experiment else "") or models[0].experiment or "Models from elsewhere",
         plan=experiment,
         published=experiment.published if experiment else None,
         splits=splits,
@@ -145,6 +147,8 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
 def _models(store: Store, experiment: Experiment | None) -> tuple[TrainedModel, ...]:
     """The newest model of each network, head and stage, networks in the order they were first trained or are listed."""
     everything = [model for model in store.all(TrainedModel) if model.experiment]  # others were made elsewhere
+    if not everything and experiment is None and (adopted := adopted_models(store)):
+        return adopted
     name = experiment.name if experiment else next((model.experiment for model in reversed(everything)), "")
     newest = {(m.network, m.head, m.stage): m for m in everything if m.experiment == name and _asked(m, experiment)}
     if not newest:

@@ -159,7 +159,7 @@ def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
         ("models", "Every model", True),
         ("training", "Training", values["curves"]),
         ("heads", "Sigmoid against softmax", values["heads"]),
-        ("classes", "Class by class", True),
+        ("classes", "Class by class", shown.tables["classes"].rows),
         ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
         ("parity", "Parity", shown.gathered.variants),
         ("devices", "Devices", shown.gathered.records),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolkit.report import words
-from toolkit.report.gather import STAGES, Gathered
+from toolkit.report.gather import ELSEWHERE, STAGES, Gathered
 from toolkit.report.variants import SCENARIOS, Variant
 
 
@@ -25,6 +25,9 @@ def why_different(gathered: Gathered) -> str:
 
 def commands(gathered: Gathered) -> str:
     """What to type to make this again."""
+    if gathered.name == ELSEWHERE:
+        files = (model.weights for model in gathered.models)
+        return "\n".join((*(f"toolkit convert {file} --labels … --pictures …" for file in files), "toolkit report"))
     return "\n".join(
         ("toolkit demo",)
         if gathered.name == "demo"

@@ -61,10 +61,14 @@ class Variant:
         return max((each.p90_ms for each in self.measured if each.p90_ms is not None), default=None)
 
 
+def adopted_models(store: Store) -> tuple[TrainedModel, ...]:
+    """The newest of each file's name that was made elsewhere."""
+    return tuple({model.network: model for model in store.all(TrainedModel) if model.foreign}.values())
+
+
 def foreign(store: Store) -> Iterator[Variant]:
     """The forms of the newest model of each file's name that came from elsewhere, quick runs counting where no full is."""
-    newest = {model.network: model for model in store.all(TrainedModel) if model.foreign}
-    for model in newest.values():
+    for model in adopted_models(store):
         for ir in newest_irs(store, model):
             bundles = store.all(Bundle, parent=ir.digest)[-1:]
             records = {bundle.digest: store.all(BenchRecord, parent=bundle.digest) for bundle in bundles}

@@ -21,7 +21,7 @@ NETWORKS = {
     "efficientnet_b0": "EfficientNet-B0",
     "efficientnet_lite0": "EfficientNet-Lite0",
 }
-STAGES = {"top": "top layers", "fine-tune": "fine-tuning"}
+STAGES = {"top": "top layers", "fine-tune": "fine-tuning", "foreign": "from elsewhere"}
 
 
 def network(name: str) -> str:
