@@ -1,4 +1,7 @@
-"""`python -m device COMMAND`: one JSON document on stdout, talk on stderr; 0 ok, 1 a check failed, 4 environment."""
+"""`python -m device COMMAND`: one JSON document on stdout, talk on stderr; 0 ok, 1 a check failed, 4 environment.
+
+`serve` prints two: where it answers, and in the end what it came to.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from typing import Any, Dict, List, Optional, TextIO
 
 from . import failures
 
+MOST_PIXELS = 50_000_000
+"""Of a picture that the live app is sent: a small file can be a large picture."""
 ACCELERATORS = "CPU, MYRIAD, or AUTO: a stick if one can be had, else the CPU"
 
 
@@ -21,7 +26,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command; its exit code is for `sys.exit`."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    stdout = _take_stdout()
+    stdout = options.stdout = _take_stdout()
     try:
         result = options.command(options)
     except failures.Failure as failure:
@@ -83,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     predict.set_defaults(command=_predict)
     _bench_options(commands.add_parser("bench", help="how fast and how right"))
+    _serve_options(commands.add_parser("serve", help="the live app: camera, page, stream, API, metrics, alerts"))
     install = commands.add_parser("install", help="make a release from a file current, by the same gates as over SSH")
     install.add_argument("file", type=Path, help="what `toolkit deploy BUNDLE --offline FILE` wrote")
     _gate_options(install)
@@ -124,6 +130,39 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--clock", choices=("total", "inference"), default="total", help="what a latency covers")
     bench.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
     bench.set_defaults(command=_bench)
+
+
+def _serve_options(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("release", type=Path, help="ROOT/current: where it leads is followed")
+    serve.add_argument(
+        "--source", default="pattern", help="pattern, a folder, a video, /dev/videoN, picamera, rtsp://…, @FILE"
+    )
+    serve.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
+    serve.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: the accelerator's own choice")
+    serve.add_argument("--threads", type=_positive)
+    serve.add_argument("--streams", type=_positive)
+    serve.add_argument(
+        "--fps", type=float, default=25.0, help="asked of cameras; the pace of files, 0 for as fast as they go"
+    )
+    serve.add_argument("--width", type=_positive, default=1280, help="asked of cameras")
+    serve.add_argument("--height", type=_positive, default=720, help="asked of cameras")
+    serve.add_argument(
+        "--decoders", type=int, default=0, help="threads that decode; 0: one for each core, four at most"
+    )
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="where it answers; elsewhere than on loopback it wants a token"
+    )
+    serve.add_argument("--port", type=int, default=8080, help="0: any that is free")
+    serve.add_argument("--token-file", type=Path, help="holds the token; only its owner and group may read it")
+    serve.add_argument("--certificate", type=Path, help="a PEM file; with it the app speaks TLS")
+    serve.add_argument("--key", type=Path, help="the certificate's key, if that is another file")
+    serve.add_argument(
+        "--predictions", type=_positive_number, default=10.0, help="pictures a second that the API takes"
+    )
+    serve.add_argument("--alerts", type=Path, help="a JSON or TOML file that says what is told to whom")
+    serve.add_argument("--state-file", type=Path, help="written every two seconds, gone when the app is")
+    serve.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
+    serve.set_defaults(command=_serve)
 
 
 def _positive(text: str) -> int:
@@ -188,6 +227,17 @@ def _predict(options: argparse.Namespace) -> Dict[str, Any]:
     from .predict import predict
 
     return predict(options.release, options.pictures, options.accelerator)
+
+
+def _serve(options: argparse.Namespace) -> Dict[str, Any]:
+    """Says on stdout where it answers, once it does; what comes in the end is the second document there."""
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # before OpenCV is imported
+    from .app.serve import Options, serve
+
+    if options.stop_on_eof:
+        threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
+    wanted = Options(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)})
+    return serve(wanted, lambda said: _print(said, options.stdout))
 
 
 def _bench(options: argparse.Namespace) -> Dict[str, Any]:

@@ -50,7 +50,7 @@ class Capture(threading.Thread):
         pace = Pace(0 if self._source.live else self._fps)
         waits = not self._source.live and not self._fps
         while not self._stopping.is_set():
-            if waits and not self._captured.wait_for_room(_STEP_S):
+            if waits and not self._captured.has_room(_STEP_S):
                 continue
             if self._stopping.wait(pace.delay_s()):
                 return

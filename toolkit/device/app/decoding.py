@@ -7,7 +7,7 @@ was made small.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Optional
 
 import cv2
 import numpy as np
@@ -62,17 +62,17 @@ class Decoder(threading.Thread):
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopping:
-            if self._ready.wait_for_room(_STEP_S):
+            if self._ready.reserve(_STEP_S):
                 frame = self._captured.take(_STEP_S)
-                if frame is not None:
-                    self._decode(frame)
+                self._ready.settle(None if frame is None else self._decoded(frame))
 
-    def _decode(self, frame: Frame) -> None:
+    def _decoded(self, frame: Frame) -> Optional[Query]:
         try:
             pixels, form = pixels_of(frame), self._form()
-            self._ready.put(Query(frame, pixels, form, fitted(pixels, form)))
+            return Query(frame, pixels, form, fitted(pixels, form))
         except (ValueError, cv2.error):
             self._counters.add("damaged")
+            return None
 
     def stop(self) -> None:
         """Ask it to end."""

@@ -18,7 +18,7 @@ from ..failures import EnvironmentFailure, Failure
 from ..release import input_size, read_manifest
 from ..verify import require_trusted
 from .decoding import fitted
-from .frames import Between, Counters, Form, Query
+from .frames import Between, Counters, Form, Query, now_ns
 
 if TYPE_CHECKING:
     from .frames import Answer
@@ -66,6 +66,8 @@ class Engine(threading.Thread):
         super().__init__(name="inference", daemon=True)
         self.failing: Optional[str] = None
         """Why nothing can be answered; None while it can."""
+        self.busy_since_ns: Optional[int] = None
+        """When it began with what it does now; None while it waits for a query."""
         self._ready, self._settings, self._on_answer = ready, settings, on_answer
         self._counters, self._say, self._load, self._stick_seen = counters, say, load, stick_seen
         self._numbers = itertools.count()
@@ -157,10 +159,13 @@ class Engine(threading.Thread):
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopping.is_set():
-            self._adopt()
+            self.busy_since_ns = None
             query = self._ready.take(_STEP_S)
+            self.busy_since_ns = now_ns()
+            self._adopt()
             if query is not None:
                 self._submit(query)
+        self.busy_since_ns = None
         _finish(self.loaded)
 
     def _adopt(self) -> None:

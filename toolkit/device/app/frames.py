@@ -76,6 +76,7 @@ class Between(Generic[T]):
         self._kept: Deque[T] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._promised = 0
 
     def put(self, item: T) -> None:
         """Append it at once."""
@@ -95,10 +96,27 @@ class Between(Generic[T]):
             self._changed.notify()
             return True
 
-    def wait_for_room(self, timeout: float) -> bool:
+    def has_room(self, timeout: float) -> bool:
         """Whether another item would drop none; waits for at most `timeout` seconds until it is so."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._items) < self.capacity or self._closed, timeout)
+            return self._changed.wait_for(self._is_room, timeout)
+
+    def _is_room(self) -> bool:
+        return len(self._items) + self._promised < self.capacity or self._closed
+
+    def reserve(self, timeout: float) -> bool:
+        """Take room for an item that is to come by `settle`; False when there was none for `timeout` seconds."""
+        with self._changed:
+            there = self._changed.wait_for(self._is_room, timeout)
+            self._promised += there
+            return there
+
+    def settle(self, item: Optional[T]) -> None:
+        """Append the item that room was taken for, or give the room back."""
+        with self._changed:
+            self._promised -= 1
+        if item is not None:
+            self.put(item)
 
     def take(self, timeout: float) -> Optional[T]:
         """The oldest item, or None when there was none for `timeout` seconds or the queue was closed."""

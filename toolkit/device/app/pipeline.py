@@ -97,6 +97,11 @@ class Pipeline:
     def _stages(self) -> List[List[threading.Thread]]:
         return [[self.capture] if self.capture else [], list(self._decoders), [self.engine]]
 
+    def is_alive(self) -> bool:
+        """Whether every stage works."""
+        stages = [thread for stage in self._stages() for thread in stage]
+        return all(thread.is_alive() for thread in [*stages, self._results])
+
     def ask(self, pixels: Pixels, reply: Reply) -> bool:
         """Have a picture (BGR, of any size) answered, before frames of the camera; False when there is no room for it."""
         form = self.engine.form()

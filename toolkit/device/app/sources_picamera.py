@@ -49,7 +49,7 @@ class PiCamera:
             job = self._camera.capture_array("main", wait=False)
             taken: Taken = self._camera.wait(job, timeout=TIMEOUT_S)
         except (RuntimeError, OSError, TimeoutError, futures.TimeoutError) as error:
-            raise SourceLost(f"gives no more frames: {error or type(error).__name__}") from None
+            raise SourceLost(f"gives no more frames: {str(error) or type(error).__name__}") from None
         return taken
 
     def close(self) -> None:

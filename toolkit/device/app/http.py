@@ -1,0 +1,175 @@
+"""HTTP/1.1 as far as the app speaks it: one request after another on a connection, bodies with a length, nothing chunked.
+
+Whatever does not read as RFC 9112 has it is refused: a request that two programs could read in two ways is an attack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Awaitable, Callable, Dict, Optional, Tuple
+
+HEAD_BYTES = 16_384
+BODY_BYTES = 12_000_000
+"""A picture of twelve megapixels as a JPEG of the best quality."""
+HEAD_S, IDLE_S, BODY_S, SEND_S = 10.0, 60.0, 30.0, 20.0
+"""How long a head, the next request, a body, and a client that does not read, are waited for."""
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]{0,2000}) HTTP/1\.([01])")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
+_REASONS = {
+    200: "OK", 303: "See Other", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 411: "Length Required", 413: "Content Too Large",
+    415: "Unsupported Media Type", 421: "Misdirected Request", 422: "Unprocessable Content", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
+    504: "Gateway Timeout",
+}  # fmt: skip
+ALWAYS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+Stream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class HttpError(Exception):
+    """A request that is refused: the status, what is wrong, and what to do; `headers` go with it."""
+
+    def __init__(self, status: int, what: str, remedy: str = "", **headers: str) -> None:
+        super().__init__(what)
+        self.status, self.what, self.remedy = status, what, remedy
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def response(self) -> Response:
+        """As the client gets it."""
+        return as_json({"error": {"what": self.what, "remedy": self.remedy}}, self.status, self.headers)
+
+
+@dataclass
+class Request:
+    """One request; its body is read only by who wants it."""
+
+    method: str
+    path: str
+    headers: Dict[str, str]
+    peer: str
+    """The client's address."""
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    keeps: bool
+    """Whether the client wants to send another one."""
+    unread: int = 0
+    """Bytes of the body that are still to come."""
+
+    async def body(self) -> bytes:
+        """All of it.
+
+        Raises:
+            HttpError: it is too large, says no length, or comes too slowly.
+        """
+        if "content-length" not in self.headers:
+            raise HttpError(411, "the body has no length", "send a Content-Length")
+        if self.unread > BODY_BYTES:
+            raise HttpError(
+                413, f"the body has {self.unread} bytes, and {BODY_BYTES} is the most", "send a smaller picture"
+            )
+        if self.headers.get("expect", "").lower() == "100-continue":
+            self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            content = await asyncio.wait_for(self.reader.readexactly(self.unread), BODY_S)
+        except asyncio.TimeoutError:
+            raise HttpError(408, f"the body did not come within {BODY_S:g} s") from None
+        self.unread = 0
+        return content
+
+
+@dataclass
+class Response:
+    """What is answered: a whole body, or `stream`, which writes until it is done and then the connection is closed."""
+
+    status: int
+    headers: Dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    stream: Optional[Stream] = None
+
+    def head(self, *, keeps: bool) -> bytes:
+        """The status line and all headers."""
+        fields = {**ALWAYS, **self.headers}
+        if self.stream is None:
+            fields["Content-Length"] = str(len(self.body))
+        fields["Connection"] = "keep-alive" if keeps else "close"
+        lines = [
+            f"HTTP/1.1 {self.status} {_REASONS[self.status]}",
+            *(f"{name}: {value}" for name, value in fields.items()),
+        ]
+        return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
+def as_json(value: Any, status: int = 200, headers: Optional[Dict[str, str]] = None) -> Response:
+    """A JSON document."""
+    body = json.dumps(value, allow_nan=False).encode()
+    return Response(status, {"Content-Type": "application/json", **(headers or {})}, body)
+
+
+async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> Optional[Request]:
+    """The next request on a connection; None when the client is gone, or has nothing to say for IDLE_S.
+
+    Raises:
+        HttpError: it is not HTTP/1.1, too long or too slow; the connection is of no more use.
+    """
+    try:
+        first = await asyncio.wait_for(reader.read(1), IDLE_S)
+        if not first:
+            return None
+        head = first + await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_S)
+    except asyncio.TimeoutError:
+        return None
+    except asyncio.IncompleteReadError:
+        return None
+    except asyncio.LimitOverrunError:
+        raise HttpError(431, f"the request's head has more than {HEAD_BYTES} bytes") from None
+    method, path, version, headers = parse_head(head)
+    keeps = headers.get("connection", "").lower() != "close" and version == 1
+    return Request(method, path, headers, peer, reader, writer, keeps, body_length(headers))
+
+
+def parse_head(head: bytes) -> Tuple[str, str, int, Dict[str, str]]:
+    """Method, path without its query, minor version, and the fields by lower-case name.
+
+    Raises:
+        HttpError: it is malformed, or names a field twice that may be there once.
+    """
+    first, *lines = head[: -len(b"\r\n\r\n")].split(b"\r\n")
+    line = _REQUEST_LINE.fullmatch(first)
+    if line is None:
+        raise HttpError(400, "the request line is malformed")
+    headers: Dict[str, str] = {}
+    for text in lines:
+        found = _FIELD.fullmatch(text)
+        if found is None:
+            raise HttpError(400, "a header field is malformed")
+        name, value = found.group(1).decode("ascii").lower(), found.group(2).decode("latin-1")
+        if name in headers and name in ("host", "content-length", "transfer-encoding", "authorization", "content-type"):
+            raise HttpError(400, f"the field {name} is there twice")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    version = int(line.group(3))
+    if version == 1 and "host" not in headers:
+        raise HttpError(400, "the field host is missing")
+    return line.group(1).decode("ascii"), line.group(2).decode("ascii").partition("?")[0], version, headers
+
+
+def body_length(headers: Dict[str, str]) -> int:
+    """What Content-Length says; 0 without one.
+
+    Raises:
+        HttpError: it is no number, or the body is chunked.
+    """
+    if "transfer-encoding" in headers:
+        raise HttpError(501, "chunked bodies are not read here", "send a Content-Length")
+    length = headers.get("content-length", "0")
+    if not re.fullmatch(r"[0-9]{1,15}", length):
+        raise HttpError(400, "the field content-length is no number")
+    return int(length)

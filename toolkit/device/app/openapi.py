@@ -1,0 +1,148 @@
+"""The API in OpenAPI 3.1."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+Json = Dict[str, Any]
+
+_TEXT: Json = {"type": "string"}
+_MAYBE_NUMBER: Json = {"type": ["number", "null"]}
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_GUESS = {
+    "type": "object",
+    "required": ["label", "probability"],
+    "properties": {"label": _TEXT, "probability": {"type": "number", "minimum": 0, "maximum": 1}},
+}
+_RANKING = {"type": "array", "maxItems": 5, "items": {"$ref": "#/components/schemas/Guess"}}
+_IDENTITY = {"release": _TEXT, "name": _TEXT}
+_LABELS = {"type": "array", "items": _TEXT, "description": "Where a picture may have many: those above 1/2."}
+
+
+def _object(properties: Json, optional: Optional[Json] = None) -> Json:
+    return {"type": "object", "required": list(properties), "properties": {**properties, **(optional or {})}}
+
+
+def _nullable(schema: Json) -> Json:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _schemas() -> Json:
+    latest = _object(
+        {"frame": _COUNT, "release": _TEXT, "ranking": _RANKING, "latency_ms": {"type": "number"}}, {"labels": _LABELS}
+    )
+    throttled = _object({"now": {"type": "boolean"}, "since_boot": {"type": "boolean"}})
+    state: Json = {
+        **_IDENTITY,
+        "accelerator": _TEXT,
+        "stands_in": {"type": "boolean", "description": "The CPU works in a stick's place."},
+        "precision": {"type": ["string", "null"]},
+        "openvino": _TEXT,
+        "source": _TEXT,
+        "trouble": {"type": ["string", "null"]},
+        "camera": {"type": ["boolean", "null"], "description": "Whether frames come; null without a camera."},
+        "fps": {"type": "number", "minimum": 0},
+        "latency_ms": _object(dict.fromkeys(("p50", "p90", "p95", "p99"), _MAYBE_NUMBER)),
+        "frames": {"type": "object", "additionalProperties": _COUNT},
+        "dropped": _COUNT,
+        "latest": _nullable(latest),
+        "temperature_c": _MAYBE_NUMBER,
+        "stick_c": _MAYBE_NUMBER,
+        "throttled": _nullable(throttled),
+        "notes": {"type": "array", "items": _TEXT},
+        "uptime_s": {"type": "integer"},
+    }
+    model: Json = {**_IDENTITY, "precision": {"type": ["string", "null"]}, "works": {"type": "boolean"}}
+    return {
+        "Guess": _GUESS,
+        "Error": _object({"error": _object({"what": _TEXT, "remedy": _TEXT})}),
+        "Verdict": _object({"ok": {"type": "boolean"}}),
+        "Identity": _object(_IDENTITY),
+        "Models": _object({"models": {"type": "array", "items": _object(model)}}),
+        "Prediction": _object(
+            {**_IDENTITY, "ranking": _RANKING, "latency_ms": {"type": "number"}}, {"labels": _LABELS}
+        ),
+        "State": _object(state),
+    }
+
+
+def _answer(description: str, schema: str, kind: str = "application/json") -> Json:
+    return {"description": description, "content": {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
+
+
+def _plain(description: str, kind: str) -> Json:
+    return {"description": description, "content": {kind: {"schema": _TEXT}}}
+
+
+_ERRORS: Dict[int, str] = {
+    400: "Not HTTP, or not JSON",
+    401: "A token is wanted",
+    403: "Another site may not ask this",
+    404: "Not here",
+    409: "The model cannot be loaded",
+    411: "The body has no length",
+    413: "Too large",
+    415: "Another type is wanted",
+    421: "Not the host that was asked for",
+    422: "It cannot be used",
+    429: "Too many requests",
+    503: "Not now",
+    504: "No answer in time",
+}
+_ALL = (400, 401, 403, 413, 421, 429)
+
+
+def _operation(summary: str, success: Json, *errors: int, status: int = 200, **more: Any) -> Json:
+    refusals = {str(code): _answer(_ERRORS[code], "Error") for code in sorted({*_ALL, *errors})}
+    name = "".join(word for word in summary.title() if word.isalpha())
+    return {"operationId": name, "summary": summary, "responses": {str(status): success, **refusals}, **more}
+
+
+def _paths() -> Json:
+    verdict, no = _answer("Yes", "Verdict"), _answer("No", "Verdict")
+    picture = {
+        "required": True,
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES},
+    }
+    switch = {"required": True, "content": {"application/json": {"schema": _object({"release": _TEXT})}}}
+    health, ready = (
+        _operation("Does it work", verdict, security=[]),
+        _operation("Do results come", verdict, security=[]),
+    )
+    for asked in (health, ready):
+        asked["responses"]["503"] = no
+    return {
+        "/v1/predict": {"post": _operation("What is on a picture", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=picture)},
+        "/v1/state": {"get": _operation("How it goes", _answer("Everything that changes", "State"))},
+        "/v1/models": {"get": _operation("Which models are here", _answer("Them", "Models"))},
+        "/v1/model": {"post": _operation("Let another model work", _answer("It does", "Identity"), 404, 409, 411, 415, 422, requestBody=switch)},
+        "/v1/events": {"get": _operation("The state twice a second", _plain("Server-sent events", "text/event-stream"), 503)},
+        "/stream": {"get": _operation("The picture", _plain("Motion JPEG", "multipart/x-mixed-replace"), 503)},
+        "/health": {"get": health},
+        "/ready": {"get": ready},
+        "/metrics": {"get": _operation("For Prometheus", _plain("Version 0.0.4 of its text format", "text/plain"))},
+    }  # fmt: skip
+
+
+_PICTURES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
+
+
+def document() -> Json:
+    """The whole document; it is the same on every device."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Edge Vision Toolkit: a device's live app",
+            "version": "1",
+            "license": {"name": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "paths": _paths(),
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "Wanted where the app has a token."}
+            },
+        },
+    }

@@ -1,0 +1,51 @@
+"""The page and the form to log in: each one file with its own style and script, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from pathlib import Path
+
+from .http import Response
+
+_FOLDER = Path(__file__).parent
+
+
+def live() -> Response:
+    """The live page."""
+    return _response(_read("page.html"), 200)
+
+
+def login(*, failed: bool) -> Response:
+    """The form; with a word about it when the token was wrong."""
+    word = '<p role="alert">That is not the token.</p>' if failed else ""
+    return _response(_read("login.html").replace("<!-- word -->", word), 401 if failed else 200)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _response(text: str, status: int) -> Response:
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy(text)}
+    return Response(status, headers, text.encode())
+
+
+def policy(text: str) -> str:
+    """Only the page's own script and style run, named by their digests, and it talks to its own server alone."""
+    hashes = {
+        kind: " ".join(f"'sha256-{_digest(part)}'" for part in re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL))
+        or "'none'"
+        for kind in ("script", "style")
+    }
+    return (
+        f"default-src 'none'; script-src {hashes['script']}; style-src {hashes['style']}; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

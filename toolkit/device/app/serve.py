@@ -1,0 +1,185 @@
+"""`python -m device serve RELEASE`: everything put together, from the first sign to the last."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import cv2
+
+from .. import runtime
+from ..failures import EnvironmentFailure, Failure
+from .alerts import Alerts, read_alerts
+from .engine import Load
+from .frames import now_ns
+from .guard import Guard, read_token
+from .keeping import Keeper
+from .notify import Notifier
+from .pipeline import JOIN_S, Pipeline, Shape
+from .routes import Routes
+from .server import Server
+from .sources import Wish, make_source
+from .state import State, Vitals
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+STUCK_S = 30.0
+"""So long one query or one round of housekeeping may take before systemd hears no more that all is well."""
+_STEP_S = 0.25
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for on the command line; see there."""
+
+    release: Path
+    source: str = "pattern"
+    accelerator: str = "CPU"
+    precision: Optional[str] = None
+    threads: Optional[int] = None
+    streams: Optional[int] = None
+    fps: float = 25.0
+    width: int = 1280
+    height: int = 720
+    decoders: int = 0
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token_file: Optional[Path] = None
+    certificate: Optional[Path] = None
+    key: Optional[Path] = None
+    predictions: float = 10.0
+    alerts: Optional[Path] = None
+    state_file: Optional[Path] = None
+
+
+def serve(options: Options, started: Callable[[Dict[str, Any]], None], load: Load = runtime.load) -> Dict[str, Any]:
+    """Serve until SIGTERM or SIGINT; `started` is given {"url", "pid"…} once it answers, SIGHUP loads the release anew.
+
+    Returns:
+        {"ok", "frames", "dropped", "uptime_s"}: what it came to; "ok" is false when a thread did not end.
+
+    Raises:
+        Failure: the release, the source, the token or the alerts cannot be used, or a token is missing.
+        EnvironmentFailure: the model cannot be loaded, or the port is taken.
+    """
+    cv2.setNumThreads(1)
+    app = App(options, load)
+    try:
+        app.begin()
+        started(app.described())
+        app.stay()
+    finally:
+        left = app.end()
+    return {"ok": not left, **app.summary(), **({"left": left} if left else {})}
+
+
+class App:
+    """All threads, and the order in which they begin and end."""
+
+    def __init__(self, options: Options, load: Load) -> None:
+        token = read_token(options.token_file)
+        if token is None and options.host not in LOOPBACK:
+            raise Failure(
+                "without a token it answers on loopback alone",
+                where=f"--host {options.host}",
+                remedy="give --token-file FILE, or leave --host away and look at it by `toolkit view DEVICE`",
+            )
+        source = make_source(options.source, Wish(options.width, options.height, options.fps))
+        shape = Shape(options.fps, options.decoders)
+        settings = runtime.Settings(
+            options.accelerator, options.threads, options.streams, options.precision, hint="throughput"
+        )
+        self._options = options
+        self.pipeline = Pipeline(source, settings, shape, self.say, load)
+        self.state = State(self.pipeline, Vitals())
+        self._alerts = Alerts(read_alerts(options.alerts), self.say)
+        self._notifier = Notifier()
+        tls = _tls(options.certificate, options.key)
+        self._routes = Routes(self.state, Guard(token), options.predictions, secure=tls is not None)
+        self.server = Server(self._routes.handle, options.host, options.port, tls)
+        self._keeper: Optional[Keeper] = None
+        self._stopping = threading.Event()
+
+    def say(self, text: str) -> None:
+        """To the log, and to the page."""
+        print(text, file=sys.stderr, flush=True)
+        self.state.note(text)
+
+    def begin(self) -> None:
+        """Load the model, start every thread, tell systemd."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())
+        signal.signal(signal.SIGINT, lambda *_: self._stopping.set())
+        self._notifier.tell("STATUS=loading the model")
+        self.pipeline.listeners.append(self._alerts.see)
+        self.pipeline.begin(self._options.release)
+        self._alerts.start()
+        self._keeper = Keeper(self._options.release, self.pipeline, self.state, self.say, self._options.state_file)
+        self._keeper.start()
+        broadcast = self._routes.broadcast
+        self.server.begin(broadcast.send_pictures, broadcast.send_events)
+        signal.signal(signal.SIGHUP, lambda *_: self._reload())
+        self._notifier.tell("READY=1", f"STATUS={self.server.url}")
+
+    def _reload(self) -> None:
+        if self._keeper:
+            self._keeper.reload()
+
+    def described(self) -> Dict[str, Any]:
+        """What a program that has started it wants to know."""
+        return {"ok": True, "url": self.server.url, "port": self.server.port}
+
+    def stay(self) -> None:
+        """Until a signal; systemd hears that all is well for as long as it is."""
+        pause_s = min(_STEP_S, (self._notifier.watchdog_s or 1.0) / 3)
+        due = 0.0
+        while not self._stopping.wait(pause_s):
+            if self._notifier.watchdog_s and time.monotonic() >= due and self.is_alive():
+                due = time.monotonic() + self._notifier.watchdog_s / 3
+                self._notifier.tell("WATCHDOG=1")
+
+    def is_alive(self) -> bool:
+        """Whether every thread works, and none of them hangs."""
+        busy_ns = self.pipeline.engine.busy_since_ns
+        stuck = busy_ns is not None and now_ns() - busy_ns > STUCK_S * 1e9
+        keeping = self._keeper is not None and self._keeper.is_alive()
+        return not stuck and keeping and self.server.is_alive() and self.pipeline.is_alive()
+
+    def end(self) -> List[str]:
+        """Stop what was started, the last first; gives the names of threads that did not end."""
+        self._notifier.tell("STOPPING=1")
+        left = [] if self.server.end(JOIN_S) else ["http"]
+        if self._keeper:
+            self._keeper.stop()
+            self._keeper.join(STUCK_S)
+            left += ["keeper"] if self._keeper.is_alive() else []
+        left += self.pipeline.end()
+        return left + ([] if self._alerts.end(JOIN_S) else ["alerts"])
+
+    def summary(self) -> Dict[str, Any]:
+        """What it came to."""
+        counters = self.pipeline.counters
+        frames = {name: counters[name] for name in ("captured", "answered", "asked", "damaged", "failed")}
+        return {"frames": frames, "dropped": self.pipeline.dropped()}
+
+
+def _tls(certificate: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLContext]:
+    """A context for TLS, if a certificate is given.
+
+    Raises:
+        EnvironmentFailure: it cannot be used.
+    """
+    if certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise EnvironmentFailure(
+            f"cannot be used: {error}", where=str(certificate), remedy="give a PEM file, and --key"
+        ) from None
+    return context
