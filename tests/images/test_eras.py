@@ -31,9 +31,11 @@ def test_old_runtime_is_the_declared_one(docker_run: Run, name: str) -> None:
     assert facts["python"].startswith("3.9.")
 
 
-def test_ncs2_image_says_that_there_is_no_stick(docker_run: Run, open_bundle: Path, tmp_path: Path) -> None:
-    words = ("predict", "/bundle", "/bundle/nothing.png", "--accelerator", "MYRIAD")
-    done = docker_run("edge-vision/runner-ncs2:dev", *words, options=("--volume", f"{open_bundle}:/bundle:ro"))
-    assert done.returncode != 0
-    assert "MYRIAD" in done.stderr + done.stdout or "NC_ERROR" in done.stderr + done.stdout
+def test_ncs2_image_says_what_to_do_when_there_is_no_stick(docker_run: Run, open_bundle: Path) -> None:
+    passed = ("--device-cgroup-rule", "c 189:* rmw", "--group-add", "100", "--volume", f"{open_bundle}:/bundle:ro")
+    done = docker_run("edge-vision/runner-ncs2:dev", "golden", "/bundle", "--accelerator", "MYRIAD", options=passed)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "no Neural Compute Stick is plugged in" in done.stderr
+    assert "plug it in; a container needs /dev/bus/usb passed to it" in done.stderr
     assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["error"]["remedy"]

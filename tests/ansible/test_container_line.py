@@ -1,0 +1,51 @@
+"""The line that runs a release in a container is one: what the docs print is what the role container_engine writes."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+
+DOCS = Path(__file__).parents[2] / "docs/architecture/05-images.md"
+MEANT = {
+    '"$PWD/bundle:/bundle:ro"': "/opt/toolkit/current:/bundle:ro",
+    "$PWD/bundle:/bundle:ro": "/opt/toolkit/current:/bundle:ro",
+}
+
+
+def documented(image: str) -> list[str]:
+    """The docker line of the docs that names the image, up to its name."""
+    text = DOCS.read_text().replace("\\\n", " ")
+    (line,) = (line for line in text.splitlines() if line.startswith("    docker run ") and f" {image} " in line)
+    words = shlex.split(line)
+    return [MEANT.get(word, word) for word in words[: words.index(image)]]
+
+
+def written(ansible_dir: Path, image: str, accelerator: str) -> list[str]:
+    """The line of the role's script, up to the image."""
+    role = ansible_dir / "roles/container_engine"
+    template = jinja2.Environment(autoescape=False, trim_blocks=True).from_string(
+        (role / "templates/toolkit-container.j2").read_text()
+    )
+    named = dict.fromkeys(yaml.safe_load((role / "vars/main.yml").read_text()), "")
+    named |= {"container_engine_root": "/opt/toolkit", "container_engine_accelerator": accelerator}
+    text = template.render(**named, container_engine_image=image, ansible_managed="managed").replace("\\\n", " ")
+    (line,) = (line for line in text.splitlines() if line.startswith("exec docker run "))
+    words = shlex.split(line)
+    return words[1 : words.index(image)]
+
+
+@pytest.mark.parametrize(
+    ("image", "accelerator"), [("edge-vision/runner:dev", "CPU"), ("edge-vision/runner-ncs2:dev", "MYRIAD")]
+)
+def test_role_runs_a_release_as_the_docs_say(ansible_dir: Path, image: str, accelerator: str) -> None:
+    assert sorted(written(ansible_dir, image, accelerator)) == sorted(documented(image))
+
+
+def test_role_lets_a_container_open_every_usb_device_when_the_accelerator_is_a_stick(ansible_dir: Path) -> None:
+    words = written(ansible_dir, "x:y", "MYRIAD")
+    assert words[words.index("--device-cgroup-rule") + 1] == "c 189:* rmw"
+    assert "--device-cgroup-rule" not in written(ansible_dir, "x:y", "CPU")
