@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -53,15 +54,57 @@ def test_argument_specs_and_defaults_agree(ansible_dir: Path, role: str) -> None
     }
 
 
+KEYWORDS = {
+    "name",
+    "when",
+    "loop",
+    "loop_control",
+    "register",
+    "notify",
+    "vars",
+    "block",
+    "rescue",
+    "tags",
+    "throttle",
+    "become",
+}
+KEYWORDS |= {
+    "changed_when",
+    "failed_when",
+    "check_mode",
+    "delegate_to",
+    "run_once",
+    "retries",
+    "delay",
+    "until",
+    "no_log",
+}
+
+
+def modules_of(tasks: list[dict[str, Any]]) -> set[str]:
+    inner = [task for outer in tasks for task in [*outer.get("block", []), *outer.get("rescue", [])]]
+    return {key for task in [*tasks, *inner] for key in task if key not in KEYWORDS}
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_modules_are_ansible_core_and_named_in_full(ansible_dir: Path, role: str) -> None:
-    keywords = {"name", "when", "loop", "loop_control", "register", "notify", "vars", "block", "tags", "throttle"}
-    keywords |= {"rescue", "changed_when", "failed_when", "check_mode", "no_log"}
     for path in (ansible_dir / "roles" / role).glob("[th]a[sn]*/*.yml"):
-        tasks = yaml.safe_load(path.read_text())
-        tasks += [inner for task in tasks for inner in [*task.get("block", []), *task.get("rescue", [])]]
-        modules = {key for task in tasks for key in task if key not in keywords}
+        modules = modules_of(yaml.safe_load(path.read_text()))
         assert {module for module in modules if not module.startswith("ansible.builtin.")} == set(), path
+
+
+def test_plays_have_tags_and_modules_of_ansible_core(ansible_dir: Path) -> None:
+    modules = {
+        module
+        for path in (ansible_dir / "tasks").glob("*.yml")
+        for module in modules_of(yaml.safe_load(path.read_text()))
+    }
+    for name in PLAYBOOKS:
+        for play in yaml.safe_load((ansible_dir / name).read_text()):
+            modules |= modules_of(play.get("tasks", []) + play.get("handlers", []))
+            if name != "record-host-keys.yml":
+                assert all(part.get("tags") for part in play.get("tasks", []) + play.get("roles", [])), name
+    assert {module for module in modules if not module.startswith("ansible.builtin.")} == set()
 
 
 @pytest.mark.parametrize(
@@ -199,3 +242,25 @@ def test_measure_prints_json_when_the_folder_is_not_there_yet(ansible_dir: Path)
     assert measured["bits"] == 64
     assert measured["free_bytes"] > 0
     assert set(GOOD) <= measured.keys()
+
+
+def test_metrics_are_what_prometheus_reads(ansible_dir: Path, tmp_path: Path) -> None:
+    """With a systemctl of our own: it is the only program that the script runs everywhere."""
+    stand_in = tmp_path / "bin/systemctl"
+    stand_in.parent.mkdir()
+    stand_in.write_text("#!/bin/sh\nprintf 'ActiveState=active\nNRestarts=3\nMemoryCurrent=[not set]\n'\n")
+    stand_in.chmod(0o755)
+    (tmp_path / "root/releases/abc").mkdir(parents=True)
+    (tmp_path / "root/releases/abc/release.json").write_text('{"bundle": "def"}')
+    (tmp_path / "root/current").symlink_to("releases/abc")
+    script = ansible_dir / "roles/monitoring/files/toolkit-metrics.py"
+    command = [sys.executable, script, tmp_path / "root", tmp_path / "toolkit.prom"]
+    subprocess.run(command, check=True, env={"PATH": str(stand_in.parent)})
+    said = (tmp_path / "toolkit.prom").read_text()
+    samples = dict(line.rsplit(" ", 1) for line in said.splitlines() if not line.startswith("#"))
+    assert samples["toolkit_up"] == "1"
+    assert samples["toolkit_restarts_total"] == "3"
+    assert samples['toolkit_release_info{release="abc",bundle="def"}'] == "1"
+    assert "toolkit_memory_bytes" not in samples
+    assert "# TYPE toolkit_restarts_total counter\n" in said
+    assert [path.name for path in tmp_path.glob("*.part")] == []
