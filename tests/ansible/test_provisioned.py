@@ -156,7 +156,7 @@ def test_runner_is_locked_in_and_still_loads_openvino(provisioned: Path, shell: 
     shell("echo '{}' >/opt/toolkit/releases/x/release.json")
     shell("systemctl cat toolkit-runner | grep -q verify")
     shell("mkdir -p /run/systemd/system/toolkit-runner.service.d")
-    probe = "[Service]\\nExecStart=\\nExecStart=/opt/toolkit/venv/bin/python -m device probe\\n"
+    probe = "[Service]\\nType=oneshot\\nRestart=no\\nExecStartPre=\\nExecStart=\\nExecStart=/opt/toolkit/venv/bin/python -m device probe\\n"
     shell(f"printf '{probe}' >/run/systemd/system/toolkit-runner.service.d/probe.conf && systemctl daemon-reload")
     shell("systemctl restart toolkit-runner.service || true")
     said = shell("journalctl --output=cat --unit=toolkit-runner.service")

@@ -82,6 +82,7 @@ class Keeper(threading.Thread):
         self._state_due = time.monotonic() + STATE_S
         beside = self._state_file.with_name(f".{self._state_file.name}.part")
         beside.write_text(json.dumps({"at": round(time.time(), 1), "pid": os.getpid(), **self._state.now()}), "utf-8")
+        beside.chmod(0o644)  # who logs in may read it, whatever the service's umask is
         beside.replace(self._state_file)
 
     def stop(self) -> None:
