@@ -118,8 +118,11 @@ class Pipeline:
 
     def dropped(self) -> Dict[str, int]:
         """Frames that were dropped, by the queue that was full."""
-        queues = {"captured": self._captured, "ready": self._ready, "answered": self._answered}
-        return {name: queue.dropped for name, queue in queues.items()}
+        return {
+            "captured": self._captured.dropped,
+            "ready": self._ready.dropped,
+            "answered": self._answered.dropped,
+        }
 
     def _on_answer(self, loaded: Loaded, query: Query, answer: Answer) -> None:
         """On OpenVINO's thread: hand it over."""

@@ -143,8 +143,12 @@ class Routes:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Tuple[Optional[Answer], str]] = loop.create_future()
 
+        def settle(answer: Optional[Answer], why: str) -> None:
+            if not answered.done():
+                answered.set_result((answer, why))
+
         def reply(answer: Optional[Answer], why: str) -> None:
-            loop.call_soon_threadsafe(lambda: answered.done() or answered.set_result((answer, why)))
+            loop.call_soon_threadsafe(settle, answer, why)
 
         pipeline, begin_ns = self._state.pipeline, now_ns()
         if not await _aside(pipeline.ask, pixels, reply):
