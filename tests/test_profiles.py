@@ -69,6 +69,15 @@ def test_applied_environment_is_the_papers_when_asked_for() -> None:
     }
 
 
+def test_profiles_of_a_machine_and_of_an_image_on_it_do_not_mix(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles.keep(TUNED, {}, workspace)
+    monkeypatch.setenv("TOOLKIT_IMAGE", "train")
+    assert profiles.choose(None, TUNED.name, workspace) == PLAIN
+    assert profiles.machine().endswith("-train")
+
+
 def test_command_says_what_to_do_when_the_interpreter_is_gone(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="--profile none"):
         Profile(name="mobilenet", python=tmp_path / "python").command("-m", "toolkit")

@@ -28,7 +28,16 @@ IMAGE = "edge-vision/train:dev"
 """What `just build train` makes."""
 CACHE = "/cache"
 """Where the image keeps what it fetches (its XDG_CACHE_HOME)."""
-PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "TOOLKIT_TRACK")
+PASSED_ON = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "TOOLKIT_TRACK",
+    "TOOLKIT_TUNE",
+)
 """Variables of this process that the container sees as well, if they are set."""
 
 

@@ -75,6 +75,8 @@ class Profile:
 
 NAME_VARIABLE = "TOOLKIT_PROFILE"
 """How a process knows under which profile it was started."""
+IMAGE_VARIABLE = "TOOLKIT_IMAGE"
+"""What a container image calls itself: its interpreter is not the machine's, though both see one workspace."""
 
 PLAIN = Profile(name="none")
 """Nothing set: TensorFlow's own choices on the CPUs that may be used."""
@@ -130,9 +132,9 @@ def keep(profile: Profile, measured: object, workspace: Workspace) -> Path:
 
 
 def machine() -> str:
-    """This machine as profiles know it: its processor, and how many CPUs may be used."""
-    words = re.sub(r"[^a-z0-9]+", "-", f"{_processor()}".lower()).strip("-")
-    return f"{words}-{usable_cpus()}"
+    """This machine as profiles know it: its processor, how many CPUs may be used, and the image it is seen from."""
+    words = re.sub(r"[^a-z0-9]+", "-", _processor().lower()).strip("-")
+    return "-".join([words, str(usable_cpus()), *filter(None, [os.environ.get(IMAGE_VARIABLE)])])
 
 
 def _processor() -> str:

@@ -26,6 +26,11 @@ LimitOption = Annotated[
 ]
 FleetOption = Annotated[bool, typer.Option("--fleet", help="All devices of the inventory.")]
 BreakLockOption = Annotated[bool, typer.Option("--break-lock", help="Take over a device's lock from whoever has it.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+HooksOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Programs to run before and after. Default: the workspace's folder hooks."),
+]
 ForksOption = Annotated[int, typer.Option("--forks", min=1, help="At most so many devices at once.")]
 ExecutorOption = Annotated[str, typer.Option(help="Who trains the trials: local or ray.", show_default=True)]
 AddressOption = Annotated[
@@ -34,6 +39,17 @@ AddressOption = Annotated[
 ]
 ProfileOption = Annotated[
     str | None, typer.Option(help="Train under this profile. Default: the one tuned for the network, if there is one.")
+]
+TuneOption = Annotated[
+    float,
+    typer.Option(
+        "--tune",
+        envvar="TOOLKIT_TUNE",
+        min=0,
+        metavar="SECONDS",
+        help="First measure this interpreter for each network that has no profile on this machine, for so long at most; "
+        "0: never.",
+    ),
 ]
 JobsOption = Annotated[
     int | None,
@@ -47,6 +63,8 @@ TrackOption = Annotated[
         help="Tell MLflow of everything: at MLFLOW_TRACKING_URI, or in the workspace. Default: if that is set.",
     ),
 ]
+
+OpenOption = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")]
 
 DEFAULT_WORKSPACE = Path("workspace")
 DEFAULT_FORKS = 16

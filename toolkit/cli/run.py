@@ -24,6 +24,7 @@ def run(
     executor: options.ExecutorOption = "local",
     address: options.AddressOption = None,
     profile: options.ProfileOption = None,
+    tune: options.TuneOption = 0.0,
     jobs: options.JobsOption = None,
     track: options.TrackOption = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
@@ -46,7 +47,7 @@ def run(
         inventory=inventory,
         limit=limit,
         forks=forks,
-        way=choose_way(executor, address=address, profile=profile, jobs=jobs, track=track),
+        way=choose_way(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune),
     ).run()
     if as_json:
         output.print_json(result)

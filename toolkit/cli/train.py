@@ -23,6 +23,7 @@ def train(
     executor: options.ExecutorOption = "local",
     address: options.AddressOption = None,
     profile: options.ProfileOption = None,
+    tune: options.TuneOption = 0.0,
     jobs: options.JobsOption = None,
     track: options.TrackOption = None,
     in_image: Annotated[
@@ -46,7 +47,7 @@ def train(
 
     progress, place = for_people(quiet=as_json), Workspace(workspace)
     plan = experiments.load(experiment)
-    way = choose_way(executor, address=address, profile=profile, jobs=jobs, track=track)
+    way = choose_way(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune)
     trials, last = choose_trials(plan, network=network, head=head), choose_last(plan, stage)
     split = data.prepare(plan.data, plan.origin, place, progress)
     with Store(place.database) as store:

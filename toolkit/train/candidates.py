@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.cpus import usable_cpus
+from toolkit.networks import builds
 from toolkit.profiles import ComputePrecision, Profile
 
 _ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
@@ -34,6 +35,11 @@ def candidates_here(named: Path | None = None) -> tuple[Profile, ...]:
     return candidates(builds_here(named), usable_cpus(), allocators_here())
 
 
+def own_candidates() -> tuple[Profile, ...]:
+    """What is tried of this interpreter alone."""
+    return candidates((_own_build(),), usable_cpus(), allocators_here())
+
+
 def builds_here(named: Path | None = None) -> tuple[Build, ...]:
     """This interpreter's, and that of `named` or else of a .venv or .venv-mkl beside the toolkit.
 
@@ -43,8 +49,11 @@ def builds_here(named: Path | None = None) -> tuple[Build, ...]:
     places = [named] if named else [beside / ".venv/bin/python", beside / ".venv-mkl/bin/python"]
     # By the environment, not the interpreter, which is a link to the same one in all of them.
     others = [place for place in places if place.exists() and place.parents[1].resolve() != Path(sys.prefix).resolve()]
-    own = Build(None, mkl=bool(_has_mkl(Path(sys.executable))))
-    return (own, *(Build(place, mkl) for place in others if (mkl := _has_mkl(place)) is not None))
+    return (_own_build(), *(Build(place, mkl) for place in others if (mkl := _has_mkl(place)) is not None))
+
+
+def _own_build() -> Build:
+    return Build(None, mkl=builds.is_mkl())
 
 
 def _has_mkl(python: Path) -> bool | None:

@@ -59,10 +59,11 @@ def pieces_of(target: str, network: str | None) -> tuple[Piece, ...]:
         return (Piece(network=row.name, edge=row.input_size, batch_size=TrainTable().batch_size),)
     plan = experiments.load(Path(target))
     first = {trial.network: trial for trial in reversed(choose_trials(plan, network=network, head=None))}
-    return tuple(_piece(plan, first[name]) for name in plan.matrix.networks if name in first)
+    return tuple(piece_of(plan, first[name]) for name in plan.matrix.networks if name in first)
 
 
-def _piece(plan: Experiment, trial: Trial) -> Piece:
+def piece_of(plan: Experiment, trial: Trial) -> Piece:
+    """What to rehearse for a trial."""
     fine = next((stage for stage in trial.stages if stage.name == "fine-tune"), StageTable(name="fine-tune"))
     return Piece(
         network=trial.network,

@@ -18,6 +18,7 @@ from toolkit.train import records
 from toolkit.train.executors import Executor, Local
 from toolkit.train.messages import Advanced, Begun, Done, Ended, EpochDone, Event, Failed, Request, Said, StageDone
 from toolkit.train.tracking import Tracker, tracker_for
+from toolkit.train.untuned import tune_untuned
 from toolkit.train.way import Way
 
 
@@ -54,6 +55,8 @@ def train_trials(
     requests = [
         Request(experiment=experiment, trial=trial, split=split, workspace=workspace, last=last) for trial in trials
     ]
+    if way.tune_s and way.profile is None and way.executor == "local":
+        tune_untuned(requests, way.tune_s, progress)
     with tracker_for(experiment, workspace, progress, wanted=way.track) as tracker:
         board = _Board(requests, store, progress, tracker)
         try:

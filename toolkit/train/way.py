@@ -23,9 +23,19 @@ class Way:
     """How many trials at once on this machine; unset: as many as memory and CPUs allow."""
     track: bool | None = None
     """Whether MLflow is told; unset: if MLFLOW_TRACKING_URI is set."""
+    tune_s: float = 0.0
+    """For how long at most each network is measured first that has no profile on this machine; Ray's nodes do not."""
 
 
-def choose_way(executor: str, *, address: str | None, profile: str | None, jobs: int | None, track: bool | None) -> Way:
+def choose_way(
+    executor: str,
+    *,
+    address: str | None,
+    profile: str | None,
+    jobs: int | None,
+    track: bool | None,
+    tune_s: float = 0.0,
+) -> Way:
     """The way that these words ask for.
 
     Raises:
@@ -40,4 +50,11 @@ def choose_way(executor: str, *, address: str | None, profile: str | None, jobs:
         problems.append(Problem("is for this machine alone", "--jobs", "leave it out: Ray knows what its nodes have"))
     if problems:
         raise UsageError.from_problems(problems)
-    return Way(executor=cast("ExecutorName", executor), address=address, profile=profile, jobs=jobs, track=track)
+    return Way(
+        executor=cast("ExecutorName", executor),
+        address=address,
+        profile=profile,
+        jobs=jobs,
+        track=track,
+        tune_s=tune_s,
+    )
