@@ -9,12 +9,14 @@ machine's own by default), PIP_CONFIG (a pip.conf with an index of one's own), D
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -36,16 +38,20 @@ build:   l_openvino_toolkit_debian9_2022.3.2.9279.e2c7e4d7b4d_arm64.tgz
 build: from Intel's storage of OpenVINO packages, and say where it is and what its SHA-256 is:
 build:   NCS2_ARCHIVE=FILE NCS2_ARCHIVE_SHA256=… just build runner-ncs2-cross
 build: Without it, `just build runner-ncs2` makes the image for amd64."""
+AT_ONCE = 3
+"""So many root filesystems are fetched and unpacked side by side: each waits for the archive half of the time."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def gather_roots(folder: Path, epoch: int, names: list[str]) -> None:
-    """One folder per recipe, as the bake file expects it; made from the cache of root filesystems."""
-    for name in names:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for architecture in rootfs.architectures(name):
-            made = rootfs.make(rootfs.read_recipe(name, architecture, epoch))
-            _hold(made, folder / name / made.name)
+    """One folder per recipe, as the bake file expects it; made from the cache of root filesystems, several at a time."""
+    recipes = [
+        rootfs.read_recipe(name, architecture, epoch) for name in names for architecture in rootfs.architectures(name)
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for recipe, made in zip(recipes, pool.map(rootfs.make, recipes), strict=True):
+            (folder / recipe.name).mkdir(parents=True, exist_ok=True)
+            _hold(made, folder / recipe.name / made.name)
 
 
 def _hold(made: Path, place: Path) -> None:
@@ -56,8 +62,11 @@ def _hold(made: Path, place: Path) -> None:
     place.hardlink_to(made)
 
 
-def variables(folder: Path, arguments: list[str]) -> dict[str, str]:
-    """What the bake file cannot know by itself for the targets among `arguments`; what the user has set wins."""
+def variables(folder: Path, arguments: list[str]) -> tuple[dict[str, str], str]:
+    """What the bake file cannot know by itself for the targets among `arguments`, and the plan made with it.
+
+    What the user has set wins.
+    """
     given = dict(os.environ)
     epoch = given.setdefault("SOURCE_DATE_EPOCH", _default_epoch())
     given.setdefault("IMAGES", str(HERE))
@@ -74,13 +83,12 @@ def variables(folder: Path, arguments: list[str]) -> dict[str, str]:
         given.setdefault("ARCHIVE", str(_hold_archive(given, folder / "archive")))
     if CERTIFICATES.exists():
         given.setdefault("CA", str(CERTIFICATES))
-    return given
+    return given, plan
 
 
 def _plan(arguments: list[str], given: dict[str, str]) -> str:
-    """What buildx would build, as JSON: it says which contexts are needed. Options of a build are not among them."""
-    targets = [word for word in arguments if not word.startswith("-")]
-    words = ["docker", "buildx", "bake", "--file", str(HERE / "docker-bake.hcl"), "--print", *targets]
+    """What buildx would build with these arguments, as JSON: it says which contexts are needed."""
+    words = ["docker", "buildx", "bake", "--file", str(HERE / "docker-bake.hcl"), "--print", *arguments]
     done = subprocess.run(words, cwd=REPOSITORY, env=given, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(done.returncode)
@@ -126,10 +134,20 @@ def bake(arguments: list[str], folder: Path | None = None) -> int:
     folder = folder or rootfs.cache_folder().parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
     listed = any(target.endswith("-cross") or target == "all" for target in arguments)
-    given = variables(folder, [*arguments, "sbom"] if listed else arguments)
+    given, plan = variables(folder, [*arguments, "sbom"] if listed else arguments)
     if listed:
         given.setdefault("SBOM", _generator(given))
-    return _buildx(arguments, given)
+    return _buildx([*arguments, *annotations(plan)], given)
+
+
+def annotations(plan: str) -> list[str]:
+    """Options that say an image's labels once more where registries look: in its manifest and, with several platforms, its index."""
+    words = []
+    for name, target in json.loads(plan)["target"].items():
+        level = "manifest,index" if len(target.get("platforms", ())) > 1 else "manifest"
+        for key, value in target.get("labels", {}).items():
+            words += ["--set", f"{name}.annotations={level}:{key}={value}"]
+    return words
 
 
 def _generator(given: dict[str, str]) -> str:

@@ -24,23 +24,28 @@ fail() {
 }
 
 running() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
-has_buildx() { docker buildx version >/dev/null 2>&1; }
-has_store() { docker info --format '{{.DriverStatus}}' 2>/dev/null | grep -q 'io.containerd.snapshotter'; }
+# The engine's version, its store, and docker's plugins: three lines by one call, because each takes a tenth of a second.
+told() {
+    docker info --format '{{.ServerVersion}}{{"\n"}}{{.DriverStatus}}{{"\n"}}{{range .ClientInfo.Plugins}}{{.Name}} {{end}}' \
+        2>/dev/null || true
+}
 emulates_arm64() {
     [ "$(uname -m)" = aarch64 ] || grep -qsx enabled /proc/sys/fs/binfmt_misc/qemu-aarch64
 }
 
 # One line for each thing that is missing; nothing when all is there.
 missing() {
-    command -v docker >/dev/null || echo "no docker command"
-    command -v docker >/dev/null && ! has_buildx && echo "docker has no buildx plugin"
+    local version='' store='' plugins=''
     command -v mmdebstrap >/dev/null || echo "no mmdebstrap (it makes the root filesystems of the base image)"
-    if command -v docker >/dev/null && ! running; then
+    emulates_arm64 || echo "programs for arm64 do not run here (packages qemu-user-static and binfmt-support; then: images/engine.sh up)"
+    command -v docker >/dev/null || { echo "no docker command" && return; }
+    { read -r version && read -r store && read -r plugins; } < <(told) || true
+    [[ " $plugins " == *" buildx "* ]] || echo "docker has no buildx plugin"
+    if [ -z "$version" ]; then
         echo "no container engine answers (root starts one with: images/engine.sh up)"
-    elif running && ! has_store; then
+    elif [[ $store != *io.containerd.snapshotter* ]]; then
         echo 'the engine lacks the containerd image store: add {"features": {"containerd-snapshotter": true}} to its daemon.json'
     fi
-    emulates_arm64 || echo "programs for arm64 do not run here (packages qemu-user-static and binfmt-support; then: images/engine.sh up)"
 }
 
 check() {
