@@ -23,6 +23,9 @@ from .store import File, Layout
 LARGEST = 1 << 20
 """No piece is larger, packed or not; what claims to be is not read."""
 
+_BUFFER = 1 << 16
+"""So much may be lost when a connection is cut."""
+
 Records = Iterable[Tuple[str, bytes]]
 """Pieces: what each is named, and its bytes."""
 
@@ -76,7 +79,7 @@ def records_of(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
     The end is where it is cut off; what is too large or cannot be unpacked is empty, and so has the wrong bytes.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=LARGEST) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER) as archive:
             for member in archive:
                 sha, _, form = member.name.partition(".")
                 content = archive.extractfile(member) if member.size <= LARGEST else None

@@ -34,6 +34,7 @@ class Survey:
     """Digests of pieces whose bytes are there, of files that are not."""
     current: str | None = None
     """The release that it serves."""
+    writable: bool = True
 
 
 def parse_survey(said: str, found: Mapping[str, Any]) -> Survey:
@@ -48,6 +49,7 @@ def parse_survey(said: str, found: Mapping[str, Any]) -> Survey:
         damaged=tuple(found.get("damaged", ())),
         chunks=frozenset(found.get("chunks", ())),
         current=lines.get("current", "").rpartition("/")[2] or None,
+        writable="writable" in said.splitlines(),
     )
 
 
@@ -90,8 +92,14 @@ def check_room(device: Device, lacking: tuple[File, ...], known: Survey) -> None
     """Find out before anything is sent, not half-way.
 
     Raises:
-        FleetError: the files would not leave free what shall stay free.
+        FleetError: nothing can be written there, or the files would not leave free what shall stay free.
     """
+    if not known.writable:
+        raise FleetError(
+            f"{device.root} cannot be written: it is another user's, or the file system is read-only",
+            where=device.name,
+            remedy=f"run ansible/provision-pi.yml, and see dmesg there: a failing card is made read-only ({device.root})",
+        )
     reserve = int(str(device.variables.get("toolkit_reserve_bytes", RESERVE_BYTES)))
     needed = sum(file.size_bytes + _SLACK_BYTES for file in lacking)
     if needed + reserve > known.free_bytes:

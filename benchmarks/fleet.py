@@ -1,0 +1,167 @@
+"""A rollout over SSH against Ansible's copy module: how long, at what cost here, and how that grows with the fleet.
+
+`just bench fleet [--devices 300] [--simulated 1000] [--forks 16]`. Each run is a process of its own, timed from its start to its
+end, its children's processor time counted, those that leave it as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fleet_chart
+import fleet_ground
+from fleet_ground import Ground
+from scores import Score, conclude
+
+from toolkit.fleet.inventory import ansible_command
+
+HERE = Path(__file__).parent
+METHOD = (
+    "`just bench fleet`, in one run: {devices} devices over one OpenSSH server on loopback, an address, a name and a folder in memory "
+    "for each, {forks} at once. Ours: inventory, look, probe, transfer of a {size:.1f} MB bundle and the device code, verification of every "
+    "byte there, lock, switch, audit; no golden pictures, and a probe is answered from one real probe, because this machine's "
+    "processor is no fleet's. Theirs: ansible.builtin.copy of one file of as many bytes, with pipelining and persistent "
+    "connections. Processor time is the controller's, children counted, the server's not. unchanged: the same again; bytes are those on the "
+    "wire, handshake included, both ways. head: another bundle with the same backbone and pictures. memory: the peak of the process. "
+    "simulated: {simulated:,} devices in memory, each command 20 to 60 ms away, one device in twenty unreachable, one cut off in the "
+    "transfer, one refusing; the same code plans and runs them."
+)
+_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER: what a child leaves behind becomes ours, so that its processor time is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run took."""
+
+    seconds: float
+    cpu_s: float
+    said: dict[str, Any]
+
+
+def timed(words: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
+    """Run it to its end, and what it left behind as well."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.monotonic()
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    seconds = time.monotonic() - start
+    _bury()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words[:5])}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(seconds, cpu_s, json.loads(done.stdout) if done.stdout.startswith("{") else {})
+
+
+def _bury() -> None:
+    """End the children that are left, Ansible's persistent connections, and wait for them; not the server."""
+    own = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    for pid in map(int, own):
+        with suppress(OSError):
+            if b"sshd" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGTERM)
+                os.waitpid(pid, 0)
+
+
+def ours(ground: Ground, bundle: Path, count: int, forks: int) -> Cost:
+    """One deployment to so many devices."""
+    words = [sys.executable, str(HERE / "fleet_step.py"), str(bundle), str(ground.inventory(count)), str(forks)]
+    return timed(words)
+
+
+def theirs(ground: Ground, file: Path, count: int, forks: int) -> Cost:
+    """The copy module alone, of one file."""
+    settings = {
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(ground.home / "cp"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_CONFIG": "/dev/null",
+    }
+    told = f"src={file} dest={{{{ toolkit_root }}}}.tar"
+    words = [*ansible_command("adhoc"), "all", "-i", str(ground.inventory(count)), "-f", str(forks)]
+    return timed([*words, "-m", "ansible.builtin.copy", "-a", told], os.environ | settings)
+
+
+def measure(ground: Ground, sizes: Sequence[int], forks: int) -> tuple[list[Score], list[fleet_chart.Point]]:
+    """Every figure over SSH."""
+    bundle, head = (fleet_ground.make_bundle(ground.home / "bundles", number) for number in (1, 2))
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    file = ground.home / "bundle.tar"
+    file.write_bytes(os.urandom(size))
+    points, most = [], sizes[-1]
+    for count in sizes:
+        ground.clear()
+        other = theirs(ground, file, count, forks)
+        ground.clear()
+        own = ours(ground, bundle, count, forks)
+        points += [fleet_chart.Point("Ansible's copy", count, other.seconds, other.cpu_s)]
+        points += [fleet_chart.Point("toolkit deploy", count, own.seconds, own.cpu_s)]
+        print(
+            f"{count}: {own.seconds:.1f} s, {own.cpu_s:.1f} s CPU; Ansible {other.seconds:.1f} s, {other.cpu_s:.1f} s"
+        )
+    again, retrained = ours(ground, bundle, most, forks), ours(ground, head, most, forks)
+    if again.said["outcomes"] != ["unchanged"]:
+        raise SystemExit(f"the second run did something: {again.said}")
+    wire = (again.said["sent"] + again.said["received"]) / most
+    return [
+        Score("fleet.time", other.seconds / own.seconds, 4, f"{own.seconds:.1f} s", f"{other.seconds:.1f} s"),
+        Score("fleet.cpu", other.cpu_s / own.cpu_s, 2, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
+        Score("fleet.unchanged-bytes", 10_000 / wire, 1, f"{wire:,.0f} B a device", "10,000 B"),
+        _limit("fleet.unchanged-cpu", again.cpu_s / most, 0.1, "s a device"),
+        _limit("fleet.head", retrained.said["sent"] / most / size, 0.15, "of the bundle's bytes"),
+        _limit("fleet.memory", max(own.said["peak_bytes"], retrained.said["peak_bytes"]) / 1e6, 300, "MB"),
+    ], points
+
+
+def _limit(name: str, found: float, most: float, unit: str) -> Score:
+    return Score(name, most / found, 1, f"{found:.3g} {unit}", f"{most:g}")
+
+
+def simulated(bundle: Path, count: int) -> Score:
+    """A thousand devices that are not there."""
+    cost = timed([sys.executable, str(HERE / "fleet_simulated.py"), str(bundle), str(count)])
+    told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(cost.said["outcomes"].items()))
+    return Score("fleet.simulated", 60 / cost.seconds, 1, f"{cost.seconds:.1f} s: {told}", "60 s")
+
+
+def main() -> int:
+    """Measure, keep the scores and draw the chart."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, default=300)
+    parser.add_argument("--simulated", type=int, default=1000)
+    parser.add_argument("--forks", type=int, default=16)
+    parser.add_argument("--no-keep", action="store_true", help="print, and leave the docs alone")
+    options = parser.parse_args()
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    sizes = sorted({size for size in (10, 30, 100) if size < options.devices} | {options.devices})
+    shelf = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="bench-fleet-", dir=shelf) as folder:
+        home = Path(folder)
+        with fleet_ground.served(home, options.devices) as ground:
+            scores, points = measure(ground, sizes, options.forks)
+        (bundle, *_) = sorted((home / "bundles").iterdir())
+        size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+        scores.append(simulated(bundle, options.simulated))
+    told = METHOD.format(devices=options.devices, forks=options.forks, size=size / 1e6, simulated=options.simulated)
+    if not options.no_keep:
+        told += "\n\n" + fleet_chart.draw(points)
+    return conclude("fleet", "Rollout over SSH", told, scores, keep=not options.no_keep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""What `just bench fleet` deploys on: one OpenSSH server under many addresses of loopback, a folder for each, and bundles.
+
+Each name is an address of its own (127.1.0.1 …), so that neither contender reaches several devices through one connection. Each
+has the same stand-in for its interpreter: what a probe asks takes OpenVINO a second, which a fleet's devices spend on processors
+of their own, and here would be spent on the controller's; so the facts of one real probe are given back. All else is run.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from openvino import opset8 as ops
+
+from toolkit import digests
+from toolkit.fleet.tree import DEVICE_CODE
+
+PYTHON = "/usr/bin/python3"
+CONFIG = """
+Port {port}
+ListenAddress 0.0.0.0
+AllowUsers *@127.0.0.0/8
+HostKey {home}/host
+AuthorizedKeysFile {home}/client.pub
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+MaxStartups 1000
+LogLevel FATAL
+SetEnv SHLVL=2
+Subsystem sftp internal-sftp
+"""
+"""SHLVL keeps bash from reading this machine's ~/.bashrc, which it does for commands over SSH."""
+STAND_IN = """#!/bin/sh
+if [ "$1 $2" = "-B -" ]; then cat >/dev/null; exec cat {facts}; fi
+exec {python} "$@"
+"""
+CHANNELS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)
+"""Of MobileNet's layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The server and what belongs to it."""
+
+    home: Path
+    devices: Path
+    port: int
+
+    def inventory(self, count: int) -> Path:
+        """An Ansible inventory of so many names."""
+        shared = {
+            "ansible_port": self.port,
+            "ansible_user": getpass.getuser(),
+            "ansible_ssh_private_key_file": str(self.home / "client"),
+            "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={self.home}/known_hosts -o StrictHostKeyChecking=yes",
+            "ansible_python_interpreter": PYTHON,
+            "toolkit_python": str(self.home / "python"),
+            "toolkit_known_hosts": str(self.home / "known_hosts"),
+            "toolkit_reserve_bytes": 0,
+        }
+        hosts = {
+            f"device-{number:03}": {"ansible_host": address(number), "toolkit_root": str(self.devices / f"{number:03}")}
+            for number in range(1, count + 1)
+        }
+        path = self.home / f"{count}.yml"
+        path.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
+        return path
+
+    def clear(self) -> None:
+        """Bare devices."""
+        subprocess.run(["chmod", "-R", "u+w", str(self.devices)], check=True)
+        shutil.rmtree(self.devices)
+        self.devices.mkdir()
+
+
+def address(number: int) -> str:
+    """One that leads to this machine, and to no other name."""
+    return f"127.1.{number // 250}.{number % 250 + 1}"
+
+
+@contextmanager
+def served(home: Path, names: int) -> Iterator[Ground]:
+    """The server, for the length of a with-block."""
+    for name in ("host", "client"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as spare:
+        port = spare.getsockname()[1]
+    (home / "config").write_text(CONFIG.format(home=home, port=port))
+    key = (home / "host.pub").read_text()
+    (home / "known_hosts").write_text("".join(f"[{address(n)}]:{port} {key}" for n in range(1, names + 1)))
+    (home / "facts.json").write_text(_facts(home))
+    (home / "python").write_text(STAND_IN.format(facts=home / "facts.json", python=PYTHON))
+    (home / "python").chmod(0o755)
+    (home / "devices").mkdir()
+    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or "sshd"
+    with subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config")]) as process:
+        try:
+            _wait_for(port)
+            yield Ground(home, home / "devices", port)
+        finally:
+            process.terminate()
+
+
+def _facts(home: Path) -> str:
+    """What a real probe says here."""
+    words = [sys.executable, "-B", str(DEVICE_CODE / "probe.py"), "--root", str(home)]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit("sshd does not start")
+
+
+def make_bundle(folder: Path, head: int) -> Path:
+    """A bundle of MobileNet's shapes with random weights, 14 MB: the same backbone and golden pictures whatever `head` is."""
+    place = folder / f"head-{head}"
+    (place / "golden").mkdir(parents=True)
+    _write_model(place, head)
+    draw = np.random.default_rng(0)
+    np.save(place / "golden/inputs.npy", draw.integers(0, 256, (4, 224, 224, 3), np.uint8))
+    np.save(place / "golden/outputs.npy", np.random.default_rng(head).random((4, 2), np.float32))
+    (place / "labels.txt").write_text("with_mask\nwithout_mask\n")
+    files = {
+        path.relative_to(place).as_posix(): {"sha256": digests.of_file(path), "size_bytes": path.stat().st_size}
+        for path in sorted(place.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {"format": 1, "name": place.name, "precision": "fp32", "target": "cpu", "files": files}
+    (place / "manifest.json").write_bytes(digests.canonical_json(manifest))
+    return place.rename(folder / digests.of_file(place / "manifest.json"))
+
+
+def _write_model(place: Path, head: int) -> None:
+    draw = np.random.default_rng(1)
+
+    def weights(*shape: int) -> object:
+        return ops.constant(draw.normal(0, 0.05, shape).astype(np.float32))
+
+    picture = ops.parameter([1, 3, 224, 224], np.float32, name="picture")
+    flow = ops.convolution(picture, weights(32, 3, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])
+    for before, after in pairwise(CHANNELS):
+        flow = ops.group_convolution(flow, weights(before, 1, 1, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])
+        flow = ops.add(ops.relu(flow), weights(1, before, 1, 1))
+        flow = ops.convolution(flow, weights(after, before, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])
+        flow = ops.add(ops.relu(flow), weights(1, after, 1, 1))
+    pooled = ops.reduce_mean(flow, np.array([2, 3]), keep_dims=False)
+    own = np.random.default_rng(100 + head)
+    logits = ops.matmul(pooled, own.normal(0, 0.05, (1024, 2)).astype(np.float32), False, False)
+    ov.save_model(ov.Model([ops.softmax(logits, 1)], [picture], "bench"), place / "model.xml", compress_to_fp16=False)

@@ -1,0 +1,125 @@
+"""A rollout to devices that are not there: a transport in memory, with latencies and faults, under the same code.
+
+Each command is 20 to 60 ms away. Of twenty devices one cannot be reached, one is cut off in the transfer, and one refuses the
+release. `fleet.py` runs it; prints the outcomes as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolkit import fleet
+from toolkit.artifacts import Device
+from toolkit.deploy import Strategy, deploy, scripts
+from toolkit.deploy.strategy import parse_sizes
+from toolkit.errors import FleetError
+from toolkit.fleet import Result
+from toolkit.fleet.facts import PROBE_SCRIPT
+from toolkit.fleet.shell import Command, Input, pieces
+from toolkit.fleet.transfer_scripts import LOOK
+
+FORKS = 64
+FACTS = {"machine": "aarch64", "python": "3.11.2", "openvino": "2026.4.0", "numpy": "2.2.0", "opencv": "4.12.0"}
+FACTS |= {"accelerators": ["CPU"], "free_bytes": 1 << 34, "current": None, "previous": None, "releases": []}
+GOLDEN = {"ok": True, "max_abs": 1e-6, "tolerance": 1e-3, "signature": {"checked": False}}
+_DEPTH = 1 << 18
+"""What is in flight when a connection is cut."""
+
+
+class SimulatedShell:
+    """One device's command line, answered from memory."""
+
+    def __init__(self, device: Device, kept: dict[str, Any]) -> None:
+        self.device, self._kept = device, kept
+        self._draw = random.Random(device.name)
+        self._fault = int(device.name.rpartition("-")[2]) % 20
+
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> Result:
+        """See Shell."""
+        del timeout
+        self._travel()
+        words = [command] if isinstance(command, str) else list(command)
+        return Result(self._answer(words, stdin), "", 0)
+
+    def put(self, content: bytes | Path, remote: str, *, timeout: float | None = None) -> None:
+        """See Shell."""
+        del content, remote, timeout
+        self._travel()
+
+    @contextmanager
+    def hold(self, command: Command, *, timeout: float | None = None) -> Iterator[str]:
+        """See Shell."""
+        del command, timeout
+        self._travel()
+        yield "held"
+
+    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
+        """See Shell."""
+
+    def close(self) -> None:
+        """See Shell."""
+
+    def _travel(self) -> None:
+        time.sleep(self._draw.uniform(0.02, 0.06))
+
+    def _answer(self, words: list[str], stdin: Input) -> str:
+        """By the script that is run, or by what the device code is asked."""
+        current = f"releases/{self._kept['current']}" if self._kept.get("current") else ""
+        if LOOK in words:
+            whole = "whole\n" if self._kept.get("files") == words[-2] else ""
+            return f"room {1 << 22} 4096 0 0\ncurrent {current}\nwritable\npython\n{whole}"
+        if PROBE_SCRIPT in words:
+            return json.dumps(FACTS)
+        if scripts.STATUS in words:
+            return f"current = {current}\nprevious = \n"
+        if scripts.SWITCH in words:
+            self._kept["current"] = words[-1]
+        if "survey" in words:
+            return json.dumps({"intact": [], "stored": [], "chunks": [], "damaged": []})
+        if "receive" in words:
+            return self._receive(stdin)
+        if "verify" in words or "golden" in words:
+            return json.dumps(GOLDEN if self._fault != 13 else GOLDEN | {"ok": False, "bad": ["simulated"]})
+        return "none\n"
+
+    def _receive(self, stdin: Input) -> str:
+        """Take everything in, or half of it."""
+        taken = 0
+        for piece in pieces(stdin):
+            taken += len(piece)
+            if self._fault == 7 and taken > _DEPTH:
+                raise FleetError("the connection was lost", where=self.device.name)
+        return json.dumps({"ok": True, "lacking": [], "damaged": []})
+
+
+def main(bundle: str, count: str) -> int:
+    """Plan and run it; tell what became of how many."""
+    kept: dict[str, dict[str, Any]] = {}
+
+    @contextmanager
+    def connect(device: Device) -> Iterator[SimulatedShell]:
+        shell = SimulatedShell(device, kept.setdefault(device.name, {}))
+        if int(device.name.rpartition("-")[2]) % 20 == 3:
+            time.sleep(0.1)
+            raise FleetError("does not answer", where=device.name)
+        yield shell
+
+    fleet.connect = connect  # type: ignore[assignment]
+    devices = [Device(name=f"device-{number:04}", host="in memory") for number in range(int(count))]
+    everybody = Strategy(batches=parse_sizes("1,25%,100%"), max_failures=parse_sizes("50%")[0])
+    result = deploy(Path(bundle), devices, strategy=everybody, forks=FORKS)
+    outcomes = Counter(each.outcome for each in result.ok.values()) + Counter(failed=len(result.failed))
+    print(json.dumps({"outcomes": outcomes}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
