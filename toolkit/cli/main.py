@@ -28,9 +28,11 @@ from toolkit.cli import (
     report,
     rollback,
     run,
+    serve,
     status,
     train,
     tune,
+    view,
 )
 from toolkit.errors import ExitCode, ToolkitError
 
@@ -71,10 +73,12 @@ for verb in (
     convert.convert,
     check.check,
     parity.parity,
+    serve.serve,
     deploy.deploy,
     publish.publish,
     rollback.rollback,
     status.status,
+    view.view,
     bench.bench,
     report.report,
     doctor.doctor,

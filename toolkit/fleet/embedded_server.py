@@ -78,11 +78,21 @@ async def _listen(home: Home, fleet: Path) -> asyncssh.SSHAcceptor:
         "sftp_factory": lambda channel: ConfinedSftp(channel, home.folder),
         "encoding": None,
         "line_editor": False,
+        "server_factory": Reachable,
         "keepalive_interval": 30,
     }
     with suppress(OSError):
         return await asyncssh.listen(ADDRESS, _last_port(home, fleet), **options)
     return await asyncssh.listen(ADDRESS, 0, **options)
+
+
+class Reachable(asyncssh.SSHServer):
+    """Lets whoever has logged in reach what answers on the device's loopback, as OpenSSH does."""
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+        """Whether a connection may be made from the device."""
+        del dest_port, orig_host, orig_port
+        return dest_host == ADDRESS
 
 
 def _last_port(home: Home, fleet: Path) -> int:
@@ -118,6 +128,7 @@ def _inventory(fleet: Path, devices: list[Home], ports: dict[str, int]) -> str:
         "toolkit_known_hosts": str(known_hosts),
         "toolkit_python": sys.executable,
         "toolkit_accelerator": "CPU",
+        "toolkit_app_port": 0,
     }
     hosts = {home.name: {"ansible_port": ports[home.name], "toolkit_root": str(home.root)} for home in devices}
     return "# Written by `toolkit fleet up`.\n" + json.dumps({"embedded": {"hosts": hosts, "vars": shared}}, indent=2)
