@@ -58,6 +58,8 @@ Source = Literal[
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+_SIZE = r"([1-9]\d*|(100|[1-9]\d?)%)"
+"""A number of devices, or a percentage of them."""
 
 NO_LOSS = {
     (
@@ -318,6 +320,22 @@ def _check_form(target: str, precision: str) -> None:
         raise ValueError(str(error.problems[0])) from None
 
 
+class DeployTable(_Table):
+    """How a fleet is rolled out to; the options of `toolkit deploy` mean the same."""
+
+    batch: str | None = Field(default=None, pattern=rf"^{_SIZE}(,{_SIZE})*$")
+    """Sizes of batches, such as "1,25%,100%", which is the default; where `groups` are named, each of them at once."""
+    groups: tuple[str, ...] = ()
+    pause_s: float = Field(default=0, ge=0)
+    max_failures: str = Field(default="0", pattern=rf"^(0|{_SIZE})$")
+    undo: bool = True
+    min_speed: float | None = Field(default=None, gt=0, le=1)
+    """The part of the speed that was last measured on a device with which a release passes there; unset: not asked."""
+    healthy_s: float = Field(default=10, ge=0)
+    """How long the service must stay well after the switch; 0: not asked."""
+    hooks: Path | None = None
+
+
 class BenchTable(_Table):
     """How devices are measured. Below 60 s or 1,024 queries a run is labelled "quick"."""
 
@@ -342,6 +360,7 @@ class Experiment(_Table):
     augment: AugmentTable | None = None
     networks: dict[str, NetworkTable] = Field(default_factory=dict)
     convert: ConvertTable = ConvertTable()
+    deploy: DeployTable = DeployTable()
     bench: BenchTable = BenchTable()
     origin: Path = Field(default=Path("experiment.toml"), exclude=True)
 

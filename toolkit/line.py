@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit import bench, convert, data, deploy, fleet, networks, report, train
-from toolkit.artifacts import BenchRecord, Bundle, Deployment, Device, Split, TrainedModel, Workspace
+from toolkit.artifacts import BenchRecord, Bundle, Device, Split, TrainedModel, Workspace
 from toolkit.errors import ExitCode, Problem
 from toolkit.experiment import Experiment
-from toolkit.fleet import FleetResult, embedded
+from toolkit.fleet import embedded
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
 from toolkit.report import Report
@@ -127,10 +127,18 @@ class Line:
         best = max(models, key=_validation_score)
         return min((bundle for bundle, model in bundles.items() if model == best), key=lambda bundle: bundle.size_bytes)
 
-    def _deploy(self, chosen: Bundle, devices: tuple[Device, ...], store: Store) -> FleetResult[Deployment]:
+    def _deploy(self, chosen: Bundle, devices: tuple[Device, ...], store: Store) -> deploy.RolloutResult:
         self._title(f"deployment of {chosen.name}")
+        wanted = self.plan.deploy
         result = deploy.deploy(
-            self.workspace.absolute(chosen.path), devices, store=store, forks=self.forks, progress=self.progress
+            self.workspace.absolute(chosen.path),
+            devices,
+            strategy=deploy.strategy_of(wanted),
+            gates=deploy.gates_of(wanted, store),
+            hooks=self.plan.beside(wanted.hooks) if wanted.hooks else None,
+            store=store,
+            forks=self.forks,
+            progress=self.progress,
         )
         for device, outcome in result.ok.items():
             self.progress.say(f"{device.name}: {outcome.outcome}, {outcome.sent_bytes:,} bytes sent")

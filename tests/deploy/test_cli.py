@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from toolkit.artifacts import Bundle, Device, Workspace
 from toolkit.cli.main import main
-from toolkit.deploy import find_bundle
+from toolkit.deploy import deploy, find_bundle
 from toolkit.errors import UsageError
 from toolkit.store import Store
 
@@ -18,12 +21,13 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> Run:
+def run(workspace: Workspace, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """run(*words): exit code, stdout, stderr."""
+    monkeypatch.setenv("TOOLKIT_WORKSPACE", str(workspace.root))
 
     def run(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in (*words, "--workspace", workspace.root)])
+            main([str(word) for word in words])
         return int(str(caught.value.code)), *capfd.readouterr()
 
     return run
@@ -57,6 +61,81 @@ def test_deploy_status_and_rollback_print_a_row_per_device_when_one_is_unreachab
     code, _, err = run("rollback", *fleet)
     assert code == 1
     assert "embedded-1: has no previous release" in err
+
+
+def test_deploy_tells_batches_beforehand_and_drift_afterwards(
+    run: Run, devices: tuple[Device, ...], bundle: Path, write_inventory: Callable[..., Path]
+) -> None:
+    fleet = ("--fleet", "--inventory", write_inventory(devices), "--json")
+    code, out, _ = run("deploy", bundle, *fleet, "--dry-run", "--batch", "2")
+    assert (code, [device["batch"] for device in json.loads(out)["devices"]]) == (0, [1, 1, 2])
+    code, out, err = run("deploy", bundle, *fleet, "--batch", "2")
+    said = json.loads(out)
+    assert (code, err, said["stopped"], said["failed"]) == (0, "", "", 0)
+    assert [device["gates"]["verify"] for device in said["devices"]] == ["whole"] * 3
+    code, out, _ = run("status", *fleet)
+    assert (code, [device["drift"] for device in json.loads(out)["devices"]]) == (0, [[]] * 3)
+    labels = Path(devices[1].root) / "current" / "labels.txt"
+    labels.chmod(0o644)
+    labels.write_text("other\n")
+    code, out, _ = run("status", *fleet[:-1])
+    assert (code, out.count("labels.txt was changed")) == (1, 1)
+    assert run("status", *fleet, "--quick")[0] == 0
+    code, out, _ = run("rollback", *fleet[:-1], "--dry-run")
+    assert (code, out.count("failed")) == (1, 3)
+    assert run("deploy", bundle, *fleet, "--batch", "0")[0] == 2
+
+
+def test_fleet_exec_and_logs_speak_for_each_device(
+    run: Run,
+    devices: tuple[Device, ...],
+    unreachable: Device,
+    bundle: Path,
+    write_inventory: Callable[..., Path],
+) -> None:
+    fleet = ("--fleet", "--inventory", write_inventory((*devices[:2], unreachable)))
+    code, out, err = run("fleet", "exec", *fleet, "--limit", "embedded-*", "--", "echo", "it's $HOME")
+    assert (code, out) == (0, "embedded-1 | it's $HOME\nembedded-2 | it's $HOME\n")
+    code, out, err = run("fleet", "exec", *fleet, "--", "echo here; echo there >&2; exit 3")
+    assert (code, out) == (1, "embedded-1 | here\nembedded-2 | here\n")
+    assert "embedded-1 | there" in err
+    assert "error: embedded-2: exit code 3" in err
+    assert "error: unreachable: 127.0.0.1 port 1 refuses connections" in err
+    code, out, _ = run("fleet", "exec", *fleet, "--json", "--", "true")
+    assert (code, [device.get("code") for device in json.loads(out)["devices"]]) == (1, [0, 0, None])
+    assert run("fleet", "exec", *fleet, "--dry-run", "--", "true")[1].split() == [
+        "embedded-1",
+        "embedded-2",
+        "unreachable",
+    ]
+    assert "say where" in run("fleet", "exec", "--", "true")[2]
+    run("deploy", bundle, *fleet)
+    code, out, _ = run("fleet", "logs", *fleet, "--limit", "embedded-1")
+    assert (code, json.loads(out.removeprefix("embedded-1 | "))["outcome"]) == (0, "deployed")
+    code, out, _ = run("fleet", "logs", *fleet, "--json", "-n", 0)
+    assert (code, [device.get("lines") for device in json.loads(out)["devices"]]) == (1, [[], [], None])
+
+
+def test_fleet_logs_follows_until_it_is_interrupted(
+    devices: tuple[Device, ...],
+    bundle: Path,
+    other_bundle: Path,
+    write_inventory: Callable[..., Path],
+    workspace: Workspace,
+) -> None:
+    deploy(bundle, devices[:1])
+    toolkit = str(Path(sys.executable).with_name("toolkit"))
+    words = [toolkit, "fleet", "logs", "-f", "--fleet", "-i", str(write_inventory(devices[:1])), "--json"]
+    words += ["--workspace", str(workspace.root)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        deploy(other_bundle, devices[:1])
+        second = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert (first["device"], second["device"]) == ("embedded-1", "embedded-1")
+    assert json.loads(second["line"])["replaced"] == json.loads(first["line"])["release"]
 
 
 def test_fleet_verbs_start_list_probe_and_stop(run: Run, workspace: Workspace) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from toolkit.artifacts import Device, DeviceFacts
-from toolkit.deploy import commands
+from toolkit.deploy import ALWAYS, Healthy, Speed, commands
 from toolkit.deploy.lock import describe_lock, lock_info
 from toolkit.deploy.plan import is_served, make_plan
 from toolkit.deploy.serving import parse
@@ -40,6 +40,15 @@ def test_make_plan_sends_each_content_once_when_the_device_is_bare() -> None:
 
 def test_make_plan_sends_nothing_when_the_release_is_there_and_another_serves() -> None:
     assert [step.name for step in make_plan(TREE, DEVICE, FACTS, WHOLE).steps] == ["verify", "golden", "switch"]
+
+
+def test_make_plan_asks_every_gate_before_or_after_the_switch() -> None:
+    gates = (*ALWAYS, Speed(0.5, ()), Healthy(3))
+    plan = make_plan(TREE, DEVICE, FACTS, BARE, gates)
+    assert [step.name for step in plan.steps] == ["send", "verify", "golden", "speed", "switch", "healthy"]
+    assert plan.steps[3].what == "nothing was measured there: no speed to hold it against"
+    damaged = make_plan(TREE, DEVICE, replace(FACTS, current=TREE.digest), BARE, gates)
+    assert [step.name for step in damaged.steps] == ["send", "verify", "golden", "speed"]
 
 
 def test_make_plan_is_empty_when_it_serves_already() -> None:
@@ -88,7 +97,9 @@ def test_golden_runs_the_releases_own_code_on_the_devices_accelerator() -> None:
 def test_commands_carry_what_varies_as_words_of_their_own() -> None:
     assert commands.switch(DEVICE, "abc")[-2:] == ["/opt/toolkit", "abc"]
     assert commands.switch_back(DEVICE, "abc")[-2:] == ["/opt/toolkit", "abc"]
-    assert commands.lock(DEVICE, "it's me", break_lock=True)[-3:] == ["/opt/toolkit", "it's me", "yes"]
+    assert commands.lock(DEVICE, "it's me", break_lock=True)[-4:] == ["/opt/toolkit", "it's me", "yes", "deploy"]
+    assert commands.restore(DEVICE, None, "abc")[-3:] == ["/opt/toolkit", "", "abc"]
+    assert commands.audit(DEVICE, '{"a": "it\'s"}', 10)[-3:] == ["/opt/toolkit", '{"a": "it\'s"}', "10"]
     assert commands.status(DEVICE)[-1] == "/opt/toolkit"
 
 

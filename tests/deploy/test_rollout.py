@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +12,21 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts import Deployment, Device, Workspace
-from toolkit.deploy import deploy, plan_rollout, rollback, status
+from toolkit.deploy import (
+    ALWAYS,
+    Gate,
+    Healthy,
+    Strategy,
+    commands,
+    deploy,
+    plan_rollout,
+    rollback,
+    status,
+)
+from toolkit.deploy.gates import Ground
 from toolkit.deploy.lock import locked
-from toolkit.errors import BundleError, ExitCode
+from toolkit.deploy.strategy import Size
+from toolkit.errors import BundleError, ExitCode, UsageError
 from toolkit.fleet import connect
 from toolkit.store import Store
 
@@ -170,6 +184,112 @@ def test_status_tells_drift_when_somebody_else_switched(
     assert (result.ok[one].as_expected, result.ok[one].name) == (False, "other")
     assert (result.ok[devices[1]].as_expected, result.ok[devices[1]].release) == (None, None)
     assert list(result.failed) == [unreachable]
+
+
+def test_deploy_tells_what_each_gate_found_and_keeps_it(devices: Devices, bundle: Path, store: Store) -> None:
+    result = deploy(bundle, devices, gates=(*ALWAYS, Healthy(1)), store=store)
+    kept = {found.device: found for found in store.all(Deployment)}
+    for number, device in enumerate(devices, start=1):
+        assert kept[device.name] == result.outcomes[device]
+        assert (kept[device.name].batch, kept[device.name].rollout) == (number, result.rollout)
+        assert set(kept[device.name].gates) == {"verify", "golden", "healthy"}
+        assert "no service to ask" in kept[device.name].gates["healthy"]
+
+
+def test_deploy_asks_a_gate_that_other_code_put_among_the_others(devices: Devices, bundle: Path) -> None:
+    class Friday:
+        name = "friday"
+        after_switch = False
+
+        def tell(self, device: Device) -> str:
+            return f"look at the calendar of {device.name}"
+
+        def check(self, ground: Ground) -> str:
+            raise ValueError(f"{ground.device.name} rests")
+
+    gates: tuple[Gate, ...] = (*ALWAYS, Friday())
+    (plan,) = plan_rollout(bundle, devices[:1], gates=gates).ok.values()
+    assert plan.steps[-2].what == "look at the calendar of embedded-1"
+    result = deploy(bundle, devices[:1], gates=gates)
+    assert "ValueError: embedded-1 rests" in result.failed[devices[0]].what
+    assert _serves(devices[0]) is None
+
+
+def test_deploy_says_which_groups_there_are_when_one_is_empty(devices: Devices, bundle: Path) -> None:
+    with pytest.raises(UsageError, match=r"no device is in kitchen(.|\n)*embedded"):
+        deploy(bundle, devices, strategy=Strategy(groups=("kitchen",)))
+
+
+def test_deploy_takes_groups_one_after_the_other(devices: Devices, bundle: Path) -> None:
+    rooms = [
+        replace(device, variables=device.variables | {"toolkit_room": room})
+        for device, room in zip(devices, ("b", "a", "b"), strict=True)
+    ]
+    result = deploy(bundle, rooms, strategy=Strategy(groups=("toolkit_room=a",)))
+    assert [each.batch for each in result.outcomes.values()] == [2, 1, 2]
+
+
+def test_deploy_goes_on_when_fewer_fail_than_may(devices: Devices, bundle: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text(f'#!/bin/sh\ncase "$*" in *" golden "*) exit 9;; esac\nexec {sys.executable} "$@"\n')
+    broken.chmod(0o755)
+    fleet = (devices[0], replace(devices[1], python=str(broken)), devices[2])
+    result = deploy(bundle, fleet, strategy=Strategy(max_failures=Size(1)))
+    assert [each.outcome for each in result.outcomes.values()] == ["deployed", "failed", "deployed"]
+    assert (result.stopped, result.exit_code) == ("", ExitCode.SOME_FAILED)
+
+
+def test_devices_keep_a_log_of_what_was_done_to_them(devices: Devices, bundle: Path, other_bundle: Path) -> None:
+    device = devices[0]
+    for path in (bundle, other_bundle, other_bundle):
+        deploy(path, (device,))
+    rollback((device,))
+    log = Path(device.root) / "audit.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["what"], line["outcome"]) for line in lines] == [
+        ("deploy", "deployed"),
+        ("deploy", "deployed"),
+        ("rollback", "rolled-back"),
+    ]
+    assert lines[1]["replaced"] == lines[0]["release"] == lines[2]["release"]
+
+
+def test_the_log_on_a_device_is_put_aside_when_it_has_grown(devices: Devices) -> None:
+    device = devices[0]
+    root = Path(device.root)
+    root.mkdir()
+    with connect(device) as shell:
+        for number in range(7):
+            shell.run(commands.audit(device, f'{{"it\'s": {number}}}', limit=20)).check(device, "noting")
+    assert sorted(path.name for path in root.iterdir()) == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]
+    assert (root / "audit.jsonl").read_text() == '{"it\'s": 6}\n'
+    assert (root / "audit.jsonl.2").read_text() == '{"it\'s": 2}\n{"it\'s": 3}\n'
+
+
+def test_deploy_leaves_a_device_alone_when_it_changed_since_the_rollout_looked(
+    devices: Devices, bundle: Path, other_bundle: Path, make_bundle: Callable[..., Path]
+) -> None:
+    deploy(bundle, devices)
+    second = make_bundle("second", bias=0.25)
+
+    class Meanwhile:
+        """On the canary, somebody else gives the third device another release."""
+
+        name = "meanwhile"
+        after_switch = False
+
+        def tell(self, device: Device) -> str:
+            return device.name
+
+        def check(self, ground: Ground) -> str:
+            if ground.device == devices[0]:
+                assert not deploy(second, devices[2:]).failed
+            return "done"
+
+    result = deploy(other_bundle, devices, gates=(*ALWAYS, Meanwhile()))
+    assert [each.outcome for each in result.outcomes.values()] == ["rolled-back", "rolled-back", "failed"]
+    assert "somebody else has changed it since this rollout looked" in result.failed[devices[2]].what
+    assert _serves(devices[2]) == second.name
 
 
 def _everything(device: Device) -> dict[str, tuple[int, int]]:

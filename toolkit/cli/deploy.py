@@ -2,70 +2,159 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.options import (
-    DEFAULT_FORKS,
-    DEFAULT_WORKSPACE,
-    BreakLockOption,
-    FleetOption,
-    ForksOption,
-    InventoryOption,
-    JsonOption,
-    LimitOption,
-    WorkspaceOption,
-)
+from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
+from toolkit.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Deployment
-    from toolkit.deploy import DeployPlan
+    from toolkit.artifacts import Device
+    from toolkit.deploy import DeployPlan, Strategy
+    from toolkit.fleet import FleetResult
 
 
+@reaching
 def deploy(
+    reach: Reach,
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, the first digits of its digest, or its name.")],
-    fleet: FleetOption = False,
-    limit: LimitOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
-    forks: ForksOption = DEFAULT_FORKS,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZES",
+            help="How many devices at a time, as Ansible's serial: numbers or percentages, the last one repeated. "
+            "Default: 1,25%,100%, or with --group each group at once.",
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Groups one after the other, or VARIABLE=VALUE for a label; the other devices come last."),
+    ] = None,
+    pause: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between two batches.")] = 0.0,
+    max_failures: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE", help="More devices that fail, or more percent, end it; of the first batch none may."
+        ),
+    ] = "0",
+    undo: Annotated[
+        bool, typer.Option("--undo/--no-undo", help="Whether what was done is taken back when it ends so.")
+    ] = True,
+    min_speed: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Of the speed last measured on a device, that it must have; 0: not asked.",
+        ),
+    ] = 0.5,
+    healthy: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="So long the service must stay well; 0: not asked.")
+    ] = 10.0,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE", help="Bytes a second for all devices together, such as 500k or 2M. Default: no limit."
+        ),
+    ] = None,
+    keep: Annotated[
+        int,
+        typer.Option(min=0, help="So many releases stay on a device besides the one that serves and the one before."),
+    ] = 2,
+    offline: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            metavar="FILE",
+            help="Reach no device, but write what a stick carries: there, `python -m device install FILE` takes it.",
+        ),
+    ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="With --offline: sign the release with this SSH key."),
+    ] = None,
+    hooks: HooksOption = None,
+    dry_run: DryRunOption = False,
     break_lock: BreakLockOption = False,
-    inventory: InventoryOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: JsonOption = False,
 ) -> None:
-    """Make devices serve a bundle: each sends back golden answers before it switches; a failed one keeps the old."""
-    from toolkit.artifacts import Workspace
-    from toolkit.cli.outcomes import report, say_where
+    """Make devices serve a bundle: a canary first, then the others; what fails keeps the old one, and stops the rest."""
+    from toolkit.cli.outcomes import report_rollout
     from toolkit.deploy import deploy as roll_out
-    from toolkit.deploy import find_bundle, plan_rollout
-    from toolkit.fleet.inventory import find_inventory, load_inventory
-    from toolkit.progress import for_people
-    from toolkit.store import Store
+    from toolkit.deploy import find_bundle, gates_of, plan_rollout, strategy_of
+    from toolkit.experiment import DeployTable
+    from toolkit.fleet.sending import parse_bandwidth
+    from toolkit.fleet.transfer import Sending
 
-    say_where(fleet, limit)
-    house, progress = Workspace(workspace), for_people(quiet=as_json)
-    with Store(house.database) as store:
-        path = find_bundle(bundle, house, store)
-        devices = load_inventory(find_inventory(inventory, house), limit)
+    if offline is not None:
+        _write(reach, bundle, offline, sign)
+        return
+    sending = Sending(parse_bandwidth(bandwidth) if bandwidth else None, keep)
+    wanted = DeployTable.model_construct(
+        batch=batch,
+        groups=tuple(group or ()),
+        pause_s=pause,
+        max_failures=max_failures,
+        undo=undo,
+        min_speed=min_speed,
+        healthy_s=healthy,
+    )
+    strategy, devices = strategy_of(wanted), reach.devices()
+    with reach.store() as store:
+        path, gates = find_bundle(bundle, reach.house, store), gates_of(wanted, store)
         if dry_run:
-            plans = plan_rollout(path, devices, forks=forks, progress=progress)
-            report(plans, ("would be", "steps"), plan_row, as_json=as_json)
+            plans = plan_rollout(path, devices, gates=gates, forks=reach.forks, progress=reach.progress)
+            _show(plans, strategy, as_json=reach.as_json)
             return
-        done = roll_out(path, devices, store=store, forks=forks, progress=progress, break_lock=break_lock)
-        report(done, OUTCOME_COLUMNS, outcome_row, as_json=as_json)
+        done = roll_out(
+            path,
+            devices,
+            strategy=strategy,
+            gates=gates,
+            sending=sending,
+            hooks=hooks or reach.house.root / "hooks",
+            store=store,
+            forks=reach.forks,
+            progress=reach.progress,
+            break_lock=break_lock,
+        )
+    report_rollout(done, as_json=reach.as_json)
 
 
-OUTCOME_COLUMNS = ("outcome", "release", "sent", "seconds")
+def _write(reach: Reach, bundle: str, file: Path, key: Path | None) -> None:
+    """The bundle's release as a file."""
+    from toolkit.cli.output import print_json
+    from toolkit.deploy import find_bundle
+    from toolkit.deploy.offline import write_archive
+
+    with reach.store() as store:
+        written = write_archive(find_bundle(bundle, reach.house, store), file, key)
+    if reach.as_json:
+        print_json(written)
+        return
+    signed = "signed" if written.signed else "not signed: devices that ask for a signature will refuse it"
+    print(f"{written.path}: release {written.release[:12]}, {written.size_bytes / 1e6:,.1f} MB, {signed}")
 
 
-def outcome_row(deployment: Deployment) -> tuple[object, ...]:
-    """The cells of `OUTCOME_COLUMNS`."""
-    sent = f"{deployment.sent_bytes / 1e6:,.1f} MB"
-    return deployment.outcome, deployment.release[:12], sent, f"{deployment.seconds:.1f}"
+def _show(plans: FleetResult[DeployPlan], strategy: Strategy, *, as_json: bool) -> None:
+    """What would be done, and in which batch."""
+    from toolkit.cli.outcomes import report
+    from toolkit.deploy.strategy import check_groups, divide
 
+    waiting: list[Device] = [device for device, plan in plans.ok.items() if plan.steps]
+    check_groups([*plans.ok, *plans.errors], strategy)
+    places = {device.name: batch.number for batch in divide(waiting, strategy) for device in batch.devices}
 
-def plan_row(plan: DeployPlan) -> tuple[object, ...]:
-    """Whether it would change, and by which steps."""
-    steps = "; ".join(f"{step.name}: {step.what}" for step in plan.steps)
-    return ("changed", steps) if plan.steps else ("unchanged", "nothing to do")
+    def row(plan: DeployPlan) -> tuple[object, ...]:
+        steps = "; ".join(f"{step.name}: {step.what}" for step in plan.steps)
+        return ("changed", places[plan.device], steps) if plan.steps else ("unchanged", "", "nothing to do")
+
+    report(
+        plans,
+        ("would be", "batch", "steps"),
+        row,
+        as_json=as_json,
+        more=lambda plan: {"batch": places.get(plan.device)},
+    )

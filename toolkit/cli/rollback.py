@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from toolkit.cli.options import (
-    DEFAULT_FORKS,
-    DEFAULT_WORKSPACE,
-    BreakLockOption,
-    FleetOption,
-    ForksOption,
-    InventoryOption,
-    JsonOption,
-    LimitOption,
-    WorkspaceOption,
-)
+from typing import TYPE_CHECKING
+
+from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
+from toolkit.cli.reach import Reach, reaching
+
+if TYPE_CHECKING:
+    from toolkit.deploy import Serving
 
 
+@reaching
 def rollback(
-    fleet: FleetOption = False,
-    limit: LimitOption = None,
-    forks: ForksOption = DEFAULT_FORKS,
-    break_lock: BreakLockOption = False,
-    inventory: InventoryOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: JsonOption = False,
+    reach: Reach, hooks: HooksOption = None, dry_run: DryRunOption = False, break_lock: BreakLockOption = False
 ) -> None:
     """Make devices serve their previous release; a second time goes forth again."""
-    from toolkit.artifacts import Workspace
-    from toolkit.cli.deploy import OUTCOME_COLUMNS, outcome_row
-    from toolkit.cli.outcomes import report, say_where
+    from toolkit.cli.outcomes import report, report_rollout
+    from toolkit.deploy import plan_rollback
     from toolkit.deploy import rollback as go_back
-    from toolkit.fleet.inventory import find_inventory, load_inventory
-    from toolkit.progress import for_people
-    from toolkit.store import Store
 
-    say_where(fleet, limit)
-    house = Workspace(workspace)
-    with Store(house.database) as store:
-        devices = load_inventory(find_inventory(inventory, house), limit)
-        progress = for_people(quiet=as_json)
-        done = go_back(devices, store=store, forks=forks, progress=progress, break_lock=break_lock)
-        report(done, OUTCOME_COLUMNS, outcome_row, as_json=as_json)
+    devices = reach.devices()
+    if dry_run:
+        plans = plan_rollback(devices, forks=reach.forks, progress=reach.progress)
+        report(plans, ("serves", "would serve"), _row, as_json=reach.as_json)
+        return
+    with reach.store() as store:
+        done = go_back(
+            devices,
+            hooks=hooks or reach.house.root / "hooks",
+            store=store,
+            forks=reach.forks,
+            progress=reach.progress,
+            break_lock=break_lock,
+        )
+    report_rollout(done, as_json=reach.as_json)
+
+
+def _row(serving: Serving) -> tuple[object, ...]:
+    return (serving.release or "")[:12], (serving.previous or "")[:12]

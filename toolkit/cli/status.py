@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from toolkit.cli.options import (
-    DEFAULT_FORKS,
-    DEFAULT_WORKSPACE,
-    FleetOption,
-    ForksOption,
-    InventoryOption,
-    JsonOption,
-    LimitOption,
-    WorkspaceOption,
-)
+import typer
+
+from toolkit.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
     from toolkit.deploy import Serving
 
 
+@reaching
 def status(
-    fleet: FleetOption = False,
-    limit: LimitOption = None,
-    forks: ForksOption = DEFAULT_FORKS,
-    inventory: InventoryOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: JsonOption = False,
+    reach: Reach,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not read the release's files there.")] = False,
 ) -> None:
-    """What each device serves, since when, and whether that is what was deployed last."""
-    from toolkit.artifacts import Workspace
-    from toolkit.cli.outcomes import report, say_where
+    """What each device serves, and its drift: from what was deployed last, and of each file from its digest."""
+    from toolkit.cli.outcomes import report
     from toolkit.deploy import status as ask
-    from toolkit.fleet.inventory import find_inventory, load_inventory
-    from toolkit.progress import for_people
-    from toolkit.store import Store
+    from toolkit.errors import ExitCode
 
-    say_where(fleet, limit)
-    house = Workspace(workspace)
-    with Store(house.database) as store:
-        devices = load_inventory(find_inventory(inventory, house), limit)
-        found = ask(devices, store=store, forks=forks, progress=for_people(quiet=as_json))
-    report(found, ("bundle", "release", "since", "as deployed", "previous"), _row, as_json=as_json)
+    devices = reach.devices()
+    with reach.store() as store:
+        found = ask(devices, store=store, forks=reach.forks, progress=reach.progress, files=not quick)
+    report(found, ("bundle", "release", "since", "drift", "previous"), _row, as_json=reach.as_json)
+    if any(serving.drift for serving in found.ok.values()):
+        raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 
 def _row(serving: Serving) -> tuple[object, ...]:
-    verdict = {True: "yes", False: "NO", None: "not by this workspace"}[serving.as_expected]
+    verdict = "; ".join(serving.drift) or ("none" if serving.expected else "not by this workspace")
+    locks = "".join(f"; locked by {lock}" for lock in (serving.lock, serving.rollout) if lock)
     return (
         serving.name or "nothing",
         (serving.release or "")[:12],
         (serving.since or "")[:19].replace("T", " "),
-        verdict if serving.lock is None else f"{verdict}; locked by {serving.lock}",
+        verdict + locks,
         (serving.previous or "")[:12],
     )

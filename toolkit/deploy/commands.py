@@ -3,81 +3,22 @@
 ROOT/releases/<digest>/   a release, read-only
 ROOT/current, previous    links to releases, each switched by one rename
 ROOT/deploy.lock/         there while somebody changes the device: info says who, since when and why
+ROOT/rollout.lock/        the same, on the first device of a rollout, while it goes on
+ROOT/audit.jsonl          what was done to the device, one JSON object a line; audit.jsonl.1 and .2 are older
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from toolkit.artifacts import Device
+from toolkit.deploy import scripts
 
-_LINK = r"""
-link() {
-  rm -f ".$2.new"
-  ln -s "$1" ".$2.new"
-  mv -f -T ".$2.new" "$2"
-}
-"""
-
-_SWITCH = rf"""
-set -eu
-cd "$1"
-{_LINK}
-old=$(readlink current || true)
-new=releases/$2
-if [ -n "$old" ] && [ "$old" != "$new" ]; then link "$old" previous; fi
-link "$new" current
-sync .
-"""
-
-_SWITCH_BACK = rf"""
-set -eu
-cd "$1"
-{_LINK}
-old=$(readlink current)
-link "releases/$2" current
-link "$old" previous
-sync .
-"""
-
-_LOCK = r"""
-set -u
-umask 022
-root=$1 info=$2 break=$3 lock=$1/deploy.lock
-boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
-drop() { # whatever signal comes meanwhile; what is ignored here, rm ignores as well
-  trap '' HUP INT TERM PIPE
-  held=
-  { IFS= read -r held < "$lock/info"; } 2>/dev/null
-  if [ "$held" = "$info" ]; then rm -rf "$lock"; fi
-}
-mkdir -p "$root"
-if [ -d "$lock" ] && { [ "$break" = yes ] || [ "$(cat "$lock/boot" 2>/dev/null || echo "$boot")" != "$boot" ]; }; then
-  mv -T "$lock" "$lock.$$" && rm -rf "$lock.$$"
-fi
-if mkdir "$lock" 2>/dev/null; then
-  trap drop EXIT
-  trap 'drop; exit 129' HUP INT TERM PIPE
-  printf '%s\n' "$info" > "$lock/info"
-  printf '%s\n' "$boot" > "$lock/boot"
-  echo held
-  cat > /dev/null
-elif [ -d "$lock" ]; then
-  echo "taken $(cat "$lock/info")"
-else
-  echo "cannot be made: $lock"
-fi
-"""
-
-_STATUS = r"""
-cd "$1" 2>/dev/null || exit 0
-echo "current = $(readlink current)"
-echo "previous = $(readlink previous)"
-echo "since = $(stat -c %Y current 2>/dev/null)"
-echo "lock = $(cat deploy.lock/info 2>/dev/null)"
-echo "release = $(cat current/release.json 2>/dev/null)"
-echo "manifest = $(cat current/manifest.json 2>/dev/null)"
-"""
-
-_DEVICE_CODE = 'cd "$1" && shift && exec "$@"'
+SERVICE, RESTART, HEALTH = "toolkit_service", "toolkit_restart", "toolkit_health"
+"""The inventory's variables: the systemd unit that runs the release, what to run instead of restarting it, its address."""
+UNIT = "toolkit-runner.service"
+AUDIT_BYTES = 1 << 20
+"""From this size on, the audit log is put aside and another one begun."""
 
 
 def releases_path(release: str) -> str:
@@ -100,29 +41,86 @@ def golden(device: Device, release: str) -> list[str]:
     return [*_by_device_code(device, release, "golden"), "--accelerator", device.accelerator]
 
 
+def healthy(device: Device, release: str, seconds: float, patience_s: float) -> list[str]:
+    """Whether the service that runs the release is well for so long, by the release's own code."""
+    asked = {"unit": service(device), "url": device.variables.get(HEALTH), "seconds": seconds, "patience": patience_s}
+    given = [f"--{name}={value}" for name, value in asked.items() if value]
+    return [*_by_device_code(device, release, "health"), *given]
+
+
+def measure(device: Device, release: str, pictures: str, settings: Mapping[str, object]) -> list[str]:
+    """A short benchmark by its own code on pictures that are there; it ends when stdin does."""
+    given = [f"--{name}={value}" for name, value in settings.items() if value is not None]
+    asked = [f"--pictures={device.root}/pictures/{pictures}", f"--root={device.root}", "--stop-on-eof"]
+    return [*_by_device_code(device, release, "bench"), "--scenario=single-stream", *asked, *given]
+
+
+def has_pictures(device: Device, pictures: str) -> list[str]:
+    """Whether a set of pictures that the bench has sent is still there, by its exit code."""
+    return ["test", "-f", f"{device.root}/pictures/{pictures}/pictures.json"]
+
+
 def _by_device_code(device: Device, release: str, command: str) -> list[str]:
     folder = release_folder(device, release)
-    return ["/bin/sh", "-c", _DEVICE_CODE, "sh", folder, device.python, "-B", "-m", "device", command, folder]
+    return ["/bin/sh", "-c", scripts.DEVICE_CODE, "sh", folder, device.python, "-B", "-m", "device", command, folder]
 
 
 def switch(device: Device, release: str) -> list[str]:
     """Serve the release from now on and remember the one before; cut between the two renames, the old one serves."""
-    return ["/bin/sh", "-c", _SWITCH, "sh", device.root, release]
+    return ["/bin/sh", "-c", scripts.SWITCH, "sh", device.root, release]
 
 
 def switch_back(device: Device, release: str) -> list[str]:
     """Serve the previous release again; cut between the two renames, it serves already."""
-    return ["/bin/sh", "-c", _SWITCH_BACK, "sh", device.root, release]
+    return ["/bin/sh", "-c", scripts.SWITCH_BACK, "sh", device.root, release]
 
 
-def lock(device: Device, info: str, *, break_lock: bool) -> list[str]:
-    """Take the device's lock by an atomic mkdir and keep it until stdin ends, however the controller goes.
+def restore(device: Device, release: str | None, previous: str | None) -> list[str]:
+    """Make the links what they were; None is "no link", and so is a previous release that has been pruned since."""
+    return ["/bin/sh", "-c", scripts.RESTORE, "sh", device.root, release or "", previous or ""]
+
+
+def lock(device: Device, info: str, *, break_lock: bool, name: str = "deploy") -> list[str]:
+    """Take one of the device's locks by an atomic mkdir and keep it until stdin ends, however the controller goes.
 
     A lock from before the device's last start is taken over; prints "held", or "taken" and the info of who has it.
     """
-    return ["/bin/sh", "-c", _LOCK, "sh", device.root, info, "yes" if break_lock else "no"]
+    return ["/bin/sh", "-c", scripts.LOCK, "sh", device.root, info, "yes" if break_lock else "no", name]
 
 
 def status(device: Device) -> list[str]:
     """What it serves, one `name = value` a line; needs no Python there."""
-    return ["/bin/sh", "-c", _STATUS, "sh", device.root]
+    return ["/bin/sh", "-c", scripts.STATUS, "sh", device.root]
+
+
+def files(device: Device, release: str) -> list[str]:
+    """The release's own list of its files on the first line, then every file's digest and path; nothing if it is not there."""
+    return ["/bin/sh", "-c", scripts.FILES, "sh", device.root, release]
+
+
+def audit(device: Device, line: str, limit: int = AUDIT_BYTES) -> list[str]:
+    """Append a line to the device's audit log, which is put aside when it has grown beyond `limit` bytes."""
+    return ["/bin/sh", "-c", scripts.AUDIT, "sh", device.root, line, str(limit)]
+
+
+def restart(device: Device) -> list[str]:
+    """Make the service run what `current` leads to now; prints what was restarted, or "none"."""
+    return [
+        "/bin/sh",
+        "-c",
+        scripts.RESTART,
+        "sh",
+        device.root,
+        service(device),
+        str(device.variables.get(RESTART) or ""),
+    ]
+
+
+def logs(device: Device, lines: int, *, follow: bool) -> list[str]:
+    """What the service wrote, by the journal; where systemd does not run it, what was done to the device."""
+    return ["/bin/sh", "-c", scripts.LOGS, "sh", device.root, service(device), str(lines), "yes" if follow else ""]
+
+
+def service(device: Device) -> str:
+    """The systemd unit that runs the release."""
+    return str(device.variables.get(SERVICE) or UNIT)

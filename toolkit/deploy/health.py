@@ -1,4 +1,4 @@
-"""Is a release what it should be, and does it answer as it should, on that very device? Asked before it serves."""
+"""Is a release what it should be, does it answer as it should, and does its service do well, on that very device?"""
 
 from __future__ import annotations
 
@@ -40,6 +40,32 @@ def check_answers(device: Device, shell: Shell, release: str) -> Mapping[str, An
         remedy = f"compare OpenVINO's version there with the bundle's; by hand: {' '.join(_by_hand(device, release))}"
         raise _failed(device, found, measured, "golden check failed", remedy)
     return found
+
+
+def check_service(device: Device, shell: Shell, release: str, seconds: float, patience_s: float) -> str:
+    """Whether what runs the release gets well and stays so for `seconds`; gives what it found, in words.
+
+    Raises:
+        FleetError: it does not; says what it is instead.
+    """
+    found = _ask(device, shell, commands.healthy(device, release, seconds, patience_s))
+    if not found["ok"]:
+        remedy = f"see its log: toolkit fleet logs --limit {device.name}"
+        raise _failed(device, found, str(found.get("told")), "the service is not well", remedy)
+    return str(found["told"])
+
+
+def restart(device: Device, shell: Shell) -> str | None:
+    """Make the service run what `current` leads to now, and tell what was restarted; None where no service runs it.
+
+    Raises:
+        FleetError: it could not be restarted.
+    """
+    remedy = (
+        f"let {device.user or 'the user'} run systemctl restart {commands.service(device)} by sudo without a password"
+    )
+    done = shell.run(commands.restart(device)).check(device, "restarting the service", remedy).stdout.strip()
+    return None if done.endswith("none") else done.rpartition("\n")[2]
 
 
 def _ask(device: Device, shell: Shell, words: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,9 @@
-"""One controller at a time per device."""
+"""One controller at a time per device, and per fleet.
+
+A device's lock is held while that device is changed. A rollout's is held on its first device for as long as it goes on,
+so that a second one over the same devices is refused before it begins. Two that began with different devices, and meet
+at a third, are told apart there: a device that serves something else than when the rollout looked is left alone.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from toolkit import fleet
 from toolkit.artifacts import Device
 from toolkit.deploy import commands
 from toolkit.errors import FleetError
@@ -29,11 +35,30 @@ def locked(device: Device, shell: Shell, why: str, *, break_lock: bool = False) 
         yield
 
 
+@contextmanager
+def fleet_locked(first: Device, why: str, *, break_lock: bool = False) -> Iterator[None]:
+    """Hold the lock of a rollout on the first of its devices; it is freed when the controller is gone, however it went.
+
+    Raises:
+        FleetError: another rollout is going on; says whose, since when, why, and how to break its lock.
+    """
+    with fleet.connect(first) as shell:
+        words = commands.lock(first, lock_info(why), break_lock=break_lock, name="rollout")
+        with shell.hold(words) as said:
+            if said != "held":
+                raise _refused(first, said, "another rollout is going on: ")
+            yield
+
+
+def who() -> str:
+    """The user and the machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
 def lock_info(why: str) -> str:
     """Who, since when and why, as JSON on one line."""
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return json.dumps({"who": who, "pid": os.getpid(), "since": now, "why": why}, ensure_ascii=False)
+    return json.dumps({"who": who(), "pid": os.getpid(), "since": now, "why": why}, ensure_ascii=False)
 
 
 def describe_lock(info: str) -> str:
@@ -45,10 +70,10 @@ def describe_lock(info: str) -> str:
         return info or "nobody who says so"
 
 
-def _refused(device: Device, said: str) -> FleetError:
+def _refused(device: Device, said: str, meaning: str = "") -> FleetError:
     if said.startswith("taken"):
         return FleetError(
-            f"locked by {describe_lock(said.removeprefix('taken').strip())}",
+            f"{meaning}locked by {describe_lock(said.removeprefix('taken').strip())}",
             where=device.name,
             remedy="wait for it to end; if it is gone for good, break the lock with --break-lock",
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.artifacts import Device, DeviceFacts
 from toolkit.deploy import trust
+from toolkit.deploy.fitness import manifest_of, unfit
+from toolkit.deploy.gates import ALWAYS, Gate
 from toolkit.errors import FleetError
 from toolkit.fleet.facts import shortcomings
-from toolkit.fleet.transfer import Survey, Tree, check_room, missing
+from toolkit.fleet.transfer import Survey, Tree, check_room, lacking_files, missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Step:
     """One thing to do."""
 
     name: str
-    """One of "send", "verify", "golden", "switch"."""
+    """"send", "switch", or a gate's name."""
     what: str
 
 
@@ -45,26 +48,32 @@ def _is_whole(tree: Tree, known: Survey) -> bool:
     return all(file.path in known.intact for file in tree.files)
 
 
-def make_plan(tree: Tree, device: Device, facts: DeviceFacts, known: Survey) -> DeployPlan:
+def make_plan(
+    tree: Tree, device: Device, facts: DeviceFacts, known: Survey, gates: Sequence[Gate] = ALWAYS
+) -> DeployPlan:
     """From what is wanted, and what is there, to what is to be done.
 
     Raises:
         FleetError: the device cannot run it or has no room for it; every reason is named.
     """
-    problems = [*shortcomings(device, facts), *trust.unsigned(tree, device)]
+    problems = [
+        *shortcomings(device, facts),
+        *unfit(manifest_of(tree), device, facts),
+        *trust.unsigned(tree, device),
+    ]
     if problems:
         raise FleetError.from_problems(problems)
-    lacking = missing(tree, known)
+    lacking = lacking_files(tree, known)
     check_room(device, lacking, known)
-    send_bytes = sum(file.size_bytes for file in lacking)
+    send_bytes = sum(piece.size_bytes for piece in missing(tree, known))
     whole = _is_whole(tree, known)
     serving = facts.current == tree.digest
     steps: list[Step] = []
     if not whole:
         steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {send_bytes / 1e6:,.1f} MB"))
     if not (whole and serving):
-        steps.append(Step("verify", "check every byte there, and the signature if the device asks for one"))
-        steps.append(Step("golden", f"answer the golden pictures there on {device.accelerator}"))
+        steps += [Step(gate.name, gate.tell(device)) for gate in gates if not gate.after_switch]
     if not serving:
         steps.append(Step("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))
+        steps += [Step(gate.name, gate.tell(device)) for gate in gates if gate.after_switch]
     return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes, known.damaged)

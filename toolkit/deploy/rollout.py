@@ -1,142 +1,215 @@
-"""A bundle onto devices: look, probe → plan → send → verify → golden → switch, each device by itself."""
+"""A bundle onto a fleet: look at every device, then batch by batch; what fails stops the rest and is taken back.
+
+    look ─▶ lock ─▶ pre-deploy ─▶ (pre-batch ─▶ turns side by side ─▶ post-batch ─▶ pause)… ─▶ post-deploy
+                                     └ too many failed: the others are skipped, and what was done is taken back
+
+A device that cannot be reached or cannot run the release is found by the look, is left out, and counts as failed; it says
+nothing about the release and stops nobody. One that fails in its turn does.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from toolkit import digests, fleet
+from toolkit import fleet
 from toolkit.artifacts import Deployment, Device
-from toolkit.deploy import commands, health, trust
-from toolkit.deploy.lock import locked
-from toolkit.deploy.plan import DeployPlan, is_served, make_plan
-from toolkit.deploy.serving import look
-from toolkit.fleet import FleetResult, Shell, transfer
-from toolkit.fleet.pool import DEFAULT_LIMIT, problem_of
-from toolkit.fleet.transfer import Survey, Tree
+from toolkit.deploy.gates import ALWAYS, Gate
+from toolkit.deploy.hooks import Hooks
+from toolkit.deploy.journal import Journal, RolloutResult, record_of
+from toolkit.deploy.lock import fleet_locked
+from toolkit.deploy.plan import DeployPlan
+from toolkit.deploy.strategy import Batch, Strategy, check_groups, divide, is_too_many
+from toolkit.deploy.turns import Before, Prospect, Turns
+from toolkit.errors import FleetError, ToolkitError
+from toolkit.fleet import FleetResult, transfer
+from toolkit.fleet.pool import DEFAULT_LIMIT
+from toolkit.fleet.transfer import Sending
 from toolkit.progress import Progress, Silent
 from toolkit.store import Store
 
+_CAREFUL = Strategy()
+
 
 def plan_rollout(
-    bundle: Path, devices: Sequence[Device], *, forks: int = DEFAULT_LIMIT, progress: Progress | None = None
+    bundle: Path,
+    devices: Sequence[Device],
+    *,
+    gates: Sequence[Gate] = ALWAYS,
+    forks: int = DEFAULT_LIMIT,
+    progress: Progress | None = None,
 ) -> FleetResult[DeployPlan]:
     """What `deploy` would do on each device; looks, and changes nothing.
 
     Raises:
         BundleError: the bundle is not what its manifest says.
     """
-    tree = transfer.release_tree(bundle)
-
-    def ask(device: Device) -> DeployPlan:
-        with fleet.connect(device) as shell:
-            plan, _ = _plan(tree, device, shell)
-            return plan
-
-    return fleet.fan_out(devices, ask, forks, progress=progress, title="planning")
+    turns = Turns(tree=transfer.release_tree(bundle), gates=gates)
+    return fleet.fan_out(devices, lambda device: turns.look(device).plan, forks, progress=progress, title="planning")
 
 
 def deploy(
     bundle: Path,
     devices: Sequence[Device],
     *,
+    strategy: Strategy = _CAREFUL,
+    gates: Sequence[Gate] = ALWAYS,
+    hooks: Path | None = None,
+    sending: Sending | None = None,
     store: Store | None = None,
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     break_lock: bool = False,
-) -> FleetResult[Deployment]:
-    """Make every device serve the bundle; on each, the old release serves until the new one has proved itself there.
+) -> RolloutResult:
+    """Make every device serve the bundle; on each, the old release serves until the new one has passed the gates there.
 
-    Every outcome is kept in `store` as it comes. Devices that serve it already are "unchanged" and sent nothing.
+    Every outcome is kept in `store` as it comes. Devices that serve it already are "unchanged" and sent nothing. `hooks` is
+    the folder of those (see toolkit.deploy.hooks).
 
     Raises:
         BundleError: the bundle is not what its manifest says; no device was touched.
+        UsageError: `strategy` names a group that no device is in.
+        FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
     tree = transfer.release_tree(bundle)
-    journal = Journal(store, progress or Silent())
+    check_groups(devices, strategy)
+    told = progress or Silent()
+    journal = Journal(store, told)
+    rollout = _Rollout(
+        turns=Turns(tree=tree, gates=gates, sending=sending, rollout=journal.rollout, break_lock=break_lock),
+        strategy=strategy,
+        hooks=Hooks(hooks, journal.rollout, told, {"TOOLKIT_BUNDLE": tree.parent, "TOOLKIT_RELEASE": tree.digest}),
+        journal=journal,
+        forks=forks,
+        progress=told,
+    )
+    rollout.run(devices)
+    return journal.result(devices)
 
-    def work(device: Device) -> Deployment:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rollout:
+    turns: Turns
+    strategy: Strategy
+    hooks: Hooks
+    journal: Journal
+    forks: int
+    progress: Progress
+
+    def run(self, devices: Sequence[Device]) -> None:
+        """All of it; what became of whom is in the journal."""
+        found = self._look(devices)
+        waiting = {device: prospect.before for device, prospect in found.items() if prospect.before}
+        if not waiting:
+            return
+        first, *_ = waiting
+        why = f"deploy {self.turns.tree.parent[:12]} to {len(waiting)} devices"
+        with fleet_locked(first, why, break_lock=self.turns.break_lock):
+            self.hooks.run("pre-deploy", tuple(waiting))
+            self._go_through(waiting)
+            self.hooks.run_after("post-deploy", tuple(waiting), self._not_deployed(waiting))
+
+    def _look(self, devices: Sequence[Device]) -> Mapping[Device, Prospect]:
+        start = time.monotonic()
+        found = fleet.fan_out(devices, self.turns.look, self.forks, progress=self.progress, title="looking")
+        for device, error in found.errors.items():
+            self.journal.fail(device, error, self._record(device, "failed", start))
+        for device, prospect in found.ok.items():
+            if prospect.before is None:
+                self.journal.add(self._record(device, "unchanged", start))
+        return found.ok
+
+    def _go_through(self, waiting: Mapping[Device, Before]) -> None:
+        batches = divide(tuple(waiting), self.strategy)
+        for batch in batches:
+            if batch.number > 1:
+                time.sleep(self.strategy.pause_s)
+            self._give(batch, batches, waiting)
+            if self.journal.stopped:
+                self._skip(batches)
+                self._take_back(waiting)
+                return
+
+    def _give(self, batch: Batch, batches: Sequence[Batch], waiting: Mapping[Device, Before]) -> None:
+        """One batch, its hooks around it."""
+        place = f"{batch.number}/{len(batches)}"
+        try:
+            self.hooks.run("pre-batch", batch.devices, TOOLKIT_BATCH=place)
+        except ToolkitError as error:
+            self.journal.stopped = error.problems[0].what
+            return
+
+        def work(device: Device) -> None:
+            if not self.journal.stopped:
+                self._turn(device, waiting[device], batch, batches)
+
+        title = f"batch {place}{f', {batch.group}' if batch.group else ''}"
+        fleet.fan_out(batch.devices, work, self.forks, progress=self.progress, title=title)
+        self.hooks.run_after("post-batch", batch.devices, self._not_deployed(batch.devices), TOOLKIT_BATCH=place)
+
+    def _turn(self, device: Device, before: Before, batch: Batch, batches: Sequence[Batch]) -> None:
         start = time.monotonic()
         try:
-            outcome, sent = _deploy_one(tree, device, break_lock=break_lock)
-        except Exception as error:
-            problem = problem_of(device, error)
-            journal.add(outcome_of(tree.parent, device, tree.digest, "failed", start, reason=problem.what))
-            raise
-        return journal.add(outcome_of(tree.parent, device, tree.digest, outcome, start, sent_bytes=sent))
+            done = self.turns.take(device, before)
+        except Exception as error:  # noqa: BLE001 - one device's bug must not take the others along; it is reported
+            self.journal.fail(device, error, self._record(device, "failed", start, batch=batch.number))
+            self._stop_if_too_many(batch, batches)
+            return
+        told = f"mended there: {', '.join(done.mended)}" if done.mended else ""
+        more = {"reason": told, "sent_bytes": done.sent_bytes, "gates": done.gates}
+        self.journal.add(self._record(device, "deployed", start, batch=batch.number, **more))
 
-    return fleet.fan_out(devices, work, forks, progress=progress, title="deploying")
+    def _stop_if_too_many(self, batch: Batch, batches: Sequence[Batch]) -> None:
+        failed, allowed = self.journal.failed_turns, self.strategy.max_failures
+        if not is_too_many(failed, batch, batches, self.strategy):
+            return
+        if batch.number == 1 and len(batches) > 1:
+            self.journal.stopped = f"{failed} of the first batch failed, so nobody else starts"
+        else:
+            limit = f"{allowed.number}{'%' if allowed.percent else ''}"
+            self.journal.stopped = f"{failed} failed until batch {batch.number}, and --max-failures is {limit}"
+
+    def _skip(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            for device in batch.devices:
+                if not self.journal.outcome(device):
+                    told = self._record(device, "skipped", time.monotonic(), reason=self.journal.stopped)
+                    self.journal.add(told)
+
+    def _take_back(self, waiting: Mapping[Device, Before]) -> None:
+        """From all that had their turn: also one that failed may have switched, and been lost before it could say so."""
+        had = [device for device in waiting if self.journal.outcome(device) in {"deployed", "failed"}]
+        if not self.strategy.undo or not had:
+            return
+        self.progress.say(f"taking back: {self.journal.stopped}")
+
+        def back(device: Device) -> None:
+            start = time.monotonic()
+            now = self.turns.give_back(device, waiting[device].seen, self.journal.stopped)
+            if now is not None and self.journal.outcome(device) == "deployed":
+                reason = f"taken back: {self.journal.stopped}"
+                told = record_of(now.bundle or "", device, now.release or "", "rolled-back", start, reason=reason)
+                self.journal.add(told)
+
+        found = fleet.fan_out(had, back, self.forks, progress=self.progress, title="taking back")
+        for device, error in found.errors.items():
+            if self.journal.outcome(device) == "deployed":
+                self.journal.complain(device, _not_taken_back(device, error))
+
+    def _not_deployed(self, devices: Sequence[Device] | Mapping[Device, Before]) -> list[Device]:
+        return [device for device in devices if self.journal.outcome(device) != "deployed"]
+
+    def _record(self, device: Device, outcome: str, start: float, **more: Any) -> Deployment:
+        tree = self.turns.tree
+        return record_of(tree.parent, device, tree.digest, outcome, start, **more)
 
 
-def _deploy_one(tree: Tree, device: Device, *, break_lock: bool) -> tuple[str, int]:
-    """The outcome and the bytes sent."""
-    with fleet.connect(device) as shell:
-        plan, known = _plan(tree, device, shell)
-        if not plan.steps:
-            return "unchanged", 0
-        with locked(device, shell, f"deploy {tree.parent[:12]}", break_lock=break_lock):
-            return "deployed", apply(plan, tree, device, shell, known)
-
-
-def _plan(tree: Tree, device: Device, shell: Shell) -> tuple[DeployPlan, Survey]:
-    """Two cheap looks first: a device that serves it already need not be probed, which takes it seconds."""
-    known = transfer.survey(shell, device, tree, commands.releases_path(tree.digest))
-    refused = any(trust.unsigned(tree, device))
-    if not refused and is_served(tree, look(device, shell).release, known):
-        return DeployPlan(device.name, tree.digest, ()), known
-    return make_plan(tree, device, fleet.probe(device, shell), known), known
-
-
-def apply(plan: DeployPlan, tree: Tree, device: Device, shell: Shell, known: Survey) -> int:
-    """Do what the plan says and give the bytes sent; the switch comes last, so a failure leaves the old release.
-
-    Raises:
-        FleetError: a step failed; says which, and why.
-    """
-    sent = 0
-    if plan.has("send"):
-        sent = transfer.stage(shell, device, tree, commands.releases_path(tree.digest), known)
-    if plan.has("verify"):
-        health.check_bytes(device, shell, tree.digest)
-    if plan.has("golden"):
-        health.check_answers(device, shell, tree.digest)
-    if plan.has("switch"):
-        shell.run(commands.switch(device, tree.digest)).check(device, "switching to the new release")
-    return sent
-
-
-def outcome_of(
-    bundle: str, device: Device, release: str, outcome: str, start: float, *, reason: str = "", sent_bytes: int = 0
-) -> Deployment:
-    """The record of it; `start` by time.monotonic()."""
-    at = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Deployment(
-        digest=digests.of_value([bundle, device.name, release, outcome, at]),
-        parent=bundle,
-        device=device.name,
-        release=release,
-        outcome=outcome,
-        reason=reason,
-        sent_bytes=sent_bytes,
-        seconds=round(time.monotonic() - start, 3),
-        at=at,
+def _not_taken_back(device: Device, error: Exception) -> FleetError:
+    return FleetError(
+        f"the release could not be taken back: {error}",
+        where=device.name,
+        remedy=f"once it can be reached: toolkit rollback --limit {device.name}",
     )
-
-
-class Journal:
-    """Keeps each outcome as it comes, from whichever thread, so that an interruption loses none."""
-
-    def __init__(self, store: Store | None, progress: Progress) -> None:
-        self._store, self._progress, self._lock = store, progress, threading.Lock()
-
-    def add(self, deployment: Deployment) -> Deployment:
-        """Into the store, and a line for people."""
-        with self._lock:
-            if self._store is not None:
-                self._store.put(deployment)
-        sent = f", {deployment.sent_bytes / 1e6:,.1f} MB sent" if deployment.sent_bytes else ""
-        self._progress.say(f"  {deployment.device}: {deployment.outcome} in {deployment.seconds:.1f} s{sent}")
-        return deployment

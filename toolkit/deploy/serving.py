@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,11 @@ from toolkit.fleet import FleetResult, Shell
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
 from toolkit.store import Store
+
+TIMEOUT_S = 1800.0
+"""An old card takes its time to read a large network."""
+_SERVING = {"deployed", "unchanged", "rolled-back"}
+"""The outcomes after which a device serves the release that they name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +36,12 @@ class Serving:
     since: str | None
     lock: str | None
     """Who is changing it right now."""
+    rollout: str | None = None
+    """Whose rollout begins with it and is going on."""
     expected: str | None = None
     """The release that this workspace put there last."""
+    drift: tuple[str, ...] = ()
+    """How it differs from what it should be, in words: another release, files that were changed."""
 
     @property
     def as_expected(self) -> bool | None:
@@ -46,13 +55,16 @@ def status(
     store: Store | None = None,
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
+    files: bool = True,
 ) -> FleetResult[Serving]:
-    """Ask every device; changes nothing, and needs no Python there."""
+    """Ask every device; changes nothing, and needs no Python there. `files`: compare those of the release, too."""
     expected = _expected(store) if store is not None else {}
 
     def ask(device: Device) -> Serving:
         with fleet.connect(device) as shell:
-            return replace(look(device, shell), expected=expected.get(device.name))
+            found = replace(look(device, shell), expected=expected.get(device.name))
+            changed = _changed(device, shell, found.release) if files and found.release else ()
+            return replace(found, drift=(*_other(found), *changed))
 
     return fleet.fan_out(devices, ask, forks, progress=progress, title="asking")
 
@@ -60,6 +72,29 @@ def status(
 def look(device: Device, shell: Shell) -> Serving:
     """What one device serves."""
     return parse(device, shell.run(commands.status(device)).check(device, "asking what it serves").stdout)
+
+
+def _other(found: Serving) -> Iterator[str]:
+    if found.as_expected is False:
+        yield f"serves {(found.release or 'nothing')[:12]} instead of {(found.expected or '')[:12]}"
+
+
+def _changed(device: Device, shell: Shell, release: str) -> tuple[str, ...]:
+    said = shell.run(commands.files(device, release), timeout=TIMEOUT_S).check(device, "reading the release's files")
+    return differences(said.stdout, release)
+
+
+def differences(said: str, release: str) -> tuple[str, ...]:
+    """What of a release is not as it was released, from what `commands.files` prints; names are told, not bytes."""
+    listing, _, rest = said.partition("\n")
+    there = {
+        path.removeprefix("./"): sha256 for sha256, _, path in (line.partition("  ") for line in rest.splitlines())
+    }
+    named = _json(listing).get("files") or {}
+    should = {path: entry.get("sha256") for path, entry in named.items()} | {"release.json": release}
+    off = {path: "was changed" if path in there else "is missing" for path in should if there.get(path) != should[path]}
+    off |= {path: "is not part of the release" for path in there if path not in should and named}
+    return tuple(f"{path} {what}" for path, what in sorted(off.items()))
 
 
 def parse(device: Device, said: str) -> Serving:
@@ -73,8 +108,13 @@ def parse(device: Device, said: str) -> Serving:
         name=_json(found.get("manifest")).get("name"),
         previous=_digest(found.get("previous")),
         since=datetime.fromtimestamp(int(since), UTC).isoformat() if since else None,
-        lock=describe_lock(found["lock"]) if found.get("lock") else None,
+        lock=_lock(found.get("lock")),
+        rollout=_lock(found.get("rollout")),
     )
+
+
+def _lock(info: str | None) -> str | None:
+    return describe_lock(info) if info else None
 
 
 def _digest(link: str | None) -> str | None:
@@ -92,4 +132,4 @@ def _json(text: str | None) -> Mapping[str, Any]:
 
 def _expected(store: Store) -> dict[str, str]:
     """The release that each device was left with, by this workspace's own record; the last word counts."""
-    return {record.device: record.release for record in store.all(Deployment) if record.outcome != "failed"}
+    return {record.device: record.release for record in store.all(Deployment) if record.outcome in _SERVING}

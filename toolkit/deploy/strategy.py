@@ -23,7 +23,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """ "5" or "25%".
+        """A number such as "5", or a share such as "25%".
 
         Raises:
             UsageError: it is neither.
@@ -71,7 +71,7 @@ class Batch:
 
 
 def parse_sizes(text: str) -> tuple[Size, ...]:
-    """ "1,25%,100%".
+    """Sizes as Ansible's `serial` lists them: "1,25%,100%".
 
     Raises:
         UsageError: a part of it is no size, or says none.

@@ -99,7 +99,8 @@ class SecureShell:
     def dial(self, port: int) -> paramiko.Channel:
         """A connection from the device to its own loopback port, as `tunnel` wants it."""
         with explained(self.device):
-            return self._connection.transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0))
+            transport: paramiko.Transport = self._connection.transport
+            return transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0))
 
     def follow(self, command: Command, tell: Callable[[str], None]) -> None:
         """See Shell."""

@@ -11,7 +11,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,9 @@ class Shell(Protocol):
         when the controller is gone, however it went.
         """
 
+    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
+        """Run it until it ends or the shell is closed, and hand on each line as it comes; its stdin stays open so long."""
+
     def close(self) -> None:
         """End it; whatever runs through it ends with it."""
 
@@ -126,6 +129,13 @@ class LocalShell:
         with self._start(command, stderr=None) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             yield text_of(process.stdout.readline()).strip()
+
+    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
+        """See Shell."""
+        with self._start(command, stderr=None) as process:
+            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+            for line in process.stdout:
+                tell(text_of(line).rstrip("\n"))
 
     def close(self) -> None:
         """Nothing stays open."""

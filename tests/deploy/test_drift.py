@@ -1,0 +1,56 @@
+"""What status tells of a device that is not as it was left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit import digests
+from toolkit.artifacts import Device
+from toolkit.deploy import deploy, status
+from toolkit.deploy.serving import differences
+
+names = st.text("abcdef/._- ", min_size=1, max_size=8)
+
+
+@given(
+    st.dictionaries(names, st.binary(max_size=4), max_size=6), st.dictionaries(names, st.binary(max_size=4), max_size=6)
+)
+def test_differences_names_exactly_what_differs(wanted: dict[str, bytes], there: dict[str, bytes]) -> None:
+    listing = json.dumps({"files": {name: {"sha256": digests.of_bytes(content)} for name, content in wanted.items()}})
+    release = digests.of_bytes(listing.encode())
+    found = {**there, "release.json": listing.encode()}
+    said = f"{listing}\n" + "".join(f"{digests.of_bytes(content)}  ./{name}\n" for name, content in found.items())
+    told = differences(said, release)
+    expected = {name for name in {*wanted, *there} if wanted.get(name) != there.get(name)}
+    if not wanted:  # a list without files says nothing about others
+        expected = set()
+    assert len(told) == len(expected)
+    assert all(any(line.startswith(f"{name} ") for line in told) for name in expected)
+
+
+def test_differences_tells_a_list_that_was_changed_itself() -> None:
+    assert differences("{}\n" + f"{'1' * 64}  ./release.json\n", "0" * 64) == ("release.json was changed",)
+    assert differences("", "0" * 64) == ("release.json is missing",)
+
+
+def test_status_tells_files_that_were_changed_on_the_device(devices: tuple[Device, ...], bundle: Path) -> None:
+    deploy(bundle, devices)
+    changed, lost, more = (Path(device.root) / "current" for device in devices)
+    _write(changed / "labels.txt", lambda path: path.write_text("other\n"))
+    _write(lost / "labels.txt", lambda path: path.unlink())
+    _write(more / "more.txt", lambda path: path.write_text("more\n"))
+    told = [found.drift for found in status(devices).ok.values()]
+    assert told == [("labels.txt was changed",), ("labels.txt is missing",), ("more.txt is not part of the release",)]
+    assert [found.drift for found in status(devices, files=False).ok.values()] == [()] * 3
+
+
+def _write(path: Path, change: Callable[[Path], object]) -> None:
+    path.parent.chmod(0o755)
+    if path.exists():
+        path.chmod(0o644)
+    change(path)

@@ -1,0 +1,347 @@
+"""What goes wrong on devices behind real SSH servers; each test's marker is a row of docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit import digests
+from toolkit.artifacts import BenchRecord, Device, Workspace
+from toolkit.convert.signing import sign_bundle
+from toolkit.deploy import ALWAYS, Healthy, RolloutResult, Speed, Strategy, deploy, health, yardsticks
+from toolkit.deploy.lock import fleet_locked, locked
+from toolkit.deploy.strategy import parse_sizes
+from toolkit.errors import FleetError
+from toolkit.fleet import connect, transfer
+from toolkit.store import Store
+
+Devices = tuple[Device, ...]
+AT_ONCE = Strategy(batches=parse_sizes("100%"))
+
+
+class Aftermath(Protocol):
+    def hold(self, devices: Devices, old: Path | None, new: Path, said: object, heal: Callable[[], object]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Devices that serve `old`, and a rollout of `new` that is to go wrong."""
+
+    devices: Devices
+    old: Path
+    new: Path
+
+    def deploy(self, *devices: Device, **options: object) -> RolloutResult:
+        return deploy(self.new, devices or self.devices, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def scene(devices: Devices, bundle: Path, other_bundle: Path) -> Scene:
+    assert not deploy(bundle, devices, strategy=AT_ONCE).failed
+    return Scene(devices, bundle, other_bundle)
+
+
+@pytest.mark.fault("the golden pictures are answered wrongly on the canary", serves="old", says="golden check failed")
+def test_deploy_starts_nobody_else_when_the_canary_fails(
+    scene: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
+) -> None:
+    wrong = make_bundle("wrong", golden_shift=0.2)
+    result = deploy(wrong, scene.devices)
+    assert [each.outcome for each in result.outcomes.values()] == ["failed", "skipped", "skipped"]
+    assert result.stopped == "1 of the first batch failed, so nobody else starts"
+    assert not any((Path(device.root) / f"releases/{_release(wrong)}").exists() for device in scene.devices[1:])
+    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+
+
+@pytest.mark.fault(
+    "a device of a later group fails: what was done before is taken back",
+    serves="old",
+    says="rolled-back.*taken back: 1 failed until batch 3",
+)
+def test_deploy_takes_back_all_groups_when_a_later_one_fails(
+    scene: Scene, aftermath: Aftermath, broken_python: Path
+) -> None:
+    first, second, third = scene.devices
+    result = scene.deploy(first, second, replace(third, python=str(broken_python)))
+    assert [each.outcome for each in result.outcomes.values()] == ["rolled-back", "rolled-back", "failed"]
+    assert "taken-back" in (Path(first.root) / "audit.jsonl").read_text()
+    assert not (Path(first.root) / "previous").exists()
+    aftermath.hold(scene.devices, scene.old, scene.new, result.outcomes, scene.deploy)
+
+
+@pytest.mark.fault(
+    "a device of a later group fails, with `--no-undo`", serves="old or new", says="1 failed until batch 3"
+)
+def test_deploy_keeps_what_was_done_when_told_not_to_undo(
+    scene: Scene, aftermath: Aftermath, broken_python: Path
+) -> None:
+    first, second, third = scene.devices
+    result = scene.deploy(first, second, replace(third, python=str(broken_python)), strategy=Strategy(undo=False))
+    assert [each.outcome for each in result.outcomes.values()] == ["deployed", "deployed", "failed"]
+    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+
+
+@pytest.mark.fault(
+    "the service is not well on the new release: the device puts the old one back by itself",
+    serves="old",
+    says="the service is not well: .* answers 500.* serves again",
+)
+def test_deploy_puts_the_old_release_back_when_the_service_does_not_get_well(
+    scene: Scene, aftermath: Aftermath, tmp_path: Path
+) -> None:
+    with _service(Path(scene.devices[0].root), sick=_release(scene.new)) as url:
+        restarted = tmp_path / "restarted"
+        variables = {"toolkit_health": url, "toolkit_restart": f"readlink current >> {restarted}"}
+        device = replace(scene.devices[0], variables=scene.devices[0].variables | variables)
+        result = scene.deploy(device, gates=(*ALWAYS, Healthy(0.5, patience_s=0.5)))
+    served = [Path(line).name for line in restarted.read_text().split()]
+    assert served == [_release(scene.new), _release(scene.old)]
+    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+
+
+@pytest.mark.fault(
+    "two controllers at once, over the same devices",
+    serves="old",
+    says="another rollout is going on: locked by .*first",
+)
+def test_deploy_is_refused_when_another_rollout_is_going_on(scene: Scene, aftermath: Aftermath) -> None:
+    with fleet_locked(scene.devices[0], "the first one"), pytest.raises(FleetError) as caught:
+        scene.deploy()
+    aftermath.hold(scene.devices, scene.old, scene.new, caught.value, scene.deploy)
+
+
+@pytest.mark.fault("two controllers at once, on one device", serves="old", says="locked by .* another deploy")
+def test_deploy_leaves_a_device_alone_when_somebody_else_changes_it(scene: Scene, aftermath: Aftermath) -> None:
+    device = scene.devices[0]
+    with connect(device) as shell, locked(device, shell, "another deploy"):
+        result = scene.deploy()
+    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+
+
+@pytest.mark.fault("a bundle signed by somebody else", serves="old", says="the device refuses the release")
+def test_deploy_changes_nothing_when_the_signature_is_not_trusted(
+    scene: Scene, aftermath: Aftermath, tmp_path: Path
+) -> None:
+    keys = [_key(tmp_path / name) for name in ("trusted", "other")]
+    signed = [_signed(scene.new, key, tmp_path / key.name / "bundles") for key in keys]
+    kind, public, *_ = keys[0].with_suffix(".pub").read_text().split()
+    for device in scene.devices:
+        (Path(device.root) / "allowed_signers").write_text(f"ci@example.org {kind} {public}\n")
+    result = deploy(signed[1], scene.devices)
+    aftermath.hold(scene.devices, scene.old, scene.new, result, lambda: deploy(signed[0], scene.devices))
+
+
+@pytest.mark.fault(
+    "a bundle for another target: nothing is sent", serves="old", says="the bundle is made for cpu .*, not for MYRIAD"
+)
+def test_deploy_sends_nothing_when_the_bundle_is_for_another_target(scene: Scene, aftermath: Aftermath) -> None:
+    result = scene.deploy(*(replace(device, accelerator="MYRIAD") for device in scene.devices))
+    assert {each.outcome for each in result.outcomes.values()} == {"failed"}
+    assert not any((Path(device.root) / f"releases/{_release(scene.new)}").exists() for device in scene.devices)
+    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+
+
+@pytest.mark.fault("a device slower than its gate", serves="old", says="slower than its gate: p90")
+def test_deploy_keeps_the_old_release_when_it_is_slower_than_measured(
+    scene: Scene, aftermath: Aftermath, workspace: Workspace
+) -> None:
+    fast = replace(scene.devices[0], name="fast")
+    with Store(workspace.database) as store:
+        store.put(_record(scene.new, scene.devices[0], p90_ms=1e-6))
+        store.put(_record(scene.new, fast, p90_ms=1e6))
+        gates = (*ALWAYS, Speed(0.5, yardsticks(store)))
+    _stage_pictures(scene.devices[0])
+    slow = scene.deploy(scene.devices[0], gates=gates)
+    aftermath.hold(scene.devices[:1], scene.old, scene.new, slow, lambda: scene.deploy(fast, gates=gates))
+    unknown = scene.deploy(scene.devices[1], gates=gates).ok[scene.devices[1]]
+    assert unknown.gates["speed"] == "no record to hold it against"
+
+
+@pytest.mark.fault("30 % of the fleet cannot be reached", serves="old or new", says="refuses connections")
+def test_deploy_serves_the_others_when_a_third_cannot_be_reached(
+    devices: Devices, bundle: Path, other_bundle: Path, aftermath: Aftermath
+) -> None:
+    many = tuple(
+        replace(devices[number % 3], name=f"pi-{number}", root=f"{devices[number % 3].root}-{number}")
+        for number in range(10)
+    )
+    assert not deploy(bundle, many, strategy=AT_ONCE).failed
+    lost = [replace(device, port=1) if number % 3 == 1 else device for number, device in enumerate(many)]
+    result = deploy(other_bundle, lost)
+    outcomes = [each.outcome for each in result.outcomes.values()]
+    assert outcomes == ["failed" if number % 3 == 1 else "deployed" for number in range(10)]
+    aftermath.hold(many, bundle, other_bundle, result, lambda: deploy(other_bundle, many))
+
+
+@pytest.mark.fault("a device hangs in the midst of its turn", serves="old", says="no answer within 2 s")
+def test_deploy_gives_a_device_up_when_it_hangs(
+    scene: Scene, aftermath: Aftermath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = _python(tmp_path, 'case "$*" in *" golden "*) exec sleep 30;; esac')
+    with monkeypatch.context() as hurried:
+        hurried.setattr(health, "_TIMEOUT_S", 2.0)
+        result = scene.deploy(replace(scene.devices[0], python=str(hanging)), *scene.devices[1:])
+    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+
+
+@pytest.mark.fault(
+    "a corrupted file in the store of a device: it is sent anew", serves="new", says="mended there: store"
+)
+def test_deploy_mends_a_file_of_the_store_when_it_is_corrupted(
+    scene: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
+) -> None:
+    alike = make_bundle("alike", padding_bytes=1000)
+    shared = digests.of_file(alike / "model.bin")
+    for device in scene.devices:
+        path = Path(device.root) / "store" / shared
+        path.chmod(0o644)
+        path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    result = deploy(alike, scene.devices)
+    aftermath.hold(scene.devices, scene.old, alike, result, lambda: deploy(alike, scene.devices))
+
+
+@pytest.mark.fault("the clock of a device is wrong by years", serves="new", says="'deployed'")
+@pytest.mark.parametrize("years", [-10, 10])
+def test_deploy_does_not_depend_on_the_devices_clock(
+    years: int, scene: Scene, aftermath: Aftermath, tmp_path: Path
+) -> None:
+    wrong = _python(tmp_path, f"LD_PRELOAD={_clock(tmp_path, years)}; export LD_PRELOAD")
+    said = subprocess.run([wrong, "-c", "import time; print(time.gmtime().tm_year)"], capture_output=True, check=True)
+    assert abs(int(said.stdout) - 2026 - years) <= 2
+    result = scene.deploy(*(replace(device, python=str(wrong)) for device in scene.devices))
+    assert not result.failed
+    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+
+
+@pytest.fixture
+def broken_python(tmp_path: Path) -> Path:
+    """An interpreter whose golden check crashes."""
+    return _python(tmp_path, 'case "$*" in *" golden "*) echo no card >&2; exit 9;; esac')
+
+
+def _python(folder: Path, first: str) -> Path:
+    """A device's interpreter that does something first."""
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\n{first}\nexec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def _release(bundle: Path) -> str:
+    return transfer.release_tree(bundle).digest
+
+
+def _service(root: Path, sick: str) -> ThreadingHTTPServer:
+    """Answers at once, 500 while the release `sick` is served; to be used in a with-block, which is given its address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500 if (root / "current").readlink().name == sick else 200)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the library's name
+            pass
+
+    class Service(ThreadingHTTPServer):
+        def __enter__(self) -> str:  # type: ignore[override]
+            threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+            return f"http://127.0.0.1:{self.server_port}/health"
+
+        def __exit__(self, *error: object) -> None:
+            self.shutdown()
+            self.server_close()
+
+    return Service(("127.0.0.1", 0), Answer)
+
+
+def _key(folder: Path) -> Path:
+    folder.mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / folder.name)], check=True)
+    return folder / folder.name
+
+
+def _signed(bundle: Path, key: Path, folder: Path) -> Path:
+    copy = folder / bundle.name
+    shutil.copytree(bundle, copy)
+    sign_bundle(copy, key)
+    return copy
+
+
+def _stage_pictures(device: Device) -> None:
+    """As the bench leaves them there."""
+    folder = Path(device.root) / "pictures" / "set"
+    folder.mkdir(parents=True)
+    listed = []
+    for number, shade in enumerate((10, 240)):
+        content = cv2.imencode(".png", np.full((9, 9, 3), shade, np.uint8))[1].tobytes()
+        (folder / f"{number}.png").write_bytes(content)
+        listed.append({"file": f"{number}.png", "sha256": digests.of_bytes(content), "label": number})
+    (folder / "pictures.json").write_text(json.dumps({"pictures": listed}))
+
+
+def _record(bundle: Path, device: Device, p90_ms: float) -> BenchRecord:
+    return BenchRecord(
+        digest=f"{device.name}",
+        parent=bundle.name,
+        device=device.name,
+        scenario="single-stream",
+        accelerator="CPU",
+        samples_ms=(p90_ms,) * 64,
+        wall_s=60,
+        quick=False,
+        broken_rules=(),
+        accuracy=None,
+        correct=None,
+        pictures=2,
+        facts={"name": "other", "picture_set": "set"},
+        settings={"accelerator": "CPU", "clock": "total", "precision": "f32"},
+        at="2026-11-22T06:00:00+00:00",
+    )
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+#define OFF (YEARS * 31557600L)
+int clock_gettime(clockid_t id, struct timespec *now) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int code = real(id, now);
+    if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) now->tv_sec += OFF;
+    return code;
+}
+int gettimeofday(struct timeval *now, void *zone) {
+    struct timespec precise;
+    clock_gettime(CLOCK_REALTIME, &precise);
+    now->tv_sec = precise.tv_sec;
+    now->tv_usec = precise.tv_nsec / 1000;
+    return 0;
+}
+time_t time(time_t *place) {
+    struct timespec precise;
+    clock_gettime(CLOCK_REALTIME, &precise);
+    if (place) *place = precise.tv_sec;
+    return precise.tv_sec;
+}
+"""
+
+
+def _clock(folder: Path, years: int) -> Path:
+    """A library that makes a program see another date."""
+    library = folder / "clock.so"
+    words = ["gcc", "-shared", "-fPIC", f"-DYEARS={years}", "-x", "c", "-", "-o", str(library), "-ldl"]
+    subprocess.run(words, input=CLOCK.encode(), check=True)
+    return library

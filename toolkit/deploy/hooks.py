@@ -1,0 +1,96 @@
+"""What a user wants run before and after: executables in one folder, on this machine, named by when they run.
+
+    pre-deploy    pre-batch    pre-rollback      one that fails stops what it stands before
+    post-deploy   post-batch   post-rollback     one that fails is told of, and changes nothing
+
+They see the caller's environment and TOOLKIT_HOOK, TOOLKIT_ROLLOUT (what all records of the call have in common),
+TOOLKIT_WHO, TOOLKIT_AT (UTC), TOOLKIT_BUNDLE, TOOLKIT_RELEASE (digests), TOOLKIT_DEVICES (names, comma between), for batches
+TOOLKIT_BATCH ("2/3"), and afterwards TOOLKIT_OUTCOME ("done" or "failed") and TOOLKIT_FAILED (names).
+What they write goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from toolkit.artifacts import Device
+from toolkit.deploy.lock import who
+from toolkit.errors import ConfigurationError, FleetError
+from toolkit.progress import Progress
+
+NAMES = ("pre-deploy", "post-deploy", "pre-batch", "post-batch", "pre-rollback", "post-rollback")
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The hooks of one call; `folder` None or missing: there are none."""
+
+    folder: Path | None
+    rollout: str
+    progress: Progress
+    about: Mapping[str, str]
+    """Further variables, the same for all hooks of the call."""
+
+    def run(self, name: str, devices: Sequence[Device], **more: str) -> None:
+        """Run one, if it is there.
+
+        Raises:
+            ConfigurationError: the file is there, and cannot be run.
+            FleetError: it failed.
+        """
+        path = None if self.folder is None else self.folder / name
+        if path is None or not path.is_file():
+            return
+        if not os.access(path, os.X_OK):
+            raise ConfigurationError("is no program", where=str(path), remedy=f"make it one: chmod +x {path}")
+        self.progress.say(f"hook {name}")
+        code = _run(path, self._environment(name, devices) | more, self.progress)
+        if code:
+            raise FleetError(f"the hook {name} failed (exit code {code})", where=str(path), remedy="see what it says")
+
+    def run_after(self, name: str, devices: Sequence[Device], failed: Sequence[Device], **more: str) -> str:
+        """Run one that cannot stop anything any more, and tell how it failed if it did."""
+        outcome = {"TOOLKIT_OUTCOME": "failed" if failed else "done", "TOOLKIT_FAILED": _names(failed)}
+        try:
+            self.run(name, devices, **outcome, **more)
+        except (ConfigurationError, FleetError) as error:
+            told = str(error)
+            self.progress.say(told)
+            return told
+        return ""
+
+    def _environment(self, name: str, devices: Sequence[Device]) -> dict[str, str]:
+        return {
+            "TOOLKIT_HOOK": name,
+            "TOOLKIT_ROLLOUT": self.rollout,
+            "TOOLKIT_WHO": who(),
+            "TOOLKIT_AT": datetime.now(UTC).isoformat(timespec="seconds"),
+            "TOOLKIT_DEVICES": _names(devices),
+            **self.about,
+        }
+
+
+def _names(devices: Sequence[Device]) -> str:
+    return ",".join(device.name for device in devices)
+
+
+def _run(path: Path, environment: Mapping[str, str], progress: Progress) -> int:
+    """Its exit code; what it writes is passed on line by line."""
+    with subprocess.Popen(
+        [str(path.absolute())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        for line in process.stdout:
+            progress.say(f"  {path.name}: {line.rstrip()}")
+        return process.wait()
