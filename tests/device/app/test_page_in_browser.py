@@ -1,0 +1,133 @@
+"""The live page as a person meets it: through SSH on a device of an embedded fleet, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.artifacts import Device
+from toolkit.deploy import deploy
+from toolkit.fleet import embedded
+from toolkit.fleet.live import live
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+CONTRASTS = Path(__file__).parents[2] / "contrasts.js"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip("chromium is not installed")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def url(
+    embedded_fleet: embedded.Embedded, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The app of a device that holds two releases, seen from here."""
+    device: Device = embedded_fleet.devices[0]
+    other = tmp_path_factory.mktemp("bundle") / "other"
+    shutil.copytree(tiny_bundle, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"name": "other-softmax-top-fp16", "precision": "fp16"}))
+    for bundle in (other, tiny_bundle):
+        done = deploy(bundle, [device])
+        assert not done.failed, done.failed
+    with live(device) as seen:
+        yield seen.url
+
+
+@dataclass
+class Visit:
+    page: Any
+    console: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def until(self, expression: str) -> None:
+        """Wait for it; not by wait_for_function, whose eval the page's own policy forbids."""
+        deadline = time.monotonic() + 60
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, expression
+            self.page.wait_for_timeout(50)
+
+    def text(self, name: str) -> str:
+        return str(self.page.locator(f"#{name}").text_content())
+
+
+@pytest.fixture(params=LOOKS, ids=[f"{width}-{scheme}" for width, scheme in LOOKS])
+def visit(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    visit = Visit(context.new_page())
+    visit.page.on("console", lambda message: visit.console.append(message.text))
+    visit.page.on("pageerror", lambda error: visit.console.append(str(error)))
+    visit.page.on("request", lambda sent: visit.requests.append(sent.url))
+    visit.page.goto(url, wait_until="commit")
+    visit.until("document.getElementById('model').options.length > 1")
+    visit.until("parseFloat(document.getElementById('fps').textContent) > 0")
+    yield visit
+    context.close()
+
+
+def test_page_shows_label_speed_and_picture_and_complains_of_nothing(visit: Visit, url: str) -> None:
+    visit.until("['dark', 'light'].includes(document.getElementById('label').textContent)")
+    visit.until("document.getElementById('stream').naturalWidth === 640")
+    assert visit.text("name") == "tiny-softmax-top-fp32"
+    assert visit.text("accelerator").startswith("CPU")
+    assert visit.page.locator("#ranking li").count() == 2
+    assert visit.page.locator("#ranking progress").first.evaluate("bar => bar.value") > 0.5
+    assert visit.console == []
+    assert {sent for sent in visit.requests if not sent.startswith((url, "data:"))} == set()
+
+
+def test_page_fits_the_screen_and_names_what_is_on_it(visit: Visit) -> None:
+    wide = (
+        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
+    )
+    assert visit.page.evaluate(wide) == 0
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    nameless = """[...document.querySelectorAll('img, section, select, progress')].filter(e => !e.alt
+      && !e.getAttribute('aria-label') && !e.getAttribute('aria-labelledby') && !e.labels?.length
+      && !e.querySelector('h2')).map(e => e.outerHTML)"""
+    assert visit.page.evaluate(nameless) == []
+    assert visit.page.evaluate("document.querySelectorAll('h1').length") == 1
+
+
+def test_page_has_ink_that_can_be_read(visit: Visit) -> None:
+    assert visit.page.evaluate(CONTRASTS.read_text()) == {}
+
+
+def test_page_switches_the_model_by_keyboard(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#model").focus()
+    page.keyboard.press("ArrowUp" if page.locator("#model").evaluate("e => e.selectedIndex") else "ArrowDown")
+    visit.until("document.getElementById('name').textContent === 'other-softmax-top-fp16'")
+    visit.until("['dark', 'light'].includes(document.getElementById('label').textContent)")
+    visit.until("!document.getElementById('model').disabled")
+    page.locator("#model").select_option(index=1)
+    visit.until("document.getElementById('name').textContent === 'tiny-softmax-top-fp32'")
+    assert visit.console == []
