@@ -84,7 +84,8 @@ def _decode(content: bytes) -> Pixels:
     if picture is None:
         known = content.startswith((_PNG, _JPEG))
         raise ValueError("damaged: its data cannot be decoded" if known else "not a picture that OpenCV can read")
-    return np.ascontiguousarray(picture[..., ::-1])
+    upright: Pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return upright
 
 
 def _whole_parts(content: bytes) -> Dict[bytes, bytes]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 
 from .. import runtime
+from ..pictures import fit
 from .capture import Capture
-from .decoding import Decoder, fitted
+from .decoding import Decoder
 from .engine import Engine, Load, Loaded
 from .frames import Between, Counters, Frame, Query, Result, now_ns
 from .meters import Meter
@@ -102,12 +103,12 @@ class Pipeline:
         stages = [thread for stage in self._stages() for thread in stage]
         return all(thread.is_alive() for thread in [*stages, self._results])
 
-    def ask(self, pixels: Pixels, reply: Reply) -> bool:
-        """Have a picture (BGR, of any size) answered, before frames of the camera; False when there is no room for it."""
+    def ask(self, picture: Pixels, reply: Reply) -> bool:
+        """Have a picture (RGB, of any size) answered, before frames of the camera; False when there is no room for it."""
         form = self.engine.form()
-        frame = Frame(0, now_ns())
         self.counters.add("asked")
-        return self._ready.keep(Query(frame, pixels, form, fitted(pixels, form), reply))
+        query = Query(Frame(0, now_ns()), picture[..., ::-1], form, fit(picture, form.size, form.crop), reply)
+        return self._ready.keep(query)
 
     def use(self, release: Path) -> None:
         """Let another release take over, see Engine.use."""

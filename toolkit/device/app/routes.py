@@ -9,8 +9,6 @@ import math
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs
 
-import numpy as np
-
 from .. import pictures
 from ..failures import Failure
 from . import page
@@ -220,9 +218,8 @@ def _json_object(content: bytes) -> Dict[str, Any]:
 
 
 def _picture(content: bytes) -> Pixels:
-    """u8 [height, width, 3], BGR; read as strictly as a file is."""
+    """u8 [height, width, 3], RGB; read as strictly as a file is."""
     try:
-        pixels: Pixels = np.ascontiguousarray(pictures.read_picture(content)[..., ::-1])
+        return pictures.read_picture(content)
     except pictures.PictureError as error:
         raise HttpError(422, str(error), "send a JPEG, PNG, WebP or BMP file as it is") from None
-    return pixels
