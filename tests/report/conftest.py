@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from toolkit.artifacts import (
     Deployment,
     Epoch,
     Evaluation,
+    Foreign,
     IrModel,
     Parity,
     Split,
@@ -279,6 +281,69 @@ def fill(workspace: Workspace, store: Store) -> None:
                     measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1), pictures)
 
 
+def slower(store: Store) -> BenchRecord:
+    """The first valid latency record, measured once more and half as fast, with a newer OpenVINO."""
+    first = next(r for r in store.all(BenchRecord) if r.scenario == "single-stream" and not r.broken_rules)
+    later = dataclasses.replace(
+        first,
+        digest="e" * 64,
+        at="2026-11-21T10:00:00+00:00",
+        samples_ms=tuple(2 * sample for sample in first.samples_ms),
+        facts=dict(first.facts) | {"openvino": "2026.5.0-1"},
+    )
+    store.put(later)
+    return later
+
+
+FOREIGN = Foreign(
+    file="street.onnx",
+    sha256="5" * 64,
+    format="onnx",
+    kind="f32",
+    layout="NCHW",
+    color="RGB",
+    mean=(0.0, 0.0, 0.0),
+    deviation=(1.0, 1.0, 1.0),
+    output="logits",
+)
+
+
+def adopted(store: Store) -> None:
+    """The first of the models with one form and its records, as a file from elsewhere; as much is known of one."""
+    model = store.all(TrainedModel)[0]
+    ir = store.all(IrModel, parent=model.digest)[0]
+    bundle = store.all(Bundle, parent=ir.digest)[0]
+    records = store.all(BenchRecord, parent=bundle.digest)
+    judged = dataclasses.replace(model.evaluation, classes=(), confusion=(), probabilities=(), calibration=None)
+    store.put(
+        dataclasses.replace(
+            model,
+            digest="8" * 64,
+            experiment="",
+            network="street",
+            stage="foreign",
+            weights=FOREIGN.file,
+            history=(),
+            evaluation=judged,
+            foreign=FOREIGN,
+        )
+    )
+    store.put(dataclasses.replace(ir, digest="7" * 64, parent="8" * 64))
+    store.put(dataclasses.replace(bundle, digest="6" * 64, parent="7" * 64))
+    for record in records:
+        store.put(dataclasses.replace(record, digest=record.digest[::-1], parent="6" * 64))
+
+
+@pytest.fixture
+def slow_down() -> Callable[[Store], BenchRecord]:
+    return slower
+
+
+@pytest.fixture
+def adopt() -> Callable[[Store], None]:
+    return adopted
+
+
 EXPERIMENT = {
     "name": "demo",
     "title": "Masks on faces, the embedded default",
@@ -317,4 +382,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Report:
     room = Workspace(tmp_path_factory.mktemp("written"))
     with Store(room.database) as filled:
         fill(room, filled)
+        return write_report(room, filled, experiment=Experiment.model_validate(EXPERIMENT))
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The same with a past, an outlier and a model from elsewhere."""
+    room = Workspace(tmp_path_factory.mktemp("furnished"))
+    with Store(room.database) as filled:
+        fill(room, filled)
+        slower(filled)
+        adopted(filled)
         return write_report(room, filled, experiment=Experiment.model_validate(EXPERIMENT))

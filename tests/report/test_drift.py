@@ -2,31 +2,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, Bundle, Foreign, IrModel, TrainedModel, Workspace
+from toolkit.artifacts import BenchRecord, Bundle, IrModel, TrainedModel, Workspace
 from toolkit.experiment import Experiment
 from toolkit.report import drift, elsewhere, history, write_report
 from toolkit.report.gather import gather
 from toolkit.report.verdict import judge
 from toolkit.store import Store
 
+ADOPTED = {"8" * 64, "7" * 64, "6" * 64}
+Adopt = Callable[[Store], None]
+
 
 @pytest.fixture
-def slowed(store: Store) -> BenchRecord:
+def slowed(store: Store, slow_down: Callable[[Store], BenchRecord]) -> BenchRecord:
     """The first valid latency record, measured once more and half as fast, with a newer OpenVINO."""
-    first = next(r for r in store.all(BenchRecord) if r.scenario == "single-stream" and not r.broken_rules)
-    later = dataclasses.replace(
-        first,
-        digest="e" * 64,
-        at="2026-11-21T10:00:00+00:00",
-        samples_ms=tuple(2 * sample for sample in first.samples_ms),
-        facts=dict(first.facts) | {"openvino": "2026.5.0-1"},
-    )
-    store.put(later)
-    return later
+    return slow_down(store)
 
 
 def test_drift_names_who_became_slower_and_what_else_changed(
@@ -100,51 +95,10 @@ def test_figures_of_replaced_records_lead_to_their_files(
     assert kept["samples_ms"] == list(slowed.samples_ms)
 
 
-FOREIGN = Foreign(
-    file="street.onnx",
-    sha256="5" * 64,
-    format="onnx",
-    kind="f32",
-    layout="NCHW",
-    color="RGB",
-    mean=(0.0, 0.0, 0.0),
-    deviation=(1.0, 1.0, 1.0),
-    output="logits",
-)
-
-
-ADOPTED = {"8" * 64, "7" * 64, "6" * 64}
-
-
-def adopt(store: Store, workspace: Workspace, experiment: Experiment) -> None:
-    """One of the models with its forms and records, as a file from elsewhere."""
-    found = gather(workspace, store, experiment).variants[0]
-    assert found.bundle
-    judged = dataclasses.replace(
-        found.model.evaluation, classes=(), confusion=(), probabilities=(), calibration=None
-    )  # as much as is found of a file
-    model = dataclasses.replace(
-        found.model,
-        evaluation=judged,
-        digest="8" * 64,
-        experiment="",
-        network="street",
-        stage="foreign",
-        weights=FOREIGN.file,
-        history=(),
-        foreign=FOREIGN,
-    )
-    ir = dataclasses.replace(found.ir, digest="7" * 64, parent=model.digest)
-    bundle = dataclasses.replace(found.bundle, digest="6" * 64, parent=ir.digest)
-    records = (dataclasses.replace(r, digest=r.digest[::-1], parent=bundle.digest) for r in found.records)
-    for artifact in (model, ir, bundle, *records):
-        store.put(artifact)
-
-
 def test_write_report_is_about_models_from_elsewhere_when_nothing_was_trained(
-    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+    store: Store, tmp_path: Path, adopt: Adopt
 ) -> None:
-    adopt(store, workspace, experiment)
+    adopt(store)
     room = Workspace(tmp_path / "room")
     with Store(room.database) as apart:
         for kind in (TrainedModel, IrModel, Bundle, BenchRecord):
@@ -160,10 +114,10 @@ def test_write_report_is_about_models_from_elsewhere_when_nothing_was_trained(
 
 
 def test_elsewhere_lists_models_that_were_not_trained_here(
-    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, adopt: Adopt
 ) -> None:
     assert elsewhere.elsewhere(gather(workspace, store, experiment)).rows == ()
-    adopt(store, workspace, experiment)
+    adopt(store)
     gathered = gather(workspace, store, experiment)
     (row,) = elsewhere.elsewhere(gathered).rows
     assert [cell.text for cell in row[:4]] == ["street", "street.onnx", "onnx", "FP32"]

@@ -78,6 +78,20 @@ HEADERS = """() => [...document.querySelectorAll("table")].filter(t => !t.captio
   || [...t.querySelectorAll("th")].some(h => !h.getAttribute("scope"))).length"""
 
 
+FOCUSABLE = """() => {
+  const places = [...document.querySelectorAll("a[href], summary, [tabindex]")].filter(e => e.getClientRects().length);
+  places.forEach((e, n) => { e.dataset.number = n; });
+  return places.map((_, n) => n);
+}"""
+
+FOCUSED = """() => {
+  const e = document.activeElement;
+  if (!e || e === document.body) return null;
+  const style = getComputedStyle(e);
+  return {number: +e.dataset.number, html: e.outerHTML.slice(0, 120), outlined: style.outlineStyle !== "none"};
+}"""
+
+
 @dataclass
 class Visit:
     page: Any
@@ -97,14 +111,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module", params=LOOKS, ids=[f"{width}-{scheme}" for width, scheme in LOOKS])
-def visit(browser: Any, written: Report, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(browser: Any, furnished: Report, request: pytest.FixtureRequest) -> Iterator[Visit]:
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     visit = Visit(context.new_page())
     visit.page.on("console", lambda message: visit.console.append(message.text))
     visit.page.on("pageerror", lambda error: visit.console.append(str(error)))
     visit.page.on("request", lambda sent: visit.requests.append(sent.url))
-    visit.page.goto(written.index.as_uri())
+    visit.page.goto(furnished.index.as_uri())
     visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     yield visit
     context.close()
@@ -116,8 +130,8 @@ def test_page_scrolls_only_down(visit: Visit) -> None:
     assert not wide
 
 
-def test_page_asks_for_nothing_but_itself(visit: Visit, written: Report) -> None:
-    assert [url for url in visit.requests if not url.startswith("data:")] == [written.index.as_uri()]
+def test_page_asks_for_nothing_but_itself(visit: Visit, furnished: Report) -> None:
+    assert [url for url in visit.requests if not url.startswith("data:")] == [furnished.index.as_uri()]
     assert visit.console == []
 
 
@@ -156,3 +170,33 @@ def test_page_shows_each_chart_once(visit: Visit) -> None:
     )
     assert shown
     assert len(shown) == len(set(shown))
+
+
+def test_page_is_walked_through_by_the_keyboard_alone(browser: Any, furnished: Report) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(furnished.index.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    places = set(page.evaluate(FOCUSABLE))
+    reached: list[dict[str, Any]] = []
+    for _ in places:
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(FOCUSED))
+    assert {each["number"] for each in reached} == places
+    assert [each["html"] for each in reached if not each["outlined"]] == []
+    page.close()
+
+
+def test_page_prints_all_of_it_on_paper(browser: Any, furnished: Report) -> None:
+    page = browser.new_page(viewport={"width": 794, "height": 1123}, color_scheme="dark")
+    page.goto(furnished.index.as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate(OVERFLOWING) == []
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(
+        "[...document.querySelectorAll('details:not(#records) table')].every(t => t.getClientRects().length)"
+    )
+    assert page.evaluate("document.querySelector('nav').getClientRects().length") == 0
+    assert page.evaluate(CONTRASTS) == {}
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.close()
