@@ -29,6 +29,7 @@ WatchdogSec=0
 WorkingDirectory=/
 Restart=always
 RestartSec=1
+ExecStartPre=
 ExecStart=
 ExecStart=/usr/bin/python3 /opt/toolkit/stick_user.py /var/log/toolkit-runner/stick.json
 """

@@ -33,7 +33,7 @@ ONLY_IN = {SUITE: ("systemd-resolved",), OLD_SUITE: ()}
 """Packages whose content the other suite has elsewhere."""
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 KERNEL = "linux-image-arm64"
-KERNEL_LEFT_OUT = ("drivers/gpu", "drivers/iio", "drivers/infiniband", "drivers/isdn", "sound")
+KERNEL_LEFT_OUT = ("drivers/gpu", "drivers/iio", "drivers/infiniband", "sound")
 EARLY_MODULES = ("virtio_pci", "virtio_blk", "sdhci_iproc", "bcm2835", "mmc_block", "ext4", "crc32c_generic")
 """What finds the root's disk: a virtual one, or the card of a Pi."""
 

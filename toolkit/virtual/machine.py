@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from socket import SocketIO
+from typing import Any
 
 from toolkit import debian
 from toolkit.errors import MachineError
@@ -167,7 +168,7 @@ def tell(machine: Machine, command: str, **given: Any) -> Any:
 
 
 @contextmanager
-def _control(machine: Machine) -> Iterator[IO[bytes]]:
+def _control(machine: Machine) -> Iterator[SocketIO]:
     """A conversation with QEMU, which holds one at a time."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
@@ -184,11 +185,11 @@ def _short(path: Path) -> str:
     return min(str(path), os.path.relpath(path), key=len)
 
 
-def _send(stream: IO[bytes], message: dict[str, object]) -> None:
+def _send(stream: SocketIO, message: dict[str, object]) -> None:
     stream.write(json.dumps(message).encode() + b"\n")
 
 
-def _answer(stream: IO[bytes]) -> Any:
+def _answer(stream: SocketIO) -> Any:
     """What it returns; events that come before are passed over."""
     while line := stream.readline():
         said = json.loads(line)
