@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,15 +60,10 @@ def _remove(folder: Path) -> None:
     """Renamed first, so that half of it is never taken for a release."""
     away = folder.with_name("." + folder.name + ".old")
     folder.rename(away)
-    _delete(away)
+    store.remove(away)
     sums = store.sums_of(folder)
     if sums.exists():
         sums.unlink()
-
-
-def _delete(folder: Path) -> None:
-    store.make_writable(folder)
-    shutil.rmtree(folder)
 
 
 def _sweep(folder: Path, wanted: Set[str]) -> None:
@@ -82,4 +76,4 @@ def _sweep(folder: Path, wanted: Set[str]) -> None:
         if not index.with_suffix("").exists():
             index.unlink()
     for half in folder.parent.glob("releases/.*.old"):
-        _delete(half)
+        store.remove(half)

@@ -9,12 +9,10 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import sys
-import tarfile
 import zlib
 from pathlib import Path
-from typing import IO, Any, Dict, Iterable, Iterator, List, Tuple
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from . import store
 from .pruning import prune
@@ -23,8 +21,8 @@ from .store import File, Layout
 LARGEST = 1 << 20
 """No piece is larger, packed or not; what claims to be is not read."""
 
-_BUFFER = 1 << 16
-"""So much may be lost when a connection is cut."""
+_BLOCK = 512
+"""What tar archives are made of."""
 
 Records = Iterable[Tuple[str, bytes]]
 """Pieces: what each is named, and its bytes."""
@@ -74,18 +72,33 @@ def receive(root: Path, layout: Layout, records: Records) -> Dict[str, Any]:
 
 
 def records_of(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
-    """The pieces of a tar archive, each named by its SHA-256, with ".z" after it where zlib packed it.
+    """The pieces of a tar archive (POSIX.1-1988), each named by its SHA-256, with ".z" after it where zlib packed it.
 
-    The end is where it is cut off; what is too large or cannot be unpacked is empty, and so has the wrong bytes.
+    The end is where it is cut off; what is too large or cannot be unpacked is empty, and so has the wrong bytes. Read without
+    tarfile, whose import takes a Pi longer than the reading.
     """
-    try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER) as archive:
-            for member in archive:
-                sha, _, form = member.name.partition(".")
-                content = archive.extractfile(member) if member.size <= LARGEST else None
-                yield sha, unpacked(content.read() if content else b"", form)
-    except (tarfile.TarError, EOFError):
-        return
+    while True:
+        header = stream.read(_BLOCK)
+        digits = header[124:136].rstrip(b"\0 ")
+        if len(header) < _BLOCK or not digits.isdigit():
+            return
+        size = int(digits, 8)
+        content = _read(stream, size)
+        if content is None or len(stream.read(-size % _BLOCK)) < -size % _BLOCK:
+            return
+        sha, _, form = header[:100].rstrip(b"\0").decode("ascii", "replace").partition(".")
+        yield sha, unpacked(content, form)
+
+
+def _read(stream: IO[bytes], size: int) -> Optional[bytes]:
+    """So many bytes, or none of them where they are too many; None where they end before."""
+    kept = b""
+    for start in range(0, size, LARGEST):
+        content = stream.read(min(LARGEST, size - start))
+        if len(content) < min(LARGEST, size - start):
+            return None
+        kept = content if size <= LARGEST else b""
+    return kept
 
 
 def unpacked(content: bytes, form: str) -> bytes:
@@ -150,10 +163,10 @@ def _take(arriving: List[_Arriving], sha: str, content: bytes) -> bool:
 def _assemble(root: Path, place: Path, files: List[File], wrong: List[File]) -> None:
     """Hard links in a folder beside the place, which then gets its name; or, where there is one, file by file in it."""
     base = place if place.exists() else place.with_name("." + place.name + ".part")
+    if base is not place and base.exists():
+        store.remove(base)
     if base.exists():
         store.make_writable(base)
-    if base is not place:
-        shutil.rmtree(base, ignore_errors=True)
     base.mkdir(parents=True, exist_ok=True)
     for file in wrong:
         _link(root / "store" / file["sha256"], base / file["path"])
@@ -177,6 +190,7 @@ def _link(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
             raise
-        shutil.copy(source, part)
+        part.write_bytes(source.read_bytes())
+        part.chmod(0o444)
         store.sync(part)
     part.replace(target)

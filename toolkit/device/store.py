@@ -133,3 +133,15 @@ def make_writable(folder: Path) -> None:
     """A folder of which releases are made is read-only, with all that is in it."""
     for path, _, _ in os.walk(folder):
         Path(path).chmod(0o755)
+
+
+def remove(folder: Path) -> None:
+    """A folder of which releases are made, with all that is in it."""
+    make_writable(folder)
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            Path(path, name).unlink()
+        for name in folders:
+            inner = Path(path, name)
+            inner.unlink() if inner.is_symlink() else inner.rmdir()
+    folder.rmdir()

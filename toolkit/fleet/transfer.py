@@ -102,10 +102,10 @@ def survey(shell: Shell, device: Device, tree: Tree, destination: str) -> Survey
     listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
     words = ["/bin/sh", "-c", LOOK, "sh", device.root, place, digests.of_bytes(listed), device.python]
     said = shell.run(words, timeout=_TIMEOUT_S).check(device, f"looking at {device.root}").stdout
-    found: dict[str, Any] = {}
-    if "whole" in said.splitlines():
+    told, found = set(said.splitlines()), dict[str, Any]()
+    if "whole" in told:
         found = {"intact": [file.path for file in tree.files]}
-    elif "python" in said.splitlines():  # without one, the probe says so
+    elif "python" in told and "bare" not in told:  # without a Python, the probe says so
         found = _ask(shell, device, ("survey", device.root), [_layout_line(tree, place)])
     return parse_survey(said, found)
 

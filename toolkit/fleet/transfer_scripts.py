@@ -21,6 +21,7 @@ while [ ! -d "$place" ]; do place=$(dirname "$place"); done
 echo "room $(stat -f -c '%a %S %d %c' "$place")"
 echo "current $(readlink "$root/current")"
 [ -w "$place" ] && echo writable
+[ -d "$root/store" ] || [ -d "$destination" ] || echo bare
 command -v "$python" >/dev/null 2>&1 && echo python
 sums=${destination%/*}/.${destination##*/}.sums
 if [ "$(sha256sum < "$sums" 2>/dev/null)" = "$wanted  -" ] && cd "$destination" && sha256sum --check --status "$sums"; then
