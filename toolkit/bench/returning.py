@@ -33,10 +33,10 @@ def measure_on(device: Device, session: Session, task: Task, patience_s: float =
     while lost and len(session.steps_of(device)) != left:
         left = len(session.steps_of(device))
         with ExitStack() as stack:
-            shell = _back(device, stack, time.monotonic() + patience_s)
-            if shell is None:
+            again = _back(device, stack, time.monotonic() + patience_s)
+            if again is None:
                 break
-            lost = _measured(shell, device, session, task, patience_s)
+            lost = _measured(again, device, session, task, patience_s)
     if lost:
         raise _given_up(device, session, lost)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -157,7 +158,7 @@ def bench(
     return measured.show(result, records if compare else None, names, as_json=as_json)
 
 
-def spec_for(experiment: Path | None, asked: dict[str, object]) -> BenchSpec:
+def spec_for(experiment: Path | None, asked: Mapping[str, object]) -> BenchSpec:
     """As the experiment file says, where there is one; what was asked for on the command line counts before it."""
     from dataclasses import replace
 

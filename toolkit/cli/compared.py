@@ -30,8 +30,8 @@ def show(compared: tuple[Comparison, ...], apart: tuple[Outlier, ...]) -> None:
     else:
         print("no device has two valid runs of one kind yet: nothing to compare")
     if apart:
-        columns = ("device", "bundle", "scenario", "its like", "usual", "now", "gap", "what its record says of why")
-        print_table(columns, map(outlier_row, apart), title="\nDevices that lie apart from their like, ms per picture")
+        titles = ("device", "bundle", "scenario", "its like", "usual", "now", "gap", "what its record says of why")
+        print_table(titles, map(outlier_row, apart), title="\nDevices that lie apart from their like, ms per picture")
 
 
 def comparison_row(of: Comparison) -> tuple[object, ...]:

@@ -25,7 +25,7 @@ WHERE = {
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
     """Print a shell's completion script: verbs, options and their values; redirect it to where the shell looks."""
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script  # typer documents what it prints, and no other way to it
 
     typer.echo(f"# toolkit: keep this as {WHERE[shell]}")
     typer.echo(get_completion_script(prog_name="toolkit", complete_var="_TOOLKIT_COMPLETE", shell=shell.value))

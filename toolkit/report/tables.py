@@ -91,7 +91,9 @@ def trained(gathered: Gathered) -> Table:
     """Every trained model as Keras judged it."""
     columns = ("Network", "Head", "Stage", "First weights", "Input", "#Parameters", "#Epochs", "#Seconds")
     more = ("#Test accuracy", "#95 % interval", "#Top-5 error", "#Loss", "#Calibration error")
-    shown = more if any(model.evaluation.top5 is not None for model in gathered.models) else (*more[:2], *more[3:])
+    shown: tuple[str, ...] = (
+        more if any(model.evaluation.top5 is not None for model in gathered.models) else (*more[:2], *more[3:])
+    )
     shown += ("Profile",) if any(model.profile for model in gathered.models) else ()
     rows = (_trained_row(model, shown) for model in gathered.models)
     return table("Every trained model, judged by Keras on the test pictures", columns + shown, rows, "classes.csv")
