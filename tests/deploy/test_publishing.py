@@ -8,16 +8,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import bcrypt
 import pytest
 
 import toolkit
 from toolkit import debian, digests
+from toolkit.artifacts import Device, Workspace
+from toolkit.cli.main import main
 from toolkit.deploy.publishing import publish, reported
 from toolkit.deploy.registry import Channel
 from toolkit.errors import FleetError, UsageError
@@ -180,25 +182,55 @@ def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
     assert pull()[1]["outcome"] == "deployed"
 
 
-@pytest.mark.timeout(600)
+def test_publish_and_status_verbs_tell_what_the_channel_and_the_devices_hold(
+    server: Server, pull: Pull, bundle: Path, workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: object) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in (*words, "--workspace", workspace.root)])
+        return int(str(caught.value.code)), capfd.readouterr().out
+
+    code, out = run("publish", bundle, server.channel)
+    assert (code, "MB sent, not signed" in out) == (0, True)
+    assert "nothing to do" in run("publish", bundle, server.channel)[1]
+    pull("kitchen")
+    code, out = run("status", "--channel", server.channel)
+    assert (code, out.splitlines()[1].split()[0], "deployed" in out) == (0, "kitchen", True)
+    code, out = run("status", "--channel", server.channel, "--json")
+    assert json.loads(out)["devices"][0]["as_published"] is True
+
+
+class Aftermath(Protocol):
+    def hold(
+        self, devices: Sequence[Device], old: Path | None, new: Path, said: object, heal: Callable[[], object]
+    ) -> None: ...
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.fault("the registry is killed while 30 devices fetch", serves="old or new", says="does not answer")
 def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
-    server: Server, pull: Pull, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+    server: Server, pull: Pull, make_bundle: Callable[..., Path], tmp_path: Path, aftermath: Aftermath
 ) -> None:
     names = [f"device-{number}" for number in range(30)]
-    large = publish(make_bundle("large", padding_bytes=3_000_000), server.channel).bundle
+    new = make_bundle("large", padding_bytes=3_000_000)
+    publish(new, server.channel)
     with ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(pull, name) for name in names]
         while sum((tmp_path / "devices" / name / "current").exists() for name in names) < 5:
             time.sleep(0.01)
         server.kill()
-        codes = [answer.result()[0] for answer in answers]
+        said = [answer.result() for answer in answers]
+    codes = [code for code, _ in said]
     assert 0 < codes.count(0) < 30
-    for name, code in zip(names, codes, strict=True):
-        assert serves(tmp_path / "devices" / name) == (large if code == 0 else None)
-    server.start()
-    with ThreadPoolExecutor(6) as pool:
-        assert [code for code, _ in pool.map(pull, names)] == [0] * 30
-    assert {serves(tmp_path / "devices" / name) for name in names} == {large}
+    assert [serves(tmp_path / "devices" / name) for name in names] == [None if code else new.name for code in codes]
+
+    def heal() -> None:
+        server.start()
+        with ThreadPoolExecutor(6) as pool:
+            assert [code for code, _ in pool.map(pull, names)] == [0] * 30
+
+    devices = [Device(name=name, host="", root=str(tmp_path / "devices" / name)) for name in names]
+    aftermath.hold(devices, None, new, [told for code, told in said if code], heal)
     told = reported(server.channel)
     assert len(told) == 30
     assert all(each.as_published for each in told)

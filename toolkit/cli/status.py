@@ -2,32 +2,68 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.publish import CredentialsOption, PlainHttpOption
 from toolkit.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
     from toolkit.deploy import Serving
+    from toolkit.deploy.publishing import Reported
 
 
 @reaching
 def status(
     reach: Reach,
     quick: Annotated[bool, typer.Option("--quick", help="Do not read the release's files there.")] = False,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]/NAME:CHANNEL", help="Instead: what devices told the registry that they fetch from."
+        ),
+    ] = None,
+    credentials: CredentialsOption = None,
+    plain_http: PlainHttpOption = False,
 ) -> None:
     """What each device serves, and its drift: from what was deployed last, and of each file from its digest."""
     from toolkit.cli.outcomes import report
     from toolkit.deploy import status as ask
     from toolkit.errors import ExitCode
 
+    if channel is not None:
+        _report_channel(reach, channel, credentials, plain=plain_http)
+        return
     devices = reach.devices()
     with reach.store() as store:
         found = ask(devices, store=store, forks=reach.forks, progress=reach.progress, files=not quick)
     report(found, ("bundle", "release", "since", "drift", "previous"), _row, as_json=reach.as_json)
     if any(serving.drift for serving in found.ok.values()):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
+
+
+def _report_channel(reach: Reach, channel: str, credentials: Path | None, *, plain: bool) -> None:
+    """What the registry was told; exit code 1 if a device does not serve what the channel holds."""
+    from toolkit.cli.output import print_json, print_table
+    from toolkit.deploy.publishing import reported
+    from toolkit.deploy.registry import Channel
+    from toolkit.errors import ExitCode
+
+    found = reported(Channel.parse(channel), credentials=credentials, plain=plain)
+    if reach.as_json:
+        print_json({"devices": found})
+    else:
+        print_table(("device", "release", "as published", "told", "outcome"), map(_told_row, found))
+    if not all(told.as_published for told in found):
+        raise typer.Exit(int(ExitCode.SOME_FAILED))
+
+
+def _told_row(told: Reported) -> tuple[object, ...]:
+    at, serves = told.at[:19].replace("T", " "), (told.serves or "nothing")[:12]
+    outcome = f"{told.outcome}: {told.reason}" if told.reason else told.outcome
+    return told.device, serves, "yes" if told.as_published else "no", at, outcome
 
 
 def _row(serving: Serving) -> tuple[object, ...]:

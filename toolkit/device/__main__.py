@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import signal
@@ -218,6 +217,8 @@ def _pull(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _gates(options: argparse.Namespace) -> Any:
+    import dataclasses
+
     from .applying import Gates
 
     return Gates(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Gates)})
@@ -231,6 +232,8 @@ def _predict(options: argparse.Namespace) -> Dict[str, Any]:
 
 def _serve(options: argparse.Namespace) -> Dict[str, Any]:
     """Says on stdout where it answers, once it does; what comes in the end is the second document there."""
+    import dataclasses
+
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # before OpenCV is imported
     from .app.serve import Options, serve
 
@@ -241,6 +244,8 @@ def _serve(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _bench(options: argparse.Namespace) -> Dict[str, Any]:
+    import dataclasses
+
     from .bench import Plan, bench
 
     if options.stop_on_eof:

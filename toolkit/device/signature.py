@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from .failures import EnvironmentFailure, Failure
 from .release import root_of
+
+if TYPE_CHECKING:
+    import subprocess
 
 NAMESPACE = "edge-vision-toolkit"
 """What a signature is for; `toolkit convert --sign` gives the same."""
@@ -116,6 +117,9 @@ def _ssh_keygen(document: Path, words: List[str]) -> subprocess.CompletedProcess
     Raises:
         EnvironmentFailure: it is not installed, or hangs.
     """
+    import shutil  # here, as most devices ask for no signature, and these are what takes long to import
+    import subprocess
+
     program = shutil.which("ssh-keygen")
     if program is None:
         raise EnvironmentFailure(
