@@ -15,9 +15,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -137,17 +139,29 @@ def bake(arguments: list[str], folder: Path | None = None) -> int:
     given, plan = variables(folder, [*arguments, "sbom"] if listed else arguments)
     if listed:
         given.setdefault("SBOM", _generator(given))
-    return _buildx([*arguments, *annotations(plan)], given)
+    with tempfile.NamedTemporaryFile("w", prefix="annotations-", suffix=".json") as file:
+        json.dump(annotations(json.loads(plan)), file)
+        file.flush()
+        return _buildx(["--file", file.name, *arguments], given)
 
 
-def annotations(plan: str) -> list[str]:
-    """Options that say an image's labels once more where registries look: in its manifest and, with several platforms, its index."""
-    words = []
-    for name, target in json.loads(plan)["target"].items():
-        level = "manifest,index" if len(target.get("platforms", ())) > 1 else "manifest"
-        for key, value in target.get("labels", {}).items():
-            words += ["--set", f"{name}.annotations={level}:{key}={value}"]
-    return words
+def annotations(plan: dict[str, Any]) -> dict[str, Any]:
+    """A bake file that says an image's labels once more where registries look: in each manifest and, with several, their index."""
+    return {
+        "target": {
+            name: {"annotations": [f"{level}:{label}" for level in _levels(target) for label in _labels(target)]}
+            for name, target in plan["target"].items()
+            if target.get("tags")
+        }
+    }
+
+
+def _levels(target: dict[str, Any]) -> tuple[str, ...]:
+    return ("manifest", "index") if len(target.get("platforms", ())) > 1 else ("manifest",)
+
+
+def _labels(target: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in target.get("labels", {}).items()]
 
 
 def _generator(given: dict[str, str]) -> str:

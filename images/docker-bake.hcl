@@ -112,9 +112,11 @@ target "_device-bullseye" {
   contexts = {
     base = NCS2_BASE != "" ? NCS2_BASE : "target:base-bullseye-cross"
   }
+  # The same of all, so that era-2021 and runner-ncs2 have one stage of wheels: on arm64 OpenVINO comes from Intel's archive.
   args = {
-    PYTHON_VERSION = NCS2_PYTHON
-    GLIBC_VERSION  = NCS2_GLIBC
+    PYTHON_VERSION     = NCS2_PYTHON
+    GLIBC_VERSION      = NCS2_GLIBC
+    REQUIREMENTS_ARM64 = "device-archive.txt"
   }
 }
 
@@ -244,7 +246,7 @@ target "validate-runner-ncs2" {
 # What runner-ncs2 stands on: device code and wheels.
 target "runner-ncs2-plain" {
   inherits = ["_device-bullseye", "_cross"]
-  args     = { REQUIREMENTS = "eras/2021.txt", REQUIREMENTS_ARM64 = "device-archive.txt" }
+  args     = { REQUIREMENTS = "eras/2021.txt" }
   output   = ["type=cacheonly"]
 }
 

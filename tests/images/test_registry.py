@@ -79,3 +79,16 @@ def test_pushed_image_is_one_index_and_each_platform_can_be_pulled_and_run(regis
             subprocess.run(
                 ["docker", "rmi", "--force", f"{registry}/edge-vision/{pushed}"], capture_output=True, check=False
             )
+
+
+@pytest.mark.timeout(600)
+def test_runner_stands_on_another_base_when_one_is_named(registry: str) -> None:
+    other = f"{registry}/others/debian:12"
+    for words in (["tag", "edge-vision/base:dev", other], ["push", "--quiet", other], ["rmi", other]):
+        subprocess.run(["docker", *words], check=True, capture_output=True)
+    words = [sys.executable, IMAGES / "build.py", "validate-runner", "--progress=plain"]
+    environment = os.environ | {"BASE": f"docker-image://{other}", "TAG": "other-base"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"FROM {other}" in done.stderr
+    assert "rootfs-amd64.tar" not in done.stderr, "the base of ours is not built"

@@ -73,6 +73,16 @@ def test_no_file_is_newer_than_the_epoch(stored: Stored, name: str, platform: st
     assert not late
 
 
+def test_index_and_manifests_are_annotated_with_what_the_labels_say(stored: Stored) -> None:
+    image = stored("runner:dev")
+    told = image.annotations()
+    assert told["org.opencontainers.image.title"] == "runner"
+    for platform in PLATFORMS:
+        one = image.images()[platform]
+        assert one.manifest["annotations"] == told
+        assert {key: one.config["config"]["Labels"][key] for key in told} == told
+
+
 def test_provenance_and_bill_of_materials_are_attached_for_each_platform(stored: Stored) -> None:
     statements = stored("runner:dev").statements()
     kinds = [statement["predicateType"] for statement in statements]
@@ -82,3 +92,19 @@ def test_provenance_and_bill_of_materials_are_attached_for_each_platform(stored:
     for bill in bills:
         names = {package["name"] for package in bill["packages"]}
         assert {"libc6", "libpython3.11-stdlib", "numpy", "opencv-python-headless", "openvino"} <= names
+
+
+def test_bill_of_materials_names_sources_and_the_release(stored: Stored) -> None:
+    bill = layout.bill_of_materials(stored("runner:dev"), "linux/arm64")
+    (library,) = (package for package in bill["packages"] if package["name"] == "libc6")
+    assert library["sourceInfo"].startswith("built package from: glibc ")
+    assert library["externalRefs"][0]["referenceLocator"].endswith("?arch=arm64&distro=bookworm")
+
+
+def test_bill_of_materials_made_of_the_layers_is_the_one_attached(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = stored("runner:dev")
+    attached = layout.bill_of_materials(image, "linux/arm64")
+    monkeypatch.setattr(image, "statements", lambda _digest: [])
+    assert layout.bill_of_materials(image, "linux/arm64")["packages"] == attached["packages"]
