@@ -72,7 +72,8 @@ def parsed(words: list[str]) -> None:
         name, *words = words
         assert name in command.commands, name
         command = command.commands[name]
-    command.make_context(command.name, words, parent=context)
+    if words:  # a text may name a command without its words
+        command.make_context(command.name, words, parent=context)
 
 
 @pytest.mark.parametrize("page", PAGES)
