@@ -37,7 +37,7 @@ class Tools:
         path = next((path for path in paths if path.exists()), None)
         if path is None:
             raise MachineError(f"there is no {program}", where=str(self.root), remedy="remove this folder")
-        start = [loader, "--inhibit-cache", "--library-path", library, "--argv0", program, path]
+        start = [loader, "--inhibit-cache", "--library-path", f"{library}:{library}/systemd", "--argv0", program, path]
         return [str(word) for word in (*start, *words)]
 
     def qemu(self, *words: str | Path) -> list[str]:
