@@ -39,6 +39,14 @@ MIGRATIONS: tuple[str, ...] = (
                body ->> 'outcome' AS outcome, body ->> 'reason' AS reason, body ->> 'sent_bytes' AS sent_bytes
         FROM artifact WHERE kind = 'Deployment';
     """,
+    """
+    DROP VIEW deployment;
+    CREATE VIEW deployment AS
+        SELECT digest, parent AS bundle, recorded_at, body ->> 'device' AS device, body ->> 'release' AS release,
+               body ->> 'outcome' AS outcome, body ->> 'reason' AS reason, body ->> 'sent_bytes' AS sent_bytes,
+               body ->> 'rollout' AS rollout, body ->> 'batch' AS batch, body ->> 'gates' AS gates
+        FROM artifact WHERE kind = 'Deployment';
+    """,
 )
 
 
