@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -82,7 +83,6 @@ def test_rules_apply_to_both_shapes_of_the_stick_and_to_nothing_else(
     said = done.stdout + done.stderr
     assert "/run/udev/rules.d/97-myriad-usbboot.rules" in said
     assert ("ID_MM_DEVICE_IGNORE=1" in said) == applies, said
-    assert (
-        "97-myriad-usbboot.rules:4 MODE 0660" in said or "97-myriad-usbboot.rules:5 MODE 0660" in said
-    ) == applies, said
-    assert ("GROUP" in said and 'power/control}="on"' in said) == applies, said
+    assert bool(re.search(r"97-myriad-usbboot\.rules:\d+ MODE 0660", said)) == applies, said
+    assert bool(re.search(r"97-myriad-usbboot\.rules:\d+ GROUP 100", said)) == applies, said
+    assert ('power/control}="on"' in said) == applies, said
