@@ -16,7 +16,7 @@ from toolkit.fleet.chunks import Source, read
 from toolkit.fleet.shell import CHUNK
 
 _GAIN = 0.8
-"""A piece is packed if that makes it smaller than this; weights, which shrink by a tenth, are not (docs/adr/0010)."""
+"""A piece is packed if that makes it smaller than this; weights, which shrink by a tenth, are not (docs/adr/0009)."""
 _SAMPLE_BYTES = 16 << 10
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
