@@ -16,6 +16,7 @@ import yaml
 from toolkit import digests
 from toolkit.artifacts import Device
 from toolkit.convert.signing import sign_bundle
+from toolkit.deploy import deploy
 from toolkit.fleet.embedded import Embedded
 
 LABELS = ["dark", "light"]
@@ -51,6 +52,20 @@ def bundle(make_bundle: Callable[..., Path]) -> Path:
 def other_bundle(make_bundle: Callable[..., Path]) -> Path:
     """Another answer, so another release."""
     return make_bundle("other", bias=0.5)
+
+
+@pytest.fixture(scope="session")
+def serving(embedded_fleet: Embedded, bundle: Path) -> Callable[..., tuple[Device, ...]]:
+    """serving(*devices): themselves, now serving `bundle`; deployed once, copied from then on."""
+    first = replace(embedded_fleet.devices[0], root=f"{embedded_fleet.devices[0].root}-served")
+    assert not deploy(bundle, (first,)).failed
+
+    def serve(*devices: Device) -> tuple[Device, ...]:
+        for device in devices:
+            subprocess.run(["cp", "-a", first.root, device.root], check=True)
+        return devices
+
+    return serve
 
 
 @pytest.fixture

@@ -22,13 +22,11 @@ from toolkit.artifacts import BenchRecord, Device, Workspace
 from toolkit.convert.signing import sign_bundle
 from toolkit.deploy import ALWAYS, Healthy, RolloutResult, Speed, Strategy, deploy, health, yardsticks
 from toolkit.deploy.lock import fleet_locked, locked
-from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import connect, transfer
 from toolkit.store import Store
 
 Devices = tuple[Device, ...]
-AT_ONCE = Strategy(batches=parse_sizes("100%"))
 
 
 class Aftermath(Protocol):
@@ -48,9 +46,14 @@ class Scene:
 
 
 @pytest.fixture
-def scene(devices: Devices, bundle: Path, other_bundle: Path) -> Scene:
-    assert not deploy(bundle, devices, strategy=AT_ONCE).failed
-    return Scene(devices, bundle, other_bundle)
+def scene(devices: Devices, serving: Callable[..., Devices], bundle: Path, other_bundle: Path) -> Scene:
+    return Scene(serving(*devices), bundle, other_bundle)
+
+
+@pytest.fixture
+def lone(devices: Devices, serving: Callable[..., Devices], bundle: Path, other_bundle: Path) -> Scene:
+    """The same with one device."""
+    return Scene(serving(devices[0]), bundle, other_bundle)
 
 
 @pytest.mark.fault("the golden pictures are answered wrongly on the canary", serves="old", says="golden check failed")
@@ -99,16 +102,16 @@ def test_deploy_keeps_what_was_done_when_told_not_to_undo(
     says="the service is not well: .* answers 500.* serves again",
 )
 def test_deploy_puts_the_old_release_back_when_the_service_does_not_get_well(
-    scene: Scene, aftermath: Aftermath, tmp_path: Path
+    lone: Scene, aftermath: Aftermath, tmp_path: Path
 ) -> None:
-    with _service(Path(scene.devices[0].root), sick=_release(scene.new)) as url:
+    with _service(Path(lone.devices[0].root), sick=_release(lone.new)) as url:
         restarted = tmp_path / "restarted"
         variables = {"toolkit_health": url, "toolkit_restart": f"readlink current >> {restarted}"}
-        device = replace(scene.devices[0], variables=scene.devices[0].variables | variables)
-        result = scene.deploy(device, gates=(*ALWAYS, Healthy(0.5, patience_s=0.5)))
+        device = replace(lone.devices[0], variables=lone.devices[0].variables | variables)
+        result = lone.deploy(device, gates=(*ALWAYS, Healthy(0.5, patience_s=0.5)))
     served = [Path(line).name for line in restarted.read_text().split()]
-    assert served == [_release(scene.new), _release(scene.old)]
-    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+    assert served == [_release(lone.new), _release(lone.old)]
+    aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
 
 @pytest.mark.fault(
@@ -116,41 +119,41 @@ def test_deploy_puts_the_old_release_back_when_the_service_does_not_get_well(
     serves="old",
     says="another rollout is going on: locked by .*first",
 )
-def test_deploy_is_refused_when_another_rollout_is_going_on(scene: Scene, aftermath: Aftermath) -> None:
-    with fleet_locked(scene.devices[0], "the first one"), pytest.raises(FleetError) as caught:
-        scene.deploy()
-    aftermath.hold(scene.devices, scene.old, scene.new, caught.value, scene.deploy)
+def test_deploy_is_refused_when_another_rollout_is_going_on(lone: Scene, aftermath: Aftermath) -> None:
+    with fleet_locked(lone.devices[0], "the first one"), pytest.raises(FleetError) as caught:
+        lone.deploy()
+    aftermath.hold(lone.devices, lone.old, lone.new, caught.value, lone.deploy)
 
 
 @pytest.mark.fault("two controllers at once, on one device", serves="old", says="locked by .* another deploy")
-def test_deploy_leaves_a_device_alone_when_somebody_else_changes_it(scene: Scene, aftermath: Aftermath) -> None:
-    device = scene.devices[0]
+def test_deploy_leaves_a_device_alone_when_somebody_else_changes_it(lone: Scene, aftermath: Aftermath) -> None:
+    device = lone.devices[0]
     with connect(device) as shell, locked(device, shell, "another deploy"):
-        result = scene.deploy()
-    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+        result = lone.deploy()
+    aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
 
 @pytest.mark.fault("a bundle signed by somebody else", serves="old", says="the device refuses the release")
 def test_deploy_changes_nothing_when_the_signature_is_not_trusted(
-    scene: Scene, aftermath: Aftermath, tmp_path: Path
+    lone: Scene, aftermath: Aftermath, tmp_path: Path
 ) -> None:
     keys = [_key(tmp_path / name) for name in ("trusted", "other")]
-    signed = [_signed(scene.new, key, tmp_path / key.name / "bundles") for key in keys]
+    signed = [_signed(lone.new, key, tmp_path / key.name / "bundles") for key in keys]
     kind, public, *_ = keys[0].with_suffix(".pub").read_text().split()
-    for device in scene.devices:
+    for device in lone.devices:
         (Path(device.root) / "allowed_signers").write_text(f"ci@example.org {kind} {public}\n")
-    result = deploy(signed[1], scene.devices)
-    aftermath.hold(scene.devices, scene.old, scene.new, result, lambda: deploy(signed[0], scene.devices))
+    result = deploy(signed[1], lone.devices)
+    aftermath.hold(lone.devices, lone.old, lone.new, result, lambda: deploy(signed[0], lone.devices))
 
 
 @pytest.mark.fault(
     "a bundle for another target: nothing is sent", serves="old", says="the bundle is made for cpu .*, not for MYRIAD"
 )
-def test_deploy_sends_nothing_when_the_bundle_is_for_another_target(scene: Scene, aftermath: Aftermath) -> None:
-    result = scene.deploy(*(replace(device, accelerator="MYRIAD") for device in scene.devices))
+def test_deploy_sends_nothing_when_the_bundle_is_for_another_target(lone: Scene, aftermath: Aftermath) -> None:
+    result = lone.deploy(*(replace(device, accelerator="MYRIAD") for device in lone.devices))
     assert {each.outcome for each in result.outcomes.values()} == {"failed"}
-    assert not any((Path(device.root) / f"releases/{_release(scene.new)}").exists() for device in scene.devices)
-    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+    assert not any((Path(device.root) / f"releases/{_release(lone.new)}").exists() for device in lone.devices)
+    aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
 
 @pytest.mark.fault("a device slower than its gate", serves="old", says="slower than its gate: p90")
@@ -171,13 +174,14 @@ def test_deploy_keeps_the_old_release_when_it_is_slower_than_measured(
 
 @pytest.mark.fault("30 % of the fleet cannot be reached", serves="old or new", says="refuses connections")
 def test_deploy_serves_the_others_when_a_third_cannot_be_reached(
-    devices: Devices, bundle: Path, other_bundle: Path, aftermath: Aftermath
+    devices: Devices, serving: Callable[..., Devices], bundle: Path, other_bundle: Path, aftermath: Aftermath
 ) -> None:
-    many = tuple(
-        replace(devices[number % 3], name=f"pi-{number}", root=f"{devices[number % 3].root}-{number}")
-        for number in range(10)
+    many = serving(
+        *(
+            replace(devices[number % 3], name=f"pi-{number}", root=f"{devices[number % 3].root}-{number}")
+            for number in range(10)
+        )
     )
-    assert not deploy(bundle, many, strategy=AT_ONCE).failed
     lost = [replace(device, port=1) if number % 3 == 1 else device for number, device in enumerate(many)]
     result = deploy(other_bundle, lost)
     outcomes = [each.outcome for each in result.outcomes.values()]
@@ -187,42 +191,42 @@ def test_deploy_serves_the_others_when_a_third_cannot_be_reached(
 
 @pytest.mark.fault("a device hangs in the midst of its turn", serves="old", says="no answer within 2 s")
 def test_deploy_gives_a_device_up_when_it_hangs(
-    scene: Scene, aftermath: Aftermath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lone: Scene, aftermath: Aftermath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = _python(tmp_path, 'case "$*" in *" golden "*) exec sleep 30;; esac')
     with monkeypatch.context() as hurried:
         hurried.setattr(health, "_TIMEOUT_S", 2.0)
-        result = scene.deploy(replace(scene.devices[0], python=str(hanging)), *scene.devices[1:])
-    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+        result = lone.deploy(replace(lone.devices[0], python=str(hanging)))
+    aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
 
 @pytest.mark.fault(
     "a corrupted file in the store of a device: it is sent anew", serves="new", says="mended there: store"
 )
 def test_deploy_mends_a_file_of_the_store_when_it_is_corrupted(
-    scene: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
+    lone: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
     alike = make_bundle("alike", padding_bytes=1000)
     shared = digests.of_file(alike / "model.bin")
-    for device in scene.devices:
+    for device in lone.devices:
         path = Path(device.root) / "store" / shared
         path.chmod(0o644)
         path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
-    result = deploy(alike, scene.devices)
-    aftermath.hold(scene.devices, scene.old, alike, result, lambda: deploy(alike, scene.devices))
+    result = deploy(alike, lone.devices)
+    aftermath.hold(lone.devices, lone.old, alike, result, lambda: deploy(alike, lone.devices))
 
 
 @pytest.mark.fault("the clock of a device is wrong by years", serves="new", says="'deployed'")
 @pytest.mark.parametrize("years", [-10, 10])
 def test_deploy_does_not_depend_on_the_devices_clock(
-    years: int, scene: Scene, aftermath: Aftermath, tmp_path: Path
+    years: int, lone: Scene, aftermath: Aftermath, tmp_path: Path
 ) -> None:
     wrong = _python(tmp_path, f"LD_PRELOAD={_clock(tmp_path, years)}; export LD_PRELOAD")
     said = subprocess.run([wrong, "-c", "import time; print(time.gmtime().tm_year)"], capture_output=True, check=True)
     assert abs(int(said.stdout) - 2026 - years) <= 2
-    result = scene.deploy(*(replace(device, python=str(wrong)) for device in scene.devices))
+    result = lone.deploy(*(replace(device, python=str(wrong)) for device in lone.devices))
     assert not result.failed
-    aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
+    aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
 
 @pytest.fixture

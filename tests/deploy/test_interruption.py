@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from toolkit.artifacts import Device, Workspace
-from toolkit.deploy import deploy, status
+from toolkit.deploy import status
 from toolkit.fleet import embedded
 
 SLOW_PYTHON = """#!/bin/sh
@@ -72,10 +72,10 @@ def controller(write_inventory: Callable[..., Path], workspace: Workspace, tmp_p
 
 @pytest.mark.parametrize("moment", ["golden", "transfer"])
 def test_deploy_exits_130_and_the_next_run_heals_when_interrupted(
-    moment: str, devices: tuple[Device, ...], bundle: Path, make_bundle: Callable[..., Path], controller: Start
+    moment: str, devices: tuple[Device, ...], serving: Any, make_bundle: Callable[..., Path], controller: Start
 ) -> None:
     device, root = devices[0], Path(devices[0].root)
-    assert not deploy(bundle, (device,)).failed
+    serving(device)
     old = (root / "current").readlink()
     new = make_bundle(moment, padding_bytes=160_000_000 if moment == "transfer" else 1000)
     interrupted = controller(device, new)
@@ -97,10 +97,10 @@ def test_deploy_exits_130_and_the_next_run_heals_when_interrupted(
     "the controller is killed, and started again", serves="old", says=r"\(process \d+\) since .* UTC: deploy"
 )
 def test_deploy_heals_when_the_controller_was_killed(
-    devices: tuple[Device, ...], bundle: Path, other_bundle: Path, controller: Start, aftermath: Any
+    devices: tuple[Device, ...], serving: Any, bundle: Path, other_bundle: Path, controller: Start, aftermath: Any
 ) -> None:
     device, root = devices[0], Path(devices[0].root)
-    assert not deploy(bundle, (device,)).failed
+    serving(device)
     killed = controller(device, other_bundle)
     with killed.start() as process:
         killed.wait_for("golden", process)
@@ -113,12 +113,13 @@ def test_deploy_heals_when_the_controller_was_killed(
 
 @pytest.mark.fault("sshd is killed in the midst of a turn", serves="old", says="connection was lost|hung up")
 def test_deploy_fails_and_the_next_run_heals_when_sshd_is_killed(
-    workspace: Workspace, bundle: Path, other_bundle: Path, controller: Start, aftermath: Any
+    workspace: Workspace, serving: Any, bundle: Path, other_bundle: Path, controller: Start, aftermath: Any
 ) -> None:
     own = Workspace(workspace.root / "own")
     try:
         (device,) = embedded.up(own, 1).devices
-        assert not deploy(bundle, (device,)).failed
+        Path(device.root).rmdir()
+        serving(device)
         cut = controller(device, other_bundle)
         with cut.start() as process:
             cut.wait_for("golden", process)

@@ -6,6 +6,7 @@ Precedence, groups, patterns and vaults mean here what they mean there. Variable
     toolkit_root, toolkit_python, toolkit_accelerator                        what it is
     toolkit_known_hosts                                                      its pinned host key; beside the inventory
     toolkit_require_signature                                                whether only signed bundles are deployed to it
+    toolkit_service, toolkit_restart, toolkit_health                         what runs a release there (toolkit.deploy)
 
 Templates and vault-encrypted values of these are read as Ansible reads them.
 """

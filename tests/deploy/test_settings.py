@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from toolkit.artifacts import Workspace
+from toolkit.deploy import gates_of, strategy_of
+from toolkit.deploy.strategy import Size, Strategy
+from toolkit.experiment import DeployTable
+from toolkit.store import Store
+
+
+def test_strategy_of_reads_the_table() -> None:
+    table = DeployTable(batch="2,50%", groups=("attic",), pause_s=3, max_failures="10%", undo=False)
+    assert strategy_of(table) == Strategy(
+        batches=(Size(2), Size(50, percent=True)),
+        groups=("attic",),
+        pause_s=3,
+        max_failures=Size(10, percent=True),
+        undo=False,
+    )
+    assert strategy_of(DeployTable()) == Strategy()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": "0"}, {"batch": "1,"}, {"batch": "101%"}, {"max_failures": "-1"}, {"min_speed": 0}, {"healthy_s": -1}],
+)
+def test_the_table_refuses_what_no_rollout_can_do(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        DeployTable(**wrong)
+
+
+def test_gates_of_leaves_out_what_is_not_asked_for(workspace: Workspace) -> None:
+    with Store(workspace.database) as store:
+        assert [gate.name for gate in gates_of(DeployTable(), store)] == ["verify", "golden", "healthy"]
+        table = DeployTable(min_speed=0.5, healthy_s=0, hooks=Path("hooks"))
+        assert [gate.name for gate in gates_of(table, store)] == ["verify", "golden", "speed"]
