@@ -32,8 +32,8 @@ def release_folder(device: Device, release: str) -> str:
 
 
 def verify(device: Device, release: str) -> list[str]:
-    """Every byte of the release against its digests, by its own code."""
-    return _by_device_code(device, release, "verify")
+    """Every byte of the release against its digests, by its own code, which needs the standard library alone: -S."""
+    return _by_device_code(device, release, "verify", "-S")
 
 
 def golden(device: Device, release: str) -> list[str]:
@@ -60,9 +60,10 @@ def has_pictures(device: Device, pictures: str) -> list[str]:
     return ["test", "-f", f"{device.root}/pictures/{pictures}/pictures.json"]
 
 
-def _by_device_code(device: Device, release: str, command: str) -> list[str]:
+def _by_device_code(device: Device, release: str, command: str, *options: str) -> list[str]:
     folder = release_folder(device, release)
-    return ["/bin/sh", "-c", scripts.DEVICE_CODE, "sh", folder, device.python, "-B", "-m", "device", command, folder]
+    words = [device.python, "-B", *options, "-m", "device", command, folder]
+    return ["/bin/sh", "-c", scripts.DEVICE_CODE, "sh", folder, *words]
 
 
 def switch(device: Device, release: str) -> list[str]:

@@ -12,13 +12,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.artifacts import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import lifetimes
-from toolkit.fleet.refusals import explained
+from toolkit.fleet.refusals import explained, known_as
 from toolkit.fleet.shell import (
     TIMEOUT_S,
     Command,
@@ -180,8 +181,20 @@ def _client(device: Device) -> paramiko.SSHClient:
     if device.known_hosts is None:
         client.load_system_host_keys()
     else:
-        client.load_host_keys(device.known_hosts)
+        name = known_as(device)
+        pinned = _pinned(device.known_hosts, Path(device.known_hosts).stat().st_mtime_ns).lookup(name)
+        for kind, key in pinned.items() if pinned else ():
+            client.get_host_keys().add(name, kind, key)
     return client
+
+
+@lru_cache(maxsize=8)
+def _pinned(known_hosts: str, changed_ns: int) -> paramiko.HostKeys:
+    """A file of host keys, read once for all the devices that it names: it takes as long as a login."""
+    import paramiko
+
+    del changed_ns  # one that was changed since is another
+    return paramiko.HostKeys(known_hosts)
 
 
 @contextmanager

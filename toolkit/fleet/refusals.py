@@ -79,7 +79,7 @@ def _wrong_host_key(device: Device, error: Exception) -> tuple[str, str]:
     shown = getattr(error, "key", None)
     shows = f", which shows {shown.fingerprint}" if shown is not None else ""
     what = f"the host key of {device.host} port {device.port} is not the pinned one: another machine answers{shows}"
-    forget = f"ssh-keygen -f {_known_hosts(device)} -R '{_known_as(device)}'"
+    forget = f"ssh-keygen -f {_known_hosts(device)} -R '{known_as(device)}'"
     return what, f"if the device was installed anew, check its key there, then {forget} and pin the new one"
 
 
@@ -102,7 +102,7 @@ def _known_hosts(device: Device) -> str:
     return device.known_hosts or "~/.ssh/known_hosts"
 
 
-def _known_as(device: Device) -> str:
+def known_as(device: Device) -> str:
     """How known_hosts names the device."""
     return device.host if device.port == 22 else f"[{device.host}]:{device.port}"
 
