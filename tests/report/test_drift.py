@@ -9,6 +9,7 @@ import pytest
 
 from toolkit.artifacts import BenchRecord, Bundle, IrModel, TrainedModel, Workspace
 from toolkit.experiment import Experiment
+from toolkit.history.peers import SAME_MACHINE
 from toolkit.report import drift, elsewhere, history, write_report
 from toolkit.report.gather import gather
 from toolkit.report.verdict import judge
@@ -74,6 +75,17 @@ def test_outliers_name_the_throttled_device_that_is_left_out_elsewhere(
     (row,) = drift.outliers(gather(workspace, store, experiment)).rows
     assert (row[0].text, row[-1].text) == ("pi-3", "throttled: the firmware says 0x50005")
     assert row[5].href == f"#record-{hot.digest[:12]}"
+
+
+def test_judge_does_not_tell_devices_apart_that_are_one_machine(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    gathered = gather(workspace, store, experiment)
+    shared = tuple(dataclasses.replace(each, causes=(SAME_MACHINE,)) for each in gathered.outliers)
+    checks = {check.title: check for check in judge(dataclasses.replace(gathered, outliers=shared)).checks}
+    assert checks["Fleet"].text.startswith(
+        "The devices are one machine, which was slower at some moments than at others: "
+    )
 
 
 def test_figures_of_replaced_records_lead_to_their_files(

@@ -23,6 +23,7 @@ BUSIER = 1.0
 """Of the load: as many more processes that wanted a core."""
 SLOWER_CLOCK = 0.95
 THROTTLED = "throttled"
+SAME_MACHINE = "it shares its machine with others: another moment, not another device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
         if own is not None and usual and tells(own, statistics.median(usual)):
             yield words.format(own, statistics.median(usual))
     if fact(record, "boot_id") and fact(record, "boot_id") in {fact(peer, "boot_id") for peer in peers}:
-        yield "it shares its machine with others: another moment, not another device"
+        yield SAME_MACHINE
     for title, name in (("governor", "governor"), ("OpenVINO", "openvino"), ("kernel", "kernel"), ("Python", "python")):
         common = statistics.mode(fact(peer, name) for peer in peers)
         if fact(record, name) != common:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.history import peers
 from toolkit.report import words
 from toolkit.report.gather import Gathered
 from toolkit.report.variants import Variant
@@ -39,10 +40,14 @@ def past(gathered: Gathered) -> Iterator[Check]:
 def fleet(gathered: Gathered) -> Iterator[Check]:
     """Devices that are slower than others of their kind, and what their records say of why."""
     slow: dict[str, list[str]] = {}
-    for each in gathered.outliers:
-        if each.gap > 0:
-            slow.setdefault(each.device, []).extend(each.causes)
-    if slow:
+    apart = [each for each in gathered.outliers if each.gap > 0]
+    for each in apart:
+        slow.setdefault(each.device, []).extend(each.causes)
+    if apart and all(peers.SAME_MACHINE in each.causes for each in apart):
+        most = words.percent(max(each.gap for each in apart), 0)
+        text = f"The devices are one machine, which was slower at some moments than at others: {words.count(len(apart), 'run')} by up to {most}."
+        yield Check("Fleet", "care", text)
+    elif slow:
         told = [f"{device} ({found[0]})" if found else device for device, found in sorted(slow.items())]
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
         yield Check("Fleet", "care", f"Slower than their like in some runs: {'; '.join(told[:3])}{more}.")

@@ -34,6 +34,7 @@ from toolkit.report.gather import Gathered
 from toolkit.report.published import Published
 from toolkit.report.verdict import Verdict
 
+SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
 STATES = {"good": "holds", "care": "mind this", "bad": "does not hold"}
 
 
@@ -179,7 +180,7 @@ def _key(gathered: Gathered) -> dict[str, Any]:
         "heads": [head for head in frontier.SHAPES if any(model.head == head for model in models)],
         "hollow": any(model.stage == "top" for model in models),
         "precisions": [
-            (round(math.sqrt(size / math.pi) * 0.75, 1), precision.upper())
+            (round(math.sqrt(size / math.pi) * 0.75, 1), f"{SIZE_WORDS[precision]}: {precision.upper()}")
             for precision, size in frontier.SIZES.items()
             if precision in precisions and len(precisions) > 1
         ],
