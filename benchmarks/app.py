@@ -64,7 +64,7 @@ def benchmark_app(folder: Path, seconds: float, precision: str | None) -> float:
             said = json.loads(Path(report, "benchmark_report.json").read_text(encoding="utf-8"))["execution_results"]
         after = os.times()
         spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        counts.append(float(said["iterations_num"]))
+        counts.append(float(said["total number of iterations"]))
     return 1000 * (spent[1] - spent[0]) / (counts[1] - counts[0])
 
 

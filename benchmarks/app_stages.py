@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from toolkit.device import runtime
-from toolkit.device.app.decoding import fitted, pixels_of
+from toolkit.device.app.decoding import fitted
 from toolkit.device.app.frames import Form, Frame, now_ns
 from toolkit.device.app.pipeline import Pipeline, Shape
 
@@ -151,7 +151,7 @@ def _alone(app: Pipeline, source: Memory) -> float:
     times = []
     for number in range(100):
         begin = now_ns()
-        loaded.model.infer(fitted(pixels_of(Frame(number, 0, jpeg=source.read())), form))
+        loaded.model.infer(fitted(Frame(number, 0, jpeg=source.read()), form))
         times.append((now_ns() - begin) / 1e6)
     return statistics.median(times)
 

@@ -148,6 +148,7 @@ def _serve_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--decoders", type=int, default=0, help="threads that decode; 0: one for each core, four at most"
     )
+    serve.add_argument("--exact", action="store_true", help="fit frames to the network to the bit as files are; slower")
     serve.add_argument(
         "--host", default="127.0.0.1", help="where it answers; elsewhere than on loopback it wants a token"
     )

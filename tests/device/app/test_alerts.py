@@ -10,7 +10,6 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +105,7 @@ def test_packet_is_received_as_it_was_sent(length: int) -> None:
 
 def result_of(light: float, number: int = 1) -> Result:
     ranking = [("light", light), ("dark", 1 - light)]
-    return Result(Frame(number, 0), ranking, None, "a" * 64, 1.0, np.zeros((1, 1, 3), np.uint8))
+    return Result(Frame(number, 0), ranking, None, "a" * 64, 1.0)
 
 
 class Kept:

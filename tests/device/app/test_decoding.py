@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.device import pictures
-from toolkit.device.app.decoding import fitted, pixels_of
+from toolkit.device.app.decoding import factor_for, fitted, jpeg_size, pixels_of
 from toolkit.device.app.frames import Form, Frame
 from toolkit.device.app.ranking import said_of, top_of
+
+FORM = Form((224, 224), "resize")
 
 
 def jpeg_of(height: int, width: int, seed: int) -> bytes:
@@ -27,7 +29,45 @@ def test_fitted_equals_what_reading_the_file_gives(
 ) -> None:
     jpeg, form = jpeg_of(rows, columns, seed), Form((height, width), crop)
     expected = pictures.fit(pictures.read_picture(jpeg), form.size, crop)
-    assert np.array_equal(fitted(pixels_of(Frame(1, 0, jpeg=jpeg)), form), expected)
+    assert np.array_equal(fitted(Frame(1, 0, jpeg=jpeg), form, exact=True), expected)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(720, 1280), (1080, 1920), (480, 640), (449, 1000), (300, 300)])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_fitted_is_closer_than_bilinear_resizing_when_it_shrinks_first(
+    rows: int, columns: int, compressed: bool
+) -> None:
+    coarse = np.random.default_rng(3).integers(0, 256, (rows // 20, columns // 20, 3), dtype=np.uint8)
+    picture = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    jpeg = bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+    whole = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    frame = Frame(1, 0, jpeg=jpeg) if compressed else Frame(1, 0, pixels=whole)
+    exact = fitted(frame, FORM, exact=True).astype(int)
+    shrunk = np.abs(fitted(frame, FORM).astype(int) - exact)
+    bilinear = np.abs(cv2.resize(whole, (224, 224))[..., ::-1].astype(int) - exact)
+    assert shrunk.mean() <= bilinear.mean()
+    assert shrunk.max() <= max(3, bilinear.max())
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 600), st.integers(1, 600))
+def test_factor_leaves_a_picture_no_smaller_than_the_network_wants(
+    rows: int, columns: int, height: int, width: int
+) -> None:
+    factor = factor_for((rows, columns), Form((height, width), "resize"))
+    assert factor == 1 or min(rows, columns) / factor >= max(height, width)
+
+
+@pytest.mark.parametrize("quality", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]])
+def test_jpeg_size_is_read_without_decoding(quality: list[int]) -> None:
+    jpeg = bytes(cv2.imencode(".jpg", np.zeros((37, 91, 3), np.uint8), quality)[1])
+    assert jpeg_size(jpeg) == (37, 91)
+    assert jpeg_size(jpeg[:30]) is None
+
+
+@given(st.binary(max_size=100))
+def test_jpeg_size_never_fails(content: bytes) -> None:
+    found = jpeg_size(b"\xff\xd8" + content)
+    assert found is None or len(found) == 2
 
 
 @pytest.mark.parametrize("jpeg", [b"", b"\xff\xd8", jpeg_of(40, 40, 0)[:-200], b"\xff\xd8 nonsense \xff\xd9"])

@@ -17,7 +17,7 @@ import cv2
 from .http import HttpError, Response
 
 if TYPE_CHECKING:
-    from .frames import Result
+    from .frames import Pixels, Result
 
 FPS, BUDGET, WATCHERS = 15.0, 120.0, 100
 EVENTS_S = 0.5
@@ -100,14 +100,14 @@ def _check_room(watchers: Watchers) -> None:
 
 async def _jpeg(result: Result) -> bytes:
     """As the camera made it, or made by a thread that does not hold up the others."""
-    if result.frame.jpeg is not None:
-        return result.frame.jpeg
-    return await asyncio.get_running_loop().run_in_executor(None, encoded, result)
+    frame = result.frame
+    if frame.jpeg is not None or frame.pixels is None:
+        return frame.jpeg or b""
+    return await asyncio.get_running_loop().run_in_executor(None, encoded, frame.pixels)
 
 
-def encoded(result: Result) -> bytes:
-    """The picture as a JPEG, at most WIDTH pixels wide."""
-    pixels = result.pixels
+def encoded(pixels: Pixels) -> bytes:
+    """A picture (BGR) as a JPEG, at most WIDTH pixels wide."""
     height, width = pixels.shape[:2]
     if width > WIDTH:
         pixels = cv2.resize(pixels, (WIDTH, height * WIDTH // width), interpolation=cv2.INTER_AREA)

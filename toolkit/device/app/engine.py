@@ -182,7 +182,7 @@ class Engine(threading.Thread):
         loaded = self.loaded
         number = next(self._numbers)
         loaded.flying[number] = query
-        picture = query.fitted if query.form == loaded.form else fitted(query.pixels, loaded.form)
+        picture = query.fitted if query.form == loaded.form else fitted(query.frame, loaded.form)
         try:
             loaded.queue.submit(number, picture)
         except EnvironmentFailure as failure:

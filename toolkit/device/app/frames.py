@@ -47,7 +47,6 @@ class Query:
     """A frame that is ready for the network; `fitted` is u8 [height, width, 3] in RGB, of `form`."""
 
     frame: Frame
-    pixels: Pixels
     form: Form
     fitted: Pixels
     reply: Optional[Reply] = None
@@ -64,7 +63,6 @@ class Result:
     release: str
     latency_ms: float
     """From the frame's arrival to this result."""
-    pixels: Pixels
 
 
 class Between(Generic[T]):

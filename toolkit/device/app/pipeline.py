@@ -35,6 +35,8 @@ class Shape:
 
     fps: float = 25.0
     decoders: int = 0
+    exact: bool = False
+    """Whether frames are fitted to the network as files are, to the bit, which takes longer."""
 
     @property
     def decoder_count(self) -> int:
@@ -64,7 +66,7 @@ class Pipeline:
         self.engine = Engine(self._ready, settings, self._on_answer, self.counters, say, load, **engine)
         self.capture = Capture(source, self._captured, self.counters, say, shape.fps) if source else None
         self._decoders = [
-            Decoder(self._captured, self._ready, self.engine.form, self.counters)
+            Decoder(self._captured, self._ready, self.engine.form, self.counters, exact=shape.exact)
             for _ in range(shape.decoder_count if source else 0)
         ]
         self._stopping = False
@@ -107,7 +109,8 @@ class Pipeline:
         """Have a picture (RGB, of any size) answered, before frames of the camera; False when there is no room for it."""
         form = self.engine.form()
         self.counters.add("asked")
-        query = Query(Frame(0, now_ns()), picture[..., ::-1], form, fit(picture, form.size, form.crop), reply)
+        frame = Frame(0, now_ns(), pixels=picture[..., ::-1])
+        query = Query(frame, form, fit(picture, form.size, form.crop), reply)
         return self._ready.keep(query)
 
     def use(self, release: Path) -> None:
@@ -148,7 +151,7 @@ class Pipeline:
             return
         ranking = top_of(answer, loaded.manifest["labels"])
         said = said_of(answer, loaded.manifest)
-        self.latest = Result(query.frame, ranking, said, loaded.release.name, latency_ms, query.pixels)
+        self.latest = Result(query.frame, ranking, said, loaded.release.name, latency_ms)
         for listener in self.listeners:
             listener(self.latest)
 

@@ -47,6 +47,7 @@ class Options:
     width: int = 1280
     height: int = 720
     decoders: int = 0
+    exact: bool = False
     host: str = "127.0.0.1"
     port: int = 8080
     token_file: Optional[Path] = None
@@ -90,7 +91,7 @@ class App:
                 remedy="give --token-file FILE, or leave --host away and look at it by `toolkit view DEVICE`",
             )
         source = make_source(options.source, Wish(options.width, options.height, options.fps))
-        shape = Shape(options.fps, options.decoders)
+        shape = Shape(options.fps, options.decoders, options.exact)
         settings = runtime.Settings(
             options.accelerator, options.threads, options.streams, options.precision, hint="throughput"
         )
