@@ -146,7 +146,8 @@ def _answers(folder: Path, accelerator: str) -> str:
         found = json.loads(done.stdout)
     except ValueError:
         said = "; ".join(done.stderr.strip().splitlines()[-2:])
-        raise Refused(f"golden check gave no answer: {said}", where=str(folder)) from None
+        remedy = "see by `python -m device probe` what this device lacks"
+        raise Failure(f"golden check gave no answer: {said}", where=str(folder), remedy=remedy) from None
     if not found["ok"]:
         why = (found.get("error") or {}).get("what") or f"max_abs {found.get('max_abs')}"
         kind = Failure if done.returncode == ENVIRONMENT else Refused
