@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .frames import Pixels
 
 FACTORS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+FINER = 1.5
+"""What is left to shrink by after that: with less, pixels of unequal weight would show."""
 _END_OF_IMAGE = b"\xff\xd9"
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG's frame header, which begins with its size (ITU-T T.81, B.2.2)."""
@@ -59,10 +61,10 @@ def _shrunk(pixels: Pixels, factor: int) -> Pixels:
 
 
 def factor_for(size: Optional[Tuple[int, int]], form: Form) -> int:
-    """The most that a picture of this (height, width) can be shrunk by, and still be no smaller than `form` either way round."""
+    """The most that a picture of this (height, width) can be shrunk by, and still be FINER than `form` either way round."""
     if size is None:
         return 1
-    return next((factor for factor in FACTORS if min(size) // factor >= max(form.size)), 1)
+    return next((factor for factor in FACTORS if min(size) // factor >= FINER * max(form.size)), 1)
 
 
 def jpeg_size(jpeg: bytes) -> Optional[Tuple[int, int]]:
