@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import layout
 import pytest
@@ -27,25 +30,46 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-def test_image_holds_no_shell_compiler_package_manager_or_secret(stored: Stored, name: str, platform: str) -> None:
-    image = stored(name).images()[platform]
-    found, modes = [], {}
-    for member, content in stored(name).files(image):
-        if UNWANTED.search(member.name) or (
-            SECRETS.search(content) and not member.name.endswith((".py", ".pyc", ".so"))
-        ):
-            found.append(member.name)
-        modes[member.name] = member.mode
-        assert not member.name.startswith("run/"), "a secret's place"
-    assert not found
-    assert not [name for name, mode in modes.items() if mode & 0o6000], "nothing is setuid"
+@dataclass(frozen=True)
+class Content:
+    """What the layers of one platform hold, and which files look like secrets."""
+
+    members: list[tarfile.TarInfo]
+    secret: list[str]
+
+
+@pytest.fixture(scope="module")
+def content(stored: Stored) -> Callable[[str, str], Content]:
+    """content("runner:dev", "linux/arm64"), unpacked once."""
+
+    @functools.cache
+    def read(name: str, platform: str) -> Content:
+        found = Content([], [])
+        for member, data in stored(name).files(stored(name).images()[platform]):
+            found.members.append(member)
+            if not member.name.endswith((".py", ".pyc", ".so")) and SECRETS.search(data):
+                found.secret.append(member.name)
+        return found
+
+    return read
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_image_names_no_host_that_packages_came_from(stored: Stored, name: str, platform: str) -> None:
-    image = stored(name).images()[platform]
-    entries = [member.name for member, _ in stored(name).files(image)]
+def test_image_holds_no_shell_compiler_package_manager_or_secret(
+    content: Callable[[str, str], Content], name: str, platform: str
+) -> None:
+    found = content(name, platform)
+    assert not [member.name for member in found.members if UNWANTED.search(member.name)]
+    assert not found.secret
+    assert not [member.name for member in found.members if member.name.startswith("run/")], "a secret's place"
+    assert not [member.name for member in found.members if member.mode & 0o6000], "nothing is setuid"
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_image_names_no_host_that_packages_came_from(
+    content: Callable[[str, str], Content], name: str, platform: str
+) -> None:
+    entries = [member.name for member in content(name, platform).members]
     assert not [entry for entry in entries if entry.startswith(("etc/apt", "root/.cache", "root/.config", "tmp/"))]
 
 
@@ -67,10 +91,8 @@ def test_runner_is_within_its_size(stored: Stored, platform: str) -> None:
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_no_file_is_newer_than_the_epoch(stored: Stored, name: str, platform: str) -> None:
-    image = stored(name).images()[platform]
-    late = [member.name for member, _ in stored(name).files(image) if member.mtime > 1760000000]
-    assert not late
+def test_no_file_is_newer_than_the_epoch(content: Callable[[str, str], Content], name: str, platform: str) -> None:
+    assert not [member.name for member in content(name, platform).members if member.mtime > 1760000000]
 
 
 def test_index_and_manifests_are_annotated_with_what_the_labels_say(stored: Stored) -> None:
