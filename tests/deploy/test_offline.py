@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import toolkit
-from toolkit.artifacts import Device
+from toolkit.artifacts import Device, Workspace
+from toolkit.cli.main import main
 from toolkit.deploy import deploy, rollback, status
 from toolkit.deploy.offline import write_archive
 from toolkit.errors import UsageError
@@ -184,6 +185,17 @@ def test_install_refuses_when_there_is_no_room_or_somebody_deploys(
     assert (code, "locked by me@desk" in said["error"]["what"]) == (1, True)
     (lock / "boot").write_text("another boot\n")
     assert install(file)[0] == 0
+
+
+def test_deploy_verb_writes_a_file_and_reaches_no_device(
+    bundle: Path, file: Path, key: Path, workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("deploy", bundle, "--offline", file, "--sign", key, "--json", "--workspace", workspace.root)
+    with pytest.raises(SystemExit) as caught:
+        main([str(word) for word in words])
+    said = json.loads(capfd.readouterr().out)
+    assert (caught.value.code, said["bundle"], said["signed"]) == (0, bundle.name, True)
+    assert said["size_bytes"] == file.stat().st_size
 
 
 def test_write_archive_says_so_when_the_key_is_none(bundle: Path, file: Path, tmp_path: Path) -> None:

@@ -171,6 +171,25 @@ def test_stage_sends_only_the_pieces_that_are_new_when_two_files_share_others(lo
     assert (Path(local_shell.device.root) / "pictures/other/b.bin").read_bytes() == backbone + b"another head"
 
 
+def test_stage_sends_a_fraction_when_a_head_was_retrained_and_lies_before_the_backbone(
+    local_shell: Shell, tmp_path: Path
+) -> None:
+    backbone = [os.urandom(size) for size in (900_000, 300_000, 3_000, 70_000)]
+    first, second = (_ir(tmp_path / name, [os.urandom(size), *backbone]) for name, size in (("a", 2_000), ("b", 5_000)))
+    stage(local_shell, local_shell.device, tree_of(first), PLACE)
+    sent = stage(local_shell, local_shell.device, tree_of(second), "pictures/other")
+    assert sent < 0.15 * sum(path.stat().st_size for path in second.values())
+
+
+def _ir(folder: Path, tensors: list[bytes]) -> dict[str, Path]:
+    """Weights, and an .xml that says where they lie."""
+    folder.mkdir()
+    places = [f'<data offset="{sum(map(len, tensors[:n]))}" size="{len(one)}"/>' for n, one in enumerate(tensors)]
+    (folder / "model.xml").write_text("<net>" + "".join(places) + "</net>")
+    (folder / "model.bin").write_bytes(b"".join(tensors))
+    return {name: folder / name for name in ("model.xml", "model.bin")}
+
+
 def test_stage_sends_a_piece_after_all_when_what_the_survey_found_is_gone(local_shell: Shell) -> None:
     backbone = os.urandom(2 * MOST_BYTES)
     stage(local_shell, local_shell.device, tree_of({"a.bin": backbone + b"head"}), PLACE)
