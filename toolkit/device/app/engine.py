@@ -7,6 +7,7 @@ two frames.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from dataclasses import dataclass, replace
@@ -228,6 +229,14 @@ class Engine(threading.Thread):
     def stop(self) -> None:
         """Ask it to end; what is in flight is answered."""
         self._stopping.set()
+
+
+    def let_go(self) -> None:
+        """Have OpenVINO end its threads, once this one has ended: alive at Python's own end, they would crash it."""
+        if not self.is_alive() and hasattr(self, "loaded"):
+            del self.loaded
+            self._next = None
+            gc.collect()
 
 
 def _warm_up(queue: runtime.Queue, form: Form) -> None:

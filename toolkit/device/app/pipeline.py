@@ -95,6 +95,7 @@ class Pipeline:
         self._stopping = True
         self._answered.close()
         self._results.join(JOIN_S)
+        self.engine.let_go()
         return left + (["results"] if self._results.is_alive() else [])
 
     def _stages(self) -> List[List[threading.Thread]]:
