@@ -107,7 +107,7 @@ def _make(new: Path, work: Path, suite: str, tools: Tools) -> None:
     kernel, busybox = _fetch(archive, work)
     version = _take_kernel(kernel, work / "kernel", new)
     tools.run("depmod", "-b", work / "kernel", version)
-    with tarfile.open(root, "a") as stream:
+    with tarfile.open(root, "a", format=tarfile.GNU_FORMAT) as stream:  # what mke2fs reads
         stream.add(work / "kernel/usr/lib/modules", "./usr/lib/modules", filter=_as_root)
     modules = early_modules(work / "kernel/usr/lib/modules" / version, EARLY_MODULES)
     (new / "initrd").write_bytes(cpio.archive(_early(busybox, modules)))
