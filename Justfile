@@ -88,6 +88,10 @@ fmt: setup
 lock *arguments: setup
     scripts/lock.sh "$@"
 
+# Run the live app for an hour under clients and reloads and see that its memory stays flat; `just soak --seconds 60` for less.
+soak *arguments: setup
+    "{{ bin }}/python" benchmarks/soak.py "$@"
+
 # Run one benchmark of benchmarks/.
 bench name *arguments: setup
     @shift; "{{ bin }}/python" "benchmarks/{{ name }}.py" "$@"

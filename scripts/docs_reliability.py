@@ -10,6 +10,7 @@ from pathlib import Path
 
 HOUSE = Path(__file__).parents[1]
 FILE = HOUSE / "docs" / "reliability.md"
+SOAK = "<!-- begin soak -->"
 TOP = """\
 # What happens when things go wrong
 
@@ -48,7 +49,13 @@ def faults(folder: Path = HOUSE / "tests") -> tuple[Fault, ...]:
 
 def render() -> str:
     """The whole file."""
-    return TOP + "".join(f"{_row(fault)}\n" for fault in faults())
+    return TOP + "".join(f"{_row(fault)}\n" for fault in faults()) + _soak()
+
+
+def _soak() -> str:
+    """The section that `just soak` writes itself, as it is."""
+    _, marker, section = FILE.read_text(encoding="utf-8").partition(SOAK)
+    return f"\n{marker}{section}" if marker else ""
 
 
 def _faults_in(path: Path) -> Iterator[Fault]:
