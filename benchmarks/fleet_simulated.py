@@ -27,7 +27,13 @@ from toolkit.fleet.shell import Command, Input, pieces
 from toolkit.fleet.transfer_scripts import LOOK
 
 FORKS = 64
-FACTS = {"machine": "aarch64", "python": "3.11.2", "openvino": "2026.4.0", "numpy": "2.2.0", "opencv": "4.12.0"}
+FACTS: dict[str, Any] = {
+    "machine": "aarch64",
+    "python": "3.11.2",
+    "openvino": "2026.4.0",
+    "numpy": "2.2.0",
+    "opencv": "4.12.0",
+}
 FACTS |= {"accelerators": ["CPU"], "free_bytes": 1 << 34, "current": None, "previous": None, "releases": []}
 GOLDEN = {"ok": True, "max_abs": 1e-6, "tolerance": 1e-3, "signature": {"checked": False}}
 _DEPTH = 1 << 18
@@ -112,7 +118,7 @@ def main(bundle: str, count: str) -> int:
             raise FleetError("does not answer", where=device.name)
         yield shell
 
-    fleet.connect = connect  # type: ignore[assignment]
+    fleet.connect = connect
     devices = [Device(name=f"device-{number:04}", host="in memory") for number in range(int(count))]
     everybody = Strategy(batches=parse_sizes("1,25%,100%"), max_failures=parse_sizes("50%")[0])
     result = deploy(Path(bundle), devices, strategy=everybody, forks=FORKS)

@@ -23,20 +23,21 @@ class Meter:
     def __init__(self) -> None:
         self.sent = self.received = 0
         self._lock = threading.Lock()
-        write, read = Packetizer.write_all, Packetizer.read_all
+        way: Any = Packetizer
+        write, read = way.write_all, way.read_all
 
-        def write_all(packetizer: Any, content: bytes) -> None:
+        def write_all(packetizer: object, content: bytes) -> None:
             with self._lock:
                 self.sent += len(content)
             write(packetizer, content)
 
-        def read_all(packetizer: Any, *given: Any, **named: Any) -> Any:
+        def read_all(packetizer: object, *given: Any, **named: Any) -> Any:
             content = read(packetizer, *given, **named)
             with self._lock:
                 self.received += len(content)
             return content
 
-        Packetizer.write_all, Packetizer.read_all = write_all, read_all  # type: ignore[method-assign]
+        way.write_all, way.read_all = write_all, read_all
 
 
 def main(bundle: str, inventory: str, forks: str) -> int:
