@@ -25,7 +25,7 @@ from toolkit.virtual.disk import Disk
 from toolkit.virtual.tools import Tools
 
 ADDRESS = "127.0.0.1"
-STARTING_S = 300.0
+STARTING_S = 600.0
 STOPPING_S = 60.0
 STICK = "10.0.2.100:3240"
 """Where a device finds its stick: an address of the network that QEMU plays to it."""
@@ -108,7 +108,7 @@ def arguments(machine: Machine, disk: Disk, size: Size, accelerated: tuple[str, 
         *("-name", machine.name, "-machine", "virt", "-accel", accel, "-cpu", cpu),
         *("-smp", str(size.cpus), "-m", str(size.memory_mib)),
         *("-kernel", str(disk.kernel), "-initrd", str(machine.folder / "initrd")),
-        *("-append", f"console=ttyAMA0 quiet systemd.show_status=0 {masked}"),
+        *("-append", f"console=ttyAMA0 systemd.show_status=0 {masked}"),
         *("-drive", f"file={machine.disk},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap"),
         *("-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"),
         *("-netdev", f"user,id=net,hostfwd=tcp:{ADDRESS}:{machine.port}-:22"),
