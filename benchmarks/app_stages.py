@@ -21,6 +21,7 @@ from toolkit.device import runtime
 from toolkit.device.app.decoding import fitted
 from toolkit.device.app.frames import Form, Frame, now_ns
 from toolkit.device.app.pipeline import Pipeline, Shape
+from toolkit.device.release import input_size, read_manifest
 
 HEIGHT, WIDTH, FRAMES = 720, 1280, 24
 WARM_S = 1.0
@@ -126,13 +127,12 @@ def pipeline(folder: Path, seconds: float, precision: str | None) -> dict[str, f
 
 def live(folder: Path, seconds: float, precision: str | None, fps: str) -> dict[str, float]:
     """At a camera's pace: what a frame's way through the app takes beyond its own decoding and inference, done here alone."""
-    source = Memory()
-    app = _begun(folder, precision, source, float(fps))
+    alone = _alone(folder, precision)
+    app = _begun(folder, precision, Memory(), float(fps))
     found: list[float] = []
     app.listeners.append(lambda result: found.append(result.latency_ms))
     time.sleep(WARM_S + seconds)
     app.end()
-    alone = _alone(app, source)
     latencies = sorted(found[int(float(fps)) :])
     p99 = latencies[-(-len(latencies) * 99 // 100) - 1]
     return {
@@ -144,14 +144,15 @@ def live(folder: Path, seconds: float, precision: str | None, fps: str) -> dict[
     }
 
 
-def _alone(app: Pipeline, source: Memory) -> float:
-    """The median of one frame's decoding and inference with nothing else going on, on the same compiled model, in ms."""
-    loaded = app.engine.loaded
-    form: Form = loaded.form
+def _alone(folder: Path, precision: str | None) -> float:
+    """The median of one frame's decoding and inference with nothing else going on, in ms."""
+    cv2.setNumThreads(1)
+    model = runtime.load(folder / "model.xml", runtime.Settings("CPU", precision=precision, hint="throughput"))
+    form, source = Form(input_size(read_manifest(folder)), "resize"), Memory()
     times = []
     for number in range(100):
         begin = now_ns()
-        loaded.model.infer(fitted(Frame(number, 0, jpeg=source.read()), form))
+        model.infer(fitted(Frame(number, 0, jpeg=source.read()), form))
         times.append((now_ns() - begin) / 1e6)
     return statistics.median(times)
 

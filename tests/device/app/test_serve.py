@@ -140,7 +140,7 @@ def test_old_release_works_on_when_the_new_one_is_broken(serve: Serve, root: Pat
     (root / "new").rename(root / "current")
     notes = until(lambda: [note for note in app.ask("/v1/state").json["notes"] if "cannot be used" in note])
     assert "the old one works on" in notes[0]
-    assert app.ask("/ready").status == 200
+    until(lambda: app.ask("/ready").status == 200)
 
 
 def test_systemd_is_told_of_everything(serve: Serve, root: Path, tmp_path: Path) -> None:
