@@ -8,9 +8,9 @@ from typing import Any
 from toolkit.report import on_device, svg, words
 from toolkit.report.charts import floor, short, styled
 from toolkit.report.gather import Gathered
-from toolkit.report.measures import Figure
+from toolkit.report.measures import Figure, Ours
 from toolkit.report.published import Published, Row, Sheet
-from toolkit.report.tables import Cell, Table, table
+from toolkit.report.tables import Cell, Table, table, to_model
 
 NOT_RUN = Cell("not run", mood="quiet")
 TITLES = {"network": "Network", "stage": "Stage", "head": "Head", "precision": "Precision", "start": "First weights"}
@@ -81,7 +81,19 @@ def _published_cell(figure: Figure, value: float) -> Cell:
 
 def _our_cell(figure: Figure, row: Row) -> Cell:
     text, values = figure.our_text(row.ours), figure.ours(row.ours)
-    return Cell(text, mood="bad" if min(values) < 0 else "") if text else NOT_RUN
+    if not text or row.ours is None:
+        return NOT_RUN
+    return Cell(text, _our_link(figure, row.ours), "bad" if min(values) < 0 else "")
+
+
+SCENARIOS = {"rate": "offline", "confidence": "accuracy"}
+"""Measures that come from a device, and by which of its runs."""
+
+
+def _our_link(figure: Figure, ours: Ours) -> str:
+    """The raw record behind one of our figures."""
+    scenario = SCENARIOS.get(figure.measure.name)
+    return ours.variant.link(scenario) if scenario and ours.variant else to_model(ours.model)
 
 
 def _upright(sheet: Sheet, gathered: Gathered) -> Table:

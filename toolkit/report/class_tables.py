@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from toolkit.artifacts import TrainedModel
 from toolkit.report import words
 from toolkit.report.gather import Gathered
-from toolkit.report.tables import Table, table
+from toolkit.report.tables import Cell, Table, table, to_model
 
 
 def classes(gathered: Gathered) -> Table:
     """Precision, recall and F1 of every model for every class."""
     columns = ("Model", "Class", "#Precision", "#Recall", "#F1", "#Pictures")
     rows = (
-        (words.model(m), s.label, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}", f"{s.support:,}")
+        (
+            Cell(words.model(m), to_model(m)),
+            s.label,
+            f"{s.precision:.3f}",
+            f"{s.recall:.3f}",
+            f"{s.f1:.3f}",
+            f"{s.support:,}",
+        )
         for m in gathered.models
         for s in m.evaluation.classes
     )
@@ -26,7 +33,7 @@ def labelwise(gathered: Gathered) -> Table:
     columns = ("Model", "#Exact match", "#Hamming loss", "#Micro F1", "#Macro F1", "#mAP", "#mAP, 11 points")
     rows = (
         (
-            words.model(model),
+            Cell(words.model(model), to_model(model)),
             words.percent(model.evaluation.accuracy, 2),
             f"{found.hamming_loss:.4f}",
             f"{found.micro.f1:.4f}",
@@ -50,7 +57,7 @@ def confused(gathered: Gathered) -> Table:
     return table("Most often confused", columns, rows, "confusion.csv")
 
 
-def _confused_rows(model: TrainedModel) -> Iterator[tuple[str, ...]]:
+def _confused_rows(model: TrainedModel) -> Iterator[tuple[Cell | str, ...]]:
     pairs = [
         (count, sum(row), true, said)
         for true, row in enumerate(model.evaluation.confusion)
@@ -59,7 +66,7 @@ def _confused_rows(model: TrainedModel) -> Iterator[tuple[str, ...]]:
     ]
     for count, total, true, said in sorted(pairs, key=lambda pair: (-pair[0], pair[2:]))[:MOST_CONFUSED]:
         share = words.percent(count / total)
-        yield words.model(model), model.labels[true], model.labels[said], f"{count:,}", share
+        yield Cell(words.model(model), to_model(model)), model.labels[true], model.labels[said], f"{count:,}", share
 
 
 RANKS = 4
@@ -70,12 +77,15 @@ def ranked(gathered: Gathered) -> Table:
     asked = [model for model in gathered.models if len(model.labels) > 2 and model.evaluation.probabilities]
     shown = [(model, tests[0]) for model in asked if (tests := gathered.tests.get(model.parent))]
     columns = ("Model", "Is", *(f"{n + 1}." for n in range(RANKS)))
-    rows = (
-        (words.model(model), words.listed(model.labels[n] for n in picture.indices), *_likeliest(model))
-        for model, picture in shown
-    )
+    rows = (_ranked_row(model, [model.labels[n] for n in picture.indices]) for model, picture in shown)
     name = f" ({shown[0][1].sha256[:12]})" if shown else ""
     return table(f"The classes of one picture{name}, ranked", columns, rows)
+
+
+def _ranked_row(model: TrainedModel, truth: Sequence[str]) -> Iterator[Cell | str]:
+    yield Cell(words.model(model), to_model(model))
+    yield words.listed(truth)
+    yield from _likeliest(model)
 
 
 def _likeliest(model: TrainedModel) -> Iterator[str]:

@@ -56,6 +56,7 @@ class Tile:
 
     value: str
     label: str
+    href: str
 
 
 def content(
@@ -191,11 +192,19 @@ def _tiles(verdict: Verdict) -> Iterator[Tile]:
     choice = verdict.choice
     if choice is None:
         return
-    yield Tile(words.percent(choice.accuracy), f"test accuracy ({words.interval(*choice.interval)})")
+    yield Tile(words.percent(choice.accuracy), f"test accuracy ({words.interval(*choice.interval)})", choice.link(""))
     if choice.measured:
-        yield Tile(words.span((m.p90_ms for m in choice.measured), "ms"), "p90 latency, one picture at a time")
-        yield Tile(words.span((m.rate for m in choice.measured), "/s"), "pictures, offline")
-    yield Tile(words.size(choice.ir.size_bytes), f"of {choice.ir.precision.upper()} weights, IR for {choice.ir.target}")
+        yield Tile(
+            words.span((m.p90_ms for m in choice.measured), "ms"),
+            "p90 latency, one picture at a time",
+            choice.link("single-stream"),
+        )
+        yield Tile(words.span((m.rate for m in choice.measured), "/s"), "pictures, offline", choice.link("offline"))
+    yield Tile(
+        words.size(choice.ir.size_bytes),
+        f"of {choice.ir.precision.upper()} weights, IR for {choice.ir.target}",
+        choice.link(""),
+    )
 
 
 def _chosen(gathered: Gathered, verdict: Verdict) -> int | None:

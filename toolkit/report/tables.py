@@ -48,6 +48,11 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Iterable[Cell | s
     )
 
 
+def to_model(model: TrainedModel) -> str:
+    """Where a figure of a trained model leads."""
+    return f"#model-{model.digest[:12]}"
+
+
 def models(gathered: Gathered) -> Table:
     """Every form of every model, with speeds over the devices."""
     columns = ("Network", "Head", "Stage", "Precision", "#Test accuracy", "#95 % interval", "#p90, ms", "#Samples/s")
@@ -62,12 +67,12 @@ def models(gathered: Gathered) -> Table:
 
 def _model_row(variant: Variant) -> Iterator[Cell]:
     model, ir = variant.model, variant.ir
-    yield Cell(words.network(model.network), f"#model-{model.digest[:12]}")
+    yield Cell(words.network(model.network), to_model(model))
     yield from map(Cell, (model.head, words.stage(model.stage), words.precision(ir), words.percent(variant.accuracy)))
     yield Cell(words.interval(*variant.interval), mood="quiet")
     yield Cell(words.span((m.p90_ms for m in variant.measured), ""), _first_record(variant))
-    yield Cell(words.span((m.rate for m in variant.measured), ""))
-    yield Cell(f"{model.evaluation.loss:.4f}")
+    yield Cell(words.span((m.rate for m in variant.measured), ""), variant.link("offline") if variant.measured else "")
+    yield Cell(f"{model.evaluation.loss:.4f}", to_model(model))
     yield Cell(words.number(ir.parity.max_abs, 2), f"#ir-{ir.digest[:12]}", "" if ir.parity.passed else "bad")
     yield Cell(f"{ir.size_bytes / 1e6:.1f}")
 
@@ -101,7 +106,7 @@ def trained(gathered: Gathered) -> Table:
 
 def _trained_row(model: TrainedModel, shown: Sequence[str]) -> Iterator[Cell | str]:
     judged = model.evaluation
-    yield Cell(words.network(model.network), f"#model-{model.digest[:12]}")
+    yield Cell(words.network(model.network), to_model(model))
     yield from (model.head, words.stage(model.stage), model.weights)
     yield f"{model.input_size[0]} x {model.input_size[1]}"
     yield f"{model.parameters:,}"
@@ -135,8 +140,7 @@ def heads(pairs: Iterable[Pair]) -> Table:
 def _head_row(pair: Pair) -> Iterator[Cell | str]:
     yield words.network(pair.first.network)
     yield words.stage(pair.first.stage)
-    yield words.percent(pair.first.evaluation.accuracy)
-    yield words.percent(pair.second.evaluation.accuracy)
+    yield from (Cell(words.percent(m.evaluation.accuracy), to_model(m)) for m in (pair.first, pair.second))
     yield words.points(pair.difference)
     yield Cell(f"{words.points(pair.interval[0])} to {words.points(pair.interval[1])}", mood="quiet")
     yield str(pair.only_first)
@@ -150,7 +154,11 @@ def networks(pairs: Iterable[Pair]) -> Table:
     columns = ("Best", "Other", "#Best", "#Other", "#Difference, points", "#95 % interval", "#Only best right")
     more = ("#Only other right", "#McNemar p", "Told apart")
     rows = (
-        (words.model(pair.first), words.model(pair.second), *tuple(_head_row(pair))[2:4], *_reversed(pair))
+        (
+            *(Cell(words.model(m), to_model(m)) for m in (pair.first, pair.second)),
+            *tuple(_head_row(pair))[2:4],
+            *_reversed(pair),
+        )
         for pair in pairs
     )
     return table("The best network against the others", columns + more, rows)
@@ -174,7 +182,7 @@ def parity(gathered: Gathered) -> Table:
 
 def _parity_row(variant: Variant) -> Iterator[Cell | str]:
     found = variant.ir.parity
-    yield words.model(variant.model)
+    yield Cell(words.model(variant.model), to_model(variant.model))
     yield Cell(words.precision(variant.ir), f"#ir-{variant.ir.digest[:12]}")
     yield f"{found.pictures:,}"
     yield from (words.number(value, 2) for value in (found.max_abs, found.mean_abs))

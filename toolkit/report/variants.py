@@ -55,6 +55,12 @@ class Variant:
         pictures = self.ir.parity.pictures
         return statistics.wilson(round(self.accuracy * pictures), pictures)
 
+    def link(self, scenario: str) -> str:
+        """Where a figure of it leads: the first record of that scenario that counts, else the form's own; see page._linked."""
+        records = (record for m in self.measured for record in (m.latency, m.offline, m.accuracy) if record)
+        found = next((record for record in records if record.scenario == scenario), None)
+        return f"#record-{found.digest[:12]}" if found else f"#ir-{self.ir.digest[:12]}"
+
     @property
     def slowest_ms(self) -> float | None:
         """The p90 latency of the slowest device it was measured on."""
