@@ -114,8 +114,8 @@ def test_deploy_sends_a_corrupted_file_again(
     devices: Devices, bundle: Path, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
     deploy(bundle, devices[:1])
-    new = make_bundle("same model", padding_bytes=1000)
-    path = Path(devices[0].root) / "current/model.xml"
+    new = make_bundle("same pictures", padding_bytes=1000)
+    path = Path(devices[0].root) / "current/golden/inputs.npy"
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.chmod(0o644)
