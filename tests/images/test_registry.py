@@ -75,7 +75,7 @@ def test_pushed_image_is_one_index_and_each_platform_can_be_pulled_and_run(regis
             )
             assert json.loads(done.stdout)["machine"] == machine
     finally:
-        for pushed in ("runner:test", "base:test"):
+        for pushed in ("runner:test", "base:test", "sbom:test"):
             subprocess.run(
                 ["docker", "rmi", "--force", f"{registry}/edge-vision/{pushed}"], capture_output=True, check=False
             )
