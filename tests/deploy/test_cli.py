@@ -86,12 +86,8 @@ def test_deploy_tells_batches_beforehand_and_drift_afterwards(
     assert run("deploy", bundle, *fleet, "--batch", "0")[0] == 2
 
 
-def test_fleet_exec_and_logs_speak_for_each_device(
-    run: Run,
-    devices: tuple[Device, ...],
-    unreachable: Device,
-    bundle: Path,
-    write_inventory: Callable[..., Path],
+def test_fleet_exec_speaks_for_each_device(
+    run: Run, devices: tuple[Device, ...], unreachable: Device, write_inventory: Callable[..., Path]
 ) -> None:
     fleet = ("--fleet", "--inventory", write_inventory((*devices[:2], unreachable)))
     code, out, err = run("fleet", "exec", *fleet, "--limit", "embedded-*", "--", "echo", "it's $HOME")
@@ -109,7 +105,17 @@ def test_fleet_exec_and_logs_speak_for_each_device(
         "unreachable",
     ]
     assert "say where" in run("fleet", "exec", "--", "true")[2]
-    run("deploy", bundle, *fleet)
+
+
+def test_fleet_logs_tells_what_was_done_to_each_device(
+    run: Run,
+    devices: tuple[Device, ...],
+    unreachable: Device,
+    bundle: Path,
+    write_inventory: Callable[..., Path],
+) -> None:
+    deploy(bundle, devices[:2])
+    fleet = ("--fleet", "--inventory", write_inventory((*devices[:2], unreachable)))
     code, out, _ = run("fleet", "logs", *fleet, "--limit", "embedded-1")
     assert (code, json.loads(out.removeprefix("embedded-1 | "))["outcome"]) == (0, "deployed")
     code, out, _ = run("fleet", "logs", *fleet, "--json", "-n", 0)
