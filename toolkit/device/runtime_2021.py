@@ -201,6 +201,7 @@ class BlobQueue:
         """Forget the callback, which the requests hold."""
         for request in self._requests:
             request.set_completion_callback(_ignore, None)
+        self._on_done = _ignore
         self._requests, self._arrays = [], []
 
 

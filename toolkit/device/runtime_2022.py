@@ -177,6 +177,7 @@ class TensorQueue:
     def close(self) -> None:
         """Forget the callback: OpenVINO's queue holds it where Python's garbage collector cannot see it."""
         self._queue.set_callback(_ignore)
+        self._on_done = _ignore
         self._inputs, self._outputs = [], []
 
 

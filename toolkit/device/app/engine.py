@@ -230,7 +230,6 @@ class Engine(threading.Thread):
         """Ask it to end; what is in flight is answered."""
         self._stopping.set()
 
-
     def let_go(self) -> None:
         """Have OpenVINO end its threads, once this one has ended: alive at Python's own end, they would crash it."""
         if not self.is_alive() and hasattr(self, "loaded"):
