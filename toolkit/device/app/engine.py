@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .frames import Answer
 
 RETRY_S = 10.0
+SETTLE_S = 1.0
+"""So long a model outlives its use: let go on one of its own threads, which have just called back, it would wait for itself."""
 _STEP_S = 0.2
 _WARM_UP = -1
 Say = Callable[[str], None]
@@ -74,6 +76,7 @@ class Engine(threading.Thread):
         self._numbers = itertools.count()
         self._loading = threading.Lock()
         self._next: Optional[Loaded] = None
+        self._retired: List[Loaded] = []
         self._adopted = threading.Event()
         self._stopping = threading.Event()
         self.loaded: Loaded
@@ -124,6 +127,8 @@ class Engine(threading.Thread):
         while not self._adopted.wait(_STEP_S):
             if not self.is_alive():
                 return
+        self._stopping.wait(SETTLE_S)
+        self._retired.clear()
 
     def _on_stick(self) -> runtime.Settings:
         """A stick has one precision and no threads to choose."""
@@ -175,6 +180,7 @@ class Engine(threading.Thread):
         if loaded is None:
             return
         old, self.loaded = self.loaded, loaded
+        self._retired.append(old)
         self.failing = None
         _finish(old)
         self._adopted.set()
@@ -200,6 +206,7 @@ class Engine(threading.Thread):
 
     def _lost(self, loaded: Loaded, failure: EnvironmentFailure) -> None:
         """What was in flight is lost; a stick is replaced by the CPU, and a CPU is asked again."""
+        self._retired = [loaded]
         self._refuse(loaded, str(failure))
         _finish(loaded)
         try:
@@ -235,6 +242,7 @@ class Engine(threading.Thread):
         if not self.is_alive() and hasattr(self, "loaded"):
             del self.loaded
             self._next = None
+            self._retired.clear()
             gc.collect()
 
 
