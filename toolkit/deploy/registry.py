@@ -123,7 +123,7 @@ class Registry:
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            what = f"does not answer: {error or type(error).__name__}"
+            what = f"does not answer: {str(error) or type(error).__name__}"
             raise FleetError(what, where=self._channel.host, remedy="see that it runs; what arrived is kept") from None
         if answer.status not in (accept or {200}):
             what = f"answers {answer.status} to {method} {path}: {content[:200].decode(errors='replace').strip()}"

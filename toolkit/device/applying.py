@@ -203,7 +203,13 @@ def _point(root: Path, name: str, release: Optional[str]) -> None:
 def note(root: Path, source: str, offer: Offer, before: Optional[str], outcome: str, reason: str) -> None:
     """Into the device's state and its audit log; a device that cannot take it loses the line."""
     at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    told = {"at": at, "source": source, "from": offer.where, "release": offer.digest, "bundle": offer.bundle}
+    told: Dict[str, Optional[str]] = {
+        "at": at,
+        "source": source,
+        "from": offer.where,
+        "release": offer.digest,
+        "bundle": offer.bundle,
+    }
     told = {**told, "replaced": before, "serves": link_of(root, "current"), "outcome": outcome, "reason": reason}
     try:
         store.write(root / STATE, json.dumps(told).encode())

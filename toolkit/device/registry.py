@@ -57,9 +57,9 @@ class Registry:
         """
         content = self._ask("GET", f"manifests/{self.tag}", headers={"Accept": MANIFEST})
         try:
-            manifest = json.loads(content)
+            manifest: Dict[str, Any] = json.loads(content)
         except ValueError:
-            manifest = None
+            manifest = {}
         if not _has_layers(manifest):
             raise Failure("holds no release", where=self.where, remedy="toolkit publish BUNDLE " + self.where)
         return manifest
@@ -104,7 +104,7 @@ class Registry:
                     raise _refusal(self, error) from None
                 why = f"answers {error.code}"
             except _PASSING as error:
-                why = f"does not answer: {getattr(error, 'reason', None) or error or type(error).__name__}"
+                why = f"does not answer: {getattr(error, 'reason', None) or str(error) or type(error).__name__}"
             if attempt + 1 < TRIES:
                 time.sleep(_PAUSE_S * 2**attempt)
         raise EnvironmentFailure(why, where=self.host, remedy="it is tried again when the timer fires; see the network")

@@ -74,7 +74,7 @@ def _candidates(store: Path, lacking: List[File], wanted: Set[str]) -> Iterator[
 
 def part_of(store: Path, file: File) -> Path:
     """Where a file lies while it is arriving."""
-    return store / (file["sha256"] + ".part")
+    return store / f"{file['sha256']}.part"
 
 
 def sums_of(place: Path) -> Path:
@@ -90,7 +90,7 @@ def sums(files: Iterable[File]) -> bytes:
 def is_right(path: Path, file: File) -> bool:
     """Whether it is there and has the bytes that it should have."""
     try:
-        return path.stat().st_size == file["size_bytes"] and digest_of(path) == file["sha256"]
+        return bool(path.stat().st_size == file["size_bytes"] and digest_of(path) == file["sha256"])
     except OSError:
         return False
 

@@ -10,7 +10,9 @@ import sys
 def said(*words, **options):
     """Exit code and what a program prints."""
     try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, **options)
+        done = subprocess.run(
+            words, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, **options
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 1, str(error)
     return done.returncode, done.stdout.decode(errors="replace").strip()
