@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
@@ -148,7 +149,15 @@ class Engine(threading.Thread):
         return replace(self._settings, accelerator="CPU") if self.wants_stick else self._settings
 
     def _load_one(self, release: Path, settings: runtime.Settings) -> Loaded:
-        """Read, check, compile and warm up."""
+        """Read, check, compile and warm up, on a thread that ends with it.
+
+        OpenVINO's CPU plugin gives the thread that compiles a stack for signals, and frees that with the model, whoever
+        lets it go: the next signal to that thread would end the process. So it may not be the main one.
+        """
+        with ThreadPoolExecutor(1, "loading") as apart:
+            return apart.submit(self._load_here, release, settings).result()
+
+    def _load_here(self, release: Path, settings: runtime.Settings) -> Loaded:
         folder = release.resolve()
         require_trusted(folder)
         manifest = read_manifest(folder)
