@@ -20,7 +20,7 @@ check() { # NAME COMMAND…
 files() { git ls-files --cached --others --exclude-standard -- "$@"; }
 
 shell_files() {
-    files | on_files awk 'FNR == 1 && (FILENAME ~ /\.sh$/ || /^#!.*[/ ](bash|dash|sh)( |$)/) { print FILENAME } { nextfile }'
+    files | on_files awk 'FNR == 1 && FILENAME !~ /\.j2$/ && (FILENAME ~ /\.sh$/ || /^#!.*[/ ](bash|dash|sh)( |$)/) { print FILENAME } { nextfile }'
 }
 
 on_files() { # COMMAND… reads file names from stdin; no files, nothing to check
