@@ -56,6 +56,7 @@ def test_argument_specs_and_defaults_agree(ansible_dir: Path, role: str) -> None
 
 KEYWORDS = {
     "name",
+    "listen",
     "when",
     "loop",
     "loop_control",
