@@ -45,6 +45,54 @@ def devices(embedded_fleet: embedded.Embedded, tmp_path: Path) -> tuple[Device, 
     return tuple(replace(device, root=f"{device.root}-{tmp_path.name}") for device in embedded_fleet.devices)
 
 
+@pytest.fixture
+def write_inventory(embedded_fleet: embedded.Embedded, tmp_path: Path) -> Callable[..., Path]:
+    """write_inventory(devices, **extra variables of all): an inventory file that lists them."""
+    import yaml
+
+    def write(devices: tuple[Device, ...], **extra: object) -> Path:
+        original = yaml.safe_load(embedded_fleet.inventory.read_text())["embedded"]
+        hosts = {
+            device.name: {"ansible_host": device.host, "ansible_port": device.port, "toolkit_root": device.root}
+            for device in devices
+        }
+        path = tmp_path / "fleet.yml"
+        path.write_text(yaml.safe_dump({"embedded": {"hosts": hosts, "vars": original["vars"] | extra}}))
+        return path
+
+    return write
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright."""
+    if not CHROMIUM.exists():
+        pytest.skip("chromium is not installed")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def contrasts() -> str:
+    """A script that gives a page's texts of too little contrast."""
+    return Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Aftermath:
     """Holds what a test's marker `fault(what, serves=…, says=…)` promises; docs/reliability.md is made of those."""

@@ -116,10 +116,9 @@ def test_bench_fleet_says_what_is_left_when_a_device_stays_away_and_goes_on_late
 
 
 def test_toolkit_bench_goes_on_when_the_controller_was_killed(
-    room: Any, bundles: list[Bundle], devices: tuple[Device, ...], tmp_path: Path
+    room: Any, bundles: list[Bundle], devices: tuple[Device, ...], write_inventory: Callable[..., Path]
 ) -> None:
-    inventory = room.workspace.root / "one.yml"
-    inventory.write_text(json.dumps({"all": {"hosts": {"one": variables(devices[0])}}}))
+    inventory = write_inventory(devices[:1])
     words = [str(Path(sys.executable).with_name("toolkit")), "bench", "--fleet", "--inventory", str(inventory)]
     words += ["--seconds", "1", "--queries", "64", "--precision", "f32", "--workspace", str(room.workspace.root)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -132,15 +131,3 @@ def test_toolkit_bench_goes_on_when_the_controller_was_killed(
     done = subprocess.run([*words, "--resume", "--json"], check=True, capture_output=True, text=True)
     assert len(json.loads(done.stdout)["records"]) == 6
     assert len(measured(room)) == len(set(measured(room))) == 6
-
-
-def variables(device: Device) -> dict[str, object]:
-    return {
-        "ansible_host": device.host,
-        "ansible_port": device.port,
-        "ansible_user": device.user,
-        "ansible_ssh_private_key_file": device.key_file,
-        "toolkit_known_hosts": device.known_hosts,
-        "toolkit_root": device.root,
-        "toolkit_python": device.python,
-    }

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,23 +174,12 @@ def test_toolkit_bench_keeps_what_is_finished_when_interrupted(room: Any) -> Non
     assert wait_for(lambda: not processes_of(room.workspace.root))
 
 
-def test_toolkit_bench_stops_the_devices_when_interrupted(room: Any, devices: tuple[Device, ...]) -> None:
-    inventory = room.workspace.root / "one.yml"
-    inventory.write_text(json.dumps({"all": {"hosts": {"one": variables(devices[0])}}}))
+def test_toolkit_bench_stops_the_devices_when_interrupted(
+    room: Any, devices: tuple[Device, ...], write_inventory: Callable[..., Path]
+) -> None:
+    inventory = write_inventory(devices[:1])
     words = command(room, "--fleet", "--inventory", str(inventory), "--precision", "f32")
     code, _ = interrupted(words, Path(devices[0].root), room)
     assert code == 130
     assert wait_for(lambda: not processes_of(Path(devices[0].root)))
     assert [record.scenario for record in room.store.all(BenchRecord)] == ["accuracy"]
-
-
-def variables(device: Device) -> dict[str, object]:
-    return {
-        "ansible_host": device.host,
-        "ansible_port": device.port,
-        "ansible_user": device.user,
-        "ansible_ssh_private_key_file": device.key_file,
-        "toolkit_known_hosts": device.known_hosts,
-        "toolkit_root": device.root,
-        "toolkit_python": device.python,
-    }

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from toolkit import digests
 from toolkit.artifacts import Device
@@ -66,23 +65,6 @@ def serving(embedded_fleet: Embedded, bundle: Path) -> Callable[..., tuple[Devic
         return devices
 
     return serve
-
-
-@pytest.fixture
-def write_inventory(embedded_fleet: Embedded, tmp_path: Path) -> Callable[..., Path]:
-    """write_inventory(devices, **extra variables of all): an inventory file that lists them."""
-
-    def write(devices: tuple[Device, ...], **extra: object) -> Path:
-        original = yaml.safe_load(embedded_fleet.inventory.read_text())["embedded"]
-        hosts = {
-            device.name: {"ansible_host": device.host, "ansible_port": device.port, "toolkit_root": device.root}
-            for device in devices
-        }
-        path = tmp_path / "fleet.yml"
-        path.write_text(yaml.safe_dump({"embedded": {"hosts": hosts, "vars": original["vars"] | extra}}))
-        return path
-
-    return write
 
 
 @pytest.fixture

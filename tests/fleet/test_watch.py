@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -116,24 +116,16 @@ def test_glance_looks_at_a_device_over_ssh(devices: tuple[Device, ...]) -> None:
     assert (seen.device, seen.release, seen.problem) == (devices[0].name, None, None)
 
 
-def command(devices: tuple[Device, ...], tmp_path: Path, *words: str) -> list[str]:
-    names = ("ansible_host", "ansible_port", "ansible_user", "ansible_ssh_private_key_file", "toolkit_known_hosts")
-    hosts = {
-        device.name: dict(
-            zip(names, (device.host, device.port, device.user, device.key_file, device.known_hosts), strict=True)
-        )
-        | {"toolkit_root": device.root, "toolkit_python": device.python}
-        for device in devices
-    }
-    inventory = tmp_path / "inventory.yml"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+def command(inventory: Path, *words: str) -> list[str]:
     program = str(Path(sys.executable).with_name("toolkit"))
     return [program, "fleet", "watch", "--inventory", str(inventory), *words]
 
 
-def test_toolkit_fleet_watch_prints_one_look_when_asked_once(devices: tuple[Device, ...], tmp_path: Path) -> None:
+def test_toolkit_fleet_watch_prints_one_look_when_asked_once(
+    devices: tuple[Device, ...], write_inventory: Callable[..., Path]
+) -> None:
     gone = dataclasses.replace(devices[2], port=1)
-    words = command((devices[0], devices[1], gone), tmp_path, "--once")
+    words = command(write_inventory((devices[0], devices[1], gone)), "--once")
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout.count("nothing") == 3
@@ -143,9 +135,9 @@ def test_toolkit_fleet_watch_prints_one_look_when_asked_once(devices: tuple[Devi
 
 
 def test_toolkit_fleet_watch_goes_on_line_by_line_until_it_is_interrupted(
-    devices: tuple[Device, ...], tmp_path: Path
+    devices: tuple[Device, ...], write_inventory: Callable[..., Path]
 ) -> None:
-    words = command(devices[:1], tmp_path, "--every", "0.2", "--json")
+    words = command(write_inventory(devices[:1]), "--every", "0.2", "--json")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         looks = [json.loads(process.stdout.readline()) for _ in range(2)]

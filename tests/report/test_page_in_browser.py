@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,49 +13,7 @@ from toolkit.report import Report
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
-
-CONTRASTS = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = (colour) => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const found = rgba(getComputedStyle(at).backgroundColor);
-      if (found[3] === 255) return found;
-    }
-    return [255, 255, 255, 255];
-  };
-  const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const found = {};
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || element.closest("title, style") || !element.getClientRects().length) continue;
-    const style = getComputedStyle(element);
-    const ink = element.namespaceURI.endsWith("svg") ? style.fill : style.color;
-    const [one, other] = [light(rgba(ink)), light(behind(element))].sort((a, b) => b - a);
-    const ratio = (one + 0.05) / (other + 0.05);
-    const where = `${ink} ${element.tagName} "${walker.currentNode.data.trim().slice(0, 30)}"`;
-    if (ratio < 4.5) found[where] = ratio;
-  }
-  return found;
-}"""
 
 NAMELESS = """() => [...document.querySelectorAll("svg:not([aria-hidden]), img, [role=img], [role=region], nav, section")]
   .filter(e => !e.closest("[aria-hidden=true]"))
@@ -99,17 +56,6 @@ class Visit:
     requests: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("chromium is not installed")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        yield started
-        started.close()
-
-
 @pytest.fixture(scope="module", params=LOOKS, ids=[f"{width}-{scheme}" for width, scheme in LOOKS])
 def visit(browser: Any, furnished: Report, request: pytest.FixtureRequest) -> Iterator[Visit]:
     width, scheme = request.param
@@ -135,8 +81,8 @@ def test_page_asks_for_nothing_but_itself(visit: Visit, furnished: Report) -> No
     assert visit.console == []
 
 
-def test_page_reads_well_in_both_themes(visit: Visit) -> None:
-    assert visit.page.evaluate(CONTRASTS) == {}
+def test_page_reads_well_in_both_themes(visit: Visit, contrasts: str) -> None:
+    assert visit.page.evaluate(contrasts) == {}
 
 
 def test_page_names_its_pictures_and_places(visit: Visit) -> None:
@@ -186,7 +132,7 @@ def test_page_is_walked_through_by_the_keyboard_alone(browser: Any, furnished: R
     page.close()
 
 
-def test_page_prints_all_of_it_on_paper(browser: Any, furnished: Report) -> None:
+def test_page_prints_all_of_it_on_paper(browser: Any, furnished: Report, contrasts: str) -> None:
     page = browser.new_page(viewport={"width": 794, "height": 1123}, color_scheme="dark")
     page.goto(furnished.index.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
@@ -197,6 +143,6 @@ def test_page_prints_all_of_it_on_paper(browser: Any, furnished: Report) -> None
         "[...document.querySelectorAll('details:not(#records) table')].every(t => t.getClientRects().length)"
     )
     assert page.evaluate("document.querySelector('nav').getClientRects().length") == 0
-    assert page.evaluate(CONTRASTS) == {}
+    assert page.evaluate(contrasts) == {}
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.close()

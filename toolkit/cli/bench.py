@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli import measured
-from toolkit.cli.options import (
-    DEFAULT_FORKS,
-    DEFAULT_WORKSPACE,
-    FleetOption,
-    ForksOption,
-    InventoryOption,
-    JsonOption,
-    LimitOption,
-    WorkspaceOption,
-)
+from toolkit.cli.reach import Reach, reaching
 from toolkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -60,13 +51,14 @@ class Form(StrEnum):
     prom = "prom"
 
 
+@reaching
 def bench(
+    reach: Reach,
     bundles: Annotated[
         list[str] | None,
         typer.Argument(metavar="[BUNDLE]...", help="Folders, names or digests; default: the newest of each name."),
     ] = None,
     *,
-    fleet: FleetOption = False,
     here: Annotated[bool, typer.Option("--here", help="This machine.")] = False,
     experiment: Annotated[
         Path | None, typer.Option(help="All bundles of this experiment file, measured as its table [bench] says.")
@@ -100,23 +92,14 @@ def bench(
             metavar="FORM FILE", help="Write the records: csv, json, parquet or prom; alone, measures nothing."
         ),
     ] = None,
-    limit: LimitOption = None,
-    forks: ForksOption = DEFAULT_FORKS,
-    inventory: InventoryOption = None,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    as_json: JsonOption = False,
 ) -> ExitCode:
     """Measure speed and accuracy; what breaks a rule is kept and marked with the rule's name."""
-    from toolkit.artifacts import Workspace
     from toolkit.bench.export import write
     from toolkit.bench.kept import kept
     from toolkit.bench.run import bench_fleet, bench_here, local, what_is_left
-    from toolkit.fleet.inventory import find_inventory, load_inventory
-    from toolkit.progress import for_people
-    from toolkit.store import Store
 
-    somewhere = here or fleet or limit is not None
-    if (here and (fleet or limit is not None)) or not (somewhere or compare or export):
+    there = reach.fleet or reach.limit is not None
+    if (here and there) or not (here or there or compare or export):
         raise UsageError("say where", remedy="--here, or --fleet for all devices, or --limit PATTERN for some of them")
     asked = {
         "scenarios": tuple(one.value for one in scenario) if scenario else None,
@@ -129,17 +112,17 @@ def bench(
         "precision": precision.value if precision else None,
         "clock": clock.value,
     }
-    room, progress = Workspace(workspace), for_people(quiet=as_json)
-    with Store(room.database) as store:
+    room, progress = reach.house, reach.progress
+    with reach.store() as store:
         chosen, spec = choose(bundles or [], experiment, room, store), spec_for(experiment, asked)
-        devices = [local()] if here else load_inventory(find_inventory(inventory, room), limit) if somewhere else ()
+        devices = [local()] if here else reach.devices() if there else ()
         if dry_run:
-            measured.show_plan(what_is_left(chosen, devices, spec, workspace=room, store=store), as_json=as_json)
+            measured.show_plan(what_is_left(chosen, devices, spec, workspace=room, store=store), as_json=reach.as_json)
             return ExitCode.DONE
         result = None
         if here:
             result = bench_here(chosen, spec, workspace=room, store=store, progress=progress, resume=resume)
-        elif somewhere:
+        elif there:
             result = bench_fleet(
                 chosen,
                 devices,
@@ -147,7 +130,7 @@ def bench(
                 workspace=room,
                 store=store,
                 progress=progress,
-                forks=forks,
+                forks=reach.forks,
                 resume=resume,
                 patience_s=patience,
             )
@@ -155,7 +138,7 @@ def bench(
     if export and records:
         write(records.records, records.names, *export)
     names = {bundle.digest: bundle.name for bundle in chosen}
-    return measured.show(result, records if compare else None, names, as_json=as_json)
+    return measured.show(result, records if compare else None, names, as_json=reach.as_json)
 
 
 def spec_for(experiment: Path | None, asked: Mapping[str, object]) -> BenchSpec:

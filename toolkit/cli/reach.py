@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.cli.options import (
     DEFAULT_FORKS,
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from toolkit.artifacts import Device, Workspace
     from toolkit.progress import Progress
     from toolkit.store import Store
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +72,18 @@ class Reach:
         return load_inventory(find_inventory(self.inventory, self.house), self.limit)
 
 
-def reaching(verb: Callable[..., None]) -> Callable[..., None]:
+def reaching(verb: Callable[..., Answer]) -> Callable[..., Answer]:
     """The verb with Reach's fields as its last options, in the place of its first parameter `reach`."""
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
     shared = list(inspect.signature(Reach, eval_str=True).parameters.values())
     names = {parameter.name for parameter in shared}
 
     @functools.wraps(verb)
-    def wrapped(**given: Any) -> None:
+    def wrapped(**given: Any) -> Answer:
         reach = Reach(**{name: value for name, value in given.items() if name in names})
-        verb(reach, **{name: value for name, value in given.items() if name not in names})
+        return verb(reach, **{name: value for name, value in given.items() if name not in names})
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
-    wrapped.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]  # typer reads it
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped

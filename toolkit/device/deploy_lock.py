@@ -28,7 +28,7 @@ def deploying(root: Path, why: str) -> Iterator[None]:
     lock = root / "deploy.lock"
     root.mkdir(parents=True, exist_ok=True)
     if lock.exists() and _is_stale(lock):
-        shutil.rmtree(lock, ignore_errors=True)
+        shutil.rmtree(lock, ignore_errors=True)  # one that stays is refused right below
     try:
         lock.mkdir()
     except FileExistsError:
@@ -45,7 +45,7 @@ def deploying(root: Path, why: str) -> Iterator[None]:
         (lock / "boot").write_text(_boot(), encoding="utf-8")
         yield
     finally:
-        shutil.rmtree(lock, ignore_errors=True)
+        shutil.rmtree(lock, ignore_errors=True)  # one that stays is stale once this process has ended
 
 
 def _boot() -> str:

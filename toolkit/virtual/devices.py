@@ -92,8 +92,8 @@ def down(workspace: Workspace, *, remove: bool = False) -> tuple[str, ...]:
     folder = workspace.root.absolute() / FOLDER
     machines = _known(folder)
     stopped = [machine for machine in machines if stop(machine)]
-    if remove:
-        shutil.rmtree(folder, ignore_errors=True)
+    if remove and folder.exists():
+        shutil.rmtree(folder)
     return _names(stopped)
 
 

@@ -19,29 +19,7 @@ from toolkit.fleet.live import live
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-CONTRASTS = Path(__file__).parents[2] / "contrasts.js"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("chromium is not installed")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +95,8 @@ def test_page_fits_the_screen_and_names_what_is_on_it(visit: Visit) -> None:
     assert visit.page.evaluate("document.querySelectorAll('h1').length") == 1
 
 
-def test_page_has_ink_that_can_be_read(visit: Visit) -> None:
-    assert visit.page.evaluate(CONTRASTS.read_text()) == {}
+def test_page_has_ink_that_can_be_read(visit: Visit, contrasts: str) -> None:
+    assert visit.page.evaluate(contrasts) == {}
 
 
 def test_page_switches_the_model_by_keyboard(visit: Visit) -> None:
