@@ -3,7 +3,8 @@
     package.py SOURCE=PLACE… OUTPUT
 
 Each folder SOURCE goes to OUTPUT/opt/toolkit/site/PLACE, less what a machine made for itself; the command to
-OUTPUT/usr/local/bin/toolkit. Runs inside an image being built.
+OUTPUT/usr/local/bin/toolkit. The interpreter is told of the site by a file of its own, not by PYTHONPATH: the embedded
+fleet's devices start it with an environment that holds nothing of the toolkit's. Runs inside an image being built.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import bytecode
 
+SITE = "opt/toolkit/site"
+TOLD = "usr/lib/python3/dist-packages/toolkit.pth"
+"""Debian's Python looks here for folders to take packages from."""
 COMMAND = """\
 #!/usr/bin/python3
 # `docker run IMAGE run …` and `docker run IMAGE toolkit run …` are the same.
@@ -39,11 +43,13 @@ def copy(source: Path, place: Path) -> None:
 def main() -> None:
     """Copy, compile, write the command."""
     *given, output = sys.argv[1:]
-    site = Path(output, "opt/toolkit/site")
+    site, told = Path(output, SITE), Path(output, TOLD)
     for word in given:
         source, place = word.split("=", 1)
         copy(Path(source), site / place)
     bytecode.compile_tree(site, site)
+    told.parent.mkdir(parents=True)
+    told.write_text(f"/{SITE}\n")
     command = Path(output, "usr/local/bin/toolkit")
     command.parent.mkdir(parents=True)
     command.write_text(COMMAND)
