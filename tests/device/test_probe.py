@@ -45,6 +45,15 @@ def test_probe_answers_from_stdin_without_any_package(tmp_path: Path) -> None:
     assert said["free_bytes"] > 0
 
 
+def test_probe_says_nothing_more_when_whoever_asked_has_gone(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "toolkit.device", "probe", "--root", str(tmp_path)]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.fixture
 def firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A vcgencmd that answers as a Raspberry Pi 4's does."""

@@ -51,9 +51,12 @@ def _take_stdout() -> TextIO:
 
 
 def _print(document: Dict[str, Any], stdout: TextIO) -> None:
-    json.dump(document, stdout, allow_nan=False)
-    stdout.write("\n")
-    stdout.flush()
+    try:
+        json.dump(document, stdout, allow_nan=False)
+        stdout.write("\n")
+        stdout.flush()
+    except BrokenPipeError:  # whoever asked has gone; what is left in the buffer must not fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 def _interrupt(number: int, frame: Any) -> None:
