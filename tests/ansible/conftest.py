@@ -103,7 +103,7 @@ def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
         (device,) = fleet.devices
         inventory = folder / "fleet.yml"
         inventory.write_text(yaml.safe_dump(described(fleet.inventory)))
-        yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device))
+        yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device, folder / "ssh"))
     finally:
         devices.down(workspace)
         shutil.rmtree(folder)
@@ -121,10 +121,13 @@ def described(inventory: Path) -> dict[str, Any]:
     return given
 
 
-def connected(device: Device) -> Any:
+def connected(device: Device, shared: Path | None = None) -> Any:
+    """The device, over a connection for each command, or over one for all of them whose socket is `shared`."""
     import testinfra  # needed by this tier alone
 
     options = f"-F none -o UserKnownHostsFile={device.known_hosts} -o StrictHostKeyChecking=yes"
+    if shared is not None:
+        options += f" -o ControlMaster=auto -o ControlPersist=60 -o ControlPath={shared} -o ServerAliveInterval=5"
     address = f"ssh://{device.user}@{device.host}:{device.port}"
     return testinfra.get_host(address, ssh_identity_file=device.key_file, ssh_extra_args=options, sudo=True)
 

@@ -66,7 +66,7 @@ def old_pi(archive: tuple[str, str]) -> Iterator[Pi]:
         }
         inventory = folder / "fleet.yml"
         inventory.write_text(yaml.safe_dump(given))
-        yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device))
+        yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device, folder / "ssh"))
     finally:
         devices.down(workspace)
         shutil.rmtree(folder)
