@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from toolkit import wheels
+from toolkit import engine, wheels
 from toolkit.errors import MachineError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run_in_image(words: Sequence[str], readable: Sequence[Path], workspace: Path
         MachineError: there is no engine, no such image, or the docker package is missing.
     """
     workspace.mkdir(parents=True, exist_ok=True)
-    client = _engine()
+    client = engine.client()
     with _container(client, list(words), _mounts(readable, workspace), image) as container:
         stream = container.attach(stream=True, demux=True, logs=True)
         container.start()
@@ -67,21 +67,6 @@ def folders_of(experiment: Experiment) -> tuple[Path, ...]:
     for table in experiment.networks.values():
         named += [Path(word) for word in (table.weights, table.body) if word and word not in {"imagenet", "none"}]
     return (experiment.origin, *(experiment.beside(path) for path in named if path is not None))
-
-
-def _engine() -> DockerClient:
-    try:
-        import docker
-    except ImportError:
-        raise MachineError("the Python package docker is not installed", remedy="pip install docker") from None
-    try:
-        client: DockerClient = docker.from_env()
-        client.ping()
-    except docker.errors.DockerException as error:
-        raise MachineError(
-            f"no container engine answers: {error}", remedy="start one; in a checkout, as root: just engine up"
-        ) from None
-    return client
 
 
 @contextmanager

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import shutil
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import asyncssh
 import pytest
 
 from toolkit.artifacts import Device
@@ -24,52 +19,12 @@ from toolkit.fleet.inventory import ansible_command
 
 pytestmark = pytest.mark.openssh
 
-CONFIG = """
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {home}/host
-AuthorizedKeysFile {home}/client.pub
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-Subsystem sftp internal-sftp
-"""
-
 
 @pytest.fixture(scope="module")
-def openssh_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+def openssh_device(openssh: Callable[..., AbstractContextManager[Device]]) -> Iterator[Device]:
     """This machine behind an sshd of the test's own, as the user who runs the tests."""
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if sshd is None:
-        pytest.fail("no sshd: apt-get install openssh-server")
-    home = tmp_path_factory.mktemp("openssh")
-    for name in ("host", "client"):
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        (home / name).touch(0o600)
-        key.write_private_key(home / name)
-        key.write_public_key(home / f"{name}.pub")
-    with socket.create_server(("127.0.0.1", 0)) as spare:
-        port = spare.getsockname()[1]
-    (home / "config").write_text(CONFIG.format(port=port, home=home))
-    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {(home / 'host.pub').read_text()}")
-    with subprocess.Popen([sshd, "-D", "-e", "-f", home / "config"], stderr=(home / "log").open("wb")) as process:
-        try:
-            _wait_until_it_listens(port, process, home / "log")
-            yield Device(
-                name="openssh",
-                host="127.0.0.1",
-                port=port,
-                user=getpass.getuser(),
-                key_file=str(home / "client"),
-                known_hosts=str(home / "known_hosts"),
-                root=str(home / "opt toolkit"),
-                python=sys.executable,
-            )
-        finally:
-            process.terminate()
+    with openssh() as device:
+        yield device
 
 
 def test_deploy_and_rollback_work_when_the_server_is_openssh(
@@ -110,14 +65,6 @@ def test_ansible_reaches_the_embedded_fleet_when_given_its_inventory(embedded_fl
 
 def test_load_inventory_gives_the_devices_that_up_gave(embedded_fleet: Embedded) -> None:
     assert load_inventory(embedded_fleet.inventory) == embedded_fleet.devices
-
-
-def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def _wait_for(path: Path) -> None:

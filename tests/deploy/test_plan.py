@@ -10,6 +10,7 @@ from toolkit.deploy.lock import describe_lock, lock_info
 from toolkit.deploy.plan import is_served, make_plan
 from toolkit.deploy.serving import parse
 from toolkit.errors import FleetError
+from toolkit.fleet import device_code
 from toolkit.fleet.transfer import Survey, tree_of
 
 DEVICE = Device(name="pi-1", host="pi-1", root="/opt/toolkit", python="/venv/bin/python", accelerator="MYRIAD")
@@ -88,10 +89,13 @@ def test_make_plan_refuses_when_there_is_no_room() -> None:
 def test_golden_runs_the_releases_own_code_on_the_devices_accelerator() -> None:
     folder = "/opt/toolkit/releases/abc"
     assert commands.golden(DEVICE, "abc") == [
-        *("/bin/sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", folder),
+        *("/bin/sh", "-c", device_code.RUN, "sh", "/opt/toolkit", folder, "none", "MYRIAD"),
         *("/venv/bin/python", "-B", "-m", "device", "golden", folder, "--accelerator", "MYRIAD"),
     ]
-    assert commands.verify(DEVICE, "abc")[-3:] == ["device", "verify", folder]
+    assert commands.verify(DEVICE, "abc") == [
+        *("/bin/sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", folder),
+        *("/venv/bin/python", "-B", "-S", "-m", "device", "verify", folder),
+    ]
 
 
 def test_commands_carry_what_varies_as_words_of_their_own() -> None:

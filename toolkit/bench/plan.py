@@ -64,6 +64,8 @@ class Step:
     scenario: str
     identity: str
     """The same bundle, device code, pictures, device and way of measuring give the same, whatever else is planned."""
+    image: str | None = None
+    """What it runs in there, as the inventory calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ def _steps(subject: Subject, device: Device, spec: BenchSpec) -> Iterator[Step]:
             accelerator=device.accelerator,
             scenario=scenario,
             identity=identity,
+            image=device.image,
         )
 
 
@@ -123,8 +126,10 @@ def _measured(subject: Subject) -> tuple[str, str]:
     return subject.release, subject.pictures
 
 
-def _place(device: Device) -> tuple[str, str, int, str, str]:
-    return device.name, device.host, device.port, device.root, device.accelerator
+def _place(device: Device) -> tuple[str | int, ...]:
+    """A device without an image is what it was before there were any: its records still count."""
+    image = (device.image,) if device.image else ()
+    return device.name, device.host, device.port, device.root, device.accelerator, *image
 
 
 def is_quick(scenario: str, wall_s: float, queries: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit import fleet
 from toolkit.artifacts import Bundle, Device, Split, Workspace
@@ -12,6 +12,7 @@ from toolkit.bench.returning import PATIENCE_S, measure_on
 from toolkit.bench.session import BenchResult, Session
 from toolkit.bench.stations import LocalStation
 from toolkit.experiment import BenchTable
+from toolkit.fleet import images
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -52,8 +53,10 @@ def bench_fleet(
 
     Raises:
         BundleError, DataError: a bundle or its pictures cannot be used; nothing was measured.
+        MachineError, ConfigurationError: an image that devices are to be sent is not here.
     """
     session = Session.opened(bundles, devices, spec, split, workspace, store, resume=resume)
+    session = replace(session, images=images.find(device.image for device in devices if device.image))
     with session.showing(progress) as task:
 
         def work(device: Device) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Self
@@ -16,6 +16,7 @@ from toolkit.bench.stations import Station
 from toolkit.bench.subjects import Prepared, prepare
 from toolkit.bench.validity import Record
 from toolkit.errors import ExitCode, Problem, ToolkitError
+from toolkit.fleet.images import Image
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
 
@@ -50,6 +51,8 @@ class Session:
     store: Store
     done: dict[Key, BenchRecord]
     """What former calls measured validly in the same way."""
+    images: Mapping[str, Image] = field(default_factory=dict)
+    """What releases run in where they run in one, by the name that the inventory gives."""
     tried: set[Key] = field(default_factory=set)
     """What this call measured, or could not."""
     records: list[BenchRecord] = field(default_factory=list)
@@ -114,6 +117,8 @@ class Session:
         """Measure, judge, keep."""
         answer = station.measure(step, self.prepared[step.subject.bundle], self.plan.spec)
         raw = parse(answer, step.device)
+        if step.image:
+            raw = {**raw, "settings": {**raw["settings"], "image": self.images[step.image].reference}}
         record = make_record(raw, step, self.plan, raw if step.scenario == ACCURACY else self._accuracy(step))
         self.store.put(record)
         self.records.append(record)

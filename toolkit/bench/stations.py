@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Protocol
 
 import toolkit
+from toolkit import fleet
 from toolkit.artifacts import Device, Workspace
 from toolkit.bench.plan import BenchSpec, Step, words
 from toolkit.bench.subjects import PictureSet, Prepared
 from toolkit.errors import FleetError
-from toolkit.fleet import Result, Shell, transfer
+from toolkit.fleet import Result, Shell, device_code, imaging, transfer
+from toolkit.fleet.images import Image
+from toolkit.fleet.tree import with_image
 
 SLOWEST_QUERY_S = 10.0
 """A large network on a small device; what takes longer hangs."""
@@ -53,22 +56,22 @@ def patience_s(spec: BenchSpec, pictures: int) -> float:
 class RemoteStation:
     """A device over SSH: release and pictures are staged beside what it serves, which goes on undisturbed."""
 
-    def __init__(self, shell: Shell, device: Device) -> None:
-        self._shell, self._device = shell, device
+    def __init__(self, shell: Shell, device: Device, image: Image | None = None) -> None:
+        self._shell, self._device, self._image = shell, device, image
         self._staged: set[str] = set()
 
     def measure(self, step: Step, prepared: Prepared, spec: BenchSpec) -> Result:
         """Stage what is missing, then run the device code in the release's folder."""
-        release, pictures = f"releases/{prepared.release.digest}", f"pictures/{prepared.pictures.digest}"
-        self._stage(prepared.release, release)
+        tree = self._imaged(prepared.release)
+        release, pictures = f"releases/{tree.digest}", f"pictures/{prepared.pictures.digest}"
+        self._stage(tree, release)
         self._stage(prepared.pictures.tree, pictures)
         root = self._device.root
         asked = words(step, spec, ".", f"{root}/{pictures}", root)
-        command = shlex.join([self._device.python, "-B", "-m", "device", *asked, "--stop-on-eof"])
         ended = threading.Event()
         try:
             return self._shell.run(
-                f"cd {shlex.quote(f'{root}/{release}')} && exec {command}",
+                device_code.run(self._device, f"{root}/{release}", *asked, "--stop-on-eof"),
                 stdin=_open_until(ended),
                 timeout=patience_s(spec, len(prepared.pictures.tree.files)),
             )
@@ -91,6 +94,20 @@ class RemoteStation:
         """Let a benchmark end that a connection left behind; the next one says so if it has not."""
         lock = shlex.quote(f"{self._device.root}/bench.lock")
         self._shell.run(f"[ ! -e {lock} ] || flock -w {patience_s:.0f} {lock} true", timeout=patience_s + ANSWER_S)
+
+    def _imaged(self, release: transfer.Tree) -> transfer.Tree:
+        """The release as the device runs it; the image that it runs in is brought there first."""
+        image = self._image
+        if image is None:
+            return release
+        if not self._staged:
+            facts = fleet.probe(self._device, self._shell)
+            found = imaging.look(self._device, self._shell, image)
+            problems = tuple(imaging.problems(self._device, image, found, facts.machine))
+            if problems:
+                raise FleetError.from_problems(problems)
+            imaging.bring(self._device, self._shell, image, facts.machine)
+        return with_image(release, image.reference)
 
     def _stage(self, tree: transfer.Tree, destination: str) -> None:
         if destination not in self._staged:

@@ -175,7 +175,7 @@ def probe(
 
     def ask(device: Device) -> DeviceFacts:
         with fleet.connect(device) as shell:
-            return fleet.probe(device, shell)
+            return fleet.probe_serving(device, shell)
 
     devices = fleet.load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
     result = fleet.fan_out(devices, ask, forks, progress=for_people(quiet=as_json), title="probing")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from toolkit.artifacts import Device
 from toolkit.deploy import scripts
+from toolkit.fleet import device_code
 
 SERVICE, RESTART, HEALTH = "toolkit_service", "toolkit_restart", "toolkit_health"
 """The inventory's variables: the systemd unit that runs the release, what to run instead of restarting it, its address."""
@@ -32,38 +33,36 @@ def release_folder(device: Device, release: str) -> str:
 
 
 def verify(device: Device, release: str) -> list[str]:
-    """Every byte of the release against its digests, by its own code, which needs the standard library alone: -S."""
-    return _by_device_code(device, release, "verify", "-S")
+    """Every byte of the release against its digests, and its signature: by its own code, outside of any container."""
+    folder = release_folder(device, release)
+    return device_code.run_beside(device, folder, "verify", folder)
 
 
 def golden(device: Device, release: str) -> list[str]:
     """The golden pictures answered there, by its own code, on the device's accelerator."""
-    return [*_by_device_code(device, release, "golden"), "--accelerator", device.accelerator]
+    folder = release_folder(device, release)
+    return device_code.run(device, folder, "golden", folder, "--accelerator", device.accelerator)
 
 
 def healthy(device: Device, release: str, seconds: float, patience_s: float) -> list[str]:
-    """Whether the service that runs the release is well for so long, by the release's own code."""
+    """Whether the service that runs the release is well for so long, by the release's own code; the machine's systemd knows."""
     asked = {"unit": service(device), "url": device.variables.get(HEALTH), "seconds": seconds, "patience": patience_s}
     given = [f"--{name}={value}" for name, value in asked.items() if value]
-    return [*_by_device_code(device, release, "health"), *given]
+    folder = release_folder(device, release)
+    return device_code.run_beside(device, folder, "health", folder, *given)
 
 
 def measure(device: Device, release: str, pictures: str, settings: Mapping[str, object]) -> list[str]:
     """A short benchmark by its own code on pictures that are there; it ends when stdin does."""
     given = [f"--{name}={value}" for name, value in settings.items() if value is not None]
     asked = [f"--pictures={device.root}/pictures/{pictures}", f"--root={device.root}", "--stop-on-eof"]
-    return [*_by_device_code(device, release, "bench"), "--scenario=single-stream", *asked, *given]
+    folder = release_folder(device, release)
+    return device_code.run(device, folder, "bench", folder, "--scenario=single-stream", *asked, *given)
 
 
 def has_pictures(device: Device, pictures: str) -> list[str]:
     """Whether a set of pictures that the bench has sent is still there, by its exit code."""
     return ["test", "-f", f"{device.root}/pictures/{pictures}/pictures.json"]
-
-
-def _by_device_code(device: Device, release: str, command: str, *options: str) -> list[str]:
-    folder = release_folder(device, release)
-    words = [device.python, "-B", *options, "-m", "device", command, folder]
-    return ["/bin/sh", "-c", scripts.DEVICE_CODE, "sh", folder, *words]
 
 
 def switch(device: Device, release: str) -> list[str]:

@@ -19,8 +19,24 @@ class Step:
     """One thing to do."""
 
     name: str
-    """"send", "switch", or a gate's name."""
+    """"image", "send", "switch", or a gate's name."""
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An image that a device's engine does not have."""
+
+    name: str
+    send_bytes: int
+    """What of it is to be sent; 0 where the device pulls it."""
+
+    @property
+    def told(self) -> str:
+        """For people."""
+        return (
+            f"{self.name}, {self.send_bytes / 1e6:,.1f} MB" if self.send_bytes else f"have its engine get {self.name}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +65,20 @@ def _is_whole(tree: Tree, known: Survey) -> bool:
 
 
 def make_plan(
-    tree: Tree, device: Device, facts: DeviceFacts, known: Survey, gates: Sequence[Gate] = ALWAYS
+    tree: Tree,
+    device: Device,
+    facts: DeviceFacts,
+    known: Survey,
+    gates: Sequence[Gate] = ALWAYS,
+    image: Wanted | None = None,
 ) -> DeployPlan:
-    """From what is wanted, and what is there, to what is to be done.
+    """From what is wanted, and what is there, to what is to be done. `image`: what the device still lacks of the one it runs in.
 
     Raises:
         FleetError: the device cannot run it or has no room for it; every reason is named.
     """
     problems = [
-        *shortcomings(device, facts),
+        *shortcomings(device, facts, in_image=image is None),
         *unfit(manifest_of(tree), device, facts),
         *trust.unsigned(tree, device),
     ]
@@ -69,6 +90,8 @@ def make_plan(
     whole = _is_whole(tree, known)
     serving = facts.current == tree.digest
     steps: list[Step] = []
+    if image is not None:
+        steps.append(Step("image", image.told))
     if not whole:
         steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {send_bytes / 1e6:,.1f} MB"))
     if not (whole and serving):
@@ -76,4 +99,5 @@ def make_plan(
     if not serving:
         steps.append(Step("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))
         steps += [Step(gate.name, gate.tell(device)) for gate in gates if gate.after_switch]
-    return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes, known.damaged)
+    image_bytes = 0 if image is None else image.send_bytes
+    return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes + image_bytes, known.damaged)

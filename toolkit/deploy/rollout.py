@@ -25,7 +25,8 @@ from toolkit.deploy.plan import DeployPlan
 from toolkit.deploy.strategy import Batch, Strategy, check_groups, divide, is_too_many
 from toolkit.deploy.turns import Before, Prospect, Turns
 from toolkit.errors import FleetError, ToolkitError
-from toolkit.fleet import FleetResult, transfer
+from toolkit.fleet import FleetResult, images, transfer
+from toolkit.fleet.images import Image
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.fleet.transfer import Sending
 from toolkit.progress import Progress, Silent
@@ -46,8 +47,9 @@ def plan_rollout(
 
     Raises:
         BundleError: the bundle is not what its manifest says.
+        MachineError, ConfigurationError: an image that devices are to be sent is not here.
     """
-    turns = Turns(tree=transfer.release_tree(bundle), gates=gates)
+    turns = Turns(tree=transfer.release_tree(bundle), images=_images(devices), gates=gates)
     return fleet.fan_out(devices, lambda device: turns.look(device).plan, forks, progress=progress, title="planning")
 
 
@@ -72,6 +74,7 @@ def deploy(
     Raises:
         BundleError: the bundle is not what its manifest says; no device was touched.
         UsageError: `strategy` names a group that no device is in.
+        MachineError, ConfigurationError: an image that devices are to be sent is not here.
         FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
     tree = transfer.release_tree(bundle)
@@ -79,7 +82,14 @@ def deploy(
     told = progress or Silent()
     journal = Journal(store, told)
     rollout = _Rollout(
-        turns=Turns(tree=tree, gates=gates, sending=sending, rollout=journal.rollout, break_lock=break_lock),
+        turns=Turns(
+            tree=tree,
+            images=_images(devices),
+            gates=gates,
+            sending=sending,
+            rollout=journal.rollout,
+            break_lock=break_lock,
+        ),
         strategy=strategy,
         hooks=Hooks(hooks, journal.rollout, told, {"TOOLKIT_BUNDLE": tree.parent, "TOOLKIT_RELEASE": tree.digest}),
         journal=journal,
@@ -88,6 +98,10 @@ def deploy(
     )
     rollout.run(devices)
     return journal.result(devices)
+
+
+def _images(devices: Sequence[Device]) -> dict[str, Image]:
+    return images.find(device.image for device in devices if device.image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +217,7 @@ class _Rollout:
         return [device for device in devices if self.journal.outcome(device) != "deployed"]
 
     def _record(self, device: Device, outcome: str, start: float, **more: Any) -> Deployment:
-        tree = self.turns.tree
+        tree = self.turns.tree_of(device)
         return record_of(tree.parent, device, tree.digest, outcome, start, **more)
 
 

@@ -119,5 +119,3 @@ if [ -z "$follow" ]; then exec "$@"; fi
 trap 'kill $! 2>/dev/null' EXIT HUP TERM
 cat > /dev/null
 """
-
-DEVICE_CODE = 'cd "$1" && shift && exec "$@"'

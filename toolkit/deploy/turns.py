@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from toolkit import fleet
@@ -15,10 +15,13 @@ from toolkit.deploy.gates import Gate, Ground
 from toolkit.deploy.lock import locked, who
 from toolkit.deploy.plan import DeployPlan, is_served, make_plan
 from toolkit.deploy.serving import Serving, look
+from toolkit.deploy.surroundings import surroundings
 from toolkit.errors import FleetError
-from toolkit.fleet import Shell, transfer
+from toolkit.fleet import Shell, imaging, transfer
+from toolkit.fleet.images import Image
 from toolkit.fleet.pool import problem_of
 from toolkit.fleet.transfer import Sending, Survey, Tree
+from toolkit.fleet.tree import with_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,18 @@ class Turns:
     """What is the same for all devices of a rollout."""
 
     tree: Tree
+    """The release as it is without an image."""
+    images: Mapping[str, Image] = field(default_factory=dict)
+    """By the name that the inventory gives."""
     gates: Sequence[Gate]
     sending: Sending | None = None
     rollout: str = ""
     break_lock: bool = False
+
+    def tree_of(self, device: Device) -> Tree:
+        """The release as the device gets it."""
+        image = self._image(device)
+        return self.tree if image is None else with_image(self.tree, image.reference)
 
     def look(self, device: Device) -> Prospect:
         """A cheap look first: a device that serves it already is not probed, which takes it seconds. Changes nothing.
@@ -65,13 +76,16 @@ class Turns:
         Raises:
             FleetError: the device cannot be reached, cannot run the release or has no room for it.
         """
+        tree = self.tree_of(device)
         with fleet.connect(device) as shell:
             known = self._survey(device, shell)
-            refused = any(trust.unsigned(self.tree, device))
-            if not refused and is_served(self.tree, known.current, known):
-                return Prospect(plan=DeployPlan(device.name, self.tree.digest, ()), before=None)
-            before = Before(look(device, shell), fleet.probe(device, shell))
-            return Prospect(plan=self._plan(device, before.facts, known), before=before)
+            ready = self._has_image(device, shell)
+            refused = any(trust.unsigned(tree, device))
+            if not refused and is_served(tree, known.current, known) and ready:
+                return Prospect(plan=DeployPlan(device.name, tree.digest, ()), before=None)
+            facts, wanted = surroundings(device, shell, self._image(device))
+            before = Before(look(device, shell), facts)
+            return Prospect(plan=make_plan(tree, device, facts, known, self.gates, wanted), before=before)
 
     def take(self, device: Device, before: Before) -> Done:
         """Do what is needed now; the switch comes after the gates, so a failure leaves the old release.
@@ -81,13 +95,10 @@ class Turns:
         """
         with fleet.connect(device) as shell, self._locked(device, shell, "deploy"):
             now = look(device, shell)
-            if now.release not in {before.seen.release, self.tree.digest}:
+            if now.release not in {before.seen.release, self.tree_of(device).digest}:
                 raise _moved(device, before.seen, now)
-            known = self._survey(device, shell)
-            facts = replace(before.facts, current=now.release, previous=now.previous)
-            plan = self._plan(device, facts, known)
             try:
-                done = self._apply(plan, Ground(device, shell, self.tree, now.bundle), now, known)
+                done = self._do(device, shell, before, now)
             except Exception as error:
                 self._note(device, shell, now, "failed", problem_of(device, error).what)
                 raise
@@ -101,7 +112,8 @@ class Turns:
         """
         with fleet.connect(device) as shell, self._locked(device, shell, "take back"):
             now = look(device, shell)
-            if now.release != self.tree.digest or seen.release in {None, self.tree.digest}:
+            own = self.tree_of(device).digest
+            if now.release != own or seen.release in {None, own}:
                 return None
             self._restore(device, shell, seen)
             self._note(device, shell, now, "taken-back", why)
@@ -111,19 +123,39 @@ class Turns:
         return locked(device, shell, f"{what} {self.tree.parent[:12]}", break_lock=self.break_lock)
 
     def _survey(self, device: Device, shell: Shell) -> Survey:
-        return transfer.survey(shell, device, self.tree, commands.releases_path(self.tree.digest))
+        tree = self.tree_of(device)
+        return transfer.survey(shell, device, tree, commands.releases_path(tree.digest))
 
-    def _plan(self, device: Device, facts: DeviceFacts, known: Survey) -> DeployPlan:
-        return make_plan(self.tree, device, facts, known, self.gates)
+    def _image(self, device: Device) -> Image | None:
+        return self.images[device.image] if device.image else None
+
+    def _has_image(self, device: Device, shell: Shell) -> bool:
+        image = self._image(device)
+        return image is None or imaging.is_there(image, imaging.look(device, shell, image))
+
+    def _do(self, device: Device, shell: Shell, before: Before, now: Serving) -> Done:
+        """The image first, because what a release needs is found in there; then what is still to be done."""
+        facts, sent, image = before.facts, 0, self._image(device)
+        if image is not None:
+            sent = imaging.bring(device, shell, image, facts.machine, self.sending)
+            facts, _ = surroundings(device, shell, image)
+        known = self._survey(device, shell)
+        facts = replace(facts, current=now.release, previous=now.previous)
+        tree = self.tree_of(device)
+        plan = make_plan(tree, device, facts, known, self.gates)
+        done = self._apply(plan, Ground(device, shell, tree, now.bundle), now, known)
+        if image is not None and self.sending is not None and self.sending.keep is not None:
+            imaging.tidy(device, shell)
+        return replace(done, sent_bytes=done.sent_bytes + sent)
 
     def _apply(self, plan: DeployPlan, ground: Ground, now: Serving, known: Survey) -> Done:
-        device, shell, sent = ground.device, ground.shell, 0
+        device, shell, tree, sent = ground.device, ground.shell, ground.tree, 0
         if plan.has("send"):
-            place = commands.releases_path(self.tree.digest)
-            sent = transfer.stage(shell, device, self.tree, place, known, self.sending)
+            place = commands.releases_path(tree.digest)
+            sent = transfer.stage(shell, device, tree, place, known, self.sending)
         found = _asked(self._planned(plan, after_switch=False), ground)
         if plan.has("switch"):
-            shell.run(commands.switch(device, self.tree.digest)).check(device, "switching to the new release")
+            shell.run(commands.switch(device, tree.digest)).check(device, "switching to the new release")
             try:
                 health.restart(device, shell)
                 found |= _asked(self._planned(plan, after_switch=True), ground)
@@ -152,7 +184,7 @@ class Turns:
 
     def _note(self, device: Device, shell: Shell, before: Serving, outcome: str, reason: str = "") -> None:
         """Into the device's own log; a device that cannot take it, having no room or no connection, loses the line."""
-        line = audit_line("deploy", self.tree.digest, before.release, outcome, reason, self.rollout)
+        line = audit_line("deploy", self.tree_of(device).digest, before.release, outcome, reason, self.rollout)
         with suppress(FleetError):
             shell.run(commands.audit(device, line))
 

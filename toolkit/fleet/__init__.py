@@ -1,9 +1,20 @@
 """The devices: what they are, how to reach them, and the same work on many at once."""
 
 from toolkit.fleet.connection import connect
-from toolkit.fleet.facts import probe
+from toolkit.fleet.facts import probe, probe_in, probe_serving
 from toolkit.fleet.inventory import load_inventory
 from toolkit.fleet.pool import FleetResult, fan_out
 from toolkit.fleet.shell import LocalShell, Result, Shell
 
-__all__ = ["FleetResult", "LocalShell", "Result", "Shell", "connect", "fan_out", "load_inventory", "probe"]
+__all__ = [
+    "FleetResult",
+    "LocalShell",
+    "Result",
+    "Shell",
+    "connect",
+    "fan_out",
+    "load_inventory",
+    "probe",
+    "probe_in",
+    "probe_serving",
+]

@@ -13,6 +13,7 @@ from typing import Any
 
 from toolkit.artifacts import Device, DeviceFacts
 from toolkit.errors import FleetError, Problem
+from toolkit.fleet import device_code
 from toolkit.fleet.shell import Shell
 from toolkit.fleet.tree import DEVICE_CODE
 
@@ -53,6 +54,25 @@ def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
         raise FleetError(what, where=device.name, remedy=_PROVISION) from None
 
 
+def probe_in(facts: DeviceFacts, device: Device, shell: Shell, image: str, code: Path = PROBE) -> DeviceFacts:
+    """The same device with what an image of its engine brings along.
+
+    Raises:
+        FleetError: the image does not run there, or has no Python.
+    """
+    answer = shell.run(device_code.probe(device, image), stdin=code.read_bytes())
+    found = json.loads(answer.check(device, f"probing in {image}", "try it there: toolkit-container probe").stdout)
+    brought = ("numpy", "numpy_error", "opencv", "opencv_error", "openvino", "openvino_error", "accelerators")
+    return facts_of(device, {**facts.details, **{name: found[name] for name in brought}})
+
+
+def probe_serving(device: Device, shell: Shell) -> DeviceFacts:
+    """What the device is, with what the image of the release that it serves brings along, if that runs in one."""
+    facts = probe(device, shell)
+    image = shell.run(["cat", f"{device.root}/current/{device_code.IMAGE}"]).stdout.strip()
+    return probe_in(facts, device, shell, image) if image else facts
+
+
 def facts_of(device: Device, found: Mapping[str, Any]) -> DeviceFacts:
     """The probe's JSON, kept whole, with the parts that decisions rest on named."""
     return DeviceFacts(
@@ -73,16 +93,20 @@ _DRIVE_STICKS = ("2021.", "2022.")
 """The OpenVINO versions that do, or that did and may lack the plugin."""
 
 
-def shortcomings(device: Device, facts: DeviceFacts) -> tuple[Problem, ...]:
-    """What keeps the device from running a bundle."""
+def shortcomings(device: Device, facts: DeviceFacts, *, in_image: bool = False) -> tuple[Problem, ...]:
+    """What keeps the device from running a bundle; what an image lacks is known once it was probed there."""
     if not facts.python:
         other = str(facts.details.get("other_python") or "no Python at all")
         return (Problem(f"toolkit_python not found: {device.python} (it has: {other})", device.name, _PROVISION),)
+    if device.image and not in_image:
+        return ()
     problems = []
     for name, what in (("openvino", "OpenVINO"), ("numpy", "NumPy"), ("opencv", "OpenCV")):
         if facts.details.get(name) is None:
             why = facts.details.get(f"{name}_error") or "not found"
-            problems.append(Problem(f"{device.python} cannot import {what}: {why}", device.name, _PROVISION))
+            problems.append(
+                Problem(f"{device.image or device.python} cannot import {what}: {why}", device.name, _PROVISION)
+            )
     if facts.openvino is not None and not _has(facts, device.accelerator):
         seen = ", ".join(facts.accelerators) or "none"
         remedy = "plug the stick in and check its udev rule, or change toolkit_accelerator"

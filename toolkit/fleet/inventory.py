@@ -4,6 +4,7 @@ Precedence, groups, patterns and vaults mean here what they mean there. Variable
 
     ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file   how to reach a device
     toolkit_root, toolkit_python, toolkit_accelerator                        what it is
+    toolkit_image                                                            what releases run in (toolkit.fleet.images)
     toolkit_known_hosts                                                      its pinned host key; beside the inventory
     toolkit_require_signature                                                whether only signed bundles are deployed to it
     toolkit_service, toolkit_restart, toolkit_health                         what runs a release there (toolkit.deploy)
@@ -24,9 +25,12 @@ from typing import Any
 
 from toolkit.artifacts import Device, Workspace
 from toolkit.errors import ConfigurationError, MachineError, Problem
+from toolkit.fleet import images
 from toolkit.fleet.resolving import resolve
 
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""What a device has anyway: where releases run in an image, it takes them in and checks them, which needs no more."""
 _DEFAULTS = Device(name="", host="")
 _SETTINGS = {
     "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
@@ -162,8 +166,11 @@ def _device(
         known_hosts=_known_hosts(values.get("toolkit_known_hosts"), path),
         groups=groups,
         root=str(values.get("toolkit_root", _DEFAULTS.root)).rstrip("/") or "/",
-        python=str(values.get("toolkit_python", _DEFAULTS.python)),
+        python=str(
+            values.get("toolkit_python") or (SYSTEM_PYTHON if values.get("toolkit_image") else _DEFAULTS.python)
+        ),
         accelerator=str(values.get("toolkit_accelerator", _DEFAULTS.accelerator)),
+        image=_text(values.get("toolkit_image")) or None,
         variables=dict(values),
     )
 
@@ -193,3 +200,8 @@ def _problems(name: str, values: Mapping[str, Any], path: Path) -> Iterator[Prob
     accelerator = str(values.get("toolkit_accelerator", _DEFAULTS.accelerator))
     if accelerator not in {"CPU", "MYRIAD", "AUTO"}:
         yield Problem(f"toolkit_accelerator is {accelerator!r}", where, 'give "CPU", "MYRIAD" or "AUTO"')
+    image = values.get("toolkit_image")
+    if image and not images.is_name(str(image)):
+        yield Problem(
+            f"toolkit_image is {image!r}", where, "give NAME:TAG, or REGISTRY/NAME@sha256:… to have it pulled"
+        )

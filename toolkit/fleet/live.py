@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.artifacts import Device
 from toolkit.errors import FleetError
+from toolkit.fleet import device_code
 from toolkit.fleet.connection import SecureShell, connect
 from toolkit.fleet.tunnel import ADDRESS, tunnel
 
@@ -18,7 +19,6 @@ APP_PORT, DEFAULT_PORT = "toolkit_app_port", 8080
 """The inventory's variable for where the app answers; 0 is nowhere."""
 START_S = 600.0
 """A stick takes minutes to load a large network."""
-_RUN = 'cd "$1/current" 2>/dev/null || { echo none; exit; }; shift; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,15 @@ def _answers(port: int) -> bool:
 @contextmanager
 def _started(device: Device, shell: SecureShell, source: str) -> Iterator[int]:
     """The port of an app that ends when this does, or when the connection is lost."""
-    words = [device.python, "-B", "-m", "device", "serve", f"{device.root}/current"]
-    words += ["--port", "0", "--stop-on-eof", "--source", source, "--accelerator", device.accelerator]
-    with shell.hold(["/bin/sh", "-c", _RUN, "sh", device.root, *words], timeout=START_S) as said:
+    folder = f"{device.root}/current"
+    if shell.run(["test", "-d", folder]).code:
+        raise FleetError("has no release", where=device.name, remedy="toolkit deploy BUNDLE --limit " + device.name)
+    asked = ("--port", "0", "--stop-on-eof", "--source", source, "--accelerator", device.accelerator)
+    with shell.hold(device_code.run(device, folder, "serve", folder, *asked, network="host"), timeout=START_S) as said:
         yield _port(device, said)
 
 
 def _port(device: Device, said: str) -> int:
-    if said == "none":
-        raise FleetError("has no release", where=device.name, remedy="toolkit deploy BUNDLE --limit " + device.name)
     try:
         answer: dict[str, Any] = json.loads(said)
     except ValueError:

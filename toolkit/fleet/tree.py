@@ -12,6 +12,7 @@ import toolkit
 from toolkit import digests
 from toolkit.errors import BundleError, Problem
 from toolkit.fleet.chunks import Chunk, Source, chunks_of, cut, tensors_of
+from toolkit.fleet.device_code import IMAGE
 
 SIGNATURE = "manifest.json.sig"
 """Beside a bundle's manifest once it is signed; no part of the bundle, but of the release."""
@@ -92,6 +93,16 @@ def _released(bundle: Tree, code: Tree) -> Tree:
     described = digests.canonical_json({"bundle": parent, "device": code.digest, "files": listing(files)})
     release = _file("release.json", described)
     return Tree(release.sha256, (*files, release), parent)
+
+
+def with_image(release: Tree, reference: str) -> Tree:
+    """The release that runs in an image: its file `image` says in which, and its digest covers that."""
+    files = tuple(file for file in release.files if file.path != "release.json")
+    described = next(file.source for file in release.files if file.path == "release.json")
+    assert isinstance(described, bytes)  # noqa: S101 - it is made, not read
+    files = (*files, _file(IMAGE, f"{reference}\n".encode()))
+    made = _file("release.json", digests.canonical_json({**json.loads(described), "files": listing(files)}))
+    return Tree(made.sha256, (*files, made), release.parent)
 
 
 def listing(files: tuple[File, ...]) -> dict[str, dict[str, object]]:

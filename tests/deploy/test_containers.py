@@ -1,0 +1,138 @@
+"""Releases that run in an image, on a device with an engine of its own: another store than the controller's, and empty."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import Device
+from toolkit.deploy import deploy, health, plan_rollout, rollback, status
+from toolkit.fleet import connect, imaging
+from toolkit.fleet.images import SENT, find
+from toolkit.fleet.transfer import Sending
+
+pytestmark = [pytest.mark.engine, pytest.mark.openssh]
+
+RUNNER = "edge-vision/runner:dev"
+"""What `just build runner` makes."""
+PYTHON = "/usr/bin/python3"
+"""Of the machine: it has neither OpenVINO nor NumPy, as a device with an engine needs neither."""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[str]:
+    """An engine with Docker's older store, which reads an image by its manifest.json; its address."""
+    home = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))  # a socket's path must be short
+    words = ["dockerd", "--config-file", os.devnull, "--data-root", home / "data", "--exec-root", home / "run"]
+    # Told of no bridge, it would delete docker0 under the engine that runs already and builds images.
+    words += ["--pidfile", home / "pid", "--host", f"unix://{home}/socket", "--bridge", "docker0", "--iptables=false"]
+    with subprocess.Popen([*words, "--ip6tables=false"], stderr=(home / "log").open("wb")) as process:
+        try:
+            _wait_until_it_answers(f"unix://{home}/socket", process, home / "log")
+            yield f"unix://{home}/socket"
+        finally:
+            process.terminate()
+    shutil.rmtree(home)
+
+
+def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while docker(address, "version", check=False).returncode:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def docker(address: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"DOCKER_HOST": address}
+    return subprocess.run(["docker", *words], env=environment, capture_output=True, text=True, check=check)
+
+
+@pytest.fixture(scope="module")
+def device(openssh: Callable[..., AbstractContextManager[Device]], engine: str) -> Iterator[Device]:
+    """Reached by OpenSSH; whoever logs in uses that engine."""
+    with openssh(f"SetEnv DOCKER_HOST={engine}") as found:
+        yield replace(found, python=PYTHON, image=RUNNER)
+
+
+def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
+    device: Device, engine: str, bundle: Path, other_bundle: Path
+) -> None:
+    reference = find([RUNNER])[RUNNER].reference
+    (planned,) = plan_rollout(bundle, [device]).ok.values()
+    assert [step.name for step in planned.steps] == ["image", "send", "verify", "golden", "switch"]
+    first = deploy(bundle, [device])
+    assert not first.failed, first.failed
+    assert first.ok[device].sent_bytes == planned.send_bytes > 50_000_000
+    assert "differs by" in first.ok[device].gates["golden"]
+    assert docker(engine, "image", "ls", "-q", reference).stdout.strip()
+    assert Path(device.root, "current", "image").read_text().strip() == reference
+    assert deploy(bundle, [device]).ok[device].outcome == "unchanged"
+    second = deploy(other_bundle, [device])
+    assert not second.failed, second.failed
+    assert second.ok[device].sent_bytes < 100_000
+    assert not status([device]).ok[device].drift
+
+
+def test_rollback_goes_back_to_what_a_release_ran_in(device: Device, bundle: Path, other_bundle: Path) -> None:
+    contained = replace(device, root=f"{device.root} and back")
+    native = replace(contained, image=None, python=sys.executable)
+    assert not deploy(bundle, [native]).failed
+    assert not deploy(other_bundle, [contained]).failed
+    named = Path(contained.root, "current", "image")
+    assert named.is_file()
+    assert not rollback([contained]).failed
+    assert status([contained]).ok[contained].bundle == bundle.name
+    assert not named.exists()
+    assert not rollback([contained]).failed
+    assert named.is_file()
+    with connect(contained) as shell:
+        assert health.check_answers(contained, shell, status([contained]).ok[contained].release or "")["ok"]
+
+
+def test_deploy_sends_nothing_when_no_engine_answers(
+    openssh: Callable[..., AbstractContextManager[Device]], bundle: Path, tmp_path: Path
+) -> None:
+    with openssh(f"SetEnv DOCKER_HOST=unix://{tmp_path}/nobody") as found:
+        device = replace(found, python=PYTHON, image=RUNNER)
+        (problem,) = deploy(bundle, [device]).failed.values()
+    assert "no container engine" in problem.what
+    assert "container_engine installs one" in problem.remedy
+    assert not Path(device.root, "store").exists()
+
+
+def test_deploy_keeps_the_old_release_when_the_golden_check_fails_in_the_image(
+    device: Device, make_bundle: Callable[..., Path], bundle: Path
+) -> None:
+    place = replace(device, root=f"{device.root} and golden")
+    assert not deploy(bundle, [place]).failed
+    (problem,) = deploy(make_bundle("wrong", golden_shift=0.5), [place]).failed.values()
+    assert "golden check failed" in problem.what
+    assert status([place]).ok[place].bundle == bundle.name
+
+
+def test_deploy_removes_an_image_that_no_release_names(
+    device: Device, engine: str, bundle: Path, other_bundle: Path
+) -> None:
+    place = replace(device, root=f"{device.root} and tidy")
+    (planned,) = plan_rollout(bundle, [place]).ok.values()
+    assert planned.has("send")
+    old = f"{SENT}:{'0' * 64}"
+    stale = Path(place.root, "images", "1" * 64)
+    stale.mkdir(parents=True)
+    (stale / "manifest.json").write_text(f'[{{"Config": "x", "RepoTags": ["{old}"], "Layers": []}}]')
+    assert not deploy(other_bundle, [place], sending=Sending(keep=0)).failed
+    assert not stale.exists()
+    with connect(place) as shell:
+        image = find([RUNNER])[RUNNER]
+        assert imaging.is_there(image, imaging.look(place, shell, image))

@@ -1,0 +1,28 @@
+"""What a release would run in on a device: its own packages, or an image's."""
+
+from __future__ import annotations
+
+from toolkit import fleet
+from toolkit.artifacts import Device, DeviceFacts
+from toolkit.deploy.plan import Wanted
+from toolkit.errors import FleetError
+from toolkit.fleet import Shell, imaging
+from toolkit.fleet.images import Image
+
+
+def surroundings(device: Device, shell: Shell, image: Image | None) -> tuple[DeviceFacts, Wanted | None]:
+    """What the device is, with what its image brings along; and what it still lacks of that image. Changes nothing.
+
+    Raises:
+        FleetError: unreachable, no engine that it may use, no room, or an image for other machines.
+    """
+    facts = fleet.probe(device, shell)
+    if image is None:
+        return facts, None
+    found = imaging.look(device, shell, image)
+    problems = tuple(imaging.problems(device, image, found, facts.machine))
+    if problems:
+        raise FleetError.from_problems(problems)
+    if imaging.is_there(image, found):
+        return fleet.probe_in(facts, device, shell, image.reference), None
+    return facts, Wanted(image.name, imaging.bytes_to_send(device, shell, image, facts.machine) if facts.python else 0)
