@@ -143,7 +143,7 @@ def unpack(packages: Iterable[Path], folder: Path) -> None:
 
 def run(words: Sequence[str], what: str, folder: Path) -> str:
     """What a program of Debian's prints; its errors are MachineErrors that begin with `what`."""
-    environment = os.environ | {"LC_ALL": "C"}
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}  # English, and names of files in any script
     try:
         done = subprocess.run(
             words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
