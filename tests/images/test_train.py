@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 IMAGE = "edge-vision/train:dev"
 EXPERIMENT = """
@@ -58,7 +58,7 @@ def test_run_works_in_the_image_with_folders_mounted(experiment: Path) -> None:
     (folder / "workspace").mkdir(mode=0o777)
     (folder / "workspace").chmod(0o777)
     command = ["docker", "run", "--rm", "--init", "--network", "none", "--volume", f"{folder}:/work"]
-    command += ["--user", "0:0", "--env", "TOOLKIT_TUNE=30", IMAGE]
+    command += ["--user", "0:0", "--env", "TOOLKIT_TUNE=300", IMAGE]
     command += ["toolkit", "run", "tones.toml", "--limit", "embedded-1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:] or done.stdout[-6000:]
