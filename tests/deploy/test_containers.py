@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from toolkit.artifacts import Device
 from toolkit.deploy import deploy, health, plan_rollout, rollback, status
 from toolkit.fleet import connect, imaging
 from toolkit.fleet.images import SENT, find
+from toolkit.fleet.inventory import ansible_command
 from toolkit.fleet.transfer import Sending
 
-pytestmark = [pytest.mark.engine, pytest.mark.openssh]
+pytestmark = [pytest.mark.engine, pytest.mark.openssh, pytest.mark.timeout(900)]
 
 RUNNER = "edge-vision/runner:dev"
 """What `just build runner` makes."""
@@ -42,6 +48,8 @@ def engine() -> Iterator[str]:
             yield f"unix://{home}/socket"
         finally:
             process.terminate()
+    for space in (home / "run/netns").glob("*"):  # what a container on the machine's own network leaves mounted
+        subprocess.run(["umount", space], check=False)
     shutil.rmtree(home)
 
 
@@ -136,3 +144,53 @@ def test_deploy_removes_an_image_that_no_release_names(
     with connect(place) as shell:
         image = find([RUNNER])[RUNNER]
         assert imaging.is_there(image, imaging.look(place, shell, image))
+
+
+def test_the_service_runs_the_current_release_in_its_image(
+    device: Device, engine: str, bundle: Path, tmp_path: Path
+) -> None:
+    place = replace(device, root=str(tmp_path / "root"))
+    assert not deploy(bundle, [place]).failed
+    with socket.create_server(("127.0.0.1", 0)) as spare:
+        port = spare.getsockname()[1]
+    own = {
+        "runner_root": place.root,
+        "runner_user": getpass.getuser(),
+        "runner_arguments": f"serve {place.root}/current --source pattern --port {port}",
+        "runner_source": "pattern",
+        "runner_accelerator": "CPU",
+    }
+    script = _rendered(own, tmp_path)
+    with subprocess.Popen([script], env=os.environ | {"DOCKER_HOST": engine}, stdout=subprocess.DEVNULL) as running:
+        try:
+            _wait_until_it_is_well(f"http://127.0.0.1:{port}/health", running)
+        finally:
+            docker(engine, "stop", "--time", "20", "toolkit-runner", check=False)
+    assert not docker(engine, "ps", "--all", "--quiet").stdout
+    Path(place.root, "current").unlink()
+    Path(place.root, "current").mkdir()
+    refused = subprocess.run([script], capture_output=True, text=True, check=False)
+    assert (refused.returncode, "names no image" in refused.stderr) == (78, True)
+
+
+def _rendered(values: dict[str, str], folder: Path) -> Path:
+    """The role runner's script, as Ansible writes it."""
+    role = Path(__file__).parents[2] / "ansible/roles/runner"
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
+    (folder / "values.json").write_text(json.dumps({**defaults, **values}))
+    script = folder / "toolkit-runner"
+    told = f"src={role}/templates/toolkit-runner.j2 dest={script} mode=0755"
+    words = [*ansible_command("adhoc"), "localhost", "-m", "ansible.builtin.template", "-a", told]
+    subprocess.run([*words, "-e", f"@{folder}/values.json", "-e", "ansible_connection=local"], check=True)
+    return script
+
+
+def _wait_until_it_is_well(url: str, running: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 300
+    while True:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            assert answer.status == 200
+            return
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
