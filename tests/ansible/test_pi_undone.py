@@ -37,6 +37,8 @@ def test_login_key_changes_and_the_old_one_is_refused(play: Play, provisioned: P
     done = play("-i", provisioned.inventory, *words)
     assert changed(done) == 2
     assert "Name the new key in the inventory" in done.stdout
+    with pytest.raises(RuntimeError, match="Permission denied"):
+        connected(provisioned.device).run("true")
     described = yaml.safe_load(provisioned.inventory.read_text())
     described["virtual"]["vars"]["ansible_ssh_private_key_file"] = str(tmp_path / "new")
     ours = tmp_path / "fleet.yml"
@@ -62,4 +64,6 @@ def test_decommission_leaves_a_plain_machine_and_changes_nothing_more_when_run_a
     assert not provisioned.host.user("toolkit").exists
     assert provisioned.sh("systemctl list-unit-files --no-legend 'toolkit-*' || true") == ""
     assert provisioned.sh("systemctl --failed --no-legend") == ""
+    left = provisioned.sh("find /etc /opt /usr/local /var/lib /var/log -name '*toolkit*'").splitlines()
+    assert set(left) == {"/etc/apt/apt.conf.d/52toolkit-updates", "/etc/ssh/sshd_config.d/10-toolkit.conf"}
     assert changed(play("-i", provisioned.inventory, *words)) == 0
