@@ -15,7 +15,7 @@ from toolkit.fleet import LocalShell, Result, Shell
 from toolkit.fleet.chunks import MOST_BYTES
 from toolkit.fleet.sending import Bandwidth
 from toolkit.fleet.shell import Command, Input, pieces
-from toolkit.fleet.transfer import Sending, Tree, stage, survey, tree_of
+from toolkit.fleet.transfer import Sending, Tree, stage, stage_and_verify, survey, tree_of
 
 PLACE = "pictures/set"
 
@@ -70,6 +70,33 @@ def test_stage_sends_only_what_is_new_when_another_tree_shares_files(shell: Shel
     assert stage(shell, shell.device, other, "releases/other") == 3
     root = Path(shell.device.root)
     assert (root / "releases/other/model.bin").samefile(root / PLACE / "model.bin")
+
+
+FAILURES = b"""
+class Failure(Exception):
+    def __init__(self, what, where, remedy):
+        self.what, self.where, self.remedy = what, where, remedy
+"""
+
+
+def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) -> None:
+    says = b"def verify(release):\n    return {'ok': True, 'files': len(list(release.rglob('*.py')))}\n"
+    own = tree_of({"device/__init__.py": b"", "device/failures.py": FAILURES, "device/verify.py": says})
+    staged = stage_and_verify(shell, shell.device, own, "releases/own")
+    assert (staged.sent_bytes, staged.verified) == (len(FAILURES) + len(says), {"ok": True, "files": 3})
+    assert not list(Path(shell.device.root).rglob("__pycache__"))
+    again = stage_and_verify(shell, shell.device, own, "releases/own")
+    assert (again.sent_bytes, again.verified) == (0, None)
+
+
+def test_stage_and_verify_gives_the_failure_when_the_release_refuses_itself(local_shell: Shell) -> None:
+    says = (
+        b"from .failures import Failure\ndef verify(release):\n    raise Failure('no ssh-keygen', 'here', 'get it')\n"
+    )
+    own = tree_of({"device/__init__.py": b"", "device/failures.py": FAILURES, "device/verify.py": says})
+    staged = stage_and_verify(local_shell, local_shell.device, own, "releases/own")
+    error = {"what": "no ssh-keygen", "where": "here", "remedy": "get it"}
+    assert staged.verified == {"ok": False, "error": error}
 
 
 def test_stage_leaves_everything_read_only(local_shell: Shell, tree: Tree) -> None:

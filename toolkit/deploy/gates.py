@@ -10,9 +10,9 @@ Anything that has the members of `Gate` can be put among them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from toolkit.artifacts import Device
 from toolkit.deploy import health
@@ -29,6 +29,8 @@ class Ground:
     tree: Tree
     replaced: str | None
     """The bundle that the device served until now."""
+    verified: Mapping[str, Any] | None = None
+    """What the release's own `verify` has just said of it there, if it was asked as the last file came."""
 
 
 class Gate(Protocol):
@@ -67,7 +69,7 @@ class Whole:
 
     def check(self, ground: Ground) -> str:
         """See Gate."""
-        health.check_bytes(ground.device, ground.shell, ground.tree.digest)
+        health.check_bytes(ground.device, ground.shell, ground.tree.digest, ground.verified)
         return "whole"
 
 

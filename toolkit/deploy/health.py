@@ -15,13 +15,13 @@ _TIMEOUT_S = 600.0
 """A Neural Compute Stick takes minutes to load a large network."""
 
 
-def check_bytes(device: Device, shell: Shell, release: str) -> None:
-    """Every byte of it, and its signature where the device asks for one.
+def check_bytes(device: Device, shell: Shell, release: str, found: Mapping[str, Any] | None = None) -> None:
+    """Every byte of it, and its signature where the device asks for one. `found`: what it said of that a moment ago.
 
     Raises:
         FleetError: names what is wrong, by file; or the inventory requires a signature and the device checks none.
     """
-    found = _ask(device, shell, commands.verify(device, release))
+    found = found or _ask(device, shell, commands.verify(device, release))
     if not found["ok"]:
         bad = "; ".join(found.get("bad", ()))
         raise _failed(device, found, bad, "the device refuses the release", "deploy it again, whole and signed")

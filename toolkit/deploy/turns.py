@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from toolkit import fleet
 from toolkit.artifacts import Device, DeviceFacts
 from toolkit.deploy import commands, health, trust
-from toolkit.deploy.gates import Gate, Ground
+from toolkit.deploy.gates import Gate, Ground, Whole
 from toolkit.deploy.lock import locked, who
 from toolkit.deploy.plan import DeployPlan, is_served, make_plan
 from toolkit.deploy.serving import Serving, look
@@ -151,8 +151,9 @@ class Turns:
     def _apply(self, plan: DeployPlan, ground: Ground, now: Serving, known: Survey) -> Done:
         device, shell, tree, sent = ground.device, ground.shell, ground.tree, 0
         if plan.has("send"):
-            place = commands.releases_path(tree.digest)
-            sent = transfer.stage(shell, device, tree, place, known, self.sending)
+            place, verify = commands.releases_path(tree.digest), plan.has(Whole.name)
+            staged = transfer.stage_and_verify(shell, device, tree, place, known, self.sending, verify=verify)
+            ground, sent = replace(ground, verified=staged.verified), staged.sent_bytes
         found = _asked(self._planned(plan, after_switch=False), ground)
         if plan.has("switch"):
             shell.run(commands.switch(device, tree.digest)).check(device, "switching to the new release")

@@ -151,12 +151,23 @@ def _open(device: Device) -> Any:
         port=device.port,
         config=fabric.Config(lazy=own is not None, ssh_config=own),
         connect_timeout=float(str(device.variables.get("ansible_timeout", CONNECT_TIMEOUT_S))),
-        connect_kwargs=_credentials(device) | {"banner_timeout": CONNECT_TIMEOUT_S, "auth_timeout": CONNECT_TIMEOUT_S},
+        connect_kwargs=_credentials(device)
+        | {"banner_timeout": CONNECT_TIMEOUT_S, "auth_timeout": CONNECT_TIMEOUT_S, "transport_factory": _transport},
     )
     connection.client = _client(device)
     connection.open()
     _send_at_once(connection.transport.sock)
     return connection
+
+
+def _transport(*given: Any, **named: Any) -> paramiko.Transport:
+    """What paramiko makes, which would ask for AES-CTR and a MAC first: GCM does both at once, at half the processor time."""
+    import paramiko
+
+    transport = paramiko.Transport(*given, **named)
+    options = transport.get_security_options()
+    options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "-gcm@" not in name))
+    return transport
 
 
 def _send_at_once(way: object) -> None:

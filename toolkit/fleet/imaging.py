@@ -115,6 +115,8 @@ def bring(device: Device, shell: Shell, image: Image, machine: str, sending: Sen
         words = ["/bin/sh", "-c", LOAD, "sh", f"{device.root}/{place}"]
         _run(shell, device, words, "loading the image", "make room where its engine keeps images: docker system df")
     found = look(device, shell, image)
+    if wrong := tuple(problems(device, image, found, machine)):
+        raise FleetError.from_problems(wrong)
     if not is_there(image, found):
         what = f"its engine has another image than {image.reference}: {found.id or 'none'}"
         raise FleetError(what, where=device.name, remedy="run the command again; see `docker image ls` there")

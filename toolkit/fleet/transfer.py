@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ __all__ = [
     "DEVICE_CODE",
     "File",
     "Sending",
+    "Staged",
     "Survey",
     "Tree",
     "check_room",
@@ -38,6 +39,7 @@ __all__ = [
     "missing",
     "release_tree",
     "stage",
+    "stage_and_verify",
     "survey",
     "tree_of",
 ]
@@ -65,6 +67,15 @@ class Sending:
     """So many releases stay on the device besides the one that serves and the one before; None: all of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What staging came to."""
+
+    sent_bytes: int
+    verified: Mapping[str, Any] | None = None
+    """What the release's own code found of it there; None if it was not asked, or nothing had to be sent."""
+
+
 def stage(
     shell: Shell,
     device: Device,
@@ -80,17 +91,35 @@ def stage(
     Raises:
         FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
     """
+    return stage_and_verify(shell, device, tree, destination, known, sending, verify=False).sent_bytes
+
+
+def stage_and_verify(
+    shell: Shell,
+    device: Device,
+    tree: Tree,
+    destination: str,
+    known: Survey | None = None,
+    sending: Sending | None = None,
+    *,
+    verify: bool = True,
+) -> Staged:
+    """The same for a release, which then verifies itself by its own code, in the process that took it in.
+
+    Raises:
+        FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
+    """
     known = known or survey(shell, device, tree, destination)
     if all(file.path in known.intact for file in tree.files):
-        return 0
+        return Staged(0)
     check_room(device, lacking_files(tree, known), known)
     wanted = missing(tree, known)
     sent = 0
     for _ in range(_ROUNDS):
-        answer = _receive(shell, device, tree, destination, wanted, sending or Sending())
+        answer = _receive(shell, device, tree, destination, wanted, sending or Sending(), verify=verify)
         sent += sum(piece.size_bytes for piece in wanted)
         if answer["ok"]:
-            return sent
+            return Staged(sent, answer.get("verify"))
         _raise_if_damaged(device, tree, answer["damaged"])
         wanted = tuple(piece for piece in pieces_of(tree.files) if piece.sha256 in answer["lacking"])
     raise FleetError(f"lacks {len(wanted)} pieces that were sent", where=device.name, remedy="run the command again")
@@ -119,12 +148,20 @@ def _place(device: Device, destination: str) -> str:
 
 
 def _receive(
-    shell: Shell, device: Device, tree: Tree, destination: str, wanted: tuple[Piece, ...], sending: Sending
+    shell: Shell,
+    device: Device,
+    tree: Tree,
+    destination: str,
+    wanted: tuple[Piece, ...],
+    sending: Sending,
+    *,
+    verify: bool,
 ) -> dict[str, Any]:
     """Send the pieces and let the device put the place together."""
     size_bytes = sum(piece.size_bytes for piece in wanted)
     slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
-    words = ("receive", device.root, "all" if sending.keep is None else str(sending.keep))
+    keep = "all" if sending.keep is None else str(sending.keep)
+    words = ("receive", device.root, keep, *(["verify"] if verify else []))
     stdin = _all_of([_layout_line(tree, _place(device, destination))], archive(wanted, sending.bandwidth))
     return _ask(shell, device, words, stdin, _TIMEOUT_S + size_bytes / slowest)
 
