@@ -76,7 +76,7 @@ def find(names: Iterable[str]) -> dict[str, Image]:
 def cache_folder() -> Path:
     """Where exported images are kept for all workspaces of this user."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge-vision-toolkit" / "images"
+    return Path(base) / "edge-vision-toolkit" / "exported-images"
 
 
 def _here(name: str) -> Image:
