@@ -19,6 +19,7 @@ from toolkit.device.failures import EnvironmentFailure
 
 QUERIES = 40
 TOGETHER_S = 30
+LET_GO = 60
 SETTINGS = runtime.Settings("CPU", threads=2, streams=2, precision="f32", hint="throughput")
 
 
@@ -92,6 +93,20 @@ def inference_that_fails(model: runtime.Model, picture: Any) -> list[str]:
     return said
 
 
+def used_once(xml: Path, picture: Any) -> None:
+    """A model that is let go right after its last answer: on a thread of its own, that would end the process."""
+    model, answers = runtime.load(xml, SETTINGS), []
+
+    def on_done(number: int, answer: Callable[[], Any]) -> None:
+        answers.append((model.version, answer()))
+
+    queue = model.queue(on_done)
+    for number in range(8):
+        queue.submit(number, picture)
+    queue.wait()
+    queue.close()
+
+
 def main(xml: str, inputs: str, *failing: str) -> None:
     """Print everything."""
     pictures = np.load(inputs)
@@ -99,6 +114,8 @@ def main(xml: str, inputs: str, *failing: str) -> None:
     found: dict[str, Any] = {"together": together(model, pictures), "raising": callback_that_raises(model, pictures[0])}
     for path in failing:
         found["failing"] = inference_that_fails(runtime.load(Path(path), SETTINGS), pictures[0])
+    for _ in range(LET_GO):
+        used_once(Path(xml), pictures[0])
     print(json.dumps(found))
 
 

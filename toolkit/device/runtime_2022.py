@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -14,6 +16,9 @@ from .troubles import explain
 
 if TYPE_CHECKING:
     from .runtime import Answer, Picture
+
+LET_GO_S = 10.0
+"""So long a queue waits at most for OpenVINO's threads; whoever still handles an exception of a callback holds that, too."""
 
 
 def _api() -> Any:
@@ -135,13 +140,12 @@ class TensorQueue:
     """An AsyncInferQueue whose requests' input and output arrays are looked up once, not per query."""
 
     def __init__(self, queue: Any, on_done: OnDone, accelerator: str) -> None:
-        self._queue, self._on_done, self._accelerator = queue, on_done, accelerator
-        self._failure: Optional[BaseException] = None
+        self._queue, self._accelerator = queue, accelerator
         requests = [queue[index] for index in range(len(queue))]
         self.requests = len(requests)
         self._inputs = [pixels_last(request.get_input_tensor().data) for request in requests]
-        self._outputs = [request.get_output_tensor().data for request in requests]
-        queue.set_callback(self._done)
+        self._answers = _Answers(on_done, [request.get_output_tensor().data for request in requests])
+        queue.set_callback(self._answers)
 
     def submit(self, number: int, picture: Picture) -> None:
         """Start a query as soon as a request is free; `start_async` takes the one `get_idle_request_id` named."""
@@ -152,34 +156,49 @@ class TensorQueue:
         except RuntimeError as error:
             raise explain(str(error), self._accelerator, "inference") from error
 
-    def _done(self, request: Any, query: tuple[int, int]) -> None:
-        del request
-        number, index = query
-        try:
-            self._on_done(number, self._copier(index))
-        except BaseException as error:  # noqa: BLE001 - raised on OpenVINO's thread; `wait` raises it on the caller's
-            self._failure = error
-
-    def _copier(self, index: int) -> Callable[[], Answer]:
-        output = self._outputs[index]
-        return lambda: output[0].astype(np.float32)
-
     def wait(self) -> None:
         """Return when nothing is in flight."""
         try:
             self._queue.wait_all()
         except RuntimeError as error:
             raise explain(str(error), self._accelerator, "inference") from error
-        failure, self._failure = self._failure, None
+        failure, self._answers.failure = self._answers.failure, None
         if failure is not None:
             raise failure
 
     def close(self) -> None:
-        """Forget the callback: OpenVINO's queue holds it where Python's garbage collector cannot see it."""
-        self._queue.set_callback(_ignore)
-        self._on_done = _ignore
-        self._inputs, self._outputs = [], []
+        """Forget whom to call back, and return when OpenVINO's threads have, too.
+
+        Each of them lets go of a callback some time after it has returned, for which it needs Python's lock. Were the model let go
+        before: by the callback itself, that thread would wait for its own end; by another, that one would wait for it with the lock.
+        """
+        self._inputs, self._answers, held = [], _Answers(_ignore, []), weakref.ref(self._answers)
+        self._queue.set_callback(self._answers)
+        deadline = time.monotonic() + LET_GO_S
+        while held() is not None and time.monotonic() < deadline:
+            time.sleep(0.001)
 
 
-def _ignore(request: Any, query: Any) -> None:
+class _Answers:
+    """What a queue calls back; it holds neither queue nor model."""
+
+    def __init__(self, on_done: OnDone, outputs: List[Any]) -> None:
+        self.failure: Optional[BaseException] = None
+        self._on_done, self._outputs = on_done, outputs
+
+    def __call__(self, request: Any, query: Tuple[int, int]) -> None:
+        """On OpenVINO's thread."""
+        del request
+        number, index = query
+        try:
+            self._on_done(number, self._copier(index))
+        except BaseException as error:  # noqa: BLE001 - raised on OpenVINO's thread; `wait` raises it on the caller's
+            self.failure = error
+
+    def _copier(self, index: int) -> Callable[[], Answer]:
+        output = self._outputs[index]
+        return lambda: output[0].astype(np.float32)
+
+
+def _ignore(number: int, answer: Callable[[], Answer]) -> None:
     """Nobody waits for it."""

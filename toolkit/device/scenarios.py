@@ -6,6 +6,7 @@ A scenario's `samples_ns` are latencies per query, or for "offline" the completi
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Tuple
 
@@ -80,18 +81,19 @@ def offline(model: Model, source: Source, order: Iterable[int], limits: Limits) 
 
     queue = model.queue(on_done)
     run.requests = queue.requests
-    try:
-        _warm_up_queue(queue, source(next(iter(order))))
-        done_ns.clear()
-        begin = now_ns()
-        for query, picture in enumerate(order):
-            drawn.append(picture)
-            queue.submit(query, source(picture))
-            if limits.reached(begin, query + 1):
-                break
-    finally:
-        queue.wait()
-    run.wall_ns = now_ns() - begin
+    with closing(queue):
+        try:
+            _warm_up_queue(queue, source(next(iter(order))))
+            done_ns.clear()
+            begin = now_ns()
+            for query, picture in enumerate(order):
+                drawn.append(picture)
+                queue.submit(query, source(picture))
+                if limits.reached(begin, query + 1):
+                    break
+        finally:
+            queue.wait()
+        run.wall_ns = now_ns() - begin
     run.samples_ns = sorted(moment - begin for moment in done_ns)
     run.logged.sort(key=lambda entry: int(entry["query"]))
     return run

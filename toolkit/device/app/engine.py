@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from .frames import Answer
 
 RETRY_S = 10.0
-SETTLE_S = 1.0
-"""So long a model outlives its use: let go on one of its own threads, which have just called back, it would wait for itself."""
 _STEP_S = 0.2
 _WARM_UP = -1
 Say = Callable[[str], None]
@@ -128,7 +126,6 @@ class Engine(threading.Thread):
         while not self._adopted.wait(_STEP_S):
             if not self.is_alive():
                 return
-        self._stopping.wait(SETTLE_S)
         self._retired.clear()
 
     def _on_stick(self) -> runtime.Settings:
