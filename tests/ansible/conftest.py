@@ -109,6 +109,14 @@ def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
         shutil.rmtree(folder)
 
 
+def deploy(pi: Pi, bundle: Path, workspace: Path) -> None:
+    """By `toolkit deploy`, through every gate."""
+    words = [BIN / "toolkit", "deploy", shutil.copytree(bundle, workspace / bundle.name), "--fleet"]
+    words += ["--inventory", pi.inventory, "--workspace", workspace]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def described(inventory: Path) -> dict[str, Any]:
     """The inventory that `toolkit fleet up` wrote, and what a user would add to it."""
     given: dict[str, Any] = yaml.safe_load(inventory.read_text())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 
 from toolkit.virtual.machine import wait_for_ssh
 
-from .conftest import BIN, Pi, Play, changed
+from .conftest import Pi, Play, changed, deploy
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]
 
@@ -84,20 +82,7 @@ def test_machines_watchdog_is_asked_for(provisioned: Pi) -> None:
 def test_bundle_is_deployed_and_reproduces_its_golden_answers(
     provisioned: Pi, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    bundle = tmp_path / tiny_bundle.name
-    shutil.copytree(tiny_bundle, bundle)
-    words = [
-        BIN / "toolkit",
-        "deploy",
-        bundle,
-        "--fleet",
-        "--inventory",
-        provisioned.inventory,
-        "--workspace",
-        tmp_path,
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    deploy(provisioned, tiny_bundle, tmp_path)
     golden = "cd /opt/toolkit/current && /opt/toolkit/venv/bin/python -B -m device golden ."
     assert '"ok": true' in provisioned.sh(golden)
     assert provisioned.sh("systemctl is-active toolkit-runner.service").strip() == "active"

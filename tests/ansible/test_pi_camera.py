@@ -1,0 +1,63 @@
+"""A camera in the booted arm64 machine: the kernel's own virtual one (vivid), as /dev/video0 behind the live app's service."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Pi, deploy
+
+pytestmark = [pytest.mark.pi, pytest.mark.timeout(1200)]
+
+UNBIND, BIND = (f"printf vivid.0 >/sys/bus/platform/drivers/vivid/{word}" for word in ("unbind", "bind"))
+
+
+@pytest.fixture(scope="module")
+def watching(provisioned: Pi, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    """With a release and a camera: `node_types` asks vivid for nothing but a capture device."""
+    deploy(provisioned, tiny_bundle, tmp_path_factory.mktemp("camera"))
+    provisioned.sh(
+        "modprobe vivid n_devs=1 node_types=0x1 && udevadm settle && systemctl restart toolkit-runner.service"
+    )
+    yield provisioned
+    provisioned.sh(
+        "systemctl stop toolkit-runner.service; modprobe --remove vivid; systemctl start toolkit-runner.service"
+    )
+
+
+def state(pi: Pi) -> dict[str, Any]:
+    """What the app says of itself, nothing while it does not answer."""
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/v1/state').read().decode())"
+    done = pi.host.run("python3 -c %s", ask)
+    found: dict[str, Any] = json.loads(done.stdout) if done.rc == 0 else {}
+    return found
+
+
+def wait_for(pi: Pi, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + 180
+    while not true(found := state(pi)):
+        assert time.monotonic() < deadline, (found, pi.sh("journalctl -u toolkit-runner -n 20 --no-pager"))
+        time.sleep(1)
+    return found
+
+
+def test_service_answers_what_its_camera_sees(watching: Pi) -> None:
+    found = wait_for(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > 20)
+    assert found["source"] == "/dev/video0"
+    assert found["frames"]["failed"] == 0
+    assert {ranked["label"] for ranked in found["latest"]["ranking"]} == {"dark", "light"}
+
+
+def test_service_says_that_its_camera_is_gone_and_goes_on_when_it_is_back(watching: Pi) -> None:
+    wait_for(watching, lambda said: bool(said.get("camera")))
+    watching.sh(UNBIND)
+    assert wait_for(watching, lambda said: said.get("camera") is False)["frames"]["answered"] > 0
+    assert watching.sh("systemctl is-active toolkit-runner.service").strip() == "active"
+    watching.sh(BIND)
+    before = state(watching)["frames"]["answered"]
+    wait_for(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > before)
