@@ -27,7 +27,7 @@ from toolkit.fleet.images import SENT, find
 from toolkit.fleet.inventory import ansible_command
 from toolkit.fleet.transfer import Sending
 
-pytestmark = [pytest.mark.engine, pytest.mark.openssh, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 RUNNER = "edge-vision/runner:dev"
 """What `just build runner` makes."""
