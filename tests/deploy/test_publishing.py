@@ -22,6 +22,8 @@ from toolkit.artifacts import Device, Workspace
 from toolkit.cli.main import main
 from toolkit.deploy.publishing import publish, reported
 from toolkit.deploy.registry import Channel
+from toolkit.device.pull import EMPTY, STATE_TYPE
+from toolkit.device.registry import MANIFEST, registry_of
 from toolkit.errors import FleetError, UsageError
 from toolkit.fleet.transfer import release_tree
 
@@ -234,6 +236,21 @@ def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
     told = reported(server.channel)
     assert len(told) == 30
     assert all(each.as_published for each in told)
+
+
+def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle: Path) -> None:
+    publish(bundle, server.channel)
+    registry = registry_of(str(server.channel))
+
+    def tell(number: int) -> None:
+        config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
+        layer = {"mediaType": STATE_TYPE, **registry.put_blob(json.dumps({"serves": str(number)}).encode())}
+        told = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
+        registry.put_manifest(f"stable-device-{number}", told)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(tell, range(300)))
+    assert {each.serves for each in reported(server.channel)} == {str(number) for number in range(300)}
 
 
 def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: Path, bundle: Path) -> None:

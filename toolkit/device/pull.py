@@ -8,8 +8,6 @@ tag CHANNEL-device-NAME, where `toolkit status --channel` reads it.
 from __future__ import annotations
 
 import json
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
@@ -26,7 +24,6 @@ SHA256 = "edge-vision-toolkit.sha256"
 """Which bytes a packed piece holds."""
 STATE_TYPE = "application/vnd.edge-vision-toolkit.state.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
-REPORTS, REPORT_PAUSE_S = 3, 0.5
 
 
 def pull(registry: Registry, root: Path, gates: Gates, name: str = "", *, again: bool = False) -> Dict[str, Any]:
@@ -88,22 +85,14 @@ def read_state(root: Path) -> Dict[str, Any]:
 
 
 def _report(registry: Registry, root: Path, name: str) -> None:
-    """Best effort: a device that may not write there serves all the same.
-
-    Many devices that write one blob at once can make a registry refuse one of them, so it is tried again.
-    """
+    """Best effort: a device that may not write there serves all the same."""
     if not name:
         return
     state = json.dumps({**read_state(root), "device": name}).encode()
-    for attempt in range(REPORTS):
-        time.sleep(attempt * REPORT_PAUSE_S)
-        with suppress(Failure):
-            _put_state(registry, name, state)
-            return
-
-
-def _put_state(registry: Registry, name: str, state: bytes) -> None:
-    config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
-    layer = {"mediaType": STATE_TYPE, **registry.put_blob(state), "annotations": {TITLE: STATE}}
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": STATE_TYPE, "config": config}
-    registry.put_manifest(f"{registry.tag}-device-{name}", {**manifest, "layers": [layer]})
+    try:
+        config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
+        layer = {"mediaType": STATE_TYPE, **registry.put_blob(state), "annotations": {TITLE: STATE}}
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": STATE_TYPE, "config": config}
+        registry.put_manifest(f"{registry.tag}-device-{name}", {**manifest, "layers": [layer]})
+    except Failure:
+        return

@@ -76,12 +76,25 @@ class Registry:
         return content
 
     def put_blob(self, content: bytes) -> Dict[str, Any]:
-        """Store it, and give its descriptor without a media type."""
+        """Store it, and give its descriptor without a media type.
+
+        What is there is not written again: meanwhile, a registry refuses every manifest that names it.
+        """
         digest = digest_of(content)
-        location = self._ask("POST", "blobs/uploads/", b"", want="Location").decode()
-        sign = "&" if "?" in location else "?"
-        self._ask("PUT", f"{location}{sign}digest={digest}", content, {"Content-Type": "application/octet-stream"})
+        if not self._has(digest):
+            location = self._ask("POST", "blobs/uploads/", b"", want="Location").decode()
+            sign = "&" if "?" in location else "?"
+            self._ask("PUT", f"{location}{sign}digest={digest}", content, {"Content-Type": "application/octet-stream"})
         return {"digest": digest, "size": len(content)}
+
+    def _has(self, digest: str) -> bool:
+        try:
+            self._ask("HEAD", f"blobs/{digest}")
+        except EnvironmentFailure:
+            raise
+        except Failure:
+            return False
+        return True
 
     def put_manifest(self, tag: str, manifest: Dict[str, Any]) -> None:
         """Under a tag of this repository."""
