@@ -9,6 +9,7 @@ device's store has each of them once and only what is new travels (toolkit.fleet
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import engine
+from toolkit.artifacts import Device
 from toolkit.errors import ConfigurationError, MachineError
 from toolkit.fleet.tree import Tree, tree_of
 
@@ -73,6 +75,11 @@ def find(names: Iterable[str]) -> dict[str, Image]:
     return {name: Image(name, name) if "@sha256:" in name else _here(name) for name in sorted(set(names))}
 
 
+def of(devices: Iterable[Device]) -> dict[str, Image]:
+    """Those that releases run in on any of the devices; see `find`."""
+    return find(device.image for device in devices if device.image)
+
+
 def cache_folder() -> Path:
     """Where exported images are kept for all workspaces of this user."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -98,18 +105,24 @@ def _exported(name: str) -> Path:
         remedy = "build or pull it here (in a checkout: just build), or name it by @sha256:… to have devices pull it"
         raise ConfigurationError("no such image in this machine's engine", where=name, remedy=remedy) from None
     place = cache_folder() / name.replace("/", "_").replace(":", "_") / str(image.id).partition(":")[2]
-    if not place.is_dir():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as part:
-            _unpack(image.save(named=name), Path(part))
-            if not (Path(part) / "blobs").is_dir():
-                remedy = "use Docker Engine 25 or later on the controller, or have devices pull the image by @sha256:…"
-                raise MachineError("this machine's engine exports no OCI layout", where=name, remedy=remedy)
-            Path(part).rename(place)
-        for other in place.parent.iterdir():
-            if other != place:
-                shutil.rmtree(other, ignore_errors=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (place.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two rollouts may begin at once
+        if not place.is_dir():
+            _export(image.save(named=name), name, place)
     return place
+
+
+def _export(stream: Iterator[bytes], name: str, place: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as part:
+        _unpack(stream, Path(part))
+        if not (Path(part) / "blobs").is_dir():
+            remedy = "use Docker Engine 25 or later on the controller, or have devices pull the image by @sha256:…"
+            raise MachineError("this machine's engine exports no OCI layout", where=name, remedy=remedy)
+        Path(part).rename(place)
+    for other in place.parent.iterdir():
+        if other.is_dir() and other != place:
+            shutil.rmtree(other, ignore_errors=True)  # the export is whole; what cannot be removed costs room alone
 
 
 def _unpack(stream: Iterator[bytes], place: Path) -> None:
