@@ -56,7 +56,7 @@ def bench_fleet(
         MachineError, ConfigurationError: an image that devices are to be sent is not here.
     """
     session = Session.opened(bundles, devices, spec, split, workspace, store, resume=resume)
-    session = replace(session, images=images.find(device.image for device in devices if device.image))
+    session = replace(session, images=images.of(devices))
     with session.showing(progress) as task:
 
         def work(device: Device) -> None:

@@ -101,12 +101,7 @@ class RemoteStation:
         if image is None:
             return release
         if not self._staged:
-            facts = fleet.probe(self._device, self._shell)
-            found = imaging.look(self._device, self._shell, image)
-            problems = tuple(imaging.problems(self._device, image, found, facts.machine))
-            if problems:
-                raise FleetError.from_problems(problems)
-            imaging.bring(self._device, self._shell, image, facts.machine)
+            imaging.bring(self._device, self._shell, image, fleet.probe(self._device, self._shell).machine)
         return with_image(release, image.reference)
 
     def _stage(self, tree: transfer.Tree, destination: str) -> None:

@@ -26,7 +26,6 @@ from toolkit.deploy.strategy import Batch, Strategy, check_groups, divide, is_to
 from toolkit.deploy.turns import Before, Prospect, Turns
 from toolkit.errors import FleetError, ToolkitError
 from toolkit.fleet import FleetResult, images, transfer
-from toolkit.fleet.images import Image
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.fleet.transfer import Sending
 from toolkit.progress import Progress, Silent
@@ -49,7 +48,7 @@ def plan_rollout(
         BundleError: the bundle is not what its manifest says.
         MachineError, ConfigurationError: an image that devices are to be sent is not here.
     """
-    turns = Turns(tree=transfer.release_tree(bundle), images=_images(devices), gates=gates)
+    turns = Turns(tree=transfer.release_tree(bundle), images=images.of(devices), gates=gates)
     return fleet.fan_out(devices, lambda device: turns.look(device).plan, forks, progress=progress, title="planning")
 
 
@@ -84,7 +83,7 @@ def deploy(
     rollout = _Rollout(
         turns=Turns(
             tree=tree,
-            images=_images(devices),
+            images=images.of(devices),
             gates=gates,
             sending=sending,
             rollout=journal.rollout,
@@ -98,10 +97,6 @@ def deploy(
     )
     rollout.run(devices)
     return journal.result(devices)
-
-
-def _images(devices: Sequence[Device]) -> dict[str, Image]:
-    return images.find(device.image for device in devices if device.image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

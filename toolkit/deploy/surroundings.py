@@ -5,7 +5,6 @@ from __future__ import annotations
 from toolkit import fleet
 from toolkit.artifacts import Device, DeviceFacts
 from toolkit.deploy.plan import Wanted
-from toolkit.errors import FleetError
 from toolkit.fleet import Shell, imaging
 from toolkit.fleet.images import Image
 
@@ -19,10 +18,6 @@ def surroundings(device: Device, shell: Shell, image: Image | None) -> tuple[Dev
     facts = fleet.probe(device, shell)
     if image is None:
         return facts, None
-    found = imaging.look(device, shell, image)
-    problems = tuple(imaging.problems(device, image, found, facts.machine))
-    if problems:
-        raise FleetError.from_problems(problems)
-    if imaging.is_there(image, found):
+    if imaging.is_there(image, imaging.looked(device, shell, image, facts.machine)):
         return fleet.probe_in(facts, device, shell, image.reference), None
     return facts, Wanted(image.name, imaging.bytes_to_send(device, shell, image, facts.machine) if facts.python else 0)

@@ -79,9 +79,8 @@ class Turns:
         tree = self.tree_of(device)
         with fleet.connect(device) as shell:
             known = self._survey(device, shell)
-            ready = self._has_image(device, shell)
             refused = any(trust.unsigned(tree, device))
-            if not refused and is_served(tree, known.current, known) and ready:
+            if not refused and is_served(tree, known.current, known) and self._has_image(device, shell):
                 return Prospect(plan=DeployPlan(device.name, tree.digest, ()), before=None)
             facts, wanted = surroundings(device, shell, self._image(device))
             before = Before(look(device, shell), facts)
@@ -138,7 +137,7 @@ class Turns:
         facts, sent, image = before.facts, 0, self._image(device)
         if image is not None:
             sent = imaging.bring(device, shell, image, facts.machine, self.sending)
-            facts, _ = surroundings(device, shell, image)
+            facts = fleet.probe_in(facts, device, shell, image.reference)
         known = self._survey(device, shell)
         facts = replace(facts, current=now.release, previous=now.previous)
         tree = self.tree_of(device)

@@ -1,6 +1,6 @@
 """An image on a device: is it there, and what brings it there. Its engine is asked by the command docker, as whoever deploys.
 
-look      the engine, and what it calls the image: one round trip
+look      the engine, and what it calls the image: one round trip; `looked` refuses what cannot run there
 bring     sent: the layers that the device's store lacks, then `docker load`; or pulled by the device, by digest
 tidy      images that no release names any more
 """
@@ -87,6 +87,18 @@ def problems(device: Device, image: Image, found: Found, machine: str) -> Iterat
         yield Problem(what, device.name, "build it for that as well (in a checkout: just build runner-cross)")
 
 
+def looked(device: Device, shell: Shell, image: Image, machine: str) -> Found:
+    """What `look` finds.
+
+    Raises:
+        FleetError: there is no engine that the user may use, or the image is for other machines.
+    """
+    found = look(device, shell, image)
+    if wrong := tuple(problems(device, image, found, machine)):
+        raise FleetError.from_problems(wrong)
+    return found
+
+
 def bytes_to_send(device: Device, shell: Shell, image: Image, machine: str) -> int:
     """How much of it the device lacks; 0 where it pulls the image."""
     if image.is_pulled:
@@ -101,10 +113,10 @@ def bring(device: Device, shell: Shell, image: Image, machine: str, sending: Sen
     """Make the device's engine have it, and tell how many bytes were sent. A cut leaves what came, and the same goes on.
 
     Raises:
-        FleetError: it could not be sent, pulled or loaded, or is another than was asked for.
+        FleetError: nothing was sent: it cannot run there; or it could not be sent, pulled or loaded, or is another than was asked for.
     """
     sent = 0
-    if is_there(image, look(device, shell, image)):
+    if is_there(image, looked(device, shell, image, machine)):
         return sent
     if image.is_pulled:
         remedy = f"try it there: docker pull {image.reference}"
@@ -114,9 +126,7 @@ def bring(device: Device, shell: Shell, image: Image, machine: str, sending: Sen
         sent = transfer.stage(shell, device, tree, place, sending=Sending(sending.bandwidth) if sending else None)
         words = ["/bin/sh", "-c", LOAD, "sh", f"{device.root}/{place}"]
         _run(shell, device, words, "loading the image", "make room where its engine keeps images: docker system df")
-    found = look(device, shell, image)
-    if wrong := tuple(problems(device, image, found, machine)):
-        raise FleetError.from_problems(wrong)
+    found = looked(device, shell, image, machine)
     if not is_there(image, found):
         what = f"its engine has another image than {image.reference}: {found.id or 'none'}"
         raise FleetError(what, where=device.name, remedy="run the command again; see `docker image ls` there")
