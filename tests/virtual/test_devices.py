@@ -28,6 +28,24 @@ def test_describe_writes_an_inventory_that_pins_keys_of_devices_that_never_ran(t
     assert devices._machines(folder, 3)[:2] == machines
 
 
+def test_describe_keeps_the_changed_key_of_a_device_that_ran(tmp_path: Path) -> None:
+    make_key(tmp_path / "keys" / "client")
+    machines = devices._machines(tmp_path, 3)
+    devices._describe(tmp_path, machines)
+    second = machines[1]
+    second.folder.mkdir(parents=True)
+    second.disk.touch()
+    changed = f"[127.0.0.1]:{second.port} ssh-ed25519 CHANGED"
+    known_hosts = tmp_path / "known_hosts"
+    first, _, third = known_hosts.read_text().splitlines()
+    known_hosts.write_text(f"{first}\n{changed}\n{third}\n")
+    devices._describe(tmp_path, machines[:1])
+    assert known_hosts.read_text().splitlines() == [first, changed, third]
+    second.disk.unlink()
+    devices._describe(tmp_path, machines)
+    assert changed not in known_hosts.read_text()
+
+
 def test_seed_holds_one_devices_own_and_is_closed_to_others() -> None:
     content = Seed("kitchen", "PRIVATE", "PUBLIC\n", ("ssh-ed25519 AAAA you", "ssh-ed25519 BBBB me")).archive()
     for text in (b"kitchen\n", b"PRIVATE", b"ssh-ed25519 AAAA you\nssh-ed25519 BBBB me\n", b"plug_in"):

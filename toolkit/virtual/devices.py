@@ -142,12 +142,23 @@ def _seed(folder: Path, machine: Machine) -> Seed:
 
 def _describe(folder: Path, machines: Sequence[Machine]) -> None:
     """The inventory, and the host keys, which are known before the devices ever ran."""
-    for machine in machines:
+    for machine in _known(folder):
         make_key(folder / "keys" / f"{machine.name}-host")
-    keys = [f"[{ADDRESS}]:{one.port} {public_key(folder / 'keys' / f'{one.name}-host')}\n" for one in machines]
+    keys = [key for machine in _known(folder) for key in _host_keys(folder, machine)]
     for name, text in (("known_hosts", "".join(keys)), ("inventory.yml", _inventory(folder, machines))):
         with written_whole(folder / name) as stream:
             stream.write(text.encode())
+
+
+def _host_keys(folder: Path, machine: Machine) -> list[str]:
+    """Lines for known_hosts: the key that it is given, or what is pinned for one that ran before, whose key may have been changed."""
+    entry = f"[{ADDRESS}]:{machine.port}"
+    pinned: list[str] = []
+    if machine.disk.exists():
+        with suppress(OSError):
+            lines = (folder / "known_hosts").read_text().splitlines(keepends=True)
+            pinned = [line for line in lines if line.split(" ")[0] == entry]
+    return pinned or [f"{entry} {public_key(folder / 'keys' / f'{machine.name}-host')}\n"]
 
 
 def _inventory(folder: Path, machines: Sequence[Machine]) -> str:
