@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import threading
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -40,6 +42,22 @@ def test_links_lead_somewhere_when_they_are_relative(tracked: tuple[Path, ...]) 
         local = [unquote(target) for target in targets if "://" not in target and not target.startswith("mailto:")]
         dead += [f"{page}: {target}" for target in local if not (page.parent / target).exists()]
     assert dead == []
+
+
+def test_threads_keep_their_own_names_apart_from_pythons(tracked: tuple[Path, ...]) -> None:
+    """An attribute of threading.Thread that a subclass takes for itself is set by both: `start` sets `_started`."""
+    taken = {name for name in vars(threading.Thread()) if name not in {"name", "daemon"}}
+    found = []
+    for path in (path for path in tracked if path.suffix == ".py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Thread") for base in node.bases):
+                own = {name.attr for name in ast.walk(node) if isinstance(name, ast.Attribute) and _is_set(name)}
+                found += [f"{path}: {node.name}.{name}" for name in own & taken]
+    assert found == []
+
+
+def _is_set(name: ast.Attribute) -> bool:
+    return isinstance(name.ctx, ast.Store) and isinstance(name.value, ast.Name) and name.value.id == "self"
 
 
 def test_decisions_are_numbered_without_gaps(house: Path) -> None:

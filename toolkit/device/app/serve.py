@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import ssl
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,8 @@ class App:
         self._routes = Routes(self.state, Guard(token), options.predictions, secure=tls is not None)
         self.server = Server(self._routes.handle, options.host, options.port, tls)
         self._keeper: Optional[Keeper] = None
-        self._stopping = threading.Event()
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        """That the app is to end. An Event would be locked for ever by a handler that interrupts who waits for it."""
 
     def say(self, text: str) -> None:
         """To the log, and to the page."""
@@ -113,8 +114,8 @@ class App:
 
     def begin(self) -> None:
         """Load the model, start every thread, tell systemd."""
-        signal.signal(signal.SIGTERM, lambda *_: self._stopping.set())
-        signal.signal(signal.SIGINT, lambda *_: self._stopping.set())
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, lambda number, _: self._signals.put(number))
         self._notifier.tell("STATUS=loading the model")
         self.pipeline.listeners.append(self._alerts.see)
         self.pipeline.begin(self._options.release)
@@ -138,10 +139,17 @@ class App:
         """Until a signal; systemd hears that all is well for as long as it is."""
         pause_s = min(_STEP_S, (self._notifier.watchdog_s or 1.0) / 3)
         due = 0.0
-        while not self._stopping.wait(pause_s):
+        while not self._told_to_end(pause_s):
             if self._notifier.watchdog_s and time.monotonic() >= due and self.is_alive():
                 due = time.monotonic() + self._notifier.watchdog_s / 3
                 self._notifier.tell("WATCHDOG=1")
+
+    def _told_to_end(self, timeout: float) -> bool:
+        try:
+            self._signals.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        return True
 
     def is_alive(self) -> bool:
         """Whether every thread works, and none of them hangs."""

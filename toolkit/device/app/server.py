@@ -24,7 +24,7 @@ class Server(threading.Thread):
         super().__init__(name="http", daemon=True)
         self.handle, self.tls = handle, tls
         self._open: Set[asyncio.Task[None]] = set()
-        self._started = threading.Event()
+        self._answering = threading.Event()
         self._failed: Optional[BaseException] = None
         self._socket = _listen(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
@@ -39,7 +39,7 @@ class Server(threading.Thread):
         """Start, with coroutines that run beside it for as long as it does."""
         self._background = background
         self.start()
-        self._started.wait()
+        self._answering.wait()
         if self._failed is not None:
             raise self._failed
 
@@ -50,13 +50,13 @@ class Server(threading.Thread):
         except Exception as error:  # noqa: BLE001 - raised again where it was begun
             self._failed = error
         finally:
-            self._started.set()
+            self._answering.set()
 
     async def _serve(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(self._accept, sock=self._socket, limit=HEAD_BYTES, ssl=self.tls)
         beside = [asyncio.ensure_future(run()) for run in self._background]
-        self._started.set()
+        self._answering.set()
         await self._ending.wait()
         server.close()
         tasks = [*beside, *self._open]
