@@ -27,15 +27,19 @@ from toolkit.device.registry import MANIFEST, registry_of
 from toolkit.errors import FleetError, UsageError
 from toolkit.fleet.transfer import release_tree
 
+from .token_server import ADDRESS, ISSUER, NAME, PASSWORD, SERVICE, Office
+
 pytestmark = pytest.mark.registry
 
 CONFIG = """version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
-http: {{addr: 127.0.0.1:{port}}}
-{login}
+http: {{addr: '{address}:{port}'{tls}}}
+{auth}
 """
 LOGIN = "auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}"
+TLS = ", tls: {{certificate: {office.certificate}, key: {office.key_file}}}"
+TOKENS = "auth: {{token: {{realm: '{office.realm}', service: {service}, issuer: {issuer}, rootcertbundle: {office.certificate}}}}}"
 
 Pull = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -43,20 +47,22 @@ Pull = Callable[..., tuple[int, dict[str, Any]]]
 class Server:
     """A registry that can be killed and started again."""
 
-    def __init__(self, program: str, folder: Path, *, login: bool = False) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+    def __init__(
+        self, program: str, folder: Path, *, auth: str = "", tls: str = "", address: str = "127.0.0.1"
+    ) -> None:
+        with socket.create_server((address, 0)) as free:
+            self._at = free.getsockname()
         self._words = [program, "serve", str(folder / "config.yml")]
-        text = CONFIG.format(folder=folder, port=self.port, login=LOGIN.format(folder=folder) if login else "")
+        text = CONFIG.format(folder=folder, address=address, port=self._at[1], auth=auth, tls=tls)
         (folder / "config.yml").write_text(text)
-        self.channel = Channel.parse(f"127.0.0.1:{self.port}/vision/kitchen:stable")
+        self.channel = Channel.parse(f"{address}:{self._at[1]}/vision/kitchen:stable")
         self.start()
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         for _ in range(200):
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                if probe.connect_ex(self._at) == 0:
                     return
             time.sleep(0.05)
         pytest.fail("the registry did not start")
@@ -257,7 +263,7 @@ def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: 
     word = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     (tmp_path / "htpasswd").write_text(f"fleet:{word}\n")
     (tmp_path / "login").write_text("fleet:secret\n")
-    server = Server(program, tmp_path, login=True)
+    server = Server(program, tmp_path, auth=LOGIN.format(folder=tmp_path))
     try:
         with pytest.raises(FleetError, match="answers 401"):
             publish(bundle, server.channel)
@@ -271,6 +277,39 @@ def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: 
         assert subprocess.run(command, capture_output=True, check=False, cwd=folder).returncode == 0
     finally:
         server.kill()
+
+
+def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
+    program: str, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(tmp_path)
+    (tmp_path / "login").write_text(f"{NAME}:{PASSWORD}\n")
+    (tmp_path / "wrong").write_text(f"{NAME}:guessed\n")
+    with office.open():
+        tokens = TOKENS.format(office=office, service=SERVICE, issuer=ISSUER)
+        server = Server(program, tmp_path, auth=tokens, tls=TLS.format(office=office), address=ADDRESS)
+        try:
+            with pytest.raises(FleetError, match="certificate verify failed"):
+                publish(bundle, server.channel)
+            monkeypatch.setenv("SSL_CERT_FILE", str(office.certificate))
+            for credentials in (None, tmp_path / "wrong"):
+                with pytest.raises(FleetError, match="answers 401"):
+                    publish(bundle, server.channel, credentials=credentials)
+            assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
+            command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(server.channel)]
+            command += ["--root", str(tmp_path / "root")]
+            folder = Path(toolkit.__file__).parents[1]
+            anybody = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+            assert json.loads(anybody.stdout)["outcome"] == "deployed", "whoever asks may read there"
+            command += ["--report", "one", "--credentials", str(tmp_path / "wrong")]
+            refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+            assert json.loads(refused.stdout)["error"]["what"] == "wants a login"
+            command[-1] = str(tmp_path / "login")
+            assert subprocess.run(command, capture_output=True, check=False, cwd=folder).returncode == 0
+            assert [told.device for told in reported(server.channel, credentials=tmp_path / "login")] == ["one"]
+        finally:
+            server.kill()
+    assert {name for name, _ in office.given} == {"", NAME}
 
 
 @pytest.mark.parametrize("text", ["", "host", "host/name", "host/Name:tag", "host/name:", "host/name:a b"])

@@ -1,20 +1,25 @@
 """An OCI registry (the distribution specification 1.1), by HTTP: what publishing needs.
 
-HTTPS, except on loopback or where that is asked for. Login is by NAME:PASSWORD from a file; bearer tokens are not asked for.
+HTTPS, except on loopback or where that is asked for. A registry that wants to know who asks says so: it is then told the
+NAME:PASSWORD of a file ("Basic"), or a token that it names the place of ("Bearer"), which may be given to anybody.
 """
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import parse_dict_header, parse_header_links
 
 from toolkit import digests
 from toolkit.errors import FleetError, UsageError
@@ -24,7 +29,7 @@ _REFERENCE = re.compile(r"(?P<host>[^/]+)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)
 _LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 _TIMEOUT_S = 60.0
 _REMEDIES = {
-    401: "it wants a login: --credentials FILE, which holds NAME:PASSWORD",
+    401: "it wants another login: --credentials FILE, which holds NAME:PASSWORD",
     403: "see who may write there",
     404: "check the name; publish first",
 }
@@ -60,9 +65,13 @@ class Registry:
     def __init__(self, channel: Channel, credentials: Path | None = None, *, plain: bool = False) -> None:
         self._channel = channel
         loopback = (channel.host.rpartition(":")[0] or channel.host) in _LOOPBACK
-        kind = http.client.HTTPConnection if plain or loopback else http.client.HTTPSConnection
-        self._connection = kind(channel.host, timeout=_TIMEOUT_S)
-        self._headers = _login(credentials)
+        self._scheme = "http" if plain or loopback else "https"
+        self._base = f"{self._scheme}://{channel.host}/v2/{channel.name}/"
+        self._login = _login(credentials)
+        self._session = requests.Session()
+        self._session.trust_env = not loopback  # no proxy of the environment leads back here
+        self._session.auth = _Told()
+        self._session.mount("https://", _SystemTrust())
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +79,7 @@ class Registry:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self._session.close()
 
     def has_blob(self, digest: str) -> bool:
         """Whether the repository holds these bytes already."""
@@ -79,9 +88,8 @@ class Registry:
     def put_blob(self, content: bytes) -> None:
         """Store the bytes, by one request after the one that asks where."""
         _, headers, _ = self._ask("POST", "blobs/uploads/", accept={202})
-        place = urlsplit(headers["location"])
-        sign = "&" if place.query else "?"
-        target = f"{place.path}{'?' + place.query if place.query else ''}{sign}digest={digest_of(content)}"
+        place = headers["location"]
+        target = f"{place}{'&' if '?' in place else '?'}digest={digest_of(content)}"
         self._ask("PUT", target, content, {"Content-Type": "application/octet-stream"}, accept={201})
 
     def blob(self, digest: str) -> bytes:
@@ -100,8 +108,16 @@ class Registry:
         return (digest_of(content), json.loads(content)) if code == 200 else ("", {})
 
     def tags(self) -> list[str]:
-        """All tags of the repository."""
-        return list(json.loads(self._ask("GET", "tags/list")[2])["tags"] or ())
+        """All tags of the repository, of as many pages as the registry has for them."""
+        found: list[str] = []
+        place: str | None = "tags/list"
+        while place is not None:
+            _, headers, content = self._ask("GET", place)
+            found += json.loads(content)["tags"] or ()
+            place = next(
+                (link["url"] for link in parse_header_links(headers.get("link", "")) if link.get("rel") == "next"), None
+            )
+        return found
 
     def _ask(
         self,
@@ -116,30 +132,84 @@ class Registry:
         Raises:
             FleetError: it cannot be reached, or answers otherwise than one of `accept`.
         """
-        path = place if place.startswith("/") else f"/v2/{self._channel.name}/{place}"
+        url = urljoin(self._base, place)
         try:
-            self._connection.request(method, path, body, {**self._headers, **(headers or {})})
-            answer = self._connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
-            what = f"does not answer: {str(error) or type(error).__name__}"
+            answer = self._authorized(method, url, body, headers or {})
+        except (OSError, requests.RequestException) as error:
+            what = f"does not answer: {_reason(error)}"
             raise FleetError(what, where=self._channel.host, remedy="see that it runs; what arrived is kept") from None
-        if answer.status not in (accept or {200}):
-            what = f"answers {answer.status} to {method} {path}: {content[:200].decode(errors='replace').strip()}"
-            remedy = _REMEDIES.get(answer.status, "see the registry's log")
+        if answer.status_code not in (accept or {200}):
+            what = f"answers {answer.status_code} to {method} {urlsplit(url).path}: {answer.text[:200].strip()}"
+            remedy = _REMEDIES.get(answer.status_code, "see the registry's log")
             raise FleetError(what, where=self._channel.host, remedy=remedy)
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
+        return answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content
+
+    def _authorized(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> requests.Response:
+        """The answer; where the registry wants to know who asks, or has forgotten, it is asked once more with that."""
+
+        def ask() -> requests.Response:
+            return self._session.request(method, url, data=body, headers=dict(headers), timeout=_TIMEOUT_S)
+
+        answer = ask()
+        if answer.status_code != 401:
+            return answer
+        told = self._answer_to(answer.headers.get("WWW-Authenticate", ""))
+        if told is None or told == self._session.auth:
+            return answer
+        self._session.auth = told
+        return ask()
+
+    def _answer_to(self, challenge: str) -> AuthBase | None:
+        """What the registry is to be told from now on (RFC 7617, or the distribution project's token protocol)."""
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() != "bearer":
+            return self._login
+        wanted = parse_dict_header(rest)
+        realm = wanted.get("realm") or ""
+        if not realm.startswith(f"{self._scheme}://"):
+            return None  # a password is not for everybody to read
+        asked = {name: wanted[name] for name in ("service", "scope") if name in wanted}
+        answer = self._session.get(realm, params=asked, auth=self._login or _Told(), timeout=_TIMEOUT_S)
+        if not answer.ok:
+            return None
+        given = answer.json()
+        return _Told(f"Bearer {given.get('token') or given.get('access_token')}")
 
 
-def _login(credentials: Path | None) -> dict[str, str]:
+class _SystemTrust(HTTPAdapter):
+    """Trusts whom this machine does (SSL_CERT_FILE included), not only whom requests brings along."""
+
+    def init_poolmanager(self, *arguments: Any, **words: Any) -> None:
+        super().init_poolmanager(*arguments, **words, ssl_context=ssl.create_default_context())
+
+
+@dataclass(frozen=True, slots=True)
+class _Told(AuthBase):
+    """An Authorization header; "" is none, and keeps passwords of a ~/.netrc from being sent."""
+
+    header: str = ""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.header:
+            request.headers["Authorization"] = self.header
+        return request
+
+
+def _login(credentials: Path | None) -> HTTPBasicAuth | None:
     if credentials is None:
-        return {}
+        return None
     try:
-        word = credentials.read_text(encoding="utf-8").strip()
+        name, _, password = credentials.read_text(encoding="utf-8").strip().partition(":")
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(credentials)) from None
-    return {"Authorization": f"Basic {base64.b64encode(word.encode()).decode()}"}
+    return HTTPBasicAuth(name.encode(), password.encode())
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost one's; the others repeat each other's words."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error) or type(error).__name__
 
 
 def digest_of(content: bytes) -> str:

@@ -1,7 +1,7 @@
 """An OCI registry (the distribution specification 1.1), by HTTP: what pulling a release and reporting about it needs.
 
-HTTPS, except on loopback or where that is asked for. Who has to log in gives a file with NAME:PASSWORD; bearer tokens are
-not asked for.
+HTTPS, except on loopback or where that is asked for. A registry that wants to know who asks says so: it is then told the
+NAME:PASSWORD of a file ("Basic"), or a token that it names the place of ("Bearer"), which may be given to anybody.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from .failures import EnvironmentFailure, Failure
 from .receiving import LARGEST
@@ -43,6 +43,8 @@ class Registry:
     """NAME:PASSWORD, or empty."""
     plain: bool = False
     """HTTP, unencrypted."""
+    _authorization: List[str] = field(default_factory=list, init=False, repr=False, compare=False)
+    """What the registry last wanted to be told, if anything."""
 
     @property
     def where(self) -> str:
@@ -111,7 +113,7 @@ class Registry:
         """The answer, or one of its headers; asked again where that may help."""
         for attempt in range(TRIES):
             try:
-                return self._answer(self._request(method, place, body, headers or {}), want)
+                return self._authorized(method, place, body, headers or {}, want)
             except urllib.error.HTTPError as error:
                 if error.code < 500:
                     raise _refusal(self, error) from None
@@ -122,25 +124,62 @@ class Registry:
                 time.sleep(_PAUSE_S * 2**attempt)
         raise EnvironmentFailure(why, where=self.host, remedy="it is tried again when the timer fires; see the network")
 
+    def _authorized(self, method: str, place: str, body: Optional[bytes], headers: Dict[str, str], want: str) -> bytes:
+        """The answer; where the registry wants to know who asks, or has forgotten, it is asked once more with that."""
+        try:
+            return _answer(self._request(method, place, body, headers), want)
+        except urllib.error.HTTPError as error:
+            if error.code != 401:
+                raise
+            told = self._login(error.headers.get("WWW-Authenticate", ""))
+            if not told or told in self._authorization:
+                raise
+            self._authorization[:] = [told]
+        return _answer(self._request(method, place, body, headers), want)
+
+    def _login(self, challenge: str) -> str:
+        """What an Authorization header is to say (RFC 7617, or the distribution project's token protocol); "" if nothing can be said."""
+        scheme, _, rest = challenge.partition(" ")
+        basic = f"Basic {base64.b64encode(self.credentials.encode()).decode()}" if self.credentials else ""
+        if scheme.lower() != "bearer":
+            return basic
+        wanted = urllib.request.parse_keqv_list(urllib.request.parse_http_list(rest))
+        realm = wanted.pop("realm", "")
+        if not realm.startswith("http://" if self._is_plain() else "https://"):
+            return ""  # a password is not for everybody to read
+        asked = [(name, wanted[name]) for name in ("service", "scope") if name in wanted]
+        request = urllib.request.Request(f"{realm}?{urllib.parse.urlencode(asked)}")  # noqa: S310 - see above
+        if basic:
+            request.add_unredirected_header("Authorization", basic)
+        try:
+            answer = json.loads(_answer(request))
+        except ValueError:
+            answer = {}
+        token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
+        return f"Bearer {token}" if token else ""
+
+    def _is_plain(self) -> bool:
+        return self.plain or (self.host.rpartition(":")[0] or self.host) in _LOOPBACK
+
     def _request(
         self, method: str, place: str, body: Optional[bytes], headers: Dict[str, str]
     ) -> urllib.request.Request:
-        plain = self.plain or (self.host.rpartition(":")[0] or self.host) in _LOOPBACK
-        base = f"{'http' if plain else 'https'}://{self.host}/v2/{self.name}/"
+        base = f"{'http' if self._is_plain() else 'https'}://{self.host}/v2/{self.name}/"
         request = urllib.request.Request(  # noqa: S310 - http or https, by the line above
             urllib.parse.urljoin(base, place), data=body, headers=headers, method=method
         )
-        if self.credentials:  # unredirected: storage that the registry points to is none of its own
-            word = base64.b64encode(self.credentials.encode()).decode()
-            request.add_unredirected_header("Authorization", f"Basic {word}")
+        for told in self._authorization:  # unredirected: storage that the registry points to is none of its own
+            request.add_unredirected_header("Authorization", told)
         return request
 
-    def _answer(self, request: urllib.request.Request, want: str) -> bytes:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - see _request
-            if want:
-                return str(answer.headers[want]).encode()
-            content: bytes = answer.read(16 * LARGEST)
-            return content
+
+def _answer(request: urllib.request.Request, want: str = "") -> bytes:
+    """The body, or a header that is wanted."""
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - see Registry._request
+        if want:
+            return str(answer.headers[want]).encode()
+        content: bytes = answer.read(16 * LARGEST)
+        return content
 
 
 def registry_of(reference: str, credentials: Optional[Path] = None, *, plain: bool = False) -> Registry:
