@@ -52,6 +52,18 @@ def together(model: runtime.Model, pictures: Any) -> dict[str, Any]:
     }
 
 
+def with_spare(model: runtime.Model) -> int:
+    """How many requests more there are when one more is asked for."""
+    usual, more = model.queue(_nothing), model.queue(_nothing, 1)
+    usual.close()
+    more.close()
+    return more.requests - usual.requests
+
+
+def _nothing(number: int, answer: Callable[[], Any]) -> None:
+    """Nobody waits for it."""
+
+
 def callback_that_raises(model: runtime.Model, picture: Any) -> dict[str, Any]:
     """`wait` raises it, everything in flight is finished before, and the queue can be used again."""
     done: list[int] = []
@@ -112,6 +124,7 @@ def main(xml: str, inputs: str, *failing: str) -> None:
     pictures = np.load(inputs)
     model = runtime.load(Path(xml), SETTINGS)
     found: dict[str, Any] = {"together": together(model, pictures), "raising": callback_that_raises(model, pictures[0])}
+    found["spare"] = with_spare(model)
     for path in failing:
         found["failing"] = inference_that_fails(runtime.load(Path(path), SETTINGS), pictures[0])
     for _ in range(LET_GO):

@@ -30,4 +30,6 @@ def test_queue_works_on_several_at_once_and_tells_failures(release: Path, failin
     done = subprocess.run(
         words, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(Path(toolkit.__file__).parents[1])}
     )
-    check(json.loads(done.stdout))
+    found = json.loads(done.stdout)
+    check(found)
+    assert found["spare"] == 1

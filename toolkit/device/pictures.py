@@ -60,7 +60,7 @@ def fit(picture: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
         raise ValueError(f'crop is "{crop}", neither "resize" nor "centre"')
     height, width = size
     if crop == "centre":
-        picture = _middle(picture, height, width)
+        picture = middle(picture, height, width)
     rows, columns = picture.shape[:2]
     shrunk = _resized(picture, min(rows, height), min(columns, width), cv2.INTER_AREA)
     return np.ascontiguousarray(_resized(shrunk, height, width, cv2.INTER_LINEAR))
@@ -197,7 +197,7 @@ def _upright(picture: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(picture)
 
 
-def _middle(picture: Pixels, height: int, width: int) -> Pixels:
+def middle(picture: Pixels, height: int, width: int) -> Pixels:
     """The largest middle part whose sides are as height to width."""
     rows, columns = picture.shape[:2]
     tall = max(1, min(rows, round(columns * height / width)))

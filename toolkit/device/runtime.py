@@ -91,8 +91,11 @@ class Model(Protocol):
             EnvironmentFailure: the accelerator failed, as when a stick is pulled out.
         """
 
-    def queue(self, on_done: OnDone) -> Queue:
-        """A queue of as many requests as OpenVINO holds best; no `infer` while queries are in flight."""
+    def queue(self, on_done: OnDone, spare: int = 0) -> Queue:
+        """A queue of as many requests as OpenVINO holds best; no `infer` while queries are in flight.
+
+        With `spare` more, a stream has its next query while the answer to its last one is taken; 2021.4 does without.
+        """
 
     def used(self) -> Dict[str, Any]:
         """What was really taken: accelerator, precision computed in, threads, streams, requests; and the notes."""

@@ -98,8 +98,9 @@ class BlobModel:
             raise explain(str(error), self.settings.accelerator, "inference") from error
         return self._arrays.answer()
 
-    def queue(self, on_done: OnDone) -> BlobQueue:
-        """A queue of as many requests as OpenVINO holds best."""
+    def queue(self, on_done: OnDone, spare: int = 0) -> BlobQueue:
+        """A queue of as many requests as OpenVINO holds best, which was decided when the network was loaded."""
+        del spare
         return BlobQueue(self._network, on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:

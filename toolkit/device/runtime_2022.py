@@ -82,9 +82,11 @@ class TensorModel:
         answer: Answer = self._output[0].astype(np.float32)
         return answer
 
-    def queue(self, on_done: OnDone) -> TensorQueue:
-        """A queue of as many requests as OpenVINO holds best."""
-        return TensorQueue(self._api.AsyncInferQueue(self._compiled, 0), on_done, self.settings.accelerator)
+    def queue(self, on_done: OnDone, spare: int = 0) -> TensorQueue:
+        """A queue of as many requests as OpenVINO holds best, and `spare` more."""
+        best = _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        jobs = best + spare if best and spare else 0
+        return TensorQueue(self._api.AsyncInferQueue(self._compiled, jobs), on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:
         """What was really taken, by OpenVINO's own word."""

@@ -1,7 +1,8 @@
 """The second stage: a frame becomes what the network sees.
 
 A camera's frame is mostly far larger than the network's input, and `pictures.fit`, which averages every pixel of it, then takes
-longer than decoding. So it is first shrunk by 2, 4 or 8: a JPEG while it is decoded, which saves some of the decoding too. That
+longer than decoding. So it is first shrunk by 2, 4 or 8: a JPEG while it is decoded, which saves some of the decoding too. Then it
+is interpolated to twice the network's size, and each four pixels are averaged, for which processors have instructions. That
 changes pixels, by less than the bilinear resizing of most camera programs does (a third of a level against more than one on
 soft pictures of 1280 by 720). Asked to be exact, frames are read as files are, `pictures.fit(pictures.read_picture(jpeg), …)`, to
 the bit; pictures that the API is sent always are.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple
 import cv2
 import numpy as np
 
-from ..pictures import fit
+from ..pictures import fit, middle
 from .frames import Between, Counters, Form, Frame, Query
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 FACTORS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 FINER = 1.5
 """What is left to shrink by after that: with less, pixels of unequal weight would show."""
+COARSER = 4.0
+"""With more, interpolation would pass over pixels."""
 _END_OF_IMAGE = b"\xff\xd9"
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG's frame header, which begins with its size (ITU-T T.81, B.2.2)."""
@@ -86,7 +89,20 @@ def fitted(frame: Frame, form: Form, *, exact: bool = False) -> Pixels:
     """
     size = frame.pixels.shape[:2] if frame.pixels is not None else jpeg_size(frame.jpeg or b"")
     pixels = pixels_of(frame, 1 if exact else factor_for(size, form))
-    small: Pixels = cv2.cvtColor(fit(pixels, form.size, form.crop), cv2.COLOR_BGR2RGB)
+    fit_it = fit if exact else quickly_fit
+    small: Pixels = cv2.cvtColor(fit_it(pixels, form.size, form.crop), cv2.COLOR_BGR2RGB)
+    return small
+
+
+def quickly_fit(picture: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
+    """As `pictures.fit`, in a third of its time for what is FINER to COARSER times as large as the size, on both axes."""
+    part = middle(picture, *size) if crop == "centre" else picture
+    height, width = size
+    times = (part.shape[0] / height, part.shape[1] / width)
+    if min(times) < FINER or max(times) > COARSER:
+        return fit(picture, size, crop)
+    twice = cv2.resize(part, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    small: Pixels = cv2.resize(twice, (width, height), interpolation=cv2.INTER_AREA)
     return small
 
 

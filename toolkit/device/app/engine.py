@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .frames import Answer
 
 RETRY_S = 10.0
+SPARE = 1
+"""Requests beyond those that keep a CPU's streams busy: answers are taken on the streams' own threads."""
 _STEP_S = 0.2
 _WARM_UP = -1
 Say = Callable[[str], None]
@@ -162,7 +164,8 @@ class Engine(threading.Thread):
         model = self._load(folder / "model.xml", settings)
         flying: Dict[int, Query] = {}
         loaded: List[Loaded] = []
-        queue = model.queue(lambda number, answer: self._done(loaded[0], number, answer))
+        spare = SPARE if model.settings.kind == "CPU" else 0
+        queue = model.queue(lambda number, answer: self._done(loaded[0], number, answer), spare)
         loaded.append(Loaded(folder, manifest, form, model, queue, {}, flying))
         _warm_up(queue, form)
         loaded[0].used = model.used()

@@ -56,8 +56,9 @@ class FakeModel:
         brightness = np.float32(picture.mean() / 255)
         return np.array([1 - brightness, brightness], np.float32)
 
-    def queue(self, on_done: OnDone) -> FakeQueue:
+    def queue(self, on_done: OnDone, spare: int = 0) -> FakeQueue:
         """Answers at once, on the caller's thread."""
+        del spare
         return FakeQueue(self, on_done)
 
     def used(self) -> Dict[str, Any]:
