@@ -7,7 +7,6 @@ or PNG lacks with grey, so both are walked to their end marker first. Python 3.9
 from __future__ import annotations
 
 import os
-import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, Dict, Iterator, Tuple, Union
@@ -25,8 +24,6 @@ VERSION = 1
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-# Within a scan 0xFF is followed by 0x00 (a stuffed byte) or a restart marker; anything else ends the scan.
-_SCAN_END = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _ORIENTATION = 0x0112
 
@@ -115,9 +112,17 @@ def _walk_jpeg(content: bytes) -> None:
         at += 2 + int(struct.unpack_from(">H", content, at + 2)[0])
         if marker == _START_OF_SCAN:
             scans += 1
-            end = _SCAN_END.search(content, at)
-            at = end.start(1) - 1 if end else len(content)
+            at = _scan_end(content, at)
     raise ValueError(f"truncated JPEG: it ends after {len(content)} bytes without the end marker")
+
+
+def _scan_end(content: bytes, at: int) -> int:
+    """Where the marker is that ends a scan: a 0xFF followed by neither 0x00 (a stuffed byte), 0xFF nor a restart marker."""
+    data = np.frombuffer(content, np.uint8, offset=at)
+    marks = np.flatnonzero(data[:-1] == 0xFF)
+    kinds = data[marks + 1]
+    ends = marks[(kinds != 0) & (kinds != 0xFF) & ((kinds < 0xD0) | (kinds > 0xD7))]
+    return at + int(ends[0]) if len(ends) else len(content)
 
 
 def _walk_png(content: bytes) -> Iterator[Tuple[bytes, bytes]]:

@@ -6,6 +6,9 @@ import asyncio
 import functools
 import json
 import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 100, 300
 """Of one client."""
 PREDICTIONS_AT_ONCE, ANSWER_S = 8, 15.0
+READERS, READERS_NICE = 2, 19
+"""Threads that read what is asked about, and how far they stand behind the others where the processor is wanted by all."""
 LOGINS_A_SECOND, LOGINS_AT_ONCE = 0.2, 5
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
 Route = Callable[[Request], Awaitable[Response]]
@@ -43,6 +48,7 @@ class Routes:
         self._logins = Buckets(LOGINS_A_SECOND, LOGINS_AT_ONCE)
         self._predictions = Buckets(predictions_a_second, max(2 * predictions_a_second, 4))
         self._predicting = 0
+        self._readers = ThreadPoolExecutor(READERS, "pictures", _step_back)
         self._routes: Dict[str, Dict[str, Route]] = {
             "/": {"GET": self._page},
             "/login": {"POST": self._login},
@@ -132,9 +138,13 @@ class Routes:
         self._predicting += 1
         try:
             content = await request.body()
-            return as_json(await self._answer(await _aside(_picture, content)))
+            return as_json(await self._answer(await self._behind(_picture, content)))
         finally:
             self._predicting -= 1
+
+    async def _behind(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """On another thread, which the camera's frames go before."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
 
     async def _answer(self, pixels: Pixels) -> Dict[str, Any]:
         """Through the same queue as the camera's frames."""
@@ -149,7 +159,7 @@ class Routes:
             loop.call_soon_threadsafe(settle, answer, why)
 
         pipeline, begin_ns = self._state.pipeline, now_ns()
-        if not await _aside(pipeline.ask, pixels, reply):
+        if not await self._behind(pipeline.ask, pixels, reply):
             raise HttpError(429, "others are asking", Retry_After="1")
         try:
             answer, why = await asyncio.wait_for(answered, ANSWER_S)
@@ -192,6 +202,11 @@ def _take(buckets: Buckets, key: str) -> None:
     wait_s = buckets.wait_s(key)
     if wait_s:
         raise HttpError(429, "too many requests", "ask less often", Retry_After=str(math.ceil(wait_s)))
+
+
+def _step_back() -> None:
+    """This thread's priority alone, as Linux has it."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READERS_NICE)
 
 
 async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
