@@ -202,6 +202,12 @@ def measure_all(folder: Path, repetitions: int) -> list[Score]:
     return scores
 
 
+def _tolerances(given: Sequence[str]) -> dict[str, float]:
+    """By network, "" for all others."""
+    pairs = (text.rpartition("=") for text in given)
+    return {network: float(difference) for network, _, difference in pairs}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -216,10 +222,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="WORKSPACE",
         help="write docs/results/conversion.md of trained models",
     )
-    parser.add_argument("--tolerance", type=float, help="with --results: the largest difference allowed to FP16")
+    parser.add_argument(
+        "--tolerance", action="append", default=[], metavar="[NETWORK=]DIFFERENCE",
+        help="with --results: the largest difference allowed to FP16, of one network or of all others",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.results:
-        return convert_results.results(options.results, options.tolerance)
+        return convert_results.results(options.results, _tolerances(options.tolerance))
     if options.one:
         who, file = options.one
         print(one(who, Path(file)))

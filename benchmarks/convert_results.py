@@ -1,7 +1,7 @@
 """The table of docs/results/conversion.md: every trained model of the given workspaces, converted for the stick and checked.
 
-`just bench convert --results WORKSPACE…` converts the newest model of each network and head to FP32 and FP16 for ncs2,
-asks all that `toolkit check` asks, and writes the table. What was converted or checked before is taken as it is, so an
+`just bench convert --results WORKSPACE…` converts the newest model of each network and head, of the first workspace that has one, to
+FP32 and FP16 for ncs2, asks all that `toolkit check` asks, and writes the table. What was converted or checked before is taken as it is, so an
 interrupted run goes on where it stopped; a network that does not pass has its row too, with what was said.
 """
 
@@ -47,17 +47,18 @@ class Row:
         return not self.refused and ran >= _NEEDED and all(c.outcome != "failed" for c in self.checks.values())
 
 
-def results(workspaces: Sequence[Path], tolerance: float | None) -> int:
-    """Convert, check, write the page; the exit code: 1 if a row did not pass."""
+def results(workspaces: Sequence[Path], tolerances: Mapping[str, float]) -> int:
+    """Convert, check, write the page; the exit code: 1 if a row did not pass. `tolerances` of FP16 by network, "" for the others."""
     from toolkit.artifacts import Workspace
     from toolkit.store import Store
 
     rows: list[Row] = []
     for path in workspaces:
-        room = Workspace(path)
+        room, had = Workspace(path), {_name(row.model) for row in rows}
         with Store(room.database) as store:
-            for model, precision in itertools.product(_newest(store), PRECISIONS):
-                rows.append(_row(model, precision, tolerance, room, store))
+            models = [model for model in _newest(store) if _name(model) not in had]
+            for model, precision in itertools.product(models, PRECISIONS):
+                rows.append(_row(model, precision, tolerances, room, store))
                 _write(rows)
     failed = [f"{_name(row.model)} {row.precision}" for row in rows if not row.passed]
     print(f"{len(rows) - len(failed)} of {len(rows)} passed" + (f"; not {', '.join(failed)}" if failed else ""))
@@ -75,7 +76,7 @@ def _newest(store: Store) -> Iterator[TrainedModel]:
     yield from found.values()
 
 
-def _row(model: TrainedModel, precision: str, tolerance: float | None, room: Workspace, store: Store) -> Row:
+def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], room: Workspace, store: Store) -> Row:
     from toolkit.artifacts import BundleCheck
     from toolkit.convert import check_bundle, convert_model, keep_checks, make_bundle
     from toolkit.convert.bundles import pictures_for
@@ -84,7 +85,7 @@ def _row(model: TrainedModel, precision: str, tolerance: float | None, room: Wor
 
     talk = for_people()
     try:
-        wider = tolerance if precision == "fp16" else None
+        wider = tolerances.get(model.network, tolerances.get("")) if precision == "fp16" else None
         ir = convert_model(model, precision, TARGET, room, store, talk, wider)
         bundle = make_bundle(ir, model, split_of(model, store), room, store, talk)
         if not store.all(BundleCheck, parent=bundle.digest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -51,6 +52,15 @@ def test_predict_says_what_is_on_a_picture(serve: Serve, root: Path) -> None:
     png = bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1])
     assert app.ask("/v1/predict", "POST", png, Content_Type="image/png").json["ranking"][0]["label"] == "dark"
     assert app.ask("/v1/state").json["camera"] is None
+
+
+def test_predict_reads_pictures_behind_everything_else(serve: Serve, root: Path) -> None:
+    app = serve(root / "current", "--source", "none")
+    assert app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg").status == 200
+    threads = Path(f"/proc/{app.process.pid}/task").iterdir()
+    nice = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in threads]
+    assert 1 <= nice.count(19) <= 2
+    assert nice.count(os.getpriority(os.PRIO_PROCESS, app.process.pid)) == len(nice) - nice.count(19)
 
 
 @pytest.mark.parametrize(
