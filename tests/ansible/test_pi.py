@@ -118,8 +118,34 @@ def boot_id(pi: Pi) -> str:
     return ""
 
 
-def test_update_sees_that_the_device_is_well_before_and_after(play: Play, provisioned: Pi) -> None:
-    assert changed(play("-i", provisioned.inventory, "update.yml", "--check", "--diff")) >= 0
+REPOSITORY = r"""
+mkdir -p /srv/updates/content/DEBIAN && cd /srv/updates
+for version in 1 2; do
+    printf '%s\n' 'Package: kitchen-clock' "Version: $version" 'Architecture: all' \
+        'Maintainer: A test <test@localhost>' 'Description: which a test brings up to date' >content/DEBIAN/control
+    dpkg-deb --build --root-owner-group content clock-$version.deb
+done
+dpkg --install clock-1.deb
+{
+    cat content/DEBIAN/control
+    printf '%s\n' 'Filename: ./clock-2.deb' "Size: $(stat --format=%s clock-2.deb)" \
+        "SHA256: $(sha256sum clock-2.deb | cut -d ' ' -f 1)"
+} >Packages
+echo 'deb [trusted=yes] file:/srv/updates ./' >/etc/apt/sources.list.d/kitchen.list
+apt-get update -o Dir::Etc::sourcelist=sources.list.d/kitchen.list -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0
+"""
+"""A package on the device, and a newer one where apt looks for updates."""
+
+
+def test_update_brings_a_package_up_to_date_and_leaves_the_device_well(play: Play, provisioned: Pi) -> None:
+    provisioned.sh(REPOSITORY)
+    try:
+        assert changed(play("-i", provisioned.inventory, "update.yml", "--check", "--diff")) == 1
+        assert changed(play("-i", provisioned.inventory, "update.yml")) == 1
+        assert provisioned.sh("dpkg-query --show --showformat='${Version}' kitchen-clock") == "2"
+        assert provisioned.sh("systemctl --failed --no-legend") == ""
+    finally:
+        provisioned.sh("rm -r /srv/updates /etc/apt/sources.list.d/kitchen.list; dpkg --purge kitchen-clock")
 
 
 def test_update_touches_nothing_when_a_service_failed(play: Play, provisioned: Pi) -> None:
