@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Deque, Dict, Optional, Sequence
+from typing import Any, Deque, Dict, Optional, Sequence, Tuple
 
 from .frames import now_ns
 
 WINDOW_S = 5.0
 SAMPLES = 2048
+FRESH_S = 0.25
+"""So old a summary may be: to sort thousands of samples for each of many who ask would cost frames."""
 ENOUGH = ((50, 10), (90, 64), (95, 130), (99, 662))
 """(percent, how many samples it needs before it is told); from p90 on as benchmarks have it, at 99 % confidence."""
 
@@ -22,6 +24,7 @@ class Meter:
         self._moments: Deque[int] = deque(maxlen=SAMPLES)
         self._latencies: Deque[float] = deque(maxlen=SAMPLES)
         self._since_ns = now_ns()
+        self._summary: Tuple[int, Dict[str, Any]] = (0, {})
 
     def add(self, latency_ms: float) -> None:
         """One more result, just now."""
@@ -35,6 +38,16 @@ class Meter:
             self._moments.clear()
             self._latencies.clear()
             self._since_ns = now_ns()
+        self._summary = (0, {})
+
+    def summary(self) -> Dict[str, Any]:
+        """{"fps", "latency_ms"}, rounded, as of FRESH_S ago at most."""
+        at, found = self._summary
+        if not found or now_ns() - at > FRESH_S * 1e9:
+            latency = {name: None if value is None else round(value, 3) for name, value in self.latency_ms().items()}
+            found = {"fps": round(self.fps(), 2), "latency_ms": latency}
+            self._summary = (now_ns(), found)
+        return found
 
     def fps(self) -> float:
         """Results a second."""

@@ -67,8 +67,7 @@ class State:
             "source": pipeline.source_name,
             "trouble": trouble(pipeline),
             "camera": None if camera is None else camera.trouble is None,
-            "fps": round(pipeline.meter.fps(), 2),
-            "latency_ms": {name: _rounded(value) for name, value in pipeline.meter.latency_ms().items()},
+            **pipeline.meter.summary(),
             "frames": {
                 name: pipeline.counters[name] for name in ("captured", "answered", "asked", "damaged", "failed")
             },
@@ -78,10 +77,6 @@ class State:
             "notes": list(self.notes),
             "uptime_s": round(time.time() - self._since),
         }
-
-
-def _rounded(value: Optional[float]) -> Optional[float]:
-    return None if value is None else round(value, 3)
 
 
 def identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
