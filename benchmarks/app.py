@@ -127,7 +127,7 @@ def crowd(folder: Path, seconds: float, precision: str | None, repetitions: int)
             said = run(words, app)
             print(f"  served to {CLIENTS if busy else 0}: {said}", file=sys.stderr)
             figures[busy] = said["fps"]
-            asked += said["predicted"] / (seconds + 3) / repetitions
+            asked += said["predicted_a_second"] / repetitions
         pairs.append((figures[True], figures[False]))
     ratio = statistics.median(busy / alone for busy, alone in pairs)
     busy, alone = (statistics.median(column) for column in zip(*pairs, strict=True))

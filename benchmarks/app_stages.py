@@ -222,7 +222,7 @@ def ask(folder: Path, seconds: float, precision: str | None, port: str, clients:
     for thread in threads:
         thread.join(seconds + 10)
     time.sleep(max(0.0, end - time.monotonic()))
-    return counts
+    return {**counts, "predicted_a_second": counts["predicted"] / seconds}
 
 
 KINDS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -1,8 +1,9 @@
 """The table of docs/results/conversion.md: every trained model of the given workspaces, converted for the stick and checked.
 
-`just bench convert --results WORKSPACE…` converts the newest model of each network and head, of the first workspace that has one, to
-FP32 and FP16 for ncs2, asks all that `toolkit check` asks, and writes the table. What was converted or checked before is taken as it is, so an
-interrupted run goes on where it stopped; a network that does not pass has its row too, with what was said.
+`just bench convert --results WORKSPACE…` converts the newest model of each network, size and head to FP32 and FP16 for ncs2,
+asks all that `toolkit check` asks, and writes the table; a network and head that a workspace has is not looked for in those
+after it. What was converted or checked before is taken as it is, so an interrupted run goes on where it stopped; a network
+that does not pass has its row too, with what was said.
 """
 
 from __future__ import annotations

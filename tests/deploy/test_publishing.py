@@ -97,13 +97,17 @@ def pull(tmp_path: Path, server: Server) -> Pull:
     """pull(name): what the device of that name says when its timer fires, and its exit code."""
 
     def run(name: str = "one", *words: str) -> tuple[int, dict[str, Any]]:
-        command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(server.channel), "--report", name]
-        command += ["--root", str(tmp_path / "devices" / name), *words]
-        folder = Path(toolkit.__file__).parents[1]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        return done.returncode, json.loads(done.stdout)
+        return pulled(server.channel, tmp_path / "devices" / name, "--report", name, *words)
 
     return run
+
+
+def pulled(channel: Channel, root: Path, *words: str | Path) -> tuple[int, dict[str, Any]]:
+    """The exit code and the answer of a device that looks at its channel."""
+    command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(channel), "--root", root, *words]
+    folder = Path(toolkit.__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return done.returncode, json.loads(done.stdout)
 
 
 def serves(root: Path) -> str | None:
@@ -268,13 +272,9 @@ def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: 
         with pytest.raises(FleetError, match="answers 401"):
             publish(bundle, server.channel)
         assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
-        command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(server.channel)]
-        command += ["--root", str(tmp_path / "root")]
-        folder = Path(toolkit.__file__).parents[1]
-        refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        assert (refused.returncode, json.loads(refused.stdout)["error"]["what"]) == (1, "wants a login")
-        command += ["--credentials", str(tmp_path / "login")]
-        assert subprocess.run(command, capture_output=True, check=False, cwd=folder).returncode == 0
+        code, said = pulled(server.channel, tmp_path / "root")
+        assert (code, said["error"]["what"]) == (1, "wants a login")
+        assert pulled(server.channel, tmp_path / "root", "--credentials", tmp_path / "login")[0] == 0
     finally:
         server.kill()
 
@@ -296,16 +296,11 @@ def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
                 with pytest.raises(FleetError, match="answers 401"):
                     publish(bundle, server.channel, credentials=credentials)
             assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
-            command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(server.channel)]
-            command += ["--root", str(tmp_path / "root")]
-            folder = Path(toolkit.__file__).parents[1]
-            anybody = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-            assert json.loads(anybody.stdout)["outcome"] == "deployed", "whoever asks may read there"
-            command += ["--report", "one", "--credentials", str(tmp_path / "wrong")]
-            refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-            assert json.loads(refused.stdout)["error"]["what"] == "wants a login"
-            command[-1] = str(tmp_path / "login")
-            assert subprocess.run(command, capture_output=True, check=False, cwd=folder).returncode == 0
+            root, report = tmp_path / "root", ("--report", "one", "--credentials")
+            assert pulled(server.channel, root)[1]["outcome"] == "deployed", "whoever asks may read there"
+            refused = pulled(server.channel, root, *report, tmp_path / "wrong")[1]
+            assert refused["error"]["what"] == "wants a login"
+            assert pulled(server.channel, root, *report, tmp_path / "login")[0] == 0
             assert [told.device for told in reported(server.channel, credentials=tmp_path / "login")] == ["one"]
         finally:
             server.kill()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from toolkit.device import pictures
 from toolkit.device.pictures import PictureError, fit, read_picture
 
 Pixels = npt.NDArray[np.uint8]
@@ -161,6 +162,21 @@ def test_read_picture_refuses_when_it_is_truncated(tmp_path: Path, suffix: str, 
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(PictureError, match=re.escape(str(path)) + ": truncated"):
         read_picture(path)
+
+
+def test_read_picture_says_that_a_jpeg_is_truncated_wherever_it_was_cut() -> None:
+    content = encoded(".jpg", noise())
+    for kept in range(3, len(content)):
+        with pytest.raises(PictureError, match="truncated JPEG"):
+            read_picture(content[:kept])
+
+
+def test_scans_of_a_jpeg_end_where_a_marker_is_that_belongs_to_none() -> None:
+    chooser = np.random.default_rng(7)
+    for length in range(2, 300):
+        content = bytes(chooser.choice([0, 1, 0xCF, 0xD0, 0xD7, 0xD8, 0xDA, 0xFF, 0xFF, 0xFF], length).tolist())
+        expected = [found.start(1) - 1 for found in re.finditer(rb"\xff+([^\x00\xff\xd0-\xd7])", content)]
+        assert pictures._scan_ends(content).tolist() == expected
 
 
 def test_read_picture_refuses_when_a_jpeg_is_filled_up_with_zeros() -> None:

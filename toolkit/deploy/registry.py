@@ -29,7 +29,7 @@ _REFERENCE = re.compile(r"(?P<host>[^/]+)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)
 _LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 _TIMEOUT_S = 60.0
 _REMEDIES = {
-    401: "it wants another login: --credentials FILE, which holds NAME:PASSWORD",
+    401: "it wants a login: --credentials FILE, which holds NAME:PASSWORD",
     403: "see who may write there",
     404: "check the name; publish first",
 }
@@ -173,7 +173,8 @@ class Registry:
         if not answer.ok:
             return None
         given = answer.json()
-        return _Told(f"Bearer {given.get('token') or given.get('access_token')}")
+        token = given.get("token") or given.get("access_token")
+        return _Told(f"Bearer {token}") if token else None
 
 
 class _SystemTrust(HTTPAdapter):

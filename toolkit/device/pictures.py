@@ -53,11 +53,7 @@ def fit(picture: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
     crop = "resize" stretches the whole picture; "centre" first cuts the largest middle part of the size's proportions (a
     square for a square size). An axis that shrinks is averaged (INTER_AREA), one that grows is interpolated (INTER_LINEAR).
     """
-    if crop not in {"resize", "centre"}:
-        raise ValueError(f'crop is "{crop}", neither "resize" nor "centre"')
-    height, width = size
-    if crop == "centre":
-        picture = middle(picture, height, width)
+    picture, (height, width) = cropped(picture, size, crop), size
     rows, columns = picture.shape[:2]
     shrunk = _resized(picture, min(rows, height), min(columns, width), cv2.INTER_AREA)
     return np.ascontiguousarray(_resized(shrunk, height, width, cv2.INTER_LINEAR))
@@ -99,30 +95,31 @@ def _whole_parts(content: bytes) -> Dict[bytes, bytes]:
 
 def _walk_jpeg(content: bytes) -> None:
     """Follow the markers (ITU-T T.81, B.1.1) from SOI to EOI; what lies behind EOI is no concern."""
-    at, scans = 2, 0
+    at, ends = 2, None
     while at + 4 <= len(content) or content[at : at + 2] == b"\xff\xd9":
         if content[at] != 0xFF:
             raise ValueError(f"damaged JPEG: no marker at byte {at}")
         marker = content[at + 1]
-        if marker == _END_OF_IMAGE and scans:
+        if marker == _END_OF_IMAGE and ends is not None:
             return
         if marker == 0xFF:  # fill byte
             at += 1
             continue
         at += 2 + int(struct.unpack_from(">H", content, at + 2)[0])
         if marker == _START_OF_SCAN:
-            scans += 1
-            at = _scan_end(content, at)
+            ends = _scan_ends(content) if ends is None else ends
+            following = np.searchsorted(ends, at)
+            at = int(ends[following]) if following < len(ends) else len(content)
     raise ValueError(f"truncated JPEG: it ends after {len(content)} bytes without the end marker")
 
 
-def _scan_end(content: bytes, at: int) -> int:
-    """Where the marker is that ends a scan: a 0xFF followed by neither 0x00 (a stuffed byte), 0xFF nor a restart marker."""
-    data = np.frombuffer(content, np.uint8, offset=at)
+def _scan_ends(content: bytes) -> npt.NDArray[np.intp]:
+    """Where there is what would end a scan: a 0xFF followed by neither 0x00 (a stuffed byte), 0xFF nor a restart marker."""
+    data = np.frombuffer(content, np.uint8)
     marks = np.flatnonzero(data[:-1] == 0xFF)
     kinds = data[marks + 1]
-    ends = marks[(kinds != 0) & (kinds != 0xFF) & ((kinds < 0xD0) | (kinds > 0xD7))]
-    return at + int(ends[0]) if len(ends) else len(content)
+    ends: npt.NDArray[np.intp] = marks[(kinds != 0) & (kinds != 0xFF) & ((kinds < 0xD0) | (kinds > 0xD7))]
+    return ends
 
 
 def _walk_png(content: bytes) -> Iterator[Tuple[bytes, bytes]]:
@@ -202,7 +199,14 @@ def _upright(picture: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(picture)
 
 
-def middle(picture: Pixels, height: int, width: int) -> Pixels:
+def cropped(picture: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
+    """The part of it that `fit` brings to the size."""
+    if crop not in {"resize", "centre"}:
+        raise ValueError(f'crop is "{crop}", neither "resize" nor "centre"')
+    return _middle(picture, *size) if crop == "centre" else picture
+
+
+def _middle(picture: Pixels, height: int, width: int) -> Pixels:
     """The largest middle part whose sides are as height to width."""
     rows, columns = picture.shape[:2]
     tall = max(1, min(rows, round(columns * height / width)))

@@ -148,7 +148,7 @@ class Registry:
         if not realm.startswith("http://" if self._is_plain() else "https://"):
             return ""  # a password is not for everybody to read
         asked = [(name, wanted[name]) for name in ("service", "scope") if name in wanted]
-        request = urllib.request.Request(f"{realm}?{urllib.parse.urlencode(asked)}")  # noqa: S310 - see above
+        request = urllib.request.Request(f"{realm}{'&' if '?' in realm else '?'}{urllib.parse.urlencode(asked)}")  # noqa: S310 - see above
         if basic:
             request.add_unredirected_header("Authorization", basic)
         try:

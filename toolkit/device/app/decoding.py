@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple
 import cv2
 import numpy as np
 
-from ..pictures import fit, middle
+from ..pictures import cropped, fit
 from .frames import Between, Counters, Form, Frame, Query
 
 if TYPE_CHECKING:
@@ -96,11 +96,10 @@ def fitted(frame: Frame, form: Form, *, exact: bool = False) -> Pixels:
 
 def quickly_fit(picture: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
     """As `pictures.fit`, in a third of its time for what is FINER to COARSER times as large as the size, on both axes."""
-    part = middle(picture, *size) if crop == "centre" else picture
-    height, width = size
+    part, (height, width) = cropped(picture, size, crop), size
     times = (part.shape[0] / height, part.shape[1] / width)
     if min(times) < FINER or max(times) > COARSER:
-        return fit(picture, size, crop)
+        return fit(part, size)
     twice = cv2.resize(part, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
     small: Pixels = cv2.resize(twice, (width, height), interpolation=cv2.INTER_AREA)
     return small

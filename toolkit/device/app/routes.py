@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import math
 import os
@@ -138,13 +137,9 @@ class Routes:
         self._predicting += 1
         try:
             content = await request.body()
-            return as_json(await self._answer(await self._behind(_picture, content)))
+            return as_json(await self._answer(await _aside(_picture, content, on=self._readers)))
         finally:
             self._predicting -= 1
-
-    async def _behind(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """On another thread, which the camera's frames go before."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
 
     async def _answer(self, pixels: Pixels) -> Dict[str, Any]:
         """Through the same queue as the camera's frames."""
@@ -159,7 +154,7 @@ class Routes:
             loop.call_soon_threadsafe(settle, answer, why)
 
         pipeline, begin_ns = self._state.pipeline, now_ns()
-        if not await self._behind(pipeline.ask, pixels, reply):
+        if not await _aside(pipeline.ask, pixels, reply, on=self._readers):
             raise HttpError(429, "others are asking", Retry_After="1")
         try:
             answer, why = await asyncio.wait_for(answered, ANSWER_S)
@@ -209,9 +204,9 @@ def _step_back() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READERS_NICE)
 
 
-async def _aside(function: Callable[..., Any], *arguments: Any) -> Any:
+async def _aside(function: Callable[..., Any], *arguments: Any, on: Optional[ThreadPoolExecutor] = None) -> Any:
     """On another thread."""
-    return await asyncio.get_running_loop().run_in_executor(None, functools.partial(function, *arguments))
+    return await asyncio.get_running_loop().run_in_executor(on, function, *arguments)
 
 
 async def _small_body(request: Request) -> bytes:
