@@ -50,7 +50,11 @@ test-eras *arguments: setup
 
 # Provision a booted arm64 machine over SSH, with a stick in it; makes machine and QEMU the first time.
 test-pi *arguments: setup
-    "{{ bin }}/pytest" -m pi --durations=12 "$@"
+    "{{ bin }}/pytest" -m "pi and not engine" --durations=12 "$@"
+
+# Run releases in their image on a booted arm64 machine: needs both the machine of test-pi and the engine of test-images.
+test-pi-container *arguments: setup
+    @images/engine.sh with sh -c '"{{ bin }}/python" images/build.py runner && exec "{{ bin }}/pytest" -m "pi and engine" "$@"' sh "$@"
 
 # Write an SD card's image for a Pi: `just pi-image kitchen --key ~/.ssh/id_ed25519.pub`.
 pi-image *arguments: setup

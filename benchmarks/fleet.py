@@ -38,7 +38,9 @@ METHOD = (
     "connections. Processor time is the controller's, children counted, the server's not. unchanged: the same again; bytes are those on the "
     "wire, handshake included, both ways. head: another bundle with the same backbone and pictures. memory: the peak of the process. "
     "simulated: {simulated:,} devices in memory, each command 20 to 60 ms away, one device in twenty unreachable, one cut off in the "
-    "transfer, one refusing; the same code plans and runs them."
+    "transfer, one refusing; the same code plans and runs them. ssh alone: OpenSSH's own client sends one file of as many bytes to each device's `cat`, and "
+    "nothing is looked at, checked or switched; this machine runs both ends, so {floor:.1f} s of the rollout's {own:.1f} s are the price "
+    "of SSH itself, and no rollout could be more than {most:.1f} times as fast as Ansible's copy here."
 )
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: what a child leaves behind becomes ours, so that its processor time is counted."""
@@ -98,7 +100,19 @@ def theirs(ground: Ground, file: Path, count: int, forks: int) -> Cost:
     return timed([*words, "-m", "ansible.builtin.copy", "-a", told], os.environ | settings)
 
 
-def measure(ground: Ground, sizes: Sequence[int], forks: int) -> tuple[list[Score], list[fleet_chart.Point]]:
+def alone(ground: Ground, file: Path, count: int, forks: int) -> Cost:
+    """OpenSSH's client and `cat`: what any tool that sends so many bytes over SSH has to pay."""
+    options = (
+        f"-F none -i {ground.home}/client -o UserKnownHostsFile={ground.home}/known_hosts -o StrictHostKeyChecking=yes"
+    )
+    send = f'ssh {options} -p {ground.port} {{}} "cat >{ground.devices}/{{}}.tar" <{file}'
+    addresses = " ".join(map(fleet_ground.address, range(1, count + 1)))
+    return timed(["sh", "-c", f"printf '%s\\n' {addresses} | xargs -P {forks} -I{{}} sh -c '{send}'"])
+
+
+def measure(
+    ground: Ground, sizes: Sequence[int], forks: int
+) -> tuple[list[Score], list[fleet_chart.Point], dict[str, float]]:
     """Every figure over SSH."""
     bundle, head = (fleet_ground.make_bundle(ground.home / "bundles", number) for number in (1, 2))
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
@@ -107,26 +121,33 @@ def measure(ground: Ground, sizes: Sequence[int], forks: int) -> tuple[list[Scor
     points, most = [], sizes[-1]
     for count in sizes:
         ground.clear()
+        floor = alone(ground, file, count, forks)
+        ground.clear()
         other = theirs(ground, file, count, forks)
         ground.clear()
         own = ours(ground, bundle, count, forks)
         points += [fleet_chart.Point("Ansible's copy", count, other.seconds, other.cpu_s)]
         points += [fleet_chart.Point("toolkit deploy", count, own.seconds, own.cpu_s)]
-        print(
-            f"{count}: {own.seconds:.1f} s, {own.cpu_s:.1f} s CPU; Ansible {other.seconds:.1f} s, {other.cpu_s:.1f} s"
-        )
+        points += [fleet_chart.Point("ssh alone", count, floor.seconds, floor.cpu_s)]
+        told = {"ours": own, "Ansible": other, "ssh alone": floor}
+        each = (f"{name} {cost.seconds:.1f} s, {cost.cpu_s:.1f} s CPU" for name, cost in told.items())
+        print(f"{count}: {'; '.join(each)}", flush=True)
     again, retrained = ours(ground, bundle, most, forks), ours(ground, head, most, forks)
     if again.said["outcomes"] != ["unchanged"]:
         raise SystemExit(f"the second run did something: {again.said}")
     wire = (again.said["sent"] + again.said["received"]) / most
-    return [
-        Score("fleet.time", other.seconds / own.seconds, 4, f"{own.seconds:.1f} s", f"{other.seconds:.1f} s"),
-        Score("fleet.cpu", other.cpu_s / own.cpu_s, 2, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
-        Score("fleet.unchanged-bytes", 10_000 / wire, 1, f"{wire:,.0f} B a device", "10,000 B"),
-        _limit("fleet.unchanged-cpu", again.cpu_s / most, 0.1, "s a device"),
-        _limit("fleet.head", retrained.said["sent"] / most / size, 0.15, "of the bundle's bytes"),
-        _limit("fleet.memory", max(own.said["peak_bytes"], retrained.said["peak_bytes"]) / 1e6, 300, "MB"),
-    ], points
+    return (
+        [
+            Score("fleet.time", other.seconds / own.seconds, 4, f"{own.seconds:.1f} s", f"{other.seconds:.1f} s"),
+            Score("fleet.cpu", other.cpu_s / own.cpu_s, 2, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
+            Score("fleet.unchanged-bytes", 10_000 / wire, 1, f"{wire:,.0f} B a device", "10,000 B"),
+            _limit("fleet.unchanged-cpu", again.cpu_s / most, 0.1, "s a device"),
+            _limit("fleet.head", retrained.said["sent"] / most / size, 0.15, "of the bundle's bytes"),
+            _limit("fleet.memory", max(own.said["peak_bytes"], retrained.said["peak_bytes"]) / 1e6, 300, "MB"),
+        ],
+        points,
+        {"floor": floor.seconds, "own": own.seconds, "most": other.seconds / floor.seconds},
+    )
 
 
 def _limit(name: str, found: float, most: float, unit: str) -> Score:
@@ -154,11 +175,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-fleet-", dir=shelf) as folder:
         home = Path(folder)
         with fleet_ground.served(home, options.devices) as ground:
-            scores, points = measure(ground, sizes, options.forks)
+            scores, points, bounds = measure(ground, sizes, options.forks)
         (bundle, *_) = sorted((home / "bundles").iterdir())
         size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
         scores.append(simulated(bundle, options.simulated))
-    told = METHOD.format(devices=options.devices, forks=options.forks, size=size / 1e6, simulated=options.simulated)
+    given = {"devices": options.devices, "forks": options.forks, "simulated": options.simulated}
+    told = METHOD.format(**given, **bounds, size=size / 1e6)
     if not options.no_keep:
         told += "\n\n" + fleet_chart.draw(points)
     return conclude("fleet", "Rollout over SSH", told, scores, keep=not options.no_keep)

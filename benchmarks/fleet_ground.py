@@ -1,4 +1,4 @@
-"""What `just bench fleet` deploys on: one OpenSSH server under many addresses of loopback, a folder for each, and bundles.
+"""What `just bench fleet` deploys on: an OpenSSH server under many addresses of loopback, a folder for each, and bundles.
 
 Each name is an address of its own (127.1.0.1 …), so that neither contender reaches several devices through one connection. Each
 has the same stand-in for its interpreter: what a probe asks takes OpenVINO a second, which a fleet's devices spend on processors
@@ -31,8 +31,6 @@ from toolkit.fleet.tree import DEVICE_CODE
 PYTHON = "/usr/bin/python3"
 CONFIG = """
 Port {port}
-ListenAddress 0.0.0.0
-AllowUsers *@127.0.0.0/8
 HostKey {home}/host
 AuthorizedKeysFile {home}/client.pub
 PidFile none
@@ -50,6 +48,8 @@ STAND_IN = """#!/bin/sh
 if [ "$1 $2" = "-B -" ]; then cat >/dev/null; exec cat {facts}; fi
 exec {python} "$@"
 """
+LISTEN_MOST = 16
+"""On how many addresses one sshd listens (MAX_LISTEN_SOCKS): so many devices share a process of the server."""
 CHANNELS = (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)
 """Of MobileNet's layers."""
 
@@ -109,12 +109,20 @@ def served(home: Path, names: int) -> Iterator[Ground]:
     (home / "python").chmod(0o755)
     (home / "devices").mkdir()
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or "sshd"
-    with subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config")]) as process:
-        try:
-            _wait_for(port)
-            yield Ground(home, home / "devices", port)
-        finally:
-            process.terminate()
+    listeners: list[subprocess.Popen[bytes]] = []
+    try:
+        addresses = [address(number) for number in range(1, names + 1)]
+        for first in range(0, names, LISTEN_MOST):
+            told = [word for one in addresses[first : first + LISTEN_MOST] for word in ("-o", f"ListenAddress={one}")]
+            listeners.append(subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config"), *told]))
+        for one in addresses:
+            _wait_for(one, port)
+        yield Ground(home, home / "devices", port)
+    finally:
+        for listener in listeners:
+            listener.terminate()
+        for listener in listeners:
+            listener.wait()
 
 
 def _facts(home: Path) -> str:
@@ -123,10 +131,10 @@ def _facts(home: Path) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
-def _wait_for(port: int) -> None:
+def _wait_for(name: str, port: int) -> None:
     for _ in range(200):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex((name, port)) == 0:
                 return
         time.sleep(0.05)
     raise SystemExit("sshd does not start")

@@ -85,7 +85,7 @@ class SimulatedShell:
         if PROBE_SCRIPT in words:
             return json.dumps(FACTS)
         if scripts.STATUS in words:
-            return f"current = {current}\nprevious = \n"
+            return f"current:1 'current' -> '{current}'\n" if current else ""
         if scripts.SWITCH in words:
             self._kept["current"] = words[-1]
         if "survey" in words:

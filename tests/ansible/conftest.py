@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import yaml
 from toolkit.artifacts import Device, Workspace
 from toolkit.progress import Lines
 from toolkit.virtual import devices
+from toolkit.virtual.disk import SUITE
 from toolkit.virtual.machine import Machine
 from toolkit.virtual.stick import Stick
 
@@ -93,20 +95,35 @@ class Pi:
         return str(done.stdout)
 
 
-@pytest.fixture(scope="session")
-def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
-    """A bare one, with a stick plugged in."""
+@contextmanager
+def booted(variables: dict[str, Any], *, suite: str = SUITE, sticks: bool = False) -> Iterator[Pi]:
+    """A bare one for the length of a with-block, its inventory with what a user would add to it."""
     folder = Path(tempfile.mkdtemp(prefix="pi-"))
     workspace = Workspace(folder)
     try:
-        fleet = devices.up(workspace, 1, Lines(), sticks=True)
+        fleet = devices.up(workspace, 1, Lines(), suite=suite, sticks=sticks)
         (device,) = fleet.devices
+        given: dict[str, Any] = yaml.safe_load(fleet.inventory.read_text())
+        given["virtual"]["vars"] |= variables
         inventory = folder / "fleet.yml"
-        inventory.write_text(yaml.safe_dump(described(fleet.inventory)))
+        inventory.write_text(yaml.safe_dump(given))
         yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device, folder / "ssh"))
     finally:
         devices.down(workspace)
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def pi() -> Iterator[Pi]:
+    """A bare one, with a stick plugged in."""
+    variables = {
+        "openvino_wheelhouse": str(wheelhouse_of("aarch64")),
+        "monitoring_enabled": True,
+        "monitoring_every_seconds": 5,
+        "performance_governor": "performance",
+    }
+    with booted(variables, sticks=True) as found:
+        yield found
 
 
 def deploy(pi: Pi, bundle: Path, workspace: Path) -> None:
@@ -115,18 +132,6 @@ def deploy(pi: Pi, bundle: Path, workspace: Path) -> None:
     words += ["--inventory", pi.inventory, "--workspace", workspace]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def described(inventory: Path) -> dict[str, Any]:
-    """The inventory that `toolkit fleet up` wrote, and what a user would add to it."""
-    given: dict[str, Any] = yaml.safe_load(inventory.read_text())
-    given["virtual"]["vars"] |= {
-        "openvino_wheelhouse": str(wheelhouse_of("aarch64")),
-        "monitoring_enabled": True,
-        "monitoring_every_seconds": 5,
-        "performance_governor": "performance",
-    }
-    return given
 
 
 def connected(device: Device, shared: Path | None = None) -> Any:

@@ -8,22 +8,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import yaml
 
-from toolkit.artifacts import Workspace
-from toolkit.progress import Lines
-from toolkit.virtual import devices
 from toolkit.virtual.disk import OLD_SUITE
 
 from ..ncs2_archive import CONTENT, TOP, packed  # noqa: TID252 - the tests are no installed package
-from .conftest import Pi, Play, changed, connected, wheelhouse_of
+from .conftest import Pi, Play, booted, changed, wheelhouse_of
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]
 
@@ -49,27 +42,17 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
 @pytest.fixture(scope="module")
 def old_pi(archive: tuple[str, str]) -> Iterator[Pi]:
     """A bare Debian 11."""
-    folder = Path(tempfile.mkdtemp(prefix="pi-"))
-    workspace = Workspace(folder)
-    try:
-        fleet = devices.up(workspace, 1, Lines(), suite=OLD_SUITE, sticks=True)
-        (device,) = fleet.devices
-        given = yaml.safe_load(fleet.inventory.read_text())
-        given["virtual"]["vars"] |= {
-            "toolkit_accelerator": "MYRIAD",
-            "openvino_wheelhouse": str(wheelhouse_of("aarch64", "device-archive", "3.9", 31)),
-            "openvino_archive": archive[0],
-            "openvino_archive_sha256": "0" * 64,
-            "base_packages": ["python3-venv"],
-            "base_security_updates": False,
-            "camera_enabled": False,
-        }
-        inventory = folder / "fleet.yml"
-        inventory.write_text(yaml.safe_dump(given))
-        yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device, folder / "ssh"))
-    finally:
-        devices.down(workspace)
-        shutil.rmtree(folder)
+    variables = {
+        "toolkit_accelerator": "MYRIAD",
+        "openvino_wheelhouse": str(wheelhouse_of("aarch64", "device-archive", "3.9", 31)),
+        "openvino_archive": archive[0],
+        "openvino_archive_sha256": "0" * 64,
+        "base_packages": ["python3-venv"],
+        "base_security_updates": False,
+        "camera_enabled": False,
+    }
+    with booted(variables, suite=OLD_SUITE, sticks=True) as found:
+        yield found
 
 
 def test_archive_with_another_sum_is_refused_and_nothing_is_unpacked(play: Play, old_pi: Pi) -> None:

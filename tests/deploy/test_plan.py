@@ -109,14 +109,14 @@ def test_commands_carry_what_varies_as_words_of_their_own() -> None:
 
 def test_parse_reads_what_a_device_serves() -> None:
     said = (
-        "current = releases/abc\nprevious = \nsince = 1700000000\nlock = \n"
-        'release = {"bundle":"def"}\nmanifest = {"name":"mobilenet = fast"}\n'
+        "current:1700000000 'current' -> 'releases/abc'\n"
+        'current/release.json:{"bundle":"def"}\ncurrent/manifest.json:{"name":\ncurrent/manifest.json:"mobilenet: fast"}\n'
     )
     found = parse(DEVICE, said)
-    assert (found.release, found.previous, found.bundle, found.name) == ("abc", None, "def", "mobilenet = fast")
+    assert (found.release, found.previous, found.bundle, found.name) == ("abc", None, "def", "mobilenet: fast")
     assert (found.since, found.lock, found.as_expected) == ("2023-11-14T22:13:20+00:00", None, None)
     assert parse(DEVICE, "").release is None
-    assert parse(DEVICE, "current = releases/abc\nrelease = {damaged\n").bundle is None
+    assert parse(DEVICE, "current:1 'current' -> 'releases/abc'\ncurrent/release.json:{damaged\n").bundle is None
 
 
 def test_describe_lock_is_for_people_whatever_it_holds() -> None:

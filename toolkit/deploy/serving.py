@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -98,18 +99,21 @@ def differences(said: str, release: str) -> tuple[str, ...]:
 
 
 def parse(device: Device, said: str) -> Serving:
-    """From the lines that `commands.status` prints."""
-    found = {name: value.strip() for name, _, value in (line.partition(" = ") for line in said.splitlines())}
-    since = found.get("since")
+    """From the lines that `commands.status` prints: `file:line` of each file, `link:seconds 'link' -> 'target'` of each link."""
+    found: dict[str, str] = {}
+    for line in said.splitlines():
+        name, _, value = line.partition(":")
+        found[name] = found.get(name, "") + value
+    since, release = _link(found.get("current"))
     return Serving(
         device=device.name,
-        release=_digest(found.get("current")),
-        bundle=_json(found.get("release")).get("bundle"),
-        name=_json(found.get("manifest")).get("name"),
-        previous=_digest(found.get("previous")),
-        since=datetime.fromtimestamp(int(since), UTC).isoformat() if since else None,
-        lock=_lock(found.get("lock")),
-        rollout=_lock(found.get("rollout")),
+        release=release,
+        bundle=_json(found.get("current/release.json")).get("bundle"),
+        name=_json(found.get("current/manifest.json")).get("name"),
+        previous=_link(found.get("previous"))[1],
+        since=datetime.fromtimestamp(since, UTC).isoformat() if since is not None else None,
+        lock=_lock(found.get("deploy.lock/info")),
+        rollout=_lock(found.get("rollout.lock/info")),
     )
 
 
@@ -117,8 +121,10 @@ def _lock(info: str | None) -> str | None:
     return describe_lock(info) if info else None
 
 
-def _digest(link: str | None) -> str | None:
-    return link.rpartition("/")[2] if link else None
+def _link(told: str | None) -> tuple[int | None, str | None]:
+    """When a link was made and the release that it leads to."""
+    found = re.fullmatch(r"(\d+) '.*' -> '(?:.*/)?([^/']+)'", told or "")
+    return (int(found[1]), found[2]) if found else (None, None)
 
 
 def _json(text: str | None) -> Mapping[str, Any]:

@@ -28,7 +28,6 @@ from toolkit.fleet.shell import (
     Shell,
     pieces,
     put_script,
-    script_of,
     text_of,
     timed_out,
 )
@@ -68,7 +67,7 @@ class SecureShell:
 
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
         """See Shell."""
-        with self._channel(script_of(command)) as channel, _deadline(self.device, channel, timeout):
+        with self._channel(command) as channel, _deadline(self.device, channel, timeout):
             feeding = _Feeding(channel, stdin)
             listening = _Listening(channel)
             output = b"".join(_all_of(channel.recv))
@@ -85,7 +84,7 @@ class SecureShell:
     @contextmanager
     def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
         """See Shell."""
-        with self._channel(script_of(command)) as channel:
+        with self._channel(command) as channel:
             with _deadline(self.device, channel, timeout):
                 line = channel.makefile("rb").readline()
                 self._raise_if_lost(0)
@@ -105,7 +104,7 @@ class SecureShell:
 
     def follow(self, command: Command, tell: Callable[[str], None]) -> None:
         """See Shell."""
-        with self._channel(script_of(command)) as channel, channel.makefile("rb") as lines:
+        with self._channel(command) as channel, channel.makefile("rb") as lines:
             for line in lines:
                 tell(text_of(line).rstrip("\n"))
             self._raise_if_lost(0)
@@ -121,11 +120,12 @@ class SecureShell:
         self._connection.close()
 
     @contextmanager
-    def _channel(self, script: str) -> Iterator[paramiko.Channel]:
-        """A channel on which `script` has been started by /bin/sh."""
+    def _channel(self, command: Command) -> Iterator[paramiko.Channel]:
+        """A channel on which the command has been started, a script by /bin/sh; the login shell makes way for it."""
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else command
         with explained(self.device):  # not by fabric's create_session, which would open a closed connection again
             channel = self._connection.transport.open_session()
-            channel.exec_command(f"exec /bin/sh -c {shlex.quote(script)}")
+            channel.exec_command(f"exec {shlex.join(words)}")
         try:
             yield channel
         finally:

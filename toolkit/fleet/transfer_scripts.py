@@ -24,7 +24,7 @@ echo "current $(readlink "$root/current")"
 [ -d "$root/store" ] || [ -d "$destination" ] || echo bare
 command -v "$python" >/dev/null 2>&1 && echo python
 sums=${destination%/*}/.${destination##*/}.sums
-if [ "$(sha256sum < "$sums" 2>/dev/null)" = "$wanted  -" ] && cd "$destination" && sha256sum --check --status "$sums"; then
+if [ -e "$sums" ] && [ "$(sha256sum < "$sums")" = "$wanted  -" ] && cd "$destination" && sha256sum --check --status "$sums"; then
   echo whole
 fi
 exit 0

@@ -1,0 +1,75 @@
+"""Releases that run in an image, on a booted arm64 machine with Debian's own engine under systemd: `just test-pi-container`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Pi, Play, booted, changed, deploy
+
+pytestmark = [pytest.mark.pi, pytest.mark.engine, pytest.mark.timeout(2400)]
+
+RUNNER = "edge-vision/runner:dev"
+"""What `just build runner` makes."""
+
+
+@pytest.fixture(scope="module")
+def contained() -> Iterator[Pi]:
+    """A bare one that is to have an engine, and no OpenVINO of its own."""
+    variables = {
+        "toolkit_image": RUNNER,
+        "runner_source": "pattern",
+        "base_packages": ["python3"],
+        "base_security_updates": False,
+        "camera_enabled": False,
+    }
+    with booted(variables) as found:
+        yield found
+
+
+def well(pi: Pi) -> str:
+    """The release that the live app says it answers with, once it answers."""
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/v1/state').read().decode())"
+    deadline = time.monotonic() + 300
+    while (done := pi.host.run("python3 -c %s", ask)).rc or json.loads(done.stdout)["frames"]["answered"] < 3:
+        assert time.monotonic() < deadline, pi.sh("journalctl -u toolkit-runner -n 30 --no-pager")
+        time.sleep(2)
+    return str(json.loads(done.stdout)["release"])
+
+
+def test_playbook_makes_a_device_for_containers_and_changes_nothing_when_run_again(play: Play, contained: Pi) -> None:
+    assert changed(play("-i", contained.inventory, "provision-pi.yml")) > 0
+    assert changed(play("-i", contained.inventory, "provision-pi.yml")) == 0
+    assert contained.host.service("docker").is_running
+    assert not contained.host.file("/opt/toolkit/venv").exists
+
+
+def test_release_is_deployed_with_its_image_through_every_gate(
+    contained: Pi, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    deploy(contained, tiny_bundle, tmp_path)
+    image = contained.sh("cat /opt/toolkit/current/image").strip()
+    assert contained.sh(f"docker image inspect --format '{{{{.Architecture}}}}' {image}").strip() == "arm64"
+
+
+def test_service_runs_the_release_in_its_image_and_again_after_a_kill(contained: Pi) -> None:
+    release = contained.sh("readlink -f /opt/toolkit/current").strip().rpartition("/")[2]
+    assert well(contained) == release
+    first = contained.sh("docker ps --quiet --filter name=toolkit-runner").strip()
+    contained.sh("docker kill toolkit-runner")
+    deadline = time.monotonic() + 120
+    while contained.sh("docker ps --quiet --filter name=toolkit-runner").strip() in {"", first}:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert well(contained) == release
+    assert contained.sh("systemctl is-active toolkit-runner.service").strip() == "active"
+
+
+def test_service_stops_at_once_and_leaves_no_container(contained: Pi) -> None:
+    contained.sh("systemctl stop toolkit-runner.service")
+    assert contained.sh("docker ps --all --quiet") == ""
+    assert contained.sh("systemctl is-failed toolkit-runner.service || true").strip() == "inactive"
