@@ -1,11 +1,20 @@
 #!/bin/sh
 # Hooks of mmdebstrap: what makes a minimal Debian a bare device that one can log in to.
 #
+#   customize.sh merge ROOT        before anything is unpacked: programs and libraries in /usr alone, as on every machine since Debian 12
 #   customize.sh essential ROOT    before the packages are configured: spare the emulation its slowest pieces
 #   customize.sh finish ROOT       when they are
 set -eu
 
 readonly stage="$1" root="$2"
+
+merge() {
+    local name
+    for name in bin sbin lib; do
+        mkdir -p "$root/usr/$name"
+        ln -s "usr/$name" "$root/$name"
+    done
+}
 
 essential() {
     # openssh-server makes keys that are not there yet, and these are not to be the same on each device anyway.

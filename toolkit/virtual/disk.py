@@ -39,8 +39,10 @@ EARLY_MODULES = ("virtio_pci", "virtio_blk", "sdhci_iproc", "bcm2835", "mmc_bloc
 
 _CUSTOMIZE = Path(__file__).with_name("customize.sh")
 _INIT = Path(__file__).with_name("init.sh")
-_MERGE_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 _NO_EMULATION = "as root, on Debian 12: apt-get install mmdebstrap qemu-user-static binfmt-support"
+_NO_ARCHIVE = (
+    "see whether this machine's Debian sources can be reached (apt-get update), or set DEBIAN_MIRROR to a mirror"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def get_disk(tools: Tools, progress: Progress, suite: str = SUITE) -> Disk:
 
 
 def _digest(suite: str) -> str:
-    parts = [packages(suite), debian.sources(suite), debian.sources(SUITE), SIZE, LEFT_OUT]
+    parts = [packages(suite), sources(suite), debian.sources(SUITE), SIZE, LEFT_OUT]
     parts += [KERNEL, KERNEL_LEFT_OUT, EARLY_MODULES, _CUSTOMIZE.read_text(), _INIT.read_text()]
     return digests.of_value([suite, *parts])[:16]
 
@@ -99,10 +101,16 @@ def packages(suite: str) -> tuple[str, ...]:
     return (*SYSTEM, *LOGIN, *ONLY_IN[suite])
 
 
+def sources(suite: str) -> str:
+    """This machine's Debian sources for the suite: of the older one the release alone, as mirrors hold its updates for amd64 only."""
+    lines = debian.sources(suite).splitlines(keepends=True)
+    return "".join(line for line in lines if suite == SUITE or f" {suite} " in line)
+
+
 def _make(new: Path, work: Path, suite: str, tools: Tools) -> None:
     root = work / "root.tar"
     debian.check_programs((*debian.PROGRAMS, "mmdebstrap"))
-    _run_mmdebstrap(bootstrap(root, suite), debian.sources(suite))
+    _run_mmdebstrap(bootstrap(root, suite), sources(suite))
     archive = debian.Archive(work / "apt", debian.sources(SUITE), ARCHITECTURE)
     kernel, busybox = _fetch(archive, work)
     version = _take_kernel(kernel, work / "kernel", new)
@@ -126,7 +134,7 @@ def bootstrap(output: Path, suite: str = SUITE) -> list[str]:
         f"--customize-hook=sh '{_CUSTOMIZE}' finish \"$1\"",
     ]
     if suite == OLD_SUITE:
-        words += [f"--hook-dir={_MERGE_USR}"]
+        words += [f"--setup-hook=sh '{_CUSTOMIZE}' merge \"$1\""]
     return [*words, suite, str(output), "-"]
 
 
@@ -136,7 +144,8 @@ def _run_mmdebstrap(words: Sequence[str], listed: str) -> None:
     )
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()[-2:]
-        raise MachineError(f"mmdebstrap: {' '.join(said)}", remedy=_NO_EMULATION)
+        fetching = any(line.startswith("E: apt") for line in said)
+        raise MachineError(f"mmdebstrap: {' '.join(said)}", remedy=_NO_ARCHIVE if fetching else _NO_EMULATION)
 
 
 def _fetch(archive: debian.Archive, work: Path) -> tuple[Path, Path]:
