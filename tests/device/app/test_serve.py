@@ -200,7 +200,7 @@ def test_page_without_a_token_is_for_loopback_names_and_its_own_site_alone(serve
 
 
 def test_token_opens_what_a_login_opens_too(serve: Serve, root: Path, token_file: Path) -> None:
-    app = serve(root / "current", "--host", "0.0.0.0", "--token-file", token_file, "--source", "none")
+    app = serve(root / "current", "--token-file", token_file, "--source", "none")
     assert {path: app.ask(path).status for path in ("/health", "/ready", "/")} == {
         "/health": 200,
         "/ready": 200,
