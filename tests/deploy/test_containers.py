@@ -20,12 +20,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from toolkit.artifacts import Device
-from toolkit.deploy import deploy, health, plan_rollout, rollback, status
+from toolkit import digests
+from toolkit.artifacts import Device, Workspace
+from toolkit.bench import BenchSpec, bench_fleet
+from toolkit.deploy import ALWAYS, Speed, deploy, health, plan_rollout, rollback, status, yardsticks
 from toolkit.fleet import connect, imaging
 from toolkit.fleet.images import SENT, find
 from toolkit.fleet.inventory import ansible_command
 from toolkit.fleet.transfer import Sending
+from toolkit.progress import Silent
+from toolkit.store import Store
+
+from ..bench.conftest import adopted, drawn_split  # noqa: TID252 - the tests are no installed package
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -144,6 +150,38 @@ def test_deploy_removes_an_image_that_no_release_names(
     with connect(place) as shell:
         image = find([RUNNER])[RUNNER]
         assert imaging.is_there(image, imaging.look(place, shell, image))
+
+
+def test_bench_measures_in_the_image_and_its_record_is_what_the_next_release_is_held_against(
+    device: Device, tiny_bundle: Path, workspace: Workspace
+) -> None:
+    place = replace(device, root=f"{device.root} and bench")
+    split = drawn_split(workspace)
+    made = adopted(tiny_bundle, split, workspace)
+    with Store(workspace.database) as store:
+        store.put(split)
+        store.put(made)
+        assert not deploy(workspace.absolute(made.path), [place]).failed
+        spec = BenchSpec(seconds=0.5, queries=64, precision="f32")
+        measured = bench_fleet([made], [place], spec, workspace=workspace, store=store, progress=Silent())
+        assert not measured.problems
+        assert [record.scenario for record in measured.records] == ["accuracy", "single-stream", "offline"]
+        assert measured.records[0].accuracy == 1.0
+        reference = find([RUNNER])[RUNNER].reference
+        assert {record.settings["image"] for record in measured.records} == {reference}
+        known = yardsticks(store)
+    again = _renamed(workspace.absolute(made.path))
+    result = deploy(again, [place], gates=(*ALWAYS, Speed(0.1, known)))
+    assert not result.failed, result.failed
+    assert "p90" in result.ok[place].gates["speed"]
+
+
+def _renamed(bundle: Path) -> Path:
+    """The same network under another digest: what a retrained one is to the gate."""
+    copy = shutil.copytree(bundle, bundle.with_name("part"))
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    (copy / "manifest.json").write_bytes(digests.canonical_json(manifest | {"toolkit": "another"}))
+    return copy.rename(copy.with_name(digests.of_file(copy / "manifest.json")))
 
 
 def test_the_service_runs_the_current_release_in_its_image(
