@@ -21,7 +21,9 @@ test on devices behind real SSH servers. It brings the fault about, then asserts
 2. the report says what happened, in words that match those of the third column;
 3. the next run, with nothing else done than what the row says, ends with every device serving the new release.
 
-"Old" is the release that was served before, "new" the one that was being rolled out.
+"Old" is the release that was served before, "new" the one that was being rolled out. Power is cut there by ending every process
+of a device at once; on a booted arm64 machine, whose disk loses what was not written, it is cut by
+[tests of their own](architecture/04-provisioning.md#on-the-booted-arm64-machine).
 
 | what goes wrong | serves afterwards | the report says | test |
 |---|---|---|---|
