@@ -54,7 +54,7 @@ test-pi *arguments: setup
 
 # Run releases in their image on a booted arm64 machine: needs both the machine of test-pi and the engine of test-images.
 test-pi-container *arguments: setup
-    @images/engine.sh with sh -c '"{{ bin }}/python" images/build.py runner && exec "{{ bin }}/pytest" -m "pi and engine" "$@"' sh "$@"
+    @images/engine.sh with sh -c '"{{ bin }}/python" images/build.py runner-cross && exec "{{ bin }}/pytest" -m "pi and engine" "$@"' sh "$@"
 
 # Write an SD card's image for a Pi: `just pi-image kitchen --key ~/.ssh/id_ed25519.pub`.
 pi-image *arguments: setup

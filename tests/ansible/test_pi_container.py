@@ -14,7 +14,7 @@ from .conftest import Pi, Play, booted, changed, deploy
 pytestmark = [pytest.mark.pi, pytest.mark.engine, pytest.mark.timeout(2400)]
 
 RUNNER = "edge-vision/runner:dev"
-"""What `just build runner` makes."""
+"""What `just build runner-cross` makes."""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def test_playbook_makes_a_device_for_containers_and_changes_nothing_when_run_aga
     assert changed(play("-i", contained.inventory, "provision-pi.yml")) == 0
     assert contained.host.service("docker").is_running
     assert not contained.host.file("/opt/toolkit/venv").exists
+    assert contained.sh("findmnt --noheadings --output FSTYPE /tmp").strip() == "tmpfs"
 
 
 def test_release_is_deployed_with_its_image_through_every_gate(
