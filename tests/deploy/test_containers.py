@@ -202,6 +202,8 @@ def test_the_service_runs_the_current_release_in_its_image(
     with subprocess.Popen([script], env=os.environ | {"DOCKER_HOST": engine}, stdout=subprocess.DEVNULL) as running:
         try:
             _wait_until_it_is_well(f"http://127.0.0.1:{port}/health", running)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/state", timeout=5) as answer:
+                assert json.load(answer)["release"] == Path(place.root, "current").resolve().name
         finally:
             docker(engine, "stop", "--time", "20", "toolkit-runner", check=False)
     assert not docker(engine, "ps", "--all", "--quiet").stdout
