@@ -9,7 +9,6 @@ set -eu
 readonly stage="$1" root="$2"
 
 merge() {
-    local name
     for name in bin sbin lib; do
         mkdir -p "$root/usr/$name"
         ln -s "usr/$name" "$root/$name"
