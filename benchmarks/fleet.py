@@ -42,6 +42,7 @@ METHOD = (
     "nothing is looked at, checked or switched; this machine runs both ends, so {floor:.1f} s of the rollout's {own:.1f} s are the price "
     "of SSH itself, and no rollout could be more than {most:.1f} times as fast as Ansible's copy here."
 )
+ANSIBLE, SSH, OURS = "Ansible's copy", "ssh alone", "toolkit deploy"
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: what a child leaves behind becomes ours, so that its processor time is counted."""
 
@@ -110,9 +111,7 @@ def alone(ground: Ground, file: Path, count: int, forks: int) -> Cost:
     return timed(["sh", "-c", f"printf '%s\\n' {addresses} | xargs -P {forks} -I{{}} sh -c '{send}'"])
 
 
-def measure(
-    ground: Ground, sizes: Sequence[int], forks: int
-) -> tuple[list[Score], list[fleet_chart.Point], dict[str, float]]:
+def measure(ground: Ground, sizes: Sequence[int], forks: int) -> tuple[list[Score], list[fleet_chart.Point]]:
     """Every figure over SSH."""
     bundle, head = (fleet_ground.make_bundle(ground.home / "bundles", number) for number in (1, 2))
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
@@ -126,28 +125,22 @@ def measure(
         other = theirs(ground, file, count, forks)
         ground.clear()
         own = ours(ground, bundle, count, forks)
-        points += [fleet_chart.Point("Ansible's copy", count, other.seconds, other.cpu_s)]
-        points += [fleet_chart.Point("toolkit deploy", count, own.seconds, own.cpu_s)]
-        points += [fleet_chart.Point("ssh alone", count, floor.seconds, floor.cpu_s)]
-        told = {"ours": own, "Ansible": other, "ssh alone": floor}
+        told = {ANSIBLE: other, OURS: own, SSH: floor}
+        points += [fleet_chart.Point(name, count, cost.seconds, cost.cpu_s) for name, cost in told.items()]
         each = (f"{name} {cost.seconds:.1f} s, {cost.cpu_s:.1f} s CPU" for name, cost in told.items())
         print(f"{count}: {'; '.join(each)}", flush=True)
     again, retrained = ours(ground, bundle, most, forks), ours(ground, head, most, forks)
     if again.said["outcomes"] != ["unchanged"]:
         raise SystemExit(f"the second run did something: {again.said}")
     wire = (again.said["sent"] + again.said["received"]) / most
-    return (
-        [
-            Score("fleet.time", other.seconds / own.seconds, 4, f"{own.seconds:.1f} s", f"{other.seconds:.1f} s"),
-            Score("fleet.cpu", other.cpu_s / own.cpu_s, 2, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
-            Score("fleet.unchanged-bytes", 10_000 / wire, 1, f"{wire:,.0f} B a device", "10,000 B"),
-            _limit("fleet.unchanged-cpu", again.cpu_s / most, 0.1, "s a device"),
-            _limit("fleet.head", retrained.said["sent"] / most / size, 0.15, "of the bundle's bytes"),
-            _limit("fleet.memory", max(own.said["peak_bytes"], retrained.said["peak_bytes"]) / 1e6, 300, "MB"),
-        ],
-        points,
-        {"floor": floor.seconds, "own": own.seconds, "most": other.seconds / floor.seconds},
-    )
+    return [
+        Score("fleet.time", other.seconds / own.seconds, 4, f"{own.seconds:.1f} s", f"{other.seconds:.1f} s"),
+        Score("fleet.cpu", other.cpu_s / own.cpu_s, 2, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
+        Score("fleet.unchanged-bytes", 10_000 / wire, 1, f"{wire:,.0f} B a device", "10,000 B"),
+        _limit("fleet.unchanged-cpu", again.cpu_s / most, 0.1, "s a device"),
+        _limit("fleet.head", retrained.said["sent"] / most / size, 0.15, "of the bundle's bytes"),
+        _limit("fleet.memory", max(own.said["peak_bytes"], retrained.said["peak_bytes"]) / 1e6, 300, "MB"),
+    ], points
 
 
 def _limit(name: str, found: float, most: float, unit: str) -> Score:
@@ -175,12 +168,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-fleet-", dir=shelf) as folder:
         home = Path(folder)
         with fleet_ground.served(home, options.devices) as ground:
-            scores, points, bounds = measure(ground, sizes, options.forks)
+            scores, points = measure(ground, sizes, options.forks)
         (bundle, *_) = sorted((home / "bundles").iterdir())
         size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
         scores.append(simulated(bundle, options.simulated))
-    given = {"devices": options.devices, "forks": options.forks, "simulated": options.simulated}
-    told = METHOD.format(**given, **bounds, size=size / 1e6)
+    seconds = {point.contender: point.seconds for point in points}  # of the largest fleet, which comes last
+    told = METHOD.format(
+        devices=options.devices,
+        forks=options.forks,
+        size=size / 1e6,
+        simulated=options.simulated,
+        floor=seconds[SSH],
+        own=seconds[OURS],
+        most=seconds[ANSIBLE] / seconds[SSH],
+    )
     if not options.no_keep:
         told += "\n\n" + fleet_chart.draw(points)
     return conclude("fleet", "Rollout over SSH", told, scores, keep=not options.no_keep)

@@ -14,6 +14,8 @@ import pytest
 
 from toolkit.artifacts import Device, Workspace
 
+from .bundles import sealed
+
 if TYPE_CHECKING:
     from toolkit.fleet import embedded
 
@@ -179,9 +181,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if path.is_file()
         },
     }
-    content = digests.canonical_json(manifest)
-    (folder / "manifest.json").write_bytes(content)
-    return folder.rename(folder.with_name(digests.of_bytes(content)))
+    return sealed(folder, manifest)
 
 
 def _brightness_model() -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,6 +134,23 @@ def deploy(pi: Pi, bundle: Path, workspace: Path) -> None:
     words += ["--inventory", pi.inventory, "--workspace", workspace]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def app_state(pi: Pi) -> dict[str, Any]:
+    """What the live app says of itself, nothing while it does not answer."""
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/v1/state').read().decode())"
+    done = pi.host.run("python3 -c %s", ask)
+    found: dict[str, Any] = json.loads(done.stdout) if done.rc == 0 else {}
+    return found
+
+
+def wait_for_app(pi: Pi, true: Callable[[dict[str, Any]], bool], seconds: float = 180) -> dict[str, Any]:
+    """What it says once that is so."""
+    deadline = time.monotonic() + seconds
+    while not true(found := app_state(pi)):
+        assert time.monotonic() < deadline, (found, pi.sh("journalctl -u toolkit-runner -n 20 --no-pager"))
+        time.sleep(1)
+    return found
 
 
 def connected(device: Device, shared: Path | None = None) -> Any:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .conftest import Pi, deploy
+from .conftest import Pi, app_state, deploy, wait_for_app
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1200)]
 
@@ -30,34 +27,18 @@ def watching(provisioned: Pi, tiny_bundle: Path, tmp_path_factory: pytest.TempPa
     )
 
 
-def state(pi: Pi) -> dict[str, Any]:
-    """What the app says of itself, nothing while it does not answer."""
-    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/v1/state').read().decode())"
-    done = pi.host.run("python3 -c %s", ask)
-    found: dict[str, Any] = json.loads(done.stdout) if done.rc == 0 else {}
-    return found
-
-
-def wait_for(pi: Pi, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + 180
-    while not true(found := state(pi)):
-        assert time.monotonic() < deadline, (found, pi.sh("journalctl -u toolkit-runner -n 20 --no-pager"))
-        time.sleep(1)
-    return found
-
-
 def test_service_answers_what_its_camera_sees(watching: Pi) -> None:
-    found = wait_for(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > 20)
+    found = wait_for_app(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > 20)
     assert found["source"] == "/dev/video0"
     assert found["frames"]["failed"] == 0
     assert {ranked["label"] for ranked in found["latest"]["ranking"]} == {"dark", "light"}
 
 
 def test_service_says_that_its_camera_is_gone_and_goes_on_when_it_is_back(watching: Pi) -> None:
-    wait_for(watching, lambda said: bool(said.get("camera")))
+    wait_for_app(watching, lambda said: bool(said.get("camera")))
     watching.sh(UNBIND)
-    assert wait_for(watching, lambda said: said.get("camera") is False)["frames"]["answered"] > 0
+    assert wait_for_app(watching, lambda said: said.get("camera") is False)["frames"]["answered"] > 0
     assert watching.sh("systemctl is-active toolkit-runner.service").strip() == "active"
     watching.sh(BIND)
-    before = state(watching)["frames"]["answered"]
-    wait_for(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > before)
+    before = app_state(watching)["frames"]["answered"]
+    wait_for_app(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > before)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import Pi, Play, booted, changed, deploy
+from .conftest import Pi, Play, booted, changed, deploy, wait_for_app
 
 pytestmark = [pytest.mark.pi, pytest.mark.engine, pytest.mark.timeout(2400)]
 
@@ -33,12 +32,7 @@ def contained() -> Iterator[Pi]:
 
 def well(pi: Pi) -> str:
     """The release that the live app says it answers with, once it answers."""
-    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/v1/state').read().decode())"
-    deadline = time.monotonic() + 300
-    while (done := pi.host.run("python3 -c %s", ask)).rc or json.loads(done.stdout)["frames"]["answered"] < 3:
-        assert time.monotonic() < deadline, pi.sh("journalctl -u toolkit-runner -n 30 --no-pager")
-        time.sleep(2)
-    return str(json.loads(done.stdout)["release"])
+    return str(wait_for_app(pi, lambda said: bool(said) and said["frames"]["answered"] >= 3, 300)["release"])
 
 
 def test_playbook_makes_a_device_for_containers_and_changes_nothing_when_run_again(play: Play, contained: Pi) -> None:

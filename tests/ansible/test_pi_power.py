@@ -16,6 +16,7 @@ from toolkit.progress import Lines
 from toolkit.virtual import devices
 from toolkit.virtual.machine import tell
 
+from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
 from .conftest import BIN, Pi, deploy
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]
@@ -38,8 +39,7 @@ def padded(bundle: Path, folder: Path) -> Path:
     manifest = json.loads((copy / "manifest.json").read_text())
     padding = {"sha256": digests.of_file(copy / "padding.bin"), "size_bytes": PADDING_BYTES}
     manifest["files"]["padding.bin"] = padding
-    (copy / "manifest.json").write_bytes(digests.canonical_json(manifest))
-    return copy.rename(folder / digests.of_file(copy / "manifest.json"))
+    return sealed(copy, manifest)
 
 
 def serves_whole(pi: Pi) -> str:

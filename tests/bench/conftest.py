@@ -18,6 +18,8 @@ from toolkit.bench import BenchSpec
 from toolkit.data.manifest import Picture, count, in_order, split_digest, write_manifest
 from toolkit.store import Store
 
+from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
+
 LABELS = ("dark", "light")
 
 
@@ -72,9 +74,7 @@ def adopted(tiny_bundle: Path, split: Split, workspace: Workspace) -> Bundle:
     manifest = json.loads((part / "manifest.json").read_bytes())
     manifest["lineage"]["split"] = split.digest
     manifest["parity"] = {"pictures": 12, "reference_accuracy": 1.0}
-    content = digests.canonical_json(manifest)
-    (part / "manifest.json").write_bytes(content)
-    folder = part.rename(part.with_name(digests.of_bytes(content)))
+    folder = sealed(part, manifest)
     return Bundle(
         digest=folder.name,
         parent=manifest["lineage"]["ir"],

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from toolkit import digests
 from toolkit.artifacts import BenchRecord, Bundle, Device, Workspace
 from toolkit.bench import BenchResult, bench_fleet
 from toolkit.bench.run import what_is_left
 from toolkit.fleet import embedded
 from toolkit.progress import Silent
+
+from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
 
 SCENARIOS = ["accuracy", "single-stream", "offline"]
 
@@ -43,9 +44,7 @@ def bundles(room: Any) -> list[Bundle]:
     part = room.workspace.folder("bundles") / "other"
     shutil.copytree(source, part)
     manifest = json.loads((part / "manifest.json").read_bytes()) | {"name": "tiny-twin-fp32"}
-    content = digests.canonical_json(manifest)
-    (part / "manifest.json").write_bytes(content)
-    folder = part.rename(part.with_name(digests.of_bytes(content)))
+    folder = sealed(part, manifest)
     twin = dataclasses.replace(
         room.bundle, digest=folder.name, name="tiny-twin-fp32", path=room.workspace.relative(folder)
     )

@@ -24,6 +24,8 @@ from toolkit.convert.signing import sign_bundle
 from toolkit.deploy import deploy
 from toolkit.fleet.embedded import Embedded
 
+from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
+
 LABELS = ["dark", "light"]
 SSHD = """
 Port {port}
@@ -55,8 +57,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         (folder / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
         if padding_bytes:
             (folder / "padding.bin").write_bytes(os.urandom(padding_bytes))
-        (folder / "manifest.json").write_bytes(digests.canonical_json(_manifest(folder, name)))
-        return folder.rename(home / digests.of_file(folder / "manifest.json"))
+        return sealed(folder, _manifest(folder, name))
 
     return make
 

@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from toolkit import digests
 from toolkit.artifacts import Device, Workspace
 from toolkit.bench import BenchSpec, bench_fleet
 from toolkit.deploy import ALWAYS, Speed, deploy, health, plan_rollout, rollback, status, yardsticks
@@ -32,6 +31,7 @@ from toolkit.progress import Silent
 from toolkit.store import Store
 
 from ..bench.conftest import adopted, drawn_split  # noqa: TID252 - the tests are no installed package
+from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -180,8 +180,7 @@ def _renamed(bundle: Path) -> Path:
     """The same network under another digest: what a retrained one is to the gate."""
     copy = shutil.copytree(bundle, bundle.with_name("part"))
     manifest = json.loads((copy / "manifest.json").read_bytes())
-    (copy / "manifest.json").write_bytes(digests.canonical_json(manifest | {"toolkit": "another"}))
-    return copy.rename(copy.with_name(digests.of_file(copy / "manifest.json")))
+    return sealed(copy, manifest | {"toolkit": "another"})
 
 
 def test_the_service_runs_the_current_release_in_its_image(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +119,18 @@ def test_parse_reads_what_a_device_serves() -> None:
     assert (found.since, found.lock, found.as_expected) == ("2023-11-14T22:13:20+00:00", None, None)
     assert parse(DEVICE, "").release is None
     assert parse(DEVICE, "current:1 'current' -> 'releases/abc'\ncurrent/release.json:{damaged\n").bundle is None
+
+
+def test_status_is_read_whatever_the_device_is_set_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "releases/abc").mkdir(parents=True)
+    (tmp_path / "releases/abc/release.json").write_text('{"bundle": "däf"}')
+    (tmp_path / "current").symlink_to("releases/abc")
+    monkeypatch.setenv("QUOTING_STYLE", "literal")
+    monkeypatch.setenv("LC_ALL", "C")
+    device = replace(DEVICE, root=str(tmp_path))
+    said = subprocess.run(commands.status(device), capture_output=True, check=True).stdout.decode()
+    found = parse(device, said)
+    assert (found.release, found.previous, found.bundle) == ("abc", None, "däf")
 
 
 def test_describe_lock_is_for_people_whatever_it_holds() -> None:

@@ -69,7 +69,7 @@ fi
 
 STATUS = r"""
 cd "$1" 2>/dev/null || exit 0
-stat -c '%n:%Y %N' current previous 2>/dev/null
+QUOTING_STYLE=shell-always stat -c '%n:%Y %N' current previous 2>/dev/null
 grep -a -s '' deploy.lock/info rollout.lock/info current/release.json current/manifest.json
 exit 0
 """

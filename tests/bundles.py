@@ -1,0 +1,15 @@
+"""What tests that make bundles have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from toolkit import digests
+
+
+def sealed(folder: Path, manifest: Mapping[str, object]) -> Path:
+    """The bundle in the folder with that manifest, named by its digest as all bundles are."""
+    content = digests.canonical_json(manifest)
+    (folder / "manifest.json").write_bytes(content)
+    return folder.rename(folder.with_name(digests.of_bytes(content)))
