@@ -3,9 +3,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,25 @@ def test_restore_starts_anew_when_the_checkpoint_is_damaged(tmp_path: Path) -> N
     save(path, Course(), [], [])
     path.write_bytes(path.read_bytes()[:-20])
     assert restore(path, [], []).epochs == []
+
+
+def test_train_trial_leaves_nothing_half_written_when_ctrl_c_comes_right_after_a_file_was_made(
+    bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, made = tempfile.mkstemp, []
+
+    def make(**place: Any) -> tuple[int, str]:
+        handle, name = whole(**place)
+        if "checkpoint" in name:
+            made.append(name)
+            raise KeyboardInterrupt
+        return handle, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", make)
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(workspace)
+    assert made
+    assert not [path for path in workspace.folder("runs").rglob("*") if path.is_file()]
 
 
 def test_train_command_leaves_with_130_and_whole_files_when_interrupted(
