@@ -20,7 +20,7 @@ WARM_S = 5.0
 REPETITIONS = 5
 METHOD = (
     "`just bench images`, in one run. cold: the runner for arm64 upon the built base, nothing of its own cached, wheels "
-    "installed across platforms; yardstick: the same under emulation. warm: the runner after a change of one device module, median of three. "
+    "installed across platforms; yardstick: the same under emulation; medians of three. warm: the runner after a change of one device module, median of three. "
     f"size: compressed layers. first inference: from the start of `python -m device golden` to its end, medians of {REPETITIONS}, "
     "inside the container against outside with the same wheels; the container is up already (creating it: {creation:.2f} s)."
 )
@@ -44,8 +44,8 @@ def build(*arguments: str, **variables: str) -> float:
 def cold() -> Score:
     """Across platforms against emulated."""
     arguments = ("runner", "--set", "runner.platform=linux/arm64", "--set", "runner.no-cache=true")
-    ours = build(*arguments)
-    theirs = build(*arguments, WHEELS="emulated")
+    pairs = [(build(*arguments), build(*arguments, WHEELS="emulated")) for _ in range(3)]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     return Score("images.cold", theirs / ours, 4.0, f"{ours:.1f} s", f"{theirs:.1f} s")
 
 

@@ -1,13 +1,13 @@
-"""Install locked wheels into a folder of an image, for its platform, on the platform that builds: nothing is emulated.
+"""Install locked wheels into folders of an image, for its platform, on the platform that builds: nothing is emulated.
 
-    wheels.py SITE APART
+    wheels.py OUTPUT SITE NAME…
 
-SITE is the folder to install into; what is named *openvino* goes to the folder APART, to become a layer of its own: layers are
-compressed side by side, and an unchanged one is not sent again.
+Each requirement *NAME* goes to the folder SITE under OUTPUT/NAME, the others to OUTPUT/rest, side by side. Each becomes a layer of its
+own: layers are compressed side by side, too, and an unchanged one is not sent again.
 
 Build arguments come as the environment, for there is no shell to make words of them: REQUIREMENTS names the lock file,
 REQUIREMENTS_ARM64 another one for arm64; /run/context/leave-out.txt lists what is not used; TARGETARCH, PYTHON_VERSION and GLIBC_VERSION say what the wheels are for. With
-WHEELS=emulated it installs for the platform it runs on, as pip does anywhere: the slow way, to be measured against.
+WHEELS=emulated it installs for the platform it runs on, one after the other, as pip does: the slow way, to be measured against.
 
 Runs inside an image being built, on Python 3.9 and later. pip is a wheel file in /run/pip and never enters an image. A CA
 bundle comes as the build secret `ca`, an index of one's own as the build secret `pip` (a pip.conf).
@@ -16,11 +16,15 @@ bundle comes as the build secret `ca`, an index of one's own as the build secret
 from __future__ import annotations
 
 import fnmatch
+import importlib
+import multiprocessing
 import os
+import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -41,16 +45,31 @@ def platform_tags(architecture: str, glibc: str) -> list[str]:
     return [*tags, f"manylinux2014_{machine}", *older]
 
 
-def install(requirements: Path, output: Path) -> None:
+def load_pip() -> Callable[[list[str]], int]:
+    """The command of pip, loaded: forks of this process need not load it again."""
+    sys.path.insert(0, str(next(Path("/run/pip").glob("pip-*.whl"))))
+    os.environ.update({name: str(path) for name, path in SECRETS.items() if path.exists()})
+    importlib.import_module("pip._internal.commands.install")
+    return importlib.import_module("pip._internal.cli.main").main  # type: ignore[no-any-return]
+
+
+def install(pip: Callable[[list[str]], int], requirements: Path, output: Path) -> None:
     """Let pip install; exits as pip does when it fails."""
-    pip = next(Path("/run/pip").glob("pip-*.whl"))
-    words = [sys.executable, f"{pip}/pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-cache-dir"]
+    words = ["install", "--quiet", "--no-deps", "--no-compile", "--no-cache-dir"]
     words += ["--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--root-user-action=ignore"]
     words += ["--retries=5", "--timeout=120", f"--target={output}", f"--requirement={requirements}", *cross_options()]
-    environment = {**os.environ, **{name: str(path) for name, path in SECRETS.items() if path.exists()}}
-    done = subprocess.run(words, env=environment, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    code = pip(words)
+    if code:
+        sys.exit(code)
+
+
+def split(lock: str, names: list[str]) -> dict[str, str]:
+    """The requirements of a lock file by the first of `names` that they contain, the others by "rest"; each with its hashes."""
+    groups = dict.fromkeys([*names, "rest"], "")
+    for requirement in re.findall(r"^[^\s#].*\n(?:[ \t].*\n?)*", lock, re.MULTILINE):
+        project = re.split("[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        groups[next((name for name in names if name in project), "rest")] += requirement
+    return groups
 
 
 def cross_options() -> list[str]:
@@ -86,25 +105,42 @@ def read_patterns(file: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def set_apart(site: Path, apart: Path) -> None:
-    """Move OpenVINO from `site` to `apart`."""
-    apart.mkdir(parents=True)
-    for path in sorted(site.glob("*openvino*")):
-        path.rename(apart / path.name)
-
-
-def main() -> None:
+def fill(pip: Callable[[list[str]], int], lock: str, site: Path) -> None:
     """Install, remove what is not used, compile the rest."""
-    site, apart = Path(sys.argv[1]), Path(sys.argv[2])
-    own = os.environ.get(f"REQUIREMENTS_{os.environ['TARGETARCH'].upper()}")
-    install(Path("/run/requirements") / (own or os.environ["REQUIREMENTS"]), site)
+    site.mkdir(parents=True)
+    if lock:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(lock)
+            file.flush()
+            install(pip, Path(file.name), site)
     shutil.rmtree(site / "bin", ignore_errors=True)
     saved = remove_unused(site, read_patterns(Path("/run/context/leave-out.txt")))
     count = bytecode.compile_tree(site, site)
-    set_apart(site, apart)
-    for folder in (site, apart):
-        bytecode.settle_times(folder)
-    print(f"wheels: left out {saved / 1e6:.0f} MB, compiled {count} files", file=sys.stderr)
+    bytecode.settle_times(site)
+    print(f"wheels: {site}: left out {saved / 1e6:.0f} MB, compiled {count} files", file=sys.stderr)
+
+
+def run_all(tasks: Sequence[Callable[[], None]], *, at_once: bool) -> None:
+    """Run each in a fork of this process; exits when one fails."""
+    forks = [multiprocessing.get_context("fork").Process(target=task) for task in tasks]
+    for fork in forks:
+        fork.start()
+        if not at_once:
+            fork.join()
+    for fork in forks:
+        fork.join()
+    if any(fork.exitcode for fork in forks):
+        sys.exit("wheels: not installed; what went wrong is said above")
+
+
+def main() -> None:
+    """Fill each folder from its part of the lock file."""
+    output, place, names = Path(sys.argv[1]), sys.argv[2].lstrip("/"), sys.argv[3:]
+    own = os.environ.get(f"REQUIREMENTS_{os.environ['TARGETARCH'].upper()}")
+    groups = split((Path("/run/requirements") / (own or os.environ["REQUIREMENTS"])).read_text(), names)
+    pip = load_pip()
+    tasks = [partial(fill, pip, lock, output / name / place) for name, lock in groups.items()]
+    run_all(tasks, at_once=os.environ["WHEELS"] != "emulated")
 
 
 if __name__ == "__main__":

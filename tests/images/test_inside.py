@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,13 +37,27 @@ def test_remove_unused_removes_patterns_bookkeeping_and_empty_folders(tmp_path: 
     ]
 
 
-def test_set_apart_moves_openvino_and_its_metadata(tmp_path: Path) -> None:
-    site, apart = tmp_path / "site", tmp_path / "apart/site"
-    for name in ("openvino/libs", "openvino-1.dist-info", "numpy", "_pyopenvino"):
-        (site / name).mkdir(parents=True)
-    wheels.set_apart(site, apart)
-    assert sorted(path.name for path in apart.iterdir()) == ["_pyopenvino", "openvino", "openvino-1.dist-info"]
-    assert [path.name for path in site.iterdir()] == ["numpy"]
+def test_split_keeps_every_requirement_with_its_hashes_once() -> None:
+    lock = (INSIDE.parents[1] / "requirements/image-train.txt").read_text()
+    groups = wheels.split(lock, ["openvino", "tensorflow"])
+    assert sum(text.count("--hash=") for text in groups.values()) == lock.count("--hash=") > 0
+    named = {name: re.findall(r"^([\w-]+)==", text, re.MULTILINE) for name, text in groups.items()}
+    assert named["openvino"] == ["openvino", "openvino-telemetry"]
+    assert "intel-tensorflow" in named["tensorflow"]
+    assert len(named["rest"]) + len(named["openvino"]) + len(named["tensorflow"]) == len(
+        re.findall("^[a-z].*==", lock, re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_run_all_exits_when_one_of_its_forks_fails(tmp_path: Path, at_once: bool) -> None:
+    def fail() -> None:
+        raise SystemExit(3)
+
+    wheels.run_all([partial(Path.touch, tmp_path / name) for name in "abc"], at_once=at_once)
+    assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(SystemExit, match="what went wrong is said above"):
+        wheels.run_all([fail], at_once=at_once)
 
 
 @pytest.mark.parametrize("seed", ["0", "7"])
