@@ -20,7 +20,7 @@ WARM_S = 5.0
 REPETITIONS = 5
 METHOD = (
     "`just bench images`, in one run. cold: the runner for arm64 upon the built base, nothing of its own cached, wheels "
-    "installed across platforms; yardstick: the same under emulation; medians of three. warm: the runner after a change of one device module, median of three. "
+    "installed across platforms; yardstick: the same under emulation, where they are installed one after the other, as by one pip; medians of three. warm: the runner after a change of one device module, median of three. "
     f"size: compressed layers. first inference: from the start of `python -m device golden` to its end, medians of {REPETITIONS}, "
     "inside the container against outside with the same wheels; the container is up already (creating it: {creation:.2f} s)."
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,10 +41,9 @@ def written_whole(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     Not `durable`, a power cut may leave the new one damaged: for caches that tell so themselves.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:  # around its making, too: Ctrl-C may come between any two instructions
+        with part.open("x+b") as stream:
             yield stream
             stream.flush()
             if durable:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,16 +64,16 @@ def test_restore_starts_anew_when_the_checkpoint_is_damaged(tmp_path: Path) -> N
 def test_train_trial_leaves_nothing_half_written_when_ctrl_c_comes_right_after_a_file_was_made(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, made = tempfile.mkstemp, []
+    whole, made = Path.open, []
 
-    def make(**place: Any) -> tuple[int, str]:
-        handle, name = whole(**place)
-        if "checkpoint" in name:
-            made.append(name)
+    def make(path: Path, *given: Any, **named: Any) -> Any:
+        stream = whole(path, *given, **named)
+        if "checkpoint" in path.name and path.suffix == ".part":
+            made.append(path)
             raise KeyboardInterrupt
-        return handle, name
+        return stream
 
-    monkeypatch.setattr(tempfile, "mkstemp", make)
+    monkeypatch.setattr(Path, "open", make)
     with pytest.raises(KeyboardInterrupt):
         bench.train(workspace)
     assert made

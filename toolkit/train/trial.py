@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit import networks
@@ -81,28 +80,15 @@ def _train_stage(
 ) -> TrainedModel:
     """Train, judge, keep, tell."""
     start = time.monotonic()
-    with _tidied(job.folder(stage.name)):
-        model = starting_model(job, before)
-        history, evaluation = (_train_top if stage.name == "top" else _fine_tune)(job, stage, model, parts)
-        trained = _describe(job, stage, model, history, evaluation, time.monotonic() - start)
-        records.keep(trained, model, job.folder(stage.name))
+    records.tidy(job.folder(stage.name))
+    model = starting_model(job, before)
+    history, evaluation = (_train_top if stage.name == "top" else _fine_tune)(job, stage, model, parts)
+    trained = _describe(job, stage, model, history, evaluation, time.monotonic() - start)
+    records.keep(trained, model, job.folder(stage.name))
     job.progress.say(f"{job.trial.name} {stage.name}: {_summary(evaluation)}; {trained.seconds:.0f} s")
     for warning in trained.warnings:
         job.progress.say(f"warning: {job.trial.name} {stage.name}: {warning}")
     return trained
-
-
-@contextmanager
-def _tidied(folder: Path) -> Iterator[None]:
-    """Nothing half-written is in `folder`, neither of a process killed before nor, on the way out, of this one.
-
-    Ctrl-C may come between any two instructions, so also between a file's making and the `try` that would remove it.
-    """
-    records.tidy(folder)
-    try:
-        yield
-    finally:
-        records.tidy(folder)
 
 
 def _train_top(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
