@@ -17,11 +17,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from toolkit.device import runtime
-from toolkit.device.app.decoding import fitted
-from toolkit.device.app.frames import Form, Frame, now_ns
-from toolkit.device.app.pipeline import Pipeline, Shape
-from toolkit.device.release import input_size, read_manifest
+from toolkit.device.app.pipeline.decoding import fitted
+from toolkit.device.app.pipeline.frame_pipeline import Pipeline, Shape
+from toolkit.device.app.pipeline.messages import Form, Frame, now_ns
+from toolkit.device.release.manifest import input_size, read_manifest
+from toolkit.device.runtime import interface
 
 HEIGHT, WIDTH, FRAMES = 720, 1280, 24
 WARM_S = 1.0
@@ -108,7 +108,7 @@ def _repeat(one: Callable[[int], None], seconds: float) -> tuple[int, float]:
 
 def _begun(folder: Path, precision: str | None, source: Memory, fps: float) -> Pipeline:
     cv2.setNumThreads(1)
-    settings = runtime.Settings("CPU", precision=precision, hint="throughput")
+    settings = interface.Settings("CPU", precision=precision, hint="throughput")
     app = Pipeline(source, settings, Shape(fps), lambda text: print(text, file=sys.stderr))
     app.begin(folder)
     return app
@@ -147,7 +147,7 @@ def live(folder: Path, seconds: float, precision: str | None, fps: str) -> dict[
 def _alone(folder: Path, precision: str | None) -> float:
     """The median of one frame's decoding and inference with nothing else going on, in ms."""
     cv2.setNumThreads(1)
-    model = runtime.load(folder / "model.xml", runtime.Settings("CPU", precision=precision, hint="throughput"))
+    model = interface.load(folder / "model.xml", interface.Settings("CPU", precision=precision, hint="throughput"))
     form, source = Form(input_size(read_manifest(folder)), "resize"), Memory()
     times = []
     for number in range(100):
@@ -159,10 +159,10 @@ def _alone(folder: Path, precision: str | None) -> float:
 
 def served(folder: Path, seconds: float, precision: str | None, clients: str, cores: str) -> dict[str, float]:
     """The whole app at full speed with so many clients, which are a process of their own."""
-    from toolkit.device.app.guard import Guard
-    from toolkit.device.app.routes import Routes
-    from toolkit.device.app.server import Server
-    from toolkit.device.app.state import State, Vitals
+    from toolkit.device.app.status import State, Vitals
+    from toolkit.device.app.web.auth import Guard
+    from toolkit.device.app.web.routes import Routes
+    from toolkit.device.app.web.server import Server
 
     app = _begun(folder, precision, Memory(), 0)
     routes = Routes(State(app, Vitals()), Guard(None), predictions_a_second=100)

@@ -48,8 +48,8 @@ def ours(file: Path, folder: Path) -> None:
     """What convert_model does up to parity, for both targets and precisions."""
     from toolkit import compat
     from toolkit.artifacts import Workspace
-    from toolkit.convert.forms import write_form
-    from toolkit.convert.source import Source
+    from toolkit.convert.ir_writer import write_form
+    from toolkit.convert.reference import Source
     from toolkit.progress import Silent
 
     workspace = Workspace(folder)
@@ -112,7 +112,7 @@ def one(who: str, file: Path) -> float:
     """Seconds of one conversion in this process, imports done before."""
     import openvino
 
-    from toolkit.networks.runtime import start_tensorflow
+    from toolkit.networks.tf_runtime import start_tensorflow
 
     start_tensorflow()
     openvino.Core()
@@ -131,7 +131,7 @@ def in_a_process(who: str, file: Path) -> float:
 
 def save_network(name: str, folder: Path) -> Path:
     """The network with random weights, its scaling inside, as a .keras file."""
-    from toolkit.networks.runtime import start_tensorflow
+    from toolkit.networks.tf_runtime import start_tensorflow
 
     start_tensorflow()
     import keras
@@ -160,9 +160,9 @@ def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -
     """What `mo` takes, unless it is only for the compiler, and what the stick's compiler makes of both IRs."""
     from toolkit import compat
     from toolkit.artifacts import Workspace
-    from toolkit.convert.forms import write_form
-    from toolkit.convert.ncs2_compile import compile_for_ncs2
-    from toolkit.convert.source import Source
+    from toolkit.convert.ir_writer import write_form
+    from toolkit.convert.reference import Source
+    from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2
     from toolkit.progress import Silent
 
     intel_mo.freeze(file, folder / f"{name}.pb")

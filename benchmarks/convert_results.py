@@ -79,8 +79,8 @@ def _newest(store: Store) -> Iterator[TrainedModel]:
 
 def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], room: Workspace, store: Store) -> Row:
     from toolkit.artifacts import BundleCheck
-    from toolkit.convert import check_bundle, convert_model, keep_checks, make_bundle
-    from toolkit.convert.bundles import pictures_for
+    from toolkit.bundle.create import make_bundle, pictures_for
+    from toolkit.convert import check_bundle, convert_model, keep_checks
     from toolkit.convert.conversion import split_of
     from toolkit.progress import for_people
 

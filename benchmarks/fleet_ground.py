@@ -25,8 +25,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset8 as ops
 
-from toolkit import digests
-from toolkit.fleet.tree import DEVICE_CODE
+from toolkit import hashing
+from toolkit.fleet.transfer.tree import DEVICE_CODE
 
 PYTHON = "/usr/bin/python3"
 CONFIG = """
@@ -150,13 +150,13 @@ def make_bundle(folder: Path, head: int) -> Path:
     np.save(place / "golden/outputs.npy", np.random.default_rng(head).random((4, 2), np.float32))
     (place / "labels.txt").write_text("with_mask\nwithout_mask\n")
     files = {
-        path.relative_to(place).as_posix(): {"sha256": digests.of_file(path), "size_bytes": path.stat().st_size}
+        path.relative_to(place).as_posix(): {"sha256": hashing.of_file(path), "size_bytes": path.stat().st_size}
         for path in sorted(place.rglob("*"))
         if path.is_file()
     }
     manifest = {"format": 1, "name": place.name, "precision": "fp32", "target": "cpu", "files": files}
-    (place / "manifest.json").write_bytes(digests.canonical_json(manifest))
-    return place.rename(folder / digests.of_file(place / "manifest.json"))
+    (place / "manifest.json").write_bytes(hashing.canonical_json(manifest))
+    return place.rename(folder / hashing.of_file(place / "manifest.json"))
 
 
 def _write_model(place: Path, head: int) -> None:

@@ -23,8 +23,8 @@ from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import Result
 from toolkit.fleet.facts import PROBE_SCRIPT
-from toolkit.fleet.shell import Command, Input, pieces
-from toolkit.fleet.transfer_scripts import LOOK
+from toolkit.fleet.ssh.shell import Command, Input, pieces
+from toolkit.fleet.transfer.scripts import LOOK
 
 FORKS = 64
 FACTS: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import Any
 from paramiko.packet import Packetizer
 
 from toolkit.deploy import Strategy, deploy
-from toolkit.deploy.gates import Whole
+from toolkit.deploy.gates.gate import Whole
 from toolkit.deploy.strategy import parse_sizes
 from toolkit.fleet import load_inventory
 

@@ -11,9 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from toolkit import digests, wheels
-from toolkit.convert.pythons import get_python
+from toolkit import hashing
+from toolkit.convert.runtimes.interpreters import get_python
 from toolkit.progress import for_people
+from toolkit.system import wheel_cache
 
 _LOCK = Path(__file__).parents[1] / "requirements" / "eras" / "mo.txt"
 _ONCE = Path(__file__).with_name("intel_mo_once.py")
@@ -25,7 +26,7 @@ def environment() -> Path:
     Raises:
         MachineError: there is no Python 3.9.
     """
-    folder = wheels.cache_folder().parent / "eras" / f"mo-{digests.of_file(_LOCK)}"
+    folder = wheel_cache.cache_folder().parent / "eras" / f"mo-{hashing.of_file(_LOCK)}"
     finished, python = folder / "finished", folder / "bin" / "python"
     if not finished.exists():
         uv = str(Path(sys.executable).with_name("uv"))
@@ -39,7 +40,7 @@ def environment() -> Path:
 
 def freeze(file: Path, frozen: Path) -> None:
     """Write the Keras model of `file` as a frozen graph: one function, its variables made constants."""
-    from toolkit.networks.runtime import start_tensorflow
+    from toolkit.networks.tf_runtime import start_tensorflow
 
     tf = start_tensorflow()
     import keras

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit import networks
 from toolkit.progress import Silent
-from toolkit.train.rehearsal import Piece, main
+from toolkit.train.tuning.worker import Piece, main
 
 
 def prepare(piece: Piece) -> Callable[[int], None]:

@@ -57,7 +57,7 @@ class Setting:
 
     def theirs(self, what: str, build: str) -> dict[str, Any]:
         """One of theirs, under the settings that the papers print."""
-        from toolkit.profiles import PAPER
+        from toolkit.experiment.compute_profiles import PAPER
 
         program = Path(__file__).with_name("papers.py")
         words = [self.pythons[build], program, what, self.folder, self.epochs]
@@ -130,7 +130,7 @@ def _compared(name: str, taken: dict[str, list[dict[str, Any]]], goal: float) ->
 
 def _as_good(head: str, ours: dict[str, Any], theirs: dict[str, Any], folder: Path) -> Score:
     """Our test accuracy as a share of theirs; the goal is the lower end of their interval."""
-    from toolkit.statistics import wilson
+    from toolkit.stats.curves import wilson
 
     pictures = sum(1 for _ in (folder / "pictures" / "test").rglob("*.jpg"))
     our, their = ours["accuracies"][head], theirs["accuracies"][head]

@@ -14,12 +14,12 @@ from time import monotonic
 
 from scores import Score, conclude
 
-from toolkit.cpus import usable_cpus
-from toolkit.profiles import PAPER, PLAIN, ComputePrecision, Profile
+from toolkit.experiment.compute_profiles import PAPER, PLAIN, ComputePrecision, Profile
 from toolkit.progress import Silent
-from toolkit.train import candidates, tuning
-from toolkit.train.rehearsal import Piece
-from toolkit.train.rehearsing import Measured, Rehearsal
+from toolkit.system.cpu_quota import usable_cpus
+from toolkit.train.tuning import candidates, search
+from toolkit.train.tuning.process import Measured, Rehearsal
+from toolkit.train.tuning.worker import Piece
 
 NETWORKS = (("mobilenet", 224), ("inception_v3", 299), ("vgg16", 224))
 STOCK_GOAL, PAPER_GOAL = 1.8, 3.0
@@ -38,7 +38,7 @@ class Player:
 
     name: str
     profile: Profile
-    program: tuple[str, ...] = ("-m", "toolkit.train.rehearsal")
+    program: tuple[str, ...] = ("-m", "toolkit.train.tuning.worker")
     precision: ComputePrecision = "float32"
 
 
@@ -60,7 +60,7 @@ def speed(*, quick: bool, keep: bool) -> int:
 
 def _players(piece: Piece, builds: Sequence[candidates.Build], *, quick: bool) -> list[Player]:
     tried = candidates.candidates(builds, usable_cpus(), candidates.allocators_here())
-    tuned = tuning.tune(piece, tried[: 2 if quick else None], Silent(), limit_s=tuning.LIMIT_S)
+    tuned = search.tune(piece, tried[: 2 if quick else None], Silent(), limit_s=search.LIMIT_S)
     chosen = tuned.chosen.profile
     stock = next((build.python for build in builds if not build.mkl), None)
     mkl = next((build.python for build in builds if build.mkl), stock)

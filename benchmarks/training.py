@@ -48,8 +48,8 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
     """
     from toolkit import data
     from toolkit.artifacts import Workspace
-    from toolkit.data.masks import make_masks
-    from toolkit.experiment import DataTable
+    from toolkit.data.synthetic_masks.dataset import make_masks
+    from toolkit.experiment.schema import DataTable
     from toolkit.progress import Silent
 
     place = Workspace(folder / "masks")
@@ -66,15 +66,16 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
 
 def top(folder: Path, workspace: Path) -> dict[str, object]:
     """Ours, in this process, as `toolkit train` does it."""
-    from toolkit import data, experiment
+    from toolkit import data
     from toolkit.artifacts import Workspace
+    from toolkit.experiment import schema
     from toolkit.progress import Silent
     from toolkit.store import Store
     from toolkit.train import train_trial
 
     _import_all()
     began = time.perf_counter()
-    plan, place = experiment.load(folder / "bench-train.toml"), Workspace(workspace)
+    plan, place = schema.load(folder / "bench-train.toml"), Workspace(workspace)
     split = data.prepare(plan.data, plan.origin, place, Silent())
     with Store(place.database) as store:
         models = [model for trial in plan.trials() for model in train_trial(plan, trial, split, place, store, Silent())]
@@ -91,13 +92,14 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
     """Ours, in this process: the array decoded once, and the batches of every epoch."""
     import numpy as np
 
-    from toolkit import data, experiment
+    from toolkit import data
     from toolkit.artifacts import Workspace
+    from toolkit.experiment import schema
     from toolkit.progress import Silent
-    from toolkit.train.fit import Examples, shuffled
+    from toolkit.train.loop import Examples, shuffled
 
     _import_all()
-    plan, place = experiment.load(folder / "bench-train.toml"), Workspace(workspace)
+    plan, place = schema.load(folder / "bench-train.toml"), Workspace(workspace)
     split = data.prepare(plan.data, plan.origin, place, Silent())
     pictures = [picture for picture in data.read_manifest(split, place) if picture.part == "train"]
     began, seen = time.perf_counter(), 0

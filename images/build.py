@@ -28,7 +28,7 @@ sys.path[:0] = [str(HERE), str(REPOSITORY)]
 import rootfs  # noqa: E402, the folder of this file is known only now
 import sources  # noqa: E402
 
-from toolkit.wheels import Wheel, fetch_wheel  # noqa: E402
+from toolkit.system.wheel_cache import Wheel, fetch_wheel  # noqa: E402
 
 # It installs the other wheels and never enters an image; the last one that runs on Python 3.9, too.
 PIP = Wheel(

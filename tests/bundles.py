@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from toolkit import digests
+from toolkit import hashing
 
 
 def sealed(folder: Path, manifest: Mapping[str, object]) -> Path:
     """The bundle in the folder with that manifest, named by its digest as all bundles are."""
-    content = digests.canonical_json(manifest)
+    content = hashing.canonical_json(manifest)
     (folder / "manifest.json").write_bytes(content)
-    return folder.rename(folder.with_name(digests.of_bytes(content)))
+    return folder.rename(folder.with_name(hashing.of_bytes(content)))

@@ -17,7 +17,7 @@ from toolkit.artifacts import Device, Workspace
 from .bundles import sealed
 
 if TYPE_CHECKING:
-    from toolkit.fleet import embedded
+    from toolkit.fleet.local_fleet import control
 
 # Quiet and small before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,25 +30,25 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Embedded]:
+def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.Embedded]:
     """Three devices behind real SSH servers, in a process of their own that ends with the tests."""
-    from toolkit.fleet import embedded  # not where only the train room is installed
+    from toolkit.fleet.local_fleet import control  # not where only the train room is installed
 
     workspace = Workspace(tmp_path_factory.mktemp("embedded"))
     try:
-        yield embedded.up(workspace, 3)
+        yield control.up(workspace, 3)
     finally:
-        embedded.down(workspace)
+        control.down(workspace)
 
 
 @pytest.fixture
-def devices(embedded_fleet: embedded.Embedded, tmp_path: Path) -> tuple[Device, ...]:
+def devices(embedded_fleet: control.Embedded, tmp_path: Path) -> tuple[Device, ...]:
     """The embedded devices, each bare: with a root of this test's own."""
     return tuple(replace(device, root=f"{device.root}-{tmp_path.name}") for device in embedded_fleet.devices)
 
 
 @pytest.fixture
-def write_inventory(embedded_fleet: embedded.Embedded, tmp_path: Path) -> Callable[..., Path]:
+def write_inventory(embedded_fleet: control.Embedded, tmp_path: Path) -> Callable[..., Path]:
     """write_inventory(devices, **extra variables of all): an inventory file that lists them."""
     import yaml
 
@@ -120,7 +120,7 @@ class Aftermath:
 
 def serving_whole(device: Device) -> str | None:
     """The bundle that an embedded device serves, every byte of the release being right; None if it serves nothing."""
-    from toolkit.device.verify import verify
+    from toolkit.device.release.verify import verify
 
     current = Path(device.root) / "current"
     if not current.is_symlink():
@@ -145,7 +145,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     import openvino
 
-    from toolkit import digests
+    from toolkit import hashing
 
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "golden").mkdir()
@@ -176,7 +176,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "lineage": {"ir": "1" * 64, "model": "2" * 64, "split": "3" * 64},
         "files": {
-            path.relative_to(folder).as_posix(): {"sha256": digests.of_file(path), "size_bytes": path.stat().st_size}
+            path.relative_to(folder).as_posix(): {"sha256": hashing.of_file(path), "size_bytes": path.stat().st_size}
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         },

@@ -23,9 +23,9 @@ import yaml
 from toolkit.artifacts import Device, Workspace
 from toolkit.progress import Lines
 from toolkit.virtual import devices
-from toolkit.virtual.disk import SUITE
+from toolkit.virtual.disk_image import SUITE
 from toolkit.virtual.machine import Machine
-from toolkit.virtual.stick import Stick
+from toolkit.virtual.ncs2_emulator import Stick
 
 BIN = Path(sys.executable).parent
 HOUSE = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from toolkit.virtual.disk import OLD_SUITE
+from toolkit.virtual.disk_image import OLD_SUITE
 
 from ..ncs2_archive import CONTENT, TOP, packed  # noqa: TID252 - the tests are no installed package
 from .conftest import Pi, Play, booted, changed, wheelhouse_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import Workspace
 from toolkit.progress import Lines
 from toolkit.virtual import devices
@@ -37,7 +37,7 @@ def padded(bundle: Path, folder: Path) -> Path:
     copy = shutil.copytree(bundle, folder / "copy")
     (copy / "padding.bin").write_bytes(os.urandom(PADDING_BYTES))
     manifest = json.loads((copy / "manifest.json").read_text())
-    padding = {"sha256": digests.of_file(copy / "padding.bin"), "size_bytes": PADDING_BYTES}
+    padding = {"sha256": hashing.of_file(copy / "padding.bin"), "size_bytes": PADDING_BYTES}
     manifest["files"]["padding.bin"] = padding
     return sealed(copy, manifest)
 

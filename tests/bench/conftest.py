@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import Bundle, Split, Workspace
 from toolkit.bench import BenchSpec
-from toolkit.data.manifest import Picture, count, in_order, split_digest, write_manifest
+from toolkit.data.split_manifest import Picture, count, in_order, split_digest, write_manifest
 from toolkit.store import Store
 
 from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
@@ -55,7 +55,7 @@ def drawn_split(workspace: Workspace, each: int = 6) -> Split:
                 path = workspace.folder("data", "drawn", name) / f"{part} ü{number}.png"
                 pixels = (chooser.integers(0, 120, (40, 36, 3)) + 130 * label).astype(np.uint8)
                 path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-                pictures.append(Picture(path, digests.of_file(path), label, part))
+                pictures.append(Picture(path, hashing.of_file(path), label, part))
     ordered = in_order(pictures)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(

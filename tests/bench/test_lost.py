@@ -19,7 +19,7 @@ import pytest
 from toolkit.artifacts import BenchRecord, Bundle, Device, Workspace
 from toolkit.bench import BenchResult, bench_fleet
 from toolkit.bench.run import what_is_left
-from toolkit.fleet import embedded
+from toolkit.fleet.local_fleet import control
 from toolkit.progress import Silent
 
 from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
@@ -34,7 +34,7 @@ def fleet_apart(tmp_path: Path) -> Iterator[Workspace]:
     try:
         yield apart
     finally:
-        embedded.down(apart)
+        control.down(apart)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def measured(room: Any) -> list[tuple[str, str, str]]:
 
 def lost_meanwhile(room: Any, bundles: list[Bundle], apart: Workspace, patience_s: float, back: bool) -> BenchResult:
     """Start, kill the device's server in the middle of its second run, and start it again or not."""
-    (device,) = embedded.up(apart, 1).devices
+    (device,) = control.up(apart, 1).devices
     spec = dataclasses.replace(room.spec, seconds=2.0)
     results: list[BenchResult] = []
     work = threading.Thread(
@@ -79,10 +79,10 @@ def lost_meanwhile(room: Any, bundles: list[Bundle], apart: Workspace, patience_
     work.start()
     assert wait_for(lambda: len(measured(room)) == 1)
     time.sleep(0.5)
-    embedded.down(apart)
+    control.down(apart)
     if back:
         time.sleep(1)
-        assert embedded.up(apart, 1).devices[0].port == device.port
+        assert control.up(apart, 1).devices[0].port == device.port
     work.join(120)
     return results[0]
 
@@ -104,7 +104,7 @@ def test_bench_fleet_says_what_is_left_when_a_device_stays_away_and_goes_on_late
     (problem,) = result.problems
     assert problem.what.startswith("lost after 1 of 6 runs: ")
     assert problem.remedy == "when it is back, the same command with --resume goes on with the 5 that are left"
-    (device,) = embedded.up(fleet_apart, 1).devices
+    (device,) = control.up(fleet_apart, 1).devices
     spec = dataclasses.replace(room.spec, seconds=2.0)
     both = [dataclasses.replace(devices[0], name="other"), device]
     (other, lost) = what_is_left(bundles, both, spec, workspace=room.workspace, store=room.store)

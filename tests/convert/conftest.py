@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import Evaluation, Split, TrainedModel, Workspace
-from toolkit.data.manifest import Picture, count, in_order, split_digest, write_manifest
-from toolkit.networks.runtime import start_tensorflow
+from toolkit.data.split_manifest import Picture, count, in_order, split_digest, write_manifest
+from toolkit.networks.tf_runtime import start_tensorflow
 from toolkit.store import Store
 
 LABELS = ("dark", "light")
@@ -81,7 +81,7 @@ def make_split(workspace: Workspace, each: int = 6) -> Split:
                 path = workspace.folder("data", "drawn", name) / f"{part}_{number}.png"
                 pixels = random.integers(0, 140, (40, 36, 3)) + (110 if label else 0)
                 cv2.imwrite(str(path), pixels.astype(np.uint8))
-                pictures.append(Picture(path, digests.of_file(path), label, part))
+                pictures.append(Picture(path, hashing.of_file(path), label, part))
     ordered = in_order(pictures)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(
@@ -135,7 +135,7 @@ def describe(path: Path, workspace: Workspace, split: Split, head: str, paramete
         predictions=(),
     )
     return TrainedModel(
-        digest=digests.of_file(path),
+        digest=hashing.of_file(path),
         parent=split.digest,
         run="0" * 64,
         experiment="drawn",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.convert import graphs, parity
-from toolkit.convert.nodes import constant, make
+from toolkit.convert.lowering.ops import constant, make
 
 SIZE = (7, 9)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from toolkit import compat, networks
-from toolkit.convert import eras, graphs, keras_models, parity
-from toolkit.convert.lowering import lower
+from toolkit.convert import graphs, keras_reference, parity
+from toolkit.convert.lowering.lower import lower
+from toolkit.convert.runtimes import legacy_openvino
 from toolkit.errors import ConversionError
-from toolkit.networks.runtime import start_tensorflow
+from toolkit.networks.tf_runtime import start_tensorflow
 from toolkit.progress import Silent
 
 NCS2 = compat.find_target("ncs2")
@@ -101,7 +102,7 @@ def lowered(middle: Middle) -> tuple[Any, Any, Any]:
     pictures = np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
     graph = networks.take_pictures(networks.trace(model))
     graphs.name_operations(graph)
-    return lower(graph, NCS2).model, pictures, keras_models.predict(model, [pictures])
+    return lower(graph, NCS2).model, pictures, keras_reference.predict(model, [pictures])
 
 
 @pytest.mark.parametrize("name", TAKEN)
@@ -116,7 +117,7 @@ def test_lower_answers_alike_on_older_runtimes_when_the_layer_is_taken(name: str
     model, pictures, _ = lowered(TAKEN[name])
     graphs.write(model, tmp_path / "model.xml", container=10, compress=False, notes={})
     for era in ("2021", "2022"):
-        found = eras.compare(tmp_path / "model.xml", compat.known().eras[era], "fp32", pictures, Silent())
+        found = legacy_openvino.compare(tmp_path / "model.xml", compat.known().eras[era], "fp32", pictures, Silent())
         assert found.passed, found
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from toolkit import compat
 from toolkit.compat import find_target
-from toolkit.convert import eras, graphs, parity
-from toolkit.convert.lowering import lower, opset_of
-from toolkit.convert.nodes import constant, make
+from toolkit.convert import graphs, parity
+from toolkit.convert.lowering.lower import lower, opset_of
+from toolkit.convert.lowering.ops import constant, make
+from toolkit.convert.runtimes import legacy_openvino
 from toolkit.progress import Silent
 
 NCS2 = find_target("ncs2")
@@ -192,5 +193,5 @@ def test_lower_gives_the_same_numbers_when_an_older_runtime_reads_it(
     pictures = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     xml = tmp_path / f"{seed}" / "model.xml"
     graphs.write(lower(network(chosen, seed), NCS2).model, xml, container=10, compress=False, notes={})
-    found = eras.compare(xml, compat.known().eras[era], "fp32", pictures, Silent())
+    found = legacy_openvino.compare(xml, compat.known().eras[era], "fp32", pictures, Silent())
     assert found.passed, found

@@ -12,7 +12,7 @@ import pytest
 from toolkit.artifacts import Split, Workspace
 from toolkit.data import prepare
 from toolkit.errors import DataError
-from toolkit.experiment import DataTable
+from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
 
 Maker = Callable[..., Path]

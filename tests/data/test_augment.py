@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from toolkit.data.augment import Chances, apply, augment, draw, geometry
-from toolkit.experiment import AugmentTable
+from toolkit.experiment.schema import AugmentTable
 
 ALL = AugmentTable(flip=True, rotate=20, zoom=0.2, crop=0.2, brightness=0.1, contrast=0.2)
 STILL = Chances(False, 0, 1, 1, 0, 0, 0, 1)

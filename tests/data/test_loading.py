@@ -7,9 +7,9 @@ import pytest
 
 from toolkit.artifacts import Workspace
 from toolkit.data import Picture, load_pictures, prepare, read_manifest
-from toolkit.device.pictures import fit, read_picture
+from toolkit.device.image_io import fit, read_picture
 from toolkit.errors import DataError
-from toolkit.experiment import DataTable
+from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
 
 

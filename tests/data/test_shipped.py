@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from toolkit import networks
-from toolkit.data.preparing import located
-from toolkit.data.sources import READERS
-from toolkit.experiment import load, shipped
+from toolkit.data.formats import READERS
+from toolkit.data.prepare import located
+from toolkit.experiment.schema import load, shipped
 
 MODELS = shipped("demo").parent
 

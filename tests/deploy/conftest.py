@@ -18,11 +18,11 @@ import asyncssh
 import numpy as np
 import pytest
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import Device
-from toolkit.convert.signing import sign_bundle
+from toolkit.bundle.signing import sign_bundle
 from toolkit.deploy import deploy
-from toolkit.fleet.embedded import Embedded
+from toolkit.fleet.local_fleet.control import Embedded
 
 from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
 
@@ -195,7 +195,7 @@ def _manifest(folder: Path, name: str) -> dict[str, object]:
         "versions": {},
         "parity": {},
         "files": {
-            path: {"sha256": digests.of_file(folder / path), "size_bytes": (folder / path).stat().st_size}
+            path: {"sha256": hashing.of_file(folder / path), "size_bytes": (folder / path).stat().st_size}
             for path in files
         },
     }

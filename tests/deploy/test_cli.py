@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts import Bundle, Device, Workspace
+from toolkit.bundle.resolve import bundle_folder
 from toolkit.cli.main import main
-from toolkit.deploy import deploy, find_bundle
+from toolkit.deploy import deploy
 from toolkit.errors import UsageError
 from toolkit.store import Store
 
@@ -183,8 +184,8 @@ def store(workspace: Workspace) -> Iterator[Store]:
 def test_find_bundle_takes_a_folder_a_digest_or_the_newest_of_a_name(
     workspace: Workspace, store: Store, bundle: Path
 ) -> None:
-    assert find_bundle(str(bundle), workspace, store) == bundle
-    assert find_bundle("aaaa", workspace, store) == workspace.root / "bundles" / ("a" * 64)
-    assert find_bundle("net", workspace, store) == workspace.root / "bundles" / ("b" * 64)
-    with pytest.raises(UsageError, match=r"neither a bundle's folder(.|\n)*net \(aaaaaaaaaaaa\), net \(bbbbbbbbbbbb\)"):
-        find_bundle("typo", workspace, store)
+    assert bundle_folder(str(bundle), workspace, store) == bundle
+    assert bundle_folder("aaaa", workspace, store) == workspace.root / "bundles" / ("a" * 64)
+    assert bundle_folder("net", workspace, store) == workspace.root / "bundles" / ("b" * 64)
+    with pytest.raises(UsageError, match=r"is not a bundle's folder(.|\n)*net \(aaaaaaaaaaaa\), net \(bbbbbbbbbbbb\)"):
+        bundle_folder("typo", workspace, store)

@@ -22,11 +22,13 @@ import yaml
 
 from toolkit.artifacts import Device, Workspace
 from toolkit.bench import BenchSpec, bench_fleet
-from toolkit.deploy import ALWAYS, Speed, deploy, health, plan_rollout, rollback, status, yardsticks
-from toolkit.fleet import connect, imaging
-from toolkit.fleet.images import SENT, find
-from toolkit.fleet.inventory import ansible_command
-from toolkit.fleet.transfer import Sending
+from toolkit.deploy import ALWAYS, Speed, deploy, plan_rollout, rollback, status, yardsticks
+from toolkit.deploy.gates import health
+from toolkit.fleet import connect
+from toolkit.fleet.container_images import remote
+from toolkit.fleet.container_images.local import SENT, find
+from toolkit.fleet.inventory.load import ansible_command
+from toolkit.fleet.transfer.staging import Sending
 from toolkit.progress import Silent
 from toolkit.store import Store
 
@@ -149,7 +151,7 @@ def test_deploy_removes_an_image_that_no_release_names(
     assert not stale.exists()
     with connect(place) as shell:
         image = find([RUNNER])[RUNNER]
-        assert imaging.is_there(image, imaging.look(place, shell, image))
+        assert remote.is_there(image, remote.look(place, shell, image))
 
 
 def test_bench_measures_in_the_image_and_its_record_is_what_the_next_release_is_held_against(

@@ -17,13 +17,15 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import BenchRecord, Device, Workspace
-from toolkit.convert.signing import sign_bundle
-from toolkit.deploy import ALWAYS, Healthy, RolloutResult, Speed, Strategy, deploy, health, yardsticks
+from toolkit.bundle.signing import sign_bundle
+from toolkit.deploy import ALWAYS, Healthy, RolloutResult, Speed, Strategy, deploy, yardsticks
+from toolkit.deploy.gates import health
 from toolkit.deploy.lock import fleet_locked, locked
 from toolkit.errors import FleetError
-from toolkit.fleet import connect, transfer
+from toolkit.fleet import connect
+from toolkit.fleet.transfer import staging
 from toolkit.store import Store
 
 Devices = tuple[Device, ...]
@@ -207,7 +209,7 @@ def test_deploy_mends_a_file_of_the_store_when_it_is_corrupted(
     lone: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
     alike = make_bundle("alike", padding_bytes=1000)
-    shared = digests.of_file(alike / "model.bin")
+    shared = hashing.of_file(alike / "model.bin")
     for device in lone.devices:
         path = Path(device.root) / "store" / shared
         path.chmod(0o644)
@@ -244,7 +246,7 @@ def _python(folder: Path, first: str) -> Path:
 
 
 def _release(bundle: Path) -> str:
-    return transfer.release_tree(bundle).digest
+    return staging.release_tree(bundle).digest
 
 
 def _service(root: Path, sick: str) -> ThreadingHTTPServer:
@@ -291,7 +293,7 @@ def _stage_pictures(device: Device) -> None:
     for number, shade in enumerate((10, 240)):
         content = cv2.imencode(".png", np.full((9, 9, 3), shade, np.uint8))[1].tobytes()
         (folder / f"{number}.png").write_bytes(content)
-        listed.append({"file": f"{number}.png", "sha256": digests.of_bytes(content), "label": number})
+        listed.append({"file": f"{number}.png", "sha256": hashing.of_bytes(content), "label": number})
     (folder / "pictures.json").write_text(json.dumps({"pictures": listed}))
 
 

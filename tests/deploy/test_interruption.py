@@ -18,7 +18,7 @@ import pytest
 
 from toolkit.artifacts import Device, Workspace
 from toolkit.deploy import status
-from toolkit.fleet import embedded
+from toolkit.fleet.local_fleet import control
 
 SLOW_PYTHON = """#!/bin/sh
 case "$*" in *" golden "*) touch {root}/checking; while ! [ -e {root}/go ]; do sleep 0.05; done;; esac
@@ -117,7 +117,7 @@ def test_deploy_fails_and_the_next_run_heals_when_sshd_is_killed(
 ) -> None:
     own = Workspace(workspace.root / "own")
     try:
-        (device,) = embedded.up(own, 1).devices
+        (device,) = control.up(own, 1).devices
         Path(device.root).rmdir()
         serving(device)
         cut = controller(device, other_bundle)
@@ -126,11 +126,11 @@ def test_deploy_fails_and_the_next_run_heals_when_sshd_is_killed(
             os.kill(json.loads((own.root / "fleet" / "server.pid").read_text())["pid"], signal.SIGKILL)
             said, _ = process.communicate(timeout=60)
         assert process.returncode == 1, said
-        (again,) = embedded.up(own, 1).devices
+        (again,) = control.up(own, 1).devices
         assert again == replace(device)
         aftermath.hold((device,), bundle, other_bundle, said, cut.run)
     finally:
-        embedded.down(own)
+        control.down(own)
 
 
 def _has_come(moment: str, root: Path) -> bool:

@@ -14,8 +14,8 @@ from toolkit.artifacts import Device
 from toolkit.deploy import deploy, rollback, status
 from toolkit.errors import FleetError
 from toolkit.fleet import connect, load_inventory
-from toolkit.fleet.embedded import Embedded
-from toolkit.fleet.inventory import ansible_command
+from toolkit.fleet.inventory.load import ansible_command
+from toolkit.fleet.local_fleet.control import Embedded
 
 pytestmark = pytest.mark.openssh
 

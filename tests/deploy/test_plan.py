@@ -10,10 +10,10 @@ from toolkit.artifacts import Device, DeviceFacts
 from toolkit.deploy import ALWAYS, Healthy, Speed, commands
 from toolkit.deploy.lock import describe_lock, lock_info
 from toolkit.deploy.plan import is_served, make_plan
-from toolkit.deploy.serving import parse
+from toolkit.deploy.status import parse
 from toolkit.errors import FleetError
-from toolkit.fleet import device_code
-from toolkit.fleet.transfer import Survey, tree_of
+from toolkit.fleet import device_command
+from toolkit.fleet.transfer.staging import Survey, tree_of
 
 DEVICE = Device(name="pi-1", host="pi-1", root="/opt/toolkit", python="/venv/bin/python", accelerator="MYRIAD")
 TREE = tree_of({"a": b"1234", "b": b"12345678", "c": b"1234"})
@@ -91,7 +91,7 @@ def test_make_plan_refuses_when_there_is_no_room() -> None:
 def test_golden_runs_the_releases_own_code_on_the_devices_accelerator() -> None:
     folder = "/opt/toolkit/releases/abc"
     assert commands.golden(DEVICE, "abc") == [
-        *("/bin/sh", "-c", device_code.RUN, "sh", "/opt/toolkit", folder, "none", "MYRIAD"),
+        *("/bin/sh", "-c", device_command.RUN, "sh", "/opt/toolkit", folder, "none", "MYRIAD"),
         *("/venv/bin/python", "-B", "-m", "device", "golden", folder, "--accelerator", "MYRIAD"),
     ]
     assert commands.verify(DEVICE, "abc") == [

@@ -23,7 +23,7 @@ from toolkit.deploy import (
     rollback,
     status,
 )
-from toolkit.deploy.gates import Ground
+from toolkit.deploy.gates.gate import Ground
 from toolkit.deploy.lock import locked
 from toolkit.deploy.strategy import Size
 from toolkit.errors import BundleError, ExitCode, UsageError

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from toolkit.artifacts import Workspace
 from toolkit.deploy import gates_of, strategy_of
 from toolkit.deploy.strategy import Size, Strategy
-from toolkit.experiment import DeployTable
+from toolkit.experiment.schema import DeployTable
 from toolkit.store import Store
 
 

@@ -18,8 +18,8 @@ import pytest
 
 from toolkit.artifacts import Device, Workspace
 from toolkit.deploy import ALWAYS, RolloutResult, deploy, plan_rollout
-from toolkit.deploy.gates import Gate, Whole
-from toolkit.fleet import embedded
+from toolkit.deploy.gates.gate import Gate, Whole
+from toolkit.fleet.local_fleet import control
 
 from .wire import Wire, wired
 
@@ -201,7 +201,7 @@ class Machine:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        (self.device,) = embedded.up(workspace, 1).devices
+        (self.device,) = control.up(workspace, 1).devices
         self.root = Path(self.device.root)
 
     def cut_power(self) -> None:
@@ -234,10 +234,10 @@ class Machine:
         """Up again: locks that are there are from before its last start."""
         for boot in self.root.glob("*.lock/boot"):
             boot.write_text("before the cut\n")
-        embedded.up(self._workspace, 1)
+        control.up(self._workspace, 1)
 
     def stop(self) -> None:
-        embedded.down(self._workspace)
+        control.down(self._workspace)
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import toolkit
-from toolkit import digests
-from toolkit.fleet.tree import release_tree
+from toolkit import hashing
+from toolkit.fleet.transfer.tree import release_tree
 
 REPOSITORY = Path(toolkit.__file__).parents[1]
 PICTURES = 12
@@ -77,7 +77,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         light = number % 2
         path = folder / f"{number:06d}.png"
         cv2.imwrite(str(path), (chooser.integers(0, 120, (40, 36, 3)) + 130 * light).astype(np.uint8))
-        entries.append({"file": path.name, "sha256": digests.of_file(path), "label": ("dark", "light")[light]})
+        entries.append({"file": path.name, "sha256": hashing.of_file(path), "label": ("dark", "light")[light]})
     (folder / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entries}))
     return folder
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.device import runtime
-from toolkit.device.failures import EnvironmentFailure
+from toolkit.device.errors import EnvironmentFailure
+from toolkit.device.runtime import interface
 
 QUERIES = 40
 TOGETHER_S = 30
 LET_GO = 60
-SETTINGS = runtime.Settings("CPU", threads=2, streams=2, precision="f32", hint="throughput")
+SETTINGS = interface.Settings("CPU", threads=2, streams=2, precision="f32", hint="throughput")
 
 
-def together(model: runtime.Model, pictures: Any) -> dict[str, Any]:
+def together(model: interface.Model, pictures: Any) -> dict[str, Any]:
     """The first query is not let go before every request has one: only a queue that works on several ends at all."""
     expected = [model.infer(picture).tolist() for picture in pictures]
     answers: dict[int, list[float]] = {}
@@ -52,7 +52,7 @@ def together(model: runtime.Model, pictures: Any) -> dict[str, Any]:
     }
 
 
-def with_spare(model: runtime.Model) -> int:
+def with_spare(model: interface.Model) -> int:
     """How many requests more there are when one more is asked for."""
     usual, more = model.queue(_nothing), model.queue(_nothing, 1)
     usual.close()
@@ -64,7 +64,7 @@ def _nothing(number: int, answer: Callable[[], Any]) -> None:
     """Nobody waits for it."""
 
 
-def callback_that_raises(model: runtime.Model, picture: Any) -> dict[str, Any]:
+def callback_that_raises(model: interface.Model, picture: Any) -> dict[str, Any]:
     """`wait` raises it, everything in flight is finished before, and the queue can be used again."""
     done: list[int] = []
 
@@ -87,7 +87,7 @@ def callback_that_raises(model: runtime.Model, picture: Any) -> dict[str, Any]:
     return {"raised": raised, "finished": finished, "again": done[-1]}
 
 
-def inference_that_fails(model: runtime.Model, picture: Any) -> list[str]:
+def inference_that_fails(model: interface.Model, picture: Any) -> list[str]:
     """What a person reads, of a single query and of several."""
     queue = model.queue(lambda number, answer: None)
 
@@ -107,7 +107,7 @@ def inference_that_fails(model: runtime.Model, picture: Any) -> list[str]:
 
 def used_once(xml: Path, picture: Any) -> None:
     """A model that is let go right after its last answer: on a thread of its own, that would end the process."""
-    model, answers = runtime.load(xml, SETTINGS), []
+    model, answers = interface.load(xml, SETTINGS), []
 
     def on_done(number: int, answer: Callable[[], Any]) -> None:
         answers.append((model.version, answer()))
@@ -122,11 +122,11 @@ def used_once(xml: Path, picture: Any) -> None:
 def main(xml: str, inputs: str, *failing: str) -> None:
     """Print everything."""
     pictures = np.load(inputs)
-    model = runtime.load(Path(xml), SETTINGS)
+    model = interface.load(Path(xml), SETTINGS)
     found: dict[str, Any] = {"together": together(model, pictures), "raising": callback_that_raises(model, pictures[0])}
     found["spare"] = with_spare(model)
     for path in failing:
-        found["failing"] = inference_that_fails(runtime.load(Path(path), SETTINGS), pictures[0])
+        found["failing"] = inference_that_fails(interface.load(Path(path), SETTINGS), pictures[0])
     for _ in range(LET_GO):
         used_once(Path(xml), pictures[0])
     print(json.dumps(found))

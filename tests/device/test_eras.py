@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 import toolkit
-from toolkit import wheels
-from toolkit.convert.pythons import get_python
+from toolkit.convert.runtimes.interpreters import get_python
 from toolkit.progress import Silent
+from toolkit.system import wheel_cache
 
+from .runtime.test_error_messages import READ
 from .test_in_flight import SCRIPT, check
-from .test_troubles import READ
 
 pytestmark = pytest.mark.eras
 
@@ -69,7 +69,7 @@ def era(request: pytest.FixtureRequest) -> Runtime:
     """One for each of PACKAGES; fetched once and kept for good."""
     packages = PACKAGES[request.param]
     key = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
-    folder = wheels.cache_folder().parent / "eras" / f"{request.param}-{key}-packages"
+    folder = wheel_cache.cache_folder().parent / "eras" / f"{request.param}-{key}-packages"
     if not folder.exists():
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
             new = Path(beside) / "new"

@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 
 from toolkit.artifacts import Device, Workspace
-from toolkit.doctor import Place, checks, clock, disk, engine, inventory, packages, ssh_agent, weights, workspace
+from toolkit.doctor import (
+    Place,
+    checks,
+    clock,
+    container_engine,
+    disk,
+    inventory,
+    packages,
+    ssh_agent,
+    weights,
+    workspace,
+)
 from toolkit.progress import Silent
 from toolkit.store import Store
 
@@ -111,7 +122,7 @@ def test_engine_says_so_when_docker_is_not_installed(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    (found,) = engine.look(place)
+    (found,) = container_engine.look(place)
     assert (found.state, found.what) == ("care", "docker is not installed: images cannot be built or run")
 
 

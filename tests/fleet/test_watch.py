@@ -13,7 +13,7 @@ import pytest
 
 from toolkit.artifacts import Device
 from toolkit.errors import FleetError
-from toolkit.fleet.shell import LocalShell
+from toolkit.fleet.ssh.shell import LocalShell
 from toolkit.fleet.watch import APP, STATE_FILE, Glance, Watch, ago, ask, glance, glance_of
 
 

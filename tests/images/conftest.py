@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import toolkit
-from toolkit import digests
+from toolkit import hashing
 
 REPOSITORY = Path(toolkit.__file__).parents[1]
 sys.path[:0] = [str(REPOSITORY / "images"), str(REPOSITORY / "images" / "inside")]
@@ -70,6 +70,6 @@ def open_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / f"{number}.png"
         cv2.imwrite(str(path), (chooser.integers(0, 120, (40, 36, 3)) + 130 * (number % 2)).astype(np.uint8))
         label = ("dark", "light")[number % 2]
-        entries.append({"file": path.name, "sha256": digests.of_file(path), "label": label})
+        entries.append({"file": path.name, "sha256": hashing.of_file(path), "label": label})
     (folder / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entries}))
     return folder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import NO_LOSS
+from toolkit.experiment.schema import NO_LOSS
 from toolkit.networks import HEADS, find_head, start_tensorflow
 from toolkit.networks.heads import softmax_binary_cross_entropy
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit import digests, statistics
+from toolkit import hashing
 from toolkit.artifacts import (
     BenchRecord,
     Bundle,
@@ -30,11 +30,12 @@ from toolkit.artifacts import (
     TrainedModel,
     Workspace,
 )
-from toolkit.bench.subjects import picture_set
+from toolkit.bench.targets import picture_set
 from toolkit.data import Picture, read_manifest
-from toolkit.data.manifest import split_digest, write_manifest
-from toolkit.experiment import Experiment
+from toolkit.data.split_manifest import split_digest, write_manifest
+from toolkit.experiment.schema import Experiment
 from toolkit.report import Report, write_report
+from toolkit.stats import curves
 from toolkit.store import Store
 
 LABELS = ("without_mask", "with_mask")
@@ -45,7 +46,7 @@ VERSIONS = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.12.0", "open
 
 
 def digest(*parts: object) -> str:
-    return digests.of_value([str(part) for part in parts])
+    return hashing.of_value([str(part) for part in parts])
 
 
 def make_split(workspace: Workspace) -> Split:
@@ -54,7 +55,7 @@ def make_split(workspace: Workspace) -> Split:
     for n, shade in enumerate(shades):
         cv2.imwrite(str(folder / f"{n:04d}.png"), shade)
     files = sorted(folder.iterdir())
-    pictures = [Picture(file, digests.of_file(file), n % 2, "test", str(n // 8)) for n, file in enumerate(files)]
+    pictures = [Picture(file, hashing.of_file(file), n % 2, "test", str(n // 8)) for n, file in enumerate(files)]
     path, _ = write_manifest(pictures, LABELS, workspace)
     counts = {"train": 280, "validation": 40, "test": PICTURES // 2}
     return Split(
@@ -81,7 +82,7 @@ def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
         pictures=PICTURES,
         loss=0.35 * (1 - accuracy) / 0.1,
         accuracy=right / PICTURES,
-        interval=statistics.wilson(right, PICTURES),
+        interval=curves.wilson(right, PICTURES),
         top5=None,
         classes=tuple(score(confusion, n) for n in range(2)),
         confusion=confusion,

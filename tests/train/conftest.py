@@ -10,14 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit import data, experiment
+from toolkit import data
 from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.experiment import schema
 from toolkit.networks import NETWORKS, Network, start_tensorflow
 from toolkit.networks.scaling import SYMMETRIC
 from toolkit.progress import Progress, Silent, Task
 from toolkit.store import Store
 from toolkit.train import Swept, train_trial, train_trials
-from toolkit.train.messages import Request
+from toolkit.train.executors.events import Request
 
 EXPERIMENT = """
 name = "tiny"
@@ -92,13 +93,13 @@ class Bench:
     def train(
         self, workspace: Workspace, progress: Progress | None = None, *, head: str = "softmax", **options: Any
     ) -> tuple[TrainedModel, ...]:
-        own = experiment.load(self.file)
+        own = schema.load(self.file)
         trial = next(trial for trial in own.trials() if trial.head == head)
         with Store(workspace.database) as store:
             return train_trial(own, trial, self.split(workspace), workspace, store, progress or Silent(), **options)
 
     def split(self, workspace: Workspace) -> Split:
-        own = experiment.load(self.file)
+        own = schema.load(self.file)
         return data.prepare(own.data, own.origin, workspace, Silent())
 
     def change(self, old: str, new: str) -> None:
@@ -149,7 +150,7 @@ class Sweep:
         self._bench.change(old, new)
 
     def train(self, progress: Progress | None = None, workspace: Workspace | None = None, **options: Any) -> Swept:
-        own, place = experiment.load(self.file), workspace or self.workspace
+        own, place = schema.load(self.file), workspace or self.workspace
         with Store(place.database) as store:
             return train_trials(
                 own, tuple(own.trials()), self._bench.split(place), place, store, progress or Silent(), **options
@@ -157,13 +158,13 @@ class Sweep:
 
     def requests(self) -> list[Request]:
         """What its workers are asked for."""
-        own = experiment.load(self.file)
+        own = schema.load(self.file)
         split = self._bench.split(self.workspace)
         return [Request(experiment=own, trial=one, split=split, workspace=self.workspace) for one in own.trials()]
 
     def trained_here(self, workspace: Workspace) -> list[TrainedModel]:
         """The same trials, one after the other in this process."""
-        own = experiment.load(self.file)
+        own = schema.load(self.file)
         with Store(workspace.database) as store:
             return [
                 model

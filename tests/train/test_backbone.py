@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from toolkit import experiment, networks
+from toolkit import networks
 from toolkit.artifacts import Workspace
 from toolkit.errors import ConversionError
+from toolkit.experiment import schema
 from toolkit.networks import NETWORKS
 from toolkit.progress import Progress, Silent
 from toolkit.train.backbone import ThroughKeras, ThroughOpenVINO
 from toolkit.train.features import frozen_features
-from toolkit.train.fit import Examples
-from toolkit.train.job import load_parts, prepare_job, starting_model
+from toolkit.train.loop import Examples
+from toolkit.train.trial_context import load_parts, prepare_job, starting_model
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -53,7 +54,7 @@ def build_untraceable(size: tuple[int, int], *, pretrained: bool, progress: Prog
 
 def features(bench: Bench, workspace: Workspace) -> tuple[dict[str, Examples], list[str], Any]:
     """Of every part, what was said, and what Keras says of the training part."""
-    own, progress = experiment.load(bench.file), Silent()
+    own, progress = schema.load(bench.file), Silent()
     job = prepare_job(own, next(own.trials()), bench.split(workspace), workspace, progress)
     model, parts = starting_model(job, None), load_parts(job)
     made = frozen_features(job, model, parts)

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit import experiment, networks
+from toolkit import networks
 from toolkit.artifacts import Workspace
+from toolkit.experiment import schema
 from toolkit.progress import Silent
 from toolkit.train.features import frozen_features
-from toolkit.train.fit import Learner, answering, fit
-from toolkit.train.job import load_parts, prepare_job, starting_model
+from toolkit.train.loop import Learner, answering, fit
+from toolkit.train.trial_context import load_parts, prepare_job, starting_model
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def test_training_on_features_equals_training_through_the_backbone_when_it_is_frozen(
     bench: Bench, workspace: Workspace
 ) -> None:
-    own = experiment.load(bench.file)
+    own = schema.load(bench.file)
     trial = next(own.trials())
     stage = trial.stages[0]
     job = prepare_job(own, trial, bench.split(workspace), workspace, Silent())

@@ -10,7 +10,7 @@ import pytest
 
 from toolkit.artifacts import Workspace
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import load
+from toolkit.experiment.schema import load
 
 if TYPE_CHECKING:
     from conftest import Bench, Stopping

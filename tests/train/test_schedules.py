@@ -8,40 +8,42 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from toolkit import schedules
 from toolkit.artifacts import Epoch
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import StageTable, load
-from toolkit.train.fit import Plan
+from toolkit.experiment import lr_schedules
+from toolkit.experiment.schema import StageTable, load
+from toolkit.train.loop import Plan
 
 if TYPE_CHECKING:
     from conftest import Bench
 
 
-def course(schedule: schedules.Schedule, losses: Sequence[float], epochs: int) -> list[float]:
+def course(schedule: lr_schedules.Schedule, losses: Sequence[float], epochs: int) -> list[float]:
     return [schedule.share(losses[:done], epochs) for done in range(epochs)]
 
 
 def test_step_divides_by_ten_when_a_third_and_two_thirds_are_over() -> None:
-    assert course(schedules.Step(), [1.0] * 9, 9) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    assert course(lr_schedules.Step(), [1.0] * 9, 9) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
 
 
 def test_exponential_is_the_textbooks_when_an_epoch_is_a_step() -> None:
-    assert course(schedules.Exponential(rate=0.5, every=2), [1.0] * 4, 4) == pytest.approx([1, 0.5**0.5, 0.5, 0.5**1.5])
+    assert course(lr_schedules.Exponential(rate=0.5, every=2), [1.0] * 4, 4) == pytest.approx(
+        [1, 0.5**0.5, 0.5, 0.5**1.5]
+    )
 
 
 def test_exponential_is_the_textbooks_when_batches_are_its_steps() -> None:
-    schedule = schedules.Exponential(rate=0.5, decay_steps=4)
+    schedule = lr_schedules.Exponential(rate=0.5, decay_steps=4)
     assert [schedule.share_at(steps) for steps in (0, 2, 4, 10)] == pytest.approx([1, 0.5**0.5, 0.5, 0.5**2.5])
     assert course(schedule, [1.0] * 3, 3) == [1, 1, 1]
-    assert "decay_steps" not in schedules.Exponential(rate=0.5).model_dump()
+    assert "decay_steps" not in lr_schedules.Exponential(rate=0.5).model_dump()
     with pytest.raises(ValueError, match="set one of them"):
-        schedules.Exponential(every=2, decay_steps=4)
+        lr_schedules.Exponential(every=2, decay_steps=4)
 
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -> None:
-    stage = StageTable(name="top", learning_rate=0.1, schedule=schedules.Exponential(rate=0.5, decay_steps=2))
+    stage = StageTable(name="top", learning_rate=0.1, schedule=lr_schedules.Exponential(rate=0.5, decay_steps=2))
     plan = Plan("top", stage, 8, 0, Path("checkpoint.npz"), told=lambda _: None)
     optimizer, seen = SimpleNamespace(learning_rate=0.0), list[float]()
     epochs = [
@@ -64,30 +66,30 @@ def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -
 
 
 def test_cosine_ends_near_its_floor_when_all_epochs_are_done() -> None:
-    found = course(schedules.Cosine(floor=0.1), [1.0] * 4, 4)
+    found = course(lr_schedules.Cosine(floor=0.1), [1.0] * 4, 4)
     assert found == pytest.approx([1, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2, 0.55, 0.1 + 0.9 * (1 - math.sqrt(0.5)) / 2])
 
 
 def test_plateau_falls_when_patience_epochs_were_no_better_and_never_below_its_floor() -> None:
     losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5]
-    found = course(schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
+    found = course(lr_schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
     assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.005])
 
 
 def test_constant_stays_when_epochs_go_by() -> None:
-    assert course(schedules.Constant(), [1.0, 2.0], 3) == [1, 1, 1]
+    assert course(lr_schedules.Constant(), [1.0, 2.0], 3) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ('"step"', schedules.Step()),
-        ('{ kind = "step", at = [0.5] }', schedules.Step(at=(0.5,))),
-        ('{ kind = "plateau", patience = 1 }', schedules.Plateau(patience=1)),
+        ('"step"', lr_schedules.Step()),
+        ('{ kind = "step", at = [0.5] }', lr_schedules.Step(at=(0.5,))),
+        ('{ kind = "plateau", patience = 1 }', lr_schedules.Plateau(patience=1)),
     ],
 )
 def test_load_reads_a_schedule_when_named_or_written_out(
-    written: str, expected: schedules.Schedule, bench: Bench
+    written: str, expected: lr_schedules.Schedule, bench: Bench
 ) -> None:
     bench.change("learning_rate = 0.003", f"schedule = {written}\n[networks.tiny.stages.top]\nschedule = {written}")
     top, tuned = next(load(bench.file).trials()).stages

@@ -7,8 +7,9 @@ import pytest
 
 from toolkit.artifacts import Workspace
 from toolkit.errors import ConfigurationError
-from toolkit.train import load_keras, scores
-from toolkit.train.job import weights_of_classes
+from toolkit.train import load_keras
+from toolkit.train.metrics import multiclass
+from toolkit.train.trial_context import weights_of_classes
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -69,4 +70,4 @@ def test_evaluation_is_of_plain_targets_when_training_smooths_them(bench: Bench,
     labels = np.array([0] * 3 + [1] * 3)
     shares = np.where(labels == 1, second, 1 - second)
     assert top.evaluation.loss == pytest.approx(float(-np.log(shares).mean()), rel=1e-3)
-    assert len(top.evaluation.calibration.bins) == scores.BINS  # type: ignore[union-attr]
+    assert len(top.evaluation.calibration.bins) == multiclass.BINS  # type: ignore[union-attr]

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit import profiles
 from toolkit.artifacts import Workspace
-from toolkit.networks import builds
-from toolkit.profiles import Profile
+from toolkit.experiment import compute_profiles
+from toolkit.experiment.compute_profiles import Profile
+from toolkit.networks import tf_compat
 
 EXPERIMENT = """
 name = "two-builds"
@@ -68,7 +68,7 @@ def toolkit(python: Path | str, folder: Path, *words: str) -> subprocess.Complet
 @pytest.mark.timeout(900)  # four commands, each of which starts a TensorFlow
 def test_train_switches_to_the_profiles_build_and_both_builds_use_the_model(folder: Path) -> None:
     profile = Profile(name="mobilenet", python=MKL, environment={"OMP_NUM_THREADS": "1"}, intra_op=1)
-    profiles.keep(profile, [], Workspace(folder / "workspace"))
+    compute_profiles.keep(profile, [], Workspace(folder / "workspace"))
     first = toolkit(sys.executable, folder, "train", "two-builds.toml")
     assert f"profile mobilenet, {MKL}, 1 threads, OMP_NUM_THREADS=1" in first.stderr
     *_, last = json.loads(toolkit(sys.executable, folder, "train", "two-builds.toml", "--json").stdout)
@@ -80,4 +80,4 @@ def test_train_switches_to_the_profiles_build_and_both_builds_use_the_model(fold
     by_stock = json.loads(toolkit(sys.executable, folder, "convert", model, "--precision", "fp32", "--json").stdout)
     assert by_mkl
     assert by_stock
-    assert builds.load(folder / "workspace" / last["path"]).count_params() == last["parameters"]
+    assert tf_compat.load(folder / "workspace" / last["path"]).count_params() == last["parameters"]

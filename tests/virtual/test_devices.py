@@ -9,7 +9,7 @@ import pytest
 from toolkit.artifacts import Workspace
 from toolkit.errors import MachineError
 from toolkit.fleet import load_inventory
-from toolkit.fleet.keys import make_key
+from toolkit.fleet.ssh.keys import make_key
 from toolkit.virtual import devices
 from toolkit.virtual.seed import Seed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import MachineError
-from toolkit.virtual.disk import Disk
+from toolkit.virtual.disk_image import Disk
 from toolkit.virtual.machine import Machine, Size, arguments, free_ports, is_running, stop, tell, wait_for_ssh
 
 

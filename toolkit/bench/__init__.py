@@ -8,7 +8,7 @@ A speed without the facts that decide whether it counts is not kept; a record th
 from toolkit.bench.plan import BenchSpec, Plan, make_plan
 from toolkit.bench.run import bench_fleet, bench_here, spec_of
 from toolkit.bench.session import BenchResult
-from toolkit.bench.statistics import Summary, summarise
+from toolkit.bench.summary import Summary, summarise
 from toolkit.bench.validity import RULES, broken_rules
 
 __all__ = [

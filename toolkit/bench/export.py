@@ -15,11 +15,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from toolkit import digests
+from toolkit import hashing
+from toolkit.analysis.comparability import fact, figure, found
 from toolkit.artifacts import BenchRecord
-from toolkit.bench.statistics import Summary, percentiles, summarise
+from toolkit.bench.summary import Summary, percentiles, summarise
 from toolkit.errors import MachineError
-from toolkit.history.places import fact, figure, found
 
 Row = dict[str, Any]
 FACTS = ("model", "machine", "cores", "os", "kernel", "openvino", "python", "governor", "device_code", "toolkit")
@@ -34,7 +34,7 @@ def write(records: Sequence[BenchRecord], names: Mapping[str, str], form: str, p
         MachineError: Parquet was asked for and polars is not installed.
     """
     content = FORMS[form](records, names)
-    with digests.written_whole(path) as stream:
+    with hashing.written_whole(path) as stream:
         stream.write(content)
 
 

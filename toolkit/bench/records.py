@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import toolkit
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import BenchRecord
 from toolkit.bench.plan import Plan, Step, is_quick
 from toolkit.bench.validity import Record, broken_rules
@@ -42,7 +42,7 @@ def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) ->
         },
         "at": raw["at"],
     }
-    return BenchRecord(digest=digests.of_value(content), **content)
+    return BenchRecord(digest=hashing.of_value(content), **content)
 
 
 def _facts(raw: Record) -> Mapping[str, Any]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from toolkit import fleet
 from toolkit.artifacts import Bundle, Device, Split, Workspace
 from toolkit.bench.plan import BenchSpec
-from toolkit.bench.returning import PATIENCE_S, measure_on
+from toolkit.bench.reconnect import PATIENCE_S, measure_on
+from toolkit.bench.runners import LocalStation
 from toolkit.bench.session import BenchResult, Session
-from toolkit.bench.stations import LocalStation
-from toolkit.experiment import BenchTable
-from toolkit.fleet import images
+from toolkit.experiment.schema import BenchTable
+from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -56,7 +56,7 @@ def bench_fleet(
         MachineError, ConfigurationError: an image that devices are to be sent is not here.
     """
     session = Session.opened(bundles, devices, spec, split, workspace, store, resume=resume)
-    session = replace(session, images=images.of(devices))
+    session = replace(session, images=local.of(devices))
     with session.showing(progress) as task:
 
         def work(device: Device) -> None:
@@ -110,7 +110,7 @@ def what_is_left(
     )
 
 
-def local(accelerator: str = "CPU") -> Device:
+def local_device(accelerator: str = "CPU") -> Device:
     """This machine as the device that `bench_here` measures."""
     return Device(name=HERE, host="localhost", accelerator=accelerator)
 
@@ -131,7 +131,7 @@ def bench_here(
     Raises:
         BundleError, DataError: a bundle or its pictures cannot be used; nothing was measured.
     """
-    device = local(accelerator)
+    device = local_device(accelerator)
     session = Session.opened(bundles, [device], spec, split, workspace, store, resume=resume)
     with session.showing(progress) as task:
         session.measure(LocalStation(workspace), session.steps_of(device), task)

@@ -12,11 +12,11 @@ from typing import Self
 from toolkit.artifacts import BenchRecord, Bundle, Device, Split, Workspace
 from toolkit.bench.plan import ACCURACY, BenchSpec, Plan, Step, make_plan
 from toolkit.bench.records import make_record, parse, raw_of
-from toolkit.bench.stations import Station
-from toolkit.bench.subjects import Prepared, prepare
+from toolkit.bench.runners import Station
+from toolkit.bench.targets import Prepared, prepare
 from toolkit.bench.validity import Record
 from toolkit.errors import ExitCode, Problem, ToolkitError
-from toolkit.fleet.images import Image
+from toolkit.fleet.container_images.local import Image
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli import measured
-from toolkit.cli.reach import Reach, reaching
+from toolkit.cli import bench_output
+from toolkit.cli.fleet_options import Reach, reaching
 from toolkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def bench(
 ) -> ExitCode:
     """Measure speed and accuracy; what breaks a rule is kept and marked with the rule's name."""
     from toolkit.bench.export import write
-    from toolkit.bench.kept import kept
-    from toolkit.bench.run import bench_fleet, bench_here, local, what_is_left
+    from toolkit.bench.load_records import kept
+    from toolkit.bench.run import bench_fleet, bench_here, local_device, what_is_left
 
     there = reach.fleet or reach.limit is not None
     if (here and there) or not (here or there or compare or export):
@@ -115,9 +115,11 @@ def bench(
     room, progress = reach.house, reach.progress
     with reach.store() as store:
         chosen, spec = choose(bundles or [], experiment, room, store), spec_for(experiment, asked)
-        devices = [local()] if here else reach.devices() if there else ()
+        devices = [local_device()] if here else reach.devices() if there else ()
         if dry_run:
-            measured.show_plan(what_is_left(chosen, devices, spec, workspace=room, store=store), as_json=reach.as_json)
+            bench_output.show_plan(
+                what_is_left(chosen, devices, spec, workspace=room, store=store), as_json=reach.as_json
+            )
             return ExitCode.DONE
         result = None
         if here:
@@ -138,15 +140,15 @@ def bench(
     if export and records:
         write(records.records, records.names, *export)
     names = {bundle.digest: bundle.name for bundle in chosen}
-    return measured.show(result, records if compare else None, names, as_json=reach.as_json)
+    return bench_output.show(result, records if compare else None, names, as_json=reach.as_json)
 
 
 def spec_for(experiment: Path | None, asked: Mapping[str, object]) -> BenchSpec:
     """As the experiment file says, where there is one; what was asked for on the command line counts before it."""
     from dataclasses import replace
 
-    from toolkit import experiment as experiments
     from toolkit.bench import BenchSpec, spec_of
+    from toolkit.experiment import schema as experiments
 
     spec = spec_of(experiments.load(experiment).bench) if experiment else BenchSpec()
     return replace(spec, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]  # each is a field's own
@@ -158,10 +160,10 @@ def choose(words: list[str], experiment: Path | None, workspace: Workspace, stor
     Raises:
         UsageError: there is none.
     """
-    from toolkit import experiment as experiments
     from toolkit.artifacts import Bundle
-    from toolkit.bench.subjects import bundles_of
-    from toolkit.convert import load_bundle
+    from toolkit.bench.targets import bundles_of
+    from toolkit.bundle.resolve import load_bundle
+    from toolkit.experiment import schema as experiments
 
     if words:
         return [load_bundle(word, workspace, store) for word in words]

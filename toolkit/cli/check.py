@@ -26,8 +26,9 @@ def check(
     """Say whether a bundle is whole, answers as it should, and fits what it is meant for. Exit code 1 if not."""
     from toolkit import progress
     from toolkit.artifacts import Workspace
+    from toolkit.bundle.create import pictures_for
+    from toolkit.bundle.resolve import bundle_folder
     from toolkit.convert import check_bundle, keep_checks
-    from toolkit.convert.bundles import bundle_folder, pictures_for
     from toolkit.store import Store
 
     room = Workspace(workspace)

@@ -99,7 +99,9 @@ def convert(
     """Turn a trained model into OpenVINO IR, prove on the test pictures that it answers alike, and bundle it."""
     from toolkit import compat, progress
     from toolkit.artifacts import Workspace
-    from toolkit.convert import Said, convert_model, find_or_bring_in, make_bundle, read_size, sign_bundle
+    from toolkit.bundle.create import make_bundle
+    from toolkit.bundle.signing import sign_bundle
+    from toolkit.convert import Said, convert_model, find_or_bring_in, read_size
     from toolkit.convert.conversion import split_of
     from toolkit.store import Store
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toolkit.artifacts import Split
-    from toolkit.data.neighbours import Pair
-    from toolkit.data.preparing import Survey
-    from toolkit.experiment import DataTable
+    from toolkit.data.near_duplicates import Pair
+    from toolkit.data.prepare import Survey
+    from toolkit.experiment.schema import DataTable
 
 app = typer.Typer(name="data", help="Look at a data set, divide it, make the synthetic mask set.", no_args_is_help=True)
 
@@ -43,7 +43,7 @@ def inspect(
 ) -> int:
     """Read every picture of DATA; print classes, parts and sizes, pictures that look the same, and all that is wrong."""
     from toolkit.artifacts import Workspace
-    from toolkit.data.preparing import survey
+    from toolkit.data.prepare import survey
     from toolkit.progress import for_people
 
     progress = for_people(quiet=as_json)
@@ -78,7 +78,7 @@ def split(
     from toolkit.artifacts import Workspace
     from toolkit.data import prepare
     from toolkit.errors import UsageError
-    from toolkit.experiment import SplitFractions
+    from toolkit.experiment.schema import SplitFractions
     from toolkit.progress import for_people
 
     if abs(train + validation + test - 1) > 1e-6:
@@ -98,8 +98,8 @@ def masks(
 ) -> None:
     """Make the synthetic mask set from real faces, and divide it by person."""
     from toolkit.artifacts import Workspace
-    from toolkit.data.preparing import prepare_masks
-    from toolkit.experiment import DataTable
+    from toolkit.data.prepare import prepare_masks
+    from toolkit.experiment.schema import DataTable
     from toolkit.progress import for_people
 
     table = DataTable(source="synthetic-masks", seed=seed)
@@ -108,10 +108,10 @@ def masks(
 
 def _table(data: Path, source: str | None, **settings: object) -> DataTable:
     """What the command's words say of the data; its paths made whole."""
-    from toolkit.data.preparing import located
-    from toolkit.data.sources import READERS
+    from toolkit.data.formats import READERS
+    from toolkit.data.prepare import located
     from toolkit.errors import UsageError
-    from toolkit.experiment import DataTable, load
+    from toolkit.experiment.schema import DataTable, load
 
     if source is None and data.suffix == ".toml":
         experiment = load(data)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.fleet_options import Reach, reaching
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
-from toolkit.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
     from toolkit.artifacts import Device
@@ -81,12 +81,13 @@ def deploy(
     break_lock: BreakLockOption = False,
 ) -> None:
     """Make devices serve a bundle: a canary first, then the others; what fails keeps the old one, and stops the rest."""
-    from toolkit.cli.outcomes import report_rollout
+    from toolkit.bundle.resolve import bundle_folder
+    from toolkit.cli.fleet_output import report_rollout
     from toolkit.deploy import deploy as roll_out
-    from toolkit.deploy import find_bundle, gates_of, plan_rollout, strategy_of
-    from toolkit.experiment import DeployTable
-    from toolkit.fleet.sending import parse_bandwidth
-    from toolkit.fleet.transfer import Sending
+    from toolkit.deploy import gates_of, plan_rollout, strategy_of
+    from toolkit.experiment.schema import DeployTable
+    from toolkit.fleet.transfer.staging import Sending
+    from toolkit.fleet.transfer.stream import parse_bandwidth
 
     if offline is not None:
         _write(reach, bundle, offline, sign)
@@ -103,7 +104,7 @@ def deploy(
     )
     strategy, devices = strategy_of(wanted), reach.devices()
     with reach.store() as store:
-        path, gates = find_bundle(bundle, reach.house, store), gates_of(wanted, store)
+        path, gates = bundle_folder(bundle, reach.house, store), gates_of(wanted, store)
         if dry_run:
             plans = plan_rollout(path, devices, gates=gates, forks=reach.forks, progress=reach.progress)
             _show(plans, strategy, as_json=reach.as_json)
@@ -125,12 +126,12 @@ def deploy(
 
 def _write(reach: Reach, bundle: str, file: Path, key: Path | None) -> None:
     """The bundle's release as a file."""
+    from toolkit.bundle.resolve import bundle_folder
     from toolkit.cli.output import print_json
-    from toolkit.deploy import find_bundle
     from toolkit.deploy.offline import write_archive
 
     with reach.store() as store:
-        written = write_archive(find_bundle(bundle, reach.house, store), file, key)
+        written = write_archive(bundle_folder(bundle, reach.house, store), file, key)
     if reach.as_json:
         print_json(written)
         return
@@ -140,7 +141,7 @@ def _write(reach: Reach, bundle: str, file: Path, key: Path | None) -> None:
 
 def _show(plans: FleetResult[DeployPlan], strategy: Strategy, *, as_json: bool) -> None:
     """What would be done, and in which batch."""
-    from toolkit.cli.outcomes import report
+    from toolkit.cli.fleet_output import report
     from toolkit.deploy.strategy import check_groups, divide
 
     waiting: list[Device] = [device for device, plan in plans.ok.items() if plan.steps]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli import fleet_exec, fleet_logs, watch
-from toolkit.cli.card import card
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
@@ -20,6 +19,7 @@ from toolkit.cli.options import (
     WorkspaceOption,
 )
 from toolkit.cli.output import print_json, print_table
+from toolkit.cli.sd_image import card
 
 if TYPE_CHECKING:
     from toolkit.artifacts import DeviceFacts, Workspace
@@ -53,7 +53,7 @@ def up(
     """
     from toolkit.artifacts import Workspace
     from toolkit.errors import UsageError
-    from toolkit.fleet import embedded
+    from toolkit.fleet.local_fleet import control
     from toolkit.progress import for_people
 
     progress = for_people(quiet=as_json)
@@ -64,7 +64,7 @@ def up(
         return
     if sticks:
         raise UsageError("--sticks is of virtual devices", remedy="add --virtual 1")
-    fleet = embedded.up(Workspace(workspace), count, allowed_signers)
+    fleet = control.up(Workspace(workspace), count, allowed_signers)
     progress.say("started" if fleet.started else "it runs already: nothing to do")
     if as_json:
         print_json({"started": fleet.started, "inventory": fleet.inventory, "devices": fleet.devices})
@@ -94,11 +94,11 @@ def down(
 ) -> None:
     """End the embedded fleet's process and switch virtual devices off. All that is theirs stays for the next `up`."""
     from toolkit.artifacts import Workspace
-    from toolkit.fleet import embedded
+    from toolkit.fleet.local_fleet import control
     from toolkit.progress import for_people
     from toolkit.virtual import devices
 
-    stopped = embedded.down(Workspace(workspace))
+    stopped = control.down(Workspace(workspace))
     switched_off = devices.down(Workspace(workspace), remove=remove)
     for_people(quiet=as_json).say("stopped" if stopped or switched_off else "none runs: nothing to do")
     if as_json:
@@ -122,7 +122,7 @@ def stick(
     """Plug a virtual device's stick in or pull it out, while it runs; see `fleet up --virtual 1 --sticks`."""
     from toolkit.artifacts import Workspace
     from toolkit.virtual import devices
-    from toolkit.virtual.stick import Stick
+    from toolkit.virtual.ncs2_emulator import Stick
 
     its = Stick(devices.machine(Workspace(workspace), device).folder)
     if where is Plug.PLUG_IN:
@@ -145,7 +145,7 @@ def list_devices(
 ) -> None:
     """The devices of the inventory; asks none of them."""
     from toolkit.artifacts import Workspace
-    from toolkit.fleet.inventory import find_inventory, load_inventory
+    from toolkit.fleet.inventory.load import find_inventory, load_inventory
 
     devices = load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
     if as_json:
@@ -169,8 +169,8 @@ def probe(
     """What each device is: machine, system, Python, OpenVINO, accelerators, room, what it serves."""
     from toolkit import fleet
     from toolkit.artifacts import Device, Workspace
-    from toolkit.cli.outcomes import report
-    from toolkit.fleet.inventory import find_inventory
+    from toolkit.cli.fleet_output import report
+    from toolkit.fleet.inventory.load import find_inventory
     from toolkit.progress import for_people
 
     def ask(device: Device) -> DeviceFacts:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.fleet_options import Reach, reaching
 from toolkit.cli.options import DryRunOption
-from toolkit.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
     from toolkit.artifacts import Device
@@ -46,7 +46,7 @@ def _show(result: FleetResult[Result], *, as_json: bool) -> None:
     """Each device's lines behind its name; then what failed, and the exit code."""
     import sys
 
-    from toolkit.cli.outcomes import fail_with
+    from toolkit.cli.fleet_output import fail_with
     from toolkit.cli.output import plain, print_json
     from toolkit.errors import ExitCode
 

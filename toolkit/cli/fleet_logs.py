@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.reach import Reach, reaching
+from toolkit.cli.fleet_options import Reach, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def logs(
 ) -> None:
     """The runner's journal on each device; where systemd does not run it, the device's audit log of deployments."""
     from toolkit import fleet
-    from toolkit.cli.outcomes import fail_with
+    from toolkit.cli.fleet_output import fail_with
     from toolkit.cli.output import plain, print_json
     from toolkit.deploy import commands
 
@@ -51,7 +51,7 @@ def logs(
 def _follow(reach: Reach, devices: Sequence[Device], lines: int) -> None:
     """All at once, whatever --forks says; with --json an object a line."""
     from toolkit import fleet
-    from toolkit.cli.outcomes import fail_with
+    from toolkit.cli.fleet_output import fail_with
     from toolkit.deploy import commands
 
     def listen(device: Device) -> None:

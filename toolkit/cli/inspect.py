@@ -34,7 +34,7 @@ def inspect(
     from toolkit import progress
     from toolkit.artifacts import Workspace
     from toolkit.convert import inspect_ir
-    from toolkit.convert.finding import find_ir
+    from toolkit.convert.resolve import find_ir
     from toolkit.store import Store
 
     room = Workspace(workspace)

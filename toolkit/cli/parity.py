@@ -18,8 +18,8 @@ def parity(
     """Compare a bundle's layers with the float32 graph's, on the test picture where its answer is furthest off."""
     from toolkit import progress
     from toolkit.artifacts import Workspace
+    from toolkit.bundle.resolve import bundle_folder
     from toolkit.convert import find_growth
-    from toolkit.convert.bundles import bundle_folder
     from toolkit.store import Store
 
     room = Workspace(workspace)

@@ -31,15 +31,15 @@ def publish(
 ) -> None:
     """Put a bundle into an OCI registry: what the channel has of it is not sent again, and devices fetch what they lack."""
     from toolkit.artifacts import Workspace
-    from toolkit.deploy import find_bundle
-    from toolkit.deploy.publishing import publish as put
-    from toolkit.deploy.registry import Channel
+    from toolkit.bundle.resolve import bundle_folder
+    from toolkit.deploy.registry.oci_registry import Channel
+    from toolkit.deploy.registry.publish import publish as put
     from toolkit.progress import for_people
     from toolkit.store import Store
 
     place, house = Channel.parse(channel), Workspace(workspace)
     with Store(house.database) as store:
-        path = find_bundle(bundle, house, store)
+        path = bundle_folder(bundle, house, store)
     progress = for_people(quiet=as_json)
     done = put(path, place, key=sign, credentials=credentials, plain=plain_http, progress=progress)
     if as_json:

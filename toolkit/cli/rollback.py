@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from toolkit.cli.fleet_options import Reach, reaching
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
-from toolkit.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
     from toolkit.deploy import Serving
@@ -16,7 +16,7 @@ def rollback(
     reach: Reach, hooks: HooksOption = None, dry_run: DryRunOption = False, break_lock: BreakLockOption = False
 ) -> None:
     """Make devices serve their previous release; a second time goes forth again."""
-    from toolkit.cli.outcomes import report, report_rollout
+    from toolkit.cli.fleet_output import report, report_rollout
     from toolkit.deploy import plan_rollback
     from toolkit.deploy import rollback as go_back
 

@@ -10,7 +10,7 @@ import typer
 from toolkit.cli import options, output
 
 if TYPE_CHECKING:
-    from toolkit.line import LineResult
+    from toolkit.pipeline import LineResult
 
 
 def run(
@@ -31,13 +31,13 @@ def run(
     as_json: options.JsonOption = False,
 ) -> None:
     """Run the whole line for an experiment; what is finished is skipped, what was stopped goes on."""
-    from toolkit import experiment as experiments
     from toolkit.artifacts import Workspace
+    from toolkit.experiment import schema as experiments
     from toolkit.progress import for_people
 
     plan = experiments.load(experiment)
 
-    from toolkit.line import Line
+    from toolkit.pipeline import Line
     from toolkit.train import choose_way
 
     result = Line(
@@ -61,7 +61,7 @@ def demo(
     as_json: options.JsonOption = False,
 ) -> None:
     """Run the whole line on the embedded default: synthetic masks, four trials, a fleet of three on this machine."""
-    from toolkit.experiment import shipped
+    from toolkit.experiment.schema import shipped
 
     run(shipped("demo"), workspace=workspace, as_json=as_json)
 

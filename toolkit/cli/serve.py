@@ -30,12 +30,12 @@ def serve(
 ) -> None:
     """Run the code that runs on devices on a bundle, until Ctrl-C; the workspace's other bundles can be switched to."""
     from toolkit.artifacts import Workspace
-    from toolkit.deploy import find_bundle
+    from toolkit.bundle.resolve import bundle_folder
     from toolkit.store import Store
 
     house = Workspace(workspace)
     with Store(house.database) as store:
-        folder = find_bundle(bundle, house, store)
+        folder = bundle_folder(bundle, house, store)
     words = [sys.executable, "-m", "toolkit.device", "serve", str(folder), "--source", source, "--port", str(port)]
     words += ["--accelerator", accelerator, "--stop-on-eof"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as app:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.fleet_options import Reach, reaching
 from toolkit.cli.publish import CredentialsOption, PlainHttpOption
-from toolkit.cli.reach import Reach, reaching
 
 if TYPE_CHECKING:
     from toolkit.deploy import Serving
-    from toolkit.deploy.publishing import Reported
+    from toolkit.deploy.registry.publish import Reported
 
 
 @reaching
@@ -29,7 +29,7 @@ def status(
     plain_http: PlainHttpOption = False,
 ) -> None:
     """What each device serves, and its drift: from what was deployed last, and of each file from its digest."""
-    from toolkit.cli.outcomes import report
+    from toolkit.cli.fleet_output import report
     from toolkit.deploy import status as ask
     from toolkit.errors import ExitCode
 
@@ -47,8 +47,8 @@ def status(
 def _report_channel(reach: Reach, channel: str, credentials: Path | None, *, plain: bool) -> None:
     """What the registry was told; exit code 1 if a device does not serve what the channel holds."""
     from toolkit.cli.output import print_json, print_table
-    from toolkit.deploy.publishing import reported
-    from toolkit.deploy.registry import Channel
+    from toolkit.deploy.registry.oci_registry import Channel
+    from toolkit.deploy.registry.publish import reported
     from toolkit.errors import ExitCode
 
     found = reported(Channel.parse(channel), credentials=credentials, plain=plain)

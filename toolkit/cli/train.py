@@ -39,8 +39,8 @@ def train(
     if in_image:
         _train_in_image(experiment, workspace, image)
     from toolkit import data
-    from toolkit import experiment as experiments
     from toolkit.artifacts import Workspace
+    from toolkit.experiment import schema as experiments
     from toolkit.progress import for_people
     from toolkit.store import Store
     from toolkit.train import choose_last, choose_trials, choose_way, train_trials
@@ -64,12 +64,12 @@ def train(
 
 def _train_in_image(experiment: Path, workspace: Path, image: str) -> NoReturn:
     """The same words there, less those that led there."""
-    from toolkit import containers
-    from toolkit import experiment as experiments
+    from toolkit.experiment import schema as experiments
+    from toolkit.train import in_container
 
     words = [word for word in sys.argv[1:] if word not in {"--in-image", "--image", image, f"--image={image}"}]
-    readable = containers.folders_of(experiments.load(experiment))
-    raise typer.Exit(containers.run_in_image(words, readable, workspace, image))
+    readable = in_container.folders_of(experiments.load(experiment))
+    raise typer.Exit(in_container.run_in_image(words, readable, workspace, image))
 
 
 def _print(models: Sequence[TrainedModel]) -> None:

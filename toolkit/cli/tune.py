@@ -10,9 +10,9 @@ import typer
 from toolkit.cli import options, output
 
 if TYPE_CHECKING:
-    from toolkit.profiles import Profile
-    from toolkit.train.rehearsing import Measured
-    from toolkit.train.tuning import Tuned
+    from toolkit.experiment.compute_profiles import Profile
+    from toolkit.train.tuning.process import Measured
+    from toolkit.train.tuning.search import Tuned
 
 
 def tune(
@@ -27,19 +27,19 @@ def tune(
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure this machine and keep the profile that `toolkit train` then uses."""
-    from toolkit import profiles
     from toolkit.artifacts import Workspace
+    from toolkit.experiment import compute_profiles
     from toolkit.progress import for_people
-    from toolkit.train import candidates, tuning
-    from toolkit.train.rehearsal import pieces_of
+    from toolkit.train.tuning import candidates, search
+    from toolkit.train.tuning.worker import pieces_of
 
     place, progress = Workspace(workspace), for_people(quiet=as_json)
     tried, kept = candidates.candidates_here(python), {}
     for piece in pieces_of(target, network):
         progress.say(f"{piece.network}: fine-tuning at {piece.edge} x {piece.edge} pixels, {seconds:.0f} s at most")
-        tuned = tuning.tune(piece, tried, progress, precision=candidates.precision_here(), limit_s=seconds)
+        tuned = search.tune(piece, tried, progress, precision=candidates.precision_here(), limit_s=seconds)
         profile = tuned.profile(piece.network)
-        path = profiles.keep(profile, tuned.told(), place)
+        path = compute_profiles.keep(profile, tuned.told(), place)
         kept[piece.network] = {"path": path, "profile": profile, **tuned.told()}
         if not as_json:
             _print(tuned, profile, path)

@@ -27,8 +27,8 @@ def view(
     """Look at a device's live app until Ctrl-C; where none runs, one is started on the release that it serves."""
     from toolkit.artifacts import Workspace
     from toolkit.errors import UsageError
-    from toolkit.fleet.inventory import find_inventory, load_inventory
-    from toolkit.fleet.live import live
+    from toolkit.fleet.app_tunnel import live
+    from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.progress import for_people
 
     found = load_inventory(find_inventory(inventory, Workspace(workspace)), device)

@@ -1,15 +1,13 @@
 """From a trained model to a bundle: IR in several precisions for several runtimes, proven equal, content-addressed."""
 
-from toolkit.convert.bundles import load_bundle, make_bundle, verify_bundle
 from toolkit.convert.checking import Check, check_bundle
 from toolkit.convert.conversion import convert_model
-from toolkit.convert.finding import find_model
-from toolkit.convert.foreign import find_or_bring_in
-from toolkit.convert.foreign_words import Said, read_size
 from toolkit.convert.growing import find_growth
+from toolkit.convert.imported.importer import find_or_bring_in
+from toolkit.convert.imported.options import Said, read_size
 from toolkit.convert.inspection import inspect_ir
 from toolkit.convert.kept_checks import keep_checks
-from toolkit.convert.signing import sign_bundle, verify_signature
+from toolkit.convert.resolve import find_model
 
 __all__ = [
     "Check",
@@ -21,10 +19,5 @@ __all__ = [
     "find_or_bring_in",
     "inspect_ir",
     "keep_checks",
-    "load_bundle",
-    "make_bundle",
     "read_size",
-    "sign_bundle",
-    "verify_bundle",
-    "verify_signature",
 ]

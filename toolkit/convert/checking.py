@@ -17,12 +17,12 @@ from typing import Any, Literal
 import numpy as np
 
 from toolkit import compat
+from toolkit.bundle.signing import verify_signature
+from toolkit.bundle.verify import verify_bundle
 from toolkit.compat import Era
-from toolkit.convert import eras
-from toolkit.convert.ncs2_compile import STICK_MEMORY_BYTES, compile_for_ncs2
 from toolkit.convert.parity import Pictures
-from toolkit.convert.signing import verify_signature
-from toolkit.convert.verify import verify_bundle
+from toolkit.convert.runtimes import legacy_openvino
+from toolkit.convert.runtimes.ncs2_check import STICK_MEMORY_BYTES, compile_for_ncs2
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
 from toolkit.progress import Progress
 
@@ -57,7 +57,7 @@ def check_bundle(
     target = compat.find_target(manifest["target"])
     checks = [*trust, _golden(folder)]
     shown = np.load(folder / "golden" / "inputs.npy") if pictures is None else pictures
-    checks += [_agrees(folder, era, manifest, shown, progress) for era in eras.eras_of(target)]
+    checks += [_agrees(folder, era, manifest, shown, progress) for era in legacy_openvino.eras_of(target)]
     if "MYRIAD" in target.accelerators:
         checks.append(_fits_the_stick(folder, progress))
     return tuple(checks)
@@ -89,10 +89,12 @@ def _in_words(problem: Problem) -> str:
 def _agrees(folder: Path, era: Era, manifest: Mapping[str, Any], pictures: Pictures, progress: Progress) -> Check:
     """An older runtime beside the current one."""
     name, precision = f"era {era.name}", manifest["precision"]
-    if precision not in eras.TOLERANCE:
+    if precision not in legacy_openvino.TOLERANCE:
         return Check(name=name, outcome="skipped", told=f"how far {precision} may be off there is not known")
     try:
-        found = eras.compare(folder / "model.xml", era, precision, pictures, progress, manifest["output"]["kind"])
+        found = legacy_openvino.compare(
+            folder / "model.xml", era, precision, pictures, progress, manifest["output"]["kind"]
+        )
     except MachineError as error:
         (problem, *_) = error.problems
         return Check(name=name, outcome="skipped", told=problem.what, remedy=problem.remedy)

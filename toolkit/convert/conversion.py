@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from toolkit import compat
 from toolkit.artifacts import IrModel, Parity, Quantization, Split, TrainedModel, Workspace
 from toolkit.compat import Target
-from toolkit.convert import graphs, int8, parity
-from toolkit.convert.forms import write_form
+from toolkit.convert import graphs, parity
+from toolkit.convert.int8 import quantize
+from toolkit.convert.ir_writer import write_form
 from toolkit.convert.parity import Comparison
-from toolkit.convert.source import Source, TestPictures, name_of, origin_of, test_pictures, versions
+from toolkit.convert.reference import Source, TestPictures, name_of, origin_of, test_pictures, versions
 from toolkit.errors import ConfigurationError, DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -108,8 +109,8 @@ class Quantizer:
 
     def __call__(self, graph: ov.Model) -> ov.Model:
         """The graph in INT8."""
-        taught = int8.lessons(self.model, self.split, self.workspace)
-        quantized, self.told = int8.quantize(graph, taught, self.max_drop, self.progress)
+        taught = quantize.lessons(self.model, self.split, self.workspace)
+        quantized, self.told = quantize.quantize(graph, taught, self.max_drop, self.progress)
         return quantized
 
 
@@ -130,11 +131,11 @@ def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_dr
     limit = usual if tolerance is None else tolerance
     if precision != "int8":
         return Limits(limit, None)
-    return Limits(limit, int8.MAX_DROP if max_drop is None else max_drop)
+    return Limits(limit, quantize.MAX_DROP if max_drop is None else max_drop)
 
 
 def _versions(precision: str) -> dict[str, str]:
-    return dict(versions()) | (int8.versions() if precision == "int8" else {})
+    return dict(versions()) | (quantize.versions() if precision == "int8" else {})
 
 
 def split_of(model: TrainedModel, store: Store) -> Split:

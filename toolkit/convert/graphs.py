@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from toolkit import digests
+from toolkit import hashing
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -121,7 +121,7 @@ def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes:
 
 def digest_of(path: Path) -> str:
     """The digest of an IR: of its .xml and its .bin."""
-    return digests.of_value({"xml": digests.of_file(path), "bin": digests.of_file(path.with_suffix(".bin"))})
+    return hashing.of_value({"xml": hashing.of_file(path), "bin": hashing.of_file(path.with_suffix(".bin"))})
 
 
 def size_of(path: Path) -> int:

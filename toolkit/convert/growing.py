@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import Growth, Split, TrainedModel, Workspace
-from toolkit.convert import growth, parity
-from toolkit.convert.source import Source, test_pictures
-from toolkit.convert.verify import verify_bundle
+from toolkit.bundle.verify import verify_bundle
+from toolkit.convert import layer_errors, parity
+from toolkit.convert.reference import Source, test_pictures
 from toolkit.errors import DataError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -36,17 +36,17 @@ def find_growth(folder: Path, workspace: Workspace, store: Store, progress: Prog
     graph, xml = Source(model, workspace, progress).graph, folder / "model.xml"
     differences = np.abs(parity.run(xml, test.chunks()) - parity.run(graph, test.chunks())).max(axis=1)
     worst = int(differences.argmax())
-    errors = growth.layer_errors(graph, xml, test.pixels[worst])
-    threshold = growth.THRESHOLD[manifest["precision"]]
+    errors = layer_errors.layer_errors(graph, xml, test.pixels[worst])
+    threshold = layer_errors.THRESHOLD[manifest["precision"]]
     found = Growth(
-        digest=digests.of_value({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
+        digest=hashing.of_value({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
         parent=lineage["ir"],
         bundle=manifest["name"],
         picture=str(test.pictures[worst].path),
         difference=float(differences[worst]),
         threshold=threshold,
-        first=growth.first_beyond(errors, threshold),
-        steepest=growth.steepest(errors),
+        first=layer_errors.first_beyond(errors, threshold),
+        steepest=layer_errors.steepest(errors),
         layers=errors,
     )
     store.put(found)

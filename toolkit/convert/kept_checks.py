@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import Bundle, BundleCheck
 from toolkit.convert.checking import Check
 from toolkit.store import Store
@@ -19,7 +19,7 @@ def keep_checks(checks: Iterable[Check], bundle: str, store: Store) -> None:
     for check in checks:
         store.put(
             BundleCheck(
-                digest=digests.of_value({"bundle": bundle, "check": check.name}),
+                digest=hashing.of_value({"bundle": bundle, "check": check.name}),
                 parent=bundle,
                 name=check.name,
                 outcome=check.outcome,

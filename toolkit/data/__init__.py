@@ -10,8 +10,8 @@ toolkit.data.augment.augment(arrays[batch], batch, table, seed=0, epoch=1)     w
 from __future__ import annotations
 
 from toolkit.data.loading import load_pictures
-from toolkit.data.manifest import PARTS, Picture, read_manifest
-from toolkit.data.preparing import prepare
-from toolkit.data.truth import truth_of
+from toolkit.data.prepare import prepare
+from toolkit.data.split_manifest import PARTS, Picture, read_manifest
+from toolkit.data.targets import truth_of
 
 __all__ = ["PARTS", "Picture", "load_pictures", "prepare", "read_manifest", "truth_of"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.experiment import AugmentTable
+from toolkit.experiment.schema import AugmentTable
 
 if TYPE_CHECKING:
     import numpy.typing as npt

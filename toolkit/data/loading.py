@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from toolkit import arrays, digests
+from toolkit import hashing
 from toolkit.artifacts import Workspace
-from toolkit.data.manifest import Picture
-from toolkit.data.threads import for_each
+from toolkit.data import array_cache
+from toolkit.data.parallel import for_each
+from toolkit.data.split_manifest import Picture
 from toolkit.errors import DataError, Problem
 from toolkit.progress import Progress, Silent
 
@@ -42,20 +43,22 @@ def load_pictures(
     if workspace is None:
         return _in_memory(pictures, size, crop, talk)
 
-    def fill(rows: arrays.Rows) -> None:
-        talk.say(f"  decoding {len(pictures)} pictures once, into {arrays.size_in_words(math.prod(shape))} of {path}")
+    def fill(rows: array_cache.Rows) -> None:
+        talk.say(
+            f"  decoding {len(pictures)} pictures once, into {array_cache.size_in_words(math.prod(shape))} of {path}"
+        )
         _decode(pictures, size, crop, rows.put, talk)
 
     path = workspace.folder("cache", "pictures") / f"{cache_key(pictures, size, crop)}.npy"
-    return cast("Pixels", arrays.kept(path, shape, "u1", fill, talk.say))
+    return cast("Pixels", array_cache.kept(path, shape, "u1", fill, talk.say))
 
 
 def cache_key(pictures: Sequence[Picture], size: tuple[int, int], crop: str) -> str:
     """What names the array: the pictures' bytes in order, how they are fitted, and the code that does it."""
-    from toolkit.device.pictures import VERSION
+    from toolkit.device.image_io import VERSION
 
     shown = [picture.sha256 for picture in pictures]
-    return digests.of_value({"pictures": shown, "size": list(size), "crop": crop, "code": VERSION})
+    return hashing.of_value({"pictures": shown, "size": list(size), "crop": crop, "code": VERSION})
 
 
 def _in_memory(pictures: Sequence[Picture], size: tuple[int, int], crop: str, progress: Progress) -> Pixels:
@@ -94,9 +97,9 @@ def _decode(
 
 
 def _fitted(picture: Picture, size: tuple[int, int], crop: str) -> Pixels:
-    from toolkit.device.pictures import fit, read_picture
+    from toolkit.device.image_io import fit, read_picture
 
     content = picture.path.read_bytes()
-    if digests.of_bytes(content) != picture.sha256:
+    if hashing.of_bytes(content) != picture.sha256:
         raise ValueError("changed since the split was made")
     return fit(read_picture(content), size, crop)

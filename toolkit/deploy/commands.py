@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from toolkit.artifacts import Device
 from toolkit.deploy import scripts
-from toolkit.fleet import device_code
+from toolkit.fleet import device_command
 
 SERVICE, RESTART, HEALTH = "toolkit_service", "toolkit_restart", "toolkit_health"
 """The inventory's variables: the systemd unit that runs the release, what to run instead of restarting it, its address."""
@@ -35,13 +35,13 @@ def release_folder(device: Device, release: str) -> str:
 def verify(device: Device, release: str) -> list[str]:
     """Every byte of the release against its digests, and its signature: by its own code, outside of any container."""
     folder = release_folder(device, release)
-    return device_code.run_beside(device, folder, "verify", folder)
+    return device_command.run_beside(device, folder, "verify", folder)
 
 
 def golden(device: Device, release: str) -> list[str]:
     """The golden pictures answered there, by its own code, on the device's accelerator."""
     folder = release_folder(device, release)
-    return device_code.run(device, folder, "golden", folder, "--accelerator", device.accelerator)
+    return device_command.run(device, folder, "golden", folder, "--accelerator", device.accelerator)
 
 
 def healthy(device: Device, release: str, seconds: float, patience_s: float) -> list[str]:
@@ -49,7 +49,7 @@ def healthy(device: Device, release: str, seconds: float, patience_s: float) -> 
     asked = {"unit": service(device), "url": device.variables.get(HEALTH), "seconds": seconds, "patience": patience_s}
     given = [f"--{name}={value}" for name, value in asked.items() if value]
     folder = release_folder(device, release)
-    return device_code.run_beside(device, folder, "health", folder, *given)
+    return device_command.run_beside(device, folder, "health", folder, *given)
 
 
 def measure(device: Device, release: str, pictures: str, settings: Mapping[str, object]) -> list[str]:
@@ -57,7 +57,7 @@ def measure(device: Device, release: str, pictures: str, settings: Mapping[str, 
     given = [f"--{name}={value}" for name, value in settings.items() if value is not None]
     asked = [f"--pictures={device.root}/pictures/{pictures}", f"--root={device.root}", "--stop-on-eof"]
     folder = release_folder(device, release)
-    return device_code.run(device, folder, "bench", folder, "--scenario=single-stream", *asked, *given)
+    return device_command.run(device, folder, "bench", folder, "--scenario=single-stream", *asked, *given)
 
 
 def has_pictures(device: Device, pictures: str) -> list[str]:

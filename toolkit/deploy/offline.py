@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit import digests, signatures
+from toolkit import hashing
 from toolkit.deploy import commands
-from toolkit.fleet import transfer
-from toolkit.fleet.sending import archive, member
-from toolkit.fleet.surveys import pieces_of
-from toolkit.fleet.tree import Tree
+from toolkit.fleet.transfer import staging
+from toolkit.fleet.transfer.diff import pieces_of
+from toolkit.fleet.transfer.stream import archive, member
+from toolkit.fleet.transfer.tree import Tree
+from toolkit.system import ssh_signatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +37,9 @@ def write_archive(bundle: Path, path: Path, key: Path | None = None) -> Archive:
         BundleError: the bundle is not what its manifest says.
         UsageError: the key cannot sign.
     """
-    tree = transfer.release_tree(bundle)
+    tree = staging.release_tree(bundle)
     documents = described(tree, key)
-    with digests.written_whole(path) as stream:
+    with hashing.written_whole(path) as stream:
         for block in _blocks(tree, documents):
             stream.write(block)
     size = path.stat().st_size
@@ -49,9 +50,9 @@ def described(tree: Tree, key: Path | None) -> dict[str, bytes]:
     """What tells a device about the release before it takes any of it, by name."""
     release = next(file.source for file in tree.files if file.path == "release.json")
     assert isinstance(release, bytes)  # noqa: S101 - it is made, not read
-    layout = transfer.layout_of(tree, commands.releases_path(tree.digest))
+    layout = staging.layout_of(tree, commands.releases_path(tree.digest))
     documents = {"layout.json": json.dumps(layout).encode(), "release.json": release}
-    return documents if key is None else documents | {"release.json.sig": signatures.sign(release, key)}
+    return documents if key is None else documents | {"release.json.sig": ssh_signatures.sign(release, key)}
 
 
 def _blocks(tree: Tree, documents: dict[str, bytes]) -> Iterator[bytes]:

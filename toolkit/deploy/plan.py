@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.artifacts import Device, DeviceFacts
-from toolkit.deploy import trust
-from toolkit.deploy.fitness import manifest_of, unfit
-from toolkit.deploy.gates import ALWAYS, Gate
+from toolkit.deploy import signature_policy
+from toolkit.deploy.compatibility import manifest_of, unfit
+from toolkit.deploy.gates.gate import ALWAYS, Gate
 from toolkit.errors import FleetError
 from toolkit.fleet.facts import shortcomings
-from toolkit.fleet.transfer import Survey, Tree, check_room, lacking_files, missing
+from toolkit.fleet.transfer.staging import Survey, Tree, check_room, lacking_files, missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def make_plan(
     problems = [
         *shortcomings(device, facts, in_image=image is None),
         *unfit(manifest_of(tree), device, facts),
-        *trust.unsigned(tree, device),
+        *signature_policy.unsigned(tree, device),
     ]
     if problems:
         raise FleetError.from_problems(problems)

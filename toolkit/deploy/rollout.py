@@ -17,17 +17,19 @@ from typing import Any
 
 from toolkit import fleet
 from toolkit.artifacts import Deployment, Device
-from toolkit.deploy.gates import ALWAYS, Gate
+from toolkit.deploy.device_rollout import Before, Prospect, Turns
+from toolkit.deploy.gates.gate import ALWAYS, Gate
 from toolkit.deploy.hooks import Hooks
-from toolkit.deploy.journal import Journal, RolloutResult, record_of
 from toolkit.deploy.lock import fleet_locked
 from toolkit.deploy.plan import DeployPlan
+from toolkit.deploy.rollout_log import Journal, RolloutResult, record_of
 from toolkit.deploy.strategy import Batch, Strategy, check_groups, divide, is_too_many
-from toolkit.deploy.turns import Before, Prospect, Turns
 from toolkit.errors import FleetError, ToolkitError
-from toolkit.fleet import FleetResult, images, transfer
+from toolkit.fleet import FleetResult
+from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
-from toolkit.fleet.transfer import Sending
+from toolkit.fleet.transfer import staging
+from toolkit.fleet.transfer.staging import Sending
 from toolkit.progress import Progress, Silent
 from toolkit.store import Store
 
@@ -48,7 +50,7 @@ def plan_rollout(
         BundleError: the bundle is not what its manifest says.
         MachineError, ConfigurationError: an image that devices are to be sent is not here.
     """
-    turns = Turns(tree=transfer.release_tree(bundle), images=images.of(devices), gates=gates)
+    turns = Turns(tree=staging.release_tree(bundle), images=local.of(devices), gates=gates)
     return fleet.fan_out(devices, lambda device: turns.look(device).plan, forks, progress=progress, title="planning")
 
 
@@ -76,14 +78,14 @@ def deploy(
         MachineError, ConfigurationError: an image that devices are to be sent is not here.
         FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
-    tree = transfer.release_tree(bundle)
+    tree = staging.release_tree(bundle)
     check_groups(devices, strategy)
     told = progress or Silent()
     journal = Journal(store, told)
     rollout = _Rollout(
         turns=Turns(
             tree=tree,
-            images=images.of(devices),
+            images=local.of(devices),
             gates=gates,
             sending=sending,
             rollout=journal.rollout,

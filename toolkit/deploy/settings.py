@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from toolkit.deploy.gates import ALWAYS, Gate, Healthy
-from toolkit.deploy.speed import Speed, yardsticks
+from toolkit.deploy.gates.gate import ALWAYS, Gate, Healthy
+from toolkit.deploy.gates.speed_gate import Speed, yardsticks
 from toolkit.deploy.strategy import Size, Strategy, parse_sizes
-from toolkit.experiment import DeployTable
+from toolkit.experiment.schema import DeployTable
 from toolkit.store import Store
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from toolkit import fleet
 from toolkit.artifacts import Device, DeviceFacts
 from toolkit.deploy.plan import Wanted
-from toolkit.fleet import Shell, imaging
-from toolkit.fleet.images import Image
+from toolkit.fleet import Shell
+from toolkit.fleet.container_images import remote
+from toolkit.fleet.container_images.local import Image
 
 
 def surroundings(device: Device, shell: Shell, image: Image | None) -> tuple[DeviceFacts, Wanted | None]:
@@ -18,6 +19,6 @@ def surroundings(device: Device, shell: Shell, image: Image | None) -> tuple[Dev
     facts = fleet.probe(device, shell)
     if image is None:
         return facts, None
-    if imaging.is_there(image, imaging.looked(device, shell, image, facts.machine)):
+    if remote.is_there(image, remote.looked(device, shell, image, facts.machine)):
         return fleet.probe_in(facts, device, shell, image.reference), None
-    return facts, Wanted(image.name, imaging.bytes_to_send(device, shell, image, facts.machine) if facts.python else 0)
+    return facts, Wanted(image.name, remote.bytes_to_send(device, shell, image, facts.machine) if facts.python else 0)

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, List, Optional, TextIO
 
-from . import failures
+from . import errors
 
 MOST_PIXELS = 50_000_000
 """Of a picture that the live app is sent: a small file can be a large picture."""
@@ -28,7 +28,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     stdout = options.stdout = _take_stdout()
     try:
         result = options.command(options)
-    except failures.Failure as failure:
+    except errors.Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
         if failure.remedy:
             print(f"  → {failure.remedy}", file=sys.stderr)
@@ -37,9 +37,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return failure.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return failures.INTERRUPTED
+        return errors.INTERRUPTED
     _print(result, stdout)
-    return failures.DONE if result.get("ok", True) else failures.CHECK_FAILED
+    return errors.DONE if result.get("ok", True) else errors.CHECK_FAILED
 
 
 def _take_stdout() -> TextIO:
@@ -189,32 +189,32 @@ def _probe(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _verify(options: argparse.Namespace) -> Dict[str, Any]:
-    from .verify import verify
+    from .release.verify import verify
 
     return verify(options.release)
 
 
 def _golden(options: argparse.Namespace) -> Dict[str, Any]:
-    from .golden import check
+    from .release.golden import check
 
     return check(options.release, options.accelerator)
 
 
 def _health(options: argparse.Namespace) -> Dict[str, Any]:
-    from .health import watch
+    from .release.health import watch
 
     return watch(options.unit, options.url, options.seconds, options.patience)
 
 
 def _install(options: argparse.Namespace) -> Dict[str, Any]:
-    from .install import install
+    from .release.install import install
 
     return install(options.file, options.root.absolute(), _gates(options))
 
 
 def _pull(options: argparse.Namespace) -> Dict[str, Any]:
-    from .pull import pull
-    from .registry import registry_of
+    from .release.oci_registry import registry_of
+    from .release.pull import pull
 
     registry = registry_of(options.channel, options.credentials, plain=options.plain_http)
     return pull(registry, options.root.absolute(), _gates(options), options.report, again=options.again)
@@ -223,7 +223,7 @@ def _pull(options: argparse.Namespace) -> Dict[str, Any]:
 def _gates(options: argparse.Namespace) -> Any:
     import dataclasses
 
-    from .applying import Gates
+    from .release.activate import Gates
 
     return Gates(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Gates)})
 
@@ -250,7 +250,7 @@ def _serve(options: argparse.Namespace) -> Dict[str, Any]:
 def _bench(options: argparse.Namespace) -> Dict[str, Any]:
     import dataclasses
 
-    from .bench import Plan, bench
+    from .bench.run import Plan, bench
 
     if options.stop_on_eof:
         threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
-from . import runtime
-from .release import input_size, is_many, read_manifest
-from .verify import require_trusted
+from .release.manifest import input_size, is_many, read_manifest
+from .release.verify import require_trusted
+from .runtime import interface
 
 if TYPE_CHECKING:
-    from .runtime import Answer
+    from .runtime.interface import Answer
 
 
 def predict(
@@ -28,16 +28,16 @@ def predict(
     """
     require_trusted(release)
     manifest = read_manifest(release)
-    model = runtime.load(release / "model.xml", runtime.Settings(accelerator, precision=precision))
+    model = interface.load(release / "model.xml", interface.Settings(accelerator, precision=precision))
     predictions = [_predict(model, manifest, path) for path in paths]
     return {"ok": not any("error" in entry for entry in predictions), "predictions": predictions}
 
 
-def _predict(model: runtime.Model, manifest: Dict[str, Any], path: Path) -> Dict[str, Any]:
-    from . import pictures
+def _predict(model: interface.Model, manifest: Dict[str, Any], path: Path) -> Dict[str, Any]:
+    from . import image_io
 
     try:
-        picture = pictures.fit(pictures.read_picture(path), input_size(manifest), manifest["input"]["crop"])
+        picture = image_io.fit(image_io.read_picture(path), input_size(manifest), manifest["input"]["crop"])
     except ValueError as error:
         return {"picture": str(path), "error": str(error)}
     ranking = ranked(model.infer(picture), manifest["labels"])

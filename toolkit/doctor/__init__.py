@@ -6,8 +6,8 @@
 To add one: a module with CHECK, and its name in the list below.
 """
 
-from toolkit.doctor.examining import Diagnosis, examine
 from toolkit.doctor.finding import Check, Finding, Place
+from toolkit.doctor.runner import Diagnosis, examine
 
 __all__ = ["Check", "Diagnosis", "Finding", "Place", "checks", "examine"]
 
@@ -17,10 +17,10 @@ def checks() -> tuple[Check, ...]:
     from toolkit.doctor import (
         ansible,
         clock,
+        container_engine,
         disk,
-        engine,
-        eras,
         inventory,
+        legacy_openvino,
         ncs2_compiler,
         packages,
         python,
@@ -39,8 +39,8 @@ def checks() -> tuple[Check, ...]:
         tensorflow,
         weights,
         ncs2_compiler,
-        eras,
-        engine,
+        legacy_openvino,
+        container_engine,
         ansible,
         inventory,
         ssh_agent,

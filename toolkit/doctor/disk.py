@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit import wheels
 from toolkit.doctor.finding import Check, Finding, Place, bad, care, good
+from toolkit.system import wheel_cache
 
 NEEDED_BYTES = 2_000_000_000
 """The demo's workspace with all wheels and models."""
@@ -18,7 +18,7 @@ LEAST_BYTES = 300_000_000
 def look(place: Place) -> Iterator[Finding]:
     """One finding per file system."""
     seen: dict[int, Path] = {}
-    for folder in (place.workspace.root, wheels.cache_folder(), Path(tempfile.gettempdir())):
+    for folder in (place.workspace.root, wheel_cache.cache_folder(), Path(tempfile.gettempdir())):
         there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
         seen.setdefault(there.stat().st_dev, there)
     for folder in seen.values():

@@ -8,7 +8,7 @@ from pathlib import Path
 from toolkit.artifacts import Device
 from toolkit.doctor.finding import Check, Finding, Place, care, good
 from toolkit.errors import ConfigurationError
-from toolkit.fleet.inventory import find_inventory, load_inventory
+from toolkit.fleet.inventory.load import find_inventory, load_inventory
 
 
 def look(place: Place) -> Iterator[Finding]:

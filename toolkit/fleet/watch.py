@@ -11,10 +11,10 @@ from typing import Any
 
 from toolkit.artifacts import Device
 from toolkit.errors import FleetError
-from toolkit.fleet.connection import connect
 from toolkit.fleet.facts import PROBE
 from toolkit.fleet.pool import DEFAULT_LIMIT, fan_out
-from toolkit.fleet.shell import Shell
+from toolkit.fleet.ssh.connection import connect
+from toolkit.fleet.ssh.shell import Shell
 
 APP, STATE_FILE = "toolkit_app", "toolkit_state_file"
 """The inventory's words for where the live app answers, as the device reaches it, and for the file it writes."""

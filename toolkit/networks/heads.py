@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import NO_LOSS, head_refusal
-from toolkit.networks.runtime import start_tensorflow
+from toolkit.experiment.schema import NO_LOSS, head_refusal
+from toolkit.networks.tf_runtime import start_tensorflow
 
 if TYPE_CHECKING:
     import keras

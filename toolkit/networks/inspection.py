@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import MachineError
-from toolkit.networks import builds
+from toolkit.networks import tf_compat
 
 _PASSED_THROUGH = {"BatchNormalization", "ReLU", "Activation", "LeakyReLU", "Dropout", "ZeroPadding2D"}
 
@@ -75,7 +75,7 @@ def inspect_file(path: Path) -> KerasInspection:
         MachineError: it cannot be read.
     """
     try:
-        return inspect_model(builds.load(path))
+        return inspect_model(tf_compat.load(path))
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise MachineError(f"cannot be read as a Keras model: {error}", where=str(path)) from error
 
@@ -137,7 +137,7 @@ def _separations(layers: list[Any]) -> Iterator[Separation]:
 def _pointwise_after(layer: Any) -> Any | None:
     """The 1 x 1 convolution that reads this one's result, with only norms, activations and padding between."""
     while True:
-        readers = builds.readers(layer)
+        readers = tf_compat.readers(layer)
         if len(readers) != 1:
             return None
         (layer,) = readers

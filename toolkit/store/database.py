@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter
 
-from toolkit.store.schema import migrate
+from toolkit.store.database_schema import migrate
 
 A = TypeVar("A")
 

@@ -1,11 +1,11 @@
 """Training: two stages per trial, resumable after any epoch, judged on the test pictures."""
 
-from toolkit.train.answers import evaluate_folder, rank
-from toolkit.train.records import load_keras
-from toolkit.train.selection import choose_last, choose_trials
+from toolkit.train.inference import evaluate_folder, rank
+from toolkit.train.run_dir import load_keras
 from toolkit.train.sweep import Swept, train_trials
+from toolkit.train.sweep_options import Way, choose_way
 from toolkit.train.trial import train_trial
-from toolkit.train.way import Way, choose_way
+from toolkit.train.trial_filter import choose_last, choose_trials
 
 __all__ = [
     "Swept",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from toolkit import networks
-from toolkit.cpus import usable_cpus
 from toolkit.errors import ConversionError
-from toolkit.train.fit import answering
+from toolkit.system.cpu_quota import usable_cpus
+from toolkit.train.loop import answering
 
 if TYPE_CHECKING:
     import keras

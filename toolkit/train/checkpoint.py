@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import digests
+from toolkit import hashing
 from toolkit.artifacts import Epoch
-from toolkit.networks import builds
+from toolkit.networks import tf_compat
 
 
 @dataclass(slots=True)
@@ -43,11 +43,11 @@ def save(path: Path, course: Course, variables: Sequence[Any], optimizer: Sequen
         "best_epoch": course.best_epoch,
     }
     arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
-    arrays |= {f"model{index}": builds.array(variable) for index, variable in enumerate(variables)}
-    arrays |= {f"optimizer{index}": builds.array(variable) for index, variable in enumerate(optimizer)}
+    arrays |= {f"model{index}": tf_compat.array(variable) for index, variable in enumerate(variables)}
+    arrays |= {f"optimizer{index}": tf_compat.array(variable) for index, variable in enumerate(optimizer)}
     if course.best_epoch != len(course.epochs):
         arrays |= {f"best{index}": array for index, array in enumerate(course.best)}
-    with digests.written_whole(path) as stream:
+    with hashing.written_whole(path) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the keywords for its own flag
 
 

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit import arrays, digests, networks
+from toolkit import hashing, networks
+from toolkit.data import array_cache
 from toolkit.errors import ConversionError, DataError
 from toolkit.progress import Progress
-from toolkit.train import records
+from toolkit.train import run_dir
 from toolkit.train.backbone import Backbone, ThroughKeras, ThroughOpenVINO
-from toolkit.train.fit import Examples
-from toolkit.train.locks import held
+from toolkit.train.file_lock import held
+from toolkit.train.loop import Examples
 
 if TYPE_CHECKING:
     import keras
 
-    from toolkit.train.job import Job, PartOfSplit
+    from toolkit.train.trial_context import Job, PartOfSplit
 
 _CHUNK = 256
 """Pictures between two lines of progress; threads wait for one another only at their ends."""
@@ -43,7 +44,7 @@ def features_of(
 ) -> np.ndarray:
     """Pooled features f32 [n, channels] of pictures u8 [n, h, w, 3], mapped from `path`, or computed and kept there."""
 
-    def fill(rows: arrays.Rows) -> None:
+    def fill(rows: array_cache.Rows) -> None:
         with progress.track(title, len(pictures)) as task:
             for start in range(0, len(pictures), _CHUNK):
                 chunk = pictures[start : start + _CHUNK]
@@ -52,15 +53,15 @@ def features_of(
 
     waiting = f"  {title}: another process makes them; waiting for it"
     with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.say(waiting)):
-        records.tidy(path.parent, path.name)
-        return arrays.kept(path, (len(pictures), channels), "f4", fill, progress.say)
+        run_dir.tidy(path.parent, path.name)
+        return array_cache.kept(path, (len(pictures), channels), "f4", fill, progress.say)
 
 
 def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
-    own = {"backbone": records.model_digest(frozen), "size": job.size, "crop": job.trial.crop, "by": backbone.name}
+    own = {"backbone": run_dir.model_digest(frozen), "size": job.size, "crop": job.trial.crop, "by": backbone.name}
     folder, made = job.workspace.folder("cache", "features"), {}
     for name, part in parts.items():
-        key = digests.of_value(own | {"pictures": part.digest, "versions": records.versions()})
+        key = hashing.of_value(own | {"pictures": part.digest, "versions": run_dir.versions()})
         features = features_of(
             backbone,
             frozen.output_shape[-1],

@@ -11,15 +11,26 @@ from dataclasses import dataclass, replace
 
 from toolkit.artifacts import Split, TrainedModel, Workspace
 from toolkit.errors import DataError, ExitCode, Problem
-from toolkit.experiment import Experiment, Stage, Trial
+from toolkit.experiment.schema import Experiment, Stage, Trial
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
-from toolkit.train import records
+from toolkit.train import run_dir
 from toolkit.train.executors import Executor, Local
-from toolkit.train.messages import Advanced, Begun, Done, Ended, EpochDone, Event, Failed, Request, Said, StageDone
-from toolkit.train.tracking import Tracker, tracker_for
-from toolkit.train.untuned import tune_untuned
-from toolkit.train.way import Way
+from toolkit.train.executors.events import (
+    Advanced,
+    Begun,
+    Done,
+    Ended,
+    EpochDone,
+    Event,
+    Failed,
+    Request,
+    Said,
+    StageDone,
+)
+from toolkit.train.sweep_options import Way
+from toolkit.train.tracking.base import Tracker, tracker_for
+from toolkit.train.tuning.auto_tune import tune_untuned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +147,7 @@ class _Board:
             DataError: the worker's model is not to be seen from here.
         """
         request = self._requests[place]
-        model = records.finished(request.workspace.absolute(folder))
+        model = run_dir.finished(request.workspace.absolute(folder))
         if model is None:
             raise DataError("the model just trained cannot be read", where=folder, remedy="run the same command again")
         self._store.put(model)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from toolkit import networks
 from toolkit.artifacts import Epoch, Evaluation, Split, TrainedModel, Workspace
 from toolkit.data.augment import augment
-from toolkit.experiment import Experiment, Stage, StageTable, Trial
-from toolkit.profiles import NAME_VARIABLE
+from toolkit.experiment.compute_profiles import NAME_VARIABLE
+from toolkit.experiment.schema import Experiment, Stage, StageTable, Trial
 from toolkit.progress import Progress
-from toolkit.train import judging, records, stuck
+from toolkit.train import run_dir, sanity_checks
 from toolkit.train.features import frozen_features
-from toolkit.train.fit import Examples, Learner, answering, fit
-from toolkit.train.job import (
+from toolkit.train.loop import Examples, Learner, answering, fit
+from toolkit.train.metrics import dispatch
+from toolkit.train.trial_context import (
     Job,
     PartOfSplit,
     Told,
@@ -64,7 +65,7 @@ def train_trial(
     models: list[TrainedModel] = []
     parts: dict[str, PartOfSplit] = {}
     for stage in trial.stages[: names.index(last) + 1 if last else None]:
-        model = records.finished(job.folder(stage.name))
+        model = run_dir.finished(job.folder(stage.name))
         if model is not None:
             progress.say(f"{trial.name} {stage.name}: trained already, skipped ({_summary(model.evaluation)})")
         else:
@@ -80,11 +81,11 @@ def _train_stage(
 ) -> TrainedModel:
     """Train, judge, keep, tell."""
     start = time.monotonic()
-    records.tidy(job.folder(stage.name))
+    run_dir.tidy(job.folder(stage.name))
     model = starting_model(job, before)
     history, evaluation = (_train_top if stage.name == "top" else _fine_tune)(job, stage, model, parts)
     trained = _describe(job, stage, model, history, evaluation, time.monotonic() - start)
-    records.keep(trained, model, job.folder(stage.name))
+    run_dir.keep(trained, model, job.folder(stage.name))
     job.progress.say(f"{job.trial.name} {stage.name}: {_summary(evaluation)}; {trained.seconds:.0f} s")
     for warning in trained.warnings:
         job.progress.say(f"warning: {job.trial.name} {stage.name}: {warning}")
@@ -165,7 +166,7 @@ def _learner(job: Job, model: keras.Model, forward: Callable[[Any], Any], variab
 
 def _judge(job: Job, learner: Learner, test: Examples) -> Evaluation:
     logits = learner.answer(test.inputs, job.trial.batch_size)
-    return judging.evaluate(logits, test.labels, job.split.labels, "test", job.head.loss_name)
+    return dispatch.evaluate(logits, test.labels, job.split.labels, "test", job.head.loss_name)
 
 
 def _describe(
@@ -178,7 +179,7 @@ def _describe(
 ) -> TrainedModel:
     """All there is to say of a model just trained."""
     return TrainedModel(
-        digest=records.model_digest(model),
+        digest=run_dir.model_digest(model),
         parent=job.split.digest,
         run=job.run,
         experiment=job.experiment.name,
@@ -191,14 +192,14 @@ def _describe(
         input_size=job.size,
         crop=job.trial.crop,
         scaling=job.network.scaling.words,
-        path=job.workspace.relative(records.model_file(job.folder(stage.name))),
+        path=job.workspace.relative(run_dir.model_file(job.folder(stage.name))),
         parameters=model.count_params(),
         history=history,
         evaluation=evaluation,
         seconds=seconds,
         loss=job.head.loss_name,
-        warnings=stuck.warnings_for(evaluation, weights=job.trial.weights, stage=stage.name, history=history),
-        versions=records.versions(),
+        warnings=sanity_checks.warnings_for(evaluation, weights=job.trial.weights, stage=stage.name, history=history),
+        versions=run_dir.versions(),
         profile=os.environ.get(NAME_VARIABLE, ""),
     )
 

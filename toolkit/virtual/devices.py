@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.artifacts import Device, Workspace
-from toolkit.digests import written_whole
 from toolkit.errors import MachineError
-from toolkit.fleet.inventory import load_inventory
-from toolkit.fleet.keys import make_key, public_key
+from toolkit.fleet.inventory.load import load_inventory
+from toolkit.fleet.ssh.keys import make_key, public_key
+from toolkit.hashing import written_whole
 from toolkit.progress import Progress
-from toolkit.virtual.disk import SUITE, get_disk
+from toolkit.virtual.disk_image import SUITE, get_disk
 from toolkit.virtual.machine import ADDRESS, Machine, Size, create, free_ports, is_running, start, stop, wait_for_ssh
+from toolkit.virtual.ncs2_emulator import Stick
 from toolkit.virtual.seed import USER, Seed
-from toolkit.virtual.stick import Stick
 from toolkit.virtual.tools import get_tools
 
 FOLDER = "virtual"

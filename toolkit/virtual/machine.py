@@ -19,9 +19,9 @@ from pathlib import Path
 from socket import SocketIO
 from typing import Any
 
-from toolkit import debian
 from toolkit.errors import MachineError
-from toolkit.virtual.disk import Disk
+from toolkit.system import debian_packages
+from toolkit.virtual.disk_image import Disk
 from toolkit.virtual.tools import Tools
 
 ADDRESS = "127.0.0.1"
@@ -86,11 +86,11 @@ def start(machine: Machine, disk: Disk, tools: Tools, *, size: Size | None = Non
     if stick is not None:
         words[words.index("-netdev") + 1] += f",guestfwd=tcp:{STICK}-cmd:{_stick_command(stick)}"
         words[words.index("-append") + 1] += " stick"
-    debian.run(tools.qemu(*words), "starting QEMU", machine.folder)
+    debian_packages.run(tools.qemu(*words), "starting QEMU", machine.folder)
 
 
 def _stick_command(folder: Path) -> str:
-    return shlex.join([sys.executable, "-m", "toolkit.virtual.stick", str(folder)]).replace(",", ",,")
+    return shlex.join([sys.executable, "-m", "toolkit.virtual.ncs2_emulator", str(folder)]).replace(",", ",,")
 
 
 def accelerator() -> tuple[str, str]:

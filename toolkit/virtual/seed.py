@@ -14,7 +14,7 @@ from toolkit.virtual import cpio
 
 USER = "pi"
 OWNER = 1000
-CABLE = Path(__file__).with_name("cable.py")
+CABLE = Path(__file__).with_name("usbip_client.py")
 
 _CABLE_UNIT = """\
 [Unit]

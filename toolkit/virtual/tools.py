@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit import debian, digests, wheels
+from toolkit import hashing
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
+from toolkit.system import debian_packages, wheel_cache
 
 SUITE = "trixie"
 PACKAGES = ("e2fsprogs", "kmod", "libarchive13t64", "mtools", "qemu-utils", "qemu-system-arm")
@@ -50,7 +51,7 @@ class Tools:
         Raises:
             MachineError: it failed; with its own words.
         """
-        return debian.run(self.command(program, *words), program, self.root)
+        return debian_packages.run(self.command(program, *words), program, self.root)
 
 
 def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:
@@ -62,7 +63,7 @@ def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:
     named = os.environ.get("QEMU_HOME")
     if named and packages == PACKAGES:
         return Tools(Path(named).absolute())
-    folder = wheels.cache_folder().parent / "tools" / digests.of_value([SUITE, *packages])[:16]
+    folder = wheel_cache.cache_folder().parent / "tools" / hashing.of_value([SUITE, *packages])[:16]
     if not folder.exists():
         _make(folder, packages, progress)
     return Tools(folder)
@@ -72,12 +73,12 @@ def _make(folder: Path, packages: Sequence[str], progress: Progress) -> None:
     architecture = ARCHITECTURES.get(platform.machine())
     if architecture is None:
         raise MachineError(f"virtual devices run on x86-64 and arm64; this is {platform.machine()}")
-    debian.check_programs()
+    debian_packages.check_programs()
     progress.say(f"fetching {packages[-1]} and more from the packages of Debian 13")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
-        archive = debian.Archive(Path(beside) / "apt", debian.sources(SUITE), architecture)
-        debian.unpack(archive.download_closure(packages), Path(beside) / "new")
+        archive = debian_packages.Archive(Path(beside) / "apt", debian_packages.sources(SUITE), architecture)
+        debian_packages.unpack(archive.download_closure(packages), Path(beside) / "new")
         try:
             (Path(beside) / "new").rename(folder)
         except OSError:

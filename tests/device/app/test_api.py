@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from toolkit.device.app.openapi import document
+from toolkit.device.app.web.openapi import document
 
 from .conftest import TOKEN, App, Serve
 

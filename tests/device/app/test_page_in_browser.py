@@ -14,8 +14,8 @@ import pytest
 
 from toolkit.artifacts import Device
 from toolkit.deploy import deploy
-from toolkit.fleet import embedded
-from toolkit.fleet.live import live
+from toolkit.fleet.app_tunnel import live
+from toolkit.fleet.local_fleet import control
 
 pytestmark = pytest.mark.browser
 
@@ -23,9 +23,7 @@ LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark"
 
 
 @pytest.fixture(scope="module")
-def url(
-    embedded_fleet: embedded.Embedded, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def url(embedded_fleet: control.Embedded, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app of a device that holds two releases, seen from here."""
     device: Device = embedded_fleet.devices[0]
     other = tmp_path_factory.mktemp("bundle") / "other"

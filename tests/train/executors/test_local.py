@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from toolkit.artifacts import TrainedModel, Workspace
-from toolkit.cpus import usable_cpus
 from toolkit.errors import ConfigurationError, ExitCode
 from toolkit.progress import Silent
 from toolkit.store import Store
+from toolkit.system.cpu_quota import usable_cpus
 from toolkit.train import Way
 from toolkit.train.executors.local import next_place
 
@@ -42,7 +42,7 @@ class Killing(Silent):
         if self.words is not None and self.words in text:
             self.words = None
             for pid in children(os.getpid()):
-                if b"toolkit.train.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"toolkit.train.executors.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
 
 

@@ -21,8 +21,8 @@ from toolkit.errors import MachineError
 from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.train import Way
-from toolkit.train.executors.nodes import unshared
 from toolkit.train.executors.ray import in_turns
+from toolkit.train.executors.ray_nodes import unshared
 
 if TYPE_CHECKING:
     from conftest import Sweep

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from ..failures import EnvironmentFailure
-from ..runtime import OnDone, Settings
+from ..errors import EnvironmentFailure
+from ..runtime.interface import OnDone, Settings
 
 if TYPE_CHECKING:
-    from ..runtime import Answer, Picture
+    from ..runtime.interface import Answer, Picture
 
 LOST = "Failed to read output from FIFO: NC_ERROR"
 

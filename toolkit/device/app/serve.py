@@ -13,19 +13,19 @@ from typing import Any, Callable, Dict, List, Optional
 
 import cv2
 
-from .. import runtime
-from ..failures import EnvironmentFailure, Failure
-from .alerts import Alerts, read_alerts
-from .engine import Load
-from .frames import now_ns
-from .guard import Guard, read_token
-from .keeping import Keeper
-from .notify import Notifier
-from .pipeline import JOIN_S, Pipeline, Shape
-from .routes import Routes
-from .server import Server
-from .sources import Wish, make_source
-from .state import State, Vitals
+from ..errors import EnvironmentFailure, Failure
+from ..runtime import interface
+from .alerts.rules import Alerts, read_alerts
+from .pipeline.frame_pipeline import JOIN_S, Pipeline, Shape
+from .pipeline.inference import Load
+from .pipeline.messages import now_ns
+from .sources.base import Wish, make_source
+from .status import State, Vitals
+from .supervisor import Keeper
+from .systemd import Notifier
+from .web.auth import Guard, read_token
+from .web.routes import Routes
+from .web.server import Server
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STUCK_S = 30.0
@@ -58,7 +58,7 @@ class Options:
     state_file: Optional[Path] = None
 
 
-def serve(options: Options, started: Callable[[Dict[str, Any]], None], load: Load = runtime.load) -> Dict[str, Any]:
+def serve(options: Options, started: Callable[[Dict[str, Any]], None], load: Load = interface.load) -> Dict[str, Any]:
     """Serve until SIGTERM or SIGINT; `started` is given {"url", "pid"…} once it answers, SIGHUP loads the release anew.
 
     Returns:
@@ -92,7 +92,7 @@ class App:
             )
         source = make_source(options.source, Wish(options.width, options.height, options.fps))
         shape = Shape(options.fps, options.decoders, options.exact)
-        settings = runtime.Settings(
+        settings = interface.Settings(
             options.accelerator, options.threads, options.streams, options.precision, hint="throughput"
         )
         self._options = options

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from toolkit.train.messages import Event, Request
+from toolkit.train.executors.events import Event, Request
 
 
 class Listener(Protocol):

@@ -7,12 +7,12 @@ import selectors
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit import profiles
-from toolkit.cpus import usable_cpus
-from toolkit.train import capacity
+from toolkit.experiment import compute_profiles
+from toolkit.system.cpu_quota import usable_cpus
+from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
+from toolkit.train.executors.events import Done, Failed, Request, Said
 from toolkit.train.executors.process import TrainingProcess
-from toolkit.train.messages import Done, Failed, Request, Said
 
 LOOK_S = 1.0
 """How often processes are looked at that say nothing: one that is gone may have left its pipe to a process of its own."""
@@ -29,18 +29,18 @@ class Local:
 
     def run(self, requests: Sequence[Request], listener: Listener) -> None:
         """Train all; a process that dies takes one trial with it, and a new one goes on with the next."""
-        chosen = [profiles.choose(self.profile, one.trial.network, one.workspace) for one in requests]
+        chosen = [compute_profiles.choose(self.profile, one.trial.network, one.workspace) for one in requests]
         count = self.jobs or _side_by_side(requests, chosen)
         _Floor(requests, chosen, listener, _environment(min(count, len(requests)))).work(count)
 
 
-def _side_by_side(requests: Sequence[Request], chosen: Sequence[profiles.Profile]) -> int:
-    return capacity.side_by_side(
+def _side_by_side(requests: Sequence[Request], chosen: Sequence[compute_profiles.Profile]) -> int:
+    return parallelism.side_by_side(
         len(requests),
         cpus=usable_cpus(),
-        cpus_per_trial=max((profile.intra_op or capacity.CPUS_PER_TRIAL for profile in chosen), default=1),
-        available_bytes=capacity.available_bytes(),
-        needed_bytes=max((capacity.needed_bytes(one.experiment, one.trial) for one in requests), default=0),
+        cpus_per_trial=max((profile.intra_op or parallelism.CPUS_PER_TRIAL for profile in chosen), default=1),
+        available_bytes=parallelism.available_bytes(),
+        needed_bytes=max((parallelism.needed_bytes(one.experiment, one.trial) for one in requests), default=0),
     )
 
 
@@ -56,7 +56,7 @@ class _Floor:
     def __init__(
         self,
         requests: Sequence[Request],
-        chosen: Sequence[profiles.Profile],
+        chosen: Sequence[compute_profiles.Profile],
         listener: Listener,
         environment: Mapping[str, str],
     ) -> None:
@@ -113,7 +113,7 @@ class _Floor:
         self._at[process] = place
         self._waiting.remove(place)
         self._listener.begin(place)
-        if new and process.profile != profiles.PLAIN:
+        if new and process.profile != compute_profiles.PLAIN:
             self._listener.hear(place, Said(f"training under {process.profile.told()}"))
         process.give(self._requests[place])
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from toolkit.errors import Problem
-from toolkit.profiles import Profile
-from toolkit.train import capacity
-from toolkit.train.messages import Event, Failed, Request, read
+from toolkit.experiment.compute_profiles import Profile
+from toolkit.train.executors import parallelism
+from toolkit.train.executors.events import Event, Failed, Request, read
 
 STOP_S = 15.0
 """How long it may take to end after its stdin did; then it is killed. Its own patience with itself is shorter."""
@@ -31,7 +31,7 @@ class TrainingProcess:
         self.profile = profile
         self._talk = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self._process = subprocess.Popen(
-            profile.command("-P", "-m", "toolkit.train.worker"),
+            profile.command("-P", "-m", "toolkit.train.executors.worker"),
             env=profile.applied_environment(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -97,7 +97,7 @@ class TrainingProcess:
 def _problem(trial: str, code: int, words: str) -> Problem:
     if code == -signal.SIGKILL:
         what = "the process that trained it was killed (signal 9); most often, memory had run out"
-        return Problem(what, trial, capacity.ROOM)
+        return Problem(what, trial, parallelism.ROOM)
     end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     what = f"the process that trained it {end}" + (f"; its last words:\n{words}" if words else "")
     return Problem(what, trial, "run the same command again; if it ends so again, report its last words")

@@ -2,7 +2,7 @@
 
     driver (this process)              a node
     ─────────────────────              ──────────────────────────────────────────────
-    task per trial ──────────────────▶ train_on_node ─▶ toolkit.train.worker
+    task per trial ──────────────────▶ train_on_node ─▶ toolkit.train.executors.worker
     Mailbox (actor, beside the driver) ◀── events ──┘        │
     results, database, tracking        workspace ◀───────────┘ checkpoints, models
 
@@ -21,15 +21,15 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from toolkit import profiles
-from toolkit.cpus import usable_cpus
 from toolkit.errors import MachineError, Problem
+from toolkit.experiment import compute_profiles
 from toolkit.progress import Progress
-from toolkit.train import capacity
+from toolkit.system.cpu_quota import usable_cpus
+from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
-from toolkit.train.executors.nodes import Node, check_nodes, node_name, unshared, workspace_mark
+from toolkit.train.executors.events import Done, Failed, Request, Said, read, write
 from toolkit.train.executors.process import STOP_S, TrainingProcess
-from toolkit.train.messages import Done, Failed, Request, Said, read, write
+from toolkit.train.executors.ray_nodes import Node, check_nodes, node_name, unshared, workspace_mark
 
 RETRIES = 4
 """How often a trial is begun again after its node or process died."""
@@ -116,8 +116,8 @@ class _Sweep:
         import ray
 
         request = self._requests[place]
-        needed = capacity.needed_bytes(request.experiment, request.trial)
-        cpus = min([capacity.CPUS_PER_TRIAL, *(node.cpus for node in nodes)])
+        needed = parallelism.needed_bytes(request.experiment, request.trial)
+        cpus = min([parallelism.CPUS_PER_TRIAL, *(node.cpus for node in nodes)])
         task = ray.remote(train_on_node).options(
             name=request.trial.name,
             num_cpus=cpus,
@@ -168,7 +168,7 @@ def train_on_node(text: str, place: int, cpus: float, profile: str | None, mark:
     if problems := unshared(request, mark, node):
         raise TrialDied(write(Failed("MachineError", problems)))
     sent = mailbox.put.remote(place, attempt, node, [])
-    chosen = profiles.choose(profile, request.trial.network, request.workspace)
+    chosen = compute_profiles.choose(profile, request.trial.network, request.workspace)
     process = TrainingProcess(chosen, {"TF_NUM_INTRAOP_THREADS": str(max(1, int(cpus))), **os.environ})
     try:
         process.give(request)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from toolkit.artifacts import IrModel, Workspace
+from toolkit.bundle.create import make_bundle
+from toolkit.bundle.verify import verify_bundle
+from toolkit.convert import convert_model
+from toolkit.convert.int8 import quantize
+from toolkit.convert.int8.quantize import Lessons, in_turns
+from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
+from toolkit.experiment.schema import load
+from toolkit.progress import Silent
+
+
+@pytest.fixture(scope="module")
+def converted(shared_line: Any) -> IrModel:
+    line = shared_line
+    return convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, Silent())
+
+
+def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_line: Any, converted: IrModel) -> None:
+    root = ET.parse(shared_line.workspace.absolute(converted.path)).getroot()
+    constants = [layer.find("data") for layer in root.iter("layer") if layer.get("type") == "Const"]
+    types = {data.get("element_type") for data in constants if data is not None}
+    assert types & {"i8", "u8"}
+    assert converted.parity.max_drop == 0.01
+    assert converted.parity.accuracy >= converted.parity.reference_accuracy - 0.01
+    told = converted.quantization
+    assert told is not None
+    assert (told.calibration_pictures, told.judged_on, told.reverted) == (12, "train", ())
+    assert told.layers == 3
+    assert "nncf" in converted.versions
+
+
+def test_make_bundle_holds_int8_against_its_own_answers_when_golden(shared_line: Any, converted: IrModel) -> None:
+    line = shared_line
+    bundle = make_bundle(converted, line.softmax, line.split, line.workspace, line.store, Silent())
+    folder = line.workspace.absolute(bundle.path)
+    manifest = verify_bundle(folder)
+    assert manifest["quantization"]["reverted"] == []
+    assert manifest["golden"]["tolerance"] == {"CPU": 5e-2}
+    words = [sys.executable, "-m", "toolkit.device", "golden", str(folder)]
+    found = json.loads(subprocess.run(words, capture_output=True, text=True, check=False).stdout)
+    assert found["max_abs"] <= 1e-6
+
+
+def test_convert_model_does_nothing_when_int8_was_done_with_the_same_bound(
+    shared_line: Any, converted: IrModel
+) -> None:
+    line, progress = shared_line, Silent()
+    again = convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, progress)
+    assert again == converted
+    assert "already done" in progress.said[0]
+
+
+def test_convert_model_is_the_same_to_the_byte_when_another_process_quantises(
+    shared_line: Any, converted: IrModel, pristine: Any
+) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts import *\nfrom toolkit.convert import *\nfrom toolkit.bundle.create import make_bundle\n"
+        "from toolkit.progress import Silent\nfrom toolkit.store import Store\n"
+        "workspace = Workspace(Path(sys.argv[1]))\nstore = Store(workspace.database)\n"
+        "model = store.get(TrainedModel, sys.argv[2])\n"
+        "print(convert_model(model, 'int8', 'cpu', workspace, store, Silent()).digest)"
+    )
+    other = Workspace(shared_line.workspace.root.parent / "other")
+    shutil.copytree(pristine.workspace.root, other.root)
+    words = [sys.executable, "-c", script, str(other.root), shared_line.softmax.digest]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == (converted.digest, "")
+
+
+def test_convert_model_keeps_nothing_when_the_test_pictures_say_otherwise(line: Any) -> None:
+    """Layers are reverted by other pictures; the test part has the last word, here by a tolerance of nothing."""
+    with pytest.raises(ParityError, match="Nothing was kept"):
+        convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, Silent(), tolerance=1e-9)
+    assert line.store.all(IrModel) == ()
+
+
+def test_convert_model_says_why_when_int8_is_for_a_stick(line: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Myriad X computes in FP16 only"):
+        convert_model(line.softmax, "int8", "ncs2", line.workspace, line.store, Silent())
+
+
+def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text(
+        'name = "x"\n[data]\nsource = "synthetic-masks"\n[matrix]\nnetworks = ["mobilenet"]\n[[stages]]\nname = "top"\n'
+        '[convert]\nprecisions = ["int8"]\ntargets = ["cpu", "ncs2"]\nmax_drop = 0.02\n'
+    )
+    with pytest.raises(ConfigurationError, match=r"convert.*target ncs2 does not take precision 'int8'"):
+        load(path)
+    path.write_text(path.read_text().replace(', "ncs2"', ""))
+    assert load(path).convert.max_drop == 0.02
+
+
+def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolkit import data
+
+    kept = tuple(picture for picture in data.read_manifest(line.split, line.workspace) if picture.part == "test")
+    monkeypatch.setattr(data, "read_manifest", lambda *_: kept)
+    with pytest.raises(DataError, match="no training pictures"):
+        quantize.lessons(line.softmax, line.split, line.workspace)
+
+
+def test_quantize_reverts_the_layer_that_costs_accuracy_when_the_bound_asks_for_it() -> None:
+    """Of two channels one is a million everywhere, so that 256 steps leave nothing of the other, which decides."""
+    model, taught = two_channels(), dark_and_light()
+    reverted, told = quantize.quantize(model, taught, 0.01, Silent())
+    assert (told.reference_accuracy, told.accuracy) == (1.0, 1.0)
+    assert told.reverted == ("decide",)
+    assert told.layers == 1
+    free, careless = quantize.quantize(model, taught, 0.9, Silent())
+    assert (careless.accuracy, careless.reverted, careless.layers) == (0.5, (), 2)
+    kinds = [[node.get_type_name() for node in graph.get_ops()].count("FakeQuantize") for graph in (reverted, free)]
+    assert kinds[0] < kinds[1]
+
+
+def test_quantize_refuses_when_no_layer_has_weights() -> None:
+    from openvino import Model, opset1
+
+    picture = opset1.parameter([1, 8, 8, 3], np.uint8)
+    mean = opset1.reduce_mean(opset1.convert(picture, "f32"), opset1.constant([1, 2]), keep_dims=False)
+    model = Model([opset1.softmax(mean, 1)], [picture])
+    pixels = np.zeros((4, 8, 8, 3), np.uint8)
+    with pytest.raises(ConversionError, match="no layer that INT8"):
+        quantize.quantize(model, Lessons(pixels, pixels, np.zeros(4, np.int64), "train"), 0.01, Silent())
+
+
+def test_in_turns_takes_from_every_class_when_some_are_larger() -> None:
+    assert in_turns([0, 0, 0, 0, 1, 1, 2], 5) == [0, 1, 4, 5, 6]
+    assert in_turns([1, 0], 9) == [0, 1]
+
+
+def dark_and_light(count: int = 8) -> Lessons:
+    random = np.random.default_rng(4)
+    labels = np.arange(count) % 2
+    pixels = random.integers(0, 90, (count, 8, 8, 3)) + 150 * labels[:, None, None, None]
+    return Lessons(pixels.astype(np.uint8), pixels.astype(np.uint8), labels.astype(np.int64), "validation")
+
+
+def two_channels() -> Any:
+    """Layers "spread" (pixels to brightness and a million) and "decide" (brightness above 120?)."""
+    from openvino import Model, opset1
+
+    def convolution(source: Any, weights: Any, bias: Any, name: str) -> Any:
+        kernel = opset1.constant(np.array(weights, np.float32)[:, :, None, None])
+        made = opset1.convolution(source, kernel, [1, 1], [0, 0], [0, 0], [1, 1], name=name)
+        return opset1.add(made, opset1.constant(np.array(bias, np.float32)[None, :, None, None]))
+
+    picture = opset1.parameter([1, 8, 8, 3], np.uint8)
+    turned = opset1.transpose(opset1.convert(picture, "f32"), opset1.constant(np.array([0, 3, 1, 2])))
+    spread = opset1.relu(convolution(turned, [[1 / 3] * 3, [0] * 3], [0, 1e6], "spread"))
+    decide = convolution(spread, [[-0.1, 0], [0.1, 0]], [12, -12], "decide")
+    scores = opset1.reduce_mean(decide, opset1.constant(np.array([2, 3])), keep_dims=False)
+    return Model([opset1.softmax(scores, 1)], [picture])

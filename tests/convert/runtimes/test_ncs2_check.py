@@ -1,0 +1,180 @@
+"""Intel's compiler on real graphs. It is fetched once; where it cannot be had, these say why they did not run."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from toolkit.bundle.create import make_bundle
+from toolkit.convert import convert_model
+from toolkit.convert.checking import check_bundle
+from toolkit.convert.lowering.ops import constant, make
+from toolkit.convert.runtimes import ncs2_compiler
+from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2, explain, read_header
+from toolkit.errors import ConversionError, MachineError
+from toolkit.progress import Silent
+from toolkit.system import wheel_cache
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Path:
+    try:
+        return ncs2_compiler.find_compiler(Silent())
+    except MachineError as error:
+        pytest.skip(str(error))
+
+
+def saved(folder: Path, kind: str, shape: list[int], *inputs: Any, **attributes: Any) -> Path:
+    """An IR of container 10 with that one operation."""
+    import openvino as ov
+    from openvino import opset1
+
+    picture = opset1.parameter(shape, np.float32, name="picture")
+    node = make(1, kind, [picture, *(constant(value) for value in inputs)], **attributes)
+    node.set_friendly_name("layer")
+    ov.serialize(ov.Model([node], [picture]), folder / "model.xml", version="IR_V10")
+    return folder / "model.xml"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_compile_for_ncs2_says_what_it_takes_when_it_fits(
+    compiler: Path, shared_line: Any, tmp_path: Path, precision: str
+) -> None:
+    line = shared_line
+    ir = convert_model(line.softmax, precision, "ncs2", line.workspace, line.store, Silent())
+    blob = tmp_path / "model.blob"
+    fit = compile_for_ncs2(line.workspace.absolute(ir.path), Silent(), blob)
+    assert fit.inputs_bytes == 32 * 32 * 3
+    assert fit.outputs_bytes == 2 * 4
+    assert fit.blob_bytes == blob.stat().st_size
+    assert 1 <= fit.shaves <= 16
+    assert 5 <= fit.stages <= 50
+    assert fit.memory_bytes > fit.blob_bytes
+
+
+def test_compile_for_ncs2_gives_the_same_blob_as_by_default_when_it_does_not_look_for_a_stick(
+    compiler: Path, tmp_path: Path
+) -> None:
+    """With Intel's own settings no compile takes less than 5 s."""
+    model = saved(tmp_path, "Relu", [1, 8, 8, 8])
+    quick = compile_for_ncs2(model, Silent(), tmp_path / "quick.blob")
+    words = [str(compiler), "-m", str(model), "-o", str(tmp_path / "slow.blob"), "-ip", "U8", "-op", "FP32"]
+    start = time.monotonic()
+    subprocess.run(words, env={"LD_LIBRARY_PATH": str(compiler.parent)}, cwd=tmp_path, check=True, capture_output=True)
+    assert quick.seconds < time.monotonic() - start - 3
+    assert (tmp_path / "quick.blob").read_bytes() == (tmp_path / "slow.blob").read_bytes()
+
+
+def test_find_compiler_gives_intels_own_bytes_when_unpacked(compiler: Path) -> None:
+    with zipfile.ZipFile(wheel_cache.cached_path(ncs2_compiler.WHEEL)) as wheel:
+        for path in sorted(compiler.parent.iterdir()):
+            assert path.read_bytes() == wheel.read(f"openvino/libs/{path.name}"), path.name
+
+
+def test_check_unchanged_names_the_file_when_a_bit_is_flipped(compiler: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(compiler.parent, tmp_path / "copy"))
+    ncs2_compiler.check_unchanged(folder)
+    content = bytearray((folder / "libmyriadPlugin.so").read_bytes())
+    content[0x99C53] ^= 1
+    (folder / "libmyriadPlugin.so").write_bytes(content)
+    (folder / "plugins.xml").unlink()
+    with pytest.raises(MachineError) as refused:
+        ncs2_compiler.check_unchanged(folder)
+    assert [Path(problem.where).name for problem in refused.value.problems] == ["libmyriadPlugin.so", "plugins.xml"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "words"),
+    [
+        ("FakeQuantize", (-1.0, 1.0, -1.0, 1.0), {"levels": 256}, "layer: the stick has no FakeQuantize\n.*FP16 only"),
+        ("Selu", (1.6, 1.05), {}, "layer: the stick has no Selu\n.*another layer"),
+        ("Acos", (), {}, "layer: the stick has no Acos"),
+    ],
+)
+def test_compile_for_ncs2_names_layer_and_type_when_it_does_not_fit(
+    compiler: Path, tmp_path: Path, kind: str, inputs: tuple[float, ...], attributes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConversionError, match=words):
+        compile_for_ncs2(saved(tmp_path, kind, [1, 4, 8, 8], *inputs, **attributes), Silent())
+
+
+def test_check_bundle_says_that_it_fits_when_made_for_the_stick(compiler: Path, shared_line: Any) -> None:
+    line = shared_line
+    ir = convert_model(line.softmax, "fp16", "ncs2", line.workspace, line.store, Silent())
+    bundle = make_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
+    checks = {check.name: check for check in check_bundle(line.workspace.absolute(bundle.path), Silent())}
+    assert checks["ncs2"].outcome == "passed"
+    assert checks["ncs2"].told.startswith("fits: a blob of ")
+    assert checks["golden"].outcome == "passed"
+
+
+SOURCE = "[ GENERAL_ERROR ] \n/home/jenkins/agent/workspace/x/"
+
+
+@pytest.mark.parametrize(
+    ("talk", "words"),
+    [
+        (
+            (
+                f"{SOURCE}adjust_data_location.cpp:226 [Internal Error]: Memory allocation failed: unable to satisfy "
+                "requirements for stage ReduceMean_1/pool with type AvgPool"
+            ),
+            r"ReduceMean_1/pool: its working memory does not hold this step \(AvgPool\)\n.*smaller input",
+        ),
+        (
+            (
+                f'{SOURCE}frontend.cpp:434 Failed to compile layer "conv": {SOURCE}convolution.cpp:407 number of biases must '
+                "equal to number of output channels per group"
+            ),
+            "conv: the stick has no convolution in three dimensions",
+        ),
+        (
+            f'{SOURCE}frontend.cpp:434 Failed to compile layer "conv": {SOURCE}x.cpp:7 something else about it',
+            "conv: the stick cannot do this Convolution: something else about it",
+        ),
+        (
+            (
+                f"{SOURCE}stage.cpp:1 compare of type Less_equal: Stage node compare (Less_equal) types check error: "
+                "output #0 has type S32, but one of [FP16] is expected"
+            ),
+            r"compare: the stick has no LessEqual of these types of numbers\n.*use Greater",
+        ),
+        ("[ GENERAL_ERROR ]  AssertionFailed: value >= 0-812249088", "too large for the stick"),
+        (f"{SOURCE}other.cpp:1 something new", "refuses it: something new"),
+        ("", "without a word"),
+    ],
+)
+def test_explain_turns_its_words_into_advice_when_it_refuses(talk: str, words: str) -> None:
+    with pytest.raises(ConversionError, match=words):
+        raise explain(talk, {"conv": "Convolution", "compare": "LessEqual"})
+
+
+def test_read_header_refuses_when_it_is_no_blob(tmp_path: Path) -> None:
+    path = tmp_path / "model.blob"
+    for content, words in ((b"short", "too short"), (bytes(200), "not a blob")):
+        path.write_bytes(content)
+        with pytest.raises(MachineError, match=words):
+            read_header(path)
+
+
+def test_find_compiler_says_so_when_the_machine_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(MachineError, match="x86-64 only; this is Linux on aarch64"):
+        ncs2_compiler.find_compiler(Silent())
+
+
+def test_find_compiler_says_so_when_libusb_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr("toolkit.convert.runtimes.ncs2_compiler.ctypes.CDLL", missing)
+    with pytest.raises(MachineError, match=r"apt-get install libusb-1\.0-0"):
+        ncs2_compiler.find_compiler(Silent())

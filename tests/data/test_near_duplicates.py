@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit.artifacts import Split, Workspace
+from toolkit.data import prepare
+from toolkit.data.near_duplicates import confirm, find_pairs, hash_of
+from toolkit.experiment.schema import DataTable
+from toolkit.progress import Silent
+
+Gather = Callable[..., Split]
+
+
+def scene(seed: int, size: int = 96) -> np.ndarray:
+    """Soft shapes, as photographs have them, rather than noise."""
+    noise = np.random.default_rng(seed).normal(0, 1, (12, 12, 3)).astype(np.float32)
+    large = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(128 + 50 * large, 0, 255).astype(np.uint8)
+
+
+def write(path: Path, picture: np.ndarray, quality: int = 95) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    path.write_bytes(cv2.imencode(path.suffix, picture, options)[1].tobytes())
+    return path
+
+
+def distance(one: int | None, other: int | None) -> int:
+    assert one is not None
+    assert other is not None
+    return (one ^ other).bit_count()
+
+
+def test_hash_of_hardly_changes_when_a_picture_is_resized_or_relit() -> None:
+    picture = scene(1)
+    kin = (cv2.resize(picture, (70, 64)), (picture * 0.7 + 20).astype(np.uint8), cv2.GaussianBlur(picture, (3, 3), 0))
+    assert all(distance(hash_of(picture), hash_of(other)) <= 3 for other in kin)
+    assert all(distance(hash_of(picture), hash_of(scene(seed))) > 8 for seed in range(2, 40))
+
+
+def test_hash_of_is_none_when_there_is_nothing_to_see() -> None:
+    assert hash_of(np.full((9, 9, 3), 77, np.uint8)) is None
+
+
+def test_find_pairs_is_what_comparing_all_with_all_gives_when_hashes_are_many() -> None:
+    rng = np.random.default_rng(0)
+    hashes: list[int | None] = [int(value) for value in rng.integers(0, 2**63, 200)]
+    for _ in range(60):
+        flips = rng.choice(64, int(rng.integers(0, 6)), replace=False)
+        hashes.append(int(hashes[int(rng.integers(200))] or 0) ^ sum(1 << int(bit) for bit in flips))
+    hashes += [None, None]
+    parts = [("train", "test")[int(number)] for number in rng.integers(0, 2, len(hashes))]
+    expected = [
+        (one, other)
+        for one in range(260)
+        for other in range(one + 1, 260)
+        if parts[one] != parts[other] and distance(hashes[one], hashes[other]) <= 3
+    ]
+    assert len(expected) > 5
+    assert find_pairs(hashes, parts) == tuple(expected)
+
+
+@pytest.mark.parametrize("hashes", [[], [5], [None, None]])
+def test_find_pairs_is_empty_when_there_is_nothing_to_compare(hashes: list[int | None]) -> None:
+    assert find_pairs(hashes, list(range(len(hashes)))) == ()
+
+
+def test_find_pairs_stops_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.data.near_duplicates._MOST", 50)
+    assert len(find_pairs([7] * 400, list(range(400)))) == 50
+
+
+def test_confirm_keeps_only_what_looks_the_same_when_hashes_collide(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{n}.png", picture) for n, picture in enumerate((scene(1), scene(1, 80), scene(2)))]
+    (pair,) = confirm([(0, 1), (0, 2)], paths, Silent())
+    assert (pair.one, pair.other) == (0, 1)
+    assert pair.correlation > 0.997
+
+
+def test_prepare_names_near_duplicates_and_goes_on_when_parts_share_them(tmp_path: Path, workspace: Workspace) -> None:
+    root = tmp_path / "scenes"
+    for number, part in enumerate(("train", "validation", "test")):
+        for seed in range(4):
+            write(root / part / ("a", "b")[seed % 2] / f"{seed}.jpg", scene(100 * number + seed))
+    write(root / "test" / "a" / "again.jpg", cv2.resize(scene(2), (80, 90)), quality=70)
+    progress = Silent()
+    table = DataTable(source="folders", path=root)
+    for _ in range(2):  # the second time hashes are recalled
+        progress.said.clear()
+        prepare(table, tmp_path / "experiment.toml", workspace, progress)
+        assert progress.said[:2] == [
+            "pairs of pictures that look the same: 1 between test and train",
+            "  test/a/again.jpg and train/a/2.jpg",
+        ]

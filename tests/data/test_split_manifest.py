@@ -1,0 +1,83 @@
+"""What names a split must never change for data with one label to a picture: runs are named by it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.artifacts import Split, Workspace
+from toolkit.data import read_manifest, truth_of
+from toolkit.data.split_manifest import (
+    PARTS,
+    Picture,
+    count,
+    count_pictures,
+    in_order,
+    split_digest,
+    with_indices,
+    write_manifest,
+)
+
+LABELS = ("a", "b", "c")
+
+
+def test_split_digest_stays_what_it_is_when_pictures_have_one_label() -> None:
+    """Pinned: the digest, and the lines of the manifest, as they were before pictures could have many."""
+    pictures = [
+        Picture(Path(f"/x/{n}.png"), f"{n:064x}", n % 3, PARTS[n % 4 % 3], None if n % 2 else "g") for n in range(50)
+    ]
+    assert split_digest(pictures, LABELS) == "606b2e66b0367e8e20c7dba901bad96aef57273f1ebbf6e9f0ed62a2f3ca5b99"
+    with tempfile.TemporaryDirectory() as folder:
+        path, _ = write_manifest(pictures, LABELS, Workspace(Path(folder)))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest == "3dd6920db84ceb5a01ff5579610ded91445fecbfed927c48b574c370dbe5756b"
+    assert count_pictures(pictures) == {}
+
+
+KINDS = st.lists(
+    st.tuples(st.sampled_from(PARTS), st.dictionaries(st.integers(0, 2), st.sampled_from((0, 1)))),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(KINDS)
+def test_read_manifest_gives_back_every_label_when_pictures_have_many(
+    kinds: list[tuple[str, Mapping[int, int]]],
+) -> None:
+    pictures = in_order(
+        with_indices(
+            Path(f"/x/{number:02}.png"),
+            f"{number:064x}",
+            [label for label, sure in held.items() if sure],
+            [label for label, sure in held.items() if not sure],
+            part,
+        )
+        for number, (part, held) in enumerate(kinds)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder))
+        path, _ = write_manifest(pictures, LABELS, workspace)
+        split = Split(
+            digest=split_digest(pictures, LABELS),
+            name="many",
+            labels=LABELS,
+            counts=count(pictures, LABELS),
+            path=workspace.relative(path),
+            pictures=count_pictures(pictures),
+        )
+        assert read_manifest(split, workspace) == pictures
+    assert split.many
+    assert sum(split.size(part) for part in PARTS) == len(kinds)
+    table = truth_of(pictures, 3)
+    assert [int((table[:, k] == 1).sum()) for k in range(3)] == [
+        sum(split.counts[part][label] for part in PARTS) for label in LABELS
+    ]
+    assert int((table == -1).sum()) == sum(len(one.unsure) for one in pictures)
+    assert np.array_equal(truth_of([Picture(Path("x"), "", 2, "test")], 3), [2])

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.artifacts import BenchRecord, Device, Workspace
+from toolkit.deploy.gates.speed_gate import Yardstick, choose, judge, yardsticks
+from toolkit.errors import FleetError
+from toolkit.store import Store
+
+DEVICE = Device(name="pi-1", host="pi-1")
+OWN = Yardstick(
+    device="pi-1",
+    bundle="own",
+    name="net",
+    p90_ms=10.0,
+    quick=False,
+    at="2026-11-22T06:00:00+00:00",
+    pictures="p",
+    settings={"accelerator": "CPU"},
+)
+
+
+def test_choose_prefers_the_bundles_own_record_then_its_forms_then_what_it_replaces() -> None:
+    alike, replaced, other = (
+        replace(OWN, bundle="old"),
+        replace(OWN, bundle="served", name="x"),
+        replace(OWN, name="y"),
+    )
+    known = [OWN, alike, replaced, replace(other, bundle="else")]
+    assert choose(known, "own", "net", "served") == OWN
+    assert choose(known, "new", "net", "served") == alike
+    assert choose(known, "new", "nobody", "served") == replaced
+    assert choose(known, "new", "nobody", None) is None
+
+
+def test_choose_takes_the_newest_full_record_before_a_quick_one() -> None:
+    quick, newer = replace(OWN, quick=True, p90_ms=1.0), replace(OWN, p90_ms=2.0)
+    assert choose([OWN, newer, quick], "own", "net", None) == newer
+    assert choose([quick], "own", "net", None) == quick
+
+
+@given(st.floats(0.01, 1e4), st.floats(0.01, 1e4), st.floats(0.05, 1))
+def test_judge_refuses_exactly_what_is_slower_than_the_share(before: float, now: float, share: float) -> None:
+    like = replace(OWN, p90_ms=before)
+    if before < share * now:
+        with pytest.raises(FleetError, match=r"pi-1: slower than its gate: p90 .* ms"):
+            judge(DEVICE, now, like, share)
+    else:
+        assert "of the speed in net's record of 2026-11-22" in judge(DEVICE, now, like, share)
+
+
+def test_yardsticks_are_made_of_what_counts(workspace: Workspace) -> None:
+    record = BenchRecord(
+        digest="1",
+        parent="own",
+        device="pi-1",
+        scenario="single-stream",
+        accelerator="CPU",
+        samples_ms=tuple(float(number) for number in range(1, 101)),
+        wall_s=60,
+        quick=False,
+        broken_rules=(),
+        accuracy=None,
+        correct=None,
+        pictures=4,
+        facts={"name": "net", "picture_set": "p"},
+        settings={"accelerator": "CPU"},
+        at=OWN.at,
+    )
+    with Store(workspace.database) as store:
+        for number, each in enumerate(
+            (
+                record,
+                replace(record, broken_rules=("throttled",)),
+                replace(record, scenario="offline"),
+                replace(record, samples_ms=(1.0,)),
+            )
+        ):
+            store.put(replace(each, digest=str(number)))
+        assert yardsticks(store) == (replace(OWN, p90_ms=90.0),)

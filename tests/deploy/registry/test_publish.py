@@ -1,0 +1,314 @@
+"""Releases published into Debian's own registry and fetched by the device code, as a timer on the device would."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import bcrypt
+import pytest
+
+import toolkit
+from toolkit import hashing
+from toolkit.artifacts import Device, Workspace
+from toolkit.cli.main import main
+from toolkit.deploy.registry.oci_registry import Channel
+from toolkit.deploy.registry.publish import publish, reported
+from toolkit.device.release.oci_registry import MANIFEST, registry_of
+from toolkit.device.release.pull import EMPTY, STATE_TYPE
+from toolkit.errors import FleetError, UsageError
+from toolkit.fleet.transfer.staging import release_tree
+from toolkit.system import debian_packages
+
+from ..token_server import ADDRESS, ISSUER, NAME, PASSWORD, SERVICE, Office
+
+pytestmark = pytest.mark.registry
+
+CONFIG = """version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http: {{addr: '{address}:{port}'{tls}}}
+{auth}
+"""
+LOGIN = "auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}"
+TLS = ", tls: {{certificate: {office.certificate}, key: {office.key_file}}}"
+TOKENS = "auth: {{token: {{realm: '{office.realm}', service: {service}, issuer: {issuer}, rootcertbundle: {office.certificate}}}}}"
+
+Pull = Callable[..., tuple[int, dict[str, Any]]]
+
+
+class Server:
+    """A registry that can be killed and started again."""
+
+    def __init__(
+        self, program: str, folder: Path, *, auth: str = "", tls: str = "", address: str = "127.0.0.1"
+    ) -> None:
+        with socket.create_server((address, 0)) as free:
+            self._at = free.getsockname()
+        self._words = [program, "serve", str(folder / "config.yml")]
+        text = CONFIG.format(folder=folder, address=address, port=self._at[1], auth=auth, tls=tls)
+        (folder / "config.yml").write_text(text)
+        self.channel = Channel.parse(f"{address}:{self._at[1]}/vision/kitchen:stable")
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(self._at) == 0:
+                    return
+            time.sleep(0.05)
+        pytest.fail("the registry did not start")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The registry's program: the installed one, else unpacked from Debian's package."""
+    found = shutil.which("docker-registry")
+    if found:
+        return found
+    folder = tmp_path_factory.mktemp("docker-registry")
+    architecture = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
+    archive = debian_packages.Archive(folder / "apt", debian_packages.sources("bookworm"), architecture.stdout.strip())
+    debian_packages.unpack(archive.download(["docker-registry"]), folder / "root")
+    return str(folder / "root/usr/bin/docker-registry")
+
+
+@pytest.fixture
+def server(program: str, tmp_path: Path) -> Iterator[Server]:
+    server = Server(program, tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def pull(tmp_path: Path, server: Server) -> Pull:
+    """pull(name): what the device of that name says when its timer fires, and its exit code."""
+
+    def run(name: str = "one", *words: str) -> tuple[int, dict[str, Any]]:
+        return pulled(server.channel, tmp_path / "devices" / name, "--report", name, *words)
+
+    return run
+
+
+def pulled(channel: Channel, root: Path, *words: str | Path) -> tuple[int, dict[str, Any]]:
+    """The exit code and the answer of a device that looks at its channel."""
+    command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(channel), "--root", root, *words]
+    folder = Path(toolkit.__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return done.returncode, json.loads(done.stdout)
+
+
+def serves(root: Path) -> str | None:
+    """The bundle whose release serves there, after seeing that every byte of it is right."""
+    if not (root / "current").is_symlink():
+        return None
+    release = (root / "current").resolve()
+    described = json.loads((release / "release.json").read_text())
+    found = {
+        path.relative_to(release).as_posix(): hashing.of_file(path)
+        for path in release.rglob("*")
+        if path.is_file() and path.name != "release.json"
+    }
+    assert found == {path: entry["sha256"] for path, entry in described["files"].items()}
+    return str(described["bundle"])
+
+
+def test_pull_serves_what_was_published_and_does_nothing_the_second_time(
+    server: Server, pull: Pull, bundle: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    first = publish(bundle, server.channel)
+    assert (first.changed, first.sent_bytes > 0, first.release) == (True, True, release_tree(bundle).digest)
+    assert publish(bundle, server.channel).changed is False
+    code, said = pull()
+    assert (code, said["outcome"], said["bundle"]) == (0, "deployed", bundle.name)
+    assert pull()[1]["outcome"] == "unchanged"
+    second = publish(other_bundle, server.channel)
+    assert second.sent_bytes < first.sent_bytes / 2, "the device code is there already"
+    assert pull()[1]["outcome"] == "deployed"
+    assert serves(tmp_path / "devices/one") == other_bundle.name
+    (told,) = reported(server.channel)
+    assert (told.device, told.outcome, told.as_published, told.bundle) == ("one", "deployed", True, other_bundle.name)
+    publish(bundle, server.channel)
+    assert not reported(server.channel)[0].as_published
+
+
+def test_pull_keeps_the_old_release_and_does_not_ask_again_when_the_golden_answers_differ(
+    server: Server, pull: Pull, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    publish(bundle, server.channel)
+    pull()
+    publish(make_bundle("wrong", golden_shift=0.2), server.channel)
+    code, said = pull()
+    assert (code, "golden check failed: max_abs 0.2" in said["error"]["what"]) == (1, True)
+    assert serves(tmp_path / "devices/one") == bundle.name
+    code, said = pull()
+    assert (code, said["outcome"], "golden" in said["told"]) == (1, "refused", True)
+    assert "golden" in reported(server.channel)[0].reason
+    assert "error" in pull("one", "--again")[1]
+
+
+def test_pull_takes_only_what_a_trusted_signer_has_signed(
+    server: Server, pull: Pull, bundle: Path, signed: Callable[[Path], Path], key: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "devices/one"
+    root.mkdir(parents=True)
+    (root / "allowed_signers").write_text(f"ci@example.org {key.with_suffix('.pub').read_text()}")
+    whole = signed(bundle)
+    publish(whole, server.channel)
+    code, said = pull()
+    assert (code, "is not signed" in said["error"]["what"]) == (1, True)
+    assert publish(whole, server.channel, key=key).changed
+    code, said = pull()
+    assert (code, "signed by ci@example.org" in said["signature"]) == (0, True)
+
+
+def test_pull_says_so_when_the_channel_is_empty_or_holds_something_else(server: Server, pull: Pull) -> None:
+    code, said = pull()
+    assert (code, said["error"]["what"]) == (1, "is not there")
+    assert "toolkit publish" in said["error"]["remedy"]
+
+
+def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
+    server: Server, pull: Pull, bundle: Path, tmp_path: Path
+) -> None:
+    publish(bundle, server.channel)
+    digest = next(file.sha256 for file in release_tree(bundle).files if file.path == "labels.txt")
+    blob = tmp_path / "data/docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
+    content = blob.read_bytes()
+    blob.write_bytes(content[::-1])
+    code, said = pull()
+    assert (code, "gives other bytes than" in said["error"]["what"]) == (1, True)
+    blob.write_bytes(content)
+    assert pull()[1]["outcome"] == "deployed"
+
+
+def test_publish_and_status_verbs_tell_what_the_channel_and_the_devices_hold(
+    server: Server, pull: Pull, bundle: Path, workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: object) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in (*words, "--workspace", workspace.root)])
+        return int(str(caught.value.code)), capfd.readouterr().out
+
+    code, out = run("publish", bundle, server.channel)
+    assert (code, "MB sent, not signed" in out) == (0, True)
+    assert "nothing to do" in run("publish", bundle, server.channel)[1]
+    pull("kitchen")
+    code, out = run("status", "--channel", server.channel)
+    assert (code, out.splitlines()[1].split()[0], "deployed" in out) == (0, "kitchen", True)
+    code, out = run("status", "--channel", server.channel, "--json")
+    assert json.loads(out)["devices"][0]["as_published"] is True
+
+
+class Aftermath(Protocol):
+    def hold(
+        self, devices: Sequence[Device], old: Path | None, new: Path, said: object, heal: Callable[[], object]
+    ) -> None: ...
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.fault("the registry is killed while 30 devices fetch", serves="old or new", says="does not answer")
+def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
+    server: Server, pull: Pull, make_bundle: Callable[..., Path], tmp_path: Path, aftermath: Aftermath
+) -> None:
+    names = [f"device-{number}" for number in range(30)]
+    new = make_bundle("large", padding_bytes=3_000_000)
+    publish(new, server.channel)
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(pull, name) for name in names]
+        while sum((tmp_path / "devices" / name / "current").exists() for name in names) < 5:
+            time.sleep(0.01)
+        server.kill()
+        said = [answer.result() for answer in answers]
+    codes = [code for code, _ in said]
+    assert 0 < codes.count(0) < 30
+    assert [serves(tmp_path / "devices" / name) for name in names] == [None if code else new.name for code in codes]
+
+    def heal() -> None:
+        server.start()
+        with ThreadPoolExecutor(6) as pool:
+            assert [code for code, _ in pool.map(pull, names)] == [0] * 30
+
+    devices = [Device(name=name, host="", root=str(tmp_path / "devices" / name)) for name in names]
+    aftermath.hold(devices, None, new, [told for code, told in said if code], heal)
+    told = reported(server.channel)
+    assert len(told) == 30
+    assert all(each.as_published for each in told)
+
+
+def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle: Path) -> None:
+    publish(bundle, server.channel)
+    registry = registry_of(str(server.channel))
+
+    def tell(number: int) -> None:
+        config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
+        layer = {"mediaType": STATE_TYPE, **registry.put_blob(json.dumps({"serves": str(number)}).encode())}
+        told = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
+        registry.put_manifest(f"stable-device-{number}", told)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(tell, range(300)))
+    assert {each.serves for each in reported(server.channel)} == {str(number) for number in range(300)}
+
+
+def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: Path, bundle: Path) -> None:
+    word = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (tmp_path / "htpasswd").write_text(f"fleet:{word}\n")
+    (tmp_path / "login").write_text("fleet:secret\n")
+    server = Server(program, tmp_path, auth=LOGIN.format(folder=tmp_path))
+    try:
+        with pytest.raises(FleetError, match="answers 401"):
+            publish(bundle, server.channel)
+        assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
+        code, said = pulled(server.channel, tmp_path / "root")
+        assert (code, said["error"]["what"]) == (1, "wants a login")
+        assert pulled(server.channel, tmp_path / "root", "--credentials", tmp_path / "login")[0] == 0
+    finally:
+        server.kill()
+
+
+def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
+    program: str, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = Office(tmp_path)
+    (tmp_path / "login").write_text(f"{NAME}:{PASSWORD}\n")
+    (tmp_path / "wrong").write_text(f"{NAME}:guessed\n")
+    with office.open():
+        tokens = TOKENS.format(office=office, service=SERVICE, issuer=ISSUER)
+        server = Server(program, tmp_path, auth=tokens, tls=TLS.format(office=office), address=ADDRESS)
+        try:
+            with pytest.raises(FleetError, match="certificate verify failed"):
+                publish(bundle, server.channel)
+            monkeypatch.setenv("SSL_CERT_FILE", str(office.certificate))
+            for credentials in (None, tmp_path / "wrong"):
+                with pytest.raises(FleetError, match="answers 401"):
+                    publish(bundle, server.channel, credentials=credentials)
+            assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
+            root, report = tmp_path / "root", ("--report", "one", "--credentials")
+            assert pulled(server.channel, root)[1]["outcome"] == "deployed", "whoever asks may read there"
+            refused = pulled(server.channel, root, *report, tmp_path / "wrong")[1]
+            assert refused["error"]["what"] == "wants a login"
+            assert pulled(server.channel, root, *report, tmp_path / "login")[0] == 0
+            assert [told.device for told in reported(server.channel, credentials=tmp_path / "login")] == ["one"]
+        finally:
+            server.kill()
+    assert {name for name, _ in office.given} == {"", NAME}
+
+
+@pytest.mark.parametrize("text", ["", "host", "host/name", "host/Name:tag", "host/name:", "host/name:a b"])
+def test_channel_parse_refuses_what_is_none(text: str) -> None:
+    with pytest.raises(UsageError, match="is no channel"):
+        Channel.parse(text)

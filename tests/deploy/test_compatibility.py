@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from toolkit.artifacts import Device, DeviceFacts
+from toolkit.deploy.compatibility import manifest_of, unfit
+from toolkit.fleet.transfer.staging import tree_of
+
+DEVICE = Device(name="pi-1", host="pi-1")
+FACTS = DeviceFacts(
+    device="pi-1",
+    machine="aarch64",
+    python="3.11.2",
+    openvino="2026.4.1-22982-abc",
+    accelerators=("CPU",),
+    free_bytes=1,
+    current=None,
+    previous=None,
+    releases=(),
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "accelerator", "openvino", "told"),
+    [
+        ("cpu", "CPU", "2026.4.1-22982-abc", ()),
+        ("cpu", "AUTO", "2026.4.1", ()),
+        ("cpu-2022", "CPU", "2022.3.2-9279", ()),
+        ("cpu-2022", "CPU", "2026.4.1", ()),
+        ("ncs2", "MYRIAD", "2022.3.2", ()),
+        ("ncs2", "MYRIAD.1.2-ma2480", "2022.3.1", ()),
+        ("ncs2", "CPU", "2026.4.1", ()),
+        ("cpu", "CPU", "2099.1.0", ()),
+        ("of-another-toolkit", "CPU", "2026.4.1", ()),
+        ("cpu", "MYRIAD", "2022.3.2", ("not for MYRIAD", "OpenVINO there is 2022.3.2")),
+        ("cpu", "CPU", "2022.3.2", ("OpenVINO there is 2022.3.2",)),
+        ("cpu-2022", "MYRIAD", "2022.3.2", ("not for MYRIAD",)),
+    ],
+)
+def test_unfit_names_what_a_bundle_is_made_for(target: str, accelerator: str, openvino: str, told: tuple[str]) -> None:
+    device, facts = replace(DEVICE, accelerator=accelerator), replace(FACTS, openvino=openvino)
+    found = list(unfit({"target": target}, device, facts))
+    assert len(found) == len(told)
+    for problem, part in zip(found, told, strict=True):
+        assert part in problem.what
+        assert "toolkit convert MODEL --target" in problem.remedy
+
+
+def test_manifest_of_reads_what_is_to_be_sent() -> None:
+    assert manifest_of(tree_of({"manifest.json": b'{"target": "cpu"}', "a": b""}))["target"] == "cpu"
+    assert manifest_of(tree_of({"a": b""})) == {}

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.device.app.alerts import mqtt, rules
+from toolkit.device.app.alerts.rules import Alerts, Rule, Wanted, read_alerts
+from toolkit.device.app.alerts.sinks import Mqtt, Webhook
+from toolkit.device.app.pipeline.messages import Frame, Result
+from toolkit.device.errors import Failure
+
+
+class FakeBroker(threading.Thread):
+    """As much of a broker as a publisher meets; `refuses` is the code of its CONNACK."""
+
+    def __init__(self, refuses: int = 0) -> None:
+        super().__init__(daemon=True)
+        self.heard: Queue[tuple[int, bytes]] = Queue()
+        self._refuses = refuses
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                self._converse(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
+        try:
+            while True:
+                kind, body = mqtt.receive(connection)
+                self.heard.put((kind, body))
+                if kind == mqtt.CONNECT:
+                    connection.sendall(mqtt.packet(mqtt.CONNACK, bytes((0, self._refuses))))
+                elif kind == mqtt.PUBLISH | 2:
+                    (length,) = struct.unpack_from(">H", body)
+                    connection.sendall(mqtt.packet(mqtt.PUBACK, body[2 + length : 4 + length]))
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def broker() -> Iterator[FakeBroker]:
+    running = FakeBroker()
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_publish_says_what_the_standard_has(broker: FakeBroker, qos: int) -> None:
+    who = mqtt.Broker("127.0.0.1", broker.port, "cam", "user", "secret")
+    mqtt.publish(who, "door/alerts", b"hello", qos)
+    kind, body = broker.heard.get(timeout=10)
+    assert (kind, body) == (0x10, b"\0\4MQTT\4\xc2\0\x3c\0\3cam\0\4user\0\6secret")
+    kind, body = broker.heard.get(timeout=10)
+    assert kind == 0x30 | qos << 1
+    assert body == b"\0\x0bdoor/alerts" + (b"\0\1" if qos else b"") + b"hello"
+    assert broker.heard.get(timeout=10) == (0xE0, b"")
+
+
+def test_publish_says_why_when_the_broker_refuses() -> None:
+    refusing = FakeBroker(refuses=4)
+    with pytest.raises(OSError, match="user or password are wrong"):
+        mqtt.publish(mqtt.Broker("127.0.0.1", refusing.port), "a", b"")
+    refusing.close()
+
+
+@pytest.mark.parametrize(("topic", "qos"), [("a/#", 0), ("+", 1), ("", 0), ("a", 2)])
+def test_publish_refuses_what_cannot_be_published_to(topic: str, qos: int) -> None:
+    with pytest.raises(ValueError, match="cannot publish"):
+        mqtt.publish(mqtt.Broker("127.0.0.1", 9), topic, b"", qos)
+
+
+@given(st.integers(0, 300_000))
+def test_packet_is_received_as_it_was_sent(length: int) -> None:
+    class Wire:
+        def __init__(self, content: bytes) -> None:
+            self.left = content
+
+        def recv(self, count: int) -> bytes:
+            piece, self.left = self.left[:count], self.left[count:]
+            return piece
+
+    assert mqtt.receive(Wire(mqtt.packet(0x30, b"x" * length))) == (0x30, b"x" * length)
+
+
+def result_of(light: float, number: int = 1) -> Result:
+    ranking = [("light", light), ("dark", 1 - light)]
+    return Result(Frame(number, 0), ranking, None, "a" * 64, 1.0)
+
+
+class Kept:
+    """An output that keeps what it is sent, and fails as often as it is told to."""
+
+    name = "kept"
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures, self.sent = failures, Queue[dict[str, Any]]()
+
+    def send(self, content: bytes) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("nobody there")
+        self.sent.put(json.loads(content))
+
+
+def begun(output: Kept, said: list[str], clock: list[float]) -> Alerts:
+    rule = Rule("bright", "light", above=0.8, frames=3, quiet_s=60)
+    running = Alerts(Wanted((rule,), (output,)), said.append, lambda: clock[0])
+    running.start()
+    return running
+
+
+def test_alert_is_sent_when_a_class_was_held_and_then_not_for_a_while() -> None:
+    output, clock = Kept(), [100.0]
+    running = begun(output, [], clock)
+    for light in (0.9, 0.9, 0.1, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9):
+        running.see(result_of(light))
+    first = output.sent.get(timeout=10)
+    assert first["at"].endswith("+00:00")
+    assert {key: first[key] for key in ("alert", "label", "probability", "frames")} == {
+        "alert": "bright",
+        "label": "light",
+        "probability": 0.95,
+        "frames": 3,
+    }
+    clock[0] = 161.0
+    running.see(result_of(0.9))
+    assert output.sent.get(timeout=10)["probability"] == 0.9
+    assert running.end(10)
+    assert output.sent.empty()
+
+
+def test_alert_is_tried_again_and_then_given_up_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "PAUSE_S", 0.001)
+    said: list[str] = []
+    for failures in (2, 99):
+        output = Kept(failures)
+        running = begun(output, said, [0.0])
+        for _ in range(3):
+            running.see(result_of(0.9))
+        if failures == 2:
+            output.sent.get(timeout=10)
+        else:
+            while not said:
+                running.join(0.01)
+        assert running.end(10)
+    assert said == ["alert bright did not reach kept: nobody there"]
+
+
+def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
+    heard: Queue[tuple[str | None, bytes]] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.put((self.headers["Authorization"], self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    (tmp_path / "token").write_text("secret\n")
+    Webhook(f"http://127.0.0.1:{server.server_port}/x?key=1", str(tmp_path / "token")).send(b'{"a": 1}')
+    assert heard.get(timeout=10) == ("Bearer secret", b'{"a": 1}')
+    server.server_close()
+    assert Webhook("https://h.example/x?key=1").name == "https://h.example/x"
+    with pytest.raises(ValueError, match="neither http nor https"):
+        Webhook("file:///etc/passwd").send(b"")
+
+
+WHOLE = {
+    "alert": [{"name": "no mask", "label": "without_mask", "above": 0.8, "frames": 15}],
+    "mqtt": {"host": "broker.example", "topic": "door/alerts"},
+}
+
+
+def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(WHOLE))
+    (tmp_path / "a.toml").write_text(
+        '[[alert]]\nname = "no mask"\nlabel = "without_mask"\nabove = 0.8\nframes = 15\n'
+        '[mqtt]\nhost = "broker.example"\ntopic = "door/alerts"\n'
+    )
+    expected = Wanted((Rule("no mask", "without_mask", 0.8, 15),), (Mqtt("broker.example", "door/alerts"),))
+    assert read_alerts(tmp_path / "a.json") == read_alerts(tmp_path / "a.toml") == expected
+    assert read_alerts(None) == Wanted()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"mqtt": {"host": 1, "topc": "x"}},
+            ["mqtt.topc: is not known", "mqtt.host: should be str", "mqtt.topic: is missing"],
+        ),
+        ({"alert": [{"name": "x", "frames": True}]}, ["alert 1.label: is missing", "alert 1.frames: should be int"]),
+        ({"alert": {}}, ["alert: is no list of tables"]),
+        ({"alert": []}, ["alerts need mqtt or webhook, and these need alerts"]),
+        ({"smtp": {}}, ["smtp: is not known"]),
+        ({"webhook": 3}, ["webhook: is no table", "webhook.url: is missing"]),
+    ],
+)
+def test_read_alerts_names_everything_that_is_wrong(tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(WHOLE | changes))
+    with pytest.raises(Failure) as failed:
+        read_alerts(tmp_path / "a.json")
+    assert [problem for problem in said if problem not in failed.value.what] == []

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import Device
+from toolkit.errors import BundleError, FleetError
+from toolkit.fleet import LocalShell, Result, Shell
+from toolkit.fleet.ssh.shell import Command, Input, pieces
+from toolkit.fleet.transfer.chunks import MOST_BYTES
+from toolkit.fleet.transfer.staging import Sending, Tree, stage, stage_and_verify, survey, tree_of
+from toolkit.fleet.transfer.stream import Bandwidth
+
+PLACE = "pictures/set"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    weights = tmp_path / "weights"
+    weights.write_bytes(os.urandom(300_001))
+    return tree_of({"model.bin": weights, "a folder/naïve name.txt": b"hello", "again.txt": b"hello", "empty": b""})
+
+
+@pytest.fixture(params=["ssh", "local"])
+def shell(request: pytest.FixtureRequest) -> Shell:
+    form: Shell = request.getfixturevalue(f"{request.param}_shell")
+    return form
+
+
+class CutShell:
+    """A shell whose connection is cut at its n-th command: before it (`reached` 0), or after some of its stdin."""
+
+    def __init__(self, shell: Shell, at: int, reached: int = 0) -> None:
+        self.device, self._shell, self._left, self._reached = shell.device, shell, at, reached
+
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> Result:
+        self._left -= 1
+        if self._left >= 0:
+            return self._shell.run(command, stdin=stdin, timeout=timeout)
+        if self._reached:
+            self._shell.run(command, stdin=b"".join(pieces(stdin))[: self._reached], timeout=timeout)
+        raise FleetError("the connection was lost", where=self.device.name)
+
+    def put(self, content: bytes | Path, remote: str, *, timeout: float | None = None) -> None:
+        self._shell.put(content, remote, timeout=timeout)
+
+    def hold(self, command: Command, *, timeout: float | None = None) -> AbstractContextManager[str]:
+        return self._shell.hold(command, timeout=timeout)
+
+    def close(self) -> None:
+        self._shell.close()
+
+
+def test_stage_sends_nothing_when_all_is_there(shell: Shell, tree: Tree) -> None:
+    assert stage(shell, shell.device, tree, PLACE) == 300_006
+    _is_whole(shell.device, tree)
+    assert stage(shell, shell.device, tree, PLACE) == 0
+    assert survey(shell, shell.device, tree, PLACE).damaged == ()
+
+
+def test_stage_sends_only_what_is_new_when_another_tree_shares_files(shell: Shell, tree: Tree) -> None:
+    stage(shell, shell.device, tree, PLACE)
+    other = tree_of({file.path: file.source for file in tree.files} | {"new": b"123"})
+    assert stage(shell, shell.device, other, "releases/other") == 3
+    root = Path(shell.device.root)
+    assert (root / "releases/other/model.bin").samefile(root / PLACE / "model.bin")
+
+
+FAILURES = b"""
+class Failure(Exception):
+    def __init__(self, what, where, remedy):
+        self.what, self.where, self.remedy = what, where, remedy
+"""
+
+
+def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) -> None:
+    says = b"def verify(release):\n    return {'ok': True, 'files': len(list(release.rglob('*.py')))}\n"
+    own = tree_of({"device/__init__.py": b"", "device/failures.py": FAILURES, "device/verify.py": says})
+    staged = stage_and_verify(shell, shell.device, own, "releases/own")
+    assert (staged.sent_bytes, staged.verified) == (len(FAILURES) + len(says), {"ok": True, "files": 3})
+    assert not list(Path(shell.device.root).rglob("__pycache__"))
+    again = stage_and_verify(shell, shell.device, own, "releases/own")
+    assert (again.sent_bytes, again.verified) == (0, None)
+
+
+def test_stage_and_verify_gives_the_failure_when_the_release_refuses_itself(local_shell: Shell) -> None:
+    says = (
+        b"from .failures import Failure\ndef verify(release):\n    raise Failure('no ssh-keygen', 'here', 'get it')\n"
+    )
+    own = tree_of({"device/__init__.py": b"", "device/failures.py": FAILURES, "device/verify.py": says})
+    staged = stage_and_verify(local_shell, local_shell.device, own, "releases/own")
+    error = {"what": "no ssh-keygen", "where": "here", "remedy": "get it"}
+    assert staged.verified == {"ok": False, "error": error}
+
+
+def test_stage_leaves_everything_read_only(local_shell: Shell, tree: Tree) -> None:
+    stage(local_shell, local_shell.device, tree, PLACE)
+    for path in [place := Path(local_shell.device.root) / PLACE, *place.rglob("*")]:
+        assert not path.stat().st_mode & 0o222, path
+
+
+@pytest.mark.parametrize("reached", [0, 150_000])
+@pytest.mark.parametrize("at", range(2))
+def test_stage_leaves_no_half_and_heals_when_cut_at_any_step(
+    local_shell: Shell, tree: Tree, at: int, reached: int
+) -> None:
+    with pytest.raises(FleetError, match="lost"):
+        stage(CutShell(local_shell, at, reached), local_shell.device, tree, PLACE)
+    place = Path(local_shell.device.root) / PLACE
+    assert not place.exists()
+    stage(local_shell, local_shell.device, tree, PLACE)
+    _is_whole(local_shell.device, tree)
+    assert [path.name for path in place.parent.glob(".*")] == [".set.sums"]
+
+
+def test_stage_takes_two_commands_on_a_bare_device_so_that_the_cuts_above_are_all(
+    local_shell: Shell, tree: Tree
+) -> None:
+    assert stage(CutShell(local_shell, 2), local_shell.device, tree, PLACE) > 0
+
+
+def test_stage_names_the_file_when_a_bit_flips_in_transit(local_shell: Shell, tree: Tree) -> None:
+    source = tree.files[[file.path for file in tree.files].index("model.bin")]
+    flipped = bytearray(Path(str(source.source)).read_bytes())
+    flipped[1000] ^= 1
+    damaged = replace(tree, files=tuple(replace(f, source=bytes(flipped)) if f is source else f for f in tree.files))
+    with pytest.raises(FleetError, match=r"local: model\.bin arrived damaged"):
+        stage(local_shell, local_shell.device, damaged, PLACE)
+    assert not (Path(local_shell.device.root) / PLACE).exists()
+    assert stage(local_shell, local_shell.device, tree, PLACE) == MOST_BYTES, "the other piece had come right"
+
+
+def test_stage_mends_the_file_when_a_bit_flipped_on_the_device(local_shell: Shell, tree: Tree) -> None:
+    stage(local_shell, local_shell.device, tree, PLACE)
+    path = Path(local_shell.device.root) / PLACE / "model.bin"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    digest = next(file.sha256 for file in tree.files if file.path == "model.bin")
+    known = survey(local_shell, local_shell.device, tree, PLACE)
+    assert set(known.damaged) == {"model.bin", f"store/{digest}"}
+    assert stage(local_shell, local_shell.device, tree, PLACE, known) == 300_001 - MOST_BYTES
+    _is_whole(local_shell.device, tree)
+
+
+def test_stage_puts_a_file_back_when_it_was_deleted_on_the_device(local_shell: Shell, tree: Tree) -> None:
+    stage(local_shell, local_shell.device, tree, PLACE)
+    shutil.rmtree(Path(local_shell.device.root) / PLACE / "a folder")
+    assert stage(local_shell, local_shell.device, tree, PLACE) == 0
+    _is_whole(local_shell.device, tree)
+
+
+def test_stage_refuses_before_anything_is_sent_when_there_is_no_room(local_shell: Shell, tree: Tree) -> None:
+    keeps_all = replace(local_shell.device, variables={"toolkit_reserve_bytes": 1 << 60})
+    with pytest.raises(FleetError, match=r"local: no room: .* to stay free"):
+        stage(local_shell, keeps_all, tree, PLACE)
+    crowded = replace(survey(local_shell, local_shell.device, tree, PLACE), free_inodes=3)
+    with pytest.raises(FleetError, match="no room: 3 free inodes"):
+        stage(local_shell, local_shell.device, tree, PLACE, crowded)
+    assert not Path(local_shell.device.root).exists()
+
+
+def test_stage_says_so_when_a_file_changes_while_it_is_sent(local_shell: Shell, tree: Tree) -> None:
+    Path(str(next(f.source for f in tree.files if f.path == "model.bin"))).write_bytes(b"shorter")
+    with pytest.raises(FleetError, match="changed while it was being sent"):
+        stage(local_shell, local_shell.device, tree, PLACE)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../up", "a//b", "./a", "line\nend", "tab\tbed", " outer", "back\\slash"]
+)
+def test_tree_of_refuses_names_that_a_device_could_misread(path: str) -> None:
+    with pytest.raises(BundleError):
+        tree_of({path: b""})
+
+
+def test_stage_goes_on_where_it_was_cut_when_pieces_had_come(local_shell: Shell, tmp_path: Path) -> None:
+    tree = tree_of({"weights": os.urandom(10 * MOST_BYTES)})
+    with pytest.raises(FleetError, match="lost"):
+        stage(CutShell(local_shell, 1, reached=5 * MOST_BYTES), local_shell.device, tree, PLACE)
+    sent = stage(local_shell, local_shell.device, tree, PLACE)
+    assert 5 * MOST_BYTES <= sent <= 7 * MOST_BYTES
+    _is_whole(local_shell.device, tree)
+
+
+def test_stage_sends_only_the_pieces_that_are_new_when_two_files_share_others(local_shell: Shell) -> None:
+    backbone = os.urandom(4 * MOST_BYTES)
+    stage(local_shell, local_shell.device, tree_of({"a.bin": backbone + b"head"}), PLACE)
+    other = tree_of({"b.bin": backbone + b"another head"})
+    assert stage(local_shell, local_shell.device, other, "pictures/other") == len(b"another head")
+    assert (Path(local_shell.device.root) / "pictures/other/b.bin").read_bytes() == backbone + b"another head"
+
+
+def test_stage_sends_a_fraction_when_a_head_was_retrained_and_lies_before_the_backbone(
+    local_shell: Shell, tmp_path: Path
+) -> None:
+    backbone = [os.urandom(size) for size in (900_000, 300_000, 3_000, 70_000)]
+    first, second = (_ir(tmp_path / name, [os.urandom(size), *backbone]) for name, size in (("a", 2_000), ("b", 5_000)))
+    stage(local_shell, local_shell.device, tree_of(first), PLACE)
+    sent = stage(local_shell, local_shell.device, tree_of(second), "pictures/other")
+    assert sent < 0.15 * sum(path.stat().st_size for path in second.values())
+
+
+def _ir(folder: Path, tensors: list[bytes]) -> dict[str, Path]:
+    """Weights, and an .xml that says where they lie."""
+    folder.mkdir()
+    places = [f'<data offset="{sum(map(len, tensors[:n]))}" size="{len(one)}"/>' for n, one in enumerate(tensors)]
+    (folder / "model.xml").write_text("<net>" + "".join(places) + "</net>")
+    (folder / "model.bin").write_bytes(b"".join(tensors))
+    return {name: folder / name for name in ("model.xml", "model.bin")}
+
+
+def test_stage_sends_a_piece_after_all_when_what_the_survey_found_is_gone(local_shell: Shell) -> None:
+    backbone = os.urandom(2 * MOST_BYTES)
+    stage(local_shell, local_shell.device, tree_of({"a.bin": backbone + b"head"}), PLACE)
+    other = tree_of({"b.bin": backbone + b"another head"})
+    known = survey(local_shell, local_shell.device, other, "pictures/other")
+    assert len(known.chunks) == 2
+    shutil.rmtree(Path(local_shell.device.root) / "store")
+    sent = stage(local_shell, local_shell.device, other, "pictures/other", known)
+    assert sent == len(b"another head") + 2 * MOST_BYTES
+
+
+def test_stage_keeps_to_the_bandwidth(local_shell: Shell, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(Bandwidth, "take", lambda self, size: taken.append(size))
+    stage(local_shell, local_shell.device, tree, PLACE, sending=Sending(bandwidth=Bandwidth(1e9)))
+    assert sum(taken) >= 300_006
+
+
+def test_survey_says_nothing_is_there_when_the_device_lacks_its_python(local_shell: Shell, tree: Tree) -> None:
+    bare = replace(local_shell.device, python="/nowhere/python")
+    known = survey(local_shell, bare, tree, PLACE)
+    assert (known.intact, known.stored, known.current) == (frozenset(), frozenset(), None)
+    assert known.free_bytes > 0
+
+
+def _is_whole(device: Device, tree: Tree) -> None:
+    shell = LocalShell(device)
+    assert survey(shell, device, tree, PLACE).intact == {file.path for file in tree.files}
+    assert set(_files(Path(device.root) / PLACE)) == {file.path for file in tree.files}
+    assert not list((Path(device.root) / "store").glob("*.part"))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    yield from (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

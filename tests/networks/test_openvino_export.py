@@ -1,0 +1,38 @@
+"""What OpenVINO's converter has no words for is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from toolkit.errors import ConversionError
+from toolkit.networks.openvino_export import trace
+from toolkit.networks.tf_runtime import is_keras_2, start_tensorflow
+
+
+def recurrent(layers: Any, x: Any) -> Any:
+    return layers.LSTM(3)(layers.Reshape((16, 4))(x))
+
+
+def cubic(layers: Any, x: Any) -> Any:
+    return layers.GlobalAveragePooling2D()(layers.UpSampling2D(2, interpolation="bicubic")(x))
+
+
+# Keras 2 writes a recurrent layer in words that OpenVINO has.
+UNSAID = [] if is_keras_2() else [(recurrent, r"TensorList\n.*unroll=True")]
+
+
+@pytest.mark.parametrize(
+    ("middle", "words"),
+    [*UNSAID, (cubic, r"ResizeBicubic\n.*bilinear")],
+)
+def test_trace_names_the_operation_when_openvino_has_no_words_for_it(middle: Any, words: str) -> None:
+    start_tensorflow()
+    import keras
+
+    picture = keras.Input((8, 8, 3))
+    x = middle(keras.layers, keras.layers.Conv2D(1, 1)(picture))
+    model = keras.Model(picture, keras.layers.Dense(2, activation="softmax")(x), name="unsaid")
+    with pytest.raises(ConversionError, match=f"unsaid: OpenVINO has no words for TensorFlow's {words}"):
+        trace(model)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.experiment.schema import Experiment
+from toolkit.report.charts import roc_pr_calibration
+from toolkit.report.data import misclassified
+from toolkit.report.data.load import Gathered, gather
+from toolkit.report.tables import class_tables
+from toolkit.stats import curves
+from toolkit.store import Store
+
+SHARES = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=60)
+
+
+@given(SHARES)
+def test_thinned_keeps_the_area_under_a_curve(drawn: list[tuple[float, bool]]) -> None:
+    curve = curves.roc_curve([share for share, _ in drawn], [positive for _, positive in drawn])
+    thin = roc_pr_calibration.thinned(curve)
+    assert len(thin) <= len(curve)
+    assert abs(curves.area_under(thin) - curves.area_under(curve)) <= 4 * roc_pr_calibration.STEP
+
+
+def test_worst_puts_the_surest_mistake_first(store: Store) -> None:
+    model = store.all(TrainedModel)[0]
+    judged = dataclasses.replace(
+        model.evaluation, predictions=(1, 0, 1, 0), probabilities=((0.7,), (0.1,), (0.9,), (0.4,))
+    )
+    model = dataclasses.replace(model, evaluation=judged)
+    assert misclassified.worst(model, (0, 1, 1, 1)) == [1, 0, 3]
+    assert misclassified.probability(model, 1, 0) == 0.9
+    assert misclassified.worst(model, (0, 1)) == []
+
+
+def test_contact_embeds_each_picture_once(workspace: Workspace, store: Store, experiment: Experiment) -> None:
+    found = misclassified.contact(gather(workspace, store, experiment))
+    shown = [mistake.picture for worst in found.models for mistake in worst.mistakes]
+    assert set(shown) == set(found.pictures)
+    assert len(shown) > len(found.pictures)
+    assert all(data.startswith("data:image/jpeg;base64,") for data in found.pictures.values())
+
+
+def test_contact_is_empty_when_the_pictures_are_gone(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    for picture in (workspace.root / "data" / "x").iterdir():
+        picture.unlink()
+    assert misclassified.contact(gather(workspace, store, experiment)).models == ()
+
+
+def of_three(gathered: Gathered) -> Gathered:
+    """The first model alone, as if it told three classes apart."""
+    model = gathered.models[0]
+    judged = dataclasses.replace(
+        model.evaluation,
+        confusion=((5, 1, 0), (2, 3, 0), (0, 0, 4)),
+        probabilities=((0.2, 0.5, 0.3),) * len(model.evaluation.probabilities),
+    )
+    model = dataclasses.replace(model, evaluation=judged, labels=("a", "b", "c"))
+    return dataclasses.replace(gathered, models=(model,))
+
+
+def test_confused_lists_what_is_taken_for_what(workspace: Workspace, store: Store, experiment: Experiment) -> None:
+    shown = class_tables.confused(of_three(gather(workspace, store, experiment)))
+    assert [tuple(cell.text for cell in row[1:]) for row in shown.rows] == [
+        ("b", "a", "2", "40.0 %"),
+        ("a", "b", "1", "16.7 %"),
+    ]
+
+
+def test_ranked_puts_the_likeliest_class_first(workspace: Workspace, store: Store, experiment: Experiment) -> None:
+    (row,) = class_tables.ranked(of_three(gather(workspace, store, experiment))).rows
+    assert [cell.text for cell in row[2:]] == ["b 50.00 %", "c 30.00 %", "a 20.00 %", "\N{EN DASH}"]

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from toolkit.artifacts import BenchRecord, IrModel, Split, TrainedModel, Workspace
+from toolkit.experiment.schema import Experiment
+from toolkit.report import Report, write_report
+from toolkit.report.charts.svg import SERIES
+from toolkit.report.render.page import _linked
+from toolkit.store import Store
+
+SENTINELS = ("#01010", "#02020")
+
+
+def html(report: Report) -> str:
+    return report.index.read_text(encoding="utf-8")
+
+
+def test_write_report_gives_the_same_bytes_when_the_store_is_the_same(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, written: Report
+) -> None:
+    again = write_report(workspace, store, experiment=experiment, destination=tmp_path / "again")
+    for path in (written.index, written.markdown, *written.csv):
+        assert (again.index.parent / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_write_report_is_one_small_file_that_needs_nothing_else(written: Report) -> None:
+    page = html(written)
+    assert written.index.stat().st_size < 1_000_000
+    assert not re.search(r"<script|<link(?! rel=\"icon\" href=\"data:)|<img|@import|url\(|https?://", page)
+    assert not re.search(r'<image[^>]* href="(?!data:image/jpeg;base64,)', page)
+
+
+def test_write_report_leads_every_link_to_something_there(written: Report) -> None:
+    page = html(written)
+    names = re.findall(r'\bid="([^"]+)"', page)
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(names)
+    files = set(re.findall(r'href="([^"#:]+)"', page))
+    beside = {name for name in files if "/" not in name}
+    assert beside == {path.name for path in (*written.csv, written.markdown)}
+    assert {name for name in files - beside if not (written.index.parent / name).is_file()} == set()
+
+
+def test_write_report_draws_in_the_pages_own_colours(written: Report) -> None:
+    page = html(written)
+    assert not [sentinel for sentinel in SENTINELS if sentinel in page]
+    assert "var(--s1)" in page
+    assert len(SERIES) == 8
+
+
+def test_write_report_says_synthetic_masks_wherever_a_figure_is_shown(written: Report) -> None:
+    page = html(written)
+    for caption in re.findall(r"<figcaption>.*?</figcaption>", page, re.DOTALL):
+        assert "synthetic masks" in caption
+    assert "synthetic masks" in written.markdown.read_text(encoding="utf-8")
+    assert written.note == "synthetic masks"
+
+
+def test_write_report_keeps_full_digits_in_its_csv(store: Store, written: Report) -> None:
+    with next(path for path in written.csv if path.name == "parity.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(store.all(IrModel))
+    assert float(rows[0]["max_abs"]) == 3.1e-6
+    assert rows[0]["note"] == "synthetic masks"
+
+
+def test_write_report_escapes_what_users_write_and_leaves_out_what_they_do_not_name(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    changed = experiment.model_copy(update={"title": "<script>alert(1)</script> & more", "published": None})
+    plain = write_report(workspace, store, experiment=changed)
+    assert "<script" not in html(plain)
+    assert "&lt;script&gt;alert(1)" in html(plain)
+    assert "Published, and ours" not in html(plain)
+    assert "published_tests.csv" not in {path.name for path in plain.csv}
+
+
+def test_write_report_shows_models_that_are_only_trained(workspace: Workspace, store: Store, tmp_path: Path) -> None:
+    (split,), models = store.all(Split), store.all(TrainedModel)
+    with Store(tmp_path / "bare.db") as bare:
+        for artifact in (split, *models):
+            bare.put(artifact)
+        found = write_report(workspace, bare)
+    page = html(found)
+    assert found.headline == "Nothing can be shipped yet"
+    assert [row[3] for row in found.rows] == ["not converted"] * len(models)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
+    assert "The best of those trained is " in page
+    assert "May you trust it?" not in page
+    files = {name for name in re.findall(r'href="([^"#:]+)"', page) if "/" not in name}
+    assert files == {path.name for path in (*found.csv, found.markdown)}
+
+
+@pytest.mark.parametrize("column", ["Network", "p90, ms", "Test accuracy"])
+def test_write_report_sums_up_for_the_terminal(written: Report, column: str) -> None:
+    assert column in written.columns
+    assert len(written.rows) == 16
+    assert written.headline.startswith("Ship ")
+
+
+def test_write_report_writes_results_with_machine_conditions_and_what_was_not_run(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    wanted = experiment.model_copy(
+        update={
+            "matrix": experiment.matrix.model_copy(update={"networks": ("efficientnet_lite0", "mobilenet", "vgg16")})
+        }
+    )
+    file = tmp_path / "results" / "demo.md"
+    write_report(workspace, store, experiment=wanted, results=file)
+    text = file.read_text(encoding="utf-8")
+    assert f"--markdown {file}" in text
+    assert "- Not trained: VGG16, sigmoid, top layers and fine-tuning." in text
+    assert "- Not on a Raspberry Pi: the devices were container on x86-64." in text
+    assert "**Not the same data:** ours is synthetic masks" in text
+    for heading in ("Trained models", "Parity", "Devices", "Sigmoid against softmax", "How it was made"):
+        assert f"\n## {heading}\n" in text
+    assert "index.html" not in text
+
+
+def test_write_report_lays_every_raw_record_beside_the_page(store: Store, written: Report) -> None:
+    for record in store.all(BenchRecord):
+        kept = json.loads((written.index.parent / f"raw/record-{record.digest[:12]}.json").read_bytes())
+        assert (kept["digest"], kept["samples_ms"]) == (record.digest, list(record.samples_ms))
+    assert f'href="raw/model-{store.all(TrainedModel)[0].digest[:12]}.json"' in html(written)
+
+
+def test_render_leads_to_a_records_file_when_the_page_has_no_row_for_it() -> None:
+    shown = '<td id="record-aaa"></td><a href="#record-aaa"></a><a href="#record-bbb"></a>'
+    assert _linked(shown).endswith('<a href="#record-aaa"></a><a href="raw/record-bbb.json"></a>')

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolkit.analysis.outliers import SAME_MACHINE
+from toolkit.artifacts import BenchRecord, Bundle, IrModel, TrainedModel, Workspace
+from toolkit.experiment.schema import Experiment
+from toolkit.report import write_report
+from toolkit.report.data.load import gather
+from toolkit.report.recommendation import judge
+from toolkit.report.tables import drift, imported_models, latency_history
+from toolkit.store import Store
+
+ADOPTED = {"8" * 64, "7" * 64, "6" * 64}
+Adopt = Callable[[Store], None]
+
+
+@pytest.fixture
+def slowed(store: Store, slow_down: Callable[[Store], BenchRecord]) -> BenchRecord:
+    """The first valid latency record, measured once more and half as fast, with a newer OpenVINO."""
+    return slow_down(store)
+
+
+def test_drift_names_who_became_slower_and_what_else_changed(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    gathered = gather(workspace, store, experiment)
+    (row,) = drift.drift(gathered).rows
+    texts = [cell.text for cell in row]
+    assert (texts[0], texts[3], texts[6], texts[7]) == (slowed.device, "2", "+100 %", "< 0.001")
+    assert texts[8:] == ["slower", "OpenVINO 2026.4.1 → 2026.5.0"]
+    assert row[5].href == "#record-eeeeeeeeeeee"
+    (told,) = latency_history.history(gathered).rows
+    assert told[-1].text == "slower, p < 0.001"
+
+
+def test_judge_minds_devices_that_became_slower(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    checks = {check.title: check for check in judge(gather(workspace, store, experiment)).checks}
+    assert checks["Speed over time"].state == "care"
+    assert f"took longer than before, on {slowed.device}; the most by 100 %" in checks["Speed over time"].text
+    assert slowed.device in checks["Fleet"].text
+
+
+def test_judge_is_content_when_no_device_became_slower(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    assert {"Speed over time", "Fleet"} & {
+        check.title for check in judge(gather(workspace, store, experiment)).checks
+    } == set()
+    first = next(r for r in store.all(BenchRecord) if r.scenario == "offline")
+    store.put(dataclasses.replace(first, digest="e" * 64, at="2026-11-21T10:00:00+00:00"))
+    checks = {check.title: check for check in judge(gather(workspace, store, experiment)).checks}
+    assert (checks["Speed over time"].state, "1 comparison" in checks["Speed over time"].text) == ("good", True)
+
+
+def test_outliers_name_the_throttled_device_that_is_left_out_elsewhere(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    found = next(
+        r for r in store.all(BenchRecord) if r.scenario == "single-stream" and r.device == "pi-3" and not r.broken_rules
+    )
+    hot = dataclasses.replace(
+        found,
+        broken_rules=("throttled",),
+        samples_ms=tuple(2 * sample for sample in found.samples_ms),
+        facts=dict(found.facts) | {"environment": {"before": {"throttled": 0}, "after": {"throttled": 0x50005}}},
+    )
+    store.put(hot)
+    (row,) = drift.outliers(gather(workspace, store, experiment)).rows
+    assert (row[0].text, row[-1].text) == ("pi-3", "throttled: the firmware says 0x50005")
+    assert row[5].href == f"#record-{hot.digest[:12]}"
+
+
+def test_judge_does_not_tell_devices_apart_that_are_one_machine(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    gathered = gather(workspace, store, experiment)
+    shared = tuple(dataclasses.replace(each, causes=(SAME_MACHINE,)) for each in gathered.outliers)
+    checks = {check.title: check for check in judge(dataclasses.replace(gathered, outliers=shared)).checks}
+    assert checks["Fleet"].text.startswith(
+        "The devices are one machine, which was slower at some moments than at others: "
+    )
+
+
+def test_figures_of_replaced_records_lead_to_their_files(
+    workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
+) -> None:
+    model = dataclasses.replace(
+        next(
+            v.model
+            for v in gather(workspace, store, experiment).variants
+            if v.bundle and v.bundle.digest == slowed.parent
+        ),
+        digest="9" * 64,
+    )
+    store.put(model)  # trained anew: the old one's bundle is no longer of this report, and its records are its past
+    written = write_report(workspace, store, experiment=experiment)
+    page = written.index.read_text("utf-8")
+    assert 'href="raw/record-eeeeeeeeeeee.json"' in page
+    kept = json.loads((written.index.parent / "raw/record-eeeeeeeeeeee.json").read_bytes())
+    assert kept["samples_ms"] == list(slowed.samples_ms)
+
+
+def test_write_report_is_about_models_from_elsewhere_when_nothing_was_trained(
+    store: Store, tmp_path: Path, adopt: Adopt
+) -> None:
+    adopt(store)
+    room = Workspace(tmp_path / "room")
+    with Store(room.database) as apart:
+        for kind in (TrainedModel, IrModel, Bundle, BenchRecord):
+            for artifact in store.all(kind):
+                if artifact.digest in ADOPTED or getattr(artifact, "parent", "") == "6" * 64:
+                    apart.put(artifact)
+        written = write_report(room, apart)
+    assert written.index.parent.name == "elsewhere"
+    assert written.headline.startswith("Ship street")
+    page = written.index.read_text("utf-8")
+    assert "toolkit convert street.onnx" in page
+    assert "<title>Models from elsewhere" in page
+
+
+def test_elsewhere_lists_models_that_were_not_trained_here(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, adopt: Adopt
+) -> None:
+    assert imported_models.elsewhere(gather(workspace, store, experiment)).rows == ()
+    adopt(store)
+    gathered = gather(workspace, store, experiment)
+    (row,) = imported_models.elsewhere(gathered).rows
+    assert [cell.text for cell in row[:4]] == ["street", "street.onnx", "onnx", "FP32"]
+    assert "street" not in {model.network for model in gathered.models}
+    written = write_report(workspace, store, experiment=experiment, destination=tmp_path / "written")
+    for cell in row:
+        assert not cell.href or (written.index.parent / cell.href).is_file()
+    assert "Models from elsewhere" in written.markdown.read_text()

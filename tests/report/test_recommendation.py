@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from toolkit.artifacts import (
+    BenchRecord,
+    Bundle,
+    BundleCheck,
+    Deployment,
+    Growth,
+    IrModel,
+    LayerError,
+    Split,
+    TrainedModel,
+    Workspace,
+)
+from toolkit.experiment.schema import Experiment
+from toolkit.report.data import paired_tests
+from toolkit.report.data.load import Gathered, gather
+from toolkit.report.recommendation import GATE, judge
+from toolkit.report.tables import lineage, results_tables
+from toolkit.store import Store
+
+
+@pytest.fixture
+def look(workspace: Workspace, store: Store, experiment: Experiment) -> Callable[[], Gathered]:
+    return lambda: gather(workspace, store, experiment)
+
+
+def state(gathered: Gathered, title: str) -> str:
+    return next(check.state for check in judge(gathered).checks if check.title == title)
+
+
+def test_judge_takes_the_fastest_of_the_accurate(look: Callable[[], Gathered]) -> None:
+    gathered = look()
+    choice = judge(gathered).choice
+    assert choice is not None
+    best = max(variant.accuracy for variant in gathered.variants)
+    rivals = [v.slowest_ms for v in gathered.variants if v.accuracy >= GATE * best and v.slowest_ms]
+    assert choice.accuracy >= GATE * best
+    assert choice.slowest_ms == min(rivals)
+
+
+def test_judge_says_what_keeps_one_from_trusting_it(look: Callable[[], Gathered]) -> None:
+    verdict = judge(look())
+    said = {check.title: check.text for check in verdict.checks}
+    assert "Synthetic masks" in said["Data"]
+    assert "Quick runs" in said["Speed"]
+    assert "1 run broke a rule (throttled) and is left out" in said["Speed"]
+    assert "x86_64, not on Raspberry Pis" in said["Devices"]
+    assert "MobileNet · sigmoid · top layers" in said["Training"]
+    assert verdict.state == "care"
+    assert verdict.trust == "With care: mind data, accuracy, training, speed, devices and deployment."
+
+
+def test_judge_says_on_which_device_it_is_fastest(look: Callable[[], Gathered]) -> None:
+    assert judge(look()).where.startswith("pi-1 is the fastest of 3, with ")
+
+
+def test_judge_distrusts_a_choice_that_training_warned_of(store: Store, look: Callable[[], Gathered]) -> None:
+    choice = judge(look()).choice
+    assert choice is not None
+    store.put(dataclasses.replace(choice.model, warnings=("the validation loss only rises. Usual causes: many",)))
+    verdict = judge(look())
+    assert state(look(), "Training") == "bad"
+    assert verdict.trust == "Not yet: training does not hold."
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"), [("synthetic masks", "care"), ("", "good"), ("stand-in for the paper's pictures", "care")]
+)
+def test_judge_minds_what_the_data_are(store: Store, look: Callable[[], Gathered], note: str, expected: str) -> None:
+    store.put(dataclasses.replace(store.all(Split)[0], note=note))
+    check = next(check for check in judge(look()).checks if check.title == "Data")
+    assert check.state == expected
+    assert note.lower() in check.text.lower()
+
+
+def test_judge_sees_devices_that_were_given_another_model(store: Store, look: Callable[[], Gathered]) -> None:
+    choice = judge(look()).choice
+    assert choice is not None
+    assert choice.bundle is not None
+    for n, device in enumerate(("pi-1", "pi-2", "pi-3")):
+        given = dataclasses.replace(store.all(Deployment)[0], digest=f"{n:064}", parent=choice.bundle.digest)
+        store.put(dataclasses.replace(given, device=device, at="2026-11-21T00:00:00+00:00"))
+    assert state(look(), "Deployment") == "good"
+
+
+def test_judge_ships_nothing_when_every_conversion_failed(store: Store, look: Callable[[], Gathered]) -> None:
+    for ir in store.all(IrModel):
+        store.put(dataclasses.replace(ir, parity=dataclasses.replace(ir.parity, passed=False)))
+    verdict = judge(look())
+    assert verdict.choice is None
+    assert verdict.headline == "Nothing can be shipped yet"
+
+
+def test_judge_trusts_devices_when_they_are_raspberry_pis(store: Store, look: Callable[[], Gathered]) -> None:
+    for record in store.all(BenchRecord):
+        facts = {**record.facts, "model": "Raspberry Pi 4 Model B Rev 1.4", "machine": "aarch64"}
+        store.put(dataclasses.replace(record, facts=facts))
+    assert state(look(), "Devices") == "good"
+
+
+def test_judge_distrusts_the_devices_answers_when_they_are_below_the_gate(
+    store: Store, look: Callable[[], Gathered]
+) -> None:
+    for record in store.all(BenchRecord):
+        if record.scenario == "accuracy":
+            store.put(dataclasses.replace(record, accuracy=0.9))
+    assert state(look(), "Same on the device") == "bad"
+
+
+def test_pair_counts_the_pictures_that_one_alone_got_right(store: Store) -> None:
+    first, second = store.all(TrainedModel)[:2]
+    judged = {
+        name: dataclasses.replace(model.evaluation, predictions=predictions)
+        for name, model, predictions in (("a", first, (0, 1, 0, 0)), ("b", second, (0, 0, 1, 1)))
+    }
+    one = dataclasses.replace(first, evaluation=judged["a"])
+    other = dataclasses.replace(second, evaluation=judged["b"])
+    found = paired_tests.pair(one, other, (0, 1, 1, 1))
+    assert found is not None
+    assert (found.only_first, found.only_second, found.difference) == (1, 2, 0.25)
+    assert found.p_value == 1.0
+    assert paired_tests.pair(one, other, ()) is None
+
+
+def test_heads_compares_sigmoid_and_softmax_per_network_and_stage(look: Callable[[], Gathered]) -> None:
+    pairs = list(paired_tests.heads(look()))
+    assert [(p.first.head, p.second.head) for p in pairs] == [("sigmoid", "softmax")] * 4
+    for pair in pairs:
+        gap = pair.second.evaluation.accuracy - pair.first.evaluation.accuracy
+        assert pair.difference == pytest.approx(gap)
+        assert pair.interval[0] <= pair.difference <= pair.interval[1]
+
+
+def test_judge_says_what_checks_without_a_device_found(store: Store, look: Callable[[], Gathered]) -> None:
+    bundle = store.all(Bundle)[0]
+    kept = BundleCheck(
+        digest="a" * 64, parent=bundle.digest, name="ncs2", outcome="passed", told="a blob of 9.5 MB", details={}, at=""
+    )
+    store.put(kept)
+    assert state(look(), "Bundles") == "good"
+    (row,) = lineage.checks(look()).rows
+    assert [cell.text for cell in row[1:]] == ["ncs2", "passed", "a blob of 9.5 MB"]
+    store.put(dataclasses.replace(kept, outcome="failed"))
+    assert state(look(), "Bundles") == "bad"
+
+
+def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Callable[[], Gathered]) -> None:
+    pairs = list(paired_tests.networks(look()))
+    assert [(p.first.network, p.second.network, p.first.stage) for p in pairs] == [
+        ("efficientnet_lite0", "mobilenet", "fine-tune")
+    ] * 2
+    for pair, row in zip(pairs, results_tables.networks(pairs).rows, strict=True):
+        gap = 100 * (pair.first.evaluation.accuracy - pair.second.evaluation.accuracy)
+        assert row[4].text == f"{gap:+.1f}"
+
+
+def test_growth_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], Gathered]) -> None:
+    assert lineage.growth(look()).rows == ()
+    layer = LayerError(name="conv_1", kind="Convolution", error=2e-3, growth=1.5e-3, largest=6.0)
+    kept = Growth(
+        digest="c" * 64,
+        parent=store.all(IrModel)[0].digest,
+        bundle="x",
+        picture="0001.png",
+        difference=1e-3,
+        threshold=1e-3,
+        first=layer,
+        steepest=(layer,),
+        layers=(layer,),
+    )
+    store.put(kept)
+    (row,) = lineage.growth(look()).rows
+    assert [cell.text for cell in row[1:]] == ["conv_1", "Convolution", "0.0015", "0.002", "6.00"]
+    assert row[1].href == "raw/growth-cccccccccccc.json"

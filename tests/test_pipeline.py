@@ -1,0 +1,204 @@
+"""The whole line as a user runs it: real pictures, real training, real SSH, a real report; and then once more."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit.artifacts import Bundle, TrainedModel, Workspace
+from toolkit.fleet.local_fleet import control
+from toolkit.store import Store
+
+EXPERIMENT = """
+name = "shapes"
+title = "Discs and bars"
+[data]
+source = "folders"
+path = "pictures"
+split = { train = 0.5, validation = 0.25, test = 0.25 }
+[matrix]
+networks = ["mobilenet"]
+heads = ["sigmoid"]
+[train]
+hidden = [8]
+batch_size = 8
+[[stages]]
+name = "top"
+epochs = 1
+[[stages]]
+name = "fine-tune"
+epochs = 1
+[networks.mobilenet]
+weights = "none"
+input_size = 32
+[convert]
+precisions = ["fp32", "fp16"]
+[bench]
+seconds = 0.1
+queries = 8
+"""
+
+
+def draw(folder: Path, label: str, count: int) -> None:
+    """Pictures with one light shape each; no two alike."""
+    rng = np.random.default_rng(len(label))
+    (folder / label).mkdir(parents=True)
+    for number in range(count):
+        draw_shapes(folder / label / f"{number}.png", (label,), rng)
+
+
+def draw_shapes(path: Path, labels: tuple[str, ...], rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 90, (48, 48, 3), np.uint8)
+    for label in labels:
+        x, y = (int(value) for value in rng.integers(14, 34, 2))
+        if label == "disc":
+            cv2.circle(picture, (x, y), 10, (240, 240, 240), -1)
+        else:
+            cv2.rectangle(picture, (x - 3, y - 14), (x + 3, y + 14), (240, 240, 240), -1)
+    assert cv2.imwrite(str(path), picture)
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    for label in ("bar", "disc"):
+        draw(tmp_path / "pictures", label, 16)
+    path = tmp_path / "shapes.toml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+def run(experiment: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "toolkit", "run", str(experiment), "--workspace", str(experiment.parent / "work")]
+    return subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.timeout(600)
+def test_run_measures_a_fleet_and_a_second_run_finds_it_all_done(experiment: Path) -> None:
+    first = run(experiment)
+    assert first.returncode == 0, first.stderr
+    page = experiment.parent / "work" / "reports" / "shapes" / "index.html"
+    assert str(page) in first.stdout
+    assert "<svg" in page.read_text(encoding="utf-8")
+    before = page.read_bytes()
+
+    second = run(experiment)
+    assert second.returncode == 0, second.stderr
+    for said in (
+        "nothing changed",
+        "trained already, skipped",
+        "already done",
+        "unchanged, 0 bytes sent",
+        "skipped: 36",
+    ):
+        assert said in second.stderr
+    assert page.read_bytes() == before
+
+    third = run(experiment, "--json", "--limit", "embedded-2")
+    assert third.returncode == 0, third.stderr
+    result = json.loads(third.stdout)
+    assert {record["device"] for record in result["records"]} == {"embedded-2"}
+    assert len(result["bundles"]) == 4
+    assert result["failed"] == []
+    lineage = [result["records"][0]["parent"], *(bundle["digest"] for bundle in result["bundles"])]
+    assert lineage[0] in lineage[1:]
+
+
+KINDS = (("disc",), ("bar",), ("bar", "disc"), ())
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """The same shapes, two or none in a picture, as PASCAL VOC lays them out."""
+    root, rng = tmp_path / "VOCdevkit" / "VOC2007", np.random.default_rng(5)
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for part, count in (("train", 16), ("val", 8), ("test", 12)):
+        names = [f"{part}{number:02}" for number in range(count)]
+        (root / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(names))
+        for number, name in enumerate(names):
+            labels = KINDS[number % 4]
+            draw_shapes(root / "JPEGImages" / f"{name}.jpg", labels, rng)
+            objects = "".join(
+                f"<object><name>{label}</name><difficult>{int(number == 2)}</difficult></object>" for label in labels
+            )
+            (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{objects}</annotation>")
+    path = tmp_path / "shapes.toml"
+    data = EXPERIMENT.partition("[data]")[2].partition("[matrix]")[0]
+    text = EXPERIMENT.replace(data, '\nsource = "voc"\npath = "VOCdevkit"\n').replace('"sigmoid"', '"multi-sigmoid"')
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.timeout(600)
+def test_run_measures_a_fleet_when_pictures_have_many_labels(many: Path) -> None:
+    done = run(many, "--json", "--limit", "embedded-1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["failed"] == []
+    model, accuracies = result["models"][-1], [r for r in result["records"] if r["scenario"] == "accuracy"]
+    assert model["head"] == "multi-sigmoid"
+    assert model["labels"] == ["bar", "disc"]
+    judged = model["evaluation"]
+    # the picture of a difficult bar is not judged for it
+    assert sum(map(sum, judged["labelwise"]["confusions"][0])) == 11
+    # a model of so few steps is undecided: a processor that computes in BF16 by itself may say other labels
+    assert {rule for record in result["records"] for rule in record["broken_rules"]} <= {"accuracy-below-reference"}
+    assert all(record["pictures"] == 12 and "micro_f1" in record["facts"] for record in accuracies)
+    page = (many.parent / "work" / "reports" / "shapes" / "index.html").read_text(encoding="utf-8")
+    assert "multi-sigmoid" in page
+
+    work = many.parent / "work"
+    ((keras,), bundle) = work.glob("runs/*/*/fine-tune/model.keras"), work / "bundles" / result["bundles"][-2]["digest"]
+    picture = str(many.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test02.jpg")
+    said = [ask("predict", str(model), picture)["predictions"][0] for model in (keras, bundle)]
+    assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in said)
+    again = ask("evaluate", str(keras), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
+    assert again["labelwise"] == judged["labelwise"]
+    checked = ask("check", str(bundle), "--workspace", str(work))["checks"]
+    assert {one["outcome"] for one in checked if one["name"] in {"digests", "golden"}} == {"passed"}
+
+
+def ask(*words: str) -> Any:
+    """A verb's JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "toolkit", *words, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(900)
+def test_run_goes_on_with_nothing_lost_when_it_was_killed_at_any_stage(experiment: Path) -> None:
+    work = experiment.parent / "work"
+    for words in ("top: epoch 1/", "── conversion", "── deployment"):
+        assert kill_when(words, experiment) == -signal.SIGKILL
+    last = run(experiment)
+    assert last.returncode == 0, last.stderr
+    assert "top: trained already, skipped" in last.stderr
+    assert "fine-tune: trained already, skipped" in last.stderr
+    with Store(work / "toolkit.db") as store:
+        stages = [model.stage for model in store.all(TrainedModel)]
+        assert sorted(stages) == ["fine-tune", "top"]
+        assert len(store.all(Bundle)) == 4
+    control.down(Workspace(work))  # a fleet that a killed run had started is the user's to end
+
+
+def kill_when(words: str, experiment: Path) -> int:
+    """Run the line and kill it when it says so; its exit code."""
+    log = experiment.with_suffix(".log")
+    command = [sys.executable, "-m", "toolkit", "run", str(experiment), "--workspace", str(experiment.parent / "work")]
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+    while words not in log.read_text() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    return process.wait()

@@ -1,0 +1,62 @@
+"""What goes into the disk. The tier `pi` makes and boots one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import MachineError
+from toolkit.progress import Silent
+from toolkit.system import debian_packages
+from toolkit.virtual.disk_image import OLD_SUITE, SUITE, SUITES, bootstrap, early_modules, get_disk, sources
+from toolkit.virtual.tools import Tools
+
+MODULES_DEP = """\
+kernel/fs/ext4/ext4.ko: kernel/crypto/crc16.ko kernel/fs/mbcache.ko kernel/fs/jbd2/jbd2.ko
+kernel/fs/jbd2/jbd2.ko:
+kernel/fs/mbcache.ko:
+kernel/crypto/crc16.ko:
+kernel/drivers/mmc/host/sdhci-iproc.ko: kernel/drivers/mmc/host/sdhci-pltfm.ko kernel/drivers/mmc/host/sdhci.ko kernel/drivers/mmc/core/mmc_core.ko
+kernel/drivers/mmc/core/mmc_core.ko:
+"""
+
+
+def test_early_modules_come_after_what_they_need(tmp_path: Path) -> None:
+    (tmp_path / "modules.dep").write_text(MODULES_DEP)
+    names = [path.stem for path in early_modules(tmp_path, ("sdhci_iproc", "built_in", "mmc_core", "ext4"))]
+    assert names == ["mmc_core", "sdhci", "sdhci-pltfm", "sdhci-iproc", "jbd2", "mbcache", "crc16", "ext4"]
+
+
+def test_bootstrap_reads_sources_from_stdin_and_keeps_the_lists() -> None:
+    words = bootstrap(Path("/somewhere/root.tar"))
+    assert words[-3:] == ["bookworm", "/somewhere/root.tar", "-"]
+    assert "--architectures=arm64" in words
+    assert "--skip=cleanup/apt/lists" in words
+
+
+def test_older_suite_takes_no_updates_which_mirrors_hold_for_other_processors_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = {
+        suite: f"deb a {suite} main\ndeb a {suite}-updates main\ndeb b {suite}-security main\n" for suite in SUITES
+    }
+    monkeypatch.setattr(debian_packages, "sources", listed.__getitem__)
+    assert sources(OLD_SUITE) == f"deb a {OLD_SUITE} main\n"
+    assert sources(SUITE) == listed[SUITE]
+
+
+def test_error_tells_of_the_archive_when_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "mmdebstrap"
+    program.write_text("#!/bin/sh\necho 'E: apt download failed' >&2\nexit 25\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(debian_packages, "check_programs", lambda _programs: None)
+    with pytest.raises(MachineError, match="apt download failed") as raised:
+        get_disk(Tools(tmp_path), Silent())
+    assert "DEBIAN_MIRROR" in raised.value.problems[0].remedy
+    assert not list((tmp_path / "edge-vision-toolkit/disks").iterdir())

@@ -1,0 +1,127 @@
+"""Each device against its like: who of the fleet is slower than the same model is on the same kind of machine, and why."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from toolkit.analysis.comparability import SPEEDS, Kind, device_class, fact, figure, found, kind_of, middle_ms
+from toolkit.artifacts import BenchRecord
+from toolkit.stats.rank_tests import distance
+
+FAR = 3.5
+"""See shifts.distance."""
+LEAST_GAP = 0.10
+"""A device that differs by less is not an outlier, however alike the others are."""
+FEWEST = 3
+"""Of fewer devices nobody can say which is the odd one."""
+LEAST_SPREAD = 0.03
+"""Of the median: a few devices that agree better than this did so by chance."""
+HOTTER_C = 10.0
+BUSIER = 1.0
+"""Of the load: as many more processes that wanted a core."""
+SLOWER_CLOCK = 0.95
+THROTTLED = "throttled"
+SAME_MACHINE = "it shares its machine with others: another moment, not another device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlier:
+    """A device that lies apart from those like it."""
+
+    device: str
+    kind: Kind
+    alike: tuple[str, str, str]
+    """Board, processor and cores of those it is held against."""
+    record: BenchRecord
+    peers: tuple[BenchRecord, ...]
+    """The others' records; what broke a rule is not among them."""
+    now_ms: float
+    usual_ms: float
+    distance: float
+    """In spreads of the others; infinite where those agree wholly."""
+    causes: tuple[str, ...]
+    """What the records say that may explain it; empty where they say nothing."""
+
+    @property
+    def gap(self) -> float:
+        """The fraction by which its time per picture is above the others' median; negative: it is faster."""
+        return self.now_ms / self.usual_ms - 1
+
+
+def find_outliers(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Outlier, ...]:
+    """Those that lie apart, the slowest first; a throttled run counts as what its device does, never as what is usual."""
+    told = [one for group in _groups(records, names) for one in _apart(group, names)]
+    return tuple(sorted(told, key=lambda one: (-one.gap, one.device, one.kind)))
+
+
+def _groups(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[list[BenchRecord]]:
+    """The newest usable record of each device, by bundle, kind and class of device."""
+    groups: dict[tuple[str, Kind, tuple[str, str, str]], dict[str, BenchRecord]] = {}
+    for record in sorted(records, key=lambda record: record.at):
+        usable = set(record.broken_rules) <= {THROTTLED}
+        if record.scenario in SPEEDS and record.parent in names and usable and middle_ms(record) is not None:
+            key = record.parent, kind_of(record, names[record.parent]), device_class(record)
+            groups.setdefault(key, {})[record.device] = record
+    yield from (list(groups[key].values()) for key in sorted(groups))
+
+
+def _apart(group: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[Outlier]:
+    middles = {record.device: middle for record in group if (middle := middle_ms(record)) is not None}
+    sound = [record for record in group if not record.broken_rules]
+    for record in group:
+        peers = tuple(peer for peer in sound if peer is not record)
+        if len(peers) < FEWEST - 1:
+            continue
+        others = [middles[peer.device] for peer in peers]
+        usual, now = statistics.median(others), middles[record.device]
+        far = distance(now, others, LEAST_SPREAD * usual)
+        if abs(far) >= FAR and abs(now / usual - 1) >= LEAST_GAP:
+            yield Outlier(
+                device=record.device,
+                kind=kind_of(record, names[record.parent]),
+                alike=device_class(record),
+                record=record,
+                peers=peers,
+                now_ms=now,
+                usual_ms=usual,
+                distance=far,
+                causes=tuple(causes(record, peers)),
+            )
+
+
+READINGS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
+    ("temperature_c", "{:.0f} °C, the others {:.0f} °C", lambda own, usual: own >= usual + HOTTER_C),
+    (
+        "clock_mhz",
+        "its clock at {:,.0f} MHz, the others' at {:,.0f} MHz",
+        lambda own, usual: own < SLOWER_CLOCK * usual,
+    ),
+    ("usb_mbit", "the stick at {:,.0f} Mbit/s, the others' at {:,.0f}", lambda own, usual: own < usual),
+    ("load_1min", "load {:.1f}, the others {:.1f}", lambda own, usual: own >= usual + BUSIER),
+)
+"""Which readings may explain it, how to say it, and when."""
+
+
+def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
+    """What the record itself says, the firmware's word first."""
+    if THROTTLED in record.broken_rules:
+        yield f"throttled: the firmware says {_bits(record)}"
+    for name, words, tells in READINGS:
+        own = figure(record, name)
+        usual = [value for peer in peers if (value := figure(peer, name)) is not None]
+        if own is not None and usual and tells(own, statistics.median(usual)):
+            yield words.format(own, statistics.median(usual))
+    if fact(record, "boot_id") and fact(record, "boot_id") in {fact(peer, "boot_id") for peer in peers}:
+        yield SAME_MACHINE
+    for title, name in (("governor", "governor"), ("OpenVINO", "openvino"), ("kernel", "kernel"), ("Python", "python")):
+        common = statistics.mode(fact(peer, name) for peer in peers)
+        if fact(record, name) != common:
+            yield f"{title} {fact(record, name) or 'not known'}, the others {common or 'not known'}"
+
+
+def _bits(record: BenchRecord) -> str:
+    """What vcgencmd get_throttled answered at the end of the run."""
+    bits = found(record, "environment", "after", "throttled")
+    return f"{bits:#x}" if isinstance(bits, int) else "so"

@@ -1,0 +1,121 @@
+"""Each device against its own past: did a form of a model become slower there, and what changed meanwhile."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from toolkit.analysis.comparability import SPEEDS, Kind, batch_means_ms, fact, kind_of, middle_ms
+from toolkit.artifacts import BenchRecord
+from toolkit.stats.rank_tests import LEAST_SAMPLES, distance, holm, mann_whitney, ratio
+
+ALPHA = 0.01
+"""The chance of one false alarm among all comparisons of one call."""
+LEAST_SHIFT = 0.05
+"""A smaller change of the time per picture is not news, however certain it is."""
+FAR = 3.5
+"""From so many spreads on a value lies apart (see shifts.distance)."""
+ENOUGH_RUNS = 3
+"""From so many earlier runs on it is known how much they differ by themselves."""
+REMEMBERED = 5
+"""The newest earlier runs; what was before them is history."""
+
+Change = Literal["slower", "faster", "same"]
+CAUSES: Mapping[str, tuple[str, ...]] = {
+    "OpenVINO": ("openvino",),
+    "kernel": ("kernel",),
+    "Python": ("python",),
+    "governor": ("governor",),
+    "device code": ("device_code",),
+    "system": ("os",),
+    "USB speed": ("usb_mbit",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The newest record of one kind on one device against those before it."""
+
+    device: str
+    kind: Kind
+    newest: BenchRecord
+    earlier: tuple[BenchRecord, ...]
+    """Oldest first; at most REMEMBERED."""
+    before_ms: float
+    """The median time per picture of the earlier runs together."""
+    now_ms: float
+    shift: float
+    """By which fraction the time per picture grew; negative: it fell."""
+    p_value: float
+    """Of Mann and Whitney's test on batch means, adjusted by Holm for all comparisons made together."""
+    within_spread: bool
+    """Whether earlier runs already differed by as much among themselves."""
+    changed: tuple[str, ...]
+    """What else is not as it was, such as "OpenVINO 2025.2 → 2026.4"."""
+
+    @property
+    def change(self) -> Change:
+        """What to call it: certain, large enough to matter, and beyond what runs differ by anyway."""
+        if self.p_value >= ALPHA or abs(self.shift) < LEAST_SHIFT or self.within_spread:
+            return "same"
+        return "slower" if self.shift > 0 else "faster"
+
+
+def against_past(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Comparison, ...]:
+    """One comparison per device and kind that was measured validly more than once; `names` gives a bundle's name."""
+    made = [found for runs in _series(records, names) if (found := _compare(runs, names))]
+    adjusted = holm({number: comparison.p_value for number, comparison in enumerate(made)}) if made else {}
+    return tuple(replace(comparison, p_value=adjusted[number]) for number, comparison in enumerate(made))
+
+
+def _series(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[list[BenchRecord]]:
+    """The valid runs of each device and kind, oldest first."""
+    series: dict[tuple[str, Kind], list[BenchRecord]] = {}
+    for record in sorted(records, key=lambda record: record.at):
+        if record.scenario in SPEEDS and not record.broken_rules and record.parent in names:
+            series.setdefault((record.device, kind_of(record, names[record.parent])), []).append(record)
+    yield from (series[key] for key in sorted(series))
+
+
+def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Comparison | None:
+    *before, newest = runs
+    earlier = tuple(before[-REMEMBERED:])
+    now, past = batch_means_ms(newest), [mean for record in earlier for mean in batch_means_ms(record)]
+    if min(len(now), len(past)) < LEAST_SAMPLES:
+        return None
+    return Comparison(
+        device=newest.device,
+        kind=kind_of(newest, names[newest.parent]),
+        newest=newest,
+        earlier=earlier,
+        before_ms=statistics.median(past),
+        now_ms=statistics.median(now),
+        shift=ratio(now, past) - 1,
+        p_value=mann_whitney(now, past)[1],
+        within_spread=_within_spread(newest, earlier),
+        changed=tuple(_changes(earlier[-1], newest)),
+    )
+
+
+def _within_spread(newest: BenchRecord, earlier: Sequence[BenchRecord]) -> bool:
+    """Batches tell how steady one run was, and nothing of how runs differ; several runs do."""
+    middles = [middle for record in earlier if (middle := middle_ms(record)) is not None]
+    now = middle_ms(newest)
+    return len(middles) >= ENOUGH_RUNS and now is not None and abs(distance(now, middles)) < FAR
+
+
+def _changes(last: BenchRecord, newest: BenchRecord) -> Iterator[str]:
+    """What may be the cause: other bytes, other versions, another governor."""
+    if last.parent != newest.parent:
+        yield f"bundle {last.parent[:12]} → {newest.parent[:12]}"
+    for title, path in CAUSES.items():
+        was, is_ = fact(last, *path), fact(newest, *path)
+        if was != is_:
+            yield f"{title} {_short(was)} → {_short(is_)}"
+
+
+def _short(value: str) -> str:
+    """A version without its build, a digest without its tail."""
+    return (value.partition("-")[0][:24] or "not known") if value else "not known"

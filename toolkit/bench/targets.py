@@ -1,0 +1,95 @@
+"""What is measured, from a bundle's own words: its test pictures, its tolerances, what it reached before conversion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit import hashing
+from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel, Workspace
+from toolkit.bench.plan import Subject
+from toolkit.data import Picture, read_manifest
+from toolkit.data.device_listing import number
+from toolkit.errors import DataError
+from toolkit.fleet.transfer.staging import Tree, release_tree, tree_of
+from toolkit.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSet:
+    """Pictures as a device gets them: numbered, with a pictures.json whose digest names the set."""
+
+    digest: str
+    tree: Tree
+    sources: Mapping[str, Path | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A subject with the bytes that go to the device."""
+
+    subject: Subject
+    folder: Path
+    release: Tree
+    pictures: PictureSet
+
+
+def prepare(bundle: Bundle, split: Split | None, workspace: Workspace, store: Store) -> Prepared:
+    """Read and check a bundle; its pictures are the test part of `split`, by default of the one it was trained on.
+
+    Raises:
+        BundleError: its bytes are not what its manifest says.
+        DataError: the split, or its pictures, are not in this workspace.
+    """
+    folder = workspace.absolute(bundle.path)
+    release = release_tree(folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    found = split or _split(manifest, folder, store)
+    test = [picture for picture in read_manifest(found, workspace) if picture.part == "test"]
+    if not test:
+        raise DataError("has no test pictures", where=found.name, remedy="prepare the data with a test part")
+    pictures = picture_set(test, found.labels)
+    subject = Subject(
+        bundle=release.parent,
+        name=manifest["name"],
+        release=release.digest,
+        tolerance=manifest["golden"]["tolerance"],
+        pictures=pictures.digest,
+        reference_accuracy=_reference(manifest, found, len(test)),
+    )
+    return Prepared(subject, folder, release, pictures)
+
+
+def bundles_of(experiment: str, store: Store) -> tuple[Bundle, ...]:
+    """Every bundle of every model that was trained for the experiment of that name, oldest first."""
+    models = (model for model in store.all(TrainedModel) if model.experiment == experiment)
+    irs = (ir for model in models for ir in store.all(IrModel, parent=model.digest))
+    return tuple(bundle for ir in irs for bundle in store.all(Bundle, parent=ir.digest))
+
+
+def _split(manifest: Mapping[str, Any], folder: Path, store: Store) -> Split:
+    split = store.get(Split, manifest["lineage"]["split"])
+    if split is None:
+        raise DataError(
+            "the split that it was trained on is not in this workspace",
+            where=str(folder),
+            remedy="use the workspace that the bundle was made in",
+        )
+    return split
+
+
+def _reference(manifest: Mapping[str, Any], split: Split, pictures: int) -> float | None:
+    """The accuracy before conversion, if it was measured on these very pictures; of many labels the micro F1."""
+    parity = manifest.get("parity") or {}
+    same = manifest["lineage"]["split"] == split.digest and parity.get("pictures") == pictures
+    return parity.get("reference_micro_f1", parity["reference_accuracy"]) if same else None
+
+
+def picture_set(pictures: Sequence[Picture], labels: Sequence[str]) -> PictureSet:
+    """The pictures under the names that a device sees, and the list of them."""
+    files, listing = number(pictures, labels)
+    sources: dict[str, Path | bytes] = {**files, "pictures.json": listing}
+    return PictureSet(hashing.of_bytes(listing), tree_of(sources), sources)

@@ -1,0 +1,192 @@
+"""Bundles: all a device needs to answer, and to prove its answers, in one folder named by its manifest's digest.
+
+    manifest.json   what it is, what it was made from, and the digest of every other file
+    model.xml .bin  labels.txt
+    golden/         eight test pictures and what the FP32 form answers to them, computed in float32; of an INT8 form, its
+                    own answers, since its distance from FP32 says nothing about a device
+
+There is nothing in it that depends on when or where it was made: the same model and versions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit import compat, hashing
+from toolkit.artifacts import Bundle, IrModel, Quantization, Split, TrainedModel, Workspace
+from toolkit.bundle.resolve import describe_bundle
+from toolkit.bundle.verify import FORMAT, MANIFEST, verify_bundle
+from toolkit.convert import parity
+from toolkit.convert.parity import Pictures
+from toolkit.convert.reference import Source, TestPictures, name_of, test_pictures
+from toolkit.errors import BundleError
+from toolkit.progress import Progress
+from toolkit.store import Store
+
+_GOLDEN = 8
+_OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
+"""What a manifest says of parity only where it has a meaning."""
+
+
+def make_bundle(
+    ir: IrModel, model: TrainedModel, split: Split, workspace: Workspace, store: Store, progress: Progress
+) -> Bundle:
+    """Make the bundle of `ir`, or take the one that is there already; a damaged one is replaced."""
+    source = Source(model, workspace, progress)
+    test = test_pictures(model, split, workspace)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("bundles")) as beside:
+        folder = Path(beside) / "new"
+        _fill(folder, ir, source, split, test)
+        digest = hashing.of_file(folder / MANIFEST)
+        place = workspace.folder("bundles") / digest
+        if _intact(place):
+            progress.say(f"bundle {bundle_name(ir, model)}: already made ({digest[:12]})")
+        else:
+            _move(folder, place)
+            progress.say(f"bundle {bundle_name(ir, model)}: {digest[:12]}")
+    bundle = describe_bundle(place, workspace)
+    store.put(bundle)
+    return bundle
+
+
+def pictures_for(folder: Path, workspace: Workspace, store: Store) -> Pictures | None:
+    """The test pictures that the bundle's model was judged on, u8 [n,H,W,3]; None if this workspace has them not."""
+    try:
+        lineage = verify_bundle(folder)["lineage"]
+    except BundleError:
+        return None
+    model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
+    if model is None or split is None:
+        return None
+    return test_pictures(model, split, workspace).pixels
+
+
+def bundle_name(ir: IrModel, model: TrainedModel) -> str:
+    """For people: network-head-stage-precision, and the target when it is not the current runtime."""
+    aimed = "" if ir.target == "cpu" else f"-{ir.target}"
+    return f"{name_of(model)}-{ir.precision}{aimed}"
+
+
+def _intact(place: Path) -> bool:
+    if not place.exists():
+        return False
+    try:
+        verify_bundle(place)
+    except BundleError:
+        return False
+    return True
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Rename `folder` to `place`; a damaged one there makes way."""
+    if place.exists():
+        place.rename(folder.with_name("damaged"))
+    folder.rename(place)
+
+
+def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestPictures) -> None:
+    """Write every file of the bundle, the manifest last."""
+    (folder / "golden").mkdir(parents=True)
+    xml = source.workspace.absolute(ir.path)
+    shutil.copyfile(xml, folder / "model.xml")
+    shutil.copyfile(xml.with_suffix(".bin"), folder / "model.bin")
+    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in split.labels), encoding="utf-8")
+    inputs = np.ascontiguousarray(test.pixels[golden_pictures([picture.label for picture in test.pictures], _GOLDEN)])
+    outputs = parity.run(xml if ir.precision == "int8" else source.graph, [inputs])
+    np.save(folder / "golden" / "inputs.npy", inputs)
+    np.save(folder / "golden" / "outputs.npy", outputs)
+    manifest = _manifest(ir, source.model, split, len(inputs), outputs.shape[1]) | {"files": _files(folder)}
+    (folder / MANIFEST).write_bytes(hashing.canonical_json(manifest))
+
+
+def golden_pictures(labels: Sequence[int], count: int) -> list[int]:
+    """The indices of `count` pictures (fewer if there are fewer): the first of each class, then the second, and so on."""
+    seen: Counter[int] = Counter()
+    order = []
+    for index, label in enumerate(labels):
+        order.append((seen[label], label, index))
+        seen[label] += 1
+    return [index for *_, index in sorted(order)[:count]]
+
+
+def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outputs: int) -> dict[str, Any]:
+    height, width = model.input_size
+    return {
+        "format": FORMAT,
+        "name": bundle_name(ir, model),
+        "precision": ir.precision,
+        "target": ir.target,
+        "labels": list(split.labels),
+        "input": {
+            "height": height,
+            "width": width,
+            "layout": compat.find_target(ir.target).layout,
+            "type": "u8",
+            "color": "RGB",
+            "crop": model.crop,
+        },
+        "output": {"kind": model.head, "classes": outputs},
+        "golden": {
+            "count": golden,
+            "tolerance": _golden_tolerance(ir),
+            "inputs": "golden/inputs.npy",
+            "outputs": "golden/outputs.npy",
+        },
+        "lineage": {
+            "ir": ir.digest,
+            "model": model.digest,
+            "split": split.digest,
+            "run": model.run,
+            "experiment": model.experiment,
+            "network": model.network,
+            "head": model.head,
+            "stage": model.stage,
+            "weights": model.weights,
+            "note": model.note,
+        }
+        | ({} if model.foreign is None else {"foreign": dataclasses.asdict(model.foreign)}),
+        "versions": dict(model.versions) | dict(ir.versions),
+        "parity": _parity(ir),
+    } | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
+
+
+def _golden_tolerance(ir: IrModel) -> dict[str, float]:
+    """The target's, widened where the user let parity be wider; INT8 is held against itself, so nothing widens it."""
+    stated = compat.find_target(ir.target).golden_tolerance[ir.precision]
+    if ir.precision == "int8":
+        return dict(stated)
+    return {accelerator: max(limit, ir.parity.tolerance) for accelerator, limit in stated.items()}
+
+
+def _parity(ir: IrModel) -> dict[str, Any]:
+    found = ir.parity
+    return {
+        "pictures": found.pictures,
+        "max_abs": found.max_abs,
+        "mean_abs": found.mean_abs,
+        "top1_agreement": found.top1_agreement,
+        "accuracy": found.accuracy,
+        "reference_accuracy": found.reference_accuracy,
+        "tolerance": found.tolerance,
+    } | {name: value for name in _OF_SOME if (value := getattr(found, name)) is not None}
+
+
+def _quantization(found: Quantization) -> dict[str, Any]:
+    """As the manifest says it: lists in place of tuples."""
+    return dataclasses.asdict(found) | {"reverted": list(found.reverted)}
+
+
+def _files(folder: Path) -> dict[str, Mapping[str, Any]]:
+    return {
+        path.relative_to(folder).as_posix(): {"sha256": hashing.of_file(path), "size_bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,94 @@
+"""Signatures of bundles, made and verified by OpenSSH's own ssh-keygen.
+
+What is signed is manifest.json: it names every other file by its SHA-256, so the signature covers them all. The signature
+lies beside it in manifest.json.sig; it is no part of the bundle, whose digest and bytes stay the same with it or without.
+
+    sign_bundle(folder, Path("~/.ssh/id_ed25519").expanduser())
+    verify_signature(folder, Path("allowed_signers")).principal     # "ci@example.org"
+
+An allowed_signers file has one line for each who may sign: a name, then the public key (ssh-keygen(1), ALLOWED SIGNERS).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import hashing
+from toolkit.bundle.verify import MANIFEST, SIGNATURE
+from toolkit.errors import BundleError, UsageError
+from toolkit.system.ssh_signatures import sign, ssh_keygen, words_of
+
+_KEY = re.compile(r"with (\S+ key SHA256:\S+)")
+_SIGN_AGAIN = "if you trust its bytes, sign it again: `toolkit convert MODEL --sign KEY`"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed: the name that allowed_signers gives, and the key as ssh-keygen shows it ("ED25519 key SHA256:…")."""
+
+    principal: str
+    key: str
+
+
+def sign_bundle(folder: Path, key: Path) -> Path:
+    """Sign the bundle in `folder` with an SSH private key (or the public one of a key that ssh-agent holds).
+
+    Raises:
+        UsageError: the key cannot be used; with ssh-keygen's words.
+        MachineError: there is no ssh-keygen.
+    """
+    signature = sign((folder / MANIFEST).read_bytes(), key)
+    with hashing.written_whole(folder / SIGNATURE) as stream:
+        stream.write(signature)
+    return folder / SIGNATURE
+
+
+def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
+    """See that the manifest in `folder` was signed, and by one whom `allowed_signers` names; the files are not read.
+
+    Raises:
+        BundleError: it is not signed, was changed since, or the signer is not allowed.
+        UsageError: there is no such allowed_signers file.
+        MachineError: there is no ssh-keygen.
+    """
+    signature = folder / SIGNATURE
+    if not allowed_signers.is_file():
+        raise UsageError("is no file", where=str(allowed_signers), remedy="one line for each signer: NAME KEYTYPE KEY")
+    if not signature.is_file():
+        raise BundleError("the bundle is not signed", where=str(signature), remedy=_SIGN_AGAIN)
+    key = _signing_key(folder, signature)
+    names = _judged(["find-principals", "-f", str(allowed_signers), "-s", str(signature)], folder)
+    principals = names.stdout.decode(errors="replace").splitlines()
+    if names.returncode != 0 or not principals:
+        raise _not_allowed(f"signed with {key}, which is no allowed signer's", signature, allowed_signers)
+    found = ["verify", "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
+    done = _judged(found, folder)
+    if done.returncode != 0:
+        raise _not_allowed(f"{principals[0]} may not sign this: {words_of(done)}", signature, allowed_signers)
+    return Signer(principals[0], key)
+
+
+def _signing_key(folder: Path, signature: Path) -> str:
+    """The key that signed these very bytes, whoever's it is."""
+    done = _judged(["check-novalidate", "-s", str(signature)], folder)
+    found = _KEY.search(done.stdout.decode(errors="replace"))
+    if done.returncode != 0 or not found:
+        raise BundleError(
+            f"the signature is not of this manifest: one of them was changed ({words_of(done)})",
+            where=str(signature),
+            remedy="copy the bundle again from where it came; " + _SIGN_AGAIN,
+        )
+    return found.group(1)
+
+
+def _not_allowed(what: str, signature: Path, allowed_signers: Path) -> BundleError:
+    remedy = f"if you trust that key, add its line to {allowed_signers}; else do not use this bundle"
+    return BundleError(what, where=str(signature), remedy=remedy)
+
+
+def _judged(words: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    """`ssh-keygen -Y WORDS` on the manifest in `folder`."""
+    return ssh_keygen(words, (folder / MANIFEST).read_bytes())

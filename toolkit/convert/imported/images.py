@@ -1,0 +1,121 @@
+"""The labels and the pictures that a user gives with a model that was not trained here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit import hashing
+from toolkit.artifacts import Split, Workspace
+from toolkit.convert import parity
+from toolkit.convert.imported.model import Opened
+from toolkit.convert.imported.options import Said
+from toolkit.errors import ConfigurationError, DataError, Problem, UsageError
+from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    from toolkit.data import Picture
+
+ITSELF_NOTE = "labelled by the model itself: accuracy is agreement with it"
+
+
+def read_labels(path: Path | None) -> tuple[str, ...]:
+    """One label a line, in the order of the model's outputs.
+
+    Raises:
+        UsageError: no file was named.
+        ConfigurationError: it cannot be read, is empty, or says a label twice.
+    """
+    if path is None:
+        remedy = "--labels FILE, one label a line, in the order of the model's outputs"
+        raise UsageError("a model that was not trained here needs its labels", remedy=remedy)
+    try:
+        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot be read: {error}", where=str(path)) from None
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice or len(labels) < 2:
+        what = f"says twice: {', '.join(twice[:5])}" if twice else f"names {len(labels)} labels, not two or more"
+        raise ConfigurationError(what, where=str(path), remedy="one label a line, each once")
+    return labels
+
+
+def check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None:
+    """See that there is a label for each output, and two for a single one.
+
+    Raises:
+        DataError: there are more or fewer.
+    """
+    wanted = 2 if classes == 1 else classes
+    if len(labels) == wanted:
+        return
+    hint = "; one more output than labels is often a background class, which comes first" * (classes == len(labels) + 1)
+    raise DataError(
+        f"names {len(labels)} labels, but the model has {classes} output{'s' * (classes > 1)}, which need {wanted}",
+        where=str(file),
+        remedy=f"one label a line, in the order of the outputs{hint}",
+    )
+
+
+def split_of_pictures(
+    opened: Opened, labels: tuple[str, ...], said: Said, workspace: Workspace, progress: Progress
+) -> Split:
+    """The user's pictures as a split: class folders, or one folder of pictures, labelled by what the model answers."""
+    from toolkit.data.split_manifest import count, count_pictures, in_order, split_digest, write_manifest
+
+    folder = said.pictures
+    if folder is None or not folder.is_dir():
+        remedy = "--pictures FOLDER: class folders named as the labels, or a folder of pictures"
+        what = "no such folder" if folder else "a bundle proves its answers by pictures"
+        raise UsageError(what, where=str(folder or ""), remedy=remedy)
+    divided = any(entry.is_dir() for entry in folder.iterdir())
+    if divided:
+        pictures = _labelled(folder, labels, workspace, progress)
+    else:
+        pictures = _labelled_by_itself(folder, opened, said.crop, workspace)
+    ordered = in_order(pictures)
+    path, _ = write_manifest(ordered, labels, workspace)
+    return Split(
+        digest=split_digest(ordered, labels),
+        name=folder.resolve().name,
+        note="" if divided else ITSELF_NOTE,
+        labels=labels,
+        counts=count(ordered, labels),
+        path=workspace.relative(path),
+        pictures=count_pictures(ordered),
+    )
+
+
+def _labelled(folder: Path, labels: Sequence[str], workspace: Workspace, progress: Progress) -> list[Picture]:
+    """The pictures of class folders, each label an index into the model's own."""
+    from toolkit import data
+    from toolkit.experiment.schema import DataTable, SplitFractions
+
+    table = DataTable(source="folders", path=folder.resolve(), split=SplitFractions(train=0, validation=0, test=1))
+    split = data.prepare(table, folder, workspace, progress)
+    strangers = [label for label in split.labels if label not in labels]
+    if strangers:
+        remedy = f"name the folders as the labels: {', '.join(labels[:10])}"
+        problems = [Problem("the model has no such label", str(folder / label), remedy) for label in strangers]
+        raise DataError.from_problems(problems)
+    return [
+        dataclasses.replace(picture, label=labels.index(split.labels[picture.label]))
+        for picture in data.read_manifest(split, workspace)
+    ]
+
+
+def _labelled_by_itself(folder: Path, opened: Opened, crop: str, workspace: Workspace) -> list[Picture]:
+    """The pictures that lie in the folder, each with the label that the model's own runtime gives it."""
+    from toolkit import data
+    from toolkit.data.formats.folders import SUFFIXES
+
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    bare = [data.Picture(file.resolve(), hashing.of_file(file), 0, "test") for file in files]
+    if len(bare) < 2:
+        remedy = "give some of each class, as the model will see them"
+        raise DataError(f"holds {len(bare)} pictures; two are the least", where=str(folder), remedy=remedy)
+    pixels = data.load_pictures(bare, opened.size, crop, workspace=workspace)
+    found = parity.top1(opened.predict([pixels]))
+    return [dataclasses.replace(one, label=int(label)) for one, label in zip(bare, found, strict=True)]

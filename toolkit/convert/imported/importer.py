@@ -1,0 +1,223 @@
+"""A model that was not trained here becomes one that everything else can work on: converted, checked, deployed, measured.
+
+    file ─read▶ graph ─its ends▶ what it takes and gives ─its own runtime on the user's pictures▶ TrainedModel with no history
+
+The file is copied into the workspace. Pictures are needed: a bundle proves its answers by some, and parity is shown on them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit import hashing
+from toolkit.artifacts import Evaluation, Foreign, Split, TrainedModel, Workspace
+from toolkit.convert import parity
+from toolkit.convert.imported import formats, io_adapters
+from toolkit.convert.imported.images import check_labels, read_labels, split_of_pictures
+from toolkit.convert.imported.model import Opened
+from toolkit.convert.imported.options import Said
+from toolkit.convert.parity import Probabilities
+from toolkit.convert.resolve import find_model
+from toolkit.errors import DataError, ToolkitError, UsageError
+from toolkit.progress import Progress
+from toolkit.stats import curves
+from toolkit.store import Store
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+
+STAGE = "foreign"
+_ALIKE = 1e-6
+"""Answers that differ less than this between all pictures are one answer."""
+
+
+def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progress: Progress) -> TrainedModel:
+    """Read the model in `file`, ask it about the pictures, and put it among the trained ones.
+
+    Raises:
+        UsageError: a word that is needed was not said: its labels, its pictures, its scaling.
+        DataError: the file, the labels or the pictures cannot be used, or do not fit one another.
+        ConversionError: OpenVINO does not know an operation in it.
+    """
+    form = formats.format_of(file)
+    progress.say(f"reading {file.name} ({form})")
+    labels = read_labels(said.labels)
+    graph, foreign, size = _opened(file, form, said)
+    check_labels(labels, io_adapters.classes_of(graph), said.labels)
+    opened = Opened(file, foreign, size)
+    split = split_of_pictures(opened, labels, said, workspace, progress)
+    answers, truth = _answers(opened, split, said.crop, workspace)
+    _refuse_nonsense(answers, foreign)
+    kept = Opened(_copied(opened, workspace), foreign, size)
+    model = _described(kept, split, labels, graph, (answers, truth), said, workspace)
+    store.put(split)
+    store.put(model)
+    progress.say(f"  known as {model.network}-{model.head}-{model.stage}, {model.digest[:12]}")
+    return model
+
+
+def find_or_bring_in(words: str, said: Said, workspace: Workspace, store: Store, progress: Progress) -> TrainedModel:
+    """The trained model that is meant or, where labels are given, the one in the file of that name.
+
+    Raises:
+        UsageError: there is none; of a file that was not trained here, says what is needed.
+    """
+    if said.labels is not None:
+        return bring_in(Path(words), said, workspace, store, progress)
+    try:
+        return find_model(words, workspace, store)
+    except UsageError:
+        if not Path(words).exists():
+            raise
+        remedy = "--labels FILE --pictures FOLDER --scaling WORDS make a bundle of a model from elsewhere"
+        raise UsageError("was not trained in this workspace", where=words, remedy=remedy) from None
+
+
+def _copied(opened: Opened, workspace: Workspace) -> Path:
+    """The file as the workspace keeps it, in a folder named by its digest."""
+    place = workspace.folder("foreign", opened.foreign.sha256) / opened.path.name
+    if not place.exists():
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=place.parent) as beside:
+            new = Path(beside) / place.name
+            (shutil.copytree if opened.path.is_dir() else shutil.copyfile)(opened.path, new)
+            new.replace(place)
+    return place
+
+
+def _opened(path: Path, form: str, said: Said) -> tuple[ov.Model, Foreign, tuple[int, int]]:
+    """The graph with its batch fixed, and how its ends are to be read."""
+    try:
+        graph = formats.read(path, form, said.size)
+        entry = io_adapters.entry_of(graph, said.layout, said.size, formats.USUAL_LAYOUT[form])
+        io_adapters.fix(graph, entry)
+        io_adapters.classes_of(graph)
+        scaling = said.scaling_of(entry.kind)
+    except ToolkitError as error:
+        raise type(error).from_problems(
+            [dataclasses.replace(problem, where=_placed(path, problem.where)) for problem in error.problems]
+        ) from error
+    given = graph.outputs[0].element_type.get_type_name()
+    integers = None if given in io_adapters.FLOATS else formats.output_quantization(path, form)
+    if given not in io_adapters.FLOATS and integers is None:
+        raise DataError(f"gives numbers of type {given}, not probabilities", where=path.name)
+    known = io_adapters.last_operation(graph) in {"Softmax", "Sigmoid"}
+    foreign = Foreign(
+        file=path.name,
+        sha256=formats.digest_of(path),
+        format=form,
+        kind=entry.kind,
+        layout=entry.layout,
+        color=said.color or scaling.color,
+        mean=scaling.mean,
+        deviation=scaling.deviation,
+        output=said.output or ("probabilities" if known else "logits"),
+        quantized=io_adapters.is_quantized(graph),
+        output_scale=None if integers is None else integers.scale,
+        output_zero=0 if integers is None else integers.zero,
+    )
+    return graph, foreign, entry.size
+
+
+def _placed(path: Path, where: str) -> str:
+    return str(path.name) if not where or where == str(path) else f"{path.name}: {where}"
+
+
+def _answers(
+    opened: Opened, split: Split, crop: str, workspace: Workspace
+) -> tuple[Probabilities, npt.NDArray[np.int64]]:
+    """What the file's own runtime says of the test pictures, and what is right."""
+    from toolkit import data
+
+    test = [picture for picture in data.read_manifest(split, workspace) if picture.part == "test"]
+    if not test:
+        raise DataError("has no test pictures", where=split.name, remedy="put some into a folder test/")
+    pixels = data.load_pictures(test, opened.size, crop, workspace=workspace)
+    return opened.predict([pixels]), np.array([picture.label for picture in test], dtype=np.int64)
+
+
+def _refuse_nonsense(answers: Probabilities, foreign: Foreign) -> None:
+    remedy = "see that --scaling, --color, --layout and --output are those it was trained with"
+    if not np.isfinite(answers).all():
+        raise DataError("answers with numbers that are none (NaN or infinite)", where=foreign.file, remedy=remedy)
+    if len(answers) > 1 and float(np.ptp(answers, axis=0).max()) < _ALIKE:
+        raise DataError(f"answers all {len(answers)} pictures alike", where=foreign.file, remedy=remedy)
+    sums = answers.sum(axis=1)
+    slack = 0.05 if foreign.quantized else 1e-3
+    odd = answers.shape[1] > 1 and bool(np.abs(sums - 1).max() > slack)
+    if odd or answers.min() < -slack or answers.max() > 1 + slack:
+        told = f"gives {answers.min():.3g} to {answers.max():.3g}, in sum {sums.min():.3g} to {sums.max():.3g}"
+        remedy = "say --output logits; several labels to a picture can only be had from models trained here"
+        raise DataError(f"{told}, which are not the probabilities of classes", where=foreign.file, remedy=remedy)
+
+
+def _described(
+    opened: Opened,
+    split: Split,
+    labels: tuple[str, ...],
+    graph: ov.Model,
+    judged: tuple[Probabilities, npt.NDArray[np.int64]],
+    said: Said,
+    workspace: Workspace,
+) -> TrainedModel:
+    answers, truth = judged
+    foreign = opened.foreign
+    told = dataclasses.asdict(foreign) | {"crop": said.crop, "size": list(opened.size), "split": split.digest}
+    return TrainedModel(
+        digest=hashing.of_value(_plain(told)),
+        parent=split.digest,
+        run=foreign.sha256,
+        experiment="",
+        network=re.sub(r"[^a-z0-9]+", "_", opened.path.stem.lower()).strip("_") or "model",
+        head="sigmoid" if answers.shape[1] == 1 else "softmax",
+        stage=STAGE,
+        weights=foreign.file,
+        note=split.note,
+        labels=labels,
+        input_size=opened.size,
+        crop=said.crop,
+        scaling=f"(x - {list(foreign.mean)}) / {list(foreign.deviation)}, {foreign.color}",
+        path=workspace.relative(opened.path),
+        parameters=sum(_elements(node) for node in graph.get_ops()),
+        history=(),
+        evaluation=_evaluation(answers, truth),
+        seconds=0.0,
+        foreign=foreign,
+    )
+
+
+def _elements(node: Any) -> int:
+    if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() not in {"f32", "f16", "i8", "u8"}:
+        return 0
+    return int(np.prod(list(node.get_output_shape(0)), dtype=np.int64))
+
+
+def _evaluation(answers: Probabilities, truth: npt.NDArray[np.int64]) -> Evaluation:
+    """Accuracy and mean loss of the file's own runtime; the rest is for models that were trained here."""
+    guesses = parity.top1(answers)
+    right = int(np.sum(guesses == truth))
+    whole = np.hstack([1 - answers, answers]) if answers.shape[1] == 1 else answers
+    loss = float(-np.log(np.maximum(whole[np.arange(len(truth)), truth], 1e-7)).mean())
+    return Evaluation(
+        part="test",
+        pictures=len(truth),
+        loss=loss,
+        accuracy=right / len(truth),
+        interval=curves.wilson(right, len(truth)),
+        top5=None,
+        classes=(),
+        confusion=(),
+        predictions=tuple(int(guess) for guess in guesses),
+    )
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}

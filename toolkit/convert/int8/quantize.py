@@ -1,0 +1,200 @@
+"""INT8: ranges taken from training pictures, and as many layers kept in float as the bound on the accuracy asks for.
+
+    training pictures ─ranges▶ every layer quantised ─validation pictures▶ drop ≤ max_drop? ─no▶ revert the worst layer, again
+
+NNCF does the arithmetic. Weights use half of their range (OverflowFix.ENABLE): processors without VNNI add two products in
+16 bits, which saturate with whole weights, and then the same file answers differently from one processor to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toolkit.artifacts import Quantization, Split, TrainedModel, Workspace
+from toolkit.convert import parity
+from toolkit.convert.int8.mixed_precision import quantized_layers, revert
+from toolkit.convert.parity import Pictures
+from toolkit.errors import ConversionError, DataError, MachineError
+from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from toolkit.data import Picture
+
+MAX_DROP = 0.01
+"""The accuracy that may be lost, as a fraction of all pictures (0.01 is one point), unless the user says otherwise."""
+
+CALIBRATION = 300
+"""How many pictures the ranges of activations are taken from, at most."""
+
+_RANKING = 100
+"""How many pictures decide which layer is the worst, at most."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a model is quantised by; no test picture is among it."""
+
+    calibration: Pictures
+    """u8 [n,H,W,3], n at most CALIBRATION: ranges are taken from these."""
+    judging: Pictures
+    """u8 [m,H,W,3]: layers are reverted until the accuracy on these holds."""
+    labels: parity.Labels
+    """[m], of the judging ones."""
+    judged_on: str
+    """Which part they are: "validation", or "train" where there is no validation part."""
+
+
+def lessons(model: TrainedModel, split: Split, workspace: Workspace) -> Lessons:
+    """The training pictures that calibrate, taking turns among the classes, and the validation pictures that judge.
+
+    Raises:
+        DataError: the split has no training pictures.
+    """
+    from toolkit.data import load_pictures, read_manifest, truth_of
+
+    pictures = read_manifest(split, workspace)
+    training = [picture for picture in pictures if picture.part == "train"]
+    if not training:
+        raise DataError(
+            "no training pictures to take the ranges from; test pictures only judge",
+            where=split.path,
+            remedy="give the split a train part, or convert to fp32 or fp16",
+        )
+    chosen = in_turns([picture.label for picture in training], CALIBRATION)
+    judging, judged_on = _judging(pictures, training, chosen)
+
+    def load(some: Sequence[Picture]) -> Pictures:
+        return load_pictures(some, model.input_size, model.crop, workspace=workspace)
+
+    labels = truth_of(judging, len(split.labels))
+    return Lessons(load([training[index] for index in chosen]), load(judging), labels, judged_on)
+
+
+def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progress) -> tuple[ov.Model, Quantization]:
+    """`model`, a lowered float32 graph, in INT8, losing at most `max_drop` of the accuracy on the judging pictures.
+
+    The same model, pictures and versions give the same graph on the same kind of processor.
+
+    Raises:
+        ConversionError: there is nothing to quantise, or the bound cannot be held with any layer in INT8.
+        MachineError: NNCF is not installed.
+    """
+    nncf = _nncf()
+    if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
+        raise ConversionError("it is quantised already", remedy="convert it to fp32, which keeps it as it is")
+    progress.say(f"  taking ranges from {len(taught.calibration)} training pictures")
+
+    def score(graph: ov.Model) -> float:
+        return parity.score(parity.run(graph, [taught.judging]), taught.labels)
+
+    before, whole = score(model), _quantized(nncf, model, taught)
+    names, quantized, after = quantized_layers(whole), whole, score(whole)
+    reverted: tuple[str, ...] = ()
+    if not names:
+        raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
+    if not parity.keeps(after, before, max_drop):
+        progress.say(f"  {taught.judged_on} pictures: {before - after:.2%} lost, more than the bound")
+        quantized, reverted = revert(
+            whole,
+            model,
+            taught.judging[:_RANKING],
+            lambda graph: parity.keeps(score(graph), before, max_drop),
+            progress,
+        )
+        after = score(quantized)
+    left = quantized_layers(quantized)
+    _check(names, left, parity.keeps(after, before, max_drop), max_drop, before - after)
+    return quantized, Quantization(
+        calibration_pictures=len(taught.calibration),
+        judged_on=taught.judged_on,
+        pictures=len(taught.labels),
+        accuracy=after,
+        reference_accuracy=before,
+        layers=len(left),
+        reverted=reverted,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What decides an INT8 graph's bytes besides what decides a float one's."""
+    return {"nncf": version("nncf")}
+
+
+def in_turns(labels: Sequence[int], count: int) -> list[int]:
+    """The indices of at most `count` pictures: the first of each class, then the second of each, and so on; in order."""
+    seen: dict[int, int] = {}
+    order = []
+    for index, label in enumerate(labels):
+        seen[label] = seen.get(label, -1) + 1
+        order.append((seen[label], label, index))
+    return sorted(index for *_, index in sorted(order)[:count])
+
+
+def _judging(
+    pictures: Iterable[Picture], training: Sequence[Picture], chosen: Sequence[int]
+) -> tuple[Sequence[Picture], str]:
+    """The validation pictures; without any, the training pictures that did not calibrate, or all of those."""
+    validation = [picture for picture in pictures if picture.part == "validation"]
+    if validation:
+        return validation, "validation"
+    taken = set(chosen)
+    return [picture for index, picture in enumerate(training) if index not in taken] or training, "train"
+
+
+def _nncf() -> Any:
+    """NNCF, told to keep its news to itself: neither on the screen nor to its makers.
+
+    Raises:
+        MachineError: it is not installed.
+    """
+    os.environ.setdefault("NNCF_CI", "1")
+    try:
+        import nncf
+    except ImportError as error:
+        raise MachineError(
+            f"INT8 needs NNCF, which cannot be imported here: {error}",
+            remedy="install the toolkit's extra `train`, or convert in the environment that `just setup` makes",
+        ) from None
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+def _quantized(nncf: Any, model: ov.Model, taught: Lessons) -> ov.Model:
+    """A new graph with every layer quantised that NNCF can quantise."""
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+
+    calibration = nncf.Dataset(range(len(taught.calibration)), lambda index: taught.calibration[index][np.newaxis])
+    with _quiet():
+        return nncf.quantize(
+            model,
+            calibration,
+            subset_size=len(taught.calibration),
+            advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+        )
+
+
+def _check(names: Sequence[str], left: Sequence[str], held: bool, max_drop: float, drop: float) -> None:
+    if not left or not held:
+        raise ConversionError(
+            f"INT8 cannot hold max_drop = {max_drop:g}: with {len(names) - len(left)} of {len(names)} layers reverted the "
+            f"accuracy on the judging pictures still falls by {drop:.4f}",
+            remedy="allow more with --max-drop or convert.max_drop, or keep this model in fp16",
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """NNCF draws its bars on stdout, which is for data."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

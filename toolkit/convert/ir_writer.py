@@ -1,0 +1,74 @@
+"""The form a model takes for a target and a precision, written to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from toolkit.compat import Target
+from toolkit.convert import graphs
+from toolkit.convert.lowering import fp16_range
+from toolkit.convert.lowering.lower import lower
+from toolkit.convert.reference import Source
+from toolkit.progress import Progress
+
+
+def write_form(
+    source: Source,
+    target: Target,
+    precision: str,
+    folder: Path,
+    progress: Progress,
+    quantize: Callable[[Any], Any] | None = None,
+) -> Path:
+    """Write the IR of `source` into `folder` and return the .xml's path.
+
+    The file names its model, target and precision, so two IRs of different purpose never share a digest. For FP16,
+    container 11 keeps FP16 constants that a runtime turns into what it computes in; container 10 is FP16 throughout.
+    For INT8, `quantize` gives the lowered graph its other form.
+
+    Raises:
+        ConversionError: the target's runtime has no form for an operation, or FP16 none for a number.
+    """
+    import openvino as ov
+
+    lowered = lower(ov.Core().read_model(source.graph), target)
+    if lowered.replaced:
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(lowered.replaced.items()))
+        progress.say(f"  said in opset {target.opset}: {told}")
+    model = lowered.model
+    if quantize is not None:
+        known = {node.get_friendly_name() for node in model.get_ops()}
+        model = quantize(model)
+        graphs.name_new_operations(model, known)
+    if precision == "fp16":
+        _check_ranges(model, progress)
+    whole = precision == "fp16" and target.container == 10
+    if whole:
+        _cast(model)
+    path = folder / "model.xml"
+    notes = {"model": source.model.digest, "precision": precision, "target": target.name}
+    compress = precision == "fp16" and not whole
+    graphs.write(model, path, container=target.container, compress=compress, notes=notes)
+    return path
+
+
+def _check_ranges(model: Any, progress: Progress) -> None:
+    found = fp16_range.losses(model)
+    fp16_range.check(found)
+    vanished = sum(loss.vanished for loss in found)
+    if vanished:
+        progress.say(f"  {vanished} weights in {len(found)} constants are below 3e-8 and become 0 in fp16")
+
+
+def _cast(model: Any) -> None:
+    """Every float32 in the graph becomes float16, weights and activations."""
+    from openvino.passes import ConvertFP32ToFP16, Manager
+
+    known = {node.get_friendly_name() for node in model.get_ops()}
+    passes = Manager()
+    passes.register_pass(ConvertFP32ToFP16())
+    passes.run_passes(model)
+    model.validate_nodes_and_infer_types()
+    graphs.name_new_operations(model, known)

@@ -1,0 +1,135 @@
+"""What every form of a model is made from and judged by: its float32 graph, and Keras' own answers.
+
+Both are made once per model and kept under workspace/ir/sources, so that several precisions and targets share them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit import __version__, hashing, networks
+from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.convert import graphs, keras_reference
+from toolkit.convert.imported.formats import RUNTIMES
+from toolkit.convert.imported.model import Opened
+from toolkit.convert.parity import Labels, Pictures, Probabilities
+from toolkit.errors import DataError
+from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+    from toolkit.data import Picture
+
+_CHUNK = 128
+
+
+def versions() -> Mapping[str, str]:
+    """What decides an IR's bytes besides the model."""
+    from importlib.metadata import version
+
+    return {"toolkit": __version__, "openvino": version("openvino"), "keras": version("keras")}
+
+
+@dataclass(frozen=True)
+class TestPictures:
+    """The pictures of a split's test part, and what one model sees of them."""
+
+    pictures: tuple[Picture, ...]
+    pixels: Pictures
+    """u8 [n,H,W,3] RGB, mapped from the workspace's cache."""
+    labels: Labels
+    """The true ones."""
+
+    def chunks(self) -> Iterator[Pictures]:
+        """The pixels, a few pictures at a time."""
+        for start in range(0, len(self.pixels), _CHUNK):
+            yield self.pixels[start : start + _CHUNK]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model, opened for conversion; each part is made when it is first asked for."""
+
+    model: TrainedModel
+    workspace: Workspace
+    progress: Progress
+
+    @property
+    def folder(self) -> Path:
+        """Where what is made once is kept: another model or other versions, another folder."""
+        key = hashing.of_value({"model": self.model.digest, "versions": dict(versions())})
+        return self.workspace.folder("ir", "sources", key)
+
+    @cached_property
+    def graph(self) -> Path:
+        """The float32 graph, u8 [1,H,W,3] in: the .xml."""
+        path = self.folder / "graph" / "model.xml"
+        if not path.exists():
+            self.progress.say(f"  tracing {name_of(self.model)}")
+            graph = self._foreign.trace() if self.model.foreign else networks.take_pictures(networks.trace(self._keras))
+            graphs.name_operations(graph)
+            with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
+                graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
+                Path(beside, "graph").replace(path.parent)
+        return path
+
+    def reference(self, split: Split, test: TestPictures) -> Probabilities:
+        """Keras' probabilities for the test pictures, or those of a foreign file's own runtime, f32 [n, classes]."""
+        path = self.folder / f"keras-{split.digest}.npy"
+        if not path.exists():
+            self.progress.say(f"  asking {origin_of(self.model)} for {len(test.pictures)} reference answers")
+            chunks = test.chunks()
+            answers = (
+                self._foreign.predict(chunks) if self.model.foreign else keras_reference.predict(self._keras, chunks)
+            )
+            with hashing.written_whole(path) as stream:
+                np.save(stream, answers)
+        return np.asarray(np.load(path), dtype=np.float32)
+
+    @property
+    def _foreign(self) -> Opened:
+        return Opened.of(self.model, self.workspace)
+
+    @property
+    def _keras(self) -> keras.Model:
+        return _loaded(self.workspace.absolute(self.model.path), self.model.digest)
+
+
+def origin_of(model: TrainedModel) -> str:
+    """Who gives the reference answers, for people."""
+    return RUNTIMES[model.foreign.format] if model.foreign else "Keras"
+
+
+def name_of(model: TrainedModel) -> str:
+    """For people: network-head-stage."""
+    return f"{model.network}-{model.head}-{model.stage}"
+
+
+def test_pictures(model: TrainedModel, split: Split, workspace: Workspace) -> TestPictures:
+    """The split's test part for `model`.
+
+    Raises:
+        DataError: it is empty.
+    """
+    from toolkit.data import load_pictures, read_manifest, truth_of
+
+    pictures = tuple(picture for picture in read_manifest(split, workspace) if picture.part == "test")
+    if not pictures:
+        raise DataError("no test pictures to compare on", where=split.path, remedy="give the split a test part")
+    pixels = load_pictures(pictures, model.input_size, model.crop, workspace=workspace)
+    return TestPictures(pictures, pixels, truth_of(pictures, len(split.labels)))
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, digest: str) -> keras.Model:
+    """One model at a time stays in memory; `digest` is part of what it is looked up by."""
+    del digest
+    return keras_reference.load_float32(path)

@@ -1,0 +1,77 @@
+"""Python 3.9 out of Debian 11's packages, unpacked into the user's cache: needs no root and changes nothing of the system.
+
+The packages are those of bullseye.lock, unpacked beside one another; they run on the machine's own C library. The cache is
+$XDG_CACHE_HOME/edge-vision-toolkit/bullseye/ and the lock's digest.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from pathlib import Path
+
+from toolkit import hashing
+from toolkit.errors import MachineError
+from toolkit.progress import Progress
+from toolkit.system import debian_packages, wheel_cache
+
+SUITE = "bullseye"
+VERSION = "3.9"
+LOCK = Path(__file__).with_name("bullseye.lock")
+LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
+
+_STARTER = """#!/bin/sh
+root=$(dirname "$(dirname "$(readlink -f "$0")")")
+LD_LIBRARY_PATH={libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}} exec "$root/usr/bin/python{version}" "$@"
+"""
+
+
+def bullseye_python(progress: Progress) -> Path:
+    """An interpreter of Python 3.9, made the first time.
+
+    Raises:
+        MachineError: this is no Debian on x86-64, or its packages cannot be fetched; says why.
+    """
+    folder = wheel_cache.cache_folder().parent / SUITE / hashing.of_file(LOCK)
+    starter = folder / "bin" / f"python{VERSION}"
+    if not starter.exists():
+        _make(folder, progress)
+    return starter
+
+
+def _make(folder: Path, progress: Progress) -> None:
+    _check_machine()
+    listed = debian_packages.sources(SUITE)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    progress.say(f"unpacking Python {VERSION} from the packages of Debian 11")
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
+        new = Path(beside) / "new"
+        debian_packages.unpack(_fetch(Path(beside), listed, progress), new)
+        (new / "bin").mkdir()
+        starter = new / "bin" / f"python{VERSION}"
+        libraries = ":".join(f"$root/{library}" for library in LIBRARIES)
+        starter.write_text(_STARTER.format(libraries=libraries, version=VERSION))
+        starter.chmod(0o755)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.exists():  # another process was first: its folder is the same
+                raise
+
+
+def _check_machine() -> None:
+    machine = (platform.system(), platform.machine())
+    if machine != ("Linux", "x86_64"):
+        raise MachineError(f"Debian 11's Python is unpacked on Linux on x86-64 only; this is {' on '.join(machine)}")
+    debian_packages.check_programs()
+
+
+def _fetch(folder: Path, listed: str, progress: Progress) -> list[Path]:
+    """The packages, as the archive signs them; that one differs from the lock is told and no error."""
+    lock = dict(line.split(" sha256:") for line in LOCK.read_text(encoding="utf-8").splitlines())
+    names = sorted(line.partition("=")[0] for line in lock)
+    found = debian_packages.Archive(folder, listed, "amd64").download(names)
+    others = [path.name for path in found if hashing.of_file(path) not in lock.values()]
+    if others:
+        progress.say(f"signed by the archive, but not those that {LOCK.name} names: {', '.join(others)}")
+    return found

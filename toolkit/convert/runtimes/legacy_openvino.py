@@ -1,0 +1,199 @@
+"""The same IR in older runtimes: do OpenVINO 2021.4 and 2022.3 answer as the current one does?
+
+Each era runs in a process of its own, on the Python that its wheels are made for, through the very code that runs on
+devices (`python -m toolkit.device golden`), in float32. Its wheels are pinned in compat.toml by SHA-256 and unpacked once.
+Where that Python can neither be found nor made, the image `era` takes its place, if `just build eras` has made it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import toolkit
+from toolkit import compat, hashing
+from toolkit.compat import Era, Target
+from toolkit.convert import parity
+from toolkit.convert.parity import Pictures
+from toolkit.convert.runtimes import interpreters
+from toolkit.errors import MachineError
+from toolkit.progress import Progress
+from toolkit.system import wheel_cache
+
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 5e-2}
+"""How far an era's probabilities may be from the current runtime's, on the same IR."""
+TOP1_AGREEMENT = 0.995
+
+_ROUGH = ("bf16", "f16")
+_TIMEOUT_S = 1800
+_HOUSE = Path(toolkit.__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How one era's answers compare with the current runtime's."""
+
+    era: str
+    openvino: str
+    pictures: int
+    max_abs: float
+    top1_agreement: float
+    tolerance: float
+    precision: str = "f32"
+    """What the era computed in, by its own word: BF16 and FP16 would compare arithmetics, not runtimes."""
+    failure: str = ""
+    """What the era said when it could not answer at all."""
+
+    @property
+    def passed(self) -> bool:
+        """Near enough, and the same classes."""
+        near = self.max_abs <= self.tolerance and self.top1_agreement >= TOP1_AGREEMENT
+        return not self.failure and near and self.precision not in _ROUGH
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The device code on an older runtime: how it is started, in which environment, and what it calls the release there."""
+
+    words: tuple[str, ...]
+    """FOLDER in them stands for the release's folder here."""
+    environment: Mapping[str, str]
+    release: str = ""
+
+
+def eras_of(target: Target) -> tuple[Era, ...]:
+    """Those with a worker that should read what is written for `target`."""
+    return tuple(
+        era
+        for era in compat.known().eras.values()
+        if era.worker_wheels and target.container in era.containers and target.opset <= era.opset
+    )
+
+
+def compare(
+    xml: Path, era: Era, precision: str, pictures: Pictures, progress: Progress, kind: str = "softmax"
+) -> Agreement:
+    """Let `era` answer u8 [n,H,W,3] `pictures` with the IR at `xml`; `kind` is the manifest's of its output.
+
+    Raises:
+        MachineError: the era cannot run here: another processor, no such Python, wheels that cannot be fetched.
+    """
+    worker = find_worker(era, progress)
+    with tempfile.TemporaryDirectory(prefix="era-") as folder:
+        _fill(Path(folder), xml, pictures, TOLERANCE[precision], kind)
+        found = _ask(worker, Path(folder))
+    error = found.get("error")
+    return Agreement(
+        era=era.name,
+        openvino=str(found.get("openvino", era.versions[1])),
+        pictures=len(pictures),
+        max_abs=float(found.get("max_abs", np.inf)),
+        top1_agreement=float(found.get("top1_agreement", 0.0)),
+        tolerance=TOLERANCE[precision],
+        precision=str(found.get("precision")),
+        failure=str(error["what"]) if error else "",
+    )
+
+
+def prepare(era: Era, progress: Progress) -> Path:
+    """The folder with the era's packages, unpacked from its wheels the first time.
+
+    Raises:
+        MachineError: the wheels are for another machine, or cannot be fetched.
+    """
+    machine = (platform.system(), platform.machine())
+    if machine != ("Linux", "x86_64"):
+        raise MachineError(
+            f"wheels of OpenVINO {era.versions[1]} are for Linux on x86-64; this is {' on '.join(machine)}"
+        )
+    pins = [wheel_cache.Wheel(*pin) for pin in era.worker_wheels]
+    folder = wheel_cache.cache_folder().parent / "eras" / hashing.of_value([pin.sha256 for pin in pins])
+    if not folder.exists():
+        _unpack([wheel_cache.fetch_wheel(pin, progress) for pin in pins], folder)
+    return folder
+
+
+def _unpack(paths: list[Path], folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
+        new = Path(beside) / "new"
+        for path in paths:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(new)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.exists():  # another process was first: its folder is the same
+                raise
+
+
+def _fill(folder: Path, xml: Path, pictures: Pictures, tolerance: float, kind: str) -> None:
+    """What the device code checks: the model, the pictures, and the current runtime's answers as golden ones."""
+    for suffix in (".xml", ".bin"):
+        shutil.copyfile(xml.with_suffix(suffix), folder / f"model{suffix}")
+    np.save(folder / "inputs.npy", pictures)
+    np.save(folder / "outputs.npy", parity.run(xml, [pictures]))
+    golden = {"inputs": "inputs.npy", "outputs": "outputs.npy", "tolerance": {"CPU": tolerance}}
+    manifest = {"golden": golden, "output": {"kind": kind}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def find_worker(era: Era, progress: Progress) -> Worker:
+    """How to run the device code with the era's runtime here.
+
+    Raises:
+        MachineError: another processor, neither such a Python nor the era's image, or wheels that cannot be fetched.
+    """
+    try:
+        python = interpreters.get_python(era.worker_python, progress)
+    except MachineError:
+        image = f"edge-vision/era:dev-{era.name}"
+        if not _has_image(image):
+            raise
+        return Worker(_docker(image), {"PATH": os.environ.get("PATH", "")}, "/release")
+    environment = {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+        "PYTHONPATH": os.pathsep.join((str(prepare(era, progress)), str(_HOUSE))),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+    }
+    return Worker((str(python), "-m", "toolkit.device"), environment)
+
+
+def _has_image(image: str) -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
+
+
+def _docker(image: str) -> tuple[str, ...]:
+    """This toolkit's device code on the image's runtime; FOLDER stands for the release, which is mounted."""
+    code = f"{_HOUSE / 'toolkit' / 'device'}:/opt/toolkit/device:ro"
+    user = f"{os.getuid()}:{os.getgid()}"
+    confined = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user", user)
+    return ("docker", "run", *confined, "--volume", code, "--volume", "FOLDER:/release:ro", image)
+
+
+def _ask(worker: Worker, folder: Path) -> Mapping[str, Any]:
+    words = [word.replace("FOLDER", str(folder)) for word in worker.words] + ["golden", worker.release or str(folder)]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=dict(worker.environment)
+        )
+        found: Mapping[str, Any] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": {"what": f"no answer within {_TIMEOUT_S} s"}}
+    except ValueError:
+        return {"error": {"what": f"ended with {done.returncode}: {done.stderr.strip()[-500:]}"}}
+    return found

@@ -1,0 +1,50 @@
+"""Every kind of data set, by the name that an experiment gives it. All end as the same thing: picture files with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from toolkit.artifacts import Workspace
+from toolkit.data.formats.cifar import read_cifar
+from toolkit.data.formats.csv_list import read_listing
+from toolkit.data.formats.faces import read_faces
+from toolkit.data.formats.flowers import read_flowers
+from toolkit.data.formats.folders import Scan, scan
+from toolkit.data.formats.idx import read_idx
+from toolkit.data.formats.imagenet import read_caltech, read_imagenet
+from toolkit.data.formats.voc import read_voc
+from toolkit.errors import DataError
+from toolkit.experiment.schema import DataTable
+from toolkit.progress import Progress
+
+Reader = Callable[[DataTable, Path, Workspace, Progress], Scan]
+
+
+def read_folders(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+    """Class folders, or parts with class folders in each."""
+    del table, workspace, progress
+    return scan(root)
+
+
+READERS: Mapping[str, Reader] = {
+    "folders": read_folders,
+    "csv": read_listing,
+    "cifar10": read_cifar,
+    "cifar100": read_cifar,
+    "idx": read_idx,
+    "flowers102": read_flowers,
+    "caltech": read_caltech,
+    "imagenet": read_imagenet,
+    "voc": read_voc,
+    "faces": read_faces,
+}
+
+
+def scan_source(table: DataTable, workspace: Workspace, progress: Progress) -> Scan:
+    """What the table, whose path is whole, names; problems are collected, not raised."""
+    root = table.path or Path()
+    try:
+        return READERS[table.source](table, root, workspace, progress)
+    except DataError as error:
+        return Scan(root, (), (), error.problems)

@@ -1,0 +1,132 @@
+"""Oxford's 102 flowers: 102flowers.tgz (jpg/image_00001.jpg …), imagelabels.mat and setid.mat, side by side in a folder.
+
+`labels` counts classes from 1, `trnid`, `valid` and `tstid` count pictures from 1. The classes have no names in these
+files: they are called "001" to "102" unless data.words names them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from toolkit import hashing
+from toolkit.artifacts import Workspace
+from toolkit.data.archives import each_file
+from toolkit.data.class_names import read_words
+from toolkit.data.formats.folders import Found, Scan
+from toolkit.data.formats.matlab import read_mat
+from toolkit.data.materialize import make_folder, unpacked_folder
+from toolkit.errors import DataError, Problem
+from toolkit.experiment.schema import DataTable
+from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_ARCHIVE = "102flowers.tgz"
+_PICTURE = re.compile(r"image_(\d{5})\.jpg")
+_PARTS = {"trnid": "train", "valid": "validation", "tstid": "test"}
+_SOURCE = "put it there, as the Visual Geometry Group in Oxford gives it out with its 102 flowers"
+
+
+def read_flowers(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+    """The pictures of folder `root` in their given parts; the archive's are unpacked, those of jpg/ stay where they are.
+
+    Raises:
+        DataError: with every file that is missing, cut short or at odds with the others.
+    """
+    _require(root)
+    numbers = _matrices(root)
+    pictures = _pictures(root, workspace, progress)
+    problems = _problems(numbers, pictures, root)
+    if problems:
+        raise DataError.from_problems(problems)
+    labels = numbers["labels"]
+    plain = [f"{number:03}" for number in range(1, max(labels) + 1)]
+    names = read_words(table.words, plain)
+    found = tuple(
+        Found(pictures[number], names[plain[labels[number - 1] - 1]], part)
+        for key, part in _PARTS.items()
+        for number in numbers[key]
+    )
+    return Scan(root, found, (), (), tuple(names[label] for label in plain))
+
+
+def _require(root: Path) -> None:
+    lacking = [name for name in ("imagelabels.mat", "setid.mat") if not (root / name).is_file()]
+    if not ((root / _ARCHIVE).is_file() or (root / "jpg").is_dir()):
+        lacking.append(_ARCHIVE)
+    if lacking:
+        raise DataError.from_problems([Problem("no such file", str(root / name), _SOURCE) for name in lacking])
+
+
+def _matrices(root: Path) -> dict[str, list[int]]:
+    """labels, trnid, valid and tstid as whole numbers."""
+    wanted = {"imagelabels.mat": ("labels",), "setid.mat": tuple(_PARTS)}
+    numbers: dict[str, list[int]] = {}
+    problems = []
+    for file, names in wanted.items():
+        try:
+            held = read_mat((root / file).read_bytes())
+            numbers |= {name: _row(held, name) for name in names}
+        except (ValueError, OSError) as error:
+            problems.append(Problem(str(error), str(root / file), "fetch it again: it did not arrive whole"))
+    if problems:
+        raise DataError.from_problems(problems)
+    return numbers
+
+
+def _row(held: Mapping[str, npt.NDArray[Any]], name: str) -> list[int]:
+    import numpy as np
+
+    if name not in held:
+        raise ValueError(f'has no matrix "{name}"')
+    row = held[name].ravel()
+    if not len(row) or not np.isfinite(row).all() or (row != np.floor(row)).any() or row.min() < 1:
+        raise ValueError(f'"{name}" must be numbers from 1 on')
+    return [int(number) for number in row]
+
+
+def _pictures(root: Path, workspace: Workspace, progress: Progress) -> dict[int, Path]:
+    """Each picture by its number."""
+    folder = root / "jpg" if (root / "jpg").is_dir() else _unpacked(root / _ARCHIVE, workspace, progress)
+    matches = ((path, _PICTURE.fullmatch(path.name)) for path in sorted(folder.iterdir()))
+    return {int(match[1]): path for path, match in matches if match}
+
+
+def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
+    source = {"archive": hashing.of_file(archive)}
+    folder = unpacked_folder("flowers102", source, workspace)
+
+    def fill(beside: Path) -> None:
+        wanted = each_file(archive, lambda path: bool(_is_picture(path)))
+        for path, content in wanted:
+            (beside / path.name).write_bytes(content)
+
+    if make_folder(folder, source, fill):
+        progress.say(f"unpacked {archive.name}")
+    return folder
+
+
+def _is_picture(path: PurePosixPath) -> bool:
+    return path.parent.name == "jpg" and bool(_PICTURE.fullmatch(path.name))
+
+
+def _problems(numbers: Mapping[str, Sequence[int]], pictures: Mapping[int, Path], root: Path) -> list[Problem]:
+    again = "fetch it again, or use files that belong together"
+    labels = numbers["labels"]
+    problems = []
+    if len(labels) != len(pictures):
+        what = f"{len(labels)} labels for {len(pictures)} pictures"
+        problems.append(Problem(what, str(root / "imagelabels.mat"), again))
+    for key in _PARTS:
+        beyond = sorted(number for number in numbers[key] if number > len(labels) or number not in pictures)
+        if beyond:
+            what = f"{key} names picture {beyond[0]}, which is not there ({len(beyond)} such)"
+            problems.append(Problem(what, str(root / "setid.mat"), again))
+    twice = sum(len(numbers[key]) for key in _PARTS) - len({number for key in _PARTS for number in numbers[key]})
+    if twice:
+        problems.append(Problem(f"names {twice} pictures twice", str(root / "setid.mat"), again))
+    return problems

@@ -1,0 +1,131 @@
+"""MNIST's idx files: train and t10k, images and labels, gzipped or not, as Fashion-MNIST and others have them too.
+
+magic 0, 0, type (8: unsigned byte), number of dimensions; each dimension as a big-endian u32; then the bytes
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit import hashing
+from toolkit.artifacts import Workspace
+from toolkit.data.formats.folders import Scan
+from toolkit.data.materialize import Arrays, Block, unpack_arrays
+from toolkit.errors import DataError, Problem
+from toolkit.experiment.schema import DataTable
+from toolkit.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_PARTS = {"train": "train", "t10k": "test"}
+_SOURCE = (
+    "put the four idx files there, gzipped or not (Debian's package dataset-fashion-mnist has Fashion-MNIST's in "
+    "/usr/share/datasets/fashion-mnist)"
+)
+_MOST = 1 << 31  # bytes
+
+
+def read_idx(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+    """The pictures of the idx files in folder `root`, unpacked.
+
+    Raises:
+        DataError: with every file that is missing, cut short or not what its name says.
+    """
+    files = _files(root)
+    source = {name: hashing.of_file(path) for name, path in files.items()} | {"classes": list(table.classes)}
+    return unpack_arrays(root.name or "idx", source, lambda: _arrays(files, table.classes), workspace, progress)
+
+
+def parse_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
+    """The array in an idx file of unsigned bytes with that many dimensions.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    import numpy as np
+
+    content = _content(path)
+    if len(content) < 4:
+        raise ValueError(f"truncated: {len(content)} bytes are no idx file")
+    zero, kind, found = struct.unpack_from(">HBB", content)
+    if zero or kind != 8 or found != dimensions:
+        raise ValueError(f"wrong magic {content[:4].hex(' ')}, expected 00 00 08 {dimensions:02}")
+    if len(content) < 4 + 4 * dimensions:
+        raise ValueError("truncated within its header")
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    size, held = int(np.prod([int(edge) for edge in shape], dtype=object)), len(content) - 4 - 4 * dimensions
+    if size != held:
+        state = "truncated" if held < size else "longer than it says"
+        raise ValueError(f"{state}: {held} bytes of data, its header says {size}")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    """The file's bytes, inflated if they are gzipped, whatever its name."""
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    if not zipped:
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read(_MOST)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"truncated or damaged gzip file: {error}") from None
+    return content
+
+
+def _files(root: Path) -> dict[str, Path]:
+    """Each of the four files by its plain name."""
+    wanted = [f"{part}-{what}" for part in _PARTS for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    found = {name: path for name in wanted if (path := _spelled(root, name))}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise DataError.from_problems([Problem("no such file", str(root / name), _SOURCE) for name in missing])
+    return found
+
+
+def _spelled(root: Path, name: str) -> Path | None:
+    spellings = (name, f"{name}.gz", name.replace("-idx", ".idx"), f"{name.replace('-idx', '.idx')}.gz")
+    return next((root / spelling for spelling in spellings if (root / spelling).is_file()), None)
+
+
+def _arrays(files: dict[str, Path], classes: Sequence[str]) -> Arrays:
+    read, problems = {}, []
+    for name, path in files.items():
+        try:
+            read[name] = parse_idx(path, 3 if "images" in name else 1)
+        except (ValueError, OSError) as error:
+            problems.append(Problem(str(error), str(path), "fetch it again: it did not arrive whole"))
+    if problems:
+        raise DataError.from_problems(problems)
+    pairs = {part: (read[f"{part}-images-idx3-ubyte"], read[f"{part}-labels-idx1-ubyte"]) for part in _PARTS}
+    named = tuple(classes) or tuple(str(number) for number in range(_greatest(pairs) + 1))
+    for part, (images, labels) in pairs.items():
+        problems += _problems(len(images), labels, len(named), files[f"{part}-labels-idx1-ubyte"])
+    if problems:
+        raise DataError.from_problems(problems)
+    return Arrays(
+        named, tuple(Block(_PARTS[part], images, labels.tolist()) for part, (images, labels) in pairs.items())
+    )
+
+
+def _greatest(pairs: dict[str, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]) -> int:
+    return max((int(labels.max()) for _, labels in pairs.values() if len(labels)), default=0)
+
+
+def _problems(pictures: int, labels: npt.NDArray[np.uint8], classes: int, path: Path) -> list[Problem]:
+    problems = []
+    if pictures != len(labels):
+        what = f"{len(labels)} labels for {pictures} pictures"
+        problems.append(Problem(what, str(path), "use images and labels of the same set"))
+    if len(labels) and labels.max() >= classes:
+        what = f"label {labels.max()}, but data.classes names {classes}"
+        problems.append(Problem(what, str(path), "name every class, in the order of the numbers"))
+    return problems

@@ -1,0 +1,218 @@
+"""PASCAL VOC's pictures with what is on each: VOCdevkit/VOC2007 and its like, as folders or as the archives given out.
+
+    JPEGImages/000012.jpg
+    Annotations/000012.xml             every object with its name and whether it is difficult
+    ImageSets/Main/train.txt           the parts, by picture; val.txt, test.txt
+    ImageSets/Main/car_train.txt       "000012  1": there is one; -1: none; 0: only such as are difficult to see
+
+A picture with only difficult objects of a class is not judged for it, as in VOC's own evaluation. Where a part has no
+class files its annotations say the same; without ImageSets/ all annotated pictures are taken, not divided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree as ET
+
+from toolkit import hashing
+from toolkit.artifacts import Workspace
+from toolkit.data.archives import each_file
+from toolkit.data.formats.folders import Found, Scan, class_problems, with_labels
+from toolkit.data.materialize import make_folder, unpacked_folder
+from toolkit.errors import DataError, Problem
+from toolkit.experiment.schema import DataTable
+from toolkit.progress import Progress
+
+_CLASS_FILE = re.compile(r"(.+)_(?:train|val|trainval|test)\.txt")
+_NAME = re.compile(r"[\w-]+")
+_ROOM = ("JPEGImages", "Annotations", "ImageSets")
+_AGAIN = "fetch it again, or use files that belong together"
+_XML_MOST = 1 << 20  # bytes of one annotation; VOC's largest has 30 kB
+
+Truth = Mapping[str, Mapping[str, int]]
+"""By picture and class: 1 there, 0 difficult, -1 not there (or not named)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Year:
+    """One VOC20xx folder."""
+
+    root: Path
+
+    @property
+    def sets(self) -> Path:
+        return self.root / "ImageSets" / "Main"
+
+    def picture(self, name: str) -> Path:
+        return self.root / "JPEGImages" / f"{name}.jpg"
+
+    def annotation(self, name: str) -> Path:
+        return self.root / "Annotations" / f"{name}.xml"
+
+
+def read_voc(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+    """The pictures of one year: a VOC20xx folder, what it lies in, a .tar of it, or a folder of such archives.
+
+    Parts are VOC's own. Where test.txt has no labels beside it (from 2008 on), val is the test part and the toolkit takes
+    its own validation pictures from train.
+
+    Raises:
+        DataError: no such data, several years and none chosen, or with everything in it that is at odds.
+    """
+    year = _Year(_choose(_unpacked(root, workspace, progress), table.year, root))
+    parts = _parts(year)
+    truths = {part: _truth(year, name, names) for part, (name, names) in parts.items()}
+    classes = sorted({label for truth in truths.values() for held in truth.values() for label in held})
+    problems = [problem for part, (_, names) in parts.items() for problem in _problems(year, names, truths[part])]
+    if problems:
+        raise DataError.from_problems(problems)
+    found = tuple(
+        _found(year.picture(name), truths[part][name], None if part == "all" else part)
+        for part, (_, names) in parts.items()
+        for name in names
+    )
+    return Scan(year.root, found, (), tuple(class_problems(year.root, found)), tuple(classes))
+
+
+def _choose(root: Path, year: int | None, asked: Path) -> Path:
+    """The folder of the year that is meant."""
+    if not root.is_dir():
+        raise DataError("no such file or folder", where=str(asked), remedy="put VOC's archives or VOCdevkit there")
+    found = sorted({path.parent for path in root.rglob("JPEGImages") if path.is_dir()})
+    chosen = [path for path in found if year is None or path.name == f"VOC{year}"]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(path.name for path in found)
+    if not chosen:
+        what = f"holds no VOC{year}; it has {names}" if names else "holds no JPEGImages/"
+        raise DataError(what, where=str(asked), remedy="give VOCdevkit/VOC20xx, or a .tar of it, as VOC gives it out")
+    raise DataError(f"holds several years: {names}", where=str(asked), remedy="choose one by data.year")
+
+
+def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
+    """A folder that holds a year: `root` itself, or what its archives unpack to."""
+    archives = [root] if root.is_file() else sorted(root.glob("*.tar")) if root.is_dir() else []
+    if not archives or (root.is_dir() and next(root.rglob("JPEGImages"), None) is not None):
+        return root
+    source = {"archives": [hashing.of_file(path) for path in archives]}
+    folder = unpacked_folder("voc", source, workspace)
+
+    def fill(beside: Path) -> None:
+        for archive in archives:
+            for path, content in each_file(archive, _is_wanted):
+                place = beside.joinpath(*path.parts[_depth(path) :])
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+
+    if make_folder(folder, source, fill):
+        progress.say(f"unpacked {', '.join(path.name for path in archives)}")
+    return folder
+
+
+def _is_wanted(path: PurePosixPath) -> bool:
+    room = next((part for part in path.parts if part in _ROOM), None)
+    main = room != "ImageSets" or path.parts[-2:-1] == ("Main",)
+    return room is not None and main and path.suffix in {".jpg", ".xml", ".txt"} and _depth(path) >= 0
+
+
+def _depth(path: PurePosixPath) -> int:
+    """How many folders lie above that of the year."""
+    return next((place - 1 for place, part in enumerate(path.parts) if part in _ROOM), -1)
+
+
+def _parts(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
+    """By our part: VOC's name of it and its pictures; "all" where it is not divided."""
+    held = {name: _names(year.sets / f"{name}.txt") for name in ("train", "val", "test")}
+    tested = bool(held["test"]) and (any(year.sets.glob("*_test.txt")) or year.annotation(held["test"][0]).is_file())
+    if held["train"] and tested:
+        return {part: (name, held[name]) for part, name in _GIVEN.items() if held[name]}
+    if held["train"] and held["val"]:
+        return {"train": ("train", held["train"]), "test": ("val", held["val"])}
+    annotated = sorted(path.stem for path in (year.root / "Annotations").glob("*.xml"))
+    if held["train"] or not annotated:
+        what = "holds neither train.txt with val.txt or test.txt, nor pictures with annotations alone"
+        raise DataError(what, where=str(year.sets), remedy=_AGAIN)
+    return {"all": ("", annotated)}
+
+
+_GIVEN = {"train": "train", "validation": "val", "test": "test"}
+
+
+def _names(path: Path) -> Sequence[str]:
+    """The pictures that a part's file names; none if there is no such file."""
+    if not path.is_file():
+        return ()
+    names = tuple(words[0] for words in _lines(path))
+    strange = next((name for name in names if not _NAME.fullmatch(name)), None)
+    if strange is not None:
+        raise DataError(f"not the name of a picture: {strange!r}", where=str(path), remedy=_AGAIN)
+    return names
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """The words of every line that has any."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [words for line in lines if (words := line.split())]
+
+
+def _truth(year: _Year, part: str, names: Sequence[str]) -> Truth:
+    """What the class files of a part say, or the annotations of its pictures."""
+    files = sorted(year.sets.glob(f"*_{part}.txt")) if part else []
+    if not files:
+        return {name: _annotated(year.annotation(name)) for name in names}
+    truth: dict[str, dict[str, int]] = {name: {} for name in names}
+    for path in files:
+        label = _label_of(path)
+        for name, value in _values(path):
+            if name in truth:
+                truth[name][label] = value
+    return truth
+
+
+def _label_of(path: Path) -> str:
+    match = _CLASS_FILE.fullmatch(path.name)
+    return match[1] if match else path.stem
+
+
+def _values(path: Path) -> Iterator[tuple[str, int]]:
+    for words in _lines(path):
+        if len(words) != 2 or words[1] not in {"-1", "0", "1"}:
+            raise DataError(f"not a picture and -1, 0 or 1: {' '.join(words)!r}", where=str(path), remedy=_AGAIN)
+        yield words[0], int(words[1])
+
+
+def _annotated(path: Path) -> Mapping[str, int]:
+    """The classes of an annotation's objects: 1, or 0 where all of a class are difficult; nothing if it is missing."""
+    if not path.is_file():
+        return {}
+    content = path.read_bytes()
+    try:
+        if len(content) > _XML_MOST or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+            raise DataError("is no plain annotation", where=str(path), remedy="do not use it")
+        objects = ET.fromstring(content).findall("object")  # noqa: S314 - without entities it can only be as large as it is
+    except ET.ParseError as error:
+        raise DataError(f"not XML that can be read: {error}", where=str(path), remedy=_AGAIN) from None
+    held: dict[str, int] = {}
+    for one in objects:
+        label, difficult = (one.findtext("name") or "").strip(), (one.findtext("difficult") or "0").strip() == "1"
+        held[label] = max(held.get(label, 0), 0 if difficult else 1)
+    return {label: value for label, value in held.items() if label}
+
+
+def _problems(year: _Year, names: Sequence[str], truth: Truth) -> Iterator[Problem]:
+    """Pictures that are named and not there, or of which nothing is said."""
+    for what, lacking in (
+        ("picture", [name for name in names if not year.picture(name).is_file()]),
+        ("word of what is on it", [name for name in names if not truth[name] and not year.annotation(name).is_file()]),
+    ):
+        if lacking:
+            more = f" ({len(lacking)} such)" if len(lacking) > 1 else ""
+            yield Problem(f"no {what}{more}", str(year.picture(lacking[0])), _AGAIN)
+
+
+def _found(picture: Path, held: Mapping[str, int], part: str | None) -> Found:
+    there = [label for label, value in held.items() if value == 1]
+    return with_labels(picture, there, [label for label, value in held.items() if value == 0], part)

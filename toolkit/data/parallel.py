@@ -1,0 +1,47 @@
+"""Work on many pictures at once: in threads, since reading and OpenCV let go of the interpreter's lock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import TypeVar
+
+from toolkit.progress import Progress
+from toolkit.system.cpu_quota import usable_cpus
+
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
+
+_MORE_THAN_CPUS = 2
+"""So many threads wait for the disk while the others work."""
+
+
+def for_each(work: Callable[[Thing], Result], things: Sequence[Thing], title: str, progress: Progress) -> list[Result]:
+    """`work` done on each thing, results in their order; an interrupt drops what has not begun."""
+    threads = usable_cpus() + _MORE_THAN_CPUS
+    results: list[Result] = []
+    with progress.track(title, len(things)) as task, closing(ahead(work, things, threads, 8 * threads)) as coming:
+        for result in coming:
+            results.append(result)
+            task.advance()
+    return results
+
+
+def ahead(work: Callable[[Thing], Result], things: Iterable[Thing], threads: int, most: int) -> Generator[Result]:
+    """`work` done on each thing by threads that run ahead of whoever takes the results, in their order.
+
+    At most `most` results and unfinished works are held, however many things there are. Close it when done with early.
+    """
+    pool = ThreadPoolExecutor(threads, "ahead")
+    under_way: deque[Future[Result]] = deque()
+    try:
+        for thing in things:
+            if len(under_way) == most:
+                yield under_way.popleft().result()
+            under_way.append(pool.submit(work, thing))
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

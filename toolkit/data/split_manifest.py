@@ -1,0 +1,142 @@
+"""The split manifest: JSON lines, one picture each, named by what it says.
+
+    {"group":"s1","label":"with_mask","part":"train","path":"data/…/s1_01.png","sha256":"ab12…"}
+    {"labels":["cat","dog"],"part":"train","path":"data/…/000012.jpg","sha256":"cd34…","unsure":["sofa"]}     many labels
+
+Paths inside the workspace are relative to it, others absolute; the digest does not cover them, so a moved data set is the
+same split.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit import hashing
+from toolkit.artifacts import Split, Workspace
+from toolkit.errors import DataError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a split: `label` is an index into the split's labels, `part` one of PARTS.
+
+    In a set with many labels to a picture `labels` has all of them and `label` is the first, or -1 without any.
+    """
+
+    path: Path
+    sha256: str
+    label: int
+    part: str
+    group: str | None = None
+    labels: tuple[int, ...] | None = None
+    unsure: tuple[int, ...] = ()
+    """The labels it is not judged for."""
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Its label, or all of them."""
+        return (self.label,) if self.labels is None else self.labels
+
+
+def split_digest(pictures: Iterable[Picture], labels: Sequence[str]) -> str:
+    """What names a split: every picture's bytes, label and part, and the labels; neither paths nor order."""
+    told = sorted([picture.sha256, _told(picture, labels), picture.part] for picture in pictures)
+    return hashing.of_value({"labels": list(labels), "pictures": told})
+
+
+def _told(picture: Picture, labels: Sequence[str]) -> str | list[list[str]]:
+    if picture.labels is None:
+        return labels[picture.label]
+    return [[labels[index] for index in indices] for indices in (picture.labels, picture.unsure)]
+
+
+def count(pictures: Iterable[Picture], labels: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+    """Pictures per part and label, one with many in each; a part or label without pictures counts 0."""
+    found = Counter((picture.part, index) for picture in pictures for index in picture.indices)
+    return {part: {label: found[part, index] for index, label in enumerate(labels)} for part in PARTS}
+
+
+def count_pictures(pictures: Sequence[Picture]) -> Mapping[str, int]:
+    """Pictures per part where they have many labels; empty where each has one, as the counts by label say it then."""
+    many = any(picture.labels is not None for picture in pictures)
+    found = Counter(picture.part for picture in pictures)
+    return {part: found[part] for part in PARTS} if many else {}
+
+
+def in_order(pictures: Iterable[Picture]) -> tuple[Picture, ...]:
+    """Train, validation, test; by label and path within each."""
+    return tuple(sorted(pictures, key=lambda picture: (PARTS.index(picture.part), picture.label, str(picture.path))))
+
+
+def write_manifest(pictures: Sequence[Picture], labels: Sequence[str], workspace: Workspace) -> tuple[Path, bool]:
+    """Write workspace/splits/DIGEST.jsonl; its path, and whether anything had to be written."""
+    path = workspace.folder("splits") / f"{split_digest(pictures, labels)}.jsonl"
+    content = b"".join(_line(picture, labels, workspace) for picture in pictures)
+    if path.is_file() and path.read_bytes() == content:
+        return path, False
+    with hashing.written_whole(path) as stream:
+        stream.write(content)
+    return path, True
+
+
+def read_manifest(split: Split, workspace: Workspace) -> tuple[Picture, ...]:
+    """The pictures of `split`: train, validation, test, each by label and path.
+
+    Raises:
+        DataError: the manifest is gone, or no longer says what the split's digest says.
+    """
+    path = workspace.absolute(split.path)
+    if not path.is_file():
+        raise DataError("the split manifest is gone", where=str(path), remedy="prepare the data again")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        pictures = tuple(_picture(json.loads(line), split.labels, workspace) for line in lines)
+        intact = split_digest(pictures, split.labels) == split.digest
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        raise DataError(
+            "the split manifest was changed", where=str(path), remedy="remove it and prepare the data again"
+        )
+    return pictures
+
+
+def _line(picture: Picture, labels: Sequence[str], workspace: Workspace) -> bytes:
+    path = picture.path.absolute()
+    root = workspace.root.absolute()
+    entry: dict[str, object] = {
+        "path": path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path),
+        "sha256": picture.sha256,
+        "part": picture.part,
+    }
+    if picture.labels is None:
+        entry["label"] = labels[picture.label]
+    else:
+        entry["labels"] = [labels[index] for index in picture.labels]
+        entry["unsure"] = [labels[index] for index in picture.unsure]
+    if picture.group is not None:
+        entry["group"] = picture.group
+    return hashing.canonical_json(entry) + b"\n"
+
+
+def _picture(entry: Mapping[str, Any], labels: Sequence[str], workspace: Workspace) -> Picture:
+    path = workspace.absolute(entry["path"])
+    if "label" in entry:
+        return Picture(path, entry["sha256"], labels.index(entry["label"]), entry["part"], entry.get("group"))
+    held, unsure = (tuple(labels.index(name) for name in entry[key]) for key in ("labels", "unsure"))
+    return with_indices(path, entry["sha256"], held, unsure, entry["part"], entry.get("group"))
+
+
+def with_indices(
+    path: Path, sha256: str, labels: Iterable[int], unsure: Iterable[int], part: str, group: str | None = None
+) -> Picture:
+    """A picture of a set with many labels."""
+    held = tuple(sorted(labels))
+    return Picture(path, sha256, held[0] if held else -1, part, group, held, tuple(sorted(unsure)))

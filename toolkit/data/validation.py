@@ -1,0 +1,149 @@
+"""Read every picture once: what its bytes are, how large it is, or why it cannot be used.
+
+An index under the workspace remembers what was read by path, size and time of change, so that a second look is quick.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit import hashing
+from toolkit.artifacts import Workspace
+from toolkit.data.formats.folders import Found
+from toolkit.data.parallel import for_each
+from toolkit.data.split_manifest import PARTS
+from toolkit.errors import Problem
+from toolkit.progress import Progress
+
+_OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A picture that can be read: the digest of its bytes, height and width in pixels when upright, perceptual hash."""
+
+    found: Found
+    sha256: str
+    height: int
+    width: int
+    hash: int | None = None
+
+
+def check(
+    found: Sequence[Found], root: Path, workspace: Workspace, progress: Progress
+) -> tuple[tuple[Checked, ...], tuple[Problem, ...]]:
+    """The pictures that can be read, and one problem for each that cannot."""
+    index = workspace.folder("cache", "checked") / f"{hashing.of_value(str(root.resolve()))[:16]}.json"
+    known, marks = _remembered(index), {picture.path: _mark(picture.path) for picture in found}
+    read = {picture.path: _recalled(picture, known.get(str(picture.path)), marks[picture.path]) for picture in found}
+    fresh = [picture for picture in found if read[picture.path] is None]
+    seen = for_each(_look, fresh, "checking pictures", progress) if fresh else []
+    problems = tuple(result for result in seen if isinstance(result, Problem))
+    read |= {result.found.path: result for result in seen if isinstance(result, Checked)}
+    checked = tuple(result for result in read.values() if result)
+    _remember(index, checked, marks)
+    return checked, problems
+
+
+def repeats(checked: Sequence[Checked]) -> tuple[Problem, ...]:
+    """Pictures with the same bytes in two parts (a leak: the test would ask what training told) or in two classes."""
+    same: dict[str, list[Found]] = defaultdict(list)
+    for picture in checked:
+        same[picture.sha256].append(picture.found)
+    return tuple(problem for group in same.values() for problem in _repeat(group))
+
+
+def without_repeats(checked: Sequence[Checked]) -> tuple[Checked, ...]:
+    """Every picture but those that `repeats` would name.
+
+    The later part keeps its copies, so that a published test part stays whole; where copies have two labels none is
+    trained on.
+    """
+    same: dict[str, list[Checked]] = defaultdict(list)
+    for picture in checked:
+        same[picture.sha256].append(picture)
+    kept = {one.found.path for group in same.values() for one in _kept(group)}
+    return tuple(picture for picture in checked if picture.found.path in kept)
+
+
+def _kept(group: Sequence[Checked]) -> Sequence[Checked]:
+    parts = [PARTS.index(one.found.part) if one.found.part else 0 for one in group]
+    last = [one for one, part in zip(group, parts, strict=True) if part == max(parts)]
+    torn = len({one.found.label for one in last}) > 1 and PARTS[max(parts)] != "test"
+    return [] if torn else last
+
+
+def _repeat(group: Sequence[Found]) -> list[Problem]:
+    names = ", ".join(str(found.path) for found in group[1:])
+    problems = []
+    if len({found.part for found in group}) > 1:
+        parts = " and ".join(sorted({str(found.part) for found in group}))
+        problems.append(
+            Problem(
+                f"the same picture lies in {parts}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}"
+            )
+        )
+    if len({found.label for found in group}) > 1:
+        classes = " and ".join(sorted({found.label for found in group}))
+        what = f"the same picture is labelled {classes}, also as {names}"
+        problems.append(Problem(what, str(group[0].path), f"keep it in the right class{_OR_DROP}"))
+    return problems
+
+
+def _look(found: Found) -> Checked | Problem:
+    from toolkit.data.near_duplicates import hash_of
+    from toolkit.device.image_io import PictureError, read_picture
+
+    try:
+        content = found.path.read_bytes()
+        picture = read_picture(content)
+        height, width = picture.shape[:2]
+    except OSError as error:
+        return Problem(error.strerror or str(error), str(found.path), "make it readable, or remove it")
+    except PictureError as error:
+        why = str(error).removeprefix("picture: ")
+        return Problem(why, str(found.path), "replace it by a whole copy, or remove it")
+    return Checked(found, hashing.of_bytes(content), height, width, hash_of(picture))
+
+
+def _mark(path: Path) -> list[int]:
+    """What changes when a file changes: size in bytes, time of change in ns, and the code that judged it."""
+    from toolkit.data import near_duplicates
+    from toolkit.device import image_io
+
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, image_io.VERSION, near_duplicates.VERSION]
+
+
+def _recalled(found: Found, entry: Mapping[str, Any] | None, mark: list[int]) -> Checked | None:
+    if entry is None or entry["mark"] != mark:
+        return None
+    return Checked(found, entry["sha256"], entry["height"], entry["width"], entry["hash"])
+
+
+def _remembered(index: Path) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        content = json.loads(index.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _remember(index: Path, checked: Sequence[Checked], marks: Mapping[Path, list[int]]) -> None:
+    entries = {
+        str(picture.found.path): {
+            "mark": marks[picture.found.path],
+            "sha256": picture.sha256,
+            "height": picture.height,
+            "width": picture.width,
+            "hash": picture.hash,
+        }
+        for picture in checked
+    }
+    with hashing.written_whole(index) as stream:
+        stream.write(hashing.canonical_json(entries))

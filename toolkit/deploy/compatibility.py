@@ -1,0 +1,67 @@
+"""Is a bundle made for a device: its target's accelerators, and the runtimes that read it? Asked before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from toolkit import compat
+from toolkit.artifacts import Device, DeviceFacts
+from toolkit.errors import Problem
+from toolkit.fleet.transfer.staging import Tree
+
+_CONVERT = "convert the model for this device: toolkit convert MODEL --target {}"
+
+
+def manifest_of(tree: Tree) -> Mapping[str, Any]:
+    """The bundle's manifest, out of the release that is to be sent; empty where there is none."""
+    for file in tree.files:
+        if file.path == "manifest.json":
+            found: dict[str, Any] = json.loads(
+                file.source if isinstance(file.source, bytes) else file.source.read_bytes()
+            )
+            return found
+    return {}
+
+
+def unfit(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts) -> Iterator[Problem]:
+    """Why it is not; a target that this toolkit does not know is left to the golden pictures."""
+    target = compat.known().targets.get(str(manifest.get("target")))
+    if target is None:
+        return
+    kind = device.accelerator.partition(".")[0]
+    if kind != "AUTO" and kind not in target.accelerators:
+        fitting = [name for name, each in compat.known().targets.items() if kind in each.accelerators]
+        yield Problem(
+            f"the bundle is made for {target.name} ({target.summary}), not for {kind}",
+            device.name,
+            _CONVERT.format(" or ".join(fitting)),
+        )
+    era = _era(facts)
+    if facts.openvino and era is not None and era.name not in target.eras and not _reads(era, target):
+        fitting = [name for name, each in compat.known().targets.items() if era.name in each.eras]
+        yield Problem(
+            f"the bundle is made for {target.name} ({target.summary}), and OpenVINO there is {facts.openvino}",
+            device.name,
+            _CONVERT.format(" or ".join(fitting)),
+        )
+
+
+def _era(facts: DeviceFacts) -> compat.Era | None:
+    """The era of the device's OpenVINO on its machine; None for a version between them or beyond."""
+    if not facts.openvino:
+        return None
+    version = _numbers(facts.openvino)
+    eras = (era for era in compat.known().eras.values() if facts.machine in era.accelerators)
+    return next((era for era in eras if _numbers(era.versions[0]) <= version <= _numbers(era.versions[1])), None)
+
+
+def _reads(era: compat.Era, target: compat.Target) -> bool:
+    """Whether the runtime knows the file's version and all of its operations, though nobody has tried it."""
+    return target.container in era.containers and target.opset <= era.opset
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """(2026, 4, 1) of 2026.4.1-22982."""
+    return tuple(int(part) for part in version.partition("-")[0].split(".")[:3] if part.isdigit())

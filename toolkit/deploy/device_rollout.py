@@ -1,0 +1,214 @@
+"""One device at a time: look at it, give it the release, take the release back. Each under the device's own lock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from toolkit import fleet
+from toolkit.artifacts import Device, DeviceFacts
+from toolkit.deploy import commands, signature_policy
+from toolkit.deploy.gates import health
+from toolkit.deploy.gates.gate import Gate, Ground, Whole
+from toolkit.deploy.lock import locked, who
+from toolkit.deploy.plan import DeployPlan, is_served, make_plan
+from toolkit.deploy.status import Serving, look
+from toolkit.deploy.surroundings import surroundings
+from toolkit.errors import FleetError
+from toolkit.fleet import Shell
+from toolkit.fleet.container_images import remote
+from toolkit.fleet.container_images.local import Image
+from toolkit.fleet.pool import problem_of
+from toolkit.fleet.transfer import staging
+from toolkit.fleet.transfer.staging import Sending, Survey, Tree
+from toolkit.fleet.transfer.tree import with_image
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A device as the rollout found it."""
+
+    seen: Serving
+    facts: DeviceFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What was found on a device before the rollout began, and what is to be done there."""
+
+    plan: DeployPlan
+    before: Before | None
+    """None where nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a device's turn came to."""
+
+    sent_bytes: int
+    gates: dict[str, str]
+    """What each gate found, in words."""
+    mended: tuple[str, ...]
+    """What lay there and had the wrong bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """What is the same for all devices of a rollout."""
+
+    tree: Tree
+    """The release as it is without an image."""
+    images: Mapping[str, Image] = field(default_factory=dict)
+    """By the name that the inventory gives."""
+    gates: Sequence[Gate]
+    sending: Sending | None = None
+    rollout: str = ""
+    break_lock: bool = False
+
+    def tree_of(self, device: Device) -> Tree:
+        """The release as the device gets it."""
+        image = self._image(device)
+        return self.tree if image is None else with_image(self.tree, image.reference)
+
+    def look(self, device: Device) -> Prospect:
+        """A cheap look first: a device that serves it already is not probed, which takes it seconds. Changes nothing.
+
+        Raises:
+            FleetError: the device cannot be reached, cannot run the release or has no room for it.
+        """
+        tree = self.tree_of(device)
+        with fleet.connect(device) as shell:
+            known = self._survey(device, shell)
+            refused = any(signature_policy.unsigned(tree, device))
+            if not refused and is_served(tree, known.current, known) and self._has_image(device, shell):
+                return Prospect(plan=DeployPlan(device.name, tree.digest, ()), before=None)
+            facts, wanted = surroundings(device, shell, self._image(device))
+            before = Before(look(device, shell), facts)
+            return Prospect(plan=make_plan(tree, device, facts, known, self.gates, wanted), before=before)
+
+    def take(self, device: Device, before: Before) -> Done:
+        """Do what is needed now; the switch comes after the gates, so a failure leaves the old release.
+
+        Raises:
+            FleetError: a step or a gate failed, or somebody else has changed the device since it was looked at.
+        """
+        with fleet.connect(device) as shell, self._locked(device, shell, "deploy"):
+            now = look(device, shell)
+            if now.release not in {before.seen.release, self.tree_of(device).digest}:
+                raise _moved(device, before.seen, now)
+            try:
+                done = self._do(device, shell, before, now)
+            except Exception as error:
+                self._note(device, shell, now, "failed", problem_of(device, error).what)
+                raise
+            self._note(device, shell, now, "deployed")
+            return done
+
+    def give_back(self, device: Device, seen: Serving, why: str) -> Serving | None:
+        """Make the device serve what it was seen to serve, if it serves this release; None: there was nothing to do.
+
+        A device that served nothing before keeps the release: it has proved itself there.
+        """
+        with fleet.connect(device) as shell, self._locked(device, shell, "take back"):
+            now = look(device, shell)
+            own = self.tree_of(device).digest
+            if now.release != own or seen.release in {None, own}:
+                return None
+            self._restore(device, shell, seen)
+            self._note(device, shell, now, "taken-back", why)
+            return look(device, shell)
+
+    def _locked(self, device: Device, shell: Shell, what: str) -> AbstractContextManager[None]:
+        return locked(device, shell, f"{what} {self.tree.parent[:12]}", break_lock=self.break_lock)
+
+    def _survey(self, device: Device, shell: Shell) -> Survey:
+        tree = self.tree_of(device)
+        return staging.survey(shell, device, tree, commands.releases_path(tree.digest))
+
+    def _image(self, device: Device) -> Image | None:
+        return self.images[device.image] if device.image else None
+
+    def _has_image(self, device: Device, shell: Shell) -> bool:
+        image = self._image(device)
+        return image is None or remote.is_there(image, remote.look(device, shell, image))
+
+    def _do(self, device: Device, shell: Shell, before: Before, now: Serving) -> Done:
+        """The image first, because what a release needs is found in there; then what is still to be done."""
+        facts, sent, image = before.facts, 0, self._image(device)
+        if image is not None:
+            sent = remote.bring(device, shell, image, facts.machine, self.sending)
+            facts = fleet.probe_in(facts, device, shell, image.reference)
+        known = self._survey(device, shell)
+        facts = replace(facts, current=now.release, previous=now.previous)
+        tree = self.tree_of(device)
+        plan = make_plan(tree, device, facts, known, self.gates)
+        done = self._apply(plan, Ground(device, shell, tree, now.bundle), now, known)
+        if image is not None and self.sending is not None and self.sending.keep is not None:
+            remote.tidy(device, shell)
+        return replace(done, sent_bytes=done.sent_bytes + sent)
+
+    def _apply(self, plan: DeployPlan, ground: Ground, now: Serving, known: Survey) -> Done:
+        device, shell, tree, sent = ground.device, ground.shell, ground.tree, 0
+        if plan.has("send"):
+            place, verify = commands.releases_path(tree.digest), plan.has(Whole.name)
+            staged = staging.stage_and_verify(shell, device, tree, place, known, self.sending, verify=verify)
+            ground, sent = replace(ground, verified=staged.verified), staged.sent_bytes
+        found = _asked(self._planned(plan, after_switch=False), ground)
+        if plan.has("switch"):
+            shell.run(commands.switch(device, tree.digest)).check(device, "switching to the new release")
+            try:
+                health.restart(device, shell)
+                found |= _asked(self._planned(plan, after_switch=True), ground)
+            except Exception as error:  # whatever a gate raises, the old release serves again
+                raise self._put_back(device, shell, now, error) from error
+        return Done(sent_bytes=sent, gates=found, mended=plan.damaged)
+
+    def _planned(self, plan: DeployPlan, *, after_switch: bool) -> Iterable[Gate]:
+        return (gate for gate in self.gates if plan.has(gate.name) and gate.after_switch is after_switch)
+
+    def _put_back(self, device: Device, shell: Shell, old: Serving, error: Exception) -> FleetError:
+        """Undo the switch on the spot; the error then tells what serves."""
+        problem = problem_of(device, error)
+        try:
+            self._restore(device, shell, old)
+        except FleetError as second:
+            told = f"and what served before could not be put back: {problem_of(device, second).what}"
+        else:
+            told = f"{(old.release or 'nothing')[:12]} serves again"
+        return FleetError(f"{problem.what}; {told}", where=device.name, remedy=problem.remedy)
+
+    def _restore(self, device: Device, shell: Shell, old: Serving) -> None:
+        words = commands.restore(device, old.release, old.previous)
+        shell.run(words).check(device, "putting back what served before")
+        health.restart(device, shell)
+
+    def _note(self, device: Device, shell: Shell, before: Serving, outcome: str, reason: str = "") -> None:
+        """Into the device's own log; a device that cannot take it, having no room or no connection, loses the line."""
+        line = audit_line("deploy", self.tree_of(device).digest, before.release, outcome, reason, self.rollout)
+        with suppress(FleetError):
+            shell.run(commands.audit(device, line))
+
+
+def audit_line(
+    what: str, release: str | None, replaced: str | None, outcome: str, reason: str = "", rollout: str = ""
+) -> str:
+    """One JSON object, by the controller's clock: the device's own may be off by years."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    told = {"at": at, "who": who(), "rollout": rollout, "what": what, "release": release, "replaced": replaced}
+    return json.dumps(told | {"outcome": outcome, "reason": reason}, ensure_ascii=False)
+
+
+def _asked(gates: Iterable[Gate], ground: Ground) -> dict[str, str]:
+    return {gate.name: gate.check(ground) for gate in gates}
+
+
+def _moved(device: Device, seen: Serving, now: Serving) -> FleetError:
+    before, after = ((each.release or "nothing")[:12] for each in (seen, now))
+    return FleetError(
+        f"somebody else has changed it since this rollout looked: it served {before}, and now {after}",
+        where=device.name,
+        remedy="see toolkit status and its audit log (toolkit fleet logs), then run the command again",
+    )

@@ -1,0 +1,93 @@
+"""Is a release what it should be, does it answer as it should, and does its service do well, on that very device?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from toolkit.artifacts import Device
+from toolkit.deploy import commands, signature_policy
+from toolkit.errors import FleetError
+from toolkit.fleet import Shell
+
+_TIMEOUT_S = 600.0
+"""A Neural Compute Stick takes minutes to load a large network."""
+
+
+def check_bytes(device: Device, shell: Shell, release: str, found: Mapping[str, Any] | None = None) -> None:
+    """Every byte of it, and its signature where the device asks for one. `found`: what it said of that a moment ago.
+
+    Raises:
+        FleetError: names what is wrong, by file; or the inventory requires a signature and the device checks none.
+    """
+    found = found or _ask(device, shell, commands.verify(device, release))
+    if not found["ok"]:
+        bad = "; ".join(found.get("bad", ()))
+        raise _failed(device, found, bad, "the device refuses the release", "deploy it again, whole and signed")
+    signature_policy.check_checked(device, found)
+
+
+def check_answers(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
+    """The golden pictures; gives what the check measured.
+
+    Raises:
+        FleetError: its answers are further from the recorded ones than the bundle's tolerance.
+    """
+    found = _ask(device, shell, commands.golden(device, release))
+    if not found["ok"]:
+        measured = f"max_abs {found.get('max_abs')} is over the tolerance {found.get('tolerance')}"
+        remedy = "compare OpenVINO's version there with the bundle's" + _by_hand(device, release)
+        raise _failed(device, found, measured, "golden check failed", remedy)
+    return found
+
+
+def check_service(device: Device, shell: Shell, release: str, seconds: float, patience_s: float) -> str:
+    """Whether what runs the release gets well and stays so for `seconds`; gives what it found, in words.
+
+    Raises:
+        FleetError: it does not; says what it is instead.
+    """
+    found = _ask(device, shell, commands.healthy(device, release, seconds, patience_s))
+    if not found["ok"]:
+        remedy = f"see its log: toolkit fleet logs --limit {device.name}"
+        raise _failed(device, found, str(found.get("told")), "the service is not well", remedy)
+    return str(found["told"])
+
+
+def restart(device: Device, shell: Shell) -> str | None:
+    """Make the service run what `current` leads to now, and tell what was restarted; None where no service runs it.
+
+    Raises:
+        FleetError: it could not be restarted.
+    """
+    remedy = (
+        f"let {device.user or 'the user'} run systemctl restart {commands.service(device)} by sudo without a password"
+    )
+    done = shell.run(commands.restart(device)).check(device, "restarting the service", remedy).stdout.strip()
+    return None if done.endswith("none") else done.rpartition("\n")[2]
+
+
+def _ask(device: Device, shell: Shell, words: Sequence[str]) -> dict[str, Any]:
+    """The one JSON document that the device code prints."""
+    answer = shell.run(words, timeout=_TIMEOUT_S)
+    try:
+        found: dict[str, Any] = json.loads(answer.stdout)
+    except ValueError:
+        said = "; ".join(answer.stderr.strip().splitlines()[-2:])
+        what = f"the device code gave no answer (exit code {answer.code}): {said}"
+        raise FleetError(what, where=device.name, remedy="run `toolkit fleet probe` to see what is missing") from None
+    return found
+
+
+def _failed(device: Device, found: Mapping[str, Any], measured: str, what: str, remedy: str) -> FleetError:
+    """The device code's own error where it has one, else what it measured."""
+    error = found.get("error") or {}
+    why = ": ".join(part for part in (error.get("where"), error.get("what")) if part) or measured
+    return FleetError(f"{what}: {why}", where=device.name, remedy=error.get("remedy") or remedy)
+
+
+def _by_hand(device: Device, release: str) -> str:
+    """The command to try there, for a device without containers."""
+    folder = commands.release_folder(device, release)
+    return "" if device.image else f"; by hand: cd {folder} && {device.python} -B -m device golden {folder}"

@@ -1,0 +1,152 @@
+"""Is a release as fast on a device as it was measured there before? A short look, no measurement: nothing of it is kept.
+
+It is held against the newest valid single-stream record of that device and accelerator: of the very bundle, else of the
+same form of an earlier model (by name), else of what the device serves now. A full record is taken before a quick one.
+The look uses the record's pictures, if they are still there, its clock, threads, streams and precision.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.artifacts import BenchRecord, Device
+from toolkit.deploy import commands
+from toolkit.deploy.compatibility import manifest_of
+from toolkit.deploy.gates.gate import Ground
+from toolkit.errors import FleetError
+from toolkit.stats.curves import ENOUGH_QUERIES, percentile
+from toolkit.store import Store
+
+SECONDS = 2.0
+QUERIES = ENOUGH_QUERIES[90]
+PATIENCE_S = 900.0
+_SAME = ("clock", "threads", "streams", "precision", "accelerator")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yardstick:
+    """What was measured on a device, as far as a release can be held against it."""
+
+    device: str
+    bundle: str
+    name: str
+    p90_ms: float
+    quick: bool
+    at: str
+    pictures: str
+    settings: Mapping[str, Any]
+
+
+class Speed:
+    """The gate: at least `share` of the speed that was measured."""
+
+    name = "speed"
+    after_switch = False
+
+    def __init__(self, share: float, yardsticks: Iterable[Yardstick]) -> None:
+        self._share = share
+        self._known: dict[str, list[Yardstick]] = defaultdict(list)
+        for each in yardsticks:
+            self._known[each.device].append(each)
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def tell(self, device: Device) -> str:
+        """See Gate."""
+        if not self._known[device.name]:
+            return "nothing was measured there: no speed to hold it against"
+        return f"answer for {SECONDS:g} s, at least at {self._share:.0%} of the speed that was measured there"
+
+    def check(self, ground: Ground) -> str:
+        """See Gate."""
+        device, name = ground.device, str(manifest_of(ground.tree)["name"])
+        known = [each for each in self._known[device.name] if each.settings["accelerator"] == device.accelerator]
+        found = choose(known, ground.tree.parent, name, ground.replaced)
+        if found is None:
+            return "no record to hold it against"
+        if ground.shell.run(commands.has_pictures(device, found.pictures)).code:
+            return "the pictures of its record are not there any more: not measured"
+        return judge(device, self._measure(ground, found), found, self._share)
+
+    def _measure(self, ground: Ground, like: Yardstick) -> float:
+        """The 90th percentile in ms; devices of one machine one after the other, else they would measure each other."""
+        boot = ground.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
+        settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
+        words = commands.measure(ground.device, ground.tree.digest, like.pictures, settings)
+        with self._turns[boot or ground.device.name], ground.shell.hold(words, timeout=PATIENCE_S) as said:
+            return _p90(ground.device, said)
+
+
+def yardsticks(store: Store) -> tuple[Yardstick, ...]:
+    """Everything in the store that a release can be held against, oldest first."""
+    records = sorted(store.all(BenchRecord), key=lambda record: record.at)
+    return tuple(found for record in records if (found := _yardstick(record)) is not None)
+
+
+def choose(known: Sequence[Yardstick], bundle: str, name: str, replaced: str | None) -> Yardstick | None:
+    """The one that says most about a bundle: its own, that of the same form, that of what it replaces."""
+    for alike in (
+        [each for each in known if each.bundle == bundle],
+        [each for each in known if each.name == name],
+        [each for each in known if each.bundle == replaced],
+    ):
+        full = [each for each in alike if not each.quick]
+        if alike:
+            return (full or alike)[-1]
+    return None
+
+
+def judge(device: Device, p90_ms: float, like: Yardstick, share: float) -> str:
+    """What was found, in words.
+
+    Raises:
+        FleetError: slower than it may be.
+    """
+    kind = "quick record" if like.quick else "record"
+    found = f"p90 {p90_ms:.2f} ms, {like.p90_ms / p90_ms:.0%} of the speed in {like.name}'s {kind} of {like.at[:10]}"
+    if like.p90_ms < share * p90_ms:
+        raise FleetError(
+            f"slower than its gate: {found}; {share:.0%} is asked for",
+            where=device.name,
+            remedy="see whether the device throttles or is busy (toolkit bench), or lower --min-speed",
+        )
+    return found
+
+
+def _yardstick(record: BenchRecord) -> Yardstick | None:
+    """None where it does not count, or is of something else than latency."""
+    p90_ms = percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
+    if p90_ms is None or record.broken_rules:
+        return None
+    return Yardstick(
+        device=record.device,
+        bundle=record.parent,
+        name=str(record.facts.get("name", "")),
+        p90_ms=p90_ms,
+        quick=record.quick,
+        at=record.at,
+        pictures=str(record.facts.get("picture_set", "")),
+        settings=dict(record.settings),
+    )
+
+
+def _p90(device: Device, said: str) -> float:
+    """From the device's JSON.
+
+    Raises:
+        FleetError: it could not measure; says why.
+    """
+    try:
+        found: dict[str, Any] = json.loads(said)
+    except ValueError:
+        raise FleetError("the speed could not be measured: no answer", where=device.name) from None
+    if not found.get("ok"):
+        error = found["error"]
+        raise FleetError(f"the speed could not be measured: {error['what']}", where=device.name, remedy=error["remedy"])
+    p90_ms = percentile(found["samples_ms"], 90)
+    assert p90_ms is not None  # noqa: S101 - so many queries were asked for
+    return p90_ms

@@ -1,0 +1,143 @@
+"""What became of each device: kept in the store as it comes, told as it comes, and put together at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from toolkit import hashing
+from toolkit.artifacts import Deployment, Device
+from toolkit.errors import ExitCode, Problem
+from toolkit.fleet.pool import problem_of
+from toolkit.progress import Progress
+from toolkit.store import Store
+
+SERVES_IT = frozenset({"deployed", "unchanged"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutResult:
+    """What became of each device, in the order of the inventory."""
+
+    rollout: str
+    outcomes: Mapping[Device, Deployment]
+    problems: Mapping[Device, Problem]
+    """What went wrong, by device; one that was only skipped or taken back has none."""
+    stopped: str = ""
+    """Why the rollout ended before all had had their turn; empty if it did not."""
+    wanted: frozenset[str] = SERVES_IT
+    """The outcomes that were asked for."""
+
+    @property
+    def ok(self) -> dict[Device, Deployment]:
+        """Those with which all is as it was asked for."""
+        return {device: each for device, each in self.outcomes.items() if self._is_done(device)}
+
+    @property
+    def failed(self) -> dict[Device, Problem]:
+        """One problem for each of the others, in words."""
+        others = (device for device in self.outcomes if not self._is_done(device))
+        return {device: self.problems.get(device) or self._why(device) for device in others}
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Done, or some failed, were taken back or never had their turn."""
+        return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
+
+    def _is_done(self, device: Device) -> bool:
+        return device not in self.problems and self.outcomes[device].outcome in self.wanted
+
+    def _why(self, device: Device) -> Problem:
+        found = self.outcomes[device]
+        return Problem(
+            f"{found.outcome}: {found.reason}", device.name, "mend what stopped the rollout, and run it again"
+        )
+
+
+class Journal:
+    """Takes each outcome as it comes, from whichever thread, so that an interruption loses none."""
+
+    def __init__(self, store: Store | None, progress: Progress) -> None:
+        self.rollout = uuid.uuid4().hex[:12]
+        self.stopped = ""
+        self._store, self._progress, self._lock = store, progress, threading.Lock()
+        self._outcomes: dict[str, Deployment] = {}
+        self._problems: dict[str, Problem] = {}
+
+    def add(self, deployment: Deployment) -> Deployment:
+        """Into the store, and a line for people; a later outcome of a device takes the place of an earlier one."""
+        kept = replace(deployment, rollout=self.rollout)
+        with self._lock:
+            self._outcomes[kept.device] = kept
+            if self._store is not None:
+                self._store.put(kept)
+        sent = f", {kept.sent_bytes / 1e6:,.1f} MB sent" if kept.sent_bytes else ""
+        found = "".join(f"; {name}: {told}" for name, told in kept.gates.items())
+        self._progress.say(f"  {kept.device}: {kept.outcome} in {kept.seconds:.1f} s{sent}{found}")
+        return kept
+
+    def fail(self, device: Device, error: Exception, deployment: Deployment) -> None:
+        """A device whose turn, or whose look beforehand, ended in an error."""
+        problem = problem_of(device, error)
+        with self._lock:
+            self._problems[device.name] = problem
+        self.add(replace(deployment, outcome="failed", reason=problem.what))
+
+    def complain(self, device: Device, error: Exception) -> None:
+        """Something went wrong that leaves the device's outcome what it is."""
+        with self._lock:
+            self._problems[device.name] = problem_of(device, error)
+
+    def outcome(self, device: Device) -> str:
+        """What became of a device so far; empty if nothing did."""
+        found = self._outcomes.get(device.name)
+        return found.outcome if found else ""
+
+    @property
+    def failed_turns(self) -> int:
+        """How many devices failed in their turn, and not before."""
+        with self._lock:
+            return sum(found.outcome == "failed" and found.batch > 0 for found in self._outcomes.values())
+
+    def result(self, devices: Sequence[Device], wanted: frozenset[str] = SERVES_IT) -> RolloutResult:
+        """All of it, in the order of `devices`."""
+        return RolloutResult(
+            rollout=self.rollout,
+            outcomes={device: self._outcomes[device.name] for device in devices if device.name in self._outcomes},
+            problems={device: self._problems[device.name] for device in devices if device.name in self._problems},
+            stopped=self.stopped,
+            wanted=wanted,
+        )
+
+
+def record_of(
+    bundle: str,
+    device: Device,
+    release: str,
+    outcome: str,
+    start: float,
+    *,
+    reason: str = "",
+    sent_bytes: int = 0,
+    batch: int = 0,
+    gates: Mapping[str, str] | None = None,
+) -> Deployment:
+    """The record of it; `start` by time.monotonic()."""
+    at = datetime.now(UTC).isoformat(timespec="microseconds")
+    return Deployment(
+        digest=hashing.of_value([bundle, device.name, release, outcome, at]),
+        parent=bundle,
+        device=device.name,
+        release=release,
+        outcome=outcome,
+        reason=reason,
+        sent_bytes=sent_bytes,
+        seconds=round(time.monotonic() - start, 3),
+        at=at,
+        batch=batch,
+        gates=gates or {},
+    )

@@ -1,0 +1,46 @@
+"""Signatures, by the inventory's word: `toolkit_require_signature: true` on a device or a group.
+
+The device itself decides whether it trusts a signature, by the allowed_signers in its ROOT. Requiring one here means that an
+unsigned bundle is not even sent, and that a device which would not check is an error instead of a silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from toolkit.artifacts import Device
+from toolkit.errors import FleetError, Problem
+from toolkit.fleet.transfer.tree import SIGNATURE, Tree
+
+REQUIRE = "toolkit_require_signature"
+
+
+def requires_signature(device: Device) -> bool:
+    """Whether the inventory requires one for this device."""
+    return str(device.variables.get(REQUIRE, False)).lower() in {"true", "yes", "1"}
+
+
+def unsigned(tree: Tree, device: Device) -> Iterator[Problem]:
+    """The problem with sending a release without a signature to a device that requires one."""
+    if requires_signature(device) and all(file.path != SIGNATURE for file in tree.files):
+        yield Problem(
+            f"the bundle is not signed, and {REQUIRE} is set",
+            device.name,
+            "sign it: `toolkit convert MODEL --sign KEY`",
+        )
+
+
+def check_checked(device: Device, found: Mapping[str, Any]) -> None:
+    """See that a device that requires signatures has looked at this one; `found` is what its `verify` said.
+
+    Raises:
+        FleetError: it has no allowed_signers, so it would run anything.
+    """
+    signature = found.get("signature") or {}
+    if requires_signature(device) and not signature.get("checked"):
+        raise FleetError(
+            f"{REQUIRE} is set, but the device checks no signature: {signature.get('told', 'its code is too old')}",
+            where=device.name,
+            remedy="name runner_allowed_signers in the inventory and run ansible/provision-pi.yml",
+        )

@@ -1,0 +1,78 @@
+"""The first stage: frames off a source, whatever becomes of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Callable, Optional
+
+from ..sources.base import Pace, Source, SourceLost, Taken
+from .messages import Between, Frame, now_ns
+
+if TYPE_CHECKING:
+    from .messages import Counters
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+_STEP_S = 0.2
+Say = Callable[[str], None]
+
+
+class Capture(threading.Thread):
+    """Reads a source into a queue; one that is lost is opened again, after pauses that double up to LONGEST_PAUSE_S.
+
+    A live source sets the pace, and what nobody takes in time is dropped. Others are read at `fps` frames a second, and for
+    fps = 0 as fast as their frames are taken, with none dropped.
+    """
+
+    def __init__(self, source: Source, captured: Between[Frame], counters: Counters, say: Say, fps: float = 0) -> None:
+        super().__init__(name="capture", daemon=True)
+        self.trouble: Optional[str] = "not opened yet"
+        """Why there are no frames right now; None while they come."""
+        self._source, self._captured, self._counters, self._say, self._fps = source, captured, counters, say, fps
+        self._pause_s = FIRST_PAUSE_S
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                self._source.open()
+                self._read_on()
+            except SourceLost as lost:
+                self._lost(str(lost))
+            except Exception as error:  # noqa: BLE001 - whatever a driver raises, the camera is tried again
+                self._lost(f"{type(error).__name__}: {error}")
+            finally:
+                self._source.close()
+            self._stopping.wait(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def _read_on(self) -> None:
+        pace = Pace(0 if self._source.live else self._fps)
+        waits = not self._source.live and not self._fps
+        while not self._stopping.is_set():
+            if waits and not self._captured.has_room(_STEP_S):
+                continue
+            if self._stopping.wait(pace.delay_s()):
+                return
+            self._hand_on(self._source.read())
+
+    def _hand_on(self, taken: Taken) -> None:
+        self._counters.add("captured")
+        number, moment = self._counters["captured"], now_ns()
+        if isinstance(taken, bytes):
+            self._captured.put(Frame(number, moment, jpeg=taken))
+        else:
+            self._captured.put(Frame(number, moment, pixels=taken))
+        if self.trouble is not None:
+            self._say(f"camera {self._source.name}: frames come" + (" again" if number > 1 else ""))
+            self.trouble, self._pause_s = None, FIRST_PAUSE_S
+
+    def _lost(self, why: str) -> None:
+        if self.trouble != why:
+            self._say(f"camera {self._source.name}: {why}; it is tried again")
+            self.trouble = why
+        self._counters.add("camera_losses")
+
+    def stop(self) -> None:
+        """Ask it to end; it ends with the frame that it waits for."""
+        self._stopping.set()

@@ -1,0 +1,163 @@
+"""The stages put together, and what they have come to: the newest result, counts, rates."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
+
+from ...image_io import fit
+from ...runtime import interface
+from .capture import Capture
+from .decoding import Decoder
+from .inference import Engine, Load, Loaded
+from .messages import Between, Counters, Frame, Query, Result, now_ns
+from .throughput import Meter
+from .topk import said_of, top_of
+
+if TYPE_CHECKING:
+    from ..sources.base import Source
+    from .messages import Answer, Pixels, Reply
+
+CAPTURED, READY, ANSWERED = 2, 2, 16
+_STEP_S = 0.2
+JOIN_S = 15.0
+"""How long a stage may take to end: a camera that hangs keeps its thread for as long as its driver waits."""
+Listener = Callable[[Result], None]
+Answered = Tuple["Loaded", Query, "Answer", int]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a pipeline is cut; 0 decoders are as many as there are cores, four at most."""
+
+    fps: float = 25.0
+    decoders: int = 0
+    exact: bool = False
+    """Whether frames are fitted to the network as files are, to the bit, which takes longer."""
+
+    @property
+    def decoder_count(self) -> int:
+        """At least one."""
+        return self.decoders or max(1, min(4, len(os.sched_getaffinity(0))))
+
+
+class Pipeline:
+    """From `begin` to `end`; everything else may be asked from any thread."""
+
+    def __init__(
+        self,
+        source: Optional[Source],
+        settings: interface.Settings,
+        shape: Shape,
+        say: Callable[[str], None],
+        load: Load = interface.load,
+        **engine: Callable[[], bool],
+    ) -> None:
+        self.counters, self.meter = Counters(), Meter()
+        self.latest: Optional[Result] = None
+        self.listeners: List[Listener] = []
+        """Called for each result, one after the other, in the last stage."""
+        self._captured: Between[Frame] = Between(CAPTURED)
+        self._ready: Between[Query] = Between(READY)
+        self._answered: Between[Answered] = Between(ANSWERED)
+        self.engine = Engine(self._ready, settings, self._on_answer, self.counters, say, load, **engine)
+        self.capture = Capture(source, self._captured, self.counters, say, shape.fps) if source else None
+        self._decoders = [
+            Decoder(self._captured, self._ready, self.engine.form, self.counters, exact=shape.exact)
+            for _ in range(shape.decoder_count if source else 0)
+        ]
+        self._stopping = False
+        self._results = threading.Thread(target=self._work, name="results", daemon=True)
+        self.source_name = source.name if source else "none"
+
+    def begin(self, release: Path) -> None:
+        """Load the model, start every stage.
+
+        Raises:
+            Failure: the release cannot be used; nothing was started.
+        """
+        self.engine.begin(release)
+        self._results.start()
+        for decoder in self._decoders:
+            decoder.start()
+        if self.capture:
+            self.capture.start()
+
+    def end(self) -> List[str]:
+        """Stop stage after stage in the order of the frames; gives the names of threads that did not end."""
+        left = [thread.name for stage in self._stages() for thread in stage if not _stopped(thread)]
+        for query in self._ready.close():
+            if query.reply is not None:
+                query.reply(None, "the app is ending")
+        self._stopping = True
+        self._answered.close()
+        self._results.join(JOIN_S)
+        self.engine.let_go()
+        return left + (["results"] if self._results.is_alive() else [])
+
+    def _stages(self) -> List[List[threading.Thread]]:
+        return [[self.capture] if self.capture else [], list(self._decoders), [self.engine]]
+
+    def is_alive(self) -> bool:
+        """Whether every stage works."""
+        stages = [thread for stage in self._stages() for thread in stage]
+        return all(thread.is_alive() for thread in [*stages, self._results])
+
+    def ask(self, picture: Pixels, reply: Reply) -> bool:
+        """Have a picture (RGB, of any size) answered, before frames of the camera; False when there is no room for it."""
+        form = self.engine.form()
+        self.counters.add("asked")
+        frame = Frame(0, now_ns(), pixels=picture[..., ::-1])
+        query = Query(frame, form, fit(picture, form.size, form.crop), reply)
+        return self._ready.keep(query)
+
+    def use(self, release: Path) -> None:
+        """Let another release take over, see Engine.use."""
+        before = self.engine.loaded.release
+        self.engine.use(release)
+        if self.engine.loaded.release != before:
+            self.meter.restart()
+
+    def dropped(self) -> Dict[str, int]:
+        """Frames that were dropped, by the queue that was full."""
+        return {
+            "captured": self._captured.dropped,
+            "ready": self._ready.dropped,
+            "answered": self._answered.dropped,
+        }
+
+    def _on_answer(self, loaded: Loaded, query: Query, answer: Answer) -> None:
+        """On OpenVINO's thread: hand it over."""
+        self.counters.add("answered")
+        if query.reply is not None:
+            query.reply(answer, "")
+        else:
+            self._answered.put((loaded, query, answer, now_ns()))
+
+    def _work(self) -> None:
+        """The last stage."""
+        while not self._stopping:
+            answered = self._answered.take(_STEP_S)
+            if answered is not None:
+                self._publish(*answered)
+
+    def _publish(self, loaded: Loaded, query: Query, answer: Answer, at_ns: int) -> None:
+        latency_ms = (at_ns - query.frame.taken_ns) / 1e6
+        self.meter.add(latency_ms)
+        if self.latest is not None and query.frame.number < self.latest.frame.number:
+            self.counters.add("overtaken")
+            return
+        ranking = top_of(answer, loaded.manifest["labels"])
+        said = said_of(answer, loaded.manifest)
+        self.latest = Result(query.frame, ranking, said, loaded.release.name, latency_ms)
+        for listener in self.listeners:
+            listener(self.latest)
+
+
+def _stopped(thread: threading.Thread) -> bool:
+    thread.stop()  # type: ignore[attr-defined]  # every stage has it
+    thread.join(JOIN_S)
+    return not thread.is_alive()

@@ -1,0 +1,33 @@
+"""An answer in words: the most probable labels first, without sorting a thousand of them for each frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from ...release.manifest import is_many
+
+if TYPE_CHECKING:
+    from .messages import Answer
+
+TOP = 5
+
+
+def top_of(answer: Answer, labels: Sequence[str], count: int = TOP) -> List[Tuple[str, float]]:
+    """f32 [classes] → at most `count` (label, probability), descending; one value is the second label's of two."""
+    values = np.array([1 - answer[0], answer[0]], np.float32) if len(answer) == 1 else answer
+    if len(values) > count:
+        chosen = np.argpartition(-values, count - 1)[:count]
+        order = chosen[np.argsort(-values[chosen], kind="stable")]
+    else:
+        order = np.argsort(-values, kind="stable")
+    return [(labels[index], float(values[index])) for index in order]
+
+
+def said_of(answer: Answer, manifest: Dict[str, Any]) -> Optional[List[str]]:
+    """Where pictures may have many labels, those above 1/2, the most probable first; else None."""
+    if not is_many(manifest):
+        return None
+    above = [(label, value) for label, value in top_of(answer, manifest["labels"], len(answer)) if value > 1 / 2]
+    return [label for label, _ in above]

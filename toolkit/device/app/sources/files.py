@@ -1,0 +1,87 @@
+"""Sources that are always there: a test pattern, and the pictures of a folder."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Iterator, List
+
+import cv2
+import numpy as np
+
+from ... import image_io
+from .base import SourceLost, Taken
+
+if TYPE_CHECKING:
+    from ..pipeline.messages import Pixels
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+class Pattern:
+    """A bar that wanders over a dark picture, then over a light one: 640 by 480 pixels, as JPEGs that are made once."""
+
+    name, live = "test pattern", False
+    FRAMES, HEIGHT, WIDTH = 100, 480, 640
+
+    def __init__(self) -> None:
+        self._endless: Iterator[bytes] = iter(())
+
+    def open(self) -> None:
+        """See Source."""
+        drawn = [
+            cv2.imencode(".jpg", self._draw(number), [cv2.IMWRITE_JPEG_QUALITY, 80]) for number in range(self.FRAMES)
+        ]
+        self._endless = itertools.cycle([jpeg.tobytes() for _, jpeg in drawn])
+
+    def read(self) -> Taken:
+        """See Source."""
+        return next(self._endless)
+
+    def close(self) -> None:
+        """See Source."""
+
+    def _draw(self, number: int) -> Pixels:
+        light = number >= self.FRAMES // 2
+        picture = np.full((self.HEIGHT, self.WIDTH, 3), 205 if light else 40, np.uint8)
+        left = number * (self.WIDTH - 40) // self.FRAMES
+        picture[:, left : left + 40] = (180, 120, 60)
+        ink = (30, 30, 30) if light else (225, 225, 225)
+        cv2.putText(picture, f"test pattern {number:03d}", (24, 56), cv2.FONT_HERSHEY_SIMPLEX, 1.0, ink, 2, cv2.LINE_AA)
+        return picture
+
+
+class Folder:
+    """The pictures of a folder in the order of their names, again and again; JPEGs stay as they are."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self.name, self._path = str(path), path
+        self._endless: Iterator[Path] = iter(())
+
+    def open(self) -> None:
+        """See Source."""
+        found = self._pictures()
+        if not found:
+            raise SourceLost("there is no picture in it")
+        self._endless = itertools.cycle(found)
+
+    def _pictures(self) -> List[Path]:
+        try:
+            return sorted(path for path in self._path.rglob("*") if path.suffix.lower() in SUFFIXES)
+        except OSError as error:
+            raise SourceLost(f"cannot be read: {error.strerror}") from None
+
+    def read(self) -> Taken:
+        """See Source."""
+        path = next(self._endless)
+        try:
+            if path.suffix.lower() in {".jpg", ".jpeg"}:
+                return path.read_bytes()
+            return np.ascontiguousarray(image_io.read_picture(path)[..., ::-1])
+        except (OSError, image_io.PictureError) as error:
+            raise SourceLost(str(error)) from None
+
+    def close(self) -> None:
+        """See Source."""

@@ -1,0 +1,111 @@
+"""Sources that OpenCV reads: Video4Linux cameras, video files, network cameras."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Sequence
+
+import cv2
+
+from .base import SourceLost, Taken, Wish, without_password
+
+TIMEOUT_MS = 5000
+_MJPG = cv2.VideoWriter.fourcc(*"MJPG")
+# RTP over TCP: a lost datagram would spoil every frame up to the next key frame.
+_FFMPEG = "rtsp_transport;tcp"
+
+
+class _Captured:
+    """What all three have in common: a cv2.VideoCapture, which says neither why it cannot be opened nor why it ended."""
+
+    def __init__(self, name: str, *, live: bool) -> None:
+        self.name, self.live = name, live
+        self._capture: Any = None
+
+    def _open(self, what: str, api: int, settings: Sequence[int] = ()) -> None:
+        self.close()
+        capture = cv2.VideoCapture(what, api, list(settings)) if settings else cv2.VideoCapture(what, api)
+        if not capture.isOpened():
+            capture.release()
+            raise SourceLost("cannot be opened")
+        self._capture = capture
+
+    def read(self) -> Taken:
+        """See Source."""
+        there, picture = self._capture.read()
+        if not there or picture is None or not picture.size:
+            raise SourceLost("gives no more frames")
+        taken: Taken = picture
+        return taken
+
+    def close(self) -> None:
+        """See Source."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+class Camera(_Captured):
+    """A Video4Linux camera. What it compresses itself is taken as it is and decoded in the stage for that."""
+
+    def __init__(self, path: str, wish: Wish) -> None:
+        super().__init__(path, live=True)
+        self._wish = wish
+        self._compressed = False
+
+    def open(self) -> None:
+        """See Source."""
+        if not Path(self.name).exists():
+            raise SourceLost("is not there")
+        self._open(self.name, cv2.CAP_V4L2)
+        for name, value in (
+            (cv2.CAP_PROP_FOURCC, _MJPG),
+            (cv2.CAP_PROP_FRAME_WIDTH, self._wish.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, self._wish.height),
+            (cv2.CAP_PROP_FPS, self._wish.fps),
+            (cv2.CAP_PROP_BUFFERSIZE, 2),
+        ):
+            self._capture.set(name, value)
+        self._compressed = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == _MJPG
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0 if self._compressed else 1)
+
+    def read(self) -> Taken:
+        """See Source."""
+        taken = super().read()
+        if self._compressed and not isinstance(taken, bytes) and taken.ndim != 3:
+            return taken.tobytes()
+        return taken
+
+
+class Video(_Captured):
+    """A video file, from its beginning whenever it ends."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), live=False)
+
+    def open(self) -> None:
+        """See Source."""
+        self._open(self.name, cv2.CAP_ANY)
+
+    def read(self) -> Taken:
+        """See Source."""
+        try:
+            return super().read()
+        except SourceLost:
+            self.open()
+            return super().read()
+
+
+class Network(_Captured):
+    """A network camera; its address keeps its password to itself."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(without_password(address), live=True)
+        self._address = address
+
+    def open(self) -> None:
+        """See Source."""
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
+        self._open(self._address, cv2.CAP_FFMPEG, limits)

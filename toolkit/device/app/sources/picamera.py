@@ -1,0 +1,59 @@
+"""A Raspberry Pi's own camera, through picamera2: the package of Raspberry Pi OS, imported only where it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from concurrent import futures
+from typing import Any
+
+from .base import SourceLost, Taken, Wish
+
+TIMEOUT_S = 5.0
+
+
+class PiCamera:
+    """One of the cameras at the board's own connectors."""
+
+    live = True
+
+    def __init__(self, number: int, wish: Wish) -> None:
+        self.name, self._number, self._wish = f"picamera:{number}", number, wish
+        self._camera: Any = None
+
+    def open(self) -> None:
+        """See Source."""
+        try:
+            module = importlib.import_module("picamera2")
+        except ImportError as error:
+            raise SourceLost(f"picamera2 cannot be imported ({error}): apt-get install python3-picamera2") from None
+        try:
+            self._camera = module.Picamera2(self._number)
+            self._start()
+        except (IndexError, RuntimeError, OSError) as error:
+            self.close()
+            raise SourceLost(f"cannot be opened: {error}") from None
+
+    def _start(self) -> None:
+        """What libcamera calls RGB888 lies in memory as blue, green, red."""
+        wish = self._wish
+        main = {"size": (wish.width, wish.height), "format": "RGB888"}
+        configuration = self._camera.create_video_configuration(
+            main=main, controls={"FrameRate": wish.fps}, buffer_count=4
+        )
+        self._camera.configure(configuration)
+        self._camera.start()
+
+    def read(self) -> Taken:
+        """See Source."""
+        try:
+            job = self._camera.capture_array("main", wait=False)
+            taken: Taken = self._camera.wait(job, timeout=TIMEOUT_S)
+        except (RuntimeError, OSError, TimeoutError, futures.TimeoutError) as error:
+            raise SourceLost(f"gives no more frames: {str(error) or type(error).__name__}") from None
+        return taken
+
+    def close(self) -> None:
+        """See Source."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None

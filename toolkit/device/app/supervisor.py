@@ -1,0 +1,99 @@
+"""Who keeps house beside the stages: follows the link to the release, looks for a lost stick, writes down how it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Optional
+
+from ..errors import Failure
+from ..release.manifest import read_json
+from .pipeline.frame_pipeline import Pipeline
+from .pipeline.inference import RETRY_S
+from .status import State
+
+STEP_S = 0.5
+STATE_S = 2.0
+Say = Callable[[str], None]
+
+
+class Keeper(threading.Thread):
+    """Does one thing after the other; none of them holds up a frame."""
+
+    def __init__(self, release: Path, pipeline: Pipeline, state: State, say: Say, state_file: Optional[Path]) -> None:
+        super().__init__(name="keeper", daemon=True)
+        self.beat = time.monotonic()
+        """When it last began its round."""
+        self._release, self._pipeline, self._state, self._say = release, pipeline, state, say
+        self._state_file = state_file
+        self._led_to = pipeline.engine.loaded.release
+        self._code = code_of(self._led_to)
+        self._stick_due = self._state_due = 0.0
+        self._reload = threading.Event()
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while not self._stopping.wait(STEP_S):
+            self.beat = time.monotonic()
+            try:
+                self._follow()
+                self._state.vitals.look(self._pipeline)
+                self._look_for_stick()
+                self._write_state()
+            except Exception as error:  # noqa: BLE001 - one duty that fails must not end the others
+                self._say(f"keeping house: {type(error).__name__}: {error}")
+        if self._state_file:
+            with contextlib.suppress(OSError):
+                self._state_file.unlink()
+
+    def reload(self) -> None:
+        """Load what the link leads to, also if it led there before."""
+        self._reload.set()
+
+    def _follow(self) -> None:
+        leads_to = self._release.resolve()
+        if not self._reload.is_set() and leads_to == self._led_to:
+            return
+        self._reload.clear()
+        self._led_to = leads_to
+        try:
+            self._pipeline.use(leads_to)
+        except Failure as failure:
+            self._say(f"the new release cannot be used, the old one works on: {failure}")
+            return
+        name = self._pipeline.engine.loaded.manifest.get("name")
+        self._say(f"release {leads_to.name[:12]} ({name}) works now")
+        if code_of(leads_to) != self._code:
+            self._say("it brings other device code, which works after a restart")
+
+    def _look_for_stick(self) -> None:
+        if time.monotonic() >= self._stick_due:
+            self._pipeline.engine.look_for_stick()
+            self._stick_due = time.monotonic() + RETRY_S
+
+    def _write_state(self) -> None:
+        if self._state_file is None or time.monotonic() < self._state_due:
+            return
+        self._state_due = time.monotonic() + STATE_S
+        beside = self._state_file.with_name(f".{self._state_file.name}.part")
+        beside.write_text(json.dumps({"at": round(time.time(), 1), "pid": os.getpid(), **self._state.now()}), "utf-8")
+        beside.chmod(0o644)  # who logs in may read it, whatever the service's umask is
+        beside.replace(self._state_file)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._stopping.set()
+
+
+def code_of(release: Path) -> Optional[str]:
+    """The digest of the device code that a release brings; None for a bare bundle."""
+    try:
+        code = read_json(release / "release.json").get("device")
+    except Failure:
+        return None
+    return str(code)

@@ -1,0 +1,103 @@
+"""Who may look, and who may only knock.
+
+Without a token the app answers on loopback alone, and there only to who calls it by a loopback name: a page from elsewhere whose
+name is made to mean 127.0.0.1 calls it otherwise. With one, programs send it as a bearer; a browser sends it once, to /login,
+and gets a cookie that scripts cannot read and other sites cannot send. The token itself is in no address, log or cookie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Optional
+
+from ...errors import Failure
+from .http import HttpError, Request
+
+COOKIE = "toolkit_session"
+SESSION_S = 12 * 3600
+SHORTEST = 16
+"""Characters that a token has at the least."""
+OPEN = ("/health", "/ready", "/login", "/")
+"""What is answered without a token; the last one by a form to log in."""
+_LOOPBACK = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
+
+
+def read_token(path: Optional[Path]) -> Optional[str]:
+    """The token that a file holds.
+
+    Raises:
+        Failure: it cannot be read, others may read it, or it is too short.
+    """
+    if path is None:
+        return None
+    remedy = "head -c 24 /dev/urandom | base64 > FILE && chmod 600 FILE"
+    try:
+        token, mode = path.read_text(encoding="ascii").strip(), path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise Failure(f"the token cannot be read: {error}", where=str(path), remedy=remedy) from None
+    if mode & 0o007:
+        raise Failure("everyone may read the token", where=str(path), remedy=f"chmod o= {path}")
+    if len(token) < SHORTEST or not token.isprintable():
+        raise Failure(f"the token has less than {SHORTEST} characters", where=str(path), remedy=remedy)
+    return token
+
+
+class Guard:
+    """Decides about each request."""
+
+    def __init__(self, token: Optional[str]) -> None:
+        self.token = token
+        self._key = secrets.token_bytes(32)
+
+    def check(self, request: Request) -> None:
+        """Let it pass.
+
+        Raises:
+            HttpError: it comes from another site, calls the app by a name that is not its own, or has no token.
+        """
+        self._check_site(request)
+        if self.token is None:
+            if not _LOOPBACK.fullmatch(request.headers.get("host", "localhost")):
+                raise HttpError(421, "this is not the host that was asked for", "call it by 127.0.0.1 or localhost")
+        elif request.path not in OPEN and not self.knows(request):
+            raise HttpError(401, "a token is wanted", "send Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
+
+    def _check_site(self, request: Request) -> None:
+        origin = request.headers.get("origin")
+        own = request.headers.get("host", "")
+        foreign = origin is not None and origin.partition("://")[2] != own
+        if foreign or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.method == "GET"
+            if not (navigates and request.path == "/"):
+                raise HttpError(403, "another site may not ask this")
+
+    def knows(self, request: Request) -> bool:
+        """Whether it carries the token or a session; everyone is known where there is no token."""
+        if self.token is None:
+            return True
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self.is_token(given.strip()):
+            return True
+        found = re.search(rf"(?:^|;\s*){COOKIE}=([0-9]+)\.([0-9a-f]+)", request.headers.get("cookie", ""), re.ASCII)
+        return found is not None and self._is_session(found.group(1), found.group(2))
+
+    def is_token(self, given: str) -> bool:
+        """Compared in a time that tells nothing."""
+        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+
+    def _is_session(self, until: str, seal: str) -> bool:
+        return hmac.compare_digest(seal, self._seal(until)) and len(until) < 15 and int(until) > time.time()
+
+    def session(self, *, secure: bool) -> str:
+        """A cookie for who has shown the token; it ends with this process or after SESSION_S."""
+        until = str(int(time.time()) + SESSION_S)
+        more = "; Secure" if secure else ""
+        return f"{COOKIE}={until}.{self._seal(until)}; HttpOnly; SameSite=Strict; Path=/; Max-Age={SESSION_S}{more}"
+
+    def _seal(self, until: str) -> str:
+        return hmac.new(self._key, until.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,122 @@
+"""The newest picture and the newest state, once made and sent to everyone who watches.
+
+All watchers share BUDGET pictures a second, so that more of them make the stream slower and never the inference. One whose
+connection still holds the last picture is passed over, and one that takes nothing for STALLED_S is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import time
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+
+import cv2
+
+from .http import HttpError, Response
+
+if TYPE_CHECKING:
+    from ..pipeline.messages import Pixels, Result
+
+FPS, BUDGET, WATCHERS = 15.0, 120.0, 100
+EVENTS_S = 0.5
+STALLED_S = 20.0
+BOUNDARY = "toolkit-frame"
+QUALITY, WIDTH = 80, 960
+"""Of pictures that did not come as JPEGs."""
+
+
+class Watchers:
+    """The connections that get the same; `send` never waits for one of them."""
+
+    def __init__(self) -> None:
+        self._writers: Dict[asyncio.StreamWriter, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._writers)
+
+    def send(self, piece: bytes) -> None:
+        """To all who have taken what they were sent before."""
+        now = time.monotonic()
+        for writer, since in list(self._writers.items()):
+            if writer.transport.is_closing() or now - since > STALLED_S:
+                self._writers.pop(writer, None)
+                writer.transport.abort()
+            elif writer.transport.get_write_buffer_size() == 0:
+                writer.write(piece)
+                self._writers[writer] = now
+
+    async def watch(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the client is gone, or says something, which it has no reason to."""
+        writer.write(first)
+        self._writers[writer] = time.monotonic()
+        try:
+            await reader.read(1)
+        finally:
+            self._writers.pop(writer, None)
+
+
+class Broadcast:
+    """Two coroutines that send, and the responses that watch."""
+
+    def __init__(self, latest: Callable[[], Optional[Result]], state: Callable[[], Dict[str, Any]]) -> None:
+        self._latest, self._state = latest, state
+        self.pictures, self.events = Watchers(), Watchers()
+
+    def stream(self) -> Response:
+        """MJPEG, as browsers show it in an <img>."""
+        _check_room(self.pictures)
+        headers = {"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"}
+        return Response(200, headers, stream=functools.partial(self.pictures.watch, f"--{BOUNDARY}\r\n".encode()))
+
+    def event_stream(self) -> Response:
+        """The state as server-sent events."""
+        _check_room(self.events)
+        return Response(200, {"Content-Type": "text/event-stream"}, stream=functools.partial(self.events.watch, b""))
+
+    async def send_pictures(self) -> None:
+        """For as long as the server runs."""
+        shown = None
+        while True:
+            await asyncio.sleep(max(1 / FPS, len(self.pictures) / BUDGET))
+            result = self._latest()
+            if result is not None and result is not shown and len(self.pictures):
+                shown = result
+                self.pictures.send(part_of(await _jpeg(result)))
+
+    async def send_events(self) -> None:
+        """For as long as the server runs."""
+        while True:
+            await asyncio.sleep(EVENTS_S)
+            if len(self.events):
+                self.events.send(b"data: " + json.dumps(self._state()).encode() + b"\n\n")
+
+
+def _check_room(watchers: Watchers) -> None:
+    if len(watchers) >= WATCHERS:
+        raise HttpError(503, f"{WATCHERS} watch already, and that is the most", "try again later", Retry_After="10")
+
+
+async def _jpeg(result: Result) -> bytes:
+    """As the camera made it, or made by a thread that does not hold up the others."""
+    frame = result.frame
+    if frame.jpeg is not None or frame.pixels is None:
+        return frame.jpeg or b""
+    return await asyncio.get_running_loop().run_in_executor(None, encoded, frame.pixels)
+
+
+def encoded(pixels: Pixels) -> bytes:
+    """A picture (BGR) as a JPEG, at most WIDTH pixels wide."""
+    height, width = pixels.shape[:2]
+    if width > WIDTH:
+        pixels = cv2.resize(pixels, (WIDTH, height * WIDTH // width), interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    content: bytes = jpeg.tobytes()
+    return content
+
+
+def part_of(jpeg: bytes) -> bytes:
+    """One picture of the stream; browsers show it once the next boundary is there, so it comes along."""
+    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+    return b"".join((head, jpeg, b"\r\n--", BOUNDARY.encode(), b"\r\n"))

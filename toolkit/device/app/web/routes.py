@@ -1,0 +1,235 @@
+"""What each path answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Tuple
+from urllib.parse import parse_qs
+
+from ... import image_io
+from ...errors import Failure
+from ..pipeline.messages import now_ns
+from ..pipeline.topk import said_of, top_of
+from ..status import State, identity, models_beside, trouble
+from . import pages
+from .auth import Guard
+from .broadcast import Broadcast
+from .http import HttpError, Request, Response, as_json
+from .openapi import document
+from .prometheus import CONTENT_TYPE, exposition
+from .rate_limit import Buckets
+
+if TYPE_CHECKING:
+    from ..pipeline.messages import Answer, Pixels
+
+REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 100, 300
+"""Of one client."""
+PREDICTIONS_AT_ONCE, ANSWER_S = 8, 15.0
+READERS, READERS_NICE = 2, 19
+"""Threads that read what is asked about, and how far they stand behind the others where the processor is wanted by all."""
+LOGINS_A_SECOND, LOGINS_AT_ONCE = 0.2, 5
+TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
+Route = Callable[[Request], Awaitable[Response]]
+
+
+class Routes:
+    """Handles requests, on the server's thread; what takes long is done on others."""
+
+    def __init__(self, state: State, guard: Guard, predictions_a_second: float, *, secure: bool = False) -> None:
+        self.broadcast = Broadcast(lambda: state.pipeline.latest, state.now)
+        self._state, self._guard, self._secure = state, guard, secure
+        self._requests = Buckets(REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
+        self._logins = Buckets(LOGINS_A_SECOND, LOGINS_AT_ONCE)
+        self._predictions = Buckets(predictions_a_second, max(2 * predictions_a_second, 4))
+        self._predicting = 0
+        self._readers = ThreadPoolExecutor(READERS, "pictures", _step_back)
+        self._routes: Dict[str, Dict[str, Route]] = {
+            "/": {"GET": self._page},
+            "/login": {"POST": self._login},
+            "/stream": {"GET": self._stream},
+            "/v1/state": {"GET": self._now},
+            "/v1/events": {"GET": self._events},
+            "/v1/models": {"GET": self._models},
+            "/v1/model": {"POST": self._switch},
+            "/v1/predict": {"POST": self._predict},
+            "/health": {"GET": self._health},
+            "/ready": {"GET": self._ready},
+            "/metrics": {"GET": self._metrics},
+            "/openapi.json": {"GET": self._openapi},
+        }
+
+    async def handle(self, request: Request) -> Response:
+        """The answer; a HEAD is answered as a GET, and its body is left out by who sends it.
+
+        Raises:
+            HttpError: the request is refused.
+        """
+        _take(self._requests, request.peer)
+        self._guard.check(request)
+        methods = self._routes.get(request.path)
+        if methods is None:
+            raise HttpError(404, "there is nothing here", "/openapi.json says what there is")
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            raise HttpError(405, f"{request.method} is not for this", Allow=", ".join(methods))
+        return await route(request)
+
+    async def _page(self, request: Request) -> Response:
+        return pages.live() if self._guard.knows(request) else pages.login(failed=False)
+
+    async def _login(self, request: Request) -> Response:
+        """A form's or a program's; wrong tokens are few a minute."""
+        _take(self._logins, request.peer)
+        if request.unread > 4096:
+            raise HttpError(413, "that is more than a token")
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+            raise HttpError(415, "a form is wanted", "send token=… as application/x-www-form-urlencoded")
+        form = parse_qs((await request.body()).decode("utf-8", "replace"))
+        if not self._guard.is_token(form.get("token", [""])[0].strip()):
+            return pages.login(failed=True)
+        return Response(303, {"Location": "/", "Set-Cookie": self._guard.session(secure=self._secure)})
+
+    async def _stream(self, _request: Request) -> Response:
+        return self.broadcast.stream()
+
+    async def _events(self, _request: Request) -> Response:
+        return self.broadcast.event_stream()
+
+    async def _now(self, _request: Request) -> Response:
+        return as_json(self._state.now())
+
+    async def _models(self, _request: Request) -> Response:
+        return as_json({"models": await _aside(self._beside)})
+
+    def _beside(self) -> List[Dict[str, Any]]:
+        return models_beside(self._state.pipeline.engine.loaded.release)
+
+    async def _switch(self, request: Request) -> Response:
+        """Let another model of this device work; the release that the device serves stays what it is."""
+        wanted = _json_object(await _small_body(request)).get("release")
+        if not isinstance(wanted, str):
+            raise HttpError(422, "release is missing, or no text", "send one of /v1/models")
+        names = [model["release"] for model in await _aside(self._beside)]
+        if wanted not in names:
+            raise HttpError(404, "there is no such model here", "/v1/models names them")
+        pipeline = self._state.pipeline
+        try:
+            await _aside(pipeline.use, pipeline.engine.loaded.release.with_name(wanted))
+        except Failure as failure:
+            raise HttpError(409, str(failure), failure.remedy) from None
+        loaded = pipeline.engine.loaded
+        self._state.note(f"switched to {loaded.manifest.get('name')} by hand")
+        return as_json(identity(loaded.release, loaded.manifest))
+
+    async def _predict(self, request: Request) -> Response:
+        """What is on a picture."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in TYPES:
+            raise HttpError(415, "that is no picture", f"send one of {', '.join(TYPES)}")
+        _take(self._predictions, "all")
+        if self._predicting >= PREDICTIONS_AT_ONCE:
+            raise HttpError(429, "others are asking", Retry_After="1")
+        self._predicting += 1
+        try:
+            content = await request.body()
+            return as_json(await self._answer(await _aside(_picture, content, on=self._readers)))
+        finally:
+            self._predicting -= 1
+
+    async def _answer(self, pixels: Pixels) -> Dict[str, Any]:
+        """Through the same queue as the camera's frames."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Tuple[Optional[Answer], str]] = loop.create_future()
+
+        def settle(answer: Optional[Answer], why: str) -> None:
+            if not answered.done():
+                answered.set_result((answer, why))
+
+        def reply(answer: Optional[Answer], why: str) -> None:
+            loop.call_soon_threadsafe(settle, answer, why)
+
+        pipeline, begin_ns = self._state.pipeline, now_ns()
+        if not await _aside(pipeline.ask, pixels, reply, on=self._readers):
+            raise HttpError(429, "others are asking", Retry_After="1")
+        try:
+            answer, why = await asyncio.wait_for(answered, ANSWER_S)
+        except asyncio.TimeoutError:
+            raise HttpError(504, f"there was no answer within {ANSWER_S:g} s") from None
+        if answer is None:
+            raise HttpError(503, why, "send it again", Retry_After="1")
+        return self._words(answer, (now_ns() - begin_ns) / 1e6)
+
+    def _words(self, answer: Answer, latency_ms: float) -> Dict[str, Any]:
+        loaded = self._state.pipeline.engine.loaded
+        said = said_of(answer, loaded.manifest)
+        ranking = top_of(answer, loaded.manifest["labels"])
+        return {
+            **identity(loaded.release, loaded.manifest),
+            "ranking": [{"label": label, "probability": value} for label, value in ranking],
+            "latency_ms": round(latency_ms, 3),
+            **({} if said is None else {"labels": said}),
+        }
+
+    async def _health(self, _request: Request) -> Response:
+        """Whether the app lives, cameras aside."""
+        failing = self._state.pipeline.engine.failing
+        return as_json({"ok": failing is None}, 200 if failing is None else 503)
+
+    async def _ready(self, _request: Request) -> Response:
+        """Whether results come."""
+        wrong = trouble(self._state.pipeline)
+        return as_json({"ok": wrong is None}, 200 if wrong is None else 503)
+
+    async def _metrics(self, _request: Request) -> Response:
+        text = exposition(self._state.now(), self._state.pipeline.dropped())
+        return Response(200, {"Content-Type": CONTENT_TYPE}, text.encode())
+
+    async def _openapi(self, _request: Request) -> Response:
+        return as_json(document())
+
+
+def _take(buckets: Buckets, key: str) -> None:
+    wait_s = buckets.wait_s(key)
+    if wait_s:
+        raise HttpError(429, "too many requests", "ask less often", Retry_After=str(math.ceil(wait_s)))
+
+
+def _step_back() -> None:
+    """This thread's priority alone, as Linux has it."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READERS_NICE)
+
+
+async def _aside(function: Callable[..., Any], *arguments: Any, on: Optional[ThreadPoolExecutor] = None) -> Any:
+    """On another thread."""
+    return await asyncio.get_running_loop().run_in_executor(on, function, *arguments)
+
+
+async def _small_body(request: Request) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HttpError(415, "a JSON document is wanted", "send Content-Type: application/json")
+    if request.unread > 65_536:
+        raise HttpError(413, "that is more than is wanted")
+    return await request.body()
+
+
+def _json_object(content: bytes) -> Dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        raise HttpError(400, "that is no JSON document") from None
+    if not isinstance(value, dict):
+        raise HttpError(422, "that is no JSON object")
+    return value
+
+
+def _picture(content: bytes) -> Pixels:
+    """u8 [height, width, 3], RGB; read as strictly as a file is."""
+    try:
+        return image_io.read_picture(content)
+    except image_io.PictureError as error:
+        raise HttpError(422, str(error), "send a JPEG, PNG, WebP or BMP file as it is") from None

@@ -1,0 +1,126 @@
+"""Which pictures a run works on, and in what order: all of it follows from the seed and the number of pictures.
+
+A speed run draws with replacement from a pool of at most POOL pictures, so that those decoded beforehand (where decoding
+is outside the clock) fit a small device's memory. Every LOG_EVERY-th of its first queries is logged; the accuracy pass
+logs the same pictures, and the two must agree. `random.Random.random` gives the same numbers in every Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
+
+from ..errors import Failure
+from ..release.manifest import read_json
+
+POOL = 256
+LOG_EVERY = 8
+LOG_AT_MOST = 64
+METHOD = "random.Random(seed): shuffle to a pool of at most 256, then floor(random() * pool), with replacement"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One picture of the set; `label` is an index into the bundle's labels, of many labels the sum of 2^index."""
+
+    path: Path
+    sha256: str
+    label: int
+    unsure: int = 0
+    """The labels that it is not judged for, as such a sum."""
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """The pictures of one folder and its pictures.json; `digest` is that file's."""
+
+    pictures: Tuple[Labelled, ...]
+    digest: str
+
+
+def read_pictures(folder: Path, labels: Sequence[str]) -> PictureSet:
+    """The set described by folder/pictures.json; a label is given there by name or by index, many by their names.
+
+    Raises:
+        Failure: there is no such file, it names no picture, or a label that the bundle does not know.
+    """
+    path = folder / "pictures.json"
+    entries = read_json(path).get("pictures")
+    if not entries:
+        raise Failure("names no picture", where=str(path))
+    pictures = tuple(_labelled(entry, labels, path) for entry in entries)
+    return PictureSet(pictures, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _labelled(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> Labelled:
+    def index(label: Union[str, int]) -> int:
+        return _index(label, labels, f"{path}: {entry['file']}")
+
+    file, sha256 = path.parent / entry["file"], entry["sha256"]
+    if "labels" not in entry:
+        return Labelled(file, sha256, index(entry["label"]))
+    held, unsure = (as_number(map(index, entry[key])) for key in ("labels", "unsure"))
+    return Labelled(file, sha256, held, unsure, many=True)
+
+
+def as_number(indices: Iterable[int]) -> int:
+    """A set of labels as the sum of 2^index."""
+    return sum(1 << index for index in indices)
+
+
+def _index(label: Union[str, int], labels: Sequence[str], where: str) -> int:
+    if isinstance(label, int) and 0 <= label < len(labels):
+        return label
+    if label in labels:
+        return labels.index(str(label))
+    raise Failure(f'the bundle has no label "{label}"', where=where)
+
+
+class Order:
+    """The endless order of a speed run over `count` pictures."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        chooser = random.Random(f"pool {seed}")  # noqa: S311 - it must be repeatable, not secret
+        self.pool = _shuffled(chooser, count)[:POOL]
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices into the whole set."""
+        chooser = random.Random(f"order {self._seed}")  # noqa: S311 - see above
+        while True:
+            yield self.pool[int(chooser.random() * len(self.pool))]
+
+    def first(self, queries: int) -> List[int]:
+        """The pictures of the first queries."""
+        return list(itertools.islice(self, queries))
+
+    def logged(self) -> List[int]:
+        """The pictures whose answers the accuracy pass has to log for a speed run of any length."""
+        return sorted(set(self.first(LOG_EVERY * LOG_AT_MOST)[::LOG_EVERY]))
+
+    def facts(self, queries: int) -> Dict[str, Any]:
+        """What a record says about it: enough to draw the same again, and to know that one did."""
+        drawn = json.dumps(self.first(queries), separators=(",", ":")).encode()
+        return {
+            "method": METHOD,
+            "seed": self._seed,
+            "pool": len(self.pool),
+            "sha256": hashlib.sha256(drawn).hexdigest(),
+        }
+
+
+def _shuffled(chooser: random.Random, count: int) -> List[int]:
+    """All indices in a random order that depends on `random()` alone."""
+    keys = [chooser.random() for _ in range(count)]
+    return sorted(range(count), key=keys.__getitem__)
+
+
+def is_logged(query: int) -> bool:
+    """Whether a speed run keeps the answer to its query of this number, counted from 0."""
+    return query % LOG_EVERY == 0 and query < LOG_EVERY * LOG_AT_MOST

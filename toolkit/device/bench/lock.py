@@ -1,0 +1,56 @@
+"""One benchmark at a time on a device: a lock that the kernel gives back however its holder ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Iterator
+
+from ..errors import EnvironmentFailure, Failure
+
+
+@contextmanager
+def only_one(root: Path) -> Iterator[None]:
+    """Hold ROOT/bench.lock for the length of a with-block.
+
+    Raises:
+        Failure: another process holds it; says which, and since when.
+        EnvironmentFailure: the file cannot be written here.
+    """
+    path = root / "bench.lock"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot be written: {error.strerror}", where=str(path), remedy="name a folder by --root"
+        ) from None
+    try:
+        _take(handle, path)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failure(
+            f"another benchmark is running here: {_holder(handle)}", where=str(path), remedy="wait for it, or stop it"
+        ) from None
+    os.ftruncate(handle, 0)
+    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).encode(), 0)
+
+
+def _holder(handle: int) -> str:
+    try:
+        holder = json.loads(os.pread(handle, 1000, 0))
+    except ValueError:
+        return "it has only just begun"
+    return f"process {holder['pid']}, since {holder['since']}"

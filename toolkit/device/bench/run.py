@@ -1,0 +1,174 @@
+"""Measure one bundle in one scenario on this device: raw samples and all that decides whether they count."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
+
+from .. import probe
+from ..errors import Failure
+from ..release.manifest import digest_of, input_size, read_json, read_manifest, root_of
+from ..release.verify import require_trusted
+from ..runtime import interface
+from . import scenarios
+from .dataset import Order, PictureSet, read_pictures
+from .lock import only_one
+
+if TYPE_CHECKING:
+    from ..runtime.interface import Model, Picture
+
+SCENARIOS = ("single-stream", "offline", "accuracy")
+CLOCKS = ("total", "inference")
+WARM_UP_QUERIES = 8
+WARM_UP_S = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for; the record repeats it. None leaves a choice to OpenVINO."""
+
+    scenario: str
+    seconds: float = 60.0
+    queries: int = 1024
+    """single-stream ends when both limits are reached; offline heeds the seconds alone, accuracy neither."""
+    seed: int = 0
+    accelerator: str = "CPU"
+    threads: Optional[int] = None
+    streams: Optional[int] = None
+    precision: Optional[str] = None
+    clock: str = "total"
+    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 picture ready."""
+
+
+def bench(release: Path, folder: Path, plan: Plan, root: Optional[Path] = None) -> Dict[str, Any]:
+    """One record; `folder` holds pictures.json and its pictures.
+
+    Raises:
+        Failure: pictures or bundle cannot be used, another benchmark is running on this device, or it asks for a signature
+            and the release has none that it trusts.
+        EnvironmentFailure: OpenVINO or the accelerator is missing.
+    """
+    place = root or root_of(release)
+    with only_one(place):
+        require_trusted(release)
+        manifest = read_manifest(release)
+        pictures = read_pictures(folder, manifest["labels"])
+        return {
+            "ok": True,
+            "format": 1,
+            "at": datetime.now(timezone.utc).isoformat(),
+            **_identity(release, manifest),
+            "settings": asdict(plan),
+            "facts": probe.probe(str(place)),
+            **_measure(release, manifest, pictures, plan),
+        }
+
+
+def _identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
+    """Which bytes are measured."""
+    stated = release / "release.json"
+    return {
+        "bundle": digest_of(release / "manifest.json"),
+        "name": manifest["name"],
+        "device_code": read_json(stated).get("device") if stated.exists() else None,
+        "tolerance": manifest["golden"]["tolerance"],
+    }
+
+
+def _measure(release: Path, manifest: Dict[str, Any], pictures: PictureSet, plan: Plan) -> Dict[str, Any]:
+    order = Order(plan.seed, len(pictures.pictures))
+    before = probe.readings()
+    model, compile_ns = _load(release, plan)
+    source = _source(manifest, pictures, plan, order)
+    first_ns = _first_inference(model, source(order.pool[0]))
+    limits = scenarios.Limits(min(WARM_UP_S, plan.seconds / 4), WARM_UP_QUERIES)
+    warm = scenarios.single_stream(model, source, order, limits)
+    before["stick_c"] = model.temperature_c()
+    run = _run(model, source, pictures, order, plan)
+    after = {**probe.readings(), "stick_c": model.temperature_c()}
+    return {
+        **_result(run, pictures),
+        "order": order.facts(len(run.samples_ns)),
+        "pictures": {"count": len(pictures.pictures), "digest": pictures.digest},
+        "compile_ms": compile_ns / 1e6,
+        "first_inference_ms": first_ns / 1e6,
+        "warm_up_ms": [sample / 1e6 for sample in warm.samples_ns],
+        "used": {**model.used(), "in_flight": run.requests},
+        "environment": {"before": before, "after": after},
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def _load(release: Path, plan: Plan) -> Tuple[Model, int]:
+    """The compiled model, and how long that took in nanoseconds, reading the files included."""
+    hint = "throughput" if plan.scenario == "offline" else "latency"
+    settings = interface.Settings(plan.accelerator, plan.threads, plan.streams, plan.precision, hint)
+    begin = scenarios.now_ns()
+    model = interface.load(release / "model.xml", settings)
+    return model, scenarios.now_ns() - begin
+
+
+def _first_inference(model: Model, picture: Picture) -> int:
+    """How long the first answer takes in nanoseconds, without the picture's decoding."""
+    begin = scenarios.now_ns()
+    model.infer(picture)
+    return scenarios.now_ns() - begin
+
+
+def _source(manifest: Dict[str, Any], pictures: PictureSet, plan: Plan, order: Order) -> scenarios.Source:
+    """Reads and fits a picture each time it is asked; with clock "inference" a speed run's are made ready beforehand."""
+    from .. import image_io as reader
+
+    size, crop = input_size(manifest), manifest["input"]["crop"]
+
+    def fresh(index: int) -> Picture:
+        path = pictures.pictures[index].path
+        try:
+            return reader.fit(reader.read_picture(path), size, crop)
+        except ValueError as error:
+            raise Failure(str(error), remedy="stage the pictures again") from None
+
+    if plan.clock == "total" or plan.scenario == "accuracy":
+        return fresh
+    ready = {index: fresh(index) for index in order.pool}
+    return ready.__getitem__
+
+
+def _run(model: Model, source: scenarios.Source, pictures: PictureSet, order: Order, plan: Plan) -> scenarios.Run:
+    if plan.scenario == "accuracy":
+        return scenarios.accuracy(model, source, pictures.pictures, order)
+    if plan.scenario == "offline":
+        return scenarios.offline(model, source, order, scenarios.Limits(plan.seconds))
+    return scenarios.single_stream(model, source, order, scenarios.Limits(plan.seconds, plan.queries))
+
+
+def _result(run: scenarios.Run, pictures: PictureSet) -> Dict[str, Any]:
+    """What was measured; `accuracy` is null where no picture was judged.
+
+    Of many labels a picture counts as correct if it gets all of them and no other; `micro_f1` is that of all decisions.
+    """
+    correct = sum(pictures.pictures[index].label == guess for index, guess in enumerate(run.predictions))
+    judged = len(run.predictions)
+    return {
+        "samples_ms": [sample / 1e6 for sample in run.samples_ns],
+        "wall_s": run.wall_ns / 1e9,
+        "logged": run.logged,
+        "predictions": run.predictions,
+        "correct": correct if judged else None,
+        "accuracy": correct / judged if judged else None,
+        **({"micro_f1": _micro_f1(run.predictions, pictures)} if judged and pictures.pictures[0].many else {}),
+    }
+
+
+def _micro_f1(predictions: Sequence[int], pictures: PictureSet) -> float:
+    """2 found / (2 found + wrongly said + missed) over all pictures and labels; the last two are where they differ."""
+    pairs = [(said, pictures.pictures[index].label) for index, said in enumerate(predictions)]
+    found = sum(_count(said & label) for said, label in pairs)
+    return 2 * found / max(2 * found + sum(_count(said ^ label) for said, label in pairs), 1)
+
+
+def _count(labels: int) -> int:
+    return bin(labels).count("1")  # noqa: FURB161 - int.bit_count came with Python 3.10

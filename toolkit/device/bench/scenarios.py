@@ -1,0 +1,132 @@
+"""The three ways to work through pictures. The clock is the device's own, monotonic, in nanoseconds.
+
+A scenario's `samples_ns` are latencies per query, or for "offline" the completion times since its start, ascending.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Tuple
+
+from ..errors import Failure
+from ..release.manifest import digest_of
+from .dataset import Labelled, Order, as_number, is_logged
+
+if TYPE_CHECKING:
+    from ..runtime.interface import Answer, Model, Picture, Queue
+
+Source = Callable[[int], "Picture"]
+"""The picture of an index, ready for the network: u8 [height, width, 3]."""
+now_ns = time.monotonic_ns
+
+
+@dataclass
+class Run:
+    """What a scenario gives."""
+
+    samples_ns: List[int] = field(default_factory=list)
+    wall_ns: int = 0
+    logged: List[Dict[str, Any]] = field(default_factory=list)
+    predictions: List[int] = field(default_factory=list)
+    requests: int = 1
+
+    def log(self, query: int, picture: int, answer: Answer) -> None:
+        """Keep an answer; JSON keeps every digit of it."""
+        self.logged.append({"query": query, "picture": picture, "output": [float(value) for value in answer]})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A run goes on until both are reached."""
+
+    seconds: float
+    queries: int = 1
+
+    def reached(self, since_ns: int, done: int) -> bool:
+        """Whether that is enough."""
+        return done >= self.queries and now_ns() - since_ns >= self.seconds * 1e9
+
+
+def single_stream(model: Model, source: Source, order: Iterable[int], limits: Limits) -> Run:
+    """One query after the other; a latency is all that lies between having to answer and having the answer."""
+    run = Run()
+    begin = now_ns()
+    for query, picture in enumerate(order):
+        start = now_ns()
+        answer = model.infer(source(picture))
+        run.samples_ns.append(now_ns() - start)
+        if is_logged(query):
+            run.log(query, picture, answer)
+        if limits.reached(begin, query + 1):
+            break
+    run.wall_ns = now_ns() - begin
+    return run
+
+
+def offline(model: Model, source: Source, order: Iterable[int], limits: Limits) -> Run:
+    """As many queries in flight as the accelerator holds; ends when the last one is answered.
+
+    The queue is warmed up first, as each of its requests sets itself up when it is first used.
+    """
+    run = Run()
+    drawn: List[int] = []
+    done_ns: List[int] = []
+
+    def on_done(query: int, answer: Callable[[], Answer]) -> None:
+        done_ns.append(now_ns())
+        if is_logged(query):
+            run.log(query, drawn[query], answer())
+
+    queue = model.queue(on_done)
+    run.requests = queue.requests
+    with closing(queue):
+        try:
+            _warm_up_queue(queue, source(next(iter(order))))
+            done_ns.clear()
+            begin = now_ns()
+            for query, picture in enumerate(order):
+                drawn.append(picture)
+                queue.submit(query, source(picture))
+                if limits.reached(begin, query + 1):
+                    break
+        finally:
+            queue.wait()
+        run.wall_ns = now_ns() - begin
+    run.samples_ns = sorted(moment - begin for moment in done_ns)
+    run.logged.sort(key=lambda entry: int(entry["query"]))
+    return run
+
+
+def _warm_up_queue(queue: Queue, picture: Picture) -> None:
+    """Every request at least once; none of these queries has a number that is logged."""
+    for _ in range(2 * queue.requests):
+        queue.submit(-1, picture)
+    queue.wait()
+
+
+def _said(answer: Answer, picture: Labelled) -> int:
+    """The class that an answer f32 [classes] names; of many labels those it is judged for, as the sum of 2^index."""
+    from ..release.golden import above_half, top1
+
+    if not picture.many:
+        return int(top1(answer[None])[0])
+    return as_number(above_half(answer).nonzero()[0].tolist()) & ~picture.unsure
+
+
+def accuracy(model: Model, source: Source, pictures: Tuple[Labelled, ...], order: Order) -> Run:
+    """Each picture once, in the set's order; the answers that speed runs log are logged here too."""
+    run, logged = Run(), set(order.logged())
+    begin = now_ns()
+    for index, picture in enumerate(pictures):
+        if digest_of(picture.path) != picture.sha256:
+            raise Failure("is not the picture that pictures.json names", where=str(picture.path))
+        start = now_ns()
+        answer = model.infer(source(index))
+        run.samples_ns.append(now_ns() - start)
+        run.predictions.append(_said(answer, picture))
+        if index in logged:
+            run.log(index, index, answer)
+    run.wall_ns = now_ns() - begin
+    return run

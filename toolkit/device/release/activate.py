@@ -1,0 +1,228 @@
+"""A release that nobody sends over SSH made current, by the same gates: room, bytes, signature, golden answers, health.
+
+Until the switch the old release serves, and after it for as long as the service was well; then it is put back. What became of
+it is written to ROOT/state.json, which `toolkit status` reads, and to ROOT/audit.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Set
+
+from ..errors import ENVIRONMENT, Failure
+from . import health, store
+from .deploy_lock import deploying
+from .descriptor import Offer, check_signer
+from .prune import KEPT, prune
+from .receiver import Records, receive
+from .verify import verify
+
+STATE = "state.json"
+RESERVE_BYTES = 64 << 20
+"""What stays free, as it does where toolkit deploys over SSH."""
+_SLACK_BYTES = 4096
+_GOLDEN_S = 600
+_RESTART_S = 120
+
+Fetch = Callable[[Set[str]], Records]
+"""Gives the pieces that are asked for, and perhaps others."""
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What this device asks of a release."""
+
+    accelerator: str = "CPU"
+    unit: str = "toolkit-runner.service"
+    url: Optional[str] = None
+    """Of the service's health, if it has one."""
+    seconds: float = 10.0
+    """How long the service must stay well."""
+    reserve_bytes: int = RESERVE_BYTES
+
+
+class Refused(Failure):
+    """A gate did not let the release pass: asking again would give the same answer."""
+
+
+def apply(root: Path, offer: Offer, fetch: Fetch, gates: Gates, source: str) -> Dict[str, Any]:
+    """Make the release current: {"ok", "outcome", "release", "bundle", "signature", "gates"}.
+
+    "outcome" is "unchanged" where it serves already, whole.
+
+    Raises:
+        Failure: it is not signed by whom this device trusts, there is no room, somebody else deploys, or not all pieces came.
+        Refused: it did not pass a gate; what served before serves again.
+    """
+    signed = check_signer(root, offer)
+    told = {"ok": True, "release": offer.digest, "bundle": offer.bundle, "signature": signed}
+    with deploying(root, f"{source} {offer.bundle[:12]}"):
+        before = link_of(root, "current")
+        try:
+            found = _apply(root, offer, fetch, gates, before)
+        except Failure as failure:
+            outcome = "refused" if isinstance(failure, Refused) else "failed"
+            note(root, source, offer, before, outcome, str(failure))
+            raise
+        outcome = "deployed" if found else "unchanged"
+        note(root, source, offer, before, outcome, "")
+    return {**told, "outcome": outcome, "gates": found}
+
+
+def _apply(root: Path, offer: Offer, fetch: Fetch, gates: Gates, before: Optional[str]) -> Dict[str, str]:
+    """What each gate found; nothing if there is nothing to do."""
+    seen = store.survey(root, offer.layout)
+    whole = len(seen["intact"]) == len(offer.layout["files"])
+    if whole and before == offer.digest:
+        return {}
+    if not whole:
+        _take_in(root, offer, fetch, seen, gates.reserve_bytes)
+    folder = root / offer.layout["place"]
+    found = {"verify": _whole(folder), "golden": _answers(folder, gates.accelerator)}
+    if before != offer.digest:
+        previous = link_of(root, "previous")
+        switch(root, offer.digest, before)
+        try:
+            found["healthy"] = _well(gates)
+        except Refused:
+            _point(root, "current", before)
+            _point(root, "previous", previous)
+            _restart(gates.unit)
+            raise
+    return found
+
+
+def _take_in(root: Path, offer: Offer, fetch: Fetch, seen: Dict[str, Any], reserve_bytes: int) -> None:
+    have = {*seen["stored"], *(file["sha256"] for file in offer.layout["files"] if file["path"] in seen["intact"])}
+    lacking = {file["sha256"]: file for file in offer.layout["files"] if file["sha256"] not in have}
+    try:
+        prune(root, KEPT, offer.layout)
+        _check_room(root, list(lacking.values()), reserve_bytes)
+        wanted = {sha for file in lacking.values() for sha, _, _ in store.pieces(file)} - {*seen["chunks"]}
+        answer = receive(root, offer.layout, fetch(wanted))
+    except OSError as error:
+        where = str(error.filename or root)
+        raise Failure(
+            f"cannot be written: {error.strerror or error}", where=where, remedy="see df, and dmesg"
+        ) from None
+    if not answer["ok"]:
+        damaged = f", {len(answer['damaged'])} of them damaged" if answer["damaged"] else ""
+        what = f"lacks {len(answer['lacking'])} pieces{damaged}; what came is kept"
+        raise Failure(what, where=offer.where, remedy="try again; if it stays so, make it anew")
+
+
+def _check_room(root: Path, lacking: "list[store.File]", reserve_bytes: int) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    volume = os.statvfs(root)
+    needed = sum(file["size_bytes"] + _SLACK_BYTES for file in lacking) + reserve_bytes
+    free = volume.f_bavail * volume.f_frsize
+    if needed > free:
+        raise Failure(
+            f"no room: {needed / 1e6:,.1f} MB needed, {free / 1e6:,.1f} MB free", where=str(root), remedy="df -h"
+        )
+    if volume.f_files and volume.f_favail < 2 * len(lacking) + 16:
+        raise Failure(f"no room: {volume.f_favail} free inodes", where=str(root), remedy="df -i")
+
+
+def _whole(folder: Path) -> str:
+    """Checked by the code that runs now, not by that of the release."""
+    bad = verify(folder)["bad"]
+    if bad:
+        raise Refused("; ".join(bad), where=str(folder), remedy="publish it again, whole and signed")
+    return "whole"
+
+
+def _answers(folder: Path, accelerator: str) -> str:
+    """The golden pictures, by the release's own code: it is what will answer."""
+    words = [sys.executable, "-B", "-m", "device", "golden", str(folder), "--accelerator", accelerator]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=_GOLDEN_S)
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        said = "; ".join(done.stderr.strip().splitlines()[-2:])
+        remedy = "see by `python -m device probe` what this device lacks"
+        raise Failure(f"golden check gave no answer: {said}", where=str(folder), remedy=remedy) from None
+    if not found["ok"]:
+        why = (found.get("error") or {}).get("what") or f"max_abs {found.get('max_abs')}"
+        kind = Failure if done.returncode == ENVIRONMENT else Refused
+        raise kind(f"golden check failed: {why}", where=str(folder))
+    return f"differs by {found['max_abs']:.1e}, {found['tolerance']:g} allowed"
+
+
+def _well(gates: Gates) -> str:
+    _restart(gates.unit)
+    found = health.watch(gates.unit, gates.url, gates.seconds)
+    if not found["ok"]:
+        raise Refused(str(found["told"]), where=gates.unit, remedy=f"journalctl -u {gates.unit}")
+    return str(found["told"])
+
+
+def _restart(unit: str) -> None:
+    """By systemd, as root or by the narrow rule that Ansible's role wrote; where there is no such unit, nothing."""
+    try:
+        if subprocess.run(["systemctl", "cat", unit], capture_output=True, check=False).returncode == 0:
+            sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+            subprocess.run([*sudo, "systemctl", "restart", unit], capture_output=True, check=False, timeout=_RESTART_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return  # whether it is well is asked next
+
+
+def switch(root: Path, release: str, before: Optional[str]) -> None:
+    """As toolkit deploy does: cut between the two renames, the old release serves."""
+    if before and before != release:
+        _point(root, "previous", before)
+    _point(root, "current", release)
+
+
+def link_of(root: Path, name: str) -> Optional[str]:
+    """The release that `current` or `previous` leads to."""
+    link = root / name
+    return link.readlink().name if link.is_symlink() else None
+
+
+def _point(root: Path, name: str, release: Optional[str]) -> None:
+    """By one rename; None: no link."""
+    link, new = root / name, root / f".{name}.new"
+    if release is None:
+        if link.is_symlink():
+            link.unlink()
+        return
+    if new.is_symlink():
+        new.unlink()
+    new.symlink_to(f"releases/{release}")
+    new.replace(link)
+    store.sync(root)
+
+
+def note(root: Path, source: str, offer: Offer, before: Optional[str], outcome: str, reason: str) -> None:
+    """Into the device's state and its audit log; a device that cannot take it loses the line."""
+    at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    told: Dict[str, Optional[str]] = {
+        "at": at,
+        "source": source,
+        "from": offer.where,
+        "release": offer.digest,
+        "bundle": offer.bundle,
+    }
+    told = {**told, "replaced": before, "serves": link_of(root, "current"), "outcome": outcome, "reason": reason}
+    try:
+        store.write(root / STATE, json.dumps(told).encode())
+        if outcome != "unchanged":
+            line = {
+                "at": at,
+                "who": "device",
+                "rollout": "",
+                "what": source,
+                "release": offer.digest,
+                "replaced": before,
+            }
+            with open(root / "audit.jsonl", "a", encoding="utf-8") as log:
+                log.write(json.dumps({**line, "outcome": outcome, "reason": reason}) + "\n")
+    except OSError:
+        return

@@ -1,0 +1,73 @@
+"""One change at a time: the lock that whoever deploys over SSH takes, too (toolkit.deploy.lock)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+from ..errors import Failure
+
+_WHO = "device@"
+
+
+@contextmanager
+def deploying(root: Path, why: str) -> Iterator[None]:
+    """Hold ROOT/deploy.lock for the length of a with-block.
+
+    One that is from before the last start, or of a process of this code that is gone, is taken over.
+
+    Raises:
+        Failure: somebody else holds it; says who.
+    """
+    lock = root / "deploy.lock"
+    root.mkdir(parents=True, exist_ok=True)
+    if lock.exists() and _is_stale(lock):
+        shutil.rmtree(lock, ignore_errors=True)  # one that stays is refused right below
+    try:
+        lock.mkdir()
+    except FileExistsError:
+        info = _info(lock)
+        raise Failure(
+            f"locked by {info.get('who', 'somebody')} since {info.get('since', 'some time')}: {info.get('why', '')}",
+            where=str(lock),
+            remedy="wait for it to end; if it is gone for good, remove this folder",
+        ) from None
+    try:
+        since = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+        who = {"who": _WHO + socket.gethostname(), "pid": os.getpid(), "since": since, "why": why}
+        (lock / "info").write_text(json.dumps(who) + "\n", encoding="utf-8")
+        (lock / "boot").write_text(_boot(), encoding="utf-8")
+        yield
+    finally:
+        shutil.rmtree(lock, ignore_errors=True)  # one that stays is stale once this process has ended
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+    except OSError:
+        return "\n"
+
+
+def _is_stale(lock: Path) -> bool:
+    try:
+        if (lock / "boot").read_text(encoding="utf-8") != _boot():
+            return True
+    except OSError:
+        return False
+    info = _info(lock)
+    return str(info.get("who", "")).startswith(_WHO) and not Path("/proc", str(info.get("pid"))).exists()
+
+
+def _info(lock: Path) -> Dict[str, Any]:
+    try:
+        info = json.loads((lock / "info").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return info if isinstance(info, dict) else {}

@@ -1,0 +1,214 @@
+"""Pieces in, whole folders out: what came is kept whatever happens, and a folder is there whole or not at all.
+
+The controller runs this on a device as a program of its own, with the layout and a tar archive of pieces on stdin.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import json
+import os
+import sys
+import zlib
+from pathlib import Path
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
+
+from . import store
+from .prune import prune
+from .store import File, Layout
+
+LARGEST = 1 << 20
+"""No piece is larger, packed or not; what claims to be is not read."""
+
+_BLOCK = 512
+"""What tar archives are made of."""
+
+Records = Iterable[Tuple[str, bytes]]
+"""Pieces: what each is named, and its bytes."""
+
+
+def main(words: List[str]) -> int:
+    """`survey ROOT` or `receive ROOT KEEP [verify]`; the layout is a line of JSON on stdin, and one of JSON is the answer."""
+    action, root = words[0], Path(words[1])
+    stream = sys.stdin.buffer
+    layout = json.loads(stream.readline())
+    os.umask(0o022)
+    try:
+        if action == "survey":
+            answer = store.survey(root, layout)
+        else:
+            if words[2] != "all":
+                prune(root, int(words[2]), layout)
+            answer = receive(root, layout, records_of(stream))
+            if answer["ok"] and words[3:] == ["verify"]:
+                answer["verify"] = _verified(root / layout["place"])
+    except OSError as error:
+        answer = {"ok": False, "error": error.strerror, "errno": error.errno, "where": error.filename or str(root)}
+    print(json.dumps(answer))
+    return 0
+
+
+def _verified(release: Path) -> Dict[str, Any]:
+    """What the release's own code finds of it, as `python -m device verify` says it; another Python takes a Pi half a second."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "device"]:
+        del sys.modules[name]  # what came on stdin gives way to what lies there
+    sys.path.insert(0, str(release))
+    own = importlib.import_module("device.release.verify")
+    failures = importlib.import_module("device.errors")
+    try:
+        found: Dict[str, Any] = own.verify(release)
+    except failures.Failure as failure:
+        error = {"what": failure.what, "where": failure.where, "remedy": failure.remedy}
+        found = {"ok": False, "error": error}
+    return found
+
+
+def receive(root: Path, layout: Layout, records: Records) -> Dict[str, Any]:
+    """Take the pieces in; once all files are whole, make the place hold exactly what the layout says.
+
+    Returns:
+        {"ok", "lacking", "damaged"}: the pieces that are not here, and those of them that came with wrong bytes.
+
+    Raises:
+        OSError: the disk is full, read-only or broken; what came is kept.
+    """
+    place, folder = root / layout["place"], root / "store"
+    folder.mkdir(parents=True, exist_ok=True)
+    wrong = [file for file in layout["files"] if not store.is_right(place / file["path"], file)]
+    lacking = {file["sha256"]: file for file in wrong if not store.is_right(folder / file["sha256"], file)}
+    found = store.find(folder, list(lacking.values()))
+    arriving = [_Arriving(folder, file) for file in lacking.values()]
+    for sha, span in found.items():
+        _hand_out(arriving, sha, store.read(span))
+    damaged = [sha for sha, content in records if not _take(arriving, sha, content)]
+    missing = {sha for one in arriving for sha in one.settle()}
+    if not missing:
+        _assemble(root, place, layout["files"], wrong)
+    return {"ok": not missing, "lacking": sorted(missing), "damaged": sorted(missing.intersection(damaged))}
+
+
+def records_of(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
+    """The pieces of a tar archive (POSIX.1-1988), each named by its SHA-256, with ".z" after it where zlib packed it.
+
+    The end is where it is cut off; what is too large or cannot be unpacked is empty, and so has the wrong bytes. Read without
+    tarfile, whose import takes a Pi longer than the reading.
+    """
+    while True:
+        header = stream.read(_BLOCK)
+        digits = header[124:136].rstrip(b"\0 ")
+        if len(header) < _BLOCK or not digits.isdigit():
+            return
+        size = int(digits, 8)
+        content = _read(stream, size)
+        if content is None or len(stream.read(-size % _BLOCK)) < -size % _BLOCK:
+            return
+        sha, _, form = header[:100].rstrip(b"\0").decode("ascii", "replace").partition(".")
+        yield sha, unpacked(content, form)
+
+
+def _read(stream: IO[bytes], size: int) -> Optional[bytes]:
+    """So many bytes, or none of them where they are too many; None where they end before."""
+    kept = b""
+    for start in range(0, size, LARGEST):
+        content = stream.read(min(LARGEST, size - start))
+        if len(content) < min(LARGEST, size - start):
+            return None
+        kept = content if size <= LARGEST else b""
+    return kept
+
+
+def unpacked(content: bytes, form: str) -> bytes:
+    """The bytes themselves; none where they cannot be had."""
+    try:
+        return zlib.decompressobj().decompress(content, LARGEST) if form == "z" else content
+    except zlib.error:
+        return b""
+
+
+class _Arriving:
+    """A file of which pieces are still to come; each is written where it belongs."""
+
+    def __init__(self, folder: Path, file: File) -> None:
+        self._file, self._final, self._part = file, folder / file["sha256"], store.part_of(folder, file)
+        self._lacks: Dict[str, List[int]] = {}
+        for sha, offset, _ in store.pieces(file):
+            self._lacks.setdefault(sha, []).append(offset)
+        handle = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if file["size_bytes"]:
+                os.posix_fallocate(handle, 0, file["size_bytes"])  # a disk that is full says so now
+            os.ftruncate(handle, file["size_bytes"])
+        finally:
+            os.close(handle)
+
+    def take(self, sha: str, content: bytes) -> None:
+        """Write a piece wherever this file has it."""
+        for offset in self._lacks.pop(sha, ()):
+            with open(self._part, "r+b") as stream:
+                stream.seek(offset)
+                stream.write(content)
+
+    def settle(self) -> List[str]:
+        """Give it its name if it is whole; else the pieces that are lacking."""
+        if self._lacks:
+            return list(self._lacks)
+        if store.digest_of(self._part) != self._file["sha256"]:
+            return [sha for sha, _, _ in store.pieces(self._file)]
+        if self._file.get("chunks"):
+            cut = "".join("{} {}\n".format(sha, size) for sha, _, size in store.pieces(self._file))
+            store.write(self._final.with_suffix(".chunks"), cut.encode())
+        self._part.chmod(0o444)
+        store.sync(self._part)
+        self._part.replace(self._final)
+        return []
+
+
+def _hand_out(arriving: List[_Arriving], sha: str, content: bytes) -> None:
+    for one in arriving:
+        one.take(sha, content)
+
+
+def _take(arriving: List[_Arriving], sha: str, content: bytes) -> bool:
+    """Whether the bytes are those that the name says; only then are they written."""
+    right = hashlib.sha256(content).hexdigest() == sha
+    if right:
+        _hand_out(arriving, sha, content)
+    return right
+
+
+def _assemble(root: Path, place: Path, files: List[File], wrong: List[File]) -> None:
+    """Hard links in a folder beside the place, which then gets its name; or, where there is one, file by file in it."""
+    base = place if place.exists() else place.with_name("." + place.name + ".part")
+    if base is not place and base.exists():
+        store.remove(base)
+    if base.exists():
+        store.make_writable(base)
+    base.mkdir(parents=True, exist_ok=True)
+    for file in wrong:
+        _link(root / "store" / file["sha256"], base / file["path"])
+    for path, _, _ in os.walk(base, topdown=False):
+        Path(path).chmod(0o555)
+        store.sync(Path(path))
+    store.write(store.sums_of(place), store.sums(files))
+    if base is not place:
+        base.rename(place)
+    store.sync(place.parent)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where there can be none; whoever reads the target sees the old bytes or the new."""
+    part = target.with_name(target.name + ".part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if part.exists():
+        part.unlink()
+    try:
+        os.link(source, part)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        part.write_bytes(source.read_bytes())
+        part.chmod(0o444)
+        store.sync(part)
+    part.replace(target)

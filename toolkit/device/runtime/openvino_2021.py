@@ -1,0 +1,210 @@
+"""OpenVINO 2021.4: IECore, ExecutableNetwork, InferRequest; the last API that old Neural Compute Stick set-ups have."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from ..errors import EnvironmentFailure
+from .error_messages import explain
+from .interface import OnDone, Settings, check_there, heavy_precision, pixels_last
+
+if TYPE_CHECKING:
+    from .interface import Answer, Picture
+
+
+def load(xml: Path, settings: Settings) -> BlobModel:
+    """Read and compile an IR v10 whose picture input stays u8."""
+    api = importlib.import_module("openvino.inference_engine")
+    core = api.IECore()
+    check_there(core, settings)
+    network = core.read_network(model=str(xml), weights=str(xml.with_suffix(".bin")))
+    (name,) = network.input_info
+    network.input_info[name].precision = "U8"
+    configuration = _configuration(settings)
+    network = core.load_network(network, settings.accelerator, configuration, num_requests=0)
+    return BlobModel(api.get_version(), core, network, settings)
+
+
+def _configuration(settings: Settings) -> Dict[str, str]:
+    """As 2021.4 spells them; streams are the era's way to say "many at a time".
+
+    Raises:
+        EnvironmentFailure: the user set what this era or accelerator does not know.
+    """
+    if settings.kind != "CPU" and (settings.threads or settings.precision):
+        raise EnvironmentFailure(f"{settings.accelerator} takes neither threads nor a precision")
+    if settings.precision not in (None, "f32", "bf16"):
+        raise EnvironmentFailure(f"OpenVINO 2021.4 on a CPU computes in f32 or bf16, not {settings.precision}")
+    configuration = {}
+    if settings.precision:
+        configuration["ENFORCE_BF16"] = "YES" if settings.precision == "bf16" else "NO"
+    if settings.threads:
+        configuration["CPU_THREADS_NUM"] = str(settings.threads)
+    if settings.streams:
+        configuration[settings.kind + "_THROUGHPUT_STREAMS"] = str(settings.streams)
+    elif settings.hint == "throughput":
+        configuration[settings.kind + "_THROUGHPUT_STREAMS"] = settings.kind + "_THROUGHPUT_AUTO"
+    return configuration
+
+
+class Arrays:
+    """A request's input as an array, which lives only as long as the blob kept here beside it, and its answer.
+
+    The first inference moves the output to another place, so that one is looked up each time.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        (self._blob,) = request.input_blobs.values()
+        self.input = pixels_last(self._blob.buffer)
+
+    def answer(self) -> Answer:
+        """f32 [classes], a copy."""
+        (blob,) = self._request.output_blobs.values()
+        answer: Answer = blob.buffer[0].astype(np.float32)
+        return answer
+
+
+def _refuse(status: int) -> None:
+    if status != 0:
+        raise EnvironmentFailure(f"OpenVINO reports status {status}", where="inference")
+
+
+class BlobModel:
+    """A loaded network; its requests are OpenVINO's own number of them."""
+
+    def __init__(self, version: str, core: Any, network: Any, settings: Settings) -> None:
+        self.settings, self.version = settings, version
+        self.notes: List[str] = []
+        self._core, self._network = core, network
+        self._request: Any = None
+
+    def infer(self, picture: Picture) -> Answer:
+        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+        if self._request is None:
+            self._request = self._network.requests[0]
+            self._arrays = Arrays(self._request)
+        self._arrays.input[...] = picture
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise explain(str(error), self.settings.accelerator, "inference") from error
+        return self._arrays.answer()
+
+    def queue(self, on_done: OnDone, spare: int = 0) -> BlobQueue:
+        """A queue of as many requests as OpenVINO holds best, which was decided when the network was loaded."""
+        del spare
+        return BlobQueue(self._network, on_done, self.settings.accelerator)
+
+    def used(self) -> Dict[str, Any]:
+        """What was really taken, by OpenVINO's own word."""
+        return {
+            "accelerator": self.settings.accelerator,
+            "device_name": self._core.get_metric(self.settings.accelerator, "FULL_DEVICE_NAME"),
+            "precision": self._precision(),
+            "threads": self._ask("CPU_THREADS_NUM"),
+            "streams": self._ask(self.settings.kind + "_THROUGHPUT_STREAMS"),
+            "requests": len(self._network.requests),
+            "notes": list(self.notes),
+        }
+
+    def temperature_c(self) -> Optional[float]:
+        """DEVICE_THERMAL of a stick."""
+        if self.settings.kind != "MYRIAD":
+            return None
+        return float(self._network.get_metric("DEVICE_THERMAL"))
+
+    def _ask(self, name: str) -> Optional[int]:
+        try:
+            return int(self._network.get_config(name))
+        except (RuntimeError, ValueError):
+            return None
+
+    def _precision(self) -> Optional[str]:
+        """The executed graph can only be read from a file in this era."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "executed.xml")
+            try:
+                self._network.get_exec_graph_info().serialize(str(path))
+                layers = ET.parse(path).getroot().iter("layer")  # noqa: S314 - OpenVINO wrote it just now
+            except (RuntimeError, OSError, ET.ParseError):
+                return None
+            return heavy_precision((layer.get("type", ""), _precision_of(layer)) for layer in layers)
+
+
+def _precision_of(layer: ET.Element) -> str:
+    data = layer.find("data")
+    return "" if data is None else data.get("runtimePrecision", "")
+
+
+class BlobQueue:
+    """The network's requests with their arrays looked up once; idle ones wait in a list."""
+
+    def __init__(self, network: Any, on_done: OnDone, accelerator: str) -> None:
+        self._on_done, self._accelerator = on_done, accelerator
+        self._requests = list(network.requests)
+        self.requests = len(self._requests)
+        self._arrays = [Arrays(request) for request in self._requests]
+        self._idle = list(range(self.requests))
+        self._changed = threading.Condition()
+        self._failure: Optional[BaseException] = None
+        self._numbers: Dict[int, int] = {}
+        for index, request in enumerate(self._requests):
+            request.set_completion_callback(self._done, index)
+
+    def submit(self, number: int, picture: Picture) -> None:
+        """Start a query as soon as a request is free."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle)
+            if isinstance(self._failure, EnvironmentFailure):
+                raise self._failure
+            index = self._idle.pop(0)
+        try:
+            self._requests[index].wait(-1)
+            self._arrays[index].input[...] = picture
+            self._numbers[index] = number
+            self._requests[index].async_infer()
+        except RuntimeError as error:
+            self._let_go(index)
+            raise explain(str(error), self._accelerator, "inference") from error
+
+    def _done(self, status: int, index: int) -> None:
+        try:
+            _refuse(status)
+            self._on_done(self._numbers[index], self._arrays[index].answer)
+        except BaseException as error:  # noqa: BLE001 - raised on OpenVINO's thread; `wait` raises it on the caller's
+            self._failure = error
+        self._let_go(index)
+
+    def _let_go(self, index: int) -> None:
+        with self._changed:
+            self._idle.append(index)
+            self._changed.notify()
+
+    def wait(self) -> None:
+        """Return when nothing is in flight."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._idle) == self.requests)
+        for request in self._requests:
+            request.wait(-1)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Forget the callback, which the requests hold."""
+        for request in self._requests:
+            request.set_completion_callback(_ignore, None)
+        self._on_done = _ignore
+        self._requests, self._arrays = [], []
+
+
+def _ignore(status: int, index: Any) -> None:
+    """Nobody waits for it."""

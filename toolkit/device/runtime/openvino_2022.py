@@ -1,0 +1,206 @@
+"""OpenVINO 2022.1 and later: Core, CompiledModel, AsyncInferQueue."""
+
+from __future__ import annotations
+
+import importlib
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from ..errors import EnvironmentFailure
+from .error_messages import explain
+from .interface import OnDone, Settings, check_there, heavy_precision, pixels_last
+
+if TYPE_CHECKING:
+    from .interface import Answer, Picture
+
+LET_GO_S = 10.0
+"""So long a queue waits at most for OpenVINO's threads; whoever still handles an exception of a callback holds that, too."""
+
+
+def _api() -> Any:
+    package = importlib.import_module("openvino")
+    return package if hasattr(package, "Core") else importlib.import_module("openvino.runtime")
+
+
+def load(xml: Path, settings: Settings) -> TensorModel:
+    """Read and compile; a model with a free batch dimension is fixed to one picture."""
+    api = _api()
+    core = api.Core()
+    check_there(core, settings)
+    model = core.read_model(str(xml))
+    if model.input().get_partial_shape().is_dynamic:
+        model.reshape([1, *list(model.input().get_partial_shape())[1:]])
+    supported = set(core.get_property(settings.accelerator, "SUPPORTED_PROPERTIES"))
+    compiled = core.compile_model(model, settings.accelerator, _properties(settings, supported))
+    return TensorModel(api, core, compiled, settings)
+
+
+def _properties(settings: Settings, supported: set[str]) -> Dict[str, str]:
+    """As OpenVINO spells them.
+
+    Raises:
+        EnvironmentFailure: the user set what this accelerator does not know.
+    """
+    wanted = {
+        "INFERENCE_NUM_THREADS": settings.threads,
+        "NUM_STREAMS": settings.streams,
+        "INFERENCE_PRECISION_HINT": settings.precision,
+    }
+    properties = {name: str(value) for name, value in wanted.items() if value is not None}
+    for name in properties:
+        if name not in supported:
+            raise EnvironmentFailure(f"{settings.accelerator} does not know {name}", where="settings")
+    if settings.streams is None and "PERFORMANCE_HINT" in supported:
+        properties["PERFORMANCE_HINT"] = settings.hint.upper()
+    return properties
+
+
+class TensorModel:
+    """A compiled model with one request of its own for single queries; 2022 needs the core kept alive beside it."""
+
+    def __init__(self, api: Any, core: Any, compiled: Any, settings: Settings) -> None:
+        self.settings, self.version = settings, api.get_version()
+        self.notes: List[str] = []
+        self._api, self._core, self._compiled = api, core, compiled
+        self._request: Any = None
+
+    def infer(self, picture: Picture) -> Answer:
+        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+        if self._request is None:
+            self._request = self._compiled.create_infer_request()
+            self._input = pixels_last(self._request.get_input_tensor().data)
+            self._output = self._request.get_output_tensor().data
+        self._input[...] = picture
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise explain(str(error), self.settings.accelerator, "inference") from error
+        answer: Answer = self._output[0].astype(np.float32)
+        return answer
+
+    def queue(self, on_done: OnDone, spare: int = 0) -> TensorQueue:
+        """A queue of as many requests as OpenVINO holds best, and `spare` more."""
+        best = _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        jobs = best + spare if best and spare else 0
+        return TensorQueue(self._api.AsyncInferQueue(self._compiled, jobs), on_done, self.settings.accelerator)
+
+    def used(self) -> Dict[str, Any]:
+        """What was really taken, by OpenVINO's own word."""
+        return {
+            "accelerator": self.settings.accelerator,
+            "device_name": self._ask("FULL_DEVICE_NAME") or self._accelerator_name(),
+            "precision": heavy_precision(_executed(self._compiled.get_runtime_model())),
+            "threads": _number(self._ask("INFERENCE_NUM_THREADS")),
+            "streams": _number(self._ask("NUM_STREAMS")),
+            "requests": _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
+            "notes": list(self.notes),
+        }
+
+    def temperature_c(self) -> Optional[float]:
+        """DEVICE_THERMAL of a stick."""
+        thermal = self._ask("DEVICE_THERMAL") if self.settings.kind == "MYRIAD" else None
+        return None if thermal is None else float(thermal)
+
+    def _ask(self, name: str) -> Any:
+        try:
+            return self._compiled.get_property(name)
+        except Exception:  # noqa: BLE001 - each plugin refuses what it does not know in its own way
+            return None
+
+    def _accelerator_name(self) -> Optional[str]:
+        try:
+            return str(self._core.get_property(self.settings.accelerator, "FULL_DEVICE_NAME"))
+        except Exception:  # noqa: BLE001 - see _ask
+            return None
+
+
+def _number(value: Any) -> Optional[int]:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+def _executed(graph: Any) -> Iterator[Tuple[str, str]]:
+    """The (layer type, precision) pairs of a compiled model's executed graph."""
+    for operation in graph.get_ordered_ops():
+        info = operation.get_rt_info()
+        if "layerType" in info and "runtimePrecision" in info:
+            yield _text(info["layerType"]), _text(info["runtimePrecision"])
+
+
+def _text(value: Any) -> str:
+    """An attribute's text, whichever way the era wraps it."""
+    return str(value.astype(str)) if hasattr(value, "astype") else str(getattr(value, "value", value))
+
+
+class TensorQueue:
+    """An AsyncInferQueue whose requests' input and output arrays are looked up once, not per query."""
+
+    def __init__(self, queue: Any, on_done: OnDone, accelerator: str) -> None:
+        self._queue, self._accelerator = queue, accelerator
+        requests = [queue[index] for index in range(len(queue))]
+        self.requests = len(requests)
+        self._inputs = [pixels_last(request.get_input_tensor().data) for request in requests]
+        self._answers = _Answers(on_done, [request.get_output_tensor().data for request in requests])
+        queue.set_callback(self._answers)
+
+    def submit(self, number: int, picture: Picture) -> None:
+        """Start a query as soon as a request is free; `start_async` takes the one `get_idle_request_id` named."""
+        try:
+            index = self._queue.get_idle_request_id()
+            self._inputs[index][...] = picture
+            self._queue.start_async(userdata=(number, index))
+        except RuntimeError as error:
+            raise explain(str(error), self._accelerator, "inference") from error
+
+    def wait(self) -> None:
+        """Return when nothing is in flight."""
+        try:
+            self._queue.wait_all()
+        except RuntimeError as error:
+            raise explain(str(error), self._accelerator, "inference") from error
+        failure, self._answers.failure = self._answers.failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Forget whom to call back, and return when OpenVINO's threads have, too.
+
+        Each of them lets go of a callback some time after it has returned, for which it needs Python's lock. Were the model let go
+        before: by the callback itself, that thread would wait for its own end; by another, that one would wait for it with the lock.
+        """
+        self._inputs, self._answers, held = [], _Answers(_ignore, []), weakref.ref(self._answers)
+        self._queue.set_callback(self._answers)
+        deadline = time.monotonic() + LET_GO_S
+        while held() is not None and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+class _Answers:
+    """What a queue calls back; it holds neither queue nor model."""
+
+    def __init__(self, on_done: OnDone, outputs: List[Any]) -> None:
+        self.failure: Optional[BaseException] = None
+        self._on_done, self._outputs = on_done, outputs
+
+    def __call__(self, request: Any, query: Tuple[int, int]) -> None:
+        """On OpenVINO's thread."""
+        del request
+        number, index = query
+        try:
+            self._on_done(number, self._copier(index))
+        except BaseException as error:  # noqa: BLE001 - raised on OpenVINO's thread; `wait` raises it on the caller's
+            self.failure = error
+
+    def _copier(self, index: int) -> Callable[[], Answer]:
+        output = self._outputs[index]
+        return lambda: output[0].astype(np.float32)
+
+
+def _ignore(number: int, answer: Callable[[], Answer]) -> None:
+    """Nobody waits for it."""

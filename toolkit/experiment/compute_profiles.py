@@ -1,0 +1,157 @@
+"""How a process that trains is started: with which interpreter, environment, threads. `toolkit tune` measures them.
+
+    workspace/profiles/<machine>/<network>.json      the profile, what it was chosen from, and for which machine
+
+A profile decides how fast, never what: batch size and precision are in it as advice, because an experiment says them.
+Threads and the interpreter's TensorFlow do decide the last bits of a sum, so a run to be repeated to the bit is repeated
+with its profile; the interpreter's versions are part of a run's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from toolkit import hashing
+from toolkit.artifacts import Workspace
+from toolkit.errors import ConfigurationError, MachineError, UsageError
+from toolkit.system.cpu_quota import usable_cpus
+
+ComputePrecision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Settings of a process that trains; whatever is unset stays as that process finds it."""
+
+    name: str
+    python: Path | None = None
+    """The interpreter, and with it the build of TensorFlow; None: this one."""
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    intra_op: int | None = None
+    """Threads of one operation."""
+    inter_op: int | None = None
+    """Operations at once."""
+    precision: ComputePrecision = "float32"
+    """Advice: what an experiment's train.precision may say to be faster."""
+    batch_size: int | None = None
+    """Advice: what an experiment's train.batch_size may say to be faster."""
+
+    def command(self, *words: str) -> list[str]:
+        """The interpreter, given these words.
+
+        Raises:
+            MachineError: it is gone.
+        """
+        if self.python is not None and not os.access(self.python, os.X_OK):
+            raise MachineError(
+                f"the interpreter of the profile {self.name!r} is gone",
+                where=str(self.python),
+                remedy="set it up again, run `toolkit tune` again, or train with --profile none",
+            )
+        return [str(self.python or sys.executable), *words]
+
+    def applied_environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """All that a process started under this profile sees; `base` unset: this process's environment."""
+        threads = {"TF_NUM_INTRAOP_THREADS": self.intra_op, "TF_NUM_INTEROP_THREADS": self.inter_op}
+        chosen = {name: str(count) for name, count in threads.items() if count is not None}
+        return {**(os.environ if base is None else base), **self.environment, **chosen, NAME_VARIABLE: self.name}
+
+    def told(self) -> str:
+        """In one line, for people."""
+        interpreter = [str(self.python)] if self.python else []
+        threads = [f"{self.intra_op} threads"] if self.intra_op else []
+        return ", ".join([f"profile {self.name}", *interpreter, *threads, *map("=".join, self.environment.items())])
+
+
+NAME_VARIABLE = "TOOLKIT_PROFILE"
+"""How a process knows under which profile it was started."""
+IMAGE_VARIABLE = "TOOLKIT_IMAGE"
+"""What a container image calls itself: its interpreter is not the machine's, though both see one workspace."""
+
+PLAIN = Profile(name="none")
+"""Nothing set: TensorFlow's own choices on the CPUs that may be used."""
+
+PAPER = Profile(
+    name="paper",
+    environment={
+        "OMP_NUM_THREADS": "8",
+        "KMP_BLOCKTIME": "1",
+        "KMP_SETTINGS": "1",
+        "KMP_AFFINITY": "granularity=fine,verbose,compact,1,0",
+    },
+    intra_op=8,
+    inter_op=1,
+    batch_size=64,
+)
+"""What the papers set on their Xeon Phi, to the letter; the last four are heeded by the MKL/OpenMP build alone."""
+
+SHIPPED = {profile.name: profile for profile in (PLAIN, PAPER)}
+_PROFILE = TypeAdapter(Profile)
+
+
+def choose(name: str | None, network: str, workspace: Workspace) -> Profile:
+    """The profile of that name; unset: the one tuned for the network on this machine, else none.
+
+    Raises:
+        UsageError: there is none of that name; lists those there are.
+        ConfigurationError: its file cannot be read.
+    """
+    if name in SHIPPED:
+        return SHIPPED[name]
+    path = file_of(name or network, workspace)
+    if path.is_file():
+        return _read(path)
+    if name is None:
+        return PLAIN
+    known = [*sorted(SHIPPED), *sorted(file.stem for file in path.parent.glob("*.json"))]
+    raise UsageError(f"no profile {name!r} on this machine", where="--profile", remedy=f"it has {', '.join(known)}")
+
+
+def file_of(name: str, workspace: Workspace) -> Path:
+    """Where a profile tuned on this machine lies."""
+    return workspace.root / "profiles" / machine() / f"{name}.json"
+
+
+def keep(profile: Profile, measured: object, workspace: Workspace) -> Path:
+    """Write a profile, whole, with what it was chosen from; gives the file."""
+    path = file_of(profile.name, workspace)
+    plain = asdict(profile) | {"python": str(profile.python) if profile.python else None}
+    with hashing.written_whole(path) as stream:
+        stream.write(json.dumps({"profile": plain, "machine": machine(), "measured": measured}, indent=1).encode())
+    return path
+
+
+def machine() -> str:
+    """This machine as profiles know it: its processor, how many CPUs may be used, and the image it is seen from."""
+    words = re.sub(r"[^a-z0-9]+", "-", _processor().lower()).strip("-")
+    return "-".join([words, str(usable_cpus()), *filter(None, [os.environ.get(IMAGE_VARIABLE)])])
+
+
+def _processor() -> str:
+    """Its name, as the kernel tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _read(path: Path) -> Profile:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        return _PROFILE.validate_python(content["profile"])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ConfigurationError(
+            f"not a profile: {error}", where=str(path), remedy="remove it and run `toolkit tune` again"
+        ) from None

@@ -1,0 +1,142 @@
+"""An embedded fleet: real SSH servers on loopback ports, in one process of their own, for trials and tests.
+
+Whether it runs is told by a lock that its process holds, so a stale pid file can never be mistaken for a server, nor
+another program that got the same pid be ended for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from toolkit.artifacts import Device, Workspace
+from toolkit.errors import MachineError, UsageError
+from toolkit.fleet.inventory.load import load_inventory
+from toolkit.hashing import written_whole
+
+DEFAULT_COUNT = 3
+STOPPING_S = 10.0
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What `up` made of it."""
+
+    inventory: Path
+    devices: tuple[Device, ...]
+    started: bool
+    """False: it ran already."""
+
+
+def up(workspace: Workspace, count: int | None = None, allowed_signers: Path | None = None) -> Embedded:
+    """Start the fleet, or leave it alone if it runs with as many devices (`count` None: as many as there are).
+
+    From then on its devices take only what `allowed_signers` lets be signed; None leaves what each device has.
+
+    Raises:
+        MachineError: its process did not start; says what its log says.
+        UsageError: there is no such file.
+    """
+    signers = None if allowed_signers is None else _read(allowed_signers)
+    fleet = workspace.folder("fleet").absolute()
+    running = _running(fleet)
+    started = running is None or count not in {None, running[1]}
+    if started:
+        down(workspace)
+        _start(fleet, count or DEFAULT_COUNT)
+    devices = load_inventory(fleet / "inventory.yml")
+    if signers is not None:
+        _trust(devices, signers)
+    return Embedded(fleet / "inventory.yml", devices, started=started)
+
+
+def _read(allowed_signers: Path) -> bytes:
+    try:
+        return allowed_signers.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read: {error.strerror}",
+            where=str(allowed_signers),
+            remedy="give a file with one line for each signer: NAME KEYTYPE KEY",
+        ) from None
+
+
+def _trust(devices: Sequence[Device], signers: bytes) -> None:
+    """What Ansible's role runner does on a real device."""
+    for device in devices:
+        with written_whole(Path(device.root) / "allowed_signers") as stream:
+            stream.write(signers)
+
+
+def down(workspace: Workspace) -> bool:
+    """End the fleet's process and wait for it; False if none ran. Folders, keys and ports stay for the next `up`."""
+    fleet = workspace.root.absolute() / "fleet"
+    running = _running(fleet)
+    if running is None:
+        return False
+    os.kill(running[0], signal.SIGTERM)
+    deadline = time.monotonic() + STOPPING_S
+    while _running(fleet) is not None:
+        if time.monotonic() > deadline:
+            os.kill(running[0], signal.SIGKILL)
+            deadline = time.monotonic() + STOPPING_S
+        time.sleep(_POLL_S)
+    return True
+
+
+def _running(fleet: Path) -> tuple[int, int] | None:
+    """The server's pid and how many devices it serves, or None if no process holds its lock."""
+    try:
+        with (fleet / "server.pid").open("r+") as lock:
+            while _is_held(lock):
+                lock.seek(0)
+                if said := lock.read():
+                    found = json.loads(said)
+                    return found["pid"], found["count"]
+                time.sleep(_POLL_S)  # it is just starting or ending
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _is_held(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _start(fleet: Path, count: int) -> None:
+    """A process of its own session, adopted by init, that says "ready" once all devices answer."""
+    words = [sys.executable, "-m", "toolkit.fleet.local_fleet.server", str(fleet), str(count)]
+    with (
+        (fleet / "server.log").open("wb") as log,
+        subprocess.Popen(
+            ["/bin/sh", "-c", '"$@" &', "sh", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            cwd=fleet,
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        ready = process.stdout.readline() == b"ready\n"
+    if not ready:
+        said = (fleet / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
+        raise MachineError(
+            f"the embedded fleet did not start: {'; '.join(said) or 'no reason given'}",
+            where=str(fleet / "server.log"),
+            remedy="install the extra: pip install 'edge-vision-toolkit[fleet]'",
+        )

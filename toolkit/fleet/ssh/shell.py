@@ -1,0 +1,166 @@
+"""A way to run commands on a device. Deploy and bench see this, not SSH.
+
+Shell           the interface
+LocalShell      the same on this machine, in a folder: for trials, tests and `bench --here`
+SecureShell     over SSH, in toolkit.fleet.ssh.connection
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from toolkit.artifacts import Device
+from toolkit.errors import FleetError
+
+Command = Sequence[str] | str
+"""Words, or the text of a POSIX shell script."""
+Input = bytes | Iterable[bytes]
+"""What a command reads: one piece, or many as they come."""
+
+TIMEOUT_S = 120.0
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command said. `code` is its exit code, or -1 if a signal ended it."""
+
+    stdout: str
+    stderr: str
+    code: int
+
+    def check(self, device: Device, doing: str, remedy: str = "") -> Result:
+        """Itself, if the command succeeded.
+
+        Raises:
+            FleetError: it did not; names the device, what was being done and the last thing it said.
+        """
+        if self.code == 0:
+            return self
+        said = (self.stderr.strip() or self.stdout.strip()).splitlines()[-3:]
+        why = "; ".join(said) or "it gave no reason"
+        raise FleetError(f"{doing} failed (exit code {self.code}): {why}", where=device.name, remedy=remedy)
+
+
+class Shell(Protocol):
+    """One device's command line. Not for several threads at once.
+
+    Every method raises FleetError when the device cannot be reached (any more) or takes longer than it may.
+    """
+
+    device: Device
+
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
+        """Run it to its end; `timeout` in seconds, None for no limit."""
+
+    def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
+        """Write a file: beside its name first, then renamed, so that it is there whole or not at all."""
+
+    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> AbstractContextManager[str]:
+        """Keep a command running for the length of a with-block, which is given the first line that it prints.
+
+        At the end of the block its stdin is closed and its end waited for. A command that waits on stdin thus learns
+        when the controller is gone, however it went.
+        """
+
+    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
+        """Run it until it ends or the shell is closed, and hand on each line as it comes; its stdin stays open so long."""
+
+    def close(self) -> None:
+        """End it; whatever runs through it ends with it."""
+
+
+def script_of(command: Command) -> str:
+    """The command as a shell reads it."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def put_script(remote: str) -> str:
+    """Takes a file's content on stdin and puts it there whole."""
+    part, final = shlex.quote(remote + ".part"), shlex.quote(remote)
+    return f"cat > {part} && mv -f {part} {final}"
+
+
+def pieces(content: Input | Path) -> Iterator[bytes]:
+    """The content in pieces that fit through a connection one after the other."""
+    if isinstance(content, Path):
+        with content.open("rb") as stream:
+            yield from iter(lambda: stream.read(CHUNK), b"")
+    elif isinstance(content, bytes):
+        yield from (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))
+    else:
+        yield from content
+
+
+class LocalShell:
+    """A device that is a folder of this machine: same interface, no network. Commands start in the device's root."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
+        """See Shell."""
+        with self._start(command, stderr=subprocess.PIPE) as process:
+            try:
+                output, errors = process.communicate(b"".join(pieces(stdin)), timeout)
+            except subprocess.TimeoutExpired:
+                raise timed_out(self.device, timeout) from None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        return Result(text_of(output), text_of(errors), max(process.returncode, -1))
+
+    def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
+        """See Shell."""
+        self.run(put_script(remote), stdin=pieces(content), timeout=timeout).check(self.device, f"writing {remote}")
+
+    @contextmanager
+    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
+        """See Shell; a local command is trusted to answer."""
+        del timeout
+        with self._start(command, stderr=None) as process:
+            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+            yield text_of(process.stdout.readline()).strip()
+
+    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
+        """See Shell."""
+        with self._start(command, stderr=None) as process:
+            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+            for line in process.stdout:
+                tell(text_of(line).rstrip("\n"))
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def _start(self, command: Command, *, stderr: int | None) -> subprocess.Popen[bytes]:
+        """In a process group of its own, in the device's root if that is there."""
+        return subprocess.Popen(
+            ["/bin/sh", "-c", script_of(command)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd=self.device.root if Path(self.device.root).is_dir() else "/",
+            start_new_session=True,
+        )
+
+
+def text_of(said: bytes) -> str:
+    """What a command wrote, whatever its encoding."""
+    return said.decode(errors="replace")
+
+
+def timed_out(device: Device, timeout: float | None) -> FleetError:
+    """The command took longer than it may."""
+    return FleetError(
+        f"no answer within {timeout:g} s",
+        where=device.name,
+        remedy="see whether the device is overloaded or hangs, then run the command again",
+    )

@@ -1,0 +1,120 @@
+"""What a device has of a tree, what it lacks, and whether there is room for that: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.artifacts import Device
+from toolkit.errors import FleetError
+from toolkit.fleet.transfer.stream import Piece
+from toolkit.fleet.transfer.tree import File, Tree
+
+RESERVE_BYTES = 64 << 20
+"""What stays free on a device, unless its toolkit_reserve_bytes says otherwise: logs and the system need room too."""
+_SLACK_BYTES = 4096
+"""What a file takes beyond its bytes: the rest of its last block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a device has of a tree."""
+
+    free_bytes: int
+    free_inodes: int | None
+    """None where the file system has no such limit."""
+    intact: frozenset[str]
+    """Paths of the destination that hold the right bytes."""
+    stored: frozenset[str]
+    """Digests of the store whose bytes are right; looked at only if the destination is not intact."""
+    damaged: tuple[str, ...]
+    """What is there and has the wrong bytes: paths, and store/<sha256>."""
+    chunks: frozenset[str] = frozenset()
+    """Digests of pieces whose bytes are there, of files that are not."""
+    current: str | None = None
+    """The release that it serves."""
+    writable: bool = True
+
+
+def parse_survey(said: str, found: Mapping[str, Any]) -> Survey:
+    """From the lines `room BLOCKS SIZE INODES TOTAL` and `current LINK`, and what the device code's survey found."""
+    lines = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+    blocks, block_bytes, inodes, all_inodes = lines["room"].split()
+    return Survey(
+        free_bytes=int(blocks) * int(block_bytes),
+        free_inodes=int(inodes) if int(all_inodes) else None,
+        intact=frozenset(found.get("intact", ())),
+        stored=frozenset(found.get("stored", ())),
+        damaged=tuple(found.get("damaged", ())),
+        chunks=frozenset(found.get("chunks", ())),
+        current=lines.get("current", "").rpartition("/")[2] or None,
+        writable="writable" in said.splitlines(),
+    )
+
+
+def layout_of(tree: Tree, place: str) -> dict[str, Any]:
+    """What shall be where, as the device code reads it."""
+    return {"place": place, "files": [_described(file) for file in tree.files]}
+
+
+def _described(file: File) -> dict[str, Any]:
+    described: dict[str, Any] = {"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes}
+    if file.chunks:
+        described["chunks"] = [[chunk.sha256, chunk.size_bytes] for chunk in file.chunks]
+    return described
+
+
+def lacking_files(tree: Tree, known: Survey) -> tuple[File, ...]:
+    """The files whose bytes the device has nowhere as a whole, each content once."""
+    lacking = {
+        file.sha256: file for file in tree.files if file.path not in known.intact and file.sha256 not in known.stored
+    }
+    return tuple(lacking.values())
+
+
+def missing(tree: Tree, known: Survey) -> tuple[Piece, ...]:
+    """The pieces of those files that the device has nowhere, each once."""
+    return tuple(piece for piece in pieces_of(lacking_files(tree, known)) if piece.sha256 not in known.chunks)
+
+
+def pieces_of(files: Iterable[File]) -> tuple[Piece, ...]:
+    """What files are sent in, each content once."""
+    pieces = {
+        chunk.sha256: Piece(chunk.sha256, chunk.size_bytes, file.source, chunk.offset)
+        for file in files
+        for chunk in file.pieces
+    }
+    return tuple(pieces.values())
+
+
+def check_room(device: Device, lacking: tuple[File, ...], known: Survey) -> None:
+    """Find out before anything is sent, not half-way.
+
+    Raises:
+        FleetError: nothing can be written there, or the files would not leave free what shall stay free.
+    """
+    if not known.writable:
+        raise FleetError(
+            f"{device.root} cannot be written: it is another user's, or the file system is read-only",
+            where=device.name,
+            remedy=f"run ansible/provision-pi.yml, and see dmesg there: a failing card is made read-only ({device.root})",
+        )
+    reserve = int(str(device.variables.get("toolkit_reserve_bytes", RESERVE_BYTES)))
+    needed = sum(file.size_bytes + _SLACK_BYTES for file in lacking)
+    if needed + reserve > known.free_bytes:
+        raise FleetError(
+            f"no room: {_mb(needed)} to send and {_mb(reserve)} to stay free, but {_mb(known.free_bytes)} are free",
+            where=device.name,
+            remedy=f"delete what is not needed there (df -h {device.root}), or lower toolkit_reserve_bytes",
+        )
+    if known.free_inodes is not None and known.free_inodes < 2 * len(lacking) + 16:
+        raise FleetError(
+            f"no room: {known.free_inodes} free inodes for {len(lacking)} files",
+            where=device.name,
+            remedy=f"delete small files that are not needed there (df -i {device.root})",
+        )
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

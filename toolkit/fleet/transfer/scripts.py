@@ -1,0 +1,62 @@
+"""What toolkit.fleet.transfer.staging runs on a device: a look by POSIX sh with coreutils, and the device code's own receiver.
+
+The receiver is sent along on stdin, packed, so that a device needs nothing but the Python that it has anyway, and nothing is
+left behind there.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from functools import cache
+
+from toolkit.artifacts import Device
+from toolkit.fleet.transfer.tree import DEVICE_CODE
+
+LOOK = r"""
+set -u
+root=$1 destination=$2 wanted=$3 python=$4
+place=$root
+while [ ! -d "$place" ]; do place=$(dirname "$place"); done
+echo "room $(stat -f -c '%a %S %d %c' "$place")"
+echo "current $(readlink "$root/current")"
+[ -w "$place" ] && echo writable
+[ -d "$root/store" ] || [ -d "$destination" ] || echo bare
+command -v "$python" >/dev/null 2>&1 && echo python
+sums=${destination%/*}/.${destination##*/}.sums
+if [ -e "$sums" ] && [ "$(sha256sum < "$sums")" = "$wanted  -" ] && cd "$destination" && sha256sum --check --status "$sums"; then
+  echo whole
+fi
+exit 0
+"""
+"""$1 is ROOT, $2 the destination, $3 the digest of its list of sums, $4 the device's Python."""
+
+_LOADER = """
+import json,sys,types,zlib
+read=sys.stdin.buffer
+for name in ("device","device.release"):
+    package=types.ModuleType(name)
+    package.__path__=[]
+    sys.modules[name]=package
+for name,text in json.loads(zlib.decompress(read.read(int(read.readline())))).items():
+    module=types.ModuleType("device.release."+name)
+    sys.modules[module.__name__]=module
+    setattr(package,name,module)
+    exec(compile(text,name+".py","exec"),module.__dict__)
+sys.exit(module.main(sys.argv[1:]))
+"""
+_MODULES = ("store", "prune", "receiver")
+"""Of device/release; each imports only those before it."""
+
+
+def receiver(device: Device, *words: str) -> list[str]:
+    """The command that reads `program` and then what `words` want from stdin."""
+    return [device.python, "-I", "-S", "-B", "-c", _LOADER, *words]
+
+
+@cache
+def program() -> bytes:
+    """The receiver's modules, after a line that says how long they are."""
+    code = {name: (DEVICE_CODE / "release" / f"{name}.py").read_text(encoding="utf-8") for name in _MODULES}
+    packed = zlib.compress(json.dumps(code).encode(), 9)
+    return b"%d\n%s" % (len(packed), packed)

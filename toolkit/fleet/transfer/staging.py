@@ -1,0 +1,201 @@
+"""Files onto a device: only the pieces that it lacks, each checked there, the whole there at once or not at all.
+
+    look      room, what it serves, and whether the destination holds every byte already: one round trip, a few lines
+    survey    if it does not: which files are intact, which the store has, which pieces of the others are there already
+    receive   what is missing, as one tar stream; each piece is checked and written where it belongs, each file that is whole
+              becomes read-only and gets its name, and hard links make the destination, beside its place first, then renamed
+
+A cut anywhere leaves the pieces that came and the old state; the same call again goes on from there. A file that was
+damaged on the device since is found by its digest, its wrong pieces sent again, and put in place by a rename of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit import hashing
+from toolkit.artifacts import Device
+from toolkit.errors import FleetError, Problem
+from toolkit.fleet.ssh.shell import Shell
+from toolkit.fleet.transfer.diff import Survey, check_room, lacking_files, layout_of, missing, parse_survey, pieces_of
+from toolkit.fleet.transfer.scripts import LOOK, program, receiver
+from toolkit.fleet.transfer.stream import Bandwidth, Piece, archive
+from toolkit.fleet.transfer.tree import DEVICE_CODE, File, Tree, release_tree, tree_of
+
+__all__ = [
+    "DEVICE_CODE",
+    "File",
+    "Sending",
+    "Staged",
+    "Survey",
+    "Tree",
+    "check_room",
+    "lacking_files",
+    "layout_of",
+    "missing",
+    "release_tree",
+    "stage",
+    "stage_and_verify",
+    "survey",
+    "tree_of",
+]
+
+_TIMEOUT_S = 1800.0
+_SLOWEST_BYTES_PER_S = 4000.0
+"""A device that takes less is given up."""
+_ROUNDS = 2
+"""A piece that the survey found and that is gone or damaged when it is needed is sent after all."""
+_REMEDIES = {
+    errno.ENOSPC: "make room there: df -h and df -i say of what",
+    errno.EDQUOT: "make room there: the user's quota is used up",
+    errno.EROFS: "its file system is read-only, as Linux makes it when a card fails: see dmesg there, replace the card",
+    errno.EIO: "its card is failing: see dmesg there, replace the card",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How to send."""
+
+    bandwidth: Bandwidth | None = None
+    """What all devices together may take of the line."""
+    keep: int | None = None
+    """So many releases stay on the device besides the one that serves and the one before; None: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What staging came to."""
+
+    sent_bytes: int
+    verified: Mapping[str, Any] | None = None
+    """What the release's own code found of it there; None if it was not asked, or nothing had to be sent."""
+
+
+def stage(
+    shell: Shell,
+    device: Device,
+    tree: Tree,
+    destination: str,
+    known: Survey | None = None,
+    sending: Sending | None = None,
+) -> int:
+    """Make ROOT/<destination> hold exactly what `tree` says, and tell how many bytes of files had to be sent.
+
+    `known` is what `survey` has just found, if the caller has asked already. Nothing is sent if all is there.
+
+    Raises:
+        FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
+    """
+    return stage_and_verify(shell, device, tree, destination, known, sending, verify=False).sent_bytes
+
+
+def stage_and_verify(
+    shell: Shell,
+    device: Device,
+    tree: Tree,
+    destination: str,
+    known: Survey | None = None,
+    sending: Sending | None = None,
+    *,
+    verify: bool = True,
+) -> Staged:
+    """The same for a release, which then verifies itself by its own code, in the process that took it in.
+
+    Raises:
+        FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
+    """
+    known = known or survey(shell, device, tree, destination)
+    if all(file.path in known.intact for file in tree.files):
+        return Staged(0)
+    check_room(device, lacking_files(tree, known), known)
+    wanted = missing(tree, known)
+    sent = 0
+    for _ in range(_ROUNDS):
+        answer = _receive(shell, device, tree, destination, wanted, sending or Sending(), verify=verify)
+        sent += sum(piece.size_bytes for piece in wanted)
+        if answer["ok"]:
+            return Staged(sent, answer.get("verify"))
+        _raise_if_damaged(device, tree, answer["damaged"])
+        wanted = tuple(piece for piece in pieces_of(tree.files) if piece.sha256 in answer["lacking"])
+    raise FleetError(f"lacks {len(wanted)} pieces that were sent", where=device.name, remedy="run the command again")
+
+
+def survey(shell: Shell, device: Device, tree: Tree, destination: str) -> Survey:
+    """Look at what is there, changing nothing: one round trip, and a second if the destination is not intact."""
+    place = _place(device, destination)
+    listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
+    words = ["/bin/sh", "-c", LOOK, "sh", device.root, place, hashing.of_bytes(listed), device.python]
+    said = shell.run(words, timeout=_TIMEOUT_S).check(device, f"looking at {device.root}").stdout
+    told, found = set(said.splitlines()), dict[str, Any]()
+    if "whole" in told:
+        found = {"intact": [file.path for file in tree.files]}
+    elif "python" in told and "bare" not in told:  # without a Python, the probe says so
+        found = _ask(shell, device, ("survey", device.root), [_layout_line(tree, place)])
+    return parse_survey(said, found)
+
+
+def _layout_line(tree: Tree, place: str) -> bytes:
+    return json.dumps(layout_of(tree, place)).encode() + b"\n"
+
+
+def _place(device: Device, destination: str) -> str:
+    return destination if destination.startswith("/") else f"{device.root}/{destination}"
+
+
+def _receive(
+    shell: Shell,
+    device: Device,
+    tree: Tree,
+    destination: str,
+    wanted: tuple[Piece, ...],
+    sending: Sending,
+    *,
+    verify: bool,
+) -> dict[str, Any]:
+    """Send the pieces and let the device put the place together."""
+    size_bytes = sum(piece.size_bytes for piece in wanted)
+    slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
+    keep = "all" if sending.keep is None else str(sending.keep)
+    words = ("receive", device.root, keep, *(["verify"] if verify else []))
+    stdin = _all_of([_layout_line(tree, _place(device, destination))], archive(wanted, sending.bandwidth))
+    return _ask(shell, device, words, stdin, _TIMEOUT_S + size_bytes / slowest)
+
+
+def _all_of(*parts: Iterable[bytes]) -> Iterator[bytes]:
+    for part in parts:
+        yield from part
+
+
+def _ask(
+    shell: Shell, device: Device, words: tuple[str, ...], stdin: Iterable[bytes], timeout: float = _TIMEOUT_S
+) -> dict[str, Any]:
+    """What the device code says, which is one line of JSON.
+
+    Raises:
+        FleetError: its disk takes no more, or its Python does not work.
+    """
+    result = shell.run(receiver(device, *words), stdin=_all_of([program()], stdin), timeout=timeout)
+    answer: dict[str, Any] = json.loads(result.check(device, "receiving files").stdout)
+    if "error" in answer:
+        what = f"cannot write {answer['where']}: {answer['error']}"
+        raise FleetError(what, where=device.name, remedy=_REMEDIES.get(answer["errno"], "see dmesg there"))
+    return answer
+
+
+def _raise_if_damaged(device: Device, tree: Tree, damaged: list[str]) -> None:
+    files = [file for file in tree.files if any(chunk.sha256 in damaged for chunk in file.pieces)]
+    if files:
+        raise FleetError.from_problems([_damage(device, file) for file in files])
+
+
+def _damage(device: Device, file: File) -> Problem:
+    return Problem(
+        f"{file.path} arrived damaged (sha256 differs) and was thrown away",
+        device.name,
+        "run the command again; if it stays so, check the device's card and this machine's memory",
+    )

@@ -1,0 +1,109 @@
+"""Keras models as graphs of OpenVINO: what converting keeps, and what runs a frozen backbone.
+
+Nothing here asks which Keras it is: a model is traced as any function of TensorFlow's.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from toolkit.errors import ConversionError, DataError, Problem, ToolkitError
+from toolkit.networks.tf_runtime import start_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+    import openvino as ov
+
+
+def trace(model: keras.Model) -> ov.Model:
+    """`model` as an OpenVINO graph: f32 [1,H,W,3] in, f32 [1,n] out.
+
+    Raises:
+        DataError: it does not take one RGB picture, or does not give one row of numbers.
+        ConversionError: OpenVINO has no words for what it does.
+    """
+    shape = _picture_shape(model)
+    tf = start_tensorflow()
+    import openvino as ov
+
+    def forward(picture: Any) -> Any:
+        return model(picture, training=False)
+
+    if sys.version_info >= (3, 13):
+        _answer_for_openvino(tf.__version__)
+    signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
+    traced = tf.function(forward, signature, autograph=False).get_concrete_function()
+    try:
+        graph = ov.convert_model(traced)
+    except Exception as error:
+        raise _unsaid(str(error), model.name) from error
+    return _with_one_output(graph)
+
+
+# What TensorFlow's operations stand for in Keras, and what OpenVINO can say in their stead.
+_INSTEAD = {
+    "Bitcast": "keras.ops.argmax has none; let the network give its scores",
+    "Bucketize": "discretise before the network",
+    "ResizeArea": 'resize with interpolation="bilinear" or "nearest"',
+    "ResizeBicubic": 'resize with interpolation="bilinear" or "nearest"',
+    "ScaleAndTranslate": 'resize with interpolation="bilinear" or "nearest"',
+    "TensorList": "unroll the recurrent layer (unroll=True)",
+}
+
+
+def _unsaid(talk: str, name: str) -> ToolkitError:
+    """What the converter said: each operation that it knows no words for, with what to use instead."""
+    listed = re.findall(r"No conversion rule found for operations: ([\w, ]+)", talk)
+    kinds = [
+        *(kind for line in listed for kind in line.split(", ")),
+        *re.findall(r"^-- (\w+) with a message", talk, re.MULTILINE),
+    ]
+    if not kinds:
+        return ConversionError(f"OpenVINO cannot take it: {talk}", where=name)
+    return ConversionError.from_problems(
+        [
+            Problem(f"OpenVINO has no words for TensorFlow's {kind}", name, _INSTEAD.get(kind, "use another layer"))
+            for kind in dict.fromkeys(kinds)
+        ]
+    )
+
+
+def take_pictures(graph: ov.Model) -> ov.Model:
+    """`graph` (f32 [1,H,W,3] in) with the input u8 NHWC [1,H,W,3], the conversion inside."""
+    import openvino as ov
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(graph)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NHWC"))
+    return steps.build()
+
+
+def _answer_for_openvino(tensorflow: str) -> None:
+    """Say which TensorFlow this is: OpenVINO 2026.4 asks by exec("del tensorflow"), which fails since PEP 667."""
+    from openvino.frontend.tensorflow import utils
+
+    known = {"python_version": platform.python_version(), "tensorflow": tensorflow, "sys_platform": sys.platform}
+    utils.get_environment_setup = lambda _framework: dict(known)
+
+
+def _picture_shape(model: keras.Model) -> tuple[int, int, int]:
+    inputs, outputs = model.inputs, model.outputs
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[3] != 3 or None in inputs[0].shape[1:]:
+        raise DataError(f"takes {[tuple(i.shape) for i in inputs]}, not one RGB picture (None, H, W, 3)")
+    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+        raise DataError(f"gives {[tuple(o.shape) for o in outputs]}, not one row of numbers (None, n)")
+    height, width, channels = inputs[0].shape[1:]
+    return height, width, channels
+
+
+def _with_one_output(graph: ov.Model) -> ov.Model:
+    """`graph` without the ends that activations with a gradient of their own (swish) leave in the trace."""
+    kept = graph.output("Identity:0")
+    for result in graph.get_results():
+        if result.output(0) != kept:
+            graph.remove_result(result)
+    return graph

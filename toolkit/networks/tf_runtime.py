@@ -1,0 +1,68 @@
+"""TensorFlow started once, the same way everywhere: quiet, on the CPUs this process may use, with repeatable results."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+from toolkit.system.cpu_quota import usable_cpus
+
+
+@functools.cache
+def start_tensorflow() -> Any:
+    """TensorFlow, imported and set up; call it before anything imports keras.
+
+    Threads per operation are the CPUs that this process may use, unless TF_NUM_INTRAOP_THREADS says otherwise.
+    Operations are deterministic: the same seed on the same machine gives the same weights.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with _native_noise_held_back():
+        import tensorflow as tf
+
+        _set_threads(tf)
+        tf.config.experimental.enable_op_determinism()
+        if is_keras_2():  # its random layers keep their state in a variable, as Keras 3's do, only when told to
+            tf.keras.backend.experimental.enable_tf_random_generator()
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        tf.constant(0)  # starts the runtime, which has its own words to say
+    return tf
+
+
+@functools.cache
+def is_keras_2() -> bool:
+    """Whether this interpreter has the Keras that TensorFlow had up to 2.15."""
+    return version("keras").startswith("2.")
+
+
+def _set_threads(tf: Any) -> None:
+    if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+        tf.config.threading.set_intra_op_parallelism_threads(usable_cpus())
+
+
+@contextmanager
+def _native_noise_held_back() -> Iterator[None]:
+    """Keep what native code writes to file descriptor 2; show it only if the block fails.
+
+    TensorFlow's C++ logs before it reads its own log level.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        real = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            kept.seek(0)
+            os.write(real, kept.read())
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)

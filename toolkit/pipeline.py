@@ -1,0 +1,168 @@
+"""The whole line, from pictures to report: each stage in turn, each taking up what it already has.
+
+    prepare ─▶ train ─▶ convert ─▶ bundle ─▶ deploy ─▶ bench ─▶ report
+
+Stages know nothing of one another; this is where one's result becomes the next one's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit import bench, convert, data, deploy, fleet, networks, report, train
+from toolkit.artifacts import BenchRecord, Bundle, Device, Split, TrainedModel, Workspace
+from toolkit.bundle.create import make_bundle
+from toolkit.errors import ExitCode, Problem
+from toolkit.experiment.schema import Experiment
+from toolkit.fleet.local_fleet import control
+from toolkit.fleet.pool import DEFAULT_LIMIT
+from toolkit.progress import Progress
+from toolkit.report import Report
+from toolkit.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineResult:
+    """What came out at the end; a trial or device that failed is in `failed` and does not keep the others from it."""
+
+    split: Split
+    models: tuple[TrainedModel, ...]
+    bundles: tuple[Bundle, ...]
+    deployed: Bundle
+    records: tuple[BenchRecord, ...]
+    failed: tuple[Problem, ...]
+    report: Report
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Done, or some trials or devices failed."""
+        return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One experiment in one workspace; `inventory` None means an embedded fleet, up for as long as it is needed."""
+
+    plan: Experiment
+    workspace: Workspace
+    progress: Progress
+    inventory: Path | None = None
+    limit: str | None = None
+    forks: int = DEFAULT_LIMIT
+    way: train.Way = field(default_factory=train.Way)
+
+    def run(self) -> LineResult:
+        """Every stage in turn.
+
+        Raises:
+            ToolkitError: a stage before the fleet failed; what was finished is kept, and the next run goes on from it.
+        """
+        for name in self.plan.matrix.networks:
+            networks.find_for(self.plan, name)
+        with Store(self.workspace.database) as store:
+            self._title("pictures")
+            split = data.prepare(self.plan.data, self.plan.origin, self.workspace, self.progress)
+            store.put(split)
+            trained = self._train(split, store)
+            models = trained.models
+            bundles = self._convert(models, split, store)
+            with self._devices() as devices:
+                chosen = self._choose(models, bundles)
+                deployed = self._deploy(chosen, devices, store)
+                measured = self._bench(tuple(bundles), devices, split, store)
+            written = report.write_report(self.workspace, store, experiment=self.plan)
+        return LineResult(
+            split=split,
+            models=models,
+            bundles=tuple(bundles),
+            deployed=chosen,
+            records=(*measured.skipped, *measured.records),
+            failed=(*trained.failed, *deployed.failed.values(), *measured.problems),
+            report=written,
+        )
+
+    def _title(self, text: str) -> None:
+        self.progress.say(f"── {text}")
+
+    def _train(self, split: Split, store: Store) -> train.Swept:
+        self._title("training")
+        trials = tuple(self.plan.trials())
+        return train.train_trials(self.plan, trials, split, self.workspace, store, self.progress, way=self.way)
+
+    def _convert(self, models: tuple[TrainedModel, ...], split: Split, store: Store) -> Mapping[Bundle, TrainedModel]:
+        """Every bundle, with the model that it was made of."""
+        self._title("conversion, each form compared with Keras")
+        wanted = self.plan.convert
+        bundles: dict[Bundle, TrainedModel] = {}
+        for model in models:
+            for target in wanted.targets:
+                for precision in wanted.precisions:
+                    tolerance = wanted.tolerance.get(precision)
+                    ir = convert.convert_model(
+                        model, precision, target, self.workspace, store, self.progress, tolerance, wanted.max_drop
+                    )
+                    bundle = make_bundle(ir, model, split, self.workspace, store, self.progress)
+                    bundles[bundle] = model
+        return bundles
+
+    @contextmanager
+    def _devices(self) -> Iterator[tuple[Device, ...]]:
+        """The inventory's devices, or an embedded fleet that is stopped again if it was started here."""
+        self._title("fleet")
+        if self.inventory is not None:
+            yield fleet.load_inventory(self.inventory, self.limit)
+            return
+        up = control.up(self.workspace)
+        self.progress.say(f"embedded fleet: {', '.join(device.name for device in up.devices)}")
+        try:
+            yield fleet.load_inventory(up.inventory, self.limit) if self.limit else up.devices
+        finally:
+            if up.started:
+                control.down(self.workspace)
+
+    def _choose(self, models: tuple[TrainedModel, ...], bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
+        """The bundle to deploy: the best on the validation pictures (the test pictures only judge), then the smallest."""
+        best = max(models, key=_validation_score)
+        return min((bundle for bundle, model in bundles.items() if model == best), key=lambda bundle: bundle.size_bytes)
+
+    def _deploy(self, chosen: Bundle, devices: tuple[Device, ...], store: Store) -> deploy.RolloutResult:
+        self._title(f"deployment of {chosen.name}")
+        wanted = self.plan.deploy
+        result = deploy.deploy(
+            self.workspace.absolute(chosen.path),
+            devices,
+            strategy=deploy.strategy_of(wanted),
+            gates=deploy.gates_of(wanted, store),
+            hooks=self.plan.beside(wanted.hooks) if wanted.hooks else None,
+            store=store,
+            forks=self.forks,
+            progress=self.progress,
+        )
+        for device, outcome in result.ok.items():
+            self.progress.say(f"{device.name}: {outcome.outcome}, {outcome.sent_bytes:,} bytes sent")
+        return result
+
+    def _bench(
+        self, bundles: tuple[Bundle, ...], devices: tuple[Device, ...], split: Split, store: Store
+    ) -> bench.BenchResult:
+        self._title("measurement on the devices")
+        return bench.bench_fleet(
+            bundles,
+            devices,
+            bench.spec_of(self.plan.bench),
+            workspace=self.workspace,
+            store=store,
+            progress=self.progress,
+            split=split,
+            forks=self.forks,
+            resume=True,
+        )
+
+
+def _validation_score(model: TrainedModel) -> tuple[float, float]:
+    """Of the epoch whose weights were kept: that of the lowest validation loss. Higher is better."""
+    best = min((epoch for epoch in model.history if epoch.stage == model.stage), key=lambda epoch: epoch.val_loss)
+    return best.val_accuracy, -best.val_loss

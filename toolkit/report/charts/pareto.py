@@ -1,0 +1,173 @@
+"""Speed against accuracy: every form of every model on each device, and those that nothing beats in both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from toolkit.report import formatting
+from toolkit.report.charts import svg
+from toolkit.report.charts.results_charts import floor, series, styled
+from toolkit.report.data.load import Gathered
+from toolkit.report.data.variants import Measured, Variant
+
+Axis = Literal["latency", "rate"]
+SHAPES = {"sigmoid": "circle", "softmax": "square", "multi-sigmoid": "diamond"}
+SIZES = {"fp32": 150, "fp16": 60, "int8": 26}
+"""In square pixels; a precision that is not here is drawn at 100."""
+MOST_PANELS = 6
+"""A fleet of more devices shows the first so many by name; the tables and CSV have them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One form of a model on one device; `speed` is ms at p90 (less is better) or pictures/s (more is better)."""
+
+    variant: Variant
+    measured: Measured
+    speed: float
+    rank: int
+    """1, 2, 3… along the frontier from the fastest; 0 off it."""
+
+    @property
+    def record(self) -> str:
+        """The digest of the raw record behind it."""
+        found = self.measured.latency if self.measured.p90_ms == self.speed else self.measured.offline
+        return found.digest if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One device."""
+
+    device: str
+    drawings: tuple[str, ...]
+    frontier: tuple[Point, ...]
+
+
+def frontier(points: Sequence[Point], axis: Axis) -> tuple[Point, ...]:
+    """Those that no other is both as fast and more accurate than, from the fastest on, ranked."""
+    faster = 1 if axis == "latency" else -1
+    best, found = -1.0, list[Point]()
+    for point in sorted(points, key=lambda p: (faster * p.speed, -p.variant.accuracy)):
+        if point.variant.accuracy > best:
+            best = point.variant.accuracy
+            found.append(Point(point.variant, point.measured, point.speed, len(found) + 1))
+    return tuple(found)
+
+
+def panels(gathered: Gathered, axis: Axis) -> tuple[Panel, ...]:
+    """A panel per device and accelerator, all on the same axes."""
+    places: dict[tuple[str, str], list[Point]] = {}
+    for point in _points(gathered, axis):
+        places.setdefault((point.measured.device, point.measured.accelerator), []).append(point)
+    domains = _domains([point for points in places.values() for point in points])
+    shown = sorted(places)[:MOST_PANELS]
+    width = {1: 860, 2: 540}.get(len(shown), 372)
+    return tuple(_panel(gathered, axis, place, places[place], domains, width) for place in shown)
+
+
+def _points(gathered: Gathered, axis: Axis) -> Iterator[Point]:
+    for variant in gathered.variants:
+        for measured in variant.measured:
+            speed = measured.p90_ms if axis == "latency" else measured.rate
+            if speed is not None:
+                yield Point(variant, measured, speed, 0)
+
+
+def _domains(points: Sequence[Point]) -> dict[str, tuple[float, float]]:
+    speeds = [point.speed for point in points] or [1.0]
+    lows = [point.variant.interval[0] for point in points] or [0.0]
+    return {"x": (min(speeds) / 1.15, max(speeds) * 1.15), "y": (floor(min(lows), 0.05), 1.0)}
+
+
+def _panel(
+    gathered: Gathered,
+    axis: Axis,
+    place: tuple[str, str],
+    points: list[Point],
+    domains: dict[str, tuple[float, float]],
+    width: int,
+) -> Panel:
+    best = frontier(points, axis)
+    device = f"{place[0]} · {place[1]}"
+    label = f"Accuracy against {'p90 latency' if axis == 'latency' else 'pictures per second'} on {device}, {len(points)} models; links lead to the raw records."
+    rows = list(_rows(gathered, axis, points, best))
+    sizes = ((width, 400 if width > 600 else 330, "wide"), (360, 330, "narrow")) if width > 400 else ((width, 330, ""),)
+    drawings = (svg.draw(_chart(rows, axis, domains, w, h), label, role="group", width_class=c) for w, h, c in sizes)
+    return Panel(device, tuple(drawings), best)
+
+
+def _rows(
+    gathered: Gathered, axis: Axis, points: Sequence[Point], best: Sequence[Point]
+) -> Iterator[dict[str, object]]:
+    colours, ranks = series(gathered), {id(point.variant): point.rank for point in best}
+    unit = "ms" if axis == "latency" else "pictures/s"
+    for point in points:
+        variant, (low, high) = point.variant, point.variant.interval
+        colour = colours[variant.model.network]
+        yield {
+            "speed": point.speed,
+            "accuracy": variant.accuracy,
+            "low": low,
+            "high": high,
+            "rank": ranks.get(id(variant), 0),
+            "stroke": colour,
+            "fill": svg.CARD if variant.model.stage == "top" else colour,
+            "shape": SHAPES.get(variant.model.head, "diamond"),
+            "size": SIZES.get(variant.ir.precision, 100),
+            "href": f"#record-{point.record[:12]}",
+            "label": f"{formatting.form(variant.model, variant.ir)}: {formatting.percent(variant.accuracy)} "
+            f"({formatting.interval(low, high)}), {formatting.number(point.speed)} {unit}",
+        }
+
+
+def _chart(
+    rows: list[dict[str, object]], axis: Axis, domains: dict[str, tuple[float, float]], width: int, height: int
+) -> Any:
+    import altair as alt
+
+    title = "p90 latency in ms (log) · faster ←" if axis == "latency" else "pictures per second (log) · faster →"
+    x = alt.X(
+        "speed:Q",
+        title=title,
+        scale=alt.Scale(type="log", domain=domains["x"], nice=False),
+        axis=alt.Axis(grid=False, tickCount=5, labelOverlap="greedy", format="~r"),
+    )
+    heights = alt.Scale(domain=domains["y"])
+    y = alt.Y("accuracy:Q", title=None, scale=heights, axis=alt.Axis(format="%", tickCount=6))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    off, best = "datum.rank === 0", "datum.rank > 0"
+    order = alt.Order("rank:Q")
+    spans = [
+        base.transform_filter(test)
+        .mark_rule(strokeWidth=1.5, opacity=opacity, aria=False)
+        .encode(y=alt.Y("low:Q", title=None, scale=heights), y2="high:Q", color=alt.Color("stroke:N", scale=None))
+        for test, opacity in ((off, 0.18), (best, 0.7))
+    ]
+    step = "step-after" if axis == "latency" else "step-before"
+    line = base.transform_filter(best).mark_line(
+        color=svg.MUTED, strokeWidth=1.5, interpolate=step, strokeDash=[5, 4], aria=False
+    )
+    points = [
+        base.transform_filter(test)
+        .mark_point(strokeWidth=2, opacity=opacity)
+        .encode(
+            fill=alt.Fill("fill:N", scale=None),
+            stroke=alt.Stroke("stroke:N", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            size=alt.Size("size:Q", scale=None),
+            href="href:N",
+            description="label:N",
+        )
+        for test, opacity in ((off, 0.5), (best, 1))
+    ]
+    ranks = (
+        base.transform_filter(best)
+        .mark_text(
+            dx=-11 if axis == "latency" else 11, dy=-9, fontSize=13, fontWeight="bold", color=svg.INK, aria=False
+        )
+        .encode(text="rank:N")
+    )
+    return styled(alt.layer(*spans, line.encode(order=order), *points, ranks), width, height)

@@ -1,0 +1,28 @@
+"""What single bench records say."""
+
+from __future__ import annotations
+
+from toolkit.artifacts import BenchRecord
+from toolkit.stats import curves
+
+
+def p90_ms(record: BenchRecord) -> float | None:
+    """The 90th percentile latency of a single-stream record, or None: too few queries, or another scenario."""
+    return curves.percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
+
+
+def rate(record: BenchRecord) -> float | None:
+    """Pictures per second of an offline record, or None."""
+    if record.scenario != "offline" or not record.samples_ms:
+        return None
+    return len(record.samples_ms) / record.wall_s
+
+
+def is_valid(record: BenchRecord) -> bool:
+    """Whether it broke no rule."""
+    return not record.broken_rules
+
+
+def is_full(record: BenchRecord) -> bool:
+    """A speed run that rule 2 calls full; an accuracy pass is neither quick nor full."""
+    return is_valid(record) and not record.quick and record.scenario != "accuracy"

@@ -1,0 +1,65 @@
+"""What the store holds from before: earlier speeds of the same forms, and what each device was given last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from toolkit.artifacts import BenchRecord, Bundle, Deployment, IrModel, TrainedModel
+from toolkit.report import formatting
+from toolkit.report.data.bench_record_values import is_valid, p90_ms
+from toolkit.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One valid latency of a form of a model, now or before; `current` if this report shows the record itself."""
+
+    name: str
+    device: str
+    accelerator: str
+    quick: bool
+    at: str
+    p90_ms: float
+    digest: str
+    current: bool
+
+
+def last_given(store: Store, devices: set[str]) -> tuple[Deployment, ...]:
+    """The newest deployment of each of `devices` that changed it, whatever it was of; where none did, the newest."""
+    newest = {each.device: each for each in sorted(store.all(Deployment), key=_last_told)}
+    return tuple(newest[device] for device in sorted(devices))
+
+
+def _last_told(each: Deployment) -> tuple[bool, str]:
+    """A device that was found unchanged is one that was given the same before."""
+    return each.outcome != "unchanged", each.at
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Every record of the forms that a report shows, of models that were replaced meanwhile too."""
+
+    names: Mapping[str, str]
+    """Per bundle digest, which form of which model it is."""
+    records: tuple[BenchRecord, ...]
+
+    def latencies(self, current: frozenset[str]) -> Iterator[Past]:
+        """The valid ones that allow a p90; `current` are the digests of the records that the report shows."""
+        for r in self.records:
+            p90, name = p90_ms(r), self.names[r.parent]
+            if p90 is not None and is_valid(r):
+                yield Past(name, r.device, r.accelerator, r.quick, r.at, p90, r.digest, r.digest in current)
+
+
+def kept(store: Store, models: Iterable[TrainedModel]) -> Kept:
+    """Of all models, replaced ones too, that were trained for the same places in the experiment."""
+    places = {(m.experiment, m.network, m.head, m.stage) for m in models}
+    names = {
+        bundle.digest: formatting.form(model, ir)
+        for model in store.all(TrainedModel)
+        if (model.experiment, model.network, model.head, model.stage) in places
+        for ir in store.all(IrModel, parent=model.digest)
+        for bundle in store.all(Bundle, parent=ir.digest)
+    }
+    return Kept(names, tuple(record for bundle in names for record in store.all(BenchRecord, parent=bundle)))

@@ -1,0 +1,187 @@
+"""Take from the store what one report is about, and join it: split → model → IR → bundle → records.
+
+Newer results replace older ones of the same trial; nothing is read from anywhere else but the split manifests, which
+say what the right answers were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from toolkit import data, hashing
+from toolkit.analysis import Comparison, Outlier, against_past, find_outliers
+from toolkit.artifacts import (
+    BenchRecord,
+    Bundle,
+    BundleCheck,
+    Deployment,
+    Growth,
+    Split,
+    TrainedModel,
+    Workspace,
+)
+from toolkit.data.device_listing import number
+from toolkit.data.targets import as_number
+from toolkit.errors import DataError
+from toolkit.experiment.schema import Experiment
+from toolkit.report.data.bench_record_values import is_full
+from toolkit.report.data.latency_history import Past, kept, last_given
+from toolkit.report.data.variants import Variant, adopted_models, foreign, newest_irs, variant
+from toolkit.store import Store
+
+STAGES = ("top", "fine-tune")
+ELSEWHERE = "elsewhere"
+"""The name of a report about models none of which was trained here."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All that one report shows."""
+
+    name: str
+    title: str
+    plan: Experiment | None
+    """The experiment's file, where one is known."""
+    published: str | None
+    splits: tuple[Split, ...]
+    models: tuple[TrainedModel, ...]
+    variants: tuple[Variant, ...]
+    deployments: tuple[Deployment, ...]
+    given: tuple[Deployment, ...]
+    """The newest deployment of each device that these bundles were ever sent to, whatever it was of."""
+    past: tuple[Past, ...]
+    compared: tuple[Comparison, ...]
+    """Each device against its own past."""
+    outliers: tuple[Outlier, ...]
+    """Devices that lie apart from those like them."""
+    earlier: tuple[BenchRecord, ...]
+    """Records of these forms that are not of `variants`: of models and bundles that were replaced."""
+    foreign: tuple[Variant, ...]
+    """Forms of models that were not trained here."""
+    checks: tuple[BundleCheck, ...]
+    """What `toolkit check` found of these bundles."""
+    growths: tuple[Growth, ...]
+    """What `toolkit parity` found of these forms."""
+    tests: dict[str, tuple[data.Picture, ...]]
+    """Per split digest its test pictures, in the manifest's order; none where the manifest is gone."""
+
+    @cached_property
+    def truth(self) -> dict[str, tuple[int, ...]]:
+        """Per split digest the right answers of its test pictures, written as predictions are."""
+        return {digest: tuple(map(_answer, found)) for digest, found in self.tests.items()}
+
+    @cached_property
+    def picture_sets(self) -> dict[str, str]:
+        """Per split digest the digest that the bench gives its test pictures."""
+        return {split.digest: _picture_set(self.tests[split.digest], split.labels) for split in self.splits}
+
+    @cached_property
+    def records(self) -> tuple[BenchRecord, ...]:
+        """Every bench record of these models, whether it counts or not."""
+        return tuple(record for variant in self.variants for record in variant.records)
+
+    @cached_property
+    def at(self) -> str:
+        """When the newest measurement was made or a device last changed; empty when there is none."""
+        changes = (deployment for deployment in self.deployments if deployment.outcome != "unchanged")
+        stamps = [record.at for record in self.records] + [change.at for change in changes]
+        return max(stamps, default="")
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that were measured, by name."""
+        return tuple(sorted({record.device for record in self.records}))
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about the data, such as "synthetic masks"."""
+        kept = {split.digest for split in self.splits}
+        told = [split.note for split in self.splits] + [m.note for m in self.models if m.parent not in kept]
+        return tuple(dict.fromkeys(note for note in told if note))
+
+    @cached_property
+    def only_quick(self) -> bool:
+        """Whether the speeds compared here come from quick runs."""
+        chosen = [m.latency or m.offline for variant in self.variants for m in variant.measured]
+        return any(record is not None and record.quick for record in chosen)
+
+
+def gather(workspace: Workspace, store: Store, experiment: Experiment | None) -> Gathered:
+    """What the store holds of `experiment`, or of the one trained last.
+
+    Raises:
+        DataError: nothing was trained yet.
+    """
+    models = _models(store, experiment)
+    irs = [(model, ir) for model in models for ir in newest_irs(store, model)]
+    bundles = {ir.digest: store.all(Bundle, parent=ir.digest)[-1:] for _, ir in irs}
+    records = {b.digest: store.all(BenchRecord, parent=b.digest) for found in bundles.values() for b in found}
+    quick_counts = not any(is_full(record) for found in records.values() for record in found)
+    history = kept(store, models)
+    current = frozenset(record.digest for found in records.values() for record in found)
+    deployments = tuple(d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest))
+    splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
+    return Gathered(
+        name=models[0].experiment or ELSEWHERE,
+        title=(experiment.title if experiment else "") or models[0].experiment or "Models from elsewhere",
+        plan=experiment,
+        published=experiment.published if experiment else None,
+        splits=splits,
+        models=models,
+        variants=tuple(variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
+        deployments=deployments,
+        checks=tuple(c for found in bundles.values() for b in found for c in store.all(BundleCheck, parent=b.digest)),
+        growths=tuple(growth for _, ir in irs for growth in store.all(Growth, parent=ir.digest)[-1:]),
+        given=last_given(store, {deployment.device for deployment in deployments}),
+        past=tuple(history.latencies(current)),
+        compared=against_past(history.records, history.names),
+        outliers=find_outliers(history.records, history.names),
+        earlier=tuple(record for record in history.records if record.digest not in current),
+        foreign=tuple(foreign(store)),
+        tests={split.digest: _tests(split, workspace) for split in splits},
+    )
+
+
+def _models(store: Store, experiment: Experiment | None) -> tuple[TrainedModel, ...]:
+    """The newest model of each network, head and stage, networks in the order they were first trained or are listed."""
+    everything = [model for model in store.all(TrainedModel) if model.experiment]  # others were made elsewhere
+    if not everything and experiment is None and (adopted := adopted_models(store)):
+        return adopted
+    name = experiment.name if experiment else next((model.experiment for model in reversed(everything)), "")
+    newest = {(m.network, m.head, m.stage): m for m in everything if m.experiment == name and _asked(m, experiment)}
+    if not newest:
+        what = f'nothing is trained yet for "{name}"' if name else "nothing is trained yet"
+        raise DataError(what, where="the workspace's toolkit.db", remedy="toolkit run EXPERIMENT.toml, or toolkit demo")
+    listed = experiment.matrix.networks if experiment else tuple(dict.fromkeys(network for network, _, _ in newest))
+    order = sorted(newest, key=lambda key: (listed.index(key[0]), key[1], STAGES.index(key[2])))
+    return tuple(newest[key] for key in order)
+
+
+def _asked(model: TrainedModel, experiment: Experiment | None) -> bool:
+    """Whether the experiment, as it stands now, still names this model."""
+    if experiment is None:
+        return True
+    matrix, stages = experiment.matrix, {stage.name for stage in experiment.stages}
+    return model.network in matrix.networks and model.head in matrix.heads and model.stage in stages
+
+
+def _tests(split: Split, workspace: Workspace) -> tuple[data.Picture, ...]:
+    """The test pictures; none where the manifest is gone or was changed."""
+    try:
+        return tuple(picture for picture in data.read_manifest(split, workspace) if picture.part == "test")
+    except DataError:
+        return ()
+
+
+def _answer(picture: data.Picture) -> int:
+    """The label's index; of many labels the sum of 2^index."""
+    return picture.label if picture.labels is None else as_number(picture.labels)
+
+
+def _picture_set(pictures: Sequence[data.Picture], labels: tuple[str, ...]) -> str:
+    """Of the list that the bench sends along with the pictures, which it numbers."""
+    if any(picture.labels is not None for picture in pictures):
+        return ""  # the bench's list of such pictures is of another form
+    return hashing.of_bytes(number(pictures, labels)[1])

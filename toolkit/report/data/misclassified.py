@@ -1,0 +1,105 @@
+"""The worst mistakes as pictures: what each model was surest of and wrong about.
+
+Every picture is embedded once, as a small JPEG, however many models mistook it. Where the pictures are no longer there,
+or none was mistaken, there is nothing to show.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolkit.artifacts import TrainedModel
+from toolkit.data import Picture
+from toolkit.report import formatting
+from toolkit.report.data.load import Gathered
+
+EACH, MOST = 8, 60
+"""Mistakes shown of each model, and pictures embedded in all."""
+EDGE = 88
+"""Pixels of the longer side."""
+QUALITY = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One picture that a model named wrongly; `confidence` is the probability of what it said."""
+
+    picture: str
+    is_: str
+    said: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The worst mistakes of one model, the surest first."""
+
+    title: str
+    total: int
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """All models' worst mistakes and, by the name that they are called by, their pictures as data URIs."""
+
+    models: tuple[Worst, ...]
+    pictures: dict[str, str]
+
+
+def contact(gathered: Gathered) -> Contact:
+    """The sheet of every model that made mistakes, as far as the pictures can still be read."""
+    pictures: dict[str, str] = {}
+    found = []
+    for model in gathered.models:
+        tests = gathered.tests.get(model.parent, ())
+        wrong = worst(model, gathered.truth.get(model.parent, ()))
+        shown = tuple(filter(None, (_mistake(model, tests[n], n, pictures) for n in wrong[:EACH])))
+        if shown:
+            found.append(Worst(formatting.model(model), len(wrong), shown))
+    return Contact(tuple(found), pictures)
+
+
+def worst(model: TrainedModel, truth: Sequence[int]) -> list[int]:
+    """The numbers of the wrongly named test pictures, the surest mistake first; none where labels are many."""
+    said = model.evaluation.predictions
+    if model.evaluation.labelwise or not len(said) == len(truth) == len(model.evaluation.probabilities):
+        return []
+    wrong = [n for n, label in enumerate(truth) if said[n] != label]
+    return sorted(wrong, key=lambda n: (-probability(model, n, said[n]), n))
+
+
+def probability(model: TrainedModel, picture: int, label: int) -> float:
+    """Of one class for one test picture; of two classes only the second's is kept."""
+    shares = model.evaluation.probabilities[picture]
+    if len(shares) == 1 and len(model.labels) == 2:
+        return shares[0] if label == 1 else 1 - shares[0]
+    return shares[label]
+
+
+def _mistake(model: TrainedModel, picture: Picture, number: int, pictures: dict[str, str]) -> Mistake | None:
+    name = f"picture-{picture.sha256[:12]}"
+    if name not in pictures and len(pictures) < MOST and (drawn := thumbnail(picture)):
+        pictures[name] = drawn
+    if name not in pictures:
+        return None
+    said = model.evaluation.predictions[number]
+    return Mistake(name, model.labels[picture.label], model.labels[said], probability(model, number, said))
+
+
+def thumbnail(picture: Picture, edge: int = EDGE) -> str:
+    """A JPEG of at most `edge` pixels a side as a data URI; empty where the picture cannot be read any more."""
+    import cv2
+
+    from toolkit.device.image_io import fit, read_picture
+
+    try:
+        pixels = read_picture(picture.path)
+    except ValueError:
+        return ""
+    scale = edge / max(pixels.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    _, encoded = cv2.imencode(".jpg", fit(pixels, (height, width))[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

@@ -1,0 +1,72 @@
+"""Models judged on the same pictures, compared picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from toolkit.artifacts import TrainedModel
+from toolkit.report.data.load import Gathered
+from toolkit.stats import curves
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models on the same test pictures; the difference is the second's accuracy minus the first's."""
+
+    first: TrainedModel
+    second: TrainedModel
+    only_first: int
+    """Pictures that only the first got right."""
+    only_second: int
+    difference: float
+    interval: tuple[float, float]
+    """Newcombe's 95 % interval for paired proportions."""
+    p_value: float
+    """McNemar's exact test, two-sided."""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the test calls them different at 5 %."""
+        return self.p_value < 0.05
+
+
+def pair(first: TrainedModel, second: TrainedModel, truth: tuple[int, ...]) -> Pair | None:
+    """Compare by the predictions; None where they are not on the same known pictures."""
+    answers = first.evaluation.predictions, second.evaluation.predictions
+    if first.parent != second.parent or not truth or {len(each) for each in answers} != {len(truth)}:
+        return None
+    right = [(a == t, b == t) for a, b, t in zip(*answers, truth, strict=True)]
+    only_first, only_second = right.count((True, False)), right.count((False, True))
+    difference, low, high = curves.paired_difference(
+        right.count((True, True)), only_second, only_first, right.count((False, False))
+    )
+    return Pair(
+        first, second, only_first, only_second, difference, (low, high), curves.mcnemar(only_first, only_second)
+    )
+
+
+def heads(gathered: Gathered) -> Iterator[Pair]:
+    """Sigmoid (first) against softmax (second), per network and stage that have both."""
+    cells = {(model.network, model.stage, model.head): model for model in gathered.models}
+    for network, stage in dict.fromkeys((model.network, model.stage) for model in gathered.models):
+        sigmoid, softmax = (cells.get((network, stage, head)) for head in ("sigmoid", "softmax"))
+        if sigmoid and softmax and (found := pair(sigmoid, softmax, gathered.truth.get(sigmoid.parent, ()))):
+            yield found
+
+
+def networks(gathered: Gathered) -> Iterator[Pair]:
+    """Per head the most accurate network (first) against each of the others, all at their last stage."""
+    for head in dict.fromkeys(model.head for model in gathered.models):
+        last = {model.network: model for model in gathered.models if model.head == head}
+        best = max(last.values(), key=lambda model: model.evaluation.accuracy)
+        for other in last.values():
+            if other is not best and (found := pair(best, other, gathered.truth.get(best.parent, ()))):
+                yield found
+
+
+def not_told_apart(gathered: Gathered, model: TrainedModel) -> tuple[TrainedModel, ...]:
+    """The other models that these pictures cannot tell from `model`."""
+    truth = gathered.truth.get(model.parent, ())
+    pairs = (pair(model, other, truth) for other in gathered.models if other is not model)
+    return tuple(found.second for found in pairs if found and not found.told_apart)

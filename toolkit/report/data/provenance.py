@@ -1,0 +1,138 @@
+"""How figures came to be: the commands, versions and machine, and what was asked for and not run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from toolkit.report import formatting
+from toolkit.report.data.load import ELSEWHERE, STAGES, Gathered
+from toolkit.report.data.variants import SCENARIOS, Variant
+
+
+def why_different(gathered: Gathered) -> str:
+    """One line on why ours and the published figures differ."""
+    data = formatting.listed([split.note or split.name for split in gathered.splits])
+    machines = sorted({str(record.facts.get("machine") or "unknown") for record in gathered.records})
+    accelerators = sorted({record.accelerator for record in gathered.records})
+    where = (
+        f"on {formatting.listed(machines)} with {formatting.listed(accelerators)}"
+        if machines
+        else "with no device measured yet"
+    )
+    return f"Ours differ for their data ({data}), their training as listed below, and their hardware ({where}): set side by side, not ranked."
+
+
+def commands(gathered: Gathered) -> str:
+    """What to type to make this again."""
+    if gathered.name == ELSEWHERE:
+        files = (model.weights for model in gathered.models)
+        return "\n".join((*(f"toolkit convert {file} --labels … --pictures …" for file in files), "toolkit report"))
+    return "\n".join(
+        ("toolkit demo",)
+        if gathered.name == "demo"
+        else (f"toolkit run models/{gathered.name}.toml", f"toolkit report models/{gathered.name}.toml")
+    )
+
+
+def results_command(gathered: Gathered, file: Path) -> str:
+    """What to type to write a file of results."""
+    return f"toolkit report models/{gathered.name}.toml --markdown {file}"
+
+
+def versions(gathered: Gathered) -> str:
+    """Every version that took part, on the side of training."""
+    found = {(name, version) for model in gathered.models for name, version in model.versions.items()}
+    return (
+        formatting.listed(f"{name} {version}" for name, version in sorted(found)) or "versions that were not recorded"
+    )
+
+
+def warnings(gathered: Gathered) -> list[tuple[str, str]]:
+    """What training warned of, and of which models: those that were told the same together."""
+    found: dict[str, list[str]] = {}
+    for model in gathered.models:
+        for text in model.warnings:
+            found.setdefault(text.rstrip("."), []).append(formatting.model(model))
+    return [(formatting.listed(models), text) for text, models in found.items()]
+
+
+def machine() -> str:
+    """The machine that this is written on: processor, cores, system."""
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    cores = formatting.count(len(os.sched_getaffinity(0)), "core")
+    return f"{_processor()}, {cores}, {system}, Linux {platform.release()}, {platform.machine()}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    """As /proc/cpuinfo names it; what ARM leaves out there is the machine's own name."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def not_run(gathered: Gathered) -> tuple[str, ...]:
+    """What the experiment asks for and the store does not hold, and what of it holds only for these devices."""
+    return (*_untrained(gathered), *_unconverted(gathered), *_unmeasured(gathered), *_no_pi(gathered))
+
+
+def _untrained(gathered: Gathered) -> Iterator[str]:
+    plan = gathered.plan
+    if plan is None:
+        return
+    done = {(model.network, model.head, model.stage) for model in gathered.models}
+    for network in plan.matrix.networks:
+        for head in plan.matrix.heads:
+            stages = [stage.name for stage in plan.stages if (network, head, stage.name) not in done]
+            if stages:
+                names = formatting.listed(formatting.stage(stage) for stage in sorted(stages, key=STAGES.index))
+                yield f"Not trained: {formatting.network(network)}, {head}, {names}."
+
+
+def _unconverted(gathered: Gathered) -> Iterator[str]:
+    """Models of which forms are missing, those that miss the same ones together."""
+    wanted = gathered.plan.convert if gathered.plan else None
+    done = {(variant.model.digest, variant.ir.precision, variant.ir.target) for variant in gathered.variants}
+    forms = [(p, t) for t in wanted.targets for p in wanted.precisions] if wanted else []
+    missing: dict[tuple[str, ...], list[str]] = {}
+    for model in gathered.models:
+        lacking = tuple(f"{p.upper()} for {t}" for p, t in forms if (model.digest, p, t) not in done)
+        missing.setdefault(lacking, []).append(formatting.model(model))
+    yield from (
+        f"Not converted to {formatting.listed(lacking)}: {_some(names)}."
+        for lacking, names in missing.items()
+        if lacking
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first four, and how many more."""
+    return f"{', '.join(names[:4])} and {len(names) - 4} more" if len(names) > 4 else formatting.listed(names)
+
+
+def _unmeasured(gathered: Gathered) -> Iterator[str]:
+    if not gathered.variants:
+        return
+    if not gathered.records:
+        yield "Not measured on any device."
+        return
+    for scenario in SCENARIOS:
+        missing = [v for v in gathered.variants if not any(_counts(v, scenario))]
+        if missing:
+            yield f"No {scenario} run that counts: {_some([formatting.form(v.model, v.ir) for v in missing])}."
+
+
+def _counts(variant: Variant, scenario: str) -> Iterator[bool]:
+    for measured in variant.measured:
+        found = dict(zip(SCENARIOS, (measured.latency, measured.offline, measured.accuracy), strict=True))
+        yield found[scenario] is not None
+
+
+def _no_pi(gathered: Gathered) -> Iterator[str]:
+    kinds = {str(record.facts.get("model") or record.facts.get("machine") or "unknown") for record in gathered.records}
+    if kinds and not any("Raspberry Pi" in kind for kind in kinds):
+        yield f"Not on a Raspberry Pi: the devices were {formatting.listed(sorted(kinds))}."
+    if kinds and not any(record.accelerator == "MYRIAD" for record in gathered.records):
+        yield "Not on a Neural Compute Stick 2: none was there."

@@ -1,0 +1,120 @@
+"""The forms of trained models, each with the records that count on each device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from toolkit.artifacts import BenchRecord, Bundle, IrModel, TrainedModel
+from toolkit.report.data.bench_record_values import is_full, is_valid, p90_ms, rate
+from toolkit.stats import curves
+from toolkit.store import Store
+
+SCENARIOS = ("single-stream", "offline", "accuracy")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One bundle on one device: the record that counts of each scenario, or None."""
+
+    device: str
+    accelerator: str
+    latency: BenchRecord | None
+    offline: BenchRecord | None
+    accuracy: BenchRecord | None
+
+    @property
+    def p90_ms(self) -> float | None:
+        """The 90th percentile of the single-stream latency, where enough queries were made to print it."""
+        return None if self.latency is None else p90_ms(self.latency)
+
+    @property
+    def rate(self) -> float | None:
+        """Pictures per second, offline."""
+        return None if self.offline is None else rate(self.offline)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One form of one trained model that can be shipped."""
+
+    model: TrainedModel
+    ir: IrModel
+    bundle: Bundle | None
+    records: tuple[BenchRecord, ...]
+    measured: tuple[Measured, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Of the IR itself on the test pictures."""
+        return self.ir.parity.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of it."""
+        pictures = self.ir.parity.pictures
+        return curves.wilson(round(self.accuracy * pictures), pictures)
+
+    def link(self, scenario: str) -> str:
+        """Where a figure of it leads: the first record of that scenario that counts, else the form's own; see page._linked."""
+        records = (record for m in self.measured for record in (m.latency, m.offline, m.accuracy) if record)
+        found = next((record for record in records if record.scenario == scenario), None)
+        return f"#record-{found.digest[:12]}" if found else f"#ir-{self.ir.digest[:12]}"
+
+    @property
+    def slowest_ms(self) -> float | None:
+        """The p90 latency of the slowest device it was measured on."""
+        return max((each.p90_ms for each in self.measured if each.p90_ms is not None), default=None)
+
+
+def adopted_models(store: Store) -> tuple[TrainedModel, ...]:
+    """The newest of each file's name that was made elsewhere."""
+    return tuple({model.network: model for model in store.all(TrainedModel) if model.foreign}.values())
+
+
+def foreign(store: Store) -> Iterator[Variant]:
+    """The forms of the newest model of each file's name that came from elsewhere, quick runs counting where no full is."""
+    for model in adopted_models(store):
+        for ir in newest_irs(store, model):
+            bundles = store.all(Bundle, parent=ir.digest)[-1:]
+            records = {bundle.digest: store.all(BenchRecord, parent=bundle.digest) for bundle in bundles}
+            quick_counts = not any(is_full(record) for found in records.values() for record in found)
+            yield variant(model, ir, bundles, records, quick_counts)
+
+
+def newest_irs(store: Store, model: TrainedModel) -> list[IrModel]:
+    """One per precision and target; FP32 first."""
+    newest = {(ir.target, ir.precision): ir for ir in store.all(IrModel, parent=model.digest)}
+    return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "fp32", key[1]))]
+
+
+def variant(
+    model: TrainedModel,
+    ir: IrModel,
+    bundles: tuple[Bundle, ...],
+    records: dict[str, tuple[BenchRecord, ...]],
+    quick_counts: bool,
+) -> Variant:
+    """A form with its records; quick runs count only if `quick_counts`."""
+    bundle = bundles[0] if bundles else None
+    own = records[bundle.digest] if bundle else ()
+    places = sorted({(record.device, record.accelerator) for record in own})
+    measured = tuple(
+        Measured(device, accelerator, *(_counting(own, device, accelerator, s, quick_counts) for s in SCENARIOS))
+        for device, accelerator in places
+    )
+    return Variant(model, ir, bundle, own, measured)
+
+
+def _counting(
+    records: Iterable[BenchRecord], device: str, accelerator: str, scenario: str, quick_counts: bool
+) -> BenchRecord | None:
+    """The newest valid record of a place; a quick one only where nothing in the report is a full run (rule 2)."""
+    found = [
+        record
+        for record in records
+        if (record.device, record.accelerator, record.scenario) == (device, accelerator, scenario)
+        and is_valid(record)
+        and (quick_counts or scenario == "accuracy" or not record.quick)
+    ]
+    return max(found, key=lambda record: record.at, default=None)

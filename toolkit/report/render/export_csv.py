@@ -1,0 +1,155 @@
+"""The raw figures as data frames, one CSV file each: full digits, SI units in the column names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from toolkit.artifacts import BenchRecord
+from toolkit.report.data import paired_tests
+from toolkit.report.data.bench_record_values import p90_ms, rate
+from toolkit.report.data.load import Gathered
+from toolkit.report.data.variants import Variant
+from toolkit.report.published.results import Published
+from toolkit.report.tables import model_size, published_comparison
+from toolkit.report.tables.model_size import Counted
+from toolkit.report.tables.results_tables import computed_in
+from toolkit.stats import curves
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Row = dict[str, object]
+
+
+def frames(gathered: Gathered, published: Published | None, counted: Sequence[Counted]) -> dict[str, pl.DataFrame]:
+    """Every CSV file by its name; those with nothing to say are left out."""
+    import polars as pl
+
+    rows: dict[str, Iterable[Row]] = {
+        "models.csv": map(_model, gathered.variants),
+        "epochs.csv": _epochs(gathered),
+        "classes.csv": _classes(gathered),
+        "confusion.csv": _confusion(gathered),
+        "heads.csv": _heads(gathered),
+        "parity.csv": (_key(v) | dataclasses.asdict(v.ir.parity) for v in gathered.variants),
+        "records.csv": (_key(v) | _record(record) for v in gathered.variants for record in v.records),
+        "lineage.csv": _lineage(gathered),
+        "layers.csv": model_size.frame(counted),
+        **(dict(published_comparison.frames(published)) if published else {}),
+    }
+    built = {name: pl.DataFrame(list(found), infer_schema_length=None) for name, found in rows.items()}
+    return {name: frame for name, frame in built.items() if frame.height}
+
+
+def _key(variant: Variant) -> Row:
+    model = variant.model
+    return {
+        "network": model.network,
+        "head": model.head,
+        "stage": model.stage,
+        "precision": variant.ir.precision,
+        "target": variant.ir.target,
+        "note": model.note,
+    }
+
+
+def _model(variant: Variant) -> Row:
+    low, high = variant.interval
+    return _key(variant) | {
+        "accuracy": variant.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "test_pictures": variant.ir.parity.pictures,
+        "loss": variant.model.evaluation.loss,
+        "top5": variant.model.evaluation.top5,
+        "parameters": variant.model.parameters,
+        "size_bytes": variant.ir.size_bytes,
+        "training_s": variant.model.seconds,
+        "p90_ms_slowest_device": variant.slowest_ms,
+        "model": variant.model.digest,
+        "ir": variant.ir.digest,
+    }
+
+
+def _epochs(gathered: Gathered) -> Iterator[Row]:
+    for model in gathered.models:
+        for epoch in model.history:
+            yield {"network": model.network, "head": model.head, "model": model.digest} | dataclasses.asdict(epoch)
+
+
+def _classes(gathered: Gathered) -> Iterator[Row]:
+    for model in gathered.models:
+        for score in model.evaluation.classes:
+            key = {"network": model.network, "head": model.head, "stage": model.stage, "model": model.digest}
+            yield key | dataclasses.asdict(score)
+
+
+def _confusion(gathered: Gathered) -> Iterator[Row]:
+    for model in gathered.models:
+        key = {"network": model.network, "head": model.head, "stage": model.stage, "model": model.digest}
+        for true, row in zip(model.labels, model.evaluation.confusion, strict=False):  # none where labels are many
+            for predicted, pictures in zip(model.labels, row, strict=True):
+                yield key | {"true": true, "predicted": predicted, "pictures": pictures}
+
+
+def _heads(gathered: Gathered) -> Iterator[Row]:
+    for pair in paired_tests.heads(gathered):
+        yield {
+            "network": pair.first.network,
+            "stage": pair.first.stage,
+            "accuracy_sigmoid": pair.first.evaluation.accuracy,
+            "accuracy_softmax": pair.second.evaluation.accuracy,
+            "difference": pair.difference,
+            "difference_low": pair.interval[0],
+            "difference_high": pair.interval[1],
+            "only_sigmoid_right": pair.only_first,
+            "only_softmax_right": pair.only_second,
+            "mcnemar_p": pair.p_value,
+        }
+
+
+def _record(record: BenchRecord) -> Row:
+    samples = record.samples_ms
+    summary: Row = {f"p{n}_ms": curves.percentile(samples, n) for n in (50, 90, 95, 99)}
+    if record.scenario != "single-stream":
+        summary = dict.fromkeys(summary)
+    return {
+        "record": record.digest,
+        "bundle": record.parent,
+        "device": record.device,
+        "scenario": record.scenario,
+        "accelerator": record.accelerator,
+        "computed_in": computed_in(record),
+        "at": record.at,
+        "quick": record.quick,
+        "broken_rules": "; ".join(record.broken_rules),
+        "samples": len(samples),
+        "first_ms": samples[0] if samples else None,
+        "least_ms": min(samples, default=None),
+        "mean_ms": sum(samples) / len(samples) if samples else None,
+        "most_ms": max(samples, default=None),
+        **summary,
+        "p90_printed_ms": p90_ms(record),
+        "samples_per_s": rate(record),
+        "wall_s": record.wall_s,
+        "accuracy": record.accuracy,
+        "correct": record.correct,
+        "pictures": record.pictures,
+        **{name: str(record.facts.get(name) or "") for name in ("machine", "model", "kernel", "openvino", "python")},
+        **{name: str(value) for name, value in sorted(record.settings.items()) if isinstance(value, str | int | float)},
+    }
+
+
+def _lineage(gathered: Gathered) -> Iterator[Row]:
+    for variant in gathered.variants:
+        yield _key(variant) | {
+            "bundle": variant.bundle.digest if variant.bundle else None,
+            "ir": variant.ir.digest,
+            "model": variant.model.digest,
+            "split": variant.model.parent,
+            "run": variant.model.run,
+            "weights": variant.model.weights,
+            **{f"version_{name}": version for name, version in sorted(variant.model.versions.items())},
+        }

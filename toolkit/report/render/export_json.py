@@ -1,0 +1,53 @@
+"""The raw records behind every figure, as JSON files beside the page: one per artifact, named by kind and digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, Growth, IrModel, Split, TrainedModel
+from toolkit.report.data.load import Gathered
+
+FOLDER = "raw"
+KINDS = {
+    Split: "split",
+    TrainedModel: "model",
+    IrModel: "ir",
+    Bundle: "bundle",
+    BundleCheck: "check",
+    Growth: "growth",
+    BenchRecord: "record",
+    Deployment: "deployment",
+}
+
+
+def file_of(artifact: Any) -> str:
+    """Its file, from where the page lies."""
+    return f"{FOLDER}/{KINDS[type(artifact)]}-{artifact.digest[:12]}.json"
+
+
+def files(gathered: Gathered) -> Iterator[tuple[str, bytes]]:
+    """Every artifact that the report rests on, all digits and samples kept."""
+    for artifact in _artifacts(gathered):
+        kind = type(artifact)
+        body = TypeAdapter(kind).dump_python(artifact, mode="json")
+        yield file_of(artifact), json.dumps({"kind": kind.__name__} | body, ensure_ascii=False).encode() + b"\n"
+
+
+def _artifacts(gathered: Gathered) -> Iterator[Any]:
+    yield from gathered.splits
+    yield from gathered.models
+    for variant in gathered.variants:
+        yield variant.ir
+        if variant.bundle:
+            yield variant.bundle
+        yield from variant.records
+    yield from gathered.earlier
+    for variant in gathered.foreign:
+        yield from (variant.model, variant.ir, *((variant.bundle,) if variant.bundle else ()), *variant.records)
+    yield from gathered.checks
+    yield from gathered.growths
+    yield from dict.fromkeys((*gathered.deployments, *gathered.given))

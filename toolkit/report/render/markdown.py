@@ -1,0 +1,116 @@
+"""The same tables as Markdown: report.md beside the page, and a file of results to keep with the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from toolkit.report import formatting
+from toolkit.report.data import provenance
+from toolkit.report.render.page import STATES, Content
+from toolkit.report.tables import published_comparison
+from toolkit.report.tables.results_tables import Table
+
+HEADINGS = {
+    "trained": "Trained models",
+    "heads": "Sigmoid against softmax",
+    "networks": "The best network against the others",
+    "classes": "Class by class",
+    "labelwise": "Several labels to a picture",
+    "confused": "Most often confused",
+    "ranked": "One picture",
+    "models": "Every model in every form",
+    "parity": "Parity",
+    "growth": "Where the error grows most",
+    "checks": "Checked without a device",
+    "devices": "Devices",
+    "speeds": "Speed on each device",
+    "serving": "What each device was given last",
+    "history": "Speed over time",
+    "drift": "What is not as fast as it was",
+    "outliers": "Devices that lie apart from their like",
+    "elsewhere": "Models from elsewhere",
+    "sizes": "How large the networks are",
+    "separations": "What depthwise separation saves",
+    "splits": "Data",
+    "lineage": "Lineage",
+}
+MANY_ROWS = 60
+"""Longer tables of classes stay in the CSV: a file of results is read from top to bottom."""
+
+
+def render(shown: Content) -> str:
+    """The whole report, as it lies beside the page."""
+    newest = formatting.date(shown.gathered.at) or "nothing measured yet"
+    about = f"\nNewest record: {newest}. The charts are in [index.html](index.html)."
+    return "\n".join((*_top(shown), about, *_tables(shown), *_how(shown))) + "\n"
+
+
+def results(shown: Content, file: Path) -> str:
+    """The same for a file that is kept with the code: with the machine, and with what was not run."""
+    return "\n".join((*_top(shown), *_conditions(shown, file), *_tables(shown), *_how(shown))) + "\n"
+
+
+def _top(shown: Content) -> Iterator[str]:
+    gathered, verdict = shown.gathered, shown.verdict
+    yield f"# {gathered.title}\n"
+    yield f"> Data: {published_comparison.data_words(gathered)}.\n"
+    yield f"**{verdict.headline}.** {verdict.reason}\n"
+    yield from (f"- {check.title} ({STATES[check.state]}): {check.text}" for check in verdict.checks)
+
+
+def _conditions(shown: Content, file: Path) -> Iterator[str]:
+    gathered = shown.gathered
+    yield f"\nMade by `{provenance.results_command(gathered, file)}` from the records of one workspace; no figure was written by hand."
+    yield f"Newest record: {formatting.date(gathered.at) or 'nothing measured yet'}. Written on: {provenance.machine()}."
+    missing = provenance.not_run(gathered)
+    yield "\n## Not run\n"
+    yield from (f"- {text}" for text in missing or ("Nothing that the experiment asks for was left out.",))
+    if warned := provenance.warnings(gathered):
+        yield "\n## Warnings of training\n"
+        yield from (f"- {models}: {text}." for models, text in warned)
+
+
+def _tables(shown: Content) -> Iterator[str]:
+    for name, heading in HEADINGS.items():
+        found = shown.tables[name]
+        if found.rows and not (name == "classes" and len(found.rows) > MANY_ROWS):
+            yield f"\n## {heading}\n"
+            if name == "heads":
+                yield f"{shown.heads_verdict}\n"
+            yield from _table(found)
+    if shown.published:
+        yield from _published(shown)
+
+
+def _published(shown: Content) -> Iterator[str]:
+    found = shown.published
+    if found is None:
+        return
+    yield f"\n## Published, and ours\n\nPublished: {found.source}; {found.data}; {found.hardware}; {found.training}."
+    yield f"{provenance.why_different(shown.gathered)}"
+    if not found.same_data:
+        yield f"\n**Not the same data:** ours is {published_comparison.data_words(shown.gathered)}, so neither is better or worse for it."
+    for sheet in found.sheets:
+        yield f"\n### {sheet.caption}\n"
+        yield from _table(shown.tables[sheet.name])
+        if any(figure.measure.labelled for figure in sheet.figures):
+            yield f"\n{published_comparison.pictures_words(shown.gathered)}"
+
+
+def _how(shown: Content) -> Iterator[str]:
+    gathered = shown.gathered
+    yield f"\n## How it was made\n\n```sh\n{provenance.commands(gathered)}\n```\n\nMade with {provenance.versions(gathered)}."
+
+
+def _table(table: Table) -> Iterator[str]:
+    drawn = {n for row in table.rows for n, cell in enumerate(row) if cell.drawing}
+    told = [n for n in range(len(table.columns)) if n not in drawn]
+    yield _row(table.columns[n] for n in told)
+    yield _row("---:" if n in table.numeric else "---" for n in told)
+    yield from (_row(row[n].text for n in told) for row in table.rows)
+
+
+def _row(cells: object) -> str:
+    texts = (str(cell).replace("|", "\\|") for cell in cells)  # type: ignore[attr-defined]
+    return f"| {' | '.join(texts)} |"

@@ -1,0 +1,243 @@
+"""The page: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from toolkit.analysis import outliers, regressions
+from toolkit.artifacts import TrainedModel
+from toolkit.report import formatting
+from toolkit.report.charts import learning_curves, pareto, results_charts, roc_pr_calibration, svg
+from toolkit.report.data import misclassified, paired_tests, provenance
+from toolkit.report.data.load import Gathered
+from toolkit.report.published.results import Published
+from toolkit.report.recommendation import Verdict
+from toolkit.report.tables import (
+    class_tables,
+    drift,
+    imported_models,
+    latency_history,
+    lineage,
+    model_size,
+    published_comparison,
+    results_tables,
+)
+
+SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
+STATES = {"good": "holds", "care": "mind this", "bad": "does not hold"}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the page and the Markdown both show."""
+
+    gathered: Gathered
+    verdict: Verdict
+    published: Published | None
+    tables: dict[str, results_tables.Table]
+    heads_verdict: str
+    """One sentence on sigmoid against softmax; empty where there is no pair of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One large figure of the verdict."""
+
+    value: str
+    label: str
+    href: str
+
+
+def content(
+    gathered: Gathered, verdict: Verdict, published: Published | None, counted: Sequence[model_size.Counted]
+) -> Content:
+    """Every table, by name."""
+    pairs = tuple(paired_tests.heads(gathered))
+    found = {
+        "models": results_tables.models(gathered),
+        "trained": results_tables.trained(gathered),
+        "heads": results_tables.heads(pairs),
+        "networks": results_tables.networks(paired_tests.networks(gathered)),
+        "classes": class_tables.classes(gathered),
+        "labelwise": class_tables.labelwise(gathered),
+        "confused": class_tables.confused(gathered),
+        "ranked": class_tables.ranked(gathered),
+        "parity": results_tables.parity(gathered),
+        "growth": lineage.growth(gathered),
+        "checks": lineage.checks(gathered),
+        "devices": results_tables.devices(gathered),
+        "speeds": results_tables.speeds(gathered),
+        "history": latency_history.history(gathered),
+        "drift": drift.drift(gathered),
+        "outliers": drift.outliers(gathered),
+        "elsewhere": imported_models.elsewhere(gathered),
+        "serving": latency_history.serving(gathered, verdict.choice),
+        "records": results_tables.records(gathered),
+        "sizes": model_size.sizes(counted),
+        "separations": model_size.separations(counted),
+        "splits": lineage.splits(gathered),
+        "lineage": lineage.lineage(gathered),
+    }
+    if published:
+        found |= published_comparison.tables(published, gathered)
+    return Content(gathered, verdict, published, found, heads_verdict(pairs) if pairs else "")
+
+
+def render(shown: Content, csv_names: Sequence[str]) -> str:
+    """The page's HTML."""
+    from jinja2 import Environment, PackageLoader
+
+    gathered, verdict = shown.gathered, shown.verdict
+    pairs = tuple(paired_tests.heads(gathered))
+    values: dict[str, Any] = {
+        "curves": tuple(learning_curves.curves(gathered)),
+        "behind": tuple(roc_pr_calibration.panels(gathered)),
+        "contact": misclassified.contact(gathered),
+        "heads": results_charts.differences(pairs) if pairs else "",
+        "heads_verdict": shown.heads_verdict,
+        "latency": pareto.panels(gathered, "latency"),
+        "matrices": tuple(_matrices(gathered)),
+        "networks": [
+            (formatting.network(n), svg.SERIES.index(c) + 1) for n, c in results_charts.series(gathered).items()
+        ],
+        "published_charts": tuple(published_comparison.charts(shown.published)) if shown.published else (),
+        "scores": tuple(results_charts.scores(gathered)),
+        "throughput": pareto.panels(gathered, "rate"),
+    }
+    page = Environment(
+        loader=PackageLoader("toolkit.report.render", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template("page.html.j2")
+    html = page.render(
+        **values,
+        chosen=_chosen(gathered, verdict),
+        commands=provenance.commands(gathered),
+        contents=_contents(shown, values),
+        csv_names=csv_names,
+        data_words=published_comparison.data_words(gathered),
+        data_names=formatting.listed(split.name for split in gathered.splits),
+        device_names=formatting.listed(gathered.devices) or "none yet",
+        gathered=gathered,
+        history_alpha=regressions.ALPHA,
+        history_shift=formatting.percent(regressions.LEAST_SHIFT, 0),
+        key=_key(gathered),
+        mistakes_each=misclassified.EACH,
+        outlier_gap=formatting.percent(outliers.LEAST_GAP, 0),
+        pictures_words=published_comparison.pictures_words(gathered) if shown.published else "",
+        published=shown.published,
+        states=STATES,
+        style=resources.files("toolkit.report.render").joinpath("page.css").read_text("utf-8"),
+        tables=shown.tables,
+        tiles=tuple(_tiles(verdict)),
+        two_classes=_two_classes(gathered),
+        verdict=verdict,
+        versions=provenance.versions(gathered),
+        why_different=provenance.why_different(gathered),
+        warned=provenance.warnings(gathered),
+        words=formatting,
+    )
+    return re.sub(r"\n\s*\n+", "\n", _linked(html))
+
+
+def _linked(html: str) -> str:
+    """Links to records that the page has no row of, as it is too small for them, lead to their files."""
+    rows = set(re.findall(r'id="(record-\w+)"', html))
+    return re.sub(
+        r'href="#(record-\w+)"', lambda link: link[0] if link[1] in rows else f'href="raw/{link[1]}.json"', html
+    )
+
+
+def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
+    parts = (
+        ("speed", "Speed against accuracy", values["latency"] or values["throughput"]),
+        ("models", "Every model", True),
+        ("training", "Training", values["curves"]),
+        ("heads", "Sigmoid against softmax", values["heads"]),
+        ("classes", "Class by class", shown.tables["classes"].rows),
+        ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
+        ("parity", "Parity", shown.gathered.variants),
+        ("devices", "Devices", shown.gathered.records),
+        ("history", "History", shown.tables["history"].rows or shown.tables["outliers"].rows),
+        ("elsewhere", "From elsewhere", shown.tables["elsewhere"].rows),
+        ("published", "Published", shown.published),
+        ("sizes", "Sizes", shown.tables["sizes"].rows),
+        ("made", "How it was made", True),
+    )
+    return [(anchor, title) for anchor, title, wanted in parts if wanted]
+
+
+def _key(gathered: Gathered) -> dict[str, Any]:
+    """What the marks of the frontier mean, as far as they occur."""
+    models, precisions = [v.model for v in gathered.variants], {v.ir.precision for v in gathered.variants}
+    return {
+        "heads": [head for head in pareto.SHAPES if any(model.head == head for model in models)],
+        "hollow": any(model.stage == "top" for model in models),
+        "precisions": [
+            (round(math.sqrt(size / math.pi) * 0.75, 1), f"{SIZE_WORDS[precision]}: {precision.upper()}")
+            for precision, size in pareto.SIZES.items()
+            if precision in precisions and len(precisions) > 1
+        ],
+    }
+
+
+def _tiles(verdict: Verdict) -> Iterator[Tile]:
+    choice = verdict.choice
+    if choice is None:
+        return
+    yield Tile(
+        formatting.percent(choice.accuracy), f"test accuracy ({formatting.interval(*choice.interval)})", choice.link("")
+    )
+    if choice.measured:
+        yield Tile(
+            formatting.span((m.p90_ms for m in choice.measured), "ms"),
+            "p90 latency, one picture at a time",
+            choice.link("single-stream"),
+        )
+        yield Tile(
+            formatting.span((m.rate for m in choice.measured), "/s"), "pictures, offline", choice.link("offline")
+        )
+    yield Tile(
+        formatting.size(choice.ir.size_bytes),
+        f"of {choice.ir.precision.upper()} weights, IR for {choice.ir.target}",
+        choice.link(""),
+    )
+
+
+def _chosen(gathered: Gathered, verdict: Verdict) -> int | None:
+    return next((n for n, variant in enumerate(gathered.variants) if variant is verdict.choice), None)
+
+
+def _two_classes(gathered: Gathered) -> str:
+    """Which of two classes the curves are of; empty where there are more."""
+    labels = {model.labels for model in gathered.models}
+    return next(iter(labels))[1] if all(len(each) == 2 for each in labels) and len(labels) == 1 else ""
+
+
+def _matrices(gathered: Gathered) -> Iterator[dict[str, Any]]:
+    for model in gathered.models:
+        if model.evaluation.confusion and len(model.labels) <= results_charts.MANY_CLASSES:
+            yield {"title": formatting.model(model), "labels": model.labels, "rows": list(_matrix_rows(model))}
+
+
+def _matrix_rows(model: TrainedModel) -> Iterator[dict[str, Any]]:
+    for true, (label, row) in enumerate(zip(model.labels, model.evaluation.confusion, strict=True)):
+        total = sum(row) or 1
+        cells = [
+            {"pictures": n, "share": round(100 * n / total), "kind": "right" if true == predicted else "wrong"}
+            for predicted, n in enumerate(row)
+        ]
+        yield {"label": label, "cells": cells}
+
+
+def heads_verdict(pairs: Sequence[paired_tests.Pair]) -> str:
+    """One sentence on sigmoid against softmax."""
+    if apart := [pair for pair in pairs if pair.told_apart]:
+        names = formatting.listed(
+            f"{formatting.network(p.first.network)}, {formatting.stage(p.first.stage)}" for p in apart
+        )
+        return f"The test tells the two heads apart for {names}."
+    return "These pictures do not tell the two heads apart for any network or stage."

@@ -1,0 +1,101 @@
+"""Tables of single classes: scores, what is taken for what, and how one picture's classes are ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from toolkit.artifacts import TrainedModel
+from toolkit.report import formatting
+from toolkit.report.data.load import Gathered
+from toolkit.report.tables.results_tables import Cell, Table, table, to_model
+
+
+def classes(gathered: Gathered) -> Table:
+    """Precision, recall and F1 of every model for every class."""
+    columns = ("Model", "Class", "#Precision", "#Recall", "#F1", "#Pictures")
+    rows = (
+        (
+            Cell(formatting.model(m), to_model(m)),
+            s.label,
+            f"{s.precision:.3f}",
+            f"{s.recall:.3f}",
+            f"{s.f1:.3f}",
+            f"{s.support:,}",
+        )
+        for m in gathered.models
+        for s in m.evaluation.classes
+    )
+    return table("Precision, recall and F1 per class", columns, rows, "classes.csv")
+
+
+def labelwise(gathered: Gathered) -> Table:
+    """Models that may give a picture several labels: how well they tell each."""
+    columns = ("Model", "#Exact match", "#Hamming loss", "#Micro F1", "#Macro F1", "#mAP", "#mAP, 11 points")
+    rows = (
+        (
+            Cell(formatting.model(model), to_model(model)),
+            formatting.percent(model.evaluation.accuracy, 2),
+            f"{found.hamming_loss:.4f}",
+            f"{found.micro.f1:.4f}",
+            f"{found.macro.f1:.4f}",
+            formatting.number(found.mean_average_precision),
+            formatting.number(found.mean_eleven_point),
+        )
+        for model in gathered.models
+        if (found := model.evaluation.labelwise)
+    )
+    return table("Several labels to a picture", columns, rows)
+
+
+MOST_CONFUSED = 5
+
+
+def confused(gathered: Gathered) -> Table:
+    """Of models of more than two classes, the pairs that are taken for one another most often."""
+    columns = ("Model", "Is", "Said", "#Pictures", "#Share of the class")
+    rows = (row for model in gathered.models if len(model.labels) > 2 for row in _confused_rows(model))
+    return table("Most often confused", columns, rows, "confusion.csv")
+
+
+def _confused_rows(model: TrainedModel) -> Iterator[tuple[Cell | str, ...]]:
+    pairs = [
+        (count, sum(row), true, said)
+        for true, row in enumerate(model.evaluation.confusion)
+        for said, count in enumerate(row)
+        if count and said != true
+    ]
+    for count, total, true, said in sorted(pairs, key=lambda pair: (-pair[0], pair[2:]))[:MOST_CONFUSED]:
+        share = formatting.percent(count / total)
+        yield (
+            Cell(formatting.model(model), to_model(model)),
+            model.labels[true],
+            model.labels[said],
+            f"{count:,}",
+            share,
+        )
+
+
+RANKS = 4
+
+
+def ranked(gathered: Gathered) -> Table:
+    """What each model of more than two classes says of the first test picture, the likeliest first."""
+    asked = [model for model in gathered.models if len(model.labels) > 2 and model.evaluation.probabilities]
+    shown = [(model, tests[0]) for model in asked if (tests := gathered.tests.get(model.parent))]
+    columns = ("Model", "Is", *(f"{n + 1}." for n in range(RANKS)))
+    rows = (_ranked_row(model, [model.labels[n] for n in picture.indices]) for model, picture in shown)
+    name = f" ({shown[0][1].sha256[:12]})" if shown else ""
+    return table(f"The classes of one picture{name}, ranked", columns, rows)
+
+
+def _ranked_row(model: TrainedModel, truth: Sequence[str]) -> Iterator[Cell | str]:
+    yield Cell(formatting.model(model), to_model(model))
+    yield formatting.listed(truth)
+    yield from _likeliest(model)
+
+
+def _likeliest(model: TrainedModel) -> Iterator[str]:
+    shares = model.evaluation.probabilities[0]
+    best = sorted(range(len(shares)), key=lambda index: -shares[index])[:RANKS]
+    yield from (f"{model.labels[index]} {formatting.percent(shares[index], 2)}" for index in best)
+    yield from [formatting.NOTHING] * (RANKS - len(best))

@@ -1,0 +1,90 @@
+"""Devices that became slower or faster than they were, and devices that lie apart from those like them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.analysis import Comparison, Outlier
+from toolkit.analysis.comparability import Kind
+from toolkit.artifacts import BenchRecord
+from toolkit.report import formatting
+from toolkit.report.data.load import Gathered
+from toolkit.report.tables.results_tables import Cell, Table, table
+
+MOODS = {"slower": "bad", "faster": "good", "same": "quiet"}
+
+
+def drift(gathered: Gathered) -> Table:
+    """Every comparison with the past that found a change, the largest first."""
+    found = sorted((c for c in gathered.compared if c.change != "same"), key=lambda c: (-c.shift, c.device))
+    columns = (
+        "Device",
+        "Model",
+        "Scenario",
+        "#Runs",
+        "#Before, ms",
+        "#Now, ms",
+        "#Change",
+        "#p",
+        "",
+        "Else not as it was",
+    )
+    return table("What is not as fast as it was", columns, map(_drift_row, found))
+
+
+def _drift_row(of: Comparison) -> Iterator[Cell | str]:
+    yield of.device
+    yield from _told(of.kind)
+    yield str(len(of.earlier) + 1)
+    yield linked(of.earlier[-1], formatting.number(of.before_ms))
+    yield linked(of.newest, formatting.number(of.now_ms))
+    yield signed(of.shift)
+    yield p_value(of.p_value)
+    yield Cell(of.change, mood=MOODS[of.change])
+    yield formatting.listed(of.changed) or Cell("nothing that is on record", mood="quiet")
+
+
+def outliers(gathered: Gathered) -> Table:
+    """Every run that lies apart, the slowest first."""
+    columns = (
+        "Device",
+        "Model",
+        "Scenario",
+        "Held against",
+        "#Usual, ms",
+        "#Here, ms",
+        "#Apart by",
+        "What its record says of why",
+    )
+    return table("Devices that lie apart from their like", columns, map(_outlier_row, gathered.outliers))
+
+
+def _outlier_row(of: Outlier) -> Iterator[Cell | str]:
+    yield of.device
+    yield from _told(of.kind)
+    yield formatting.count(len(of.peers), "device")
+    yield linked(of.peers[0], formatting.number(of.usual_ms))
+    yield linked(of.record, formatting.number(of.now_ms))
+    yield Cell(signed(of.gap), mood="bad" if of.gap > 0 else "")
+    yield formatting.listed(of.causes) or Cell("nothing", mood="quiet")
+
+
+def _told(kind: Kind) -> tuple[str, str]:
+    """Model and scenario, with what sets the kind apart."""
+    name = kind.name if kind.accelerator == "CPU" else f"{kind.name}, {kind.accelerator}"
+    return name, f"{kind.scenario}{', quick' if kind.quick else ''}"
+
+
+def linked(record: BenchRecord, text: str) -> Cell:
+    """A figure that leads to its raw record."""
+    return Cell(text, f"#record-{record.digest[:12]}")
+
+
+def signed(fraction: float) -> str:
+    """A change in percent, with a true minus."""
+    return f"{100 * fraction:+.0f} %".replace("-", formatting.MINUS)
+
+
+def p_value(value: float) -> str:
+    """As small as it is worth saying."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

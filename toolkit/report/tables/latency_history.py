@@ -1,0 +1,103 @@
+"""Speed over time, per device and form of a model, and which release each device was given last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from toolkit.analysis import Comparison
+from toolkit.report import formatting
+from toolkit.report.data.latency_history import Past
+from toolkit.report.data.load import Gathered
+from toolkit.report.data.variants import Variant
+from toolkit.report.tables import drift
+from toolkit.report.tables.results_tables import Cell, Table, table
+
+WIDTH, HEIGHT, EDGE = 132, 30, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """All valid latencies of one form of a model on one device, oldest first; quick and full runs are never mixed."""
+
+    name: str
+    device: str
+    accelerator: str
+    quick: bool
+    past: tuple[Past, ...]
+
+
+def series(gathered: Gathered) -> tuple[Series, ...]:
+    """Those with at least two runs: one alone has no history."""
+    found: dict[tuple[str, str, str, bool], list[Past]] = {}
+    for each in sorted(gathered.past, key=lambda past: past.at):
+        found.setdefault((each.name, each.device, each.accelerator, each.quick), []).append(each)
+    return tuple(Series(*key, tuple(past)) for key, past in found.items() if len(past) > 1)
+
+
+def history(gathered: Gathered) -> Table:
+    """A row per series with its sparkline."""
+    columns = (
+        "Device",
+        "Model",
+        "#Runs",
+        "p90 over time",
+        "#First, ms",
+        "#Newest, ms",
+        "#Change",
+        "Since",
+        "By the test",
+    )
+    compared = {comparison.newest.digest: comparison for comparison in gathered.compared}
+    rows = (_history_row(each, compared.get(each.past[-1].digest)) for each in series(gathered))
+    return table("Speed over time", columns, rows)
+
+
+def _history_row(of: Series, compared: Comparison | None) -> Iterator[Cell | str]:
+    first, newest = of.past[0], of.past[-1]
+    change = newest.p90_ms / first.p90_ms - 1
+    yield of.device if of.accelerator == "CPU" else f"{of.device} {of.accelerator}"
+    yield f"{of.name}{', quick runs' if of.quick else ''}"
+    yield str(len(of.past))
+    yield Cell("", drawing=sparkline([past.p90_ms for past in of.past]))
+    yield from (Cell(formatting.number(each.p90_ms), f"#record-{each.digest[:12]}") for each in (first, newest))
+    yield f"{100 * change:+.0f} %".replace("-", formatting.MINUS)
+    yield formatting.date(first.at)
+    if compared is None:
+        yield Cell("nothing to compare with", mood="quiet")
+    else:
+        yield Cell(f"{compared.change}, p {drift.p_value(compared.p_value)}", mood=drift.MOODS[compared.change])
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A line over all values, the last one dotted; its scale begins at 0, so that noise does not look like news."""
+    top = max(values) or 1
+    step = (WIDTH - 2 * EDGE) / (len(values) - 1)
+    points = [(EDGE + n * step, HEIGHT - EDGE - value / top * (HEIGHT - 2 * EDGE)) for n, value in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    x, y = points[-1]
+    label = f"{len(values)} runs, {formatting.span(values, 'ms')}, newest {formatting.number(values[-1])} ms"
+    return (
+        f'<svg class="spark" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"><title>{label}</title>'
+        f'<polyline points="{line}" fill="none" stroke="var(--s1)" stroke-width="1.6" stroke-linejoin="round"/>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="var(--s1)"/></svg>'
+    )
+
+
+def serving(gathered: Gathered, choice: Variant | None) -> Table:
+    """What each device was given last, and whether that is what the verdict names."""
+    wanted = choice.bundle.digest if choice and choice.bundle else ""
+    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in gathered.variants if v.bundle}
+    rows = (
+        (
+            given.device,
+            Cell(given.outcome, mood="bad" if given.outcome in {"failed", "rolled-back"} else ""),
+            Cell(given.release[:12], mood="mono"),
+            names.get(given.parent, "another experiment's, or an older one"),
+            Cell("yes", mood="good") if given.parent == wanted else Cell("no", mood="care"),
+            formatting.date(given.at),
+        )
+        for given in gathered.given
+    )
+    columns = ("Device", "Last deployment", "Release", "Model", "As the verdict says", "When")
+    return table("What each device was given last", columns, rows)

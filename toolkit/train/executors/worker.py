@@ -1,0 +1,140 @@
+"""A process that trains what it is given: `PYTHON -m toolkit.train.executors.worker`, requests on stdin, events on stdout.
+
+It takes one request after the other, so that TensorFlow is started once for many trials. When stdin ends, its parent is
+gone or wants no more: it stops at once, as by Ctrl-C, and what was finished is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from toolkit import hashing
+from toolkit.artifacts import TrainedModel
+from toolkit.errors import ExitCode, Problem, ToolkitError
+from toolkit.train import run_dir
+from toolkit.train.executors.events import Done, EpochDone, Event, Failed, Request, Said, StageDone, Telling, write
+from toolkit.train.executors.parallelism import ROOM
+from toolkit.train.file_lock import held
+from toolkit.train.trial import train_trial
+
+GRACE_S = 10.0
+"""How long an interrupted trial may take to come to its senses."""
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever works in the background does not have
+    tell = _telling(_own_stdout())
+    lines = _Lines(sys.stdin.buffer)
+    try:
+        while (line := lines.next()) is not None:
+            lines.busy = True
+            outcome = train(Request.from_json(line), tell)
+            lines.busy = False
+            tell(outcome)
+    except KeyboardInterrupt:
+        os._exit(ExitCode.INTERRUPTED)  # whatever other threads still do is of no use to anybody
+    except Exception:  # noqa: BLE001 - its last words, which its parent passes on
+        traceback.print_exc()
+        os._exit(ExitCode.SOME_FAILED)
+
+
+def train(request: Request, tell: Callable[[Event], None]) -> Done | Failed:
+    """Train one trial, telling of all on the way; errors become the outcome."""
+    try:
+        with held(
+            _lock(request), waiting=lambda: tell(Said(f"{request.trial.name}: waiting for who trains it already"))
+        ):
+            train_trial(
+                request.experiment,
+                request.trial,
+                request.split,
+                request.workspace,
+                _Sender(request, tell),
+                Telling(tell),
+                last=request.last,
+                told=lambda run, epoch: tell(EpochDone(run, epoch)),
+            )
+    except ToolkitError as error:
+        return Failed(type(error).__name__, error.problems)
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        return Failed("MachineError", (Problem("out of memory while training", request.trial.name, ROOM),))
+    return Done()
+
+
+class _Sender:
+    """Keeps nothing itself: says where a finished stage's model lies."""
+
+    def __init__(self, request: Request, tell: Callable[[Event], None]) -> None:
+        self._request, self._tell = request, tell
+
+    def put(self, artifact: TrainedModel) -> None:
+        own = self._request
+        folder = run_dir.stage_folder(own.workspace, own.experiment, artifact.run, own.trial, artifact.stage)
+        self._tell(StageDone(own.workspace.relative(folder)))
+
+
+class _Lines:
+    """Lines of a stream, read ahead in a thread that also notices its end."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.busy = False
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def next(self) -> str | None:
+        """The next line; None at the end."""
+        return self._lines.get()
+
+    def _read(self, stream: BinaryIO) -> None:
+        for line in stream:
+            self._lines.put(line.decode())
+        self._lines.put(None)
+        if self.busy:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(GRACE_S)
+            os._exit(ExitCode.INTERRUPTED)
+
+
+def _own_stdout() -> BinaryIO:
+    """The pipe to the parent, which nothing else gets: what libraries print goes to stderr."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
+def _telling(stream: BinaryIO) -> Callable[[Event], None]:
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            stream.write(write(event))
+            stream.flush()
+
+    return tell
+
+
+def _lock(request: Request) -> Path:
+    """One for each trial on one split."""
+    name = hashing.of_value([request.trial.model_dump(mode="json"), request.split.digest])
+    return request.workspace.folder("cache", "locks") / name
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's own, or TensorFlow's."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
+if __name__ == "__main__":
+    main()

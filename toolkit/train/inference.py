@@ -1,0 +1,149 @@
+"""Asking a trained model: about single pictures, and about a folder of labelled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit import data, networks
+from toolkit.artifacts import Evaluation, TrainedModel, Workspace
+from toolkit.device.image_io import fit, read_picture
+from toolkit.errors import ConfigurationError, DataError, Problem
+from toolkit.experiment.schema import DataTable, SplitFractions
+from toolkit.progress import Progress
+from toolkit.train import run_dir
+from toolkit.train.loop import answering
+from toolkit.train.metrics import dispatch
+from toolkit.train.misclassified import contact_sheet
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A label and its probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What is on one picture, the most probable first; or why it cannot be read."""
+
+    picture: str
+    ranking: tuple[Guess, ...] = ()
+    error: str = ""
+    labels: tuple[str, ...] | None = None
+    """Where a picture may have many: those that are said to be on it, above 1/2."""
+
+
+def rank(file: Path, pictures: Sequence[Path]) -> tuple[Ranking, ...]:
+    """What the model in `file` says of each picture; one that cannot be read hides none of the others.
+
+    Raises:
+        ConfigurationError: the file has no record beside it that tells its labels.
+    """
+    model = described(file)
+    fitted = {path: _fitted(path, model) for path in pictures}
+    pixels = [picture for picture in fitted.values() if not isinstance(picture, str)]
+    many = is_many(model)
+    shares = iter(dispatch.probabilities(_logits(file, np.stack(pixels)), many=many) if pixels else ())
+    return tuple(
+        Ranking(str(path), error=picture) if isinstance(picture, str) else _ranking(path, next(shares), model)
+        for path, picture in fitted.items()
+    )
+
+
+def evaluate_folder(
+    file: Path, folder: Path, workspace: Workspace, progress: Progress, *, mistakes: Path | None = None
+) -> Evaluation:
+    """The model in `file` judged on the class folders of `folder`, or on its test/ if it has one.
+
+    One for many labels to a picture is judged on PASCAL VOC's folder, or a CSV file whose labels stand apart by ";": on
+    its test part if it has one. Its worst mistakes are drawn into `mistakes`, a PNG file, if that is given.
+
+    Raises:
+        ConfigurationError: the file has no record beside it that tells its labels.
+        DataError: a class the model does not know, or pictures that cannot be read.
+    """
+    model = described(file)
+    split = data.prepare(_table(folder, model), folder, workspace, progress)
+    strangers = [label for label in split.labels if label not in model.labels]
+    if strangers:
+        remedy = f"it knows {', '.join(model.labels)}"
+        raise DataError.from_problems([Problem("the model does not know this class", s, remedy) for s in strangers])
+    pictures = [
+        _as_the_model_has(picture, split.labels, model.labels)
+        for picture in data.read_manifest(split, workspace)
+        if picture.part == "test"
+    ]
+    pixels = data.load_pictures(pictures, model.input_size, model.crop, workspace=workspace, progress=progress)
+    labels, logits = data.truth_of(pictures, len(model.labels)), _logits(file, pixels)
+    if mistakes is not None:
+        shares = dispatch.probabilities(logits, many=is_many(model))
+        drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)
+        progress.say(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
+    return dispatch.evaluate(logits, labels, model.labels, "test", model.loss)
+
+
+def is_many(model: TrainedModel) -> bool:
+    """Whether it is for pictures with many labels."""
+    return networks.Head(model.head, model.loss).many
+
+
+def _table(folder: Path, model: TrainedModel) -> DataTable:
+    """What lies there, all of it to be judged on unless it has parts."""
+    whole: dict[str, Any] = {"path": folder.resolve(), "split": SplitFractions(train=0, validation=0, test=1)}
+    if not is_many(model):
+        return DataTable(source="folders", **whole)
+    if folder.suffix.lower() == ".csv":
+        return DataTable(source="csv", separator=";", **whole)
+    return DataTable(source="voc", **whole)
+
+
+def _as_the_model_has(picture: data.Picture, own: Sequence[str], labels: Sequence[str]) -> data.Picture:
+    """The picture with its labels' indices among the model's."""
+    if picture.labels is None:
+        return replace(picture, label=labels.index(own[picture.label]))
+    held, unsure = (tuple(labels.index(own[k]) for k in indices) for indices in (picture.labels, picture.unsure))
+    return replace(picture, label=held[0] if held else -1, labels=held, unsure=unsure)
+
+
+def described(file: Path) -> TrainedModel:
+    """What is known of a model.keras, from the record beside it.
+
+    Raises:
+        ConfigurationError: there is no such record, or the file is not the one it was written for.
+    """
+    model = run_dir.finished(file.parent) if file.name == "model.keras" else None
+    if model is None:
+        raise ConfigurationError(
+            "no whole model with its record (trained.json) here",
+            where=str(file),
+            remedy="name a model.keras of workspace/runs, where its record lies beside it",
+        )
+    return model
+
+
+def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
+    """The picture as the model takes it, u8 [h, w, 3], or what is wrong with it."""
+    try:
+        return fit(read_picture(path), model.input_size, model.crop)
+    except ValueError as error:
+        return str(error)
+
+
+def _ranking(path: Path, shares: np.ndarray, model: TrainedModel) -> Ranking:
+    order = np.argsort(-shares, kind="stable")
+    guesses = tuple(Guess(model.labels[index], float(shares[index])) for index in order)
+    said = tuple(guess.label for guess in guesses if guess.probability > 1 / 2)
+    return Ranking(str(path), guesses, labels=said if is_many(model) else None)
+
+
+def _logits(file: Path, pixels: np.ndarray) -> np.ndarray:
+    return answering(networks.logits_part(run_dir.load_file(file)))(pixels, _BATCH)

@@ -1,0 +1,36 @@
+"""How answers are judged, whether a picture has one label (labels [n]) or may have many (labels [n, classes])."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from toolkit.artifacts import Evaluation
+from toolkit.train.metrics import multiclass, multilabel
+
+
+def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part: str, loss: str = "auto") -> Evaluation:
+    """All that is said of a model on the pictures of one part."""
+    if labels.ndim == 1:
+        return multiclass.evaluate(logits, labels, names, part, loss)
+    return multilabel.evaluate(logits, labels, names, part)
+
+
+def right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which pictures are answered rightly, bool [n]; of many labels all must be (exact match)."""
+    if labels.ndim == 1:
+        return np.asarray(multiclass.predictions(logits) == labels)
+    return multilabel.exact(logits > 0, labels)
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray, loss: str = "auto") -> float:
+    """The loss that was trained, of plain labels."""
+    if labels.ndim == 1:
+        return multiclass.cross_entropy(logits, labels, loss)
+    return multilabel.cross_entropy(logits, labels)
+
+
+def probabilities(logits: np.ndarray, *, many: bool) -> np.ndarray:
+    """[n, classes]; of one label each row sums to 1, of many each label has its own."""
+    return multilabel.probabilities(logits) if many else multiclass.probabilities(logits)

@@ -1,0 +1,104 @@
+"""The worst mistakes as one picture: what a model was surest of and wrong about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from toolkit import hashing
+
+CELL = 160
+"""Width and height in pixels of each picture on the sheet."""
+_CAPTION, _COLUMNS, _MOST = 36, 6, 48
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, names: Sequence[str], path: Path) -> int:
+    """Draw the wrongly named pictures into a PNG, the surest mistake first, with what they are and what was said.
+
+    Args:
+        pixels: The pictures, u8 [n, h, w, 3] RGB.
+        labels: What they are, [n]; [n, classes] of 1, 0 and -1 where they may have many labels.
+        shares: The model's probabilities, [n, classes].
+        names: The labels' names.
+        path: Where to write it, whole.
+
+    Returns:
+        How many were drawn: all mistakes, but at most 48; with none the sheet says so.
+    """
+    if labels.ndim == 1:
+        cells = [
+            _cell(pixels[i], f"is {names[labels[i]]}", _said(shares[i], names))
+            for i in worst_mistakes(labels, shares)[:_MOST]
+        ]
+    else:
+        cells = [
+            _cell(pixels[i], _held(labels[i], names), _wrong(labels[i, k], shares[i, k], names[k]))
+            for i, k in worst_decisions(labels, shares)[:_MOST]
+        ]
+    sheet = _grid(cells or [_cell(np.full((CELL, CELL, 3), 255, np.uint8), "no mistakes", "")])
+    _, encoded = cv2.imencode(".png", sheet[..., ::-1])
+    with hashing.written_whole(path) as stream:
+        stream.write(encoded.tobytes())
+    return len(cells)
+
+
+def worst_mistakes(labels: np.ndarray, shares: np.ndarray) -> list[int]:
+    """The indices of wrongly named pictures, the surest mistake first; equals in their own order."""
+    said = shares.argmax(axis=1)
+    wrong = np.flatnonzero(said != labels)
+    order = np.argsort(-shares[wrong, said[wrong]], kind="stable")
+    return [int(index) for index in wrong[order]]
+
+
+def worst_decisions(labels: np.ndarray, shares: np.ndarray) -> list[tuple[int, int]]:
+    """Each picture that has a label wrong, with that which is furthest off; the surest mistake first."""
+    distance = np.where(labels >= 0, np.abs(shares - (labels == 1)), 0)
+    wrong = ((shares > 0.5) != (labels == 1)) & (labels >= 0)
+    worst = np.where(wrong, distance, -1).argmax(axis=1)
+    pictures = np.flatnonzero(wrong.any(axis=1))
+    order = np.argsort(-distance[pictures, worst[pictures]], kind="stable")
+    return [(int(index), int(worst[index])) for index in pictures[order]]
+
+
+def _held(labels: np.ndarray, names: Sequence[str]) -> str:
+    return f"is {', '.join(names[index] for index in np.flatnonzero(labels == 1).tolist()) or 'nothing'}"
+
+
+def _wrong(label: int, share: float, name: str) -> str:
+    return f"{'missed' if label == 1 else 'said'} {name} {share:.1%}"
+
+
+def _said(shares: np.ndarray, names: Sequence[str]) -> str:
+    best = int(shares.argmax())
+    return f"said {names[best]} {shares[best]:.1%}"
+
+
+def _cell(picture: np.ndarray, *lines: str) -> np.ndarray:
+    """A picture, fitted and centred, over its caption: u8 [CELL + caption, CELL, 3]."""
+    cell = np.full((CELL + _CAPTION, CELL, 3), 255, np.uint8)
+    height, width = picture.shape[:2]
+    scale = (CELL - 4) / max(height, width)
+    small = cv2.resize(picture, (max(1, round(width * scale)), max(1, round(height * scale))))
+    top, left = (CELL - small.shape[0]) // 2, (CELL - small.shape[1]) // 2
+    cell[top : top + small.shape[0], left : left + small.shape[1]] = small
+    for number, line in enumerate(lines):
+        place, text = (3, CELL + 14 + 15 * number), line.encode("ascii", "replace").decode()
+        cv2.putText(cell, text, place, _FONT, _size_to_fit(text), (0, 0, 0), 1, cv2.LINE_AA)
+    return cell
+
+
+def _size_to_fit(text: str) -> float:
+    """The size at which a line is no wider than its cell, and no larger than need be."""
+    (width, _), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
+    return float(min(0.4, 0.4 * (CELL - 6) / max(width, 1)))
+
+
+def _grid(cells: Sequence[np.ndarray]) -> np.ndarray:
+    blank = np.full_like(cells[0], 255)
+    columns = min(_COLUMNS, len(cells))
+    padded = [*cells, *[blank] * (-len(cells) % columns)]
+    return np.vstack([np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)])

@@ -1,0 +1,73 @@
+"""Telling a tracking server what is trained. Two implementations: nobody is told, or MLflow is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Protocol
+
+from toolkit.artifacts import Epoch, TrainedModel, Workspace
+from toolkit.errors import MachineError
+from toolkit.experiment.schema import Experiment, Trial
+from toolkit.progress import Progress
+
+
+class Tracker(Protocol):
+    """Hears of epochs as they end and of every finished stage; it never keeps training from going on."""
+
+    def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
+        """An epoch of a run, while it trains."""
+
+    def stage(self, trial: Trial, model: TrainedModel) -> None:
+        """A finished stage, just now or long ago: all there is to tell of it, and nothing twice."""
+
+    def close(self) -> None:
+        """No more will be told; what was begun and did not end was stopped."""
+
+
+class Untracked:
+    """Nobody is told."""
+
+    def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
+        """Nothing to do."""
+
+    def stage(self, trial: Trial, model: TrainedModel) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+@contextmanager
+def tracker_for(
+    experiment: Experiment, workspace: Workspace, progress: Progress, *, wanted: bool | None
+) -> Iterator[Tracker]:
+    """Who is told: MLflow if that is wanted, or if it is not said and MLFLOW_TRACKING_URI is set; else nobody.
+
+    Raises:
+        MachineError: it is wanted and not installed.
+    """
+    tracker = _choose(experiment, workspace, progress, wanted=wanted)
+    try:
+        yield tracker
+    finally:
+        tracker.close()
+
+
+def _choose(experiment: Experiment, workspace: Workspace, progress: Progress, *, wanted: bool | None) -> Tracker:
+    configured = bool(os.environ.get("MLFLOW_TRACKING_URI"))
+    if not (configured if wanted is None else wanted):
+        return Untracked()
+    if find_spec("mlflow") is None:
+        remedy = 'pip install "edge-vision-toolkit[tracking]", or use --no-track'
+        if wanted:
+            raise MachineError("MLflow is not installed", where="--track", remedy=remedy)
+        progress.say(
+            f"warning: MLFLOW_TRACKING_URI is set, and MLflow is not installed: nothing is tracked\n  → {remedy}"
+        )
+        return Untracked()
+    from toolkit.train.tracking.mlflow_tracking import MlflowTracker
+
+    return MlflowTracker(experiment, workspace, progress)

@@ -1,0 +1,190 @@
+"""Telling MLflow: one MLflow run for each stage of each trial, found again by the digest of the toolkit's run.
+
+Without MLFLOW_TRACKING_URI it is kept in the workspace: mlflow.db (SQLite) and mlflow-artifacts/. Everything a finished
+stage is known by lies in the workspace anyway, so what could not be told is told whole the next time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from toolkit.artifacts import Epoch, Evaluation, TrainedModel, Workspace
+from toolkit.experiment.schema import Experiment, Trial
+from toolkit.progress import Progress
+
+COMPLETE = "toolkit.complete"
+"""The tag that says nothing is left to tell; its value is the model's digest."""
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""A server that is down holds training up for seconds, not for MLflow's minutes; the user's own settings go before."""
+_MOST_AT_ONCE = 900
+
+
+class MlflowTracker:
+    """A `Tracker`. A failure is warned of; live epochs then wait for the end of their stage."""
+
+    def __init__(self, experiment: Experiment, workspace: Workspace, progress: Progress) -> None:
+        self._name, self._workspace, self._progress = experiment.name, workspace, progress
+        self._client, self._artifacts, place = _connect(workspace)
+        self._experiment_id: str | None = None
+        self._open: dict[tuple[str, str], str] = {}
+        self._down = False
+        progress.say(f"tracking: MLflow at {_without_secrets(place)}, experiment {self._name}")
+
+    def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
+        """Its figures, now; if MLflow cannot be told, with its stage."""
+        if not self._down:
+            self._try(lambda: self._send(self._find(trial, run, epoch.stage), _of_epoch(epoch)))
+
+    def stage(self, trial: Trial, model: TrainedModel) -> None:
+        """All that MLflow does not know yet."""
+        self._try(lambda: self._complete(trial, model))
+
+    def close(self) -> None:
+        """What is still open was stopped."""
+        for identity in self._open.values():
+            self._try(lambda identity=identity: self._client.set_terminated(identity, "KILLED"))  # type: ignore[misc]
+
+    def _try(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+            self._down = False
+        except Exception as error:  # noqa: BLE001 - whatever ails a server is no reason to stop training
+            if not self._down:
+                words = _without_secrets(str(error)).splitlines()[0]
+                self._progress.say(
+                    f"warning: MLflow could not be told: {words}\n"
+                    "  → training goes on; run the same command again to send what is missing"
+                )
+            self._down = True
+
+    def _find(self, trial: Trial, run: str, stage: str) -> str:
+        """The MLflow run of a stage, open for more; made if there is none."""
+        if (run, stage) not in self._open:
+            found = self._search(run, stage)
+            if found is None:
+                found = self._create(trial, run, stage)
+            elif found.info.status != "RUNNING":
+                self._client.update_run(found.info.run_id, status="RUNNING")
+            self._open[run, stage] = found.info.run_id
+        return self._open[run, stage]
+
+    def _search(self, run: str, stage: str) -> Any:
+        wanted = f"tags.`toolkit.run` = '{run}' AND tags.`toolkit.stage` = '{stage}'"
+        return next(iter(self._client.search_runs([self._experiment()], wanted, max_results=1)), None)
+
+    def _create(self, trial: Trial, run: str, stage: str) -> Any:
+        from mlflow.entities import Param
+
+        tags = {"toolkit.run": run, "toolkit.stage": stage}
+        made = self._client.create_run(self._experiment(), tags=tags, run_name=f"{trial.name} {stage}")
+        params = [Param(key, value) for key, value in settings(trial, stage).items()]
+        self._client.log_batch(made.info.run_id, params=params)
+        return made
+
+    def _experiment(self) -> str:
+        if self._experiment_id is None:
+            found = self._client.get_experiment_by_name(self._name)
+            made = found.experiment_id if found else self._client.create_experiment(self._name, self._artifacts)
+            self._experiment_id = str(made)
+        return self._experiment_id
+
+    def _complete(self, trial: Trial, model: TrainedModel) -> None:
+        from mlflow.entities import RunTag
+
+        found = self._search(model.run, model.stage)
+        if found is not None and found.data.tags.get(COMPLETE) == model.digest:
+            return
+        identity = self._find(trial, model.run, model.stage)
+        known = {metric.step for metric in self._client.get_metric_history(identity, "val_loss")}
+        missing = [epoch for epoch in model.history if epoch.number not in known]
+        figures = [figure for epoch in missing for figure in _of_epoch(epoch)]
+        self._send(identity, [*figures, *_of_evaluation(model.evaluation, len(model.history))])
+        folder = self._workspace.absolute(model.path).parent
+        for file in sorted(path for path in folder.iterdir() if path.suffix in {".json", ".png"}):
+            self._client.log_artifact(identity, str(file))
+        tags = [RunTag(key, value) for key, value in _tags(model).items()]
+        self._client.log_batch(identity, tags=[*tags, RunTag(COMPLETE, model.digest)])
+        self._client.set_terminated(identity, "FINISHED")
+        del self._open[model.run, model.stage]
+
+    def _send(self, identity: str, figures: Sequence[tuple[str, float, int]]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(_key(name), value, now, step) for name, value, step in figures]
+        for start in range(0, len(metrics), _MOST_AT_ONCE):
+            self._client.log_batch(identity, metrics=metrics[start : start + _MOST_AT_ONCE])
+
+
+def settings(trial: Trial, stage: str) -> Mapping[str, str]:
+    """What the stage was trained with, as MLflow's parameters."""
+    told = trial.model_dump(mode="json")
+    own = next(table for table in told.pop("stages") if table["name"] == stage)
+    flat = {**told, **{f"stage.{key}": value for key, value in own.items()}}
+    return {key: str(value) for key, value in flat.items() if value is not None}
+
+
+def _connect(workspace: Workspace) -> tuple[Any, str | None, str]:
+    """The client, where artefacts go if that is not the server's to say, and the place in words."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    place = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if place:
+        return mlflow.MlflowClient(place), None, place
+    place = f"sqlite:///{workspace.folder().absolute() / 'mlflow.db'}"
+    return mlflow.MlflowClient(place), workspace.folder("mlflow-artifacts").absolute().as_uri(), place
+
+
+def _of_epoch(epoch: Epoch) -> list[tuple[str, float, int]]:
+    names = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+    return [(name, getattr(epoch, name), epoch.number) for name in names]
+
+
+def _of_evaluation(judged: Evaluation, step: int) -> list[tuple[str, float, int]]:
+    """Figures of the model that was kept."""
+    low, high = judged.interval
+    figures = {"loss": judged.loss, "accuracy": judged.accuracy, "accuracy_low": low, "accuracy_high": high}
+    figures |= {} if judged.top5 is None else {"top5": judged.top5}
+    figures |= {} if judged.calibration is None else {"ece": judged.calibration.ece}
+    figures |= {f"f1/{score.label}": score.f1 for score in judged.classes}
+    if many := judged.labelwise:
+        figures |= {"hamming_loss": many.hamming_loss, "f1_micro": many.micro.f1, "f1_macro": many.macro.f1}
+        areas = {"map": many.mean_average_precision, "map_11_points": many.mean_eleven_point}
+        figures |= {name: area for name, area in areas.items() if area is not None}
+    return [(f"{judged.part}/{name}", value, step) for name, value in figures.items()]
+
+
+def _tags(model: TrainedModel) -> Mapping[str, str]:
+    """By which digests it is found here, and what a reader must know."""
+    tags = {
+        "toolkit.model": model.digest,
+        "toolkit.model_path": model.path,
+        "toolkit.split": model.parent,
+        "toolkit.weights": model.weights,
+        "mlflow.note.content": "\n\n".join([*([model.note] if model.note else []), *model.warnings]),
+    }
+    versions = {f"toolkit.version.{name}": version for name, version in model.versions.items()}
+    return {key: value for key, value in {**tags, **versions}.items() if value}
+
+
+def _key(name: str) -> str:
+    """A name that MLflow takes."""
+    return re.sub(r"[^\w\-. /:]", "_", name)
+
+
+def _without_secrets(text: str) -> str:
+    """A password in an address is nobody's business."""
+    return re.sub(r"://[^/@\s]+@", "://…@", text)

@@ -1,0 +1,190 @@
+"""What the stages of one trial share, and what both need made: pictures, starting models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolkit import data, hashing, networks
+from toolkit.artifacts import Epoch, Split, TrainedModel, Workspace
+from toolkit.errors import ConfigurationError, DataError, Problem
+from toolkit.experiment.schema import Experiment, StageTable, Trial
+from toolkit.progress import Progress
+from toolkit.train import run_dir
+from toolkit.train.loop import Examples, Plan
+
+if TYPE_CHECKING:
+    import keras
+
+
+Told = Callable[[str, Epoch], None]
+"""Hears of every epoch of a run, by the run's digest, once the epoch cannot be lost any more."""
+
+
+def told_nobody(run: str, epoch: Epoch) -> None:
+    """Where nobody waits for epochs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartOfSplit:
+    """The pictures of one part, u8 [n, h, w, 3], in the manifest's order; `digest` names them in that order."""
+
+    examples: Examples
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One trial on one split, everything about it looked up."""
+
+    experiment: Experiment
+    trial: Trial
+    split: Split
+    workspace: Workspace
+    progress: Progress
+    network: networks.Network
+    head: networks.Head
+    class_weights: np.ndarray
+    """By label, float32 [classes]."""
+    size: tuple[int, int]
+    weights: str | Path
+    """"imagenet", "none" or the path of a file."""
+    run: str
+    told: Told
+
+    def folder(self, stage: str) -> Path:
+        """Where a stage's files lie."""
+        return run_dir.stage_folder(self.workspace, self.experiment, self.run, self.trial, stage)
+
+    def plan(self, stage: StageTable) -> Plan:
+        """How a stage is trained."""
+        return Plan(
+            title=f"{self.trial.name} {stage.name}",
+            stage=stage,
+            batch_size=self.trial.batch_size,
+            seed=self.trial.seed,
+            checkpoint=self.folder(stage.name) / "checkpoint.npz",
+            told=partial(self.told, self.run),
+        )
+
+
+def prepare_job(
+    experiment: Experiment,
+    trial: Trial,
+    split: Split,
+    workspace: Workspace,
+    progress: Progress,
+    told: Told = told_nobody,
+) -> Job:
+    """Look everything up before anything is trained.
+
+    Raises:
+        ConfigurationError: an unknown network or layer, a head or weights of classes that do not fit the data.
+        DataError: with every part that has no pictures.
+    """
+    network = networks.find_for(experiment, trial.network)
+    head = networks.find_head(trial.head, len(split.labels), trial.loss, trial.label_smoothing, many=split.many)
+    class_weights = weights_of_classes(trial.class_weights, split)
+    empty = [part for part in data.PARTS if not split.size(part)]
+    if empty:
+        raise DataError.from_problems([Problem("no pictures in this part", f"{split.name}: {part}") for part in empty])
+    named = trial.weights in {"imagenet", "none"}
+    weights = trial.weights if named else experiment.beside(trial.weights)
+    edge = trial.input_size or network.input_size
+    _check_layers(network, trial, (edge, edge), progress)
+    return Job(
+        experiment=experiment,
+        trial=trial,
+        split=split,
+        workspace=workspace,
+        progress=progress,
+        network=network,
+        head=head,
+        class_weights=class_weights,
+        size=(edge, edge),
+        weights=weights,
+        run=run_dir.run_digest(trial, split, weights),
+        told=told,
+    )
+
+
+def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) -> np.ndarray:
+    """How much a training picture counts by its label, float32 [classes].
+
+    "balanced" is pictures / (classes x pictures of the label), so that every label counts alike and the mean is 1. Of
+    many labels it is pictures without the label / pictures with it, so that both kinds count alike.
+
+    Raises:
+        ConfigurationError: a label that the data does not have, or none of one to balance.
+    """
+    if given is None:
+        return np.ones(len(split.labels), np.float32)
+    if isinstance(given, str):
+        counts = np.array([split.counts["train"].get(label, 0) for label in split.labels], np.float64)
+        if not counts.all():
+            missing = [label for label, count in zip(split.labels, counts, strict=True) if not count]
+            raise ConfigurationError(
+                f"there is no training picture of {', '.join(missing)} to balance", where="train.class_weights"
+            )
+        if split.many:
+            return np.asarray((split.size("train") - counts) / counts, np.float32)
+        return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
+    strangers = [label for label in given if label not in split.labels]
+    if strangers:
+        raise ConfigurationError(
+            f"the data has no label {', '.join(strangers)}",
+            where="train.class_weights",
+            remedy=f"it has {', '.join(split.labels)}",
+        )
+    return np.array([given.get(label, 1.0) for label in split.labels], np.float32)
+
+
+def load_parts(job: Job) -> dict[str, PartOfSplit]:
+    """The pictures of every part."""
+    listed = data.read_manifest(job.split, job.workspace)
+    return {part: _load_part(job, [picture for picture in listed if picture.part == part]) for part in data.PARTS}
+
+
+def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
+    """The stage before's model, or a new one. Its names and random weights depend on nothing but the trial."""
+    networks.start_tensorflow()
+    import keras
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(job.trial.seed)  # a file does not keep the seeds of its random layers
+    if before is not None:
+        return run_dir.load_keras(before, job.workspace)
+    return networks.assemble(
+        job.network,
+        job.head,
+        size=job.size,
+        classes=len(job.split.labels),
+        hidden=job.trial.hidden,
+        weights=job.weights,
+        progress=job.progress,
+        dropout=job.trial.dropout,
+    )
+
+
+def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int], progress: Progress) -> None:
+    """Build the body once, only to see that a stage's `from_layer` is in it before anything is trained."""
+    named = [stage.from_layer for stage in trial.stages if stage.from_layer]
+    if named and min(size) >= network.smallest:
+        networks.start_tensorflow()
+        import keras
+
+        keras.backend.clear_session()
+        body = network.build(size, pretrained=False, progress=progress)
+        networks.rename(body, network.name)
+        networks.parted(body, named[0])
+
+
+def _load_part(job: Job, pictures: list[data.Picture]) -> PartOfSplit:
+    pixels = data.load_pictures(pictures, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
+    labels = data.truth_of(pictures, len(job.split.labels))
+    return PartOfSplit(Examples(pixels, labels), hashing.of_value([picture.sha256 for picture in pictures]))

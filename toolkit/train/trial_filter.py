@@ -1,0 +1,43 @@
+"""Which trials of an experiment are meant by the words on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.errors import Problem, UsageError
+from toolkit.experiment.schema import Experiment, Stage, Trial
+
+
+def choose_trials(experiment: Experiment, *, network: str | None, head: str | None) -> tuple[Trial, ...]:
+    """The trials of that network and head; None means all.
+
+    Raises:
+        UsageError: the experiment has no such network or head.
+    """
+    _refuse_unknown(
+        experiment.name, ("--network", network, experiment.matrix.networks), ("--head", head, experiment.matrix.heads)
+    )
+    return tuple(
+        trial for trial in experiment.trials() if network in {None, trial.network} and head in {None, trial.head}
+    )
+
+
+def choose_last(experiment: Experiment, stage: str | None) -> Stage | None:
+    """The stage to stop after; None means all are trained.
+
+    Raises:
+        UsageError: the experiment has no such stage.
+    """
+    names: tuple[Stage, ...] = tuple(own.name for own in experiment.stages)
+    _refuse_unknown(experiment.name, ("--stage", stage, names))
+    return next((name for name in names if name == stage), None)
+
+
+def _refuse_unknown(experiment: str, *choices: tuple[str, str | None, Sequence[str]]) -> None:
+    problems = [
+        Problem(f"experiment {experiment} has no {given!r}", option, f"it has {', '.join(known)}")
+        for option, given, known in choices
+        if given is not None and given not in known
+    ]
+    if problems:
+        raise UsageError.from_problems(problems)

@@ -1,0 +1,49 @@
+"""Networks about to be trained that were never tuned on this machine: measured first, when that is asked for (`--tune`).
+
+Once only: the profile that is found lies in the workspace, and the next training takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.errors import MachineError
+from toolkit.experiment import compute_profiles
+from toolkit.experiment.compute_profiles import Profile
+from toolkit.progress import Progress
+from toolkit.train.executors.events import Request
+from toolkit.train.tuning import search
+from toolkit.train.tuning.candidates import own_candidates
+from toolkit.train.tuning.worker import piece_of
+
+
+def tune_untuned(
+    requests: Sequence[Request], limit_s: float, progress: Progress, tried: Sequence[Profile] | None = None
+) -> None:
+    """Tune each network of `requests` that has no profile here, for `limit_s` each at most.
+
+    One that cannot be tuned in that time is trained as the machine is found, and measured again at the next start. `tried`
+    unset: what `toolkit tune` tries of this interpreter; another build of TensorFlow would make another run of it.
+    """
+    for request in untuned(requests):
+        network = request.trial.network
+        progress.say(
+            f"{network}: no profile on this machine yet; measuring for {limit_s:.0f} s at most (--tune 0: never)"
+        )
+        try:
+            piece = piece_of(request.experiment, request.trial)
+            tuned = search.tune(piece, tried or own_candidates(), progress, limit_s=limit_s)
+        except MachineError as error:
+            progress.say(f"{network}: trained without a profile: {error}")
+            continue
+        profile = tuned.profile(network)
+        path = compute_profiles.keep(profile, tuned.told(), request.workspace)
+        progress.say(f"{network}: {tuned.chosen.profile.name} is the fastest, kept in {path}")
+
+
+def untuned(requests: Sequence[Request]) -> list[Request]:
+    """The first request of each network that has no profile here."""
+    first: dict[str, Request] = {}
+    for one in requests:
+        first.setdefault(one.trial.network, one)
+    return [one for name, one in first.items() if not compute_profiles.file_of(name, one.workspace).exists()]

@@ -1,0 +1,129 @@
+"""Which settings `toolkit tune` tries on a machine: few, each known to matter somewhere, the plainest first."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.experiment.compute_profiles import ComputePrecision, Profile
+from toolkit.networks import tf_compat
+from toolkit.system.cpu_quota import usable_cpus
+
+_ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
+_AFFINITY = "granularity=fine,compact,1,0"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An interpreter with a TensorFlow; `python` None is the one that runs this."""
+
+    python: Path | None
+    mkl: bool
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return "mkl" if self.mkl else "stock"
+
+
+def candidates_here(named: Path | None = None) -> tuple[Profile, ...]:
+    """What is tried on this machine."""
+    return candidates(builds_here(named), usable_cpus(), allocators_here())
+
+
+def own_candidates() -> tuple[Profile, ...]:
+    """What is tried of this interpreter alone."""
+    return candidates((_own_build(),), usable_cpus(), allocators_here())
+
+
+def builds_here(named: Path | None = None) -> tuple[Build, ...]:
+    """This interpreter's, and that of `named` or else of a .venv or .venv-mkl beside the toolkit.
+
+    An interpreter without TensorFlow or without the toolkit is left out.
+    """
+    beside = Path(__file__).parents[3]
+    places = [named] if named else [beside / ".venv/bin/python", beside / ".venv-mkl/bin/python"]
+    # By the environment, not the interpreter, which is a link to the same one in all of them.
+    others = [place for place in places if place.exists() and place.parents[1].resolve() != Path(sys.prefix).resolve()]
+    return (_own_build(), *(Build(place, mkl) for place in others if (mkl := _has_mkl(place)) is not None))
+
+
+def _own_build() -> Build:
+    return Build(None, mkl=tf_compat.is_mkl())
+
+
+def _has_mkl(python: Path) -> bool | None:
+    """Whether its TensorFlow is the MKL/OpenMP build; None if it has none, or not the toolkit."""
+    code = (
+        "from importlib.metadata import distributions as d; n = {(x.name or '').lower().replace('_', '-') for x in d()}; "
+        "print('edge-vision-toolkit' in n, 'intel-tensorflow' in n, bool({'tensorflow', 'tensorflow-cpu'} & n))"
+    )
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    toolkit, mkl, stock = (word == "True" for word in done.stdout.split())
+    return mkl if toolkit and (mkl or stock) else None
+
+
+def candidates(builds: Sequence[Build], cpus: int, allocators: Iterable[Path] = ()) -> tuple[Profile, ...]:
+    """What is tried, the builds in turn, so that whatever time runs out for is the least promising of each."""
+    rows = [list(_of_build(build, cpus, tuple(allocators))) for build in builds]
+    longest = max(map(len, rows), default=0)
+    return tuple(row[place] for place in range(longest) for row in rows if place < len(row))
+
+
+def _of_build(build: Build, cpus: int, allocators: tuple[Path, ...]) -> Iterator[Profile]:
+    def profile(name: str, threads: int, inter_op: int, **environment: str) -> Profile:
+        return Profile(
+            name=f"{build.name}: {name}",
+            python=build.python,
+            environment=environment,
+            intra_op=threads,
+            inter_op=inter_op,
+        )
+
+    def openmp(threads: int, block_ms: int) -> dict[str, str]:
+        return {"OMP_NUM_THREADS": str(threads), "KMP_BLOCKTIME": str(block_ms)} if build.mkl else {}
+
+    yield profile("all CPUs", cpus, 1, **openmp(cpus, 1))
+    for path in allocators:
+        name = path.name.removeprefix("lib").partition(".")[0]
+        yield profile(f"all CPUs, {name}", cpus, 1, **openmp(cpus, 1), LD_PRELOAD=str(path))
+    if build.mkl:
+        yield profile("all CPUs, each thread on its own", cpus, 1, **openmp(cpus, 1), KMP_AFFINITY=_AFFINITY)
+        yield profile("all CPUs, threads that wait busily", cpus, 1, **openmp(cpus, 200))
+    yield profile("all CPUs, two operations at once", cpus, 2, **openmp(cpus, 1))
+    if cpus >= 4:
+        yield profile("half the CPUs", cpus // 2, 1, **openmp(cpus // 2, 1))
+    if not build.mkl:
+        yield profile("all CPUs, without oneDNN", cpus, 1, TF_ENABLE_ONEDNN_OPTS="0")
+
+
+def allocators_here(roots: Iterable[Path] = (Path("/usr/lib"), Path("/usr/local/lib"))) -> tuple[Path, ...]:
+    """Memory allocators that can be put in the place of the C library's, the first of each name."""
+    found: dict[str, Path] = {}
+    for root in roots:
+        for name in _ALLOCATORS:
+            for path in (*root.glob(name), *root.glob(f"*-linux-gnu*/{name}")):
+                found.setdefault(name.partition(".")[0].partition("_")[0], path)
+    return tuple(found.values())
+
+
+def precision_here() -> ComputePrecision:
+    """The precision worth trying here besides float32, or that."""
+    try:
+        return faster_precision(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        return "float32"
+
+
+def faster_precision(cpuinfo: str) -> ComputePrecision:
+    """The one that the processor has instructions for, from /proc/cpuinfo."""
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    has = set(flags[1].split()) if flags else set()
+    return "bfloat16" if has & {"avx512_bf16", "amx_bf16"} else "float32"

@@ -1,0 +1,111 @@
+"""A candidate's process, as `toolkit tune` sees it: started, asked for turns, ended."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any, Self
+
+from toolkit.experiment.compute_profiles import Profile
+from toolkit.train.tuning.worker import Piece
+
+OUT_OF_TIME = "out of time"
+
+
+@dataclass(slots=True)
+class Measured:
+    """A candidate, the pictures/s of its steps, and what else came of it."""
+
+    profile: Profile
+    rates: list[float] = field(default_factory=list)
+    start_s: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def rate(self) -> float:
+        """The median of its steps; 0 if there were none."""
+        return statistics.median(self.rates) if self.rates else 0.0
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Between which a half of its steps lie."""
+        if len(self.rates) < 2:
+            return self.rate, self.rate
+        low, _, high = statistics.quantiles(self.rates, n=4, method="inclusive")
+        return low, high
+
+
+class Rehearsal:
+    """A candidate's process: started, asked for turns, ended. `program` is what it runs."""
+
+    def __init__(
+        self, profile: Profile, piece: Piece, program: Sequence[str] = ("-m", "toolkit.train.tuning.worker")
+    ) -> None:
+        self.measured = Measured(profile)
+        self._talk: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._process = subprocess.Popen(
+            profile.command("-P", *program),
+            env=profile.applied_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._talk,
+        )
+        self._piece = piece
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """At once; a second time nothing."""
+        self._process.kill()
+        self._process.communicate()
+        self._talk.close()
+
+    def start(self, deadline: float) -> bool:
+        """Whether it took its first step before the deadline."""
+        told = self._ask(asdict(self._piece), deadline)
+        if told:
+            self.measured.start_s, self.measured.versions = told["start_s"], told["versions"]
+        return bool(told)
+
+    def turn(self, batch_size: int, seconds: float, deadline: float) -> list[float]:
+        """Pictures/s of its steps in that time; none if the deadline came first."""
+        told = self._ask([batch_size, seconds], deadline)
+        rates: list[float] = told["rates"] if told else []
+        self.measured.rates += rates
+        return rates
+
+    def _ask(self, words: object, deadline: float) -> dict[str, Any] | None:
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - so it was started
+        try:
+            self._process.stdin.write(json.dumps(words).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self.measured.failure = self._last_words()
+            return None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                self.measured.failure = OUT_OF_TIME
+                return None
+        line = self._process.stdout.readline()
+        if not line:
+            self.measured.failure = self._last_words()
+            return None
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def _last_words(self) -> str:
+        self._talk.seek(0)
+        words = self._talk.read().decode(errors="replace").strip().splitlines()
+        return " ".join(words[-2:]) if words else f"ended with code {self._process.wait()}"
