@@ -15,7 +15,7 @@ import pytest
 
 from toolkit.virtual.disk_image import OLD_SUITE
 
-from ..ncs2_archive import CONTENT, TOP, packed  # noqa: TID252 - the tests are no installed package
+from ..ncs2_archive import CONTENT, TOP, packed
 from .conftest import Pi, Play, booted, changed, wheelhouse_of
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]

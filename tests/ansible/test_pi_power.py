@@ -16,7 +16,7 @@ from toolkit.progress import Lines
 from toolkit.virtual import devices
 from toolkit.virtual.machine import tell
 
-from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
+from ..bundles import sealed
 from .conftest import BIN, Pi, deploy
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]

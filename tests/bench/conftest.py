@@ -18,7 +18,7 @@ from toolkit.bench import BenchSpec
 from toolkit.data.split_manifest import Picture, count, in_order, split_digest, write_manifest
 from toolkit.store import Store
 
-from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
+from ..bundles import sealed
 
 LABELS = ("dark", "light")
 

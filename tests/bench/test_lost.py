@@ -22,7 +22,7 @@ from toolkit.bench.run import what_is_left
 from toolkit.fleet.local_fleet import control
 from toolkit.progress import Silent
 
-from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
+from ..bundles import sealed
 
 SCENARIOS = ["accuracy", "single-stream", "offline"]
 

@@ -24,7 +24,7 @@ from toolkit.bundle.signing import sign_bundle
 from toolkit.deploy import deploy
 from toolkit.fleet.local_fleet.control import Embedded
 
-from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
+from ..bundles import sealed
 
 LABELS = ["dark", "light"]
 SSHD = """

@@ -32,8 +32,8 @@ from toolkit.fleet.transfer.staging import Sending
 from toolkit.progress import Silent
 from toolkit.store import Store
 
-from ..bench.conftest import adopted, drawn_split  # noqa: TID252 - the tests are no installed package
-from ..bundles import sealed  # noqa: TID252 - the tests are no installed package
+from ..bench.conftest import adopted, drawn_split
+from ..bundles import sealed
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 

@@ -17,7 +17,7 @@ import pytest
 
 import toolkit
 
-from ..ncs2_archive import CONTENT, TOP, packed  # noqa: TID252 - the tests are no installed package
+from ..ncs2_archive import CONTENT, TOP, packed
 
 REPOSITORY = Path(toolkit.__file__).parents[1]
 
