@@ -16,15 +16,17 @@ MEANT = {
 }
 
 
-def documented(image: str) -> list[str]:
-    """The docker line of the docs that names the image, up to its name."""
+def documented(container_image: str) -> list[str]:
+    """The docker line of the docs that names the container image, up to its name."""
     text = DOCS.read_text().replace("\\\n", " ")
-    (line,) = (line for line in text.splitlines() if line.startswith("    docker run ") and f" {image} " in line)
+    (line,) = (
+        line for line in text.splitlines() if line.startswith("    docker run ") and f" {container_image} " in line
+    )
     words = shlex.split(line)
-    return [MEANT.get(word, word) for word in words[: words.index(image)]]
+    return [MEANT.get(word, word) for word in words[: words.index(container_image)]]
 
 
-def written(ansible_dir: Path, image: str, accelerator: str) -> list[str]:
+def written(ansible_dir: Path, container_image: str, accelerator: str) -> list[str]:
     """The line of the role's script, up to the image."""
     role = ansible_dir / "roles/container_engine"
     template = jinja2.Environment(autoescape=False, trim_blocks=True).from_string(
@@ -32,17 +34,19 @@ def written(ansible_dir: Path, image: str, accelerator: str) -> list[str]:
     )
     named = dict.fromkeys(yaml.safe_load((role / "vars/main.yml").read_text()), "")
     named |= {"container_engine_root": "/opt/toolkit", "container_engine_accelerator": accelerator}
-    text = template.render(**named, container_engine_image=image, ansible_managed="managed").replace("\\\n", " ")
+    text = template.render(**named, container_engine_image=container_image, ansible_managed="managed").replace(
+        "\\\n", " "
+    )
     (line,) = (line for line in text.splitlines() if line.startswith("exec docker run "))
     words = shlex.split(line)
-    return words[1 : words.index(image)]
+    return words[1 : words.index(container_image)]
 
 
 @pytest.mark.parametrize(
-    ("image", "accelerator"), [("edge-vision/runner:dev", "CPU"), ("edge-vision/runner-ncs2:dev", "MYRIAD")]
+    ("container_image", "accelerator"), [("edge-vision/runner:dev", "CPU"), ("edge-vision/runner-ncs2:dev", "MYRIAD")]
 )
-def test_role_runs_a_release_as_the_docs_say(ansible_dir: Path, image: str, accelerator: str) -> None:
-    assert sorted(written(ansible_dir, image, accelerator)) == sorted(documented(image))
+def test_role_runs_a_release_as_the_docs_say(ansible_dir: Path, container_image: str, accelerator: str) -> None:
+    assert sorted(written(ansible_dir, container_image, accelerator)) == sorted(documented(container_image))
 
 
 def test_role_lets_a_container_open_every_usb_device_when_the_accelerator_is_a_stick(ansible_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Releases that run in an image, on a booted arm64 machine with Debian's own engine under systemd: `just test-pi-container`."""
+"""Releases that run in a container image, on a booted arm64 machine with Debian's own engine under systemd: `just test-pi-container`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUNNER = "edge-vision/runner:dev"
 def contained() -> Iterator[Pi]:
     """A bare one that is to have an engine, and no OpenVINO of its own."""
     variables = {
-        "toolkit_image": RUNNER,
+        "toolkit_container_image": RUNNER,
         "runner_source": "pattern",
         "base_packages": ["python3"],
         "base_security_updates": False,
@@ -47,8 +47,8 @@ def test_release_is_deployed_with_its_image_through_every_gate(
     contained: Pi, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     deploy(contained, tiny_bundle, tmp_path)
-    image = contained.sh("cat /opt/toolkit/current/image").strip()
-    assert contained.sh(f"docker image inspect --format '{{{{.Architecture}}}}' {image}").strip() == "arm64"
+    container_image = contained.sh("cat /opt/toolkit/current/container-image").strip()
+    assert contained.sh(f"docker image inspect --format '{{{{.Architecture}}}}' {container_image}").strip() == "arm64"
 
 
 def test_service_runs_the_release_in_its_image_and_again_after_a_kill(contained: Pi) -> None:

@@ -27,11 +27,11 @@ def run(*words: str | Path, stdin: str | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
+def container_image() -> str:
     """The bare machine; built once for each change of its recipe."""
     recipe = Path(__file__).with_name("Dockerfile")
     tag = "edge-vision-bare:" + hashlib.sha256(recipe.read_bytes() + PACKAGES.encode()).hexdigest()[:12]
-    if not run("docker", "images", "--quiet", tag):
+    if not run("docker", "container_images", "--quiet", tag):
         folder = CACHE / "bare"
         folder.mkdir(parents=True, exist_ok=True)
         root = folder / "rootfs.tar"
@@ -43,10 +43,22 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def machine(image: str) -> Iterator[str]:
+def machine(container_image: str) -> Iterator[str]:
     name = f"edge-vision-bare-{os.getpid()}"
     private = ["--cap-add", "SYS_ADMIN", "--cgroupns=private", "--tmpfs", "/run", "--tmpfs", "/run/lock"]
-    run("docker", "run", "--detach", "--name", name, *private, "--tmpfs", "/tmp", "--publish", "127.0.0.1::22", image)
+    run(
+        "docker",
+        "run",
+        "--detach",
+        "--name",
+        name,
+        *private,
+        "--tmpfs",
+        "/tmp",
+        "--publish",
+        "127.0.0.1::22",
+        container_image,
+    )
     try:
         yield name
     finally:

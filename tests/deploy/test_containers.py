@@ -1,4 +1,4 @@
-"""Releases that run in an image, on a device with an engine of its own: another store than the controller's, and empty."""
+"""Releases that run in a container image, on a device with an engine of its own: another store than the controller's, and empty."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PYTHON = "/usr/bin/python3"
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[str]:
-    """An engine with Docker's older store, which reads an image by its manifest.json; its address."""
+    """An engine with Docker's older store, which reads a container image by its manifest.json; its address."""
     home = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))  # a socket's path must be short
     words = ["dockerd", "--config-file", os.devnull, "--data-root", home / "data", "--exec-root", home / "run"]
     # Told of no bridge, it would delete docker0 under the engine that runs already and builds images.
@@ -78,7 +78,7 @@ def docker(address: str, *words: str, check: bool = True) -> subprocess.Complete
 def device(openssh: Callable[..., AbstractContextManager[Device]], engine: str) -> Iterator[Device]:
     """Reached by OpenSSH; whoever logs in uses that engine."""
     with openssh(f"SetEnv DOCKER_HOST={engine}") as found:
-        yield replace(found, python=PYTHON, image=RUNNER)
+        yield replace(found, python=PYTHON, container_image=RUNNER)
 
 
 def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
@@ -86,13 +86,13 @@ def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
 ) -> None:
     reference = find([RUNNER])[RUNNER].reference
     (planned,) = plan_rollout(bundle, [device]).ok.values()
-    assert [step.name for step in planned.steps] == ["image", "send", "verify", "golden", "switch"]
+    assert [step.name for step in planned.steps] == ["container_image", "send", "verify", "golden", "switch"]
     first = deploy(bundle, [device])
     assert not first.failed, first.failed
     assert first.ok[device].sent_bytes == planned.send_bytes > 50_000_000
     assert "differs by" in first.ok[device].gates["golden"]
-    assert docker(engine, "image", "ls", "-q", reference).stdout.strip()
-    assert Path(device.root, "current", "image").read_text().strip() == reference
+    assert docker(engine, "container_image", "ls", "-q", reference).stdout.strip()
+    assert Path(device.root, "current", "container_image").read_text().strip() == reference
     assert deploy(bundle, [device]).ok[device].outcome == "unchanged"
     second = deploy(other_bundle, [device])
     assert not second.failed, second.failed
@@ -102,10 +102,10 @@ def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
 
 def test_rollback_goes_back_to_what_a_release_ran_in(device: Device, bundle: Path, other_bundle: Path) -> None:
     contained = replace(device, root=f"{device.root} and back")
-    native = replace(contained, image=None, python=sys.executable)
+    native = replace(contained, container_image=None, python=sys.executable)
     assert not deploy(bundle, [native]).failed
     assert not deploy(other_bundle, [contained]).failed
-    named = Path(contained.root, "current", "image")
+    named = Path(contained.root, "current", "container_image")
     assert named.is_file()
     assert not rollback([contained]).failed
     assert status([contained]).ok[contained].bundle == bundle.name
@@ -120,7 +120,7 @@ def test_deploy_sends_nothing_when_no_engine_answers(
     openssh: Callable[..., AbstractContextManager[Device]], bundle: Path, tmp_path: Path
 ) -> None:
     with openssh(f"SetEnv DOCKER_HOST=unix://{tmp_path}/nobody") as found:
-        device = replace(found, python=PYTHON, image=RUNNER)
+        device = replace(found, python=PYTHON, container_image=RUNNER)
         (problem,) = deploy(bundle, [device]).failed.values()
     assert "no container engine" in problem.what
     assert "container_engine installs one" in problem.remedy
@@ -144,14 +144,14 @@ def test_deploy_removes_an_image_that_no_release_names(
     (planned,) = plan_rollout(bundle, [place]).ok.values()
     assert planned.has("send")
     old = f"{SENT}:{'0' * 64}"
-    stale = Path(place.root, "images", "1" * 64)
+    stale = Path(place.root, "container_images", "1" * 64)
     stale.mkdir(parents=True)
     (stale / "manifest.json").write_text(f'[{{"Config": "x", "RepoTags": ["{old}"], "Layers": []}}]')
     assert not deploy(other_bundle, [place], sending=Sending(keep=0)).failed
     assert not stale.exists()
     with connect(place) as shell:
-        image = find([RUNNER])[RUNNER]
-        assert remote.is_there(image, remote.look(place, shell, image))
+        container_image = find([RUNNER])[RUNNER]
+        assert remote.is_there(container_image, remote.look(place, shell, container_image))
 
 
 def test_bench_measures_in_the_image_and_its_record_is_what_the_next_release_is_held_against(
@@ -170,7 +170,7 @@ def test_bench_measures_in_the_image_and_its_record_is_what_the_next_release_is_
         assert [record.scenario for record in measured.records] == ["accuracy", "single-stream", "offline"]
         assert measured.records[0].accuracy == 1.0
         reference = find([RUNNER])[RUNNER].reference
-        assert {record.settings["image"] for record in measured.records} == {reference}
+        assert {record.settings["container_image"] for record in measured.records} == {reference}
         known = yardsticks(store)
     again = _renamed(workspace.absolute(made.path))
     result = deploy(again, [place], gates=(*ALWAYS, Speed(0.1, known)))
@@ -211,7 +211,7 @@ def test_the_service_runs_the_current_release_in_its_image(
     Path(place.root, "current").unlink()
     Path(place.root, "current").mkdir()
     refused = subprocess.run([script], capture_output=True, text=True, check=False)
-    assert (refused.returncode, "names no image" in refused.stderr) == (78, True)
+    assert (refused.returncode, "names no container image" in refused.stderr) == (78, True)
 
 
 def _rendered(values: dict[str, str], folder: Path) -> Path:

@@ -93,11 +93,11 @@ def test_train_in_image_leaves_models_that_this_side_converts(experiment: Path) 
         ]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=experiment.parent)
 
-    trained = toolkit("train", str(experiment), "--in-image", "--tune", "0")
+    trained = toolkit("train", str(experiment), "--in-container", "--tune", "0")
     assert trained.returncode == 0, trained.stderr[-3000:]
     (model,) = json.loads(trained.stdout)
     assert model["versions"]["build"] == "mkl"
-    assert toolkit("train", str(experiment), "--in-image", "--tune", "0").returncode == 0
+    assert toolkit("train", str(experiment), "--in-container", "--tune", "0").returncode == 0
     converted = toolkit("convert", "mobilenet-sigmoid-fine-tune")
     assert converted.returncode == 0, converted.stderr[-3000:]
 

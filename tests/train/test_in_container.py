@@ -36,12 +36,14 @@ def test_run_in_image_says_how_to_start_an_engine_when_none_answers(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     with pytest.raises(MachineError, match="no container engine answers") as caught:
-        in_container.run_in_image(["train", "x.toml"], (), tmp_path / "work")
+        in_container.run_in_container(["train", "x.toml"], (), tmp_path / "work")
     assert "just engine up" in str(caught.value)
 
 
 @pytest.mark.engine
 def test_run_in_image_says_what_to_build_when_there_is_no_such_image(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="edge-vision/nothing:dev: no such image") as caught:
-        in_container.run_in_image(["train", "x.toml"], (), tmp_path / "work", image="edge-vision/nothing:dev")
+    with pytest.raises(MachineError, match="edge-vision/nothing:dev: no such container image") as caught:
+        in_container.run_in_container(
+            ["train", "x.toml"], (), tmp_path / "work", container_image="edge-vision/nothing:dev"
+        )
     assert "just build train" in str(caught.value)

@@ -366,10 +366,10 @@ class Device:
     root: str = "/opt/toolkit"
     """Where releases live on it (toolkit_root)."""
     python: str = "/opt/toolkit/venv/bin/python"
-    """The interpreter (toolkit_python); it has OpenVINO, unless releases run in an image."""
+    """The interpreter (toolkit_python); it has OpenVINO, unless releases run in a container image."""
     accelerator: str = "CPU"
-    image: str | None = None
-    """The container image that its releases run in (toolkit_image); None: they run by `python`."""
+    container_image: str | None = None
+    """The container image that its releases run in (toolkit_container_image); None: they run by `python`."""
     variables: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 

@@ -64,7 +64,7 @@ class Step:
     scenario: str
     identity: str
     """The same bundle, device code, pictures, device and way of measuring give the same, whatever else is planned."""
-    image: str | None = None
+    container_image: str | None = None
     """What it runs in there, as the inventory calls it."""
 
 
@@ -114,7 +114,7 @@ def _steps(subject: Subject, device: Device, spec: BenchSpec) -> Iterator[Step]:
             accelerator=device.accelerator,
             scenario=scenario,
             identity=identity,
-            image=device.image,
+            container_image=device.container_image,
         )
 
 
@@ -127,9 +127,9 @@ def _measured(subject: Subject) -> tuple[str, str]:
 
 
 def _place(device: Device) -> tuple[str | int, ...]:
-    """A device without an image is what it was before there were any: its records still count."""
-    image = (device.image,) if device.image else ()
-    return device.name, device.host, device.port, device.root, device.accelerator, *image
+    """A device without a container image is what it was before there were any: its records still count."""
+    container_image = (device.container_image,) if device.container_image else ()
+    return device.name, device.host, device.port, device.root, device.accelerator, *container_image
 
 
 def is_quick(scenario: str, wall_s: float, queries: int) -> bool:

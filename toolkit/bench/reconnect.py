@@ -43,7 +43,9 @@ def measure_on(device: Device, session: Session, task: Task, patience_s: float =
 
 def _measured(shell: Shell, device: Device, session: Session, task: Task, idle_s: float) -> FleetError | None:
     """Why the device was lost, or None: everything was tried."""
-    station = RemoteStation(shell, device, session.images[device.image] if device.image else None)
+    station = RemoteStation(
+        shell, device, session.container_images[device.container_image] if device.container_image else None
+    )
     try:
         station.wait_until_idle(idle_s)
         session.measure(station, session.steps_of(device), task)

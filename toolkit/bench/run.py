@@ -53,10 +53,10 @@ def bench_fleet(
 
     Raises:
         BundleError, DataError: a bundle or its pictures cannot be used; nothing was measured.
-        MachineError, ConfigurationError: an image that devices are to be sent is not here.
+        MachineError, ConfigurationError: a container image that devices are to be sent is not here.
     """
     session = Session.opened(bundles, devices, spec, split, workspace, store, resume=resume)
-    session = replace(session, images=local.of(devices))
+    session = replace(session, container_images=local.of(devices))
     with session.showing(progress) as task:
 
         def work(device: Device) -> None:

@@ -25,9 +25,9 @@ from toolkit.bench.targets import PictureSet, Prepared
 from toolkit.errors import FleetError
 from toolkit.fleet import Result, Shell, device_command
 from toolkit.fleet.container_images import remote
-from toolkit.fleet.container_images.local import Image
+from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.transfer import staging
-from toolkit.fleet.transfer.tree import with_image
+from toolkit.fleet.transfer.tree import with_container_image
 
 SLOWEST_QUERY_S = 10.0
 """A large network on a small device; what takes longer hangs."""
@@ -58,13 +58,13 @@ def patience_s(spec: BenchSpec, pictures: int) -> float:
 class RemoteStation:
     """A device over SSH: release and pictures are staged beside what it serves, which goes on undisturbed."""
 
-    def __init__(self, shell: Shell, device: Device, image: Image | None = None) -> None:
-        self._shell, self._device, self._image = shell, device, image
+    def __init__(self, shell: Shell, device: Device, container_image: ContainerImage | None = None) -> None:
+        self._shell, self._device, self._container_image = shell, device, container_image
         self._staged: set[str] = set()
 
     def measure(self, step: Step, prepared: Prepared, spec: BenchSpec) -> Result:
         """Stage what is missing, then run the device code in the release's folder."""
-        tree = self._imaged(prepared.release)
+        tree = self._with_container_image(prepared.release)
         release, pictures = f"releases/{tree.digest}", f"pictures/{prepared.pictures.digest}"
         self._stage(tree, release)
         self._stage(prepared.pictures.tree, pictures)
@@ -97,14 +97,14 @@ class RemoteStation:
         lock = shlex.quote(f"{self._device.root}/bench.lock")
         self._shell.run(f"[ ! -e {lock} ] || flock -w {patience_s:.0f} {lock} true", timeout=patience_s + ANSWER_S)
 
-    def _imaged(self, release: staging.Tree) -> staging.Tree:
-        """The release as the device runs it; the image that it runs in is brought there first."""
-        image = self._image
-        if image is None:
+    def _with_container_image(self, release: staging.Tree) -> staging.Tree:
+        """The release as the device runs it; the container image that it runs in is brought there first."""
+        container_image = self._container_image
+        if container_image is None:
             return release
         if not self._staged:
-            remote.bring(self._device, self._shell, image, fleet.probe(self._device, self._shell).machine)
-        return with_image(release, image.reference)
+            remote.bring(self._device, self._shell, container_image, fleet.probe(self._device, self._shell).machine)
+        return with_container_image(release, container_image.reference)
 
     def _stage(self, tree: staging.Tree, destination: str) -> None:
         if destination not in self._staged:

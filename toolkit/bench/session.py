@@ -16,7 +16,7 @@ from toolkit.bench.runners import Station
 from toolkit.bench.targets import Prepared, prepare
 from toolkit.bench.validity import Record
 from toolkit.errors import ExitCode, Problem, ToolkitError
-from toolkit.fleet.container_images.local import Image
+from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
 
@@ -51,7 +51,7 @@ class Session:
     store: Store
     done: dict[Key, BenchRecord]
     """What former calls measured validly in the same way."""
-    images: Mapping[str, Image] = field(default_factory=dict)
+    container_images: Mapping[str, ContainerImage] = field(default_factory=dict)
     """What releases run in where they run in one, by the name that the inventory gives."""
     tried: set[Key] = field(default_factory=set)
     """What this call measured, or could not."""
@@ -117,8 +117,14 @@ class Session:
         """Measure, judge, keep."""
         answer = station.measure(step, self.prepared[step.subject.bundle], self.plan.spec)
         raw = parse(answer, step.device)
-        if step.image:
-            raw = {**raw, "settings": {**raw["settings"], "image": self.images[step.image].reference}}
+        if step.container_image:
+            raw = {
+                **raw,
+                "settings": {
+                    **raw["settings"],
+                    "container_image": self.container_images[step.container_image].reference,
+                },
+            }
         record = make_record(raw, step, self.plan, raw if step.scenario == ACCURACY else self._accuracy(step))
         self.store.put(record)
         self.records.append(record)

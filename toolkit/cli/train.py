@@ -26,18 +26,19 @@ def train(
     tune: options.TuneOption = 0.0,
     jobs: options.JobsOption = None,
     track: options.TrackOption = None,
-    in_image: Annotated[
-        bool, typer.Option("--in-image", help="Train in the training image, on its build of TensorFlow.")
+    in_container: Annotated[
+        bool, typer.Option("--in-container", help="Train in the training container image, on its build of TensorFlow.")
     ] = False,
-    image: Annotated[
-        str, typer.Option(envvar="TOOLKIT_TRAIN_IMAGE", help="Which image that is.", show_default=True)
+    container_image: Annotated[
+        str,
+        typer.Option(envvar="TOOLKIT_TRAIN_CONTAINER_IMAGE", help="Which container image that is.", show_default=True),
     ] = "edge-vision/train:dev",
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
     """Train the experiment's networks and heads; what is finished is skipped, what was stopped goes on."""
-    if in_image:
-        _train_in_image(experiment, workspace, image)
+    if in_container:
+        _train_in_container(experiment, workspace, container_image)
     from toolkit import data
     from toolkit.artifacts import Workspace
     from toolkit.experiment import schema as experiments
@@ -62,14 +63,18 @@ def train(
     raise typer.Exit(swept.exit_code)
 
 
-def _train_in_image(experiment: Path, workspace: Path, image: str) -> NoReturn:
+def _train_in_container(experiment: Path, workspace: Path, container_image: str) -> NoReturn:
     """The same words there, less those that led there."""
     from toolkit.experiment import schema as experiments
     from toolkit.train import in_container
 
-    words = [word for word in sys.argv[1:] if word not in {"--in-image", "--image", image, f"--image={image}"}]
+    words = [
+        word
+        for word in sys.argv[1:]
+        if word not in {"--in-container", "--container-image", container_image, f"--container-image={container_image}"}
+    ]
     readable = in_container.folders_of(experiments.load(experiment))
-    raise typer.Exit(in_container.run_in_image(words, readable, workspace, image))
+    raise typer.Exit(in_container.run_in_container(words, readable, workspace, container_image))
 
 
 def _print(models: Sequence[TrainedModel]) -> None:

@@ -20,11 +20,11 @@ from toolkit.deploy.surroundings import surroundings
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
 from toolkit.fleet.container_images import remote
-from toolkit.fleet.container_images.local import Image
+from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.pool import problem_of
 from toolkit.fleet.transfer import staging
 from toolkit.fleet.transfer.staging import Sending, Survey, Tree
-from toolkit.fleet.transfer.tree import with_image
+from toolkit.fleet.transfer.tree import with_container_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Turns:
 
     tree: Tree
     """The release as it is without an image."""
-    images: Mapping[str, Image] = field(default_factory=dict)
+    container_images: Mapping[str, ContainerImage] = field(default_factory=dict)
     """By the name that the inventory gives."""
     gates: Sequence[Gate]
     sending: Sending | None = None
@@ -70,8 +70,8 @@ class Turns:
 
     def tree_of(self, device: Device) -> Tree:
         """The release as the device gets it."""
-        image = self._image(device)
-        return self.tree if image is None else with_image(self.tree, image.reference)
+        container_image = self._container_image(device)
+        return self.tree if container_image is None else with_container_image(self.tree, container_image.reference)
 
     def look(self, device: Device) -> Prospect:
         """A cheap look first: a device that serves it already is not probed, which takes it seconds. Changes nothing.
@@ -83,9 +83,9 @@ class Turns:
         with fleet.connect(device) as shell:
             known = self._survey(device, shell)
             refused = any(signature_policy.unsigned(tree, device))
-            if not refused and is_served(tree, known.current, known) and self._has_image(device, shell):
+            if not refused and is_served(tree, known.current, known) and self._has_container_image(device, shell):
                 return Prospect(plan=DeployPlan(device.name, tree.digest, ()), before=None)
-            facts, wanted = surroundings(device, shell, self._image(device))
+            facts, wanted = surroundings(device, shell, self._container_image(device))
             before = Before(look(device, shell), facts)
             return Prospect(plan=make_plan(tree, device, facts, known, self.gates, wanted), before=before)
 
@@ -128,25 +128,25 @@ class Turns:
         tree = self.tree_of(device)
         return staging.survey(shell, device, tree, commands.releases_path(tree.digest))
 
-    def _image(self, device: Device) -> Image | None:
-        return self.images[device.image] if device.image else None
+    def _container_image(self, device: Device) -> ContainerImage | None:
+        return self.container_images[device.container_image] if device.container_image else None
 
-    def _has_image(self, device: Device, shell: Shell) -> bool:
-        image = self._image(device)
-        return image is None or remote.is_there(image, remote.look(device, shell, image))
+    def _has_container_image(self, device: Device, shell: Shell) -> bool:
+        container_image = self._container_image(device)
+        return container_image is None or remote.is_there(container_image, remote.look(device, shell, container_image))
 
     def _do(self, device: Device, shell: Shell, before: Before, now: Serving) -> Done:
-        """The image first, because what a release needs is found in there; then what is still to be done."""
-        facts, sent, image = before.facts, 0, self._image(device)
-        if image is not None:
-            sent = remote.bring(device, shell, image, facts.machine, self.sending)
-            facts = fleet.probe_in(facts, device, shell, image.reference)
+        """The container image first, because what a release needs is found in there; then what is still to be done."""
+        facts, sent, container_image = before.facts, 0, self._container_image(device)
+        if container_image is not None:
+            sent = remote.bring(device, shell, container_image, facts.machine, self.sending)
+            facts = fleet.probe_in(facts, device, shell, container_image.reference)
         known = self._survey(device, shell)
         facts = replace(facts, current=now.release, previous=now.previous)
         tree = self.tree_of(device)
         plan = make_plan(tree, device, facts, known, self.gates)
         done = self._apply(plan, Ground(device, shell, tree, now.bundle), now, known)
-        if image is not None and self.sending is not None and self.sending.keep is not None:
+        if container_image is not None and self.sending is not None and self.sending.keep is not None:
             remote.tidy(device, shell)
         return replace(done, sent_bytes=done.sent_bytes + sent)
 

@@ -25,7 +25,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An image that a device's engine does not have."""
+    """A container image that a device's engine does not have."""
 
     name: str
     send_bytes: int
@@ -70,15 +70,15 @@ def make_plan(
     facts: DeviceFacts,
     known: Survey,
     gates: Sequence[Gate] = ALWAYS,
-    image: Wanted | None = None,
+    container_image: Wanted | None = None,
 ) -> DeployPlan:
-    """From what is wanted, and what is there, to what is to be done. `image`: what the device still lacks of the one it runs in.
+    """From what is wanted, and what is there, to what is to be done. `container-image`: what the device still lacks of the one it runs in.
 
     Raises:
         FleetError: the device cannot run it or has no room for it; every reason is named.
     """
     problems = [
-        *shortcomings(device, facts, in_image=image is None),
+        *shortcomings(device, facts, in_container=container_image is None),
         *unfit(manifest_of(tree), device, facts),
         *signature_policy.unsigned(tree, device),
     ]
@@ -90,8 +90,8 @@ def make_plan(
     whole = _is_whole(tree, known)
     serving = facts.current == tree.digest
     steps: list[Step] = []
-    if image is not None:
-        steps.append(Step("image", image.told))
+    if container_image is not None:
+        steps.append(Step("container_image", container_image.told))
     if not whole:
         steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {send_bytes / 1e6:,.1f} MB"))
     if not (whole and serving):
@@ -99,5 +99,5 @@ def make_plan(
     if not serving:
         steps.append(Step("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))
         steps += [Step(gate.name, gate.tell(device)) for gate in gates if gate.after_switch]
-    image_bytes = 0 if image is None else image.send_bytes
-    return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes + image_bytes, known.damaged)
+    container_image_bytes = 0 if container_image is None else container_image.send_bytes
+    return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes + container_image_bytes, known.damaged)

@@ -48,9 +48,9 @@ def plan_rollout(
 
     Raises:
         BundleError: the bundle is not what its manifest says.
-        MachineError, ConfigurationError: an image that devices are to be sent is not here.
+        MachineError, ConfigurationError: a container image that devices are to be sent is not here.
     """
-    turns = Turns(tree=staging.release_tree(bundle), images=local.of(devices), gates=gates)
+    turns = Turns(tree=staging.release_tree(bundle), container_images=local.of(devices), gates=gates)
     return fleet.fan_out(devices, lambda device: turns.look(device).plan, forks, progress=progress, title="planning")
 
 
@@ -75,7 +75,7 @@ def deploy(
     Raises:
         BundleError: the bundle is not what its manifest says; no device was touched.
         UsageError: `strategy` names a group that no device is in.
-        MachineError, ConfigurationError: an image that devices are to be sent is not here.
+        MachineError, ConfigurationError: a container image that devices are to be sent is not here.
         FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
     tree = staging.release_tree(bundle)
@@ -85,7 +85,7 @@ def deploy(
     rollout = _Rollout(
         turns=Turns(
             tree=tree,
-            images=local.of(devices),
+            container_images=local.of(devices),
             gates=gates,
             sending=sending,
             rollout=journal.rollout,

@@ -16,12 +16,12 @@ TIMEOUT_S = 20
 
 
 def look(place: Place) -> Iterator[Finding]:
-    """All of it optional: `just build` and `toolkit train --in-image` need it, the line does not."""
+    """All of it optional: `just build` and `toolkit train --in-container` need it, the line does not."""
     del place
     version = _said("docker", "version", "--format", "{{.Server.Version}}")
     if version is None:
         why = "docker is not installed" if shutil.which("docker") is None else "no engine answers"
-        yield care(f"{why}: images cannot be built or run", "in a checkout, as root: just engine up")
+        yield care(f"{why}: container images cannot be built or run", "in a checkout, as root: just engine up")
         return
     yield good(f"Docker Engine {version}")
     buildx = _said("docker", "buildx", "version")
@@ -33,9 +33,9 @@ def _emulation() -> Finding:
     """Of the architecture that this machine is not."""
     other = "x86_64" if platform.machine() == "aarch64" else "aarch64"
     if (BINFMT / EMULATORS[other]).exists():
-        return good(f"{other} is emulated: its images can be run here")
+        return good(f"{other} is emulated: its container images can be run here")
     remedy = "as root: apt-get install qemu-user-static binfmt-support, then update-binfmts --enable"
-    return care(f"{other} is not emulated: its images are built but not run here", remedy)
+    return care(f"{other} is not emulated: its container images are built but not run here", remedy)
 
 
 def _said(*words: str) -> str | None:
@@ -47,4 +47,4 @@ def _said(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-CHECK = Check("engine", "images", look)
+CHECK = Check("engine", "container_images", look)

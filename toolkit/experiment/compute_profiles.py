@@ -75,7 +75,7 @@ class Profile:
 
 NAME_VARIABLE = "TOOLKIT_PROFILE"
 """How a process knows under which profile it was started."""
-IMAGE_VARIABLE = "TOOLKIT_IMAGE"
+CONTAINER_IMAGE_VARIABLE = "TOOLKIT_IMAGE"
 """What a container image calls itself: its interpreter is not the machine's, though both see one workspace."""
 
 PLAIN = Profile(name="none")
@@ -132,9 +132,9 @@ def keep(profile: Profile, measured: object, workspace: Workspace) -> Path:
 
 
 def machine() -> str:
-    """This machine as profiles know it: its processor, how many CPUs may be used, and the image it is seen from."""
+    """This machine as profiles know it: its processor, how many CPUs may be used, and the container image it is seen from."""
     words = re.sub(r"[^a-z0-9]+", "-", _processor().lower()).strip("-")
-    return "-".join([words, str(usable_cpus()), *filter(None, [os.environ.get(IMAGE_VARIABLE)])])
+    return "-".join([words, str(usable_cpus()), *filter(None, [os.environ.get(CONTAINER_IMAGE_VARIABLE)])])
 
 
 def _processor() -> str:

@@ -1,8 +1,8 @@
-"""How a device runs the code of a release: by its own interpreter, or in the image that the release names.
+"""How a device runs the code of a release: by its own interpreter, or in the container image that the release names.
 
-What decides is the release's file `image`: the same words mean the same on every device, and going back to an earlier
+What decides is the release's file `container-image`: the same words mean the same on every device, and going back to an earlier
 release is going back to its image. In there, the release lies at its own place, read-only, as do pictures; the code that
-runs is the release's, the image gives it an interpreter, OpenVINO, OpenCV and NumPy.
+runs is the release's, the container image gives it an interpreter, OpenVINO, OpenCV and NumPy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from toolkit.artifacts import Device
 
-IMAGE = "image"
+CONTAINER_IMAGE = "container-image"
 """The file of a release that names its image."""
 
 CONTAINER = r"""
@@ -35,17 +35,17 @@ RUN = rf"""
 root=$1 folder=$2 network=$3 accelerator=$4
 cd "$folder" || exit 1
 shift 4
-if [ ! -s {IMAGE} ]; then exec "$@"; fi
+if [ ! -s {CONTAINER_IMAGE} ]; then exec "$@"; fi
 shift # the machine's interpreter
 {{ : >> "$root/bench.lock"; }} 2>/dev/null
-in_container "$(cat {IMAGE})" "$root" "$folder" "$network" "$accelerator" "$@"
+in_container "$(cat {CONTAINER_IMAGE})" "$root" "$folder" "$network" "$accelerator" "$@"
 """
 """$1 is ROOT, $2 the release, $3 the container's network, $4 the accelerator; then the words for a machine without containers."""
 BESIDE = 'cd "$1" && shift && exec "$@"'
 
 
 def run(device: Device, folder: str, *words: str, network: str = "none") -> list[str]:
-    """`python -m device WORDS` in a release's folder, in the release's image if it names one."""
+    """`python -m device WORDS` in a release's folder, in the release's container image if it names one."""
     own = [device.python, "-B", "-m", "device", *words]
     return ["/bin/sh", "-c", RUN, "sh", device.root, folder, network, device.accelerator, *own]
 
@@ -55,7 +55,7 @@ def run_beside(device: Device, folder: str, *words: str) -> list[str]:
     return ["/bin/sh", "-c", BESIDE, "sh", folder, device.python, "-B", "-S", "-m", "device", *words]
 
 
-def probe(device: Device, image: str) -> Sequence[str]:
-    """The probe that comes on stdin, in an image of the device's engine."""
+def probe(device: Device, container_image: str) -> Sequence[str]:
+    """The probe that comes on stdin, in a container image of the device's engine."""
     script = rf"""{CONTAINER} in_container "$1" "$2" '' none "$3" -B - --root "$2" """
-    return ["/bin/sh", "-c", script, "sh", image, device.root, device.accelerator]
+    return ["/bin/sh", "-c", script, "sh", container_image, device.root, device.accelerator]

@@ -54,23 +54,25 @@ def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
         raise FleetError(what, where=device.name, remedy=_PROVISION) from None
 
 
-def probe_in(facts: DeviceFacts, device: Device, shell: Shell, image: str, code: Path = PROBE) -> DeviceFacts:
-    """The same device with what an image of its engine brings along.
+def probe_in(facts: DeviceFacts, device: Device, shell: Shell, container_image: str, code: Path = PROBE) -> DeviceFacts:
+    """The same device with what a container image of its engine brings along.
 
     Raises:
-        FleetError: the image does not run there, or has no Python.
+        FleetError: the container image does not run there, or has no Python.
     """
-    answer = shell.run(device_command.probe(device, image), stdin=code.read_bytes())
-    found = json.loads(answer.check(device, f"probing in {image}", "try it there: toolkit-container probe").stdout)
+    answer = shell.run(device_command.probe(device, container_image), stdin=code.read_bytes())
+    found = json.loads(
+        answer.check(device, f"probing in {container_image}", "try it there: toolkit-container probe").stdout
+    )
     brought = ("numpy", "numpy_error", "opencv", "opencv_error", "openvino", "openvino_error", "accelerators")
     return facts_of(device, {**facts.details, **{name: found[name] for name in brought}})
 
 
 def probe_serving(device: Device, shell: Shell) -> DeviceFacts:
-    """What the device is, with what the image of the release that it serves brings along, if that runs in one."""
+    """What the device is, with what the container image of the release that it serves brings along, if that runs in one."""
     facts = probe(device, shell)
-    image = shell.run(["cat", f"{device.root}/current/{device_command.IMAGE}"]).stdout.strip()
-    return probe_in(facts, device, shell, image) if image else facts
+    container_image = shell.run(["cat", f"{device.root}/current/{device_command.CONTAINER_IMAGE}"]).stdout.strip()
+    return probe_in(facts, device, shell, container_image) if container_image else facts
 
 
 def facts_of(device: Device, found: Mapping[str, Any]) -> DeviceFacts:
@@ -93,19 +95,21 @@ _DRIVE_STICKS = ("2021.", "2022.")
 """The OpenVINO versions that do, or that did and may lack the plugin."""
 
 
-def shortcomings(device: Device, facts: DeviceFacts, *, in_image: bool = False) -> tuple[Problem, ...]:
-    """What keeps the device from running a bundle; what an image lacks is known once it was probed there."""
+def shortcomings(device: Device, facts: DeviceFacts, *, in_container: bool = False) -> tuple[Problem, ...]:
+    """What keeps the device from running a bundle; what a container image lacks is known once it was probed there."""
     if not facts.python:
         other = str(facts.details.get("other_python") or "no Python at all")
         return (Problem(f"toolkit_python not found: {device.python} (it has: {other})", device.name, _PROVISION),)
-    if device.image and not in_image:
+    if device.container_image and not in_container:
         return ()
     problems = []
     for name, what in (("openvino", "OpenVINO"), ("numpy", "NumPy"), ("opencv", "OpenCV")):
         if facts.details.get(name) is None:
             why = facts.details.get(f"{name}_error") or "not found"
             problems.append(
-                Problem(f"{device.image or device.python} cannot import {what}: {why}", device.name, _PROVISION)
+                Problem(
+                    f"{device.container_image or device.python} cannot import {what}: {why}", device.name, _PROVISION
+                )
             )
     if facts.openvino is not None and not _has(facts, device.accelerator):
         seen = ", ".join(facts.accelerators) or "none"

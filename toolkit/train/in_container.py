@@ -1,4 +1,4 @@
-"""A verb of the toolkit run in its training image: the same words, the same files at the same paths, another TensorFlow.
+"""A verb of the toolkit run in its training container image: the same words, the same files at the same paths, another TensorFlow.
 
 Every folder that the experiment names is mounted where it lies on this machine, read-only; the workspace for writing. So
 paths mean the same on both sides, and what a container leaves is as if it had been made here, by the same user.
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from toolkit.experiment.schema import Experiment
 
-IMAGE = "edge-vision/train:dev"
+CONTAINER_IMAGE = "edge-vision/train:dev"
 """What `just build train` makes."""
 CACHE = "/cache"
-"""Where the image keeps what it fetches (its XDG_CACHE_HOME)."""
+"""Where the container image keeps what it fetches (its XDG_CACHE_HOME)."""
 PASSED_ON = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -41,17 +41,19 @@ PASSED_ON = (
 """Variables of this process that the container sees as well, if they are set."""
 
 
-def run_in_image(words: Sequence[str], readable: Sequence[Path], workspace: Path, image: str = IMAGE) -> int:
-    """Run `toolkit WORDS` in `image`; its output goes to this process's, and its exit code comes back.
+def run_in_container(
+    words: Sequence[str], readable: Sequence[Path], workspace: Path, container_image: str = CONTAINER_IMAGE
+) -> int:
+    """Run `toolkit WORDS` in `container-image`; its output goes to this process's, and its exit code comes back.
 
     Ctrl-C is handed on, so that what was finished there is kept.
 
     Raises:
-        MachineError: there is no engine, no such image, or the docker package is missing.
+        MachineError: there is no engine, no such container image, or the docker package is missing.
     """
     workspace.mkdir(parents=True, exist_ok=True)
     client = container_engine.client()
-    with _container(client, list(words), _mounts(readable, workspace), image) as container:
+    with _container(client, list(words), _mounts(readable, workspace), container_image) as container:
         stream = container.attach(stream=True, demux=True, logs=True)
         container.start()
         with _handing_on(container):
@@ -71,14 +73,14 @@ def folders_of(experiment: Experiment) -> tuple[Path, ...]:
 
 @contextmanager
 def _container(
-    client: DockerClient, words: list[str], mounts: dict[str, dict[str, str]], image: str
+    client: DockerClient, words: list[str], mounts: dict[str, dict[str, str]], container_image: str
 ) -> Iterator[Container]:
     """A container that is gone afterwards, whatever happens."""
     import docker
 
     try:
         made = client.containers.create(
-            image,
+            container_image,
             words,
             volumes=mounts,
             user=f"{os.getuid()}:{os.getgid()}",
@@ -87,7 +89,9 @@ def _container(
             init=True,
         )
     except docker.errors.ImageNotFound:
-        raise MachineError("no such image", where=image, remedy="in a checkout: just build train") from None
+        raise MachineError(
+            "no such container image", where=container_image, remedy="in a checkout: just build train"
+        ) from None
     try:
         yield made
     finally:

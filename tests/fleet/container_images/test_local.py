@@ -1,4 +1,4 @@
-"""An image's layout as an engine exports it, made by hand: what of it travels, for which machine."""
+"""A container image's layout as an engine exports it, made by hand: what of it travels, for which machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from toolkit.artifacts import Device
 from toolkit.fleet.container_images import local, remote
-from toolkit.fleet.container_images.local import Image
+from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.container_images.remote import Found
 from toolkit.fleet.transfer.tree import Tree
 
-DEVICE = Device(name="pi", host="pi", image="edge/runner:1")
+DEVICE = Device(name="pi", host="pi", container_image="edge/runner:1")
 LAYERS = {"amd64": [b"debian", b"wheels for amd64"], "arm64": [b"debian", b"wheels for arm64"]}
 
 
@@ -42,7 +42,7 @@ def layout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def image(layout: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
+def container_image(layout: Path, monkeypatch: pytest.MonkeyPatch) -> ContainerImage:
     monkeypatch.setattr(local, "_exported", lambda _: layout)
     return local.find(["edge/runner:1"])["edge/runner:1"]
 
@@ -52,33 +52,35 @@ def content(tree: Tree, path: str) -> bytes:
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
-def test_find_gives_one_layout_for_each_architecture_that_is_whole(image: Image, layout: Path) -> None:
+def test_find_gives_one_layout_for_each_architecture_that_is_whole(
+    container_image: ContainerImage, layout: Path
+) -> None:
     top = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"].partition(":")[2]
-    assert image.variants.keys() == LAYERS.keys()
-    assert image.reference == f"toolkit-runner:{top}"
-    assert not image.is_pulled
+    assert container_image.variants.keys() == LAYERS.keys()
+    assert container_image.reference == f"toolkit-runner:{top}"
+    assert not container_image.is_pulled
 
 
-def test_a_layout_names_its_layers_for_both_kinds_of_store(image: Image) -> None:
-    tree = image.variants["arm64"].tree
+def test_a_layout_names_its_layers_for_both_kinds_of_store(container_image: ContainerImage) -> None:
+    tree = container_image.variants["arm64"].tree
     (older,) = json.loads(content(tree, "manifest.json"))
     assert [content(tree, path) for path in older["Layers"]] == LAYERS["arm64"]
-    assert older["RepoTags"] == [image.reference]
+    assert older["RepoTags"] == [container_image.reference]
     (entry,) = json.loads(content(tree, "index.json"))["manifests"]
-    assert entry["annotations"]["io.containerd.image.name"] == f"docker.io/library/{image.reference}"
+    assert entry["annotations"]["io.containerd.image.name"] == f"docker.io/library/{container_image.reference}"
     manifest = json.loads(content(tree, "blobs/" + entry["digest"].replace(":", "/")))
-    assert image.variants["arm64"].ids == {entry["digest"], manifest["config"]["digest"]}
+    assert container_image.variants["arm64"].ids == {entry["digest"], manifest["config"]["digest"]}
 
 
-def test_architectures_share_the_layers_that_are_the_same(image: Image) -> None:
-    amd64, arm64 = ({file.path for file in image.variants[name].tree.files} for name in ("amd64", "arm64"))
+def test_architectures_share_the_layers_that_are_the_same(container_image: ContainerImage) -> None:
+    amd64, arm64 = ({file.path for file in container_image.variants[name].tree.files} for name in ("amd64", "arm64"))
     shared = hashlib.sha256(b"debian").hexdigest()
     assert f"blobs/sha256/{shared}" in amd64 & arm64
 
 
 def test_find_asks_no_engine_when_devices_pull_the_image() -> None:
     name = f"registry.example/runner@sha256:{'a' * 64}"
-    assert local.find([name, name]) == {name: Image(name, name)}
+    assert local.find([name, name]) == {name: ContainerImage(name, name)}
     assert local.find([]) == {}
 
 
@@ -97,20 +99,20 @@ def test_is_name_takes_what_an_engine_takes(name: str, expected: bool) -> None:
     assert local.is_name(name) is expected
 
 
-def test_problems_name_the_missing_engine_and_the_wrong_architecture(image: Image) -> None:
-    assert not list(remote.problems(DEVICE, image, Found(), "aarch64"))
-    (engine,) = remote.problems(DEVICE, image, Found(error="permission denied"), "x86_64")
+def test_problems_name_the_missing_engine_and_the_wrong_architecture(container_image: ContainerImage) -> None:
+    assert not list(remote.problems(DEVICE, container_image, Found(), "aarch64"))
+    (engine,) = remote.problems(DEVICE, container_image, Found(error="permission denied"), "x86_64")
     assert engine.what == "no container engine for the user: permission denied"
-    (machine,) = remote.problems(DEVICE, image, Found(), "riscv64")
+    (machine,) = remote.problems(DEVICE, container_image, Found(), "riscv64")
     assert machine.what == "edge/runner:1 is made for amd64 and arm64, and the device is riscv64 (riscv64)"
-    pulled = Image("x@sha256:…", "x@sha256:…")
+    pulled = ContainerImage("x@sha256:…", "x@sha256:…")
     assert list(remote.problems(DEVICE, pulled, Found(id="sha256:1", architecture="amd64"), "aarch64"))
 
 
-def test_parse_reads_what_the_engine_says(image: Image) -> None:
+def test_parse_reads_what_the_engine_says(container_image: ContainerImage) -> None:
     assert remote.parse("no docker command is there\n") == Found(error="no docker command is there")
     assert remote.parse("engine 26.1.5\nabsent\n") == Found()
-    variant = image.variants["arm64"]
+    variant = container_image.variants["arm64"]
     for identity in variant.ids:
-        assert remote.is_there(image, remote.parse(f"engine 20.10\n{identity} arm64\n"))
-    assert not remote.is_there(image, remote.parse(f"engine 20.10\nsha256:{'0' * 64} arm64\n"))
+        assert remote.is_there(container_image, remote.parse(f"engine 20.10\n{identity} arm64\n"))
+    assert not remote.is_there(container_image, remote.parse(f"engine 20.10\nsha256:{'0' * 64} arm64\n"))

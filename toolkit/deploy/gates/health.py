@@ -90,4 +90,4 @@ def _failed(device: Device, found: Mapping[str, Any], measured: str, what: str, 
 def _by_hand(device: Device, release: str) -> str:
     """The command to try there, for a device without containers."""
     folder = commands.release_folder(device, release)
-    return "" if device.image else f"; by hand: cd {folder} && {device.python} -B -m device golden {folder}"
+    return "" if device.container_image else f"; by hand: cd {folder} && {device.python} -B -m device golden {folder}"

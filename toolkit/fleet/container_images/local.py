@@ -1,9 +1,9 @@
 """Container images that releases run in: what a name means here, and how its bytes travel.
 
-    toolkit_image: edge-vision/runner:dev                    in this machine's engine; its layers are sent to the device as files
-    toolkit_image: registry.example/vision/runner@sha256:…   the device pulls it, by its digest
+    toolkit_container_image: edge-vision/runner:dev                    in this machine's engine; its layers are sent to the device as files
+    toolkit_container_image: registry.example/vision/runner@sha256:…   the device pulls it, by its digest
 
-An image that is sent is the engine's own export, an OCI layout: every layer is a file that is named by its digest, so that the
+A container image that is sent is the engine's own export, an OCI layout: every layer is a file that is named by its digest, so that the
 device's store has each of them once and only what is new travels (toolkit.fleet.transfer.staging).
 """
 
@@ -27,16 +27,16 @@ from toolkit.fleet.transfer.tree import Tree, tree_of
 from toolkit.system import container_engine
 
 SENT = "toolkit-runner"
-"""What a device's engine calls an image that was sent to it; the tag is its digest."""
+"""What a device's engine calls a container image that was sent to it; the tag is its digest."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
-"""How images call the machines that `uname -m` names."""
+"""How container images call the machines that `uname -m` names."""
 _NAME = re.compile(r"[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?")
 _INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """An image for one architecture, as a device gets it."""
+    """A container image for one architecture, as a device gets it."""
 
     tree: Tree
     """An OCI layout that `docker load` takes."""
@@ -45,7 +45,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ContainerImage:
     """What an inventory's name means."""
 
     name: str
@@ -61,55 +61,57 @@ class Image:
 
 
 def is_name(text: str) -> bool:
-    """Whether an image can be called so."""
+    """Whether a container image can be called so."""
     return _NAME.fullmatch(text) is not None
 
 
-def find(names: Iterable[str]) -> dict[str, Image]:
-    """Every image, by its name: exported from this machine's engine, unless devices pull it.
+def find(names: Iterable[str]) -> dict[str, ContainerImage]:
+    """Every container image, by its name: exported from this machine's engine, unless devices pull it.
 
     Raises:
         MachineError: no engine answers here, or it is too old.
-        ConfigurationError: an image is not there.
+        ConfigurationError: a container image is not there.
     """
-    return {name: Image(name, name) if "@sha256:" in name else _here(name) for name in sorted(set(names))}
+    return {name: ContainerImage(name, name) if "@sha256:" in name else _here(name) for name in sorted(set(names))}
 
 
-def of(devices: Iterable[Device]) -> dict[str, Image]:
+def of(devices: Iterable[Device]) -> dict[str, ContainerImage]:
     """Those that releases run in on any of the devices; see `find`."""
-    return find(device.image for device in devices if device.image)
+    return find(device.container_image for device in devices if device.container_image)
 
 
 def cache_folder() -> Path:
-    """Where exported images are kept for all workspaces of this user."""
+    """Where exported container images are kept for all workspaces of this user."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge-vision-toolkit" / "exported-images"
+    return Path(base) / "edge-vision-toolkit" / "exported-container-images"
 
 
-def _here(name: str) -> Image:
+def _here(name: str) -> ContainerImage:
     layout = _exported(name)
     (top,) = _read(layout / "index.json")["manifests"]
     digest = str(top["digest"]).partition(":")[2]
     reference = f"{SENT}:{digest}"
     variants = {architecture: _variant(layout, each, reference) for architecture, each in _manifests(layout, top)}
-    return Image(name, reference, variants)
+    return ContainerImage(name, reference, variants)
 
 
 def _exported(name: str) -> Path:
-    """The image as an OCI layout in a folder of the cache; earlier exports of that name are let go."""
+    """The container image as an OCI layout in a folder of the cache; earlier exports of that name are let go."""
     import docker
 
     try:
-        image = container_engine.client().images.get(name)
+        container_image = container_engine.client().images.get(name)
     except docker.errors.ImageNotFound:
         remedy = "build or pull it here (in a checkout: just build), or name it by @sha256:… to have devices pull it"
-        raise ConfigurationError("no such image in this machine's engine", where=name, remedy=remedy) from None
-    place = cache_folder() / name.replace("/", "_").replace(":", "_") / str(image.id).partition(":")[2]
+        raise ConfigurationError(
+            "no such container image in this machine's engine", where=name, remedy=remedy
+        ) from None
+    place = cache_folder() / name.replace("/", "_").replace(":", "_") / str(container_image.id).partition(":")[2]
     place.parent.mkdir(parents=True, exist_ok=True)
     with (place.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two rollouts may begin at once
         if not place.is_dir():
-            _export(image.save(named=name), name, place)
+            _export(container_image.save(named=name), name, place)
     return place
 
 
@@ -117,7 +119,9 @@ def _export(stream: Iterator[bytes], name: str, place: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as part:
         _unpack(stream, Path(part))
         if not (Path(part) / "blobs").is_dir():
-            remedy = "use Docker Engine 25 or later on the controller, or have devices pull the image by @sha256:…"
+            remedy = (
+                "use Docker Engine 25 or later on the controller, or have devices pull the container image by @sha256:…"
+            )
             raise MachineError("this machine's engine exports no OCI layout", where=name, remedy=remedy)
         Path(part).rename(place)
     for other in place.parent.iterdir():
@@ -135,7 +139,7 @@ def _unpack(stream: Iterator[bytes], place: Path) -> None:
 
 
 def _manifests(layout: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Architecture and descriptor of every image that is whole in the layout; what tells of images is left out."""
+    """Architecture and descriptor of every container image that is whole in the layout; what tells of container images is left out."""
     blob = _blob(layout, entry)
     if not blob.exists():
         return

@@ -1,8 +1,8 @@
-"""An image on a device: is it there, and what brings it there. Its engine is asked by the command docker, as whoever deploys.
+"""A container image on a device: is it there, and what brings it there. Its engine is asked by the command docker, as whoever deploys.
 
-look      the engine, and what it calls the image: one round trip; `looked` refuses what cannot run there
+look      the engine, and what it calls the container image: one round trip; `looked` refuses what cannot run there
 bring     sent: the layers that the device's store lacks, then `docker load`; or pulled by the device, by digest
-tidy      images that no release names any more
+tidy      container images that no release names any more
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from toolkit.artifacts import Device
 from toolkit.errors import FleetError, Problem
-from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, Image, Variant
+from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, ContainerImage, Variant
 from toolkit.fleet.ssh.shell import Shell
 from toolkit.fleet.transfer import staging
 from toolkit.fleet.transfer.staging import Sending
@@ -34,12 +34,12 @@ tar -cf - . | docker load --quiet
 """
 TIDY = rf"""
 cd "$1" || exit 0
-for manifest in images/*/manifest.json; do
+for manifest in container-images/*/manifest.json; do
   reference=$(sed -n 's/.*"RepoTags": *\["\({SENT}:[0-9a-f]*\)".*/\1/p' "$manifest" 2>/dev/null)
-  if [ -z "$reference" ] || grep -qxF "$reference" releases/*/image 2>/dev/null; then continue; fi
+  if [ -z "$reference" ] || grep -qxF "$reference" releases/*/container-image 2>/dev/null; then continue; fi
   folder=${{manifest%/*}}
   docker image rm "$reference" >/dev/null 2>&1
-  chmod -R u+w "$folder" && rm -rf "$folder" "images/.${{folder##*/}}.sums"
+  chmod -R u+w "$folder" && rm -rf "$folder" "container-images/.${{folder##*/}}.sums"
 done
 exit 0
 """
@@ -52,13 +52,15 @@ class Found:
     error: str = ""
     """Why there is no engine to ask; empty where there is."""
     id: str = ""
-    """Empty where the image is not there."""
+    """Empty where the container image is not there."""
     architecture: str = ""
 
 
-def look(device: Device, shell: Shell, image: Image) -> Found:
+def look(device: Device, shell: Shell, container_image: ContainerImage) -> Found:
     """Ask; changes nothing."""
-    return parse(shell.run(["/bin/sh", "-c", LOOK, "sh", image.reference]).check(device, "asking its engine").stdout)
+    return parse(
+        shell.run(["/bin/sh", "-c", LOOK, "sh", container_image.reference]).check(device, "asking its engine").stdout
+    )
 
 
 def parse(said: str) -> Found:
@@ -70,78 +72,95 @@ def parse(said: str) -> Found:
     return Found() if identity == "absent" else Found(id=identity, architecture=architecture)
 
 
-def is_there(image: Image, found: Found) -> bool:
+def is_there(container_image: ContainerImage, found: Found) -> bool:
     """Whether the engine has these very bytes; what it has pulled by its digest, it has checked itself."""
-    variant = image.variants.get(found.architecture)
-    return bool(found.id) and (image.is_pulled or (variant is not None and found.id in variant.ids))
+    variant = container_image.variants.get(found.architecture)
+    return bool(found.id) and (container_image.is_pulled or (variant is not None and found.id in variant.ids))
 
 
-def problems(device: Device, image: Image, found: Found, machine: str) -> Iterator[Problem]:
+def problems(device: Device, container_image: ContainerImage, found: Found, machine: str) -> Iterator[Problem]:
     """What keeps the device from running it; asked before anything is sent."""
     if found.error:
         yield Problem(f"no container engine for {device.user or 'the user'}: {found.error}", device.name, _PROVISION)
     own = ARCHITECTURES.get(machine, machine)
-    had = {found.architecture} if image.is_pulled and found.id else set(image.variants)
+    had = {found.architecture} if container_image.is_pulled and found.id else set(container_image.variants)
     if had and own not in had:
-        what = f"{image.name} is made for {' and '.join(sorted(had))}, and the device is {machine} ({own})"
+        what = f"{container_image.name} is made for {' and '.join(sorted(had))}, and the device is {machine} ({own})"
         yield Problem(what, device.name, "build it for that as well (in a checkout: just build runner-cross)")
 
 
-def looked(device: Device, shell: Shell, image: Image, machine: str) -> Found:
+def looked(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> Found:
     """What `look` finds.
 
     Raises:
-        FleetError: there is no engine that the user may use, or the image is for other machines.
+        FleetError: there is no engine that the user may use, or the container image is for other machines.
     """
-    found = look(device, shell, image)
-    if wrong := tuple(problems(device, image, found, machine)):
+    found = look(device, shell, container_image)
+    if wrong := tuple(problems(device, container_image, found, machine)):
         raise FleetError.from_problems(wrong)
     return found
 
 
-def bytes_to_send(device: Device, shell: Shell, image: Image, machine: str) -> int:
+def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> int:
     """How much of it the device lacks; 0 where it pulls the image."""
-    if image.is_pulled:
+    if container_image.is_pulled:
         return 0
-    tree = _variant(device, image, machine).tree
-    known = staging.survey(shell, device, tree, f"images/{tree.digest}")
+    tree = _variant(device, container_image, machine).tree
+    known = staging.survey(shell, device, tree, f"container-images/{tree.digest}")
     staging.check_room(device, staging.lacking_files(tree, known), known)
     return sum(piece.size_bytes for piece in staging.missing(tree, known))
 
 
-def bring(device: Device, shell: Shell, image: Image, machine: str, sending: Sending | None = None) -> int:
+def bring(
+    device: Device, shell: Shell, container_image: ContainerImage, machine: str, sending: Sending | None = None
+) -> int:
     """Make the device's engine have it, and tell how many bytes were sent. A cut leaves what came, and the same goes on.
 
     Raises:
         FleetError: nothing was sent: it cannot run there; or it could not be sent, pulled or loaded, or is another than was asked for.
     """
     sent = 0
-    if is_there(image, looked(device, shell, image, machine)):
+    if is_there(container_image, looked(device, shell, container_image, machine)):
         return sent
-    if image.is_pulled:
-        remedy = f"try it there: docker pull {image.reference}"
-        _run(shell, device, ["docker", "pull", "--quiet", image.reference], "pulling the image", remedy)
+    if container_image.is_pulled:
+        remedy = f"try it there: docker pull {container_image.reference}"
+        _run(
+            shell,
+            device,
+            ["docker", "pull", "--quiet", container_image.reference],
+            "pulling the container image",
+            remedy,
+        )
     else:
-        tree, place = (variant := _variant(device, image, machine)).tree, f"images/{variant.tree.digest}"
+        tree, place = (
+            (variant := _variant(device, container_image, machine)).tree,
+            f"container-images/{variant.tree.digest}",
+        )
         sent = staging.stage(shell, device, tree, place, sending=Sending(sending.bandwidth) if sending else None)
         words = ["/bin/sh", "-c", LOAD, "sh", f"{device.root}/{place}"]
-        _run(shell, device, words, "loading the image", "make room where its engine keeps images: docker system df")
-    found = looked(device, shell, image, machine)
-    if not is_there(image, found):
-        what = f"its engine has another image than {image.reference}: {found.id or 'none'}"
+        _run(
+            shell,
+            device,
+            words,
+            "loading the container image",
+            "make room where its engine keeps container images: docker system df",
+        )
+    found = looked(device, shell, container_image, machine)
+    if not is_there(container_image, found):
+        what = f"its engine has another container image than {container_image.reference}: {found.id or 'none'}"
         raise FleetError(what, where=device.name, remedy="run the command again; see `docker image ls` there")
     return sent
 
 
 def tidy(device: Device, shell: Shell) -> None:
-    """Remove what was sent for releases that are no more; an image that something uses stays."""
+    """Remove what was sent for releases that are no more; a container image that something uses stays."""
     shell.run(["/bin/sh", "-c", TIDY, "sh", device.root], timeout=_TIMEOUT_S)
 
 
-def _variant(device: Device, image: Image, machine: str) -> Variant:
-    found = image.variants.get(ARCHITECTURES.get(machine, ""))
+def _variant(device: Device, container_image: ContainerImage, machine: str) -> Variant:
+    found = container_image.variants.get(ARCHITECTURES.get(machine, ""))
     if found is None:
-        raise FleetError.from_problems(list(problems(device, image, Found(), machine)))
+        raise FleetError.from_problems(list(problems(device, container_image, Found(), machine)))
     return found
 
 

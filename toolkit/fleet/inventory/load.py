@@ -4,7 +4,7 @@ Precedence, groups, patterns and vaults mean here what they mean there. Variable
 
     ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file   how to reach a device
     toolkit_root, toolkit_python, toolkit_accelerator                        what it is
-    toolkit_image                                                            what releases run in (toolkit.fleet.container_images.local)
+    toolkit_container_image                                                            what releases run in (toolkit.fleet.container_images.local)
     toolkit_known_hosts                                                      its pinned host key; beside the inventory
     toolkit_require_signature                                                whether only signed bundles are deployed to it
     toolkit_service, toolkit_restart, toolkit_health                         what runs a release there (toolkit.deploy)
@@ -30,7 +30,7 @@ from toolkit.fleet.inventory.variables import resolve
 
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
 SYSTEM_PYTHON = "/usr/bin/python3"
-"""What a device has anyway: where releases run in an image, it takes them in and checks them, which needs no more."""
+"""What a device has anyway: where releases run in a container image, it takes them in and checks them, which needs no more."""
 _DEFAULTS = Device(name="", host="")
 _SETTINGS = {
     "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
@@ -167,10 +167,11 @@ def _device(
         groups=groups,
         root=str(values.get("toolkit_root", _DEFAULTS.root)).rstrip("/") or "/",
         python=str(
-            values.get("toolkit_python") or (SYSTEM_PYTHON if values.get("toolkit_image") else _DEFAULTS.python)
+            values.get("toolkit_python")
+            or (SYSTEM_PYTHON if values.get("toolkit_container_image") else _DEFAULTS.python)
         ),
         accelerator=str(values.get("toolkit_accelerator", _DEFAULTS.accelerator)),
-        image=_text(values.get("toolkit_image")) or None,
+        container_image=_text(values.get("toolkit_container_image")) or None,
         variables=dict(values),
     )
 
@@ -200,8 +201,10 @@ def _problems(name: str, values: Mapping[str, Any], path: Path) -> Iterator[Prob
     accelerator = str(values.get("toolkit_accelerator", _DEFAULTS.accelerator))
     if accelerator not in {"CPU", "MYRIAD", "AUTO"}:
         yield Problem(f"toolkit_accelerator is {accelerator!r}", where, 'give "CPU", "MYRIAD" or "AUTO"')
-    image = values.get("toolkit_image")
-    if image and not local.is_name(str(image)):
+    container_image = values.get("toolkit_container_image")
+    if container_image and not local.is_name(str(container_image)):
         yield Problem(
-            f"toolkit_image is {image!r}", where, "give NAME:TAG, or REGISTRY/NAME@sha256:… to have it pulled"
+            f"toolkit_container_image is {container_image!r}",
+            where,
+            "give NAME:TAG, or REGISTRY/NAME@sha256:… to have it pulled",
         )

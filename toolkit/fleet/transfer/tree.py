@@ -11,7 +11,7 @@ from typing import Any
 import toolkit
 from toolkit import hashing
 from toolkit.errors import BundleError, Problem
-from toolkit.fleet.device_command import IMAGE
+from toolkit.fleet.device_command import CONTAINER_IMAGE
 from toolkit.fleet.transfer.chunks import Chunk, Source, chunks_of, cut, tensors_of
 
 SIGNATURE = "manifest.json.sig"
@@ -95,12 +95,12 @@ def _released(bundle: Tree, code: Tree) -> Tree:
     return Tree(release.sha256, (*files, release), parent)
 
 
-def with_image(release: Tree, reference: str) -> Tree:
-    """The release that runs in an image: its file `image` says in which, and its digest covers that."""
+def with_container_image(release: Tree, reference: str) -> Tree:
+    """The release that runs in a container image: its file `container-image` says in which, and its digest covers that."""
     files = tuple(file for file in release.files if file.path != "release.json")
     described = next(file.source for file in release.files if file.path == "release.json")
     assert isinstance(described, bytes)  # noqa: S101 - it is made, not read
-    files = (*files, _file(IMAGE, f"{reference}\n".encode()))
+    files = (*files, _file(CONTAINER_IMAGE, f"{reference}\n".encode()))
     made = _file("release.json", hashing.canonical_json({**json.loads(described), "files": listing(files)}))
     return Tree(made.sha256, (*files, made), release.parent)
 
