@@ -20,7 +20,7 @@ _default:
 setup:
     @scripts/setup.sh
 
-# Run the whole line on the embedded default: pictures, training, conversion, a fleet of three, a report.
+# Run the whole line on the embedded default: images, training, conversion, a fleet of three, a report.
 demo *arguments: setup
     @"{{ bin }}/toolkit" demo "$@"
 
@@ -108,9 +108,9 @@ report *arguments: setup
 docs-cli: setup
     "{{ bin }}/python" scripts/docs_cli.py
 
-# Draw the README's pictures of a report in Chromium: `just docs-images [INDEX.html]`, by default the demo's.
+# Draw the README's images of a report in Chromium: `just docs-images [INDEX.html]`, by default the demo's.
 docs-images *arguments: setup
-    "{{ bin }}/python" scripts/report_pictures.py "$@"
+    "{{ bin }}/python" scripts/report_images.py "$@"
 
 # Write docs/reliability.md from the tests that are marked `fault`.
 docs-reliability: setup

@@ -1,7 +1,7 @@
 """The live app's stages against what the machine allows, against the loop that one would write first, and under fifty clients.
 
     ideal        cores / (CPU time of decoding a frame + CPU time of benchmark_app's offline inference of one), both measured apart
-    synchronous  read, resize, infer on all cores, write the label on the picture; one frame after the other
+    synchronous  read, resize, infer on all cores, write the label on the image; one frame after the other
 
 All of them work on the same encoded frames (JPEG, 1280 by 720) and the same IR, in turns, each in a process of its own; a score is
 the median of the repetitions' own ratios. The clients are a process of their own beside the app, on a core that is not the app's.
@@ -29,10 +29,10 @@ CLIENTS, LIVE_FPS = 50, 15
 METHOD = (
     "`just bench app`: {count} JPEGs of {width} by {height} pixels, in memory, to answers of one IR (MobileNet 224, precision {precision}), "
     "{cores} cores, {repetitions} turns of {seconds:g} s. ideal: cores / (CPU time of cv2.imdecode + CPU time of benchmark_app's offline "
-    "inference, a picture each). synchronous: imdecode, resize, infer on all cores with the latency hint, putText. added latency: what a "
+    "inference, an image each). synchronous: imdecode, resize, infer on all cores with the latency hint, putText. added latency: what a "
     "frame waits between the stages at {fps} frames/s, p99 against the time between two frames. CPU: process time for a frame at "
     "full speed against decoding plus inference. clients: the app's answers a second, those to the API among them, alone and with "
-    "25 clients on /stream and 25 on the API, each of which sends a picture and reads the state every second; the app has all cores but one, they have that one."
+    "25 clients on /stream and 25 on the API, each of which sends an image and reads the state every second; the app has all cores but one, they have that one."
 )
 
 

@@ -33,9 +33,9 @@ def encoded() -> list[bytes]:
     found = []
     for _ in range(FRAMES):
         coarse = chooser.integers(0, 256, (24, 40, 3), dtype=np.uint8)
-        picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-        picture += chooser.integers(-6, 7, picture.shape, dtype=np.int16)
-        _, jpeg = cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        image = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        image += chooser.integers(-6, 7, image.shape, dtype=np.int16)
+        _, jpeg = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
         found.append(jpeg.tobytes())
     return found
 
@@ -83,11 +83,11 @@ def synchronous(folder: Path, seconds: float, precision: str | None) -> dict[str
     frames = encoded()
 
     def one(number: int) -> None:
-        picture = cv2.imdecode(np.frombuffer(frames[number % FRAMES], np.uint8), cv2.IMREAD_COLOR)
-        small = cv2.cvtColor(cv2.resize(picture, (width, height)), cv2.COLOR_BGR2RGB)
+        image = cv2.imdecode(np.frombuffer(frames[number % FRAMES], np.uint8), cv2.IMREAD_COLOR)
+        small = cv2.cvtColor(cv2.resize(image, (width, height)), cv2.COLOR_BGR2RGB)
         answer = model(small[None])[0][0]
         best = int(answer.argmax())
-        cv2.putText(picture, f"{best} {answer[best]:.2f}", (20, 40), cv2.FONT_HERSHEY_SIMPLEX, 1, (255, 255, 255), 2)
+        cv2.putText(image, f"{best} {answer[best]:.2f}", (20, 40), cv2.FONT_HERSHEY_SIMPLEX, 1, (255, 255, 255), 2)
 
     count, begin = _repeat(one, seconds)
     return {"fps": count / (time.monotonic() - begin)}
@@ -167,7 +167,7 @@ def served(folder: Path, seconds: float, precision: str | None, clients: str, co
     app = _begun(folder, precision, Memory(), 0)
     routes = Routes(State(app, Vitals()), Guard(None), predictions_a_second=100)
     server = Server(routes.handle, "127.0.0.1", 0)
-    server.begin(routes.broadcast.send_pictures, routes.broadcast.send_events)
+    server.begin(routes.broadcast.send_images, routes.broadcast.send_events)
     words = [sys.executable, __file__, "ask", str(folder), str(seconds + 3), "", str(server.port), clients, cores]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as crowd:
         time.sleep(WARM_S + 1)
@@ -186,7 +186,7 @@ def ask(folder: Path, seconds: float, precision: str | None, port: str, clients:
     os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     end, counts, lock = (
         time.monotonic() + seconds,
-        {"pictures_bytes": 0.0, "asked": 0.0, "predicted": 0.0},
+        {"images_bytes": 0.0, "asked": 0.0, "predicted": 0.0},
         threading.Lock(),
     )
     jpeg = encoded()[0]
@@ -200,7 +200,7 @@ def ask(folder: Path, seconds: float, precision: str | None, port: str, clients:
         connection.request("GET", "/stream")
         answer = connection.getresponse()
         while time.monotonic() < end:
-            add("pictures_bytes", len(answer.read(65_536)))
+            add("images_bytes", len(answer.read(65_536)))
         connection.close()
 
     def query() -> None:

@@ -77,7 +77,7 @@ def described(file: Path) -> TrainedModel:
 
     nothing = Evaluation(
         part="test",
-        pictures=0,
+        images=0,
         loss=0,
         accuracy=0,
         interval=(0, 0),

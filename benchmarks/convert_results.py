@@ -79,7 +79,7 @@ def _newest(store: Store) -> Iterator[TrainedModel]:
 
 def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], room: Workspace, store: Store) -> Row:
     from toolkit.artifacts import BundleCheck
-    from toolkit.bundle.create import make_bundle, pictures_for
+    from toolkit.bundle.create import images_for, make_bundle
     from toolkit.convert import check_bundle, convert_model, keep_checks
     from toolkit.convert.conversion import split_of
     from toolkit.progress import for_people
@@ -91,7 +91,7 @@ def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], r
         bundle = make_bundle(ir, model, split_of(model, store), room, store, talk)
         if not store.all(BundleCheck, parent=bundle.digest):
             folder = room.absolute(bundle.path)
-            keep_checks(check_bundle(folder, talk, pictures_for(folder, room, store)), bundle.digest, store)
+            keep_checks(check_bundle(folder, talk, images_for(folder, room, store)), bundle.digest, store)
     except ToolkitError as error:
         print(f"  {_name(model)} {precision}: {error}", file=sys.stderr)
         return Row(model=model, precision=precision, refused=error.problems[0].what)

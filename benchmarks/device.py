@@ -1,7 +1,7 @@
 """The device code against OpenVINO's own benchmark_app: the same IR, precision, threads and streams, in turns.
 
 Both are run as commands, A B B A …, so that whatever else the machine does falls on both; each score is the median of
-the repetitions' ratios. Theirs infers the same tensor again and again; ours also copies a picture in and the answer out.
+the repetitions' ratios. Theirs infers the same tensor again and again; ours also copies an image in and the answer out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOAL = 0.95
 SIZE = 224
 METHOD = (
     "`just bench device`: the device code's bench (clock = inference) and OpenVINO's benchmark_app take turns on one IR "
-    "(MobileNet 224, u8 pictures in, f32 inside), with the same threads and streams; the median ratio "
+    "(MobileNet 224, u8 images in, f32 inside), with the same threads and streams; the median ratio "
     "of {repetitions} repetitions of {seconds:g} s each. single-stream: median latency, theirs / ours. offline: samples per second, ours / theirs."
 )
 
@@ -46,7 +46,7 @@ def cases(cores: int) -> tuple[Case, ...]:
 
 def ours(folder: Path, case: Case, threads: int, seconds: float) -> float:
     """The device code's figure: median latency in ms, or samples per second."""
-    words = [sys.executable, "-m", "toolkit.device", "bench", folder, "--pictures", folder / "pictures"]
+    words = [sys.executable, "-m", "toolkit.device", "bench", folder, "--images", folder / "images"]
     words += ["--root", folder, "--scenario", case.scenario, "--clock", "inference", "--precision", "f32"]
     words += ["--seconds", seconds, "--queries", 1, "--threads", threads, "--streams", case.streams]
     answer = subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True)
@@ -88,13 +88,13 @@ def one_of_each(folder: Path, case: Case, threads: int, seconds: float, turn: in
 
 
 def prepared() -> Path:
-    """A folder with the IR, a manifest and a few pictures; made once, kept in the machine's temporary folder."""
+    """A folder with the IR, a manifest and a few images; made once, kept in the machine's temporary folder."""
     folder = Path(tempfile.gettempdir(), f"toolkit-benchmark-device-{os.getuid()}")
-    if not (folder / "pictures" / "pictures.json").exists():
+    if not (folder / "images" / "images.json").exists():
         folder.mkdir(exist_ok=True)
         _make_model(folder)
         _make_manifest(folder)
-        _make_pictures(folder / "pictures", 16)
+        _make_images(folder / "images", 16)
     return folder
 
 
@@ -124,7 +124,7 @@ def _make_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def _make_pictures(folder: Path, count: int) -> None:
+def _make_images(folder: Path, count: int) -> None:
     import cv2
     import numpy as np
 
@@ -135,7 +135,7 @@ def _make_pictures(folder: Path, count: int) -> None:
         path = folder / f"{number}.png"
         cv2.imwrite(str(path), chooser.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
         entries.append({"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "label": 0})
-    (folder / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entries}), encoding="utf-8")
+    (folder / "images.json").write_text(json.dumps({"format": 1, "images": entries}), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

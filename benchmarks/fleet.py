@@ -33,10 +33,10 @@ HERE = Path(__file__).parent
 METHOD = (
     "`just bench fleet`, in one run: {devices} devices over one OpenSSH server on loopback, an address, a name and a folder in memory "
     "for each, {forks} at once. Ours: inventory, look, probe, transfer of a {size:.1f} MB bundle and the device code, verification of every "
-    "byte there, lock, switch, audit; no golden pictures, and a probe is answered from one real probe, because this machine's "
+    "byte there, lock, switch, audit; no golden images, and a probe is answered from one real probe, because this machine's "
     "processor is no fleet's. Theirs: ansible.builtin.copy of one file of as many bytes, with pipelining and persistent "
     "connections. Processor time is the controller's, children counted, the server's not. unchanged: the same again; bytes are those on the "
-    "wire, handshake included, both ways. head: another bundle with the same backbone and pictures. memory: the peak of the process. "
+    "wire, handshake included, both ways. head: another bundle with the same backbone and images. memory: the peak of the process. "
     "simulated: {simulated:,} devices in memory, each command 20 to 60 ms away, one device in twenty unreachable, one cut off in the "
     "transfer, one refusing; the same code plans and runs them. ssh alone: OpenSSH's own client sends one file of as many bytes to each device's `cat`, and "
     "nothing is looked at, checked or switched; this machine runs both ends, so {floor:.1f} s of the rollout's {own:.1f} s are the price "

@@ -10,7 +10,7 @@ import polars as pl
 from scores import PERFORMANCE
 
 FILE = PERFORMANCE.parent / "images" / "fleet-growth.svg"
-_COLOURS = ("#c0392b", "#888888", "#0a6ebd")
+_COLORS = ("#c0392b", "#888888", "#0a6ebd")
 """Of the contenders by the alphabet: Ansible's copy, ssh alone, ours."""
 
 
@@ -35,7 +35,7 @@ def draw(points: Sequence[Point]) -> str:
         .encode(
             x=alt.X("devices:Q", title="devices"),
             color=alt.Color(
-                "contender:N", title=None, scale=alt.Scale(range=list(_COLOURS)), legend=alt.Legend(orient="top")
+                "contender:N", title=None, scale=alt.Scale(range=list(_COLORS)), legend=alt.Legend(orient="top")
             ),
         )
     )

@@ -141,7 +141,7 @@ def _wait_for(name: str, port: int) -> None:
 
 
 def make_bundle(folder: Path, head: int) -> Path:
-    """A bundle of MobileNet's shapes with random weights, 14 MB: the same backbone and golden pictures whatever `head` is."""
+    """A bundle of MobileNet's shapes with random weights, 14 MB: the same backbone and golden images whatever `head` is."""
     place = folder / f"head-{head}"
     (place / "golden").mkdir(parents=True)
     _write_model(place, head)
@@ -165,8 +165,8 @@ def _write_model(place: Path, head: int) -> None:
     def weights(*shape: int) -> object:
         return ops.constant(draw.normal(0, 0.05, shape).astype(np.float32))
 
-    picture = ops.parameter([1, 3, 224, 224], np.float32, name="picture")
-    flow = ops.convolution(picture, weights(32, 3, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])
+    image = ops.parameter([1, 3, 224, 224], np.float32, name="image")
+    flow = ops.convolution(image, weights(32, 3, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])
     for before, after in pairwise(CHANNELS):
         flow = ops.group_convolution(flow, weights(before, 1, 1, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])
         flow = ops.add(ops.relu(flow), weights(1, before, 1, 1))
@@ -175,4 +175,4 @@ def _write_model(place: Path, head: int) -> None:
     pooled = ops.reduce_mean(flow, np.array([2, 3]), keep_dims=False)
     own = np.random.default_rng(100 + head)
     logits = ops.matmul(pooled, own.normal(0, 0.05, (1024, 2)).astype(np.float32), False, False)
-    ov.save_model(ov.Model([ops.softmax(logits, 1)], [picture], "bench"), place / "model.xml", compress_to_fp16=False)
+    ov.save_model(ov.Model([ops.softmax(logits, 1)], [image], "bench"), place / "model.xml", compress_to_fp16=False)

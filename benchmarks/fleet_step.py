@@ -41,7 +41,7 @@ class Meter:
 
 
 def main(bundle: str, inventory: str, forks: str) -> int:
-    """Deploy to all devices at once; no golden pictures, which would be answered on this machine's processor."""
+    """Deploy to all devices at once; no golden images, which would be answered on this machine's processor."""
     meter = Meter()
     result = deploy(
         Path(bundle),

@@ -104,16 +104,16 @@ def make_bundle(folder: Path) -> Path:
     from device import prepared
 
     bundle = folder / "bundle"
-    shutil.copytree(prepared(), bundle, ignore=shutil.ignore_patterns("pictures"))
+    shutil.copytree(prepared(), bundle, ignore=shutil.ignore_patterns("images"))
     (bundle / "golden").mkdir()
     manifest = json.loads((bundle / "manifest.json").read_text())
     height, width = manifest["input"]["height"], manifest["input"]["width"]
-    pictures = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     import openvino
 
     compiled = openvino.Core().compile_model(bundle / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    np.save(bundle / "golden/inputs.npy", pictures)
-    np.save(bundle / "golden/outputs.npy", compiled(pictures)[0])
+    np.save(bundle / "golden/inputs.npy", images)
+    np.save(bundle / "golden/outputs.npy", compiled(images)[0])
     manifest["golden"] |= {"inputs": "golden/inputs.npy", "outputs": "golden/outputs.npy"}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     for path in [folder, bundle, *bundle.rglob("*")]:

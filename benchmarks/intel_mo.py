@@ -47,8 +47,8 @@ def freeze(file: Path, frozen: Path) -> None:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     model = keras.saving.load_model(file, compile=False)
-    signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="picture")]
-    traced = tf.function(lambda picture: model(picture, training=False), signature, autograph=False)
+    signature = [tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")]
+    traced = tf.function(lambda image: model(image, training=False), signature, autograph=False)
     graph = convert_variables_to_constants_v2(traced.get_concrete_function()).graph.as_graph_def()
     frozen.write_bytes(graph.SerializeToString())
 

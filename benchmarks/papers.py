@@ -2,7 +2,7 @@
 
     python benchmarks/papers.py top|pipeline FOLDER EPOCHS      prints what it measured as one line of JSON
 
-FOLDER holds pictures/{train,validation,test}/LABEL/ and body.npz, the first weights that ours start from as well. It runs on
+FOLDER holds images/{train,validation,test}/LABEL/ and body.npz, the first weights that ours start from as well. It runs on
 Keras 3 and on Keras 2.14, and imports nothing of the toolkit. Imports are not counted.
 """
 
@@ -32,16 +32,16 @@ def started() -> Any:
 
 
 def pipeline(tf: Any, folder: Path, epochs: int) -> dict[str, float]:
-    """Every training picture once an epoch, in batches, with nothing done to it."""
-    began, pictures = time.perf_counter(), 0
-    flow = generator(tf).flow_from_directory(folder / "pictures" / "train", SIZE, batch_size=BATCH, seed=0)
+    """Every training image once an epoch, in batches, with nothing done to it."""
+    began, images = time.perf_counter(), 0
+    flow = generator(tf).flow_from_directory(folder / "images" / "train", SIZE, batch_size=BATCH, seed=0)
     for _ in range(epochs):
-        pictures += sum(len(next(flow)[0]) for _ in range(len(flow)))
-    return {"seconds": time.perf_counter() - began, "pictures": pictures}
+        images += sum(len(next(flow)[0]) for _ in range(len(flow)))
+    return {"seconds": time.perf_counter() - began, "images": images}
 
 
 def top(tf: Any, folder: Path, epochs: int) -> dict[str, object]:
-    """Both heads, one after the other, each judged on the test pictures."""
+    """Both heads, one after the other, each judged on the test images."""
     began = time.perf_counter()
     accuracies = {head: trained(tf, folder, head, epochs) for head in HEADS}
     return {"seconds": time.perf_counter() - began, "accuracies": accuracies}
@@ -65,10 +65,10 @@ def trained(tf: Any, folder: Path, head: str, epochs: int) -> float:
 
 
 def flow(tf: Any, folder: Path, part: str, mode: str) -> Any:
-    """The pictures of a part, scaled as MobileNet takes them."""
+    """The images of a part, scaled as MobileNet takes them."""
     scaled = generator(tf, preprocessing_function=tf.keras.applications.mobilenet.preprocess_input)
     shuffled = part == "train"
-    where = folder / "pictures" / part
+    where = folder / "images" / part
     return scaled.flow_from_directory(where, SIZE, batch_size=BATCH, class_mode=mode, shuffle=shuffled, seed=0)
 
 

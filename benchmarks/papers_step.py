@@ -12,7 +12,7 @@ from toolkit.train.tuning.worker import Piece, main
 
 
 def prepare(piece: Piece) -> Callable[[int], None]:
-    """A function that takes one step with a batch of so many pictures."""
+    """A function that takes one step with a batch of so many images."""
     networks.start_tensorflow()
     import keras
 
@@ -30,8 +30,8 @@ def prepare(piece: Piece) -> Callable[[int], None]:
     draw = np.random.default_rng(0)
 
     def take(count: int) -> None:
-        pictures = draw.integers(0, 256, (1, piece.edge, piece.edge, 3), dtype=np.uint8).astype(np.float32)
-        model.train_on_batch(np.repeat(pictures, count, axis=0), np.eye(2, dtype=np.float32)[np.arange(count) % 2])
+        images = draw.integers(0, 256, (1, piece.edge, piece.edge, 3), dtype=np.uint8).astype(np.float32)
+        model.train_on_batch(np.repeat(images, count, axis=0), np.eye(2, dtype=np.float32)[np.arange(count) % 2])
 
     return take
 

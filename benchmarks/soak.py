@@ -75,7 +75,7 @@ class Soak:
 def make_root(folder: Path) -> Path:
     """A device's ROOT with two releases of one bundle."""
     for name in ("a" * 64, "b" * 64):
-        shutil.copytree(prepared(), folder / "releases" / name, ignore=shutil.ignore_patterns("pictures", "*.lock"))
+        shutil.copytree(prepared(), folder / "releases" / name, ignore=shutil.ignore_patterns("images", "*.lock"))
     (folder / "current").symlink_to("releases/" + "a" * 64)
     return folder
 
@@ -94,12 +94,12 @@ def watch(port: int, soak: Soak, stopping: threading.Event) -> None:
         connection.close()
 
 
-def ask(port: int, picture: bytes, soak: Soak, stopping: threading.Event) -> None:
+def ask(port: int, image: bytes, soak: Soak, stopping: threading.Event) -> None:
     """Two predictions a second."""
     while not stopping.wait(0.5):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("POST", "/v1/predict", picture, {"Content-Type": "image/png"})
+            connection.request("POST", "/v1/predict", image, {"Content-Type": "image/png"})
             soak.predictions += connection.getresponse().status == 200
         connection.close()
 
@@ -128,10 +128,10 @@ def run(root: Path, seconds: float) -> Soak:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as app:
         assert app.stdout is not None
         port = json.loads(app.stdout.readline())["port"]
-        picture = next((prepared() / "pictures").glob("*.png")).read_bytes()
+        image = next((prepared() / "images").glob("*.png")).read_bytes()
         clients = [
             threading.Thread(target=watch, args=(port, soak, stopping)),
-            threading.Thread(target=ask, args=(port, picture, soak, stopping)),
+            threading.Thread(target=ask, args=(port, image, soak, stopping)),
         ]
         for client in clients:
             client.start()
@@ -157,7 +157,7 @@ def section(soak: Soak) -> str:
     rows = {
         "length": f"{soak.seconds / 60:.0f} minutes",
         "frames captured, answered": f"{frames['captured']:,}, {frames['answered'] - soak.predictions:,}",
-        "pictures answered by the API": f"{soak.predictions:,}",
+        "images answered by the API": f"{soak.predictions:,}",
         "streamed": f"{soak.stream_bytes / 1e6:,.0f} MB",
         "changes of the release": f"{soak.reloads}",
         "memory, median of the quarters": ", ".join(f"{soak.quarter(number) / 1e6:.1f}" for number in range(1, 5))

@@ -26,21 +26,21 @@ from scores import Score, conclude
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOP_GOAL, PIPELINE_GOAL = 10.0, 4.0
 TOP_METHOD = (
-    "`just bench train top`: from picture files to the trained and judged top layers of E1's MobileNet, both heads, "
-    "{epochs} epochs each, batch 64, {pictures} pictures of synthetic masks at 224 pixels (E1 has 4,473), first weights random, taught on 512 of the pictures for 3 epochs, and the "
+    "`just bench train top`: from image files to the trained and judged top layers of E1's MobileNet, both heads, "
+    "{epochs} epochs each, batch 64, {images} images of synthetic masks at 224 pixels (E1 has 4,473), first weights random, taught on 512 of the images for 3 epochs, and the "
     "same for all. Ours is everything `toolkit train` does from an empty workspace: checking, decoding, tracing, features, heads, "
     "models and scores. Theirs is ImageDataGenerator, model.fit and the papers' thread settings, in the faster of {builds}. Imports are not counted. "
     "The ratio is that of the medians of {repetitions}. Accuracy (ours: the median of three seeds) is held against the lower end of the 95 % interval of theirs."
 )
 PIPELINE_METHOD = (
-    "`just bench train pipeline`: {epochs} epochs of the training pictures as batches of 64 at 224 pixels, nothing trained, "
+    "`just bench train pipeline`: {epochs} epochs of the training images as batches of 64 at 224 pixels, nothing trained, "
     "caches empty at first. Theirs is ImageDataGenerator, in the faster of {builds}. The medians of {repetitions}."
 )
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the pictures and the first weights lie, and how long to measure."""
+    """Where the images and the first weights lie, and how long to measure."""
 
     folder: Path
     epochs: int
@@ -77,9 +77,9 @@ def top(setting: Setting) -> int:
     """How much sooner both heads are trained, and whether they are as good."""
     taken = setting.in_turns("top")
     their_build, score = _compared("train.top", taken, TOP_GOAL)
-    pictures = sum(1 for _ in (setting.folder / "pictures").rglob("*.jpg"))
+    images = sum(1 for _ in (setting.folder / "images").rglob("*.jpg"))
     method = TOP_METHOD.format(
-        epochs=setting.epochs, pictures=pictures, builds=_told(setting), repetitions=setting.repetitions
+        epochs=setting.epochs, images=images, builds=_told(setting), repetitions=setting.repetitions
     )
     judged = [
         _as_good(head, taken["ours"][0], taken[their_build][0], setting.folder) for head in ("sigmoid", "softmax")
@@ -88,7 +88,7 @@ def top(setting: Setting) -> int:
 
 
 def pipeline(setting: Setting) -> int:
-    """How much sooner the pictures are there."""
+    """How much sooner the images are there."""
     _, score = _compared("train.pipeline", setting.in_turns("pipeline"), PIPELINE_GOAL)
     method = PIPELINE_METHOD.format(epochs=setting.epochs, builds=_told(setting), repetitions=setting.repetitions)
     return conclude(
@@ -97,7 +97,7 @@ def pipeline(setting: Setting) -> int:
 
 
 def speed(setting: Setting) -> int:
-    """How many more pictures a second are fine-tuned."""
+    """How many more images a second are fine-tuned."""
     return train_speed.speed(quick=not setting.keep, keep=setting.keep)
 
 
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these: {', '.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="a look: an eighth of the pictures, two epochs, once")
+    parser.add_argument("--quick", action="store_true", help="a look: an eighth of the images, two epochs, once")
     parser.add_argument("--repetitions", type=int, default=1, help="each takes minutes, so that noise averages out")
     options = parser.parse_args(arguments)
     if strangers := set(options.parts) - set(PARTS):
@@ -132,9 +132,9 @@ def _as_good(head: str, ours: dict[str, Any], theirs: dict[str, Any], folder: Pa
     """Our test accuracy as a share of theirs; the goal is the lower end of their interval."""
     from toolkit.stats.curves import wilson
 
-    pictures = sum(1 for _ in (folder / "pictures" / "test").rglob("*.jpg"))
+    images = sum(1 for _ in (folder / "images" / "test").rglob("*.jpg"))
     our, their = ours["accuracies"][head], theirs["accuracies"][head]
-    low, high = wilson(round(their * pictures), pictures)
+    low, high = wilson(round(their * images), images)
     shown = f"{their:.3f} (95 % {low:.3f} to {high:.3f})"
     return Score(f"train.top-accuracy-{head}", our / their, low / their, f"{our:.3f}", shown)
 

@@ -1,6 +1,6 @@
-"""Fine-tuning the papers' networks: pictures/s under the tuned profile, against the stock wheel and the papers' settings.
+"""Fine-tuning the papers' networks: images/s under the tuned profile, against the stock wheel and the papers' settings.
 
-Part of `just bench train`. Everybody is a process of its own; they take turns with the same batches of the same pictures.
+Part of `just bench train`. Everybody is a process of its own; they take turns with the same batches of the same images.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ NETWORKS = (("mobilenet", 224), ("inception_v3", 299), ("vgg16", 224))
 STOCK_GOAL, PAPER_GOAL = 1.8, 3.0
 PAPERS = (str(Path(__file__).with_name("papers_step.py")),)
 METHOD = (
-    "`just bench train speed`: pictures/s of fine-tuning the whole network with a hidden layer of 1,024, in batches of {batch}, "
-    "pictures of noise and random weights, the medians of steps in {turns} turns. Ours is the toolkit's step under the profile that "
+    "`just bench train speed`: images/s of fine-tuning the whole network with a hidden layer of 1,024, in batches of {batch}, "
+    "images of noise and random weights, the medians of steps in {turns} turns. Ours is the toolkit's step under the profile that "
     "`toolkit tune` chose, in float32 and, where the processor has instructions for it, bfloat16. The stock wheel's and the papers' is "
     "Keras' own train_on_batch, with nothing set in the stock wheel, and with the papers' literal thread settings in {paper}."
 )
@@ -51,7 +51,7 @@ def speed(*, quick: bool, keep: bool) -> int:
         piece = Piece(network=network, edge=edge, batch_size=batch)
         measured = _in_turns(_players(piece, builds, quick=quick), piece, turns)
         for name, one in measured.items():
-            print(f"  {network}: {name}: {one.rate:.2f} pictures/s {one.failure}", file=sys.stderr)
+            print(f"  {network}: {name}: {one.rate:.2f} images/s {one.failure}", file=sys.stderr)
         scores += _scores(network, measured)
     paper = "the MKL build" if any(build.mkl for build in builds) else "the stock wheel"
     method = METHOD.format(batch=batch, turns=turns, paper=paper)

@@ -17,14 +17,14 @@ from typing import Any
 
 SIZE = 224
 SEEDS = 6
-"""Sets of synthetic masks, 766 pictures each: together about as many as E1's 4,473."""
+"""Sets of synthetic masks, 766 images each: together about as many as E1's 4,473."""
 HEAD_SEEDS = 3
 """Each head is trained so often for its accuracy, the first one on the clock: the median is not at one seed's mercy."""
 EXPERIMENT = """
 name = "bench-train"
 [data]
 source = "folders"
-path = "pictures"
+path = "images"
 [matrix]
 networks = ["mobilenet"]
 heads = ["sigmoid", "softmax"]
@@ -42,7 +42,7 @@ patience = 5
 
 
 def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
-    """Lay out the pictures as both sides take them, and the random weights that both start from.
+    """Lay out the images as both sides take them, and the random weights that both start from.
 
     A person is in the same part whatever the seed that the masks were painted with.
     """
@@ -54,10 +54,10 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
 
     place = Workspace(folder / "masks")
     split = data.prepare(DataTable(source="synthetic-masks"), folder, place, Silent())
-    parts = {picture.path.name: picture.part for picture in data.read_manifest(split, place)}
+    parts = {image.path.name: image.part for image in data.read_manifest(split, place)}
     for seed in range(1 if quick else SEEDS):
         for path in sorted(make_masks(place, seed, Silent()).glob("*/*.jpg"))[:: 8 if quick else 1]:
-            target = folder / "pictures" / parts[path.name] / path.parent.name / f"{path.stem}-{seed}.jpg"
+            target = folder / "images" / parts[path.name] / path.parent.name / f"{path.stem}-{seed}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.hardlink_to(path)
     (folder / "bench-train.toml").write_text(EXPERIMENT.format(epochs=epochs), encoding="utf-8")
@@ -101,14 +101,14 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
     _import_all()
     plan, place = schema.load(folder / "bench-train.toml"), Workspace(workspace)
     split = data.prepare(plan.data, plan.origin, place, Silent())
-    pictures = [picture for picture in data.read_manifest(split, place) if picture.part == "train"]
+    images = [image for image in data.read_manifest(split, place) if image.part == "train"]
     began, seen = time.perf_counter(), 0
-    pixels = data.load_pictures(pictures, (SIZE, SIZE), "resize", workspace=place)
-    examples = Examples(pixels, np.zeros(len(pictures), np.int64))
+    pixels = data.load_images(images, (SIZE, SIZE), "resize", workspace=place)
+    examples = Examples(pixels, np.zeros(len(images), np.int64))
     for epoch in range(plan.stages[0].epochs):
-        order = shuffled(len(pictures), plan.train.batch_size, seed=0, stage="top", epoch=epoch)
+        order = shuffled(len(images), plan.train.batch_size, seed=0, stage="top", epoch=epoch)
         seen += sum(len(inputs) for _, inputs in examples.batches(order, epoch))
-    return {"seconds": time.perf_counter() - began, "pictures": seen}
+    return {"seconds": time.perf_counter() - began, "images": seen}
 
 
 def weights(folder: Path, workspace: Path) -> dict[str, object]:
@@ -123,26 +123,26 @@ def weights(folder: Path, workspace: Path) -> dict[str, object]:
 
     keras.utils.set_random_seed(0)
     body = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
-    accuracy = _taught(body, folder / "pictures" / "train")
+    accuracy = _taught(body, folder / "images" / "train")
     body.save_weights(folder / "body.weights.h5")
     arrays = {f"{layer.name}/{i}": array for layer in body.layers for i, array in enumerate(layer.get_weights())}
     np.savez(folder / "body.npz", **arrays)
     return {"accuracy": accuracy}
 
 
-def _taught(body: Any, pictures: Path, count: int = 512, epochs: int = 3) -> float:
-    """Fine-tune on `count` of the training pictures; returns the accuracy of the last epoch on them."""
+def _taught(body: Any, images: Path, count: int = 512, epochs: int = 3) -> float:
+    """Fine-tune on `count` of the training images; returns the accuracy of the last epoch on them."""
     import cv2
     import keras
     import numpy as np
 
-    paths = sorted(pictures.rglob("*.jpg"))
+    paths = sorted(images.rglob("*.jpg"))
     chosen = paths[:: max(1, len(paths) // count)]
     pixels = np.stack([cv2.resize(cv2.imread(str(path)), (SIZE, SIZE)) for path in chosen]).astype(np.float32)
     labels = np.array([path.parent.name == "with_mask" for path in chosen], np.float32)
     for layer in body.layers:
         if hasattr(layer, "moving_mean"):
-            layer.momentum = 0.8  # there are few steps to know the pictures from
+            layer.momentum = 0.8  # there are few steps to know the images from
     answer = keras.layers.Dense(1, "sigmoid")(keras.layers.GlobalAveragePooling2D()(body.output))
     model = keras.Model(body.input, answer)
     model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", metrics=["accuracy"])

@@ -203,7 +203,7 @@ def merged(name: str) -> str:
 
 
 def wanted(recipe: Recipe, name: str) -> bool:
-    """Whether the file belongs into the root filesystem: licences stay, what only people read goes."""
+    """Whether the file belongs into the root filesystem: licenses stay, what only people read goes."""
     if name.startswith("usr/share/doc/"):
         return name.endswith("/copyright")
     return not any(fnmatch.fnmatch(name, pattern) for pattern in recipe.leave_out)

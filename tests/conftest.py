@@ -190,12 +190,12 @@ def _brightness_model() -> Any:
     import openvino
     from openvino import opset1 as ops
 
-    picture = ops.parameter([1, 32, 32, 3], np.uint8, name="picture")
-    scaled = ops.divide(ops.convert(picture, "f32"), np.float32(255))
+    image = ops.parameter([1, 32, 32, 3], np.uint8, name="image")
+    scaled = ops.divide(ops.convert(image, "f32"), np.float32(255))
     planes = ops.transpose(scaled, np.array([0, 3, 1, 2], np.int64))
     kernel = np.full((4, 3, 3, 3), 1 / 27, np.float32)
     features = ops.relu(ops.convolution(planes, kernel, [2, 2], [0, 0], [0, 0], [1, 1]))
     brightness = ops.reduce_mean(features, np.array([2, 3], np.int64), keep_dims=False)
     weights = np.array([[-5, 5]] * 4, np.float32)
     logits = ops.add(ops.matmul(brightness, weights, False, False), np.array([[9.5, -9.5]], np.float32))
-    return openvino.Model([ops.result(ops.softmax(logits, 1))], [picture], "tiny")
+    return openvino.Model([ops.result(ops.softmax(logits, 1))], [image], "tiny")

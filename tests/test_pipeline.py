@@ -1,4 +1,4 @@
-"""The whole line as a user runs it: real pictures, real training, real SSH, a real report; and then once more."""
+"""The whole line as a user runs it: real images, real training, real SSH, a real report; and then once more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ name = "shapes"
 title = "Discs and bars"
 [data]
 source = "folders"
-path = "pictures"
+path = "images"
 split = { train = 0.5, validation = 0.25, test = 0.25 }
 [matrix]
 networks = ["mobilenet"]
@@ -49,7 +49,7 @@ queries = 8
 
 
 def draw(folder: Path, label: str, count: int) -> None:
-    """Pictures with one light shape each; no two alike."""
+    """Images with one light shape each; no two alike."""
     rng = np.random.default_rng(len(label))
     (folder / label).mkdir(parents=True)
     for number in range(count):
@@ -57,20 +57,20 @@ def draw(folder: Path, label: str, count: int) -> None:
 
 
 def draw_shapes(path: Path, labels: tuple[str, ...], rng: np.random.Generator) -> None:
-    picture = rng.integers(0, 90, (48, 48, 3), np.uint8)
+    image = rng.integers(0, 90, (48, 48, 3), np.uint8)
     for label in labels:
         x, y = (int(value) for value in rng.integers(14, 34, 2))
         if label == "disc":
-            cv2.circle(picture, (x, y), 10, (240, 240, 240), -1)
+            cv2.circle(image, (x, y), 10, (240, 240, 240), -1)
         else:
-            cv2.rectangle(picture, (x - 3, y - 14), (x + 3, y + 14), (240, 240, 240), -1)
-    assert cv2.imwrite(str(path), picture)
+            cv2.rectangle(image, (x - 3, y - 14), (x + 3, y + 14), (240, 240, 240), -1)
+    assert cv2.imwrite(str(path), image)
 
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
     for label in ("bar", "disc"):
-        draw(tmp_path / "pictures", label, 16)
+        draw(tmp_path / "images", label, 16)
     path = tmp_path / "shapes.toml"
     path.write_text(EXPERIMENT)
     return path
@@ -117,7 +117,7 @@ KINDS = (("disc",), ("bar",), ("bar", "disc"), ())
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """The same shapes, two or none in a picture, as PASCAL VOC lays them out."""
+    """The same shapes, two or none in an image, as PASCAL VOC lays them out."""
     root, rng = tmp_path / "VOCdevkit" / "VOC2007", np.random.default_rng(5)
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
@@ -139,7 +139,7 @@ def many(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(600)
-def test_run_measures_a_fleet_when_pictures_have_many_labels(many: Path) -> None:
+def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
     done = run(many, "--json", "--limit", "embedded-1")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -148,18 +148,18 @@ def test_run_measures_a_fleet_when_pictures_have_many_labels(many: Path) -> None
     assert model["head"] == "multi-sigmoid"
     assert model["labels"] == ["bar", "disc"]
     judged = model["evaluation"]
-    # the picture of a difficult bar is not judged for it
+    # the image of a difficult bar is not judged for it
     assert sum(map(sum, judged["labelwise"]["confusions"][0])) == 11
     # a model of so few steps is undecided: a processor that computes in BF16 by itself may say other labels
     assert {rule for record in result["records"] for rule in record["broken_rules"]} <= {"accuracy-below-reference"}
-    assert all(record["pictures"] == 12 and "micro_f1" in record["facts"] for record in accuracies)
+    assert all(record["images"] == 12 and "micro_f1" in record["facts"] for record in accuracies)
     page = (many.parent / "work" / "reports" / "shapes" / "index.html").read_text(encoding="utf-8")
     assert "multi-sigmoid" in page
 
     work = many.parent / "work"
     ((keras,), bundle) = work.glob("runs/*/*/fine-tune/model.keras"), work / "bundles" / result["bundles"][-2]["digest"]
-    picture = str(many.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test02.jpg")
-    said = [ask("predict", str(model), picture)["predictions"][0] for model in (keras, bundle)]
+    image = str(many.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test02.jpg")
+    said = [ask("predict", str(model), image)["predictions"][0] for model in (keras, bundle)]
     assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in said)
     again = ask("evaluate", str(keras), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
     assert again["labelwise"] == judged["labelwise"]

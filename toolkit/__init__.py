@@ -1,4 +1,4 @@
-"""The Edge Vision Toolkit: train, convert, deploy and measure picture classifiers at the edge."""
+"""The Edge Vision Toolkit: train, convert, deploy and measure image classifiers at the edge."""
 
 import sys
 

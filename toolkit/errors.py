@@ -1,10 +1,10 @@
 """The exception tree and the exit-code table.
 
-    ToolkitError                1   a device, a picture or a check failed
+    ToolkitError                1   a device, an image or a check failed
     ├── UsageError              2   the command's words are off
     ├── ConfigurationError      3   a file the user wrote is off; holds every problem in it, not just the first
     ├── MachineError            4   this machine lacks something: a package, a weights file, room on the disk
-    ├── DataError               1   pictures or labels that cannot be used
+    ├── DataError               1   images or labels that cannot be used
     ├── ConversionError         1   a model cannot be said in what a target's runtime knows
     ├── ParityError             1   two forms of one model disagree
     ├── BundleError             1   a bundle's bytes are not what its manifest says
@@ -84,7 +84,7 @@ class MachineError(ToolkitError):
 
 
 class DataError(ToolkitError):
-    """Pictures or labels that cannot be used."""
+    """Images or labels that cannot be used."""
 
 
 class ConversionError(ToolkitError):

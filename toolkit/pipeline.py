@@ -1,4 +1,4 @@
-"""The whole line, from pictures to report: each stage in turn, each taking up what it already has.
+"""The whole line, from images to report: each stage in turn, each taking up what it already has.
 
     prepare ─▶ train ─▶ convert ─▶ bundle ─▶ deploy ─▶ bench ─▶ report
 
@@ -63,7 +63,7 @@ class Line:
         for name in self.plan.matrix.networks:
             networks.find_for(self.plan, name)
         with Store(self.workspace.database) as store:
-            self._title("pictures")
+            self._title("images")
             split = data.prepare(self.plan.data, self.plan.origin, self.workspace, self.progress)
             store.put(split)
             trained = self._train(split, store)
@@ -124,7 +124,7 @@ class Line:
                 control.down(self.workspace)
 
     def _choose(self, models: tuple[TrainedModel, ...], bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
-        """The bundle to deploy: the best on the validation pictures (the test pictures only judge), then the smallest."""
+        """The bundle to deploy: the best on the validation images (the test images only judge), then the smallest."""
         best = max(models, key=_validation_score)
         return min((bundle for bundle, model in bundles.items() if model == best), key=lambda bundle: bundle.size_bytes)
 

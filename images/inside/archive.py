@@ -3,7 +3,7 @@
     archive.py FOLDER OUTPUT
 
 FOLDER holds one file, l_openvino_toolkit_…_arm64.tgz; ARCHIVE_SHA256 in the environment is its SHA-256. Of it, the bindings
-for Python 3.9, the runtime with its MYRIAD plugin and the stick's firmware, TBB and the licences are kept.
+for Python 3.9, the runtime with its MYRIAD plugin and the stick's firmware, TBB and the licenses are kept.
 """
 
 from __future__ import annotations

@@ -61,12 +61,12 @@ def _wheels(root: Path) -> Iterator[Entry]:
     for file in root.glob(WHEELS):
         metadata = HeaderParser().parsestr(file.read_text(encoding="utf-8", errors="replace"))
         name = re.sub(r"[-_.]+", "-", metadata["Name"]).lower()
-        licence = metadata.get("License-Expression") or "NOASSERTION"
+        license_text = metadata.get("License-Expression") or "NOASSERTION"
         url = f"pkg:pypi/{name}@{_escape(metadata['Version'])}"
-        yield _entry("pypi", name, metadata["Version"], url, "NOASSERTION", licence)
+        yield _entry("pypi", name, metadata["Version"], url, "NOASSERTION", license_text)
 
 
-def _entry(kind: str, name: str, version: str, url: str, supplier: str, licence: str) -> Entry:
+def _entry(kind: str, name: str, version: str, url: str, supplier: str, license_text: str) -> Entry:
     return {
         "SPDXID": "SPDXRef-" + re.sub(r"[^A-Za-z0-9.-]", "-", f"{kind}-{name}-{version}"),
         "name": name,
@@ -75,7 +75,7 @@ def _entry(kind: str, name: str, version: str, url: str, supplier: str, licence:
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False,
         "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": licence,
+        "licenseDeclared": license_text,
         "copyrightText": "NOASSERTION",
         "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": url}],
     }

@@ -41,7 +41,7 @@ def record(
         "kernel": "6.1.0",
         "governor": "ondemand",
         "used": {"precision": "f32"},
-        "picture_set": "p" * 64,
+        "image_set": "p" * 64,
         "environment": {"before": {}, "after": {}},
     }
     reading = more.pop("after", {})
@@ -58,7 +58,7 @@ def record(
         "broken_rules": (),
         "accuracy": None,
         "correct": None,
-        "pictures": 12,
+        "images": 12,
         "facts": facts,
         "settings": {"clock": "total", "threads": None, "streams": None, "seed": 0},
         "at": f"2026-11-{day:02}T10:00:00+00:00",

@@ -41,7 +41,7 @@ def test_against_past_compares_only_what_may_be_compared(make: Any) -> None:
         make(day=2, ms=20, device="pi-2"),
         make(day=2, ms=20, settings={"clock": "inference"}),
         make(day=2, ms=20, facts={"used": {"precision": "bf16"}}),
-        make(day=2, ms=20, facts={"picture_set": "q" * 64}),
+        make(day=2, ms=20, facts={"image_set": "q" * 64}),
         make(day=2, ms=20, broken_rules=("throttled",)),
         make(day=2, ms=20, parent="f" * 64),
         make(day=2, ms=20, queries=20),

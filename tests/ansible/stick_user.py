@@ -87,8 +87,8 @@ def serve(report: Path) -> None:
     handle = wait_for("f63b")
     answers = json.loads(line(report) or "{}").get("answers", 0)
     while True:
-        transfer(handle, 0x01, b"a picture")
-        assert transfer(handle, 0x81, bytes(64)) == b"a picture"
+        transfer(handle, 0x01, b"an image")
+        assert transfer(handle, 0x81, bytes(64)) == b"an image"
         answers += 1
         part = report.with_suffix(".part")
         part.write_text(json.dumps({"pid": os.getpid(), "answers": answers}))

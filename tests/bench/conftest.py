@@ -15,7 +15,7 @@ import pytest
 from toolkit import hashing
 from toolkit.artifacts import Bundle, Split, Workspace
 from toolkit.bench import BenchSpec
-from toolkit.data.split_manifest import Picture, count, in_order, split_digest, write_manifest
+from toolkit.data.split_manifest import Image, count, in_order, split_digest, write_manifest
 from toolkit.store import Store
 
 from ..bundles import sealed
@@ -48,15 +48,15 @@ def room(workspace: Workspace, tiny_bundle: Path) -> Iterator[Room]:
 def drawn_split(workspace: Workspace, each: int = 6) -> Split:
     """Dark and light noise; names with a space and an umlaut, which no device ever sees."""
     chooser = np.random.default_rng(3)
-    pictures = []
+    images = []
     for part in ("train", "test"):
         for label, name in enumerate(LABELS):
             for number in range(each):
                 path = workspace.folder("data", "drawn", name) / f"{part} ü{number}.png"
                 pixels = (chooser.integers(0, 120, (40, 36, 3)) + 130 * label).astype(np.uint8)
                 path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-                pictures.append(Picture(path, hashing.of_file(path), label, part))
-    ordered = in_order(pictures)
+                images.append(Image(path, hashing.of_file(path), label, part))
+    ordered = in_order(images)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(
         digest=split_digest(ordered, LABELS),
@@ -73,7 +73,7 @@ def adopted(tiny_bundle: Path, split: Split, workspace: Workspace) -> Bundle:
     shutil.copytree(tiny_bundle, part)
     manifest = json.loads((part / "manifest.json").read_bytes())
     manifest["lineage"]["split"] = split.digest
-    manifest["parity"] = {"pictures": 12, "reference_accuracy": 1.0}
+    manifest["parity"] = {"images": 12, "reference_accuracy": 1.0}
     folder = sealed(part, manifest)
     return Bundle(
         digest=folder.name,

@@ -31,7 +31,7 @@ def record(at: int = 1, **more: Any) -> BenchRecord:
         "broken_rules": (),
         "accuracy": None,
         "correct": None,
-        "pictures": 12,
+        "images": 12,
         "facts": {"model": "Pi", "environment": {"after": {"temperature_c": 61.5}}, "used": {"precision": "f32"}},
         "settings": {"clock": "total", "queries": 64},
         "at": f"2026-11-0{at}T10:00:00+00:00",

@@ -18,7 +18,7 @@ def subject(name: str = "one", **tolerance: float) -> Subject:
         name=name,
         release=f"release of {name}",
         tolerance=tolerance or {"CPU": 1e-3},
-        pictures="pictures",
+        images="images",
         reference_accuracy=None,
     )
 
@@ -69,7 +69,7 @@ def test_is_quick_follows_rule_2(wall_s: float, queries: int) -> None:
 
 def test_words_leave_out_what_is_openvinos_choice() -> None:
     (step, *_) = make_plan([subject()], [device("a")], SPEC).steps
-    said = words(step, dataclasses.replace(SPEC, streams=2), ".", "/root/pictures/x", "/root")
+    said = words(step, dataclasses.replace(SPEC, streams=2), ".", "/root/images/x", "/root")
     assert said[:2] == ["bench", "."]
     assert "--streams=2" in said
     assert not any(word.startswith(("--threads", "--precision")) for word in said)

@@ -41,7 +41,7 @@ def test_bench_here_keeps_valid_records(room: Any) -> None:
     assert [record.broken_rules for record in result.records] == [(), (), ()]
     assert [record.quick for record in result.records] == [False, True, True]
     accuracy, single, offline = result.records
-    assert (accuracy.accuracy, accuracy.correct, accuracy.pictures) == (1.0, 12, 12)
+    assert (accuracy.accuracy, accuracy.correct, accuracy.images) == (1.0, 12, 12)
     assert len(single.samples_ms) >= 64
     assert offline.wall_s >= 0.2
     assert single.parent == room.bundle.digest

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from toolkit.bench.plan import Subject
 from toolkit.bench.validity import RULES, broken_rules, throttled
 
-SUBJECT = Subject(bundle="b", name="n", release="r", tolerance={"CPU": 1e-3}, pictures="p", reference_accuracy=0.98)
+SUBJECT = Subject(bundle="b", name="n", release="r", tolerance={"CPU": 1e-3}, images="p", reference_accuracy=0.98)
 
 
 def record(scenario: str = "single-stream") -> dict[str, Any]:
@@ -32,8 +32,8 @@ def record(scenario: str = "single-stream") -> dict[str, Any]:
         "used": {"accelerator": "CPU", "precision": "f32"},
         "order": {"method": "m", "sha256": "s"},
         "environment": {"before": {"throttled": 0}, "after": {"throttled": 0}},
-        "pictures": {"count": 40, "digest": "p"},
-        "logged": [{"query": 0, "picture": 3, "output": [0.25, 0.75]}],
+        "images": {"count": 40, "digest": "p"},
+        "logged": [{"query": 0, "image": 3, "output": [0.25, 0.75]}],
         "accuracy": 0.975 if scenario == "accuracy" else None,
     }
 
@@ -68,8 +68,8 @@ CASES = [
     ("samples-impossible", put("samples_ms"), [5.0] * 99 + [float("nan")]),
     ("throttled", put("environment", "after", "throttled"), 0x4),
     ("outputs-not-compared", put("logged"), []),
-    ("outputs-not-compared", put("pictures", "digest"), "others"),
-    ("outputs-differ", put("logged"), [{"query": 0, "picture": 3, "output": [0.252, 0.748]}]),
+    ("outputs-not-compared", put("images", "digest"), "others"),
+    ("outputs-differ", put("logged"), [{"query": 0, "image": 3, "output": [0.252, 0.748]}]),
 ]
 
 
@@ -98,7 +98,7 @@ def test_accuracy_gate_marks_the_speeds_too_when_the_model_is_worse(scenario: st
     assert broken_rules(found, SUBJECT, worse) == ("accuracy-below-reference",)
 
 
-def test_accuracy_pass_is_incomplete_when_a_picture_is_missing() -> None:
+def test_accuracy_pass_is_incomplete_when_an_image_is_missing() -> None:
     found = accuracy()
     found["samples_ms"] = found["samples_ms"][1:]
     assert broken_rules(found, SUBJECT, found) == ("limits-not-reached",)

@@ -12,7 +12,7 @@ import pytest
 
 from toolkit import hashing
 from toolkit.artifacts import Bundle
-from toolkit.bundle.create import golden_pictures, make_bundle
+from toolkit.bundle.create import golden_images, make_bundle
 from toolkit.bundle.resolve import load_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import convert_model
@@ -42,7 +42,7 @@ def test_make_bundle_holds_all_a_device_needs_when_made(shared_line: Any, made: 
     assert made.name == hashing.of_file(made / "manifest.json")
     assert manifest["name"] == "tiny-softmax-top-fp16"
     assert manifest["lineage"]["model"] == shared_line.softmax.digest
-    assert manifest["lineage"]["note"] == "drawn pictures"
+    assert manifest["lineage"]["note"] == "drawn images"
     assert (made / "labels.txt").read_text() == "dark\nlight\n"
     inputs, outputs = (np.load(made / manifest["golden"][key]) for key in ("inputs", "outputs"))
     assert (inputs.shape, inputs.dtype) == ((8, 32, 32, 3), np.uint8)
@@ -152,6 +152,6 @@ def test_load_bundle_finds_it_when_named_by_digest_name_or_path(shared_line: Any
         load_bundle("nothing", shared_line.workspace, shared_line.store)
 
 
-def test_golden_pictures_takes_turns_among_classes_when_classes_differ_in_size() -> None:
-    assert golden_pictures([0, 0, 0, 0, 1, 1, 2], 6) == [0, 4, 6, 1, 5, 2]
-    assert golden_pictures([0, 1], 8) == [0, 1]
+def test_golden_images_takes_turns_among_classes_when_classes_differ_in_size() -> None:
+    assert golden_images([0, 0, 0, 0, 1, 1, 2], 6) == [0, 4, 6, 1, 5, 2]
+    assert golden_images([0, 1], 8) == [0, 1]

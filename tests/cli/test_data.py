@@ -17,8 +17,8 @@ def pets(tmp_path: Path) -> Path:
     for label in ("cat", "dog"):
         (tmp_path / "pets" / label).mkdir(parents=True)
         for number in range(10):
-            picture = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-            (tmp_path / "pets" / label / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            image = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            (tmp_path / "pets" / label / f"{number}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     return tmp_path / "pets"
 
 
@@ -33,9 +33,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_inspect_counts_pictures_when_all_is_well(
-    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inspect_counts_images_when_all_is_well(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "inspect", pets, "--workspace", tmp_path / "w", "--json") == 0
     answer = said(capsys)
     assert answer["counts"] == {"all": {"cat": 10, "dog": 10}}
@@ -43,7 +41,7 @@ def test_inspect_counts_pictures_when_all_is_well(
     assert answer["problems"] == []
 
 
-def test_inspect_shows_every_problem_when_pictures_are_bad(
+def test_inspect_shows_every_problem_when_images_are_bad(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pets / "cat" / "bad.jpg").touch()
@@ -117,14 +115,14 @@ def test_inspect_reads_the_experiments_data_when_given_one(
     assert said(capsys) == answer | {"folder": str(pets)}
 
 
-def test_inspect_names_the_pair_when_two_pictures_look_the_same(
+def test_inspect_names_the_pair_when_two_images_look_the_same(
     pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = cv2.resize(cv2.imread(str(pets / "cat" / "3.png")), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
-    cv2.imwrite(str(pets / "cat" / "large.png"), picture)
+    image = cv2.resize(cv2.imread(str(pets / "cat" / "3.png")), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    cv2.imwrite(str(pets / "cat" / "large.png"), image)
     assert run("data", "inspect", pets, "--workspace", tmp_path / "w") == 0
     out = capsys.readouterr().out
-    assert "pairs of pictures that look the same: 1\n" in out
+    assert "pairs of images that look the same: 1\n" in out
     assert "cat/3.png and cat/large.png" in out
 
 

@@ -1,4 +1,4 @@
-"""A tiny line of its own: 24 drawn pictures, a split, and Keras models that answer in microseconds."""
+"""A tiny line of its own: 24 drawn images, a split, and Keras models that answer in microseconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from toolkit import hashing
 from toolkit.artifacts import Evaluation, Split, TrainedModel, Workspace
-from toolkit.data.split_manifest import Picture, count, in_order, split_digest, write_manifest
+from toolkit.data.split_manifest import Image, count, in_order, split_digest, write_manifest
 from toolkit.networks.tf_runtime import start_tensorflow
 from toolkit.store import Store
 
@@ -72,22 +72,22 @@ def _copy(pristine: Line, folder: Path) -> Iterator[Line]:
 
 
 def make_split(workspace: Workspace, each: int = 6) -> Split:
-    """Dark and light noise: `each` test pictures per class, and as many to train on."""
+    """Dark and light noise: `each` test images per class, and as many to train on."""
     random = np.random.default_rng(3)
-    pictures = []
+    images = []
     for part in ("train", "test"):
         for label, name in enumerate(LABELS):
             for number in range(each):
                 path = workspace.folder("data", "drawn", name) / f"{part}_{number}.png"
                 pixels = random.integers(0, 140, (40, 36, 3)) + (110 if label else 0)
                 cv2.imwrite(str(path), pixels.astype(np.uint8))
-                pictures.append(Picture(path, hashing.of_file(path), label, part))
-    ordered = in_order(pictures)
+                images.append(Image(path, hashing.of_file(path), label, part))
+    ordered = in_order(images)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(
         digest=split_digest(ordered, LABELS),
         name="drawn",
-        note="drawn pictures",
+        note="drawn images",
         labels=LABELS,
         counts=count(ordered, LABELS),
         path=workspace.relative(path),
@@ -125,7 +125,7 @@ def describe(path: Path, workspace: Workspace, split: Split, head: str, paramete
     """The artifact for a saved Keras model; nothing of it was measured."""
     nothing = Evaluation(
         part="test",
-        pictures=0,
+        images=0,
         loss=0.0,
         accuracy=0.0,
         interval=(0.0, 0.0),

@@ -29,7 +29,7 @@ def test_convert_bundles_what_was_asked_for_when_named(run: Any, shared_line: An
         ["tiny-softmax-top-fp32", "tiny-softmax-top-fp16"],
     )
     code, out, err = run("convert", shared_line.softmax.path, "--precision", "fp32")
-    assert (code, "already done" in err, "tiny-softmax-top-fp32" in out, "drawn pictures" in out) == (
+    assert (code, "already done" in err, "tiny-softmax-top-fp32" in out, "drawn images" in out) == (
         0,
         True,
         True,

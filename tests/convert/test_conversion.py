@@ -32,7 +32,7 @@ def test_convert_model_answers_as_keras_does_when_converted(
     ir, _ = convert(shared_line, getattr(shared_line, head), precision)
     assert ir.parity.passed
     assert ir.parity.max_abs <= limit == ir.parity.tolerance
-    assert ir.parity.pictures == 12
+    assert ir.parity.images == 12
     assert ir.parity.reference_accuracy == ir.parity.accuracy
     assert shared_line.store.get(IrModel, ir.digest) == ir
 
@@ -48,19 +48,19 @@ def test_convert_model_writes_what_an_older_runtime_reads_when_aimed_at_it(
     names = {layer.get("name"): layer for layer in root.iter("layer")}
     assert root.get("version") == container
     assert max(opsets) <= find_target(target).opset
-    assert {"picture", "probabilities"} <= names.keys()
-    assert names["picture"].find("data").get("element_type") == "u8"  # type: ignore[union-attr]  # a Parameter has data
+    assert {"image", "probabilities"} <= names.keys()
+    assert names["image"].find("data").get("element_type") == "u8"  # type: ignore[union-attr]  # a Parameter has data
     types = {data.get("element_type") for data in root.iter("data")}
     assert ("f32" in types) == (precision == "fp32")
     assert ir.parity.passed
 
 
-def test_convert_model_takes_a_u8_picture_and_gives_probabilities_when_read_back(shared_line: Any) -> None:
+def test_convert_model_takes_a_u8_image_and_gives_probabilities_when_read_back(shared_line: Any) -> None:
     import openvino as ov
 
     ir, _ = convert(shared_line, shared_line.softmax)
     model = ov.Core().read_model(shared_line.workspace.absolute(ir.path))
-    assert (model.input("picture").element_type, list(model.input("picture").shape)) == (ov.Type.u8, [1, 32, 32, 3])
+    assert (model.input("image").element_type, list(model.input("image").shape)) == (ov.Type.u8, [1, 32, 32, 3])
     answer = ov.compile_model(model, "CPU")(np.full((1, 32, 32, 3), 200, np.uint8))["probabilities"]
     assert answer.shape == (1, 2)
     assert answer.sum() == pytest.approx(1, abs=1e-3)
@@ -98,7 +98,7 @@ def test_convert_model_traces_and_asks_keras_once_when_precisions_follow(line: A
     assert not any("tracing" in text or "asking Keras" in text for text in second)
 
 
-def test_convert_model_names_picture_and_keeps_nothing_when_parity_fails(line: Any) -> None:
+def test_convert_model_names_image_and_keeps_nothing_when_parity_fails(line: Any) -> None:
     with pytest.raises(ParityError) as failed:
         convert(line, line.softmax, "fp16", tolerance=1e-9)
     message = str(failed.value)

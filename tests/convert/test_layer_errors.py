@@ -22,8 +22,8 @@ def network(path: Path, wrong: float = 0.0) -> Path:
     import openvino as ov
     from openvino import opset1
 
-    picture = opset1.parameter([1, 6, 6, 3], np.uint8, name="picture")
-    x = opset1.convert(picture, "f32")
+    image = opset1.parameter([1, 6, 6, 3], np.uint8, name="image")
+    x = opset1.convert(image, "f32")
     for name, layer in (
         ("scale", lambda x: make(1, "Multiply", [x, constant(0.01)])),
         ("double", lambda x: make(1, "Multiply", [x, constant(2.0 + wrong)])),
@@ -33,15 +33,15 @@ def network(path: Path, wrong: float = 0.0) -> Path:
         x.set_friendly_name(name)
     mean = make(1, "ReduceMean", [x, constant([1, 2], np.int64)], keep_dims=False)
     mean.set_friendly_name("mean")
-    model = ov.Model([opset1.result(mean.output(0))], [picture], "three")
+    model = ov.Model([opset1.result(mean.output(0))], [image], "three")
     graphs.write(model, path, container=11, compress=False, notes={})
     return path
 
 
 def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     right, wrong = network(tmp_path / "a.xml"), network(tmp_path / "b.xml", wrong=0.2)
-    errors = layer_errors.layer_errors(right, wrong, picture)
+    errors = layer_errors.layer_errors(right, wrong, image)
     assert [layer.name for layer in errors] == ["scale", "double", "ends", "mean"]
     first = layer_errors.first_beyond(errors, 1e-3)
     assert first is not None
@@ -49,7 +49,7 @@ def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path)
     assert abs(first.error - 0.1) < 1e-3
     assert first.growth == first.error
     assert layer_errors.steepest(errors)[0] == first
-    assert layer_errors.steepest(layer_errors.layer_errors(right, right, picture)) == ()
+    assert layer_errors.steepest(layer_errors.layer_errors(right, right, image)) == ()
 
 
 def test_find_growth_is_kept_and_told_when_a_bundle_is_asked(line: Any, capsys: Any) -> None:

@@ -57,8 +57,8 @@ TAKEN: dict[str, Middle] = {
     "padding": one("ZeroPadding2D", ((1, 2), (0, 3))),
     "cropping": one("Cropping2D", ((1, 2), (0, 3))),
     "global maximum": one("GlobalMaxPooling2D"),
-    "layer normalisation": one("LayerNormalization"),
-    "group normalisation": one("GroupNormalization", 4),
+    "layer normalization": one("LayerNormalization"),
+    "group normalization": one("GroupNormalization", 4),
     "PReLU": one("PReLU", alpha_initializer="ones"),
     "ReLU with a slope": one("ReLU", max_value=2.0, negative_slope=0.1, threshold=0.2),
     **{kind: one("Activation", kind) for kind in ("gelu", "mish", "selu", "softsign", "hard_swish", "soft_shrink")},
@@ -89,35 +89,35 @@ def network(middle: Middle) -> Any:
     keras.utils.set_random_seed(3)
     layers = keras.layers
     spread = keras.initializers.RandomNormal(stddev=0.3, seed=3)
-    picture = keras.Input((SIDE, SIDE, 3))
-    x = layers.Conv2D(8, 3, padding="same", kernel_initializer=spread)(layers.Rescaling(1 / 127.5, -1.0)(picture))
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(8, 3, padding="same", kernel_initializer=spread)(layers.Rescaling(1 / 127.5, -1.0)(image))
     x = layers.Flatten()(middle(layers, x))
     far = keras.initializers.RandomNormal(stddev=2 / np.sqrt(x.shape[-1]), seed=1)
-    return keras.Model(picture, layers.Dense(3, activation="softmax", kernel_initializer=far)(x), name="one")
+    return keras.Model(image, layers.Dense(3, activation="softmax", kernel_initializer=far)(x), name="one")
 
 
 def lowered(middle: Middle) -> tuple[Any, Any, Any]:
-    """The model for the stick, four pictures, and Keras' answers to them."""
+    """The model for the stick, four images, and Keras' answers to them."""
     model = network(middle)
-    pictures = np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
-    graph = networks.take_pictures(networks.trace(model))
+    images = np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
+    graph = networks.take_images(networks.trace(model))
     graphs.name_operations(graph)
-    return lower(graph, NCS2).model, pictures, keras_reference.predict(model, [pictures])
+    return lower(graph, NCS2).model, images, keras_reference.predict(model, [images])
 
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_lower_answers_as_keras_when_the_layer_is_taken(name: str) -> None:
-    model, pictures, expected = lowered(TAKEN[name])
-    np.testing.assert_allclose(parity.run(model, [pictures]), expected, rtol=0, atol=1e-4)
+    model, images, expected = lowered(TAKEN[name])
+    np.testing.assert_allclose(parity.run(model, [images]), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.eras
 @pytest.mark.parametrize("name", TAKEN)
 def test_lower_answers_alike_on_older_runtimes_when_the_layer_is_taken(name: str, tmp_path: Path) -> None:
-    model, pictures, _ = lowered(TAKEN[name])
+    model, images, _ = lowered(TAKEN[name])
     graphs.write(model, tmp_path / "model.xml", container=10, compress=False, notes={})
     for era in ("2021", "2022"):
-        found = legacy_openvino.compare(tmp_path / "model.xml", compat.known().eras[era], "fp32", pictures, Silent())
+        found = legacy_openvino.compare(tmp_path / "model.xml", compat.known().eras[era], "fp32", images, Silent())
         assert found.passed, found
 
 

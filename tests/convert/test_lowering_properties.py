@@ -157,9 +157,9 @@ def network(chosen: list[Layer], seed: int) -> Any:
     import openvino as ov
     from openvino import opset1
 
-    picture = opset1.parameter([1, SIDE, SIDE, 3], np.uint8, name="picture")
+    image = opset1.parameter([1, SIDE, SIDE, 3], np.uint8, name="image")
     random = np.random.default_rng(seed)
-    x = make(1, "Transpose", [opset1.convert(picture, "f32"), constant([0, 3, 1, 2], np.int64)])
+    x = make(1, "Transpose", [opset1.convert(image, "f32"), constant([0, 3, 1, 2], np.int64)])
     x = make(1, "Multiply", [x, constant(1 / 64)])
     for layer in chosen:
         x = grow(x, layer, random)
@@ -167,20 +167,20 @@ def network(chosen: list[Layer], seed: int) -> Any:
     x = make(8, "Softmax", [x], axis=-1)
     x.set_friendly_name("probabilities")
     x.output(0).get_tensor().set_names({"probabilities"})
-    return ov.Model([opset1.result(x.output(0))], [picture], "random")
+    return ov.Model([opset1.result(x.output(0))], [image], "random")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chosen=st.lists(layers, min_size=1, max_size=7), seed=st.integers(0, 2**16))
 def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer], seed: int) -> None:
     before = network(chosen, seed)
-    pictures = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     lowered = lower(before, NCS2).model
     kinds = {node.get_type_name() for node in lowered.get_ops()}
     assert max(opset_of(node) for node in lowered.get_ops()) <= NCS2.opset
     assert not kinds & set(NCS2.avoided)
     assert lowered.output("probabilities").get_partial_shape() == before.output("probabilities").get_partial_shape()
-    np.testing.assert_allclose(parity.run(lowered, [pictures]), parity.run(before, [pictures]), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(parity.run(lowered, [images]), parity.run(before, [images]), rtol=0, atol=2e-5)
 
 
 @pytest.mark.eras
@@ -190,8 +190,8 @@ def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer
 def test_lower_gives_the_same_numbers_when_an_older_runtime_reads_it(
     tmp_path: Path, era: str, chosen: list[Layer], seed: int
 ) -> None:
-    pictures = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     xml = tmp_path / f"{seed}" / "model.xml"
     graphs.write(lower(network(chosen, seed), NCS2).model, xml, container=10, compress=False, notes={})
-    found = legacy_openvino.compare(xml, compat.known().eras[era], "fp32", pictures, Silent())
+    found = legacy_openvino.compare(xml, compat.known().eras[era], "fp32", images, Silent())
     assert found.passed, found

@@ -12,7 +12,7 @@ from toolkit.progress import Silent
 
 
 def answers(right: int, of: int, by: float = 0.01) -> Any:
-    """Sigmoid answers [of, 1] to pictures of class 1, `right` of them right, all `by` away from a half."""
+    """Sigmoid answers [of, 1] to images of class 1, `right` of them right, all `by` away from a half."""
     return np.array([[0.5 + by]] * right + [[0.5 - by]] * (of - right), np.float32)
 
 
@@ -31,7 +31,7 @@ def test_compare_measures_against_the_reference_when_that_errs_itself() -> None:
     assert not parity.compare(answers(60, 100), answers(59, 100), labels, 0.1).parity.passed
 
 
-def test_compare_keeps_micro_f1_when_pictures_have_many_labels() -> None:
+def test_compare_keeps_micro_f1_when_images_have_many_labels() -> None:
     labels = np.tile(np.array([[1, 0, -1], [1, 1, 0]], np.int8), (100, 1))
     reference = np.where(labels == 1, 0.52, 0.48).astype(np.float32)
     outputs = reference.copy()
@@ -60,6 +60,6 @@ def test_convert_model_names_both_accuracies_and_keeps_nothing_when_too_little_i
     made = len(line.store.all(IrModel))
     monkeypatch.setattr(parity, "ACCURACY_KEPT", 1.01)
     for precision in ("fp32", "fp16"):  # the first was made under another rule, and is not taken again
-        with pytest.raises(ParityError, match=r"an accuracy of \d\.\d{5} on 12 test pictures; .* Keras's \d\.\d{5}"):
+        with pytest.raises(ParityError, match=r"an accuracy of \d\.\d{5} on 12 test images; .* Keras's \d\.\d{5}"):
             convert_model(line.softmax, precision, "cpu", line.workspace, line.store, Silent())
     assert len(line.store.all(IrModel)) == made

@@ -1,4 +1,4 @@
-"""Small data sets of real picture files."""
+"""Small data sets of real image files."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from toolkit.progress import Silent
 Maker = Callable[..., Path]
 
 
-def write_picture(path: Path, seed: int) -> Path:
-    """A small picture of noise that no other seed gives."""
+def write_image(path: Path, seed: int) -> Path:
+    """A small image of noise that no other seed gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+    image = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
     return path
 
 
 @pytest.fixture
-def picture() -> Callable[[Path, int], Path]:
-    return write_picture
+def image() -> Callable[[Path, int], Path]:
+    return write_image
 
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
     """Two classes of 20, not divided."""
     for number in range(20):
-        write_picture(tmp_path / "pets" / "cat" / f"p{number // 2:02}_{number}.png", number)
-        write_picture(tmp_path / "pets" / "dog" / f"q{number // 2:02}_{number}.jpg", 100 + number)
+        write_image(tmp_path / "pets" / "cat" / f"p{number // 2:02}_{number}.png", number)
+        write_image(tmp_path / "pets" / "dog" / f"q{number // 2:02}_{number}.jpg", 100 + number)
     return tmp_path / "pets"
 
 
@@ -47,7 +47,7 @@ def divided(tmp_path: Path) -> Path:
         for label_number, label in enumerate(("cat", "dog")):
             for number in range(3):
                 seed = 100 * part_number + 10 * label_number + number
-                write_picture(tmp_path / "divided" / part / label / f"{number}.png", seed)
+                write_image(tmp_path / "divided" / part / label / f"{number}.png", seed)
     return tmp_path / "divided"
 
 

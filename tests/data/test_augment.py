@@ -14,7 +14,7 @@ STILL = Chances(False, 0, 1, 1, 0, 0, 0, 1)
 
 
 @pytest.fixture
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), dtype=np.uint8)
 
 
@@ -22,15 +22,15 @@ def changed(**chances: float) -> Chances:
     return Chances(**{name: chances.get(name, getattr(STILL, name)) for name in STILL.__slots__})
 
 
-def test_augment_gives_the_same_whatever_the_batches_when_asked_again(pictures: np.ndarray) -> None:
+def test_augment_gives_the_same_whatever_the_batches_when_asked_again(images: np.ndarray) -> None:
     indices = np.array([4, 0, 9, 2, 7, 5])
-    whole = augment(pictures, indices, ALL, seed=3, epoch=2)
-    assert whole.shape == pictures.shape
+    whole = augment(images, indices, ALL, seed=3, epoch=2)
+    assert whole.shape == images.shape
     assert whole.dtype == np.uint8
     for row in (0, 5):
-        alone = augment(pictures[row : row + 1], indices[row : row + 1], ALL, seed=3, epoch=2)
+        alone = augment(images[row : row + 1], indices[row : row + 1], ALL, seed=3, epoch=2)
         assert np.array_equal(alone[0], whole[row])
-    assert not np.array_equal(whole[0], pictures[0])
+    assert not np.array_equal(whole[0], images[0])
 
 
 @pytest.mark.parametrize("other", [{"seed": 4}, {"epoch": 3}, {"index": 8}])
@@ -63,25 +63,25 @@ def test_draw_stays_within_the_table_when_drawn_often() -> None:
         assert high - 0.05 * span < max(values) <= high
 
 
-def test_apply_changes_nothing_when_nothing_was_drawn(pictures: np.ndarray) -> None:
-    assert np.array_equal(apply(pictures[0], STILL), pictures[0])
+def test_apply_changes_nothing_when_nothing_was_drawn(images: np.ndarray) -> None:
+    assert np.array_equal(apply(images[0], STILL), images[0])
 
 
-def test_apply_mirrors_exactly_when_it_flips(pictures: np.ndarray) -> None:
-    assert np.array_equal(apply(pictures[0], changed(flip=True)), pictures[0][:, ::-1])
+def test_apply_mirrors_exactly_when_it_flips(images: np.ndarray) -> None:
+    assert np.array_equal(apply(images[0], changed(flip=True)), images[0][:, ::-1])
 
 
-def test_apply_turns_exactly_when_a_square_turns_by_half(pictures: np.ndarray) -> None:
-    assert np.array_equal(apply(pictures[0], changed(degrees=180)), pictures[0][::-1, ::-1])
+def test_apply_turns_exactly_when_a_square_turns_by_half(images: np.ndarray) -> None:
+    assert np.array_equal(apply(images[0], changed(degrees=180)), images[0][::-1, ::-1])
 
 
 def test_apply_brightens_and_stays_in_range_when_light_changes() -> None:
-    picture = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (4, 1, 3))
-    brighter = apply(picture, changed(brightness=0.1)).astype(int)
-    assert np.array_equal(brighter, np.clip(picture + 25.5, 0, 255).round().astype(int))
-    flatter = apply(picture, changed(contrast=0.5))
-    assert flatter.std() == pytest.approx(picture.std() / 2, rel=0.02)
-    assert flatter.mean() == pytest.approx(picture.mean(), abs=0.6)
+    image = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (4, 1, 3))
+    brighter = apply(image, changed(brightness=0.1)).astype(int)
+    assert np.array_equal(brighter, np.clip(image + 25.5, 0, 255).round().astype(int))
+    flatter = apply(image, changed(contrast=0.5))
+    assert flatter.std() == pytest.approx(image.std() / 2, rel=0.02)
+    assert flatter.mean() == pytest.approx(image.mean(), abs=0.6)
 
 
 def test_geometry_stretches_the_kept_corner_when_it_crops() -> None:

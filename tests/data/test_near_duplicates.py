@@ -23,10 +23,10 @@ def scene(seed: int, size: int = 96) -> np.ndarray:
     return np.clip(128 + 50 * large, 0, 255).astype(np.uint8)
 
 
-def write(path: Path, picture: np.ndarray, quality: int = 95) -> Path:
+def write(path: Path, image: np.ndarray, quality: int = 95) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
-    path.write_bytes(cv2.imencode(path.suffix, picture, options)[1].tobytes())
+    path.write_bytes(cv2.imencode(path.suffix, image, options)[1].tobytes())
     return path
 
 
@@ -36,11 +36,11 @@ def distance(one: int | None, other: int | None) -> int:
     return (one ^ other).bit_count()
 
 
-def test_hash_of_hardly_changes_when_a_picture_is_resized_or_relit() -> None:
-    picture = scene(1)
-    kin = (cv2.resize(picture, (70, 64)), (picture * 0.7 + 20).astype(np.uint8), cv2.GaussianBlur(picture, (3, 3), 0))
-    assert all(distance(hash_of(picture), hash_of(other)) <= 3 for other in kin)
-    assert all(distance(hash_of(picture), hash_of(scene(seed))) > 8 for seed in range(2, 40))
+def test_hash_of_hardly_changes_when_an_image_is_resized_or_relit() -> None:
+    image = scene(1)
+    kin = (cv2.resize(image, (70, 64)), (image * 0.7 + 20).astype(np.uint8), cv2.GaussianBlur(image, (3, 3), 0))
+    assert all(distance(hash_of(image), hash_of(other)) <= 3 for other in kin)
+    assert all(distance(hash_of(image), hash_of(scene(seed))) > 8 for seed in range(2, 40))
 
 
 def test_hash_of_is_none_when_there_is_nothing_to_see() -> None:
@@ -76,7 +76,7 @@ def test_find_pairs_stops_when_there_are_too_many(monkeypatch: pytest.MonkeyPatc
 
 
 def test_confirm_keeps_only_what_looks_the_same_when_hashes_collide(tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"{n}.png", picture) for n, picture in enumerate((scene(1), scene(1, 80), scene(2)))]
+    paths = [write(tmp_path / f"{n}.png", image) for n, image in enumerate((scene(1), scene(1, 80), scene(2)))]
     (pair,) = confirm([(0, 1), (0, 2)], paths, Silent())
     assert (pair.one, pair.other) == (0, 1)
     assert pair.correlation > 0.997
@@ -94,6 +94,6 @@ def test_prepare_names_near_duplicates_and_goes_on_when_parts_share_them(tmp_pat
         progress.said.clear()
         prepare(table, tmp_path / "experiment.toml", workspace, progress)
         assert progress.said[:2] == [
-            "pairs of pictures that look the same: 1 between test and train",
+            "pairs of images that look the same: 1 between test and train",
             "  test/a/again.jpg and train/a/2.jpg",
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts import Split, Workspace
-from toolkit.data import Picture, prepare, read_manifest
+from toolkit.data import Image, prepare, read_manifest
 from toolkit.errors import ConfigurationError, DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
@@ -28,8 +28,8 @@ def refused(folder: Path, workspace: Workspace, **settings: object) -> str:
     return str(caught.value)
 
 
-def names(pictures: tuple[Picture, ...]) -> list[tuple[str, str]]:
-    return [(picture.part, picture.path.name) for picture in pictures]
+def names(images: tuple[Image, ...]) -> list[tuple[str, str]]:
+    return [(image.part, image.path.name) for image in images]
 
 
 def test_prepare_divides_by_the_fractions_when_there_are_class_folders(pets: Path, workspace: Workspace) -> None:
@@ -67,12 +67,12 @@ def test_prepare_gives_the_same_digest_when_the_data_set_moved(pets: Path, works
     moved = pets.rename(pets.with_name("elsewhere"))
     second = prepared(moved, workspace)
     assert second.digest == first.digest
-    assert all(picture.path.is_file() for picture in read_manifest(second, workspace))
+    assert all(image.path.is_file() for image in read_manifest(second, workspace))
 
 
-def test_prepare_gives_another_digest_when_a_picture_changed(pets: Path, workspace: Workspace, picture: Write) -> None:
+def test_prepare_gives_another_digest_when_an_image_changed(pets: Path, workspace: Workspace, image: Write) -> None:
     first = prepared(pets, workspace)
-    picture(pets / "cat" / "p00_0.png", 999)
+    image(pets / "cat" / "p00_0.png", 999)
     assert prepared(pets, workspace).digest != first.digest
 
 
@@ -81,9 +81,9 @@ def test_prepare_gives_another_split_when_the_seed_differs(pets: Path, workspace
 
 
 def test_prepare_never_divides_a_group_when_one_is_named(pets: Path, workspace: Workspace) -> None:
-    pictures = read_manifest(prepared(pets, workspace, group=r"^([pq]\d+)_"), workspace)
-    groups = {(picture.group, picture.part) for picture in pictures}
-    assert len(groups) == len({picture.group for picture in pictures}) == 20
+    images = read_manifest(prepared(pets, workspace, group=r"^([pq]\d+)_"), workspace)
+    groups = {(image.group, image.part) for image in images}
+    assert len(groups) == len({image.group for image in images}) == 20
 
 
 def test_prepare_names_every_file_when_names_do_not_match_the_group(pets: Path, workspace: Workspace) -> None:
@@ -103,7 +103,7 @@ def test_prepare_refuses_when_a_group_lies_in_two_given_parts(divided: Path, wor
     assert 'group "0" lies in test and train and validation' in refused(divided, workspace, group=r"^(\d)")
 
 
-def test_prepare_reports_every_bad_picture_when_several_are(pets: Path, workspace: Workspace) -> None:
+def test_prepare_reports_every_bad_image_when_several_are(pets: Path, workspace: Workspace) -> None:
     whole = (pets / "dog" / "q00_0.jpg").read_bytes()
     (pets / "dog" / "q00_0.jpg").write_bytes(whole[:-30])
     (pets / "dog" / "größter hund no. 1.jpg").write_bytes(b"")
@@ -111,10 +111,10 @@ def test_prepare_reports_every_bad_picture_when_several_are(pets: Path, workspac
     said = refused(pets, workspace)
     assert "q00_0.jpg: truncated JPEG" in said
     assert "größter hund no. 1.jpg: empty file" in said
-    assert "not a cat.png: not a picture" in said
+    assert "not a cat.png: not an image" in said
 
 
-def test_prepare_takes_it_when_the_bad_picture_was_mended(pets: Path, workspace: Workspace) -> None:
+def test_prepare_takes_it_when_the_bad_image_was_mended(pets: Path, workspace: Workspace) -> None:
     path = pets / "dog" / "q00_0.jpg"
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
@@ -127,9 +127,9 @@ def test_prepare_refuses_when_there_is_no_such_folder(tmp_path: Path, workspace:
     assert "no such folder" in refused(tmp_path / "gone", workspace)
 
 
-def test_prepare_refuses_when_there_are_no_pictures(tmp_path: Path, workspace: Workspace) -> None:
+def test_prepare_refuses_when_there_are_no_images(tmp_path: Path, workspace: Workspace) -> None:
     (tmp_path / "bare").mkdir()
-    assert "no pictures" in refused(tmp_path / "bare", workspace)
+    assert "no images" in refused(tmp_path / "bare", workspace)
 
 
 def test_prepare_refuses_when_a_class_folder_is_empty(pets: Path, workspace: Workspace) -> None:
@@ -145,7 +145,7 @@ def test_prepare_refuses_when_there_is_one_class(pets: Path, workspace: Workspac
 
 def test_prepare_refuses_when_a_part_lacks_a_class(divided: Path, workspace: Workspace) -> None:
     shutil.rmtree(divided / "test" / "dog")
-    assert 'class "dog" has no pictures in test' in refused(divided, workspace)
+    assert 'class "dog" has no images in test' in refused(divided, workspace)
 
 
 def test_prepare_refuses_when_a_part_is_missing(divided: Path, workspace: Workspace) -> None:
@@ -158,38 +158,38 @@ def test_prepare_refuses_when_a_folder_lies_beside_the_parts(divided: Path, work
     assert "lies beside the parts" in refused(divided, workspace)
 
 
-def test_prepare_refuses_when_a_picture_leaks_into_another_part(divided: Path, workspace: Workspace) -> None:
+def test_prepare_refuses_when_an_image_leaks_into_another_part(divided: Path, workspace: Workspace) -> None:
     shutil.copy(divided / "Train" / "cat" / "0.png", divided / "test" / "cat" / "copy.png")
     said = refused(divided, workspace)
-    assert "the same picture lies in test and train" in said
+    assert "the same image lies in test and train" in said
     assert "copy.png" in said
 
 
-def test_prepare_refuses_when_a_picture_has_two_labels(pets: Path, workspace: Workspace) -> None:
+def test_prepare_refuses_when_an_image_has_two_labels(pets: Path, workspace: Workspace) -> None:
     shutil.copy(pets / "cat" / "p00_0.png", pets / "dog" / "copy.png")
-    assert "labelled cat and dog" in refused(pets, workspace)
+    assert "labeled cat and dog" in refused(pets, workspace)
 
 
 def test_prepare_keeps_copies_in_one_part_when_it_divides(pets: Path, workspace: Workspace) -> None:
     for number in range(20):
         shutil.copy(next((pets / "cat").glob(f"p*_{number}.png")), pets / "cat" / f"copy{number}.png")
-    pictures = read_manifest(prepared(pets, workspace), workspace)
-    cats = {(picture.sha256, picture.part) for picture in pictures if picture.label == 0}
+    images = read_manifest(prepared(pets, workspace), workspace)
+    cats = {(image.sha256, image.part) for image in images if image.label == 0}
     assert len(cats) == 20
 
 
-def test_prepare_refuses_when_a_class_is_too_small_to_divide(pets: Path, workspace: Workspace, picture: Write) -> None:
-    picture(pets / "fish" / "only.png", 500)
+def test_prepare_refuses_when_a_class_is_too_small_to_divide(pets: Path, workspace: Workspace, image: Write) -> None:
+    image(pets / "fish" / "only.png", 500)
     said = refused(pets, workspace)
-    assert 'class "fish" has no pictures in validation: 1 are too few to divide' in said
+    assert 'class "fish" has no images in validation: 1 are too few to divide' in said
 
 
 def test_read_manifest_gives_parts_then_classes_when_read(pets: Path, workspace: Workspace) -> None:
-    pictures = read_manifest(prepared(pets, workspace), workspace)
+    images = read_manifest(prepared(pets, workspace), workspace)
     order = ["train", "validation", "test"]
-    keys = [(order.index(picture.part), picture.label, str(picture.path)) for picture in pictures]
+    keys = [(order.index(image.part), image.label, str(image.path)) for image in images]
     assert keys == sorted(keys)
-    assert names(pictures) == names(read_manifest(prepared(pets, workspace), workspace))
+    assert names(images) == names(read_manifest(prepared(pets, workspace), workspace))
 
 
 def test_read_manifest_refuses_when_it_was_changed_or_is_gone(pets: Path, workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""What names a split must never change for data with one label to a picture: runs are named by it."""
+"""What names a split must never change for data with one label to an image: runs are named by it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from toolkit.artifacts import Split, Workspace
 from toolkit.data import read_manifest, truth_of
 from toolkit.data.split_manifest import (
     PARTS,
-    Picture,
+    Image,
     count,
-    count_pictures,
+    count_images,
     in_order,
     split_digest,
     with_indices,
@@ -27,17 +27,17 @@ from toolkit.data.split_manifest import (
 LABELS = ("a", "b", "c")
 
 
-def test_split_digest_stays_what_it_is_when_pictures_have_one_label() -> None:
-    """Pinned: the digest, and the lines of the manifest, as they were before pictures could have many."""
-    pictures = [
-        Picture(Path(f"/x/{n}.png"), f"{n:064x}", n % 3, PARTS[n % 4 % 3], None if n % 2 else "g") for n in range(50)
+def test_split_digest_stays_what_it_is_when_images_have_one_label() -> None:
+    """Pinned: the digest, and the lines of the manifest, as they were before images could have many."""
+    images = [
+        Image(Path(f"/x/{n}.png"), f"{n:064x}", n % 3, PARTS[n % 4 % 3], None if n % 2 else "g") for n in range(50)
     ]
-    assert split_digest(pictures, LABELS) == "606b2e66b0367e8e20c7dba901bad96aef57273f1ebbf6e9f0ed62a2f3ca5b99"
+    assert split_digest(images, LABELS) == "606b2e66b0367e8e20c7dba901bad96aef57273f1ebbf6e9f0ed62a2f3ca5b99"
     with tempfile.TemporaryDirectory() as folder:
-        path, _ = write_manifest(pictures, LABELS, Workspace(Path(folder)))
+        path, _ = write_manifest(images, LABELS, Workspace(Path(folder)))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert digest == "3dd6920db84ceb5a01ff5579610ded91445fecbfed927c48b574c370dbe5756b"
-    assert count_pictures(pictures) == {}
+    assert count_images(images) == {}
 
 
 KINDS = st.lists(
@@ -48,10 +48,10 @@ KINDS = st.lists(
 
 
 @given(KINDS)
-def test_read_manifest_gives_back_every_label_when_pictures_have_many(
+def test_read_manifest_gives_back_every_label_when_images_have_many(
     kinds: list[tuple[str, Mapping[int, int]]],
 ) -> None:
-    pictures = in_order(
+    images = in_order(
         with_indices(
             Path(f"/x/{number:02}.png"),
             f"{number:064x}",
@@ -63,21 +63,21 @@ def test_read_manifest_gives_back_every_label_when_pictures_have_many(
     )
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
-        path, _ = write_manifest(pictures, LABELS, workspace)
+        path, _ = write_manifest(images, LABELS, workspace)
         split = Split(
-            digest=split_digest(pictures, LABELS),
+            digest=split_digest(images, LABELS),
             name="many",
             labels=LABELS,
-            counts=count(pictures, LABELS),
+            counts=count(images, LABELS),
             path=workspace.relative(path),
-            pictures=count_pictures(pictures),
+            images=count_images(images),
         )
-        assert read_manifest(split, workspace) == pictures
+        assert read_manifest(split, workspace) == images
     assert split.many
     assert sum(split.size(part) for part in PARTS) == len(kinds)
-    table = truth_of(pictures, 3)
+    table = truth_of(images, 3)
     assert [int((table[:, k] == 1).sum()) for k in range(3)] == [
         sum(split.counts[part][label] for part in PARTS) for label in LABELS
     ]
-    assert int((table == -1).sum()) == sum(len(one.unsure) for one in pictures)
-    assert np.array_equal(truth_of([Picture(Path("x"), "", 2, "test")], 3), [2])
+    assert int((table == -1).sum()) == sum(len(one.unsure) for one in images)
+    assert np.array_equal(truth_of([Image(Path("x"), "", 2, "test")], 3), [2])

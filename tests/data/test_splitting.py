@@ -12,7 +12,7 @@ SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 @st.composite
 def data_sets(draw: st.DrawFn) -> list[Item]:
-    """Pictures with labels; groups hold one label each; some have the same bytes as another of their group."""
+    """Images with labels; groups hold one label each; some have the same bytes as another of their group."""
     rows = draw(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6) | st.none(), st.booleans()), max_size=60))
     items: list[Item] = []
     for number, (label, group, repeated) in enumerate(rows):
@@ -29,7 +29,7 @@ def all_shares(draw: st.DrawFn) -> dict[str, float]:
 
 
 @given(items=data_sets(), shares=all_shares(), seed=st.integers(0, 99))
-def test_divide_places_every_picture_once_whatever_the_set(
+def test_divide_places_every_image_once_whatever_the_set(
     items: list[Item], shares: dict[str, float], seed: int
 ) -> None:
     placed = divide(items, shares, seed)
@@ -65,9 +65,7 @@ def test_divide_is_within_one_unit_of_the_shares_whatever_the_set(
 
 
 @given(items=data_sets(), seed=st.integers(0, 99), order=st.randoms(use_true_random=False))
-def test_divide_is_the_same_when_the_pictures_come_in_another_order(
-    items: list[Item], seed: int, order: object
-) -> None:
+def test_divide_is_the_same_when_the_images_come_in_another_order(items: list[Item], seed: int, order: object) -> None:
     shuffled = items.copy()
     order.shuffle(shuffled)  # type: ignore[attr-defined]
     assert divide(shuffled, SHARES, seed) == divide(items, SHARES, seed)
@@ -84,7 +82,7 @@ def test_divide_differs_when_the_seed_does() -> None:
     st.integers(0, 5),
     st.sampled_from(({"train": 0.6, "validation": 0.15, "test": 0.25}, {"train": 0.9, "validation": 0.1})),
 )
-def test_divide_shares_every_label_out_when_pictures_have_many(
+def test_divide_shares_every_label_out_when_images_have_many(
     held: list[set[str]], seed: int, shares: dict[str, float]
 ) -> None:
     items = [

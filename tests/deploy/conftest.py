@@ -50,9 +50,9 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     def make(name: str = "tiny", bias: float = 0.0, golden_shift: float = 0.0, padding_bytes: int = 0) -> Path:
         folder = home / f"{len(list(home.iterdir()))}"
         (folder / "golden").mkdir(parents=True)
-        pictures = np.random.default_rng(5).integers(0, 256, (4, 8, 8, 3), np.uint8)
-        answers = _write_model(folder, bias, pictures)
-        np.save(folder / "golden/inputs.npy", pictures)
+        images = np.random.default_rng(5).integers(0, 256, (4, 8, 8, 3), np.uint8)
+        answers = _write_model(folder, bias, images)
+        np.save(folder / "golden/inputs.npy", images)
         np.save(folder / "golden/outputs.npy", answers + np.float32(golden_shift))
         (folder / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
         if padding_bytes:
@@ -160,19 +160,19 @@ def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes], log: Pat
         time.sleep(0.05)
 
 
-def _write_model(folder: Path, bias: float, pictures: np.ndarray) -> np.ndarray:
-    """u8 [1,8,8,3] → mean per colour → two logits → softmax; gives its answers in f32, [n,2]."""
+def _write_model(folder: Path, bias: float, images: np.ndarray) -> np.ndarray:
+    """u8 [1,8,8,3] → mean per color → two logits → softmax; gives its answers in f32, [n,2]."""
     import openvino as ov
     from openvino import opset13 as ops
 
-    picture = ops.parameter([1, 8, 8, 3], np.uint8, name="picture")
-    means = ops.reduce_mean(ops.convert(picture, np.float32), np.array([1, 2]))
+    image = ops.parameter([1, 8, 8, 3], np.uint8, name="image")
+    means = ops.reduce_mean(ops.convert(image, np.float32), np.array([1, 2]))
     weights = np.array([[-0.02, 0.02], [-0.01, 0.03], [0.01, 0.0]], np.float32)
     logits = ops.add(ops.matmul(means, weights, False, False), np.array([0.0, bias], np.float32))
-    model = ov.Model([ops.softmax(logits, 1)], [picture], "tiny")
+    model = ov.Model([ops.softmax(logits, 1)], [image], "tiny")
     ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.concatenate([np.array(compiled(picture[None])[0]) for picture in pictures])
+    return np.concatenate([np.array(compiled(image[None])[0]) for image in images])
 
 
 def _manifest(folder: Path, name: str) -> dict[str, object]:

@@ -58,7 +58,7 @@ def lone(devices: Devices, serving: Callable[..., Devices], bundle: Path, other_
     return Scene(serving(devices[0]), bundle, other_bundle)
 
 
-@pytest.mark.fault("the golden pictures are answered wrongly on the canary", serves="old", says="golden check failed")
+@pytest.mark.fault("the golden images are answered wrongly on the canary", serves="old", says="golden check failed")
 def test_deploy_starts_nobody_else_when_the_canary_fails(
     scene: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
@@ -167,7 +167,7 @@ def test_deploy_keeps_the_old_release_when_it_is_slower_than_measured(
         store.put(_record(scene.new, scene.devices[0], p90_ms=1e-6))
         store.put(_record(scene.new, fast, p90_ms=1e6))
         gates = (*ALWAYS, Speed(0.5, yardsticks(store)))
-    _stage_pictures(scene.devices[0])
+    _stage_images(scene.devices[0])
     slow = scene.deploy(scene.devices[0], gates=gates)
     aftermath.hold(scene.devices[:1], scene.old, scene.new, slow, lambda: scene.deploy(fast, gates=gates))
     unknown = scene.deploy(scene.devices[1], gates=gates).ok[scene.devices[1]]
@@ -285,16 +285,16 @@ def _signed(bundle: Path, key: Path, folder: Path) -> Path:
     return copy
 
 
-def _stage_pictures(device: Device) -> None:
+def _stage_images(device: Device) -> None:
     """As the bench leaves them there."""
-    folder = Path(device.root) / "pictures" / "set"
+    folder = Path(device.root) / "images" / "set"
     folder.mkdir(parents=True)
     listed = []
     for number, shade in enumerate((10, 240)):
         content = cv2.imencode(".png", np.full((9, 9, 3), shade, np.uint8))[1].tobytes()
         (folder / f"{number}.png").write_bytes(content)
         listed.append({"file": f"{number}.png", "sha256": hashing.of_bytes(content), "label": number})
-    (folder / "pictures.json").write_text(json.dumps({"pictures": listed}))
+    (folder / "images.json").write_text(json.dumps({"images": listed}))
 
 
 def _record(bundle: Path, device: Device, p90_ms: float) -> BenchRecord:
@@ -310,8 +310,8 @@ def _record(bundle: Path, device: Device, p90_ms: float) -> BenchRecord:
         broken_rules=(),
         accuracy=None,
         correct=None,
-        pictures=2,
-        facts={"name": "other", "picture_set": "set"},
+        images=2,
+        facts={"name": "other", "image_set": "set"},
         settings={"accelerator": "CPU", "clock": "total", "precision": "f32"},
         at="2026-11-22T06:00:00+00:00",
     )

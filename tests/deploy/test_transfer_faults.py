@@ -114,7 +114,7 @@ def test_deploy_sends_a_corrupted_file_again(
     devices: Devices, bundle: Path, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
     deploy(bundle, devices[:1])
-    new = make_bundle("same pictures", padding_bytes=1000)
+    new = make_bundle("same images", padding_bytes=1000)
     path = Path(devices[0].root) / "current/golden/inputs.npy"
     content = bytearray(path.read_bytes())
     content[100] ^= 1

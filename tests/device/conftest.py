@@ -1,4 +1,4 @@
-"""A release as a device has it, pictures to measure on, and the device code as a real process."""
+"""A release as a device has it, images to measure on, and the device code as a real process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from toolkit import hashing
 from toolkit.fleet.transfer.tree import release_tree
 
 REPOSITORY = Path(toolkit.__file__).parents[1]
-PICTURES = 12
+IMAGES = 12
 
 
 @dataclass(frozen=True)
@@ -53,32 +53,32 @@ def release(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def failing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that loads and fails at every query: it reshapes by what is on the picture."""
+    """A model that loads and fails at every query: it reshapes by what is on the image."""
     import openvino
     from openvino import opset8 as ops
 
-    picture = ops.parameter([1, 32, 32, 3], np.uint8, name="picture")
-    values = ops.convert(picture, np.float32)
+    image = ops.parameter([1, 32, 32, 3], np.uint8, name="image")
+    values = ops.convert(image, np.float32)
     shape = ops.convert(ops.add(ops.reduce_mean(values, np.array([0, 1, 2])), np.ones(3, np.float32)), np.int64)
     mean = ops.reduce_mean(ops.reshape(values, shape, False), np.array([0, 1, 2]))
     path = tmp_path_factory.mktemp("failing") / "model.xml"
-    model = openvino.Model([ops.result(ops.reshape(mean, np.array([1, 1]), False))], [picture], "failing")
+    model = openvino.Model([ops.result(ops.reshape(mean, np.array([1, 1]), False))], [image], "failing")
     openvino.save_model(model, path, compress_to_fp16=False)
     return path
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dark and light noise with its pictures.json."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark and light noise with its images.json."""
+    folder = tmp_path_factory.mktemp("images")
     chooser = np.random.default_rng(5)
     entries = []
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         light = number % 2
         path = folder / f"{number:06d}.png"
         cv2.imwrite(str(path), (chooser.integers(0, 120, (40, 36, 3)) + 130 * light).astype(np.uint8))
         entries.append({"file": path.name, "sha256": hashing.of_file(path), "label": ("dark", "light")[light]})
-    (folder / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entries}))
+    (folder / "images.json").write_text(json.dumps({"format": 1, "images": entries}))
     return folder
 
 

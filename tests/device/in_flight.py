@@ -1,6 +1,6 @@
 """Run on the Python of each era: what a queue does with several queries in flight, as one JSON document.
 
-python in_flight.py MODEL.xml PICTURES.npy [FAILING.xml]
+python in_flight.py MODEL.xml IMAGES.npy [FAILING.xml]
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LET_GO = 60
 SETTINGS = interface.Settings("CPU", threads=2, streams=2, precision="f32", hint="throughput")
 
 
-def together(model: interface.Model, pictures: Any) -> dict[str, Any]:
+def together(model: interface.Model, images: Any) -> dict[str, Any]:
     """The first query is not let go before every request has one: only a queue that works on several ends at all."""
-    expected = [model.infer(picture).tolist() for picture in pictures]
+    expected = [model.infer(image).tolist() for image in images]
     answers: dict[int, list[float]] = {}
     all_taken = threading.Event()
     waited = []
@@ -36,9 +36,9 @@ def together(model: interface.Model, pictures: Any) -> dict[str, Any]:
         answers[number] = answer().tolist()
 
     queue = model.queue(on_done)
-    reused = np.empty_like(pictures[0])
+    reused = np.empty_like(images[0])
     for number in range(QUERIES):
-        reused[...] = pictures[number % len(pictures)]
+        reused[...] = images[number % len(images)]
         queue.submit(number, reused)
         if number == queue.requests - 1:
             all_taken.set()
@@ -48,7 +48,7 @@ def together(model: interface.Model, pictures: Any) -> dict[str, Any]:
         "streams": model.used()["streams"],
         "together": waited == [True],
         "done": sorted(answers) == list(range(QUERIES)),
-        "right": all(np.allclose(answers[one], expected[one % len(pictures)], atol=1e-6) for one in answers),
+        "right": all(np.allclose(answers[one], expected[one % len(images)], atol=1e-6) for one in answers),
     }
 
 
@@ -64,7 +64,7 @@ def _nothing(number: int, answer: Callable[[], Any]) -> None:
     """Nobody waits for it."""
 
 
-def callback_that_raises(model: interface.Model, picture: Any) -> dict[str, Any]:
+def callback_that_raises(model: interface.Model, image: Any) -> dict[str, Any]:
     """`wait` raises it, everything in flight is finished before, and the queue can be used again."""
     done: list[int] = []
 
@@ -75,29 +75,29 @@ def callback_that_raises(model: interface.Model, picture: Any) -> dict[str, Any]
 
     queue = model.queue(on_done)
     for number in range(10):
-        queue.submit(number, picture)
+        queue.submit(number, image)
     raised = ""
     try:
         queue.wait()
     except KeyError as error:
         raised = str(error)
     finished = len(done)
-    queue.submit(10, picture)
+    queue.submit(10, image)
     queue.wait()
     return {"raised": raised, "finished": finished, "again": done[-1]}
 
 
-def inference_that_fails(model: interface.Model, picture: Any) -> list[str]:
+def inference_that_fails(model: interface.Model, image: Any) -> list[str]:
     """What a person reads, of a single query and of several."""
     queue = model.queue(lambda number, answer: None)
 
     def several() -> None:
         for number in range(6):
-            queue.submit(number, picture)
+            queue.submit(number, image)
         queue.wait()
 
     said = []
-    for attempt in (lambda: model.infer(picture), several):
+    for attempt in (lambda: model.infer(image), several):
         try:
             attempt()
         except EnvironmentFailure as failure:
@@ -105,7 +105,7 @@ def inference_that_fails(model: interface.Model, picture: Any) -> list[str]:
     return said
 
 
-def used_once(xml: Path, picture: Any) -> None:
+def used_once(xml: Path, image: Any) -> None:
     """A model that is let go right after its last answer: on a thread of its own, that would end the process."""
     model, answers = interface.load(xml, SETTINGS), []
 
@@ -114,21 +114,21 @@ def used_once(xml: Path, picture: Any) -> None:
 
     queue = model.queue(on_done)
     for number in range(8):
-        queue.submit(number, picture)
+        queue.submit(number, image)
     queue.wait()
     queue.close()
 
 
 def main(xml: str, inputs: str, *failing: str) -> None:
     """Print everything."""
-    pictures = np.load(inputs)
+    images = np.load(inputs)
     model = interface.load(Path(xml), SETTINGS)
-    found: dict[str, Any] = {"together": together(model, pictures), "raising": callback_that_raises(model, pictures[0])}
+    found: dict[str, Any] = {"together": together(model, images), "raising": callback_that_raises(model, images[0])}
     found["spare"] = with_spare(model)
     for path in failing:
-        found["failing"] = inference_that_fails(interface.load(Path(path), SETTINGS), pictures[0])
+        found["failing"] = inference_that_fails(interface.load(Path(path), SETTINGS), images[0])
     for _ in range(LET_GO):
-        used_once(Path(xml), pictures[0])
+        used_once(Path(xml), images[0])
     print(json.dumps(found))
 
 

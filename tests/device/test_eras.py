@@ -92,9 +92,9 @@ def test_golden_answers_are_the_same_in_f32(era: Runtime, release: Path) -> None
 
 
 @pytest.mark.parametrize("scenario", ["accuracy", "single-stream", "offline"])
-def test_bench_gives_a_whole_record(era: Runtime, release: Path, pictures: Path, scenario: str) -> None:
+def test_bench_gives_a_whole_record(era: Runtime, release: Path, images: Path, scenario: str) -> None:
     words = ("--seconds", "0.5", "--queries", "64", "--precision", "f32", "--threads", "2", "--streams", "2")
-    said = era.ask("bench", release, "--scenario", scenario, "--pictures", pictures, *words)
+    said = era.ask("bench", release, "--scenario", scenario, "--images", images, *words)
     assert said["ok"]
     assert (said["used"]["streams"], said["used"]["precision"]) == (2, "f32")
     assert len(said["samples_ms"]) >= 12
@@ -102,12 +102,12 @@ def test_bench_gives_a_whole_record(era: Runtime, release: Path, pictures: Path,
     assert said["logged"]
 
 
-def test_speed_runs_answer_as_the_current_era_does(run: Any, era: Runtime, release: Path, pictures: Path) -> None:
-    words = ("--pictures", pictures, "--seconds", "0.3", "--precision", "f32")
+def test_speed_runs_answer_as_the_current_era_does(run: Any, era: Runtime, release: Path, images: Path) -> None:
+    words = ("--images", images, "--seconds", "0.3", "--precision", "f32")
     expected = run("bench", release, "--scenario", "accuracy", *words).said
-    answers = {entry["picture"]: entry["output"] for entry in expected["logged"]}
+    answers = {entry["image"]: entry["output"] for entry in expected["logged"]}
     for entry in era.ask("bench", release, "--scenario", "offline", *words)["logged"]:
-        assert entry["output"] == pytest.approx(answers[entry["picture"]], abs=1e-5)
+        assert entry["output"] == pytest.approx(answers[entry["image"]], abs=1e-5)
 
 
 def test_golden_ends_plainly_when_the_accelerator_is_missing(era: Runtime, release: Path) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from toolkit.device import image_io
-from toolkit.device.image_io import PictureError, fit, read_picture
+from toolkit.device.image_io import ImageError, fit, read_image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,7 +25,7 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
-files = _beside("picture_files")
+files = _beside("image_files")
 
 RED, BLUE = (200, 30, 60), (20, 60, 220)
 UPRIGHT = {
@@ -41,134 +41,134 @@ UPRIGHT = {
 
 
 def quarters() -> Pixels:
-    """Four colours in a picture higher than wide would be, so that no turn or mirror looks like another."""
-    picture = np.zeros((32, 48, 3), np.uint8)
-    picture[:16, :24], picture[:16, 24:], picture[16:, :24], picture[16:, 24:] = (
+    """Four colors in an image higher than wide would be, so that no turn or mirror looks like another."""
+    image = np.zeros((32, 48, 3), np.uint8)
+    image[:16, :24], image[:16, 24:], image[16:, :24], image[16:, 24:] = (
         RED,
         BLUE,
         (30, 180, 40),
         (230, 220, 90),
     )
-    return picture
+    return image
 
 
 def noise(height: int = 40, width: int = 56) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def encoded(suffix: str, picture: npt.NDArray[np.generic]) -> bytes:
-    return cv2.imencode(suffix, picture)[1].tobytes()
+def encoded(suffix: str, image: npt.NDArray[np.generic]) -> bytes:
+    return cv2.imencode(suffix, image)[1].tobytes()
 
 
-def close(picture: Pixels, expected: npt.ArrayLike, tolerance: int = 4) -> bool:
-    return bool(np.abs(picture.astype(int) - np.asarray(expected, int)).max() <= tolerance)
+def close(image: Pixels, expected: npt.ArrayLike, tolerance: int = 4) -> bool:
+    return bool(np.abs(image.astype(int) - np.asarray(expected, int)).max() <= tolerance)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_read_picture_is_upright_when_a_jpeg_has_an_exif_orientation(orientation: int) -> None:
-    picture = read_picture(files.rotated_jpeg(quarters(), orientation))
+def test_read_image_is_upright_when_a_jpeg_has_an_exif_orientation(orientation: int) -> None:
+    image = read_image(files.rotated_jpeg(quarters(), orientation))
     expected = UPRIGHT[orientation](quarters())
-    assert picture.shape == expected.shape
-    assert close(picture[4:-4:8, 4:-4:8], expected[4:-4:8, 4:-4:8], 12)
+    assert image.shape == expected.shape
+    assert close(image[4:-4:8, 4:-4:8], expected[4:-4:8, 4:-4:8], 12)
 
 
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_read_picture_is_upright_when_a_transparent_png_has_an_exif_orientation(orientation: int, order: str) -> None:
+def test_read_image_is_upright_when_a_transparent_png_has_an_exif_orientation(orientation: int, order: str) -> None:
     opaque = np.dstack([quarters(), np.full((32, 48), 255, np.uint8)])
     content = files.png(opaque, 6, [(b"eXIf", files.exif(orientation, order))])
-    assert np.array_equal(read_picture(content), UPRIGHT[orientation](quarters()))
+    assert np.array_equal(read_image(content), UPRIGHT[orientation](quarters()))
 
 
 @pytest.mark.parametrize("adobe", [0, None])
-def test_read_picture_has_the_right_colours_when_a_jpeg_is_cmyk(adobe: int | None) -> None:
+def test_read_image_has_the_right_colors_when_a_jpeg_is_cmyk(adobe: int | None) -> None:
     # Stored inverted, as Adobe does: 255 is no ink, so with no black ink the samples are the red, green and blue.
     content = files.cmyk_jpeg([(*RED, 255), (*BLUE, 255), (*RED, 128)], adobe)
-    picture = read_picture(content)
-    assert close(picture[4, 4], RED)
-    assert close(picture[4, 12], BLUE)
-    assert close(picture[4, 20], [value * 128 // 255 for value in RED])
+    image = read_image(content)
+    assert close(image[4, 4], RED)
+    assert close(image[4, 12], BLUE)
+    assert close(image[4, 20], [value * 128 // 255 for value in RED])
 
 
-def test_read_picture_has_the_right_colours_when_a_jpeg_is_ycck() -> None:
+def test_read_image_has_the_right_colors_when_a_jpeg_is_ycck() -> None:
     red, green, blue = RED
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     ycc = (round(luma), round(128 + (blue - luma) / 1.772), round(128 + (red - luma) / 1.402))
-    # YCCK holds the CMY inks as if they were RGB; inverted as Adobe stores them, that is the colour's complement.
+    # YCCK holds the CMY inks as if they were RGB; inverted as Adobe stores them, that is the color's complement.
     complement = (255 - ycc[0], 256 - ycc[1], 256 - ycc[2])
-    picture = read_picture(files.cmyk_jpeg([(*complement, 255)], 2))
-    assert close(picture[4, 4], RED, 6)
+    image = read_image(files.cmyk_jpeg([(*complement, 255)], 2))
+    assert close(image[4, 4], RED, 6)
 
 
-def test_read_picture_keeps_the_high_byte_when_a_png_has_16_bits() -> None:
+def test_read_image_keeps_the_high_byte_when_a_png_has_16_bits() -> None:
     deep = np.zeros((8, 9, 3), np.uint16) + np.array([40000, 20000, 300], np.uint16)
-    assert np.array_equal(read_picture(files.png(deep, 2))[3, 3], [40000 >> 8, 20000 >> 8, 1])
-    assert np.array_equal(read_picture(files.png(np.full((8, 9), 40000, np.uint16), 0))[3, 3], [156] * 3)
+    assert np.array_equal(read_image(files.png(deep, 2))[3, 3], [40000 >> 8, 20000 >> 8, 1])
+    assert np.array_equal(read_image(files.png(np.full((8, 9), 40000, np.uint16), 0))[3, 3], [156] * 3)
 
 
-def test_read_picture_lays_it_over_white_when_a_16_bit_png_is_transparent() -> None:
+def test_read_image_lays_it_over_white_when_a_16_bit_png_is_transparent() -> None:
     deep = np.zeros((8, 9, 4), np.uint16) + np.array([0, 0, 0, 128 << 8], np.uint16)
-    assert close(read_picture(files.png(deep, 6))[3, 3], [127] * 3, 1)
+    assert close(read_image(files.png(deep, 6))[3, 3], [127] * 3, 1)
 
 
-def test_read_picture_looks_colours_up_when_a_png_has_a_palette() -> None:
+def test_read_image_looks_colors_up_when_a_png_has_a_palette() -> None:
     indices = np.array([[0, 1], [1, 0]], np.uint8)
     palette = (b"PLTE", bytes((*RED, *BLUE)))
-    assert np.array_equal(read_picture(files.png(indices, 3, [palette])), [[RED, BLUE], [BLUE, RED]])
+    assert np.array_equal(read_image(files.png(indices, 3, [palette])), [[RED, BLUE], [BLUE, RED]])
 
 
-def test_read_picture_lays_it_over_white_when_a_palette_is_transparent() -> None:
+def test_read_image_lays_it_over_white_when_a_palette_is_transparent() -> None:
     indices = np.array([[0, 1]], np.uint8)
     content = files.png(indices, 3, [(b"PLTE", bytes((*RED, *BLUE))), (b"tRNS", bytes((0,)))])
-    assert np.array_equal(read_picture(content), [[(255, 255, 255), BLUE]])
+    assert np.array_equal(read_image(content), [[(255, 255, 255), BLUE]])
 
 
-def test_read_picture_lays_it_over_white_when_there_is_alpha() -> None:
+def test_read_image_lays_it_over_white_when_there_is_alpha() -> None:
     rows = np.array([[(*RED, 255), (*RED, 0), (0, 0, 0, 128)]], np.uint8)
-    assert np.array_equal(read_picture(files.png(rows, 6)), [[RED, (255, 255, 255), (127, 127, 127)]])
+    assert np.array_equal(read_image(files.png(rows, 6)), [[RED, (255, 255, 255), (127, 127, 127)]])
 
 
-def test_read_picture_lays_it_over_white_when_grey_has_alpha() -> None:
+def test_read_image_lays_it_over_white_when_gray_has_alpha() -> None:
     rows = np.array([[(90, 255), (90, 0)]], np.uint8)
-    assert np.array_equal(read_picture(files.png(rows, 4)), [[(90, 90, 90), (255, 255, 255)]])
+    assert np.array_equal(read_image(files.png(rows, 4)), [[(90, 90, 90), (255, 255, 255)]])
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".pgm", ".bmp"])
-def test_read_picture_repeats_the_channel_when_it_is_grey(suffix: str) -> None:
-    picture = read_picture(encoded(suffix, np.full((8, 9), 77, np.uint8)))
-    assert picture.shape == (8, 9, 3)
-    assert close(picture, 77, 1)
+def test_read_image_repeats_the_channel_when_it_is_gray(suffix: str) -> None:
+    image = read_image(encoded(suffix, np.full((8, 9), 77, np.uint8)))
+    assert image.shape == (8, 9, 3)
+    assert close(image, 77, 1)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".ppm", ".bmp", ".webp", ".jpg"])
-def test_read_picture_is_rgb_whatever_the_format(suffix: str) -> None:
-    picture = read_picture(encoded(suffix, quarters()[..., ::-1]))
-    assert close(picture[8, 8], RED, 8)
-    assert picture.dtype == np.uint8
+def test_read_image_is_rgb_whatever_the_format(suffix: str) -> None:
+    image = read_image(encoded(suffix, quarters()[..., ::-1]))
+    assert close(image[8, 8], RED, 8)
+    assert image.dtype == np.uint8
 
 
 @pytest.mark.parametrize("name", ["with two  spaces.png", "Größe — 顔 ñ.png", "ünï.PNG"])
-def test_read_picture_reads_it_when_the_name_is_unusual(tmp_path: Path, name: str) -> None:
+def test_read_image_reads_it_when_the_name_is_unusual(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(encoded(".png", noise()))
-    assert np.array_equal(read_picture(tmp_path / name), noise()[..., ::-1])
-    assert np.array_equal(read_picture(str(tmp_path / name)), noise()[..., ::-1])
+    assert np.array_equal(read_image(tmp_path / name), noise()[..., ::-1])
+    assert np.array_equal(read_image(str(tmp_path / name)), noise()[..., ::-1])
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_read_picture_refuses_when_it_is_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
+def test_read_image_refuses_when_it_is_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
     content = encoded(suffix, noise())
-    path = tmp_path / f"half a picture{suffix}"
+    path = tmp_path / f"half an image{suffix}"
     path.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(PictureError, match=re.escape(str(path)) + ": truncated"):
-        read_picture(path)
+    with pytest.raises(ImageError, match=re.escape(str(path)) + ": truncated"):
+        read_image(path)
 
 
-def test_read_picture_says_that_a_jpeg_is_truncated_wherever_it_was_cut() -> None:
+def test_read_image_says_that_a_jpeg_is_truncated_wherever_it_was_cut() -> None:
     content = encoded(".jpg", noise())
     for kept in range(3, len(content)):
-        with pytest.raises(PictureError, match="truncated JPEG"):
-            read_picture(content[:kept])
+        with pytest.raises(ImageError, match="truncated JPEG"):
+            read_image(content[:kept])
 
 
 def test_scans_of_a_jpeg_end_where_a_marker_is_that_belongs_to_none() -> None:
@@ -179,51 +179,51 @@ def test_scans_of_a_jpeg_end_where_a_marker_is_that_belongs_to_none() -> None:
         assert image_io._scan_ends(content).tolist() == expected
 
 
-def test_read_picture_refuses_when_a_jpeg_is_filled_up_with_zeros() -> None:
+def test_read_image_refuses_when_a_jpeg_is_filled_up_with_zeros() -> None:
     content = encoded(".jpg", noise())
     half = len(content) // 2
-    with pytest.raises(PictureError, match="truncated JPEG"):
-        read_picture(content[:half] + bytes(len(content) - half))
+    with pytest.raises(ImageError, match="truncated JPEG"):
+        read_image(content[:half] + bytes(len(content) - half))
 
 
-def test_read_picture_refuses_when_a_progressive_jpeg_lacks_scans() -> None:
+def test_read_image_refuses_when_a_progressive_jpeg_lacks_scans() -> None:
     content = cv2.imencode(".jpg", noise(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    assert read_picture(content).shape == (40, 56, 3)
-    with pytest.raises(PictureError, match="truncated JPEG"):
-        read_picture(content[: len(content) // 2])
+    assert read_image(content).shape == (40, 56, 3)
+    with pytest.raises(ImageError, match="truncated JPEG"):
+        read_image(content[: len(content) // 2])
 
 
-def test_read_picture_reads_it_when_more_follows_the_end_of_a_jpeg() -> None:
+def test_read_image_reads_it_when_more_follows_the_end_of_a_jpeg() -> None:
     content = encoded(".jpg", noise())
-    assert np.array_equal(read_picture(content + b"a film, say"), read_picture(content))
+    assert np.array_equal(read_image(content + b"a film, say"), read_image(content))
 
 
-def test_read_picture_refuses_when_a_bit_of_a_png_is_flipped() -> None:
+def test_read_image_refuses_when_a_bit_of_a_png_is_flipped() -> None:
     content = bytearray(encoded(".png", noise()))
     content[len(content) // 2] ^= 1
-    with pytest.raises(PictureError, match="damaged PNG"):
-        read_picture(bytes(content))
+    with pytest.raises(ImageError, match="damaged PNG"):
+        read_image(bytes(content))
 
 
 @pytest.mark.parametrize(
     "content", [b"hello " * 50, b"\xff\xd8\xff", b"RIFF\x04\x00\x00\x00WEBP", b"P5\n9 9\n255\n1234"]
 )
-def test_read_picture_refuses_when_it_is_no_picture(tmp_path: Path, content: bytes) -> None:
+def test_read_image_refuses_when_it_is_no_image(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "note.jpg"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=re.escape(str(path))):
-        read_picture(path)
+    with pytest.raises(ImageError, match=re.escape(str(path))):
+        read_image(path)
 
 
-def test_read_picture_refuses_when_the_file_is_empty(tmp_path: Path) -> None:
+def test_read_image_refuses_when_the_file_is_empty(tmp_path: Path) -> None:
     (tmp_path / "nothing.png").touch()
-    with pytest.raises(PictureError, match=r"nothing\.png: empty file"):
-        read_picture(tmp_path / "nothing.png")
+    with pytest.raises(ImageError, match=r"nothing\.png: empty file"):
+        read_image(tmp_path / "nothing.png")
 
 
-def test_read_picture_refuses_when_there_is_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"gone\.png: No such file"):
-        read_picture(tmp_path / "gone.png")
+def test_read_image_refuses_when_there_is_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.png: No such file"):
+        read_image(tmp_path / "gone.png")
 
 
 def test_fit_is_the_same_when_the_size_fits_already() -> None:
@@ -244,9 +244,9 @@ def test_fit_has_the_size_when_sides_grow_or_shrink(size: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("wide", [True, False])
 def test_fit_takes_the_middle_when_cropped(wide: bool) -> None:
-    picture = noise(40, 60) if wide else noise(60, 40)
-    middle = picture[:, 10:50] if wide else picture[10:50]
-    assert np.array_equal(fit(picture, (40, 40), "centre"), middle)
+    image = noise(40, 60) if wide else noise(60, 40)
+    middle = image[:, 10:50] if wide else image[10:50]
+    assert np.array_equal(fit(image, (40, 40), "center"), middle)
 
 
 def test_fit_refuses_when_the_crop_is_unknown() -> None:

@@ -68,7 +68,7 @@ def test_load_names_every_problem_when_there_are_several(tmp_path: Path) -> None
 name = "Bad Name"
 [data]
 source = "floders"
-colour = 3
+color = 3
 [matrix]
 networks = []
 [[stages]]
@@ -82,7 +82,7 @@ epoch = 3
     assert {
         "name",
         "data.source",
-        "data.colour",
+        "data.color",
         "matrix.networks",
         "stages.0.epochs",
         "networks.vgg16.stages.top.epoch",

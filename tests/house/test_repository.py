@@ -30,8 +30,8 @@ def test_modules_say_what_they_hold(tracked: tuple[Path, ...]) -> None:
 
 
 def test_files_are_small_and_texts(tracked: tuple[Path, ...], house: Path) -> None:
-    pictures = house / "docs/images"
-    assert [str(path) for path in tracked if b"\0" in path.read_bytes()[:8000] and pictures not in path.parents] == []
+    images = house / "docs/images"
+    assert [str(path) for path in tracked if b"\0" in path.read_bytes()[:8000] and images not in path.parents] == []
     assert [str(path) for path in tracked if path.stat().st_size > 1_000_000] == []
 
 

@@ -61,9 +61,9 @@ def open_bundle(tiny_bundle: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def open_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dark and light noise with its pictures.json, readable by the image's user."""
-    folder = tmp_path_factory.mktemp("pictures")
+def open_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark and light noise with its images.json, readable by the image's user."""
+    folder = tmp_path_factory.mktemp("images")
     folder.chmod(0o755)
     chooser, entries = np.random.default_rng(5), []
     for number in range(6):
@@ -71,5 +71,5 @@ def open_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(path), (chooser.integers(0, 120, (40, 36, 3)) + 130 * (number % 2)).astype(np.uint8))
         label = ("dark", "light")[number % 2]
         entries.append({"file": path.name, "sha256": hashing.of_file(path), "label": label})
-    (folder / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entries}))
+    (folder / "images.json").write_text(json.dumps({"format": 1, "images": entries}))
     return folder

@@ -32,11 +32,11 @@ def test_old_runtime_is_the_declared_one(docker_run: Run, name: str) -> None:
 
 
 def test_ncs2_image_says_what_to_do_when_there_is_no_stick(
-    docker_run: Run, open_bundle: Path, open_pictures: Path
+    docker_run: Run, open_bundle: Path, open_images: Path
 ) -> None:
     passed = ("--device-cgroup-rule", "c 189:* rmw", "--group-add", "100", "--volume", f"{open_bundle}:/bundle:ro")
-    words = ("predict", "/bundle", "/pictures/0.png", "--accelerator", "MYRIAD")
-    options = (*passed, "--volume", f"{open_pictures}:/pictures:ro")
+    words = ("predict", "/bundle", "/images/0.png", "--accelerator", "MYRIAD")
+    options = (*passed, "--volume", f"{open_images}:/images:ro")
     done = docker_run("edge-vision/runner-ncs2:dev", *words, options=options)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "no Neural Compute Stick is plugged in" in done.stderr

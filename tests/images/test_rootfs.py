@@ -37,7 +37,7 @@ def test_merged_puts_the_old_folders_into_usr(name: str, place: str) -> None:
         ("usr/lib/libc.so.6", True),
     ],
 )
-def test_wanted_keeps_licences_and_programs(name: str, kept: bool) -> None:
+def test_wanted_keeps_licenses_and_programs(name: str, kept: bool) -> None:
     assert rootfs.wanted(RECIPE, name) is kept
 
 

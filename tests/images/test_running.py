@@ -50,10 +50,10 @@ def predictions() -> dict[str, Any]:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_bench_runs_and_predicts_as_on_amd64(
-    docker_run: Run, open_bundle: Path, open_pictures: Path, platform: str, predictions: dict[str, Any]
+    docker_run: Run, open_bundle: Path, open_images: Path, platform: str, predictions: dict[str, Any]
 ) -> None:
-    words = ("bench", "/bundle", "--pictures", "/pictures", "--root", "/tmp", "--scenario", "accuracy")
-    options = mounted(bundle=open_bundle, pictures=open_pictures)
+    words = ("bench", "/bundle", "--images", "/images", "--root", "/tmp", "--scenario", "accuracy")
+    options = mounted(bundle=open_bundle, images=open_images)
     done = docker_run(IMAGE, *words, "--precision", "f32", platform=platform, options=options)
     assert done.returncode == 0, done.stdout + done.stderr
     predictions[platform] = json.loads(done.stdout)["predictions"]
@@ -70,23 +70,23 @@ def _close(ours: Any, theirs: Any) -> bool:
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_quick_bench_keeps_every_sample(docker_run: Run, open_bundle: Path, open_pictures: Path, platform: str) -> None:
-    words = ("bench", "/bundle", "--pictures", "/pictures", "--root", "/tmp", "--scenario", "single-stream")
-    options = mounted(bundle=open_bundle, pictures=open_pictures)
+def test_quick_bench_keeps_every_sample(docker_run: Run, open_bundle: Path, open_images: Path, platform: str) -> None:
+    words = ("bench", "/bundle", "--images", "/images", "--root", "/tmp", "--scenario", "single-stream")
+    options = mounted(bundle=open_bundle, images=open_images)
     done = docker_run(IMAGE, *words, "--seconds", "0.5", "--queries", "8", platform=platform, options=options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(json.loads(done.stdout)["samples_ms"]) >= 8
 
 
-def test_stop_ends_a_run_at_once(docker_run: Run, open_bundle: Path, open_pictures: Path) -> None:
+def test_stop_ends_a_run_at_once(docker_run: Run, open_bundle: Path, open_images: Path) -> None:
     words = ["docker", "run", "--rm", "--detach", "--read-only", "--tmpfs", "/tmp"]
     words += [
-        *mounted(bundle=open_bundle, pictures=open_pictures),
+        *mounted(bundle=open_bundle, images=open_images),
         IMAGE,
         "bench",
         "/bundle",
-        "--pictures",
-        "/pictures",
+        "--images",
+        "/images",
     ]
     words += ["--root", "/tmp", "--scenario", "offline", "--seconds", "60"]
     container = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()

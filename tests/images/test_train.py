@@ -18,7 +18,7 @@ EXPERIMENT = """
 name = "tones"
 [data]
 source = "folders"
-path = "pictures"
+path = "images"
 split = { train = 0.5, validation = 0.25, test = 0.25 }
 [matrix]
 networks = ["mobilenet"]
@@ -44,10 +44,10 @@ queries = 8
 def experiment(tmp_path: Path) -> Path:
     rng = np.random.default_rng(3)
     for label, tone in (("dark", 0), ("light", 120)):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
+        (tmp_path / "images" / label).mkdir(parents=True)
         for number in range(16):
-            picture = (rng.integers(0, 120, (40, 40, 3)) + tone).astype(np.uint8)
-            assert cv2.imwrite(str(tmp_path / "pictures" / label / f"{number}.png"), picture)
+            image = (rng.integers(0, 120, (40, 40, 3)) + tone).astype(np.uint8)
+            assert cv2.imwrite(str(tmp_path / "images" / label / f"{number}.png"), image)
     path = tmp_path / "tones.toml"
     path.write_text(EXPERIMENT)
     return path

@@ -79,7 +79,7 @@ def torch_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TorchFiles:
 
 
 class Assembled(Protocol):
-    """Makes a model for two classes and pictures of 32 pixels, the same every time."""
+    """Makes a model for two classes and images of 32 pixels, the same every time."""
 
     def __call__(self, network: networks.Network, *, weights: str | Path = "none", dropout: float = 0) -> Any: ...
 
@@ -108,7 +108,7 @@ def assembled() -> Assembled:
 
 @pytest.fixture(scope="session")
 def pixels() -> np.ndarray:
-    """Two raw pictures, f32 [2, 32, 32, 3]."""
+    """Two raw images, f32 [2, 32, 32, 3]."""
     return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("f4")
 
 

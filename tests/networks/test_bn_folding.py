@@ -20,8 +20,8 @@ def make_body() -> Any:
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    pictures = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(8, 3, 2, padding="same", name="first")(pictures)
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, 2, padding="same", name="first")(images)
     x = keras.layers.BatchNormalization(scale=False, name="first_bn")(x)
     x = keras.layers.ReLU(6.0)(x)
     y = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="depthwise")(x)
@@ -30,7 +30,7 @@ def make_body() -> Any:
     x = keras.layers.Add()([x, y])
     z = keras.layers.Conv2D(8, 1, use_bias=False, name="read_twice")(x)
     normed = keras.layers.BatchNormalization(name="after_two")(z)
-    body = keras.Model(pictures, keras.layers.Add()([z, normed]), name="body")
+    body = keras.Model(images, keras.layers.Add()([z, normed]), name="body")
     draw = np.random.default_rng(0)
     for layer in body.layers:
         if type(layer).__name__ == "BatchNormalization":
@@ -40,9 +40,9 @@ def make_body() -> Any:
 
 def answer_and_slopes(model: Any, variables: list[Any]) -> tuple[np.ndarray, list[np.ndarray]]:
     tf = networks.start_tensorflow()
-    pictures = tf.constant(np.random.default_rng(1).normal(size=(2, 16, 16, 3)), tf.float32)
+    images = tf.constant(np.random.default_rng(1).normal(size=(2, 16, 16, 3)), tf.float32)
     with tf.GradientTape() as tape:
-        answer = tf.cast(model(pictures, training=False), tf.float32)
+        answer = tf.cast(model(images, training=False), tf.float32)
         loss = tf.reduce_mean(tf.abs(answer))
     return answer.numpy(), [slope.numpy() for slope in tape.gradient(loss, tf_compat.tensors(variables))]
 
@@ -84,4 +84,4 @@ def test_features_trained_refuses_when_norms_would_follow_batches_in_bfloat16() 
         progress=Silent(),
     )
     with pytest.raises(ConfigurationError, match="batch_norm"):
-        networks.features_trained(model, networks.find("mobilenet"), normalising=True, precision="bfloat16")
+        networks.features_trained(model, networks.find("mobilenet"), normalizing=True, precision="bfloat16")

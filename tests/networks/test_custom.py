@@ -40,10 +40,10 @@ class Own:
         networks.start_tensorflow()
         import keras
 
-        pictures = keras.Input((size, size, 3))
-        x = keras.layers.Conv2D(4, 3, 2, name="mine")(pictures)
+        images = keras.Input((size, size, 3))
+        x = keras.layers.Conv2D(4, 3, 2, name="mine")(images)
         x = keras.layers.GlobalAveragePooling2D()(x) if pooled else x
-        keras.Model(pictures, x).save(self.folder / "my-net.keras")
+        keras.Model(images, x).save(self.folder / "my-net.keras")
 
     def find(self, *change: str) -> networks.Network:
         path = self.folder / "own.toml"
@@ -75,7 +75,7 @@ def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(
     ("saved", "change", "words"),
     [
         ({"pooled": True}, (), r"gives \(None, 4\), not a feature map"),
-        ({"size": 48}, (), "takes pictures of 48 x 48 pixels only"),
+        ({"size": 48}, (), "takes images of 48 x 48 pixels only"),
         ({}, ('body = "my-net.keras"', 'body = "absent.keras"'), "no such file"),
         ({}, ("my_net", "mobilenet"), "is a network of the toolkit's"),
         ({}, ("my_net", "My-Net"), "cannot name a network"),
@@ -96,9 +96,9 @@ def test_find_for_reads_no_code_when_the_body_holds_some(own: Own, assembled: As
     networks.start_tensorflow()
     import keras
 
-    pictures = keras.Input((None, None, 3))
-    hostile = keras.layers.Lambda(lambda x: x)(pictures)
-    keras.Model(pictures, hostile).save(own.folder / "my-net.keras")
+    images = keras.Input((None, None, 3))
+    hostile = keras.layers.Lambda(lambda x: x)(images)
+    keras.Model(images, hostile).save(own.folder / "my-net.keras")
     with pytest.raises(ConfigurationError, match="cannot be read as a Keras model"):
         assembled(own.find(), weights=own.folder / "my-net.keras")
 

@@ -58,10 +58,10 @@ def test_find_head_refuses_with_the_reason_when_the_pair_is_wrong(head: str, los
     [
         ("softmax", True, "a softmax shares one out among them"),
         ("sigmoid", True, "one sigmoid unit tells two classes apart"),
-        ("multi-sigmoid", False, "each picture has one label"),
+        ("multi-sigmoid", False, "each image has one label"),
     ],
 )
-def test_find_head_refuses_with_the_reason_when_pictures_have_other_labels(head: str, many: bool, why: str) -> None:
+def test_find_head_refuses_with_the_reason_when_images_have_other_labels(head: str, many: bool, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         find_head(head, 2, many=many)
 

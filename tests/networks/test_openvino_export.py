@@ -31,8 +31,8 @@ def test_trace_names_the_operation_when_openvino_has_no_words_for_it(middle: Any
     start_tensorflow()
     import keras
 
-    picture = keras.Input((8, 8, 3))
-    x = middle(keras.layers, keras.layers.Conv2D(1, 1)(picture))
-    model = keras.Model(picture, keras.layers.Dense(2, activation="softmax")(x), name="unsaid")
+    image = keras.Input((8, 8, 3))
+    x = middle(keras.layers, keras.layers.Conv2D(1, 1)(image))
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x), name="unsaid")
     with pytest.raises(ConversionError, match=f"unsaid: OpenVINO has no words for TensorFlow's {words}"):
         trace(model)

@@ -33,9 +33,9 @@ def with_top(own: Any) -> Any:
     """As people keep them: the body nested in a model with a classifier."""
     import keras
 
-    pictures = keras.Input((8, 8, 3))
-    pooled = keras.layers.GlobalAveragePooling2D()(own(pictures))
-    return keras.Model(pictures, keras.layers.Dense(5, name="old_classes")(pooled))
+    images = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(own(images))
+    return keras.Model(images, keras.layers.Dense(5, name="old_classes")(pooled))
 
 
 NAMED = ["given.keras", "given.h5", *(["given.weights.h5"] if not is_keras_2() else [])]

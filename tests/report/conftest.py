@@ -30,8 +30,8 @@ from toolkit.artifacts import (
     TrainedModel,
     Workspace,
 )
-from toolkit.bench.targets import picture_set
-from toolkit.data import Picture, read_manifest
+from toolkit.bench.targets import image_set
+from toolkit.data import Image, read_manifest
 from toolkit.data.split_manifest import split_digest, write_manifest
 from toolkit.experiment.schema import Experiment
 from toolkit.report import Report, write_report
@@ -39,7 +39,7 @@ from toolkit.stats import curves
 from toolkit.store import Store
 
 LABELS = ("without_mask", "with_mask")
-PICTURES = 160
+IMAGES = 160
 NETWORKS = {"efficientnet_lite0": (0.94, 0.975, 4.4, 18_600_000), "mobilenet": (0.79, 0.93, 5.9, 17_100_000)}
 DEVICES = ("pi-1", "pi-2", "pi-3")
 VERSIONS = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.12.0", "openvino": "2026.4.1", "toolkit": "0.1.0"}
@@ -51,15 +51,15 @@ def digest(*parts: object) -> str:
 
 def make_split(workspace: Workspace) -> Split:
     folder = workspace.folder("data", "x")
-    shades = np.random.default_rng(5).integers(0, 255, (PICTURES, 24, 24, 3), np.uint8)
+    shades = np.random.default_rng(5).integers(0, 255, (IMAGES, 24, 24, 3), np.uint8)
     for n, shade in enumerate(shades):
         cv2.imwrite(str(folder / f"{n:04d}.png"), shade)
     files = sorted(folder.iterdir())
-    pictures = [Picture(file, hashing.of_file(file), n % 2, "test", str(n // 8)) for n, file in enumerate(files)]
-    path, _ = write_manifest(pictures, LABELS, workspace)
-    counts = {"train": 280, "validation": 40, "test": PICTURES // 2}
+    images = [Image(file, hashing.of_file(file), n % 2, "test", str(n // 8)) for n, file in enumerate(files)]
+    path, _ = write_manifest(images, LABELS, workspace)
+    counts = {"train": 280, "validation": 40, "test": IMAGES // 2}
     return Split(
-        digest=split_digest(pictures, LABELS),
+        digest=split_digest(images, LABELS),
         name="synthetic-masks",
         note="synthetic masks",
         labels=LABELS,
@@ -69,8 +69,8 @@ def make_split(workspace: Workspace) -> Split:
 
 
 def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
-    wrong = set(rng.sample(range(PICTURES), round((1 - accuracy) * PICTURES)))
-    truth = [n % 2 for n in range(PICTURES)]
+    wrong = set(rng.sample(range(IMAGES), round((1 - accuracy) * IMAGES)))
+    truth = [n % 2 for n in range(IMAGES)]
     predictions = tuple(1 - label if n in wrong else label for n, label in enumerate(truth))
     confusion = tuple(
         tuple(sum(t == row and p == column for t, p in zip(truth, predictions, strict=True)) for column in range(2))
@@ -79,10 +79,10 @@ def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
     right = sum(confusion[n][n] for n in range(2))
     return Evaluation(
         part="test",
-        pictures=PICTURES,
+        images=IMAGES,
         loss=0.35 * (1 - accuracy) / 0.1,
-        accuracy=right / PICTURES,
-        interval=curves.wilson(right, PICTURES),
+        accuracy=right / IMAGES,
+        interval=curves.wilson(right, IMAGES),
         top5=None,
         classes=tuple(score(confusion, n) for n in range(2)),
         confusion=confusion,
@@ -90,14 +90,14 @@ def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
         probabilities=tuple(
             (round(0.5 + (rng.random() / 2 if said else -rng.random() / 2), 6),) for said in predictions
         ),
-        calibration=calibrate(right / PICTURES),
+        calibration=calibrate(right / IMAGES),
     )
 
 
 def calibrate(accuracy: float) -> Calibration:
-    empty = CalibrationBin(pictures=0, confidence=0.0, accuracy=0.0)
-    half = PICTURES // 2
-    filled = (CalibrationBin(pictures=half, confidence=c, accuracy=accuracy) for c in (0.9, 0.98))
+    empty = CalibrationBin(images=0, confidence=0.0, accuracy=0.0)
+    half = IMAGES // 2
+    filled = (CalibrationBin(images=half, confidence=c, accuracy=accuracy) for c in (0.9, 0.98))
     return Calibration(ece=abs(0.94 - accuracy), bins=(*[empty] * 13, *filled))
 
 
@@ -168,7 +168,7 @@ def make_ir(model: TrainedModel, precision: str) -> IrModel:
         path=f"ir/{digest(model.digest, precision)}/model.xml",
         size_bytes=NETWORKS[model.network][3] // (1 if fp32 else 2),
         parity=Parity(
-            pictures=PICTURES,
+            images=IMAGES,
             max_abs=3.1e-6 if fp32 else 2.4e-3,
             mean_abs=2.2e-7 if fp32 else 1.9e-4,
             top1_agreement=1.0,
@@ -193,9 +193,7 @@ def make_bundle(ir: IrModel, model: TrainedModel) -> Bundle:
     )
 
 
-def make_record(
-    bundle: Bundle, device: str, scenario: str, base_ms: float, pictures: str, **changes: Any
-) -> BenchRecord:
+def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, images: str, **changes: Any) -> BenchRecord:
     rng = random.Random(f"{bundle.name} {device} {scenario}")
     samples = [base_ms * rng.lognormvariate(0, 0.08) for _ in range(96)]
     if scenario == "offline":
@@ -211,8 +209,8 @@ def make_record(
         "governor": None,
         "used": {"accelerator": "CPU", "precision": "f32"},
         "temperature_c": None,
-        "picture_set": pictures,
-        "logged": [{"query": n, "picture": n, "output": answer(bundle, n)} for n in (3, 4, 9)],
+        "image_set": images,
+        "logged": [{"query": n, "image": n, "output": answer(bundle, n)} for n in (3, 4, 9)],
     }
     values = {
         "digest": digest(bundle.digest, device, scenario),
@@ -226,7 +224,7 @@ def make_record(
         "broken_rules": (),
         "accuracy": 0.97 if scenario == "accuracy" else None,
         "correct": 155 if scenario == "accuracy" else None,
-        "pictures": PICTURES,
+        "images": IMAGES,
         "facts": facts,
         "settings": {"threads": 1, "streams": 1, "seed": 0, "clock": "total"},
         "at": f"2026-11-20T10:{len(device)}{DEVICES.index(device)}:00+00:00",
@@ -234,19 +232,17 @@ def make_record(
     return BenchRecord(**(values | changes))
 
 
-def answer(bundle: Bundle, picture: int) -> list[float]:
-    """Right about picture 3 (label 1) and wrong about picture 4 (label 0)."""
-    share = 0.875 if picture == 3 else 0.75
+def answer(bundle: Bundle, image: int) -> list[float]:
+    """Right about image 3 (label 1) and wrong about image 4 (label 0)."""
+    share = 0.875 if image == 3 else 0.75
     return [share] if "sigmoid" in bundle.name else [1 - share, share]
 
 
-def measure(store: Store, bundle: Bundle, base_ms: float, pictures: str) -> None:
+def measure(store: Store, bundle: Bundle, base_ms: float, images: str) -> None:
     for number, device in enumerate(DEVICES):
         for scenario in ("single-stream", "offline", "accuracy"):
             broken = ("throttled",) if (number, scenario, bundle.name) == BROKEN else ()
-            store.put(
-                make_record(bundle, device, scenario, base_ms * (1 + 0.07 * number), pictures, broken_rules=broken)
-            )
+            store.put(make_record(bundle, device, scenario, base_ms * (1 + 0.07 * number), images, broken_rules=broken))
         store.put(
             Deployment(
                 digest=digest(bundle.digest, device, "deployed"),
@@ -268,7 +264,7 @@ def fill(workspace: Workspace, store: Store) -> None:
     rng = random.Random(7)
     split = make_split(workspace)
     store.put(split)
-    pictures = picture_set(read_manifest(split, workspace), LABELS).digest
+    images = image_set(read_manifest(split, workspace), LABELS).digest
     for network, (_, _, base_ms, _) in NETWORKS.items():
         for head in ("sigmoid", "softmax"):
             for stage in ("top", "fine-tune"):
@@ -279,7 +275,7 @@ def fill(workspace: Workspace, store: Store) -> None:
                     bundle = make_bundle(ir, model)
                     store.put(ir)
                     store.put(bundle)
-                    measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1), pictures)
+                    measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1), images)
 
 
 def slower(store: Store) -> BenchRecord:

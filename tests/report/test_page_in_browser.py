@@ -85,7 +85,7 @@ def test_page_reads_well_in_both_themes(visit: Visit, contrasts: str) -> None:
     assert visit.page.evaluate(contrasts) == {}
 
 
-def test_page_names_its_pictures_and_places(visit: Visit) -> None:
+def test_page_names_its_images_and_places(visit: Visit) -> None:
     assert visit.page.evaluate(NAMELESS) == []
     assert visit.page.evaluate(HEADERS) == 0
     assert visit.page.evaluate("document.documentElement.lang") == "en"

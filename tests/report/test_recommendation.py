@@ -70,7 +70,7 @@ def test_judge_distrusts_a_choice_that_training_warned_of(store: Store, look: Ca
 
 
 @pytest.mark.parametrize(
-    ("note", "expected"), [("synthetic masks", "care"), ("", "good"), ("stand-in for the paper's pictures", "care")]
+    ("note", "expected"), [("synthetic masks", "care"), ("", "good"), ("stand-in for the paper's images", "care")]
 )
 def test_judge_minds_what_the_data_are(store: Store, look: Callable[[], Gathered], note: str, expected: str) -> None:
     store.put(dataclasses.replace(store.all(Split)[0], note=note))
@@ -113,7 +113,7 @@ def test_judge_distrusts_the_devices_answers_when_they_are_below_the_gate(
     assert state(look(), "Same on the device") == "bad"
 
 
-def test_pair_counts_the_pictures_that_one_alone_got_right(store: Store) -> None:
+def test_pair_counts_the_images_that_one_alone_got_right(store: Store) -> None:
     first, second = store.all(TrainedModel)[:2]
     judged = {
         name: dataclasses.replace(model.evaluation, predictions=predictions)
@@ -167,7 +167,7 @@ def test_growth_shows_the_layers_where_a_form_departs_most(store: Store, look: C
         digest="c" * 64,
         parent=store.all(IrModel)[0].digest,
         bundle="x",
-        picture="0001.png",
+        image="0001.png",
         difference=1e-3,
         threshold=1e-3,
         first=layer,

@@ -24,7 +24,7 @@ EXPERIMENT = """
 name = "tiny"
 [data]
 source = "folders"
-path = "pictures"
+path = "images"
 split = { train = 0.5, validation = 0.25, test = 0.25 }
 [matrix]
 networks = ["tiny"]
@@ -47,18 +47,18 @@ def build_tiny(size: tuple[int, int], *, pretrained: bool, progress: Progress) -
     """One convolution and a batch-norm; its "imagenet" weights are as random as any."""
     import keras
 
-    pictures = keras.Input((*size, 3))
-    x = keras.layers.Conv2D(6, 3, 2, use_bias=False, name="convolution")(pictures)
+    images = keras.Input((*size, 3))
+    x = keras.layers.Conv2D(6, 3, 2, use_bias=False, name="convolution")(images)
     x = keras.layers.BatchNormalization(name="norm")(x)
-    return keras.Model(pictures, keras.layers.ReLU(name="relu")(x))
+    return keras.Model(images, keras.layers.ReLU(name="relu")(x))
 
 
 class Stopping(Silent):
-    """Ctrl-C after so many pictures, or when a line with these words is said."""
+    """Ctrl-C after so many images, or when a line with these words is said."""
 
-    def __init__(self, *, pictures: int | None = None, words: str | None = None) -> None:
+    def __init__(self, *, images: int | None = None, words: str | None = None) -> None:
         super().__init__()
-        self._left, self._words = pictures, words
+        self._left, self._words = images, words
 
     def say(self, text: str) -> None:
         super().say(text)
@@ -83,7 +83,7 @@ class _Deaf:
 
 
 class Bench:
-    """A folder with pictures and an experiment on them, and a workspace to train it in."""
+    """A folder with images and an experiment on them, and a workspace to train it in."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -123,10 +123,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     draw = np.random.default_rng(0)
     for label, channel in (("blue", 0), ("red", 2)):
         for number in range(12):
-            picture = draw.integers(0, 120, (32, 32, 3)).astype(np.uint8)
-            picture[..., channel] += 100
-            (tmp_path / "pictures" / label).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(tmp_path / "pictures" / label / f"{number}.png"), picture)
+            image = draw.integers(0, 120, (32, 32, 3)).astype(np.uint8)
+            image[..., channel] += 100
+            (tmp_path / "images" / label).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / "images" / label / f"{number}.png"), image)
     return Bench(tmp_path)
 
 

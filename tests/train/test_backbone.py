@@ -48,8 +48,8 @@ def build_untraceable(size: tuple[int, int], *, pretrained: bool, progress: Prog
         def compute_output_shape(self, shape: Any) -> Any:
             return shape
 
-    pictures = keras.Input((*size, 3))
-    return keras.Model(pictures, Calling()(keras.layers.Conv2D(4, 3, 2)(pictures)))
+    images = keras.Input((*size, 3))
+    return keras.Model(images, Calling()(keras.layers.Conv2D(4, 3, 2)(images)))
 
 
 def features(bench: Bench, workspace: Workspace) -> tuple[dict[str, Examples], list[str], Any]:
@@ -58,31 +58,31 @@ def features(bench: Bench, workspace: Workspace) -> tuple[dict[str, Examples], l
     job = prepare_job(own, next(own.trials()), bench.split(workspace), workspace, progress)
     model, parts = starting_model(job, None), load_parts(job)
     made = frozen_features(job, model, parts)
-    pictures = parts["train"].examples.inputs
-    return made, progress.said, ThroughKeras(networks.features_part(model), 4).features(pictures)
+    images = parts["train"].examples.inputs
+    return made, progress.said, ThroughKeras(networks.features_part(model), 4).features(images)
 
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_openvino_gives_the_features_of_keras_when_the_network_is_of_the_table(name: str) -> None:
     model = frozen(name)
-    pictures = np.random.default_rng(0).integers(0, 256, (5, *model.input_shape[1:]), dtype=np.uint8)
-    made, expected = ThroughOpenVINO(model).features(pictures), ThroughKeras(model, 2).features(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (5, *model.input_shape[1:]), dtype=np.uint8)
+    made, expected = ThroughOpenVINO(model).features(images), ThroughKeras(model, 2).features(images)
     assert made.dtype == np.float32
     np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
 def test_openvino_gives_the_same_bits_when_asked_again_in_other_chunks() -> None:
     model = frozen("mobilenet")
-    pictures = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
-    whole = ThroughOpenVINO(model).features(pictures)
+    images = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
+    whole = ThroughOpenVINO(model).features(images)
     other = ThroughOpenVINO(model)
-    again = np.concatenate([other.features(pictures[:2]), other.features(pictures[2:])])
+    again = np.concatenate([other.features(images[:2]), other.features(images[2:])])
     np.testing.assert_array_equal(again, whole)
 
 
 def test_openvino_refuses_when_its_features_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
     model = frozen("mobilenet")
-    monkeypatch.setattr(ThroughOpenVINO, "_run", lambda self, pictures: np.ones((len(pictures), 1024), np.float32))
+    monkeypatch.setattr(ThroughOpenVINO, "_run", lambda self, images: np.ones((len(images), 1024), np.float32))
     with pytest.raises(ConversionError, match="OpenVINO's features are off by"):
         ThroughOpenVINO(model).features(np.zeros((4, 32, 32, 3), np.uint8))
 

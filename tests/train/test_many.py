@@ -1,4 +1,4 @@
-"""Training on pictures with many labels: blue, red, both or neither."""
+"""Training on images with many labels: blue, red, both or neither."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ KINDS = ((), ("blue",), ("red",), ("blue", "red"))
 
 @pytest.fixture
 def many(bench: Bench) -> Bench:
-    """The same bench with a list of 64 pictures, a quarter of each kind."""
+    """The same bench with a list of 64 images, a quarter of each kind."""
     draw, lines = np.random.default_rng(3), ["path,label"]
     for number in range(64):
-        picture = draw.integers(0, 120, (32, 32, 3)).astype(np.uint8)
+        image = draw.integers(0, 120, (32, 32, 3)).astype(np.uint8)
         for label in KINDS[number % 4]:
-            picture[..., 0 if label == "blue" else 2] += 100
-        cv2.imwrite(str(bench.root / f"{number:02}.png"), picture)
+            image[..., 0 if label == "blue" else 2] += 100
+        cv2.imwrite(str(bench.root / f"{number:02}.png"), image)
         lines.append(f"{number:02}.png,{';'.join(KINDS[number % 4])}")
     (bench.root / "many.csv").write_text("\n".join(lines))
-    bench.change('source = "folders"\npath = "pictures"', 'source = "csv"\npath = "many.csv"\nseparator = ";"')
+    bench.change('source = "folders"\npath = "images"', 'source = "csv"\npath = "many.csv"\nseparator = ";"')
     bench.change('["softmax", "sigmoid"]', '["multi-sigmoid"]')
     bench.change("learning_rate = 0.003", "learning_rate = 0.02")
     bench.change("epochs = 3\nlearning_rate = 0.02", "epochs = 8\nlearning_rate = 0.02")
     return bench
 
 
-def test_train_trial_tells_every_label_when_pictures_have_many(
+def test_train_trial_tells_every_label_when_images_have_many(
     many: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -58,9 +58,9 @@ def test_train_trial_tells_every_label_when_pictures_have_many(
 
 def test_load_refuses_a_head_when_the_data_has_other_labels(many: Bench) -> None:
     many.change('["multi-sigmoid"]', '["softmax"]')
-    with pytest.raises(ConfigurationError, match="a picture may have several labels"):
+    with pytest.raises(ConfigurationError, match="an image may have several labels"):
         load(many.file)
     many.change('["softmax"]', '["multi-sigmoid"]')
     many.change('separator = ";"\n', "")
-    with pytest.raises(ConfigurationError, match="each picture has one label"):
+    with pytest.raises(ConfigurationError, match="each image has one label"):
         load(many.file)

@@ -45,12 +45,12 @@ def test_evaluate_draws_mistakes_and_prints_areas_when_asked(
     (top,) = bench.train(workspace, last="top")
     file = workspace.absolute(top.path)
     for as_json in (True, False):
-        evaluate(file, tmp_path / "pictures", tmp_path / "worst.png", workspace.root, as_json)
+        evaluate(file, tmp_path / "images", tmp_path / "worst.png", workspace.root, as_json)
         out = capsys.readouterr().out
         if as_json:
             told = json.loads(out)
     assert cv2.imread(str(tmp_path / "worst.png")) is not None
     assert "ROC AUC" in out
     assert "expected calibration error" in out
-    assert len(told["probabilities"]) == told["pictures"] == 24
+    assert len(told["probabilities"]) == told["images"] == 24
     assert 0 <= told["classes"][0]["roc_auc"] <= 1

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from conftest import Bench, Stopping
 
 
-@pytest.mark.parametrize("pictures", [12 + 5, 36 + 12 + 5])
+@pytest.mark.parametrize("images", [12 + 5, 36 + 12 + 5])
 def test_train_trial_ends_the_same_to_the_bit_when_it_was_stopped(
-    pictures: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
+    images: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     stopped = Workspace(workspace.root / "stopped")
     with pytest.raises(KeyboardInterrupt):
-        bench.train(stopped, stopping(pictures=pictures))
+        bench.train(stopped, stopping(images=images))
     resumed, straight = bench.train(stopped), bench.train(workspace)
     assert [model.digest for model in resumed] == [model.digest for model in straight]
     for one, other in zip(resumed, straight, strict=True):
@@ -40,7 +40,7 @@ def test_train_trial_loses_only_the_running_epoch_when_it_was_stopped(
     bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        bench.train(workspace, stopping(pictures=2 * 12 + 5))
+        bench.train(workspace, stopping(images=2 * 12 + 5))
     progress = Silent()
     bench.train(workspace, progress)
     assert "  tiny-softmax top: going on after epoch 2 of 3" in progress.said

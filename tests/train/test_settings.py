@@ -28,7 +28,7 @@ def test_sparse_and_one_hot_targets_give_the_same_weights_when_all_else_is_equal
         np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-def test_one_node_and_two_learn_alike_when_given_the_same_pictures(bench: Bench, workspace: Workspace) -> None:
+def test_one_node_and_two_learn_alike_when_given_the_same_images(bench: Bench, workspace: Workspace) -> None:
     bench.change("hidden = [4]", "hidden = []")
     bench.change("epochs = 3\nlearning_rate = 0.01", "epochs = 40\nlearning_rate = 0.1")
     accuracies = [

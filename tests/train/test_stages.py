@@ -33,9 +33,9 @@ def norm_of(bench: Bench, workspace: Workspace) -> tuple[bool, bool]:
     return moved[0], moved[1]
 
 
-@pytest.mark.parametrize("pictures", [4 * 12 + 5, 5 * 12 + 2 * 12 + 5])
+@pytest.mark.parametrize("images", [4 * 12 + 5, 5 * 12 + 2 * 12 + 5])
 def test_train_trial_ends_the_same_to_the_bit_when_everything_is_set_and_it_was_stopped(
-    pictures: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
+    images: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     bench.change("[train]\n", ALL_AT_ONCE)
     bench.change(
@@ -45,7 +45,7 @@ def test_train_trial_ends_the_same_to_the_bit_when_everything_is_set_and_it_was_
     bench.change("learning_rate = 0.003", 'learning_rate = 0.003\nschedule = "cosine"\nbatch_norm = "training"')
     stopped = Workspace(workspace.root / "stopped")
     with pytest.raises(KeyboardInterrupt):
-        bench.train(stopped, stopping(pictures=pictures))
+        bench.train(stopped, stopping(images=images))
     resumed, straight = bench.train(stopped), bench.train(workspace)
     assert [model.digest for model in resumed] == [model.digest for model in straight]
     for one, other in zip(resumed, straight, strict=True):

@@ -22,7 +22,7 @@ def test_train_trial_gives_one_model_a_stage_when_it_runs_through(bench: Bench, 
     assert top.run == tuned.run
     assert top.digest != tuned.digest
     assert [epoch.number for epoch in tuned.history] == [1, 2, 3]
-    assert tuned.evaluation.pictures == 6
+    assert tuned.evaluation.images == 6
     assert load_keras(tuned, workspace).output_shape == (None, 2)
     with Store(workspace.database) as store:
         assert store.get(TrainedModel, tuned.digest) == tuned
@@ -97,10 +97,10 @@ def test_train_trial_refuses_when_the_network_is_unknown(bench: Bench, workspace
 
 
 def test_train_trial_refuses_when_a_sigmoid_meets_three_classes(bench: Bench, workspace: Workspace) -> None:
-    (bench.root / "pictures" / "red").rename(bench.root / "pictures" / "rot")
+    (bench.root / "images" / "red").rename(bench.root / "images" / "rot")
     for number in range(12):
-        source = bench.root / "pictures" / "rot" / f"{number}.png"
-        target = bench.root / "pictures" / "green" / source.name
+        source = bench.root / "images" / "rot" / f"{number}.png"
+        target = bench.root / "images" / "green" / source.name
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(_turned(source.read_bytes()))
     with pytest.raises(ConfigurationError, match="tells 2 classes apart, and the data has 3"):
@@ -110,5 +110,5 @@ def test_train_trial_refuses_when_a_sigmoid_meets_three_classes(bench: Bench, wo
 def _turned(content: bytes) -> bytes:
     import cv2
 
-    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    return cv2.imencode(".png", np.roll(picture, 1, axis=2))[1].tobytes()
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imencode(".png", np.roll(image, 1, axis=2))[1].tobytes()

@@ -20,7 +20,7 @@ EXPERIMENT = """
 name = "two-builds"
 [data]
 source = "folders"
-path = "pictures"
+path = "images"
 split = { train = 0.5, validation = 0.25, test = 0.25 }
 [matrix]
 networks = ["mobilenet"]
@@ -48,11 +48,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two-builds")
     draw = np.random.default_rng(0)
     for label, channel in (("blue", 0), ("red", 2)):
-        (folder / "pictures" / label).mkdir(parents=True)
+        (folder / "images" / label).mkdir(parents=True)
         for number in range(12):
-            picture = draw.integers(0, 120, (32, 32, 3)).astype(np.uint8)
-            picture[..., channel] += 100
-            cv2.imwrite(str(folder / "pictures" / label / f"{number}.png"), picture)
+            image = draw.integers(0, 120, (32, 32, 3)).astype(np.uint8)
+            image[..., channel] += 100
+            cv2.imwrite(str(folder / "images" / label / f"{number}.png"), image)
     (folder / "two-builds.toml").write_text(EXPERIMENT)
     return folder
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 AUGMENT = "[augment]\nflip = true\nrotate = 15\nbrightness = 0.1\n"
 
 
-def test_train_trial_keeps_no_features_when_pictures_are_varied(bench: Bench, workspace: Workspace) -> None:
+def test_train_trial_keeps_no_features_when_images_are_varied(bench: Bench, workspace: Workspace) -> None:
     bench.change("[train]", f"{AUGMENT}[train]")
     progress = Silent()
     varied = bench.train(workspace, progress)
@@ -37,7 +37,7 @@ def test_train_trial_ends_the_same_to_the_bit_when_varied_and_stopped(
     bench.change("[train]", f"{AUGMENT}[train]")
     stopped = Workspace(workspace.root / "stopped")
     with pytest.raises(KeyboardInterrupt):
-        bench.train(stopped, stopping(pictures=12 + 5))
+        bench.train(stopped, stopping(images=12 + 5))
     resumed, straight = bench.train(stopped), bench.train(workspace)
     assert [model.digest for model in resumed] == [model.digest for model in straight]
 
@@ -48,9 +48,9 @@ def test_train_trial_ends_the_same_to_the_bit_when_batches_are_ready_at_any_time
     bench.change("[train]", f"{AUGMENT}[train]")
     straight = bench.train(workspace)
 
-    def late(pictures: np.ndarray, at: np.ndarray, *settings: Any, **more: Any) -> np.ndarray:
+    def late(images: np.ndarray, at: np.ndarray, *settings: Any, **more: Any) -> np.ndarray:
         time.sleep(random.random() / 50)
-        return augment(pictures, at, *settings, **more)
+        return augment(images, at, *settings, **more)
 
     monkeypatch.setattr(trial, "augment", late)
     delayed = bench.train(Workspace(workspace.root / "delayed"))

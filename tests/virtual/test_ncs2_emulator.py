@@ -104,8 +104,8 @@ def test_stick_comes_back_as_another_when_its_firmware_was_sent(stick: Stick, tm
     with connected(tmp_path / "stick") as host:
         assert host.import_device() == (0x03E7, 0xF63B)
         early = host.send(1, IN, 64)
-        host.write(b"a picture")
-        assert host.answer(inward=True) == (early, 0, b"a picture")
+        host.write(b"an image")
+        assert host.answer(inward=True) == (early, 0, b"an image")
 
 
 def test_stick_starts_when_the_last_packet_is_empty(stick: Stick, tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ class Kind:
     accelerator: str
     computed_in: str
     settings: tuple[tuple[str, str], ...]
-    pictures: str
-    """The digest of the picture set: decoding is inside the clock."""
+    images: str
+    """The digest of the image set: decoding is inside the clock."""
     quick: bool
 
 
@@ -36,7 +36,7 @@ def kind_of(record: BenchRecord, name: str) -> Kind:
         accelerator=record.accelerator,
         computed_in=fact(record, "used", "precision"),
         settings=tuple((key, str(record.settings.get(key))) for key in ("clock", "threads", "streams")),
-        pictures=fact(record, "picture_set"),
+        images=fact(record, "image_set"),
         quick=record.quick,
     )
 
@@ -70,9 +70,9 @@ def figure(record: BenchRecord, name: str) -> float | None:
 
 
 def batch_means_ms(record: BenchRecord) -> tuple[float, ...]:
-    """Milliseconds per picture in BATCHES parts of the run of equally many pictures; empty if there is not one for each.
+    """Milliseconds per image in BATCHES parts of the run of equally many images; empty if there is not one for each.
 
-    Neighbouring latencies resemble each other, and a test that takes them for independent finds news in noise; means of
+    Neighboring latencies resemble each other, and a test that takes them for independent finds news in noise; means of
     long batches hardly do (Law, Simulation Modeling and Analysis, 9.5.3). What is left over at the end is not used.
     """
     each = _latencies_ms(record)

@@ -46,7 +46,7 @@ class Outlier:
 
     @property
     def gap(self) -> float:
-        """The fraction by which its time per picture is above the others' median; negative: it is faster."""
+        """The fraction by which its time per image is above the others' median; negative: it is faster."""
         return self.now_ms / self.usual_ms - 1
 
 

@@ -14,7 +14,7 @@ from toolkit.stats.rank_tests import LEAST_SAMPLES, distance, holm, mann_whitney
 ALPHA = 0.01
 """The chance of one false alarm among all comparisons of one call."""
 LEAST_SHIFT = 0.05
-"""A smaller change of the time per picture is not news, however certain it is."""
+"""A smaller change of the time per image is not news, however certain it is."""
 FAR = 3.5
 """From so many spreads on a value lies apart (see shifts.distance)."""
 ENOUGH_RUNS = 3
@@ -44,10 +44,10 @@ class Comparison:
     earlier: tuple[BenchRecord, ...]
     """Oldest first; at most REMEMBERED."""
     before_ms: float
-    """The median time per picture of the earlier runs together."""
+    """The median time per image of the earlier runs together."""
     now_ms: float
     shift: float
-    """By which fraction the time per picture grew; negative: it fell."""
+    """By which fraction the time per image grew; negative: it fell."""
     p_value: float
     """Of Mann and Whitney's test on batch means, adjusted by Holm for all comparisons made together."""
     within_spread: bool

@@ -16,7 +16,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """A data set divided into train, validation and test; `digest` covers every picture's bytes, label and part."""
+    """A data set divided into train, validation and test; `digest` covers every image's bytes, label and part."""
 
     digest: str
     name: str
@@ -24,25 +24,25 @@ class Split:
     """What a reader of any figure made from it must know, such as "synthetic masks"; shown wherever one is."""
     labels: tuple[str, ...]
     counts: Mapping[str, Mapping[str, int]]
-    """Pictures per part and label: counts["train"]["with_mask"]."""
+    """Images per part and label: counts["train"]["with_mask"]."""
     path: str
-    """The split manifest: JSON lines, one picture each."""
-    pictures: Mapping[str, int] = field(default_factory=dict)
-    """Pictures per part where one may have several labels, or none; empty where each has one."""
+    """The split manifest: JSON lines, one image each."""
+    images: Mapping[str, int] = field(default_factory=dict)
+    """Images per part where one may have several labels, or none; empty where each has one."""
 
     @property
     def many(self) -> bool:
-        """Whether a picture may have several labels, or none."""
-        return bool(self.pictures)
+        """Whether an image may have several labels, or none."""
+        return bool(self.images)
 
     def size(self, part: str) -> int:
-        """Pictures of a part."""
-        return self.pictures[part] if self.many else sum(self.counts.get(part, {}).values())
+        """Images of a part."""
+        return self.images[part] if self.many else sum(self.counts.get(part, {}).values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """One pass over the training pictures. Losses are means in nats; accuracies are fractions."""
+    """One pass over the training images. Losses are means in nats; accuracies are fractions."""
 
     stage: str
     number: int
@@ -56,7 +56,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScore:
-    """Precision, recall and F1 of one class, as fractions, over `support` pictures."""
+    """Precision, recall and F1 of one class, as fractions, over `support` images."""
 
     label: str
     precision: float
@@ -64,16 +64,16 @@ class ClassScore:
     f1: float
     support: int
     roc_auc: float | None = None
-    """How often a picture of it gets a higher probability of it than one of another class; None without both."""
+    """How often an image of it gets a higher probability of it than one of another class; None without both."""
     average_precision: float | None = None
     """The area under its precision-recall curve, by steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationBin:
-    """The pictures whose answer's probability lies in one of the equal parts of 0…1; means over them."""
+    """The images whose answer's probability lies in one of the equal parts of 0…1; means over them."""
 
-    pictures: int
+    images: int
     confidence: float
     accuracy: float
 
@@ -98,9 +98,9 @@ class Averages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelScores:
-    """How well a model with many labels to a picture tells each of them; a label is said above a probability of 1/2.
+    """How well a model with many labels to an image tells each of them; a label is said above a probability of 1/2.
 
-    Decisions are pairs of a picture and a label that it is judged for.
+    Decisions are pairs of an image and a label that it is judged for.
     """
 
     hamming_loss: float
@@ -122,14 +122,14 @@ class LabelScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A model judged on the pictures of one part; `interval` is the 95 % Wilson interval of the accuracy.
+    """A model judged on the images of one part; `interval` is the 95 % Wilson interval of the accuracy.
 
-    Where pictures have many labels, one counts as right if it gets all of its labels and no other (exact match), there
+    Where images have many labels, one counts as right if it gets all of its labels and no other (exact match), there
     is no `confusion` and no `top5`, and `labelwise` says the rest.
     """
 
     part: str
-    pictures: int
+    images: int
     loss: float
     accuracy: float
     interval: tuple[float, float]
@@ -138,9 +138,9 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     """Rows are the true labels, columns the predicted ones, both in the order of the labels."""
     predictions: tuple[int, ...]
-    """The predicted label's index per picture, in the manifest's order; of many labels the sum of 2^index."""
+    """The predicted label's index per image, in the manifest's order; of many labels the sum of 2^index."""
     probabilities: tuple[tuple[float, ...], ...] = ()
-    """Per picture, of every class, to six digits; of two classes only the second's. ROC and precision-recall curves
+    """Per image, of every class, to six digits; of two classes only the second's. ROC and precision-recall curves
     are made from them by `toolkit.stats.curves`."""
     calibration: Calibration | None = None
     labelwise: LabelScores | None = None
@@ -177,7 +177,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """A Keras model that takes float32 NHWC RGB pictures in 0…255 (its scaling is inside) and gives probabilities."""
+    """A Keras model that takes float32 NHWC RGB images in 0…255 (its scaling is inside) and gives probabilities."""
 
     digest: str
     parent: str
@@ -195,7 +195,7 @@ class TrainedModel:
     input_size: tuple[int, int]
     """Height and width in pixels."""
     crop: str
-    """How a picture becomes that size: "resize" or "centre"."""
+    """How an image becomes that size: "resize" or "center"."""
     scaling: str
     """The network's own input scaling in words, such as "(x - 127) / 128"."""
     path: str
@@ -215,27 +215,27 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """How far a converted model is from the one it came from, on the test pictures, both computed in float32."""
+    """How far a converted model is from the one it came from, on the test images, both computed in float32."""
 
-    pictures: int
+    images: int
     max_abs: float
     mean_abs: float
     top1_agreement: float
-    """The share of pictures with the same likeliest class; of many labels, of the same decisions, one per label."""
+    """The share of images with the same likeliest class; of many labels, of the same decisions, one per label."""
     accuracy: float
     reference_accuracy: float
     tolerance: float
     passed: bool
     max_drop: float | None = None
-    """INT8 is bounded by this loss of accuracy, a fraction of all pictures; None: by 99 % of the reference's."""
+    """INT8 is bounded by this loss of accuracy, a fraction of all images; None: by 99 % of the reference's."""
     micro_f1: float | None = None
-    """Where pictures have many labels; their accuracy is that of whole pictures (exact match)."""
+    """Where images have many labels; their accuracy is that of whole images (exact match)."""
     reference_micro_f1: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerError:
-    """How far one layer's output in a converted form is from the float32 graph's, on one picture."""
+    """How far one layer's output in a converted form is from the float32 graph's, on one image."""
 
     name: str
     kind: str
@@ -249,16 +249,16 @@ class LayerError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """Where along the network an IR departs from the float32 graph, on the picture where its answer is furthest off."""
+    """Where along the network an IR departs from the float32 graph, on the image where its answer is furthest off."""
 
     digest: str
     parent: str
     """The IR."""
     bundle: str
-    picture: str
+    image: str
     """The file."""
     difference: float
-    """The largest difference of a probability on that picture."""
+    """The largest difference of a probability on that image."""
     threshold: float
     first: LayerError | None
     """The first layer whose error is beyond the threshold."""
@@ -272,15 +272,15 @@ class Growth:
 class Quantization:
     """How a model came to INT8: what its ranges were taken from, and what stayed in float for the accuracy's sake."""
 
-    calibration_pictures: int
-    """Training pictures that the ranges of activations were taken from."""
+    calibration_images: int
+    """Training images that the ranges of activations were taken from."""
     judged_on: str
-    """The part whose pictures decided what is reverted; never "test"."""
-    pictures: int
+    """The part whose images decided what is reverted; never "test"."""
+    images: int
     """How many those were."""
     accuracy: float
     reference_accuracy: float
-    """Before quantising, on the same pictures."""
+    """Before quantizing, on the same images."""
     layers: int
     """Layers in INT8."""
     reverted: tuple[str, ...] = ()
@@ -289,7 +289,7 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IrModel:
-    """An OpenVINO IR: u8 NHWC RGB picture in, probabilities out, preprocessing inside."""
+    """An OpenVINO IR: u8 NHWC RGB image in, probabilities out, preprocessing inside."""
 
     digest: str
     parent: str
@@ -432,7 +432,7 @@ class BenchRecord:
     """Empty means valid; a quick run may be valid and is still never compared with a full one."""
     accuracy: float | None
     correct: int | None
-    pictures: int
+    images: int
     facts: Mapping[str, object]
     settings: Mapping[str, object]
     at: str

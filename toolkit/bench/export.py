@@ -18,7 +18,7 @@ from typing import Any
 from toolkit import hashing
 from toolkit.analysis.comparability import fact, figure, found
 from toolkit.artifacts import BenchRecord
-from toolkit.bench.summary import Summary, percentiles, summarise
+from toolkit.bench.summary import Summary, percentiles, summarize
 from toolkit.errors import MachineError
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ def write(records: Sequence[BenchRecord], names: Mapping[str, str], form: str, p
 
 def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
     """Everything of a record but its samples; milliseconds, seconds and fractions as the names say."""
-    summary = summarise(record)
+    summary = summarize(record)
     return {
         "record": record.digest,
         "bundle": record.parent,
@@ -55,7 +55,7 @@ def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
         **_figures(summary),
         "wall_s": record.wall_s,
         "correct": record.correct,
-        "pictures": record.pictures,
+        "images": record.images,
         **{f"asked_{name}": record.settings.get(name) for name in SETTINGS},
         **{name: found(record, name) for name in FACTS},
         **{
@@ -147,13 +147,13 @@ def _single(value: Callable[[BenchRecord], float | None]) -> Callable[[BenchReco
 
 def _of_valid(name: str) -> Callable[[BenchRecord], float | None]:
     """One of the summary's figures, of a record that broke no rule."""
-    return lambda record: None if record.broken_rules else getattr(summarise(record), name)
+    return lambda record: None if record.broken_rules else getattr(summarize(record), name)
 
 
 METRICS = (
-    Metric("latency_seconds", "summary", "Time to answer one picture, one after the other.", _latencies),
-    Metric("throughput_per_second", "gauge", "Pictures per second, offline.", _single(_of_valid("samples_per_s"))),
-    Metric("accuracy_ratio", "gauge", "Share of the test pictures answered right.", _single(_of_valid("accuracy"))),
+    Metric("latency_seconds", "summary", "Time to answer one image, one after the other.", _latencies),
+    Metric("throughput_per_second", "gauge", "Images per second, offline.", _single(_of_valid("samples_per_s"))),
+    Metric("accuracy_ratio", "gauge", "Share of the test images answered right.", _single(_of_valid("accuracy"))),
     Metric("valid", "gauge", "1 if the run broke no rule.", _single(lambda record: float(not record.broken_rules))),
     Metric(
         "throttled", "gauge", "1 if the firmware throttled it.", _single(lambda r: float("throttled" in r.broken_rules))

@@ -14,7 +14,7 @@ from toolkit.artifacts import Device
 
 FULL_SECONDS = 60.0
 FULL_QUERIES = 1024
-"""A run below these is labelled "quick" and never compared with a full one (bench rule 2)."""
+"""A run below these is labeled "quick" and never compared with a full one (bench rule 2)."""
 
 ACCURACY, SINGLE_STREAM, OFFLINE = "accuracy", "single-stream", "offline"
 
@@ -33,7 +33,7 @@ class BenchSpec:
     streams: int | None = None
     precision: str | None = None
     clock: str = "total"
-    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 picture ready."""
+    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 image ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,12 @@ class Subject:
     """The digest of bundle and device code together."""
     tolerance: Mapping[str, float]
     """The largest difference of a probability, per accelerator it is made for."""
-    pictures: str
-    """The digest of the picture set."""
+    images: str
+    """The digest of the image set."""
     reference_accuracy: float | None
-    """What the model reached on these very pictures before it was converted, in float32; None if not known.
+    """What the model reached on these very images before it was converted, in float32; None if not known.
 
-    Where pictures have many labels it is the micro F1: single labels move it, and not whole pictures alone."""
+    Where images have many labels it is the micro F1: single labels move it, and not whole images alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +63,14 @@ class Step:
     accelerator: str
     scenario: str
     identity: str
-    """The same bundle, device code, pictures, device and way of measuring give the same, whatever else is planned."""
+    """The same bundle, device code, images, device and way of measuring give the same, whatever else is planned."""
     container_image: str | None = None
     """What it runs in there, as the inventory calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All steps; the same bundles, device code, pictures, devices and spec give the same `identity`."""
+    """All steps; the same bundles, device code, images, devices and spec give the same `identity`."""
 
     identity: str
     spec: BenchSpec
@@ -123,7 +123,7 @@ def _identity(subjects: Sequence[Subject], devices: Sequence[Device], spec: Benc
 
 
 def _measured(subject: Subject) -> tuple[str, str]:
-    return subject.release, subject.pictures
+    return subject.release, subject.images
 
 
 def _place(device: Device) -> tuple[str | int, ...]:
@@ -133,17 +133,17 @@ def _place(device: Device) -> tuple[str | int, ...]:
 
 
 def is_quick(scenario: str, wall_s: float, queries: int) -> bool:
-    """Whether a run stayed under the full limits; an accuracy pass is as long as its picture set is."""
+    """Whether a run stayed under the full limits; an accuracy pass is as long as its image set is."""
     if scenario == ACCURACY:
         return False
     return wall_s < FULL_SECONDS or (scenario == SINGLE_STREAM and queries < FULL_QUERIES)
 
 
-def words(step: Step, spec: BenchSpec, release: str, pictures: str, root: str) -> list[str]:
+def words(step: Step, spec: BenchSpec, release: str, images: str, root: str) -> list[str]:
     """The device code's arguments; paths as the device sees them."""
     asked: dict[str, object] = {
         "scenario": step.scenario,
-        "pictures": pictures,
+        "images": images,
         "root": root,
         "accelerator": step.accelerator,
         "seconds": spec.seconds,

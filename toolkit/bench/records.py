@@ -32,7 +32,7 @@ def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) ->
         "broken_rules": broken_rules(raw, step.subject, accuracy),
         "accuracy": raw["accuracy"],
         "correct": raw["correct"],
-        "pictures": raw["pictures"]["count"],
+        "images": raw["images"]["count"],
         "facts": _facts(raw),
         "settings": {
             **raw["settings"],
@@ -53,7 +53,7 @@ def _facts(raw: Record) -> Mapping[str, Any]:
         **before,
         **{name: raw[name] for name in (*FACTS, *MORE_FACTS)},
         **{name: raw[name] for name in OF_MANY_LABELS if name in raw},
-        "picture_set": raw["pictures"]["digest"],
+        "image_set": raw["images"]["digest"],
         "toolkit": toolkit.__version__,
     }
 
@@ -62,7 +62,7 @@ def raw_of(record: BenchRecord) -> Record:
     """The parts of the device's JSON that a speed run of a later session is held against."""
     return {
         "accuracy": record.accuracy,
-        "pictures": {"count": record.pictures, "digest": record.facts["picture_set"]},
+        "images": {"count": record.images, "digest": record.facts["image_set"]},
         "logged": record.facts["logged"],
         **{name: record.facts[name] for name in OF_MANY_LABELS if name in record.facts},
     }

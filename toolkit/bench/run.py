@@ -47,12 +47,12 @@ def bench_fleet(
 ) -> BenchResult:
     """Measure every bundle on every device that it is made for; each record goes to the store as soon as it is there.
 
-    The pictures are the test part of `split`, by default of the split that each bundle was trained on. A device that
+    The images are the test part of `split`, by default of the split that each bundle was trained on. A device that
     fails neither stops nor hides the others; one that is lost in the middle is waited for, `patience_s` at a time, and
     gone on with. `resume` skips what former calls measured validly in the same way, with whatever else they measured.
 
     Raises:
-        BundleError, DataError: a bundle or its pictures cannot be used; nothing was measured.
+        BundleError, DataError: a bundle or its images cannot be used; nothing was measured.
         MachineError, ConfigurationError: a container image that devices are to be sent is not here.
     """
     session = Session.opened(bundles, devices, spec, split, workspace, store, resume=resume)
@@ -97,7 +97,7 @@ def what_is_left(
     """What `bench_fleet` would do to go on with this plan; measures nothing and asks no device.
 
     Raises:
-        BundleError, DataError: a bundle or its pictures cannot be used.
+        BundleError, DataError: a bundle or its images cannot be used.
     """
     session = Session.opened(bundles, devices, spec, split, workspace, store, resume=True)
     return tuple(
@@ -129,7 +129,7 @@ def bench_here(
     """The same on this machine, by the same device code.
 
     Raises:
-        BundleError, DataError: a bundle or its pictures cannot be used; nothing was measured.
+        BundleError, DataError: a bundle or its images cannot be used; nothing was measured.
     """
     device = local_device(accelerator)
     session = Session.opened(bundles, [device], spec, split, workspace, store, resume=resume)

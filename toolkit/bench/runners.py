@@ -21,7 +21,7 @@ import toolkit
 from toolkit import fleet
 from toolkit.artifacts import Device, Workspace
 from toolkit.bench.plan import BenchSpec, Step, words
-from toolkit.bench.targets import PictureSet, Prepared
+from toolkit.bench.targets import ImageSet, Prepared
 from toolkit.errors import FleetError
 from toolkit.fleet import Result, Shell, device_command
 from toolkit.fleet.container_images import remote
@@ -50,13 +50,13 @@ class Station(Protocol):
         """Whether it is still there."""
 
 
-def patience_s(spec: BenchSpec, pictures: int) -> float:
+def patience_s(spec: BenchSpec, images: int) -> float:
     """How long to wait for one step."""
-    return START_S + 4 * spec.seconds + SLOWEST_QUERY_S * max(spec.queries, pictures)
+    return START_S + 4 * spec.seconds + SLOWEST_QUERY_S * max(spec.queries, images)
 
 
 class RemoteStation:
-    """A device over SSH: release and pictures are staged beside what it serves, which goes on undisturbed."""
+    """A device over SSH: release and images are staged beside what it serves, which goes on undisturbed."""
 
     def __init__(self, shell: Shell, device: Device, container_image: ContainerImage | None = None) -> None:
         self._shell, self._device, self._container_image = shell, device, container_image
@@ -65,17 +65,17 @@ class RemoteStation:
     def measure(self, step: Step, prepared: Prepared, spec: BenchSpec) -> Result:
         """Stage what is missing, then run the device code in the release's folder."""
         tree = self._with_container_image(prepared.release)
-        release, pictures = f"releases/{tree.digest}", f"pictures/{prepared.pictures.digest}"
+        release, images = f"releases/{tree.digest}", f"images/{prepared.images.digest}"
         self._stage(tree, release)
-        self._stage(prepared.pictures.tree, pictures)
+        self._stage(prepared.images.tree, images)
         root = self._device.root
-        asked = words(step, spec, ".", f"{root}/{pictures}", root)
+        asked = words(step, spec, ".", f"{root}/{images}", root)
         ended = threading.Event()
         try:
             return self._shell.run(
                 device_command.run(self._device, f"{root}/{release}", *asked, "--stop-on-eof"),
                 stdin=_open_until(ended),
-                timeout=patience_s(spec, len(prepared.pictures.tree.files)),
+                timeout=patience_s(spec, len(prepared.images.tree.files)),
             )
         finally:
             ended.set()
@@ -126,8 +126,8 @@ class LocalStation:
 
     def measure(self, step: Step, prepared: Prepared, spec: BenchSpec) -> Result:
         """Run the device code on the bundle where it lies."""
-        pictures = laid_out(prepared.pictures, self._workspace)
-        asked = words(step, spec, str(prepared.folder), str(pictures), str(self._workspace.folder("bench")))
+        images = laid_out(prepared.images, self._workspace)
+        asked = words(step, spec, str(prepared.folder), str(images), str(self._workspace.folder("bench")))
         command = [sys.executable, "-B", "-m", "toolkit.device", *asked, "--stop-on-eof"]
         return _run(command)
 
@@ -164,13 +164,13 @@ def _run(command: list[str]) -> Result:
         return Result(output.decode(), errors.read().decode(errors="replace"), code)
 
 
-def laid_out(pictures: PictureSet, workspace: Workspace) -> Path:
+def laid_out(images: ImageSet, workspace: Workspace) -> Path:
     """The set as a folder of links in the workspace, there whole or not at all."""
-    folder = workspace.folder("bench", "pictures") / pictures.digest
+    folder = workspace.folder("bench", "images") / images.digest
     if folder.exists():
         return folder
     part = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
-    for name, source in pictures.sources.items():
+    for name, source in images.sources.items():
         if isinstance(source, bytes):
             (part / name).write_bytes(source)
         else:

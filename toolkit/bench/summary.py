@@ -38,7 +38,7 @@ class Summary:
         return dict(self.percentiles_ms).get(90)
 
 
-def summarise(record: BenchRecord) -> Summary:
+def summarize(record: BenchRecord) -> Summary:
     """The figures of one record."""
     samples = record.samples_ms
     if record.scenario == SINGLE_STREAM:
@@ -55,9 +55,9 @@ def summarise(record: BenchRecord) -> Summary:
             samples_per_s_interval=throughput_interval(samples),
         )
     return Summary(
-        queries=record.pictures,
+        queries=record.images,
         accuracy=record.accuracy,
-        accuracy_interval=None if record.correct is None else wilson(record.correct, record.pictures),
+        accuracy_interval=None if record.correct is None else wilson(record.correct, record.images),
     )
 
 

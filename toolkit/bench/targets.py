@@ -1,4 +1,4 @@
-"""What is measured, from a bundle's own words: its test pictures, its tolerances, what it reached before conversion."""
+"""What is measured, from a bundle's own words: its test images, its tolerances, what it reached before conversion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from toolkit import hashing
 from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel, Workspace
 from toolkit.bench.plan import Subject
-from toolkit.data import Picture, read_manifest
+from toolkit.data import Image, read_manifest
 from toolkit.data.device_listing import number
 from toolkit.errors import DataError
 from toolkit.fleet.transfer.staging import Tree, release_tree, tree_of
@@ -19,8 +19,8 @@ from toolkit.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class PictureSet:
-    """Pictures as a device gets them: numbered, with a pictures.json whose digest names the set."""
+class ImageSet:
+    """Images as a device gets them: numbered, with an images.json whose digest names the set."""
 
     digest: str
     tree: Tree
@@ -34,33 +34,33 @@ class Prepared:
     subject: Subject
     folder: Path
     release: Tree
-    pictures: PictureSet
+    images: ImageSet
 
 
 def prepare(bundle: Bundle, split: Split | None, workspace: Workspace, store: Store) -> Prepared:
-    """Read and check a bundle; its pictures are the test part of `split`, by default of the one it was trained on.
+    """Read and check a bundle; its images are the test part of `split`, by default of the one it was trained on.
 
     Raises:
         BundleError: its bytes are not what its manifest says.
-        DataError: the split, or its pictures, are not in this workspace.
+        DataError: the split, or its images, are not in this workspace.
     """
     folder = workspace.absolute(bundle.path)
     release = release_tree(folder)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     found = split or _split(manifest, folder, store)
-    test = [picture for picture in read_manifest(found, workspace) if picture.part == "test"]
+    test = [image for image in read_manifest(found, workspace) if image.part == "test"]
     if not test:
-        raise DataError("has no test pictures", where=found.name, remedy="prepare the data with a test part")
-    pictures = picture_set(test, found.labels)
+        raise DataError("has no test images", where=found.name, remedy="prepare the data with a test part")
+    images = image_set(test, found.labels)
     subject = Subject(
         bundle=release.parent,
         name=manifest["name"],
         release=release.digest,
         tolerance=manifest["golden"]["tolerance"],
-        pictures=pictures.digest,
+        images=images.digest,
         reference_accuracy=_reference(manifest, found, len(test)),
     )
-    return Prepared(subject, folder, release, pictures)
+    return Prepared(subject, folder, release, images)
 
 
 def bundles_of(experiment: str, store: Store) -> tuple[Bundle, ...]:
@@ -81,15 +81,15 @@ def _split(manifest: Mapping[str, Any], folder: Path, store: Store) -> Split:
     return split
 
 
-def _reference(manifest: Mapping[str, Any], split: Split, pictures: int) -> float | None:
-    """The accuracy before conversion, if it was measured on these very pictures; of many labels the micro F1."""
+def _reference(manifest: Mapping[str, Any], split: Split, images: int) -> float | None:
+    """The accuracy before conversion, if it was measured on these very images; of many labels the micro F1."""
     parity = manifest.get("parity") or {}
-    same = manifest["lineage"]["split"] == split.digest and parity.get("pictures") == pictures
+    same = manifest["lineage"]["split"] == split.digest and parity.get("images") == images
     return parity.get("reference_micro_f1", parity["reference_accuracy"]) if same else None
 
 
-def picture_set(pictures: Sequence[Picture], labels: Sequence[str]) -> PictureSet:
-    """The pictures under the names that a device sees, and the list of them."""
-    files, listing = number(pictures, labels)
-    sources: dict[str, Path | bytes] = {**files, "pictures.json": listing}
-    return PictureSet(hashing.of_bytes(listing), tree_of(sources), sources)
+def image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
+    """The images under the names that a device sees, and the list of them."""
+    files, listing = number(images, labels)
+    sources: dict[str, Path | bytes] = {**files, "images.json": listing}
+    return ImageSet(hashing.of_bytes(listing), tree_of(sources), sources)

@@ -18,9 +18,9 @@ RULES: Mapping[str, str] = {
     "limits-not-reached": "the run ended before the time or the number of queries that were asked for",
     "samples-impossible": "the samples do not fit into the run's own length",
     "throttled": "the firmware throttled the processor, during the run or already when it began (rule 10)",
-    "outputs-not-compared": "there is no accuracy pass on the same pictures to hold the answers against (rule 5)",
+    "outputs-not-compared": "there is no accuracy pass on the same images to hold the answers against (rule 5)",
     "outputs-differ": "answers logged during the speed run are not those of the accuracy pass (rule 5)",
-    "accuracy-below-reference": "less than 99 % of the accuracy before conversion, on the same pictures (rule 6)",
+    "accuracy-below-reference": "less than 99 % of the accuracy before conversion, on the same images (rule 6)",
 }
 
 ACCURACY_SHARE = 0.99
@@ -65,7 +65,7 @@ def _missing(record: Record) -> Iterator[str]:
 def _limits_reached(record: Record) -> bool:
     settings, queries = record["settings"], len(record["samples_ms"])
     if _scenario(record) == ACCURACY:
-        return queries == int(record["pictures"]["count"])
+        return queries == int(record["images"]["count"])
     enough = _scenario(record) != SINGLE_STREAM or queries >= int(settings["queries"])
     return enough and float(record["wall_s"]) >= float(settings["seconds"])
 
@@ -90,21 +90,21 @@ def throttled(before: int | None, after: int | None) -> bool:
 
 
 def _comparable(record: Record, accuracy: Record | None) -> bool:
-    """Whether there are logged answers, and an accuracy pass that logged answers to the same pictures."""
+    """Whether there are logged answers, and an accuracy pass that logged answers to the same images."""
     if _scenario(record) == ACCURACY:
         return True
-    if accuracy is None or accuracy["pictures"]["digest"] != record["pictures"]["digest"] or not record["logged"]:
+    if accuracy is None or accuracy["images"]["digest"] != record["images"]["digest"] or not record["logged"]:
         return False
-    return {entry["picture"] for entry in record["logged"]} <= {entry["picture"] for entry in accuracy["logged"]}
+    return {entry["image"] for entry in record["logged"]} <= {entry["image"] for entry in accuracy["logged"]}
 
 
 def _outputs_differ(record: Record, accuracy: Record | None, tolerance: Mapping[str, float]) -> bool:
     """Equal within the bundle's tolerance for this accelerator: streams may sum in another order."""
     if _scenario(record) == ACCURACY or accuracy is None or not _comparable(record, accuracy):
         return False
-    expected = {entry["picture"]: entry["output"] for entry in accuracy["logged"]}
+    expected = {entry["image"]: entry["output"] for entry in accuracy["logged"]}
     limit = tolerance[kind(record["settings"]["accelerator"])]
-    return not all(_equal(entry["output"], expected[entry["picture"]], limit) for entry in record["logged"])
+    return not all(_equal(entry["output"], expected[entry["image"]], limit) for entry in record["logged"])
 
 
 def _equal(answer: list[float], expected: list[float], limit: float) -> bool:

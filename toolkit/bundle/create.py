@@ -2,7 +2,7 @@
 
     manifest.json   what it is, what it was made from, and the digest of every other file
     model.xml .bin  labels.txt
-    golden/         eight test pictures and what the FP32 form answers to them, computed in float32; of an INT8 form, its
+    golden/         eight test images and what the FP32 form answers to them, computed in float32; of an INT8 form, its
                     own answers, since its distance from FP32 says nothing about a device
 
 There is nothing in it that depends on when or where it was made: the same model and versions give the same bytes.
@@ -25,8 +25,8 @@ from toolkit.artifacts import Bundle, IrModel, Quantization, Split, TrainedModel
 from toolkit.bundle.resolve import describe_bundle
 from toolkit.bundle.verify import FORMAT, MANIFEST, verify_bundle
 from toolkit.convert import parity
-from toolkit.convert.parity import Pictures
-from toolkit.convert.reference import Source, TestPictures, name_of, test_pictures
+from toolkit.convert.parity import Images
+from toolkit.convert.reference import Source, TestImages, name_of, test_images
 from toolkit.errors import BundleError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -41,7 +41,7 @@ def make_bundle(
 ) -> Bundle:
     """Make the bundle of `ir`, or take the one that is there already; a damaged one is replaced."""
     source = Source(model, workspace, progress)
-    test = test_pictures(model, split, workspace)
+    test = test_images(model, split, workspace)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("bundles")) as beside:
         folder = Path(beside) / "new"
         _fill(folder, ir, source, split, test)
@@ -57,8 +57,8 @@ def make_bundle(
     return bundle
 
 
-def pictures_for(folder: Path, workspace: Workspace, store: Store) -> Pictures | None:
-    """The test pictures that the bundle's model was judged on, u8 [n,H,W,3]; None if this workspace has them not."""
+def images_for(folder: Path, workspace: Workspace, store: Store) -> Images | None:
+    """The test images that the bundle's model was judged on, u8 [n,H,W,3]; None if this workspace has them not."""
     try:
         lineage = verify_bundle(folder)["lineage"]
     except BundleError:
@@ -66,7 +66,7 @@ def pictures_for(folder: Path, workspace: Workspace, store: Store) -> Pictures |
     model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
     if model is None or split is None:
         return None
-    return test_pictures(model, split, workspace).pixels
+    return test_images(model, split, workspace).pixels
 
 
 def bundle_name(ir: IrModel, model: TrainedModel) -> str:
@@ -92,14 +92,14 @@ def _move(folder: Path, place: Path) -> None:
     folder.rename(place)
 
 
-def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestPictures) -> None:
+def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestImages) -> None:
     """Write every file of the bundle, the manifest last."""
     (folder / "golden").mkdir(parents=True)
     xml = source.workspace.absolute(ir.path)
     shutil.copyfile(xml, folder / "model.xml")
     shutil.copyfile(xml.with_suffix(".bin"), folder / "model.bin")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in split.labels), encoding="utf-8")
-    inputs = np.ascontiguousarray(test.pixels[golden_pictures([picture.label for picture in test.pictures], _GOLDEN)])
+    inputs = np.ascontiguousarray(test.pixels[golden_images([image.label for image in test.images], _GOLDEN)])
     outputs = parity.run(xml if ir.precision == "int8" else source.graph, [inputs])
     np.save(folder / "golden" / "inputs.npy", inputs)
     np.save(folder / "golden" / "outputs.npy", outputs)
@@ -107,8 +107,8 @@ def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestPic
     (folder / MANIFEST).write_bytes(hashing.canonical_json(manifest))
 
 
-def golden_pictures(labels: Sequence[int], count: int) -> list[int]:
-    """The indices of `count` pictures (fewer if there are fewer): the first of each class, then the second, and so on."""
+def golden_images(labels: Sequence[int], count: int) -> list[int]:
+    """The indices of `count` images (fewer if there are fewer): the first of each class, then the second, and so on."""
     seen: Counter[int] = Counter()
     order = []
     for index, label in enumerate(labels):
@@ -169,7 +169,7 @@ def _golden_tolerance(ir: IrModel) -> dict[str, float]:
 def _parity(ir: IrModel) -> dict[str, Any]:
     found = ir.parity
     return {
-        "pictures": found.pictures,
+        "images": found.images,
         "max_abs": found.max_abs,
         "mean_abs": found.mean_abs,
         "top1_agreement": found.top1_agreement,

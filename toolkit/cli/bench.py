@@ -71,7 +71,7 @@ def bench(
         typer.Option(min=1, help="At least so many (single-stream); under 1024 it is quick. Default: 1024."),
     ] = None,
     scenario: Annotated[list[Scenario] | None, typer.Option(help="Which; may be repeated. Default: all.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the order of the pictures. Default: 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the order of the images. Default: 0.")] = None,
     clock: Annotated[Clock, typer.Option(help="total: decode, fit, inference.")] = Clock.total,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: OpenVINO's choice.")] = None,
     streams: Annotated[int | None, typer.Option(min=1, help="Default: OpenVINO's choice.")] = None,

@@ -50,18 +50,18 @@ def described(record: BenchRecord, names: dict[str, str]) -> dict[str, object]:
     """A record for programs: its figures and its samples; the device's facts are in the store."""
     from dataclasses import asdict
 
-    from toolkit.bench import summarise
+    from toolkit.bench import summarize
 
     found = asdict(record)
     del found["facts"]
-    return {"bundle": names.get(record.parent, record.parent), **found, "summary": asdict(summarise(record))}
+    return {"bundle": names.get(record.parent, record.parent), **found, "summary": asdict(summarize(record))}
 
 
 def row(record: BenchRecord, names: dict[str, str]) -> tuple[str, ...]:
     """The cells of the table."""
-    from toolkit.bench import summarise
+    from toolkit.bench import summarize
 
-    summary = summarise(record)
+    summary = summarize(record)
     figures = (number(summary.p90_ms, ".2f"), number(summary.samples_per_s, ".1f"), number(summary.accuracy, ".3%"))
     return record.device, names.get(record.parent, record.parent[:12]), record.scenario, *figures, verdict(record)
 

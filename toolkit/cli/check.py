@@ -26,7 +26,7 @@ def check(
     """Say whether a bundle is whole, answers as it should, and fits what it is meant for. Exit code 1 if not."""
     from toolkit import progress
     from toolkit.artifacts import Workspace
-    from toolkit.bundle.create import pictures_for
+    from toolkit.bundle.create import images_for
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.convert import check_bundle, keep_checks
     from toolkit.store import Store
@@ -34,8 +34,8 @@ def check(
     room = Workspace(workspace)
     with Store(room.database) as store:
         folder = bundle_folder(bundle, room, store)
-        pictures = pictures_for(folder, room, store)
-        checks = check_bundle(folder, progress.for_people(quiet=as_json), pictures, allowed_signers)
+        images = images_for(folder, room, store)
+        checks = check_bundle(folder, progress.for_people(quiet=as_json), images, allowed_signers)
         keep_checks(checks, folder.name, store)
     if as_json:
         print_json({"bundle": folder.name, "checks": checks})

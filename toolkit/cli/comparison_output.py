@@ -26,12 +26,12 @@ def show(compared: tuple[Comparison, ...], apart: tuple[Outlier, ...]) -> None:
             "verdict",
             "changed meanwhile",
         )
-        print_table(columns, map(comparison_row, compared), title="Each device against its past, ms per picture")
+        print_table(columns, map(comparison_row, compared), title="Each device against its past, ms per image")
     else:
         print("no device has two valid runs of one kind yet: nothing to compare")
     if apart:
         titles = ("device", "bundle", "scenario", "its like", "usual", "now", "gap", "what its record says of why")
-        print_table(titles, map(outlier_row, apart), title="\nDevices that lie apart from their like, ms per picture")
+        print_table(titles, map(outlier_row, apart), title="\nDevices that lie apart from their like, ms per image")
 
 
 def comparison_row(of: Comparison) -> tuple[object, ...]:

@@ -34,10 +34,10 @@ class Output(StrEnum):
 
 
 class Crop(StrEnum):
-    """How a picture becomes a model's size."""
+    """How an image becomes a model's size."""
 
     RESIZE = "resize"
-    CENTRE = "centre"
+    CENTER = "center"
 
 
 def convert(
@@ -59,9 +59,7 @@ def convert(
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="The accuracy that int8 may lose, a fraction of all pictures. Default: 0.01, a point."
-        ),
+        typer.Option(min=0, help="The accuracy that int8 may lose, a fraction of all images. Default: 0.01, a point."),
     ] = None,
     sign: Annotated[
         Path | None,
@@ -72,9 +70,9 @@ def convert(
     labels: Annotated[
         Path | None, typer.Option(help="Not trained here: its labels, one a line, in the order of its outputs.")
     ] = None,
-    pictures: Annotated[
+    images: Annotated[
         Path | None,
-        typer.Option(help="Not trained here: class folders, or a folder of pictures, to prove its answers on."),
+        typer.Option(help="Not trained here: class folders, or a folder of images, to prove its answers on."),
     ] = None,
     scaling: Annotated[
         str | None,
@@ -92,11 +90,11 @@ def convert(
     input_size: Annotated[
         str | None, typer.Option(help="Not trained here: 224 or HEIGHTxWIDTH, where its input takes any size.")
     ] = None,
-    crop: Annotated[Crop, typer.Option(help="Not trained here: how pictures become that size.")] = Crop.RESIZE,
+    crop: Annotated[Crop, typer.Option(help="Not trained here: how images become that size.")] = Crop.RESIZE,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a trained model into OpenVINO IR, prove on the test pictures that it answers alike, and bundle it."""
+    """Turn a trained model into OpenVINO IR, prove on the test images that it answers alike, and bundle it."""
     from toolkit import compat, progress
     from toolkit.artifacts import Workspace
     from toolkit.bundle.create import make_bundle
@@ -110,7 +108,7 @@ def convert(
         compat.check_precision(compat.find_target(aim), kind)
     said = Said(
         labels=labels,
-        pictures=pictures,
+        images=images,
         scaling=scaling,
         layout=layout and layout.value,
         color=color and color.value,

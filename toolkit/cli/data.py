@@ -31,7 +31,7 @@ _SourceOption = Annotated[
         help="What DATA is: folders (the default), csv, cifar10, cifar100, idx, flowers102, caltech, imagenet or voc.",
     ),
 ]
-_Fraction = typer.Option(min=0, max=1, help="The fraction of the pictures for this part.")
+_Fraction = typer.Option(min=0, max=1, help="The fraction of the images for this part.")
 
 
 @app.command()
@@ -41,7 +41,7 @@ def inspect(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> int:
-    """Read every picture of DATA; print classes, parts and sizes, pictures that look the same, and all that is wrong."""
+    """Read every image of DATA; print classes, parts and sizes, images that look the same, and all that is wrong."""
     from toolkit.artifacts import Workspace
     from toolkit.data.prepare import survey
     from toolkit.progress import for_people
@@ -65,7 +65,7 @@ def split(
     test: Annotated[float, _Fraction] = 0.2,
     group: Annotated[
         str | None,
-        typer.Option(metavar="REGEX", help="Keep pictures together whose file names agree in its first group."),
+        typer.Option(metavar="REGEX", help="Keep images together whose file names agree in its first group."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="What the shuffle follows from.")] = 0,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
@@ -143,7 +143,7 @@ def _summary(found: Survey, alike: Sequence[Pair]) -> dict[str, object]:
         "ignored": found.scan.ignored,
         "alike": [
             {
-                "pictures": [found.checked[pair.one].found.path, found.checked[pair.other].found.path],
+                "images": [found.checked[pair.one].found.path, found.checked[pair.other].found.path],
                 "correlation": round(pair.correlation, 4),
             }
             for pair in alike
@@ -156,11 +156,11 @@ def _print_survey(found: Survey, alike: Sequence[Pair]) -> None:
     import sys
 
     rows = [(part, label, number) for part, labels in found.counts().items() for label, number in labels.items()]
-    output.print_table(("part", "class", "pictures"), rows, title=str(found.scan.root))
+    output.print_table(("part", "class", "images"), rows, title=str(found.scan.root))
     if sizes := found.sizes():
         print(f"height {sizes['height'][0]}…{sizes['height'][1]}, width {sizes['width'][0]}…{sizes['width'][1]} pixels")
     if found.scan.ignored:
-        print(f"{len(found.scan.ignored)} files ignored: no pictures by their names")
+        print(f"{len(found.scan.ignored)} files ignored: no images by their names")
     for line in found.told_alike(alike):
         print(line)
     for problem in found.problems:

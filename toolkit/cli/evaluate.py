@@ -1,4 +1,4 @@
-"""`toolkit evaluate`: a trained model on a folder of labelled pictures."""
+"""`toolkit evaluate`: a trained model on a folder of labeled images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def evaluate(
         Path, typer.Option(help="Class folders, or a folder whose test/ holds them; for many labels a CSV file or VOC.")
     ],
     mistakes: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the worst mistakes into this picture.")
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the worst mistakes into this image.")
     ] = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
@@ -40,7 +40,7 @@ def _print(judged: Evaluation) -> None:
     low, high = judged.interval
     top5 = "" if judged.top5 is None else f", top-5 {judged.top5:.4f}"
     of_what = "accuracy" if judged.labelwise is None else "accuracy (every label right)"
-    print(f"{judged.pictures} pictures: {of_what} {judged.accuracy:.4f} (95 % {low:.3f} to {high:.3f}){top5}")
+    print(f"{judged.images} images: {of_what} {judged.accuracy:.4f} (95 % {low:.3f} to {high:.3f}){top5}")
     ece = "" if judged.calibration is None else f", expected calibration error {judged.calibration.ece:.4f}"
     print(f"loss {judged.loss:.4f}{ece}\n")
     if judged.labelwise is not None:
@@ -48,7 +48,7 @@ def _print(judged: Evaluation) -> None:
         return
     names = [score.label for score in judged.classes]
     output.print_table(
-        ("class", "precision", "recall", "F1", "ROC AUC", "PR AUC", "pictures", *(f"said {name}" for name in names)),
+        ("class", "precision", "recall", "F1", "ROC AUC", "PR AUC", "images", *(f"said {name}" for name in names)),
         (
             (*_fractions(s.precision, s.recall, s.f1, s.roc_auc, s.average_precision, label=s.label), s.support, *said)
             for s, said in zip(judged.classes, judged.confusion, strict=True)
@@ -57,7 +57,7 @@ def _print(judged: Evaluation) -> None:
 
 
 def _print_labels(judged: Evaluation, found: LabelScores) -> None:
-    """Of many labels to a picture: averages, then each label with its VOC average precisions and its 2 x 2 table."""
+    """Of many labels to an image: averages, then each label with its VOC average precisions and its 2 x 2 table."""
     print(f"mean average precision {_fraction(found.mean_average_precision)} (VOC from 2010 on), ", end="")
     print(f"{_fraction(found.mean_eleven_point)} (VOC2007, 11 points); Hamming loss {found.hamming_loss:.4f}")
     for name, mean in (("micro", found.micro), ("macro", found.macro)):
@@ -65,7 +65,7 @@ def _print_labels(judged: Evaluation, found: LabelScores) -> None:
     print()
     rows = zip(judged.classes, found.average_precision, found.eleven_point, found.confusions, strict=True)
     output.print_table(
-        ("label", "precision", "recall", "F1", "ROC AUC", "AP", "AP 11", "pictures", "found", "missed", "false"),
+        ("label", "precision", "recall", "F1", "ROC AUC", "AP", "AP 11", "images", "found", "missed", "false"),
         (
             (
                 *_fractions(s.precision, s.recall, s.f1, s.roc_auc, area, eleven, label=s.label),

@@ -38,7 +38,7 @@ from toolkit.errors import ExitCode, ToolkitError
 
 app = typer.Typer(
     name="toolkit",
-    help="A folder of labelled pictures goes in; a measured fleet of Raspberry Pis comes out.",
+    help="A folder of labeled images goes in; a measured fleet of Raspberry Pis comes out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -58,7 +58,7 @@ def _version(wanted: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """A folder of labelled pictures goes in; a measured fleet of Raspberry Pis comes out."""
+    """A folder of labeled images goes in; a measured fleet of Raspberry Pis comes out."""
 
 
 # In the order of the line; help lists them so.

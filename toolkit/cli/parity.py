@@ -15,7 +15,7 @@ def parity(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a bundle's layers with the float32 graph's, on the test picture where its answer is furthest off."""
+    """Compare a bundle's layers with the float32 graph's, on the test image where its answer is furthest off."""
     from toolkit import progress
     from toolkit.artifacts import Workspace
     from toolkit.bundle.resolve import bundle_folder
@@ -36,7 +36,7 @@ def parity(
             (layer.name, layer.kind, f"{layer.growth:.1e}", f"{layer.error:.1e}", f"{layer.largest:.5g}")
             for layer in found.steepest
         ),
-        title=f"{found.bundle}: {found.difference:.1e} off on {found.picture}; "
+        title=f"{found.bundle}: {found.difference:.1e} off on {found.image}; "
         + (
             f"first beyond {found.threshold:.0e} at {first.name}" if first else f"no layer beyond {found.threshold:.0e}"
         ),

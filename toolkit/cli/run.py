@@ -1,4 +1,4 @@
-"""`toolkit run` and `toolkit demo`: the whole line, from pictures to report."""
+"""`toolkit run` and `toolkit demo`: the whole line, from images to report."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _train_in_container(experiment: Path, workspace: Path, container_image: str)
 
 
 def _print(models: Sequence[TrainedModel]) -> None:
-    """One line per model; the note says what the pictures were."""
+    """One line per model; the note says what the images were."""
     columns = ("network", "head", "stage", "weights", "test accuracy", "95 %", "loss", "seconds", "model")
     notes = sorted({model.note for model in models if model.note})
     output.print_table(columns, (_row(model) for model in models), title=", ".join(notes))

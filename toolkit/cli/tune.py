@@ -49,16 +49,16 @@ def tune(
 
 def _print(tuned: Tuned, profile: Profile, path: Path) -> None:
     """What was tried, what was chosen and why, and what is only advised."""
-    columns = ("candidate", "pictures/s", "half of the steps within", "of the fastest", "")
+    columns = ("candidate", "images/s", "half of the steps within", "of the fastest", "")
     output.print_table(columns, (_row(one, tuned) for one in tuned.measured), title=profile.name)
     typer.echo(f"chosen    {tuned.chosen.profile.told()}")
     if tuned.batches:
         rates = ", ".join(f"{size}: {rate:.1f}" for size, rate in tuned.batches.items())
-        typer.echo(f"batches   {rates} pictures/s; train.batch_size is the experiment's to say")
+        typer.echo(f"batches   {rates} images/s; train.batch_size is the experiment's to say")
     if tuned.other is not None and tuned.other.rates:
         share = tuned.other.rate / tuned.chosen.rate
         typer.echo(
-            f"bfloat16  {tuned.other.rate:.1f} pictures/s, {share:.2f} times as many; "
+            f"bfloat16  {tuned.other.rate:.1f} images/s, {share:.2f} times as many; "
             'train.precision = "bfloat16" is the experiment\'s to say'
         )
     typer.echo(f"profile   {path}")

@@ -1,4 +1,4 @@
-"""`toolkit view`: the live picture of a device in the browser, through SSH."""
+"""`toolkit view`: the live image of a device in the browser, through SSH."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from toolkit import compat
 from toolkit.bundle.signing import verify_signature
 from toolkit.bundle.verify import verify_bundle
 from toolkit.compat import Era
-from toolkit.convert.parity import Pictures
+from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import legacy_openvino
 from toolkit.convert.runtimes.ncs2_check import STICK_MEMORY_BYTES, compile_for_ncs2
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
@@ -41,11 +41,11 @@ class Check:
 
 
 def check_bundle(
-    folder: Path, progress: Progress, pictures: Pictures | None = None, allowed_signers: Path | None = None
+    folder: Path, progress: Progress, images: Images | None = None, allowed_signers: Path | None = None
 ) -> tuple[Check, ...]:
     """All checks of the bundle in `folder`. Bytes that are damaged, or of an unknown signer, are not run: those come first.
 
-    Older runtimes are compared on `pictures`, u8 [n,H,W,3]; without them on the bundle's own golden ones. A signature is
+    Older runtimes are compared on `images`, u8 [n,H,W,3]; without them on the bundle's own golden ones. A signature is
     asked for only if `allowed_signers` is given.
     """
     trust = [_digests(folder)]
@@ -56,7 +56,7 @@ def check_bundle(
     manifest = verify_bundle(folder)
     target = compat.find_target(manifest["target"])
     checks = [*trust, _golden(folder)]
-    shown = np.load(folder / "golden" / "inputs.npy") if pictures is None else pictures
+    shown = np.load(folder / "golden" / "inputs.npy") if images is None else images
     checks += [_agrees(folder, era, manifest, shown, progress) for era in legacy_openvino.eras_of(target)]
     if "MYRIAD" in target.accelerators:
         checks.append(_fits_the_stick(folder, progress))
@@ -86,14 +86,14 @@ def _in_words(problem: Problem) -> str:
     return f"{Path(problem.where).name} {problem.what}"
 
 
-def _agrees(folder: Path, era: Era, manifest: Mapping[str, Any], pictures: Pictures, progress: Progress) -> Check:
+def _agrees(folder: Path, era: Era, manifest: Mapping[str, Any], images: Images, progress: Progress) -> Check:
     """An older runtime beside the current one."""
     name, precision = f"era {era.name}", manifest["precision"]
     if precision not in legacy_openvino.TOLERANCE:
         return Check(name=name, outcome="skipped", told=f"how far {precision} may be off there is not known")
     try:
         found = legacy_openvino.compare(
-            folder / "model.xml", era, precision, pictures, progress, manifest["output"]["kind"]
+            folder / "model.xml", era, precision, images, progress, manifest["output"]["kind"]
         )
     except MachineError as error:
         (problem, *_) = error.problems
@@ -103,7 +103,7 @@ def _agrees(folder: Path, era: Era, manifest: Mapping[str, Any], pictures: Pictu
     return Check(
         name=name,
         outcome="passed" if found.passed else "failed",
-        told=f"OpenVINO {found.openvino.split('-')[0]} in {found.precision} on {found.pictures} pictures: at most "
+        told=f"OpenVINO {found.openvino.split('-')[0]} in {found.precision} on {found.images} images: at most "
         f"{found.max_abs:.1e} from the current runtime (allowed {found.tolerance:.0e}), same top-1 on {found.top1_agreement:.2%}",
         details=dataclasses.asdict(found),
     )
@@ -130,7 +130,7 @@ def _fits_the_stick(folder: Path, progress: Progress) -> Check:
 
 
 def _golden(folder: Path) -> Check:
-    """The golden pictures through the very code that runs on devices."""
+    """The golden images through the very code that runs on devices."""
     words = [sys.executable, "-m", "toolkit.device", "golden", str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_GOLDEN_TIMEOUT_S)
     try:
@@ -147,6 +147,6 @@ def _golden(folder: Path) -> Check:
     return Check(
         name="golden",
         outcome="passed" if found["ok"] else "failed",
-        told=f"{found['count']} golden pictures, at most {found['max_abs']:.1e} off (allowed {found['tolerance']:.0e})",
+        told=f"{found['count']} golden images, at most {found['max_abs']:.1e} off (allowed {found['tolerance']:.0e})",
         details=found,
     )

@@ -1,6 +1,6 @@
 """From a trained model, or one brought in, to an OpenVINO IR that is proven to answer alike.
 
-    Source ─graph▶ form for a target and precision ─write▶ IR ─run on the test pictures▶ Parity ─passed?▶ kept
+    Source ─graph▶ form for a target and precision ─write▶ IR ─run on the test images▶ Parity ─passed?▶ kept
 
 The IR is made beside its place and renamed only after parity has passed: a failed one is never found as converted.
 """
@@ -20,7 +20,7 @@ from toolkit.convert import graphs, parity
 from toolkit.convert.int8 import quantize
 from toolkit.convert.ir_writer import write_form
 from toolkit.convert.parity import Comparison
-from toolkit.convert.reference import Source, TestPictures, name_of, origin_of, test_pictures, versions
+from toolkit.convert.reference import Source, TestImages, name_of, origin_of, test_images, versions
 from toolkit.errors import ConfigurationError, DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -42,11 +42,11 @@ def convert_model(
     """Make the IR of `model` in `precision` for `target`, or take the one that is there already.
 
     `tolerance` is the largest allowed difference of any probability from Keras' (default: parity.TOLERANCE); for INT8
-    `max_drop` is the accuracy that may be lost, as a fraction of all pictures (default: int8.MAX_DROP).
+    `max_drop` is the accuracy that may be lost, as a fraction of all images (default: int8.MAX_DROP).
 
     Raises:
         ConversionError: the target's runtime cannot say an operation, or FP16 a number.
-        ParityError: it answers differently on the test pictures; nothing is kept.
+        ParityError: it answers differently on the test images; nothing is kept.
         ConfigurationError: no such target, or the target does not take that precision.
         DataError: the model or its split cannot be used.
     """
@@ -63,7 +63,7 @@ def convert_model(
     start = time.monotonic()
     source = Source(model, workspace, progress)
     split = split_of(model, store)
-    test = test_pictures(model, split, workspace)
+    test = test_images(model, split, workspace)
     quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
         path = write_form(source, wanted, precision, Path(beside) / "new", progress, quantizer)
@@ -115,12 +115,12 @@ class Quantizer:
 
 
 def _check_quantized(model: TrainedModel, target: Target) -> None:
-    """A file that came quantised is INT8, whatever its weights are stored as."""
+    """A file that came quantized is INT8, whatever its weights are stored as."""
     if model.foreign and model.foreign.quantized and "int8" not in target.precisions:
         raise ConfigurationError(
-            f"{model.foreign.file} came quantised, and target {target.name} does not take INT8: "
+            f"{model.foreign.file} came quantized, and target {target.name} does not take INT8: "
             f"{target.refused.get('FakeQuantize', 'it has no arithmetic for it')}",
-            remedy="start from the model as it was before it was quantised",
+            remedy="start from the model as it was before it was quantized",
         )
 
 
@@ -175,29 +175,29 @@ def _intact(ir: IrModel, workspace: Workspace) -> bool:
     return path.exists() and path.with_suffix(".bin").exists() and graphs.digest_of(path) == ir.digest
 
 
-def _compared(source: Source, split: Split, test: TestPictures, path: Path, limits: Limits) -> Comparison:
+def _compared(source: Source, split: Split, test: TestImages, path: Path, limits: Limits) -> Comparison:
     reference = source.reference(split, test)
     answers = parity.run(path, test.chunks())
     return parity.compare(reference, answers, test.labels, limits.tolerance, limits.max_drop)
 
 
-def _disagreement(title: str, origin: str, compared: Comparison, test: TestPictures) -> ParityError:
+def _disagreement(title: str, origin: str, compared: Comparison, test: TestImages) -> ParityError:
     found = compared.parity
     if not parity.keeps(*parity.scores_of(found), found.max_drop):
         least = f"{parity.ACCURACY_KEPT:.0%} of" if found.max_drop is None else f"{found.max_drop:g} below"
         what = "an accuracy" if found.micro_f1 is None else "a micro F1"
         ours, wanted = parity.scores_of(found)
         return ParityError(
-            f"{title} has {what} of {ours:.5f} on {found.pictures} test pictures; allowed is at least "
+            f"{title} has {what} of {ours:.5f} on {found.images} test images; allowed is at least "
             f"{least} {origin}'s {wanted:.5f}. Nothing was kept",
-            where=str(test.pictures[compared.worst].path),
-            remedy="look at that picture first, which is furthest off; or keep this model in fp32",
+            where=str(test.images[compared.worst].path),
+            remedy="look at that image first, which is furthest off; or keep this model in fp32",
         )
     return ParityError(
-        f"{title} answers up to {found.max_abs:.2e} away from {origin} on {found.pictures} test pictures; "
+        f"{title} answers up to {found.max_abs:.2e} away from {origin} on {found.images} test images; "
         f"allowed is {found.tolerance:.0e}. {_same(found).capitalize()}. Nothing was kept",
-        where=str(test.pictures[compared.worst].path),
-        remedy="look at that picture first; if the difference is harmless for you, allow it with --tolerance, or with "
+        where=str(test.images[compared.worst].path),
+        remedy="look at that image first; if the difference is harmless for you, allow it with --tolerance, or with "
         "convert.tolerance in the experiment",
     )
 
@@ -214,8 +214,8 @@ def _publish(path: Path, workspace: Workspace) -> Path:
 def _say_parity(ir: IrModel, origin: str, progress: Progress) -> None:
     found = ir.parity
     progress.say(
-        f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {found.max_abs:.1e} from {origin} on {found.pictures} "
-        f"pictures ({_allowed(found)}), {_same(found)}"
+        f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {found.max_abs:.1e} from {origin} on {found.images} "
+        f"images ({_allowed(found)}), {_same(found)}"
     )
     if ir.quantization is not None:
         _say_quantization(ir.quantization, progress)
@@ -236,4 +236,4 @@ def _allowed(found: Parity) -> str:
 
 def _say_quantization(told: Quantization, progress: Progress) -> None:
     kept = f"; left in float: {', '.join(told.reverted)}" if told.reverted else ""
-    progress.say(f"  {told.layers} layers in INT8 by {told.calibration_pictures} training pictures{kept}")
+    progress.say(f"  {told.layers} layers in INT8 by {told.calibration_images} training images{kept}")

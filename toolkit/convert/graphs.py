@@ -1,4 +1,4 @@
-"""Graphs of OpenVINO made fit to keep: u8 picture in, "probabilities" out, the same bytes from the same model every time.
+"""Graphs of OpenVINO made fit to keep: u8 image in, "probabilities" out, the same bytes from the same model every time.
 
 What OpenVINO puts into a graph that changes from one run to the next (numbers in names, its own notes) is replaced.
 """
@@ -19,7 +19,7 @@ from toolkit import hashing
 if TYPE_CHECKING:
     import openvino as ov
 
-INPUT = "picture"
+INPUT = "image"
 OUTPUT = "probabilities"
 
 _TO_PLANES, _FROM_PLANES = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -28,9 +28,9 @@ _NET_NAME = re.compile(r'<net name="[^"]*"')
 
 
 def take_planes(model: ov.Model) -> None:
-    """Let the picture come as planes, u8 [1,3,H,W]: the transpose that a graph of NHWC pictures begins with goes.
+    """Let the image come as planes, u8 [1,3,H,W]: the transpose that a graph of NHWC images begins with goes.
 
-    A graph that is not about one picture stays as it is.
+    A graph that is not about one image stays as it is.
     """
     import openvino as ov
     from openvino import opset1

@@ -1,4 +1,4 @@
-"""Which picture a bundle's answers are furthest off on, and where along the network they come to be so."""
+"""Which image a bundle's answers are furthest off on, and where along the network they come to be so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit import hashing
 from toolkit.artifacts import Growth, Split, TrainedModel, Workspace
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import layer_errors, parity
-from toolkit.convert.reference import Source, test_pictures
+from toolkit.convert.reference import Source, test_images
 from toolkit.errors import DataError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -21,18 +21,18 @@ def find_growth(folder: Path, workspace: Workspace, store: Store, progress: Prog
 
     Raises:
         BundleError: its bytes are not what its manifest says.
-        DataError: the model or its test pictures are not in this workspace.
+        DataError: the model or its test images are not in this workspace.
     """
     manifest = verify_bundle(folder)
     lineage = manifest["lineage"]
     model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
     if model is None or split is None:
         raise DataError(
-            f"this workspace has not the model and pictures that {manifest['name']} was made from",
+            f"this workspace has not the model and images that {manifest['name']} was made from",
             where=str(workspace.root),
             remedy="name the workspace that it was made in with --workspace",
         )
-    test = test_pictures(model, split, workspace)
+    test = test_images(model, split, workspace)
     graph, xml = Source(model, workspace, progress).graph, folder / "model.xml"
     differences = np.abs(parity.run(xml, test.chunks()) - parity.run(graph, test.chunks())).max(axis=1)
     worst = int(differences.argmax())
@@ -42,7 +42,7 @@ def find_growth(folder: Path, workspace: Workspace, store: Store, progress: Prog
         digest=hashing.of_value({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
         parent=lineage["ir"],
         bundle=manifest["name"],
-        picture=str(test.pictures[worst].path),
+        image=str(test.images[worst].path),
         difference=float(differences[worst]),
         threshold=threshold,
         first=layer_errors.first_beyond(errors, threshold),

@@ -25,7 +25,7 @@ class Operation:
     parameters: int
     """Elements of its floating-point constants."""
     multiply_adds: int
-    """Of convolutions and matrix products, for one picture: elements of the weights times output positions."""
+    """Of convolutions and matrix products, for one image: elements of the weights times output positions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Inspection:
 
 
 def inspect_ir(path: Path) -> Inspection:
-    """Read the IR at `path` (.xml) and count. A picture's size is the one the model was converted with."""
+    """Read the IR at `path` (.xml) and count. An image's size is the one the model was converted with."""
     import openvino as ov
 
     model = ov.Core().read_model(path)

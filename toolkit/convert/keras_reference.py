@@ -32,7 +32,7 @@ def load_float32(path: Path) -> keras.Model:
 
 
 def predict(model: keras.Model, chunks: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    """The probabilities that Keras gives, f32 [n, classes], for u8 [n,H,W,3] pictures that come in chunks."""
+    """The probabilities that Keras gives, f32 [n, classes], for u8 [n,H,W,3] images that come in chunks."""
     rows = [model.predict(chunk.astype(np.float32), batch_size=_BATCH, verbose=0) for chunk in chunks]
     return np.concatenate(rows).astype(np.float32)
 

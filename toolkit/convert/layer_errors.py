@@ -1,4 +1,4 @@
-"""Where along a network the difference of two forms grows: every layer's output on one picture, form beside form.
+"""Where along a network the difference of two forms grows: every layer's output on one image, form beside form.
 
 Layers are matched by their names, which lowering keeps. A layer's error is the largest difference of its output over the
 largest magnitude in it; its growth is what that is beyond the largest error among the layers that it reads.
@@ -28,14 +28,14 @@ _TOP = 5
 _UNTOLD = {"Constant", "Parameter", "Result"}
 
 
-def layer_errors(reference: Path, form: Path, picture: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
-    """The error of each layer that both IRs have in the same shape, in the network's order; `picture` is u8 [H,W,3]."""
+def layer_errors(reference: Path, form: Path, image: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
+    """The error of each layer that both IRs have in the same shape, in the network's order; `image` is u8 [H,W,3]."""
     import openvino as ov
 
     core = ov.Core()
     whole, other = core.read_model(reference), core.read_model(form)
     shared = _shared(whole, other)
-    ours, theirs = _answers(other, shared, picture), _answers(whole, shared, picture)
+    ours, theirs = _answers(other, shared, image), _answers(whole, shared, image)
     errors: dict[str, float] = {}
     found = []
     for node in whole.get_ordered_ops():
@@ -84,12 +84,12 @@ def _depends(node: Any) -> bool:
     return any(value.get_node().get_type_name() != "Constant" for value in node.input_values())
 
 
-def _answers(model: ov.Model, names: set[str], picture: npt.NDArray[np.uint8]) -> Answers:
+def _answers(model: ov.Model, names: set[str], image: npt.NDArray[np.uint8]) -> Answers:
     """Every named layer's output; they are made outputs of the model."""
     model.add_outputs([node.output(0) for node, _ in _told(model) if node.get_friendly_name() in names])
     made_by = [result.input_value(0).get_node().get_friendly_name() for result in model.get_results()]
     request = parity.compiled(model).create_infer_request()
-    request.infer([parity.as_taken(picture, model.input(0).get_shape())])
+    request.infer([parity.as_taken(image, model.input(0).get_shape())])
     found = ((name, request.get_output_tensor(index).data) for index, name in enumerate(made_by))
     return {name: data.astype(np.float32) for name, data in found if name in names}
 

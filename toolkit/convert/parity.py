@@ -1,4 +1,4 @@
-"""How far one form of a model is from another: both computed in float32, on the same pictures."""
+"""How far one form of a model is from another: both computed in float32, on the same images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toolkit.artifacts import Parity
 if TYPE_CHECKING:
     import openvino as ov
 
-Pictures = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.int8]
 """The true ones: indices [n]; of many labels [n, classes] of 1, 0 and -1 (not judged)."""
@@ -26,7 +26,7 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1.0}
 INT8 is bounded by its accuracy (`max_drop`); how far its probabilities move is told, and any distance is allowed."""
 
 QUANTIZED_TOLERANCE = 5e-2
-"""The same for a foreign model that came quantised: its own runtime rounds to 256 steps where OpenVINO's does not."""
+"""The same for a foreign model that came quantized: its own runtime rounds to 256 steps where OpenVINO's does not."""
 
 ACCURACY_KEPT = 0.99
 """The least part of Keras' accuracy in float32 that a converted model keeps, however wide the tolerance is set."""
@@ -37,17 +37,17 @@ _EXACT = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A Parity, and which picture is furthest off."""
+    """A Parity, and which image is furthest off."""
 
     parity: Parity
     worst: int
-    """Its index among the pictures."""
+    """Its index among the images."""
 
 
-def run(model: ov.Model | Path, chunks: Iterable[Pictures]) -> Probabilities:
+def run(model: ov.Model | Path, chunks: Iterable[Images]) -> Probabilities:
     """The probabilities, f32 [n, classes], that `model` gives on this machine's CPU, computed in float32.
 
-    `chunks` are u8 [n,H,W,3]; the model takes one picture at a time.
+    `chunks` are u8 [n,H,W,3]; the model takes one image at a time.
     """
     return ask(compiled(model), chunks)
 
@@ -59,7 +59,7 @@ def compiled(model: ov.Model | Path) -> Any:
     return ov.Core().compile_model(model, "CPU", _EXACT)
 
 
-def ask(compiled: Any, chunks: Iterable[Pictures]) -> Probabilities:
+def ask(compiled: Any, chunks: Iterable[Images]) -> Probabilities:
     """The same of a model that is compiled already."""
     import openvino as ov
 
@@ -73,17 +73,17 @@ def ask(compiled: Any, chunks: Iterable[Pictures]) -> Probabilities:
     queue.set_callback(keep)
     count = 0
     for chunk in chunks:
-        for picture in chunk:
-            queue.start_async([as_taken(picture, shape)], count)
+        for image in chunk:
+            queue.start_async([as_taken(image, shape)], count)
             count += 1
     queue.wait_all()
     return np.stack([rows[index] for index in range(count)]).astype(np.float32)
 
 
-def as_taken(picture: Pictures, shape: Any) -> Pictures:
+def as_taken(image: Images, shape: Any) -> Images:
     """u8 [H,W,3] as the model's input, [1,H,W,3] or planes, [1,3,H,W]."""
     planes = shape[-1] != 3
-    return np.ascontiguousarray(picture.transpose(2, 0, 1) if planes else picture)[np.newaxis]
+    return np.ascontiguousarray(image.transpose(2, 0, 1) if planes else image)[np.newaxis]
 
 
 def compare(
@@ -104,7 +104,7 @@ def compare(
     max_abs = float(difference.max())
     found, wanted = score(outputs, labels), score(reference, labels)
     parity = Parity(
-        pictures=len(labels),
+        images=len(labels),
         max_abs=max_abs,
         mean_abs=float(difference.mean()),
         top1_agreement=float(np.mean(ours == theirs)),
@@ -120,7 +120,7 @@ def compare(
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> float:
-    """The share of pictures whose likelier class is the true one; of many labels, that have all of them and no other."""
+    """The share of images whose likelier class is the true one; of many labels, that have all of them and no other."""
     if labels.ndim == 1:
         return float(np.mean(top1(probabilities) == labels))
     return float(np.mean((((probabilities > 0.5) == (labels == 1)) | (labels < 0)).all(axis=1)))
@@ -145,7 +145,7 @@ def keeps(ours: float, reference: float, max_drop: float | None = None) -> bool:
     """Is our score at least ACCURACY_KEPT of `reference`, or, with a bound, at most `max_drop` below it?"""
     if max_drop is None:
         return ours >= ACCURACY_KEPT * reference
-    return reference - ours <= max_drop + 1e-9  # shares of whole pictures, as floats
+    return reference - ours <= max_drop + 1e-9  # shares of whole images, as floats
 
 
 def top1(probabilities: Probabilities) -> npt.NDArray[np.int64]:

@@ -19,14 +19,14 @@ from toolkit.artifacts import Split, TrainedModel, Workspace
 from toolkit.convert import graphs, keras_reference
 from toolkit.convert.imported.formats import RUNTIMES
 from toolkit.convert.imported.model import Opened
-from toolkit.convert.parity import Labels, Pictures, Probabilities
+from toolkit.convert.parity import Images, Labels, Probabilities
 from toolkit.errors import DataError
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
     import keras
 
-    from toolkit.data import Picture
+    from toolkit.data import Image
 
 _CHUNK = 128
 
@@ -39,17 +39,17 @@ def versions() -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class TestPictures:
-    """The pictures of a split's test part, and what one model sees of them."""
+class TestImages:
+    """The images of a split's test part, and what one model sees of them."""
 
-    pictures: tuple[Picture, ...]
-    pixels: Pictures
+    images: tuple[Image, ...]
+    pixels: Images
     """u8 [n,H,W,3] RGB, mapped from the workspace's cache."""
     labels: Labels
     """The true ones."""
 
-    def chunks(self) -> Iterator[Pictures]:
-        """The pixels, a few pictures at a time."""
+    def chunks(self) -> Iterator[Images]:
+        """The pixels, a few images at a time."""
         for start in range(0, len(self.pixels), _CHUNK):
             yield self.pixels[start : start + _CHUNK]
 
@@ -74,18 +74,18 @@ class Source:
         path = self.folder / "graph" / "model.xml"
         if not path.exists():
             self.progress.say(f"  tracing {name_of(self.model)}")
-            graph = self._foreign.trace() if self.model.foreign else networks.take_pictures(networks.trace(self._keras))
+            graph = self._foreign.trace() if self.model.foreign else networks.take_images(networks.trace(self._keras))
             graphs.name_operations(graph)
             with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
                 graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
                 Path(beside, "graph").replace(path.parent)
         return path
 
-    def reference(self, split: Split, test: TestPictures) -> Probabilities:
-        """Keras' probabilities for the test pictures, or those of a foreign file's own runtime, f32 [n, classes]."""
+    def reference(self, split: Split, test: TestImages) -> Probabilities:
+        """Keras' probabilities for the test images, or those of a foreign file's own runtime, f32 [n, classes]."""
         path = self.folder / f"keras-{split.digest}.npy"
         if not path.exists():
-            self.progress.say(f"  asking {origin_of(self.model)} for {len(test.pictures)} reference answers")
+            self.progress.say(f"  asking {origin_of(self.model)} for {len(test.images)} reference answers")
             chunks = test.chunks()
             answers = (
                 self._foreign.predict(chunks) if self.model.foreign else keras_reference.predict(self._keras, chunks)
@@ -113,19 +113,19 @@ def name_of(model: TrainedModel) -> str:
     return f"{model.network}-{model.head}-{model.stage}"
 
 
-def test_pictures(model: TrainedModel, split: Split, workspace: Workspace) -> TestPictures:
+def test_images(model: TrainedModel, split: Split, workspace: Workspace) -> TestImages:
     """The split's test part for `model`.
 
     Raises:
         DataError: it is empty.
     """
-    from toolkit.data import load_pictures, read_manifest, truth_of
+    from toolkit.data import load_images, read_manifest, truth_of
 
-    pictures = tuple(picture for picture in read_manifest(split, workspace) if picture.part == "test")
-    if not pictures:
-        raise DataError("no test pictures to compare on", where=split.path, remedy="give the split a test part")
-    pixels = load_pictures(pictures, model.input_size, model.crop, workspace=workspace)
-    return TestPictures(pictures, pixels, truth_of(pictures, len(split.labels)))
+    images = tuple(image for image in read_manifest(split, workspace) if image.part == "test")
+    if not images:
+        raise DataError("no test images to compare on", where=split.path, remedy="give the split a test part")
+    pixels = load_images(images, model.input_size, model.crop, workspace=workspace)
+    return TestImages(images, pixels, truth_of(images, len(split.labels)))
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
-"""Training pictures varied by chance that is none: what becomes of a picture follows from seed, epoch and its index.
+"""Training images varied by chance that is none: what becomes of an image follows from seed, epoch and its index.
 
-So a run that was stopped goes on with the very pictures it would have seen, whatever the batches or threads. All chances
-are drawn for every picture in one order, so that turning one kind on changes nothing in the others.
+So a run that was stopped goes on with the very images it would have seen, whatever the batches or threads. All chances
+are drawn for every image in one order, so that turning one kind on changes nothing in the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chances:
-    """What was drawn for one picture in one epoch."""
+    """What was drawn for one image in one epoch."""
 
     flip: bool
     degrees: float
@@ -41,7 +41,7 @@ class Chances:
 
 
 def draw(table: AugmentTable, seed: int, epoch: int, index: int) -> Chances:
-    """The chances of the picture at `index` of its part, in that epoch."""
+    """The chances of the image at `index` of its part, in that epoch."""
     flip, *rest = np.random.default_rng([seed, epoch, index]).random(8)
     turn, zoom, kept, left, top, brightness, contrast = rest
     return Chances(
@@ -56,34 +56,32 @@ def draw(table: AugmentTable, seed: int, epoch: int, index: int) -> Chances:
     )
 
 
-def augment(
-    pictures: Pixels, indices: npt.NDArray[np.integer], table: AugmentTable, *, seed: int, epoch: int
-) -> Pixels:
-    """`pictures` u8 [n, height, width, 3] varied, a new array of that shape; `indices` [n] are their places in the part."""
-    varied = np.empty_like(pictures)
+def augment(images: Pixels, indices: npt.NDArray[np.integer], table: AugmentTable, *, seed: int, epoch: int) -> Pixels:
+    """`images` u8 [n, height, width, 3] varied, a new array of that shape; `indices` [n] are their places in the part."""
+    varied = np.empty_like(images)
     for row, index in enumerate(indices):
-        varied[row] = apply(pictures[row], draw(table, seed, epoch, int(index)))
+        varied[row] = apply(images[row], draw(table, seed, epoch, int(index)))
     return varied
 
 
-def apply(picture: Pixels, chances: Chances) -> Pixels:
-    """One picture u8 [height, width, 3] varied; what a turn or a smaller zoom uncovers mirrors what is beside it."""
+def apply(image: Pixels, chances: Chances) -> Pixels:
+    """One image u8 [height, width, 3] varied; what a turn or a smaller zoom uncovers mirrors what is beside it."""
     import cv2
 
     if chances.flip:
-        picture = picture[:, ::-1]
-    height, width = picture.shape[:2]
+        image = image[:, ::-1]
+    height, width = image.shape[:2]
     if chances.degrees or chances.zoom != 1 or chances.kept != 1:
-        picture = cv2.warpAffine(
-            np.ascontiguousarray(picture),
+        image = cv2.warpAffine(
+            np.ascontiguousarray(image),
             geometry(chances, height, width),
             (width, height),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT_101,
         )
     if chances.brightness or chances.contrast != 1:
-        picture = _lit(picture, chances)
-    return picture
+        image = _lit(image, chances)
+    return image
 
 
 def geometry(chances: Chances, height: int, width: int) -> Matrix:
@@ -97,8 +95,8 @@ def geometry(chances: Chances, height: int, width: int) -> Matrix:
     return np.asarray(cropped @ turned, np.float64)
 
 
-def _lit(picture: Pixels, chances: Chances) -> Pixels:
-    levels = picture.astype(np.float32)
+def _lit(image: Pixels, chances: Chances) -> Pixels:
+    levels = image.astype(np.float32)
     mean = levels.mean()
     relit = (levels - mean) * chances.contrast + mean + 255 * chances.brightness
     return np.asarray(np.clip(relit + 0.5, 0, 255), np.uint8)

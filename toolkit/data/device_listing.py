@@ -1,4 +1,4 @@
-"""Pictures as they are sent to a device: numbered, with a list of them; what they are called here stays here."""
+"""Images as they are sent to a device: numbered, with a list of them; what they are called here stays here."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit import hashing
-from toolkit.data.split_manifest import Picture
+from toolkit.data.split_manifest import Image
 
 
-def number(pictures: Sequence[Picture], labels: Sequence[str]) -> tuple[Mapping[str, Path], bytes]:
-    """Where each file lies, by the name it is sent under; and pictures.json, whose digest names the set."""
-    names = [f"{place:06d}{picture.path.suffix.lower()}" for place, picture in enumerate(pictures)]
+def number(images: Sequence[Image], labels: Sequence[str]) -> tuple[Mapping[str, Path], bytes]:
+    """Where each file lies, by the name it is sent under; and images.json, whose digest names the set."""
+    names = [f"{place:06d}{image.path.suffix.lower()}" for place, image in enumerate(images)]
     entries = [
-        {"file": name, "sha256": picture.sha256, **_labels_of(picture, labels)}
-        for name, picture in zip(names, pictures, strict=True)
+        {"file": name, "sha256": image.sha256, **_labels_of(image, labels)}
+        for name, image in zip(names, images, strict=True)
     ]
-    listing = hashing.canonical_json({"format": 1, "pictures": entries})
-    return dict(zip(names, (picture.path for picture in pictures), strict=True)), listing
+    listing = hashing.canonical_json({"format": 1, "images": entries})
+    return dict(zip(names, (image.path for image in images), strict=True)), listing
 
 
-def _labels_of(picture: Picture, labels: Sequence[str]) -> Mapping[str, object]:
-    if picture.labels is None:
-        return {"label": labels[picture.label]}
-    held, unsure = ([labels[index] for index in indices] for indices in (picture.labels, picture.unsure))
+def _labels_of(image: Image, labels: Sequence[str]) -> Mapping[str, object]:
+    if image.labels is None:
+        return {"label": labels[image.label]}
+    held, unsure = ([labels[index] for index in indices] for indices in (image.labels, image.unsure))
     return {"labels": held, "unsure": unsure}

@@ -1,4 +1,4 @@
-"""From pictures to one array, decoded once: kept under the workspace by digest and memory-mapped the next time."""
+"""From images to one array, decoded once: kept under the workspace by digest and memory-mapped the next time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit import hashing
 from toolkit.artifacts import Workspace
 from toolkit.data import array_cache
 from toolkit.data.parallel import for_each
-from toolkit.data.split_manifest import Picture
+from toolkit.data.split_manifest import Image
 from toolkit.errors import DataError, Problem
 from toolkit.progress import Progress, Silent
 
@@ -21,85 +21,83 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 
-def load_pictures(
-    pictures: Sequence[Picture],
+def load_images(
+    images: Sequence[Image],
     size: tuple[int, int],
     crop: str,
     *,
     workspace: Workspace | None = None,
     progress: Progress | None = None,
 ) -> Pixels:
-    """The pictures in order, u8 [n, height, width, 3] RGB, for size = (height, width); exactly what devices see.
+    """The images in order, u8 [n, height, width, 3] RGB, for size = (height, width); exactly what devices see.
 
-    With a workspace the array is written to cache/pictures/KEY.npy as it is decoded, and comes back memory-mapped,
+    With a workspace the array is written to cache/images/KEY.npy as it is decoded, and comes back memory-mapped,
     read-only; without one it is in memory.
 
     Raises:
-        DataError: with every picture that is gone, damaged or not the one of the manifest.
+        DataError: with every image that is gone, damaged or not the one of the manifest.
         MachineError: the array does not fit on the disk.
     """
     talk = progress or Silent()
-    shape = (len(pictures), *size, 3)
+    shape = (len(images), *size, 3)
     if workspace is None:
-        return _in_memory(pictures, size, crop, talk)
+        return _in_memory(images, size, crop, talk)
 
     def fill(rows: array_cache.Rows) -> None:
-        talk.say(
-            f"  decoding {len(pictures)} pictures once, into {array_cache.size_in_words(math.prod(shape))} of {path}"
-        )
-        _decode(pictures, size, crop, rows.put, talk)
+        talk.say(f"  decoding {len(images)} images once, into {array_cache.size_in_words(math.prod(shape))} of {path}")
+        _decode(images, size, crop, rows.put, talk)
 
-    path = workspace.folder("cache", "pictures") / f"{cache_key(pictures, size, crop)}.npy"
+    path = workspace.folder("cache", "images") / f"{cache_key(images, size, crop)}.npy"
     return cast("Pixels", array_cache.kept(path, shape, "u1", fill, talk.say))
 
 
-def cache_key(pictures: Sequence[Picture], size: tuple[int, int], crop: str) -> str:
-    """What names the array: the pictures' bytes in order, how they are fitted, and the code that does it."""
+def cache_key(images: Sequence[Image], size: tuple[int, int], crop: str) -> str:
+    """What names the array: the images' bytes in order, how they are fitted, and the code that does it."""
     from toolkit.device.image_io import VERSION
 
-    shown = [picture.sha256 for picture in pictures]
-    return hashing.of_value({"pictures": shown, "size": list(size), "crop": crop, "code": VERSION})
+    shown = [image.sha256 for image in images]
+    return hashing.of_value({"images": shown, "size": list(size), "crop": crop, "code": VERSION})
 
 
-def _in_memory(pictures: Sequence[Picture], size: tuple[int, int], crop: str, progress: Progress) -> Pixels:
+def _in_memory(images: Sequence[Image], size: tuple[int, int], crop: str, progress: Progress) -> Pixels:
     import numpy as np
 
-    array = np.empty((len(pictures), *size, 3), np.uint8)
+    array = np.empty((len(images), *size, 3), np.uint8)
 
     def put(index: int, rows: Pixels) -> None:
         array[index : index + 1] = rows
 
-    _decode(pictures, size, crop, put, progress)
+    _decode(images, size, crop, put, progress)
     return array
 
 
 def _decode(
-    pictures: Sequence[Picture],
+    images: Sequence[Image],
     size: tuple[int, int],
     crop: str,
     put: Callable[[int, Pixels], None],
     progress: Progress,
 ) -> None:
-    """Hand every picture, u8 [1, height, width, 3], to `put` with its index, in whatever order they are ready."""
+    """Hand every image, u8 [1, height, width, 3], to `put` with its index, in whatever order they are ready."""
 
     def decode(index: int) -> Problem | None:
         try:
-            fitted = _fitted(pictures[index], size, crop)
+            fitted = _fitted(images[index], size, crop)
         except (OSError, ValueError) as error:
             remedy = "put it back as it was, or prepare the data again"
-            return Problem(str(error).removeprefix("picture: "), str(pictures[index].path), remedy)
+            return Problem(str(error).removeprefix("image: "), str(images[index].path), remedy)
         put(index, fitted[None])
         return None
 
-    outcomes = for_each(decode, range(len(pictures)), "decoding pictures", progress)
+    outcomes = for_each(decode, range(len(images)), "decoding images", progress)
     if problems := [problem for problem in outcomes if problem]:
         raise DataError.from_problems(problems)
 
 
-def _fitted(picture: Picture, size: tuple[int, int], crop: str) -> Pixels:
-    from toolkit.device.image_io import fit, read_picture
+def _fitted(image: Image, size: tuple[int, int], crop: str) -> Pixels:
+    from toolkit.device.image_io import fit, read_image
 
-    content = picture.path.read_bytes()
-    if hashing.of_bytes(content) != picture.sha256:
+    content = image.path.read_bytes()
+    if hashing.of_bytes(content) != image.sha256:
         raise ValueError("changed since the split was made")
-    return fit(read_picture(content), size, crop)
+    return fit(read_image(content), size, crop)

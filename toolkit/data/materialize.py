@@ -1,4 +1,4 @@
-"""Pictures out of array files and archives, written once as ordinary files, so that all that follows sees picture files.
+"""Images out of array files and archives, written once as ordinary files, so that all that follows sees image files.
 
 workspace/data/NAME-DIGEST12/ is built beside and renamed: it is there whole or not at all. Arrays become PNG files that
 are stored, not compressed, so their bytes (and with them the split's digest) are the same on every machine.
@@ -39,7 +39,7 @@ _STORED_MOST = 0xFFFF  # bytes in a stored block (RFC 1951, 3.2.4)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Pictures of one part: u8 [n, height, width] grey or [n, height, width, 3] RGB, and an index into the labels each."""
+    """Images of one part: u8 [n, height, width] gray or [n, height, width, 3] RGB, and an index into the labels each."""
 
     part: str
     pixels: Pixels
@@ -82,7 +82,7 @@ def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path]
 def unpack_arrays(
     name: str, source: Mapping[str, object], read: Callable[[], Arrays], workspace: Workspace, progress: Progress
 ) -> Scan:
-    """The pictures that `read` gives, as files; `read` is only called if they are not there. `source` names what is read.
+    """The images that `read` gives, as files; `read` is only called if they are not there. `source` names what is read.
 
     Raises:
         DataError: whatever `read` finds wrong.
@@ -95,7 +95,7 @@ def unpack_arrays(
     make_folder(folder, {"code": _CODE, "source": dict(source)}, lambda beside: _write(read(), beside, name, progress))
     scanned = kept or _listed(folder)
     if scanned is None:
-        raise DataError("the unpacked pictures are gone", where=str(folder), remedy="prepare the data again")
+        raise DataError("the unpacked images are gone", where=str(folder), remedy="prepare the data again")
     return scanned
 
 
@@ -105,12 +105,12 @@ def unpacked_folder(name: str, source: Mapping[str, object], workspace: Workspac
     return workspace.folder("data") / f"{name}-{digest[:12]}"
 
 
-def encode_png(picture: Pixels) -> bytes:
-    """`picture`, u8 [height, width] grey or [height, width, 3] RGB, as a PNG file (RFC 2083) of stored blocks."""
-    height, width = picture.shape[:2]
-    colour = 2 if picture.ndim == 3 else 0
-    rows = b"".join(b"\x00" + picture[row].tobytes() for row in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+def encode_png(image: Pixels) -> bytes:
+    """`image`, u8 [height, width] gray or [height, width, 3] RGB, as a PNG file (RFC 2083) of stored blocks."""
+    height, width = image.shape[:2]
+    color = 2 if image.ndim == 3 else 0
+    rows = b"".join(b"\x00" + image[row].tobytes() for row in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", b"\x78\x01" + _stored(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in parts)
 
@@ -145,7 +145,7 @@ def _count(folder: Path) -> int:
 
 
 def _write(arrays: Arrays, folder: Path, name: str, progress: Progress) -> None:
-    """Every picture as PART/CLASS/NUMBER.png, and the index that says which is which."""
+    """Every image as PART/CLASS/NUMBER.png, and the index that says which is which."""
     told = list(_placed(arrays))
     for parent in {folder / Path(file).parent for file, _, _ in told}:
         parent.mkdir(parents=True)
@@ -156,11 +156,11 @@ def _write(arrays: Arrays, folder: Path, name: str, progress: Progress) -> None:
         progress,
     )
     listed = [[file, block.labels[row], block.part] for file, block, row in told]
-    (folder / _INDEX).write_bytes(hashing.canonical_json({"labels": arrays.labels, "pictures": listed}))
+    (folder / _INDEX).write_bytes(hashing.canonical_json({"labels": arrays.labels, "images": listed}))
 
 
 def _placed(arrays: Arrays) -> Iterator[tuple[str, Block, int]]:
-    """Each picture's file name, block and row; numbers run through a part, so that they say where a picture was."""
+    """Each image's file name, block and row; numbers run through a part, so that they say where an image was."""
     folders = [f"{index:03}-{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}" for index, label in enumerate(arrays.labels)]
     numbers: dict[str, int] = {}
     for block in arrays.blocks:
@@ -170,11 +170,11 @@ def _placed(arrays: Arrays) -> Iterator[tuple[str, Block, int]]:
 
 
 def _listed(folder: Path) -> Scan | None:
-    """What the index of an unpacked folder names; None if it is not there or a picture is missing."""
+    """What the index of an unpacked folder names; None if it is not there or an image is missing."""
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         labels = tuple(str(label) for label in index["labels"])
-        found = tuple(Found(folder / file, labels[label], part) for file, label, part in index["pictures"])
+        found = tuple(Found(folder / file, labels[label], part) for file, label, part in index["images"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
     return Scan(folder, found, (), (), labels) if all(one.path.is_file() for one in found) else None

@@ -1,8 +1,8 @@
-"""Pictures that are nearly the same: found by perceptual hash, confirmed on thumbnails.
+"""Images that are nearly the same: found by perceptual hash, confirmed on thumbnails.
 
-The hash (pHash: Zauner 2010) is 64 signs: whether each of the 8 x 8 lowest cosine waves of the 32 x 32 grey thumbnail is
+The hash (pHash: Zauner 2010) is 64 signs: whether each of the 8 x 8 lowest cosine waves of the 32 x 32 gray thumbnail is
 above their median. Recompressing, resizing and lighting hardly change it. Hashes at most three bits apart agree in at
-least one of four bands of 16 bits (four bands cannot all hold one of three differences), so only pictures that share a
+least one of four bands of 16 bits (four bands cannot all hold one of three differences), so only images that share a
 band are compared: the search misses none of them and is far from comparing all with all.
 """
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     Indices = npt.NDArray[np.intp]
 
 VERSION = 1
-"""Raised whenever the same picture would give another hash."""
+"""Raised whenever the same image would give another hash."""
 
 _BANDS, _BITS = 4, 3
 _EDGE = 32
-_FLAT = 2.0  # grey levels: a thumbnail that varies less has nothing to compare
-# Correlation of two thumbnails. Of Fashion-MNIST's 600 million pairs of a training and a test picture ten lie above, all
+_FLAT = 2.0  # gray levels: a thumbnail that varies less has nothing to compare
+# Correlation of two thumbnails. Of Fashion-MNIST's 600 million pairs of a training and a test image ten lie above, all
 # of them the same article; the next, at 0.9957, are other articles of one kind.
 _ALIKE = 0.997
 _MOST = 200_000  # pairs; a film's frames could give any number
@@ -38,19 +38,19 @@ _MOST = 200_000  # pairs; a film's frames could give any number
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two pictures that look the same, by their places in what was searched; `correlation` of their thumbnails."""
+    """Two images that look the same, by their places in what was searched; `correlation` of their thumbnails."""
 
     one: int
     other: int
     correlation: float
 
 
-def hash_of(picture: Pixels) -> int | None:
-    """The 64-bit hash of a picture u8 [height, width, 3]; None where there is nothing to see."""
+def hash_of(image: Pixels) -> int | None:
+    """The 64-bit hash of an image u8 [height, width, 3]; None where there is nothing to see."""
     import cv2
     import numpy as np
 
-    small = _thumbnail(picture)
+    small = _thumbnail(image)
     if float(small.std()) < _FLAT:
         return None
     waves = cv2.dct(small)[:8, :8].ravel()
@@ -75,15 +75,15 @@ def find_pairs(hashes: Sequence[int | None], parts: Sequence[object]) -> tuple[t
 
 
 def confirm(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: Progress) -> tuple[Pair, ...]:
-    """Those of `pairs` whose thumbnails agree as well; reads only the pictures that are named."""
+    """Those of `pairs` whose thumbnails agree as well; reads only the images that are named."""
     import numpy as np
 
-    from toolkit.device.image_io import read_picture
+    from toolkit.device.image_io import read_image
 
     wanted = sorted({index for pair in pairs for index in pair})
     if not wanted:
         return ()
-    small = for_each(lambda index: _thumbnail(read_picture(paths[index])), wanted, "comparing pictures", progress)
+    small = for_each(lambda index: _thumbnail(read_image(paths[index])), wanted, "comparing images", progress)
     flat = np.array(small, np.float32).reshape(len(wanted), -1)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
@@ -93,7 +93,7 @@ def confirm(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: P
 
 
 def told(pairs: Sequence[Pair], names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
-    """For people: how many pictures between which parts, then the closest few by name."""
+    """For people: how many images between which parts, then the closest few by name."""
     if not pairs:
         return ()
     between = Counter(tuple(sorted({parts[pair.one], parts[pair.other]})) for pair in pairs)
@@ -103,19 +103,19 @@ def told(pairs: Sequence[Pair], names: Sequence[str], parts: Sequence[str]) -> t
     )
     closest = sorted(pairs, key=lambda pair: -pair.correlation)[:5]
     return (
-        f"pairs of pictures that look the same: {', '.join(counts)}",
+        f"pairs of images that look the same: {', '.join(counts)}",
         *(f"  {names[pair.one]} and {names[pair.other]}" for pair in closest),
         *((f"  … and {len(pairs) - 5} more",) if len(pairs) > 5 else ()),
     )
 
 
-def _thumbnail(picture: Pixels) -> npt.NDArray[np.float32]:
-    """Grey, f32 [32, 32] in 0…255."""
+def _thumbnail(image: Pixels) -> npt.NDArray[np.float32]:
+    """Gray, f32 [32, 32] in 0…255."""
     import cv2
     import numpy as np
 
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, (_EDGE, _EDGE), interpolation=cv2.INTER_AREA), np.float32)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(gray, (_EDGE, _EDGE), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _sharing(values: npt.NDArray[np.uint64], parts: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.intp]]:

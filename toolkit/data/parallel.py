@@ -1,4 +1,4 @@
-"""Work on many pictures at once: in threads, since reading and OpenCV let go of the interpreter's lock."""
+"""Work on many images at once: in threads, since reading and OpenCV let go of the interpreter's lock."""
 
 from __future__ import annotations
 

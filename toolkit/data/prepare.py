@@ -1,4 +1,4 @@
-"""From a data table to a split: scan, check every picture, divide, write down. A second time nothing is done."""
+"""From a data table to a split: scan, check every image, divide, write down. A second time nothing is done."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from toolkit.data.formats.folders import Scan
 from toolkit.data.near_duplicates import Pair, confirm, find_pairs, told
 from toolkit.data.split_manifest import (
     PARTS,
-    Picture,
+    Image,
     count,
-    count_pictures,
+    count_images,
     in_order,
     split_digest,
     with_indices,
@@ -33,14 +33,14 @@ FACES_NOTE = "faces of 40 volunteers from 1992 to 1994, each of them in every pa
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A folder of pictures, every one of them read; `problems` is everything that keeps it from being used."""
+    """A folder of images, every one of them read; `problems` is everything that keeps it from being used."""
 
     scan: Scan
     checked: tuple[Checked, ...]
     problems: tuple[Problem, ...]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Readable pictures by part and class; a folder that is not divided yet has the one part "all"."""
+        """Readable images by part and class; a folder that is not divided yet has the one part "all"."""
         found: dict[str, dict[str, int]] = {}
         for one in self.checked:
             classes = found.setdefault(one.found.part or "all", dict.fromkeys(self.scan.labels, 0))
@@ -49,14 +49,14 @@ class Survey:
         return found
 
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """The least and the greatest height and width in pixels; empty without pictures."""
+        """The least and the greatest height and width in pixels; empty without images."""
         if not self.checked:
             return {}
         heights, widths = [one.height for one in self.checked], [one.width for one in self.checked]
         return {"height": (min(heights), max(heights)), "width": (min(widths), max(widths))}
 
     def alike(self, progress: Progress, parts: Mapping[Path, str] | None = None) -> tuple[Pair, ...]:
-        """Pairs of pictures that look the same in two parts, by their places in `checked`.
+        """Pairs of images that look the same in two parts, by their places in `checked`.
 
         `parts` says where each lies; unset: where it was given, or anywhere if the data is not divided.
         """
@@ -75,7 +75,7 @@ def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Prog
     """The split that `table` asks for; its path is relative to where `origin`, the experiment file, lies.
 
     Raises:
-        DataError: with every picture that cannot be read and everything else that is wrong with the data.
+        DataError: with every image that cannot be read and everything else that is wrong with the data.
         ConfigurationError: data.group is no regular expression with a group.
     """
     if table.source == "synthetic-masks":
@@ -107,11 +107,11 @@ def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, nam
     surveyed = survey(table, workspace, progress)
     if surveyed.problems:
         raise DataError.from_problems(surveyed.problems)
-    pictures = _placed(surveyed, table, pattern)
-    parts = {picture.path: picture.part for picture in pictures}
+    images = _placed(surveyed, table, pattern)
+    parts = {image.path: image.part for image in images}
     for line in surveyed.told_alike(surveyed.alike(progress, parts), parts):
         progress.say(line)
-    return _written(pictures, surveyed.scan.labels, name, note, workspace, progress)
+    return _written(images, surveyed.scan.labels, name, note, workspace, progress)
 
 
 def survey(table: DataTable, workspace: Workspace, progress: Progress) -> Survey:
@@ -122,23 +122,23 @@ def survey(table: DataTable, workspace: Workspace, progress: Progress) -> Survey
         return Survey(scanned, checked, (*scanned.problems, *unreadable, *repeats(checked)))
     kept = without_repeats(checked)
     if dropped := len(checked) - len(kept):
-        progress.say(f"left out {dropped} pictures whose bytes lie in another part or class as well")
+        progress.say(f"left out {dropped} images whose bytes lie in another part or class as well")
     return Survey(scanned, kept, (*scanned.problems, *unreadable))
 
 
 def _written(
-    pictures: Sequence[Picture], labels: tuple[str, ...], name: str, note: str, workspace: Workspace, progress: Progress
+    images: Sequence[Image], labels: tuple[str, ...], name: str, note: str, workspace: Workspace, progress: Progress
 ) -> Split:
-    path, changed = write_manifest(pictures, labels, workspace)
-    digest = split_digest(pictures, labels)
+    path, changed = write_manifest(images, labels, workspace)
+    digest = split_digest(images, labels)
     split = Split(
         digest=digest,
         name=name,
         note=note,
         labels=labels,
-        counts=count(pictures, labels),
+        counts=count(images, labels),
         path=workspace.relative(path),
-        pictures=count_pictures(pictures),
+        images=count_images(images),
     )
     sizes = ", ".join(f"{part} {split.size(part)}" for part in PARTS)
     state = "" if changed else "; nothing changed"
@@ -146,8 +146,8 @@ def _written(
     return split
 
 
-def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -> tuple[Picture, ...]:
-    """Every picture with its part: its folder's, or one dealt by the seed."""
+def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -> tuple[Image, ...]:
+    """Every image with its part: its folder's, or one dealt by the seed."""
     root, labels = surveyed.scan.root, surveyed.scan.labels
     names = {one.found.path: _name(one.found.path, root) for one in surveyed.checked}
     groups = _groups(names, group)
@@ -164,30 +164,30 @@ def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -
     else:
         parts = divide(list(items.values()), {part: getattr(table.split, part) for part in PARTS}, table.seed)
     placed = (
-        _picture(one, labels, parts[name], groups.get(name))
+        _image(one, labels, parts[name], groups.get(name))
         for one in surveyed.checked
         for name in [names[one.found.path]]
     )
-    pictures = in_order(placed)
-    _refuse_gaps(pictures, labels, table, root)
-    return pictures
+    images = in_order(placed)
+    _refuse_gaps(images, labels, table, root)
+    return images
 
 
-def _picture(one: Checked, labels: Sequence[str], part: str, group: str | None) -> Picture:
+def _image(one: Checked, labels: Sequence[str], part: str, group: str | None) -> Image:
     found = one.found
     if found.labels is None:
-        return Picture(found.path, one.sha256, labels.index(found.label), part, group)
+        return Image(found.path, one.sha256, labels.index(found.label), part, group)
     held, unsure = ([labels.index(name) for name in names] for names in (found.labels, found.unsure))
     return with_indices(found.path, one.sha256, held, unsure, part, group)
 
 
 def _name(path: Path, root: Path) -> str:
-    """What a picture is called in its data set, wherever that lies."""
+    """What an image is called in its data set, wherever that lies."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _validated(items: Sequence[Item], table: DataTable) -> dict[str, str]:
-    """The training pictures of data that came without a validation part, divided by data.validation."""
+    """The training images of data that came without a validation part, divided by data.validation."""
     return divide(items, {"train": 1 - table.validation, "validation": table.validation}, table.seed)
 
 
@@ -205,7 +205,7 @@ def _compiled(group: str | None) -> re.Pattern[str] | None:
 
 
 def _groups(names: Mapping[Path, str], pattern: re.Pattern[str] | None) -> dict[str, str]:
-    """The group of each picture by its name in the data set; empty without a pattern."""
+    """The group of each image by its name in the data set; empty without a pattern."""
     if pattern is None:
         return {}
     matches = {path: pattern.search(path.name) for path in names}
@@ -230,14 +230,14 @@ def _refuse_straddling(groups: Mapping[str, str], parts: Mapping[str, str], root
         raise DataError.from_problems(problems)
 
 
-def _refuse_gaps(pictures: Sequence[Picture], labels: Sequence[str], table: DataTable, root: Path) -> None:
-    """Every part that is asked for needs pictures of every class."""
-    counts = count(pictures, labels)
+def _refuse_gaps(images: Sequence[Image], labels: Sequence[str], table: DataTable, root: Path) -> None:
+    """Every part that is asked for needs images of every class."""
+    counts = count(images, labels)
     problems = [
         Problem(
-            f'class "{label}" has no pictures in {part}: {sum(counts[p][label] for p in PARTS)} are too few to divide',
+            f'class "{label}" has no images in {part}: {sum(counts[p][label] for p in PARTS)} are too few to divide',
             str(root / label),
-            "add pictures of it, change data.split, or use finer groups",
+            "add images of it, change data.split, or use finer groups",
         )
         for part in PARTS
         for label in labels

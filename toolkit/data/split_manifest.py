@@ -1,4 +1,4 @@
-"""The split manifest: JSON lines, one picture each, named by what it says.
+"""The split manifest: JSON lines, one image each, named by what it says.
 
     {"group":"s1","label":"with_mask","part":"train","path":"data/…/s1_01.png","sha256":"ab12…"}
     {"labels":["cat","dog"],"part":"train","path":"data/…/000012.jpg","sha256":"cd34…","unsure":["sofa"]}     many labels
@@ -24,10 +24,10 @@ PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture of a split: `label` is an index into the split's labels, `part` one of PARTS.
+class Image:
+    """One image of a split: `label` is an index into the split's labels, `part` one of PARTS.
 
-    In a set with many labels to a picture `labels` has all of them and `label` is the first, or -1 without any.
+    In a set with many labels to an image `labels` has all of them and `label` is the first, or -1 without any.
     """
 
     path: Path
@@ -45,40 +45,40 @@ class Picture:
         return (self.label,) if self.labels is None else self.labels
 
 
-def split_digest(pictures: Iterable[Picture], labels: Sequence[str]) -> str:
-    """What names a split: every picture's bytes, label and part, and the labels; neither paths nor order."""
-    told = sorted([picture.sha256, _told(picture, labels), picture.part] for picture in pictures)
-    return hashing.of_value({"labels": list(labels), "pictures": told})
+def split_digest(images: Iterable[Image], labels: Sequence[str]) -> str:
+    """What names a split: every image's bytes, label and part, and the labels; neither paths nor order."""
+    told = sorted([image.sha256, _told(image, labels), image.part] for image in images)
+    return hashing.of_value({"labels": list(labels), "images": told})
 
 
-def _told(picture: Picture, labels: Sequence[str]) -> str | list[list[str]]:
-    if picture.labels is None:
-        return labels[picture.label]
-    return [[labels[index] for index in indices] for indices in (picture.labels, picture.unsure)]
+def _told(image: Image, labels: Sequence[str]) -> str | list[list[str]]:
+    if image.labels is None:
+        return labels[image.label]
+    return [[labels[index] for index in indices] for indices in (image.labels, image.unsure)]
 
 
-def count(pictures: Iterable[Picture], labels: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    """Pictures per part and label, one with many in each; a part or label without pictures counts 0."""
-    found = Counter((picture.part, index) for picture in pictures for index in picture.indices)
+def count(images: Iterable[Image], labels: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+    """Images per part and label, one with many in each; a part or label without images counts 0."""
+    found = Counter((image.part, index) for image in images for index in image.indices)
     return {part: {label: found[part, index] for index, label in enumerate(labels)} for part in PARTS}
 
 
-def count_pictures(pictures: Sequence[Picture]) -> Mapping[str, int]:
-    """Pictures per part where they have many labels; empty where each has one, as the counts by label say it then."""
-    many = any(picture.labels is not None for picture in pictures)
-    found = Counter(picture.part for picture in pictures)
+def count_images(images: Sequence[Image]) -> Mapping[str, int]:
+    """Images per part where they have many labels; empty where each has one, as the counts by label say it then."""
+    many = any(image.labels is not None for image in images)
+    found = Counter(image.part for image in images)
     return {part: found[part] for part in PARTS} if many else {}
 
 
-def in_order(pictures: Iterable[Picture]) -> tuple[Picture, ...]:
+def in_order(images: Iterable[Image]) -> tuple[Image, ...]:
     """Train, validation, test; by label and path within each."""
-    return tuple(sorted(pictures, key=lambda picture: (PARTS.index(picture.part), picture.label, str(picture.path))))
+    return tuple(sorted(images, key=lambda image: (PARTS.index(image.part), image.label, str(image.path))))
 
 
-def write_manifest(pictures: Sequence[Picture], labels: Sequence[str], workspace: Workspace) -> tuple[Path, bool]:
+def write_manifest(images: Sequence[Image], labels: Sequence[str], workspace: Workspace) -> tuple[Path, bool]:
     """Write workspace/splits/DIGEST.jsonl; its path, and whether anything had to be written."""
-    path = workspace.folder("splits") / f"{split_digest(pictures, labels)}.jsonl"
-    content = b"".join(_line(picture, labels, workspace) for picture in pictures)
+    path = workspace.folder("splits") / f"{split_digest(images, labels)}.jsonl"
+    content = b"".join(_line(image, labels, workspace) for image in images)
     if path.is_file() and path.read_bytes() == content:
         return path, False
     with hashing.written_whole(path) as stream:
@@ -86,8 +86,8 @@ def write_manifest(pictures: Sequence[Picture], labels: Sequence[str], workspace
     return path, True
 
 
-def read_manifest(split: Split, workspace: Workspace) -> tuple[Picture, ...]:
-    """The pictures of `split`: train, validation, test, each by label and path.
+def read_manifest(split: Split, workspace: Workspace) -> tuple[Image, ...]:
+    """The images of `split`: train, validation, test, each by label and path.
 
     Raises:
         DataError: the manifest is gone, or no longer says what the split's digest says.
@@ -97,46 +97,46 @@ def read_manifest(split: Split, workspace: Workspace) -> tuple[Picture, ...]:
         raise DataError("the split manifest is gone", where=str(path), remedy="prepare the data again")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        pictures = tuple(_picture(json.loads(line), split.labels, workspace) for line in lines)
-        intact = split_digest(pictures, split.labels) == split.digest
+        images = tuple(_image(json.loads(line), split.labels, workspace) for line in lines)
+        intact = split_digest(images, split.labels) == split.digest
     except (ValueError, KeyError, TypeError):
         intact = False
     if not intact:
         raise DataError(
             "the split manifest was changed", where=str(path), remedy="remove it and prepare the data again"
         )
-    return pictures
+    return images
 
 
-def _line(picture: Picture, labels: Sequence[str], workspace: Workspace) -> bytes:
-    path = picture.path.absolute()
+def _line(image: Image, labels: Sequence[str], workspace: Workspace) -> bytes:
+    path = image.path.absolute()
     root = workspace.root.absolute()
     entry: dict[str, object] = {
         "path": path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path),
-        "sha256": picture.sha256,
-        "part": picture.part,
+        "sha256": image.sha256,
+        "part": image.part,
     }
-    if picture.labels is None:
-        entry["label"] = labels[picture.label]
+    if image.labels is None:
+        entry["label"] = labels[image.label]
     else:
-        entry["labels"] = [labels[index] for index in picture.labels]
-        entry["unsure"] = [labels[index] for index in picture.unsure]
-    if picture.group is not None:
-        entry["group"] = picture.group
+        entry["labels"] = [labels[index] for index in image.labels]
+        entry["unsure"] = [labels[index] for index in image.unsure]
+    if image.group is not None:
+        entry["group"] = image.group
     return hashing.canonical_json(entry) + b"\n"
 
 
-def _picture(entry: Mapping[str, Any], labels: Sequence[str], workspace: Workspace) -> Picture:
+def _image(entry: Mapping[str, Any], labels: Sequence[str], workspace: Workspace) -> Image:
     path = workspace.absolute(entry["path"])
     if "label" in entry:
-        return Picture(path, entry["sha256"], labels.index(entry["label"]), entry["part"], entry.get("group"))
+        return Image(path, entry["sha256"], labels.index(entry["label"]), entry["part"], entry.get("group"))
     held, unsure = (tuple(labels.index(name) for name in entry[key]) for key in ("labels", "unsure"))
     return with_indices(path, entry["sha256"], held, unsure, entry["part"], entry.get("group"))
 
 
 def with_indices(
     path: Path, sha256: str, labels: Iterable[int], unsure: Iterable[int], part: str, group: str | None = None
-) -> Picture:
-    """A picture of a set with many labels."""
+) -> Image:
+    """An image of a set with many labels."""
     held = tuple(sorted(labels))
-    return Picture(path, sha256, held[0] if held else -1, part, group, held, tuple(sorted(unsure)))
+    return Image(path, sha256, held[0] if held else -1, part, group, held, tuple(sorted(unsure)))

@@ -1,10 +1,10 @@
-"""Divide pictures into train, validation and test: pure, stratified, and the same for the same seed.
+"""Divide images into train, validation and test: pure, stratified, and the same for the same seed.
 
-Pictures that belong together (one group, or the same bytes) form a unit that never straddles two parts. Units are put
+Images that belong together (one group, or the same bytes) form a unit that never straddles two parts. Units are put
 in an order that looks random but rests only on the seed and the unit's name, and each goes to the part that is furthest
 below its share of the stratum (the units with the same labels). So every part is within one unit of its share.
 
-Where pictures have many labels there are nearly as many combinations as pictures, so the labels are dealt instead: that
+Where images have many labels there are nearly as many combinations as images, so the labels are dealt instead: that
 with the fewest units left first, each of its units to the part that is furthest below its share of this label (iterative
 stratification: Sechidis, Tsoumakas and Vlahavas, ECML 2011).
 """
@@ -20,14 +20,14 @@ from toolkit import hashing
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture to place: `name` is unique in the data set and does not depend on where that lies."""
+    """One image to place: `name` is unique in the data set and does not depend on where that lies."""
 
     name: str
     sha256: str
     label: str
     group: str | None = None
     labels: tuple[str, ...] | None = None
-    """All of them, in a set with many to a picture."""
+    """All of them, in a set with many to an image."""
 
 
 def divide(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> dict[str, str]:

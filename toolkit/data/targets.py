@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.data.split_manifest import Picture
+from toolkit.data.split_manifest import Image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 PRESENT, ABSENT, UNSURE = 1, 0, -1
 
 
-def truth_of(pictures: Sequence[Picture], classes: int) -> np.ndarray:
-    """Labels int64 [n]; in a set with many labels to a picture int8 [n, classes] of PRESENT, ABSENT and UNSURE."""
+def truth_of(images: Sequence[Image], classes: int) -> np.ndarray:
+    """Labels int64 [n]; in a set with many labels to an image int8 [n, classes] of PRESENT, ABSENT and UNSURE."""
     import numpy as np
 
-    if not any(picture.labels is not None for picture in pictures):
-        return np.array([picture.label for picture in pictures], np.int64)
-    table = np.full((len(pictures), classes), ABSENT, np.int8)
-    for row, picture in zip(table, pictures, strict=True):
-        row[list(picture.indices)] = PRESENT
-        row[list(picture.unsure)] = UNSURE
+    if not any(image.labels is not None for image in images):
+        return np.array([image.label for image in images], np.int64)
+    table = np.full((len(images), classes), ABSENT, np.int8)
+    for row, image in zip(table, images, strict=True):
+        row[list(image.indices)] = PRESENT
+        row[list(image.unsure)] = UNSURE
     return table
 
 

@@ -1,4 +1,4 @@
-"""Read every picture once: what its bytes are, how large it is, or why it cannot be used.
+"""Read every image once: what its bytes are, how large it is, or why it cannot be used.
 
 An index under the workspace remembers what was read by path, size and time of change, so that a second look is quick.
 """
@@ -25,7 +25,7 @@ _OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A picture that can be read: the digest of its bytes, height and width in pixels when upright, perceptual hash."""
+    """An image that can be read: the digest of its bytes, height and width in pixels when upright, perceptual hash."""
 
     found: Found
     sha256: str
@@ -37,12 +37,12 @@ class Checked:
 def check(
     found: Sequence[Found], root: Path, workspace: Workspace, progress: Progress
 ) -> tuple[tuple[Checked, ...], tuple[Problem, ...]]:
-    """The pictures that can be read, and one problem for each that cannot."""
+    """The images that can be read, and one problem for each that cannot."""
     index = workspace.folder("cache", "checked") / f"{hashing.of_value(str(root.resolve()))[:16]}.json"
-    known, marks = _remembered(index), {picture.path: _mark(picture.path) for picture in found}
-    read = {picture.path: _recalled(picture, known.get(str(picture.path)), marks[picture.path]) for picture in found}
-    fresh = [picture for picture in found if read[picture.path] is None]
-    seen = for_each(_look, fresh, "checking pictures", progress) if fresh else []
+    known, marks = _remembered(index), {image.path: _mark(image.path) for image in found}
+    read = {image.path: _recalled(image, known.get(str(image.path)), marks[image.path]) for image in found}
+    fresh = [image for image in found if read[image.path] is None]
+    seen = for_each(_look, fresh, "checking images", progress) if fresh else []
     problems = tuple(result for result in seen if isinstance(result, Problem))
     read |= {result.found.path: result for result in seen if isinstance(result, Checked)}
     checked = tuple(result for result in read.values() if result)
@@ -51,24 +51,24 @@ def check(
 
 
 def repeats(checked: Sequence[Checked]) -> tuple[Problem, ...]:
-    """Pictures with the same bytes in two parts (a leak: the test would ask what training told) or in two classes."""
+    """Images with the same bytes in two parts (a leak: the test would ask what training told) or in two classes."""
     same: dict[str, list[Found]] = defaultdict(list)
-    for picture in checked:
-        same[picture.sha256].append(picture.found)
+    for image in checked:
+        same[image.sha256].append(image.found)
     return tuple(problem for group in same.values() for problem in _repeat(group))
 
 
 def without_repeats(checked: Sequence[Checked]) -> tuple[Checked, ...]:
-    """Every picture but those that `repeats` would name.
+    """Every image but those that `repeats` would name.
 
     The later part keeps its copies, so that a published test part stays whole; where copies have two labels none is
     trained on.
     """
     same: dict[str, list[Checked]] = defaultdict(list)
-    for picture in checked:
-        same[picture.sha256].append(picture)
+    for image in checked:
+        same[image.sha256].append(image)
     kept = {one.found.path for group in same.values() for one in _kept(group)}
-    return tuple(picture for picture in checked if picture.found.path in kept)
+    return tuple(image for image in checked if image.found.path in kept)
 
 
 def _kept(group: Sequence[Checked]) -> Sequence[Checked]:
@@ -84,31 +84,29 @@ def _repeat(group: Sequence[Found]) -> list[Problem]:
     if len({found.part for found in group}) > 1:
         parts = " and ".join(sorted({str(found.part) for found in group}))
         problems.append(
-            Problem(
-                f"the same picture lies in {parts}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}"
-            )
+            Problem(f"the same image lies in {parts}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}")
         )
     if len({found.label for found in group}) > 1:
         classes = " and ".join(sorted({found.label for found in group}))
-        what = f"the same picture is labelled {classes}, also as {names}"
+        what = f"the same image is labeled {classes}, also as {names}"
         problems.append(Problem(what, str(group[0].path), f"keep it in the right class{_OR_DROP}"))
     return problems
 
 
 def _look(found: Found) -> Checked | Problem:
     from toolkit.data.near_duplicates import hash_of
-    from toolkit.device.image_io import PictureError, read_picture
+    from toolkit.device.image_io import ImageError, read_image
 
     try:
         content = found.path.read_bytes()
-        picture = read_picture(content)
-        height, width = picture.shape[:2]
+        image = read_image(content)
+        height, width = image.shape[:2]
     except OSError as error:
         return Problem(error.strerror or str(error), str(found.path), "make it readable, or remove it")
-    except PictureError as error:
-        why = str(error).removeprefix("picture: ")
+    except ImageError as error:
+        why = str(error).removeprefix("image: ")
         return Problem(why, str(found.path), "replace it by a whole copy, or remove it")
-    return Checked(found, hashing.of_bytes(content), height, width, hash_of(picture))
+    return Checked(found, hashing.of_bytes(content), height, width, hash_of(image))
 
 
 def _mark(path: Path) -> list[int]:
@@ -136,14 +134,14 @@ def _remembered(index: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def _remember(index: Path, checked: Sequence[Checked], marks: Mapping[Path, list[int]]) -> None:
     entries = {
-        str(picture.found.path): {
-            "mark": marks[picture.found.path],
-            "sha256": picture.sha256,
-            "height": picture.height,
-            "width": picture.width,
-            "hash": picture.hash,
+        str(image.found.path): {
+            "mark": marks[image.found.path],
+            "sha256": image.sha256,
+            "height": image.height,
+            "width": image.width,
+            "hash": image.hash,
         }
-        for picture in checked
+        for image in checked
     }
     with hashing.written_whole(index) as stream:
         stream.write(hashing.canonical_json(entries))

@@ -39,7 +39,7 @@ def verify(device: Device, release: str) -> list[str]:
 
 
 def golden(device: Device, release: str) -> list[str]:
-    """The golden pictures answered there, by its own code, on the device's accelerator."""
+    """The golden images answered there, by its own code, on the device's accelerator."""
     folder = release_folder(device, release)
     return device_command.run(device, folder, "golden", folder, "--accelerator", device.accelerator)
 
@@ -52,17 +52,17 @@ def healthy(device: Device, release: str, seconds: float, patience_s: float) -> 
     return device_command.run_beside(device, folder, "health", folder, *given)
 
 
-def measure(device: Device, release: str, pictures: str, settings: Mapping[str, object]) -> list[str]:
-    """A short benchmark by its own code on pictures that are there; it ends when stdin does."""
+def measure(device: Device, release: str, images: str, settings: Mapping[str, object]) -> list[str]:
+    """A short benchmark by its own code on images that are there; it ends when stdin does."""
     given = [f"--{name}={value}" for name, value in settings.items() if value is not None]
-    asked = [f"--pictures={device.root}/pictures/{pictures}", f"--root={device.root}", "--stop-on-eof"]
+    asked = [f"--images={device.root}/images/{images}", f"--root={device.root}", "--stop-on-eof"]
     folder = release_folder(device, release)
     return device_command.run(device, folder, "bench", folder, "--scenario=single-stream", *asked, *given)
 
 
-def has_pictures(device: Device, pictures: str) -> list[str]:
-    """Whether a set of pictures that the bench has sent is still there, by its exit code."""
-    return ["test", "-f", f"{device.root}/pictures/{pictures}/pictures.json"]
+def has_images(device: Device, images: str) -> list[str]:
+    """Whether a set of images that the bench has sent is still there, by its exit code."""
+    return ["test", "-f", f"{device.root}/images/{images}/images.json"]
 
 
 def switch(device: Device, release: str) -> list[str]:

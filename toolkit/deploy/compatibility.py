@@ -26,7 +26,7 @@ def manifest_of(tree: Tree) -> Mapping[str, Any]:
 
 
 def unfit(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts) -> Iterator[Problem]:
-    """Why it is not; a target that this toolkit does not know is left to the golden pictures."""
+    """Why it is not; a target that this toolkit does not know is left to the golden images."""
     target = compat.known().targets.get(str(manifest.get("target")))
     if target is None:
         return

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, TextIO
 from . import errors
 
 MOST_PIXELS = 50_000_000
-"""Of a picture that the live app is sent: a small file can be a large picture."""
+"""Of an image that the live app is sent: a small file can be a large image."""
 ACCELERATORS = "CPU, MYRIAD, or AUTO: a stick if one can be had, else the CPU"
 
 
@@ -84,9 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
     health.add_argument("--patience", type=_positive_number, default=60.0, help="so long it may take to get well")
     health.set_defaults(command=_health)
-    predict = commands.add_parser("predict", help="what is on pictures")
+    predict = commands.add_parser("predict", help="what is on images")
     predict.add_argument("release", type=Path)
-    predict.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     predict.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     predict.set_defaults(command=_predict)
     _bench_options(commands.add_parser("bench", help="how fast and how right"))
@@ -120,11 +120,11 @@ def _gate_options(command: argparse.ArgumentParser) -> None:
 def _bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("release", type=Path)
     bench.add_argument("--scenario", required=True, choices=("single-stream", "offline", "accuracy"))
-    bench.add_argument("--pictures", required=True, type=Path, metavar="DIR", help="holds pictures.json and its files")
+    bench.add_argument("--images", required=True, type=Path, metavar="DIR", help="holds images.json and its files")
     bench.add_argument("--root", type=Path, help="where bench.lock lies; default: the release's ROOT")
     bench.add_argument("--seconds", type=_positive_number, default=60.0, help="at least so long")
     bench.add_argument("--queries", type=_positive, default=1024, help="at least so many (single-stream)")
-    bench.add_argument("--seed", type=int, default=0, help="of the order of the pictures")
+    bench.add_argument("--seed", type=int, default=0, help="of the order of the images")
     bench.add_argument("--threads", type=_positive)
     bench.add_argument("--streams", type=_positive)
     bench.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: the accelerator's own choice")
@@ -159,9 +159,7 @@ def _serve_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--token-file", type=Path, help="holds the token; only its owner and group may read it")
     serve.add_argument("--certificate", type=Path, help="a PEM file; with it the app speaks TLS")
     serve.add_argument("--key", type=Path, help="the certificate's key, if that is another file")
-    serve.add_argument(
-        "--predictions", type=_positive_number, default=10.0, help="pictures a second that the API takes"
-    )
+    serve.add_argument("--predictions", type=_positive_number, default=10.0, help="images a second that the API takes")
     serve.add_argument("--alerts", type=Path, help="a JSON or TOML file that says what is told to whom")
     serve.add_argument("--state-file", type=Path, help="written every two seconds, gone when the app is")
     serve.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
@@ -231,7 +229,7 @@ def _gates(options: argparse.Namespace) -> Any:
 def _predict(options: argparse.Namespace) -> Dict[str, Any]:
     from .predict import predict
 
-    return predict(options.release, options.pictures, options.accelerator)
+    return predict(options.release, options.images, options.accelerator)
 
 
 def _serve(options: argparse.Namespace) -> Dict[str, Any]:
@@ -255,7 +253,7 @@ def _bench(options: argparse.Namespace) -> Dict[str, Any]:
     if options.stop_on_eof:
         threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
     plan = Plan(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Plan)})
-    return bench(options.release, options.pictures, plan, options.root)
+    return bench(options.release, options.images, plan, options.root)
 
 
 def _stop_when_stdin_ends() -> None:

@@ -1,7 +1,7 @@
-"""Pictures as the network sees them: read a file, fit it to the input. Training and devices share this very code.
+"""Images as the network sees them: read a file, fit it to the input. Training and devices share this very code.
 
-A picture that is damaged is refused, never guessed: OpenCV's releases differ in whether they fill what a truncated JPEG
-or PNG lacks with grey, so both are walked to their end marker first. Python 3.9 and later; standard library, NumPy, OpenCV.
+An image that is damaged is refused, never guessed: OpenCV's releases differ in whether they fill what a truncated JPEG
+or PNG lacks with gray, so both are walked to their end marker first. Python 3.9 and later; standard library, NumPy, OpenCV.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 VERSION = 1
-"""Raised whenever the same file would give other pixels than before; part of every key of cached pictures."""
+"""Raised whenever the same file would give other pixels than before; part of every key of cached images."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -28,34 +28,34 @@ _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _ORIENTATION = 0x0112
 
 
-class PictureError(ValueError):
-    """A file that cannot be used as a picture; says which and why."""
+class ImageError(ValueError):
+    """A file that cannot be used as an image; says which and why."""
 
 
-def read_picture(source: Union[str, "os.PathLike[str]", bytes]) -> Pixels:
-    """The picture in a file, or in a file's bytes: u8 [height, width, 3], RGB, upright by its EXIF orientation.
+def read_image(source: Union[str, "os.PathLike[str]", bytes]) -> Pixels:
+    """The image in a file, or in a file's bytes: u8 [height, width, 3], RGB, upright by its EXIF orientation.
 
-    16-bit samples keep their high byte, grey is repeated, transparency is laid over white, CMYK is taken as inverted
-    (as Adobe, browsers and Pillow do). Raises PictureError for what is missing, empty, truncated or no picture.
+    16-bit samples keep their high byte, gray is repeated, transparency is laid over white, CMYK is taken as inverted
+    (as Adobe, browsers and Pillow do). Raises ImageError for what is missing, empty, truncated or no image.
     """
-    content, name = (source, "picture") if isinstance(source, bytes) else (_content(source), os.fspath(source))
+    content, name = (source, "image") if isinstance(source, bytes) else (_content(source), os.fspath(source))
     if not content:
-        raise PictureError(f"{name}: empty file")
+        raise ImageError(f"{name}: empty file")
     try:
         return _decode(content)
     except ValueError as error:
-        raise PictureError(f"{name}: {error}") from None
+        raise ImageError(f"{name}: {error}") from None
 
 
-def fit(picture: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
-    """`picture` [H, W, 3] as u8 [height, width, 3] for size = (height, width) in pixels.
+def fit(image: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
+    """`image` [H, W, 3] as u8 [height, width, 3] for size = (height, width) in pixels.
 
-    crop = "resize" stretches the whole picture; "centre" first cuts the largest middle part of the size's proportions (a
+    crop = "resize" stretches the whole image; "center" first cuts the largest middle part of the size's proportions (a
     square for a square size). An axis that shrinks is averaged (INTER_AREA), one that grows is interpolated (INTER_LINEAR).
     """
-    picture, (height, width) = cropped(picture, size, crop), size
-    rows, columns = picture.shape[:2]
-    shrunk = _resized(picture, min(rows, height), min(columns, width), cv2.INTER_AREA)
+    image, (height, width) = cropped(image, size, crop), size
+    rows, columns = image.shape[:2]
+    shrunk = _resized(image, min(rows, height), min(columns, width), cv2.INTER_AREA)
     return np.ascontiguousarray(_resized(shrunk, height, width, cv2.INTER_LINEAR))
 
 
@@ -64,20 +64,20 @@ def _content(path: Union[str, "os.PathLike[str]"]) -> bytes:
         with open(path, "rb") as stream:
             return stream.read()
     except OSError as error:
-        raise PictureError(f"{os.fspath(path)}: {error.strerror or error}") from None
+        raise ImageError(f"{os.fspath(path)}: {error.strerror or error}") from None
 
 
 def _decode(content: bytes) -> Pixels:
     parts = _whole_parts(content)
     data = np.frombuffer(content, np.uint8)
     try:
-        picture = _over_white(data, parts) if _has_alpha(content, parts) else cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = _over_white(data, parts) if _has_alpha(content, parts) else cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ValueError(f"cannot be decoded: {error.err}") from None
-    if picture is None:
+    if image is None:
         known = content.startswith((_PNG, _JPEG))
-        raise ValueError("damaged: its data cannot be decoded" if known else "not a picture that OpenCV can read")
-    upright: Pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        raise ValueError("damaged: its data cannot be decoded" if known else "not an image that OpenCV can read")
+    upright: Pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return upright
 
 
@@ -159,7 +159,7 @@ def _has_alpha(content: bytes, parts: Dict[bytes, bytes]) -> bool:
 
 
 def _over_white(data: Pixels, parts: Dict[bytes, bytes]) -> Union[Pixels, None]:
-    """A picture with transparency as it looks on white paper, BGR; OpenCV alone would show what is hidden."""
+    """An image with transparency as it looks on white paper, BGR; OpenCV alone would show what is hidden."""
     whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
         return cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -188,35 +188,35 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-def _upright(picture: Pixels, orientation: int) -> Pixels:
+def _upright(image: Pixels, orientation: int) -> Pixels:
     """Undo what an EXIF orientation says: 5…8 swap the axes, then the rows or the columns are mirrored."""
     if orientation >= 5:
-        picture = picture.transpose(1, 0, 2)
+        image = image.transpose(1, 0, 2)
     if orientation in {3, 4, 7, 8}:
-        picture = picture[::-1]
+        image = image[::-1]
     if orientation in {2, 3, 6, 7}:
-        picture = picture[:, ::-1]
-    return np.ascontiguousarray(picture)
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
 
 
-def cropped(picture: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
+def cropped(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
     """The part of it that `fit` brings to the size."""
-    if crop not in {"resize", "centre"}:
-        raise ValueError(f'crop is "{crop}", neither "resize" nor "centre"')
-    return _middle(picture, *size) if crop == "centre" else picture
+    if crop not in {"resize", "center"}:
+        raise ValueError(f'crop is "{crop}", neither "resize" nor "center"')
+    return _middle(image, *size) if crop == "center" else image
 
 
-def _middle(picture: Pixels, height: int, width: int) -> Pixels:
+def _middle(image: Pixels, height: int, width: int) -> Pixels:
     """The largest middle part whose sides are as height to width."""
-    rows, columns = picture.shape[:2]
+    rows, columns = image.shape[:2]
     tall = max(1, min(rows, round(columns * height / width)))
     wide = max(1, min(columns, round(rows * width / height)))
     top, left = (rows - tall) // 2, (columns - wide) // 2
-    return picture[top : top + tall, left : left + wide]
+    return image[top : top + tall, left : left + wide]
 
 
-def _resized(picture: Pixels, height: int, width: int, interpolation: int) -> Pixels:
-    if picture.shape[:2] == (height, width):
-        return picture
-    resized: Pixels = cv2.resize(picture, (width, height), interpolation=interpolation)
+def _resized(image: Pixels, height: int, width: int, interpolation: int) -> Pixels:
+    if image.shape[:2] == (height, width):
+        return image
+    resized: Pixels = cv2.resize(image, (width, height), interpolation=interpolation)
     return resized

@@ -1,4 +1,4 @@
-"""What is on a picture, most probable first."""
+"""What is on an image, most probable first."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def predict(
     release: Path, paths: Sequence[Path], accelerator: str = "CPU", precision: Optional[str] = None
 ) -> Dict[str, Any]:
-    """{"ok", "predictions": [{"picture", "ranking": [{"label", "probability"}]} or {"picture", "error"}]}.
+    """{"ok", "predictions": [{"image", "ranking": [{"label", "probability"}]} or {"image", "error"}]}.
 
-    Where pictures may have many labels, "labels" names those that are said of it: above 1/2, the most probable first.
+    Where images may have many labels, "labels" names those that are said of it: above 1/2, the most probable first.
 
-    A picture that cannot be read makes "ok" false and hides none of the others.
+    An image that cannot be read makes "ok" false and hides none of the others.
 
     Raises:
         Failure: the bundle cannot be read, or this device asks for a signature and it has none that is trusted.
@@ -37,14 +37,14 @@ def _predict(model: interface.Model, manifest: Dict[str, Any], path: Path) -> Di
     from . import image_io
 
     try:
-        picture = image_io.fit(image_io.read_picture(path), input_size(manifest), manifest["input"]["crop"])
+        image = image_io.fit(image_io.read_image(path), input_size(manifest), manifest["input"]["crop"])
     except ValueError as error:
-        return {"picture": str(path), "error": str(error)}
-    ranking = ranked(model.infer(picture), manifest["labels"])
+        return {"image": str(path), "error": str(error)}
+    ranking = ranked(model.infer(image), manifest["labels"])
     if not is_many(manifest):
-        return {"picture": str(path), "ranking": ranking}
+        return {"image": str(path), "ranking": ranking}
     said = [guess["label"] for guess in ranking if guess["probability"] > 1 / 2]
-    return {"picture": str(path), "ranking": ranking, "labels": said}
+    return {"image": str(path), "ranking": ranking, "labels": said}
 
 
 def ranked(answer: Answer, labels: Sequence[str]) -> List[Dict[str, Any]]:

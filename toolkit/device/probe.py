@@ -1,6 +1,6 @@
 """What a device is: read, never guessed; whatever cannot be read is null.
 
-This file imports nothing of its neighbours, so that it also answers where no release is yet:
+This file imports nothing of its neighbors, so that it also answers where no release is yet:
 `ssh device python - --root /opt/toolkit < probe.py`.
 """
 

@@ -68,20 +68,18 @@ NO_LOSS = {
     ): "one sigmoid unit gives one probability, and cross-entropy over one category is always 0",
     ("sigmoid", "sparse-categorical"): "one sigmoid unit gives one probability, and there is no second one to index",
     ("multi-sigmoid", "categorical"): "each label has a probability of its own, and they do not add up to 1",
-    ("multi-sigmoid", "sparse-categorical"): "a picture may have several labels, and there is not the one to index",
+    ("multi-sigmoid", "sparse-categorical"): "an image may have several labels, and there is not the one to index",
 }
 """Pairs of head and loss that cannot learn, with the reason."""
 
 
 def head_refusal(head: str, *, many: bool) -> str:
-    """Why a head cannot tell what pictures have: one label each, or many; nothing if it can."""
+    """Why a head cannot tell what images have: one label each, or many; nothing if it can."""
     if many and head != "multi-sigmoid":
         why = "a softmax shares one out among them" if head == "softmax" else "one sigmoid unit tells two classes apart"
-        return f'a picture may have several labels, and {why}; use "multi-sigmoid"'
+        return f'an image may have several labels, and {why}; use "multi-sigmoid"'
     if not many and head == "multi-sigmoid":
-        return (
-            'each picture has one label, and it may name several or none; use "softmax", or "sigmoid" for two classes'
-        )
+        return 'each image has one label, and it may name several or none; use "softmax", or "sigmoid" for two classes'
     return ""
 
 
@@ -110,7 +108,7 @@ class SplitFractions(_Table):
 
 
 class DataTable(_Table):
-    """Where the pictures come from."""
+    """Where the images come from."""
 
     source: Source
     path: Path | None = None
@@ -118,14 +116,14 @@ class DataTable(_Table):
     class folders in each; for "csv" the file; for "cifar10", "cifar100", "caltech" and "voc" the archive or its folder;
     for "idx", "flowers102" and "imagenet" the folder that holds the files; none for what the toolkit makes or fetches."""
     seed: int = 0
-    crop: Literal["resize", "centre"] = "resize"
+    crop: Literal["resize", "center"] = "resize"
     split: SplitFractions = SplitFractions()
     group: str | None = None
-    """Keep pictures together whose file name agrees in this regular expression's first group."""
+    """Keep images together whose file name agrees in this regular expression's first group."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """The fraction of the training pictures that becomes validation where the data comes with train and test only."""
+    """The fraction of the training images that becomes validation where the data comes with train and test only."""
     leaks: Literal["refuse", "drop"] = "refuse"
-    """Pictures with the same bytes in two given parts or two classes: an error, or left out of the training side."""
+    """Images with the same bytes in two given parts or two classes: an error, or left out of the training side."""
     labels: Literal["fine", "coarse"] = "fine"
     """Which labels of "cifar100"."""
     classes: tuple[str, ...] = ()
@@ -133,15 +131,15 @@ class DataTable(_Table):
     words: Path | None = None
     """A file that names the classes of "imagenet" or "flowers102", one a line; relative to the experiment file."""
     clutter: bool = False
-    """Whether the background pictures of "caltech" are a class."""
+    """Whether the background images of "caltech" are a class."""
     year: Annotated[int, Field(ge=2005, le=2012)] | None = None
     """Which year of "voc", where several lie side by side."""
     separator: Annotated[str, Field(min_length=1)] | None = None
-    """What stands between the labels of "csv" where a picture may have several, such as ";"; unset: each has one."""
+    """What stands between the labels of "csv" where an image may have several, such as ";"; unset: each has one."""
 
     @property
     def many(self) -> bool:
-        """Whether a picture may have several labels, or none."""
+        """Whether an image may have several labels, or none."""
         return self.source == "voc" or self.separator is not None
 
     @model_validator(mode="after")
@@ -229,8 +227,8 @@ class TrainTable(_Table):
     label_smoothing: Share = 0
     """How far targets are drawn towards all classes alike; validation and test losses are of the plain targets."""
     class_weights: Literal["balanced"] | dict[str, Positive] | None = None
-    """How much a training picture counts, by its label: a table (others count 1), or in inverse proportion to how many
-    there are of it. With many labels to a picture: how much its having a label counts; "balanced" is as much as all
+    """How much a training image counts, by its label: a table (others count 1), or in inverse proportion to how many
+    there are of it. With many labels to an image: how much its having a label counts; "balanced" is as much as all
     those without it."""
     precision: ComputePrecision = "float32"
     """What fine-tuning computes the body in; weights, the head, and what is judged and kept are float32 in any case."""
@@ -242,10 +240,10 @@ class TrainTable(_Table):
 
 
 class AugmentTable(_Table):
-    """How training pictures are varied, anew in each epoch; validation and test pictures never are."""
+    """How training images are varied, anew in each epoch; validation and test images never are."""
 
     flip: bool = False
-    """Left and right swapped for every other picture."""
+    """Left and right swapped for every other image."""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0
     """Degrees either way."""
     zoom: Share = 0
@@ -272,7 +270,7 @@ class NetworkTable(_Table):
     input_size: Annotated[int, Field(ge=32, le=1024)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     body: str | None = None
-    """A .keras file of your own, relative to the experiment file: scaled pictures to a feature map."""
+    """A .keras file of your own, relative to the experiment file: scaled images to a feature map."""
     scaling: OwnScaling | None = None
     """What that body wants done to pixels in 0…255 before it sees them; unset: nothing."""
     stages: dict[Stage, StageOverride] = Field(default_factory=dict)
@@ -303,7 +301,7 @@ class ConvertTable(_Table):
     tolerance: dict[Precision, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """The largest allowed difference of a probability; unset: 1e-4 for fp32, 1e-2 for fp16, any for int8."""
     max_drop: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    """The accuracy that int8 may lose, as a fraction of all pictures: 0.01 is one point. Layers stay in float for it."""
+    """The accuracy that int8 may lose, as a fraction of all images: 0.01 is one point. Layers stay in float for it."""
 
     @model_validator(mode="after")
     def _taken(self) -> Self:
@@ -337,7 +335,7 @@ class DeployTable(_Table):
 
 
 class BenchTable(_Table):
-    """How devices are measured. Below 60 s or 1,024 queries a run is labelled "quick"."""
+    """How devices are measured. Below 60 s or 1,024 queries a run is labeled "quick"."""
 
     scenarios: tuple[Literal["single-stream", "offline"], ...] = ("single-stream", "offline")
     seconds: float = Field(default=60, gt=0)

@@ -1,7 +1,7 @@
 """How a device runs the code of a release: by its own interpreter, or in the container image that the release names.
 
 What decides is the release's file `container-image`: the same words mean the same on every device, and going back to an earlier
-release is going back to its image. In there, the release lies at its own place, read-only, as do pictures; the code that
+release is going back to its image. In there, the release lies at its own place, read-only, as do images; the code that
 runs is the release's, the container image gives it an interpreter, OpenVINO, OpenCV and NumPy.
 """
 
@@ -20,7 +20,7 @@ in_container() { # IMAGE ROOT FOLDER NETWORK ACCELERATOR WORD…: its python3 in
   shift 5
   set -- --entrypoint python3 "$image" "$@"
   if [ -n "$folder" ]; then set -- -v "$(pwd -P):$folder:ro" -w "$folder" "$@"; fi
-  if [ -d "$root/pictures" ]; then set -- -v "$root/pictures:$root/pictures:ro" "$@"; fi
+  if [ -d "$root/images" ]; then set -- -v "$root/images:$root/images:ro" "$@"; fi
   if [ -e "$root/bench.lock" ]; then set -- -v "$root/bench.lock:$root/bench.lock" "$@"; fi
   if [ "$accelerator" != CPU ] && [ -d /dev/bus/usb ]; then
     set -- -v /dev/bus/usb:/dev/bus/usb --device-cgroup-rule 'c 189:* rmw' "$@"

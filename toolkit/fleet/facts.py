@@ -1,6 +1,6 @@
 """What a device is: asked by the device code's own probe, sent along, so that a bare device answers too.
 
-`toolkit/device/probe.py` imports none of its neighbours and runs from stdin. Where its interpreter is missing, a few
+`toolkit/device/probe.py` imports none of its neighbors and runs from stdin. Where its interpreter is missing, a few
 lines of sh say what there is and what is not.
 """
 

@@ -38,7 +38,7 @@ class Glance:
     name: str | None = None
     """The bundle's, for people."""
     fps: float | None = None
-    """Pictures per second that its live app answers; None where none runs."""
+    """Images per second that its live app answers; None where none runs."""
     app: str | None = None
     """"well", or what troubles the live app, or why it does not answer; None where none runs and none was named."""
     temperature_c: float | None = None

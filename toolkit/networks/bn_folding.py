@@ -32,15 +32,15 @@ _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2D"}
 
 
 def features_trained(
-    model: keras.Model, network: Network, *, normalising: bool, precision: ComputePrecision
+    model: keras.Model, network: Network, *, normalizing: bool, precision: ComputePrecision
 ) -> Callable[[Any], Any]:
-    """Pictures to pooled features as fine-tuning sees them; `normalising`: by the statistics of each batch.
+    """Images to pooled features as fine-tuning sees them; `normalizing`: by the statistics of each batch.
 
     Raises:
         ConfigurationError: bfloat16 and a batch's own statistics, which need more digits than that has.
     """
     body = model.get_layer(network.name)
-    if normalising and any(type(layer).__name__ == "BatchNormalization" for layer in body.layers):
+    if normalizing and any(type(layer).__name__ == "BatchNormalization" for layer in body.layers):
         if precision != "float32":
             raise ConfigurationError(
                 f"{precision} needs batch-norms in inference mode, and here they follow each batch's statistics",
@@ -48,9 +48,9 @@ def features_trained(
                 remedy='set batch_norm = "inference" in the stage "fine-tune", or precision = "float32"',
             )
         backbone = features_part(model)
-        return lambda pictures: backbone(pictures, training=True)
+        return lambda images: backbone(images, training=True)
     quick, scaling, pooling = folded(body, precision), model.get_layer(LAYER_NAME), model.get_layer("features")
-    return lambda pictures: pooling(quick(scaling(pictures), training=False))
+    return lambda images: pooling(quick(scaling(images), training=False))
 
 
 def folded(body: keras.Model, precision: ComputePrecision = "float32") -> keras.Model:

@@ -1,6 +1,6 @@
 """A whole model of a network's body and a head, and the parts of it that training works on.
 
-    picture ─ scaling ─ body ─ features (pooled) ─ hidden… ─ logits ─ probabilities
+    image ─ scaling ─ body ─ features (pooled) ─ hidden… ─ logits ─ probabilities
     └────── features_part ──────┘└────── head_part ───────┘
     └──────────────────── logits_part ────────────────────┘
 
@@ -36,7 +36,7 @@ def assemble(
     progress: Progress,
     dropout: float = 0,
 ) -> keras.Model:
-    """A model that takes float32 NHWC RGB pictures in 0…255 and gives probabilities [n, outputs].
+    """A model that takes float32 NHWC RGB images in 0…255 and gives probabilities [n, outputs].
 
     Args:
         network: The row to build.
@@ -56,8 +56,8 @@ def assemble(
     import keras
 
     body = _body(network, size, weights, progress)
-    pictures = keras.Input((*size, 3), name="picture")
-    x = body(network.scaling.layer()(pictures))
+    images = keras.Input((*size, 3), name="image")
+    x = body(network.scaling.layer()(images))
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     for number, units in enumerate(hidden):
         x = keras.layers.Dense(units, activation="relu", name=f"hidden{number}")(x)
@@ -65,11 +65,11 @@ def assemble(
         x = keras.layers.Dropout(dropout, name="dropout")(x)
     x = keras.layers.Dense(head.outputs(classes), name="logits")(x)
     x = keras.layers.Activation(head.activation, name="probabilities")(x)
-    return keras.Model(pictures, x, name=f"{network.name}_{head.name.replace('-', '_')}")
+    return keras.Model(images, x, name=f"{network.name}_{head.name.replace('-', '_')}")
 
 
 def features_part(model: keras.Model) -> keras.Model:
-    """Pictures [n, h, w, 3] to pooled features [n, channels]."""
+    """Images [n, h, w, 3] to pooled features [n, channels]."""
     import keras
 
     return keras.Model(model.input, model.get_layer("features").output, name="features_part")
@@ -83,7 +83,7 @@ def head_part(model: keras.Model) -> keras.Model:
 
 
 def logits_part(model: keras.Model) -> keras.Model:
-    """Pictures to logits."""
+    """Images to logits."""
     import keras
 
     return keras.Model(model.input, model.get_layer("logits").output, name="logits_part")
@@ -119,7 +119,7 @@ def parted(body: keras.Model, from_layer: str | None) -> tuple[list[Any], list[A
 def _body(network: Network, size: tuple[int, int], weights: str | Path, progress: Progress) -> keras.Model:
     if min(size) < network.smallest:
         raise ConfigurationError(
-            f"{network.title} needs pictures of at least {network.smallest} pixels, and {min(size)} are set",
+            f"{network.title} needs images of at least {network.smallest} pixels, and {min(size)} are set",
             where=f"networks.{network.name}.input_size",
         )
     body = network.build(size, pretrained=weights == "imagenet", progress=progress)

@@ -3,7 +3,7 @@
 [matrix]
 networks = ["my_net"]
 [networks.my_net]
-body = "my-net.keras"       # pictures [n, h, w, 3] to a feature map [n, h', w', channels]
+body = "my-net.keras"       # images [n, h, w, 3] to a feature map [n, h', w', channels]
 scaling = "symmetric"       # or "none" (the file scales by itself), "unit", "caffe", "torch"
 input_size = 128
 """
@@ -75,7 +75,7 @@ def _loads(path: Path, where: str) -> Builder:
 def _check(body: keras.Model, size: tuple[int, int], where: str) -> None:
     taken, given = body.input_shape, body.output_shape
     if not isinstance(taken, tuple) or len(taken) != 4 or taken[3] != 3:
-        raise ConfigurationError(f"takes {taken}, not RGB pictures [n, h, w, 3]", where=f"{where}.body")
+        raise ConfigurationError(f"takes {taken}, not RGB images [n, h, w, 3]", where=f"{where}.body")
     if not isinstance(given, tuple) or len(given) != 4:
         raise ConfigurationError(
             f"gives {given}, not a feature map [n, h, w, channels]",
@@ -84,5 +84,5 @@ def _check(body: keras.Model, size: tuple[int, int], where: str) -> None:
         )
     if any(own not in {None, wanted} for own, wanted in zip(taken[1:3], size, strict=True)):
         raise ConfigurationError(
-            f"the body takes pictures of {taken[1]} x {taken[2]} pixels only", where=f"{where}.input_size"
+            f"the body takes images of {taken[1]} x {taken[2]} pixels only", where=f"{where}.input_size"
         )

@@ -25,8 +25,8 @@ from toolkit.networks.tf_runtime import start_tensorflow
 if TYPE_CHECKING:
     import keras
 
-PictureLosses = Callable[[Any, Any], Any]
-"""Targets and logits [n, outputs] to a loss per picture [n], or per picture and label [n, outputs], in nats."""
+ImageLosses = Callable[[Any, Any], Any]
+"""Targets and logits [n, outputs] to a loss per image [n], or per image and label [n, outputs], in nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Head:
 
     @property
     def many(self) -> bool:
-        """Whether a picture may have several labels: its labels are then [n, classes] of 1, 0 and -1 (not judged)."""
+        """Whether an image may have several labels: its labels are then [n, classes] of 1, 0 and -1 (not judged)."""
         return self.name == "multi-sigmoid"
 
     @property
@@ -65,9 +65,9 @@ class Head:
         return smoothed
 
     def weights(self, labels: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
-        """How much each picture counts, float32 [n]; of many labels each of them, [n, classes].
+        """How much each image counts, float32 [n]; of many labels each of them, [n, classes].
 
-        There a class's weight is that of its being present, and what is not judged counts nothing, so that a picture's
+        There a class's weight is that of its being present, and what is not judged counts nothing, so that an image's
         loss is the mean over its judged labels.
         """
         if not self.many:
@@ -77,7 +77,7 @@ class Head:
         share = labels.shape[1] / np.maximum(judged.sum(axis=1, keepdims=True), 1)
         return np.asarray(np.where(labels == 1, class_weights, np.float32(1)) * judged * share, np.float32)
 
-    def losses(self) -> PictureLosses:
+    def losses(self) -> ImageLosses:
         """A function of targets and logits that TensorFlow can differentiate."""
         if self.many:
             return label_cross_entropies
@@ -87,7 +87,7 @@ class Head:
 
 
 def find_head(name: str, classes: int, loss: str = "auto", label_smoothing: float = 0.0, *, many: bool = False) -> Head:
-    """The head of that name with that loss ("auto": the usual one), for so many classes; `many` labels to a picture.
+    """The head of that name with that loss ("auto": the usual one), for so many classes; `many` labels to an image.
 
     Raises:
         ConfigurationError: there is no such head, or it cannot tell such classes apart, or the loss is not for it.
@@ -142,7 +142,7 @@ def label_cross_entropies(targets: Any, logits: Any) -> Any:
     return start_tensorflow().nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
-def _of_keras(name: str) -> PictureLosses:
+def _of_keras(name: str) -> ImageLosses:
     import keras
 
     kinds: dict[str, type[keras.losses.Loss]] = {
@@ -150,5 +150,5 @@ def _of_keras(name: str) -> PictureLosses:
         "categorical": keras.losses.CategoricalCrossentropy,
         "sparse-categorical": keras.losses.SparseCategoricalCrossentropy,
     }
-    losses: PictureLosses = kinds[name](from_logits=True, reduction="none")
+    losses: ImageLosses = kinds[name](from_logits=True, reduction="none")
     return losses

@@ -27,10 +27,10 @@ class KerasLayer:
     name: str
     kind: str
     shape: tuple[int | None, ...]
-    """Of its output; the first is the number of pictures."""
+    """Of its output; the first is the number of images."""
     parameters: int
     multiply_adds: int
-    """Of convolutions and dense layers, for one picture: elements of the weights times output positions."""
+    """Of convolutions and dense layers, for one image: elements of the weights times output positions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def inspect_file(path: Path) -> KerasInspection:
 
 
 def inspect_model(model: Any) -> KerasInspection:
-    """Count; the size of a picture is the model's own."""
+    """Count; the size of an image is the model's own."""
     layers = list(_leaves(model))
     told = tuple(_layer(layer) for layer in layers)
     pairs = tuple(_separations(layers))

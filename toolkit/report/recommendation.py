@@ -73,8 +73,8 @@ def _best_trained(gathered: Gathered) -> str:
     best = max(gathered.models, key=lambda model: model.evaluation.accuracy)
     judged = best.evaluation
     return (
-        f"The best of those trained is {formatting.model(best)}, with {formatting.percent(judged.accuracy)} of {judged.pictures:,} "
-        f"test pictures right (95 % interval {formatting.interval(*judged.interval)})."
+        f"The best of those trained is {formatting.model(best)}, with {formatting.percent(judged.accuracy)} of {judged.images:,} "
+        f"test images right (95 % interval {formatting.interval(*judged.interval)})."
     )
 
 
@@ -85,9 +85,9 @@ def _cost(variant: Variant) -> tuple[float, int, float]:
 
 
 def _reason(choice: Variant, best: float) -> str:
-    pictures = choice.ir.parity.pictures
+    images = choice.ir.parity.images
     accuracy = (
-        f"It gets {formatting.percent(choice.accuracy)} of {pictures:,} test pictures right "
+        f"It gets {formatting.percent(choice.accuracy)} of {images:,} test images right "
         f"(95 % interval {formatting.interval(*choice.interval)})"
     )
     place = "the best seen" if choice.accuracy == best else f"within 1 % of the best seen ({formatting.percent(best)})"
@@ -129,7 +129,7 @@ def _checks(gathered: Gathered, choice: Variant) -> tuple[Check, ...]:
 def _data(gathered: Gathered) -> Check:
     if any("synthetic" in note for note in gathered.notes):
         text = (
-            f"{formatting.listed(gathered.notes).capitalize()}: every figure here comes from made pictures. They show that "
+            f"{formatting.listed(gathered.notes).capitalize()}: every figure here comes from made images. They show that "
             "the line works and how its models compare, not how well one does in the street."
         )
         return Check("Data", "care", text)
@@ -147,7 +147,7 @@ def _data(gathered: Gathered) -> Check:
 def _accuracy(gathered: Gathered, choice: Variant) -> Check:
     low, high = choice.interval
     alike = len(not_told_apart(gathered, choice.model))
-    others = f" {formatting.count(alike, 'other model')} cannot be told from it on these pictures." if alike else ""
+    others = f" {formatting.count(alike, 'other model')} cannot be told from it on these images." if alike else ""
     text = f"The test set leaves {100 * (high - low):.1f} points of uncertainty.{others}"
     return Check("Accuracy", "good" if high - low <= 0.05 else "care", text)
 
@@ -174,7 +174,7 @@ def _conversion(gathered: Gathered) -> Check:
         return Check("Conversion", state, f"Not equal to the original, and left out: {names}{more}.")
     agree = min(v.ir.parity.top1_agreement for v in gathered.variants)
     total = formatting.count(len(gathered.variants), "converted model")
-    least = "on every test picture" if agree == 1 else f"on at least {formatting.percent(agree)} of the test pictures"
+    least = "on every test image" if agree == 1 else f"on at least {formatting.percent(agree)} of the test images"
     most = max(v.ir.parity.max_abs for v in gathered.variants)
     text = f"{total} within tolerance of Keras, with the same answer {least}; no probability moved by more than {formatting.number(most, 2)}."
     return Check("Conversion", "good", text)

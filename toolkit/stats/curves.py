@@ -21,9 +21,9 @@ def wilson(correct: int, total: int, z: float = Z95) -> tuple[float, float]:
     if total == 0:
         return 0.0, 1.0
     share, inverse = correct / total, z * z / total
-    centre = (share + inverse / 2) / (1 + inverse)
+    center = (share + inverse / 2) / (1 + inverse)
     half = z / (1 + inverse) * math.sqrt(share * (1 - share) / total + inverse / (4 * total))
-    return max(0.0, centre - half) if correct else 0.0, min(1.0, centre + half) if correct < total else 1.0
+    return max(0.0, center - half) if correct else 0.0, min(1.0, center + half) if correct < total else 1.0
 
 
 def percentile(samples: Sequence[float], percent: int) -> float | None:
@@ -36,7 +36,7 @@ def percentile(samples: Sequence[float], percent: int) -> float | None:
 def mcnemar(only_first: int, only_second: int) -> float:
     """McNemar's exact two-sided test on paired answers: the p-value that both models are equally often right.
 
-    `only_first` and `only_second` count the pictures that just one of the two got right (Psychometrika 12, 1947; the
+    `only_first` and `only_second` count the images that just one of the two got right (Psychometrika 12, 1947; the
     exact form is a binomial test at 1/2).
     """
     discordant = only_first + only_second
@@ -45,7 +45,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def paired_difference(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float, float]:
-    """First proportion minus second on the same pictures, with its 95 % interval: (difference, low, high).
+    """First proportion minus second on the same images, with its 95 % interval: (difference, low, high).
 
     Newcombe's hybrid score interval for paired data, his method 10 (Statistics in Medicine 17, 1998).
     """

@@ -1,4 +1,4 @@
-"""Training: two stages per trial, resumable after any epoch, judged on the test pictures."""
+"""Training: two stages per trial, resumable after any epoch, judged on the test images."""
 
 from toolkit.train.inference import evaluate_folder, rank
 from toolkit.train.run_dir import load_keras

@@ -1,6 +1,6 @@
-"""The frozen backbone, run once per picture: through OpenVINO in float32, or through Keras where that cannot be.
+"""The frozen backbone, run once per image: through OpenVINO in float32, or through Keras where that cannot be.
 
-OpenVINO computes a picture per request and thread, so that what comes out does not depend on how many threads there are.
+OpenVINO computes an image per request and thread, so that what comes out does not depend on how many threads there are.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Backbone(Protocol):
     def name(self) -> str:
         """Part of the key of kept features: another one, other last digits."""
 
-    def features(self, pictures: np.ndarray) -> np.ndarray:
-        """Pooled features f32 [n, channels] of pictures u8 [n, h, w, 3]."""
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Pooled features f32 [n, channels] of images u8 [n, h, w, 3]."""
 
 
 class ThroughKeras:
@@ -41,9 +41,9 @@ class ThroughKeras:
         self._answer, self._batch_size = answering(model), batch_size
         self.name = "keras"
 
-    def features(self, pictures: np.ndarray) -> np.ndarray:
+    def features(self, images: np.ndarray) -> np.ndarray:
         """See `Backbone`."""
-        return self._answer(pictures, self._batch_size)
+        return self._answer(images, self._batch_size)
 
 
 class ThroughOpenVINO:
@@ -65,15 +65,15 @@ class ThroughOpenVINO:
             raise ConversionError(f"OpenVINO is not installed: {error}") from error
         return f"openvino {openvino.__version__}"
 
-    def features(self, pictures: np.ndarray) -> np.ndarray:
+    def features(self, images: np.ndarray) -> np.ndarray:
         """See `Backbone`.
 
         Raises:
-            ConversionError: OpenVINO cannot take the model, or gives other features than Keras for the first pictures.
+            ConversionError: OpenVINO cannot take the model, or gives other features than Keras for the first images.
         """
         if "_requests" not in self.__dict__:
-            self._compare(pictures[:_ASKED_OF_BOTH])
-        return self._run(pictures)
+            self._compare(images[:_ASKED_OF_BOTH])
+        return self._run(images)
 
     @cached_property
     def _requests(self) -> Any:
@@ -86,28 +86,28 @@ class ThroughOpenVINO:
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
         }
-        graph = networks.take_pictures(networks.trace(self._model))
+        graph = networks.take_images(networks.trace(self._model))
         try:
             return ov.AsyncInferQueue(ov.Core().compile_model(graph, "CPU", settings), 2 * threads)
         except RuntimeError as error:
             raise ConversionError(f"OpenVINO cannot compile it: {error}", where=self._model.name) from error
 
-    def _run(self, pictures: np.ndarray) -> np.ndarray:
-        rows = np.empty((len(pictures), self._model.output_shape[-1]), np.float32)
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        rows = np.empty((len(images), self._model.output_shape[-1]), np.float32)
 
         def keep(request: Any, index: int) -> None:
             rows[index] = request.get_output_tensor().data[0]
 
         self._requests.set_callback(keep)
-        for index in range(len(pictures)):
-            self._requests.start_async({0: pictures[index : index + 1]}, index)
+        for index in range(len(images)):
+            self._requests.start_async({0: images[index : index + 1]}, index)
         self._requests.wait_all()
         return rows
 
-    def _compare(self, pictures: np.ndarray) -> None:
+    def _compare(self, images: np.ndarray) -> None:
         """See that it is the same network to OpenVINO as to Keras."""
-        ours = self._run(pictures)
-        theirs = self._model(pictures.astype(np.float32), training=False).numpy()
+        ours = self._run(images)
+        theirs = self._model(images.astype(np.float32), training=False).numpy()
         off, largest = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
         if not off <= TOLERANCE * largest:
             raise ConversionError(f"OpenVINO's features are off by {off:.2g} where Keras' reach {largest:.2g}")

@@ -1,6 +1,6 @@
-"""What a frozen backbone makes of every picture: computed once, kept by digest, shared by all heads and epochs.
+"""What a frozen backbone makes of every image: computed once, kept by digest, shared by all heads and epochs.
 
-With the backbone frozen and no augmentation its output for a picture never changes, so a head trained on these features
+With the backbone frozen and no augmentation its output for an image never changes, so a head trained on these features
 is the head that training through the backbone gives.
 """
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from toolkit.train.trial_context import Job, PartOfSplit
 
 _CHUNK = 256
-"""Pictures between two lines of progress; threads wait for one another only at their ends."""
+"""Images between two lines of progress; threads wait for one another only at their ends."""
 
 
 def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
-    """What the frozen backbone of `model` makes of every part, kept by the digests of backbone, pictures, versions."""
+    """What the frozen backbone of `model` makes of every part, kept by the digests of backbone, images, versions."""
     frozen = networks.features_part(model)
     try:
         return _examples(job, frozen, ThroughOpenVINO(frozen), parts)
@@ -40,28 +40,28 @@ def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit])
 
 
 def features_of(
-    backbone: Backbone, channels: int, pictures: np.ndarray, path: Path, *, title: str, progress: Progress
+    backbone: Backbone, channels: int, images: np.ndarray, path: Path, *, title: str, progress: Progress
 ) -> np.ndarray:
-    """Pooled features f32 [n, channels] of pictures u8 [n, h, w, 3], mapped from `path`, or computed and kept there."""
+    """Pooled features f32 [n, channels] of images u8 [n, h, w, 3], mapped from `path`, or computed and kept there."""
 
     def fill(rows: array_cache.Rows) -> None:
-        with progress.track(title, len(pictures)) as task:
-            for start in range(0, len(pictures), _CHUNK):
-                chunk = pictures[start : start + _CHUNK]
+        with progress.track(title, len(images)) as task:
+            for start in range(0, len(images), _CHUNK):
+                chunk = images[start : start + _CHUNK]
                 rows.put(start, backbone.features(chunk))
                 task.advance(len(chunk))
 
     waiting = f"  {title}: another process makes them; waiting for it"
     with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.say(waiting)):
         run_dir.tidy(path.parent, path.name)
-        return array_cache.kept(path, (len(pictures), channels), "f4", fill, progress.say)
+        return array_cache.kept(path, (len(images), channels), "f4", fill, progress.say)
 
 
 def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
     own = {"backbone": run_dir.model_digest(frozen), "size": job.size, "crop": job.trial.crop, "by": backbone.name}
     folder, made = job.workspace.folder("cache", "features"), {}
     for name, part in parts.items():
-        key = hashing.of_value(own | {"pictures": part.digest, "versions": run_dir.versions()})
+        key = hashing.of_value(own | {"images": part.digest, "versions": run_dir.versions()})
         features = features_of(
             backbone,
             frozen.output_shape[-1],

@@ -1,4 +1,4 @@
-"""Asking a trained model: about single pictures, and about a folder of labelled ones."""
+"""Asking a trained model: about single images, and about a folder of labeled ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit import data, networks
 from toolkit.artifacts import Evaluation, TrainedModel, Workspace
-from toolkit.device.image_io import fit, read_picture
+from toolkit.device.image_io import fit, read_image
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataTable, SplitFractions
 from toolkit.progress import Progress
@@ -33,29 +33,29 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What is on one picture, the most probable first; or why it cannot be read."""
+    """What is on one image, the most probable first; or why it cannot be read."""
 
-    picture: str
+    image: str
     ranking: tuple[Guess, ...] = ()
     error: str = ""
     labels: tuple[str, ...] | None = None
-    """Where a picture may have many: those that are said to be on it, above 1/2."""
+    """Where an image may have many: those that are said to be on it, above 1/2."""
 
 
-def rank(file: Path, pictures: Sequence[Path]) -> tuple[Ranking, ...]:
-    """What the model in `file` says of each picture; one that cannot be read hides none of the others.
+def rank(file: Path, images: Sequence[Path]) -> tuple[Ranking, ...]:
+    """What the model in `file` says of each image; one that cannot be read hides none of the others.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
     """
     model = described(file)
-    fitted = {path: _fitted(path, model) for path in pictures}
-    pixels = [picture for picture in fitted.values() if not isinstance(picture, str)]
+    fitted = {path: _fitted(path, model) for path in images}
+    pixels = [image for image in fitted.values() if not isinstance(image, str)]
     many = is_many(model)
     shares = iter(dispatch.probabilities(_logits(file, np.stack(pixels)), many=many) if pixels else ())
     return tuple(
-        Ranking(str(path), error=picture) if isinstance(picture, str) else _ranking(path, next(shares), model)
-        for path, picture in fitted.items()
+        Ranking(str(path), error=image) if isinstance(image, str) else _ranking(path, next(shares), model)
+        for path, image in fitted.items()
     )
 
 
@@ -64,12 +64,12 @@ def evaluate_folder(
 ) -> Evaluation:
     """The model in `file` judged on the class folders of `folder`, or on its test/ if it has one.
 
-    One for many labels to a picture is judged on PASCAL VOC's folder, or a CSV file whose labels stand apart by ";": on
+    One for many labels to an image is judged on PASCAL VOC's folder, or a CSV file whose labels stand apart by ";": on
     its test part if it has one. Its worst mistakes are drawn into `mistakes`, a PNG file, if that is given.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
-        DataError: a class the model does not know, or pictures that cannot be read.
+        DataError: a class the model does not know, or images that cannot be read.
     """
     model = described(file)
     split = data.prepare(_table(folder, model), folder, workspace, progress)
@@ -77,13 +77,13 @@ def evaluate_folder(
     if strangers:
         remedy = f"it knows {', '.join(model.labels)}"
         raise DataError.from_problems([Problem("the model does not know this class", s, remedy) for s in strangers])
-    pictures = [
-        _as_the_model_has(picture, split.labels, model.labels)
-        for picture in data.read_manifest(split, workspace)
-        if picture.part == "test"
+    images = [
+        _as_the_model_has(image, split.labels, model.labels)
+        for image in data.read_manifest(split, workspace)
+        if image.part == "test"
     ]
-    pixels = data.load_pictures(pictures, model.input_size, model.crop, workspace=workspace, progress=progress)
-    labels, logits = data.truth_of(pictures, len(model.labels)), _logits(file, pixels)
+    pixels = data.load_images(images, model.input_size, model.crop, workspace=workspace, progress=progress)
+    labels, logits = data.truth_of(images, len(model.labels)), _logits(file, pixels)
     if mistakes is not None:
         shares = dispatch.probabilities(logits, many=is_many(model))
         drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)
@@ -92,7 +92,7 @@ def evaluate_folder(
 
 
 def is_many(model: TrainedModel) -> bool:
-    """Whether it is for pictures with many labels."""
+    """Whether it is for images with many labels."""
     return networks.Head(model.head, model.loss).many
 
 
@@ -106,12 +106,12 @@ def _table(folder: Path, model: TrainedModel) -> DataTable:
     return DataTable(source="voc", **whole)
 
 
-def _as_the_model_has(picture: data.Picture, own: Sequence[str], labels: Sequence[str]) -> data.Picture:
-    """The picture with its labels' indices among the model's."""
-    if picture.labels is None:
-        return replace(picture, label=labels.index(own[picture.label]))
-    held, unsure = (tuple(labels.index(own[k]) for k in indices) for indices in (picture.labels, picture.unsure))
-    return replace(picture, label=held[0] if held else -1, labels=held, unsure=unsure)
+def _as_the_model_has(image: data.Image, own: Sequence[str], labels: Sequence[str]) -> data.Image:
+    """The image with its labels' indices among the model's."""
+    if image.labels is None:
+        return replace(image, label=labels.index(own[image.label]))
+    held, unsure = (tuple(labels.index(own[k]) for k in indices) for indices in (image.labels, image.unsure))
+    return replace(image, label=held[0] if held else -1, labels=held, unsure=unsure)
 
 
 def described(file: Path) -> TrainedModel:
@@ -131,9 +131,9 @@ def described(file: Path) -> TrainedModel:
 
 
 def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
-    """The picture as the model takes it, u8 [h, w, 3], or what is wrong with it."""
+    """The image as the model takes it, u8 [h, w, 3], or what is wrong with it."""
     try:
-        return fit(read_picture(path), model.input_size, model.crop)
+        return fit(read_image(path), model.input_size, model.crop)
     except ValueError as error:
         return str(error)
 

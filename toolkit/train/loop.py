@@ -1,4 +1,4 @@
-"""The epoch loop: one for the head on cached features and for the whole network on pictures."""
+"""The epoch loop: one for the head on cached features and for the whole network on images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Inputs [n, …] (features f32 or pictures u8) and their labels [n], or [n, classes] where they may have many."""
+    """Inputs [n, …] (features f32 or images u8) and their labels [n], or [n, classes] where they may have many."""
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -64,7 +64,7 @@ class Learner:
     """Those that the optimizer changes."""
     head: Head
     class_weights: np.ndarray
-    """How much a training picture counts by its label, float32 [classes]."""
+    """How much a training image counts by its label, float32 [classes]."""
     answer: Answer
     """`model` over whole arrays."""
 
@@ -204,7 +204,7 @@ def _run_epoch(
     rate: float,
     task: Task,
 ) -> Epoch:
-    """Every training picture once, then the validation pictures. Training figures are those of the moving weights."""
+    """Every training image once, then the validation images. Training figures are those of the moving weights."""
     start, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
     targets = learner.head.targets(train.labels, len(learner.class_weights))
     weights = learner.head.weights(train.labels, learner.class_weights)
@@ -237,7 +237,7 @@ def _note(plan: Plan, number: int, seen: int, loss_sum: float, correct: int, tot
     """What stands beside the bar: epoch, speed, loss, accuracy and the time left in the stage."""
     left = ((plan.stage.epochs - number + 1) * total - seen) * seconds / seen
     return (
-        f"epoch {number}/{plan.stage.epochs}, {seen / seconds:.0f} pictures/s, loss {loss_sum / seen:.3f}, "
+        f"epoch {number}/{plan.stage.epochs}, {seen / seconds:.0f} images/s, loss {loss_sum / seen:.3f}, "
         f"accuracy {correct / seen:.3f}, {left:.0f} s left"
     )
 
@@ -246,7 +246,7 @@ def _line(plan: Plan, epoch: Epoch, total: int) -> str:
     """An epoch that is over, for people."""
     left = (plan.stage.epochs - epoch.number) * epoch.seconds
     return (
-        f"  {plan.title}: epoch {epoch.number}/{plan.stage.epochs}, {total / epoch.seconds:.0f} pictures/s, "
+        f"  {plan.title}: epoch {epoch.number}/{plan.stage.epochs}, {total / epoch.seconds:.0f} images/s, "
         f"loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}, validation loss {epoch.val_loss:.4f}, "
         f"accuracy {epoch.val_accuracy:.4f}, at most {left:.0f} s left"
     )

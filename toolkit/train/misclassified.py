@@ -1,4 +1,4 @@
-"""The worst mistakes as one picture: what a model was surest of and wrong about."""
+"""The worst mistakes as one image: what a model was surest of and wrong about."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from toolkit import hashing
 
 CELL = 160
-"""Width and height in pixels of each picture on the sheet."""
+"""Width and height in pixels of each image on the sheet."""
 _CAPTION, _COLUMNS, _MOST = 36, 6, 48
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, names: Sequence[str], path: Path) -> int:
-    """Draw the wrongly named pictures into a PNG, the surest mistake first, with what they are and what was said.
+    """Draw the wrongly named images into a PNG, the surest mistake first, with what they are and what was said.
 
     Args:
-        pixels: The pictures, u8 [n, h, w, 3] RGB.
+        pixels: The images, u8 [n, h, w, 3] RGB.
         labels: What they are, [n]; [n, classes] of 1, 0 and -1 where they may have many labels.
         shares: The model's probabilities, [n, classes].
         names: The labels' names.
@@ -47,7 +47,7 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
 
 
 def worst_mistakes(labels: np.ndarray, shares: np.ndarray) -> list[int]:
-    """The indices of wrongly named pictures, the surest mistake first; equals in their own order."""
+    """The indices of wrongly named images, the surest mistake first; equals in their own order."""
     said = shares.argmax(axis=1)
     wrong = np.flatnonzero(said != labels)
     order = np.argsort(-shares[wrong, said[wrong]], kind="stable")
@@ -55,13 +55,13 @@ def worst_mistakes(labels: np.ndarray, shares: np.ndarray) -> list[int]:
 
 
 def worst_decisions(labels: np.ndarray, shares: np.ndarray) -> list[tuple[int, int]]:
-    """Each picture that has a label wrong, with that which is furthest off; the surest mistake first."""
+    """Each image that has a label wrong, with that which is furthest off; the surest mistake first."""
     distance = np.where(labels >= 0, np.abs(shares - (labels == 1)), 0)
     wrong = ((shares > 0.5) != (labels == 1)) & (labels >= 0)
     worst = np.where(wrong, distance, -1).argmax(axis=1)
-    pictures = np.flatnonzero(wrong.any(axis=1))
-    order = np.argsort(-distance[pictures, worst[pictures]], kind="stable")
-    return [(int(index), int(worst[index])) for index in pictures[order]]
+    images = np.flatnonzero(wrong.any(axis=1))
+    order = np.argsort(-distance[images, worst[images]], kind="stable")
+    return [(int(index), int(worst[index])) for index in images[order]]
 
 
 def _held(labels: np.ndarray, names: Sequence[str]) -> str:
@@ -77,12 +77,12 @@ def _said(shares: np.ndarray, names: Sequence[str]) -> str:
     return f"said {names[best]} {shares[best]:.1%}"
 
 
-def _cell(picture: np.ndarray, *lines: str) -> np.ndarray:
-    """A picture, fitted and centred, over its caption: u8 [CELL + caption, CELL, 3]."""
+def _cell(image: np.ndarray, *lines: str) -> np.ndarray:
+    """An image, fitted and centered, over its caption: u8 [CELL + caption, CELL, 3]."""
     cell = np.full((CELL + _CAPTION, CELL, 3), 255, np.uint8)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = (CELL - 4) / max(height, width)
-    small = cv2.resize(picture, (max(1, round(width * scale)), max(1, round(height * scale))))
+    small = cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))))
     top, left = (CELL - small.shape[0]) // 2, (CELL - small.shape[1]) // 2
     cell[top : top + small.shape[0], left : left + small.shape[1]] = small
     for number, line in enumerate(lines):

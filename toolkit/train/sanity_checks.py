@@ -22,8 +22,8 @@ NO_NUMBER_CAUSES: tuple[str, ...] = (
 )
 RISING_CAUSES: tuple[str, ...] = (
     "a learning rate too high for the weights it starts from",
-    "too few pictures for so many units: it learns them by heart (dropout, fewer hidden units)",
-    "validation pictures unlike the training ones",
+    "too few images for so many units: it learns them by heart (dropout, fewer hidden units)",
+    "validation images unlike the training ones",
     "batch-norm statistics that follow small batches",
 )
 SILENT_CAUSES: tuple[str, ...] = (
@@ -72,8 +72,8 @@ def _like_the_majority(evaluation: Evaluation, *, weights: str, stage: str) -> t
     A run that always names the commonest class is right as often as that class occurs (p); a run within one standard
     error of it, sqrt(p (1 - p) / n), cannot be told from one.
     """
-    majority = max(score.support for score in evaluation.classes) / max(evaluation.pictures, 1)
-    error = math.sqrt(majority * (1 - majority) / max(evaluation.pictures, 1))
+    majority = max(score.support for score in evaluation.classes) / max(evaluation.images, 1)
+    error = math.sqrt(majority * (1 - majority) / max(evaluation.images, 1))
     if evaluation.accuracy > majority + error:
         return ()
     text = (
@@ -84,9 +84,9 @@ def _like_the_majority(evaluation: Evaluation, *, weights: str, stage: str) -> t
 
 
 def _like_chance(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[str, ...]:
-    """Whether a model for many labels ranks pictures no better than at random, or says no label of any picture.
+    """Whether a model for many labels ranks images no better than at random, or says no label of any image.
 
-    At random the area under a label's ROC curve is 1/2 with the standard error sqrt((p + n + 1) / (12 p n)) for p pictures
+    At random the area under a label's ROC curve is 1/2 with the standard error sqrt((p + n + 1) / (12 p n)) for p images
     with it and n without (Mann and Whitney, Annals of Mathematical Statistics 18, 1947); those of K labels' mean are
     pooled as if they were independent.
     """
@@ -104,7 +104,7 @@ def _like_chance(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[s
         )
     if tables and not any(said for rows in tables for _, said in rows):
         warnings.append(
-            f"it says no label of any picture: every probability is at most a half. Usual causes: {'; '.join(SILENT_CAUSES)}"
+            f"it says no label of any image: every probability is at most a half. Usual causes: {'; '.join(SILENT_CAUSES)}"
         )
     return tuple(warnings)
 

@@ -58,7 +58,7 @@ def train_trial(
     Raises:
         ConfigurationError: an unknown network, a head that does not fit the data, weights that do not fit the network.
         MachineError: weights that are not here and cannot be fetched.
-        DataError: a part without pictures, or a loss that is no longer a number.
+        DataError: a part without images, or a loss that is no longer a number.
     """
     job = prepare_job(experiment, trial, split, workspace, progress, told)
     names = [stage.name for stage in trial.stages]
@@ -93,18 +93,18 @@ def _train_stage(
 
 
 def _train_top(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
-    """The head alone: on the frozen backbone's features, or through the backbone where pictures are varied."""
+    """The head alone: on the frozen backbone's features, or through the backbone where images are varied."""
     top = networks.head_part(model)
     if job.trial.augment:
-        return _train_top_on_pictures(job, stage, model, parts)
+        return _train_top_on_images(job, stage, model, parts)
     made = frozen_features(job, model, parts)
     learner = _learner(job, top, lambda x: top(x, training=True), top.trainable_variables)
     history = fit(learner, made["train"], made["validation"], job.plan(stage), job.progress)
     return history, _judge(job, learner, made["test"])
 
 
-def _train_top_on_pictures(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
-    """A varied picture is another one in every epoch, so no features of it can be kept: the backbone runs each time."""
+def _train_top_on_images(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
+    """A varied image is another one in every epoch, so no features of it can be kept: the backbone runs each time."""
     job.progress.say(f"  {job.trial.name} top: [augment] is on, so the backbone runs in every epoch")
     backbone, top = networks.features_part(model), networks.head_part(model)
 
@@ -117,12 +117,12 @@ def _train_top_on_pictures(job: Job, stage: StageTable, model: keras.Model, part
 
 
 def _varied(job: Job, stage: StageTable, parts: dict[str, PartOfSplit]) -> Examples:
-    """The training pictures, varied if the trial says so; in each stage by another seed."""
+    """The training images, varied if the trial says so; in each stage by another seed."""
     examples, table = parts["train"].examples, job.trial.augment
     if table is None:
         return examples
     seed = 2 * job.trial.seed + (stage.name == "fine-tune")
-    return replace(examples, vary=lambda pictures, at, epoch: augment(pictures, at, table, seed=seed, epoch=epoch))
+    return replace(examples, vary=lambda images, at, epoch: augment(images, at, table, seed=seed, epoch=epoch))
 
 
 def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
@@ -132,9 +132,9 @@ def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str,
     layers that are left alone always do.
     """
     top = networks.head_part(model)
-    normalising = stage.batch_norm == "training" if stage.batch_norm else job.trial.weights == "none"
+    normalizing = stage.batch_norm == "training" if stage.batch_norm else job.trial.weights == "none"
 
-    features = networks.features_trained(model, job.network, normalising=normalising, precision=job.trial.precision)
+    features = networks.features_trained(model, job.network, normalizing=normalizing, precision=job.trial.precision)
 
     def forward(x: Any) -> Any:
         return top(features(x), training=True)

@@ -1,4 +1,4 @@
-"""What the stages of one trial share, and what both need made: pictures, starting models."""
+"""What the stages of one trial share, and what both need made: images, starting models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def told_nobody(run: str, epoch: Epoch) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PartOfSplit:
-    """The pictures of one part, u8 [n, h, w, 3], in the manifest's order; `digest` names them in that order."""
+    """The images of one part, u8 [n, h, w, 3], in the manifest's order; `digest` names them in that order."""
 
     examples: Examples
     digest: str
@@ -85,14 +85,14 @@ def prepare_job(
 
     Raises:
         ConfigurationError: an unknown network or layer, a head or weights of classes that do not fit the data.
-        DataError: with every part that has no pictures.
+        DataError: with every part that has no images.
     """
     network = networks.find_for(experiment, trial.network)
     head = networks.find_head(trial.head, len(split.labels), trial.loss, trial.label_smoothing, many=split.many)
     class_weights = weights_of_classes(trial.class_weights, split)
     empty = [part for part in data.PARTS if not split.size(part)]
     if empty:
-        raise DataError.from_problems([Problem("no pictures in this part", f"{split.name}: {part}") for part in empty])
+        raise DataError.from_problems([Problem("no images in this part", f"{split.name}: {part}") for part in empty])
     named = trial.weights in {"imagenet", "none"}
     weights = trial.weights if named else experiment.beside(trial.weights)
     edge = trial.input_size or network.input_size
@@ -114,10 +114,10 @@ def prepare_job(
 
 
 def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) -> np.ndarray:
-    """How much a training picture counts by its label, float32 [classes].
+    """How much a training image counts by its label, float32 [classes].
 
-    "balanced" is pictures / (classes x pictures of the label), so that every label counts alike and the mean is 1. Of
-    many labels it is pictures without the label / pictures with it, so that both kinds count alike.
+    "balanced" is images / (classes x images of the label), so that every label counts alike and the mean is 1. Of
+    many labels it is images without the label / images with it, so that both kinds count alike.
 
     Raises:
         ConfigurationError: a label that the data does not have, or none of one to balance.
@@ -129,7 +129,7 @@ def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) ->
         if not counts.all():
             missing = [label for label, count in zip(split.labels, counts, strict=True) if not count]
             raise ConfigurationError(
-                f"there is no training picture of {', '.join(missing)} to balance", where="train.class_weights"
+                f"there is no training image of {', '.join(missing)} to balance", where="train.class_weights"
             )
         if split.many:
             return np.asarray((split.size("train") - counts) / counts, np.float32)
@@ -145,9 +145,9 @@ def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) ->
 
 
 def load_parts(job: Job) -> dict[str, PartOfSplit]:
-    """The pictures of every part."""
+    """The images of every part."""
     listed = data.read_manifest(job.split, job.workspace)
-    return {part: _load_part(job, [picture for picture in listed if picture.part == part]) for part in data.PARTS}
+    return {part: _load_part(job, [image for image in listed if image.part == part]) for part in data.PARTS}
 
 
 def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
@@ -184,7 +184,7 @@ def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int]
         networks.parted(body, named[0])
 
 
-def _load_part(job: Job, pictures: list[data.Picture]) -> PartOfSplit:
-    pixels = data.load_pictures(pictures, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
-    labels = data.truth_of(pictures, len(job.split.labels))
-    return PartOfSplit(Examples(pixels, labels), hashing.of_value([picture.sha256 for picture in pictures]))
+def _load_part(job: Job, images: list[data.Image]) -> PartOfSplit:
+    pixels = data.load_images(images, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
+    labels = data.truth_of(images, len(job.split.labels))
+    return PartOfSplit(Examples(pixels, labels), hashing.of_value([image.sha256 for image in images]))

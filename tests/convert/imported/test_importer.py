@@ -21,28 +21,28 @@ from toolkit.progress import Silent
 from toolkit.store import Store
 
 LABELS = ("red", "green", "blue")
-COLOURS = {"red": (230, 40, 40), "green": (40, 230, 40), "blue": (40, 40, 230)}
+COLORS = {"red": (230, 40, 40), "green": (40, 230, 40), "blue": (40, 40, 230)}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with labels.txt, class folders in pictures/, a flat folder, and a small model in each format."""
+    """A folder with labels.txt, class folders in images/, a flat folder, and a small model in each format."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
-    write_pictures(folder)
+    write_images(folder)
     write_keras_kinds(folder)
-    write_onnx(folder / "colours.onnx")
+    write_onnx(folder / "colors.onnx")
     return folder
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     random = np.random.default_rng(5)
     (folder / "flat").mkdir()
-    for label, colour in COLOURS.items():
-        (folder / "pictures" / label).mkdir(parents=True)
+    for label, color in COLORS.items():
+        (folder / "images" / label).mkdir(parents=True)
         for number in range(4):
-            pixels = np.clip(np.array(colour[::-1]) + random.normal(0, 20, (36, 40, 3)), 0, 255).astype(np.uint8)
-            cv2.imwrite(str(folder / "pictures" / label / f"{number}.png"), pixels)
+            pixels = np.clip(np.array(color[::-1]) + random.normal(0, 20, (36, 40, 3)), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / "images" / label / f"{number}.png"), pixels)
             cv2.imwrite(str(folder / "flat" / f"{label}{number}.png"), pixels)
 
 
@@ -61,10 +61,10 @@ def write_keras_kinds(folder: Path) -> None:
             layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=2.0, seed=2)),
         ]
     )
-    model.save(folder / "colours.keras")
-    tf.saved_model.save(model, str(folder / "colours"))
+    model.save(folder / "colors.keras")
+    tf.saved_model.save(model, str(folder / "colors"))
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    (folder / "colours.tflite").write_bytes(converter.convert())
+    (folder / "colors.tflite").write_bytes(converter.convert())
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     random = np.random.default_rng(0)
     converter.representative_dataset = lambda: ([random.random((1, 32, 32, 3), np.float32)] for _ in range(8))
@@ -77,7 +77,7 @@ def write_keras_kinds(folder: Path) -> None:
 
 
 def write_onnx(path: Path, **changes: Any) -> Path:
-    """Mean colours through a matrix, NCHW: the likeliest class is the strongest channel (in RGB)."""
+    """Mean colors through a matrix, NCHW: the likeliest class is the strongest channel (in RGB)."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -85,7 +85,7 @@ def write_onnx(path: Path, **changes: Any) -> Path:
         changes.get(*key) for key in (("kind", TensorProto.FLOAT), ("batch", "N"), ("channels", 3))
     )
     matrix = onnx.numpy_helper.from_array(8 * np.eye(channels, 3, dtype=np.float32), "matrix")
-    first = helper.make_node("Cast", ["picture"], ["cast"], to=TensorProto.FLOAT)
+    first = helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT)
     odd = helper.make_node(changes.get("operation", "Relu"), ["cast"], ["odd"], domain=changes.get("domain", ""))
     rest = [
         helper.make_node("GlobalAveragePool", ["odd"], ["pooled"]),
@@ -93,11 +93,11 @@ def write_onnx(path: Path, **changes: Any) -> Path:
         helper.make_node("MatMul", ["flat", "matrix"], ["scores"]),
         helper.make_node("Softmax", ["scores"], ["shares"], axis=1),
     ]
-    taken = helper.make_tensor_value_info("picture", kind, [batch, channels, *changes.get("space", (32, 32))])
+    taken = helper.make_tensor_value_info("image", kind, [batch, channels, *changes.get("space", (32, 32))])
     given = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in changes.get("outputs", ["shares"])
     ]
-    graph = helper.make_graph([first, odd, *rest], "colours", [taken], given, [matrix])
+    graph = helper.make_graph([first, odd, *rest], "colors", [taken], given, [matrix])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
@@ -109,7 +109,7 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
     workspace = Workspace(tmp_path / "workspace")
 
     def call(file: str | Path, precision: str = "fp32", target: str = "cpu", **words: Any) -> tuple[Any, Path]:
-        said = Said(**{"labels": made / "labels.txt", "pictures": made / "pictures", "scaling": "unit"} | words)
+        said = Said(**{"labels": made / "labels.txt", "images": made / "images", "scaling": "unit"} | words)
         with Store(workspace.database) as store:
             model = find_or_bring_in(str(made / file), said, workspace, store, Silent())
             ir = convert_model(model, precision, target, workspace, store, Silent())
@@ -120,7 +120,7 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
     return call
 
 
-@pytest.mark.parametrize("file", ["colours.keras", "colours", "colours.tflite", "colours.onnx"])
+@pytest.mark.parametrize("file", ["colors.keras", "colors", "colors.tflite", "colors.onnx"])
 def test_bring_in_makes_a_bundle_that_answers_as_its_own_runtime_when_read(bring: Any, file: str) -> None:
     manifest, folder = bring(file)
     assert manifest["parity"]["max_abs"] <= 1e-4
@@ -131,37 +131,37 @@ def test_bring_in_makes_a_bundle_that_answers_as_its_own_runtime_when_read(bring
     np.testing.assert_allclose(np.load(folder / "golden/outputs.npy").sum(axis=1), 1, atol=1e-5)
 
 
-def test_bring_in_judges_by_the_labels_when_the_pictures_are_in_class_folders(bring: Any) -> None:
-    manifest, _ = bring("colours.onnx")
+def test_bring_in_judges_by_the_labels_when_the_images_are_in_class_folders(bring: Any) -> None:
+    manifest, _ = bring("colors.onnx")
     assert (manifest["parity"]["reference_accuracy"], manifest["lineage"]["note"]) == (1.0, "")
     assert manifest["lineage"]["foreign"]["layout"] == "NCHW"
 
 
 def test_bring_in_swaps_the_channels_when_the_model_takes_bgr(bring: Any) -> None:
     """Red and blue change places; green stays."""
-    manifest, _ = bring("colours.onnx", color="BGR")
+    manifest, _ = bring("colors.onnx", color="BGR")
     assert manifest["parity"]["reference_accuracy"] == pytest.approx(1 / 3)
     assert manifest["parity"]["max_abs"] <= 1e-4
 
 
-def test_bring_in_says_who_labelled_when_the_pictures_have_no_labels(bring: Any, made: Path) -> None:
-    manifest, _ = bring("colours.onnx", pictures=made / "flat")
+def test_bring_in_says_who_labeled_when_the_images_have_no_labels(bring: Any, made: Path) -> None:
+    manifest, _ = bring("colors.onnx", images=made / "flat")
     assert manifest["parity"]["reference_accuracy"] == 1.0
-    assert "labelled by the model itself" in manifest["lineage"]["note"]
+    assert "labeled by the model itself" in manifest["lineage"]["note"]
 
 
-def test_bring_in_takes_bytes_as_they_are_when_the_model_came_quantised(bring: Any) -> None:
+def test_bring_in_takes_bytes_as_they_are_when_the_model_came_quantized(bring: Any) -> None:
     manifest, _ = bring("bytes.tflite", scaling=None)
     foreign = manifest["lineage"]["foreign"]
     assert (foreign["kind"], foreign["quantized"], foreign["mean"]) == ("i8", True, [128.0] * 3)
     assert manifest["parity"]["max_abs"] <= 5e-2
     with pytest.raises(UsageError, match="leave --scaling out"):
         bring("bytes.tflite")
-    with pytest.raises(ConfigurationError, match="came quantised"):
+    with pytest.raises(ConfigurationError, match="came quantized"):
         bring("bytes.tflite", "fp16", "ncs2", scaling=None)
 
 
-@pytest.mark.parametrize("file", ["colours.keras", "colours.onnx"])
+@pytest.mark.parametrize("file", ["colors.keras", "colors.onnx"])
 def test_bring_in_lowers_as_any_other_when_aimed_at_a_stick(bring: Any, file: str) -> None:
     manifest, _ = bring(file, "fp16", "ncs2", scaling="caffe")
     assert manifest["parity"]["max_abs"] <= 1e-2
@@ -169,7 +169,7 @@ def test_bring_in_lowers_as_any_other_when_aimed_at_a_stick(bring: Any, file: st
 
 def test_bring_in_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path: Path) -> None:
     free = write_onnx(tmp_path / "free.onnx", space=("H", "W"))
-    with pytest.raises(DataError, match="pictures of any size"):
+    with pytest.raises(DataError, match="images of any size"):
         bring(free)
     manifest, _ = bring(free, size=read_size("24x20"))
     assert (manifest["input"]["height"], manifest["input"]["width"]) == (24, 20)
@@ -196,22 +196,22 @@ def test_bring_in_says_what_is_in_the_way_when_the_model_does_not_fit(
     [
         ({"scaling": None}, UsageError, "how were its pixels scaled"),
         ({"scaling": "1/2/3"}, UsageError, "is no scaling"),
-        ({"pictures": None}, UsageError, "proves its answers by pictures"),
-        ({"output": "logits", "scaling": "0/1e30"}, DataError, "answers all 12 pictures alike"),
+        ({"images": None}, UsageError, "proves its answers by images"),
+        ({"output": "logits", "scaling": "0/1e30"}, DataError, "answers all 12 images alike"),
         ({"layout": "NHWC"}, DataError, "takes 32 channels"),
-        ({"size": (64, 64)}, DataError, "not pictures of 64 x 64"),
+        ({"size": (64, 64)}, DataError, "not images of 64 x 64"),
     ],
 )
 def test_bring_in_refuses_when_the_words_do_not_fit(
     bring: Any, words: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        bring("colours.onnx", **words)
+        bring("colors.onnx", **words)
 
 
 def test_bring_in_refuses_when_scores_are_called_probabilities(bring: Any) -> None:
     with pytest.raises(DataError, match="not the probabilities"):
-        bring("colours.keras", output="probabilities", scaling="none")
+        bring("colors.keras", output="probabilities", scaling="none")
 
 
 def test_bring_in_runs_no_code_when_a_keras_file_holds_some(bring: Any) -> None:
@@ -232,19 +232,19 @@ def test_bring_in_counts_when_labels_do_not_fit(bring: Any, tmp_path: Path) -> N
     labels = tmp_path / "labels.txt"
     labels.write_text("red\ngreen\n")
     with pytest.raises(DataError, match="2 labels, but the model has 3 outputs"):
-        bring("colours.onnx", labels=labels)
+        bring("colors.onnx", labels=labels)
     labels.write_text("red\nred\nblue\n")
     with pytest.raises(ConfigurationError, match="says twice: red"):
-        bring("colours.onnx", labels=labels)
+        bring("colors.onnx", labels=labels)
     labels.write_text("rot\ngelb\nblau\n")
     with pytest.raises(DataError, match="no such label") as failed:
-        bring("colours.onnx", labels=labels)
+        bring("colors.onnx", labels=labels)
     assert len(failed.value.problems) == 3
 
 
 def test_find_or_bring_in_says_what_is_needed_when_labels_are_not_given(bring: Any) -> None:
     with pytest.raises(UsageError, match="--labels FILE"):
-        bring("colours.onnx", labels=None)
+        bring("colors.onnx", labels=None)
 
 
 def test_predict_answers_on_a_bundle_when_it_was_brought_in(
@@ -252,7 +252,7 @@ def test_predict_answers_on_a_bundle_when_it_was_brought_in(
 ) -> None:
     from toolkit.cli.main import main
 
-    _, folder = bring("colours.onnx")
+    _, folder = bring("colors.onnx")
     with pytest.raises(SystemExit) as left:
         main(["predict", str(folder), str(made / "flat" / "green1.png"), "--json"])
     (answer,) = json.loads(capfd.readouterr().out)["predictions"]

@@ -37,7 +37,7 @@ def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_line: Any, c
     assert converted.parity.accuracy >= converted.parity.reference_accuracy - 0.01
     told = converted.quantization
     assert told is not None
-    assert (told.calibration_pictures, told.judged_on, told.reverted) == (12, "train", ())
+    assert (told.calibration_images, told.judged_on, told.reverted) == (12, "train", ())
     assert told.layers == 3
     assert "nncf" in converted.versions
 
@@ -63,7 +63,7 @@ def test_convert_model_does_nothing_when_int8_was_done_with_the_same_bound(
     assert "already done" in progress.said[0]
 
 
-def test_convert_model_is_the_same_to_the_byte_when_another_process_quantises(
+def test_convert_model_is_the_same_to_the_byte_when_another_process_quantizes(
     shared_line: Any, converted: IrModel, pristine: Any
 ) -> None:
     script = (
@@ -80,8 +80,8 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_quantises(
     assert (done.stdout.strip(), done.stderr) == (converted.digest, "")
 
 
-def test_convert_model_keeps_nothing_when_the_test_pictures_say_otherwise(line: Any) -> None:
-    """Layers are reverted by other pictures; the test part has the last word, here by a tolerance of nothing."""
+def test_convert_model_keeps_nothing_when_the_test_images_say_otherwise(line: Any) -> None:
+    """Layers are reverted by other images; the test part has the last word, here by a tolerance of nothing."""
     with pytest.raises(ParityError, match="Nothing was kept"):
         convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, Silent(), tolerance=1e-9)
     assert line.store.all(IrModel) == ()
@@ -107,9 +107,9 @@ def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path)
 def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from toolkit import data
 
-    kept = tuple(picture for picture in data.read_manifest(line.split, line.workspace) if picture.part == "test")
+    kept = tuple(image for image in data.read_manifest(line.split, line.workspace) if image.part == "test")
     monkeypatch.setattr(data, "read_manifest", lambda *_: kept)
-    with pytest.raises(DataError, match="no training pictures"):
+    with pytest.raises(DataError, match="no training images"):
         quantize.lessons(line.softmax, line.split, line.workspace)
 
 
@@ -129,9 +129,9 @@ def test_quantize_reverts_the_layer_that_costs_accuracy_when_the_bound_asks_for_
 def test_quantize_refuses_when_no_layer_has_weights() -> None:
     from openvino import Model, opset1
 
-    picture = opset1.parameter([1, 8, 8, 3], np.uint8)
-    mean = opset1.reduce_mean(opset1.convert(picture, "f32"), opset1.constant([1, 2]), keep_dims=False)
-    model = Model([opset1.softmax(mean, 1)], [picture])
+    image = opset1.parameter([1, 8, 8, 3], np.uint8)
+    mean = opset1.reduce_mean(opset1.convert(image, "f32"), opset1.constant([1, 2]), keep_dims=False)
+    model = Model([opset1.softmax(mean, 1)], [image])
     pixels = np.zeros((4, 8, 8, 3), np.uint8)
     with pytest.raises(ConversionError, match="no layer that INT8"):
         quantize.quantize(model, Lessons(pixels, pixels, np.zeros(4, np.int64), "train"), 0.01, Silent())
@@ -158,9 +158,9 @@ def two_channels() -> Any:
         made = opset1.convolution(source, kernel, [1, 1], [0, 0], [0, 0], [1, 1], name=name)
         return opset1.add(made, opset1.constant(np.array(bias, np.float32)[None, :, None, None]))
 
-    picture = opset1.parameter([1, 8, 8, 3], np.uint8)
-    turned = opset1.transpose(opset1.convert(picture, "f32"), opset1.constant(np.array([0, 3, 1, 2])))
+    image = opset1.parameter([1, 8, 8, 3], np.uint8)
+    turned = opset1.transpose(opset1.convert(image, "f32"), opset1.constant(np.array([0, 3, 1, 2])))
     spread = opset1.relu(convolution(turned, [[1 / 3] * 3, [0] * 3], [0, 1e6], "spread"))
     decide = convolution(spread, [[-0.1, 0], [0.1, 0]], [12, -12], "decide")
     scores = opset1.reduce_mean(decide, opset1.constant(np.array([2, 3])), keep_dims=False)
-    return Model([opset1.softmax(scores, 1)], [picture])
+    return Model([opset1.softmax(scores, 1)], [image])

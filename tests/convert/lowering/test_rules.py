@@ -21,13 +21,13 @@ def one_operation(kind: str, opset: int, shape: list[int], *inputs: Any, **attri
     import openvino as ov
     from openvino import opset1
 
-    picture = opset1.parameter(shape, np.float32, name="picture")
+    image = opset1.parameter(shape, np.float32, name="image")
     words = {"exclude-pad" if key == "exclude_pad" else key: value for key, value in attributes.items()}
-    node = make(opset, kind, [picture, *(constant(value, _dtype(value)) for value in inputs)], **words)
+    node = make(opset, kind, [image, *(constant(value, _dtype(value)) for value in inputs)], **words)
     node.set_friendly_name("probabilities")
     node.output(0).get_tensor().set_names({"probabilities"})
     result = opset1.result(node.output(0))
-    return ov.Model([result], [picture], "one")
+    return ov.Model([result], [image], "one")
 
 
 def _dtype(value: Any) -> Any:
@@ -179,8 +179,8 @@ def test_lower_reports_every_operation_when_several_have_no_form() -> None:
     import openvino as ov
     from openvino import opset1
 
-    picture = opset1.parameter([1, 4], np.float32)
-    first, second = make(10, "IsNaN", [picture]), make(10, "IsInf", [picture])
+    image = opset1.parameter([1, 4], np.float32)
+    first, second = make(10, "IsNaN", [image]), make(10, "IsInf", [image])
     with pytest.raises(ConversionError) as refused:
-        lower(ov.Model([first, second], [picture]), NCS2)
+        lower(ov.Model([first, second], [image]), NCS2)
     assert {problem.what.split()[0] for problem in refused.value.problems} == {"IsNaN-10", "IsInf-10"}

@@ -38,9 +38,9 @@ def network(body: Any, side: int = SIDE) -> Any:
     import openvino as ov
     from openvino import opset1
 
-    picture = opset1.parameter([1, 4, side, side], np.float32, name="picture")
-    ends = body(picture)
-    return ov.Model(list(ends) if isinstance(ends, tuple) else [ends], [picture], "strided")
+    image = opset1.parameter([1, 4, side, side], np.float32, name="image")
+    ends = body(image)
+    return ov.Model(list(ends) if isinstance(ends, tuple) else [ends], [image], "strided")
 
 
 def run(model: Any, side: int = SIDE) -> list[Any]:

@@ -19,15 +19,15 @@ from toolkit.progress import Silent
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Any:
+def images() -> Any:
     """All 400 real faces of the ORL set, u8 [400,32,32,3]."""
     decoded = [cv2.imdecode(np.frombuffer(face.content, np.uint8), cv2.IMREAD_COLOR) for face in fetch_faces(Silent())]
-    return np.stack([cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA) for picture in decoded])
+    return np.stack([cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA) for image in decoded])
 
 
 def agreement(**changes: Any) -> legacy_openvino.Agreement:
     exact = legacy_openvino.Agreement(
-        era="2021", openvino="2021.4.2", pictures=1000, max_abs=1e-4, top1_agreement=0.995, tolerance=1e-4
+        era="2021", openvino="2021.4.2", images=1000, max_abs=1e-4, top1_agreement=0.995, tolerance=1e-4
     )
     return replace(exact, **changes)
 
@@ -64,36 +64,36 @@ def test_eras_of_names_those_that_read_it_when_asked(target: str, expected: list
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(("target", "era"), [("cpu-2022", "2022"), ("ncs2", "2021"), ("ncs2", "2022")])
 def test_compare_agrees_when_lowered_for_the_era(
-    shared_line: Any, pictures: Any, head: str, precision: str, target: str, era: str
+    shared_line: Any, images: Any, head: str, precision: str, target: str, era: str
 ) -> None:
     line = shared_line
     ir = convert_model(getattr(line, head), precision, target, line.workspace, line.store, Silent())
     found = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().eras[era], precision, pictures, Silent()
+        line.workspace.absolute(ir.path), compat.known().eras[era], precision, images, Silent()
     )
     assert found.passed, found
     assert found.openvino.startswith(era)
-    assert (found.pictures, found.precision) == (400, "f32")
+    assert (found.images, found.precision) == (400, "f32")
     assert found.tolerance == {"fp32": 1e-4, "fp16": 1e-2}[precision]
 
 
 @pytest.mark.eras
-def test_compare_agrees_when_int8(shared_line: Any, pictures: Any) -> None:
+def test_compare_agrees_when_int8(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "int8", "cpu-2022", line.workspace, line.store, Silent())
     found = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().eras["2022"], "int8", pictures, Silent()
+        line.workspace.absolute(ir.path), compat.known().eras["2022"], "int8", images, Silent()
     )
     assert found.passed, found
-    assert (found.pictures, found.tolerance) == (400, 5e-2)
+    assert (found.images, found.tolerance) == (400, 5e-2)
 
 
 @pytest.mark.eras
-def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_line: Any, pictures: Any) -> None:
+def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
     found = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().eras["2021"], "fp32", pictures, Silent()
+        line.workspace.absolute(ir.path), compat.known().eras["2021"], "fp32", images, Silent()
     )
     assert not found.passed
     assert "Cannot find reader" in found.failure

@@ -37,10 +37,10 @@ def saved(folder: Path, kind: str, shape: list[int], *inputs: Any, **attributes:
     import openvino as ov
     from openvino import opset1
 
-    picture = opset1.parameter(shape, np.float32, name="picture")
-    node = make(1, kind, [picture, *(constant(value) for value in inputs)], **attributes)
+    image = opset1.parameter(shape, np.float32, name="image")
+    node = make(1, kind, [image, *(constant(value) for value in inputs)], **attributes)
     node.set_friendly_name("layer")
-    ov.serialize(ov.Model([node], [picture]), folder / "model.xml", version="IR_V10")
+    ov.serialize(ov.Model([node], [image]), folder / "model.xml", version="IR_V10")
     return folder / "model.xml"
 
 

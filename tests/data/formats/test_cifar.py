@@ -14,7 +14,7 @@ import pytest
 from toolkit.artifacts import Split, Workspace
 from toolkit.data import read_manifest
 from toolkit.data.formats.pickles import read_pickle
-from toolkit.device.image_io import read_picture
+from toolkit.device.image_io import read_image
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]
@@ -107,8 +107,8 @@ def test_prepare_gives_one_split_when_cifar_comes_in_any_form(
         "validation": [3, 3],
         "test": [3, 3],
     }
-    tests = [picture for picture in read_manifest(splits[0], workspace) if picture.part == "test"]
-    assert np.array_equal(read_picture(tests[0].path), pixels(5)[0].reshape(3, 32, 32).transpose(1, 2, 0))
+    tests = [image for image in read_manifest(splits[0], workspace) if image.part == "test"]
+    assert np.array_equal(read_image(tests[0].path), pixels(5)[0].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize(("labels", "expected"), [("fine", ("bee", "crab", "fox")), ("coarse", ("insects", "others"))])
@@ -138,9 +138,9 @@ def test_prepare_names_every_file_when_cifar_is_damaged(tmp_path: Path, refusal:
     files["test_batch"] = python2({b"labels": NUMBERS})
     said = refusal("cifar10", folder(tmp_path / "c", files))
     assert "data_batch_1: refused or truncated pickle" in said or "data_batch_1: truncated" in said
-    assert "data_batch_2: 5 labels for 6 pictures" in said
+    assert "data_batch_2: 5 labels for 6 images" in said
     assert "data_batch_3: label 7, but there are 2 classes" in said
-    assert "data_batch_4: 4 pictures; batches.meta says 6" in said
+    assert "data_batch_4: 4 images; batches.meta says 6" in said
     assert "test_batch: its data is no array [n, 3072]" in said
 
 

@@ -15,7 +15,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_prepare_divides_when_a_csv_names_pictures_and_labels(pets: Path, gather: Gather) -> None:
+def test_prepare_divides_when_a_csv_names_images_and_labels(pets: Path, gather: Gather) -> None:
     lines = (f"{path.relative_to(pets)},{path.parent.name}" for path in sorted(pets.rglob("*.*")))
     split = gather("csv", write(pets / "list.csv", "path,label", *lines))
     assert split.name == "list"
@@ -30,9 +30,9 @@ def test_prepare_keeps_the_parts_when_the_csv_has_them(divided: Path, workspace:
     paths = sorted(divided.rglob("*.png"))
     rows = ((path, path.parent.name, path.relative_to(divided).parts[0].lower()) for path in paths)
     listed = write(divided / "all.csv", "part,label,path", *(f"{part},{label},{path}" for path, label, part in rows))
-    pictures = read_manifest(gather("csv", listed), workspace)
-    assert len(pictures) == 18
-    assert {(picture.part, picture.path.relative_to(divided).parts[0]) for picture in pictures} == {
+    images = read_manifest(gather("csv", listed), workspace)
+    assert len(images) == 18
+    assert {(image.part, image.path.relative_to(divided).parts[0]) for image in images} == {
         ("train", "Train"),
         ("validation", "valid"),
         ("test", "test"),
@@ -50,8 +50,8 @@ def test_prepare_names_every_line_when_the_csv_is_wrong(pets: Path, refusal: Ref
         "dog/q01_3.jpg,dog,test,more",
     )
     said = refusal("csv", write(pets / "list.csv", "path,label,part", *lines))
-    assert "line 3: the same picture as in line 2" in said
-    assert "line 4: no such picture" in said
+    assert "line 3: the same image as in line 2" in said
+    assert "line 4: no such image" in said
     assert "line 5: has no label" in said
     assert 'line 6: "later" is no part' in said
     assert "line 7: has more or fewer fields" in said

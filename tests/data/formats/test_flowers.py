@@ -50,13 +50,13 @@ SETS = {"trnid": np.array([1, 2, 3, 4]), "valid": np.array([5, 6]), "tstid": np.
 
 
 @pytest.fixture
-def flowers(tmp_path: Path, picture: Write) -> Path:
-    """Twelve pictures of two flowers, in the three files that Oxford gives out."""
+def flowers(tmp_path: Path, image: Write) -> Path:
+    """Twelve images of two flowers, in the three files that Oxford gives out."""
     root = tmp_path / "flowers"
     root.mkdir()
     with tarfile.open(root / "102flowers.tgz", "w:gz") as opened:
         for number in range(1, 13):
-            content = picture(tmp_path / "made" / f"{number}.jpg", number).read_bytes()
+            content = image(tmp_path / "made" / f"{number}.jpg", number).read_bytes()
             member = tarfile.TarInfo(f"jpg/image_{number:05}.jpg")
             member.size = len(content)
             opened.addfile(member, io.BytesIO(content))
@@ -104,9 +104,9 @@ def test_prepare_refuses_when_flowers_counts_disagree(flowers: Path, refusal: Re
     sets = SETS | {"valid": np.array([1, 6]), "tstid": np.array([7, 99])}
     (flowers / "setid.mat").write_bytes(mat(*(matrix(name, row, "u2") for name, row in sets.items())))
     said = refusal("flowers102", flowers)
-    assert "11 labels for 12 pictures" in said
-    assert "tstid names picture 99, which is not there" in said
-    assert "names 1 pictures twice" in said
+    assert "11 labels for 12 images" in said
+    assert "tstid names image 99, which is not there" in said
+    assert "names 1 images twice" in said
 
 
 def test_prepare_refuses_when_flowers_files_are_damaged(flowers: Path, refusal: Refusal) -> None:

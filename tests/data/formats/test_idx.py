@@ -12,7 +12,7 @@ import pytest
 from toolkit.artifacts import Split, Workspace
 from toolkit.data import read_manifest
 from toolkit.data.materialize import encode_png
-from toolkit.device.image_io import read_picture
+from toolkit.device.image_io import read_image
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]
@@ -32,7 +32,7 @@ def labels(count: int) -> np.ndarray:
 
 @pytest.fixture
 def mnist(tmp_path: Path) -> Path:
-    """Laid out as Debian lays out Fashion-MNIST: 20 pictures to train on, 6 to test with, two classes."""
+    """Laid out as Debian lays out Fashion-MNIST: 20 images to train on, 6 to test with, two classes."""
     folder = tmp_path / "fashion-mnist"
     folder.mkdir()
     for name, count, seed in (("train", 20, 1), ("t10k", 6, 2)):
@@ -52,9 +52,9 @@ def test_prepare_takes_validation_from_train_when_idx_gives_train_and_test(
         "validation": [2, 2],
         "test": [3, 3],
     }
-    tests = [picture for picture in read_manifest(split, workspace) if picture.part == "test"]
-    assert np.array_equal(read_picture(tests[0].path), np.repeat(images(6, 2)[0][..., None], 3, axis=2))
-    assert all(picture.path.is_relative_to(workspace.root / "data") for picture in tests)
+    tests = [image for image in read_manifest(split, workspace) if image.part == "test"]
+    assert np.array_equal(read_image(tests[0].path), np.repeat(images(6, 2)[0][..., None], 3, axis=2))
+    assert all(image.path.is_relative_to(workspace.root / "data") for image in tests)
 
 
 def test_prepare_gives_the_same_split_when_the_files_are_not_gzipped(mnist: Path, gather: Gather) -> None:
@@ -68,17 +68,17 @@ def test_prepare_gives_the_same_split_when_the_files_are_not_gzipped(mnist: Path
     assert first.labels == ("0", "1")
 
 
-def test_prepare_unpacks_once_and_again_when_a_picture_is_gone(
+def test_prepare_unpacks_once_and_again_when_an_image_is_gone(
     mnist: Path, workspace: Workspace, gather: Gather
 ) -> None:
     split = gather("idx", mnist)
-    pictures = read_manifest(split, workspace)
-    stamp = pictures[0].path.stat().st_mtime_ns
+    images = read_manifest(split, workspace)
+    stamp = images[0].path.stat().st_mtime_ns
     assert gather("idx", mnist) == split
-    assert pictures[0].path.stat().st_mtime_ns == stamp
-    pictures[3].path.unlink()
+    assert images[0].path.stat().st_mtime_ns == stamp
+    images[3].path.unlink()
     assert gather("idx", mnist) == split
-    assert pictures[3].path.is_file()
+    assert images[3].path.is_file()
     assert len(list((workspace.root / "data").iterdir())) == 1
 
 
@@ -108,13 +108,11 @@ def test_prepare_names_every_file_when_idx_files_are_damaged(
 def test_prepare_refuses_when_idx_counts_or_labels_disagree(mnist: Path, refusal: Refusal) -> None:
     (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(labels(5)))
     said = refusal("idx", mnist, classes=["only one"])
-    assert "5 labels for 6 pictures" in said
+    assert "5 labels for 6 images" in said
     assert "label 1, but data.classes names 1" in said
 
 
-def test_prepare_asks_what_to_do_when_a_test_picture_is_trained_on(
-    mnist: Path, gather: Gather, refusal: Refusal
-) -> None:
+def test_prepare_asks_what_to_do_when_a_test_image_is_trained_on(mnist: Path, gather: Gather, refusal: Refusal) -> None:
     (mnist / "t10k-images-idx3-ubyte.gz").write_bytes(idx(np.concatenate([images(20, 1)[:2], images(4, 3)])))
     assert 'leaks = "drop"' in refusal("idx", mnist)
     counts = gather("idx", mnist, leaks="drop").counts
@@ -123,8 +121,8 @@ def test_prepare_asks_what_to_do_when_a_test_picture_is_trained_on(
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (200, 150, 3)])
 def test_encode_png_is_read_back_exactly_when_decoded(shape: tuple[int, ...]) -> None:
-    picture = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
-    encoded = encode_png(picture)
-    expected = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-    assert np.array_equal(read_picture(encoded), expected)
+    image = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    encoded = encode_png(image)
+    expected = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    assert np.array_equal(read_image(encoded), expected)
     assert np.array_equal(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR), expected[..., ::-1])

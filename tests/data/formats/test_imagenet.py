@@ -14,13 +14,13 @@ Write = Callable[[Path, int], Path]
 
 
 @pytest.fixture
-def fill(picture: Write) -> Callable[..., Path]:
-    """Ten pictures in each folder."""
+def fill(image: Write) -> Callable[..., Path]:
+    """Ten images in each folder."""
 
     def filled(root: Path, *folders: str, suffix: str = ".jpg") -> Path:
         for seed, folder in enumerate(folders):
             for number in range(10):
-                made = picture(root / folder / f"image_{number:04}.jpg", 100 * seed + number)
+                made = image(root / folder / f"image_{number:04}.jpg", 100 * seed + number)
                 made.rename(made.with_suffix(suffix))
         return root
 
@@ -52,10 +52,10 @@ def test_prepare_refuses_when_caltech_is_not_there(tmp_path: Path, refusal: Refu
     assert "no such folder" in refusal("caltech", tmp_path / "gone")
     with tarfile.open(tmp_path / "bare.tar", "w"):
         pass
-    assert "holds no CLASS/picture" in refusal("caltech", tmp_path / "bare.tar")
+    assert "holds no CLASS/image" in refusal("caltech", tmp_path / "bare.tar")
 
 
-def test_prepare_tests_on_val_when_imagenet_has_no_labelled_test(
+def test_prepare_tests_on_val_when_imagenet_has_no_labeled_test(
     tmp_path: Path, fill: Callable[..., Path], gather: Gather
 ) -> None:
     ids = ("n02110341", "n01440764")
@@ -77,4 +77,4 @@ def test_prepare_names_strange_folders_when_imagenet_has_them(
     root = fill(tmp_path / "imagenet", "train/n01440764", "train/dogs", "val/n01440764")
     said = refusal("imagenet", root)
     assert '"dogs" is no WordNet id' in said
-    assert 'class "dogs" has no pictures in test' in said
+    assert 'class "dogs" has no images in test' in said

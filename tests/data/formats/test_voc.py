@@ -38,28 +38,28 @@ KINDS: tuple[Mapping[str, int], ...] = (
     {"car": 1, "person": 1},
     {"train": 1, "person": 0},
 )
-"""What is on every fifth picture: 1 there, 0 only difficult ones."""
+"""What is on every fifth image: 1 there, 0 only difficult ones."""
 
 Build = Callable[..., Path]
 
 
 @pytest.fixture
-def build(tmp_path: Path, picture: Write) -> Build:
-    """VOCdevkit/VOC20xx with ten pictures in each part."""
+def build(tmp_path: Path, image: Write) -> Build:
+    """VOCdevkit/VOC20xx with ten images in each part."""
 
-    def built(year: int = 2007, parts: tuple[str, ...] = ("train", "val", "test"), *, labelled: bool = True) -> Path:
+    def built(year: int = 2007, parts: tuple[str, ...] = ("train", "val", "test"), *, labeled: bool = True) -> Path:
         root = tmp_path / "VOCdevkit" / f"VOC{year}"
         for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         held = {f"{part[:2]}{number:06}": KINDS[number % 5] for part in parts for number in range(10)}
         for seed, (name, kinds) in enumerate(held.items()):
-            picture(root / "JPEGImages" / f"{name}.jpg", 1000 * year + seed)
+            image(root / "JPEGImages" / f"{name}.jpg", 1000 * year + seed)
             objects = "".join(OBJECT.format(name=label, difficult=1 - value) for label, value in kinds.items())
             (root / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format(name=name, objects=objects))
         for part in parts:
             own = {name: kinds for name, kinds in held.items() if name.startswith(part[:2])}
             (root / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{name}\n" for name in own))
-            for label in CLASSES if labelled else ():
+            for label in CLASSES if labeled else ():
                 lines = (f"{name} {kinds.get(label, -1):2}\n" for name, kinds in own.items())
                 (root / "ImageSets" / "Main" / f"{label}_{part}.txt").write_text("".join(lines))
         return root
@@ -70,12 +70,12 @@ def build(tmp_path: Path, picture: Write) -> Build:
 COUNTS = {"car": 4, "person": 4, "train": 4}
 
 
-def test_prepare_keeps_the_parts_when_voc_2007_has_a_labelled_test(
+def test_prepare_keeps_the_parts_when_voc_2007_has_a_labeled_test(
     build: Build, gather: Gather, workspace: Workspace
 ) -> None:
     split = gather("voc", build())
     assert split.labels == CLASSES
-    assert split.pictures == {"train": 10, "validation": 10, "test": 10}
+    assert split.images == {"train": 10, "validation": 10, "test": 10}
     assert split.counts == {"train": COUNTS, "validation": COUNTS, "test": COUNTS}
     test = {one.path.stem: one for one in read_manifest(split, workspace) if one.part == "test"}
     assert (test["te000003"].labels, test["te000003"].unsure) == ((0, 1), ())
@@ -93,16 +93,16 @@ def test_prepare_reads_the_same_split_when_voc_comes_in_archives(build: Build, g
     assert gather("voc", archives).digest == gather("voc", root).digest
 
 
-def test_prepare_tests_on_val_when_voc_2012_has_no_labelled_test(build: Build, gather: Gather) -> None:
+def test_prepare_tests_on_val_when_voc_2012_has_no_labeled_test(build: Build, gather: Gather) -> None:
     root = build(2012, ("train", "val"))
     (root / "ImageSets" / "Main" / "test.txt").write_text("2008_000001\n2008_000002\n")
     split = gather("voc", root.parent, validation=0.2)
-    assert split.pictures == {"train": 7, "validation": 3, "test": 10}  # labels are dealt, so every one validates
+    assert split.images == {"train": 7, "validation": 3, "test": 10}  # labels are dealt, so every one validates
     assert split.counts["test"] == COUNTS
 
 
 def test_prepare_takes_the_annotations_when_there_are_no_class_files(build: Build, gather: Gather) -> None:
-    assert gather("voc", build(labelled=False)).digest == gather("voc", build()).digest
+    assert gather("voc", build(labeled=False)).digest == gather("voc", build()).digest
 
 
 def test_prepare_divides_label_by_label_when_there_are_annotations_alone(build: Build, gather: Gather) -> None:
@@ -110,7 +110,7 @@ def test_prepare_divides_label_by_label_when_there_are_annotations_alone(build: 
     for path in (root / "ImageSets" / "Main").iterdir():
         path.unlink()
     split = gather("voc", root, split={"train": 0.5, "validation": 0.25, "test": 0.25})
-    assert sum(split.pictures.values()) == 30
+    assert sum(split.images.values()) == 30
     for label in CLASSES:
         counts = [split.counts[part][label] for part in ("train", "validation", "test")]
         assert all(abs(count - share) <= 1 for count, share in zip(counts, (6, 3, 3), strict=True)), (label, counts)
@@ -127,15 +127,15 @@ def test_prepare_asks_for_the_year_when_there_are_several(build: Build, gather: 
 def test_prepare_names_what_is_at_odds_when_voc_is_not_whole(build: Build, refusal: Refusal) -> None:
     root = build()
     (root / "JPEGImages" / "tr000002.jpg").unlink()
-    assert "tr000002.jpg: no picture" in refusal("voc", root)
+    assert "tr000002.jpg: no image" in refusal("voc", root)
     (root / "ImageSets" / "Main" / "car_train.txt").write_text("tr000001 yes\n")
-    assert "not a picture and -1, 0 or 1: 'tr000001 yes'" in refusal("voc", root)
+    assert "not an image and -1, 0 or 1: 'tr000001 yes'" in refusal("voc", root)
     (root / "ImageSets" / "Main" / "train.txt").write_text("../../secret\n")
-    assert "not the name of a picture: '../../secret'" in refusal("voc", root)
+    assert "not the name of an image: '../../secret'" in refusal("voc", root)
 
 
 def test_prepare_refuses_entities_when_an_annotation_has_them(build: Build, refusal: Refusal) -> None:
-    root = build(labelled=False)
+    root = build(labeled=False)
     path = root / "Annotations" / "tr000001.xml"
     path.write_text('<!DOCTYPE a [<!ENTITY b "c">]>' + path.read_text())
     assert "no plain annotation" in refusal("voc", root)
@@ -143,30 +143,30 @@ def test_prepare_refuses_entities_when_an_annotation_has_them(build: Build, refu
     assert "not XML that can be read" in refusal("voc", root)
 
 
-def test_prepare_finds_the_leak_when_two_parts_hold_the_same_picture(
+def test_prepare_finds_the_leak_when_two_parts_hold_the_same_image(
     build: Build, gather: Gather, refusal: Refusal
 ) -> None:
     root = build()
     (root / "JPEGImages" / "te000000.jpg").write_bytes((root / "JPEGImages" / "tr000000.jpg").read_bytes())
     (root / "JPEGImages" / "tr000003.jpg").write_bytes((root / "JPEGImages" / "tr000005.jpg").read_bytes())
     said = refusal("voc", root)
-    assert "the same picture lies in test and train" in said
-    assert "the same picture is labelled car and car;person" in said
-    assert gather("voc", root, leaks="drop").pictures == {"train": 7, "validation": 10, "test": 10}
+    assert "the same image lies in test and train" in said
+    assert "the same image is labeled car and car;person" in said
+    assert gather("voc", root, leaks="drop").images == {"train": 7, "validation": 10, "test": 10}
 
 
 def test_prepare_reads_many_labels_when_a_list_separates_them(
-    tmp_path: Path, picture: Write, gather: Gather, refusal: Refusal, workspace: Workspace
+    tmp_path: Path, image: Write, gather: Gather, refusal: Refusal, workspace: Workspace
 ) -> None:
     lines = ["path,label"]
     for number in range(40):
-        name = picture(tmp_path / f"{number:02}.png", number).name
+        name = image(tmp_path / f"{number:02}.png", number).name
         lines.append(f"{name},{('cat', 'dog', 'cat; dog', '')[number % 4]}")
     listing = tmp_path / "many.csv"
     listing.write_text("\n".join(lines))
     split = gather("csv", listing, separator=";", split={"train": 0.5, "validation": 0.25, "test": 0.25})
     assert split.labels == ("cat", "dog")
     assert split.counts["train"] == {"cat": 10, "dog": 10}
-    assert split.pictures == {"train": 20, "validation": 10, "test": 10}
+    assert split.images == {"train": 20, "validation": 10, "test": 10}
     assert sum(one.labels == () for one in read_manifest(split, workspace)) == 10
     assert "has no label" in refusal("csv", listing)

@@ -10,7 +10,7 @@ from toolkit.artifacts import Workspace
 from toolkit.data import prepare, read_manifest
 from toolkit.data.formats import faces
 from toolkit.data.synthetic_masks import accessories, dataset
-from toolkit.device.image_io import read_picture
+from toolkit.device.image_io import read_image
 from toolkit.errors import MachineError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
@@ -19,10 +19,10 @@ FRAME = accessories.EyeFrame.between((60.0, 90.0), (120.0, 90.0))
 NOSE, MOUTH, CHIN, EYE, FOREHEAD = (0.0, 0.7), (0.0, 1.1), (0.0, 1.75), (0.5, 0.04), (0.0, -0.9)
 
 
-def touched(picture: accessories.Pixels, places: Sequence[tuple[float, float]]) -> list[bool]:
+def touched(image: accessories.Pixels, places: Sequence[tuple[float, float]]) -> list[bool]:
     """Whether the flat face was painted over at these places of it."""
     pixels = FRAME.at(places).round().astype(int)
-    return [bool(np.abs(picture[y, x].astype(int) - 150).max() > 12) for x, y in pixels]
+    return [bool(np.abs(image[y, x].astype(int) - 150).max() > 12) for x, y in pixels]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def face() -> accessories.Pixels:
 def share(face: accessories.Pixels, wear: object, place: tuple[float, float], **settings: bool) -> float:
     """How often, of 12 times, the place is painted over."""
     dressed = (wear(face, FRAME, np.random.default_rng(seed), **settings) for seed in range(12))  # type: ignore[operator]
-    return float(np.mean([touched(picture, [place]) for picture in dressed]))
+    return float(np.mean([touched(image, [place]) for image in dressed]))
 
 
 def test_wear_mask_covers_nose_and_mouth_when_worn(face: accessories.Pixels) -> None:
@@ -63,7 +63,7 @@ def test_wear_hat_covers_the_forehead_when_worn(face: accessories.Pixels) -> Non
 
 @pytest.fixture(scope="module")
 def few() -> tuple[faces.Face, ...]:
-    """One picture of each of ten people."""
+    """One image of each of ten people."""
     try:
         every = faces.fetch_faces(Silent())
     except MachineError as error:
@@ -83,7 +83,7 @@ def small_set(few: tuple[faces.Face, ...], monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_find_eyes_finds_most_when_faces_are_real(few: tuple[faces.Face, ...]) -> None:
-    found = [faces.find_eyes(read_picture(face.content)[..., 0]) for face in few]
+    found = [faces.find_eyes(read_image(face.content)[..., 0]) for face in few]
     assert sum(eyes is not None for eyes in found) >= 9
     assert all(eyes[0][0] < eyes[1][0] for eyes in found if eyes)
 
@@ -127,13 +127,9 @@ def test_make_masks_leaves_nothing_behind_when_interrupted(
 
 def test_prepare_divides_by_person_when_masks_are_synthetic(small_set: None, workspace: Workspace) -> None:
     split = prepare(DataTable(source="synthetic-masks"), Path("experiment.toml"), workspace, Silent())
-    pictures = read_manifest(split, workspace)
+    images = read_manifest(split, workspace)
     assert split.note == "synthetic masks"
     assert split.labels == ("with_mask", "without_mask")
-    assert (
-        len({(picture.group, picture.part) for picture in pictures})
-        == len({picture.group for picture in pictures})
-        >= 9
-    )
+    assert len({(image.group, image.part) for image in images}) == len({image.group for image in images}) >= 9
     assert workspace.absolute(split.path).read_text().startswith('{"group":"person')
     assert '"path":"data/synthetic-masks-0/' in workspace.absolute(split.path).read_text()

@@ -19,7 +19,7 @@ OWN = Yardstick(
     p90_ms=10.0,
     quick=False,
     at="2026-11-22T06:00:00+00:00",
-    pictures="p",
+    images="p",
     settings={"accelerator": "CPU"},
 )
 
@@ -66,8 +66,8 @@ def test_yardsticks_are_made_of_what_counts(workspace: Workspace) -> None:
         broken_rules=(),
         accuracy=None,
         correct=None,
-        pictures=4,
-        facts={"name": "net", "picture_set": "p"},
+        images=4,
+        facts={"name": "net", "image_set": "p"},
         settings={"accelerator": "CPU"},
         at=OWN.at,
     )

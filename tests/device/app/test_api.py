@@ -19,13 +19,13 @@ from toolkit.device.app.web.openapi import document
 
 from .conftest import TOKEN, App, Serve
 
-PICTURES = {
+IMAGES = {
     f"image/{name}": bytes(cv2.imencode(suffix, np.full((40, 30, 3), 99, np.uint8))[1])
     for name, suffix in (("jpeg", ".jpg"), ("png", ".png"), ("webp", ".webp"), ("bmp", ".bmp"))
 }
-for kind, content in PICTURES.items():
+for kind, content in IMAGES.items():
     schemathesis.openapi.media_type(kind, st.just(content))
-schemathesis.openapi.media_type("application/octet-stream", st.just(PICTURES["image/jpeg"]))
+schemathesis.openapi.media_type("application/octet-stream", st.just(IMAGES["image/jpeg"]))
 
 ENDLESS = ("/stream", "/v1/events")
 api = schemathesis.openapi.from_dict(document()).exclude(path_regex=f"^({'|'.join(ENDLESS)})$")

@@ -44,7 +44,7 @@ def test_serve_answers_and_ends_cleanly_when_asked_to(serve: Serve, root: Path) 
     assert log == "camera test pattern: frames come\n"
 
 
-def test_predict_says_what_is_on_a_picture(serve: Serve, root: Path) -> None:
+def test_predict_says_what_is_on_an_image(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     said = app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg")
     assert (said.status, said.json["ranking"][0]["label"]) == (200, "light")
@@ -54,7 +54,7 @@ def test_predict_says_what_is_on_a_picture(serve: Serve, root: Path) -> None:
     assert app.ask("/v1/state").json["camera"] is None
 
 
-def test_predict_reads_pictures_behind_everything_else(serve: Serve, root: Path) -> None:
+def test_predict_reads_images_behind_everything_else(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     assert app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg").status == 200
     threads = Path(f"/proc/{app.process.pid}/task").iterdir()
@@ -68,12 +68,12 @@ def test_predict_reads_pictures_behind_everything_else(serve: Serve, root: Path)
     [
         (LIGHT[:-20], "image/jpeg", 422, "truncated JPEG"),
         (b"", "image/jpeg", 422, "empty file"),
-        (b"no picture", "application/octet-stream", 422, "not a picture"),
-        (LIGHT, "text/plain", 415, "that is no picture"),
+        (b"no image", "application/octet-stream", 422, "not an image"),
+        (LIGHT, "text/plain", 415, "that is no image"),
         (bytes(cv2.imencode(".png", np.zeros((8000, 8000), np.uint8))[1]), "image/png", 422, "cannot be decoded"),
     ],
 )
-def test_predict_refuses_what_is_no_picture(
+def test_predict_refuses_what_is_no_image(
     serve: Serve, root: Path, body: bytes, kind: str, status: int, what: str
 ) -> None:
     said = serve(root / "current", "--source", "none").ask("/v1/predict", "POST", body, Content_Type=kind)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from toolkit.device.bench.dataset import LOG_AT_MOST, LOG_EVERY, POOL, Labelled, Order, is_logged, read_pictures
+from toolkit.device.bench.dataset import LOG_AT_MOST, LOG_EVERY, POOL, Labeled, Order, is_logged, read_images
 from toolkit.device.errors import Failure
 
 SETS = [(0, 1), (1, 2), (7, 40), (2**32, 255), (3, 256), (4, 257), (5, 2000)]
-"""Seeds, and how many pictures there are. (No hypothesis here: these tests also run where only the device's part is.)"""
+"""Seeds, and how many images there are. (No hypothesis here: these tests also run where only the device's part is.)"""
 
 
 @pytest.mark.parametrize(("seed", "count"), SETS)
@@ -24,7 +24,7 @@ def test_order_draws_from_a_pool_that_fits_memory(seed: int, count: int) -> None
 @pytest.mark.parametrize(("seed", "count"), SETS)
 def test_logged_covers_every_query_that_a_run_of_any_length_logs(seed: int, count: int, queries: int) -> None:
     order = Order(seed, count)
-    asked = {picture for query, picture in enumerate(order.first(queries)) if is_logged(query)}
+    asked = {image for query, image in enumerate(order.first(queries)) if is_logged(query)}
     assert asked <= set(order.logged())
     assert len(order.logged()) <= LOG_AT_MOST
 
@@ -41,18 +41,18 @@ def test_order_stays_what_it_is() -> None:
     assert LOG_EVERY == 8
 
 
-def test_read_pictures_sums_powers_of_two_when_they_have_many_labels(tmp_path: Path) -> None:
+def test_read_images_sums_powers_of_two_when_they_have_many_labels(tmp_path: Path) -> None:
     def listed(**entry: Any) -> Path:
-        content = {"format": 1, "pictures": [{"file": "0.png", "sha256": "ab", **entry}]}
-        (tmp_path / "pictures.json").write_text(json.dumps(content))
+        content = {"format": 1, "images": [{"file": "0.png", "sha256": "ab", **entry}]}
+        (tmp_path / "images.json").write_text(json.dumps(content))
         return tmp_path
 
     labels = ("cat", "dog", "sofa")
-    (one,) = read_pictures(listed(labels=["cat", "sofa"], unsure=["dog"]), labels).pictures
-    assert one == Labelled(tmp_path / "0.png", "ab", 0b101, 0b010, many=True)
-    (none,) = read_pictures(listed(labels=[], unsure=[]), labels).pictures
+    (one,) = read_images(listed(labels=["cat", "sofa"], unsure=["dog"]), labels).images
+    assert one == Labeled(tmp_path / "0.png", "ab", 0b101, 0b010, many=True)
+    (none,) = read_images(listed(labels=[], unsure=[]), labels).images
     assert (none.label, none.many) == (0, True)
-    (single,) = read_pictures(listed(label="sofa"), labels).pictures
+    (single,) = read_images(listed(label="sofa"), labels).images
     assert (single.label, single.many) == (2, False)
     with pytest.raises(Failure, match='no label "bird"'):
-        read_pictures(listed(labels=["bird"], unsure=[]), labels)
+        read_images(listed(labels=["bird"], unsure=[]), labels)

@@ -17,8 +17,8 @@ QUICK = ("--seconds", "0.3", "--queries", "64")
 
 
 @pytest.mark.parametrize("clock", ["total", "inference"])
-def test_bench_gives_a_whole_record_when_single_stream(run: Command, release: Path, pictures: Path, clock: str) -> None:
-    answer = run("bench", release, "--scenario", "single-stream", "--pictures", pictures, "--clock", clock, *QUICK)
+def test_bench_gives_a_whole_record_when_single_stream(run: Command, release: Path, images: Path, clock: str) -> None:
+    answer = run("bench", release, "--scenario", "single-stream", "--images", images, "--clock", clock, *QUICK)
     said = answer.said
     assert answer.code == 0
     assert len(said["samples_ms"]) >= 64
@@ -34,41 +34,41 @@ def test_bench_gives_a_whole_record_when_single_stream(run: Command, release: Pa
     assert said["accuracy"] is None
 
 
-def test_bench_logs_answers_that_equal_the_accuracy_passes(run: Command, release: Path, pictures: Path) -> None:
+def test_bench_logs_answers_that_equal_the_accuracy_passes(run: Command, release: Path, images: Path) -> None:
     by_scenario = {
-        name: run("bench", release, "--scenario", name, "--pictures", pictures, "--precision", "f32", *QUICK).said
+        name: run("bench", release, "--scenario", name, "--images", images, "--precision", "f32", *QUICK).said
         for name in ("accuracy", "single-stream", "offline")
     }
-    expected = {entry["picture"]: entry["output"] for entry in by_scenario["accuracy"]["logged"]}
-    assert by_scenario["accuracy"]["correct"] == by_scenario["accuracy"]["pictures"]["count"] == 12
+    expected = {entry["image"]: entry["output"] for entry in by_scenario["accuracy"]["logged"]}
+    assert by_scenario["accuracy"]["correct"] == by_scenario["accuracy"]["images"]["count"] == 12
     for name in ("single-stream", "offline"):
         logged = by_scenario[name]["logged"]
         assert [entry["query"] for entry in logged[:3]] == [0, 8, 16]
         for entry in logged:
-            assert entry["output"] == pytest.approx(expected[entry["picture"]], abs=1e-5)
+            assert entry["output"] == pytest.approx(expected[entry["image"]], abs=1e-5)
 
 
-def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, pictures: Path) -> None:
+def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, images: Path) -> None:
     words = ("--threads", "2", "--streams", "2", "--precision", "f32")
-    said = run("bench", release, "--scenario", "offline", "--pictures", pictures, *words, *QUICK).said
+    said = run("bench", release, "--scenario", "offline", "--images", images, *words, *QUICK).said
     assert said["samples_ms"] == sorted(said["samples_ms"])
     assert said["samples_ms"][-1] <= 1000 * said["wall_s"]
     assert (said["used"]["streams"], said["used"]["threads"], said["used"]["precision"]) == (2, 2, "f32")
     assert said["used"]["in_flight"] == 2
 
 
-def test_bench_draws_the_same_pictures_when_the_seed_is_the_same(run: Command, release: Path, pictures: Path) -> None:
-    words = ("bench", release, "--scenario", "single-stream", "--pictures", pictures, *QUICK)
-    drawn = [[entry["picture"] for entry in run(*words, "--seed", seed).said["logged"][:8]] for seed in (1, 1, 2)]
+def test_bench_draws_the_same_images_when_the_seed_is_the_same(run: Command, release: Path, images: Path) -> None:
+    words = ("bench", release, "--scenario", "single-stream", "--images", images, *QUICK)
+    drawn = [[entry["image"] for entry in run(*words, "--seed", seed).said["logged"][:8]] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
 @pytest.fixture
-def running(start: Command, release: Path, pictures: Path) -> Callable[..., subprocess.Popen[str]]:
+def running(start: Command, release: Path, images: Path) -> Callable[..., subprocess.Popen[str]]:
     """A bench that has begun: it holds the lock."""
 
     def call(*words: str, **more: object) -> subprocess.Popen[str]:
-        common = ("bench", release, "--scenario", "offline", "--pictures", pictures, "--seconds", "60")
+        common = ("bench", release, "--scenario", "offline", "--images", images, "--seconds", "60")
         process = start(*common, *words, **more)
         lock = release.parents[1] / "bench.lock"
         for _ in range(1000):
@@ -98,29 +98,29 @@ def test_bench_stops_when_its_controller_is_gone(running: Command) -> None:
     assert (process.returncode, output) == (130, "")
 
 
-def test_bench_says_who_when_another_is_running(running: Command, run: Command, release: Path, pictures: Path) -> None:
+def test_bench_says_who_when_another_is_running(running: Command, run: Command, release: Path, images: Path) -> None:
     with running() as process:
-        answer = run("bench", release, "--scenario", "accuracy", "--pictures", pictures)
+        answer = run("bench", release, "--scenario", "accuracy", "--images", images)
         process.send_signal(signal.SIGINT)
     assert answer.code == 1
     assert f"process {process.pid}, since 20" in answer.said["error"]["what"]
 
 
 def test_bench_runs_when_the_last_holder_of_the_lock_was_killed(
-    running: Command, run: Command, release: Path, pictures: Path
+    running: Command, run: Command, release: Path, images: Path
 ) -> None:
     with running() as process:
         process.kill()
-    assert run("bench", release, "--scenario", "accuracy", "--pictures", pictures).code == 0
+    assert run("bench", release, "--scenario", "accuracy", "--images", images).code == 0
 
 
-def test_bench_names_a_picture_that_was_changed(run: Command, release: Path, pictures: Path, tmp_path: Path) -> None:
-    listing = json.loads((pictures / "pictures.json").read_text())
-    listing["pictures"][3] |= {"file": str(pictures / "000004.png")}
-    for entry in listing["pictures"]:
-        entry["file"] = str(pictures / entry["file"])
-    (tmp_path / "pictures.json").write_text(json.dumps(listing))
-    answer = run("bench", release, "--scenario", "accuracy", "--pictures", tmp_path)
+def test_bench_names_an_image_that_was_changed(run: Command, release: Path, images: Path, tmp_path: Path) -> None:
+    listing = json.loads((images / "images.json").read_text())
+    listing["images"][3] |= {"file": str(images / "000004.png")}
+    for entry in listing["images"]:
+        entry["file"] = str(images / entry["file"])
+    (tmp_path / "images.json").write_text(json.dumps(listing))
+    answer = run("bench", release, "--scenario", "accuracy", "--images", tmp_path)
     assert answer.code == 1
     assert answer.said["error"]["where"].endswith("000004.png")
 
@@ -128,19 +128,19 @@ def test_bench_names_a_picture_that_was_changed(run: Command, release: Path, pic
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ([], "names no picture"),
+        ([], "names no image"),
         ([{"file": "a.png", "sha256": "", "label": "unheard-of"}], 'no label "unheard-of"'),
     ],
 )
-def test_bench_says_so_when_pictures_cannot_be_used(
+def test_bench_says_so_when_images_cannot_be_used(
     run: Command, release: Path, tmp_path: Path, entry: list, said: str
 ) -> None:
-    (tmp_path / "pictures.json").write_text(json.dumps({"format": 1, "pictures": entry}))
-    answer = run("bench", release, "--scenario", "accuracy", "--pictures", tmp_path)
+    (tmp_path / "images.json").write_text(json.dumps({"format": 1, "images": entry}))
+    answer = run("bench", release, "--scenario", "accuracy", "--images", tmp_path)
     assert (answer.code, said in answer.said["error"]["what"]) == (1, True)
 
 
-def test_bench_ends_with_4_when_the_lock_cannot_be_written(run: Command, release: Path, pictures: Path) -> None:
-    answer = run("bench", release, "--scenario", "accuracy", "--pictures", pictures, "--root", os.devnull)
+def test_bench_ends_with_4_when_the_lock_cannot_be_written(run: Command, release: Path, images: Path) -> None:
+    answer = run("bench", release, "--scenario", "accuracy", "--images", images, "--root", os.devnull)
     assert answer.code == 4
     assert "bench.lock" in answer.said["error"]["where"]

@@ -42,12 +42,12 @@ def test_golden_ends_with_4_when_the_model_cannot_be_loaded(run: Command, releas
 
 @pytest.mark.parametrize("command", ["golden", "predict", "bench"])
 def test_device_names_all_that_it_does_not_know_when_the_bundle_is_of_a_later_kind(
-    run: Command, release: Path, pictures: Path, command: str
+    run: Command, release: Path, images: Path, command: str
 ) -> None:
     manifest = json.loads((release / "manifest.json").read_bytes())
     manifest["output"]["kind"], manifest["input"]["color"] = "boxes", "YUV"
     (release / "manifest.json").write_text(json.dumps(manifest))
-    more = {"predict": [pictures / "000000.png"], "bench": ["--scenario", "offline", "--pictures", pictures]}
+    more = {"predict": [images / "000000.png"], "bench": ["--scenario", "offline", "--images", images]}
     answer = run(command, release, *more.get(command, []))
     assert answer.code == 1
     assert 'input.color is "YUV", output.kind is "boxes"' in answer.said["error"]["what"]
@@ -64,10 +64,10 @@ def test_golden_says_so_when_the_answer_is_no_number(run: Command, release: Path
     import openvino
     from openvino import opset8 as ops
 
-    picture = ops.parameter([1, 32, 32, 3], np.uint8, name="picture")
-    mean = ops.reduce_mean(ops.convert(picture, np.float32), np.array([1, 2]))
+    image = ops.parameter([1, 32, 32, 3], np.uint8, name="image")
+    mean = ops.reduce_mean(ops.convert(image, np.float32), np.array([1, 2]))
     two = ops.slice(mean, np.array([0]), np.array([2]), np.array([1]), np.array([1]))
-    model = openvino.Model([ops.result(ops.log(ops.subtract(two, np.float32(1000))))], [picture], "nothing")
+    model = openvino.Model([ops.result(ops.log(ops.subtract(two, np.float32(1000))))], [image], "nothing")
     openvino.save_model(model, release / "model.xml", compress_to_fp16=False)
     answer = run("golden", release)
     assert (answer.code, answer.said["error"]["what"]) == (1, "the model answers something that is no number")
@@ -78,12 +78,10 @@ def test_golden_fails_when_its_files_are_gone(run: Command, release: Path) -> No
     assert "cannot be read" in run("golden", release).said["error"]["what"]
 
 
-def test_predict_ranks_and_names_unreadable_pictures(
-    run: Command, release: Path, pictures: Path, tmp_path: Path
-) -> None:
+def test_predict_ranks_and_names_unreadable_images(run: Command, release: Path, images: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
-    broken.write_bytes((pictures / "000000.png").read_bytes()[:200])
-    answer = run("predict", release, pictures / "000000.png", pictures / "000001.png", broken)
+    broken.write_bytes((images / "000000.png").read_bytes()[:200])
+    answer = run("predict", release, images / "000000.png", images / "000001.png", broken)
     dark, light, bad = answer.said["predictions"]
     assert answer.code == 1
     assert (dark["ranking"][0]["label"], light["ranking"][0]["label"]) == ("dark", "light")

@@ -194,12 +194,12 @@ def test_verify_refuses_when_a_byte_was_changed_and_every_digest_made_to_fit(
     ("command", "damage"), [("golden", "unsigned"), ("predict", "changed"), ("bench", "unsigned"), ("bench", "changed")]
 )
 def test_nothing_of_the_release_is_run_when_it_cannot_be_trusted(
-    run: Command, put: Callable[..., Path], allow: Allow, key: Path, pictures: Path, command: str, damage: str
+    run: Command, put: Callable[..., Path], allow: Allow, key: Path, images: Path, command: str, damage: str
 ) -> None:
     allow(line_of(key))
     release = put(key if damage == "changed" else None)
     (release / "model.xml").write_text("would fail otherwise, were it read")
-    more = {"predict": [pictures / "000000.png"], "bench": ["--scenario", "offline", "--pictures", pictures]}
+    more = {"predict": [images / "000000.png"], "bench": ["--scenario", "offline", "--images", images]}
     answer = run(command, release, *more.get(command, []))
     assert answer.code == 1
     assert "this device runs only what is whole and signed: " in answer.said["error"]["what"]

@@ -38,7 +38,7 @@ def _chunks(tensors: list[bytes]) -> list[object]:
     return list(chunks_of(content, cut(len(content), zip(offsets, map(len, tensors), strict=False))))
 
 
-def test_cut_joins_small_neighbours() -> None:
+def test_cut_joins_small_neighbors() -> None:
     tensors = [(number * 1000, 1000) for number in range(400)]
     pieces = cut(400_000, tensors)
     assert len(pieces) == 7

@@ -17,7 +17,7 @@ from toolkit.fleet.transfer.chunks import MOST_BYTES
 from toolkit.fleet.transfer.staging import Sending, Tree, stage, stage_and_verify, survey, tree_of
 from toolkit.fleet.transfer.stream import Bandwidth
 
-PLACE = "pictures/set"
+PLACE = "images/set"
 
 
 @pytest.fixture
@@ -81,7 +81,14 @@ class Failure(Exception):
 
 def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) -> None:
     says = b"def verify(release):\n    return {'ok': True, 'files': len(list(release.rglob('*.py')))}\n"
-    own = tree_of({"device/__init__.py": b"", "device/failures.py": FAILURES, "device/verify.py": says})
+    own = tree_of(
+        {
+            "device/__init__.py": b"",
+            "device/errors.py": FAILURES,
+            "device/release/__init__.py": b"",
+            "device/release/verify.py": says,
+        }
+    )
     staged = stage_and_verify(shell, shell.device, own, "releases/own")
     assert (staged.sent_bytes, staged.verified) == (len(FAILURES) + len(says), {"ok": True, "files": 3})
     assert not list(Path(shell.device.root).rglob("__pycache__"))
@@ -93,7 +100,14 @@ def test_stage_and_verify_gives_the_failure_when_the_release_refuses_itself(loca
     says = (
         b"from .failures import Failure\ndef verify(release):\n    raise Failure('no ssh-keygen', 'here', 'get it')\n"
     )
-    own = tree_of({"device/__init__.py": b"", "device/failures.py": FAILURES, "device/verify.py": says})
+    own = tree_of(
+        {
+            "device/__init__.py": b"",
+            "device/errors.py": FAILURES,
+            "device/release/__init__.py": b"",
+            "device/release/verify.py": says,
+        }
+    )
     staged = stage_and_verify(local_shell, local_shell.device, own, "releases/own")
     error = {"what": "no ssh-keygen", "where": "here", "remedy": "get it"}
     assert staged.verified == {"ok": False, "error": error}
@@ -194,8 +208,8 @@ def test_stage_sends_only_the_pieces_that_are_new_when_two_files_share_others(lo
     backbone = os.urandom(4 * MOST_BYTES)
     stage(local_shell, local_shell.device, tree_of({"a.bin": backbone + b"head"}), PLACE)
     other = tree_of({"b.bin": backbone + b"another head"})
-    assert stage(local_shell, local_shell.device, other, "pictures/other") == len(b"another head")
-    assert (Path(local_shell.device.root) / "pictures/other/b.bin").read_bytes() == backbone + b"another head"
+    assert stage(local_shell, local_shell.device, other, "images/other") == len(b"another head")
+    assert (Path(local_shell.device.root) / "images/other/b.bin").read_bytes() == backbone + b"another head"
 
 
 def test_stage_sends_a_fraction_when_a_head_was_retrained_and_lies_before_the_backbone(
@@ -204,7 +218,7 @@ def test_stage_sends_a_fraction_when_a_head_was_retrained_and_lies_before_the_ba
     backbone = [os.urandom(size) for size in (900_000, 300_000, 3_000, 70_000)]
     first, second = (_ir(tmp_path / name, [os.urandom(size), *backbone]) for name, size in (("a", 2_000), ("b", 5_000)))
     stage(local_shell, local_shell.device, tree_of(first), PLACE)
-    sent = stage(local_shell, local_shell.device, tree_of(second), "pictures/other")
+    sent = stage(local_shell, local_shell.device, tree_of(second), "images/other")
     assert sent < 0.15 * sum(path.stat().st_size for path in second.values())
 
 
@@ -221,10 +235,10 @@ def test_stage_sends_a_piece_after_all_when_what_the_survey_found_is_gone(local_
     backbone = os.urandom(2 * MOST_BYTES)
     stage(local_shell, local_shell.device, tree_of({"a.bin": backbone + b"head"}), PLACE)
     other = tree_of({"b.bin": backbone + b"another head"})
-    known = survey(local_shell, local_shell.device, other, "pictures/other")
+    known = survey(local_shell, local_shell.device, other, "images/other")
     assert len(known.chunks) == 2
     shutil.rmtree(Path(local_shell.device.root) / "store")
-    sent = stage(local_shell, local_shell.device, other, "pictures/other", known)
+    sent = stage(local_shell, local_shell.device, other, "images/other", known)
     assert sent == len(b"another head") + 2 * MOST_BYTES
 
 

@@ -14,7 +14,7 @@ from toolkit.fleet.transfer.tree import release_tree, tree_of
 def bundle(tmp_path: Path) -> Path:
     folder = tmp_path / "bundle"
     (folder / "golden").mkdir(parents=True)
-    contents = {"model.bin": b"weights", "golden/inputs.npy": b"pictures"}
+    contents = {"model.bin": b"weights", "golden/inputs.npy": b"images"}
     for path, content in contents.items():
         (folder / path).write_bytes(content)
     files = {path: {"sha256": hashing.of_bytes(c), "size_bytes": len(c)} for path, c in contents.items()}
@@ -47,7 +47,7 @@ def test_release_tree_names_every_byte_of_bundle_and_device_code(bundle: Path, c
 
 def test_release_tree_names_every_file_when_several_are_off(bundle: Path, code: Path) -> None:
     (bundle / "model.bin").write_bytes(b"weightS")
-    (bundle / "golden/inputs.npy").write_bytes(b"picture")
+    (bundle / "golden/inputs.npy").write_bytes(b"image")
     with pytest.raises(BundleError) as caught:
         release_tree(bundle, code)
     whats = [problem.what for problem in caught.value.problems]

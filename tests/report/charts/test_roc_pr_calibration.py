@@ -36,19 +36,17 @@ def test_worst_puts_the_surest_mistake_first(store: Store) -> None:
     assert misclassified.worst(model, (0, 1)) == []
 
 
-def test_contact_embeds_each_picture_once(workspace: Workspace, store: Store, experiment: Experiment) -> None:
+def test_contact_embeds_each_image_once(workspace: Workspace, store: Store, experiment: Experiment) -> None:
     found = misclassified.contact(gather(workspace, store, experiment))
-    shown = [mistake.picture for worst in found.models for mistake in worst.mistakes]
-    assert set(shown) == set(found.pictures)
-    assert len(shown) > len(found.pictures)
-    assert all(data.startswith("data:image/jpeg;base64,") for data in found.pictures.values())
+    shown = [mistake.image for worst in found.models for mistake in worst.mistakes]
+    assert set(shown) == set(found.images)
+    assert len(shown) > len(found.images)
+    assert all(data.startswith("data:image/jpeg;base64,") for data in found.images.values())
 
 
-def test_contact_is_empty_when_the_pictures_are_gone(
-    workspace: Workspace, store: Store, experiment: Experiment
-) -> None:
-    for picture in (workspace.root / "data" / "x").iterdir():
-        picture.unlink()
+def test_contact_is_empty_when_the_images_are_gone(workspace: Workspace, store: Store, experiment: Experiment) -> None:
+    for image in (workspace.root / "data" / "x").iterdir():
+        image.unlink()
     assert misclassified.contact(gather(workspace, store, experiment)).models == ()
 
 

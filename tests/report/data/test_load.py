@@ -83,7 +83,7 @@ def test_p90_ms_is_none_when_queries_are_too_few(store: Store) -> None:
     assert p90_ms(dataclasses.replace(record, samples_ms=(1.0,) * 64)) == 1.0
 
 
-def test_rate_is_pictures_over_the_runs_length(store: Store) -> None:
+def test_rate_is_images_over_the_runs_length(store: Store) -> None:
     record = dataclasses.replace(of(store, some_bundle(store), "offline"), samples_ms=(1.0,) * 50, wall_s=2.0)
     assert rate(record) == 25.0
     assert rate(of(store, some_bundle(store), "single-stream")) is None

@@ -104,11 +104,11 @@ def test_tables_show_the_confidences_that_devices_gave_negative_where_wrong(gath
     assert ours["FP32", "VGG16", "top layers", "softmax"] == ("not run", "not run")
 
 
-def test_shown_takes_the_first_logged_picture_of_each_class(gathered: Gathered, store: Store) -> None:
+def test_shown_takes_the_first_logged_image_of_each_class(gathered: Gathered, store: Store) -> None:
     (split,) = store.all(Split)
     found = device_predictions.shown(gathered, split.digest)
     assert {label: shown.number for label, shown in found.items()} == {"without_mask": 4, "with_mask": 3}
-    assert found["with_mask"].picture.sha256[:12] in published_comparison.pictures_words(gathered)
+    assert found["with_mask"].image.sha256[:12] in published_comparison.images_words(gathered)
 
 
 @pytest.mark.parametrize(

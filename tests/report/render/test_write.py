@@ -47,7 +47,7 @@ def test_write_report_leads_every_link_to_something_there(written: Report) -> No
     assert {name for name in files - beside if not (written.index.parent / name).is_file()} == set()
 
 
-def test_write_report_draws_in_the_pages_own_colours(written: Report) -> None:
+def test_write_report_draws_in_the_pages_own_colors(written: Report) -> None:
     page = html(written)
     assert not [sentinel for sentinel in SENTINELS if sentinel in page]
     assert "var(--s1)" in page

@@ -45,7 +45,7 @@ def test_available_bytes_is_what_the_container_leaves_when_it_is_less(tmp_path: 
     assert available_bytes(meminfo, tmp_path) == 700_000
 
 
-def test_needed_bytes_grows_with_the_batch_and_the_picture() -> None:
+def test_needed_bytes_grows_with_the_batch_and_the_image() -> None:
     small, large = (load(shipped(name)) for name in ("demo", "face-mask"))
     needed = [max(needed_bytes(own, trial) for trial in own.trials()) for own in (small, large)]
     assert BASE_BYTES < needed[0] < needed[1] < 64 * GB

@@ -167,7 +167,7 @@ def _figures(model: TrainedModel) -> list[float]:
 
 @pytest.mark.sweeps
 @pytest.mark.timeout(600)
-def test_a_node_is_refused_when_it_does_not_see_the_pictures(
+def test_a_node_is_refused_when_it_does_not_see_the_images(
     cluster: Cluster, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.start_head()

@@ -84,7 +84,7 @@ def test_softmax_binary_cross_entropy_is_the_heads_when_both_compute_it() -> Non
 def test_calibration_is_the_gap_between_said_and_true_when_bins_differ() -> None:
     found = multiclass.calibration(np.array([0.9, 0.9, 0.9, 0.9, 0.6, 1.0]), np.array([1, 1, 1, 0, 1, 1], bool))
     assert found.ece == pytest.approx((4 * 0.15 + 1 * 0.4 + 0) / 6)
-    assert [own.pictures for own in found.bins if own.pictures] == [1, 4, 1]
+    assert [own.images for own in found.bins if own.images] == [1, 4, 1]
 
 
 def test_evaluate_keeps_one_column_when_there_are_two_classes_and_all_of_more() -> None:

@@ -1,4 +1,4 @@
-"""Many labels to a picture: what is said of a model, and that one label to a picture is judged as ever."""
+"""Many labels to an image: what is said of a model, and that one label to an image is judged as ever."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_evaluate_counts_every_judged_label_when_there_are_many() -> None:
     assert labels.mean_average_precision == labels.mean_eleven_point == pytest.approx(1.0)
     assert [score.support for score in found.classes] == [2, 2, 0]
     assert found.calibration is not None
-    assert sum(one.pictures for one in found.calibration.bins) == 11
+    assert sum(one.images for one in found.calibration.bins) == 11
 
 
 def test_average_precisions_are_vocs_when_the_curve_goes_up_and_down() -> None:
@@ -114,7 +114,7 @@ def test_warnings_name_chance_and_silence_when_nothing_was_learned() -> None:
     blind = dispatch.evaluate(np.full((200, 3), -1, np.float32), labels, NAMES, "test")
     chance, silence = sanity_checks.warnings_for(blind, weights="none", stage="top")
     assert "is within one standard error" in chance
-    assert "it says no label of any picture" in silence
+    assert "it says no label of any image" in silence
     seeing = dispatch.evaluate(
         (4 * labels - 2 + random.normal(0, 1, labels.shape)).astype(np.float32), labels, NAMES, "test"
     )

@@ -91,7 +91,7 @@ def model(workspace: Workspace, request: pytest.FixtureRequest) -> TrainedModel:
     ]
     judged = Evaluation(
         part="test",
-        pictures=4,
+        images=4,
         loss=0.5,
         accuracy=0.75,
         interval=(0.3, 0.95),

@@ -42,9 +42,9 @@ def own(tmp_path: Path) -> Path:
     networks.start_tensorflow()
     import keras
 
-    pictures = keras.Input((32, 32, 3))
-    x = keras.layers.Conv2D(4, 3, 4, name="conv")(pictures)
-    keras.Model(pictures, keras.layers.BatchNormalization(name="norm")(x)).save(tmp_path / "mine.keras")
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, 4, name="conv")(images)
+    keras.Model(images, keras.layers.BatchNormalization(name="norm")(x)).save(tmp_path / "mine.keras")
     (tmp_path / "own.toml").write_text(OWN)
     return tmp_path / "own.toml"
 
@@ -104,7 +104,7 @@ def test_builds_here_leaves_out_what_is_no_interpreter(tmp_path: Path) -> None:
 
 def test_pieces_of_takes_sizes_and_settings_from_the_experiment(own: Path) -> None:
     mine, vgg16 = pieces_of(str(own), None)
-    assert (mine.network, mine.edge, mine.batch_size, mine.normalising) == ("mine", 32, 4, False)
+    assert (mine.network, mine.edge, mine.batch_size, mine.normalizing) == ("mine", 32, 4, False)
     assert (vgg16.network, vgg16.edge) == ("vgg16", 224)
     assert [piece.network for piece in pieces_of(str(own), "vgg16")] == ["vgg16"]
     assert pieces_of("inception_v3", None)[0].edge == 299

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Numbers = npt.NDArray[Any]
 Runtime = Callable[[Numbers], Numbers]
-"""Answers one picture in the model's own layout, type and scaling: [1,…] → [1,…]."""
+"""Answers one image in the model's own layout, type and scaling: [1,…] → [1,…]."""
 
 RUNTIMES = {"keras": "Keras", "saved-model": "TensorFlow", "tflite": "TensorFlow Lite", "onnx": "ONNX Runtime"}
 """What gives the reference answers, for people."""
@@ -132,8 +132,8 @@ def _keras(path: Path, size: tuple[int, int] | None) -> Any:
     except Exception as error:
         raise _keras_problem(path, str(error)) from error
     if size is not None and len(model.inputs) == 1 and None in model.inputs[0].shape[1:3]:
-        picture = keras.Input((*size, 3))
-        model = keras.Model(picture, model(picture))
+        image = keras.Input((*size, 3))
+        model = keras.Model(image, model(image))
     return model
 
 
@@ -154,7 +154,7 @@ def _keras_problem(path: Path, why: str) -> DataError:
 
 def _ask_keras(path: Path, size: tuple[int, int]) -> Runtime:
     model = _keras(path, size)
-    return lambda picture: np.asarray(model(picture, training=False))
+    return lambda image: np.asarray(model(image, training=False))
 
 
 def _ask_saved_model(path: Path) -> Runtime:
@@ -163,8 +163,8 @@ def _ask_saved_model(path: Path) -> Runtime:
     serve = loaded.signatures["serving_default"]
     (name,) = serve.structured_input_signature[1]
 
-    def ask(picture: Numbers) -> Numbers:
-        (answer,) = serve(**{name: tf.constant(picture)}).values()
+    def ask(image: Numbers) -> Numbers:
+        (answer,) = serve(**{name: tf.constant(image)}).values()
         return np.asarray(answer)
 
     ask.keeps = loaded  # type: ignore[attr-defined]  # its variables live as long as it does
@@ -177,7 +177,7 @@ def _ask_onnx(path: Path) -> Runtime:
     onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda picture: np.asarray(session.run(None, {name: picture})[0])
+    return lambda image: np.asarray(session.run(None, {name: image})[0])
 
 
 def _ask_tflite(path: Path, size: tuple[int, int]) -> Runtime:
@@ -186,8 +186,8 @@ def _ask_tflite(path: Path, size: tuple[int, int]) -> Runtime:
     interpreter.resize_tensor_input(taken["index"], (1, *size, 3))
     interpreter.allocate_tensors()
 
-    def ask(picture: Numbers) -> Numbers:
-        interpreter.set_tensor(taken["index"], picture)
+    def ask(image: Numbers) -> Numbers:
+        interpreter.set_tensor(taken["index"], image)
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(given["index"]))
 

@@ -1,4 +1,4 @@
-"""The labels and the pictures that a user gives with a model that was not trained here."""
+"""The labels and the images that a user gives with a model that was not trained here."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from toolkit.errors import ConfigurationError, DataError, Problem, UsageError
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
-    from toolkit.data import Picture
+    from toolkit.data import Image
 
-ITSELF_NOTE = "labelled by the model itself: accuracy is agreement with it"
+ITSELF_NOTE = "labeled by the model itself: accuracy is agreement with it"
 
 
 def read_labels(path: Path | None) -> tuple[str, ...]:
@@ -59,23 +59,23 @@ def check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None
     )
 
 
-def split_of_pictures(
+def split_of_images(
     opened: Opened, labels: tuple[str, ...], said: Said, workspace: Workspace, progress: Progress
 ) -> Split:
-    """The user's pictures as a split: class folders, or one folder of pictures, labelled by what the model answers."""
-    from toolkit.data.split_manifest import count, count_pictures, in_order, split_digest, write_manifest
+    """The user's images as a split: class folders, or one folder of images, labeled by what the model answers."""
+    from toolkit.data.split_manifest import count, count_images, in_order, split_digest, write_manifest
 
-    folder = said.pictures
+    folder = said.images
     if folder is None or not folder.is_dir():
-        remedy = "--pictures FOLDER: class folders named as the labels, or a folder of pictures"
-        what = "no such folder" if folder else "a bundle proves its answers by pictures"
+        remedy = "--images FOLDER: class folders named as the labels, or a folder of images"
+        what = "no such folder" if folder else "a bundle proves its answers by images"
         raise UsageError(what, where=str(folder or ""), remedy=remedy)
     divided = any(entry.is_dir() for entry in folder.iterdir())
     if divided:
-        pictures = _labelled(folder, labels, workspace, progress)
+        images = _labeled(folder, labels, workspace, progress)
     else:
-        pictures = _labelled_by_itself(folder, opened, said.crop, workspace)
-    ordered = in_order(pictures)
+        images = _labeled_by_itself(folder, opened, said.crop, workspace)
+    ordered = in_order(images)
     path, _ = write_manifest(ordered, labels, workspace)
     return Split(
         digest=split_digest(ordered, labels),
@@ -84,12 +84,12 @@ def split_of_pictures(
         labels=labels,
         counts=count(ordered, labels),
         path=workspace.relative(path),
-        pictures=count_pictures(ordered),
+        images=count_images(ordered),
     )
 
 
-def _labelled(folder: Path, labels: Sequence[str], workspace: Workspace, progress: Progress) -> list[Picture]:
-    """The pictures of class folders, each label an index into the model's own."""
+def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress: Progress) -> list[Image]:
+    """The images of class folders, each label an index into the model's own."""
     from toolkit import data
     from toolkit.experiment.schema import DataTable, SplitFractions
 
@@ -101,21 +101,21 @@ def _labelled(folder: Path, labels: Sequence[str], workspace: Workspace, progres
         problems = [Problem("the model has no such label", str(folder / label), remedy) for label in strangers]
         raise DataError.from_problems(problems)
     return [
-        dataclasses.replace(picture, label=labels.index(split.labels[picture.label]))
-        for picture in data.read_manifest(split, workspace)
+        dataclasses.replace(image, label=labels.index(split.labels[image.label]))
+        for image in data.read_manifest(split, workspace)
     ]
 
 
-def _labelled_by_itself(folder: Path, opened: Opened, crop: str, workspace: Workspace) -> list[Picture]:
-    """The pictures that lie in the folder, each with the label that the model's own runtime gives it."""
+def _labeled_by_itself(folder: Path, opened: Opened, crop: str, workspace: Workspace) -> list[Image]:
+    """The images that lie in the folder, each with the label that the model's own runtime gives it."""
     from toolkit import data
     from toolkit.data.formats.folders import SUFFIXES
 
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    bare = [data.Picture(file.resolve(), hashing.of_file(file), 0, "test") for file in files]
+    bare = [data.Image(file.resolve(), hashing.of_file(file), 0, "test") for file in files]
     if len(bare) < 2:
         remedy = "give some of each class, as the model will see them"
-        raise DataError(f"holds {len(bare)} pictures; two are the least", where=str(folder), remedy=remedy)
-    pixels = data.load_pictures(bare, opened.size, crop, workspace=workspace)
+        raise DataError(f"holds {len(bare)} images; two are the least", where=str(folder), remedy=remedy)
+    pixels = data.load_images(bare, opened.size, crop, workspace=workspace)
     found = parity.top1(opened.predict([pixels]))
     return [dataclasses.replace(one, label=int(label)) for one, label in zip(bare, found, strict=True)]

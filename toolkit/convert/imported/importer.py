@@ -1,8 +1,8 @@
 """A model that was not trained here becomes one that everything else can work on: converted, checked, deployed, measured.
 
-    file ─read▶ graph ─its ends▶ what it takes and gives ─its own runtime on the user's pictures▶ TrainedModel with no history
+    file ─read▶ graph ─its ends▶ what it takes and gives ─its own runtime on the user's images▶ TrainedModel with no history
 
-The file is copied into the workspace. Pictures are needed: a bundle proves its answers by some, and parity is shown on them.
+The file is copied into the workspace. Images are needed: a bundle proves its answers by some, and parity is shown on them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from toolkit import hashing
 from toolkit.artifacts import Evaluation, Foreign, Split, TrainedModel, Workspace
 from toolkit.convert import parity
 from toolkit.convert.imported import formats, io_adapters
-from toolkit.convert.imported.images import check_labels, read_labels, split_of_pictures
+from toolkit.convert.imported.images import check_labels, read_labels, split_of_images
 from toolkit.convert.imported.model import Opened
 from toolkit.convert.imported.options import Said
 from toolkit.convert.parity import Probabilities
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 STAGE = "foreign"
 _ALIKE = 1e-6
-"""Answers that differ less than this between all pictures are one answer."""
+"""Answers that differ less than this between all images are one answer."""
 
 
 def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progress: Progress) -> TrainedModel:
-    """Read the model in `file`, ask it about the pictures, and put it among the trained ones.
+    """Read the model in `file`, ask it about the images, and put it among the trained ones.
 
     Raises:
-        UsageError: a word that is needed was not said: its labels, its pictures, its scaling.
-        DataError: the file, the labels or the pictures cannot be used, or do not fit one another.
+        UsageError: a word that is needed was not said: its labels, its images, its scaling.
+        DataError: the file, the labels or the images cannot be used, or do not fit one another.
         ConversionError: OpenVINO does not know an operation in it.
     """
     form = formats.format_of(file)
@@ -54,7 +54,7 @@ def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progres
     graph, foreign, size = _opened(file, form, said)
     check_labels(labels, io_adapters.classes_of(graph), said.labels)
     opened = Opened(file, foreign, size)
-    split = split_of_pictures(opened, labels, said, workspace, progress)
+    split = split_of_images(opened, labels, said, workspace, progress)
     answers, truth = _answers(opened, split, said.crop, workspace)
     _refuse_nonsense(answers, foreign)
     kept = Opened(_copied(opened, workspace), foreign, size)
@@ -78,7 +78,7 @@ def find_or_bring_in(words: str, said: Said, workspace: Workspace, store: Store,
     except UsageError:
         if not Path(words).exists():
             raise
-        remedy = "--labels FILE --pictures FOLDER --scaling WORDS make a bundle of a model from elsewhere"
+        remedy = "--labels FILE --images FOLDER --scaling WORDS make a bundle of a model from elsewhere"
         raise UsageError("was not trained in this workspace", where=words, remedy=remedy) from None
 
 
@@ -134,14 +134,14 @@ def _placed(path: Path, where: str) -> str:
 def _answers(
     opened: Opened, split: Split, crop: str, workspace: Workspace
 ) -> tuple[Probabilities, npt.NDArray[np.int64]]:
-    """What the file's own runtime says of the test pictures, and what is right."""
+    """What the file's own runtime says of the test images, and what is right."""
     from toolkit import data
 
-    test = [picture for picture in data.read_manifest(split, workspace) if picture.part == "test"]
+    test = [image for image in data.read_manifest(split, workspace) if image.part == "test"]
     if not test:
-        raise DataError("has no test pictures", where=split.name, remedy="put some into a folder test/")
-    pixels = data.load_pictures(test, opened.size, crop, workspace=workspace)
-    return opened.predict([pixels]), np.array([picture.label for picture in test], dtype=np.int64)
+        raise DataError("has no test images", where=split.name, remedy="put some into a folder test/")
+    pixels = data.load_images(test, opened.size, crop, workspace=workspace)
+    return opened.predict([pixels]), np.array([image.label for image in test], dtype=np.int64)
 
 
 def _refuse_nonsense(answers: Probabilities, foreign: Foreign) -> None:
@@ -149,13 +149,13 @@ def _refuse_nonsense(answers: Probabilities, foreign: Foreign) -> None:
     if not np.isfinite(answers).all():
         raise DataError("answers with numbers that are none (NaN or infinite)", where=foreign.file, remedy=remedy)
     if len(answers) > 1 and float(np.ptp(answers, axis=0).max()) < _ALIKE:
-        raise DataError(f"answers all {len(answers)} pictures alike", where=foreign.file, remedy=remedy)
+        raise DataError(f"answers all {len(answers)} images alike", where=foreign.file, remedy=remedy)
     sums = answers.sum(axis=1)
     slack = 0.05 if foreign.quantized else 1e-3
     odd = answers.shape[1] > 1 and bool(np.abs(sums - 1).max() > slack)
     if odd or answers.min() < -slack or answers.max() > 1 + slack:
         told = f"gives {answers.min():.3g} to {answers.max():.3g}, in sum {sums.min():.3g} to {sums.max():.3g}"
-        remedy = "say --output logits; several labels to a picture can only be had from models trained here"
+        remedy = "say --output logits; several labels to an image can only be had from models trained here"
         raise DataError(f"{told}, which are not the probabilities of classes", where=foreign.file, remedy=remedy)
 
 
@@ -208,7 +208,7 @@ def _evaluation(answers: Probabilities, truth: npt.NDArray[np.int64]) -> Evaluat
     loss = float(-np.log(np.maximum(whole[np.arange(len(truth)), truth], 1e-7)).mean())
     return Evaluation(
         part="test",
-        pictures=len(truth),
+        images=len(truth),
         loss=loss,
         accuracy=right / len(truth),
         interval=curves.wilson(right, len(truth)),

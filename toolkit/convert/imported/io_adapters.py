@@ -1,6 +1,6 @@
 """The two ends of a model that was made elsewhere: what it takes and gives, and how both become a bundle's.
 
-u8 [1,H,W,3] RGB ─colour, scaling, layout, type▶ the model's own input … its own output ─type, shape, softmax▶ probabilities
+u8 [1,H,W,3] RGB ─color, scaling, layout, type▶ the model's own input … its own output ─type, shape, softmax▶ probabilities
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 FLOATS = {"f32", "f16"}
 BYTES = {"u8", "i8"}
-"""Integer inputs are those of quantised models: a pixel as it is, or less 128."""
+"""Integer inputs are those of quantized models: a pixel as it is, or less 128."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a model takes: one RGB or BGR picture in this type, layout and size."""
+    """What a model takes: one RGB or BGR image in this type, layout and size."""
 
     kind: str
     """"f32", "f16", "u8" or "i8"."""
@@ -38,24 +38,22 @@ def entry_of(graph: ov.Model, layout: str | None, size: tuple[int, int] | None, 
     """What `graph` takes; `layout` and `size` are what the user says, `usual` is the layout where nothing else tells.
 
     Raises:
-        DataError: it is not one picture of three channels and a known size, or the user says otherwise; every problem.
+        DataError: it is not one image of three channels and a known size, or the user says otherwise; every problem.
     """
     _only_one(graph)
     (given,) = graph.inputs
     name, shape = name_of(given), given.partial_shape
     if shape.rank.is_dynamic or len(shape) != 4:
-        raise DataError(f"takes {shape}, not a picture with four axes", where=name)
+        raise DataError(f"takes {shape}, not an image with four axes", where=name)
     sides = [None if side.is_dynamic else side.get_length() for side in shape]
     kind = given.element_type.get_type_name()
     found = layout or _layout(sides, usual)
     channels, *space = (sides[axis] for axis in ((3, 1, 2) if found == "NHWC" else (1, 2, 3)))
     problems = [*_type_problems(name, kind), *_channel_problems(name, shape, channels, found)]
     if None in space and size is None:
-        problems.append(Problem(f"takes pictures of any size ({shape})", name, "say which: --input-size HEIGHTxWIDTH"))
+        problems.append(Problem(f"takes images of any size ({shape})", name, "say which: --input-size HEIGHTxWIDTH"))
     if size is not None and any(side not in {None, wanted} for side, wanted in zip(space, size, strict=True)):
-        problems.append(
-            Problem(f"takes {shape}, not pictures of {size[0]} x {size[1]}", name, "leave --input-size out")
-        )
+        problems.append(Problem(f"takes {shape}, not images of {size[0]} x {size[1]}", name, "leave --input-size out"))
     if problems:
         raise DataError.from_problems(problems)
     height, width = size or space
@@ -63,7 +61,7 @@ def entry_of(graph: ov.Model, layout: str | None, size: tuple[int, int] | None, 
 
 
 def classes_of(graph: ov.Model) -> int:
-    """How many numbers `graph`, whose batch is 1, gives for a picture.
+    """How many numbers `graph`, whose batch is 1, gives for an image.
 
     Raises:
         DataError: it is not one row.
@@ -72,12 +70,12 @@ def classes_of(graph: ov.Model) -> int:
     shape = given.partial_shape
     if shape.is_dynamic or prod(shape.to_shape()[1:]) != max(shape.to_shape()[1:], default=0) or len(shape) < 2:
         remedy = "give a classifier, with its pooling and its last layer"
-        raise DataError(f"gives {shape}, not one row of numbers per picture", where=name_of(given), remedy=remedy)
+        raise DataError(f"gives {shape}, not one row of numbers per image", where=name_of(given), remedy=remedy)
     return int(prod(shape.to_shape()[1:]))
 
 
 def fix(graph: ov.Model, entry: Entry) -> None:
-    """One picture of the entry's size at a time.
+    """One image of the entry's size at a time.
 
     Raises:
         DataError: something inside does not allow it.
@@ -88,13 +86,11 @@ def fix(graph: ov.Model, entry: Entry) -> None:
         graph.reshape({graph.input(0): shape})
     except RuntimeError as error:
         why = str(error).strip().splitlines()[-1]
-        raise DataError(
-            f"cannot take one picture at a time: {why}", remedy="export it with a free batch size"
-        ) from None
+        raise DataError(f"cannot take one image at a time: {why}", remedy="export it with a free batch size") from None
 
 
-def take_pictures(graph: ov.Model, entry: Entry, foreign: Foreign) -> ov.Model:
-    """`graph` with the input u8 NHWC [1,H,W,3] RGB; colour, scaling, layout and type are inside."""
+def take_images(graph: ov.Model, entry: Entry, foreign: Foreign) -> ov.Model:
+    """`graph` with the input u8 NHWC [1,H,W,3] RGB; color, scaling, layout and type are inside."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
@@ -117,7 +113,7 @@ def take_pictures(graph: ov.Model, entry: Entry, foreign: Foreign) -> ov.Model:
 
 
 def give_probabilities(graph: ov.Model, foreign: Foreign) -> ov.Model:
-    """`graph` with the output f32 [1,n]: dequantised, flattened, and through a softmax (a sigmoid for one number)."""
+    """`graph` with the output f32 [1,n]: dequantized, flattened, and through a softmax (a sigmoid for one number)."""
     import openvino as ov
     from openvino import opset1
 
@@ -183,5 +179,5 @@ def _type_problems(name: str, kind: str) -> list[Problem]:
 def _channel_problems(name: str, shape: Any, channels: int | None, layout: str) -> list[Problem]:
     if channels in {3, None}:
         return []
-    remedy = "give a model for colour pictures, or set --layout if its axes lie otherwise"
+    remedy = "give a model for color images, or set --layout if its axes lie otherwise"
     return [Problem(f"takes {channels} channels ({shape} as {layout}), not three", name, remedy)]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from toolkit.artifacts import Foreign, TrainedModel, Workspace
 from toolkit.convert.imported import formats, io_adapters
-from toolkit.convert.parity import Pictures, Probabilities
+from toolkit.convert.parity import Images, Probabilities
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -34,21 +34,21 @@ class Opened:
         return cls(workspace.absolute(model.path), model.foreign, model.input_size)
 
     def trace(self) -> ov.Model:
-        """u8 NHWC RGB picture in, probabilities out."""
+        """u8 NHWC RGB image in, probabilities out."""
         graph = formats.read(self.path, self.foreign.format, self.size)
         entry = io_adapters.Entry(self.foreign.kind, self.foreign.layout, self.size)
         io_adapters.fix(graph, entry)
-        return io_adapters.give_probabilities(io_adapters.take_pictures(graph, entry, self.foreign), self.foreign)
+        return io_adapters.give_probabilities(io_adapters.take_images(graph, entry, self.foreign), self.foreign)
 
-    def predict(self, chunks: Iterable[Pictures]) -> Probabilities:
-        """What the format's own runtime answers, f32 [n, classes], to u8 [n,H,W,3] pictures."""
+    def predict(self, chunks: Iterable[Images]) -> Probabilities:
+        """What the format's own runtime answers, f32 [n, classes], to u8 [n,H,W,3] images."""
         ask = formats.runtime(self.path, self.foreign.format, self.size)
-        rows = [_probabilities(ask(self._shown(picture)), self.foreign) for chunk in chunks for picture in chunk]
+        rows = [_probabilities(ask(self._shown(image)), self.foreign) for chunk in chunks for image in chunk]
         return np.stack(rows).astype(np.float32)
 
-    def _shown(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    def _shown(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """u8 [H,W,3] RGB as the model's own input."""
-        colored = picture[..., ::-1] if self.foreign.color == "BGR" else picture
+        colored = image[..., ::-1] if self.foreign.color == "BGR" else image
         scaled = (colored.astype(np.float32) - np.array(self.foreign.mean, np.float32)) / np.array(
             self.foreign.deviation, np.float32
         )

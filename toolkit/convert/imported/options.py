@@ -32,10 +32,10 @@ SCALINGS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """The words; None is what the file itself, or its pictures, must tell."""
+    """The words; None is what the file itself, or its images, must tell."""
 
     labels: Path | None = None
-    pictures: Path | None = None
+    images: Path | None = None
     scaling: str | None = None
     layout: str | None = None
     color: str | None = None

@@ -1,6 +1,6 @@
 """Layers of an INT8 graph put back into float, one group after the other, until a bound on the accuracy holds.
 
-A group is what reads one quantised activation. Each is put back alone, on its own copy, and they are ranked by how near the
+A group is what reads one quantized activation. Each is put back alone, on its own copy, and they are ranked by how near the
 answers then come to the float graph's; in that order they are put back for good.
 
 NNCF's own loop (quantize_with_accuracy_control) was tried first: on the graph of tests/convert/int8/test_quantize.py, where one layer is
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.convert import parity
-from toolkit.convert.parity import Pictures
+from toolkit.convert.parity import Images
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ Holds = Callable[["ov.Model"], bool]
 
 
 def revert(
-    quantized: ov.Model, original: ov.Model, pictures: Pictures, holds: Holds, progress: Progress
+    quantized: ov.Model, original: ov.Model, images: Images, holds: Holds, progress: Progress
 ) -> tuple[ov.Model, tuple[str, ...]]:
     """A graph that `holds`, or one with every group put back; and the names of the operations that are in float again.
 
-    `pictures`, u8 [n,H,W,3], rank the groups.
+    `images`, u8 [n,H,W,3], rank the groups.
     """
     kept: list[str] = []
     model = quantized
-    for group in _ranked(quantized, original, pictures):
+    for group in _ranked(quantized, original, images):
         kept.append(group)
         model = _reverted(quantized, original, kept)
         progress.say(f"  back to float: {', '.join(_readers(_find(quantized, group)))}")
@@ -51,12 +51,12 @@ def quantized_layers(model: ov.Model) -> list[str]:
     return [node.get_friendly_name() for node in layers if _has_quantized_weights(node)]
 
 
-def _ranked(quantized: ov.Model, original: ov.Model, pictures: Pictures) -> list[str]:
+def _ranked(quantized: ov.Model, original: ov.Model, images: Images) -> list[str]:
     """The names of the activations' FakeQuantize, the one to put back first in front."""
-    wanted = parity.run(original, [pictures])
+    wanted = parity.run(original, [images])
 
     def distance(group: str) -> float:
-        found = parity.run(_reverted(quantized, original, [group]), [pictures])
+        found = parity.run(_reverted(quantized, original, [group]), [images])
         return float(np.abs(found - wanted).mean())
 
     return sorted(_groups(quantized), key=distance)
@@ -84,7 +84,7 @@ def _reverted(quantized: ov.Model, original: ov.Model, groups: list[str]) -> ov.
 
 
 def _restore_weights(layer: Any, before: Any, plain: dict[str, Any]) -> None:
-    """The layer's weights, and its bias, which quantising moves too."""
+    """The layer's weights, and its bias, which quantizing moves too."""
     _restore(layer, before, 1)
     for reader in layer.output(0).get_target_inputs():
         name = reader.get_node().get_friendly_name()

@@ -1,6 +1,6 @@
-"""INT8: ranges taken from training pictures, and as many layers kept in float as the bound on the accuracy asks for.
+"""INT8: ranges taken from training images, and as many layers kept in float as the bound on the accuracy asks for.
 
-    training pictures ─ranges▶ every layer quantised ─validation pictures▶ drop ≤ max_drop? ─no▶ revert the worst layer, again
+    training images ─ranges▶ every layer quantized ─validation images▶ drop ≤ max_drop? ─no▶ revert the worst layer, again
 
 NNCF does the arithmetic. Weights use half of their range (OverflowFix.ENABLE): processors without VNNI add two products in
 16 bits, which saturate with whole weights, and then the same file answers differently from one processor to the next.
@@ -22,32 +22,32 @@ import numpy as np
 from toolkit.artifacts import Quantization, Split, TrainedModel, Workspace
 from toolkit.convert import parity
 from toolkit.convert.int8.mixed_precision import quantized_layers, revert
-from toolkit.convert.parity import Pictures
+from toolkit.convert.parity import Images
 from toolkit.errors import ConversionError, DataError, MachineError
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
     import openvino as ov
 
-    from toolkit.data import Picture
+    from toolkit.data import Image
 
 MAX_DROP = 0.01
-"""The accuracy that may be lost, as a fraction of all pictures (0.01 is one point), unless the user says otherwise."""
+"""The accuracy that may be lost, as a fraction of all images (0.01 is one point), unless the user says otherwise."""
 
 CALIBRATION = 300
-"""How many pictures the ranges of activations are taken from, at most."""
+"""How many images the ranges of activations are taken from, at most."""
 
 _RANKING = 100
-"""How many pictures decide which layer is the worst, at most."""
+"""How many images decide which layer is the worst, at most."""
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a model is quantised by; no test picture is among it."""
+    """What a model is quantized by; no test image is among it."""
 
-    calibration: Pictures
+    calibration: Images
     """u8 [n,H,W,3], n at most CALIBRATION: ranges are taken from these."""
-    judging: Pictures
+    judging: Images
     """u8 [m,H,W,3]: layers are reverted until the accuracy on these holds."""
     labels: parity.Labels
     """[m], of the judging ones."""
@@ -56,44 +56,44 @@ class Lessons:
 
 
 def lessons(model: TrainedModel, split: Split, workspace: Workspace) -> Lessons:
-    """The training pictures that calibrate, taking turns among the classes, and the validation pictures that judge.
+    """The training images that calibrate, taking turns among the classes, and the validation images that judge.
 
     Raises:
-        DataError: the split has no training pictures.
+        DataError: the split has no training images.
     """
-    from toolkit.data import load_pictures, read_manifest, truth_of
+    from toolkit.data import load_images, read_manifest, truth_of
 
-    pictures = read_manifest(split, workspace)
-    training = [picture for picture in pictures if picture.part == "train"]
+    images = read_manifest(split, workspace)
+    training = [image for image in images if image.part == "train"]
     if not training:
         raise DataError(
-            "no training pictures to take the ranges from; test pictures only judge",
+            "no training images to take the ranges from; test images only judge",
             where=split.path,
             remedy="give the split a train part, or convert to fp32 or fp16",
         )
-    chosen = in_turns([picture.label for picture in training], CALIBRATION)
-    judging, judged_on = _judging(pictures, training, chosen)
+    chosen = in_turns([image.label for image in training], CALIBRATION)
+    judging, judged_on = _judging(images, training, chosen)
 
-    def load(some: Sequence[Picture]) -> Pictures:
-        return load_pictures(some, model.input_size, model.crop, workspace=workspace)
+    def load(some: Sequence[Image]) -> Images:
+        return load_images(some, model.input_size, model.crop, workspace=workspace)
 
     labels = truth_of(judging, len(split.labels))
     return Lessons(load([training[index] for index in chosen]), load(judging), labels, judged_on)
 
 
 def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progress) -> tuple[ov.Model, Quantization]:
-    """`model`, a lowered float32 graph, in INT8, losing at most `max_drop` of the accuracy on the judging pictures.
+    """`model`, a lowered float32 graph, in INT8, losing at most `max_drop` of the accuracy on the judging images.
 
-    The same model, pictures and versions give the same graph on the same kind of processor.
+    The same model, images and versions give the same graph on the same kind of processor.
 
     Raises:
-        ConversionError: there is nothing to quantise, or the bound cannot be held with any layer in INT8.
+        ConversionError: there is nothing to quantize, or the bound cannot be held with any layer in INT8.
         MachineError: NNCF is not installed.
     """
     nncf = _nncf()
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
-        raise ConversionError("it is quantised already", remedy="convert it to fp32, which keeps it as it is")
-    progress.say(f"  taking ranges from {len(taught.calibration)} training pictures")
+        raise ConversionError("it is quantized already", remedy="convert it to fp32, which keeps it as it is")
+    progress.say(f"  taking ranges from {len(taught.calibration)} training images")
 
     def score(graph: ov.Model) -> float:
         return parity.score(parity.run(graph, [taught.judging]), taught.labels)
@@ -104,7 +104,7 @@ def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progre
     if not names:
         raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
     if not parity.keeps(after, before, max_drop):
-        progress.say(f"  {taught.judged_on} pictures: {before - after:.2%} lost, more than the bound")
+        progress.say(f"  {taught.judged_on} images: {before - after:.2%} lost, more than the bound")
         quantized, reverted = revert(
             whole,
             model,
@@ -116,9 +116,9 @@ def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progre
     left = quantized_layers(quantized)
     _check(names, left, parity.keeps(after, before, max_drop), max_drop, before - after)
     return quantized, Quantization(
-        calibration_pictures=len(taught.calibration),
+        calibration_images=len(taught.calibration),
         judged_on=taught.judged_on,
-        pictures=len(taught.labels),
+        images=len(taught.labels),
         accuracy=after,
         reference_accuracy=before,
         layers=len(left),
@@ -132,7 +132,7 @@ def versions() -> dict[str, str]:
 
 
 def in_turns(labels: Sequence[int], count: int) -> list[int]:
-    """The indices of at most `count` pictures: the first of each class, then the second of each, and so on; in order."""
+    """The indices of at most `count` images: the first of each class, then the second of each, and so on; in order."""
     seen: dict[int, int] = {}
     order = []
     for index, label in enumerate(labels):
@@ -141,15 +141,13 @@ def in_turns(labels: Sequence[int], count: int) -> list[int]:
     return sorted(index for *_, index in sorted(order)[:count])
 
 
-def _judging(
-    pictures: Iterable[Picture], training: Sequence[Picture], chosen: Sequence[int]
-) -> tuple[Sequence[Picture], str]:
-    """The validation pictures; without any, the training pictures that did not calibrate, or all of those."""
-    validation = [picture for picture in pictures if picture.part == "validation"]
+def _judging(images: Iterable[Image], training: Sequence[Image], chosen: Sequence[int]) -> tuple[Sequence[Image], str]:
+    """The validation images; without any, the training images that did not calibrate, or all of those."""
+    validation = [image for image in images if image.part == "validation"]
     if validation:
         return validation, "validation"
     taken = set(chosen)
-    return [picture for index, picture in enumerate(training) if index not in taken] or training, "train"
+    return [image for index, image in enumerate(training) if index not in taken] or training, "train"
 
 
 def _nncf() -> Any:
@@ -171,7 +169,7 @@ def _nncf() -> Any:
 
 
 def _quantized(nncf: Any, model: ov.Model, taught: Lessons) -> ov.Model:
-    """A new graph with every layer quantised that NNCF can quantise."""
+    """A new graph with every layer quantized that NNCF can quantize."""
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
     calibration = nncf.Dataset(range(len(taught.calibration)), lambda index: taught.calibration[index][np.newaxis])
@@ -188,7 +186,7 @@ def _check(names: Sequence[str], left: Sequence[str], held: bool, max_drop: floa
     if not left or not held:
         raise ConversionError(
             f"INT8 cannot hold max_drop = {max_drop:g}: with {len(names) - len(left)} of {len(names)} layers reverted the "
-            f"accuracy on the judging pictures still falls by {drop:.4f}",
+            f"accuracy on the judging images still falls by {drop:.4f}",
             remedy="allow more with --max-drop or convert.max_drop, or keep this model in fp16",
         )
 

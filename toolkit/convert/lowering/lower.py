@@ -1,9 +1,9 @@
 """Say a model in the operations that a target's runtime knows, or say by name what cannot be said so.
 
     fold constants ─▶ replace by the table of rules ─▶ anything left above the opset, or refused? ─▶ checked graph
-    ─▶ move strides upstream, take the picture in planes, where the target gains by it
+    ─▶ move strides upstream, take the image in planes, where the target gains by it
 
-Both ends keep their names, and what turns a picture into the network's input stays inside.
+Both ends keep their names, and what turns an image into the network's input stays inside.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 A stride passes through operations that treat each position alone. Where two maps meet, a residual connection, and one
 of them is needed whole elsewhere, a 1 x 1 pooling takes the positions out of it. Intel's converter of 2021 did this for
-ResNet ("stride optimisation"), runtimes since 2022 do it themselves.
+ResNet ("stride optimization"), runtimes since 2022 do it themselves.
 """
 
 from __future__ import annotations

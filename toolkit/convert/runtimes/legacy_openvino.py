@@ -25,7 +25,7 @@ import toolkit
 from toolkit import compat, hashing
 from toolkit.compat import Era, Target
 from toolkit.convert import parity
-from toolkit.convert.parity import Pictures
+from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import interpreters
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
@@ -46,7 +46,7 @@ class Agreement:
 
     era: str
     openvino: str
-    pictures: int
+    images: int
     max_abs: float
     top1_agreement: float
     tolerance: float
@@ -82,22 +82,22 @@ def eras_of(target: Target) -> tuple[Era, ...]:
 
 
 def compare(
-    xml: Path, era: Era, precision: str, pictures: Pictures, progress: Progress, kind: str = "softmax"
+    xml: Path, era: Era, precision: str, images: Images, progress: Progress, kind: str = "softmax"
 ) -> Agreement:
-    """Let `era` answer u8 [n,H,W,3] `pictures` with the IR at `xml`; `kind` is the manifest's of its output.
+    """Let `era` answer u8 [n,H,W,3] `images` with the IR at `xml`; `kind` is the manifest's of its output.
 
     Raises:
         MachineError: the era cannot run here: another processor, no such Python, wheels that cannot be fetched.
     """
     worker = find_worker(era, progress)
     with tempfile.TemporaryDirectory(prefix="era-") as folder:
-        _fill(Path(folder), xml, pictures, TOLERANCE[precision], kind)
+        _fill(Path(folder), xml, images, TOLERANCE[precision], kind)
         found = _ask(worker, Path(folder))
     error = found.get("error")
     return Agreement(
         era=era.name,
         openvino=str(found.get("openvino", era.versions[1])),
-        pictures=len(pictures),
+        images=len(images),
         max_abs=float(found.get("max_abs", np.inf)),
         top1_agreement=float(found.get("top1_agreement", 0.0)),
         tolerance=TOLERANCE[precision],
@@ -138,12 +138,12 @@ def _unpack(paths: list[Path], folder: Path) -> None:
                 raise
 
 
-def _fill(folder: Path, xml: Path, pictures: Pictures, tolerance: float, kind: str) -> None:
-    """What the device code checks: the model, the pictures, and the current runtime's answers as golden ones."""
+def _fill(folder: Path, xml: Path, images: Images, tolerance: float, kind: str) -> None:
+    """What the device code checks: the model, the images, and the current runtime's answers as golden ones."""
     for suffix in (".xml", ".bin"):
         shutil.copyfile(xml.with_suffix(suffix), folder / f"model{suffix}")
-    np.save(folder / "inputs.npy", pictures)
-    np.save(folder / "outputs.npy", parity.run(xml, [pictures]))
+    np.save(folder / "inputs.npy", images)
+    np.save(folder / "outputs.npy", parity.run(xml, [images]))
     golden = {"inputs": "inputs.npy", "outputs": "outputs.npy", "tolerance": {"CPU": tolerance}}
     manifest = {"golden": golden, "output": {"kind": kind}}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

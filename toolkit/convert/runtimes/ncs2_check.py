@@ -116,7 +116,7 @@ def explain(talk: str, kinds: Mapping[str, str]) -> ConversionError:
             return ConversionError(f"the stick has no {kind.group(1)}", where=name, remedy=_advice(kind.group(1)))
         if _FLAT_ONLY in reason:
             return ConversionError(
-                "the stick has no convolution in three dimensions", where=name, remedy="use convolutions of pictures"
+                "the stick has no convolution in three dimensions", where=name, remedy="use convolutions of images"
             )
         own = kinds.get(name, "layer")
         return ConversionError(f"the stick cannot do this {own}: {reason}", where=name, remedy=_advice(own))

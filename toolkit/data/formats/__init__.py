@@ -1,4 +1,4 @@
-"""Every kind of data set, by the name that an experiment gives it. All end as the same thing: picture files with labels."""
+"""Every kind of data set, by the name that an experiment gives it. All end as the same thing: image files with labels."""
 
 from __future__ import annotations
 

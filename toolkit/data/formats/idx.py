@@ -33,7 +33,7 @@ _MOST = 1 << 31  # bytes
 
 
 def read_idx(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """The pictures of the idx files in folder `root`, unpacked.
+    """The images of the idx files in folder `root`, unpacked.
 
     Raises:
         DataError: with every file that is missing, cut short or not what its name says.
@@ -120,10 +120,10 @@ def _greatest(pairs: dict[str, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8
     return max((int(labels.max()) for _, labels in pairs.values() if len(labels)), default=0)
 
 
-def _problems(pictures: int, labels: npt.NDArray[np.uint8], classes: int, path: Path) -> list[Problem]:
+def _problems(images: int, labels: npt.NDArray[np.uint8], classes: int, path: Path) -> list[Problem]:
     problems = []
-    if pictures != len(labels):
-        what = f"{len(labels)} labels for {pictures} pictures"
+    if images != len(labels):
+        what = f"{len(labels)} labels for {images} images"
         problems.append(Problem(what, str(path), "use images and labels of the same set"))
     if len(labels) and labels.max() >= classes:
         what = f"label {labels.max()}, but data.classes names {classes}"

@@ -65,7 +65,7 @@ def read_imagenet(table: DataTable, root: Path, workspace: Workspace, progress: 
 
 
 def _imagenet_parts(root: Path) -> dict[str, str]:
-    """The folder of each part; none without train/. Its test pictures have no labels, so val/ is what tests."""
+    """The folder of each part; none without train/. Its test images have no labels, so val/ is what tests."""
     if not (root / "train").is_dir():
         return {}
     held = [name for name in ("val", "validation") if (root / name).is_dir()]
@@ -89,23 +89,23 @@ def _in_classes(folder: Path, part: str | None) -> list[Found]:
 
 
 def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
-    """The pictures of an archive, as CLASS/picture."""
+    """The images of an archive, as CLASS/image."""
     source = {"archive": hashing.of_file(archive)}
     folder = unpacked_folder("caltech", source, workspace)
 
     def fill(beside: Path) -> None:
-        for path, content in each_file(archive, _is_picture):
+        for path, content in each_file(archive, _is_image):
             (beside / path.parent.name).mkdir(exist_ok=True)
             (beside / path.parent.name / path.name).write_bytes(content)
         if not any(beside.iterdir()):
             remedy = "give 101_ObjectCategories.tar.gz or 256_ObjectCategories.tar"
-            raise DataError("holds no CLASS/picture", where=str(archive), remedy=remedy)
+            raise DataError("holds no CLASS/image", where=str(archive), remedy=remedy)
 
     if make_folder(folder, source, fill):
         progress.say(f"unpacked {archive.name}")
     return folder
 
 
-def _is_picture(path: PurePosixPath) -> bool:
+def _is_image(path: PurePosixPath) -> bool:
     named = path.name != STAMP and not path.name.startswith(".") and len(path.parts) >= 2
     return named and path.suffix.lower() in SUFFIXES

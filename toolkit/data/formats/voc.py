@@ -1,12 +1,12 @@
-"""PASCAL VOC's pictures with what is on each: VOCdevkit/VOC2007 and its like, as folders or as the archives given out.
+"""PASCAL VOC's images with what is on each: VOCdevkit/VOC2007 and its like, as folders or as the archives given out.
 
     JPEGImages/000012.jpg
     Annotations/000012.xml             every object with its name and whether it is difficult
-    ImageSets/Main/train.txt           the parts, by picture; val.txt, test.txt
+    ImageSets/Main/train.txt           the parts, by image; val.txt, test.txt
     ImageSets/Main/car_train.txt       "000012  1": there is one; -1: none; 0: only such as are difficult to see
 
-A picture with only difficult objects of a class is not judged for it, as in VOC's own evaluation. Where a part has no
-class files its annotations say the same; without ImageSets/ all annotated pictures are taken, not divided.
+An image with only difficult objects of a class is not judged for it, as in VOC's own evaluation. Where a part has no
+class files its annotations say the same; without ImageSets/ all annotated images are taken, not divided.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _AGAIN = "fetch it again, or use files that belong together"
 _XML_MOST = 1 << 20  # bytes of one annotation; VOC's largest has 30 kB
 
 Truth = Mapping[str, Mapping[str, int]]
-"""By picture and class: 1 there, 0 difficult, -1 not there (or not named)."""
+"""By image and class: 1 there, 0 difficult, -1 not there (or not named)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _Year:
     def sets(self) -> Path:
         return self.root / "ImageSets" / "Main"
 
-    def picture(self, name: str) -> Path:
+    def image(self, name: str) -> Path:
         return self.root / "JPEGImages" / f"{name}.jpg"
 
     def annotation(self, name: str) -> Path:
@@ -54,10 +54,10 @@ class _Year:
 
 
 def read_voc(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """The pictures of one year: a VOC20xx folder, what it lies in, a .tar of it, or a folder of such archives.
+    """The images of one year: a VOC20xx folder, what it lies in, a .tar of it, or a folder of such archives.
 
     Parts are VOC's own. Where test.txt has no labels beside it (from 2008 on), val is the test part and the toolkit takes
-    its own validation pictures from train.
+    its own validation images from train.
 
     Raises:
         DataError: no such data, several years and none chosen, or with everything in it that is at odds.
@@ -70,7 +70,7 @@ def read_voc(table: DataTable, root: Path, workspace: Workspace, progress: Progr
     if problems:
         raise DataError.from_problems(problems)
     found = tuple(
-        _found(year.picture(name), truths[part][name], None if part == "all" else part)
+        _found(year.image(name), truths[part][name], None if part == "all" else part)
         for part, (_, names) in parts.items()
         for name in names
     )
@@ -124,7 +124,7 @@ def _depth(path: PurePosixPath) -> int:
 
 
 def _parts(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
-    """By our part: VOC's name of it and its pictures; "all" where it is not divided."""
+    """By our part: VOC's name of it and its images; "all" where it is not divided."""
     held = {name: _names(year.sets / f"{name}.txt") for name in ("train", "val", "test")}
     tested = bool(held["test"]) and (any(year.sets.glob("*_test.txt")) or year.annotation(held["test"][0]).is_file())
     if held["train"] and tested:
@@ -133,7 +133,7 @@ def _parts(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
         return {"train": ("train", held["train"]), "test": ("val", held["val"])}
     annotated = sorted(path.stem for path in (year.root / "Annotations").glob("*.xml"))
     if held["train"] or not annotated:
-        what = "holds neither train.txt with val.txt or test.txt, nor pictures with annotations alone"
+        what = "holds neither train.txt with val.txt or test.txt, nor images with annotations alone"
         raise DataError(what, where=str(year.sets), remedy=_AGAIN)
     return {"all": ("", annotated)}
 
@@ -142,13 +142,13 @@ _GIVEN = {"train": "train", "validation": "val", "test": "test"}
 
 
 def _names(path: Path) -> Sequence[str]:
-    """The pictures that a part's file names; none if there is no such file."""
+    """The images that a part's file names; none if there is no such file."""
     if not path.is_file():
         return ()
     names = tuple(words[0] for words in _lines(path))
     strange = next((name for name in names if not _NAME.fullmatch(name)), None)
     if strange is not None:
-        raise DataError(f"not the name of a picture: {strange!r}", where=str(path), remedy=_AGAIN)
+        raise DataError(f"not the name of an image: {strange!r}", where=str(path), remedy=_AGAIN)
     return names
 
 
@@ -159,7 +159,7 @@ def _lines(path: Path) -> list[list[str]]:
 
 
 def _truth(year: _Year, part: str, names: Sequence[str]) -> Truth:
-    """What the class files of a part say, or the annotations of its pictures."""
+    """What the class files of a part say, or the annotations of its images."""
     files = sorted(year.sets.glob(f"*_{part}.txt")) if part else []
     if not files:
         return {name: _annotated(year.annotation(name)) for name in names}
@@ -180,7 +180,7 @@ def _label_of(path: Path) -> str:
 def _values(path: Path) -> Iterator[tuple[str, int]]:
     for words in _lines(path):
         if len(words) != 2 or words[1] not in {"-1", "0", "1"}:
-            raise DataError(f"not a picture and -1, 0 or 1: {' '.join(words)!r}", where=str(path), remedy=_AGAIN)
+            raise DataError(f"not an image and -1, 0 or 1: {' '.join(words)!r}", where=str(path), remedy=_AGAIN)
         yield words[0], int(words[1])
 
 
@@ -203,16 +203,16 @@ def _annotated(path: Path) -> Mapping[str, int]:
 
 
 def _problems(year: _Year, names: Sequence[str], truth: Truth) -> Iterator[Problem]:
-    """Pictures that are named and not there, or of which nothing is said."""
+    """Images that are named and not there, or of which nothing is said."""
     for what, lacking in (
-        ("picture", [name for name in names if not year.picture(name).is_file()]),
+        ("image", [name for name in names if not year.image(name).is_file()]),
         ("word of what is on it", [name for name in names if not truth[name] and not year.annotation(name).is_file()]),
     ):
         if lacking:
             more = f" ({len(lacking)} such)" if len(lacking) > 1 else ""
-            yield Problem(f"no {what}{more}", str(year.picture(lacking[0])), _AGAIN)
+            yield Problem(f"no {what}{more}", str(year.image(lacking[0])), _AGAIN)
 
 
-def _found(picture: Path, held: Mapping[str, int], part: str | None) -> Found:
+def _found(image: Path, held: Mapping[str, int], part: str | None) -> Found:
     there = [label for label, value in held.items() if value == 1]
-    return with_labels(picture, there, [label for label, value in held.items() if value == 0], part)
+    return with_labels(image, there, [label for label, value in held.items() if value == 0], part)

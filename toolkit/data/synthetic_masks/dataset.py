@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 WITH, WITHOUT = "with_mask", "without_mask"
 PERSON = r"^(person\d+)_"
-"""What keeps a person's pictures in one part of the split."""
+"""What keeps a person's images in one part of the split."""
 
-_CODE = 1  # raised whenever the same seed would give other pictures
+_CODE = 1  # raised whenever the same seed would give other images
 _SCALE = 2
 
 
@@ -50,60 +50,60 @@ def _paint_all(faces: tuple[Face, ...], seed: int, folder: Path, progress: Progr
     for label in (WITH, WITHOUT):
         (folder / label).mkdir()
     painted = for_each(partial(_paint, seed=seed, folder=folder), faces, "painting masks", progress)
-    progress.say(f"synthetic masks: eyes found in {sum(painted)} of {len(faces)} faces, {2 * sum(painted)} pictures")
+    progress.say(f"synthetic masks: eyes found in {sum(painted)} of {len(faces)} faces, {2 * sum(painted)} images")
 
 
 def _paint(face: Face, *, seed: int, folder: Path) -> bool:
-    """Both pictures of one face; False if its eyes are not found. Each has its own generator, so order is no matter."""
+    """Both images of one face; False if its eyes are not found. Each has its own generator, so order is no matter."""
     import cv2
     import numpy as np
 
     from toolkit.data.synthetic_masks.accessories import EyeFrame
-    from toolkit.device.image_io import read_picture
+    from toolkit.device.image_io import read_image
 
-    grey = read_picture(face.content)[..., 0]
-    eyes = find_eyes(grey)
+    gray = read_image(face.content)[..., 0]
+    eyes = find_eyes(gray)
     if eyes is None:
         return False
     (left, right) = ((_SCALE * x, _SCALE * y) for x, y in eyes)
     frame = EyeFrame.between(left, right)
     for number, (label, dress) in enumerate(((WITH, _masked), (WITHOUT, _bare))):
         rng = np.random.default_rng([seed, face.person, face.number, number])
-        picture = dress(_tinted(grey, rng), frame, rng)
+        image = dress(_tinted(gray, rng), frame, rng)
         name = f"person{face.person:02}_{face.number:02}.jpg"
-        _good, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        _good, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
         (folder / label / name).write_bytes(encoded.tobytes())
     return True
 
 
-def _tinted(grey: Pixels, rng: np.random.Generator) -> Pixels:
-    """The grey face two sizes up, in the tone of skin under some light."""
+def _tinted(gray: Pixels, rng: np.random.Generator) -> Pixels:
+    """The gray face two sizes up, in the tone of skin under some light."""
     import cv2
     import numpy as np
 
-    large = cv2.resize(grey, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(gray, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_CUBIC)
     warmth = rng.uniform(0.02, 0.2)
     tone = np.array([1 + warmth / 2, 1 - warmth / 3 + rng.normal(0, 0.015), 1 - warmth])
     tinted = large[..., None] * tone * rng.uniform(0.8, 1.15)
     return np.asarray(np.clip(tinted, 0, 255), np.uint8)
 
 
-def _masked(picture: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
+def _masked(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
     """A mask over nose and mouth; one in five with glasses or a hat too."""
     from toolkit.data.synthetic_masks.accessories import wear_hat, wear_mask, wear_sunglasses
 
     also = rng.random()
-    picture = wear_mask(picture, frame, rng)
+    image = wear_mask(image, frame, rng)
     if also < 0.1:
-        return wear_sunglasses(picture, frame, rng)
-    return wear_hat(picture, frame, rng) if also < 0.2 else picture
+        return wear_sunglasses(image, frame, rng)
+    return wear_hat(image, frame, rng) if also < 0.2 else image
 
 
-def _bare(picture: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
+def _bare(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
     """Nose and mouth free: three in five as they are, the others with something that is easily taken for a mask."""
     from toolkit.data.synthetic_masks.accessories import wear_hat, wear_mask, wear_scarf, wear_sunglasses
 
     if rng.random() < 0.6:
-        return picture
+        return image
     wear = (wear_sunglasses, wear_scarf, wear_hat, partial(wear_mask, under_chin=True))[int(rng.integers(4))]
-    return wear(picture, frame, rng)
+    return wear(image, frame, rng)

@@ -1,4 +1,4 @@
-"""Cloth by rule: colours and weaves for masks, scarves and hats. Everything follows from the generator it is given."""
+"""Cloth by rule: colors and weaves for masks, scarves and hats. Everything follows from the generator it is given."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Colours = npt.NDArray[np.float32]
+Colors = npt.NDArray[np.float32]
 
-# Reds, greens and blues that masks are sold in: surgical blue and green, white, black, grey, rose, navy.
+# Reds, greens and blues that masks are sold in: surgical blue and green, white, black, gray, rose, navy.
 _SOLD = (
     (150, 195, 225),
     (165, 210, 195),
@@ -22,17 +22,17 @@ _SOLD = (
 )
 
 
-def cloth(rng: np.random.Generator, height: int, width: int) -> Colours:
+def cloth(rng: np.random.Generator, height: int, width: int) -> Colors:
     """A piece of cloth, f32 [height, width, 3], RGB in 0…255."""
     weave = _WEAVES[int(rng.integers(len(_WEAVES)))]
-    ground = np.full((height, width, 3), colour(rng), np.float32)
+    ground = np.full((height, width, 3), color(rng), np.float32)
     grain = cv2.GaussianBlur(rng.normal(0, 9, (height, width, 1)).astype(np.float32), (0, 0), 0.8)[..., None]
-    woven: Colours = np.clip(weave(ground, rng) + grain, 0, 255).astype(np.float32)
+    woven: Colors = np.clip(weave(ground, rng) + grain, 0, 255).astype(np.float32)
     return woven
 
 
-def colour(rng: np.random.Generator) -> Colours:
-    """Two times in three a colour that masks are sold in, else any; f32 [3]."""
+def color(rng: np.random.Generator) -> Colors:
+    """Two times in three a color that masks are sold in, else any; f32 [3]."""
     if rng.random() < 2 / 3:
         sold = np.array(_SOLD[int(rng.integers(len(_SOLD)))], np.float32)
         return np.clip(sold + rng.normal(0, 8, 3), 0, 255).astype(np.float32)
@@ -40,12 +40,12 @@ def colour(rng: np.random.Generator) -> Colours:
     return np.asarray(0.7 * dyed + 0.3 * dyed.mean(), np.float32)
 
 
-def _plain(ground: Colours, rng: np.random.Generator) -> Colours:
+def _plain(ground: Colors, rng: np.random.Generator) -> Colors:
     del rng
     return ground
 
 
-def _pleats(ground: Colours, rng: np.random.Generator) -> Colours:
+def _pleats(ground: Colors, rng: np.random.Generator) -> Colors:
     """Three folds across, each light on its ridge and dark below it."""
     rows = np.linspace(0, 1, len(ground), dtype=np.float32)
     phase = (rows * 3.6 + rng.uniform(0, 0.3)) % 1
@@ -53,36 +53,36 @@ def _pleats(ground: Colours, rng: np.random.Generator) -> Colours:
     return np.asarray(ground * folded[:, None, None], np.float32)
 
 
-def _stripes(ground: Colours, rng: np.random.Generator) -> Colours:
+def _stripes(ground: Colors, rng: np.random.Generator) -> Colors:
     period = int(rng.integers(6, 14))
     along = np.arange(ground.shape[int(rng.integers(2))])
-    bands: Colours = np.asarray((along // period) % 2, np.float32)
+    bands: Colors = np.asarray((along // period) % 2, np.float32)
     mixed = bands[:, None, None] if len(along) == len(ground) else bands[None, :, None]
-    return np.asarray(ground * (1 - mixed) + colour(rng) * mixed, np.float32)
+    return np.asarray(ground * (1 - mixed) + color(rng) * mixed, np.float32)
 
 
-def _checks(ground: Colours, rng: np.random.Generator) -> Colours:
+def _checks(ground: Colors, rng: np.random.Generator) -> Colors:
     period = int(rng.integers(7, 14))
     squares = (np.indices(ground.shape[:2]) // period) % 2
-    share: Colours = np.asarray(squares.mean(axis=0), np.float32)[..., None]
-    return np.asarray(ground * (1 - share) + colour(rng) * share, np.float32)
+    share: Colors = np.asarray(squares.mean(axis=0), np.float32)[..., None]
+    return np.asarray(ground * (1 - share) + color(rng) * share, np.float32)
 
 
-def _dots(ground: Colours, rng: np.random.Generator) -> Colours:
+def _dots(ground: Colors, rng: np.random.Generator) -> Colors:
     period = int(rng.integers(12, 20))
     rows, columns = np.indices(ground.shape[:2]) % period - period / 2
     inside = (np.hypot(rows, columns) < period * 0.28).astype(np.float32)
     soft = cv2.GaussianBlur(inside, (0, 0), 0.8)[..., None]
-    return np.asarray(ground * (1 - soft) + colour(rng) * soft, np.float32)
+    return np.asarray(ground * (1 - soft) + color(rng) * soft, np.float32)
 
 
-def _mottled(ground: Colours, rng: np.random.Generator) -> Colours:
+def _mottled(ground: Colors, rng: np.random.Generator) -> Colors:
     noise = rng.normal(0, 1, (*ground.shape[:2], 1)).astype(np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), float(rng.uniform(2, 5)))[..., None]
     return np.asarray(ground + 30 * blurred / max(float(blurred.std()), 1e-6), np.float32)
 
 
-_WEAVES: tuple[Callable[[Colours, np.random.Generator], Colours], ...] = (
+_WEAVES: tuple[Callable[[Colors, np.random.Generator], Colors], ...] = (
     _plain,
     _plain,
     _pleats,

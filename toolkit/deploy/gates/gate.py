@@ -1,7 +1,7 @@
 """What a release must pass on a device, and who asks.
 
     Whole      before the switch   every byte, and the signature where the device asks for one
-    Answers    before the switch   the golden pictures, within the bundle's tolerance
+    Answers    before the switch   the golden images, within the bundle's tolerance
     Speed      before the switch   no slower than a share of what was measured there (speed.py)
     Healthy    after the switch    the service runs it and stays well for so long, else the old release is put back
 
@@ -75,14 +75,14 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The golden pictures."""
+    """The golden images."""
 
     name = "golden"
     after_switch = False
 
     def tell(self, device: Device) -> str:
         """See Gate."""
-        return f"answer the golden pictures there on {device.accelerator}"
+        return f"answer the golden images there on {device.accelerator}"
 
     def check(self, ground: Ground) -> str:
         """See Gate."""

@@ -29,7 +29,7 @@ def check_bytes(device: Device, shell: Shell, release: str, found: Mapping[str, 
 
 
 def check_answers(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
-    """The golden pictures; gives what the check measured.
+    """The golden images; gives what the check measured.
 
     Raises:
         FleetError: its answers are further from the recorded ones than the bundle's tolerance.

@@ -2,7 +2,7 @@
 
 It is held against the newest valid single-stream record of that device and accelerator: of the very bundle, else of the
 same form of an earlier model (by name), else of what the device serves now. A full record is taken before a quick one.
-The look uses the record's pictures, if they are still there, its clock, threads, streams and precision.
+The look uses the record's images, if they are still there, its clock, threads, streams and precision.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Yardstick:
     p90_ms: float
     quick: bool
     at: str
-    pictures: str
+    images: str
     settings: Mapping[str, Any]
 
 
@@ -68,15 +68,15 @@ class Speed:
         found = choose(known, ground.tree.parent, name, ground.replaced)
         if found is None:
             return "no record to hold it against"
-        if ground.shell.run(commands.has_pictures(device, found.pictures)).code:
-            return "the pictures of its record are not there any more: not measured"
+        if ground.shell.run(commands.has_images(device, found.images)).code:
+            return "the images of its record are not there any more: not measured"
         return judge(device, self._measure(ground, found), found, self._share)
 
     def _measure(self, ground: Ground, like: Yardstick) -> float:
         """The 90th percentile in ms; devices of one machine one after the other, else they would measure each other."""
         boot = ground.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
         settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
-        words = commands.measure(ground.device, ground.tree.digest, like.pictures, settings)
+        words = commands.measure(ground.device, ground.tree.digest, like.images, settings)
         with self._turns[boot or ground.device.name], ground.shell.hold(words, timeout=PATIENCE_S) as said:
             return _p90(ground.device, said)
 
@@ -129,7 +129,7 @@ def _yardstick(record: BenchRecord) -> Yardstick | None:
         p90_ms=p90_ms,
         quick=record.quick,
         at=record.at,
-        pictures=str(record.facts.get("picture_set", "")),
+        images=str(record.facts.get("image_set", "")),
         settings=dict(record.settings),
     )
 

@@ -1,6 +1,6 @@
 """A release into an OCI registry, for devices that fetch it themselves, and what they have told of it since.
 
-One artefact (container image manifest of OCI 1.1 with an artifactType): its first layers describe the release, the others are its pieces,
+One artifact (container image manifest of OCI 1.1 with an artifactType): its first layers describe the release, the others are its pieces,
 so those that the registry has are not sent again, and a device fetches only what it lacks. The device's side is
 toolkit/device/release/pull.py.
 """
@@ -35,7 +35,7 @@ class Published:
 
     channel: str
     digest: str
-    """The artefact's."""
+    """The artifact's."""
     bundle: str
     release: str
     signed: bool

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Picamera2:
-    """Gives grey pictures, each lighter than the last one; after `frames` of them its camera is gone."""
+    """Gives gray images, each lighter than the last one; after `frames` of them its camera is gone."""
 
     frames = 1 << 30
 

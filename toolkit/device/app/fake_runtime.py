@@ -1,4 +1,4 @@
-"""A stand-in for `runtime.load`: models that answer by the picture's brightness, and a stick that can be pulled out.
+"""A stand-in for `runtime.load`: models that answer by the image's brightness, and a stick that can be pulled out.
 
     bench = Bench()              a place with a stick in it
     bench.stick = False          pulled out: whatever works on it fails as MYRIAD does, and it can be loaded no more
@@ -19,7 +19,7 @@ from ..errors import EnvironmentFailure
 from ..runtime.interface import OnDone, Settings
 
 if TYPE_CHECKING:
-    from ..runtime.interface import Answer, Picture
+    from ..runtime.interface import Answer, Image
 
 LOST = "Failed to read output from FIFO: NC_ERROR"
 
@@ -49,11 +49,11 @@ class FakeModel:
         self.notes: List[str] = []
         self._bench = bench
 
-    def infer(self, picture: Picture) -> Answer:
+    def infer(self, image: Image) -> Answer:
         """f32 [2]; raises EnvironmentFailure when the stick is gone."""
         if self.settings.kind == "MYRIAD" and not self._bench.stick:
             raise EnvironmentFailure(LOST, where="inference")
-        brightness = np.float32(picture.mean() / 255)
+        brightness = np.float32(image.mean() / 255)
         return np.array([1 - brightness, brightness], np.float32)
 
     def queue(self, on_done: OnDone, spare: int = 0) -> FakeQueue:
@@ -79,10 +79,10 @@ class FakeQueue:
         self._model, self._on_done = model, on_done
         self._lock = threading.Lock()
 
-    def submit(self, number: int, picture: Picture) -> None:
+    def submit(self, number: int, image: Image) -> None:
         """Answer it."""
         with self._lock:
-            answer = self._model.infer(picture)
+            answer = self._model.infer(image)
             self._on_done(number, lambda: answer)
 
     def wait(self) -> None:

@@ -123,7 +123,7 @@ class App:
         self._keeper = Keeper(self._options.release, self.pipeline, self.state, self.say, self._options.state_file)
         self._keeper.start()
         broadcast = self._routes.broadcast
-        self.server.begin(broadcast.send_pictures, broadcast.send_events)
+        self.server.begin(broadcast.send_images, broadcast.send_events)
         signal.signal(signal.SIGHUP, lambda *_: self._reload())
         self._notifier.tell("READY=1", f"STATUS={self.server.url}")
 

@@ -1,8 +1,8 @@
-"""Which pictures a run works on, and in what order: all of it follows from the seed and the number of pictures.
+"""Which images a run works on, and in what order: all of it follows from the seed and the number of images.
 
-A speed run draws with replacement from a pool of at most POOL pictures, so that those decoded beforehand (where decoding
+A speed run draws with replacement from a pool of at most POOL images, so that those decoded beforehand (where decoding
 is outside the clock) fit a small device's memory. Every LOG_EVERY-th of its first queries is logged; the accuracy pass
-logs the same pictures, and the two must agree. `random.Random.random` gives the same numbers in every Python.
+logs the same images, and the two must agree. `random.Random.random` gives the same numbers in every Python.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ METHOD = "random.Random(seed): shuffle to a pool of at most 256, then floor(rand
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """One picture of the set; `label` is an index into the bundle's labels, of many labels the sum of 2^index."""
+class Labeled:
+    """One image of the set; `label` is an index into the bundle's labels, of many labels the sum of 2^index."""
 
     path: Path
     sha256: str
@@ -37,36 +37,36 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """The pictures of one folder and its pictures.json; `digest` is that file's."""
+class ImageSet:
+    """The images of one folder and its images.json; `digest` is that file's."""
 
-    pictures: Tuple[Labelled, ...]
+    images: Tuple[Labeled, ...]
     digest: str
 
 
-def read_pictures(folder: Path, labels: Sequence[str]) -> PictureSet:
-    """The set described by folder/pictures.json; a label is given there by name or by index, many by their names.
+def read_images(folder: Path, labels: Sequence[str]) -> ImageSet:
+    """The set described by folder/images.json; a label is given there by name or by index, many by their names.
 
     Raises:
-        Failure: there is no such file, it names no picture, or a label that the bundle does not know.
+        Failure: there is no such file, it names no image, or a label that the bundle does not know.
     """
-    path = folder / "pictures.json"
-    entries = read_json(path).get("pictures")
+    path = folder / "images.json"
+    entries = read_json(path).get("images")
     if not entries:
-        raise Failure("names no picture", where=str(path))
-    pictures = tuple(_labelled(entry, labels, path) for entry in entries)
-    return PictureSet(pictures, hashlib.sha256(path.read_bytes()).hexdigest())
+        raise Failure("names no image", where=str(path))
+    images = tuple(_labeled(entry, labels, path) for entry in entries)
+    return ImageSet(images, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _labelled(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> Labelled:
+def _labeled(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> Labeled:
     def index(label: Union[str, int]) -> int:
         return _index(label, labels, f"{path}: {entry['file']}")
 
     file, sha256 = path.parent / entry["file"], entry["sha256"]
     if "labels" not in entry:
-        return Labelled(file, sha256, index(entry["label"]))
+        return Labeled(file, sha256, index(entry["label"]))
     held, unsure = (as_number(map(index, entry[key])) for key in ("labels", "unsure"))
-    return Labelled(file, sha256, held, unsure, many=True)
+    return Labeled(file, sha256, held, unsure, many=True)
 
 
 def as_number(indices: Iterable[int]) -> int:
@@ -83,7 +83,7 @@ def _index(label: Union[str, int], labels: Sequence[str], where: str) -> int:
 
 
 class Order:
-    """The endless order of a speed run over `count` pictures."""
+    """The endless order of a speed run over `count` images."""
 
     def __init__(self, seed: int, count: int) -> None:
         chooser = random.Random(f"pool {seed}")  # noqa: S311 - it must be repeatable, not secret
@@ -97,11 +97,11 @@ class Order:
             yield self.pool[int(chooser.random() * len(self.pool))]
 
     def first(self, queries: int) -> List[int]:
-        """The pictures of the first queries."""
+        """The images of the first queries."""
         return list(itertools.islice(self, queries))
 
     def logged(self) -> List[int]:
-        """The pictures whose answers the accuracy pass has to log for a speed run of any length."""
+        """The images whose answers the accuracy pass has to log for a speed run of any length."""
         return sorted(set(self.first(LOG_EVERY * LOG_AT_MOST)[::LOG_EVERY]))
 
     def facts(self, queries: int) -> Dict[str, Any]:

@@ -14,11 +14,11 @@ from ..release.manifest import digest_of, input_size, read_json, read_manifest, 
 from ..release.verify import require_trusted
 from ..runtime import interface
 from . import scenarios
-from .dataset import Order, PictureSet, read_pictures
+from .dataset import ImageSet, Order, read_images
 from .lock import only_one
 
 if TYPE_CHECKING:
-    from ..runtime.interface import Model, Picture
+    from ..runtime.interface import Image, Model
 
 SCENARIOS = ("single-stream", "offline", "accuracy")
 CLOCKS = ("total", "inference")
@@ -40,14 +40,14 @@ class Plan:
     streams: Optional[int] = None
     precision: Optional[str] = None
     clock: str = "total"
-    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 picture ready."""
+    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 image ready."""
 
 
 def bench(release: Path, folder: Path, plan: Plan, root: Optional[Path] = None) -> Dict[str, Any]:
-    """One record; `folder` holds pictures.json and its pictures.
+    """One record; `folder` holds images.json and its images.
 
     Raises:
-        Failure: pictures or bundle cannot be used, another benchmark is running on this device, or it asks for a signature
+        Failure: images or bundle cannot be used, another benchmark is running on this device, or it asks for a signature
             and the release has none that it trusts.
         EnvironmentFailure: OpenVINO or the accelerator is missing.
     """
@@ -55,7 +55,7 @@ def bench(release: Path, folder: Path, plan: Plan, root: Optional[Path] = None) 
     with only_one(place):
         require_trusted(release)
         manifest = read_manifest(release)
-        pictures = read_pictures(folder, manifest["labels"])
+        images = read_images(folder, manifest["labels"])
         return {
             "ok": True,
             "format": 1,
@@ -63,7 +63,7 @@ def bench(release: Path, folder: Path, plan: Plan, root: Optional[Path] = None) 
             **_identity(release, manifest),
             "settings": asdict(plan),
             "facts": probe.probe(str(place)),
-            **_measure(release, manifest, pictures, plan),
+            **_measure(release, manifest, images, plan),
         }
 
 
@@ -78,21 +78,21 @@ def _identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _measure(release: Path, manifest: Dict[str, Any], pictures: PictureSet, plan: Plan) -> Dict[str, Any]:
-    order = Order(plan.seed, len(pictures.pictures))
+def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, plan: Plan) -> Dict[str, Any]:
+    order = Order(plan.seed, len(images.images))
     before = probe.readings()
     model, compile_ns = _load(release, plan)
-    source = _source(manifest, pictures, plan, order)
+    source = _source(manifest, images, plan, order)
     first_ns = _first_inference(model, source(order.pool[0]))
     limits = scenarios.Limits(min(WARM_UP_S, plan.seconds / 4), WARM_UP_QUERIES)
     warm = scenarios.single_stream(model, source, order, limits)
     before["stick_c"] = model.temperature_c()
-    run = _run(model, source, pictures, order, plan)
+    run = _run(model, source, images, order, plan)
     after = {**probe.readings(), "stick_c": model.temperature_c()}
     return {
-        **_result(run, pictures),
+        **_result(run, images),
         "order": order.facts(len(run.samples_ns)),
-        "pictures": {"count": len(pictures.pictures), "digest": pictures.digest},
+        "images": {"count": len(images.images), "digest": images.digest},
         "compile_ms": compile_ns / 1e6,
         "first_inference_ms": first_ns / 1e6,
         "warm_up_ms": [sample / 1e6 for sample in warm.samples_ns],
@@ -111,25 +111,25 @@ def _load(release: Path, plan: Plan) -> Tuple[Model, int]:
     return model, scenarios.now_ns() - begin
 
 
-def _first_inference(model: Model, picture: Picture) -> int:
-    """How long the first answer takes in nanoseconds, without the picture's decoding."""
+def _first_inference(model: Model, image: Image) -> int:
+    """How long the first answer takes in nanoseconds, without the image's decoding."""
     begin = scenarios.now_ns()
-    model.infer(picture)
+    model.infer(image)
     return scenarios.now_ns() - begin
 
 
-def _source(manifest: Dict[str, Any], pictures: PictureSet, plan: Plan, order: Order) -> scenarios.Source:
-    """Reads and fits a picture each time it is asked; with clock "inference" a speed run's are made ready beforehand."""
+def _source(manifest: Dict[str, Any], images: ImageSet, plan: Plan, order: Order) -> scenarios.Source:
+    """Reads and fits an image each time it is asked; with clock "inference" a speed run's are made ready beforehand."""
     from .. import image_io as reader
 
     size, crop = input_size(manifest), manifest["input"]["crop"]
 
-    def fresh(index: int) -> Picture:
-        path = pictures.pictures[index].path
+    def fresh(index: int) -> Image:
+        path = images.images[index].path
         try:
-            return reader.fit(reader.read_picture(path), size, crop)
+            return reader.fit(reader.read_image(path), size, crop)
         except ValueError as error:
-            raise Failure(str(error), remedy="stage the pictures again") from None
+            raise Failure(str(error), remedy="stage the images again") from None
 
     if plan.clock == "total" or plan.scenario == "accuracy":
         return fresh
@@ -137,20 +137,20 @@ def _source(manifest: Dict[str, Any], pictures: PictureSet, plan: Plan, order: O
     return ready.__getitem__
 
 
-def _run(model: Model, source: scenarios.Source, pictures: PictureSet, order: Order, plan: Plan) -> scenarios.Run:
+def _run(model: Model, source: scenarios.Source, images: ImageSet, order: Order, plan: Plan) -> scenarios.Run:
     if plan.scenario == "accuracy":
-        return scenarios.accuracy(model, source, pictures.pictures, order)
+        return scenarios.accuracy(model, source, images.images, order)
     if plan.scenario == "offline":
         return scenarios.offline(model, source, order, scenarios.Limits(plan.seconds))
     return scenarios.single_stream(model, source, order, scenarios.Limits(plan.seconds, plan.queries))
 
 
-def _result(run: scenarios.Run, pictures: PictureSet) -> Dict[str, Any]:
-    """What was measured; `accuracy` is null where no picture was judged.
+def _result(run: scenarios.Run, images: ImageSet) -> Dict[str, Any]:
+    """What was measured; `accuracy` is null where no image was judged.
 
-    Of many labels a picture counts as correct if it gets all of them and no other; `micro_f1` is that of all decisions.
+    Of many labels an image counts as correct if it gets all of them and no other; `micro_f1` is that of all decisions.
     """
-    correct = sum(pictures.pictures[index].label == guess for index, guess in enumerate(run.predictions))
+    correct = sum(images.images[index].label == guess for index, guess in enumerate(run.predictions))
     judged = len(run.predictions)
     return {
         "samples_ms": [sample / 1e6 for sample in run.samples_ns],
@@ -159,13 +159,13 @@ def _result(run: scenarios.Run, pictures: PictureSet) -> Dict[str, Any]:
         "predictions": run.predictions,
         "correct": correct if judged else None,
         "accuracy": correct / judged if judged else None,
-        **({"micro_f1": _micro_f1(run.predictions, pictures)} if judged and pictures.pictures[0].many else {}),
+        **({"micro_f1": _micro_f1(run.predictions, images)} if judged and images.images[0].many else {}),
     }
 
 
-def _micro_f1(predictions: Sequence[int], pictures: PictureSet) -> float:
-    """2 found / (2 found + wrongly said + missed) over all pictures and labels; the last two are where they differ."""
-    pairs = [(said, pictures.pictures[index].label) for index, said in enumerate(predictions)]
+def _micro_f1(predictions: Sequence[int], images: ImageSet) -> float:
+    """2 found / (2 found + wrongly said + missed) over all images and labels; the last two are where they differ."""
+    pairs = [(said, images.images[index].label) for index, said in enumerate(predictions)]
     found = sum(_count(said & label) for said, label in pairs)
     return 2 * found / max(2 * found + sum(_count(said ^ label) for said, label in pairs), 1)
 

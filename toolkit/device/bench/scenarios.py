@@ -1,4 +1,4 @@
-"""The three ways to work through pictures. The clock is the device's own, monotonic, in nanoseconds.
+"""The three ways to work through images. The clock is the device's own, monotonic, in nanoseconds.
 
 A scenario's `samples_ns` are latencies per query, or for "offline" the completion times since its start, ascending.
 """
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Tuple
 
 from ..errors import Failure
 from ..release.manifest import digest_of
-from .dataset import Labelled, Order, as_number, is_logged
+from .dataset import Labeled, Order, as_number, is_logged
 
 if TYPE_CHECKING:
-    from ..runtime.interface import Answer, Model, Picture, Queue
+    from ..runtime.interface import Answer, Image, Model, Queue
 
-Source = Callable[[int], "Picture"]
-"""The picture of an index, ready for the network: u8 [height, width, 3]."""
+Source = Callable[[int], "Image"]
+"""The image of an index, ready for the network: u8 [height, width, 3]."""
 now_ns = time.monotonic_ns
 
 
@@ -32,9 +32,9 @@ class Run:
     predictions: List[int] = field(default_factory=list)
     requests: int = 1
 
-    def log(self, query: int, picture: int, answer: Answer) -> None:
+    def log(self, query: int, image: int, answer: Answer) -> None:
         """Keep an answer; JSON keeps every digit of it."""
-        self.logged.append({"query": query, "picture": picture, "output": [float(value) for value in answer]})
+        self.logged.append({"query": query, "image": image, "output": [float(value) for value in answer]})
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def single_stream(model: Model, source: Source, order: Iterable[int], limits: Li
     """One query after the other; a latency is all that lies between having to answer and having the answer."""
     run = Run()
     begin = now_ns()
-    for query, picture in enumerate(order):
+    for query, image in enumerate(order):
         start = now_ns()
-        answer = model.infer(source(picture))
+        answer = model.infer(source(image))
         run.samples_ns.append(now_ns() - start)
         if is_logged(query):
-            run.log(query, picture, answer)
+            run.log(query, image, answer)
         if limits.reached(begin, query + 1):
             break
     run.wall_ns = now_ns() - begin
@@ -86,9 +86,9 @@ def offline(model: Model, source: Source, order: Iterable[int], limits: Limits) 
             _warm_up_queue(queue, source(next(iter(order))))
             done_ns.clear()
             begin = now_ns()
-            for query, picture in enumerate(order):
-                drawn.append(picture)
-                queue.submit(query, source(picture))
+            for query, image in enumerate(order):
+                drawn.append(image)
+                queue.submit(query, source(image))
                 if limits.reached(begin, query + 1):
                     break
         finally:
@@ -99,33 +99,33 @@ def offline(model: Model, source: Source, order: Iterable[int], limits: Limits) 
     return run
 
 
-def _warm_up_queue(queue: Queue, picture: Picture) -> None:
+def _warm_up_queue(queue: Queue, image: Image) -> None:
     """Every request at least once; none of these queries has a number that is logged."""
     for _ in range(2 * queue.requests):
-        queue.submit(-1, picture)
+        queue.submit(-1, image)
     queue.wait()
 
 
-def _said(answer: Answer, picture: Labelled) -> int:
+def _said(answer: Answer, image: Labeled) -> int:
     """The class that an answer f32 [classes] names; of many labels those it is judged for, as the sum of 2^index."""
     from ..release.golden import above_half, top1
 
-    if not picture.many:
+    if not image.many:
         return int(top1(answer[None])[0])
-    return as_number(above_half(answer).nonzero()[0].tolist()) & ~picture.unsure
+    return as_number(above_half(answer).nonzero()[0].tolist()) & ~image.unsure
 
 
-def accuracy(model: Model, source: Source, pictures: Tuple[Labelled, ...], order: Order) -> Run:
-    """Each picture once, in the set's order; the answers that speed runs log are logged here too."""
+def accuracy(model: Model, source: Source, images: Tuple[Labeled, ...], order: Order) -> Run:
+    """Each image once, in the set's order; the answers that speed runs log are logged here too."""
     run, logged = Run(), set(order.logged())
     begin = now_ns()
-    for index, picture in enumerate(pictures):
-        if digest_of(picture.path) != picture.sha256:
-            raise Failure("is not the picture that pictures.json names", where=str(picture.path))
+    for index, image in enumerate(images):
+        if digest_of(image.path) != image.sha256:
+            raise Failure("is not the image that images.json names", where=str(image.path))
         start = now_ns()
         answer = model.infer(source(index))
         run.samples_ns.append(now_ns() - start)
-        run.predictions.append(_said(answer, picture))
+        run.predictions.append(_said(answer, image))
         if index in logged:
             run.log(index, index, answer)
     run.wall_ns = now_ns() - begin

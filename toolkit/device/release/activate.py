@@ -139,7 +139,7 @@ def _whole(folder: Path) -> str:
 
 
 def _answers(folder: Path, accelerator: str) -> str:
-    """The golden pictures, by the release's own code: it is what will answer."""
+    """The golden images, by the release's own code: it is what will answer."""
     words = [sys.executable, "-B", "-m", "device", "golden", str(folder), "--accelerator", accelerator]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=_GOLDEN_S)
     try:

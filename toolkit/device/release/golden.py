@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def check(release: Path, accelerator: str = "CPU", precision: Optional[str] = None) -> Dict[str, Any]:
-    """Answer the golden pictures here and compare.
+    """Answer the golden images here and compare.
 
     A CPU is made to compute in f32 unless told otherwise: processors with BF16 would take that by themselves.
 
     Returns:
         {"ok", "max_abs", "tolerance", "top1_agreement", "count", "accelerator", "precision", "versions"}; `max_abs` is
         the largest difference of a probability; `top1_agreement` is the share of decisions that are the same, of many
-        labels to a picture one for each label.
+        labels to an image one for each label.
 
     Raises:
         Failure: the golden files cannot be read, the bundle states no tolerance for this accelerator, or this device asks
@@ -43,7 +43,7 @@ def check(release: Path, accelerator: str = "CPU", precision: Optional[str] = No
         _tolerance(golden["tolerance"], settings.kind)
     model = interface.load(release / "model.xml", settings)
     tolerance = _tolerance(golden["tolerance"], model.settings.kind)
-    answers = np.stack([model.infer(picture) for picture in inputs])
+    answers = np.stack([model.infer(image) for image in inputs])
     if not np.isfinite(answers).all():
         raise Failure("the model answers something that is no number", where=str(release / "model.xml"))
     max_abs = float(np.abs(answers - expected.reshape(answers.shape)).max())
@@ -92,5 +92,5 @@ def top1(answers: Numbers) -> Numbers:
 
 
 def above_half(answers: Numbers) -> Any:
-    """f32 [n, classes] → which labels are said of each, bool [n, classes], where pictures may have many."""
+    """f32 [n, classes] → which labels are said of each, bool [n, classes], where images may have many."""
     return answers > 0.5

@@ -14,7 +14,7 @@ KNOWN: Dict[str, Tuple[object, ...]] = {
     "input.layout": ("NHWC", "NCHW"),
     "input.type": ("u8",),
     "input.color": ("RGB",),
-    "input.crop": ("resize", "centre"),
+    "input.crop": ("resize", "center"),
     "output.kind": ("softmax", "sigmoid", "multi-sigmoid"),
 }
 """What this code can make sense of in a manifest; what a manifest leaves out is not asked for. A new kind is added here, and
@@ -80,7 +80,7 @@ def digest_of(path: Path) -> str:
 
 
 def is_many(manifest: Dict[str, Any]) -> bool:
-    """Whether a picture may have several labels, or none: each has a probability of its own."""
+    """Whether an image may have several labels, or none: each has a probability of its own."""
     return bool(manifest.get("output", {}).get("kind") == "multi-sigmoid")
 
 

@@ -1,7 +1,7 @@
 """A release from a channel of an OCI registry, for devices that nobody logs in to: a systemd timer asks for it.
 
 `toolkit publish BUNDLE REGISTRY/NAME:CHANNEL` puts it there: the documents of `offers` and the pieces are the layers of one
-artefact, so what a device has of a release is not fetched again. What became of it is told to the registry, too, under the
+artifact, so what a device has of a release is not fetched again. What became of it is told to the registry, too, under the
 tag CHANNEL-device-NAME, where `toolkit status --channel` reads it.
 """
 

@@ -70,7 +70,7 @@ TROUBLES: Tuple[Trouble, ...] = (
     Trouble(
         r"NC_OUT_OF_MEMORY|not enough memory on device|bigger than the device memory|Not enough memory to allocate intermediate",
         "the network does not fit into the stick's memory",
-        "use a smaller network or smaller pictures (`toolkit check` estimates the memory), or end what else uses the stick",
+        "use a smaller network or smaller images (`toolkit check` estimates the memory), or end what else uses the stick",
         "read",
     ),
     Trouble(

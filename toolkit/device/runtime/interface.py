@@ -7,7 +7,7 @@
 The accelerator is "CPU", "MYRIAD" (a Neural Compute Stick 2, or one of several by its full name) or "AUTO": a stick if one can
 be had, else the CPU, and that is said.
 
-A `Model` answers one picture at a time (`infer`), or keeps as many in flight as the accelerator takes (`queue`). Pictures
+A `Model` answers one image at a time (`infer`), or keeps as many in flight as the accelerator takes (`queue`). Images
 are copied into tensors that OpenVINO allocated, answers are copied out of them: no array is shared with the caller.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Picture = npt.NDArray[np.uint8]
+    Image = npt.NDArray[np.uint8]
     Answer = npt.NDArray[np.float32]
 
 OnDone = Callable[[int, Callable[[], "Answer"]], None]
@@ -57,8 +57,8 @@ class Queue(Protocol):
 
     requests: int
 
-    def submit(self, number: int, picture: "Picture") -> None:
-        """Start a query as soon as a request is free; the picture may be reused once this returns.
+    def submit(self, number: int, image: "Image") -> None:
+        """Start a query as soon as a request is free; the image may be reused once this returns.
 
         Raises:
             EnvironmentFailure: the accelerator failed on an earlier query.
@@ -84,7 +84,7 @@ class Model(Protocol):
     notes: List[str]
     """What a person should know about how it runs: another accelerator than hoped for, a slow port."""
 
-    def infer(self, picture: "Picture") -> "Answer":
+    def infer(self, image: "Image") -> "Answer":
         """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes].
 
         Raises:
@@ -161,7 +161,7 @@ def check_there(core: Any, settings: Settings) -> None:
 
 
 def pixels_last(tensor: Any) -> Any:
-    """A view of a model's input that takes pictures as they are: of planes, [1, 3, H, W], one with its channels last."""
+    """A view of a model's input that takes images as they are: of planes, [1, 3, H, W], one with its channels last."""
     return tensor if tensor.shape[-1] == 3 else tensor.transpose(0, 2, 3, 1)
 
 

@@ -16,11 +16,11 @@ from .error_messages import explain
 from .interface import OnDone, Settings, check_there, heavy_precision, pixels_last
 
 if TYPE_CHECKING:
-    from .interface import Answer, Picture
+    from .interface import Answer, Image
 
 
 def load(xml: Path, settings: Settings) -> BlobModel:
-    """Read and compile an IR v10 whose picture input stays u8."""
+    """Read and compile an IR v10 whose image input stays u8."""
     api = importlib.import_module("openvino.inference_engine")
     core = api.IECore()
     check_there(core, settings)
@@ -86,12 +86,12 @@ class BlobModel:
         self._core, self._network = core, network
         self._request: Any = None
 
-    def infer(self, picture: Picture) -> Answer:
+    def infer(self, image: Image) -> Answer:
         """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         if self._request is None:
             self._request = self._network.requests[0]
             self._arrays = Arrays(self._request)
-        self._arrays.input[...] = picture
+        self._arrays.input[...] = image
         try:
             self._request.infer()
         except RuntimeError as error:
@@ -159,7 +159,7 @@ class BlobQueue:
         for index, request in enumerate(self._requests):
             request.set_completion_callback(self._done, index)
 
-    def submit(self, number: int, picture: Picture) -> None:
+    def submit(self, number: int, image: Image) -> None:
         """Start a query as soon as a request is free."""
         with self._changed:
             self._changed.wait_for(lambda: self._idle)
@@ -168,7 +168,7 @@ class BlobQueue:
             index = self._idle.pop(0)
         try:
             self._requests[index].wait(-1)
-            self._arrays[index].input[...] = picture
+            self._arrays[index].input[...] = image
             self._numbers[index] = number
             self._requests[index].async_infer()
         except RuntimeError as error:

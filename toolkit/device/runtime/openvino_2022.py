@@ -15,7 +15,7 @@ from .error_messages import explain
 from .interface import OnDone, Settings, check_there, heavy_precision, pixels_last
 
 if TYPE_CHECKING:
-    from .interface import Answer, Picture
+    from .interface import Answer, Image
 
 LET_GO_S = 10.0
 """So long a queue waits at most for OpenVINO's threads; whoever still handles an exception of a callback holds that, too."""
@@ -27,7 +27,7 @@ def _api() -> Any:
 
 
 def load(xml: Path, settings: Settings) -> TensorModel:
-    """Read and compile; a model with a free batch dimension is fixed to one picture."""
+    """Read and compile; a model with a free batch dimension is fixed to one image."""
     api = _api()
     core = api.Core()
     check_there(core, settings)
@@ -68,13 +68,13 @@ class TensorModel:
         self._api, self._core, self._compiled = api, core, compiled
         self._request: Any = None
 
-    def infer(self, picture: Picture) -> Answer:
+    def infer(self, image: Image) -> Answer:
         """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         if self._request is None:
             self._request = self._compiled.create_infer_request()
             self._input = pixels_last(self._request.get_input_tensor().data)
             self._output = self._request.get_output_tensor().data
-        self._input[...] = picture
+        self._input[...] = image
         try:
             self._request.infer()
         except RuntimeError as error:
@@ -149,11 +149,11 @@ class TensorQueue:
         self._answers = _Answers(on_done, [request.get_output_tensor().data for request in requests])
         queue.set_callback(self._answers)
 
-    def submit(self, number: int, picture: Picture) -> None:
+    def submit(self, number: int, image: Image) -> None:
         """Start a query as soon as a request is free; `start_async` takes the one `get_idle_request_id` named."""
         try:
             index = self._queue.get_idle_request_id()
-            self._inputs[index][...] = picture
+            self._inputs[index][...] = image
             self._queue.start_async(userdata=(number, index))
         except RuntimeError as error:
             raise explain(str(error), self._accelerator, "inference") from error

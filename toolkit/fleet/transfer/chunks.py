@@ -1,7 +1,7 @@
 """Where a file is cut, so that what two versions of it share is a piece of its own in both.
 
 Weights (the .bin of an IR) are cut along their tensors, as the .xml tells: a large tensor begins a piece, and is divided
-at a fixed size; small neighbours are joined. A tensor that stays the same is thus the same pieces, wherever it lies: a
+at a fixed size; small neighbors are joined. A tensor that stays the same is thus the same pieces, wherever it lies: a
 retrained head over the same backbone is a few new ones. Other large files are divided at the fixed size, so that little
 of them is sent twice after a cut.
 """
@@ -68,7 +68,7 @@ def _cover(size_bytes: int, tensors: Iterable[Span]) -> Iterator[Span]:
 
 
 def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """Neighbours put together until they are large enough."""
+    """Neighbors put together until they are large enough."""
     begin = length = 0
     for start, more in spans:
         begin = begin if length else start

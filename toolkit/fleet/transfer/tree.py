@@ -53,7 +53,7 @@ class Tree:
 
 
 def tree_of(sources: Mapping[str, Source]) -> Tree:
-    """A tree of any files, such as a set of pictures; its digest covers every path and every byte.
+    """A tree of any files, such as a set of images; its digest covers every path and every byte.
 
     Raises:
         BundleError: a path cannot be sent; all of them are named.

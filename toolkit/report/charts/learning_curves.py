@@ -74,11 +74,11 @@ def _curve(history: Sequence[Epoch], figure: str, domain: tuple[float, float]) -
     axis = alt.Axis(format="%" if figure == "accuracy" else "", tickCount=4, minExtent=38, maxExtent=38)
     y = alt.Y("value:Q", title=None, axis=axis, scale=alt.Scale(domain=domain, clamp=True))
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
-    colour = alt.Color("part:N", scale=parts, legend=None)
+    color = alt.Color("part:N", scale=parts, legend=None)
     lines = base.mark_line(strokeWidth=2, aria=False).encode(
-        color=colour, strokeDash=alt.StrokeDash("part:N", scale=dashes, legend=None)
+        color=color, strokeDash=alt.StrokeDash("part:N", scale=dashes, legend=None)
     )
-    dots = base.mark_point(filled=True, size=22, opacity=1).encode(color=colour, description="label:N")
+    dots = base.mark_point(filled=True, size=22, opacity=1).encode(color=color, description="label:N")
     layers = [lines, dots]
     if 1 < boundary < len(history):
         mark = alt.Chart(alt.Data(values=[{"epoch": boundary}])).encode(x=x)

@@ -22,7 +22,7 @@ MOST_PANELS = 6
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One form of a model on one device; `speed` is ms at p90 (less is better) or pictures/s (more is better)."""
+    """One form of a model on one device; `speed` is ms at p90 (less is better) or images/s (more is better)."""
 
     variant: Variant
     measured: Measured
@@ -92,7 +92,7 @@ def _panel(
 ) -> Panel:
     best = frontier(points, axis)
     device = f"{place[0]} · {place[1]}"
-    label = f"Accuracy against {'p90 latency' if axis == 'latency' else 'pictures per second'} on {device}, {len(points)} models; links lead to the raw records."
+    label = f"Accuracy against {'p90 latency' if axis == 'latency' else 'images per second'} on {device}, {len(points)} models; links lead to the raw records."
     rows = list(_rows(gathered, axis, points, best))
     sizes = ((width, 400 if width > 600 else 330, "wide"), (360, 330, "narrow")) if width > 400 else ((width, 330, ""),)
     drawings = (svg.draw(_chart(rows, axis, domains, w, h), label, role="group", width_class=c) for w, h, c in sizes)
@@ -102,19 +102,19 @@ def _panel(
 def _rows(
     gathered: Gathered, axis: Axis, points: Sequence[Point], best: Sequence[Point]
 ) -> Iterator[dict[str, object]]:
-    colours, ranks = series(gathered), {id(point.variant): point.rank for point in best}
-    unit = "ms" if axis == "latency" else "pictures/s"
+    colors, ranks = series(gathered), {id(point.variant): point.rank for point in best}
+    unit = "ms" if axis == "latency" else "images/s"
     for point in points:
         variant, (low, high) = point.variant, point.variant.interval
-        colour = colours[variant.model.network]
+        color = colors[variant.model.network]
         yield {
             "speed": point.speed,
             "accuracy": variant.accuracy,
             "low": low,
             "high": high,
             "rank": ranks.get(id(variant), 0),
-            "stroke": colour,
-            "fill": svg.CARD if variant.model.stage == "top" else colour,
+            "stroke": color,
+            "fill": svg.CARD if variant.model.stage == "top" else color,
             "shape": SHAPES.get(variant.model.head, "diamond"),
             "size": SIZES.get(variant.ir.precision, 100),
             "href": f"#record-{point.record[:12]}",
@@ -128,7 +128,7 @@ def _chart(
 ) -> Any:
     import altair as alt
 
-    title = "p90 latency in ms (log) · faster ←" if axis == "latency" else "pictures per second (log) · faster →"
+    title = "p90 latency in ms (log) · faster ←" if axis == "latency" else "images per second (log) · faster →"
     x = alt.X(
         "speed:Q",
         title=title,

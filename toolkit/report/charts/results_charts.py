@@ -23,13 +23,13 @@ class Panel:
 
 
 def series(gathered: Gathered) -> dict[str, str]:
-    """A colour per network, the same in every chart."""
+    """A color per network, the same in every chart."""
     names = dict.fromkeys(model.network for model in gathered.models)
     return {name: svg.SERIES[n % len(svg.SERIES)] for n, name in enumerate(names)}
 
 
 def styled(chart: Any, width: int, height: int) -> Any:
-    """The house style: no frame, a light grid, text in the page's colours."""
+    """The house style: no frame, a light grid, text in the page's colors."""
     axis = {
         "labelColor": svg.MUTED,
         "titleColor": svg.MUTED,
@@ -78,7 +78,7 @@ WIDTHS = ((540, "wide"), (350, "narrow"))
 
 
 def _score_rows(gathered: Gathered, label: str) -> Iterator[dict[str, object]]:
-    colours = series(gathered)
+    colors = series(gathered)
     for model in gathered.models:
         found = next((score for score in model.evaluation.classes if score.label == label), None)
         for name, _ in SCORES if found else ():
@@ -88,7 +88,7 @@ def _score_rows(gathered: Gathered, label: str) -> Iterator[dict[str, object]]:
                 "short": short(model.network, model.head, model.stage),
                 "value": value,
                 "score": name,
-                "colour": colours[model.network],
+                "color": colors[model.network],
                 "label": f"{formatting.model(model)}: {name} {value:.3f}",
             }
 
@@ -118,7 +118,7 @@ def _scores(rows: Sequence[dict[str, object]], domain: tuple[float, float], widt
     shapes = alt.Scale(domain=names, range=[shape for _, shape in SCORES])
     field = "model" if width > 400 else "short"
     y = alt.Y(f"{field}:N", sort=None, title=None, axis=_names_axis(width))
-    base = alt.Chart(alt.Data(values=list(rows))).encode(y=y, color=alt.Color("colour:N", scale=None))
+    base = alt.Chart(alt.Data(values=list(rows))).encode(y=y, color=alt.Color("color:N", scale=None))
     x = alt.X(
         "value:Q", title=None, scale=alt.Scale(domain=domain), axis=alt.Axis(format="%", tickCount=5, orient="top")
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.artifacts import TrainedModel
-from toolkit.data import Picture
+from toolkit.data import Image
 from toolkit.report import formatting
 from toolkit.report.charts import svg
 from toolkit.report.charts.results_charts import styled
@@ -53,7 +53,7 @@ class Panel:
     title: str
     drawings: tuple[str, str, str]
     lines: tuple[tuple[int, str, str], ...]
-    """Per line its colour's number, its name and its figures."""
+    """Per line its color's number, its name and its figures."""
 
 
 def panels(gathered: Gathered) -> Iterator[Panel]:
@@ -68,14 +68,14 @@ def panels(gathered: Gathered) -> Iterator[Panel]:
             yield _panel(title, lines)
 
 
-def _lines(model: TrainedModel, tests: Sequence[Picture]) -> Iterator[Line]:
+def _lines(model: TrainedModel, tests: Sequence[Image]) -> Iterator[Line]:
     shares = model.evaluation.probabilities
     if not tests or len(shares) != len(tests):
         return
     for index in _shown_classes(model):
-        judged = [(row, picture) for row, picture in zip(shares, tests, strict=True) if index not in picture.unsure]
+        judged = [(row, image) for row, image in zip(shares, tests, strict=True) if index not in image.unsure]
         column = [row[index if len(row) > 1 else 0] for row, _ in judged]
-        positive = [index in picture.indices for _, picture in judged]
+        positive = [index in image.indices for _, image in judged]
         roc = curves.roc_curve(column, positive)
         if roc:
             name = model.head if len(model.labels) == 2 else model.labels[index]
@@ -134,7 +134,7 @@ def _curves(lines: Sequence[Line], which: str) -> Any:
         .encode(
             x=alt.X("x:Q", title=titles[0], scale=scale, axis=axis),
             y=alt.Y("y:Q", title=titles[1], scale=scale, axis=axis),
-            color=_colours(len(lines)),
+            color=_colors(len(lines)),
             strokeDash=_dashes(len(lines)),
             order="order:Q",
         )
@@ -151,29 +151,29 @@ def _reliability(lines: Sequence[Line]) -> Any:
     import altair as alt
 
     rows = [
-        {"x": own.confidence, "y": own.accuracy, "line": str(n), "pictures": own.pictures}
+        {"x": own.confidence, "y": own.accuracy, "line": str(n), "images": own.images}
         for n, line in enumerate(lines)
         if line.model.evaluation.calibration
         for own in line.model.evaluation.calibration.bins
-        if own.pictures
+        if own.images
     ]
     scale = alt.Scale(domain=(0, 1), nice=False)
     axis = alt.Axis(values=[0, 0.5, 1], format="%")
     x = alt.X("x:Q", title="confidence →", scale=scale, axis=axis)
     y = alt.Y("y:Q", title="right ↑", scale=scale, axis=axis)
     ideal = alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=_colours(len(lines)))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=_colors(len(lines)))
     layers = (
         ideal.mark_line(color=svg.MUTED, strokeWidth=1, strokeDash=[2, 3], aria=False).encode(x=x, y=y),
         base.mark_line(strokeWidth=1.5, opacity=0.6, aria=False).encode(strokeDash=_dashes(len(lines))),
         base.mark_point(filled=True, opacity=0.9, aria=False).encode(
-            size=alt.Size("pictures:Q", scale=alt.Scale(range=[12, 130]), legend=None)
+            size=alt.Size("images:Q", scale=alt.Scale(range=[12, 130]), legend=None)
         ),
     )
     return styled(alt.layer(*layers), *SIZE)
 
 
-def _colours(lines: int) -> Any:
+def _colors(lines: int) -> Any:
     import altair as alt
 
     names = [str(n) for n in range(lines)]

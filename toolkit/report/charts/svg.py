@@ -1,6 +1,6 @@
-"""From a Vega-Lite chart to inline SVG that takes its colours and fonts from the page.
+"""From a Vega-Lite chart to inline SVG that takes its colors and fonts from the page.
 
-Charts are drawn with sentinel colours, which become CSS variables here: one drawing serves the light and the dark theme
+Charts are drawn with sentinel colors, which become CSS variables here: one drawing serves the light and the dark theme
 and paper. Marks that carry a description get it as a <title>, shown on hover. The result is byte-stable.
 """
 
@@ -29,7 +29,7 @@ _NOISE = (
 )
 _EMPTY = re.compile(r"<g(?: [^>]*)?></g>")
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}(?:e-\d+)?")
-_LABELLED = re.compile(r'<(path|line|rect) aria-label="([^"]*)"([^>]*)/>')
+_LABELED = re.compile(r'<(path|line|rect) aria-label="([^"]*)"([^>]*)/>')
 _AXIS_LABEL = re.compile(r' aria-label="[^"]*"')
 _LINK = re.compile(r'xlink:href="[^"#]*#')
 _SIZE = re.compile(r'<svg width="[\d.]+" height="[\d.]+" viewBox="0 0 ([\d.]+) ([\d.]+)">')
@@ -45,7 +45,7 @@ def draw(chart: Any, label: str, *, role: Literal["img", "group"] = "img", width
     while (thinner := _EMPTY.sub("", svg)) != svg:
         svg = thinner
     svg = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.1f}".replace("-0.0", "0").removesuffix(".0"), svg)
-    svg = _LABELLED.sub(r"<\1\3><title>\2</title></\1>", svg)
+    svg = _LABELED.sub(r"<\1\3><title>\2</title></\1>", svg)
     svg = _LINK.sub('href="#', _AXIS_LABEL.sub("", svg))
     for sentinel, variable in _VARIABLES.items():
         svg = svg.replace(f'"{sentinel}"', f'"{variable}"')

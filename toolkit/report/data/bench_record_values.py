@@ -12,7 +12,7 @@ def p90_ms(record: BenchRecord) -> float | None:
 
 
 def rate(record: BenchRecord) -> float | None:
-    """Pictures per second of an offline record, or None."""
+    """Images per second of an offline record, or None."""
     if record.scenario != "offline" or not record.samples_ms:
         return None
     return len(record.samples_ms) / record.wall_s

@@ -1,6 +1,6 @@
-"""What the devices themselves answered: the confidence on one picture of each class.
+"""What the devices themselves answered: the confidence on one image of each class.
 
-The accuracy pass of a bench logs its answers to a few dozen pictures, drawn by the plan's seed, so they are the same for
+The accuracy pass of a bench logs its answers to a few dozen images, drawn by the plan's seed, so they are the same for
 every model and device. Of those, this takes the first of each class in the manifest's order; digests say which.
 """
 
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.artifacts import BenchRecord
-from toolkit.data import Picture
+from toolkit.data import Image
 from toolkit.report.data.load import Gathered
 from toolkit.report.data.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One picture that every device was asked about; `number` is its place among the test pictures."""
+    """One image that every device was asked about; `number` is its place among the test images."""
 
     label: str
     number: int
-    picture: Picture
+    image: Image
 
 
 def shown(gathered: Gathered, split: str) -> dict[str, Shown]:
-    """One picture per label: the first that all accuracy passes on this split logged."""
+    """One image per label: the first that all accuracy passes on this split logged."""
     tests = gathered.tests.get(split, ())
     labels = next((found.labels for found in gathered.splits if found.digest == split), ())
     logged = [set(_answers(record)) for record in _passes(gathered, split)]
@@ -39,12 +39,12 @@ def shown(gathered: Gathered, split: str) -> dict[str, Shown]:
 
 
 def confidences(gathered: Gathered, variant: Variant, label: str) -> tuple[float, ...]:
-    """The percentage that each device gave its answer to the picture of `label`; negative where it was wrong."""
+    """The percentage that each device gave its answer to the image of `label`; negative where it was wrong."""
     chosen = shown(gathered, variant.model.parent).get(label)
     if chosen is None:
         return ()
     passes = (record for record in _own_passes(gathered, variant))
-    return tuple(signed_confidence(_answers(record)[chosen.number], chosen.picture.label) for record in passes)
+    return tuple(signed_confidence(_answers(record)[chosen.number], chosen.image.label) for record in passes)
 
 
 def signed_confidence(output: Sequence[float], truth: int) -> float:
@@ -55,19 +55,19 @@ def signed_confidence(output: Sequence[float], truth: int) -> float:
 
 
 def _passes(gathered: Gathered, split: str) -> Iterator[BenchRecord]:
-    """The accuracy passes that count, on the very test pictures of the split."""
+    """The accuracy passes that count, on the very test images of the split."""
     for variant in gathered.variants:
         if variant.model.parent == split:
             yield from _own_passes(gathered, variant)
 
 
 def _own_passes(gathered: Gathered, variant: Variant) -> Iterator[BenchRecord]:
-    wanted = gathered.picture_sets.get(variant.model.parent)
+    wanted = gathered.image_sets.get(variant.model.parent)
     for measured in variant.measured:
-        if measured.accuracy and wanted and measured.accuracy.facts.get("picture_set") == wanted:
+        if measured.accuracy and wanted and measured.accuracy.facts.get("image_set") == wanted:
             yield measured.accuracy
 
 
 def _answers(record: BenchRecord) -> dict[int, list[float]]:
     logged: Any = record.facts.get("logged") or ()
-    return {int(entry["picture"]): entry["output"] for entry in logged}
+    return {int(entry["image"]): entry["output"] for entry in logged}

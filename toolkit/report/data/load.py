@@ -64,18 +64,18 @@ class Gathered:
     """What `toolkit check` found of these bundles."""
     growths: tuple[Growth, ...]
     """What `toolkit parity` found of these forms."""
-    tests: dict[str, tuple[data.Picture, ...]]
-    """Per split digest its test pictures, in the manifest's order; none where the manifest is gone."""
+    tests: dict[str, tuple[data.Image, ...]]
+    """Per split digest its test images, in the manifest's order; none where the manifest is gone."""
 
     @cached_property
     def truth(self) -> dict[str, tuple[int, ...]]:
-        """Per split digest the right answers of its test pictures, written as predictions are."""
+        """Per split digest the right answers of its test images, written as predictions are."""
         return {digest: tuple(map(_answer, found)) for digest, found in self.tests.items()}
 
     @cached_property
-    def picture_sets(self) -> dict[str, str]:
-        """Per split digest the digest that the bench gives its test pictures."""
-        return {split.digest: _picture_set(self.tests[split.digest], split.labels) for split in self.splits}
+    def image_sets(self) -> dict[str, str]:
+        """Per split digest the digest that the bench gives its test images."""
+        return {split.digest: _image_set(self.tests[split.digest], split.labels) for split in self.splits}
 
     @cached_property
     def records(self) -> tuple[BenchRecord, ...]:
@@ -167,21 +167,21 @@ def _asked(model: TrainedModel, experiment: Experiment | None) -> bool:
     return model.network in matrix.networks and model.head in matrix.heads and model.stage in stages
 
 
-def _tests(split: Split, workspace: Workspace) -> tuple[data.Picture, ...]:
-    """The test pictures; none where the manifest is gone or was changed."""
+def _tests(split: Split, workspace: Workspace) -> tuple[data.Image, ...]:
+    """The test images; none where the manifest is gone or was changed."""
     try:
-        return tuple(picture for picture in data.read_manifest(split, workspace) if picture.part == "test")
+        return tuple(image for image in data.read_manifest(split, workspace) if image.part == "test")
     except DataError:
         return ()
 
 
-def _answer(picture: data.Picture) -> int:
+def _answer(image: data.Image) -> int:
     """The label's index; of many labels the sum of 2^index."""
-    return picture.label if picture.labels is None else as_number(picture.labels)
+    return image.label if image.labels is None else as_number(image.labels)
 
 
-def _picture_set(pictures: Sequence[data.Picture], labels: tuple[str, ...]) -> str:
-    """Of the list that the bench sends along with the pictures, which it numbers."""
-    if any(picture.labels is not None for picture in pictures):
-        return ""  # the bench's list of such pictures is of another form
-    return hashing.of_bytes(number(pictures, labels)[1])
+def _image_set(images: Sequence[data.Image], labels: tuple[str, ...]) -> str:
+    """Of the list that the bench sends along with the images, which it numbers."""
+    if any(image.labels is not None for image in images):
+        return ""  # the bench's list of such images is of another form
+    return hashing.of_bytes(number(images, labels)[1])

@@ -1,6 +1,6 @@
-"""The worst mistakes as pictures: what each model was surest of and wrong about.
+"""The worst mistakes as images: what each model was surest of and wrong about.
 
-Every picture is embedded once, as a small JPEG, however many models mistook it. Where the pictures are no longer there,
+Every image is embedded once, as a small JPEG, however many models mistook it. Where the images are no longer there,
 or none was mistaken, there is nothing to show.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.artifacts import TrainedModel
-from toolkit.data import Picture
+from toolkit.data import Image
 from toolkit.report import formatting
 from toolkit.report.data.load import Gathered
 
 EACH, MOST = 8, 60
-"""Mistakes shown of each model, and pictures embedded in all."""
+"""Mistakes shown of each model, and images embedded in all."""
 EDGE = 88
 """Pixels of the longer side."""
 QUALITY = 70
@@ -24,9 +24,9 @@ QUALITY = 70
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One picture that a model named wrongly; `confidence` is the probability of what it said."""
+    """One image that a model named wrongly; `confidence` is the probability of what it said."""
 
-    picture: str
+    image: str
     is_: str
     said: str
     confidence: float
@@ -43,27 +43,27 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """All models' worst mistakes and, by the name that they are called by, their pictures as data URIs."""
+    """All models' worst mistakes and, by the name that they are called by, their images as data URIs."""
 
     models: tuple[Worst, ...]
-    pictures: dict[str, str]
+    images: dict[str, str]
 
 
 def contact(gathered: Gathered) -> Contact:
-    """The sheet of every model that made mistakes, as far as the pictures can still be read."""
-    pictures: dict[str, str] = {}
+    """The sheet of every model that made mistakes, as far as the images can still be read."""
+    images: dict[str, str] = {}
     found = []
     for model in gathered.models:
         tests = gathered.tests.get(model.parent, ())
         wrong = worst(model, gathered.truth.get(model.parent, ()))
-        shown = tuple(filter(None, (_mistake(model, tests[n], n, pictures) for n in wrong[:EACH])))
+        shown = tuple(filter(None, (_mistake(model, tests[n], n, images) for n in wrong[:EACH])))
         if shown:
             found.append(Worst(formatting.model(model), len(wrong), shown))
-    return Contact(tuple(found), pictures)
+    return Contact(tuple(found), images)
 
 
 def worst(model: TrainedModel, truth: Sequence[int]) -> list[int]:
-    """The numbers of the wrongly named test pictures, the surest mistake first; none where labels are many."""
+    """The numbers of the wrongly named test images, the surest mistake first; none where labels are many."""
     said = model.evaluation.predictions
     if model.evaluation.labelwise or not len(said) == len(truth) == len(model.evaluation.probabilities):
         return []
@@ -71,32 +71,32 @@ def worst(model: TrainedModel, truth: Sequence[int]) -> list[int]:
     return sorted(wrong, key=lambda n: (-probability(model, n, said[n]), n))
 
 
-def probability(model: TrainedModel, picture: int, label: int) -> float:
-    """Of one class for one test picture; of two classes only the second's is kept."""
-    shares = model.evaluation.probabilities[picture]
+def probability(model: TrainedModel, image: int, label: int) -> float:
+    """Of one class for one test image; of two classes only the second's is kept."""
+    shares = model.evaluation.probabilities[image]
     if len(shares) == 1 and len(model.labels) == 2:
         return shares[0] if label == 1 else 1 - shares[0]
     return shares[label]
 
 
-def _mistake(model: TrainedModel, picture: Picture, number: int, pictures: dict[str, str]) -> Mistake | None:
-    name = f"picture-{picture.sha256[:12]}"
-    if name not in pictures and len(pictures) < MOST and (drawn := thumbnail(picture)):
-        pictures[name] = drawn
-    if name not in pictures:
+def _mistake(model: TrainedModel, image: Image, number: int, images: dict[str, str]) -> Mistake | None:
+    name = f"image-{image.sha256[:12]}"
+    if name not in images and len(images) < MOST and (drawn := thumbnail(image)):
+        images[name] = drawn
+    if name not in images:
         return None
     said = model.evaluation.predictions[number]
-    return Mistake(name, model.labels[picture.label], model.labels[said], probability(model, number, said))
+    return Mistake(name, model.labels[image.label], model.labels[said], probability(model, number, said))
 
 
-def thumbnail(picture: Picture, edge: int = EDGE) -> str:
-    """A JPEG of at most `edge` pixels a side as a data URI; empty where the picture cannot be read any more."""
+def thumbnail(image: Image, edge: int = EDGE) -> str:
+    """A JPEG of at most `edge` pixels a side as a data URI; empty where the image cannot be read any more."""
     import cv2
 
-    from toolkit.device.image_io import fit, read_picture
+    from toolkit.device.image_io import fit, read_image
 
     try:
-        pixels = read_picture(picture.path)
+        pixels = read_image(image.path)
     except ValueError:
         return ""
     scale = edge / max(pixels.shape[:2])

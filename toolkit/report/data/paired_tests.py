@@ -1,4 +1,4 @@
-"""Models judged on the same pictures, compared picture by picture."""
+"""Models judged on the same images, compared image by image."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from toolkit.stats import curves
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two models on the same test pictures; the difference is the second's accuracy minus the first's."""
+    """Two models on the same test images; the difference is the second's accuracy minus the first's."""
 
     first: TrainedModel
     second: TrainedModel
     only_first: int
-    """Pictures that only the first got right."""
+    """Images that only the first got right."""
     only_second: int
     difference: float
     interval: tuple[float, float]
@@ -32,7 +32,7 @@ class Pair:
 
 
 def pair(first: TrainedModel, second: TrainedModel, truth: tuple[int, ...]) -> Pair | None:
-    """Compare by the predictions; None where they are not on the same known pictures."""
+    """Compare by the predictions; None where they are not on the same known images."""
     answers = first.evaluation.predictions, second.evaluation.predictions
     if first.parent != second.parent or not truth or {len(each) for each in answers} != {len(truth)}:
         return None
@@ -66,7 +66,7 @@ def networks(gathered: Gathered) -> Iterator[Pair]:
 
 
 def not_told_apart(gathered: Gathered, model: TrainedModel) -> tuple[TrainedModel, ...]:
-    """The other models that these pictures cannot tell from `model`."""
+    """The other models that these images cannot tell from `model`."""
     truth = gathered.truth.get(model.parent, ())
     pairs = (pair(model, other, truth) for other in gathered.models if other is not model)
     return tuple(found.second for found in pairs if found and not found.told_apart)

@@ -29,7 +29,7 @@ def commands(gathered: Gathered) -> str:
     """What to type to make this again."""
     if gathered.name == ELSEWHERE:
         files = (model.weights for model in gathered.models)
-        return "\n".join((*(f"toolkit convert {file} --labels … --pictures …" for file in files), "toolkit report"))
+        return "\n".join((*(f"toolkit convert {file} --labels … --images …" for file in files), "toolkit report"))
     return "\n".join(
         ("toolkit demo",)
         if gathered.name == "demo"

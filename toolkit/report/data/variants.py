@@ -30,7 +30,7 @@ class Measured:
 
     @property
     def rate(self) -> float | None:
-        """Pictures per second, offline."""
+        """Images per second, offline."""
         return None if self.offline is None else rate(self.offline)
 
 
@@ -46,14 +46,14 @@ class Variant:
 
     @property
     def accuracy(self) -> float:
-        """Of the IR itself on the test pictures."""
+        """Of the IR itself on the test images."""
         return self.ir.parity.accuracy
 
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of it."""
-        pictures = self.ir.parity.pictures
-        return curves.wilson(round(self.accuracy * pictures), pictures)
+        images = self.ir.parity.images
+        return curves.wilson(round(self.accuracy * images), images)
 
     def link(self, scenario: str) -> str:
         """Where a figure of it leads: the first record of that scenario that counts, else the form's own; see page._linked."""

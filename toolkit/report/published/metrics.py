@@ -31,13 +31,13 @@ class Measure:
     title: str
     write: Callable[[float], str]
     values: Callable[[Ours, str], tuple[float, ...]]
-    labelled: bool = False
+    labeled: bool = False
     """Whether ours differs by the label that a column names after the colon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measure, and the label of the picture that it is of, if it is of one."""
+    """A measure, and the label of the image that it is of, if it is of one."""
 
     measure: Measure
     label: str = ""
@@ -50,7 +50,7 @@ class Figure:
     @property
     def our_title(self) -> str:
         """As the column of ours is headed: one for all labels where they do not matter."""
-        return self.title if self.measure.labelled else self.measure.title
+        return self.title if self.measure.labeled else self.measure.title
 
     def ours(self, of: Ours | None) -> tuple[float, ...]:
         """Ours; empty where it was not run."""
@@ -89,7 +89,7 @@ def _step_s(ours: Ours, _: str) -> tuple[float, ...]:
 
 
 def _majority(ours: Ours, _: str) -> tuple[float, ...]:
-    """The share of the validation pictures that are of the commonest class."""
+    """The share of the validation images that are of the commonest class."""
     counts = next((s.counts["validation"] for s in ours.gathered.splits if s.digest == ours.model.parent), {})
     return (max(counts.values()) / sum(counts.values()),) if counts else ()
 
@@ -131,6 +131,6 @@ _ALL = (
     Measure("majority_rate", "Commonest class", formatting.percent, _majority),
     Measure("step_s", "Seconds a step", formatting.number, _step_s),
     Measure("rate", "Inferences/s", _rate, _rates),
-    Measure("confidence", "Confidence", signed_percent, _confidences, labelled=True),
+    Measure("confidence", "Confidence", signed_percent, _confidences, labeled=True),
 )
 MEASURES: Mapping[str, Measure] = {measure.name: measure for measure in _ALL}

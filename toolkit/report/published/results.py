@@ -91,11 +91,11 @@ def load(name: str, gathered: Gathered) -> Published:
 
 
 def _same_data(same: Mapping[str, Any], gathered: Gathered) -> bool:
-    """By the kind of source and the number of pictures; nothing that carries a note is."""
+    """By the kind of source and the number of images; nothing that carries a note is."""
     if gathered.plan is None or gathered.plan.data.source not in same["sources"]:
         return False
     totals = {sum(map(split.size, split.counts)) for split in gathered.splits}
-    return not gathered.notes and totals == {same["pictures"]}
+    return not gathered.notes and totals == {same["images"]}
 
 
 def _sheet(table: Mapping[str, Any], gathered: Gathered) -> Sheet:

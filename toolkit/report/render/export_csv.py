@@ -61,7 +61,7 @@ def _model(variant: Variant) -> Row:
         "accuracy": variant.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
-        "test_pictures": variant.ir.parity.pictures,
+        "test_images": variant.ir.parity.images,
         "loss": variant.model.evaluation.loss,
         "top5": variant.model.evaluation.top5,
         "parameters": variant.model.parameters,
@@ -90,8 +90,8 @@ def _confusion(gathered: Gathered) -> Iterator[Row]:
     for model in gathered.models:
         key = {"network": model.network, "head": model.head, "stage": model.stage, "model": model.digest}
         for true, row in zip(model.labels, model.evaluation.confusion, strict=False):  # none where labels are many
-            for predicted, pictures in zip(model.labels, row, strict=True):
-                yield key | {"true": true, "predicted": predicted, "pictures": pictures}
+            for predicted, images in zip(model.labels, row, strict=True):
+                yield key | {"true": true, "predicted": predicted, "images": images}
 
 
 def _heads(gathered: Gathered) -> Iterator[Row]:
@@ -136,7 +136,7 @@ def _record(record: BenchRecord) -> Row:
         "wall_s": record.wall_s,
         "accuracy": record.accuracy,
         "correct": record.correct,
-        "pictures": record.pictures,
+        "images": record.images,
         **{name: str(record.facts.get(name) or "") for name in ("machine", "model", "kernel", "openvino", "python")},
         **{name: str(value) for name, value in sorted(record.settings.items()) if isinstance(value, str | int | float)},
     }

@@ -16,9 +16,9 @@ HEADINGS = {
     "heads": "Sigmoid against softmax",
     "networks": "The best network against the others",
     "classes": "Class by class",
-    "labelwise": "Several labels to a picture",
+    "labelwise": "Several labels to an image",
     "confused": "Most often confused",
-    "ranked": "One picture",
+    "ranked": "One image",
     "models": "Every model in every form",
     "parity": "Parity",
     "growth": "Where the error grows most",
@@ -94,8 +94,8 @@ def _published(shown: Content) -> Iterator[str]:
     for sheet in found.sheets:
         yield f"\n### {sheet.caption}\n"
         yield from _table(shown.tables[sheet.name])
-        if any(figure.measure.labelled for figure in sheet.figures):
-            yield f"\n{published_comparison.pictures_words(shown.gathered)}"
+        if any(figure.measure.labeled for figure in sheet.figures):
+            yield f"\n{published_comparison.images_words(shown.gathered)}"
 
 
 def _how(shown: Content) -> Iterator[str]:

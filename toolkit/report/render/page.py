@@ -127,7 +127,7 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         key=_key(gathered),
         mistakes_each=misclassified.EACH,
         outlier_gap=formatting.percent(outliers.LEAST_GAP, 0),
-        pictures_words=published_comparison.pictures_words(gathered) if shown.published else "",
+        images_words=published_comparison.images_words(gathered) if shown.published else "",
         published=shown.published,
         states=STATES,
         style=resources.files("toolkit.report.render").joinpath("page.css").read_text("utf-8"),
@@ -194,12 +194,10 @@ def _tiles(verdict: Verdict) -> Iterator[Tile]:
     if choice.measured:
         yield Tile(
             formatting.span((m.p90_ms for m in choice.measured), "ms"),
-            "p90 latency, one picture at a time",
+            "p90 latency, one image at a time",
             choice.link("single-stream"),
         )
-        yield Tile(
-            formatting.span((m.rate for m in choice.measured), "/s"), "pictures, offline", choice.link("offline")
-        )
+        yield Tile(formatting.span((m.rate for m in choice.measured), "/s"), "images, offline", choice.link("offline"))
     yield Tile(
         formatting.size(choice.ir.size_bytes),
         f"of {choice.ir.precision.upper()} weights, IR for {choice.ir.target}",
@@ -227,7 +225,7 @@ def _matrix_rows(model: TrainedModel) -> Iterator[dict[str, Any]]:
     for true, (label, row) in enumerate(zip(model.labels, model.evaluation.confusion, strict=True)):
         total = sum(row) or 1
         cells = [
-            {"pictures": n, "share": round(100 * n / total), "kind": "right" if true == predicted else "wrong"}
+            {"images": n, "share": round(100 * n / total), "kind": "right" if true == predicted else "wrong"}
             for predicted, n in enumerate(row)
         ]
         yield {"label": label, "cells": cells}
@@ -240,4 +238,4 @@ def heads_verdict(pairs: Sequence[paired_tests.Pair]) -> str:
             f"{formatting.network(p.first.network)}, {formatting.stage(p.first.stage)}" for p in apart
         )
         return f"The test tells the two heads apart for {names}."
-    return "These pictures do not tell the two heads apart for any network or stage."
+    return "These images do not tell the two heads apart for any network or stage."

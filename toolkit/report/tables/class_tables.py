@@ -1,4 +1,4 @@
-"""Tables of single classes: scores, what is taken for what, and how one picture's classes are ranked."""
+"""Tables of single classes: scores, what is taken for what, and how one image's classes are ranked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolkit.report.tables.results_tables import Cell, Table, table, to_model
 
 def classes(gathered: Gathered) -> Table:
     """Precision, recall and F1 of every model for every class."""
-    columns = ("Model", "Class", "#Precision", "#Recall", "#F1", "#Pictures")
+    columns = ("Model", "Class", "#Precision", "#Recall", "#F1", "#Images")
     rows = (
         (
             Cell(formatting.model(m), to_model(m)),
@@ -29,7 +29,7 @@ def classes(gathered: Gathered) -> Table:
 
 
 def labelwise(gathered: Gathered) -> Table:
-    """Models that may give a picture several labels: how well they tell each."""
+    """Models that may give an image several labels: how well they tell each."""
     columns = ("Model", "#Exact match", "#Hamming loss", "#Micro F1", "#Macro F1", "#mAP", "#mAP, 11 points")
     rows = (
         (
@@ -44,7 +44,7 @@ def labelwise(gathered: Gathered) -> Table:
         for model in gathered.models
         if (found := model.evaluation.labelwise)
     )
-    return table("Several labels to a picture", columns, rows)
+    return table("Several labels to an image", columns, rows)
 
 
 MOST_CONFUSED = 5
@@ -52,7 +52,7 @@ MOST_CONFUSED = 5
 
 def confused(gathered: Gathered) -> Table:
     """Of models of more than two classes, the pairs that are taken for one another most often."""
-    columns = ("Model", "Is", "Said", "#Pictures", "#Share of the class")
+    columns = ("Model", "Is", "Said", "#Images", "#Share of the class")
     rows = (row for model in gathered.models if len(model.labels) > 2 for row in _confused_rows(model))
     return table("Most often confused", columns, rows, "confusion.csv")
 
@@ -79,13 +79,13 @@ RANKS = 4
 
 
 def ranked(gathered: Gathered) -> Table:
-    """What each model of more than two classes says of the first test picture, the likeliest first."""
+    """What each model of more than two classes says of the first test image, the likeliest first."""
     asked = [model for model in gathered.models if len(model.labels) > 2 and model.evaluation.probabilities]
     shown = [(model, tests[0]) for model in asked if (tests := gathered.tests.get(model.parent))]
     columns = ("Model", "Is", *(f"{n + 1}." for n in range(RANKS)))
-    rows = (_ranked_row(model, [model.labels[n] for n in picture.indices]) for model, picture in shown)
+    rows = (_ranked_row(model, [model.labels[n] for n in image.indices]) for model, image in shown)
     name = f" ({shown[0][1].sha256[:12]})" if shown else ""
-    return table(f"The classes of one picture{name}, ranked", columns, rows)
+    return table(f"The classes of one image{name}, ranked", columns, rows)
 
 
 def _ranked_row(model: TrainedModel, truth: Sequence[str]) -> Iterator[Cell | str]:

@@ -18,7 +18,7 @@ def elsewhere(gathered: Gathered) -> Table:
         "File",
         "Format",
         "Form",
-        "#Pictures",
+        "#Images",
         "#Accuracy of the file",
         "#Accuracy",
         "#Parity, max. diff.",
@@ -33,7 +33,7 @@ def _row(of: Variant) -> Iterator[Cell | str]:
     yield model.weights
     yield model.foreign.format if model.foreign else ""
     yield formatting.precision(ir)
-    yield f"{ir.parity.pictures:,}"
+    yield f"{ir.parity.images:,}"
     yield formatting.percent(model.evaluation.accuracy)
     yield formatting.percent(of.accuracy)
     yield Cell(formatting.number(ir.parity.max_abs, 2), export_json.file_of(ir), "" if ir.parity.passed else "bad")

@@ -47,8 +47,8 @@ def _raw(of: Bundle | IrModel | TrainedModel | Split, anchor: str) -> Cell:
 
 
 def splits(gathered: Gathered) -> Table:
-    """The data: pictures per part and label."""
-    columns = ("Split", "Data", "Note", "Part", "#Pictures", "Per label")
+    """The data: images per part and label."""
+    columns = ("Split", "Data", "Note", "Part", "#Images", "Per label")
     rows = (
         (
             _raw(split, f"split-{split.digest[:12]}" if first else ""),

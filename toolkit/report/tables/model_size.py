@@ -58,7 +58,7 @@ def _count(file: Path, kept: Path) -> KerasInspection | None:
 def sizes(found: Sequence[Counted]) -> Table:
     """Each network in a row."""
     columns = ("Network", "Input", "#Layers", "#Parameters", "#Multiply-adds", "#With plain convolutions instead")
-    return table("Parameters and multiply-adds of one picture", columns, map(_size_row, found), "layers.csv")
+    return table("Parameters and multiply-adds of one image", columns, map(_size_row, found), "layers.csv")
 
 
 def _size_row(own: Counted) -> Iterator[Cell | str]:

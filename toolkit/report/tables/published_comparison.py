@@ -108,15 +108,15 @@ def _upright(sheet: Sheet, gathered: Gathered) -> Table:
     return table(f"{sheet.caption}, published and ours", columns, rows, f"{sheet.name}.csv")
 
 
-def pictures_words(gathered: Gathered) -> str:
-    """Which pictures the confidences of ours are on, by digest; empty where no device was asked."""
+def images_words(gathered: Gathered) -> str:
+    """Which images the confidences of ours are on, by digest; empty where no device was asked."""
     chosen = [shown for split in gathered.splits for shown in device_predictions.shown(gathered, split.digest).values()]
     if not chosen:
         return ""
-    named = formatting.listed(f"{shown.label} {shown.picture.sha256[:12]}" for shown in chosen)
+    named = formatting.listed(f"{shown.label} {shown.image.sha256[:12]}" for shown in chosen)
     return (
-        f"Our confidences are on one test picture of each class, by digest {named}: the first of each whose answers the "
-        "devices keep, the same for every model. Our speeds are offline, over all test pictures."
+        f"Our confidences are on one test image of each class, by digest {named}: the first of each whose answers the "
+        "devices keep, the same for every model. Our speeds are offline, over all test images."
     )
 
 

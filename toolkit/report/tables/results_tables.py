@@ -108,7 +108,7 @@ def trained(gathered: Gathered) -> Table:
     )
     shown += ("Profile",) if any(model.profile for model in gathered.models) else ()
     rows = (_trained_row(model, shown) for model in gathered.models)
-    return table("Every trained model, judged by Keras on the test pictures", columns + shown, rows, "classes.csv")
+    return table("Every trained model, judged by Keras on the test images", columns + shown, rows, "classes.csv")
 
 
 def _trained_row(model: TrainedModel, shown: Sequence[str]) -> Iterator[Cell | str]:
@@ -130,7 +130,7 @@ def _trained_row(model: TrainedModel, shown: Sequence[str]) -> Iterator[Cell | s
 
 
 def heads(pairs: Iterable[Pair]) -> Table:
-    """Sigmoid against softmax on the same pictures."""
+    """Sigmoid against softmax on the same images."""
     columns = (
         "Network",
         "Stage",
@@ -157,7 +157,7 @@ def _head_row(pair: Pair) -> Iterator[Cell | str]:
 
 
 def networks(pairs: Iterable[Pair]) -> Table:
-    """The best network of each head against the others, on the same pictures."""
+    """The best network of each head against the others, on the same images."""
     columns = ("Best", "Other", "#Best", "#Other", "#Difference, points", "#95 % interval", "#Only best right")
     more = ("#Only other right", "#McNemar p", "Told apart")
     rows = (
@@ -181,7 +181,7 @@ def _reversed(pair: Pair) -> Iterator[Cell | str]:
 
 def parity(gathered: Gathered) -> Table:
     """Each converted model against Keras."""
-    columns = ("Model", "Precision", "#Pictures", "#Max diff.", "#Mean diff.", "#Tolerance", "#Same top-1", "#Accuracy")
+    columns = ("Model", "Precision", "#Images", "#Max diff.", "#Mean diff.", "#Tolerance", "#Same top-1", "#Accuracy")
     return table(
         "Converted models against Keras", (*columns, "Verdict"), map(_parity_row, gathered.variants), "parity.csv"
     )
@@ -191,7 +191,7 @@ def _parity_row(variant: Variant) -> Iterator[Cell | str]:
     found = variant.ir.parity
     yield Cell(formatting.model(variant.model), to_model(variant.model))
     yield Cell(formatting.precision(variant.ir), f"#ir-{variant.ir.digest[:12]}")
-    yield f"{found.pictures:,}"
+    yield f"{found.images:,}"
     yield from (formatting.number(value, 2) for value in (found.max_abs, found.mean_abs))
     dropped = None if found.max_drop is None else f"accuracy {formatting.points(-found.max_drop)} points"
     yield dropped or formatting.number(found.tolerance, 2)
@@ -277,7 +277,7 @@ def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
     yield record.device
     yield record.scenario
     yield result(record)
-    yield f"{len(record.samples_ms) or record.pictures:,}"
+    yield f"{len(record.samples_ms) or record.images:,}"
     yield f"{record.wall_s:.1f}"
     yield computed_in(record)
     yield validity(record)

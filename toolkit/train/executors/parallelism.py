@@ -11,9 +11,9 @@ from toolkit.experiment.schema import Experiment, Trial
 CPUS_PER_TRIAL = 4
 """Two trials on eight CPUs each are done sooner than one after the other on all; on fewer they are not."""
 BASE_BYTES = 1_500_000_000
-"""TensorFlow, the network's weights with the optimizer's, and the pages of its pictures."""
+"""TensorFlow, the network's weights with the optimizer's, and the pages of its images."""
 BYTES_PER_PIXEL = 6_000
-"""What fine-tuning keeps of a picture, by the pixel: activations and their gradients. An upper bound for all networks here."""
+"""What fine-tuning keeps of an image, by the pixel: activations and their gradients. An upper bound for all networks here."""
 ROOM = "lower train.batch_size or the network's input_size, or run fewer trials at once; what was finished is kept"
 """What to do when memory runs out."""
 _CGROUPS = Path("/sys/fs/cgroup")

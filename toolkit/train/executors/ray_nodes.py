@@ -67,7 +67,7 @@ def check_nodes(requests: Sequence[Request], mark: str) -> tuple[Node, ...]:
     """The nodes that trials may run on.
 
     Raises:
-        MachineError: with every node that does not see the workspace or the pictures, or has no toolkit.
+        MachineError: with every node that does not see the workspace or the images, or has no toolkit.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -121,10 +121,10 @@ def _node(told: dict[str, object]) -> Node:
 
 
 def _files_of(request: Request) -> list[Path]:
-    """The pictures, and a file that the first weights are in."""
-    pictures = [picture.path for picture in data.read_manifest(request.split, request.workspace)]
+    """The images, and a file that the first weights are in."""
+    images = [image.path for image in data.read_manifest(request.split, request.workspace)]
     named = request.trial.weights in {"imagenet", "none"}
-    return [*pictures, *([] if named else [request.experiment.beside(request.trial.weights)])]
+    return [*images, *([] if named else [request.experiment.beside(request.trial.weights)])]
 
 
 def _marked(workspace: Workspace, mark: str) -> Path:

@@ -1,4 +1,4 @@
-"""How answers are judged, whether a picture has one label (labels [n]) or may have many (labels [n, classes])."""
+"""How answers are judged, whether an image has one label (labels [n]) or may have many (labels [n, classes])."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from toolkit.train.metrics import multiclass, multilabel
 
 
 def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part: str, loss: str = "auto") -> Evaluation:
-    """All that is said of a model on the pictures of one part."""
+    """All that is said of a model on the images of one part."""
     if labels.ndim == 1:
         return multiclass.evaluate(logits, labels, names, part, loss)
     return multilabel.evaluate(logits, labels, names, part)
 
 
 def right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which pictures are answered rightly, bool [n]; of many labels all must be (exact match)."""
+    """Which images are answered rightly, bool [n]; of many labels all must be (exact match)."""
     if labels.ndim == 1:
         return np.asarray(multiclass.predictions(logits) == labels)
     return multilabel.exact(logits > 0, labels)

@@ -18,14 +18,14 @@ BINS = 15
 
 
 def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part: str, loss: str = "auto") -> Evaluation:
-    """All that is said of a model on the pictures of one part."""
+    """All that is said of a model on the images of one part."""
     predicted = predictions(logits)
     shares = probabilities(logits)
     table = confusion(labels, predicted, len(names))
     correct = int(np.trace(table))
     return Evaluation(
         part=part,
-        pictures=len(labels),
+        images=len(labels),
         loss=cross_entropy(logits, labels, loss),
         accuracy=correct / max(len(labels), 1),
         interval=curves.wilson(correct, len(labels)),
@@ -39,7 +39,7 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part:
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
-    """The likeliest label per picture [n]; the first of equals."""
+    """The likeliest label per image [n]; the first of equals."""
     labels: np.ndarray = two_sided(logits).argmax(axis=1)
     return labels
 
@@ -90,7 +90,7 @@ def categorical_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def softmax_binary_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over pictures and classes of -(y log p + (1 - y) log(1 - p)), p = softmax(logits), y one-hot.
+    """Mean over images and classes of -(y log p + (1 - y) log(1 - p)), p = softmax(logits), y one-hot.
 
     log(1 - p_k) is the log-sum-exp of the other classes' logits less that of all: nothing is taken from 1.
     """
@@ -113,7 +113,7 @@ def calibration(confidences: np.ndarray, right: np.ndarray) -> Calibration:
     """
     places = np.minimum((confidences * BINS).astype(int), BINS - 1)
     bins = tuple(_calibration_bin(confidences[places == place], right[places == place]) for place in range(BINS))
-    error = sum(own.pictures * abs(own.accuracy - own.confidence) for own in bins)
+    error = sum(own.images * abs(own.accuracy - own.confidence) for own in bins)
     return Calibration(ece=error / max(len(right), 1), bins=bins)
 
 
@@ -125,7 +125,7 @@ def with_areas(classes: Sequence[ClassScore], shares: np.ndarray, labels: np.nda
 
 
 def top_k(logits: np.ndarray, labels: np.ndarray, count: int) -> float:
-    """The share of pictures whose label is among the `count` likeliest."""
+    """The share of images whose label is among the `count` likeliest."""
     likeliest = np.argsort(-two_sided(logits), axis=1, kind="stable")[:, :count]
     return float(np.mean((likeliest == labels[:, None]).any(axis=1)))
 
@@ -163,8 +163,8 @@ def _with_area(score: ClassScore, shares: list[float], positive: list[bool]) -> 
 
 def _calibration_bin(confidences: np.ndarray, right: np.ndarray) -> CalibrationBin:
     if not len(right):
-        return CalibrationBin(pictures=0, confidence=0.0, accuracy=0.0)
-    return CalibrationBin(pictures=len(right), confidence=float(confidences.mean()), accuracy=float(right.mean()))
+        return CalibrationBin(images=0, confidence=0.0, accuracy=0.0)
+    return CalibrationBin(images=len(right), confidence=float(confidences.mean()), accuracy=float(right.mean()))
 
 
 def _log_sum_exp(z: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How good answers are where a picture may have many labels: functions of logits [n, classes] and labels [n, classes].
+"""How good answers are where an image may have many labels: functions of logits [n, classes] and labels [n, classes].
 
 Labels are 1 (present), 0 (absent) or -1 (not judged: no figure here counts it). A label is said where its logit is
 positive: its probability is above 1/2.
@@ -19,14 +19,14 @@ Curve = tuple[tuple[float, float], ...]
 
 
 def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part: str) -> Evaluation:
-    """All that is said of a model on the pictures of one part; its accuracy is that of whole pictures (exact match)."""
+    """All that is said of a model on the images of one part; its accuracy is that of whole images (exact match)."""
     said, judged = logits > 0, labels >= 0
     shares = probabilities(logits)
     correct = int(exact(said, labels).sum())
     tables = confusions(said, labels)
     return Evaluation(
         part=part,
-        pictures=len(labels),
+        images=len(labels),
         loss=cross_entropy(logits, labels),
         accuracy=correct / max(len(labels), 1),
         interval=curves.wilson(correct, len(labels)),
@@ -48,20 +48,20 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def exact(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which pictures have all of their judged labels right, bool [n]."""
+    """Which images have all of their judged labels right, bool [n]."""
     whole: np.ndarray = ((said == (labels == 1)) | (labels < 0)).all(axis=1)
     return whole
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over pictures, and over the judged labels of each, of max(z, 0) - z y + log(1 + exp(-|z|)), in nats."""
+    """Mean over images, and over the judged labels of each, of max(z, 0) - z y + log(1 + exp(-|z|)), in nats."""
     z, judged = logits.astype(np.float64), labels >= 0
     losses = np.maximum(z, 0) - z * (labels == 1) + np.log1p(np.exp(-np.abs(z)))
     return float(np.mean((losses * judged).sum(axis=1) / np.maximum(judged.sum(axis=1), 1)))
 
 
 def confusions(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts [classes, 2, 2] over the judged pictures: rows are absent and present, columns not said and said."""
+    """Counts [classes, 2, 2] over the judged images: rows are absent and present, columns not said and said."""
     return np.stack(
         [
             np.stack([((labels == truth) & (said == answer)).sum(axis=0) for answer in (False, True)], axis=1)
@@ -95,7 +95,7 @@ def label_scores(shares: np.ndarray, labels: np.ndarray, tables: np.ndarray) -> 
 
 
 def _of_label(shares: np.ndarray, labels: np.ndarray, label: int) -> tuple[list[float], list[bool]]:
-    """The probabilities of one label and whether it is there, over the pictures judged for it."""
+    """The probabilities of one label and whether it is there, over the images judged for it."""
     judged = labels[:, label] >= 0
     return shares[judged, label].tolist(), (labels[judged, label] == 1).tolist()
 

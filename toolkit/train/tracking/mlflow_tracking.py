@@ -134,7 +134,7 @@ def settings(trial: Trial, stage: str) -> Mapping[str, str]:
 
 
 def _connect(workspace: Workspace) -> tuple[Any, str | None, str]:
-    """The client, where artefacts go if that is not the server's to say, and the place in words."""
+    """The client, where artifacts go if that is not the server's to say, and the place in words."""
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     import mlflow

@@ -20,7 +20,7 @@ OUT_OF_TIME = "out of time"
 
 @dataclass(slots=True)
 class Measured:
-    """A candidate, the pictures/s of its steps, and what else came of it."""
+    """A candidate, the images/s of its steps, and what else came of it."""
 
     profile: Profile
     rates: list[float] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Rehearsal:
         return bool(told)
 
     def turn(self, batch_size: int, seconds: float, deadline: float) -> list[float]:
-        """Pictures/s of its steps in that time; none if the deadline came first."""
+        """Images/s of its steps in that time; none if the deadline came first."""
         told = self._ask([batch_size, seconds], deadline)
         rates: list[float] = told["rates"] if told else []
         self.measured.rates += rates

@@ -34,13 +34,13 @@ _FOR_CANDIDATES, _FOR_ROUNDS = 0.6, 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """What was found; rates are pictures/s."""
+    """What was found; rates are images/s."""
 
     chosen: Measured
     measured: tuple[Measured, ...]
     """All candidates, the fastest first; those that failed or had no time last."""
     step: int
-    """Pictures in a step that was measured."""
+    """Images in a step that was measured."""
     batches: dict[int, float]
     """Of the chosen one, with other batch sizes."""
     other: Measured | None
@@ -116,7 +116,7 @@ def faster_half(measured: Sequence[Measured]) -> list[Measured]:
 
 
 def step_for(rate: float, batch_size: int) -> int:
-    """How many pictures a measured step has, when one picture after the other goes at `rate`."""
+    """How many images a measured step has, when one image after the other goes at `rate`."""
     return max(2, min(batch_size, int(rate * STEP_S)))
 
 
@@ -178,7 +178,7 @@ class _Hall:
                 rehearsal.measured.rates.clear()
             rehearsal.turn(self.step, TURN_S, end)
         own = rehearsal.measured
-        self._progress.say(f"  {profile.name}: {own.failure or f'{own.rate:.1f} pictures/s'}")
+        self._progress.say(f"  {profile.name}: {own.failure or f'{own.rate:.1f} images/s'}")
         if not own.rates:
             rehearsal.end()
         return rehearsal

@@ -1,9 +1,9 @@
 """A process that trains for show: `PYTHON -m toolkit.train.tuning.worker`, for `toolkit tune` to see how fast it is.
 
     stdin    one Piece, then a batch size and seconds a line
-    stdout   Ready, then for each such line the pictures/s of every step
+    stdout   Ready, then for each such line the images/s of every step
 
-What it trains is what fine-tuning trains, on pictures of noise and random weights: neither changes how long a step takes.
+What it trains is what fine-tuning trains, on images of noise and random weights: neither changes how long a step takes.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Piece:
     experiment: str | None = None
     """The experiment file that knows the network, where the toolkit's own table does not."""
     edge: int
-    """Height and width of its pictures in pixels."""
+    """Height and width of its images in pixels."""
     batch_size: int
     hidden: tuple[int, ...] = (1024,)
-    normalising: bool = False
+    normalizing: bool = False
     """Whether batch-norms follow each batch's statistics, as they do from random weights on."""
     optimizer: str = "adam"
     precision: ComputePrecision = "float32"
@@ -71,7 +71,7 @@ def piece_of(plan: Experiment, trial: Trial) -> Piece:
         edge=trial.input_size or networks.find_for(plan, trial.network).input_size,
         batch_size=trial.batch_size,
         hidden=trial.hidden,
-        normalising=fine.batch_norm == "training" if fine.batch_norm else trial.weights == "none",
+        normalizing=fine.batch_norm == "training" if fine.batch_norm else trial.weights == "none",
         optimizer=fine.optimizer,
         precision=trial.precision,
     )
@@ -103,7 +103,7 @@ def main(prepared: Callable[[Piece], Callable[[int], None]] | None = None) -> No
 
 
 def prepare(piece: Piece) -> Callable[[int], None]:
-    """A function that takes one step with a batch of so many pictures."""
+    """A function that takes one step with a batch of so many images."""
     networks.start_tensorflow()
     import keras
 
@@ -120,7 +120,7 @@ def prepare(piece: Piece) -> Callable[[int], None]:
         progress=Silent(),
     )
     top = networks.head_part(model)
-    features = networks.features_trained(model, network, normalising=piece.normalising, precision=piece.precision)
+    features = networks.features_trained(model, network, normalizing=piece.normalizing, precision=piece.precision)
     variables = networks.fine_tuned_variables(model, network)
     logits = networks.logits_part(model)
     learner = Learner(
@@ -132,7 +132,7 @@ def prepare(piece: Piece) -> Callable[[int], None]:
 
 
 def rates_of(step: Callable[[int], None], batch_size: int, seconds: float) -> list[float]:
-    """Pictures/s of each step, after one that is not counted; steps begin until `seconds` are over, three at least."""
+    """Images/s of each step, after one that is not counted; steps begin until `seconds` are over, three at least."""
     step(batch_size)
     end, rates = time.monotonic() + seconds, list[float]()
     while len(rates) < 3 or time.monotonic() < end:
@@ -152,9 +152,9 @@ def _taking(step: Callable[..., Any], head: networks.Head, edge: int) -> Callabl
     draw = np.random.default_rng(0)
 
     def take(count: int) -> None:
-        pictures = draw.integers(0, 256, (1, edge, edge, 3), dtype=np.uint8).astype(np.float32)
+        images = draw.integers(0, 256, (1, edge, edge, 3), dtype=np.uint8).astype(np.float32)
         labels = np.arange(count) % 2
-        loss, _ = step(np.repeat(pictures, count, axis=0), head.targets(labels, 2), np.ones(count, np.float32))
+        loss, _ = step(np.repeat(images, count, axis=0), head.targets(labels, 2), np.ones(count, np.float32))
         float(loss)
 
     return take

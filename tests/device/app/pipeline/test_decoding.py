@@ -22,13 +22,13 @@ def jpeg_of(height: int, width: int, seed: int) -> bytes:
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 90), st.integers(1, 90), st.integers(1, 64), st.integers(1, 64),
-    st.sampled_from(["resize", "centre"]), st.integers(0, 9),
+    st.sampled_from(["resize", "center"]), st.integers(0, 9),
 )  # fmt: skip
 def test_fitted_equals_what_reading_the_file_gives(
     rows: int, columns: int, height: int, width: int, crop: str, seed: int
 ) -> None:
     jpeg, form = jpeg_of(rows, columns, seed), Form((height, width), crop)
-    expected = image_io.fit(image_io.read_picture(jpeg), form.size, crop)
+    expected = image_io.fit(image_io.read_image(jpeg), form.size, crop)
     assert np.array_equal(fitted(Frame(1, 0, jpeg=jpeg), form, exact=True), expected)
 
 
@@ -38,8 +38,8 @@ def test_fitted_is_closer_than_bilinear_resizing_when_it_shrinks_first(
     rows: int, columns: int, compressed: bool
 ) -> None:
     coarse = np.random.default_rng(3).integers(0, 256, (rows // 20, columns // 20, 3), dtype=np.uint8)
-    picture = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    jpeg = bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+    image = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    jpeg = bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
     whole = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     frame = Frame(1, 0, jpeg=jpeg) if compressed else Frame(1, 0, pixels=whole)
     exact = fitted(frame, FORM, exact=True).astype(int)
@@ -50,7 +50,7 @@ def test_fitted_is_closer_than_bilinear_resizing_when_it_shrinks_first(
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 600), st.integers(1, 600))
-def test_factor_leaves_a_picture_no_smaller_than_the_network_wants(
+def test_factor_leaves_an_image_no_smaller_than_the_network_wants(
     rows: int, columns: int, height: int, width: int
 ) -> None:
     factor = factor_for((rows, columns), Form((height, width), "resize"))

@@ -158,7 +158,7 @@ def test_use_lets_the_old_model_go(begin: Begin, release: Path) -> None:
         gc.enable()
 
 
-def test_ask_answers_a_picture_between_frames(begin: Begin, release: Path) -> None:
+def test_ask_answers_an_image_between_frames(begin: Begin, release: Path) -> None:
     app = begin(release)
     answered = threading.Event()
     said: list[object] = []
@@ -200,7 +200,7 @@ def test_pipeline_drops_the_oldest_when_frames_come_faster_than_answers(
     def load(self: Bench, xml: Path, settings: interface.Settings) -> object:
         model = slow(self, xml, settings)
         answer = model.infer
-        model.infer = lambda picture: time.sleep(0.02) or answer(picture)  # type: ignore[method-assign]
+        model.infer = lambda image: time.sleep(0.02) or answer(image)  # type: ignore[method-assign]
         return model
 
     monkeypatch.setattr(Bench, "load", load)
@@ -217,7 +217,7 @@ def test_failure_of_the_cpu_is_told_and_tried_again(begin: Begin, release: Path)
     app.more()
     model = app.pipeline.engine.loaded.model
 
-    def broken(picture: np.ndarray) -> np.ndarray:
+    def broken(image: np.ndarray) -> np.ndarray:
         raise EnvironmentFailure("broken", where="inference")
 
     model.infer = broken  # type: ignore[method-assign]

@@ -29,7 +29,7 @@ def size(taken: Taken) -> tuple[int, ...]:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    path = tmp_path / "grey.avi"
+    path = tmp_path / "gray.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     for level in (20, 120, 220):
         writer.write(np.full((48, 64, 3), level, np.uint8))
@@ -47,18 +47,18 @@ def read(word: str, count: int) -> list[Taken]:
 
 
 def test_pattern_moves_from_dark_to_light() -> None:
-    pictures = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in read("pattern", 101)]
-    assert pictures[0].shape == (480, 640, 3)
-    assert pictures[0].mean() < 90
-    assert pictures[75].mean() > 160
-    assert np.array_equal(pictures[0], pictures[100])
-    assert not np.array_equal(pictures[0], pictures[1])
+    images = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in read("pattern", 101)]
+    assert images[0].shape == (480, 640, 3)
+    assert images[0].mean() < 90
+    assert images[75].mean() > 160
+    assert np.array_equal(images[0], images[100])
+    assert not np.array_equal(images[0], images[1])
 
 
-def test_folder_gives_its_pictures_by_name_again_and_again(tmp_path: Path) -> None:
+def test_folder_gives_its_images_by_name_again_and_again(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "b.jpg"), np.full((8, 10, 3), 200, np.uint8))
     cv2.imwrite(str(tmp_path / "a.png"), np.full((6, 4, 3), (255, 0, 0), np.uint8))
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     first, second, third = read(str(tmp_path), 3)
     assert (size(first), size(second), size(third)) == ((6, 4, 3), (8, 10, 3), (6, 4, 3))
     assert isinstance(second, bytes)
@@ -66,8 +66,8 @@ def test_folder_gives_its_pictures_by_name_again_and_again(tmp_path: Path) -> No
     assert first[0, 0].tolist() == [255, 0, 0]
 
 
-def test_folder_is_lost_when_it_holds_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(SourceLost, match="no picture"):
+def test_folder_is_lost_when_it_holds_no_image(tmp_path: Path) -> None:
+    with pytest.raises(SourceLost, match="no image"):
         read(str(tmp_path), 1)
 
 

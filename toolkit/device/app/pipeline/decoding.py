@@ -1,11 +1,11 @@
 """The second stage: a frame becomes what the network sees.
 
-A camera's frame is mostly far larger than the network's input, and `pictures.fit`, which averages every pixel of it, then takes
+A camera's frame is mostly far larger than the network's input, and `images.fit`, which averages every pixel of it, then takes
 longer than decoding. So it is first shrunk by 2, 4 or 8: a JPEG while it is decoded, which saves some of the decoding too. Then it
 is interpolated to twice the network's size, and each four pixels are averaged, for which processors have instructions. That
 changes pixels, by less than the bilinear resizing of most camera programs does (a third of a level against more than one on
-soft pictures of 1280 by 720). Asked to be exact, frames are read as files are, `pictures.fit(pictures.read_picture(jpeg), …)`, to
-the bit; pictures that the API is sent always are.
+soft images of 1280 by 720). Asked to be exact, frames are read as files are, `images.fit(images.read_image(jpeg), …)`, to
+the bit; images that the API is sent always are.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def pixels_of(frame: Frame, factor: int = 1) -> Pixels:
     if _END_OF_IMAGE not in jpeg[-4096:] and jpeg.rfind(_END_OF_IMAGE) < 0:
         raise ValueError("truncated JPEG")
     try:
-        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), FACTORS.get(factor, cv2.IMREAD_COLOR))
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), FACTORS.get(factor, cv2.IMREAD_COLOR))
     except cv2.error as error:
         raise ValueError(f"cannot be decoded: {error.err}") from None
-    if picture is None:
+    if image is None:
         raise ValueError("cannot be decoded")
-    pixels: Pixels = picture
+    pixels: Pixels = image
     return pixels
 
 
@@ -64,7 +64,7 @@ def _shrunk(pixels: Pixels, factor: int) -> Pixels:
 
 
 def factor_for(size: Optional[Tuple[int, int]], form: Form) -> int:
-    """The most that a picture of this (height, width) can be shrunk by, and still be FINER than `form` either way round."""
+    """The most that an image of this (height, width) can be shrunk by, and still be FINER than `form` either way round."""
     if size is None:
         return 1
     return next((factor for factor in FACTORS if min(size) // factor >= FINER * max(form.size)), 1)
@@ -94,9 +94,9 @@ def fitted(frame: Frame, form: Form, *, exact: bool = False) -> Pixels:
     return small
 
 
-def quickly_fit(picture: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
-    """As `pictures.fit`, in a third of its time for what is FINER to COARSER times as large as the size, on both axes."""
-    part, (height, width) = cropped(picture, size, crop), size
+def quickly_fit(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
+    """As `images.fit`, in a third of its time for what is FINER to COARSER times as large as the size, on both axes."""
+    part, (height, width) = cropped(image, size, crop), size
     times = (part.shape[0] / height, part.shape[1] / width)
     if min(times) < FINER or max(times) > COARSER:
         return fit(part, size)

@@ -106,12 +106,12 @@ class Pipeline:
         stages = [thread for stage in self._stages() for thread in stage]
         return all(thread.is_alive() for thread in [*stages, self._results])
 
-    def ask(self, picture: Pixels, reply: Reply) -> bool:
-        """Have a picture (RGB, of any size) answered, before frames of the camera; False when there is no room for it."""
+    def ask(self, image: Pixels, reply: Reply) -> bool:
+        """Have an image (RGB, of any size) answered, before frames of the camera; False when there is no room for it."""
         form = self.engine.form()
         self.counters.add("asked")
-        frame = Frame(0, now_ns(), pixels=picture[..., ::-1])
-        query = Query(frame, form, fit(picture, form.size, form.crop), reply)
+        frame = Frame(0, now_ns(), pixels=image[..., ::-1])
+        query = Query(frame, form, fit(image, form.size, form.crop), reply)
         return self._ready.keep(query)
 
     def use(self, release: Path) -> None:

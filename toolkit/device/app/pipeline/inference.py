@@ -88,7 +88,7 @@ class Engine(threading.Thread):
         return self._settings.kind in ("MYRIAD", "AUTO")
 
     def form(self) -> Form:
-        """What pictures have to be for the model that works now."""
+        """What images have to be for the model that works now."""
         return self.loaded.form
 
     def begin(self, release: Path) -> None:
@@ -198,9 +198,9 @@ class Engine(threading.Thread):
         loaded = self.loaded
         number = next(self._numbers)
         loaded.flying[number] = query
-        picture = query.fitted if query.form == loaded.form else fitted(query.frame, loaded.form)
+        image = query.fitted if query.form == loaded.form else fitted(query.frame, loaded.form)
         try:
-            loaded.queue.submit(number, picture)
+            loaded.queue.submit(number, image)
         except EnvironmentFailure as failure:
             self._lost(loaded, failure)
 

@@ -21,7 +21,7 @@ now_ns = time.monotonic_ns
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture as the camera gave it: as a JPEG's bytes, or as u8 [height, width, 3] in BGR, as OpenCV has it."""
+    """One image as the camera gave it: as a JPEG's bytes, or as u8 [height, width, 3] in BGR, as OpenCV has it."""
 
     number: int
     taken_ns: int
@@ -32,7 +32,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Form:
-    """What a network wants its pictures to be: size = (height, width) in pixels, and how they are cut to it."""
+    """What a network wants its images to be: size = (height, width) in pixels, and how they are cut to it."""
 
     size: Tuple[int, int]
     crop: str
@@ -50,7 +50,7 @@ class Query:
     form: Form
     fitted: Pixels
     reply: Optional[Reply] = None
-    """For a picture that somebody asked about; it is answered, or refused, and never dropped in silence."""
+    """For an image that somebody asked about; it is answered, or refused, and never dropped in silence."""
 
 
 @dataclass(frozen=True)

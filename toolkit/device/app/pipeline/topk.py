@@ -26,7 +26,7 @@ def top_of(answer: Answer, labels: Sequence[str], count: int = TOP) -> List[Tupl
 
 
 def said_of(answer: Answer, manifest: Dict[str, Any]) -> Optional[List[str]]:
-    """Where pictures may have many labels, those above 1/2, the most probable first; else None."""
+    """Where images may have many labels, those above 1/2, the most probable first; else None."""
     if not is_many(manifest):
         return None
     above = [(label, value) for label, value in top_of(answer, manifest["labels"], len(answer)) if value > 1 / 2]

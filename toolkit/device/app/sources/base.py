@@ -1,7 +1,7 @@
 """Where frames come from, by one word each.
 
     pattern                     a moving test pattern, half of it dark, half of it light
-    /data/pictures              a folder of pictures, by name, again and again
+    /data/images              a folder of images, by name, again and again
     /data/street.mp4            a video file, again and again
     /dev/video0, 0              a camera that Video4Linux knows, such as a UVC one
     picamera, picamera:1        a Raspberry Pi's own camera, through picamera2

@@ -1,4 +1,4 @@
-"""Sources that are always there: a test pattern, and the pictures of a folder."""
+"""Sources that are always there: a test pattern, and the images of a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class Pattern:
-    """A bar that wanders over a dark picture, then over a light one: 640 by 480 pixels, as JPEGs that are made once."""
+    """A bar that wanders over a dark image, then over a light one: 640 by 480 pixels, as JPEGs that are made once."""
 
     name, live = "test pattern", False
     FRAMES, HEIGHT, WIDTH = 100, 480, 640
@@ -43,16 +43,16 @@ class Pattern:
 
     def _draw(self, number: int) -> Pixels:
         light = number >= self.FRAMES // 2
-        picture = np.full((self.HEIGHT, self.WIDTH, 3), 205 if light else 40, np.uint8)
+        image = np.full((self.HEIGHT, self.WIDTH, 3), 205 if light else 40, np.uint8)
         left = number * (self.WIDTH - 40) // self.FRAMES
-        picture[:, left : left + 40] = (180, 120, 60)
+        image[:, left : left + 40] = (180, 120, 60)
         ink = (30, 30, 30) if light else (225, 225, 225)
-        cv2.putText(picture, f"test pattern {number:03d}", (24, 56), cv2.FONT_HERSHEY_SIMPLEX, 1.0, ink, 2, cv2.LINE_AA)
-        return picture
+        cv2.putText(image, f"test pattern {number:03d}", (24, 56), cv2.FONT_HERSHEY_SIMPLEX, 1.0, ink, 2, cv2.LINE_AA)
+        return image
 
 
 class Folder:
-    """The pictures of a folder in the order of their names, again and again; JPEGs stay as they are."""
+    """The images of a folder in the order of their names, again and again; JPEGs stay as they are."""
 
     live = False
 
@@ -62,12 +62,12 @@ class Folder:
 
     def open(self) -> None:
         """See Source."""
-        found = self._pictures()
+        found = self._images()
         if not found:
-            raise SourceLost("there is no picture in it")
+            raise SourceLost("there is no image in it")
         self._endless = itertools.cycle(found)
 
-    def _pictures(self) -> List[Path]:
+    def _images(self) -> List[Path]:
         try:
             return sorted(path for path in self._path.rglob("*") if path.suffix.lower() in SUFFIXES)
         except OSError as error:
@@ -79,8 +79,8 @@ class Folder:
         try:
             if path.suffix.lower() in {".jpg", ".jpeg"}:
                 return path.read_bytes()
-            return np.ascontiguousarray(image_io.read_picture(path)[..., ::-1])
-        except (OSError, image_io.PictureError) as error:
+            return np.ascontiguousarray(image_io.read_image(path)[..., ::-1])
+        except (OSError, image_io.ImageError) as error:
             raise SourceLost(str(error)) from None
 
     def close(self) -> None:

@@ -33,10 +33,10 @@ class _Captured:
 
     def read(self) -> Taken:
         """See Source."""
-        there, picture = self._capture.read()
-        if not there or picture is None or not picture.size:
+        there, image = self._capture.read()
+        if not there or image is None or not image.size:
             raise SourceLost("gives no more frames")
-        taken: Taken = picture
+        taken: Taken = image
         return taken
 
     def close(self) -> None:

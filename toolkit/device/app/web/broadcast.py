@@ -1,7 +1,7 @@
-"""The newest picture and the newest state, once made and sent to everyone who watches.
+"""The newest image and the newest state, once made and sent to everyone who watches.
 
-All watchers share BUDGET pictures a second, so that more of them make the stream slower and never the inference. One whose
-connection still holds the last picture is passed over, and one that takes nothing for STALLED_S is left.
+All watchers share BUDGET images a second, so that more of them make the stream slower and never the inference. One whose
+connection still holds the last image is passed over, and one that takes nothing for STALLED_S is left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EVENTS_S = 0.5
 STALLED_S = 20.0
 BOUNDARY = "toolkit-frame"
 QUALITY, WIDTH = 80, 960
-"""Of pictures that did not come as JPEGs."""
+"""Of images that did not come as JPEGs."""
 
 
 class Watchers:
@@ -62,28 +62,28 @@ class Broadcast:
 
     def __init__(self, latest: Callable[[], Optional[Result]], state: Callable[[], Dict[str, Any]]) -> None:
         self._latest, self._state = latest, state
-        self.pictures, self.events = Watchers(), Watchers()
+        self.images, self.events = Watchers(), Watchers()
 
     def stream(self) -> Response:
         """MJPEG, as browsers show it in an <img>."""
-        _check_room(self.pictures)
+        _check_room(self.images)
         headers = {"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"}
-        return Response(200, headers, stream=functools.partial(self.pictures.watch, f"--{BOUNDARY}\r\n".encode()))
+        return Response(200, headers, stream=functools.partial(self.images.watch, f"--{BOUNDARY}\r\n".encode()))
 
     def event_stream(self) -> Response:
         """The state as server-sent events."""
         _check_room(self.events)
         return Response(200, {"Content-Type": "text/event-stream"}, stream=functools.partial(self.events.watch, b""))
 
-    async def send_pictures(self) -> None:
+    async def send_images(self) -> None:
         """For as long as the server runs."""
         shown = None
         while True:
-            await asyncio.sleep(max(1 / FPS, len(self.pictures) / BUDGET))
+            await asyncio.sleep(max(1 / FPS, len(self.images) / BUDGET))
             result = self._latest()
-            if result is not None and result is not shown and len(self.pictures):
+            if result is not None and result is not shown and len(self.images):
                 shown = result
-                self.pictures.send(part_of(await _jpeg(result)))
+                self.images.send(part_of(await _jpeg(result)))
 
     async def send_events(self) -> None:
         """For as long as the server runs."""
@@ -107,7 +107,7 @@ async def _jpeg(result: Result) -> bytes:
 
 
 def encoded(pixels: Pixels) -> bytes:
-    """A picture (BGR) as a JPEG, at most WIDTH pixels wide."""
+    """An image (BGR) as a JPEG, at most WIDTH pixels wide."""
     height, width = pixels.shape[:2]
     if width > WIDTH:
         pixels = cv2.resize(pixels, (WIDTH, height * WIDTH // width), interpolation=cv2.INTER_AREA)
@@ -117,6 +117,6 @@ def encoded(pixels: Pixels) -> bytes:
 
 
 def part_of(jpeg: bytes) -> bytes:
-    """One picture of the stream; browsers show it once the next boundary is there, so it comes along."""
+    """One image of the stream; browsers show it once the next boundary is there, so it comes along."""
     head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
     return b"".join((head, jpeg, b"\r\n--", BOUNDARY.encode(), b"\r\n"))

@@ -13,7 +13,7 @@ from typing import Any, Awaitable, Callable, Dict, Optional, Tuple
 
 HEAD_BYTES = 16_384
 BODY_BYTES = 12_000_000
-"""A picture of twelve megapixels as a JPEG of the best quality."""
+"""An image of twelve megapixels as a JPEG of the best quality."""
 HEAD_S, IDLE_S, BODY_S, SEND_S = 10.0, 60.0, 30.0, 20.0
 """How long a head, the next request, a body, and a client that does not read, are waited for."""
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]{0,2000}) HTTP/1\.([01])")
@@ -74,7 +74,7 @@ class Request:
             raise HttpError(411, "the body has no length", "send a Content-Length")
         if self.unread > BODY_BYTES:
             raise HttpError(
-                413, f"the body has {self.unread} bytes, and {BODY_BYTES} is the most", "send a smaller picture"
+                413, f"the body has {self.unread} bytes, and {BODY_BYTES} is the most", "send a smaller image"
             )
         if self.headers.get("expect", "").lower() == "100-continue":
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

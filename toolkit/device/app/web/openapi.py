@@ -16,7 +16,7 @@ _GUESS = {
 }
 _RANKING = {"type": "array", "maxItems": 5, "items": {"$ref": "#/components/schemas/Guess"}}
 _IDENTITY = {"release": _TEXT, "name": _TEXT}
-_LABELS = {"type": "array", "items": _TEXT, "description": "Where a picture may have many: those above 1/2."}
+_LABELS = {"type": "array", "items": _TEXT, "description": "Where an image may have many: those above 1/2."}
 
 
 def _object(properties: Json, optional: Optional[Json] = None) -> Json:
@@ -100,9 +100,9 @@ def _operation(summary: str, success: Json, *errors: int, status: int = 200, **m
 
 def _paths() -> Json:
     verdict, no = _answer("Yes", "Verdict"), _answer("No", "Verdict")
-    picture = {
+    image = {
         "required": True,
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES},
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES},
     }
     switch = {"required": True, "content": {"application/json": {"schema": _object({"release": _TEXT})}}}
     health, ready = (
@@ -112,19 +112,19 @@ def _paths() -> Json:
     for asked in (health, ready):
         asked["responses"]["503"] = no
     return {
-        "/v1/predict": {"post": _operation("What is on a picture", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=picture)},
+        "/v1/predict": {"post": _operation("What is on an image", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=image)},
         "/v1/state": {"get": _operation("How it goes", _answer("Everything that changes", "State"))},
         "/v1/models": {"get": _operation("Which models are here", _answer("Them", "Models"))},
         "/v1/model": {"post": _operation("Let another model work", _answer("It does", "Identity"), 404, 409, 411, 415, 422, requestBody=switch)},
         "/v1/events": {"get": _operation("The state twice a second", _plain("Server-sent events", "text/event-stream"), 503)},
-        "/stream": {"get": _operation("The picture", _plain("Motion JPEG", "multipart/x-mixed-replace"), 503)},
+        "/stream": {"get": _operation("The image", _plain("Motion JPEG", "multipart/x-mixed-replace"), 503)},
         "/health": {"get": health},
         "/ready": {"get": ready},
         "/metrics": {"get": _operation("For Prometheus", _plain("Version 0.0.4 of its text format", "text/plain"))},
     }  # fmt: skip
 
 
-_PICTURES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
+_IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
 
 
 def document() -> Json:

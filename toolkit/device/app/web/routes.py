@@ -47,7 +47,7 @@ class Routes:
         self._logins = Buckets(LOGINS_A_SECOND, LOGINS_AT_ONCE)
         self._predictions = Buckets(predictions_a_second, max(2 * predictions_a_second, 4))
         self._predicting = 0
-        self._readers = ThreadPoolExecutor(READERS, "pictures", _step_back)
+        self._readers = ThreadPoolExecutor(READERS, "images", _step_back)
         self._routes: Dict[str, Dict[str, Route]] = {
             "/": {"GET": self._page},
             "/login": {"POST": self._login},
@@ -127,17 +127,17 @@ class Routes:
         return as_json(identity(loaded.release, loaded.manifest))
 
     async def _predict(self, request: Request) -> Response:
-        """What is on a picture."""
+        """What is on an image."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in TYPES:
-            raise HttpError(415, "that is no picture", f"send one of {', '.join(TYPES)}")
+            raise HttpError(415, "that is no image", f"send one of {', '.join(TYPES)}")
         _take(self._predictions, "all")
         if self._predicting >= PREDICTIONS_AT_ONCE:
             raise HttpError(429, "others are asking", Retry_After="1")
         self._predicting += 1
         try:
             content = await request.body()
-            return as_json(await self._answer(await _aside(_picture, content, on=self._readers)))
+            return as_json(await self._answer(await _aside(_image, content, on=self._readers)))
         finally:
             self._predicting -= 1
 
@@ -227,9 +227,9 @@ def _json_object(content: bytes) -> Dict[str, Any]:
     return value
 
 
-def _picture(content: bytes) -> Pixels:
+def _image(content: bytes) -> Pixels:
     """u8 [height, width, 3], RGB; read as strictly as a file is."""
     try:
-        return image_io.read_picture(content)
-    except image_io.PictureError as error:
+        return image_io.read_image(content)
+    except image_io.ImageError as error:
         raise HttpError(422, str(error), "send a JPEG, PNG, WebP or BMP file as it is") from None

@@ -1,4 +1,4 @@
-"""Small writers of picture files that OpenCV cannot write: CMYK JPEGs, palettes in PNG, EXIF orientations."""
+"""Small writers of image files that OpenCV cannot write: CMYK JPEGs, palettes in PNG, EXIF orientations."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def exif(orientation: int, order: str = ">") -> bytes:
     return mark + struct.pack(order + "IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
-def rotated_jpeg(picture: Pixels, orientation: int) -> bytes:
-    """A JPEG whose EXIF says how to turn it upright; `picture` [H, W, 3] RGB as stored."""
-    plain = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+def rotated_jpeg(image: Pixels, orientation: int) -> bytes:
+    """A JPEG whose EXIF says how to turn it upright; `image` [H, W, 3] RGB as stored."""
+    plain = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
     return plain[:2] + segment(0xE1, b"Exif\x00\x00" + exif(orientation)) + plain[2:]
 
 
 def cmyk_jpeg(blocks: Sequence[tuple[int, int, int, int]], adobe: int | None) -> bytes:
     """A baseline JPEG of flat 8 x 8 blocks side by side; four samples each, stored as they are.
 
-    adobe: the colour transform of the Adobe marker (0 = CMYK, 2 = YCCK), None for no marker.
+    adobe: the color transform of the Adobe marker (0 = CMYK, 2 = YCCK), None for no marker.
     """
     start = struct.pack(">BHHB", 8, 8, 8 * len(blocks), 4) + b"".join(bytes((i, 0x11, 0)) for i in range(1, 5))
     scan = bytes((4, *(value for i in range(1, 5) for value in (i, 0)), 0, 63, 0))
@@ -64,10 +64,10 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(rows: npt.NDArray[np.generic], colour_type: int, extra: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+def png(rows: npt.NDArray[np.generic], color_type: int, extra: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """A PNG of u8 or u16 samples [H, W(, n)]; `extra` chunks come before the pixels."""
     depth = 8 * rows.dtype.itemsize
-    head = struct.pack(">IIBBBBB", rows.shape[1], rows.shape[0], depth, colour_type, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", rows.shape[1], rows.shape[0], depth, color_type, 0, 0, 0)
     lines = rows.astype(rows.dtype.newbyteorder(">"))
     data = zlib.compress(b"".join(b"\x00" + line.tobytes() for line in lines))
     chunks = [(b"IHDR", head), *extra, (b"IDAT", data), (b"IEND", b"")]

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - it is run by its path
-"""Draw the README's pictures of a report: `just docs-images [INDEX.html]`, by default the demo's in workspace/.
+"""Draw the README's images of a report: `just docs-images [INDEX.html]`, by default the demo's in workspace/.
 
 docs/images/report.png is the top of the page, speed-against-accuracy.png the part of that name.
 """
@@ -17,7 +17,7 @@ WIDTH, TOP, PART, MARGIN = 1280, 1000, 640, 28
 
 
 def draw(page: Page, index: Path) -> None:
-    """Both pictures, in daylight."""
+    """Both images, in daylight."""
     page.goto(index.resolve().as_uri())
     page.screenshot(path=IMAGES / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": TOP})
     heading = page.locator("#speed").bounding_box()
