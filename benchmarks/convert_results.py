@@ -82,9 +82,9 @@ def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], r
     from toolkit.bundle.create import images_for, make_bundle
     from toolkit.convert import check_bundle, convert_model, keep_checks
     from toolkit.convert.conversion import split_of
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
-    talk = for_people()
+    talk = create_progress()
     try:
         wider = tolerances.get(model.network, tolerances.get("")) if precision == "fp16" else None
         ir = convert_model(model, precision, TARGET, room, store, talk, wider)

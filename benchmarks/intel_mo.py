@@ -13,7 +13,7 @@ from pathlib import Path
 
 from toolkit import hashing
 from toolkit.convert.runtimes.interpreters import get_python
-from toolkit.progress import for_people
+from toolkit.progress import create_progress
 from toolkit.system import wheel_cache
 
 _LOCK = Path(__file__).parents[1] / "requirements" / "eras" / "mo.txt"
@@ -30,7 +30,7 @@ def environment() -> Path:
     finished, python = folder / "finished", folder / "bin" / "python"
     if not finished.exists():
         uv = str(Path(sys.executable).with_name("uv"))
-        base = get_python("3.9", for_people())
+        base = get_python("3.9", create_progress())
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", str(base), str(folder)], check=True)
         words = [uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "--require-hashes"]
         subprocess.run([*words, "--requirement", str(_LOCK)], check=True)

@@ -25,7 +25,7 @@ from toolkit.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineResult:
+class PipelineResult:
     """What came out at the end; a trial or device that failed is in `failed` and does not keep the others from it."""
 
     split: Split
@@ -43,7 +43,7 @@ class LineResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Pipeline:
     """One experiment in one workspace; `inventory` None means an embedded fleet, up for as long as it is needed."""
 
     plan: Experiment
@@ -54,7 +54,7 @@ class Line:
     forks: int = DEFAULT_LIMIT
     way: train.Way = field(default_factory=train.Way)
 
-    def run(self) -> LineResult:
+    def run(self) -> PipelineResult:
         """Every stage in turn.
 
         Raises:
@@ -74,7 +74,7 @@ class Line:
                 deployed = self._deploy(chosen, devices, store)
                 measured = self._bench(tuple(bundles), devices, split, store)
             written = report.write_report(self.workspace, store, experiment=self.plan)
-        return LineResult(
+        return PipelineResult(
             split=split,
             models=models,
             bundles=tuple(bundles),
@@ -85,7 +85,7 @@ class Line:
         )
 
     def _title(self, text: str) -> None:
-        self.progress.say(f"── {text}")
+        self.progress.log(f"── {text}")
 
     def _train(self, split: Split, store: Store) -> train.Swept:
         self._title("training")
@@ -116,7 +116,7 @@ class Line:
             yield fleet.load_inventory(self.inventory, self.limit)
             return
         up = control.up(self.workspace)
-        self.progress.say(f"embedded fleet: {', '.join(device.name for device in up.devices)}")
+        self.progress.log(f"embedded fleet: {', '.join(device.name for device in up.devices)}")
         try:
             yield fleet.load_inventory(up.inventory, self.limit) if self.limit else up.devices
         finally:
@@ -142,7 +142,7 @@ class Line:
             progress=self.progress,
         )
         for device, outcome in result.ok.items():
-            self.progress.say(f"{device.name}: {outcome.outcome}, {outcome.sent_bytes:,} bytes sent")
+            self.progress.log(f"{device.name}: {outcome.outcome}, {outcome.sent_bytes:,} bytes sent")
         return result
 
     def _bench(

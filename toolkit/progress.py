@@ -1,61 +1,115 @@
-"""How long work tells people where it is: one interface, one form for terminals, one for logs, one for nobody.
+"""Progress output on stderr: messages and bars for terminals, plain lines, JSON lines, or nothing.
 
-Talk goes to stderr; stdout is data.
+stdout is reserved for data.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+LogFormat = Literal["text", "json"]
 
 
 class Task(Protocol):
-    """A piece of work with a known number of steps."""
+    """Work with a known number of steps."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """`steps` more are done; `note` replaces what is shown beside the bar."""
+        """Add `steps` finished steps; `note` replaces the text beside the bar."""
 
 
 class Progress(Protocol):
-    """What stages talk to."""
+    """What a stage reports its progress to."""
 
-    def say(self, text: str) -> None:
-        """One line that stays."""
+    def log(self, text: str) -> None:
+        """Print one line that stays."""
 
     def track(self, title: str, total: int) -> AbstractContextManager[Task]:
-        """A bar over `total` steps, for the length of a with-block."""
+        """Show a bar over `total` steps for the length of a with-block."""
+
+
+@dataclass
+class _Settings:
+    verbosity: int = 0
+    log_format: LogFormat = "text"
+
+
+_settings = _Settings()
+_has_output = threading.Event()
+
+
+def configure(*, verbosity: int = 0, log_format: LogFormat = "text") -> None:
+    """Set what `create_progress` returns in this process: verbosity below 0 is silent."""
+    _settings.verbosity, _settings.log_format = verbosity, log_format
+
+
+def create_progress(*, quiet: bool = False) -> Progress:
+    """Return the progress output that fits the options and where stderr goes; with `quiet` only JSON lines remain."""
+    if _settings.verbosity < 0:
+        return Silent()
+    if _settings.log_format == "json":
+        return JsonLines()
+    if quiet:
+        return Silent()
+    return Terminal() if sys.stderr.isatty() else Lines()
+
+
+def mark_output() -> None:
+    """Record that the user has seen output of this command."""
+    _has_output.set()
+
+
+@contextmanager
+def announce_if_slow(text: str, *, after_s: float = 0.8) -> Iterator[None]:
+    """Log `text` once if the with-block has printed nothing after `after_s` seconds."""
+    _has_output.clear()
+    ended = threading.Event()
+
+    def announce() -> None:
+        if not ended.wait(after_s) and not _has_output.is_set():
+            create_progress().log(text)
+
+    threading.Thread(target=announce, daemon=True, name="announce").start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 class _SilentTask:
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Nothing to show."""
+        """Show nothing."""
 
 
 class Silent:
-    """For tests and for --json: says nothing, remembers what was said."""
+    """Prints nothing and records the messages; for tests and for --json."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
-    def say(self, text: str) -> None:
-        """Keep it."""
-        self.said.append(text)
+    def log(self, text: str) -> None:
+        """Record the message."""
+        self.messages.append(text)
 
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Task]:
-        """No bar."""
+        """Show no bar."""
         del title, total
         yield _SilentTask()
 
 
 class _LinesTask:
-    """A line every few seconds, so that a log stays readable."""
+    """Prints a line every five seconds, so that a log stays readable."""
 
-    def __init__(self, title: str, total: int) -> None:
-        self._title, self._total, self._done = title, total, 0
+    def __init__(self, output: Lines, title: str, total: int) -> None:
+        self._output, self._title, self._total, self._done = output, title, total, 0
         self._last = time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -63,42 +117,60 @@ class _LinesTask:
         now = time.monotonic()
         if now - self._last >= 5 and self._done < self._total:
             self._last = now
-            print(f"  {self._title}: {self._done}/{self._total} {note}".rstrip(), file=sys.stderr, flush=True)
+            self._output.log(f"  {self._title}: {self._done}/{self._total} {note}".rstrip())
 
 
 class Lines:
-    """For logs: plain lines."""
+    """Plain lines, for logs."""
 
-    def say(self, text: str) -> None:
-        """One line."""
+    def log(self, text: str) -> None:
+        """Print one line."""
+        mark_output()
         print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Task]:
-        """A line at the end, and one every five seconds on the way."""
+        """Print a line every five seconds and one at the end."""
         start = time.monotonic()
-        yield _LinesTask(title, total)
-        self.say(f"  {title}: {total} in {time.monotonic() - start:.1f} s")
+        yield _LinesTask(self, title, total)
+        self.log(f"  {title}: {total} in {time.monotonic() - start:.1f} s")
+
+
+class JsonLines(Lines):
+    """One JSON object per line, for log collectors."""
+
+    def log(self, text: str) -> None:
+        """Print one object."""
+        mark_output()
+        print(json_line("info", text.strip()), file=sys.stderr, flush=True)
+
+
+def json_line(level: str, message: str, **fields: str) -> str:
+    """Return a log record as one line of JSON; empty fields are left out."""
+    record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": message}
+    return json.dumps(record | {name: value for name, value in fields.items() if value}, ensure_ascii=False)
 
 
 class Terminal:
-    """For people: rich bars."""
+    """Messages and bars for a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
         self._console = Console(stderr=True, highlight=False)
 
-    def say(self, text: str) -> None:
-        """One line."""
+    def log(self, text: str) -> None:
+        """Print one line."""
+        mark_output()
         self._console.print(text, markup=False)
 
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Task]:
-        """A bar with the time left."""
+        """Show a bar with the remaining time."""
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
+        mark_output()
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(),
@@ -114,10 +186,3 @@ class Terminal:
                     bars.update(identity, advance=steps, note=note)
 
             yield _BarTask()
-
-
-def for_people(*, quiet: bool = False) -> Progress:
-    """The form that fits where stderr goes."""
-    if quiet:
-        return Silent()
-    return Terminal() if sys.stderr.isatty() else Lines()

@@ -70,7 +70,7 @@ def test_make_bundle_says_so_when_it_is_there(line: Any) -> None:
     progress = Silent()
     again = make_bundle(ir, line.softmax, line.split, line.workspace, line.store, progress)
     assert again == first
-    assert progress.said == [f"bundle tiny-softmax-top-fp16: already made ({first.short})"]
+    assert progress.messages == [f"bundle tiny-softmax-top-fp16: already made ({first.short})"]
 
 
 def test_make_bundle_makes_it_again_when_it_is_damaged(line: Any) -> None:

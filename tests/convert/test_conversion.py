@@ -21,7 +21,7 @@ from toolkit.progress import Silent
 def convert(line: Any, model: TrainedModel, precision: str = "fp32", **options: Any) -> tuple[IrModel, list[str]]:
     progress = Silent()
     ir = convert_model(model, precision, "cpu", line.workspace, line.store, progress, **options)
-    return ir, progress.said
+    return ir, progress.messages
 
 
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])

@@ -91,9 +91,9 @@ def test_prepare_names_near_duplicates_and_goes_on_when_parts_share_them(tmp_pat
     progress = Silent()
     table = DataTable(source="folders", path=root)
     for _ in range(2):  # the second time hashes are recalled
-        progress.said.clear()
+        progress.messages.clear()
         prepare(table, tmp_path / "experiment.toml", workspace, progress)
-        assert progress.said[:2] == [
+        assert progress.messages[:2] == [
             "pairs of images that look the same: 1 between test and train",
             "  test/a/again.jpg and train/a/2.jpg",
         ]

@@ -59,7 +59,7 @@ def test_prepare_does_nothing_and_says_so_when_nothing_changed(pets: Path, works
     stamp = manifest.stat().st_mtime_ns
     assert prepared(pets, workspace, progress) == first
     assert manifest.stat().st_mtime_ns == stamp
-    assert "nothing changed" in progress.said[-1]
+    assert "nothing changed" in progress.messages[-1]
 
 
 def test_prepare_gives_the_same_digest_when_the_data_set_moved(pets: Path, workspace: Workspace) -> None:

@@ -33,7 +33,7 @@ def test_run_gives_a_hook_what_is_documented(write_hook: Write) -> None:
     folder = write_hook("pre-deploy", "env | grep ^TOOLKIT_ | sort; echo beside >&2")
     hooks = Hooks(folder, "abc", progress, {"TOOLKIT_BUNDLE": "b" * 64})
     hooks.run("pre-deploy", [Device(name="pi-1", host="a"), Device(name="pi-2", host="b")], TOOLKIT_BATCH="1/2")
-    said = "\n".join(progress.said)
+    said = "\n".join(progress.messages)
     for line in (
         "HOOK=pre-deploy",
         "ROLLOUT=abc",
@@ -51,7 +51,7 @@ def test_run_does_nothing_when_there_is_no_hook(tmp_path: Path, write_hook: Writ
     for folder in (None, tmp_path / "missing", write_hook("other", "exit 1")):
         progress = Silent()
         Hooks(folder, "abc", progress, {}).run("pre-deploy", [])
-        assert progress.said == []
+        assert progress.messages == []
 
 
 def test_run_says_what_to_do_when_the_file_is_no_program(write_hook: Write) -> None:

@@ -40,7 +40,7 @@ def test_fetch_wheel_asks_pip_once_when_called_twice(shelf: Path) -> None:
     wheel, progress = make_wheel(shelf), Silent()
     path = fetch_wheel(wheel, progress)
     assert fetch_wheel(wheel, progress) == path == cached_path(wheel)
-    assert progress.said == ["fetching toolkit-test-wheel 1.0 with pip"]
+    assert progress.messages == ["fetching toolkit-test-wheel 1.0 with pip"]
     assert [entry.name for entry in path.parent.iterdir()] == [FILE]
 
 

@@ -60,8 +60,8 @@ class Stopping(Silent):
         super().__init__()
         self._left, self._words = images, words
 
-    def say(self, text: str) -> None:
-        super().say(text)
+    def log(self, text: str) -> None:
+        super().log(text)
         if self._words is not None and self._words in text:
             raise KeyboardInterrupt
 

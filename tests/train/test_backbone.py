@@ -59,7 +59,7 @@ def features(bench: Bench, workspace: Workspace) -> tuple[dict[str, Examples], l
     model, parts = starting_model(job, None), load_parts(job)
     made = frozen_features(job, model, parts)
     images = parts["train"].examples.inputs
-    return made, progress.said, ThroughKeras(networks.features_part(model), 4).features(images)
+    return made, progress.messages, ThroughKeras(networks.features_part(model), 4).features(images)
 
 
 @pytest.mark.parametrize("name", SMALLEST)

@@ -39,7 +39,7 @@ def test_train_trial_does_nothing_and_says_so_when_it_runs_again(bench: Bench, w
     files = {path: path.stat().st_mtime_ns for path in workspace.folder("runs").rglob("*") if path.is_file()}
     progress = Silent()
     assert bench.train(workspace, progress) == first
-    assert [line for line in progress.said if "skipped" in line] == progress.said
+    assert [line for line in progress.messages if "skipped" in line] == progress.messages
     assert files == {path: path.stat().st_mtime_ns for path in workspace.folder("runs").rglob("*") if path.is_file()}
 
 
@@ -81,7 +81,7 @@ def test_train_trial_names_the_causes_when_nothing_was_learned(bench: Bench, wor
     (top,) = bench.train(workspace, progress, last="top")
     assert "majority rate 0.500" in top.warnings[0]
     assert "wrong input scaling" in top.warnings[0]
-    assert any(line.startswith("warning: tiny-softmax top") for line in progress.said)
+    assert any(line.startswith("warning: tiny-softmax top") for line in progress.messages)
 
 
 def test_train_trial_stops_with_advice_when_the_loss_is_no_number(bench: Bench, workspace: Workspace) -> None:

@@ -22,7 +22,7 @@ def test_train_trial_keeps_no_features_when_images_are_varied(bench: Bench, work
     bench.change("[train]", f"{AUGMENT}[train]")
     progress = Silent()
     varied = bench.train(workspace, progress)
-    assert "  tiny-softmax top: [augment] is on, so the backbone runs in every epoch" in progress.said
+    assert "  tiny-softmax top: [augment] is on, so the backbone runs in every epoch" in progress.messages
     assert [model.stage for model in varied] == ["top", "fine-tune"]
     assert not (workspace.root / "cache" / "features").exists()
     bench.change(AUGMENT, "")

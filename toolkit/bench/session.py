@@ -89,9 +89,9 @@ class Session:
     def showing(self, progress: Progress) -> AbstractContextManager[Task]:
         """Say what is skipped and left out; then a bar over the steps that are left."""
         for reason in self.plan.unfit:
-            progress.say(f"left out: {reason}")
+            progress.log(f"left out: {reason}")
         if self.done:
-            progress.say(f"skipped: {len(self.done)} of {len(self.plan.steps)} runs were measured before")
+            progress.log(f"skipped: {len(self.done)} of {len(self.plan.steps)} runs were measured before")
         return progress.track("bench", len(self.plan.steps) - len(self.done))
 
     def measure(self, station: Station, steps: Sequence[Step], task: Task) -> None:

@@ -48,10 +48,10 @@ def make_bundle(
         digest = hashing.of_file(folder / MANIFEST)
         place = workspace.folder("bundles") / digest
         if _intact(place):
-            progress.say(f"bundle {bundle_name(ir, model)}: already made ({digest[:12]})")
+            progress.log(f"bundle {bundle_name(ir, model)}: already made ({digest[:12]})")
         else:
             _move(folder, place)
-            progress.say(f"bundle {bundle_name(ir, model)}: {digest[:12]}")
+            progress.log(f"bundle {bundle_name(ir, model)}: {digest[:12]}")
     bundle = describe_bundle(place, workspace)
     store.put(bundle)
     return bundle

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli import bench_output
-from toolkit.cli.fleet_options import Reach, reaching
+from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class Form(StrEnum):
     prom = "prom"
 
 
-@reaching
+@with_fleet_options
 def bench(
-    reach: Reach,
+    options: FleetOptions,
     bundles: Annotated[
         list[str] | None,
         typer.Argument(metavar="[BUNDLE]...", help="Folders, names or digests; default: the newest of each name."),
@@ -98,7 +98,7 @@ def bench(
     from toolkit.bench.load_records import kept
     from toolkit.bench.run import bench_fleet, bench_here, local_device, what_is_left
 
-    there = reach.fleet or reach.limit is not None
+    there = options.fleet or options.limit is not None
     if (here and there) or not (here or there or compare or export):
         raise UsageError("say where", remedy="--here, or --fleet for all devices, or --limit PATTERN for some of them")
     asked = {
@@ -112,13 +112,13 @@ def bench(
         "precision": precision.value if precision else None,
         "clock": clock.value,
     }
-    room, progress = reach.house, reach.progress
-    with reach.store() as store:
+    room, progress = options.workspace, options.progress
+    with options.store() as store:
         chosen, spec = choose(bundles or [], experiment, room, store), spec_for(experiment, asked)
-        devices = [local_device()] if here else reach.devices() if there else ()
+        devices = [local_device()] if here else options.devices() if there else ()
         if dry_run:
             bench_output.show_plan(
-                what_is_left(chosen, devices, spec, workspace=room, store=store), as_json=reach.as_json
+                what_is_left(chosen, devices, spec, workspace=room, store=store), as_json=options.as_json
             )
             return ExitCode.DONE
         result = None
@@ -132,7 +132,7 @@ def bench(
                 workspace=room,
                 store=store,
                 progress=progress,
-                forks=reach.forks,
+                forks=options.forks,
                 resume=resume,
                 patience_s=patience,
             )
@@ -140,7 +140,7 @@ def bench(
     if export and records:
         write(records.records, records.names, *export)
     names = {bundle.digest: bundle.name for bundle in chosen}
-    return bench_output.show(result, records if compare else None, names, as_json=reach.as_json)
+    return bench_output.show(result, records if compare else None, names, as_json=options.as_json)
 
 
 def spec_for(experiment: Path | None, asked: Mapping[str, object]) -> BenchSpec:

@@ -35,7 +35,7 @@ def check(
     with Store(room.database) as store:
         folder = bundle_folder(bundle, room, store)
         images = images_for(folder, room, store)
-        checks = check_bundle(folder, progress.for_people(quiet=as_json), images, allowed_signers)
+        checks = check_bundle(folder, progress.create_progress(quiet=as_json), images, allowed_signers)
         keep_checks(checks, folder.name, store)
     if as_json:
         print_json({"bundle": folder.name, "checks": checks})

@@ -117,7 +117,7 @@ def convert(
         crop=crop.value,
     )
     room = Workspace(workspace)
-    talk = progress.for_people(quiet=as_json)
+    talk = progress.create_progress(quiet=as_json)
     with Store(room.database) as store:
         trained = find_or_bring_in(model, said, room, store, talk)
         split = split_of(trained, store)

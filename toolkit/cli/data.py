@@ -44,9 +44,9 @@ def inspect(
     """Read every image of DATA; print classes, parts and sizes, images that look the same, and all that is wrong."""
     from toolkit.artifacts import Workspace
     from toolkit.data.prepare import survey
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
-    progress = for_people(quiet=as_json)
+    progress = create_progress(quiet=as_json)
     found = survey(_table(data, source), Workspace(workspace), progress)
     alike = found.alike(progress)
     if as_json:
@@ -79,7 +79,7 @@ def split(
     from toolkit.data import prepare
     from toolkit.errors import UsageError
     from toolkit.experiment.schema import SplitFractions
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
     if abs(train + validation + test - 1) > 1e-6:
         remedy = "choose fractions that add up to 1"
@@ -87,7 +87,7 @@ def split(
     shares = SplitFractions(train=train, validation=validation, test=test)
     table = _table(data, source, seed=seed, split=shares, group=group)
     place = Workspace(workspace)
-    _print_split(prepare(table, data.resolve(), place, for_people(quiet=as_json)), workspace, as_json=as_json)
+    _print_split(prepare(table, data.resolve(), place, create_progress(quiet=as_json)), workspace, as_json=as_json)
 
 
 @app.command()
@@ -100,10 +100,10 @@ def masks(
     from toolkit.artifacts import Workspace
     from toolkit.data.prepare import prepare_masks
     from toolkit.experiment.schema import DataTable
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
     table = DataTable(source="synthetic-masks", seed=seed)
-    _print_split(prepare_masks(table, Workspace(workspace), for_people(quiet=as_json)), workspace, as_json=as_json)
+    _print_split(prepare_masks(table, Workspace(workspace), create_progress(quiet=as_json)), workspace, as_json=as_json)
 
 
 def _table(data: Path, source: str | None, **settings: object) -> DataTable:

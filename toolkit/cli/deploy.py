@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.fleet_options import Reach, reaching
+from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from toolkit.fleet import FleetResult
 
 
-@reaching
+@with_fleet_options
 def deploy(
-    reach: Reach,
+    options: FleetOptions,
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, the first digits of its digest, or its name.")],
     batch: Annotated[
         str | None,
@@ -90,7 +90,7 @@ def deploy(
     from toolkit.fleet.transfer.stream import parse_bandwidth
 
     if offline is not None:
-        _write(reach, bundle, offline, sign)
+        _write(options, bundle, offline, sign)
         return
     sending = Sending(parse_bandwidth(bandwidth) if bandwidth else None, keep)
     wanted = DeployTable.model_construct(
@@ -102,12 +102,12 @@ def deploy(
         min_speed=min_speed,
         healthy_s=healthy,
     )
-    strategy, devices = strategy_of(wanted), reach.devices()
-    with reach.store() as store:
-        path, gates = bundle_folder(bundle, reach.house, store), gates_of(wanted, store)
+    strategy, devices = strategy_of(wanted), options.devices()
+    with options.store() as store:
+        path, gates = bundle_folder(bundle, options.workspace, store), gates_of(wanted, store)
         if dry_run:
-            plans = plan_rollout(path, devices, gates=gates, forks=reach.forks, progress=reach.progress)
-            _show(plans, strategy, as_json=reach.as_json)
+            plans = plan_rollout(path, devices, gates=gates, forks=options.forks, progress=options.progress)
+            _show(plans, strategy, as_json=options.as_json)
             return
         done = roll_out(
             path,
@@ -115,24 +115,24 @@ def deploy(
             strategy=strategy,
             gates=gates,
             sending=sending,
-            hooks=hooks or reach.house.root / "hooks",
+            hooks=hooks or options.workspace.root / "hooks",
             store=store,
-            forks=reach.forks,
-            progress=reach.progress,
+            forks=options.forks,
+            progress=options.progress,
             break_lock=break_lock,
         )
-    report_rollout(done, as_json=reach.as_json)
+    report_rollout(done, as_json=options.as_json)
 
 
-def _write(reach: Reach, bundle: str, file: Path, key: Path | None) -> None:
+def _write(options: FleetOptions, bundle: str, file: Path, key: Path | None) -> None:
     """The bundle's release as a file."""
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.cli.output import print_json
     from toolkit.deploy.offline import write_archive
 
-    with reach.store() as store:
-        written = write_archive(bundle_folder(bundle, reach.house, store), file, key)
-    if reach.as_json:
+    with options.store() as store:
+        written = write_archive(bundle_folder(bundle, options.workspace, store), file, key)
+    if options.as_json:
         print_json(written)
         return
     signed = "signed" if written.signed else "not signed: devices that ask for a signature will refuse it"

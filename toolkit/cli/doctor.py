@@ -28,9 +28,9 @@ def doctor(
     """Look whether this machine has what the line needs, and say what to do. Exit code 1 if something will not work."""
     from toolkit.artifacts import Workspace
     from toolkit.doctor import Place, checks, examine
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
-    place = Place(Workspace(workspace), inventory, for_people(quiet=as_json))
+    place = Place(Workspace(workspace), inventory, create_progress(quiet=as_json))
     found = examine(_chosen(checks(), only or []), place, fix=fix)
     if as_json:
         print_json({"checks": [{"state": each.state, **plain(each)} for each in found]})

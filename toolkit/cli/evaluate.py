@@ -26,10 +26,10 @@ def evaluate(
 ) -> None:
     """Judge a model: loss, accuracy, calibration; precision, recall, F1, ROC and PR areas per class; confusion."""
     from toolkit.artifacts import Workspace
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
     from toolkit.train import evaluate_folder
 
-    judged = evaluate_folder(model, data, Workspace(workspace), for_people(quiet=as_json), mistakes=mistakes)
+    judged = evaluate_folder(model, data, Workspace(workspace), create_progress(quiet=as_json), mistakes=mistakes)
     if as_json:
         output.print_json(judged)
     else:

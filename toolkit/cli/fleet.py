@@ -54,9 +54,9 @@ def up(
     from toolkit.artifacts import Workspace
     from toolkit.errors import UsageError
     from toolkit.fleet.local_fleet import control
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
-    progress = for_people(quiet=as_json)
+    progress = create_progress(quiet=as_json)
     if virtual is not None:
         if count is not None or allowed_signers is not None:
             raise UsageError("--virtual goes with neither --count nor --allowed-signers", remedy="leave them out")
@@ -65,7 +65,7 @@ def up(
     if sticks:
         raise UsageError("--sticks is of virtual devices", remedy="add --virtual 1")
     fleet = control.up(Workspace(workspace), count, allowed_signers)
-    progress.say("started" if fleet.started else "it runs already: nothing to do")
+    progress.log("started" if fleet.started else "it runs already: nothing to do")
     if as_json:
         print_json({"started": fleet.started, "inventory": fleet.inventory, "devices": fleet.devices})
     else:
@@ -76,11 +76,11 @@ def _up_virtual(workspace: Workspace, count: int, *, sticks: bool, progress: Pro
     from toolkit.virtual import devices
 
     fleet = devices.up(workspace, count, progress, sticks=sticks)
-    progress.say(f"started {', '.join(fleet.started)}" if fleet.started else "they run already: nothing to do")
+    progress.log(f"started {', '.join(fleet.started)}" if fleet.started else "they run already: nothing to do")
     if as_json:
         print_json({"started": fleet.started, "inventory": fleet.inventory, "devices": fleet.devices})
         return
-    progress.say(f"to provision them: cd ansible; ansible-playbook -i {fleet.inventory} provision-pi.yml")
+    progress.log(f"to provision them: cd ansible; ansible-playbook -i {fleet.inventory} provision-pi.yml")
     print_table(
         ("device", "address", "inventory"), ((d.name, f"{d.host}:{d.port}", fleet.inventory) for d in fleet.devices)
     )
@@ -95,12 +95,12 @@ def down(
     """End the embedded fleet's process and switch virtual devices off. All that is theirs stays for the next `up`."""
     from toolkit.artifacts import Workspace
     from toolkit.fleet.local_fleet import control
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
     from toolkit.virtual import devices
 
     stopped = control.down(Workspace(workspace))
     switched_off = devices.down(Workspace(workspace), remove=remove)
-    for_people(quiet=as_json).say("stopped" if stopped or switched_off else "none runs: nothing to do")
+    create_progress(quiet=as_json).log("stopped" if stopped or switched_off else "none runs: nothing to do")
     if as_json:
         print_json({"stopped": stopped, "switched_off": switched_off})
 
@@ -171,14 +171,14 @@ def probe(
     from toolkit.artifacts import Device, Workspace
     from toolkit.cli.fleet_output import report
     from toolkit.fleet.inventory.load import find_inventory
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
     def ask(device: Device) -> DeviceFacts:
         with fleet.connect(device) as shell:
             return fleet.probe_serving(device, shell)
 
     devices = fleet.load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
-    result = fleet.fan_out(devices, ask, forks, progress=for_people(quiet=as_json), title="probing")
+    result = fleet.fan_out(devices, ask, forks, progress=create_progress(quiet=as_json), title="probing")
     columns = ("machine", "system", "python", "openvino", "accelerators", "free", "serves")
     report(result, columns, _facts_row, as_json=as_json)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.fleet_options import Reach, reaching
+from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import DryRunOption
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from toolkit.fleet import FleetResult, Result
 
 
-@reaching
+@with_fleet_options
 def run_everywhere(
-    reach: Reach,
+    options: FleetOptions,
     command: Annotated[
         list[str],
         typer.Argument(metavar="COMMAND...", help="After --: words as they are; one alone is a shell's script."),
@@ -28,18 +28,20 @@ def run_everywhere(
     from toolkit import fleet
     from toolkit.cli.output import print_json
 
-    devices = reach.devices()
+    devices = options.devices()
     script: list[str] | str = command if len(command) > 1 else command[0]
     if dry_run:
         names = [device.name for device in devices]
-        print_json({"command": script, "devices": names}) if reach.as_json else print("\n".join(names))
+        print_json({"command": script, "devices": names}) if options.as_json else print("\n".join(names))
         return
 
     def ask(device: Device) -> Result:
         with fleet.connect(device) as shell:
             return shell.run(script, timeout=timeout)
 
-    _show(fleet.fan_out(devices, ask, reach.forks, progress=reach.progress, title="running"), as_json=reach.as_json)
+    _show(
+        fleet.fan_out(devices, ask, options.forks, progress=options.progress, title="running"), as_json=options.as_json
+    )
 
 
 def _show(result: FleetResult[Result], *, as_json: bool) -> None:

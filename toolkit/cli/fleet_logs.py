@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.fleet_options import Reach, reaching
+from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from toolkit.fleet import Result
 
 
-@reaching
+@with_fleet_options
 def logs(
-    reach: Reach,
+    options: FleetOptions,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of each device.")] = 20,
 ) -> None:
@@ -27,17 +27,17 @@ def logs(
     from toolkit.cli.output import plain, print_json
     from toolkit.deploy import commands
 
-    devices = reach.devices()
+    devices = options.devices()
     if follow:
-        _follow(reach, devices, lines)
+        _follow(options, devices, lines)
         return
 
     def ask(device: Device) -> Result:
         with fleet.connect(device) as shell:
             return shell.run(commands.logs(device, lines, follow=False)).check(device, "reading its log")
 
-    found = fleet.fan_out(devices, ask, reach.forks, progress=reach.progress, title="reading")
-    if reach.as_json:
+    found = fleet.fan_out(devices, ask, options.forks, progress=options.progress, title="reading")
+    if options.as_json:
         done = [{"device": device.name, "lines": said.stdout.splitlines()} for device, said in found.ok.items()]
         lost = [{"device": device.name, "error": plain(problem)} for device, problem in found.failed.items()]
         print_json({"devices": [*done, *lost], "failed": len(lost)})
@@ -48,7 +48,7 @@ def logs(
     fail_with(found.failed, found.exit_code)
 
 
-def _follow(reach: Reach, devices: Sequence[Device], lines: int) -> None:
+def _follow(options: FleetOptions, devices: Sequence[Device], lines: int) -> None:
     """All at once, whatever --forks says; with --json an object a line."""
     from toolkit import fleet
     from toolkit.cli.fleet_output import fail_with
@@ -57,7 +57,7 @@ def _follow(reach: Reach, devices: Sequence[Device], lines: int) -> None:
     def listen(device: Device) -> None:
         with fleet.connect(device) as shell:
             words = commands.logs(device, lines, follow=True)
-            shell.follow(words, lambda line: print(_line(device, line, as_json=reach.as_json), flush=True))
+            shell.follow(words, lambda line: print(_line(device, line, as_json=options.as_json), flush=True))
 
     found = fleet.fan_out(devices, listen, len(devices))
     fail_with(found.failed, found.exit_code)

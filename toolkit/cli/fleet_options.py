@@ -1,4 +1,4 @@
-"""The options by which a verb reaches devices, declared once: `@reaching` gives them to a verb that takes a `Reach`."""
+"""The options that choose devices, declared once: `@with_fleet_options` adds them to a verb that takes `FleetOptions`."""
 
 from __future__ import annotations
 
@@ -25,63 +25,63 @@ if TYPE_CHECKING:
     from toolkit.store import Store
 
 
-Answer = TypeVar("Answer")
+ReturnValue = TypeVar("ReturnValue")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """Which devices, how many at once, and where the work is kept; the fields are the options."""
+class FleetOptions:
+    """Which devices, how many at once, and the workspace; each field is an option."""
 
     fleet: FleetOption = False
     limit: LimitOption = None
     forks: ForksOption = DEFAULT_FORKS
     inventory: InventoryOption = None
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE
+    folder: WorkspaceOption = DEFAULT_WORKSPACE
     as_json: JsonOption = False
 
     @property
-    def house(self) -> Workspace:
-        """The workspace."""
+    def workspace(self) -> Workspace:
+        """The workspace in the folder of --workspace."""
         from toolkit.artifacts import Workspace
 
-        return Workspace(self.workspace)
+        return Workspace(self.folder)
 
     @property
     def progress(self) -> Progress:
-        """Talk on stderr, none beside JSON."""
-        from toolkit.progress import for_people
+        """Progress on stderr; none with --json."""
+        from toolkit.progress import create_progress
 
-        return for_people(quiet=self.as_json)
+        return create_progress(quiet=self.as_json)
 
     def store(self) -> Store:
         """The workspace's database, for a with-block."""
         from toolkit.store import Store
 
-        return Store(self.house.database)
+        return Store(self.workspace.database)
 
     def devices(self) -> tuple[Device, ...]:
-        """Those that are meant; whole fleets are touched only on demand.
+        """The selected devices; a whole fleet only on request.
 
         Raises:
             UsageError: neither --fleet nor --limit was given.
         """
-        from toolkit.cli.fleet_output import say_where
+        from toolkit.cli.fleet_output import require_target
         from toolkit.fleet.inventory.load import find_inventory, load_inventory
 
-        say_where(self.fleet, self.limit)
-        return load_inventory(find_inventory(self.inventory, self.house), self.limit)
+        require_target(self.fleet, self.limit)
+        return load_inventory(find_inventory(self.inventory, self.workspace), self.limit)
 
 
-def reaching(verb: Callable[..., Answer]) -> Callable[..., Answer]:
-    """The verb with Reach's fields as its last options, in the place of its first parameter `reach`."""
+def with_fleet_options(verb: Callable[..., ReturnValue]) -> Callable[..., ReturnValue]:
+    """Return the verb with the fields of FleetOptions as its last options, in place of its first parameter `options`."""
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
-    shared = list(inspect.signature(Reach, eval_str=True).parameters.values())
+    shared = list(inspect.signature(FleetOptions, eval_str=True).parameters.values())
     names = {parameter.name for parameter in shared}
 
     @functools.wraps(verb)
-    def wrapped(**given: Any) -> Answer:
-        reach = Reach(**{name: value for name, value in given.items() if name in names})
-        return verb(reach, **{name: value for name, value in given.items() if name not in names})
+    def wrapped(**values: Any) -> ReturnValue:
+        options = FleetOptions(**{name: value for name, value in values.items() if name in names})
+        return verb(options, **{name: value for name, value in values.items() if name not in names})
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it

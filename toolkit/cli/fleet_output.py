@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def say_where(fleet: bool, limit: str | None) -> None:
+def require_target(fleet: bool, limit: str | None) -> None:
     """Whole fleets are touched only on demand.
 
     Raises:

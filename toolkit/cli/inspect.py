@@ -39,7 +39,7 @@ def inspect(
 
     room = Workspace(workspace)
     with Store(room.database) as store:
-        path = find_ir(model, room, store, progress.for_people(quiet=as_json))
+        path = find_ir(model, room, store, progress.create_progress(quiet=as_json))
     operations = inspect_ir(path)
     print_json(operations) if as_json else _print_operations(operations, str(path), every=every)
 

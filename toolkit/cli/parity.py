@@ -25,7 +25,7 @@ def parity(
     room = Workspace(workspace)
     with Store(room.database) as store:
         folder = bundle_folder(bundle, room, store)
-        found = find_growth(folder, room, store, progress.for_people(quiet=as_json))
+        found = find_growth(folder, room, store, progress.create_progress(quiet=as_json))
     if as_json:
         print_json(found)
         return

@@ -34,13 +34,13 @@ def publish(
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.registry.oci_registry import Channel
     from toolkit.deploy.registry.publish import publish as put
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
     from toolkit.store import Store
 
     place, house = Channel.parse(channel), Workspace(workspace)
     with Store(house.database) as store:
         path = bundle_folder(bundle, house, store)
-    progress = for_people(quiet=as_json)
+    progress = create_progress(quiet=as_json)
     done = put(path, place, key=sign, credentials=credentials, plain=plain_http, progress=progress)
     if as_json:
         print_json(done)

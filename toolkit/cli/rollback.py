@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from toolkit.cli.fleet_options import Reach, reaching
+from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
 
 if TYPE_CHECKING:
     from toolkit.deploy import Serving
 
 
-@reaching
+@with_fleet_options
 def rollback(
-    reach: Reach, hooks: HooksOption = None, dry_run: DryRunOption = False, break_lock: BreakLockOption = False
+    options: FleetOptions, hooks: HooksOption = None, dry_run: DryRunOption = False, break_lock: BreakLockOption = False
 ) -> None:
     """Make devices serve their previous release; a second time goes forth again."""
     from toolkit.cli.fleet_output import report, report_rollout
     from toolkit.deploy import plan_rollback
     from toolkit.deploy import rollback as go_back
 
-    devices = reach.devices()
+    devices = options.devices()
     if dry_run:
-        plans = plan_rollback(devices, forks=reach.forks, progress=reach.progress)
-        report(plans, ("serves", "would serve"), _row, as_json=reach.as_json)
+        plans = plan_rollback(devices, forks=options.forks, progress=options.progress)
+        report(plans, ("serves", "would serve"), _row, as_json=options.as_json)
         return
-    with reach.store() as store:
+    with options.store() as store:
         done = go_back(
             devices,
-            hooks=hooks or reach.house.root / "hooks",
+            hooks=hooks or options.workspace.root / "hooks",
             store=store,
-            forks=reach.forks,
-            progress=reach.progress,
+            forks=options.forks,
+            progress=options.progress,
             break_lock=break_lock,
         )
-    report_rollout(done, as_json=reach.as_json)
+    report_rollout(done, as_json=options.as_json)
 
 
 def _row(serving: Serving) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ import typer
 from toolkit.cli import options, output
 
 if TYPE_CHECKING:
-    from toolkit.pipeline import LineResult
+    from toolkit.pipeline import PipelineResult
 
 
 def run(
@@ -33,17 +33,17 @@ def run(
     """Run the whole line for an experiment; what is finished is skipped, what was stopped goes on."""
     from toolkit.artifacts import Workspace
     from toolkit.experiment import schema as experiments
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
     plan = experiments.load(experiment)
 
-    from toolkit.pipeline import Line
+    from toolkit.pipeline import Pipeline
     from toolkit.train import choose_way
 
-    result = Line(
+    result = Pipeline(
         plan=plan,
         workspace=Workspace(workspace),
-        progress=for_people(quiet=as_json),
+        progress=create_progress(quiet=as_json),
         inventory=inventory,
         limit=limit,
         forks=forks,
@@ -66,7 +66,7 @@ def demo(
     run(shipped("demo"), workspace=workspace, as_json=as_json)
 
 
-def _print(result: LineResult) -> None:
+def _print(result: PipelineResult) -> None:
     """The table, what failed, and where the report is."""
     output.print_table(result.report.columns, result.report.rows, title=result.split.note)
     for problem in result.failed:

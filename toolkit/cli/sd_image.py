@@ -23,19 +23,19 @@ def card(
     Beside it comes the line for known_hosts, so that the device is known before it first starts. Needs no root.
     """
     from toolkit.errors import UsageError
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
     from toolkit.virtual.sd_image import make_card
 
     try:
         keys = tuple(path.expanduser().read_text(encoding="utf-8").strip() for path in key)
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
-    progress = for_people(quiet=as_json)
+    progress = create_progress(quiet=as_json)
     made = make_card(name, keys, output or Path(f"{name}.img"), progress, user=user)
     if as_json:
         print_json(made)
         return
     print_table(("device", "user", "image"), [(made.name, made.user, made.image)])
-    progress.say(
+    progress.log(
         f"write it to a card: sudo dd if={made.image} of=/dev/DISK bs=4M conv=fsync,sparse; or with Raspberry Pi Imager"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.fleet_options import Reach, reaching
+from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.publish import CredentialsOption, PlainHttpOption
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from toolkit.deploy.registry.publish import Reported
 
 
-@reaching
+@with_fleet_options
 def status(
-    reach: Reach,
+    options: FleetOptions,
     quick: Annotated[bool, typer.Option("--quick", help="Do not read the release's files there.")] = False,
     channel: Annotated[
         str | None,
@@ -34,17 +34,17 @@ def status(
     from toolkit.errors import ExitCode
 
     if channel is not None:
-        _report_channel(reach, channel, credentials, plain=plain_http)
+        _report_channel(options, channel, credentials, plain=plain_http)
         return
-    devices = reach.devices()
-    with reach.store() as store:
-        found = ask(devices, store=store, forks=reach.forks, progress=reach.progress, files=not quick)
-    report(found, ("bundle", "release", "since", "drift", "previous"), _row, as_json=reach.as_json)
+    devices = options.devices()
+    with options.store() as store:
+        found = ask(devices, store=store, forks=options.forks, progress=options.progress, files=not quick)
+    report(found, ("bundle", "release", "since", "drift", "previous"), _row, as_json=options.as_json)
     if any(serving.drift for serving in found.ok.values()):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 
-def _report_channel(reach: Reach, channel: str, credentials: Path | None, *, plain: bool) -> None:
+def _report_channel(options: FleetOptions, channel: str, credentials: Path | None, *, plain: bool) -> None:
     """What the registry was told; exit code 1 if a device does not serve what the channel holds."""
     from toolkit.cli.output import print_json, print_table
     from toolkit.deploy.registry.oci_registry import Channel
@@ -52,7 +52,7 @@ def _report_channel(reach: Reach, channel: str, credentials: Path | None, *, pla
     from toolkit.errors import ExitCode
 
     found = reported(Channel.parse(channel), credentials=credentials, plain=plain)
-    if reach.as_json:
+    if options.as_json:
         print_json({"devices": found})
     else:
         print_table(("device", "release", "as published", "told", "outcome"), map(_told_row, found))

@@ -42,11 +42,11 @@ def train(
     from toolkit import data
     from toolkit.artifacts import Workspace
     from toolkit.experiment import schema as experiments
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
     from toolkit.store import Store
     from toolkit.train import choose_last, choose_trials, choose_way, train_trials
 
-    progress, place = for_people(quiet=as_json), Workspace(workspace)
+    progress, place = create_progress(quiet=as_json), Workspace(workspace)
     plan = experiments.load(experiment)
     way = choose_way(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune)
     trials, last = choose_trials(plan, network=network, head=head), choose_last(plan, stage)

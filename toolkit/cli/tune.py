@@ -29,14 +29,14 @@ def tune(
     """Measure this machine and keep the profile that `toolkit train` then uses."""
     from toolkit.artifacts import Workspace
     from toolkit.experiment import compute_profiles
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
     from toolkit.train.tuning import candidates, search
     from toolkit.train.tuning.worker import pieces_of
 
-    place, progress = Workspace(workspace), for_people(quiet=as_json)
+    place, progress = Workspace(workspace), create_progress(quiet=as_json)
     tried, kept = candidates.candidates_here(python), {}
     for piece in pieces_of(target, network):
-        progress.say(f"{piece.network}: fine-tuning at {piece.edge} x {piece.edge} pixels, {seconds:.0f} s at most")
+        progress.log(f"{piece.network}: fine-tuning at {piece.edge} x {piece.edge} pixels, {seconds:.0f} s at most")
         tuned = search.tune(piece, tried, progress, precision=candidates.precision_here(), limit_s=seconds)
         profile = tuned.profile(piece.network)
         path = compute_profiles.keep(profile, tuned.told(), place)

@@ -29,7 +29,7 @@ def view(
     from toolkit.errors import UsageError
     from toolkit.fleet.app_tunnel import live
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
-    from toolkit.progress import for_people
+    from toolkit.progress import create_progress
 
     found = load_inventory(find_inventory(inventory, Workspace(workspace)), device)
     if len(found) != 1:
@@ -41,7 +41,7 @@ def view(
         else:
             typer.echo(seen.url)
         word = "started for this view" if seen.started else "the one that the device serves"
-        for_people(quiet=as_json).say(f"{seen.device}: {word}; Ctrl-C ends it")
+        create_progress(quiet=as_json).log(f"{seen.device}: {word}; Ctrl-C ends it")
         if show:
             typer.launch(seen.url)
         _until_interrupted()

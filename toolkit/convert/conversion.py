@@ -57,9 +57,9 @@ def convert_model(
     title = f"{name_of(model)} {precision} for {target}"
     done = _already(model, precision, target, limits, workspace, store)
     if done is not None:
-        progress.say(f"convert {title}: already done ({done.digest[:12]})")
+        progress.log(f"convert {title}: already done ({done.digest[:12]})")
         return done
-    progress.say(f"convert {title}")
+    progress.log(f"convert {title}")
     start = time.monotonic()
     source = Source(model, workspace, progress)
     split = split_of(model, store)
@@ -213,7 +213,7 @@ def _publish(path: Path, workspace: Workspace) -> Path:
 
 def _say_parity(ir: IrModel, origin: str, progress: Progress) -> None:
     found = ir.parity
-    progress.say(
+    progress.log(
         f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {found.max_abs:.1e} from {origin} on {found.images} "
         f"images ({_allowed(found)}), {_same(found)}"
     )
@@ -236,4 +236,4 @@ def _allowed(found: Parity) -> str:
 
 def _say_quantization(told: Quantization, progress: Progress) -> None:
     kept = f"; left in float: {', '.join(told.reverted)}" if told.reverted else ""
-    progress.say(f"  {told.layers} layers in INT8 by {told.calibration_images} training images{kept}")
+    progress.log(f"  {told.layers} layers in INT8 by {told.calibration_images} training images{kept}")

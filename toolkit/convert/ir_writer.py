@@ -36,7 +36,7 @@ def write_form(
     lowered = lower(ov.Core().read_model(source.graph), target)
     if lowered.replaced:
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(lowered.replaced.items()))
-        progress.say(f"  said in opset {target.opset}: {told}")
+        progress.log(f"  said in opset {target.opset}: {told}")
     model = lowered.model
     if quantize is not None:
         known = {node.get_friendly_name() for node in model.get_ops()}
@@ -59,7 +59,7 @@ def _check_ranges(model: Any, progress: Progress) -> None:
     fp16_range.check(found)
     vanished = sum(loss.vanished for loss in found)
     if vanished:
-        progress.say(f"  {vanished} weights in {len(found)} constants are below 3e-8 and become 0 in fp16")
+        progress.log(f"  {vanished} weights in {len(found)} constants are below 3e-8 and become 0 in fp16")
 
 
 def _cast(model: Any) -> None:

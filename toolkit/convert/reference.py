@@ -73,7 +73,7 @@ class Source:
         """The float32 graph, u8 [1,H,W,3] in: the .xml."""
         path = self.folder / "graph" / "model.xml"
         if not path.exists():
-            self.progress.say(f"  tracing {name_of(self.model)}")
+            self.progress.log(f"  tracing {name_of(self.model)}")
             graph = self._foreign.trace() if self.model.foreign else networks.take_images(networks.trace(self._keras))
             graphs.name_operations(graph)
             with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
@@ -85,7 +85,7 @@ class Source:
         """Keras' probabilities for the test images, or those of a foreign file's own runtime, f32 [n, classes]."""
         path = self.folder / f"keras-{split.digest}.npy"
         if not path.exists():
-            self.progress.say(f"  asking {origin_of(self.model)} for {len(test.images)} reference answers")
+            self.progress.log(f"  asking {origin_of(self.model)} for {len(test.images)} reference answers")
             chunks = test.chunks()
             answers = (
                 self._foreign.predict(chunks) if self.model.foreign else keras_reference.predict(self._keras, chunks)

@@ -44,11 +44,11 @@ def load_images(
         return _in_memory(images, size, crop, talk)
 
     def fill(rows: array_cache.Rows) -> None:
-        talk.say(f"  decoding {len(images)} images once, into {array_cache.size_in_words(math.prod(shape))} of {path}")
+        talk.log(f"  decoding {len(images)} images once, into {array_cache.size_in_words(math.prod(shape))} of {path}")
         _decode(images, size, crop, rows.put, talk)
 
     path = workspace.folder("cache", "images") / f"{cache_key(images, size, crop)}.npy"
-    return cast("Pixels", array_cache.kept(path, shape, "u1", fill, talk.say))
+    return cast("Pixels", array_cache.kept(path, shape, "u1", fill, talk.log))
 
 
 def cache_key(images: Sequence[Image], size: tuple[int, int], crop: str) -> str:

@@ -110,7 +110,7 @@ def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, nam
     images = _placed(surveyed, table, pattern)
     parts = {image.path: image.part for image in images}
     for line in surveyed.told_alike(surveyed.alike(progress, parts), parts):
-        progress.say(line)
+        progress.log(line)
     return _written(images, surveyed.scan.labels, name, note, workspace, progress)
 
 
@@ -122,7 +122,7 @@ def survey(table: DataTable, workspace: Workspace, progress: Progress) -> Survey
         return Survey(scanned, checked, (*scanned.problems, *unreadable, *repeats(checked)))
     kept = without_repeats(checked)
     if dropped := len(checked) - len(kept):
-        progress.say(f"left out {dropped} images whose bytes lie in another part or class as well")
+        progress.log(f"left out {dropped} images whose bytes lie in another part or class as well")
     return Survey(scanned, kept, (*scanned.problems, *unreadable))
 
 
@@ -142,7 +142,7 @@ def _written(
     )
     sizes = ", ".join(f"{part} {split.size(part)}" for part in PARTS)
     state = "" if changed else "; nothing changed"
-    progress.say(f"split {digest[:12]} of {name}{f' ({note})' if note else ''}: {sizes}{state}")
+    progress.log(f"split {digest[:12]} of {name}{f' ({note})' if note else ''}: {sizes}{state}")
     return split
 
 

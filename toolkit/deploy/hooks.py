@@ -48,7 +48,7 @@ class Hooks:
             return
         if not os.access(path, os.X_OK):
             raise ConfigurationError("is no program", where=str(path), remedy=f"make it one: chmod +x {path}")
-        self.progress.say(f"hook {name}")
+        self.progress.log(f"hook {name}")
         code = _run(path, self._environment(name, devices) | more, self.progress)
         if code:
             raise FleetError(f"the hook {name} failed (exit code {code})", where=str(path), remedy="see what it says")
@@ -60,7 +60,7 @@ class Hooks:
             self.run(name, devices, **outcome, **more)
         except (ConfigurationError, FleetError) as error:
             told = str(error)
-            self.progress.say(told)
+            self.progress.log(told)
             return told
         return ""
 
@@ -92,5 +92,5 @@ def _run(path: Path, environment: Mapping[str, str], progress: Progress) -> int:
     ) as process:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         for line in process.stdout:
-            progress.say(f"  {path.name}: {line.rstrip()}")
+            progress.log(f"  {path.name}: {line.rstrip()}")
         return process.wait()

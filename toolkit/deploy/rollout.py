@@ -195,7 +195,7 @@ class _Rollout:
         had = [device for device in waiting if self.journal.outcome(device) in {"deployed", "failed"}]
         if not self.strategy.undo or not had:
             return
-        self.progress.say(f"taking back: {self.journal.stopped}")
+        self.progress.log(f"taking back: {self.journal.stopped}")
 
         def back(device: Device) -> None:
             start = time.monotonic()

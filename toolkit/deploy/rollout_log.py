@@ -77,7 +77,7 @@ class Journal:
                 self._store.put(kept)
         sent = f", {kept.sent_bytes / 1e6:,.1f} MB sent" if kept.sent_bytes else ""
         found = "".join(f"; {name}: {told}" for name, told in kept.gates.items())
-        self._progress.say(f"  {kept.device}: {kept.outcome} in {kept.seconds:.1f} s{sent}{found}")
+        self._progress.log(f"  {kept.device}: {kept.outcome} in {kept.seconds:.1f} s{sent}{found}")
         return kept
 
     def fail(self, device: Device, error: Exception, deployment: Deployment) -> None:

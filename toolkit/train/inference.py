@@ -87,7 +87,7 @@ def evaluate_folder(
     if mistakes is not None:
         shares = dispatch.probabilities(logits, many=is_many(model))
         drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)
-        progress.say(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
+        progress.log(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
     return dispatch.evaluate(logits, labels, model.labels, "test", model.loss)
 
 

@@ -118,7 +118,7 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
     variables = tf_compat.state(learner.model)
     course = checkpoint.restore(plan.checkpoint, variables, optimizer.variables)
     if course.epochs:
-        progress.say(f"  {plan.title}: going on after epoch {len(course.epochs)} of {plan.stage.epochs}")
+        progress.log(f"  {plan.title}: going on after epoch {len(course.epochs)} of {plan.stage.epochs}")
     step = training_step(learner, optimizer)
     left = (plan.stage.epochs - len(course.epochs)) * len(train.labels)
     with progress.track(plan.title, left) as task:
@@ -134,7 +134,7 @@ def fit(learner: Learner, train: Examples, validation: Examples, plan: Plan, pro
                 course.best = [np.array(tf_compat.array(variable)) for variable in variables]
             checkpoint.save(plan.checkpoint, course, variables, optimizer.variables)
             plan.told(epoch)
-            progress.say(_line(plan, epoch, len(train.labels)))
+            progress.log(_line(plan, epoch, len(train.labels)))
     if plan.stage.patience is not None:
         for variable, value in zip(variables, course.best, strict=True):
             variable.assign(value)

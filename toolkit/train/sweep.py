@@ -101,13 +101,13 @@ class _Board:
         self._models[place] = {}
         self._running.add(place)
         if why:
-            self._progress.say(f"{self._name(place)}: begins again: {why}")
+            self._progress.log(f"{self._name(place)}: begins again: {why}")
 
     def hear(self, place: int, event: Event) -> None:
         """Something happened in a trial."""
         match event:
             case Said(text):
-                self._progress.say(text)
+                self._progress.log(text)
             case Begun(bar, title, total):
                 shown = self._progress.track(self._title(place, title), total)
                 self._bars[place, bar] = (shown, shown.__enter__())
@@ -160,7 +160,7 @@ class _Board:
         if isinstance(event, Failed):
             self._failed[place] = event
             for problem in event.problems:
-                self._progress.say(f"failed: {self._name(place)}: {problem.what.splitlines()[0]}")
+                self._progress.log(f"failed: {self._name(place)}: {problem.what.splitlines()[0]}")
 
     def _end_bars(self, place: int) -> None:
         for key in [key for key in self._bars if key[0] == place]:

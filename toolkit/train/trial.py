@@ -67,7 +67,7 @@ def train_trial(
     for stage in trial.stages[: names.index(last) + 1 if last else None]:
         model = run_dir.finished(job.folder(stage.name))
         if model is not None:
-            progress.say(f"{trial.name} {stage.name}: trained already, skipped ({_summary(model.evaluation)})")
+            progress.log(f"{trial.name} {stage.name}: trained already, skipped ({_summary(model.evaluation)})")
         else:
             parts = parts or load_parts(job)
             model = _train_stage(job, stage, parts, models[-1] if models else None)
@@ -86,9 +86,9 @@ def _train_stage(
     history, evaluation = (_train_top if stage.name == "top" else _fine_tune)(job, stage, model, parts)
     trained = _describe(job, stage, model, history, evaluation, time.monotonic() - start)
     run_dir.keep(trained, model, job.folder(stage.name))
-    job.progress.say(f"{job.trial.name} {stage.name}: {_summary(evaluation)}; {trained.seconds:.0f} s")
+    job.progress.log(f"{job.trial.name} {stage.name}: {_summary(evaluation)}; {trained.seconds:.0f} s")
     for warning in trained.warnings:
-        job.progress.say(f"warning: {job.trial.name} {stage.name}: {warning}")
+        job.progress.log(f"warning: {job.trial.name} {stage.name}: {warning}")
     return trained
 
 
@@ -105,7 +105,7 @@ def _train_top(job: Job, stage: StageTable, model: keras.Model, parts: dict[str,
 
 def _train_top_on_images(job: Job, stage: StageTable, model: keras.Model, parts: dict[str, PartOfSplit]) -> _Course:
     """A varied image is another one in every epoch, so no features of it can be kept: the backbone runs each time."""
-    job.progress.say(f"  {job.trial.name} top: [augment] is on, so the backbone runs in every epoch")
+    job.progress.log(f"  {job.trial.name} top: [augment] is on, so the backbone runs in every epoch")
     backbone, top = networks.features_part(model), networks.head_part(model)
 
     def forward(x: Any) -> Any:

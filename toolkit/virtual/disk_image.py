@@ -81,7 +81,7 @@ def get_disk(tools: Tools, progress: Progress, suite: str = SUITE) -> Disk:
     """
     folder = wheel_cache.cache_folder().parent / "disks" / _digest(suite)
     if not folder.exists():
-        progress.say("making the disk of a bare arm64 device: takes some minutes, once")
+        progress.log("making the disk of a bare arm64 device: takes some minutes, once")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
             new = Path(beside) / "new"

@@ -80,7 +80,7 @@ def make_card(
     _check(name, user)
     tools = get_tools(progress)
     disk = get_disk(tools, progress)
-    progress.say(f"writing {image}")
+    progress.log(f"writing {image}")
     image.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".card-", dir=image.parent) as folder:
         work = Path(folder)

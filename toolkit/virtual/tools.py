@@ -74,7 +74,7 @@ def _make(folder: Path, packages: Sequence[str], progress: Progress) -> None:
     if architecture is None:
         raise MachineError(f"virtual devices run on x86-64 and arm64; this is {platform.machine()}")
     debian_packages.check_programs()
-    progress.say(f"fetching {packages[-1]} and more from the packages of Debian 13")
+    progress.log(f"fetching {packages[-1]} and more from the packages of Debian 13")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
         archive = debian_packages.Archive(Path(beside) / "apt", debian_packages.sources(SUITE), architecture)

@@ -60,7 +60,7 @@ def test_convert_model_does_nothing_when_int8_was_done_with_the_same_bound(
     line, progress = shared_line, Silent()
     again = convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, progress)
     assert again == converted
-    assert "already done" in progress.said[0]
+    assert "already done" in progress.messages[0]
 
 
 def test_convert_model_is_the_same_to_the_byte_when_another_process_quantizes(

@@ -37,8 +37,8 @@ class Killing(Silent):
         super().__init__()
         self.words: str | None = words
 
-    def say(self, text: str) -> None:
-        super().say(text)
+    def log(self, text: str) -> None:
+        super().log(text)
         if self.words is not None and self.words in text:
             self.words = None
             for pid in children(os.getpid()):
@@ -61,7 +61,7 @@ def test_train_trials_gives_what_one_process_gives_when_trials_run_side_by_side(
         assert {model.digest for model in store.all(TrainedModel)} == {model.digest for model in here}
     again = Silent()
     assert sweep.train(again).models == swept.models
-    assert len([line for line in again.said if "trained already, skipped" in line]) == 4
+    assert len([line for line in again.messages if "trained already, skipped" in line]) == 4
 
 
 def test_train_trials_goes_on_with_the_others_when_a_process_is_killed(sweep: Sweep) -> None:
@@ -75,7 +75,7 @@ def test_train_trials_goes_on_with_the_others_when_a_process_is_killed(sweep: Sw
     assert "batch_size" in problem.remedy
     going_on = Silent()
     assert len(sweep.train(going_on, last="top", way=Way(jobs=1)).models) == 2
-    assert "  one-softmax top: going on after epoch 2 of 3" in going_on.said
+    assert "  one-softmax top: going on after epoch 2 of 3" in going_on.messages
 
 
 def test_train_trials_raises_what_the_trials_raised_when_none_came_to_anything(sweep: Sweep) -> None:
@@ -85,7 +85,7 @@ def test_train_trials_raises_what_the_trials_raised_when_none_came_to_anything(s
     with pytest.raises(ConfigurationError, match="the data has no label green") as caught:
         sweep.train(progress, way=Way(jobs=1))
     assert len(caught.value.problems) == 1
-    assert [line for line in progress.said if "failed" in line] == [
+    assert [line for line in progress.messages if "failed" in line] == [
         f"failed: {network}-sigmoid: the data has no label green" for network in ("one", "two")
     ]
 

@@ -128,8 +128,8 @@ class CuttingPower(Silent):
         self._node: subprocess.Popen[bytes] | None = node
         self.lost = ""
 
-    def say(self, text: str) -> None:
-        super().say(text)
+    def log(self, text: str) -> None:
+        super().log(text)
         if "on node" in text and SECOND in text:
             self.lost = text.partition(":")[0]
         if self._node is not None and self.lost and f"{self.lost} top: epoch 5/" in text:
@@ -146,13 +146,13 @@ def test_every_trial_ends_and_none_twice_when_a_node_loses_its_power(
     cluster.start_head()
     progress = CuttingPower(cluster.start_second())
     swept = sweep.train(progress, way=Way(executor="ray", address=cluster.address))
-    assert progress.lost in {"one-softmax", "two-softmax"}, progress.said
+    assert progress.lost in {"one-softmax", "two-softmax"}, progress.messages
     assert swept.failed == ()
     ended = Counter((model.network, model.stage) for model in swept.models)
     assert ended == {(network, stage): 1 for network in ("one", "two") for stage in ("top", "fine-tune")}
-    (again,) = (line for line in progress.said if "begins again" in line)
+    (again,) = (line for line in progress.messages if "begins again" in line)
     assert again.startswith(f"{progress.lost}: ")
-    (going_on,) = (line for line in progress.said if "going on after epoch" in line)
+    (going_on,) = (line for line in progress.messages if "going on after epoch" in line)
     assert going_on.startswith(f"  {progress.lost} top")
     assert int(going_on.split("epoch ")[1].split()[0]) >= 5
     with Store(sweep.workspace.database) as store:

@@ -154,7 +154,7 @@ def test_a_run_and_its_resumption_are_one_run_in_mlflow(
     for _ in range(2):  # resumed, and then found finished
         with tracker_for(experiment, workspace, progress, wanted=None) as resumed:
             resumed.stage(trial, model)
-    assert [line for line in progress.said if "warning" in line] == []
+    assert [line for line in progress.messages if "warning" in line] == []
     (run,) = runs_of(server, model.run)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "tiny-softmax top")
     assert run.data.tags["toolkit.model"] == model.digest
@@ -180,9 +180,9 @@ def test_a_server_that_is_down_is_warned_of_once_and_told_the_next_time(
         for epoch in model.history:
             tracker.epoch(trial, model.run, epoch)
         tracker.stage(trial, model)
-    (warning,) = (line for line in progress.said if "warning" in line)
+    (warning,) = (line for line in progress.messages if "warning" in line)
     assert "run the same command again" in warning
-    assert "secret" not in "".join(progress.said)
+    assert "secret" not in "".join(progress.messages)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     with tracker_for(load(bench.file), workspace, progress, wanted=None) as tracker:
         tracker.stage(trial, model)
@@ -199,7 +199,7 @@ def test_everything_trained_is_in_the_workspaces_own_mlflow_when_asked_for(
     for _ in range(2):
         progress = Silent()
         swept = sweep.train(progress, way=Way(track=True, jobs=1))
-        assert [line for line in progress.said if "MLflow could not be told" in line] == []
+        assert [line for line in progress.messages if "MLflow could not be told" in line] == []
     address = f"sqlite:///{sweep.workspace.root.absolute() / 'mlflow.db'}"
     assert len({model.run for model in swept.models}) == 2
     for model in swept.models:
@@ -232,4 +232,4 @@ def test_tracker_for_says_what_to_install_when_mlflow_is_not_there(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     progress = Silent()
     with tracker_for(load(bench.file), workspace, progress, wanted=None):
-        assert "edge-vision-toolkit[tracking]" in progress.said[0]
+        assert "edge-vision-toolkit[tracking]" in progress.messages[0]

@@ -24,15 +24,15 @@ def test_tune_untuned_keeps_a_profile_that_the_next_training_takes(sweep: Any) -
     first, again, requests = Silent(), Silent(), sweep.requests()[:1]
     tune_untuned(requests, 120, first, [Profile(name="one thread", intra_op=1)])
     assert compute_profiles.choose(None, "one", sweep.workspace).intra_op == 1
-    assert "measuring for 120 s at most (--tune 0: never)" in first.said[0]
+    assert "measuring for 120 s at most (--tune 0: never)" in first.messages[0]
     tune_untuned(requests, 120, again, [BROKEN])
-    assert not again.said
+    assert not again.messages
 
 
 def test_tune_untuned_lets_training_begin_when_nothing_could_be_measured(sweep: Any) -> None:
     progress = Silent()
     tune_untuned(sweep.requests()[:1], 30, progress, [BROKEN])
-    assert "trained without a profile" in progress.said[-1]
+    assert "trained without a profile" in progress.messages[-1]
     assert compute_profiles.choose(None, "one", sweep.workspace) == compute_profiles.PLAIN
 
 

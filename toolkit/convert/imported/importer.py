@@ -49,7 +49,7 @@ def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progres
         ConversionError: OpenVINO does not know an operation in it.
     """
     form = formats.format_of(file)
-    progress.say(f"reading {file.name} ({form})")
+    progress.log(f"reading {file.name} ({form})")
     labels = read_labels(said.labels)
     graph, foreign, size = _opened(file, form, said)
     check_labels(labels, io_adapters.classes_of(graph), said.labels)
@@ -61,7 +61,7 @@ def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progres
     model = _described(kept, split, labels, graph, (answers, truth), said, workspace)
     store.put(split)
     store.put(model)
-    progress.say(f"  known as {model.network}-{model.head}-{model.stage}, {model.digest[:12]}")
+    progress.log(f"  known as {model.network}-{model.head}-{model.stage}, {model.digest[:12]}")
     return model
 
 

@@ -39,7 +39,7 @@ def revert(
     for group in _ranked(quantized, original, images):
         kept.append(group)
         model = _reverted(quantized, original, kept)
-        progress.say(f"  back to float: {', '.join(_readers(_find(quantized, group)))}")
+        progress.log(f"  back to float: {', '.join(_readers(_find(quantized, group)))}")
         if holds(model):
             break
     return model, tuple(name for group in kept for name in _readers(_find(quantized, group)))

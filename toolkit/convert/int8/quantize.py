@@ -93,7 +93,7 @@ def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progre
     nncf = _nncf()
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise ConversionError("it is quantized already", remedy="convert it to fp32, which keeps it as it is")
-    progress.say(f"  taking ranges from {len(taught.calibration)} training images")
+    progress.log(f"  taking ranges from {len(taught.calibration)} training images")
 
     def score(graph: ov.Model) -> float:
         return parity.score(parity.run(graph, [taught.judging]), taught.labels)
@@ -104,7 +104,7 @@ def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progre
     if not names:
         raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
     if not parity.keeps(after, before, max_drop):
-        progress.say(f"  {taught.judged_on} images: {before - after:.2%} lost, more than the bound")
+        progress.log(f"  {taught.judged_on} images: {before - after:.2%} lost, more than the bound")
         quantized, reverted = revert(
             whole,
             model,

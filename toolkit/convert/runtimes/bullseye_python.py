@@ -43,7 +43,7 @@ def _make(folder: Path, progress: Progress) -> None:
     _check_machine()
     listed = debian_packages.sources(SUITE)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    progress.say(f"unpacking Python {VERSION} from the packages of Debian 11")
+    progress.log(f"unpacking Python {VERSION} from the packages of Debian 11")
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
         new = Path(beside) / "new"
         debian_packages.unpack(_fetch(Path(beside), listed, progress), new)
@@ -73,5 +73,5 @@ def _fetch(folder: Path, listed: str, progress: Progress) -> list[Path]:
     found = debian_packages.Archive(folder, listed, "amd64").download(names)
     others = [path.name for path in found if hashing.of_file(path) not in lock.values()]
     if others:
-        progress.say(f"signed by the archive, but not those that {LOCK.name} names: {', '.join(others)}")
+        progress.log(f"signed by the archive, but not those that {LOCK.name} names: {', '.join(others)}")
     return found

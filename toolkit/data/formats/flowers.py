@@ -106,7 +106,7 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
             (beside / path.name).write_bytes(content)
 
     if make_folder(folder, source, fill):
-        progress.say(f"unpacked {archive.name}")
+        progress.log(f"unpacked {archive.name}")
     return folder
 
 

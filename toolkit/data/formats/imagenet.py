@@ -102,7 +102,7 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
             raise DataError("holds no CLASS/image", where=str(archive), remedy=remedy)
 
     if make_folder(folder, source, fill):
-        progress.say(f"unpacked {archive.name}")
+        progress.log(f"unpacked {archive.name}")
     return folder
 
 

@@ -108,7 +108,7 @@ def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
                 place.write_bytes(content)
 
     if make_folder(folder, source, fill):
-        progress.say(f"unpacked {', '.join(path.name for path in archives)}")
+        progress.log(f"unpacked {', '.join(path.name for path in archives)}")
     return folder
 
 

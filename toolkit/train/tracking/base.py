@@ -64,7 +64,7 @@ def _choose(experiment: Experiment, workspace: Workspace, progress: Progress, *,
         remedy = 'pip install "edge-vision-toolkit[tracking]", or use --no-track'
         if wanted:
             raise MachineError("MLflow is not installed", where="--track", remedy=remedy)
-        progress.say(
+        progress.log(
             f"warning: MLFLOW_TRACKING_URI is set, and MLflow is not installed: nothing is tracked\n  → {remedy}"
         )
         return Untracked()

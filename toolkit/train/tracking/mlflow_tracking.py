@@ -37,7 +37,7 @@ class MlflowTracker:
         self._experiment_id: str | None = None
         self._open: dict[tuple[str, str], str] = {}
         self._down = False
-        progress.say(f"tracking: MLflow at {_without_secrets(place)}, experiment {self._name}")
+        progress.log(f"tracking: MLflow at {_without_secrets(place)}, experiment {self._name}")
 
     def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
         """Its figures, now; if MLflow cannot be told, with its stage."""
@@ -60,7 +60,7 @@ class MlflowTracker:
         except Exception as error:  # noqa: BLE001 - whatever ails a server is no reason to stop training
             if not self._down:
                 words = _without_secrets(str(error)).splitlines()[0]
-                self._progress.say(
+                self._progress.log(
                     f"warning: MLflow could not be told: {words}\n"
                     "  → training goes on; run the same command again to send what is missing"
                 )

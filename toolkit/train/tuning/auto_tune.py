@@ -27,18 +27,18 @@ def tune_untuned(
     """
     for request in untuned(requests):
         network = request.trial.network
-        progress.say(
+        progress.log(
             f"{network}: no profile on this machine yet; measuring for {limit_s:.0f} s at most (--tune 0: never)"
         )
         try:
             piece = piece_of(request.experiment, request.trial)
             tuned = search.tune(piece, tried or own_candidates(), progress, limit_s=limit_s)
         except MachineError as error:
-            progress.say(f"{network}: trained without a profile: {error}")
+            progress.log(f"{network}: trained without a profile: {error}")
             continue
         profile = tuned.profile(network)
         path = compute_profiles.keep(profile, tuned.told(), request.workspace)
-        progress.say(f"{network}: {tuned.chosen.profile.name} is the fastest, kept in {path}")
+        progress.log(f"{network}: {tuned.chosen.profile.name} is the fastest, kept in {path}")
 
 
 def untuned(requests: Sequence[Request]) -> list[Request]:

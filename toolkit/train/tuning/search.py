@@ -178,7 +178,7 @@ class _Hall:
                 rehearsal.measured.rates.clear()
             rehearsal.turn(self.step, TURN_S, end)
         own = rehearsal.measured
-        self._progress.say(f"  {profile.name}: {own.failure or f'{own.rate:.1f} images/s'}")
+        self._progress.log(f"  {profile.name}: {own.failure or f'{own.rate:.1f} images/s'}")
         if not own.rates:
             rehearsal.end()
         return rehearsal
