@@ -21,9 +21,9 @@ from pathlib import Path
 
 from scores import Score, conclude
 
-from toolkit.artifacts import Workspace
 from toolkit.progress import Lines
 from toolkit.virtual import devices
+from toolkit.workspace import Workspace
 
 HOUSE = Path(__file__).parents[1]
 ANSIBLE = HOUSE / "ansible"

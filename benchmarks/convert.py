@@ -27,7 +27,7 @@ import intel_mo
 from scores import Score, conclude
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import TrainedModel
+    from toolkit.artifacts.model import TrainedModel
 
 GOAL = 1 / 1.5
 GOAL_OF_MO = 3.0
@@ -47,10 +47,10 @@ METHOD = (
 def ours(file: Path, folder: Path) -> None:
     """What convert_model does up to parity, for both targets and precisions."""
     from toolkit import compat
-    from toolkit.artifacts import Workspace
     from toolkit.convert.ir_writer import write_form
     from toolkit.convert.reference import Source
     from toolkit.progress import Silent
+    from toolkit.workspace import Workspace
 
     workspace = Workspace(folder)
     source = Source(described(file), workspace, Silent())
@@ -73,10 +73,10 @@ def theirs(file: Path, folder: Path) -> None:
 
 def described(file: Path) -> TrainedModel:
     """The artifact that a Source is opened with; nothing was measured of it."""
-    from toolkit.artifacts import Evaluation, TrainedModel
+    from toolkit.artifacts.model import Evaluation, TrainedModel
 
     nothing = Evaluation(
-        part="test",
+        subset="test",
         images=0,
         loss=0,
         accuracy=0,
@@ -159,11 +159,11 @@ def measure(name: str, file: Path, repetitions: int) -> tuple[Score, float]:
 def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -> list[Score]:
     """What `mo` takes, unless it is only for the compiler, and what the stick's compiler makes of both IRs."""
     from toolkit import compat
-    from toolkit.artifacts import Workspace
     from toolkit.convert.ir_writer import write_form
     from toolkit.convert.reference import Source
     from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2
     from toolkit.progress import Silent
+    from toolkit.workspace import Workspace
 
     intel_mo.freeze(file, folder / f"{name}.pb")
     theirs_at, ours_at = folder / f"{name}-mo", folder / f"{name}-ours"

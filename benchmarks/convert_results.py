@@ -20,8 +20,10 @@ from scores import machine
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Bundle, IrModel, TrainedModel, Workspace
+    from toolkit.artifacts.bundle import Bundle, IrModel
+    from toolkit.artifacts.model import TrainedModel
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "conversion.md"
 TARGET, PRECISIONS = "ncs2", ("fp32", "fp16")
@@ -50,8 +52,8 @@ class Row:
 
 def results(workspaces: Sequence[Path], tolerances: Mapping[str, float]) -> int:
     """Convert, check, write the page; the exit code: 1 if a row did not pass. `tolerances` of FP16 by network, "" for the others."""
-    from toolkit.artifacts import Workspace
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     rows: list[Row] = []
     for path in workspaces:
@@ -68,7 +70,7 @@ def results(workspaces: Sequence[Path], tolerances: Mapping[str, float]) -> int:
 
 def _newest(store: Store) -> Iterator[TrainedModel]:
     """The last model that was kept of each network, size and head, of the last stage."""
-    from toolkit.artifacts import TrainedModel
+    from toolkit.artifacts.model import TrainedModel
 
     found = {}
     for model in store.all(TrainedModel):
@@ -78,7 +80,7 @@ def _newest(store: Store) -> Iterator[TrainedModel]:
 
 
 def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], room: Workspace, store: Store) -> Row:
-    from toolkit.artifacts import BundleCheck
+    from toolkit.artifacts.bundle import BundleCheck
     from toolkit.bundle.create import images_for, make_bundle
     from toolkit.convert import check_bundle, convert_model, keep_checks
     from toolkit.convert.conversion import split_of

@@ -150,13 +150,13 @@ def make_bundle(folder: Path, head: int) -> Path:
     np.save(place / "golden/outputs.npy", np.random.default_rng(head).random((4, 2), np.float32))
     (place / "labels.txt").write_text("with_mask\nwithout_mask\n")
     files = {
-        path.relative_to(place).as_posix(): {"sha256": hashing.of_file(path), "size_bytes": path.stat().st_size}
+        path.relative_to(place).as_posix(): {"sha256": hashing.sha256_file(path), "size_bytes": path.stat().st_size}
         for path in sorted(place.rglob("*"))
         if path.is_file()
     }
     manifest = {"format": 1, "name": place.name, "precision": "fp32", "target": "cpu", "files": files}
     (place / "manifest.json").write_bytes(hashing.canonical_json(manifest))
-    return place.rename(folder / hashing.of_file(place / "manifest.json"))
+    return place.rename(folder / hashing.sha256_file(place / "manifest.json"))
 
 
 def _write_model(place: Path, head: int) -> None:

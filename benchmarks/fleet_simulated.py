@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import fleet
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import Strategy, deploy, scripts
 from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError

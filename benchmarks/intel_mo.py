@@ -26,7 +26,7 @@ def environment() -> Path:
     Raises:
         MachineError: there is no Python 3.9.
     """
-    folder = wheel_cache.cache_folder().parent / "eras" / f"mo-{hashing.of_file(_LOCK)}"
+    folder = wheel_cache.cache_folder().parent / "eras" / f"mo-{hashing.sha256_file(_LOCK)}"
     finished, python = folder / "finished", folder / "bin" / "python"
     if not finished.exists():
         uv = str(Path(sys.executable).with_name("uv"))

@@ -130,7 +130,7 @@ def _compared(name: str, taken: dict[str, list[dict[str, Any]]], goal: float) ->
 
 def _as_good(head: str, ours: dict[str, Any], theirs: dict[str, Any], folder: Path) -> Score:
     """Our test accuracy as a share of theirs; the goal is the lower end of their interval."""
-    from toolkit.stats.curves import wilson
+    from toolkit.stats.intervals import wilson
 
     images = sum(1 for _ in (folder / "images" / "test").rglob("*.jpg"))
     our, their = ours["accuracies"][head], theirs["accuracies"][head]

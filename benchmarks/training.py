@@ -47,10 +47,10 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
     A person is in the same part whatever the seed that the masks were painted with.
     """
     from toolkit import data
-    from toolkit.artifacts import Workspace
     from toolkit.data.synthetic_masks.dataset import make_masks
     from toolkit.experiment.schema import DataTable
     from toolkit.progress import Silent
+    from toolkit.workspace import Workspace
 
     place = Workspace(folder / "masks")
     split = data.prepare(DataTable(source="synthetic-masks"), folder, place, Silent())
@@ -67,11 +67,11 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
 def top(folder: Path, workspace: Path) -> dict[str, object]:
     """Ours, in this process, as `toolkit train` does it."""
     from toolkit import data
-    from toolkit.artifacts import Workspace
     from toolkit.experiment import schema
     from toolkit.progress import Silent
     from toolkit.store import Store
     from toolkit.train import train_trial
+    from toolkit.workspace import Workspace
 
     _import_all()
     began = time.perf_counter()
@@ -93,10 +93,10 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
     import numpy as np
 
     from toolkit import data
-    from toolkit.artifacts import Workspace
     from toolkit.experiment import schema
     from toolkit.progress import Silent
     from toolkit.train.loop import Examples, shuffled
+    from toolkit.workspace import Workspace
 
     _import_all()
     plan, place = schema.load(folder / "bench-train.toml"), Workspace(workspace)

@@ -12,4 +12,4 @@ def sealed(folder: Path, manifest: Mapping[str, object]) -> Path:
     """The bundle in the folder with that manifest, named by its digest as all bundles are."""
     content = hashing.canonical_json(manifest)
     (folder / "manifest.json").write_bytes(content)
-    return folder.rename(folder.with_name(hashing.of_bytes(content)))
+    return folder.rename(folder.with_name(hashing.sha256_bytes(content)))

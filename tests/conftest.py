@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
+from toolkit.workspace import Workspace
 
 from .bundles import sealed
 
@@ -176,7 +177,10 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "lineage": {"ir": "1" * 64, "model": "2" * 64, "split": "3" * 64},
         "files": {
-            path.relative_to(folder).as_posix(): {"sha256": hashing.of_file(path), "size_bytes": path.stat().st_size}
+            path.relative_to(folder).as_posix(): {
+                "sha256": hashing.sha256_file(path),
+                "size_bytes": path.stat().st_size,
+            }
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         },

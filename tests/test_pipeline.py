@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Bundle, TrainedModel, Workspace
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.model import TrainedModel
 from toolkit.fleet.local_fleet import control
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 EXPERIMENT = """
 name = "shapes"
@@ -149,7 +151,7 @@ def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
     assert model["labels"] == ["bar", "disc"]
     judged = model["evaluation"]
     # the image of a difficult bar is not judged for it
-    assert sum(map(sum, judged["labelwise"]["confusions"][0])) == 11
+    assert sum(map(sum, judged["multilabel"]["confusions"][0])) == 11
     # a model of so few steps is undecided: a processor that computes in BF16 by itself may say other labels
     assert {rule for record in result["records"] for rule in record["broken_rules"]} <= {"accuracy-below-reference"}
     assert all(record["images"] == 12 and "micro_f1" in record["facts"] for record in accuracies)
@@ -162,7 +164,7 @@ def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
     said = [ask("predict", str(model), image)["predictions"][0] for model in (keras, bundle)]
     assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in said)
     again = ask("evaluate", str(keras), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
-    assert again["labelwise"] == judged["labelwise"]
+    assert again["multilabel"] == judged["multilabel"]
     checked = ask("check", str(bundle), "--workspace", str(work))["checks"]
     assert {one["outcome"] for one in checked if one["name"] in {"digests", "golden"}} == {"passed"}
 

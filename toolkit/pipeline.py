@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit import bench, convert, data, deploy, fleet, networks, report, train
-from toolkit.artifacts import BenchRecord, Bundle, Device, Split, TrainedModel, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Device
+from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.create import make_bundle
 from toolkit.errors import ExitCode, Problem
 from toolkit.experiment.schema import Experiment
@@ -22,6 +26,7 @@ from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
 from toolkit.report import Report
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

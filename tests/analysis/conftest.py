@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 
 NAMES = {"b" * 64: "tiny-softmax-top-fp32", "c" * 64: "tiny-softmax-top-fp32"}
 Make = Callable[..., BenchRecord]
@@ -47,7 +47,7 @@ def record(
     reading = more.pop("after", {})
     facts |= {"environment": {"before": {}, "after": reading}} | more.pop("facts", {})
     values: dict[str, Any] = {
-        "digest": hashing.of_value([device, day, scenario, ms]),
+        "digest": hashing.sha256_json([device, day, scenario, ms]),
         "parent": "b" * 64,
         "device": device,
         "scenario": scenario,

@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 import yaml
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.progress import Lines
 from toolkit.virtual import devices
 from toolkit.virtual.disk_image import SUITE
 from toolkit.virtual.machine import Machine
 from toolkit.virtual.ncs2_emulator import Stick
+from toolkit.workspace import Workspace
 
 BIN = Path(sys.executable).parent
 HOUSE = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.progress import Lines
 from toolkit.virtual import devices
 from toolkit.virtual.machine import tell
+from toolkit.workspace import Workspace
 
 from ..bundles import sealed
 from .conftest import BIN, Pi, deploy
@@ -37,7 +37,7 @@ def padded(bundle: Path, folder: Path) -> Path:
     copy = shutil.copytree(bundle, folder / "copy")
     (copy / "padding.bin").write_bytes(os.urandom(PADDING_BYTES))
     manifest = json.loads((copy / "manifest.json").read_text())
-    padding = {"sha256": hashing.of_file(copy / "padding.bin"), "size_bytes": PADDING_BYTES}
+    padding = {"sha256": hashing.sha256_file(copy / "padding.bin"), "size_bytes": PADDING_BYTES}
     manifest["files"]["padding.bin"] = padding
     return sealed(copy, manifest)
 

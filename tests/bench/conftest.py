@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import Bundle, Split, Workspace
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.dataset import Split
 from toolkit.bench import BenchSpec
 from toolkit.data.split_manifest import Image, count, in_order, split_digest, write_manifest
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 from ..bundles import sealed
 
@@ -55,7 +57,7 @@ def drawn_split(workspace: Workspace, each: int = 6) -> Split:
                 path = workspace.folder("data", "drawn", name) / f"{part} ü{number}.png"
                 pixels = (chooser.integers(0, 120, (40, 36, 3)) + 130 * label).astype(np.uint8)
                 path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-                images.append(Image(path, hashing.of_file(path), label, part))
+                images.append(Image(path, hashing.sha256_file(path), label, part))
     ordered = in_order(images)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.bench.export import FORMS, write
 
 BUNDLE = "b" * 64

@@ -16,11 +16,14 @@ from typing import Any
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, Bundle, Device, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.fleet import Device
 from toolkit.bench import BenchResult, bench_fleet
 from toolkit.bench.run import what_is_left
 from toolkit.fleet.local_fleet import control
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 from ..bundles import sealed
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.bench.plan import BenchSpec, Subject, is_quick, make_plan, words
 
 SPEC = BenchSpec(seconds=2, queries=64)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from toolkit import fleet
-from toolkit.artifacts import BenchRecord, Device
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.fleet import Device
 from toolkit.bench import BenchResult, bench_fleet, bench_here
 from toolkit.errors import BundleError, DataError
 from toolkit.progress import Silent

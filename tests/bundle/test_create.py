@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import Bundle
+from toolkit.artifacts.bundle import Bundle
 from toolkit.bundle.create import golden_images, make_bundle
 from toolkit.bundle.resolve import load_bundle
 from toolkit.bundle.verify import verify_bundle
@@ -39,7 +39,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 def test_make_bundle_holds_all_a_device_needs_when_made(shared_line: Any, made: Path) -> None:
     manifest = verify_bundle(made)
-    assert made.name == hashing.of_file(made / "manifest.json")
+    assert made.name == hashing.sha256_file(made / "manifest.json")
     assert manifest["name"] == "tiny-softmax-top-fp16"
     assert manifest["lineage"]["model"] == shared_line.softmax.digest
     assert manifest["lineage"]["note"] == "drawn images"

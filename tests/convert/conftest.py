@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import Evaluation, Split, TrainedModel, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import Evaluation, TrainedModel
 from toolkit.data.split_manifest import Image, count, in_order, split_digest, write_manifest
 from toolkit.networks.tf_runtime import start_tensorflow
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 LABELS = ("dark", "light")
 SIZE = (32, 32)
@@ -81,7 +83,7 @@ def make_split(workspace: Workspace, each: int = 6) -> Split:
                 path = workspace.folder("data", "drawn", name) / f"{part}_{number}.png"
                 pixels = random.integers(0, 140, (40, 36, 3)) + (110 if label else 0)
                 cv2.imwrite(str(path), pixels.astype(np.uint8))
-                images.append(Image(path, hashing.of_file(path), label, part))
+                images.append(Image(path, hashing.sha256_file(path), label, part))
     ordered = in_order(images)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(
@@ -124,7 +126,7 @@ def make_model(workspace: Workspace, split: Split, head: str, policy: str = "flo
 def describe(path: Path, workspace: Workspace, split: Split, head: str, parameters: int) -> TrainedModel:
     """The artifact for a saved Keras model; nothing of it was measured."""
     nothing = Evaluation(
-        part="test",
+        subset="test",
         images=0,
         loss=0.0,
         accuracy=0.0,
@@ -135,7 +137,7 @@ def describe(path: Path, workspace: Workspace, split: Split, head: str, paramete
         predictions=(),
     )
     return TrainedModel(
-        digest=hashing.of_file(path),
+        digest=hashing.sha256_file(path),
         parent=split.digest,
         run="0" * 64,
         experiment="drawn",

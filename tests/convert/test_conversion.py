@@ -11,11 +11,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from toolkit.artifacts import IrModel, TrainedModel, Workspace
+from toolkit.artifacts.bundle import IrModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.compat import find_target
 from toolkit.convert import convert_model
 from toolkit.errors import ConfigurationError, DataError, ParityError
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 
 def convert(line: Any, model: TrainedModel, precision: str = "fp32", **options: Any) -> tuple[IrModel, list[str]]:
@@ -112,7 +114,7 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_converts(lin
     """The first process has traced other models before: numbers in names would differ."""
     here = {precision: convert(line, line.softmax, precision)[0].digest for precision in ("fp32", "fp16")}
     script = (
-        "import json, sys\nfrom pathlib import Path\nfrom toolkit.artifacts import *\nfrom toolkit.convert import *\n"
+        "import json, sys\nfrom pathlib import Path\nfrom toolkit.artifacts.dataset import *\nfrom toolkit.artifacts.model import *\nfrom toolkit.artifacts.bundle import *\nfrom toolkit.workspace import *\nfrom toolkit.convert import *\n"
         "from toolkit.progress import Silent\nfrom toolkit.store import Store\n"
         "workspace = Workspace(Path(sys.argv[1]))\nstore = Store(workspace.database)\n"
         "model = store.get(TrainedModel, sys.argv[2])\n"

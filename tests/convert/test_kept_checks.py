@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.artifacts import Bundle, BundleCheck
+from toolkit.artifacts.bundle import Bundle, BundleCheck
 from toolkit.convert.checking import Check
 from toolkit.convert.kept_checks import keep_checks
 from toolkit.store import Store

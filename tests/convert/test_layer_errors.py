@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.artifacts import Growth
+from toolkit.artifacts.bundle import LayerErrorReport
 from toolkit.bundle.create import make_bundle
 from toolkit.cli.main import main
 from toolkit.convert import convert_model, graphs, layer_errors
@@ -47,7 +47,7 @@ def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path)
     assert first is not None
     assert (first.name, first.kind) == ("double", "Multiply")
     assert abs(first.error - 0.1) < 1e-3
-    assert first.growth == first.error
+    assert first.added_error == first.error
     assert layer_errors.steepest(errors)[0] == first
     assert layer_errors.steepest(layer_errors.layer_errors(right, right, image)) == ()
 
@@ -57,10 +57,10 @@ def test_find_growth_is_kept_and_told_when_a_bundle_is_asked(line: Any, capsys: 
     bundle = make_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
     found = find_growth(line.workspace.absolute(bundle.path), line.workspace, line.store, Silent())
     assert found.first is None or found.first.error > found.threshold
-    assert {layer.name for layer in found.steepest} <= {layer.name for layer in found.layers}
+    assert {layer.name for layer in found.largest_increases} <= {layer.name for layer in found.layers}
     assert found.layers[-1].name == "probabilities"
     assert len(found.layers) > 8
-    assert line.store.all(Growth, parent=ir.digest) == (found,)
+    assert line.store.all(LayerErrorReport, parent=ir.digest) == (found,)
     for words in ((), ("--json",)):
         try:
             main(["parity", bundle.name, "--workspace", str(line.workspace.root), *words])

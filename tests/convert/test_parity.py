@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.artifacts import IrModel
+from toolkit.artifacts.bundle import IrModel
 from toolkit.convert import convert_model, parity
 from toolkit.errors import ParityError
 from toolkit.progress import Silent

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import prepare
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 Maker = Callable[..., Path]
 

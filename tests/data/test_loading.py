@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.data import Image, load_images, prepare, read_manifest
 from toolkit.device.image_io import fit, read_image
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import prepare
 from toolkit.data.near_duplicates import confirm, find_pairs, hash_of
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 Gather = Callable[..., Split]
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import Image, prepare, read_manifest
 from toolkit.errors import ConfigurationError, DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 Write = Callable[[Path, int], Path]
 

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import read_manifest, truth_of
 from toolkit.data.split_manifest import (
     PARTS,
@@ -23,6 +23,7 @@ from toolkit.data.split_manifest import (
     with_indices,
     write_manifest,
 )
+from toolkit.workspace import Workspace
 
 LABELS = ("a", "b", "c")
 
@@ -73,7 +74,7 @@ def test_read_manifest_gives_back_every_label_when_images_have_many(
             images=count_images(images),
         )
         assert read_manifest(split, workspace) == images
-    assert split.many
+    assert split.multi_label
     assert sum(split.size(part) for part in PARTS) == len(kinds)
     table = truth_of(images, 3)
     assert [int((table[:, k] == 1).sum()) for k in range(3)] == [

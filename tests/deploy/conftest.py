@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.bundle.signing import sign_bundle
 from toolkit.deploy import deploy
 from toolkit.fleet.local_fleet.control import Embedded
@@ -195,7 +195,7 @@ def _manifest(folder: Path, name: str) -> dict[str, object]:
         "versions": {},
         "parity": {},
         "files": {
-            path: {"sha256": hashing.of_file(folder / path), "size_bytes": (folder / path).stat().st_size}
+            path: {"sha256": hashing.sha256_file(folder / path), "size_bytes": (folder / path).stat().st_size}
             for path in files
         },
     }

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Bundle, Device, Workspace
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.fleet import Device
 from toolkit.bundle.resolve import bundle_folder
 from toolkit.cli.main import main
 from toolkit.deploy import deploy
 from toolkit.errors import UsageError
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from toolkit.artifacts import Device, DeviceFacts
+from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.deploy.compatibility import manifest_of, unfit
 from toolkit.fleet.transfer.staging import tree_of
 

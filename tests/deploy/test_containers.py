@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.bench import BenchSpec, bench_fleet
 from toolkit.deploy import ALWAYS, Speed, deploy, plan_rollout, rollback, status, yardsticks
 from toolkit.deploy.gates import health
@@ -31,6 +31,7 @@ from toolkit.fleet.inventory.load import ansible_command
 from toolkit.fleet.transfer.staging import Sending
 from toolkit.progress import Silent
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 from ..bench.conftest import adopted, drawn_split
 from ..bundles import sealed

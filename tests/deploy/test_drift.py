@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit import hashing
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy, status
 from toolkit.deploy.status import differences
 
@@ -21,10 +21,12 @@ names = st.text("abcdef/._- ", min_size=1, max_size=8)
     st.dictionaries(names, st.binary(max_size=4), max_size=6), st.dictionaries(names, st.binary(max_size=4), max_size=6)
 )
 def test_differences_names_exactly_what_differs(wanted: dict[str, bytes], there: dict[str, bytes]) -> None:
-    listing = json.dumps({"files": {name: {"sha256": hashing.of_bytes(content)} for name, content in wanted.items()}})
-    release = hashing.of_bytes(listing.encode())
+    listing = json.dumps(
+        {"files": {name: {"sha256": hashing.sha256_bytes(content)} for name, content in wanted.items()}}
+    )
+    release = hashing.sha256_bytes(listing.encode())
     found = {**there, "release.json": listing.encode()}
-    said = f"{listing}\n" + "".join(f"{hashing.of_bytes(content)}  ./{name}\n" for name, content in found.items())
+    said = f"{listing}\n" + "".join(f"{hashing.sha256_bytes(content)}  ./{name}\n" for name, content in found.items())
     told = differences(said, release)
     expected = {name for name in {*wanted, *there} if wanted.get(name) != there.get(name)}
     if not wanted:  # a list without files says nothing about others

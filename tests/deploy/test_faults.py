@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import BenchRecord, Device, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.fleet import Device
 from toolkit.bundle.signing import sign_bundle
 from toolkit.deploy import ALWAYS, Healthy, RolloutResult, Speed, Strategy, deploy, yardsticks
 from toolkit.deploy.gates import health
@@ -27,6 +28,7 @@ from toolkit.errors import FleetError
 from toolkit.fleet import connect
 from toolkit.fleet.transfer import staging
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 Devices = tuple[Device, ...]
 
@@ -209,7 +211,7 @@ def test_deploy_mends_a_file_of_the_store_when_it_is_corrupted(
     lone: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
     alike = make_bundle("alike", padding_bytes=1000)
-    shared = hashing.of_file(alike / "model.bin")
+    shared = hashing.sha256_file(alike / "model.bin")
     for device in lone.devices:
         path = Path(device.root) / "store" / shared
         path.chmod(0o644)
@@ -293,7 +295,7 @@ def _stage_images(device: Device) -> None:
     for number, shade in enumerate((10, 240)):
         content = cv2.imencode(".png", np.full((9, 9, 3), shade, np.uint8))[1].tobytes()
         (folder / f"{number}.png").write_bytes(content)
-        listed.append({"file": f"{number}.png", "sha256": hashing.of_bytes(content), "label": number})
+        listed.append({"file": f"{number}.png", "sha256": hashing.sha256_bytes(content), "label": number})
     (folder / "images.json").write_text(json.dumps({"images": listed}))
 
 

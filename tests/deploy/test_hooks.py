@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy, rollback
 from toolkit.deploy.hooks import NAMES, Hooks
 from toolkit.errors import ConfigurationError, FleetError

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import status
 from toolkit.fleet.local_fleet import control
+from toolkit.workspace import Workspace
 
 SLOW_PYTHON = """#!/bin/sh
 case "$*" in *" golden "*) touch {root}/checking; while ! [ -e {root}/go ]; do sleep 0.05; done;; esac

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 import toolkit
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.cli.main import main
 from toolkit.deploy import deploy, rollback, status
 from toolkit.deploy.offline import write_archive
 from toolkit.errors import UsageError
+from toolkit.workspace import Workspace
 
 Install = Callable[..., tuple[int, dict[str, Any]]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy, rollback, status
 from toolkit.errors import FleetError
 from toolkit.fleet import connect, load_inventory

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device, DeviceFacts
+from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.deploy import ALWAYS, Healthy, Speed, commands
 from toolkit.deploy.lock import describe_lock, lock_info
 from toolkit.deploy.plan import is_served, make_plan

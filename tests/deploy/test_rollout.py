@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Deployment, Device, Workspace
+from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import (
     ALWAYS,
     Gate,
@@ -29,6 +29,7 @@ from toolkit.deploy.strategy import Size
 from toolkit.errors import BundleError, ExitCode, UsageError
 from toolkit.fleet import connect
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 Devices = tuple[Device, ...]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from toolkit.artifacts import Workspace
 from toolkit.deploy import gates_of, strategy_of
 from toolkit.deploy.strategy import Size, Strategy
 from toolkit.experiment.schema import DeployTable
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 def test_strategy_of_reads_the_table() -> None:

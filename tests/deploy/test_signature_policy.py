@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy, plan_rollout, rollback, status
 from toolkit.fleet import load_inventory
 

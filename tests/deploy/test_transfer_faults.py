@@ -16,10 +16,11 @@ from typing import Protocol
 
 import pytest
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import ALWAYS, RolloutResult, deploy, plan_rollout
 from toolkit.deploy.gates.gate import Gate, Whole
 from toolkit.fleet.local_fleet import control
+from toolkit.workspace import Workspace
 
 from .wire import Wire, wired
 

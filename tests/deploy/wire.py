@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 
 
 @dataclass

@@ -77,7 +77,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         light = number % 2
         path = folder / f"{number:06d}.png"
         cv2.imwrite(str(path), (chooser.integers(0, 120, (40, 36, 3)) + 130 * light).astype(np.uint8))
-        entries.append({"file": path.name, "sha256": hashing.of_file(path), "label": ("dark", "light")[light]})
+        entries.append({"file": path.name, "sha256": hashing.sha256_file(path), "label": ("dark", "light")[light]})
     (folder / "images.json").write_text(json.dumps({"format": 1, "images": entries}))
     return folder
 

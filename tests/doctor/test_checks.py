@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.doctor import (
     Place,
     checks,
@@ -26,6 +26,7 @@ from toolkit.doctor import (
 )
 from toolkit.progress import Silent
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 @pytest.fixture

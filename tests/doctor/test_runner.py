@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.artifacts import Workspace
 from toolkit.doctor import Check, Finding, Place, examine
 from toolkit.doctor.finding import bad, care, good
 from toolkit.errors import MachineError
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 
 def place(tmp_path: Path) -> Place:

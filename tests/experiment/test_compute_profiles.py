@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.errors import ConfigurationError, MachineError, UsageError
 from toolkit.experiment import compute_profiles
 from toolkit.experiment.compute_profiles import PAPER, PLAIN, Profile
+from toolkit.workspace import Workspace
 
 TUNED = Profile(
     name="mobilenet",

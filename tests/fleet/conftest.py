@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.fleet import LocalShell, Shell, connect
 
 

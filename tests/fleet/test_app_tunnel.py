@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy
 from toolkit.errors import FleetError
 from toolkit.fleet import connect

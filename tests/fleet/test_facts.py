@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import LocalShell, probe
 from toolkit.fleet.facts import shortcomings

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import ExitCode, FleetError, Problem
 from toolkit.fleet import connect, fan_out
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet.ssh.shell import LocalShell
 from toolkit.fleet.watch import APP, STATE_FILE, Glance, Watch, ago, ask, glance, glance_of

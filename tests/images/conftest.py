@@ -70,6 +70,6 @@ def open_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / f"{number}.png"
         cv2.imwrite(str(path), (chooser.integers(0, 120, (40, 36, 3)) + 130 * (number % 2)).astype(np.uint8))
         label = ("dark", "light")[number % 2]
-        entries.append({"file": path.name, "sha256": hashing.of_file(path), "label": label})
+        entries.append({"file": path.name, "sha256": hashing.sha256_file(path), "label": label})
     (folder / "images.json").write_text(json.dumps({"format": 1, "images": entries}))
     return folder

@@ -48,22 +48,24 @@ def test_targets_are_drawn_to_the_middle_when_smoothed() -> None:
 def test_find_head_refuses_with_the_reason_when_the_pair_is_wrong(head: str, loss: str) -> None:
     if (head, loss) in NO_LOSS:
         with pytest.raises(ConfigurationError, match=re.escape(NO_LOSS[head, loss])):
-            find_head(head, 2, loss, many=head == "multi-sigmoid")
+            find_head(head, 2, loss, multi_label=head == "multi-sigmoid")
     else:
-        assert find_head(head, 2, loss, many=head == "multi-sigmoid").loss_name == loss
+        assert find_head(head, 2, loss, multi_label=head == "multi-sigmoid").loss_name == loss
 
 
 @pytest.mark.parametrize(
-    ("head", "many", "why"),
+    ("head", "multi_label", "why"),
     [
         ("softmax", True, "a softmax shares one out among them"),
         ("sigmoid", True, "one sigmoid unit tells two classes apart"),
         ("multi-sigmoid", False, "each image has one label"),
     ],
 )
-def test_find_head_refuses_with_the_reason_when_images_have_other_labels(head: str, many: bool, why: str) -> None:
+def test_find_head_refuses_with_the_reason_when_images_have_other_labels(
+    head: str, multi_label: bool, why: str
+) -> None:
     with pytest.raises(ConfigurationError, match=why):
-        find_head(head, 2, many=many)
+        find_head(head, 2, multi_label=multi_label)
 
 
 @pytest.mark.parametrize(("head", "loss"), [("sigmoid", "binary"), *(("softmax", loss) for loss in LOSSES)])

@@ -14,29 +14,27 @@ import numpy as np
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts import (
-    BenchRecord,
-    Bundle,
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle, IrModel, Parity
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Deployment
+from toolkit.artifacts.model import (
     Calibration,
     CalibrationBin,
     ClassScore,
-    Deployment,
     Epoch,
     Evaluation,
-    Foreign,
-    IrModel,
-    Parity,
-    Split,
+    ImportedModel,
     TrainedModel,
-    Workspace,
 )
 from toolkit.bench.targets import image_set
 from toolkit.data import Image, read_manifest
 from toolkit.data.split_manifest import split_digest, write_manifest
 from toolkit.experiment.schema import Experiment
 from toolkit.report import Report, write_report
-from toolkit.stats import curves
+from toolkit.stats import intervals
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 LABELS = ("without_mask", "with_mask")
 IMAGES = 160
@@ -46,7 +44,7 @@ VERSIONS = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.12.0", "open
 
 
 def digest(*parts: object) -> str:
-    return hashing.of_value([str(part) for part in parts])
+    return hashing.sha256_json([str(part) for part in parts])
 
 
 def make_split(workspace: Workspace) -> Split:
@@ -55,7 +53,7 @@ def make_split(workspace: Workspace) -> Split:
     for n, shade in enumerate(shades):
         cv2.imwrite(str(folder / f"{n:04d}.png"), shade)
     files = sorted(folder.iterdir())
-    images = [Image(file, hashing.of_file(file), n % 2, "test", str(n // 8)) for n, file in enumerate(files)]
+    images = [Image(file, hashing.sha256_file(file), n % 2, "test", str(n // 8)) for n, file in enumerate(files)]
     path, _ = write_manifest(images, LABELS, workspace)
     counts = {"train": 280, "validation": 40, "test": IMAGES // 2}
     return Split(
@@ -78,11 +76,11 @@ def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
     )
     right = sum(confusion[n][n] for n in range(2))
     return Evaluation(
-        part="test",
+        subset="test",
         images=IMAGES,
         loss=0.35 * (1 - accuracy) / 0.1,
         accuracy=right / IMAGES,
-        interval=curves.wilson(right, IMAGES),
+        interval=intervals.wilson(right, IMAGES),
         top5=None,
         classes=tuple(score(confusion, n) for n in range(2)),
         confusion=confusion,
@@ -292,15 +290,15 @@ def slower(store: Store) -> BenchRecord:
     return later
 
 
-FOREIGN = Foreign(
+IMPORTED = ImportedModel(
     file="street.onnx",
     sha256="5" * 64,
     format="onnx",
-    kind="f32",
+    dtype="f32",
     layout="NCHW",
     color="RGB",
     mean=(0.0, 0.0, 0.0),
-    deviation=(1.0, 1.0, 1.0),
+    std=(1.0, 1.0, 1.0),
     output="logits",
 )
 
@@ -318,11 +316,11 @@ def adopted(store: Store) -> None:
             digest="8" * 64,
             experiment="",
             network="street",
-            stage="foreign",
-            weights=FOREIGN.file,
+            stage="imported",
+            weights=IMPORTED.file,
             history=(),
             evaluation=judged,
-            foreign=FOREIGN,
+            imported=IMPORTED,
         )
     )
     store.put(dataclasses.replace(ir, digest="7" * 64, parent="8" * 64))

@@ -5,24 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
-from toolkit.artifacts import (
-    BenchRecord,
-    Bundle,
-    BundleCheck,
-    Deployment,
-    Growth,
-    IrModel,
-    LayerError,
-    Split,
-    TrainedModel,
-    Workspace,
-)
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle, BundleCheck, IrModel, LayerError, LayerErrorReport
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Deployment
+from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data import paired_tests
 from toolkit.report.data.load import Gathered, gather
 from toolkit.report.recommendation import GATE, judge
 from toolkit.report.tables import lineage, results_tables
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 @pytest.fixture
@@ -140,7 +134,13 @@ def test_heads_compares_sigmoid_and_softmax_per_network_and_stage(look: Callable
 def test_judge_says_what_checks_without_a_device_found(store: Store, look: Callable[[], Gathered]) -> None:
     bundle = store.all(Bundle)[0]
     kept = BundleCheck(
-        digest="a" * 64, parent=bundle.digest, name="ncs2", outcome="passed", told="a blob of 9.5 MB", details={}, at=""
+        digest="a" * 64,
+        parent=bundle.digest,
+        name="ncs2",
+        outcome="passed",
+        message="a blob of 9.5 MB",
+        details={},
+        at="",
     )
     store.put(kept)
     assert state(look(), "Bundles") == "good"
@@ -160,10 +160,10 @@ def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Cal
         assert row[4].text == f"{gap:+.1f}"
 
 
-def test_growth_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], Gathered]) -> None:
-    assert lineage.growth(look()).rows == ()
-    layer = LayerError(name="conv_1", kind="Convolution", error=2e-3, growth=1.5e-3, largest=6.0)
-    kept = Growth(
+def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], Gathered]) -> None:
+    assert lineage.layer_errors(look()).rows == ()
+    layer = LayerError(name="conv_1", kind="Convolution", error=2e-3, added_error=1.5e-3, largest=6.0)
+    kept = LayerErrorReport(
         digest="c" * 64,
         parent=store.all(IrModel)[0].digest,
         bundle="x",
@@ -171,10 +171,10 @@ def test_growth_shows_the_layers_where_a_form_departs_most(store: Store, look: C
         difference=1e-3,
         threshold=1e-3,
         first=layer,
-        steepest=(layer,),
+        largest_increases=(layer,),
         layers=(layer,),
     )
     store.put(kept)
-    (row,) = lineage.growth(look()).rows
+    (row,) = lineage.layer_errors(look()).rows
     assert [cell.text for cell in row[1:]] == ["conv_1", "Convolution", "0.0015", "0.002", "6.00"]
-    assert row[1].href == "raw/growth-cccccccccccc.json"
+    assert row[1].href == "raw/layer-errors-cccccccccccc.json"

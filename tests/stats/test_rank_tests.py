@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from toolkit.stats.rank_tests import distance, holm, mann_whitney, midranks, ratio, spread
+from toolkit.stats.rank_tests import hodges_lehmann_ratio, holm, mann_whitney, midranks, modified_z_score, scaled_mad
 
 VALUES = some.lists(some.integers(0, 9).map(float), min_size=1, max_size=30)
 LATENCIES = some.lists(some.floats(0.01, 1e4), min_size=1, max_size=25)
@@ -70,8 +70,10 @@ def test_midranks_add_up(values: list[float]) -> None:
 
 @given(LATENCIES, LATENCIES, some.floats(0.1, 10))
 def test_ratio_follows_what_one_side_is_multiplied_by(first: list[float], second: list[float], by: float) -> None:
-    assert ratio([by * value for value in first], second) == pytest.approx(by * ratio(first, second))
-    assert ratio(first, second) * ratio(second, first) == pytest.approx(1)
+    assert hodges_lehmann_ratio([by * value for value in first], second) == pytest.approx(
+        by * hodges_lehmann_ratio(first, second)
+    )
+    assert hodges_lehmann_ratio(first, second) * hodges_lehmann_ratio(second, first) == pytest.approx(1)
 
 
 def test_holm_is_the_published_procedure() -> None:
@@ -91,18 +93,22 @@ def test_holm_keeps_the_order_and_is_never_milder_nor_harder_than_bonferroni(fou
 def test_spread_is_a_standard_deviation_of_normal_values_whatever_half_of_them_became() -> None:
     chooser = random.Random(2)
     values = [chooser.gauss(100, 5) for _ in range(2000)]
-    assert spread(values) == pytest.approx(5, rel=0.06)
-    assert spread([*values, *[1e9] * 200]) == pytest.approx(5, rel=0.2)
+    assert scaled_mad(values) == pytest.approx(5, rel=0.06)
+    assert scaled_mad([*values, *[1e9] * 200]) == pytest.approx(5, rel=0.2)
 
 
 def test_distance_is_the_modified_z_score() -> None:
     # By hand: the median is 2.45, the median distance from it 0.15.
     values = [2.1, 2.6, 2.4, 2.5, 2.3, 2.1, 2.3, 2.6, 8.2, 8.3]
-    far = [distance(value, values) for value in values]
+    far = [modified_z_score(value, values) for value in values]
     assert far[-1] == pytest.approx(0.6745 * (8.3 - 2.45) / 0.15, rel=1e-3)
     assert [abs(each) > 3.5 for each in far] == [False] * 8 + [True, True]
 
 
 def test_distance_is_bounded_when_the_others_agree_to_the_digit() -> None:
-    assert distance(11, [10, 10, 10], least=0.1) == pytest.approx(10)
-    assert (distance(11, [10, 10]), distance(10, [10, 10]), distance(9, [10, 10])) == (math.inf, 0, -math.inf)
+    assert modified_z_score(11, [10, 10, 10], least=0.1) == pytest.approx(10)
+    assert (modified_z_score(11, [10, 10]), modified_z_score(10, [10, 10]), modified_z_score(9, [10, 10])) == (
+        math.inf,
+        0,
+        -math.inf,
+    )

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.artifacts import BenchRecord, Deployment, Split
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Deployment
 from toolkit.errors import MachineError
 from toolkit.store import Store
 

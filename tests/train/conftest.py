@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from toolkit import data
-from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment import schema
 from toolkit.networks import NETWORKS, Network, start_tensorflow
 from toolkit.networks.scaling import SYMMETRIC
@@ -19,6 +20,7 @@ from toolkit.progress import Progress, Silent, Task
 from toolkit.store import Store
 from toolkit.train import Swept, train_trial, train_trials
 from toolkit.train.executors.events import Request
+from toolkit.workspace import Workspace
 
 EXPERIMENT = """
 name = "tiny"

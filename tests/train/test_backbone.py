@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from toolkit import networks
-from toolkit.artifacts import Workspace
 from toolkit.errors import ConversionError
 from toolkit.experiment import schema
 from toolkit.networks import NETWORKS
@@ -15,6 +14,7 @@ from toolkit.train.backbone import ThroughKeras, ThroughOpenVINO
 from toolkit.train.features import frozen_features
 from toolkit.train.loop import Examples
 from toolkit.train.trial_context import load_parts, prepare_job, starting_model
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench

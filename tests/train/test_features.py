@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit import networks
-from toolkit.artifacts import Workspace
 from toolkit.experiment import schema
 from toolkit.progress import Silent
 from toolkit.train.features import frozen_features
 from toolkit.train.loop import Learner, answering, fit
 from toolkit.train.trial_context import load_parts, prepare_job, starting_model
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench

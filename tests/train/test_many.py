@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.errors import ConfigurationError
 from toolkit.experiment.schema import load
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench, Stopping
@@ -44,7 +44,7 @@ def test_train_trial_tells_every_label_when_images_have_many(
     top, tuned = many.train(workspace, head="multi-sigmoid")
     assert (tuned.head, tuned.loss, tuned.labels) == ("multi-sigmoid", "binary", ("blue", "red"))
     assert [epoch.number for epoch in tuned.history] == list(range(1, len(tuned.history) + 1))
-    judged = tuned.evaluation.labelwise
+    judged = tuned.evaluation.multilabel
     assert judged is not None
     assert judged.mean_average_precision is not None
     assert judged.mean_average_precision > 0.95

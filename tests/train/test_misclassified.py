@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.cli.evaluate import evaluate
 from toolkit.train.misclassified import CELL, contact_sheet, worst_mistakes
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench

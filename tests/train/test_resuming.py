@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Epoch, Workspace
+from toolkit.artifacts.model import Epoch
 from toolkit.progress import Silent
 from toolkit.train import load_keras
 from toolkit.train.checkpoint import Course, restore, save
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench, Stopping

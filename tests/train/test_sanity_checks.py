@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Epoch
+from toolkit.artifacts.model import Epoch
 from toolkit.errors import DataError
 from toolkit.train import sanity_checks
 from toolkit.train.metrics import multiclass

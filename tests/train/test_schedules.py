@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from toolkit.artifacts import Epoch
+from toolkit.artifacts.model import Epoch
 from toolkit.errors import ConfigurationError
 from toolkit.experiment import lr_schedules
 from toolkit.experiment.schema import StageTable, load

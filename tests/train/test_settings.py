@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.errors import ConfigurationError
 from toolkit.train import load_keras
 from toolkit.train.metrics import multiclass
 from toolkit.train.trial_context import weights_of_classes
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.errors import ConfigurationError
 from toolkit.train import load_keras
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench, Stopping

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ConfigurationError, DataError
 from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.train import load_keras
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench

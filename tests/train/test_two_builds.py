@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.experiment import compute_profiles
 from toolkit.experiment.compute_profiles import Profile
 from toolkit.networks import tf_compat
+from toolkit.workspace import Workspace
 
 EXPERIMENT = """
 name = "two-builds"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.data.augment import augment
 from toolkit.progress import Silent
 from toolkit.train import trial
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench, Stopping

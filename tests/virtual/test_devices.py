@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.errors import MachineError
 from toolkit.fleet import load_inventory
 from toolkit.fleet.ssh.keys import make_key
 from toolkit.virtual import devices
 from toolkit.virtual.seed import Seed
+from toolkit.workspace import Workspace
 
 
 def test_describe_writes_an_inventory_that_pins_keys_of_devices_that_never_ran(tmp_path: Path) -> None:

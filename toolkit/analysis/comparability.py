@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 
 SPEEDS = ("single-stream", "offline")
 BATCHES = 30

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.analysis.comparability import SPEEDS, Kind, device_class, fact, figure, found, kind_of, middle_ms
-from toolkit.artifacts import BenchRecord
-from toolkit.stats.rank_tests import distance
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.stats.rank_tests import modified_z_score
 
 FAR = 3.5
 """See shifts.distance."""
@@ -39,7 +39,7 @@ class Outlier:
     """The others' records; what broke a rule is not among them."""
     now_ms: float
     usual_ms: float
-    distance: float
+    modified_z_score: float
     """In spreads of the others; infinite where those agree wholly."""
     causes: tuple[str, ...]
     """What the records say that may explain it; empty where they say nothing."""
@@ -76,7 +76,7 @@ def _apart(group: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[O
             continue
         others = [middles[peer.device] for peer in peers]
         usual, now = statistics.median(others), middles[record.device]
-        far = distance(now, others, LEAST_SPREAD * usual)
+        far = modified_z_score(now, others, LEAST_SPREAD * usual)
         if abs(far) >= FAR and abs(now / usual - 1) >= LEAST_GAP:
             yield Outlier(
                 device=record.device,
@@ -86,7 +86,7 @@ def _apart(group: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[O
                 peers=peers,
                 now_ms=now,
                 usual_ms=usual,
-                distance=far,
+                modified_z_score=far,
                 causes=tuple(causes(record, peers)),
             )
 

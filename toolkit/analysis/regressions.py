@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from toolkit.analysis.comparability import SPEEDS, Kind, batch_means_ms, fact, kind_of, middle_ms
-from toolkit.artifacts import BenchRecord
-from toolkit.stats.rank_tests import LEAST_SAMPLES, distance, holm, mann_whitney, ratio
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.stats.rank_tests import MIN_SAMPLES, hodges_lehmann_ratio, holm, mann_whitney, modified_z_score
 
 ALPHA = 0.01
 """The chance of one false alarm among all comparisons of one call."""
@@ -83,7 +83,7 @@ def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Compariso
     *before, newest = runs
     earlier = tuple(before[-REMEMBERED:])
     now, past = batch_means_ms(newest), [mean for record in earlier for mean in batch_means_ms(record)]
-    if min(len(now), len(past)) < LEAST_SAMPLES:
+    if min(len(now), len(past)) < MIN_SAMPLES:
         return None
     return Comparison(
         device=newest.device,
@@ -92,7 +92,7 @@ def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Compariso
         earlier=earlier,
         before_ms=statistics.median(past),
         now_ms=statistics.median(now),
-        shift=ratio(now, past) - 1,
+        shift=hodges_lehmann_ratio(now, past) - 1,
         p_value=mann_whitney(now, past)[1],
         within_spread=_within_spread(newest, earlier),
         changed=tuple(_changes(earlier[-1], newest)),
@@ -103,7 +103,7 @@ def _within_spread(newest: BenchRecord, earlier: Sequence[BenchRecord]) -> bool:
     """Batches tell how steady one run was, and nothing of how runs differ; several runs do."""
     middles = [middle for record in earlier if (middle := middle_ms(record)) is not None]
     now = middle_ms(newest)
-    return len(middles) >= ENOUGH_RUNS and now is not None and abs(distance(now, middles)) < FAR
+    return len(middles) >= ENOUGH_RUNS and now is not None and abs(modified_z_score(now, middles)) < FAR
 
 
 def _changes(last: BenchRecord, newest: BenchRecord) -> Iterator[str]:

@@ -15,9 +15,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from toolkit import hashing
+from toolkit import files
 from toolkit.analysis.comparability import fact, figure, found
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.bench.summary import Summary, percentiles, summarize
 from toolkit.errors import MachineError
 
@@ -34,7 +34,7 @@ def write(records: Sequence[BenchRecord], names: Mapping[str, str], form: str, p
         MachineError: Parquet was asked for and polars is not installed.
     """
     content = FORMS[form](records, names)
-    with hashing.written_whole(path) as stream:
+    with files.atomic_write(path) as stream:
         stream.write(content)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from toolkit.analysis import Comparison, Outlier, against_past, find_outliers
-from toolkit.artifacts import BenchRecord, Bundle
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle
 from toolkit.store import Store
 
 

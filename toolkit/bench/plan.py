@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from toolkit import hashing
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 
 FULL_SECONDS = 60.0
 FULL_QUERIES = 1024
@@ -107,7 +107,7 @@ def kind(accelerator: str) -> str:
 def _steps(subject: Subject, device: Device, spec: BenchSpec) -> Iterator[Step]:
     way = {name: value for name, value in asdict(spec).items() if name != "scenarios"}
     for scenario in dict.fromkeys((ACCURACY, *spec.scenarios)):
-        identity = hashing.of_value([_measured(subject), _place(device), way, scenario])
+        identity = hashing.sha256_json([_measured(subject), _place(device), way, scenario])
         yield Step(
             subject=subject,
             device=device.name,
@@ -119,7 +119,7 @@ def _steps(subject: Subject, device: Device, spec: BenchSpec) -> Iterator[Step]:
 
 
 def _identity(subjects: Sequence[Subject], devices: Sequence[Device], spec: BenchSpec) -> str:
-    return hashing.of_value([list(map(_measured, subjects)), list(map(_place, devices)), asdict(spec)])
+    return hashing.sha256_json([list(map(_measured, subjects)), list(map(_place, devices)), asdict(spec)])
 
 
 def _measured(subject: Subject) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, suppress
 
 from toolkit import fleet
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.bench.runners import RemoteStation
 from toolkit.bench.session import Session
 from toolkit.errors import FleetError

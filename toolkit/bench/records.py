@@ -8,7 +8,7 @@ from typing import Any
 
 import toolkit
 from toolkit import hashing
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.bench.plan import Plan, Step, is_quick
 from toolkit.bench.validity import Record, broken_rules
 from toolkit.errors import FleetError
@@ -42,7 +42,7 @@ def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) ->
         },
         "at": raw["at"],
     }
-    return BenchRecord(digest=hashing.of_value(content), **content)
+    return BenchRecord(digest=hashing.sha256_json(content), **content)
 
 
 def _facts(raw: Record) -> Mapping[str, Any]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from toolkit import fleet
-from toolkit.artifacts import Bundle, Device, Split, Workspace
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Device
 from toolkit.bench.plan import BenchSpec
 from toolkit.bench.reconnect import PATIENCE_S, measure_on
 from toolkit.bench.runners import LocalStation
@@ -16,6 +18,7 @@ from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 HERE = "here"
 """The name that records of this machine carry."""

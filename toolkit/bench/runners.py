@@ -19,7 +19,7 @@ from typing import Protocol
 
 import toolkit
 from toolkit import fleet
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.bench.plan import BenchSpec, Step, words
 from toolkit.bench.targets import ImageSet, Prepared
 from toolkit.errors import FleetError
@@ -28,6 +28,7 @@ from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.transfer import staging
 from toolkit.fleet.transfer.tree import with_container_image
+from toolkit.workspace import Workspace
 
 SLOWEST_QUERY_S = 10.0
 """A large network on a small device; what takes longer hangs."""

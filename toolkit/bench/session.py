@@ -9,7 +9,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Self
 
-from toolkit.artifacts import BenchRecord, Bundle, Device, Split, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Device
 from toolkit.bench.plan import ACCURACY, BenchSpec, Plan, Step, make_plan
 from toolkit.bench.records import make_record, parse, raw_of
 from toolkit.bench.runners import Station
@@ -19,6 +22,7 @@ from toolkit.errors import ExitCode, Problem, ToolkitError
 from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 Key = tuple[str, str, str]
 """(bundle, device, scenario)"""

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.bench.plan import OFFLINE, SINGLE_STREAM
-from toolkit.stats.curves import ENOUGH_QUERIES, Z95, percentile, wilson
+from toolkit.device.percentiles import MIN_QUERIES
+from toolkit.stats.intervals import Z95, percentile, wilson
 
 Interval = tuple[float, float]
 BATCHES = 10
@@ -63,7 +64,7 @@ def summarize(record: BenchRecord) -> Summary:
 
 def percentiles(samples: Sequence[float]) -> tuple[tuple[int, float], ...]:
     """All that the number of samples allows: p90 from 64, p95 from 130, p99 from 662."""
-    found = ((percent, percentile(samples, percent)) for percent in sorted(ENOUGH_QUERIES))
+    found = ((percent, percentile(samples, percent)) for percent in sorted(MIN_QUERIES))
     return tuple((percent, value) for percent, value in found if value is not None)
 
 

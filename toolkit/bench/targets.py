@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import hashing
-from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts.bundle import Bundle, IrModel
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.bench.plan import Subject
 from toolkit.data import Image, read_manifest
 from toolkit.data.device_listing import number
 from toolkit.errors import DataError
 from toolkit.fleet.transfer.staging import Tree, release_tree, tree_of
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +95,4 @@ def image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
     """The images under the names that a device sees, and the list of them."""
     files, listing = number(images, labels)
     sources: dict[str, Path | bytes] = {**files, "images.json": listing}
-    return ImageSet(hashing.of_bytes(listing), tree_of(sources), sources)
+    return ImageSet(hashing.sha256_bytes(listing), tree_of(sources), sources)

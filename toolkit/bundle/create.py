@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from toolkit import compat, hashing
-from toolkit.artifacts import Bundle, IrModel, Quantization, Split, TrainedModel, Workspace
+from toolkit.artifacts.bundle import Bundle, IrModel, Quantization
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import describe_bundle
 from toolkit.bundle.verify import FORMAT, MANIFEST, verify_bundle
 from toolkit.convert import parity
@@ -30,6 +32,7 @@ from toolkit.convert.reference import Source, TestImages, name_of, test_images
 from toolkit.errors import BundleError
 from toolkit.progress import Progress
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 _GOLDEN = 8
 _OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
@@ -45,7 +48,7 @@ def make_bundle(
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("bundles")) as beside:
         folder = Path(beside) / "new"
         _fill(folder, ir, source, split, test)
-        digest = hashing.of_file(folder / MANIFEST)
+        digest = hashing.sha256_file(folder / MANIFEST)
         place = workspace.folder("bundles") / digest
         if _intact(place):
             progress.log(f"bundle {bundle_name(ir, model)}: already made ({digest[:12]})")
@@ -152,7 +155,7 @@ def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outpu
             "weights": model.weights,
             "note": model.note,
         }
-        | ({} if model.foreign is None else {"foreign": dataclasses.asdict(model.foreign)}),
+        | ({} if model.imported is None else {"imported": dataclasses.asdict(model.imported)}),
         "versions": dict(model.versions) | dict(ir.versions),
         "parity": _parity(ir),
     } | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
@@ -186,7 +189,7 @@ def _quantization(found: Quantization) -> dict[str, Any]:
 
 def _files(folder: Path) -> dict[str, Mapping[str, Any]]:
     return {
-        path.relative_to(folder).as_posix(): {"sha256": hashing.of_file(path), "size_bytes": path.stat().st_size}
+        path.relative_to(folder).as_posix(): {"sha256": hashing.sha256_file(path), "size_bytes": path.stat().st_size}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolkit import hashing
-from toolkit.artifacts import Bundle, Workspace
+from toolkit.artifacts.bundle import Bundle
 from toolkit.bundle.verify import MANIFEST, verify_bundle
 from toolkit.errors import UsageError
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 MIN_DIGITS = 4
 """A shorter prefix of a digest is not accepted: it may just as well be a name."""
@@ -55,7 +56,7 @@ def describe_bundle(folder: Path, workspace: Workspace) -> Bundle:
     manifest = verify_bundle(folder)
     inside = folder.resolve().is_relative_to(workspace.root.resolve())
     return Bundle(
-        digest=hashing.of_file(folder / MANIFEST),
+        digest=hashing.sha256_file(folder / MANIFEST),
         parent=manifest["lineage"]["ir"],
         name=manifest["name"],
         precision=manifest["precision"],

@@ -16,7 +16,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit import hashing
+from toolkit import files
 from toolkit.bundle.verify import MANIFEST, SIGNATURE
 from toolkit.errors import BundleError, UsageError
 from toolkit.system.ssh_signatures import sign, ssh_keygen, words_of
@@ -41,7 +41,7 @@ def sign_bundle(folder: Path, key: Path) -> Path:
         MachineError: there is no ssh-keygen.
     """
     signature = sign((folder / MANIFEST).read_bytes(), key)
-    with hashing.written_whole(folder / SIGNATURE) as stream:
+    with files.atomic_write(folder / SIGNATURE) as stream:
         stream.write(signature)
     return folder / SIGNATURE
 

@@ -65,7 +65,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _misnamed(folder: Path) -> Iterator[Problem]:
     name = folder.resolve().name
-    if re.fullmatch(r"[0-9a-f]{64}", name) and hashing.of_file(folder / MANIFEST) != name:
+    if re.fullmatch(r"[0-9a-f]{64}", name) and hashing.sha256_file(folder / MANIFEST) != name:
         yield Problem("its digest is not the bundle's: it was changed", str(folder / MANIFEST), _REMEDY)
 
 
@@ -97,7 +97,7 @@ def _changed(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[P
         elif path.stat().st_size != entry["size_bytes"]:
             size = path.stat().st_size
             yield Problem(f"has {size} bytes; the manifest says {entry['size_bytes']}", str(path), _REMEDY)
-        elif hashing.of_file(path) != entry["sha256"]:
+        elif hashing.sha256_file(path) != entry["sha256"]:
             yield Problem("its bytes are not those that the manifest names (SHA-256 differs)", str(path), _REMEDY)
 
 

@@ -14,9 +14,10 @@ from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Bundle, Workspace
+    from toolkit.artifacts.bundle import Bundle
     from toolkit.bench import BenchSpec
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
 
 class Scenario(StrEnum):
@@ -160,7 +161,7 @@ def choose(words: list[str], experiment: Path | None, workspace: Workspace, stor
     Raises:
         UsageError: there is none.
     """
-    from toolkit.artifacts import Bundle
+    from toolkit.artifacts.bundle import Bundle
     from toolkit.bench.targets import bundles_of
     from toolkit.bundle.resolve import load_bundle
     from toolkit.experiment import schema as experiments

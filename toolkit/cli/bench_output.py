@@ -12,7 +12,7 @@ from toolkit.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.artifacts import BenchRecord
+    from toolkit.artifacts.bench import BenchRecord
     from toolkit.bench import BenchResult
     from toolkit.bench.load_records import Kept
     from toolkit.bench.run import Left

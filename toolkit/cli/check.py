@@ -25,11 +25,11 @@ def check(
 ) -> ExitCode:
     """Say whether a bundle is whole, answers as it should, and fits what it is meant for. Exit code 1 if not."""
     from toolkit import progress
-    from toolkit.artifacts import Workspace
     from toolkit.bundle.create import images_for
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.convert import check_bundle, keep_checks
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     room = Workspace(workspace)
     with Store(room.database) as store:

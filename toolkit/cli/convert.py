@@ -96,12 +96,12 @@ def convert(
 ) -> None:
     """Turn a trained model into OpenVINO IR, prove on the test images that it answers alike, and bundle it."""
     from toolkit import compat, progress
-    from toolkit.artifacts import Workspace
     from toolkit.bundle.create import make_bundle
     from toolkit.bundle.signing import sign_bundle
     from toolkit.convert import Said, convert_model, find_or_bring_in, read_size
     from toolkit.convert.conversion import split_of
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     wanted = [(aim, kind) for aim in target or ["cpu"] for kind in precision or ["fp32", "fp16"]]
     for aim, kind in wanted:

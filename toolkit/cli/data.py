@@ -13,7 +13,7 @@ from toolkit.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.artifacts import Split
+    from toolkit.artifacts.dataset import Split
     from toolkit.data.near_duplicates import Pair
     from toolkit.data.prepare import Survey
     from toolkit.experiment.schema import DataTable
@@ -42,9 +42,9 @@ def inspect(
     as_json: options.JsonOption = False,
 ) -> int:
     """Read every image of DATA; print classes, parts and sizes, images that look the same, and all that is wrong."""
-    from toolkit.artifacts import Workspace
     from toolkit.data.prepare import survey
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     progress = create_progress(quiet=as_json)
     found = survey(_table(data, source), Workspace(workspace), progress)
@@ -75,11 +75,11 @@ def split(
 
     Parts that come with the data are kept. With an experiment file its [data] decides, and the options do not apply.
     """
-    from toolkit.artifacts import Workspace
     from toolkit.data import prepare
     from toolkit.errors import UsageError
     from toolkit.experiment.schema import SplitFractions
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     if abs(train + validation + test - 1) > 1e-6:
         remedy = "choose fractions that add up to 1"
@@ -97,10 +97,10 @@ def masks(
     as_json: options.JsonOption = False,
 ) -> None:
     """Make the synthetic mask set from real faces, and divide it by person."""
-    from toolkit.artifacts import Workspace
     from toolkit.data.prepare import prepare_masks
     from toolkit.experiment.schema import DataTable
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     table = DataTable(source="synthetic-masks", seed=seed)
     _print_split(prepare_masks(table, Workspace(workspace), create_progress(quiet=as_json)), workspace, as_json=as_json)

@@ -11,7 +11,7 @@ from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Device
+    from toolkit.artifacts.fleet import Device
     from toolkit.deploy import DeployPlan, Strategy
     from toolkit.fleet import FleetResult
 

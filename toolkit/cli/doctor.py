@@ -26,9 +26,9 @@ def doctor(
     as_json: JsonOption = False,
 ) -> ExitCode:
     """Look whether this machine has what the line needs, and say what to do. Exit code 1 if something will not work."""
-    from toolkit.artifacts import Workspace
     from toolkit.doctor import Place, checks, examine
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     place = Place(Workspace(workspace), inventory, create_progress(quiet=as_json))
     found = examine(_chosen(checks(), only or []), place, fix=fix)

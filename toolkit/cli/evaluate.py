@@ -10,7 +10,7 @@ import typer
 from toolkit.cli import options, output
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Evaluation, LabelScores
+    from toolkit.artifacts.model import Evaluation, MultilabelMetrics
 
 
 def evaluate(
@@ -25,9 +25,9 @@ def evaluate(
     as_json: options.JsonOption = False,
 ) -> None:
     """Judge a model: loss, accuracy, calibration; precision, recall, F1, ROC and PR areas per class; confusion."""
-    from toolkit.artifacts import Workspace
     from toolkit.progress import create_progress
     from toolkit.train import evaluate_folder
+    from toolkit.workspace import Workspace
 
     judged = evaluate_folder(model, data, Workspace(workspace), create_progress(quiet=as_json), mistakes=mistakes)
     if as_json:
@@ -39,12 +39,12 @@ def evaluate(
 def _print(judged: Evaluation) -> None:
     low, high = judged.interval
     top5 = "" if judged.top5 is None else f", top-5 {judged.top5:.4f}"
-    of_what = "accuracy" if judged.labelwise is None else "accuracy (every label right)"
+    of_what = "accuracy" if judged.multilabel is None else "accuracy (every label right)"
     print(f"{judged.images} images: {of_what} {judged.accuracy:.4f} (95 % {low:.3f} to {high:.3f}){top5}")
     ece = "" if judged.calibration is None else f", expected calibration error {judged.calibration.ece:.4f}"
     print(f"loss {judged.loss:.4f}{ece}\n")
-    if judged.labelwise is not None:
-        _print_labels(judged, judged.labelwise)
+    if judged.multilabel is not None:
+        _print_labels(judged, judged.multilabel)
         return
     names = [score.label for score in judged.classes]
     output.print_table(
@@ -56,7 +56,7 @@ def _print(judged: Evaluation) -> None:
     )
 
 
-def _print_labels(judged: Evaluation, found: LabelScores) -> None:
+def _print_labels(judged: Evaluation, found: MultilabelMetrics) -> None:
     """Of many labels to an image: averages, then each label with its VOC average precisions and its 2 x 2 table."""
     print(f"mean average precision {_fraction(found.mean_average_precision)} (VOC from 2010 on), ", end="")
     print(f"{_fraction(found.mean_eleven_point)} (VOC2007, 11 points); Hamming loss {found.hamming_loss:.4f}")

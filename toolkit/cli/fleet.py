@@ -22,8 +22,9 @@ from toolkit.cli.output import print_json, print_table
 from toolkit.cli.sd_image import card
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import DeviceFacts, Workspace
+    from toolkit.artifacts.fleet import DeviceFacts
     from toolkit.progress import Progress
+    from toolkit.workspace import Workspace
 
 app = typer.Typer(
     help="The devices: list and probe them; start and stop an embedded or a virtual fleet.", no_args_is_help=True
@@ -51,10 +52,10 @@ def up(
 
     With --virtual the devices are whole machines, bare as a Pi with a fresh card, which Ansible can provision.
     """
-    from toolkit.artifacts import Workspace
     from toolkit.errors import UsageError
     from toolkit.fleet.local_fleet import control
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     progress = create_progress(quiet=as_json)
     if virtual is not None:
@@ -93,10 +94,10 @@ def down(
     as_json: JsonOption = False,
 ) -> None:
     """End the embedded fleet's process and switch virtual devices off. All that is theirs stays for the next `up`."""
-    from toolkit.artifacts import Workspace
     from toolkit.fleet.local_fleet import control
     from toolkit.progress import create_progress
     from toolkit.virtual import devices
+    from toolkit.workspace import Workspace
 
     stopped = control.down(Workspace(workspace))
     switched_off = devices.down(Workspace(workspace), remove=remove)
@@ -120,9 +121,9 @@ def stick(
     as_json: JsonOption = False,
 ) -> None:
     """Plug a virtual device's stick in or pull it out, while it runs; see `fleet up --virtual 1 --sticks`."""
-    from toolkit.artifacts import Workspace
     from toolkit.virtual import devices
     from toolkit.virtual.ncs2_emulator import Stick
+    from toolkit.workspace import Workspace
 
     its = Stick(devices.machine(Workspace(workspace), device).folder)
     if where is Plug.PLUG_IN:
@@ -144,8 +145,8 @@ def list_devices(
     as_json: JsonOption = False,
 ) -> None:
     """The devices of the inventory; asks none of them."""
-    from toolkit.artifacts import Workspace
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
+    from toolkit.workspace import Workspace
 
     devices = load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
     if as_json:
@@ -168,10 +169,11 @@ def probe(
 ) -> None:
     """What each device is: machine, system, Python, OpenVINO, accelerators, room, what it serves."""
     from toolkit import fleet
-    from toolkit.artifacts import Device, Workspace
+    from toolkit.artifacts.fleet import Device
     from toolkit.cli.fleet_output import report
     from toolkit.fleet.inventory.load import find_inventory
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     def ask(device: Device) -> DeviceFacts:
         with fleet.connect(device) as shell:

@@ -10,7 +10,7 @@ from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import DryRunOption
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Device
+    from toolkit.artifacts.fleet import Device
     from toolkit.fleet import FleetResult, Result
 
 

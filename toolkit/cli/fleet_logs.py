@@ -11,7 +11,7 @@ from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.artifacts import Device
+    from toolkit.artifacts.fleet import Device
     from toolkit.fleet import Result
 
 

@@ -20,9 +20,10 @@ from toolkit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Device, Workspace
+    from toolkit.artifacts.fleet import Device
     from toolkit.progress import Progress
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
 
 ReturnValue = TypeVar("ReturnValue")
@@ -42,7 +43,7 @@ class FleetOptions:
     @property
     def workspace(self) -> Workspace:
         """The workspace in the folder of --workspace."""
-        from toolkit.artifacts import Workspace
+        from toolkit.workspace import Workspace
 
         return Workspace(self.folder)
 

@@ -12,7 +12,7 @@ from toolkit.cli.output import plain, print_json, print_table
 from toolkit.errors import ExitCode, Problem, UsageError
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import Deployment, Device
+    from toolkit.artifacts.fleet import Deployment, Device
     from toolkit.deploy import RolloutResult
     from toolkit.fleet import FleetResult
 

@@ -32,10 +32,10 @@ def inspect(
         print_json(_with_shares(layers)) if as_json else _print_layers(layers, model, every=every)
         return
     from toolkit import progress
-    from toolkit.artifacts import Workspace
     from toolkit.convert import inspect_ir
     from toolkit.convert.resolve import find_ir
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     room = Workspace(workspace)
     with Store(room.database) as store:

@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import Secret
+from toolkit.artifacts.fleet import Secret
 
 
 def plain(value: object) -> Any:

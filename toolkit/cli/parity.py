@@ -17,10 +17,10 @@ def parity(
 ) -> None:
     """Compare a bundle's layers with the float32 graph's, on the test image where its answer is furthest off."""
     from toolkit import progress
-    from toolkit.artifacts import Workspace
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.convert import find_growth
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     room = Workspace(workspace)
     with Store(room.database) as store:
@@ -33,8 +33,8 @@ def parity(
     print_table(
         ("grows most at", "type", "by", "to", "largest value"),
         (
-            (layer.name, layer.kind, f"{layer.growth:.1e}", f"{layer.error:.1e}", f"{layer.largest:.5g}")
-            for layer in found.steepest
+            (layer.name, layer.kind, f"{layer.added_error:.1e}", f"{layer.error:.1e}", f"{layer.largest:.5g}")
+            for layer in found.largest_increases
         ),
         title=f"{found.bundle}: {found.difference:.1e} off on {found.image}; "
         + (

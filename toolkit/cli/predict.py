@@ -25,8 +25,8 @@ def predict(
     if as_json:
         output.print_json(answer)
     else:
-        many = any(one.get("labels") is not None for one in answer["predictions"])
-        columns = ("image", "label", "probability", *(("said",) if many else ()))
+        multi_label = any(one.get("labels") is not None for one in answer["predictions"])
+        columns = ("image", "label", "probability", *(("said",) if multi_label else ()))
         output.print_table(columns, (row[: len(columns)] for one in answer["predictions"] for row in _rows(one)))
     if not answer["ok"]:
         raise typer.Exit(ExitCode.SOME_FAILED)

@@ -30,12 +30,12 @@ def publish(
     as_json: JsonOption = False,
 ) -> None:
     """Put a bundle into an OCI registry: what the channel has of it is not sent again, and devices fetch what they lack."""
-    from toolkit.artifacts import Workspace
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.registry.oci_registry import Channel
     from toolkit.deploy.registry.publish import publish as put
     from toolkit.progress import create_progress
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     place, house = Channel.parse(channel), Workspace(workspace)
     with Store(house.database) as store:

@@ -23,10 +23,10 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one self-contained page, with CSV and Markdown beside it, from what the workspace holds."""
-    from toolkit.artifacts import Workspace
     from toolkit.experiment import schema as experiments
     from toolkit.report import write_report
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     plan = experiments.load(experiment) if experiment else None
     room = Workspace(workspace)

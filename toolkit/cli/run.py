@@ -31,9 +31,9 @@ def run(
     as_json: options.JsonOption = False,
 ) -> None:
     """Run the whole line for an experiment; what is finished is skipped, what was stopped goes on."""
-    from toolkit.artifacts import Workspace
     from toolkit.experiment import schema as experiments
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     plan = experiments.load(experiment)
 

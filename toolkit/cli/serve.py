@@ -29,9 +29,9 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Run the code that runs on devices on a bundle, until Ctrl-C; the workspace's other bundles can be switched to."""
-    from toolkit.artifacts import Workspace
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.store import Store
+    from toolkit.workspace import Workspace
 
     house = Workspace(workspace)
     with Store(house.database) as store:

@@ -12,7 +12,7 @@ import typer
 from toolkit.cli import options, output
 
 if TYPE_CHECKING:
-    from toolkit.artifacts import TrainedModel
+    from toolkit.artifacts.model import TrainedModel
 
 
 def train(
@@ -40,11 +40,11 @@ def train(
     if in_container:
         _train_in_container(experiment, workspace, container_image)
     from toolkit import data
-    from toolkit.artifacts import Workspace
     from toolkit.experiment import schema as experiments
     from toolkit.progress import create_progress
     from toolkit.store import Store
     from toolkit.train import choose_last, choose_trials, choose_way, train_trials
+    from toolkit.workspace import Workspace
 
     progress, place = create_progress(quiet=as_json), Workspace(workspace)
     plan = experiments.load(experiment)

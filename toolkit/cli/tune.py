@@ -27,11 +27,11 @@ def tune(
     as_json: options.JsonOption = False,
 ) -> None:
     """Measure this machine and keep the profile that `toolkit train` then uses."""
-    from toolkit.artifacts import Workspace
     from toolkit.experiment import compute_profiles
     from toolkit.progress import create_progress
     from toolkit.train.tuning import candidates, search
     from toolkit.train.tuning.worker import pieces_of
+    from toolkit.workspace import Workspace
 
     place, progress = Workspace(workspace), create_progress(quiet=as_json)
     tried, kept = candidates.candidates_here(python), {}

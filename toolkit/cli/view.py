@@ -25,11 +25,11 @@ def view(
     as_json: JsonOption = False,
 ) -> None:
     """Look at a device's live app until Ctrl-C; where none runs, one is started on the release that it serves."""
-    from toolkit.artifacts import Workspace
     from toolkit.errors import UsageError
     from toolkit.fleet.app_tunnel import live
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.progress import create_progress
+    from toolkit.workspace import Workspace
 
     found = load_inventory(find_inventory(inventory, Workspace(workspace)), device)
     if len(found) != 1:

@@ -49,9 +49,9 @@ def watch(
 
     With --json a line per look, for as long as it runs; where stdout is no terminal, a table per look.
     """
-    from toolkit.artifacts import Workspace
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.fleet.watch import Watch
+    from toolkit.workspace import Workspace
 
     looking = Watch(load_inventory(find_inventory(inventory, Workspace(workspace)), limit), forks)
     if once:

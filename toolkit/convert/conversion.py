@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import compat
-from toolkit.artifacts import IrModel, Parity, Quantization, Split, TrainedModel, Workspace
+from toolkit.artifacts.bundle import IrModel, Parity, Quantization
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.compat import Target
 from toolkit.convert import graphs, parity
 from toolkit.convert.int8 import quantize
@@ -24,6 +26,7 @@ from toolkit.convert.reference import Source, TestImages, name_of, origin_of, te
 from toolkit.errors import ConfigurationError, DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -116,9 +119,9 @@ class Quantizer:
 
 def _check_quantized(model: TrainedModel, target: Target) -> None:
     """A file that came quantized is INT8, whatever its weights are stored as."""
-    if model.foreign and model.foreign.quantized and "int8" not in target.precisions:
+    if model.imported and model.imported.quantized and "int8" not in target.precisions:
         raise ConfigurationError(
-            f"{model.foreign.file} came quantized, and target {target.name} does not take INT8: "
+            f"{model.imported.file} came quantized, and target {target.name} does not take INT8: "
             f"{target.refused.get('FakeQuantize', 'it has no arithmetic for it')}",
             remedy="start from the model as it was before it was quantized",
         )
@@ -126,7 +129,7 @@ def _check_quantized(model: TrainedModel, target: Target) -> None:
 
 def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_drop: float | None) -> Limits:
     usual = parity.TOLERANCE[precision]
-    if model.foreign and model.foreign.quantized:
+    if model.imported and model.imported.quantized:
         usual = max(usual, parity.QUANTIZED_TOLERANCE)
     limit = usual if tolerance is None else tolerance
     if precision != "int8":

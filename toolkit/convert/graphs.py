@@ -121,7 +121,7 @@ def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes:
 
 def digest_of(path: Path) -> str:
     """The digest of an IR: of its .xml and its .bin."""
-    return hashing.of_value({"xml": hashing.of_file(path), "bin": hashing.of_file(path.with_suffix(".bin"))})
+    return hashing.sha256_json({"xml": hashing.sha256_file(path), "bin": hashing.sha256_file(path.with_suffix(".bin"))})
 
 
 def size_of(path: Path) -> int:

@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from toolkit import hashing
-from toolkit.artifacts import Growth, Split, TrainedModel, Workspace
+from toolkit.artifacts.bundle import LayerErrorReport
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import layer_errors, parity
 from toolkit.convert.reference import Source, test_images
 from toolkit.errors import DataError
 from toolkit.progress import Progress
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
-def find_growth(folder: Path, workspace: Workspace, store: Store, progress: Progress) -> Growth:
+def find_growth(folder: Path, workspace: Workspace, store: Store, progress: Progress) -> LayerErrorReport:
     """Compare the IR of the bundle in `folder` with the float32 graph that it was made from, and keep what was found.
 
     Raises:
@@ -38,15 +41,15 @@ def find_growth(folder: Path, workspace: Workspace, store: Store, progress: Prog
     worst = int(differences.argmax())
     errors = layer_errors.layer_errors(graph, xml, test.pixels[worst])
     threshold = layer_errors.THRESHOLD[manifest["precision"]]
-    found = Growth(
-        digest=hashing.of_value({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
+    found = LayerErrorReport(
+        digest=hashing.sha256_json({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
         parent=lineage["ir"],
         bundle=manifest["name"],
         image=str(test.images[worst].path),
         difference=float(differences[worst]),
         threshold=threshold,
         first=layer_errors.first_beyond(errors, threshold),
-        steepest=layer_errors.steepest(errors),
+        largest_increases=layer_errors.steepest(errors),
         layers=errors,
     )
     store.put(found)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from toolkit import hashing
-from toolkit.artifacts import Bundle, BundleCheck
+from toolkit.artifacts.bundle import Bundle, BundleCheck
 from toolkit.convert.checking import Check
 from toolkit.store import Store
 
@@ -19,11 +19,11 @@ def keep_checks(checks: Iterable[Check], bundle: str, store: Store) -> None:
     for check in checks:
         store.put(
             BundleCheck(
-                digest=hashing.of_value({"bundle": bundle, "check": check.name}),
+                digest=hashing.sha256_json({"bundle": bundle, "check": check.name}),
                 parent=bundle,
                 name=check.name,
                 outcome=check.outcome,
-                told=check.told,
+                message=check.told,
                 details=check.details,
                 at=now,
             )

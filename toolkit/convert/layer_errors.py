@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.artifacts import LayerError
+from toolkit.artifacts.bundle import LayerError
 from toolkit.convert import parity
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def layer_errors(reference: Path, form: Path, image: npt.NDArray[np.uint8]) -> t
                 name=name,
                 kind=node.get_type_name(),
                 error=errors[name],
-                growth=max(0.0, errors[name] - before),
+                added_error=max(0.0, errors[name] - before),
                 largest=float(np.abs(theirs[name]).max(initial=0.0)),
             )
         )
@@ -63,7 +63,7 @@ def first_beyond(errors: tuple[LayerError, ...], threshold: float) -> LayerError
 
 def steepest(errors: tuple[LayerError, ...]) -> tuple[LayerError, ...]:
     """The five layers at which the error grows most, the most first; none that adds nothing."""
-    grown = sorted((layer for layer in errors if layer.growth > 0), key=lambda layer: -layer.growth)
+    grown = sorted((layer for layer in errors if layer.added_error > 0), key=lambda layer: -layer.added_error)
     return tuple(grown[:_TOP])
 
 

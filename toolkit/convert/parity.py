@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.artifacts import Parity
+from toolkit.artifacts.bundle import Parity
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -26,7 +26,7 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1.0}
 INT8 is bounded by its accuracy (`max_drop`); how far its probabilities move is told, and any distance is allowed."""
 
 QUANTIZED_TOLERANCE = 5e-2
-"""The same for a foreign model that came quantized: its own runtime rounds to 256 steps where OpenVINO's does not."""
+"""The same for an imported model that came quantized: its own runtime rounds to 256 steps where OpenVINO's does not."""
 
 ACCURACY_KEPT = 0.99
 """The least part of Keras' accuracy in float32 that a converted model keeps, however wide the tolerance is set."""
@@ -99,8 +99,8 @@ def compare(
     score is kept as `keeps` says.
     """
     difference = np.nan_to_num(np.abs(outputs - reference), nan=np.inf)
-    many = labels.ndim == 2
-    ours, theirs = (outputs > 0.5, reference > 0.5) if many else (top1(outputs), top1(reference))
+    multi_label = labels.ndim == 2
+    ours, theirs = (outputs > 0.5, reference > 0.5) if multi_label else (top1(outputs), top1(reference))
     max_abs = float(difference.max())
     found, wanted = score(outputs, labels), score(reference, labels)
     parity = Parity(
@@ -113,8 +113,8 @@ def compare(
         tolerance=tolerance,
         passed=max_abs <= tolerance and keeps(found, wanted, max_drop),
         max_drop=max_drop,
-        micro_f1=found if many else None,
-        reference_micro_f1=wanted if many else None,
+        micro_f1=found if multi_label else None,
+        reference_micro_f1=wanted if multi_label else None,
     )
     return Comparison(parity, int(difference.max(axis=1).argmax()))
 

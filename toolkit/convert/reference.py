@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit import __version__, hashing, networks
-from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.convert import graphs, keras_reference
 from toolkit.convert.imported.formats import RUNTIMES
 from toolkit.convert.imported.model import Opened
 from toolkit.convert.parity import Images, Labels, Probabilities
 from toolkit.errors import DataError
+from toolkit.files import atomic_write
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +68,7 @@ class Source:
     @property
     def folder(self) -> Path:
         """Where what is made once is kept: another model or other versions, another folder."""
-        key = hashing.of_value({"model": self.model.digest, "versions": dict(versions())})
+        key = hashing.sha256_json({"model": self.model.digest, "versions": dict(versions())})
         return self.workspace.folder("ir", "sources", key)
 
     @cached_property
@@ -74,7 +77,7 @@ class Source:
         path = self.folder / "graph" / "model.xml"
         if not path.exists():
             self.progress.log(f"  tracing {name_of(self.model)}")
-            graph = self._foreign.trace() if self.model.foreign else networks.take_images(networks.trace(self._keras))
+            graph = self._imported.trace() if self.model.imported else networks.take_images(networks.trace(self._keras))
             graphs.name_operations(graph)
             with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
                 graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
@@ -82,20 +85,20 @@ class Source:
         return path
 
     def reference(self, split: Split, test: TestImages) -> Probabilities:
-        """Keras' probabilities for the test images, or those of a foreign file's own runtime, f32 [n, classes]."""
+        """Keras' probabilities for the test images, or those of an imported file's own runtime, f32 [n, classes]."""
         path = self.folder / f"keras-{split.digest}.npy"
         if not path.exists():
             self.progress.log(f"  asking {origin_of(self.model)} for {len(test.images)} reference answers")
             chunks = test.chunks()
             answers = (
-                self._foreign.predict(chunks) if self.model.foreign else keras_reference.predict(self._keras, chunks)
+                self._imported.predict(chunks) if self.model.imported else keras_reference.predict(self._keras, chunks)
             )
-            with hashing.written_whole(path) as stream:
+            with atomic_write(path) as stream:
                 np.save(stream, answers)
         return np.asarray(np.load(path), dtype=np.float32)
 
     @property
-    def _foreign(self) -> Opened:
+    def _imported(self) -> Opened:
         return Opened.of(self.model, self.workspace)
 
     @property
@@ -105,7 +108,7 @@ class Source:
 
 def origin_of(model: TrainedModel) -> str:
     """Who gives the reference answers, for people."""
-    return RUNTIMES[model.foreign.format] if model.foreign else "Keras"
+    return RUNTIMES[model.imported.format] if model.imported else "Keras"
 
 
 def name_of(model: TrainedModel) -> str:

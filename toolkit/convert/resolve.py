@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import bundle_folder, has_bundle
 from toolkit.convert.reference import Source, name_of
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 def find_model(words: str, workspace: Workspace, store: Store) -> TrainedModel:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit import hashing
+from toolkit import files
 from toolkit.errors import MachineError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def make(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Callabl
     refuse_without_room(path.parent, math.prod(shape) * kind.itemsize)
     header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
     try:
-        with hashing.written_whole(path, durable=False) as stream:
+        with files.atomic_write(path, durable=False) as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             stream.flush()
             start = stream.tell()

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.data import array_cache
 from toolkit.data.parallel import for_each
 from toolkit.data.split_manifest import Image
 from toolkit.errors import DataError, Problem
 from toolkit.progress import Progress, Silent
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ def cache_key(images: Sequence[Image], size: tuple[int, int], crop: str) -> str:
     from toolkit.device.image_io import VERSION
 
     shown = [image.sha256 for image in images]
-    return hashing.of_value({"images": shown, "size": list(size), "crop": crop, "code": VERSION})
+    return hashing.sha256_json({"images": shown, "size": list(size), "crop": crop, "code": VERSION})
 
 
 def _in_memory(images: Sequence[Image], size: tuple[int, int], crop: str, progress: Progress) -> Pixels:
@@ -98,6 +98,6 @@ def _fitted(image: Image, size: tuple[int, int], crop: str) -> Pixels:
     from toolkit.device.image_io import fit, read_image
 
     content = image.path.read_bytes()
-    if hashing.of_bytes(content) != image.sha256:
+    if hashing.sha256_bytes(content) != image.sha256:
         raise ValueError("changed since the split was made")
     return fit(read_image(content), size, crop)

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.data.formats.folders import Found, Scan
 from toolkit.data.parallel import for_each
 from toolkit.errors import DataError, MachineError
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +101,7 @@ def unpack_arrays(
 
 def unpacked_folder(name: str, source: Mapping[str, object], workspace: Workspace) -> Path:
     """Where what is unpacked from `source` lies."""
-    digest = hashing.of_value({"code": _CODE, "source": dict(source)})
+    digest = hashing.sha256_json({"code": _CODE, "source": dict(source)})
     return workspace.folder("data") / f"{name}-{digest[:12]}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data.formats import scan_source
 from toolkit.data.formats.folders import Scan
 from toolkit.data.near_duplicates import Pair, confirm, find_pairs, told
@@ -26,6 +26,7 @@ from toolkit.data.validation import Checked, check, repeats, without_repeats
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 SYNTHETIC_NOTE = "synthetic masks"
 FACES_NOTE = "faces of 40 volunteers from 1992 to 1994, each of them in every part"

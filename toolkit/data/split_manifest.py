@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit import hashing
-from toolkit.artifacts import Split, Workspace
+from toolkit import files, hashing
+from toolkit.artifacts.dataset import Split
 from toolkit.errors import DataError
+from toolkit.workspace import Workspace
 
 PARTS = ("train", "validation", "test")
 
@@ -48,7 +49,7 @@ class Image:
 def split_digest(images: Iterable[Image], labels: Sequence[str]) -> str:
     """What names a split: every image's bytes, label and part, and the labels; neither paths nor order."""
     told = sorted([image.sha256, _told(image, labels), image.part] for image in images)
-    return hashing.of_value({"labels": list(labels), "images": told})
+    return hashing.sha256_json({"labels": list(labels), "images": told})
 
 
 def _told(image: Image, labels: Sequence[str]) -> str | list[list[str]]:
@@ -65,9 +66,9 @@ def count(images: Iterable[Image], labels: Sequence[str]) -> Mapping[str, Mappin
 
 def count_images(images: Sequence[Image]) -> Mapping[str, int]:
     """Images per part where they have many labels; empty where each has one, as the counts by label say it then."""
-    many = any(image.labels is not None for image in images)
+    multi_label = any(image.labels is not None for image in images)
     found = Counter(image.part for image in images)
-    return {part: found[part] for part in PARTS} if many else {}
+    return {part: found[part] for part in PARTS} if multi_label else {}
 
 
 def in_order(images: Iterable[Image]) -> tuple[Image, ...]:
@@ -81,7 +82,7 @@ def write_manifest(images: Sequence[Image], labels: Sequence[str], workspace: Wo
     content = b"".join(_line(image, labels, workspace) for image in images)
     if path.is_file() and path.read_bytes() == content:
         return path, False
-    with hashing.written_whole(path) as stream:
+    with files.atomic_write(path) as stream:
         stream.write(content)
     return path, True
 

@@ -33,8 +33,8 @@ class Item:
 def divide(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """The part of each item by its name; `shares` are the fractions of the parts and add up to 1."""
     units = sorted(_units(items), key=lambda unit: _order(unit, seed))
-    many = any(item.labels is not None for item in items)
-    dealt = _deal_labels(units, shares) if many else _deal_strata(units, shares)
+    multi_label = any(item.labels is not None for item in items)
+    dealt = _deal_labels(units, shares) if multi_label else _deal_strata(units, shares)
     return {item.name: part for unit, part in dealt for item in unit}
 
 
@@ -76,7 +76,7 @@ def _deal(units: Sequence[list[Item]], shares: Mapping[str, float]) -> Iterator[
 
 
 def _order(unit: Sequence[Item], seed: int) -> str:
-    return hashing.of_value([seed, min(item.group or item.name for item in unit)])
+    return hashing.sha256_json([seed, min(item.group or item.name for item in unit)])
 
 
 def _units(items: Iterable[Item]) -> list[list[Item]]:

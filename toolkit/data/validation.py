@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit import hashing
-from toolkit.artifacts import Workspace
+from toolkit import files, hashing
 from toolkit.data.formats.folders import Found
 from toolkit.data.parallel import for_each
 from toolkit.data.split_manifest import PARTS
 from toolkit.errors import Problem
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 _OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
 
@@ -38,7 +38,7 @@ def check(
     found: Sequence[Found], root: Path, workspace: Workspace, progress: Progress
 ) -> tuple[tuple[Checked, ...], tuple[Problem, ...]]:
     """The images that can be read, and one problem for each that cannot."""
-    index = workspace.folder("cache", "checked") / f"{hashing.of_value(str(root.resolve()))[:16]}.json"
+    index = workspace.folder("cache", "checked") / f"{hashing.sha256_json(str(root.resolve()))[:16]}.json"
     known, marks = _remembered(index), {image.path: _mark(image.path) for image in found}
     read = {image.path: _recalled(image, known.get(str(image.path)), marks[image.path]) for image in found}
     fresh = [image for image in found if read[image.path] is None]
@@ -106,7 +106,7 @@ def _look(found: Found) -> Checked | Problem:
     except ImageError as error:
         why = str(error).removeprefix("image: ")
         return Problem(why, str(found.path), "replace it by a whole copy, or remove it")
-    return Checked(found, hashing.of_bytes(content), height, width, hash_of(image))
+    return Checked(found, hashing.sha256_bytes(content), height, width, hash_of(image))
 
 
 def _mark(path: Path) -> list[int]:
@@ -143,5 +143,5 @@ def _remember(index: Path, checked: Sequence[Checked], marks: Mapping[Path, list
         }
         for image in checked
     }
-    with hashing.written_whole(index) as stream:
+    with files.atomic_write(index) as stream:
         stream.write(hashing.canonical_json(entries))

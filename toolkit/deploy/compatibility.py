@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit import compat
-from toolkit.artifacts import Device, DeviceFacts
+from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.errors import Problem
 from toolkit.fleet.transfer.staging import Tree
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from toolkit import fleet
-from toolkit.artifacts import Device, DeviceFacts
+from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.deploy import commands, signature_policy
 from toolkit.deploy.gates import health
 from toolkit.deploy.gates.gate import Gate, Ground, Whole

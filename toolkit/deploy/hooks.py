@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy.lock import who
 from toolkit.errors import ConfigurationError, FleetError
 from toolkit.progress import Progress

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from toolkit import fleet
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import commands
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit import hashing
+from toolkit import files
 from toolkit.deploy import commands
 from toolkit.fleet.transfer import staging
 from toolkit.fleet.transfer.diff import pieces_of
@@ -39,7 +39,7 @@ def write_archive(bundle: Path, path: Path, key: Path | None = None) -> Archive:
     """
     tree = staging.release_tree(bundle)
     documents = described(tree, key)
-    with hashing.written_whole(path) as stream:
+    with files.atomic_write(path) as stream:
         for block in _blocks(tree, documents):
             stream.write(block)
     size = path.stat().st_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.artifacts import Device, DeviceFacts
+from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.deploy import signature_policy
 from toolkit.deploy.compatibility import manifest_of, unfit
 from toolkit.deploy.gates.gate import ALWAYS, Gate

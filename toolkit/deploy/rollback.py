@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import fleet
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import commands
 from toolkit.deploy.device_rollout import audit_line
 from toolkit.deploy.gates import health

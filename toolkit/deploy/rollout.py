@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import fleet
-from toolkit.artifacts import Deployment, Device
+from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy.device_rollout import Before, Prospect, Turns
 from toolkit.deploy.gates.gate import ALWAYS, Gate
 from toolkit.deploy.hooks import Hooks

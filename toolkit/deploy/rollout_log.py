@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from toolkit import hashing
-from toolkit.artifacts import Deployment, Device
+from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.errors import ExitCode, Problem
 from toolkit.fleet.pool import problem_of
 from toolkit.progress import Progress
@@ -129,7 +129,7 @@ def record_of(
     """The record of it; `start` by time.monotonic()."""
     at = datetime.now(UTC).isoformat(timespec="microseconds")
     return Deployment(
-        digest=hashing.of_value([bundle, device.name, release, outcome, at]),
+        digest=hashing.sha256_json([bundle, device.name, release, outcome, at]),
         parent=bundle,
         device=device.name,
         release=release,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet.transfer.tree import SIGNATURE, Tree
 

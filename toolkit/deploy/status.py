@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from toolkit import fleet
-from toolkit.artifacts import Deployment, Device
+from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import commands
 from toolkit.deploy.lock import describe_lock
 from toolkit.fleet import FleetResult, Shell

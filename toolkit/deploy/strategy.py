@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import UsageError
 
 

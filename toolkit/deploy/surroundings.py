@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit import fleet
-from toolkit.artifacts import Device, DeviceFacts
+from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.deploy.plan import Wanted
 from toolkit.fleet import Shell
 from toolkit.fleet.container_images import remote

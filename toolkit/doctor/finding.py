@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toolkit.artifacts import Workspace
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 State = Literal["good", "care", "bad"]
 """In order; or something optional is missing; or part of the line will not work."""

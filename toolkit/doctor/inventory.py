@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.doctor.finding import Check, Finding, Place, care, good
 from toolkit.errors import ConfigurationError
 from toolkit.fleet.inventory.load import find_inventory, load_inventory

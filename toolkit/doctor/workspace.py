@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.artifacts import Bundle
+from toolkit.artifacts.bundle import Bundle
 from toolkit.doctor.finding import Check, Finding, Place, bad, care, good
 from toolkit.store import Store
 

@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit import hashing
-from toolkit.artifacts import Workspace
+from toolkit import files
 from toolkit.errors import ConfigurationError, MachineError, UsageError
 from toolkit.system.cpu_quota import usable_cpus
+from toolkit.workspace import Workspace
 
 ComputePrecision = Literal["float32", "bfloat16"]
 
@@ -126,7 +126,7 @@ def keep(profile: Profile, measured: object, workspace: Workspace) -> Path:
     """Write a profile, whole, with what it was chosen from; gives the file."""
     path = file_of(profile.name, workspace)
     plain = asdict(profile) | {"python": str(profile.python) if profile.python else None}
-    with hashing.written_whole(path) as stream:
+    with files.atomic_write(path) as stream:
         stream.write(json.dumps({"profile": plain, "machine": machine(), "measured": measured}, indent=1).encode())
     return path
 

@@ -73,12 +73,12 @@ NO_LOSS = {
 """Pairs of head and loss that cannot learn, with the reason."""
 
 
-def head_refusal(head: str, *, many: bool) -> str:
+def head_refusal(head: str, *, multi_label: bool) -> str:
     """Why a head cannot tell what images have: one label each, or many; nothing if it can."""
-    if many and head != "multi-sigmoid":
+    if multi_label and head != "multi-sigmoid":
         why = "a softmax shares one out among them" if head == "softmax" else "one sigmoid unit tells two classes apart"
         return f'an image may have several labels, and {why}; use "multi-sigmoid"'
-    if not many and head == "multi-sigmoid":
+    if not multi_label and head == "multi-sigmoid":
         return 'each image has one label, and it may name several or none; use "softmax", or "sigmoid" for two classes'
     return ""
 
@@ -138,7 +138,7 @@ class DataTable(_Table):
     """What stands between the labels of "csv" where an image may have several, such as ";"; unset: each has one."""
 
     @property
-    def many(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether an image may have several labels, or none."""
         return self.source == "voc" or self.separator is not None
 
@@ -375,7 +375,7 @@ class Experiment(_Table):
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
         for head in self.matrix.heads:
-            if why := head_refusal(head, many=self.data.many):
+            if why := head_refusal(head, multi_label=self.data.multi_label):
                 raise ValueError(f'matrix.heads: "{head}" does not fit this data: {why}')
         return self
 

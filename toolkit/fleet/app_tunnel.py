@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
 from toolkit.fleet.ssh.connection import SecureShell, connect

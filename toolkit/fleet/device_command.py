@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 
 CONTAINER_IMAGE = "container-image"
 """The file of a release that names its image."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import Device, DeviceFacts
+from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet import device_command
 from toolkit.fleet.ssh.shell import Shell

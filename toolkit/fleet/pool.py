@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import ExitCode, Problem, ToolkitError
 from toolkit.fleet.cancellation import Lifetimes
 from toolkit.progress import Progress, Silent, Task

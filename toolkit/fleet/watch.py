@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet.facts import PROBE
 from toolkit.fleet.pool import DEFAULT_LIMIT, fan_out

@@ -38,14 +38,14 @@ class Head:
     label_smoothing: float = 0.0
 
     @property
-    def many(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether an image may have several labels: its labels are then [n, classes] of 1, 0 and -1 (not judged)."""
         return self.name == "multi-sigmoid"
 
     @property
     def activation(self) -> str:
         """What makes probabilities of its logits."""
-        return "sigmoid" if self.many else self.name
+        return "sigmoid" if self.multi_label else self.name
 
     def outputs(self, classes: int) -> int:
         """Units of the output layer."""
@@ -58,7 +58,7 @@ class Head:
         """
         if self.loss_name == "sparse-categorical":
             return labels.astype(np.int64)
-        one_hot = (labels == 1).astype(np.float32) if self.many else np.eye(classes, dtype=np.float32)[labels]
+        one_hot = (labels == 1).astype(np.float32) if self.multi_label else np.eye(classes, dtype=np.float32)[labels]
         plain = one_hot[:, 1:] if self.name == "sigmoid" else one_hot
         middle = 1 / 2 if self.loss_name == "binary" else 1 / classes
         smoothed: np.ndarray = plain + np.float32(self.label_smoothing) * (np.float32(middle) - plain)
@@ -70,7 +70,7 @@ class Head:
         There a class's weight is that of its being present, and what is not judged counts nothing, so that an image's
         loss is the mean over its judged labels.
         """
-        if not self.many:
+        if not self.multi_label:
             weights: np.ndarray = class_weights[labels]
             return weights
         judged = (labels >= 0).astype(np.float32)
@@ -79,14 +79,16 @@ class Head:
 
     def losses(self) -> ImageLosses:
         """A function of targets and logits that TensorFlow can differentiate."""
-        if self.many:
+        if self.multi_label:
             return label_cross_entropies
         if (self.name, self.loss_name) == ("softmax", "binary"):
             return softmax_binary_cross_entropy
         return _of_keras(self.loss_name)
 
 
-def find_head(name: str, classes: int, loss: str = "auto", label_smoothing: float = 0.0, *, many: bool = False) -> Head:
+def find_head(
+    name: str, classes: int, loss: str = "auto", label_smoothing: float = 0.0, *, multi_label: bool = False
+) -> Head:
     """The head of that name with that loss ("auto": the usual one), for so many classes; `many` labels to an image.
 
     Raises:
@@ -94,7 +96,7 @@ def find_head(name: str, classes: int, loss: str = "auto", label_smoothing: floa
     """
     if name not in HEADS:
         raise ConfigurationError(f"unknown head {name!r}", where="matrix.heads", remedy=f"known: {', '.join(HEADS)}")
-    if why := head_refusal(name, many=many):
+    if why := head_refusal(name, multi_label=multi_label):
         raise ConfigurationError(f"the head {name!r} does not fit this data: {why}", where="matrix.heads")
     if name == "sigmoid" and classes != 2:
         raise ConfigurationError(

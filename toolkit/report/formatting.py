@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toolkit.artifacts import IrModel, TrainedModel
+from toolkit.artifacts.bundle import IrModel
+from toolkit.artifacts.model import TrainedModel
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NOTHING = DASH
@@ -21,7 +22,7 @@ NETWORKS = {
     "efficientnet_b0": "EfficientNet-B0",
     "efficientnet_lite0": "EfficientNet-Lite0",
 }
-STAGES = {"top": "top layers", "fine-tune": "fine-tuning", "foreign": "from elsewhere"}
+STAGES = {"top": "top layers", "fine-tune": "fine-tuning", "imported": "from elsewhere"}
 
 
 def network(name: str) -> str:

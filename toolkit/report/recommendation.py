@@ -188,7 +188,7 @@ def _without_device(gathered: Gathered) -> Iterator[Check]:
         yield Check(
             "Bundles",
             "bad",
-            f"{formatting.count(len(failed), 'check')} failed, first {failed[0].name}: {failed[0].told}.",
+            f"{formatting.count(len(failed), 'check')} failed, first {failed[0].name}: {failed[0].message}.",
         )
     elif passed:
         yield Check("Bundles", "good", f"Without a device these checks passed: {passed}.")

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 K = TypeVar("K")
 
-LEAST_SAMPLES = 8
+MIN_SAMPLES = 8
 """On each side. Below, the normal approximation of U is too coarse (Lehmann, Nonparametrics, 1975, 1.3)."""
 _CONSISTENT = 1.482602218505602
 """1 / Phi^-1(3/4): makes the median absolute deviation of a normal sample estimate its standard deviation."""
@@ -54,7 +54,7 @@ def _variance(n: int, m: int, ties: Iterable[int]) -> float:
     return n * m / 12 * (total + 1 - tied / (total * (total - 1)))
 
 
-def ratio(first: Sequence[float], second: Sequence[float]) -> float:
+def hodges_lehmann_ratio(first: Sequence[float], second: Sequence[float]) -> float:
     """How many times `second` `first` is: Hodges and Lehmann's shift of the logarithms, so the median of all quotients.
 
     Annals of Mathematical Statistics 34, 1963. All values are above 0.
@@ -76,18 +76,18 @@ def holm(p_values: Mapping[K, float]) -> dict[K, float]:
     return adjusted
 
 
-def spread(values: Sequence[float]) -> float:
+def scaled_mad(values: Sequence[float]) -> float:
     """The median absolute deviation, scaled to estimate a standard deviation; half of the values may be anything."""
     middle = statistics.median(values)
     return _CONSISTENT * statistics.median(abs(value - middle) for value in values)
 
 
-def distance(value: float, others: Sequence[float], least: float = 0.0) -> float:
+def modified_z_score(value: float, others: Sequence[float], least: float = 0.0) -> float:
     """By how many spreads a value lies above the median of the others: the modified z-score.
 
     Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993) call 3.5 and beyond an outlier. A spread below
     `least` counts as that; of none at all, any difference is infinitely far.
     """
     gap = value - statistics.median(others)
-    width = max(spread(others), least)
+    width = max(scaled_mad(others), least)
     return gap / width if width else math.copysign(math.inf, gap) if gap else 0.0

@@ -93,7 +93,7 @@ def read_members(path: Path, prefix: str, suffix: str) -> dict[str, bytes]:
 
 
 def _is(wheel: Wheel, path: Path) -> bool:
-    return path.is_file() and hashing.of_file(path) == wheel.sha256
+    return path.is_file() and hashing.sha256_file(path) == wheel.sha256
 
 
 def _download(wheel: Wheel, folder: Path) -> str:

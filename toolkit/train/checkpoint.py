@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import hashing
-from toolkit.artifacts import Epoch
+from toolkit import files
+from toolkit.artifacts.model import Epoch
 from toolkit.networks import tf_compat
 
 
@@ -47,7 +47,7 @@ def save(path: Path, course: Course, variables: Sequence[Any], optimizer: Sequen
     arrays |= {f"optimizer{index}": tf_compat.array(variable) for index, variable in enumerate(optimizer)}
     if course.best_epoch != len(course.epochs):
         arrays |= {f"best{index}": array for index, array in enumerate(course.best)}
-    with hashing.written_whole(path) as stream:
+    with files.atomic_write(path) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the keywords for its own flag
 
 

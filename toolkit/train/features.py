@@ -61,7 +61,7 @@ def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str
     own = {"backbone": run_dir.model_digest(frozen), "size": job.size, "crop": job.trial.crop, "by": backbone.name}
     folder, made = job.workspace.folder("cache", "features"), {}
     for name, part in parts.items():
-        key = hashing.of_value(own | {"images": part.digest, "versions": run_dir.versions()})
+        key = hashing.sha256_json(own | {"images": part.digest, "versions": run_dir.versions()})
         features = features_of(
             backbone,
             frozen.output_shape[-1],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from toolkit import data, networks
-from toolkit.artifacts import Evaluation, TrainedModel, Workspace
+from toolkit.artifacts.model import Evaluation, TrainedModel
 from toolkit.device.image_io import fit, read_image
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataTable, SplitFractions
@@ -19,6 +19,7 @@ from toolkit.train import run_dir
 from toolkit.train.loop import answering
 from toolkit.train.metrics import dispatch
 from toolkit.train.misclassified import contact_sheet
+from toolkit.workspace import Workspace
 
 _BATCH = 32
 
@@ -51,8 +52,8 @@ def rank(file: Path, images: Sequence[Path]) -> tuple[Ranking, ...]:
     model = described(file)
     fitted = {path: _fitted(path, model) for path in images}
     pixels = [image for image in fitted.values() if not isinstance(image, str)]
-    many = is_many(model)
-    shares = iter(dispatch.probabilities(_logits(file, np.stack(pixels)), many=many) if pixels else ())
+    multi_label = is_many(model)
+    shares = iter(dispatch.probabilities(_logits(file, np.stack(pixels)), multi_label=multi_label) if pixels else ())
     return tuple(
         Ranking(str(path), error=image) if isinstance(image, str) else _ranking(path, next(shares), model)
         for path, image in fitted.items()
@@ -85,7 +86,7 @@ def evaluate_folder(
     pixels = data.load_images(images, model.input_size, model.crop, workspace=workspace, progress=progress)
     labels, logits = data.truth_of(images, len(model.labels)), _logits(file, pixels)
     if mistakes is not None:
-        shares = dispatch.probabilities(logits, many=is_many(model))
+        shares = dispatch.probabilities(logits, multi_label=is_many(model))
         drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)
         progress.log(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
     return dispatch.evaluate(logits, labels, model.labels, "test", model.loss)
@@ -93,7 +94,7 @@ def evaluate_folder(
 
 def is_many(model: TrainedModel) -> bool:
     """Whether it is for images with many labels."""
-    return networks.Head(model.head, model.loss).many
+    return networks.Head(model.head, model.loss).multi_label
 
 
 def _table(folder: Path, model: TrainedModel) -> DataTable:

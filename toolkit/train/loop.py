@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toolkit.artifacts import Epoch
+from toolkit.artifacts.model import Epoch
 from toolkit.data.parallel import ahead
 from toolkit.experiment.schema import StageTable
 from toolkit.networks import Head, start_tensorflow, tf_compat
@@ -179,7 +179,7 @@ def training_step(learner: Learner, optimizer: keras.optimizers.Optimizer) -> Ca
     losses_of = learner.head.losses()
     sparse = learner.head.loss_name == "sparse-categorical"
     targets_spec = tf.TensorSpec([None], tf.int64) if sparse else tf.TensorSpec(learner.model.output_shape)
-    weights_spec = tf.TensorSpec(learner.model.output_shape if learner.head.many else [None])
+    weights_spec = tf.TensorSpec(learner.model.output_shape if learner.head.multi_label else [None])
     signature = [tf.TensorSpec(learner.model.input_shape), targets_spec, weights_spec]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]  # tensorflow ships no types

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from toolkit import hashing
+from toolkit import files
 
 CELL = 160
 """Width and height in pixels of each image on the sheet."""
@@ -41,7 +41,7 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
         ]
     sheet = _grid(cells or [_cell(np.full((CELL, CELL, 3), 255, np.uint8), "no mistakes", "")])
     _, encoded = cv2.imencode(".png", sheet[..., ::-1])
-    with hashing.written_whole(path) as stream:
+    with files.atomic_write(path) as stream:
         stream.write(encoded.tobytes())
     return len(cells)
 

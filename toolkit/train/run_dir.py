@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit import __version__, hashing
-from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit import __version__, files, hashing
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import MachineError
 from toolkit.experiment.schema import Experiment, Trial
 from toolkit.networks import tf_compat
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import keras
@@ -37,9 +39,9 @@ def versions() -> dict[str, str]:
 
 def run_digest(trial: Trial, split: Split, weights: str | Path) -> str:
     """What makes it the same run: the trial with all its settings, the data, first weights of a file, and versions."""
-    content = hashing.of_file(weights) if isinstance(weights, Path) and weights.is_file() else str(weights)
+    content = hashing.sha256_file(weights) if isinstance(weights, Path) and weights.is_file() else str(weights)
     settings = trial.model_dump(mode="json")
-    return hashing.of_value({"trial": settings, "split": split.digest, "weights": content, "versions": versions()})
+    return hashing.sha256_json({"trial": settings, "split": split.digest, "weights": content, "versions": versions()})
 
 
 def stage_folder(workspace: Workspace, experiment: Experiment, run: str, trial: Trial, stage: str) -> Path:
@@ -65,7 +67,7 @@ def keep(trained: TrainedModel, model: keras.Model, folder: Path) -> None:
     _save(model, model_file(folder))
     _write(folder / "history.json", [asdict(epoch) for epoch in trained.history])
     _write(folder / "evaluation.json", asdict(trained.evaluation))
-    _write(folder / "trained.json", {"model": asdict(trained), "file_sha256": hashing.of_file(model_file(folder))})
+    _write(folder / "trained.json", {"model": asdict(trained), "file_sha256": hashing.sha256_file(model_file(folder))})
     (folder / "checkpoint.npz").unlink(missing_ok=True)
 
 
@@ -73,7 +75,7 @@ def finished(folder: Path) -> TrainedModel | None:
     """The stage's model if it was finished and its file is still what was written, else None."""
     try:
         trained = json.loads((folder / "trained.json").read_bytes())
-        whole = trained["file_sha256"] == hashing.of_file(model_file(folder))
+        whole = trained["file_sha256"] == hashing.sha256_file(model_file(folder))
         return _TRAINED.validate_python(trained["model"]) if whole else None
     except (OSError, ValueError, KeyError, ValidationError):
         return None
@@ -119,5 +121,5 @@ def _save(model: keras.Model, path: Path) -> None:
 
 
 def _write(path: Path, value: object) -> None:
-    with hashing.written_whole(path) as stream:
+    with files.atomic_write(path) as stream:
         stream.write(json.dumps(value, indent=1, ensure_ascii=False).encode())

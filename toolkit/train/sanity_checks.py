@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from toolkit.artifacts import Epoch, Evaluation
+from toolkit.artifacts.model import Epoch, Evaluation
 from toolkit.errors import DataError
 
 CAUSES: tuple[str, ...] = (
@@ -36,7 +36,7 @@ ENOUGH_EPOCHS = 3
 
 def warnings_for(evaluation: Evaluation, *, weights: str, stage: str, history: Sequence[Epoch] = ()) -> tuple[str, ...]:
     """What a reader of this evaluation and its epochs must be warned of; empty if it learned something."""
-    like_chance = _like_the_majority if evaluation.labelwise is None else _like_chance
+    like_chance = _like_the_majority if evaluation.multilabel is None else _like_chance
     return (*like_chance(evaluation, weights=weights, stage=stage), *_only_rising(history))
 
 
@@ -91,7 +91,7 @@ def _like_chance(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[s
     pooled as if they were independent.
     """
     areas, variance = [], 0.0
-    tables = evaluation.labelwise.confusions if evaluation.labelwise else ()
+    tables = evaluation.multilabel.confusions if evaluation.multilabel else ()
     for score, (absent, present) in zip(evaluation.classes, tables, strict=True):
         if score.roc_auc is not None:
             areas.append(score.roc_auc)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from toolkit.artifacts import Split, TrainedModel, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import DataError, ExitCode, Problem
 from toolkit.experiment.schema import Experiment, Stage, Trial
 from toolkit.progress import Progress, Task
@@ -31,6 +32,7 @@ from toolkit.train.executors.events import (
 from toolkit.train.sweep_options import Way
 from toolkit.train.tracking.base import Tracker, tracker_for
 from toolkit.train.tuning.auto_tune import tune_untuned
+from toolkit.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toolkit import networks
-from toolkit.artifacts import Epoch, Evaluation, Split, TrainedModel, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel
 from toolkit.data.augment import augment
 from toolkit.experiment.compute_profiles import NAME_VARIABLE
 from toolkit.experiment.schema import Experiment, Stage, StageTable, Trial
@@ -28,6 +29,7 @@ from toolkit.train.trial_context import (
     starting_model,
     told_nobody,
 )
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import keras

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit import data, hashing, networks
-from toolkit.artifacts import Epoch, Split, TrainedModel, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import Experiment, StageTable, Trial
 from toolkit.progress import Progress
 from toolkit.train import run_dir
 from toolkit.train.loop import Examples, Plan
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import keras
@@ -88,7 +90,9 @@ def prepare_job(
         DataError: with every part that has no images.
     """
     network = networks.find_for(experiment, trial.network)
-    head = networks.find_head(trial.head, len(split.labels), trial.loss, trial.label_smoothing, many=split.many)
+    head = networks.find_head(
+        trial.head, len(split.labels), trial.loss, trial.label_smoothing, multi_label=split.multi_label
+    )
     class_weights = weights_of_classes(trial.class_weights, split)
     empty = [part for part in data.PARTS if not split.size(part)]
     if empty:
@@ -131,7 +135,7 @@ def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) ->
             raise ConfigurationError(
                 f"there is no training image of {', '.join(missing)} to balance", where="train.class_weights"
             )
-        if split.many:
+        if split.multi_label:
             return np.asarray((split.size("train") - counts) / counts, np.float32)
         return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
     strangers = [label for label in given if label not in split.labels]
@@ -187,4 +191,4 @@ def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int]
 def _load_part(job: Job, images: list[data.Image]) -> PartOfSplit:
     pixels = data.load_images(images, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
     labels = data.truth_of(images, len(job.split.labels))
-    return PartOfSplit(Examples(pixels, labels), hashing.of_value([image.sha256 for image in images]))
+    return PartOfSplit(Examples(pixels, labels), hashing.sha256_json([image.sha256 for image in images]))

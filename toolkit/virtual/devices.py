@@ -13,17 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import MachineError
+from toolkit.files import atomic_write
 from toolkit.fleet.inventory.load import load_inventory
 from toolkit.fleet.ssh.keys import make_key, public_key
-from toolkit.hashing import written_whole
 from toolkit.progress import Progress
 from toolkit.virtual.disk_image import SUITE, get_disk
 from toolkit.virtual.machine import ADDRESS, Machine, Size, create, free_ports, is_running, start, stop, wait_for_ssh
 from toolkit.virtual.ncs2_emulator import Stick
 from toolkit.virtual.seed import USER, Seed
 from toolkit.virtual.tools import get_tools
+from toolkit.workspace import Workspace
 
 FOLDER = "virtual"
 
@@ -128,7 +129,7 @@ def _machines(folder: Path, count: int) -> list[Machine]:
     names = [f"virtual-{number}" for number in range(1, count + 1)]
     new = [name for name in names if name not in ports]
     ports |= dict(zip(new, free_ports(len(new)), strict=True))
-    with written_whole(folder / "ports.json") as stream:
+    with atomic_write(folder / "ports.json") as stream:
         stream.write(json.dumps(ports, indent=2).encode())
     return [Machine(name, folder / "devices" / name, ports[name]) for name in names]
 
@@ -146,7 +147,7 @@ def _describe(folder: Path, machines: Sequence[Machine]) -> None:
         make_key(folder / "keys" / f"{machine.name}-host")
     keys = [key for machine in _known(folder) for key in _host_keys(folder, machine)]
     for name, text in (("known_hosts", "".join(keys)), ("inventory.yml", _inventory(folder, machines))):
-        with written_whole(folder / name) as stream:
+        with atomic_write(folder / name) as stream:
             stream.write(text.encode())
 
 

@@ -94,7 +94,7 @@ def get_disk(tools: Tools, progress: Progress, suite: str = SUITE) -> Disk:
 def _digest(suite: str) -> str:
     parts = [packages(suite), sources(suite), debian_packages.sources(SUITE), SIZE, LEFT_OUT]
     parts += [KERNEL, KERNEL_LEFT_OUT, EARLY_MODULES, _CUSTOMIZE.read_text(), _INIT.read_text()]
-    return hashing.of_value([suite, *parts])[:16]
+    return hashing.sha256_json([suite, *parts])[:16]
 
 
 def packages(suite: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from toolkit.hashing import written_whole
+from toolkit.files import atomic_write
 from toolkit.virtual.usbip import Identity, serve
 
 VENDOR = 0x03E7
@@ -87,7 +87,7 @@ class Stick:
             yield self.state()
 
     def _write(self, state: State) -> None:
-        with written_whole(self._path, durable=False) as stream:
+        with atomic_write(self._path, durable=False) as stream:
             stream.write(json.dumps(asdict(state)).encode())
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from toolkit.errors import UsageError
+from toolkit.files import atomic_write
 from toolkit.fleet.ssh.keys import make_key, public_key
-from toolkit.hashing import written_whole
 from toolkit.progress import Progress
 from toolkit.system import debian_packages
 from toolkit.virtual import cpio
@@ -93,7 +93,7 @@ def make_card(
         _join(work)
         (work / "card").replace(image)
         host_key = public_key(work / "host")
-    with written_whole(image.with_suffix(".known_hosts")) as stream:
+    with atomic_write(image.with_suffix(".known_hosts")) as stream:
         stream.write(f"{name} {host_key}\n".encode())
     return Card(image, name, user, host_key)
 

@@ -63,7 +63,7 @@ def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:
     named = os.environ.get("QEMU_HOME")
     if named and packages == PACKAGES:
         return Tools(Path(named).absolute())
-    folder = wheel_cache.cache_folder().parent / "tools" / hashing.of_value([SUITE, *packages])[:16]
+    folder = wheel_cache.cache_folder().parent / "tools" / hashing.sha256_json([SUITE, *packages])[:16]
     if not folder.exists():
         _make(folder, packages, progress)
     return Tools(folder)

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.bundle.create import make_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import Said, check_bundle, convert_model, find_or_bring_in
@@ -19,6 +18,7 @@ from toolkit.errors import ConfigurationError, ConversionError, DataError, Usage
 from toolkit.networks.tf_runtime import start_tensorflow
 from toolkit.progress import Silent
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 LABELS = ("red", "green", "blue")
 COLORS = {"red": (230, 40, 40), "green": (40, 230, 40), "blue": (40, 40, 230)}
@@ -126,7 +126,7 @@ def test_bring_in_makes_a_bundle_that_answers_as_its_own_runtime_when_read(bring
     assert manifest["parity"]["max_abs"] <= 1e-4
     assert manifest["labels"] == list(LABELS)
     assert manifest["input"]["layout"] == "NHWC"
-    assert (manifest["lineage"]["stage"], manifest["lineage"]["foreign"]["file"]) == ("foreign", file)
+    assert (manifest["lineage"]["stage"], manifest["lineage"]["imported"]["file"]) == ("imported", file)
     assert {check.outcome for check in check_bundle(folder, Silent())} <= {"passed", "skipped"}
     np.testing.assert_allclose(np.load(folder / "golden/outputs.npy").sum(axis=1), 1, atol=1e-5)
 
@@ -134,7 +134,7 @@ def test_bring_in_makes_a_bundle_that_answers_as_its_own_runtime_when_read(bring
 def test_bring_in_judges_by_the_labels_when_the_images_are_in_class_folders(bring: Any) -> None:
     manifest, _ = bring("colors.onnx")
     assert (manifest["parity"]["reference_accuracy"], manifest["lineage"]["note"]) == (1.0, "")
-    assert manifest["lineage"]["foreign"]["layout"] == "NCHW"
+    assert manifest["lineage"]["imported"]["layout"] == "NCHW"
 
 
 def test_bring_in_swaps_the_channels_when_the_model_takes_bgr(bring: Any) -> None:
@@ -152,8 +152,8 @@ def test_bring_in_says_who_labeled_when_the_images_have_no_labels(bring: Any, ma
 
 def test_bring_in_takes_bytes_as_they_are_when_the_model_came_quantized(bring: Any) -> None:
     manifest, _ = bring("bytes.tflite", scaling=None)
-    foreign = manifest["lineage"]["foreign"]
-    assert (foreign["kind"], foreign["quantized"], foreign["mean"]) == ("i8", True, [128.0] * 3)
+    imported = manifest["lineage"]["imported"]
+    assert (imported["dtype"], imported["quantized"], imported["mean"]) == ("i8", True, [128.0] * 3)
     assert manifest["parity"]["max_abs"] <= 5e-2
     with pytest.raises(UsageError, match="leave --scaling out"):
         bring("bytes.tflite")

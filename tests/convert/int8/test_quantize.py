@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from toolkit.artifacts import IrModel, Workspace
+from toolkit.artifacts.bundle import IrModel
 from toolkit.bundle.create import make_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import convert_model
@@ -20,6 +20,7 @@ from toolkit.convert.int8.quantize import Lessons, in_turns
 from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
 from toolkit.experiment.schema import load
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_quantizes(
     shared_line: Any, converted: IrModel, pristine: Any
 ) -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts import *\nfrom toolkit.convert import *\nfrom toolkit.bundle.create import make_bundle\n"
+        "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts.dataset import *\nfrom toolkit.artifacts.model import *\nfrom toolkit.artifacts.bundle import *\nfrom toolkit.workspace import *\nfrom toolkit.convert import *\nfrom toolkit.bundle.create import make_bundle\n"
         "from toolkit.progress import Silent\nfrom toolkit.store import Store\n"
         "workspace = Workspace(Path(sys.argv[1]))\nstore = Store(workspace.database)\n"
         "model = store.get(TrainedModel, sys.argv[2])\n"

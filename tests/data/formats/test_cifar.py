@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import read_manifest
 from toolkit.data.formats.pickles import read_pickle
 from toolkit.device.image_io import read_image
+from toolkit.workspace import Workspace
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]

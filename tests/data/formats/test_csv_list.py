@@ -3,8 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import read_manifest
+from toolkit.workspace import Workspace
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]

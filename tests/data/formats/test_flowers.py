@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import read_manifest
 from toolkit.data.formats.matlab import read_mat
+from toolkit.workspace import Workspace
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]

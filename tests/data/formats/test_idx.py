@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import read_manifest
 from toolkit.data.materialize import encode_png
 from toolkit.device.image_io import read_image
+from toolkit.workspace import Workspace
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Split
+from toolkit.artifacts.dataset import Split
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]

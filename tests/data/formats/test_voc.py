@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.data import read_manifest
+from toolkit.workspace import Workspace
 
 Gather = Callable[..., Split]
 Refusal = Callable[..., str]

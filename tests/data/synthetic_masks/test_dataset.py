@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.data import prepare, read_manifest
 from toolkit.data.formats import faces
 from toolkit.data.synthetic_masks import accessories, dataset
@@ -14,6 +13,7 @@ from toolkit.device.image_io import read_image
 from toolkit.errors import MachineError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
+from toolkit.workspace import Workspace
 
 FRAME = accessories.EyeFrame.between((60.0, 90.0), (120.0, 90.0))
 NOSE, MOUTH, CHIN, EYE, FOREHEAD = (0.0, 0.7), (0.0, 1.1), (0.0, 1.75), (0.5, 0.04), (0.0, -0.9)

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.artifacts import BenchRecord, Device, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy.gates.speed_gate import Yardstick, choose, judge, yardsticks
 from toolkit.errors import FleetError
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 DEVICE = Device(name="pi-1", host="pi-1")
 OWN = Yardstick(

@@ -18,7 +18,7 @@ import pytest
 
 import toolkit
 from toolkit import hashing
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.cli.main import main
 from toolkit.deploy.registry.oci_registry import Channel
 from toolkit.deploy.registry.publish import publish, reported
@@ -27,6 +27,7 @@ from toolkit.device.release.pull import EMPTY, STATE_TYPE
 from toolkit.errors import FleetError, UsageError
 from toolkit.fleet.transfer.staging import release_tree
 from toolkit.system import debian_packages
+from toolkit.workspace import Workspace
 
 from ..token_server import ADDRESS, ISSUER, NAME, PASSWORD, SERVICE, Office
 
@@ -118,7 +119,7 @@ def serves(root: Path) -> str | None:
     release = (root / "current").resolve()
     described = json.loads((release / "release.json").read_text())
     found = {
-        path.relative_to(release).as_posix(): hashing.of_file(path)
+        path.relative_to(release).as_posix(): hashing.sha256_file(path)
         for path in release.rglob("*")
         if path.is_file() and path.name != "release.json"
     }

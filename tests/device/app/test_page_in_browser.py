@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy
 from toolkit.fleet.app_tunnel import live
 from toolkit.fleet.local_fleet import control

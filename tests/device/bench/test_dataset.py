@@ -49,10 +49,10 @@ def test_read_images_sums_powers_of_two_when_they_have_many_labels(tmp_path: Pat
 
     labels = ("cat", "dog", "sofa")
     (one,) = read_images(listed(labels=["cat", "sofa"], unsure=["dog"]), labels).images
-    assert one == Labeled(tmp_path / "0.png", "ab", 0b101, 0b010, many=True)
+    assert one == Labeled(tmp_path / "0.png", "ab", 0b101, 0b010, multi_label=True)
     (none,) = read_images(listed(labels=[], unsure=[]), labels).images
-    assert (none.label, none.many) == (0, True)
+    assert (none.label, none.multi_label) == (0, True)
     (single,) = read_images(listed(label="sofa"), labels).images
-    assert (single.label, single.many) == (2, False)
+    assert (single.label, single.multi_label) == (2, False)
     with pytest.raises(Failure, match='no label "bird"'):
         read_images(listed(labels=["bird"], unsure=[]), labels)

@@ -15,20 +15,20 @@ import pytest
 
 from toolkit.device.release import receiver, store
 from toolkit.device.release.prune import FORGOTTEN_S, prune
-from toolkit.hashing import of_bytes
+from toolkit.hashing import sha256_bytes
 
 PIECES = [os.urandom(1000), os.urandom(1000), b"the end"]
 CONTENT = b"".join(PIECES)
 
 
 def layout(content: bytes = CONTENT, pieces: Iterable[bytes] = PIECES, place: str = "releases/new") -> store.Layout:
-    chunks = [[of_bytes(piece), len(piece)] for piece in pieces]
-    file = {"path": "a/weights", "sha256": of_bytes(content), "size_bytes": len(content), "chunks": chunks}
+    chunks = [[sha256_bytes(piece), len(piece)] for piece in pieces]
+    file = {"path": "a/weights", "sha256": sha256_bytes(content), "size_bytes": len(content), "chunks": chunks}
     return {"place": place, "files": [file]}
 
 
 def records(*pieces: bytes) -> list[tuple[str, bytes]]:
-    return [(of_bytes(piece), piece) for piece in pieces]
+    return [(sha256_bytes(piece), piece) for piece in pieces]
 
 
 def test_receive_makes_the_place_when_all_pieces_come_in_any_order(tmp_path: Path) -> None:
@@ -41,16 +41,16 @@ def test_receive_makes_the_place_when_all_pieces_come_in_any_order(tmp_path: Pat
 
 def test_receive_keeps_what_came_and_names_the_rest_when_it_is_cut(tmp_path: Path) -> None:
     answer = receiver.receive(tmp_path, layout(), records(PIECES[1]))
-    assert answer == {"ok": False, "lacking": sorted(map(of_bytes, (PIECES[0], PIECES[2]))), "damaged": []}
+    assert answer == {"ok": False, "lacking": sorted(map(sha256_bytes, (PIECES[0], PIECES[2]))), "damaged": []}
     assert not (tmp_path / "releases").exists()
-    assert store.survey(tmp_path, layout())["chunks"] == [of_bytes(PIECES[1])]
+    assert store.survey(tmp_path, layout())["chunks"] == [sha256_bytes(PIECES[1])]
     assert receiver.receive(tmp_path, layout(), records(PIECES[0], PIECES[2]))["ok"]
 
 
 def test_receive_names_a_piece_when_its_bytes_are_others(tmp_path: Path) -> None:
-    wrong = (of_bytes(PIECES[0]), PIECES[0][:-1] + b"?")
+    wrong = (sha256_bytes(PIECES[0]), PIECES[0][:-1] + b"?")
     answer = receiver.receive(tmp_path, layout(), [wrong, *records(*PIECES[1:])])
-    assert (answer["ok"], answer["damaged"]) == (False, [of_bytes(PIECES[0])])
+    assert (answer["ok"], answer["damaged"]) == (False, [sha256_bytes(PIECES[0])])
 
 
 def test_receive_refuses_pieces_that_make_another_file_than_the_layout_says(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def make_releases(root: Path, *names: str) -> None:
         receiver.receive(root, layout(content, [content], f"releases/{name}"), records(content))
         then = time.time() - FORGOTTEN_S * 2 - age
         os.utime(root / "releases" / name, (then, then))
-        os.utime(root / "store" / of_bytes(content), (then, then))
+        os.utime(root / "store" / sha256_bytes(content), (then, then))
     for link, name in zip(("current", "previous"), names, strict=False):
         (root / link).symlink_to(f"releases/{name}")
 
@@ -125,5 +125,5 @@ def test_prune_keeps_what_is_coming_and_what_came_only_now(tmp_path: Path) -> No
     for path in (tmp_path / "store").glob("*.part"):
         os.utime(path, (1, 1))
     assert prune(tmp_path, 0, layout()) == []
-    assert store.survey(tmp_path, layout())["chunks"] == [of_bytes(PIECES[0])]
+    assert store.survey(tmp_path, layout())["chunks"] == [sha256_bytes(PIECES[0])]
     assert (tmp_path / "store" / ("1" * 64)).exists()

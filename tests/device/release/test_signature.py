@@ -181,10 +181,13 @@ def test_verify_refuses_when_a_byte_was_changed_and_every_digest_made_to_fit(
         content[120] ^= 1
         (release / name).write_bytes(content)
     stated = json.loads((release / "release.json").read_bytes())
-    stated["bundle"] = hashing.of_file(release / "manifest.json")
-    stated["files"][name] = {"sha256": hashing.of_file(release / name), "size_bytes": (release / name).stat().st_size}
+    stated["bundle"] = hashing.sha256_file(release / "manifest.json")
+    stated["files"][name] = {
+        "sha256": hashing.sha256_file(release / name),
+        "size_bytes": (release / name).stat().st_size,
+    }
     (release / "release.json").write_bytes(hashing.canonical_json(stated))
-    moved = release.rename(release.with_name(hashing.of_file(release / "release.json")))
+    moved = release.rename(release.with_name(hashing.sha256_file(release / "release.json")))
     answer = run("verify", moved)
     assert (answer.code, len(answer.said["bad"])) == (1, 1)
     assert answer.said["bad"][0].startswith("manifest.json.sig: the signature is not of this manifest")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.fleet.container_images import local, remote
 from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.container_images.remote import Found

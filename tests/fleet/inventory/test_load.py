@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Workspace
 from toolkit.cli.output import print_json
 from toolkit.errors import ConfigurationError
 from toolkit.fleet import load_inventory
 from toolkit.fleet.inventory.load import ansible_command, find_inventory
+from toolkit.workspace import Workspace
 
 INVENTORY = """
 all:

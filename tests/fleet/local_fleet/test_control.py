@@ -10,11 +10,12 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import MachineError, UsageError
 from toolkit.fleet import connect
 from toolkit.fleet.local_fleet import control
 from toolkit.fleet.ssh.connection import SecureShell
+from toolkit.workspace import Workspace
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import LocalShell, Shell, connect
 from toolkit.fleet.ssh.connection import SecureShell

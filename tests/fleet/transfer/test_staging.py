@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import BundleError, FleetError
 from toolkit.fleet import LocalShell, Result, Shell
 from toolkit.fleet.ssh.shell import Command, Input, pieces

@@ -11,17 +11,19 @@ import pytest
 
 from toolkit.errors import FleetError, UsageError
 from toolkit.fleet.transfer.stream import Bandwidth, Piece, archive, packed, parse_bandwidth
-from toolkit.hashing import of_bytes
+from toolkit.hashing import sha256_bytes
 
 
 def piece(content: bytes) -> Piece:
-    return Piece(of_bytes(content), len(content), content)
+    return Piece(sha256_bytes(content), len(content), content)
 
 
 def test_archive_is_read_by_tarfile_when_sizes_are_odd() -> None:
     contents = [b"", os.urandom(512), os.urandom(513)]
     with tarfile.open(fileobj=io.BytesIO(b"".join(archive(map(piece, contents))))) as found:
-        assert {member.name: _content(found, member) for member in found} == {of_bytes(one): one for one in contents}
+        assert {member.name: _content(found, member) for member in found} == {
+            sha256_bytes(one): one for one in contents
+        }
 
 
 def test_packed_makes_text_smaller_and_leaves_noise_alone(tmp_path: Path) -> None:
@@ -30,7 +32,7 @@ def test_packed_makes_text_smaller_and_leaves_noise_alone(tmp_path: Path) -> Non
     assert (form, zlib.decompress(content)) == (".z", text)
     noise = os.urandom(100_000)
     (tmp_path / "weights").write_bytes(b"before" + noise)
-    assert packed(Piece(of_bytes(noise), len(noise), tmp_path / "weights", 6)) == (noise, "")
+    assert packed(Piece(sha256_bytes(noise), len(noise), tmp_path / "weights", 6)) == (noise, "")
 
 
 def test_archive_says_so_when_a_file_has_become_shorter(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ def bundle(tmp_path: Path) -> Path:
     contents = {"model.bin": b"weights", "golden/inputs.npy": b"images"}
     for path, content in contents.items():
         (folder / path).write_bytes(content)
-    files = {path: {"sha256": hashing.of_bytes(c), "size_bytes": len(c)} for path, c in contents.items()}
+    files = {path: {"sha256": hashing.sha256_bytes(c), "size_bytes": len(c)} for path, c in contents.items()}
     (folder / "manifest.json").write_bytes(hashing.canonical_json({"files": files}))
-    return folder.rename(tmp_path / hashing.of_file(folder / "manifest.json"))
+    return folder.rename(tmp_path / hashing.sha256_file(folder / "manifest.json"))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_release_tree_names_every_byte_of_bundle_and_device_code(bundle: Path, c
     described = json.loads(bytes(next(file.source for file in tree.files if file.path == "release.json")))
     assert set(described["files"]) == named
     assert (described["bundle"], tree.parent) == (bundle.name, bundle.name)
-    assert tree.digest == hashing.of_value(described)
+    assert tree.digest == hashing.sha256_json(described)
     assert release_tree(bundle, code) == tree
     (code / "__init__.py").write_text("changed")
     assert release_tree(bundle, code).digest != tree.digest

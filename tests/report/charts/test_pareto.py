@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from toolkit.artifacts import Workspace
 from toolkit.experiment.schema import Experiment
 from toolkit.report.charts import pareto
 from toolkit.report.charts.pareto import Point
 from toolkit.report.data.load import gather
 from toolkit.report.data.variants import Variant
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 def point(variant: Variant, accuracy: float, speed: float) -> Point:

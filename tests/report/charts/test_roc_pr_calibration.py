@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
 from toolkit.report.charts import roc_pr_calibration
 from toolkit.report.data import misclassified
@@ -13,6 +13,7 @@ from toolkit.report.data.load import Gathered, gather
 from toolkit.report.tables import class_tables
 from toolkit.stats import curves
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 SHARES = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=60)
 

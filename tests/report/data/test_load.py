@@ -4,12 +4,16 @@ import dataclasses
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, Bundle, Deployment, TrainedModel, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.fleet import Deployment
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import DataError
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import gather
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 def some_bundle(store: Store) -> Bundle:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.errors import ConfigurationError
 from toolkit.experiment import schema as experiments
 from toolkit.experiment.schema import Experiment
@@ -14,6 +14,7 @@ from toolkit.report.published import results
 from toolkit.report.published.results import Published, Sheet
 from toolkit.report.tables import published_comparison
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 @pytest.fixture

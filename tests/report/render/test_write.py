@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts import BenchRecord, IrModel, Split, TrainedModel, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import IrModel
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
 from toolkit.report import Report, write_report
 from toolkit.report.charts.svg import SERIES
 from toolkit.report.render.page import _linked
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 SENTINELS = ("#01010", "#02020")
 

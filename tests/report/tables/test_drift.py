@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from toolkit.analysis.outliers import SAME_MACHINE
-from toolkit.artifacts import BenchRecord, Bundle, IrModel, TrainedModel, Workspace
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle, IrModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
 from toolkit.report import write_report
 from toolkit.report.data.load import gather
 from toolkit.report.recommendation import judge
 from toolkit.report.tables import drift, imported_models, latency_history
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 ADOPTED = {"8" * 64, "7" * 64, "6" * 64}
 Adopt = Callable[[Store], None]

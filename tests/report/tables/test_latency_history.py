@@ -3,11 +3,12 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from toolkit.artifacts import BenchRecord, Workspace
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data.load import gather
 from toolkit.report.tables import latency_history
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 def test_history_is_empty_when_everything_was_measured_once(

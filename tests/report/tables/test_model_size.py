@@ -3,12 +3,12 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from toolkit.artifacts import Workspace
 from toolkit.experiment.schema import Experiment
 from toolkit.networks.inspection import KerasInspection, KerasLayer, Separation
 from toolkit.report.data.load import gather
 from toolkit.report.tables import model_size
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 COUNTS = KerasInspection(
     layers=(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.artifacts import Epoch
+from toolkit.artifacts.model import Epoch
 from toolkit.errors import ConfigurationError, Problem
 from toolkit.experiment.schema import shipped
 from toolkit.train.executors.events import (

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ConfigurationError, ExitCode
 from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.system.cpu_quota import usable_cpus
 from toolkit.train import Way
 from toolkit.train.executors.local import next_place
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Sweep

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from toolkit.artifacts import TrainedModel, Workspace
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import MachineError
 from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.train import Way
 from toolkit.train.executors.ray import in_turns
 from toolkit.train.executors.ray_nodes import unshared
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Sweep

@@ -23,7 +23,7 @@ LOGITS = np.array([[2.0, -2.0, -1.0], [-2.0, -1.0, -1.0], [3.0, 1.0, -1.0], [-2.
 
 def test_evaluate_counts_every_judged_label_when_there_are_many() -> None:
     found = dispatch.evaluate(LOGITS, LABELS, NAMES, "test")
-    labels = found.labelwise
+    labels = found.multilabel
     assert labels is not None
     assert found.accuracy == 3 / 4  # the dog of the second is missed; the sofa of the last is not judged
     assert found.predictions == (0b001, 0b000, 0b011, 0b000)
@@ -56,12 +56,12 @@ def test_average_precisions_are_vocs_when_the_curve_goes_up_and_down() -> None:
 def test_every_figure_is_a_number_when_labels_and_logits_are_any(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     labels, logits = drawn
     found = dispatch.evaluate(logits, labels, NAMES, "test")
-    assert found.labelwise is not None
+    assert found.multilabel is not None
     assert math.isfinite(found.loss)
-    areas = (*found.labelwise.average_precision, *found.labelwise.eleven_point)
-    shares = (found.accuracy, found.labelwise.hamming_loss, *(area for area in areas if area is not None))
+    areas = (*found.multilabel.average_precision, *found.multilabel.eleven_point)
+    shares = (found.accuracy, found.multilabel.hamming_loss, *(area for area in areas if area is not None))
     assert all(0 <= share <= 1 + 1e-9 for share in shares)
-    for area, steps in zip(found.labelwise.average_precision, found.classes, strict=True):
+    for area, steps in zip(found.multilabel.average_precision, found.classes, strict=True):
         if area is not None and steps.average_precision is not None:
             assert area >= steps.average_precision - 1e-9
     assert np.array_equal(dispatch.right(logits, labels), multilabel.exact(logits > 0, labels))
@@ -88,7 +88,7 @@ def test_one_label_is_judged_as_ever_when_it_is_the_only_one(drawn: tuple[np.nda
 
 def test_losses_agree_with_the_reported_one_when_logits_are_extreme() -> None:
     start_tensorflow()
-    head = find_head("multi-sigmoid", 3, many=True)
+    head = find_head("multi-sigmoid", 3, multi_label=True)
     logits = np.array([[1e4, -1e4, 0.5], [1e4, 1e4, -1e4], [3.0, -2.0, 80.0]], np.float32)
     labels = np.array([[1, 0, 1], [0, 1, 1], [1, -1, -1]], np.int8)
     losses = head.losses()(head.targets(labels, 3), logits).numpy()
@@ -101,10 +101,10 @@ def test_losses_agree_with_the_reported_one_when_logits_are_extreme() -> None:
 
 
 def test_weights_count_presence_alone_when_classes_have_them() -> None:
-    head = find_head("multi-sigmoid", 3, many=True)
+    head = find_head("multi-sigmoid", 3, multi_label=True)
     weights = head.weights(LABELS, np.array([2, 3, 4], np.float32))
     assert weights.tolist() == [[2, 1, 1], [1, 3, 1], [2, 3, 1], [1.5, 1.5, 0]]
-    smoothed = find_head("multi-sigmoid", 3, label_smoothing=0.1, many=True).targets(LABELS, 3)
+    smoothed = find_head("multi-sigmoid", 3, label_smoothing=0.1, multi_label=True).targets(LABELS, 3)
     assert smoothed[0].tolist() == pytest.approx([0.95, 0.05, 0.05])
 
 
@@ -122,6 +122,6 @@ def test_warnings_name_chance_and_silence_when_nothing_was_learned() -> None:
 
 
 def test_worst_decisions_begin_with_the_surest_when_labels_are_wrong() -> None:
-    shares = dispatch.probabilities(LOGITS, many=True)
+    shares = dispatch.probabilities(LOGITS, multi_label=True)
     assert worst_decisions(LABELS, shares) == [(1, 1)]
     assert worst_decisions(1 - np.abs(LABELS), shares)[:2] == [(3, 2), (2, 0)]

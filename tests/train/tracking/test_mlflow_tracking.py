@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from toolkit.artifacts import Epoch, Evaluation, TrainedModel, Workspace
+from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel
 from toolkit.errors import MachineError
 from toolkit.experiment.schema import Trial, load
 from toolkit.progress import Silent
 from toolkit.train import Way
 from toolkit.train.tracking.base import Untracked, tracker_for
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from conftest import Bench, Sweep
@@ -90,7 +91,7 @@ def model(workspace: Workspace, request: pytest.FixtureRequest) -> TrainedModel:
         for number in (1, 2, 3)
     ]
     judged = Evaluation(
-        part="test",
+        subset="test",
         images=4,
         loss=0.5,
         accuracy=0.75,

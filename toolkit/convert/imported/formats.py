@@ -65,9 +65,9 @@ def format_of(path: Path) -> str:
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file; of a folder, of its files' names and digests."""
     if path.is_file():
-        return hashing.of_file(path)
+        return hashing.sha256_file(path)
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    return hashing.of_value({file.relative_to(path).as_posix(): hashing.of_file(file) for file in files})
+    return hashing.sha256_json({file.relative_to(path).as_posix(): hashing.sha256_file(file) for file in files})
 
 
 def read(path: Path, kind: str, size: tuple[int, int] | None) -> ov.Model:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import hashing
-from toolkit.artifacts import Split, Workspace
+from toolkit.artifacts.dataset import Split
 from toolkit.convert import parity
 from toolkit.convert.imported.model import Opened
 from toolkit.convert.imported.options import Said
 from toolkit.errors import ConfigurationError, DataError, Problem, UsageError
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from toolkit.data import Image
@@ -112,7 +113,7 @@ def _labeled_by_itself(folder: Path, opened: Opened, crop: str, workspace: Works
     from toolkit.data.formats.folders import SUFFIXES
 
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    bare = [data.Image(file.resolve(), hashing.of_file(file), 0, "test") for file in files]
+    bare = [data.Image(file.resolve(), hashing.sha256_file(file), 0, "test") for file in files]
     if len(bare) < 2:
         remedy = "give some of each class, as the model will see them"
         raise DataError(f"holds {len(bare)} images; two are the least", where=str(folder), remedy=remedy)

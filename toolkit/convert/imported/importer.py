@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit import hashing
-from toolkit.artifacts import Evaluation, Foreign, Split, TrainedModel, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import Evaluation, ImportedModel, TrainedModel
 from toolkit.convert import parity
 from toolkit.convert.imported import formats, io_adapters
 from toolkit.convert.imported.images import check_labels, read_labels, split_of_images
@@ -28,14 +29,15 @@ from toolkit.convert.parity import Probabilities
 from toolkit.convert.resolve import find_model
 from toolkit.errors import DataError, ToolkitError, UsageError
 from toolkit.progress import Progress
-from toolkit.stats import curves
+from toolkit.stats import intervals
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import openvino as ov
 
 
-STAGE = "foreign"
+STAGE = "imported"
 _ALIKE = 1e-6
 """Answers that differ less than this between all images are one answer."""
 
@@ -51,13 +53,13 @@ def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progres
     form = formats.format_of(file)
     progress.log(f"reading {file.name} ({form})")
     labels = read_labels(said.labels)
-    graph, foreign, size = _opened(file, form, said)
+    graph, imported, size = _opened(file, form, said)
     check_labels(labels, io_adapters.classes_of(graph), said.labels)
-    opened = Opened(file, foreign, size)
+    opened = Opened(file, imported, size)
     split = split_of_images(opened, labels, said, workspace, progress)
     answers, truth = _answers(opened, split, said.crop, workspace)
-    _refuse_nonsense(answers, foreign)
-    kept = Opened(_copied(opened, workspace), foreign, size)
+    _refuse_nonsense(answers, imported)
+    kept = Opened(_copied(opened, workspace), imported, size)
     model = _described(kept, split, labels, graph, (answers, truth), said, workspace)
     store.put(split)
     store.put(model)
@@ -84,7 +86,7 @@ def find_or_bring_in(words: str, said: Said, workspace: Workspace, store: Store,
 
 def _copied(opened: Opened, workspace: Workspace) -> Path:
     """The file as the workspace keeps it, in a folder named by its digest."""
-    place = workspace.folder("foreign", opened.foreign.sha256) / opened.path.name
+    place = workspace.folder("imported", opened.imported.sha256) / opened.path.name
     if not place.exists():
         with tempfile.TemporaryDirectory(prefix=".part-", dir=place.parent) as beside:
             new = Path(beside) / place.name
@@ -93,7 +95,7 @@ def _copied(opened: Opened, workspace: Workspace) -> Path:
     return place
 
 
-def _opened(path: Path, form: str, said: Said) -> tuple[ov.Model, Foreign, tuple[int, int]]:
+def _opened(path: Path, form: str, said: Said) -> tuple[ov.Model, ImportedModel, tuple[int, int]]:
     """The graph with its batch fixed, and how its ends are to be read."""
     try:
         graph = formats.read(path, form, said.size)
@@ -110,21 +112,21 @@ def _opened(path: Path, form: str, said: Said) -> tuple[ov.Model, Foreign, tuple
     if given not in io_adapters.FLOATS and integers is None:
         raise DataError(f"gives numbers of type {given}, not probabilities", where=path.name)
     known = io_adapters.last_operation(graph) in {"Softmax", "Sigmoid"}
-    foreign = Foreign(
+    imported = ImportedModel(
         file=path.name,
         sha256=formats.digest_of(path),
         format=form,
-        kind=entry.kind,
+        dtype=entry.kind,
         layout=entry.layout,
         color=said.color or scaling.color,
         mean=scaling.mean,
-        deviation=scaling.deviation,
+        std=scaling.std,
         output=said.output or ("probabilities" if known else "logits"),
         quantized=io_adapters.is_quantized(graph),
         output_scale=None if integers is None else integers.scale,
-        output_zero=0 if integers is None else integers.zero,
+        output_zero_point=0 if integers is None else integers.zero,
     )
-    return graph, foreign, entry.size
+    return graph, imported, entry.size
 
 
 def _placed(path: Path, where: str) -> str:
@@ -144,19 +146,19 @@ def _answers(
     return opened.predict([pixels]), np.array([image.label for image in test], dtype=np.int64)
 
 
-def _refuse_nonsense(answers: Probabilities, foreign: Foreign) -> None:
+def _refuse_nonsense(answers: Probabilities, imported: ImportedModel) -> None:
     remedy = "see that --scaling, --color, --layout and --output are those it was trained with"
     if not np.isfinite(answers).all():
-        raise DataError("answers with numbers that are none (NaN or infinite)", where=foreign.file, remedy=remedy)
+        raise DataError("answers with numbers that are none (NaN or infinite)", where=imported.file, remedy=remedy)
     if len(answers) > 1 and float(np.ptp(answers, axis=0).max()) < _ALIKE:
-        raise DataError(f"answers all {len(answers)} images alike", where=foreign.file, remedy=remedy)
+        raise DataError(f"answers all {len(answers)} images alike", where=imported.file, remedy=remedy)
     sums = answers.sum(axis=1)
-    slack = 0.05 if foreign.quantized else 1e-3
+    slack = 0.05 if imported.quantized else 1e-3
     odd = answers.shape[1] > 1 and bool(np.abs(sums - 1).max() > slack)
     if odd or answers.min() < -slack or answers.max() > 1 + slack:
         told = f"gives {answers.min():.3g} to {answers.max():.3g}, in sum {sums.min():.3g} to {sums.max():.3g}"
         remedy = "say --output logits; several labels to an image can only be had from models trained here"
-        raise DataError(f"{told}, which are not the probabilities of classes", where=foreign.file, remedy=remedy)
+        raise DataError(f"{told}, which are not the probabilities of classes", where=imported.file, remedy=remedy)
 
 
 def _described(
@@ -169,28 +171,28 @@ def _described(
     workspace: Workspace,
 ) -> TrainedModel:
     answers, truth = judged
-    foreign = opened.foreign
-    told = dataclasses.asdict(foreign) | {"crop": said.crop, "size": list(opened.size), "split": split.digest}
+    imported = opened.imported
+    told = dataclasses.asdict(imported) | {"crop": said.crop, "size": list(opened.size), "split": split.digest}
     return TrainedModel(
-        digest=hashing.of_value(_plain(told)),
+        digest=hashing.sha256_json(_plain(told)),
         parent=split.digest,
-        run=foreign.sha256,
+        run=imported.sha256,
         experiment="",
         network=re.sub(r"[^a-z0-9]+", "_", opened.path.stem.lower()).strip("_") or "model",
         head="sigmoid" if answers.shape[1] == 1 else "softmax",
         stage=STAGE,
-        weights=foreign.file,
+        weights=imported.file,
         note=split.note,
         labels=labels,
         input_size=opened.size,
         crop=said.crop,
-        scaling=f"(x - {list(foreign.mean)}) / {list(foreign.deviation)}, {foreign.color}",
+        scaling=f"(x - {list(imported.mean)}) / {list(imported.std)}, {imported.color}",
         path=workspace.relative(opened.path),
         parameters=sum(_elements(node) for node in graph.get_ops()),
         history=(),
         evaluation=_evaluation(answers, truth),
         seconds=0.0,
-        foreign=foreign,
+        imported=imported,
     )
 
 
@@ -207,11 +209,11 @@ def _evaluation(answers: Probabilities, truth: npt.NDArray[np.int64]) -> Evaluat
     whole = np.hstack([1 - answers, answers]) if answers.shape[1] == 1 else answers
     loss = float(-np.log(np.maximum(whole[np.arange(len(truth)), truth], 1e-7)).mean())
     return Evaluation(
-        part="test",
+        subset="test",
         images=len(truth),
         loss=loss,
         accuracy=right / len(truth),
-        interval=curves.wilson(right, len(truth)),
+        interval=intervals.wilson(right, len(truth)),
         top5=None,
         classes=(),
         confusion=(),

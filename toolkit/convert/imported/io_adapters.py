@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toolkit.artifacts import Foreign
+from toolkit.artifacts.model import ImportedModel
 from toolkit.errors import DataError, Problem
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def fix(graph: ov.Model, entry: Entry) -> None:
         raise DataError(f"cannot take one image at a time: {why}", remedy="export it with a free batch size") from None
 
 
-def take_images(graph: ov.Model, entry: Entry, foreign: Foreign) -> ov.Model:
+def take_images(graph: ov.Model, entry: Entry, imported: ImportedModel) -> ov.Model:
     """`graph` with the input u8 NHWC [1,H,W,3] RGB; color, scaling, layout and type are inside."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
@@ -101,18 +101,18 @@ def take_images(graph: ov.Model, entry: Entry, foreign: Foreign) -> ov.Model:
     steps = builder.input().preprocess()
     if entry.kind != "u8":
         steps.convert_element_type(ov.Type.f32)
-    if foreign.color == "BGR":
+    if imported.color == "BGR":
         steps.convert_color(ColorFormat.BGR)
-    if any(foreign.mean):
-        steps.mean(list(foreign.mean))
-    if any(each != 1 for each in foreign.deviation):
-        steps.scale(list(foreign.deviation))
+    if any(imported.mean):
+        steps.mean(list(imported.mean))
+    if any(each != 1 for each in imported.std):
+        steps.scale(list(imported.std))
     steps.convert_element_type(graph.input(0).element_type)
     builder.input().model().set_layout(ov.Layout(entry.layout))
     return builder.build()
 
 
-def give_probabilities(graph: ov.Model, foreign: Foreign) -> ov.Model:
+def give_probabilities(graph: ov.Model, imported: ImportedModel) -> ov.Model:
     """`graph` with the output f32 [1,n]: dequantized, flattened, and through a softmax (a sigmoid for one number)."""
     import openvino as ov
     from openvino import opset1
@@ -121,12 +121,12 @@ def give_probabilities(graph: ov.Model, foreign: Foreign) -> ov.Model:
     count = classes_of(graph)
     if end.get_element_type() != ov.Type.f32:
         end = opset1.convert(end, "f32").output(0)
-    if foreign.output_scale is not None:
-        end = opset1.subtract(end, opset1.constant(np.float32(foreign.output_zero))).output(0)
-        end = opset1.multiply(end, opset1.constant(np.float32(foreign.output_scale))).output(0)
+    if imported.output_scale is not None:
+        end = opset1.subtract(end, opset1.constant(np.float32(imported.output_zero_point))).output(0)
+        end = opset1.multiply(end, opset1.constant(np.float32(imported.output_scale))).output(0)
     if len(end.get_partial_shape()) != 2:
         end = opset1.reshape(end, opset1.constant(np.array([1, count], np.int64)), special_zero=False).output(0)
-    if foreign.output == "logits":
+    if imported.output == "logits":
         end = (opset1.sigmoid(end) if count == 1 else opset1.softmax(end, 1)).output(0)
     if end.get_node().get_output_size() > 1 or end.get_node().get_type_name() == "Parameter":
         end = opset1.reshape(end, opset1.constant(np.array([1, count], np.int64)), special_zero=False).output(0)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.artifacts import Foreign, TrainedModel, Workspace
+from toolkit.artifacts.model import ImportedModel, TrainedModel
 from toolkit.convert.imported import formats, io_adapters
 from toolkit.convert.parity import Images, Probabilities
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -20,49 +21,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A foreign file with its ends understood."""
+    """An imported file with its ends understood."""
 
     path: Path
-    foreign: Foreign
+    imported: ImportedModel
     size: tuple[int, int]
 
     @classmethod
     def of(cls, model: TrainedModel, workspace: Workspace) -> Opened:
         """The one that `model` was brought in from."""
-        if model.foreign is None:
+        if model.imported is None:
             raise ValueError(f"{model.digest} was trained here")
-        return cls(workspace.absolute(model.path), model.foreign, model.input_size)
+        return cls(workspace.absolute(model.path), model.imported, model.input_size)
 
     def trace(self) -> ov.Model:
         """u8 NHWC RGB image in, probabilities out."""
-        graph = formats.read(self.path, self.foreign.format, self.size)
-        entry = io_adapters.Entry(self.foreign.kind, self.foreign.layout, self.size)
+        graph = formats.read(self.path, self.imported.format, self.size)
+        entry = io_adapters.Entry(self.imported.dtype, self.imported.layout, self.size)
         io_adapters.fix(graph, entry)
-        return io_adapters.give_probabilities(io_adapters.take_images(graph, entry, self.foreign), self.foreign)
+        return io_adapters.give_probabilities(io_adapters.take_images(graph, entry, self.imported), self.imported)
 
     def predict(self, chunks: Iterable[Images]) -> Probabilities:
         """What the format's own runtime answers, f32 [n, classes], to u8 [n,H,W,3] images."""
-        ask = formats.runtime(self.path, self.foreign.format, self.size)
-        rows = [_probabilities(ask(self._shown(image)), self.foreign) for chunk in chunks for image in chunk]
+        ask = formats.runtime(self.path, self.imported.format, self.size)
+        rows = [_probabilities(ask(self._shown(image)), self.imported) for chunk in chunks for image in chunk]
         return np.stack(rows).astype(np.float32)
 
     def _shown(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """u8 [H,W,3] RGB as the model's own input."""
-        colored = image[..., ::-1] if self.foreign.color == "BGR" else image
-        scaled = (colored.astype(np.float32) - np.array(self.foreign.mean, np.float32)) / np.array(
-            self.foreign.deviation, np.float32
+        colored = image[..., ::-1] if self.imported.color == "BGR" else image
+        scaled = (colored.astype(np.float32) - np.array(self.imported.mean, np.float32)) / np.array(
+            self.imported.std, np.float32
         )
-        kind = {"f32": np.float32, "f16": np.float16, "u8": np.uint8, "i8": np.int8}[self.foreign.kind]
-        turned = scaled if self.foreign.layout == "NHWC" else scaled.transpose(2, 0, 1)
+        kind = {"f32": np.float32, "f16": np.float16, "u8": np.uint8, "i8": np.int8}[self.imported.dtype]
+        turned = scaled if self.imported.layout == "NHWC" else scaled.transpose(2, 0, 1)
         return np.ascontiguousarray(turned[np.newaxis], dtype=kind)
 
 
-def _probabilities(answer: npt.NDArray[Any], foreign: Foreign) -> npt.NDArray[np.float32]:
+def _probabilities(answer: npt.NDArray[Any], imported: ImportedModel) -> npt.NDArray[np.float32]:
     """One raw answer as f32 [classes]."""
     row = answer.reshape(-1).astype(np.float32)
-    if foreign.output_scale is not None:
-        row = (row - foreign.output_zero) * np.float32(foreign.output_scale)
-    if foreign.output == "logits":
+    if imported.output_scale is not None:
+        row = (row - imported.output_zero_point) * np.float32(imported.output_scale)
+    if imported.output == "logits":
         if len(row) == 1:
             return np.asarray(1 / (1 + np.exp(-row)), dtype=np.float32)
         raised = np.exp(row - row.max())

@@ -13,16 +13,16 @@ Three = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """(pixel in 0…255 - mean) / deviation, in the order of the model's own channels."""
+    """(pixel in 0…255 - mean) / std, in the order of the model's own channels."""
 
     mean: Three = (0.0, 0.0, 0.0)
-    deviation: Three = (1.0, 1.0, 1.0)
+    std: Three = (1.0, 1.0, 1.0)
     color: str = "RGB"
 
 
 SCALINGS = {
     "none": Scaling(),
-    "unit": Scaling(deviation=(255.0, 255.0, 255.0)),
+    "unit": Scaling(std=(255.0, 255.0, 255.0)),
     "symmetric": Scaling((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "caffe": Scaling((103.939, 116.779, 123.68), color="BGR"),
     "torch": Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
@@ -78,12 +78,12 @@ def read_size(words: str | None) -> tuple[int, int] | None:
 
 
 def _numbers(words: str, remedy: str) -> Scaling:
-    mean, slash, deviation = words.partition("/")
+    mean, slash, std = words.partition("/")
     try:
-        read = Scaling(_three(mean), _three(deviation))
+        read = Scaling(_three(mean), _three(std))
     except ValueError:
         raise UsageError(f"{words!r} is no scaling", remedy=remedy) from None
-    if not slash or 0 in read.deviation:
+    if not slash or 0 in read.std:
         raise UsageError(f"{words!r} is no scaling", remedy=remedy)
     return read
 

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toolkit.artifacts import Quantization, Split, TrainedModel, Workspace
+from toolkit.artifacts.bundle import Quantization
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.convert import parity
 from toolkit.convert.int8.mixed_precision import quantized_layers, revert
 from toolkit.convert.parity import Images
 from toolkit.errors import ConversionError, DataError, MachineError
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import openvino as ov

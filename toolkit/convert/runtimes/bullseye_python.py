@@ -32,7 +32,7 @@ def bullseye_python(progress: Progress) -> Path:
     Raises:
         MachineError: this is no Debian on x86-64, or its packages cannot be fetched; says why.
     """
-    folder = wheel_cache.cache_folder().parent / SUITE / hashing.of_file(LOCK)
+    folder = wheel_cache.cache_folder().parent / SUITE / hashing.sha256_file(LOCK)
     starter = folder / "bin" / f"python{VERSION}"
     if not starter.exists():
         _make(folder, progress)
@@ -71,7 +71,7 @@ def _fetch(folder: Path, listed: str, progress: Progress) -> list[Path]:
     lock = dict(line.split(" sha256:") for line in LOCK.read_text(encoding="utf-8").splitlines())
     names = sorted(line.partition("=")[0] for line in lock)
     found = debian_packages.Archive(folder, listed, "amd64").download(names)
-    others = [path.name for path in found if hashing.of_file(path) not in lock.values()]
+    others = [path.name for path in found if hashing.sha256_file(path) not in lock.values()]
     if others:
         progress.log(f"signed by the archive, but not those that {LOCK.name} names: {', '.join(others)}")
     return found

@@ -58,7 +58,7 @@ def find_compiler(progress: Progress) -> Path:
 
 def folder() -> Path:
     """Where it lies in the cache once it is unpacked."""
-    return wheel_cache.cache_folder().parent / "ncs2-compiler" / hashing.of_value(_FILES)
+    return wheel_cache.cache_folder().parent / "ncs2-compiler" / hashing.sha256_json(_FILES)
 
 
 def check_unchanged(folder: Path) -> None:
@@ -71,7 +71,7 @@ def check_unchanged(folder: Path) -> None:
     problems = [
         Problem("is not the file in Intel's wheel", str(folder / name), remedy)
         for name, sha256 in _FILES.items()
-        if not (folder / name).is_file() or hashing.of_file(folder / name) != sha256
+        if not (folder / name).is_file() or hashing.sha256_file(folder / name) != sha256
     ]
     if problems:
         raise MachineError.from_problems(problems)

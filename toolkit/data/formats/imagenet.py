@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.data.archives import each_file
 from toolkit.data.class_names import read_words
 from toolkit.data.formats.folders import SUFFIXES, Found, Scan, class_problems, scan
@@ -15,6 +14,7 @@ from toolkit.data.materialize import STAMP, make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 _CALTECH = ("101_ObjectCategories", "256_ObjectCategories")
 _CLUTTER = {"BACKGROUND_Google", "clutter"}
@@ -90,7 +90,7 @@ def _in_classes(folder: Path, part: str | None) -> list[Found]:
 
 def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     """The images of an archive, as CLASS/image."""
-    source = {"archive": hashing.of_file(archive)}
+    source = {"archive": hashing.sha256_file(archive)}
     folder = unpacked_folder("caltech", source, workspace)
 
     def fill(beside: Path) -> None:

@@ -18,13 +18,13 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
 from toolkit import hashing
-from toolkit.artifacts import Workspace
 from toolkit.data.archives import each_file
 from toolkit.data.formats.folders import Found, Scan, class_problems, with_labels
 from toolkit.data.materialize import make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 _CLASS_FILE = re.compile(r"(.+)_(?:train|val|trainval|test)\.txt")
 _NAME = re.compile(r"[\w-]+")
@@ -97,7 +97,7 @@ def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
     archives = [root] if root.is_file() else sorted(root.glob("*.tar")) if root.is_dir() else []
     if not archives or (root.is_dir() and next(root.rglob("JPEGImages"), None) is not None):
         return root
-    source = {"archives": [hashing.of_file(path) for path in archives]}
+    source = {"archives": [hashing.sha256_file(path) for path in archives]}
     folder = unpacked_folder("voc", source, workspace)
 
     def fill(beside: Path) -> None:

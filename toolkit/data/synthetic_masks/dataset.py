@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.artifacts import Workspace
 from toolkit.data.formats.faces import WHEEL, Face, fetch_faces, find_eyes
 from toolkit.data.materialize import make_folder
 from toolkit.data.parallel import for_each
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

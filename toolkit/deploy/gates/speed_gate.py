@@ -14,16 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.artifacts import BenchRecord, Device
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.fleet import Device
 from toolkit.deploy import commands
 from toolkit.deploy.compatibility import manifest_of
 from toolkit.deploy.gates.gate import Ground
+from toolkit.device.percentiles import MIN_QUERIES
 from toolkit.errors import FleetError
-from toolkit.stats.curves import ENOUGH_QUERIES, percentile
+from toolkit.stats.intervals import percentile
 from toolkit.store import Store
 
 SECONDS = 2.0
-QUERIES = ENOUGH_QUERIES[90]
+QUERIES = MIN_QUERIES[90]
 PATIENCE_S = 900.0
 _SAME = ("clock", "threads", "streams", "precision", "accelerator")
 

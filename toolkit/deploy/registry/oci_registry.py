@@ -215,4 +215,4 @@ def _reason(error: BaseException) -> str:
 
 def digest_of(content: bytes) -> str:
     """As registries name bytes."""
-    return f"sha256:{hashing.of_bytes(content)}"
+    return f"sha256:{hashing.sha256_bytes(content)}"

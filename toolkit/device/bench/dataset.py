@@ -33,7 +33,7 @@ class Labeled:
     label: int
     unsure: int = 0
     """The labels that it is not judged for, as such a sum."""
-    many: bool = False
+    multi_label: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _labeled(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> Labele
     if "labels" not in entry:
         return Labeled(file, sha256, index(entry["label"]))
     held, unsure = (as_number(map(index, entry[key])) for key in ("labels", "unsure"))
-    return Labeled(file, sha256, held, unsure, many=True)
+    return Labeled(file, sha256, held, unsure, multi_label=True)
 
 
 def as_number(indices: Iterable[int]) -> int:

@@ -159,7 +159,7 @@ def _result(run: scenarios.Run, images: ImageSet) -> Dict[str, Any]:
         "predictions": run.predictions,
         "correct": correct if judged else None,
         "accuracy": correct / judged if judged else None,
-        **({"micro_f1": _micro_f1(run.predictions, images)} if judged and images.images[0].many else {}),
+        **({"micro_f1": _micro_f1(run.predictions, images)} if judged and images.images[0].multi_label else {}),
     }
 
 

@@ -110,7 +110,7 @@ def _said(answer: Answer, image: Labeled) -> int:
     """The class that an answer f32 [classes] names; of many labels those it is judged for, as the sum of 2^index."""
     from ..release.golden import above_half, top1
 
-    if not image.many:
+    if not image.multi_label:
         return int(top1(answer[None])[0])
     return as_number(above_half(answer).nonzero()[0].tolist()) & ~image.unsure
 

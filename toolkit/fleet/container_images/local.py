@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import ConfigurationError, MachineError
 from toolkit.fleet.transfer.tree import Tree, tree_of
 from toolkit.system import container_engine

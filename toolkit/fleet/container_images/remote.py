@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, ContainerImage, Variant
 from toolkit.fleet.ssh.shell import Shell

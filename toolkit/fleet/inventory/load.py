@@ -23,10 +23,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import ConfigurationError, MachineError, Problem
 from toolkit.fleet.container_images import local
 from toolkit.fleet.inventory.variables import resolve
+from toolkit.workspace import Workspace
 
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
 SYSTEM_PYTHON = "/usr/bin/python3"

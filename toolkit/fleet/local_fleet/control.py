@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from toolkit.artifacts import Device, Workspace
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import MachineError, UsageError
+from toolkit.files import atomic_write
 from toolkit.fleet.inventory.load import load_inventory
-from toolkit.hashing import written_whole
+from toolkit.workspace import Workspace
 
 DEFAULT_COUNT = 3
 STOPPING_S = 10.0
@@ -74,7 +75,7 @@ def _read(allowed_signers: Path) -> bytes:
 def _trust(devices: Sequence[Device], signers: bytes) -> None:
     """What Ansible's role runner does on a real device."""
     for device in devices:
-        with written_whole(Path(device.root) / "allowed_signers") as stream:
+        with atomic_write(Path(device.root) / "allowed_signers") as stream:
             stream.write(signers)
 
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import asyncssh
 
+from toolkit.files import atomic_write
 from toolkit.fleet.local_fleet.session import ConfinedSftp, run_command
 from toolkit.fleet.ssh.keys import make_key, public_key
-from toolkit.hashing import written_whole
 
 ADDRESS = "127.0.0.1"
 
@@ -112,7 +112,7 @@ def _describe(fleet: Path, devices: list[Home], ports: dict[str, int]) -> None:
         ("known_hosts", keys),
         ("inventory.yml", _inventory(fleet, devices, ports)),
     ):
-        with written_whole(fleet / name) as stream:
+        with atomic_write(fleet / name) as stream:
             stream.write(text.encode())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.hashing import written_whole
+from toolkit.files import atomic_write
 
 
 def make_key(path: Path) -> None:
@@ -15,7 +15,7 @@ def make_key(path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = asyncssh.generate_private_key("ssh-ed25519", comment=path.name)
-    with written_whole(path.with_name(path.name + ".pub")) as stream:
+    with atomic_write(path.with_name(path.name + ".pub")) as stream:
         stream.write(key.export_public_key())
     part = path.with_name(f".{path.name}.part")
     part.touch(mode=0o600)

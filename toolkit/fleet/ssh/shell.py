@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 
 Command = Sequence[str] | str

@@ -10,7 +10,7 @@ import json
 import zlib
 from functools import cache
 
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.fleet.transfer.tree import DEVICE_CODE
 
 LOOK = r"""

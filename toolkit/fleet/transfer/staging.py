@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit import hashing
-from toolkit.artifacts import Device
+from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet.ssh.shell import Shell
 from toolkit.fleet.transfer.diff import Survey, check_room, lacking_files, layout_of, missing, parse_survey, pieces_of
@@ -129,7 +129,7 @@ def survey(shell: Shell, device: Device, tree: Tree, destination: str) -> Survey
     """Look at what is there, changing nothing: one round trip, and a second if the destination is not intact."""
     place = _place(device, destination)
     listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
-    words = ["/bin/sh", "-c", LOOK, "sh", device.root, place, hashing.of_bytes(listed), device.python]
+    words = ["/bin/sh", "-c", LOOK, "sh", device.root, place, hashing.sha256_bytes(listed), device.python]
     said = shell.run(words, timeout=_TIMEOUT_S).check(device, f"looking at {device.root}").stdout
     told, found = set(said.splitlines()), dict[str, Any]()
     if "whole" in told:

@@ -62,7 +62,7 @@ def tree_of(sources: Mapping[str, Source]) -> Tree:
     if problems:
         raise BundleError.from_problems(problems)
     files = tuple(_cut(_file(path, source), sources) for path, source in sorted(sources.items()))
-    return Tree(hashing.of_value(listing(files)), files)
+    return Tree(hashing.sha256_json(listing(files)), files)
 
 
 def release_tree(bundle: Path, device_code: Path = DEVICE_CODE) -> Tree:
@@ -112,9 +112,9 @@ def listing(files: tuple[File, ...]) -> dict[str, dict[str, object]]:
 
 def _file(path: str, source: Source) -> File:
     if isinstance(source, bytes):
-        return File(path, hashing.of_bytes(source), len(source), source)
+        return File(path, hashing.sha256_bytes(source), len(source), source)
     try:
-        return File(path, hashing.of_file(source), source.stat().st_size, source)
+        return File(path, hashing.sha256_file(source), source.stat().st_size, source)
     except OSError as error:
         raise BundleError(
             f"cannot be read: {error.strerror}", where=str(source), remedy="make the bundle again"
@@ -141,7 +141,7 @@ def _manifest(bundle: Path) -> dict[str, Any]:
         raise BundleError(f"is no bundle: {error.strerror}", where=str(path), remedy=remedy) from None
     except (ValueError, KeyError, TypeError):
         raise BundleError("is not a bundle's manifest", where=str(path), remedy=remedy) from None
-    name, digest = bundle.resolve().name, hashing.of_bytes(content)
+    name, digest = bundle.resolve().name, hashing.sha256_bytes(content)
     if len(name) == len(digest) and name != digest:
         problems.append(Problem("its digest is not the bundle's name: its bytes were changed", str(path), remedy))
     if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from toolkit.artifacts import Epoch, TrainedModel
+from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.report import formatting
 from toolkit.report.charts import svg
 from toolkit.report.charts.results_charts import Panel, floor, styled

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from toolkit.artifacts import BenchRecord
-from toolkit.stats import curves
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.stats import intervals
 
 
 def p90_ms(record: BenchRecord) -> float | None:
     """The 90th percentile latency of a single-stream record, or None: too few queries, or another scenario."""
-    return curves.percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
+    return intervals.percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
 
 
 def rate(record: BenchRecord) -> float | None:

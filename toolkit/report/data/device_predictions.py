@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.data import Image
 from toolkit.report.data.load import Gathered
 from toolkit.report.data.variants import Variant

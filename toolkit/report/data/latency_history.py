@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from toolkit.artifacts import BenchRecord, Bundle, Deployment, IrModel, TrainedModel
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle, IrModel
+from toolkit.artifacts.fleet import Deployment
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.data.bench_record_values import is_valid, p90_ms
 from toolkit.store import Store

@@ -12,24 +12,20 @@ from functools import cached_property
 
 from toolkit import data, hashing
 from toolkit.analysis import Comparison, Outlier, against_past, find_outliers
-from toolkit.artifacts import (
-    BenchRecord,
-    Bundle,
-    BundleCheck,
-    Deployment,
-    Growth,
-    Split,
-    TrainedModel,
-    Workspace,
-)
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle, BundleCheck, LayerErrorReport
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Deployment
+from toolkit.artifacts.model import TrainedModel
 from toolkit.data.device_listing import number
 from toolkit.data.targets import as_number
 from toolkit.errors import DataError
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data.bench_record_values import is_full
 from toolkit.report.data.latency_history import Past, kept, last_given
-from toolkit.report.data.variants import Variant, adopted_models, foreign, newest_irs, variant
+from toolkit.report.data.variants import Variant, adopted_models, imported, newest_irs, variant
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 STAGES = ("top", "fine-tune")
 ELSEWHERE = "elsewhere"
@@ -58,11 +54,11 @@ class Gathered:
     """Devices that lie apart from those like them."""
     earlier: tuple[BenchRecord, ...]
     """Records of these forms that are not of `variants`: of models and bundles that were replaced."""
-    foreign: tuple[Variant, ...]
+    imported: tuple[Variant, ...]
     """Forms of models that were not trained here."""
     checks: tuple[BundleCheck, ...]
     """What `toolkit check` found of these bundles."""
-    growths: tuple[Growth, ...]
+    layer_errors: tuple[LayerErrorReport, ...]
     """What `toolkit parity` found of these forms."""
     tests: dict[str, tuple[data.Image, ...]]
     """Per split digest its test images, in the manifest's order; none where the manifest is gone."""
@@ -133,13 +129,13 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         variants=tuple(variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
         deployments=deployments,
         checks=tuple(c for found in bundles.values() for b in found for c in store.all(BundleCheck, parent=b.digest)),
-        growths=tuple(growth for _, ir in irs for growth in store.all(Growth, parent=ir.digest)[-1:]),
+        layer_errors=tuple(report for _, ir in irs for report in store.all(LayerErrorReport, parent=ir.digest)[-1:]),
         given=last_given(store, {deployment.device for deployment in deployments}),
         past=tuple(history.latencies(current)),
         compared=against_past(history.records, history.names),
         outliers=find_outliers(history.records, history.names),
         earlier=tuple(record for record in history.records if record.digest not in current),
-        foreign=tuple(foreign(store)),
+        imported=tuple(imported(store)),
         tests={split.digest: _tests(split, workspace) for split in splits},
     )
 
@@ -184,4 +180,4 @@ def _image_set(images: Sequence[data.Image], labels: tuple[str, ...]) -> str:
     """Of the list that the bench sends along with the images, which it numbers."""
     if any(image.labels is not None for image in images):
         return ""  # the bench's list of such images is of another form
-    return hashing.of_bytes(number(images, labels)[1])
+    return hashing.sha256_bytes(number(images, labels)[1])

@@ -10,7 +10,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.artifacts import TrainedModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.data import Image
 from toolkit.report import formatting
 from toolkit.report.data.load import Gathered
@@ -65,7 +65,7 @@ def contact(gathered: Gathered) -> Contact:
 def worst(model: TrainedModel, truth: Sequence[int]) -> list[int]:
     """The numbers of the wrongly named test images, the surest mistake first; none where labels are many."""
     said = model.evaluation.predictions
-    if model.evaluation.labelwise or not len(said) == len(truth) == len(model.evaluation.probabilities):
+    if model.evaluation.multilabel or not len(said) == len(truth) == len(model.evaluation.probabilities):
         return []
     wrong = [n for n, label in enumerate(truth) if said[n] != label]
     return sorted(wrong, key=lambda n: (-probability(model, n, said[n]), n))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.artifacts import TrainedModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report.data.load import Gathered
-from toolkit.stats import curves
+from toolkit.stats import intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ def pair(first: TrainedModel, second: TrainedModel, truth: tuple[int, ...]) -> P
         return None
     right = [(a == t, b == t) for a, b, t in zip(*answers, truth, strict=True)]
     only_first, only_second = right.count((True, False)), right.count((False, True))
-    difference, low, high = curves.paired_difference(
+    difference, low, high = intervals.paired_difference(
         right.count((True, True)), only_second, only_first, right.count((False, False))
     )
     return Pair(
-        first, second, only_first, only_second, difference, (low, high), curves.mcnemar(only_first, only_second)
+        first, second, only_first, only_second, difference, (low, high), intervals.mcnemar(only_first, only_second)
     )
 
 

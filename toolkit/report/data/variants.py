@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from toolkit.artifacts import BenchRecord, Bundle, IrModel, TrainedModel
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle, IrModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report.data.bench_record_values import is_full, is_valid, p90_ms, rate
-from toolkit.stats import curves
+from toolkit.stats import intervals
 from toolkit.store import Store
 
 SCENARIOS = ("single-stream", "offline", "accuracy")
@@ -53,7 +55,7 @@ class Variant:
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of it."""
         images = self.ir.parity.images
-        return curves.wilson(round(self.accuracy * images), images)
+        return intervals.wilson(round(self.accuracy * images), images)
 
     def link(self, scenario: str) -> str:
         """Where a figure of it leads: the first record of that scenario that counts, else the form's own; see page._linked."""
@@ -69,10 +71,10 @@ class Variant:
 
 def adopted_models(store: Store) -> tuple[TrainedModel, ...]:
     """The newest of each file's name that was made elsewhere."""
-    return tuple({model.network: model for model in store.all(TrainedModel) if model.foreign}.values())
+    return tuple({model.network: model for model in store.all(TrainedModel) if model.imported}.values())
 
 
-def foreign(store: Store) -> Iterator[Variant]:
+def imported(store: Store) -> Iterator[Variant]:
     """The forms of the newest model of each file's name that came from elsewhere, quick runs counting where no full is."""
     for model in adopted_models(store):
         for ir in newest_irs(store, model):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from toolkit.artifacts import Epoch, TrainedModel
+from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.report import formatting
 from toolkit.report.data import device_predictions
 from toolkit.report.data.load import Gathered

@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
-from toolkit.artifacts import TrainedModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ConfigurationError
 from toolkit.report.data.load import STAGES, Gathered
 from toolkit.report.published.metrics import MEASURES, Figure, Ours

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.report.data import paired_tests
 from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import Gathered
@@ -15,7 +15,7 @@ from toolkit.report.published.results import Published
 from toolkit.report.tables import model_size, published_comparison
 from toolkit.report.tables.model_size import Counted
 from toolkit.report.tables.results_tables import computed_in
-from toolkit.stats import curves
+from toolkit.stats import intervals
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,7 +112,7 @@ def _heads(gathered: Gathered) -> Iterator[Row]:
 
 def _record(record: BenchRecord) -> Row:
     samples = record.samples_ms
-    summary: Row = {f"p{n}_ms": curves.percentile(samples, n) for n in (50, 90, 95, 99)}
+    summary: Row = {f"p{n}_ms": intervals.percentile(samples, n) for n in (50, 90, 95, 99)}
     if record.scenario != "single-stream":
         summary = dict.fromkeys(summary)
     return {

@@ -8,7 +8,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from toolkit.artifacts import BenchRecord, Bundle, BundleCheck, Deployment, Growth, IrModel, Split, TrainedModel
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bundle import Bundle, BundleCheck, IrModel, LayerErrorReport
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.fleet import Deployment
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report.data.load import Gathered
 
 FOLDER = "raw"
@@ -18,7 +22,7 @@ KINDS = {
     IrModel: "ir",
     Bundle: "bundle",
     BundleCheck: "check",
-    Growth: "growth",
+    LayerErrorReport: "layer-errors",
     BenchRecord: "record",
     Deployment: "deployment",
 }
@@ -46,8 +50,8 @@ def _artifacts(gathered: Gathered) -> Iterator[Any]:
             yield variant.bundle
         yield from variant.records
     yield from gathered.earlier
-    for variant in gathered.foreign:
+    for variant in gathered.imported:
         yield from (variant.model, variant.ir, *((variant.bundle,) if variant.bundle else ()), *variant.records)
     yield from gathered.checks
-    yield from gathered.growths
+    yield from gathered.layer_errors
     yield from dict.fromkeys((*gathered.deployments, *gathered.given))

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from toolkit.analysis import outliers, regressions
-from toolkit.artifacts import TrainedModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.charts import learning_curves, pareto, results_charts, roc_pr_calibration, svg
 from toolkit.report.data import misclassified, paired_tests, provenance
@@ -64,11 +64,11 @@ def content(
         "heads": results_tables.heads(pairs),
         "networks": results_tables.networks(paired_tests.networks(gathered)),
         "classes": class_tables.classes(gathered),
-        "labelwise": class_tables.labelwise(gathered),
+        "multilabel": class_tables.multilabel(gathered),
         "confused": class_tables.confused(gathered),
         "ranked": class_tables.ranked(gathered),
         "parity": results_tables.parity(gathered),
-        "growth": lineage.growth(gathered),
+        "layer_errors": lineage.layer_errors(gathered),
         "checks": lineage.checks(gathered),
         "devices": results_tables.devices(gathered),
         "speeds": results_tables.speeds(gathered),

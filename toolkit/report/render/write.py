@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit import hashing
-from toolkit.artifacts import TrainedModel, Workspace
+from toolkit import files
+from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment import schema as experiments
 from toolkit.experiment.schema import Experiment
 from toolkit.report.checks import Check
@@ -16,6 +16,7 @@ from toolkit.report.recommendation import judge
 from toolkit.report.render import export_csv, export_json, markdown, page
 from toolkit.report.tables import model_size
 from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def write_report(
 def _write(path: Path, content: bytes) -> None:
     """What is there already, byte for byte, is left alone: raw records are many and never change."""
     if not path.is_file() or path.read_bytes() != content:
-        with hashing.written_whole(path) as stream:
+        with files.atomic_write(path) as stream:
             stream.write(content)
 
 

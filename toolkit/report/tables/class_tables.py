@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from toolkit.artifacts import TrainedModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.data.load import Gathered
 from toolkit.report.tables.results_tables import Cell, Table, table, to_model
@@ -28,7 +28,7 @@ def classes(gathered: Gathered) -> Table:
     return table("Precision, recall and F1 per class", columns, rows, "classes.csv")
 
 
-def labelwise(gathered: Gathered) -> Table:
+def multilabel(gathered: Gathered) -> Table:
     """Models that may give an image several labels: how well they tell each."""
     columns = ("Model", "#Exact match", "#Hamming loss", "#Micro F1", "#Macro F1", "#mAP", "#mAP, 11 points")
     rows = (
@@ -42,7 +42,7 @@ def labelwise(gathered: Gathered) -> Table:
             formatting.number(found.mean_eleven_point),
         )
         for model in gathered.models
-        if (found := model.evaluation.labelwise)
+        if (found := model.evaluation.multilabel)
     )
     return table("Several labels to an image", columns, rows)
 

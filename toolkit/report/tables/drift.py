@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.analysis import Comparison, Outlier
 from toolkit.analysis.comparability import Kind
-from toolkit.artifacts import BenchRecord
+from toolkit.artifacts.bench import BenchRecord
 from toolkit.report import formatting
 from toolkit.report.data.load import Gathered
 from toolkit.report.tables.results_tables import Cell, Table, table

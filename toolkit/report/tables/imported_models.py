@@ -23,7 +23,7 @@ def elsewhere(gathered: Gathered) -> Table:
         "#Accuracy",
         "#Parity, max. diff.",
     )
-    rows = map(_row, gathered.foreign)
+    rows = map(_row, gathered.imported)
     return table("Models from elsewhere", (*columns, "#p90, ms", "#Samples/s", "#Size, MB"), rows)
 
 
@@ -31,7 +31,7 @@ def _row(of: Variant) -> Iterator[Cell | str]:
     model, ir = of.model, of.ir
     yield Cell(formatting.network(model.network), export_json.file_of(model))
     yield model.weights
-    yield model.foreign.format if model.foreign else ""
+    yield model.imported.format if model.imported else ""
     yield formatting.precision(ir)
     yield f"{ir.parity.images:,}"
     yield formatting.percent(model.evaluation.accuracy)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from toolkit.artifacts import Bundle, IrModel, Split, TrainedModel
+from toolkit.artifacts.bundle import Bundle, IrModel
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.data.load import Gathered
 from toolkit.report.render import export_json
@@ -78,7 +80,7 @@ def checks(gathered: Gathered) -> Table:
             names[check.parent],
             Cell(check.name, export_json.file_of(check)),
             Cell(check.outcome, mood=moods[check.outcome]),
-            check.told,
+            check.message,
         )
         for check in gathered.checks
     )
@@ -88,7 +90,7 @@ def checks(gathered: Gathered) -> Table:
 STEEPEST = 5
 
 
-def growth(gathered: Gathered) -> Table:
+def layer_errors(gathered: Gathered) -> Table:
     """Where along the network a form departs from the float32 graph, where `toolkit parity` was run."""
     names = {variant.ir.digest: formatting.form(variant.model, variant.ir) for variant in gathered.variants}
     rows = (
@@ -96,12 +98,12 @@ def growth(gathered: Gathered) -> Table:
             names[found.parent],
             Cell(layer.name, export_json.file_of(found)),
             layer.kind,
-            formatting.number(layer.growth, 2),
+            formatting.number(layer.added_error, 2),
             formatting.number(layer.error, 2),
             formatting.number(layer.largest),
         )
-        for found in gathered.growths
-        for layer in found.steepest[:STEEPEST]
+        for found in gathered.layer_errors
+        for layer in found.largest_increases[:STEEPEST]
     )
     columns = ("Form", "Layer", "Type", "#Error grows by", "#To", "#Largest value")
     return table("Where the error grows most", columns, rows)

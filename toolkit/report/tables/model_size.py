@@ -11,13 +11,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit import hashing
-from toolkit.artifacts import TrainedModel, Workspace
+from toolkit import files
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ToolkitError
 from toolkit.networks.inspection import KerasInspection, inspect_file
 from toolkit.report import formatting
 from toolkit.report.data.load import Gathered
 from toolkit.report.tables.results_tables import Cell, Table, table
+from toolkit.workspace import Workspace
 
 _COUNTS = TypeAdapter(KerasInspection)
 
@@ -50,7 +51,7 @@ def _count(file: Path, kept: Path) -> KerasInspection | None:
         counts = inspect_file(file)
     except (ImportError, ToolkitError):
         return None
-    with hashing.written_whole(kept) as stream:
+    with files.atomic_write(kept) as stream:
         stream.write(_COUNTS.dump_json(counts))
     return counts
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from toolkit.artifacts import BenchRecord, TrainedModel
+from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import Gathered

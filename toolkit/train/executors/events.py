@@ -17,10 +17,12 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from toolkit import errors
-from toolkit.artifacts import Epoch, Split, Workspace
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import Epoch
 from toolkit.errors import Problem, ToolkitError
 from toolkit.experiment.schema import Experiment, Stage, Trial
 from toolkit.progress import Task
+from toolkit.workspace import Workspace
 
 SECONDS_BETWEEN_STEPS = 0.5
 """How seldom a bar's steps are told of."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import data
-from toolkit.artifacts import Workspace
 from toolkit.errors import MachineError, Problem, ToolkitError
 from toolkit.train.executors.events import Request
+from toolkit.workspace import Workspace
 
 _ANSWER_S = 120.0
 _SHARE = "share that folder with every node under the same path (NFS, for one); `--workspace` may name another one"

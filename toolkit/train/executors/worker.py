@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from toolkit import hashing
-from toolkit.artifacts import TrainedModel
+from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ExitCode, Problem, ToolkitError
 from toolkit.train import run_dir
 from toolkit.train.executors.events import Done, EpochDone, Event, Failed, Request, Said, StageDone, Telling, write
@@ -127,7 +127,7 @@ def _telling(stream: BinaryIO) -> Callable[[Event], None]:
 
 def _lock(request: Request) -> Path:
     """One for each trial on one split."""
-    name = hashing.of_value([request.trial.model_dump(mode="json"), request.split.digest])
+    name = hashing.sha256_json([request.trial.model_dump(mode="json"), request.split.digest])
     return request.workspace.folder("cache", "locks") / name
 
 

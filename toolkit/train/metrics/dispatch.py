@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toolkit.artifacts import Evaluation
+from toolkit.artifacts.model import Evaluation
 from toolkit.train.metrics import multiclass, multilabel
 
 
@@ -31,6 +31,6 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, loss: str = "auto") ->
     return multilabel.cross_entropy(logits, labels)
 
 
-def probabilities(logits: np.ndarray, *, many: bool) -> np.ndarray:
+def probabilities(logits: np.ndarray, *, multi_label: bool) -> np.ndarray:
     """[n, classes]; of one label each row sums to 1, of many each label has its own."""
-    return multilabel.probabilities(logits) if many else multiclass.probabilities(logits)
+    return multilabel.probabilities(logits) if multi_label else multiclass.probabilities(logits)

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from toolkit.artifacts import Calibration, CalibrationBin, ClassScore, Evaluation
-from toolkit.stats import curves
+from toolkit.artifacts.model import Calibration, CalibrationBin, ClassScore, Evaluation
+from toolkit.stats import curves, intervals
 
 BINS = 15
 """As Guo et al. (On Calibration of Modern Neural Networks, ICML 2017) took."""
@@ -24,11 +24,11 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part:
     table = confusion(labels, predicted, len(names))
     correct = int(np.trace(table))
     return Evaluation(
-        part=part,
+        subset=part,
         images=len(labels),
         loss=cross_entropy(logits, labels, loss),
         accuracy=correct / max(len(labels), 1),
-        interval=curves.wilson(correct, len(labels)),
+        interval=intervals.wilson(correct, len(labels)),
         top5=top_k(logits, labels, 5) if len(names) > 5 else None,
         classes=with_areas(class_scores(table, names), shares, labels),
         confusion=tuple(tuple(int(count) for count in row) for row in table),

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from toolkit.artifacts import Averages, ClassScore, Evaluation, LabelScores
+from toolkit.artifacts.model import Averages, ClassScore, Evaluation, MultilabelMetrics
 from toolkit.data.targets import as_number
-from toolkit.stats import curves
+from toolkit.stats import curves, intervals
 from toolkit.train.metrics.multiclass import calibration
 
 Curve = tuple[tuple[float, float], ...]
@@ -25,18 +25,18 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part:
     correct = int(exact(said, labels).sum())
     tables = confusions(said, labels)
     return Evaluation(
-        part=part,
+        subset=part,
         images=len(labels),
         loss=cross_entropy(logits, labels),
         accuracy=correct / max(len(labels), 1),
-        interval=curves.wilson(correct, len(labels)),
+        interval=intervals.wilson(correct, len(labels)),
         top5=None,
         classes=tuple(_class_score(names[k], tables[k], *_of_label(shares, labels, k)) for k in range(len(names))),
         confusion=(),
         predictions=tuple(as_number(np.flatnonzero(row).tolist()) for row in said & judged),
         probabilities=tuple(tuple(row) for row in shares.round(6).tolist()),
         calibration=calibration(np.maximum(shares, 1 - shares)[judged], (said == (labels == 1))[judged]),
-        labelwise=label_scores(shares, labels, tables),
+        multilabel=label_scores(shares, labels, tables),
     )
 
 
@@ -71,14 +71,14 @@ def confusions(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
     )
 
 
-def label_scores(shares: np.ndarray, labels: np.ndarray, tables: np.ndarray) -> LabelScores:
+def label_scores(shares: np.ndarray, labels: np.ndarray, tables: np.ndarray) -> MultilabelMetrics:
     """Averages over the labels, and each label's average precision as PASCAL VOC has it."""
     each = [_rates(table) for table in tables]
     trades = [curves.precision_recall_curve(*_of_label(shares, labels, k)) for k in range(labels.shape[1])]
     area = _of_curves(curves.interpolated_average_precision, trades)
     eleven = _of_curves(curves.eleven_point_precision, trades)
     wrong = int(tables[:, 0, 1].sum() + tables[:, 1, 0].sum())
-    return LabelScores(
+    return MultilabelMetrics(
         hamming_loss=wrong / max(int(tables.sum()), 1),
         micro=_rates(tables.sum(axis=0)),
         macro=Averages(

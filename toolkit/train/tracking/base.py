@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Protocol
 
-from toolkit.artifacts import Epoch, TrainedModel, Workspace
+from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.errors import MachineError
 from toolkit.experiment.schema import Experiment, Trial
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 
 class Tracker(Protocol):

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from toolkit.artifacts import Epoch, Evaluation, TrainedModel, Workspace
+from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel
 from toolkit.experiment.schema import Experiment, Trial
 from toolkit.progress import Progress
+from toolkit.workspace import Workspace
 
 COMPLETE = "toolkit.complete"
 """The tag that says nothing is left to tell; its value is the model's digest."""
@@ -160,11 +161,15 @@ def _of_evaluation(judged: Evaluation, step: int) -> list[tuple[str, float, int]
     figures |= {} if judged.top5 is None else {"top5": judged.top5}
     figures |= {} if judged.calibration is None else {"ece": judged.calibration.ece}
     figures |= {f"f1/{score.label}": score.f1 for score in judged.classes}
-    if many := judged.labelwise:
-        figures |= {"hamming_loss": many.hamming_loss, "f1_micro": many.micro.f1, "f1_macro": many.macro.f1}
-        areas = {"map": many.mean_average_precision, "map_11_points": many.mean_eleven_point}
+    if multi_label := judged.multilabel:
+        figures |= {
+            "hamming_loss": multi_label.hamming_loss,
+            "f1_micro": multi_label.micro.f1,
+            "f1_macro": multi_label.macro.f1,
+        }
+        areas = {"map": multi_label.mean_average_precision, "map_11_points": multi_label.mean_eleven_point}
         figures |= {name: area for name, area in areas.items() if area is not None}
-    return [(f"{judged.part}/{name}", value, step) for name, value in figures.items()]
+    return [(f"{judged.subset}/{name}", value, step) for name, value in figures.items()]
 
 
 def _tags(model: TrainedModel) -> Mapping[str, str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Deque, Dict, Optional, Sequence, Tuple
+from typing import Any, Deque, Dict, Optional, Tuple
 
+from ...percentiles import MIN_QUERIES, nearest_rank
 from .messages import now_ns
 
 WINDOW_S = 5.0
 SAMPLES = 2048
 FRESH_S = 0.25
 """So old a summary may be: to sort thousands of samples for each of many who ask would cost frames."""
-ENOUGH = ((50, 10), (90, 64), (95, 130), (99, 662))
-"""(percent, how many samples it needs before it is told); from p90 on as benchmarks have it, at 99 % confidence."""
+MIN_SAMPLES = {**MIN_QUERIES, 50: 10}
+"""The samples that each percentile needs before it is shown."""
 
 
 class Meter:
@@ -63,11 +64,4 @@ class Meter:
         """{"p50", "p90", "p95", "p99"}; None where there are too few samples for it."""
         with self._lock:
             samples = sorted(self._latencies)
-        return {f"p{percent}": percentile(samples, percent, enough) for percent, enough in ENOUGH}
-
-
-def percentile(ascending: Sequence[float], percent: int, enough: int) -> Optional[float]:
-    """The nearest-rank percentile: the smallest sample that `percent` % of them do not exceed."""
-    if len(ascending) < enough:
-        return None
-    return ascending[-(-len(ascending) * percent // 100) - 1]
+        return {f"p{percent}": nearest_rank(samples, percent, MIN_SAMPLES) for percent in MIN_SAMPLES}

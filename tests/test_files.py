@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from toolkit.files import atomic_write
+
+
+def test_atomic_write_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def interrupted() -> None:
+        with atomic_write(path) as stream:
+            stream.write(b"ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_write_replaces_when_writing_ends(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "new" / "f") as stream:
+        stream.write(b"new")
+    assert (tmp_path / "new" / "f").read_bytes() == b"new"
+
+
+def test_atomic_write_keeps_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    with atomic_write(tmp_path / "link") as stream:
+        stream.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_atomic_write_goes_through_a_fifo(tmp_path: Path) -> None:
+    fifo, received = tmp_path / "fifo", []
+    os.mkfifo(fifo)
+    reader = threading.Thread(target=lambda: received.append(fifo.read_bytes()))
+    reader.start()
+    with atomic_write(fifo) as stream:
+        stream.write(b"new")
+    reader.join(10)
+    assert (received, fifo.is_fifo()) == ([b"new"], True)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_atomic_write_goes_through_stdout(name: str, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from toolkit.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as stream: stream.write(b'new')"
+    )
+    done = subprocess.run([sys.executable, "-c", script, name], cwd=tmp_path, capture_output=True, check=True)
+    assert (done.stdout, list(tmp_path.iterdir())) == (b"new", [])
+
+
+def test_atomic_write_goes_through_a_device() -> None:
+    with atomic_write(Path("/dev/null")) as stream:
+        stream.write(b"new")
+    assert Path("/dev/null").is_char_device()

@@ -1,0 +1,179 @@
+"""Trained and imported models, and how well they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One pass over the training images. Losses are means in nats; accuracies are fractions."""
+
+    stage: str
+    number: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """Precision, recall and F1 of one class, as fractions, over `support` images."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    roc_auc: float | None = None
+    """How often an image of it gets a higher probability of it than one of another class; None without both."""
+    average_precision: float | None = None
+    """The area under its precision-recall curve, by steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationBin:
+    """The images whose answer's probability lies in one of the equal parts of 0…1; means over them."""
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Whether answers given with 90 % are right nine times of ten; `ece` is the expected calibration error."""
+
+    ece: float
+    bins: tuple[CalibrationBin, ...]
+    """From the lowest probability to the highest; empty ones too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Averages:
+    """Precision, recall and F1 over all labels."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultilabelMetrics:
+    """How well a model with many labels to an image tells each of them; a label is said above a probability of 1/2.
+
+    Decisions are pairs of an image and a label that it is judged for.
+    """
+
+    hamming_loss: float
+    """The share of decisions that are wrong."""
+    micro: Averages
+    """Over all decisions."""
+    macro: Averages
+    """Means over the labels."""
+    mean_average_precision: float | None
+    """The mean of `average_precision` over the labels that have any; None where none has."""
+    mean_eleven_point: float | None
+    average_precision: tuple[float | None, ...]
+    """Per label as PASCAL VOC has it from 2010 on: the area under the curve whose precision never rises with recall."""
+    eleven_point: tuple[float | None, ...]
+    """Per label as VOC2007 had it: the mean of that precision at the recalls 0, 0.1 … 1."""
+    confusions: tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+    """Per label ((absent and not said, absent and said), (present and not said, present and said))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A model judged on the images of one part; `interval` is the 95 % Wilson interval of the accuracy.
+
+    Where images have many labels, one counts as right if it gets all of its labels and no other (exact match), there
+    is no `confusion` and no `top5`, and `multilabel` says the rest.
+    """
+
+    subset: str
+    images: int
+    loss: float
+    accuracy: float
+    interval: tuple[float, float]
+    top5: float | None
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Rows are the true labels, columns the predicted ones, both in the order of the labels."""
+    predictions: tuple[int, ...]
+    """The predicted label's index per image, in the manifest's order; of many labels the sum of 2^index."""
+    probabilities: tuple[tuple[float, ...], ...] = ()
+    """Per image, of every class, to six digits; of two classes only the second's. ROC and precision-recall curves
+    are made from them by `toolkit.stats.curves`."""
+    calibration: Calibration | None = None
+    multilabel: MultilabelMetrics | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedModel:
+    """A model file that was made elsewhere, and how its ends are to be read."""
+
+    file: str
+    """Its name, without folders."""
+    sha256: str
+    """Of the file; of a folder, of its files' names and digests."""
+    format: str
+    """One of "keras", "saved-model", "onnx", "tflite"."""
+    dtype: str
+    """The type of its input: "f32", "f16", "u8" or "i8"."""
+    layout: str
+    """"NHWC" or "NCHW"."""
+    color: str
+    """"RGB" or "BGR"."""
+    mean: tuple[float, float, float]
+    """Taken from pixels in 0…255, in the order of its own channels."""
+    std: tuple[float, float, float]
+    """What they are then divided by."""
+    output: str
+    """"logits" or "probabilities"."""
+    quantized: bool = False
+    """Whether it came with ranges of its own."""
+    output_scale: float | None = None
+    output_zero_point: int = 0
+    """Its integer answers are (number - zero) * scale; a scale of None: they are floats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A Keras model that takes float32 NHWC RGB images in 0…255 (its scaling is inside) and gives probabilities."""
+
+    digest: str
+    parent: str
+    """The split it was trained on."""
+    run: str
+    """The digest of experiment, data and code versions: what makes it the same run."""
+    experiment: str
+    network: str
+    head: str
+    stage: str
+    weights: str
+    """Where the first weights came from: "imagenet", "none", or a file's name."""
+    note: str
+    labels: tuple[str, ...]
+    input_size: tuple[int, int]
+    """Height and width in pixels."""
+    crop: str
+    """How an image becomes that size: "resize" or "center"."""
+    scaling: str
+    """The network's own input scaling in words, such as "(x - 127) / 128"."""
+    path: str
+    parameters: int
+    history: tuple[Epoch, ...]
+    evaluation: Evaluation
+    seconds: float
+    loss: str = "auto"
+    """Which loss it was trained with: "binary", "categorical" or "sparse-categorical"; "auto": its head's usual one."""
+    warnings: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    profile: str = ""
+    """The training profile of the process that made it (toolkit.experiment.compute_profiles); empty: it was started without naming one."""
+    imported: ImportedModel | None = None
+    """For a model that was not trained here: where it came from. Its history is empty, and `evaluation` is of the file."""
