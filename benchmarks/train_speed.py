@@ -16,7 +16,7 @@ from scores import Score, conclude
 
 from toolkit.experiment.compute_profiles import PAPER, PLAIN, ComputePrecision, Profile
 from toolkit.progress import Silent
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.tuning import candidates, search
 from toolkit.train.tuning.process import Measured, Rehearsal
 from toolkit.train.tuning.worker import Piece
@@ -59,7 +59,7 @@ def speed(*, quick: bool, keep: bool) -> int:
 
 
 def _players(piece: Piece, builds: Sequence[candidates.Build], *, quick: bool) -> list[Player]:
-    tried = candidates.candidates(builds, usable_cpus(), candidates.allocators_here())
+    tried = candidates.candidates(builds, available_cpus(), candidates.allocators_here())
     tuned = search.tune(piece, tried[: 2 if quick else None], Silent(), limit_s=search.LIMIT_S)
     chosen = tuned.chosen.profile
     stock = next((build.python for build in builds if not build.mkl), None)

@@ -16,7 +16,7 @@ from toolkit import hashing
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.dataset import Split
 from toolkit.bench import BenchSpec
-from toolkit.data.split_manifest import Image, count, in_order, split_digest, write_manifest
+from toolkit.data.split_manifest import Image, count_labels, sort_images, split_digest, write_manifest
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -58,13 +58,13 @@ def drawn_split(workspace: Workspace, each: int = 6) -> Split:
                 pixels = (chooser.integers(0, 120, (40, 36, 3)) + 130 * label).astype(np.uint8)
                 path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
                 images.append(Image(path, hashing.sha256_file(path), label, part))
-    ordered = in_order(images)
+    ordered = sort_images(images)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(
         digest=split_digest(ordered, LABELS),
         name="drawn",
         labels=LABELS,
-        counts=count(ordered, LABELS),
+        counts=count_labels(ordered, LABELS),
         path=workspace.relative(path),
     )
 

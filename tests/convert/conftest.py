@@ -14,7 +14,7 @@ import pytest
 from toolkit import hashing
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Evaluation, TrainedModel
-from toolkit.data.split_manifest import Image, count, in_order, split_digest, write_manifest
+from toolkit.data.split_manifest import Image, count_labels, sort_images, split_digest, write_manifest
 from toolkit.networks.tf_runtime import start_tensorflow
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -84,14 +84,14 @@ def make_split(workspace: Workspace, each: int = 6) -> Split:
                 pixels = random.integers(0, 140, (40, 36, 3)) + (110 if label else 0)
                 cv2.imwrite(str(path), pixels.astype(np.uint8))
                 images.append(Image(path, hashing.sha256_file(path), label, part))
-    ordered = in_order(images)
+    ordered = sort_images(images)
     path, _ = write_manifest(ordered, LABELS, workspace)
     return Split(
         digest=split_digest(ordered, LABELS),
         name="drawn",
         note="drawn images",
         labels=LABELS,
-        counts=count(ordered, LABELS),
+        counts=count_labels(ordered, LABELS),
         path=workspace.relative(path),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from toolkit.artifacts.dataset import Split
-from toolkit.data import prepare
+from toolkit.data import prepare_dataset
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
@@ -61,7 +61,7 @@ def gather(workspace: Workspace) -> Gather:
 
     def prepared(source: str, path: Path, **settings: object) -> Split:
         table = DataTable.model_validate({"source": source, "path": path, **settings})
-        return prepare(table, path.parent / "experiment.toml", workspace, Silent())
+        return prepare_dataset(table, path.parent / "experiment.toml", workspace, Silent())
 
     return prepared
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from toolkit.data.augment import Chances, apply, augment, draw, geometry
+from toolkit.data.augment import AugmentParams, augment, augment_image, draw_params, geometry
 from toolkit.experiment.schema import AugmentTable
 
 ALL = AugmentTable(flip=True, rotate=20, zoom=0.2, crop=0.2, brightness=0.1, contrast=0.2)
-STILL = Chances(False, 0, 1, 1, 0, 0, 0, 1)
+STILL = AugmentParams(False, 0, 1, 1, 0, 0, 0, 1)
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), dtype=np.uint8)
 
 
-def changed(**chances: float) -> Chances:
-    return Chances(**{name: chances.get(name, getattr(STILL, name)) for name in STILL.__slots__})
+def changed(**chances: float) -> AugmentParams:
+    return AugmentParams(**{name: chances.get(name, getattr(STILL, name)) for name in STILL.__slots__})
 
 
 def test_augment_gives_the_same_whatever_the_batches_when_asked_again(images: np.ndarray) -> None:
@@ -36,20 +36,20 @@ def test_augment_gives_the_same_whatever_the_batches_when_asked_again(images: np
 @pytest.mark.parametrize("other", [{"seed": 4}, {"epoch": 3}, {"index": 8}])
 def test_draw_differs_when_seed_epoch_or_index_do(other: dict[str, int]) -> None:
     own = {"seed": 3, "epoch": 2, "index": 7}
-    assert draw(ALL, **own) == draw(ALL, **own)
-    assert draw(ALL, **own) != draw(ALL, **own | other)
+    assert draw_params(ALL, **own) == draw_params(ALL, **own)
+    assert draw_params(ALL, **own) != draw_params(ALL, **own | other)
 
 
 def test_draw_keeps_the_others_when_one_kind_is_turned_off() -> None:
     calm = ALL.model_copy(update={"rotate": 0, "flip": False})
     for index in range(20):
-        one, other = draw(ALL, 0, 1, index), draw(calm, 0, 1, index)
+        one, other = draw_params(ALL, 0, 1, index), draw_params(calm, 0, 1, index)
         assert (other.degrees, other.flip) == (0, False)
         assert (one.zoom, one.kept, one.left, one.brightness) == (other.zoom, other.kept, other.left, other.brightness)
 
 
 def test_draw_stays_within_the_table_when_drawn_often() -> None:
-    drawn = [draw(ALL, 0, 1, index) for index in range(400)]
+    drawn = [draw_params(ALL, 0, 1, index) for index in range(400)]
     assert 150 < sum(chances.flip for chances in drawn) < 250
     for values, low, high in (
         ([chances.degrees for chances in drawn], -20, 20),
@@ -64,22 +64,22 @@ def test_draw_stays_within_the_table_when_drawn_often() -> None:
 
 
 def test_apply_changes_nothing_when_nothing_was_drawn(images: np.ndarray) -> None:
-    assert np.array_equal(apply(images[0], STILL), images[0])
+    assert np.array_equal(augment_image(images[0], STILL), images[0])
 
 
 def test_apply_mirrors_exactly_when_it_flips(images: np.ndarray) -> None:
-    assert np.array_equal(apply(images[0], changed(flip=True)), images[0][:, ::-1])
+    assert np.array_equal(augment_image(images[0], changed(flip=True)), images[0][:, ::-1])
 
 
 def test_apply_turns_exactly_when_a_square_turns_by_half(images: np.ndarray) -> None:
-    assert np.array_equal(apply(images[0], changed(degrees=180)), images[0][::-1, ::-1])
+    assert np.array_equal(augment_image(images[0], changed(degrees=180)), images[0][::-1, ::-1])
 
 
 def test_apply_brightens_and_stays_in_range_when_light_changes() -> None:
     image = np.tile(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], (4, 1, 3))
-    brighter = apply(image, changed(brightness=0.1)).astype(int)
+    brighter = augment_image(image, changed(brightness=0.1)).astype(int)
     assert np.array_equal(brighter, np.clip(image + 25.5, 0, 255).round().astype(int))
-    flatter = apply(image, changed(contrast=0.5))
+    flatter = augment_image(image, changed(contrast=0.5))
     assert flatter.std() == pytest.approx(image.std() / 2, rel=0.02)
     assert flatter.mean() == pytest.approx(image.mean(), abs=0.6)
 

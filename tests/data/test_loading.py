@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.data import Image, load_images, prepare, read_manifest
+from toolkit.data import Image, load_images, prepare_dataset, read_manifest
 from toolkit.device.image_io import fit, read_image
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataTable
@@ -16,7 +16,7 @@ from toolkit.workspace import Workspace
 @pytest.fixture
 def images(pets: Path, workspace: Workspace) -> tuple[Image, ...]:
     table = DataTable(source="folders", path=pets)
-    return read_manifest(prepare(table, pets.parent / "experiment.toml", workspace, Silent()), workspace)
+    return read_manifest(prepare_dataset(table, pets.parent / "experiment.toml", workspace, Silent()), workspace)
 
 
 @pytest.mark.parametrize("crop", ["resize", "center"])

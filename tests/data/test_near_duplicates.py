@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from toolkit.artifacts.dataset import Split
-from toolkit.data import prepare
-from toolkit.data.near_duplicates import confirm, find_pairs, hash_of
+from toolkit.data import prepare_dataset
+from toolkit.data.near_duplicates import candidate_pairs, confirm_pairs, perceptual_hash
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
@@ -40,12 +40,12 @@ def distance(one: int | None, other: int | None) -> int:
 def test_hash_of_hardly_changes_when_an_image_is_resized_or_relit() -> None:
     image = scene(1)
     kin = (cv2.resize(image, (70, 64)), (image * 0.7 + 20).astype(np.uint8), cv2.GaussianBlur(image, (3, 3), 0))
-    assert all(distance(hash_of(image), hash_of(other)) <= 3 for other in kin)
-    assert all(distance(hash_of(image), hash_of(scene(seed))) > 8 for seed in range(2, 40))
+    assert all(distance(perceptual_hash(image), perceptual_hash(other)) <= 3 for other in kin)
+    assert all(distance(perceptual_hash(image), perceptual_hash(scene(seed))) > 8 for seed in range(2, 40))
 
 
 def test_hash_of_is_none_when_there_is_nothing_to_see() -> None:
-    assert hash_of(np.full((9, 9, 3), 77, np.uint8)) is None
+    assert perceptual_hash(np.full((9, 9, 3), 77, np.uint8)) is None
 
 
 def test_find_pairs_is_what_comparing_all_with_all_gives_when_hashes_are_many() -> None:
@@ -63,22 +63,22 @@ def test_find_pairs_is_what_comparing_all_with_all_gives_when_hashes_are_many() 
         if parts[one] != parts[other] and distance(hashes[one], hashes[other]) <= 3
     ]
     assert len(expected) > 5
-    assert find_pairs(hashes, parts) == tuple(expected)
+    assert candidate_pairs(hashes, parts) == tuple(expected)
 
 
 @pytest.mark.parametrize("hashes", [[], [5], [None, None]])
 def test_find_pairs_is_empty_when_there_is_nothing_to_compare(hashes: list[int | None]) -> None:
-    assert find_pairs(hashes, list(range(len(hashes)))) == ()
+    assert candidate_pairs(hashes, list(range(len(hashes)))) == ()
 
 
 def test_find_pairs_stops_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.data.near_duplicates._MOST", 50)
-    assert len(find_pairs([7] * 400, list(range(400)))) == 50
+    assert len(candidate_pairs([7] * 400, list(range(400)))) == 50
 
 
 def test_confirm_keeps_only_what_looks_the_same_when_hashes_collide(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{n}.png", image) for n, image in enumerate((scene(1), scene(1, 80), scene(2)))]
-    (pair,) = confirm([(0, 1), (0, 2)], paths, Silent())
+    (pair,) = confirm_pairs([(0, 1), (0, 2)], paths, Silent())
     assert (pair.one, pair.other) == (0, 1)
     assert pair.correlation > 0.997
 
@@ -93,7 +93,7 @@ def test_prepare_names_near_duplicates_and_goes_on_when_parts_share_them(tmp_pat
     table = DataTable(source="folders", path=root)
     for _ in range(2):  # the second time hashes are recalled
         progress.messages.clear()
-        prepare(table, tmp_path / "experiment.toml", workspace, progress)
+        prepare_dataset(table, tmp_path / "experiment.toml", workspace, progress)
         assert progress.messages[:2] == [
             "pairs of images that look the same: 1 between test and train",
             "  test/a/again.jpg and train/a/2.jpg",

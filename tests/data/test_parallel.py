@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.data.parallel import ahead, for_each
+from toolkit.data.parallel import parallel_map, prefetch
 from toolkit.progress import Silent
 
 
@@ -19,12 +19,12 @@ def test_ahead_gives_results_in_order_whatever_the_timing(count: int, threads: i
         time.sleep(random.random() / 2000)
         return number * number
 
-    assert list(ahead(work, range(count), threads, most)) == [number * number for number in range(count)]
+    assert list(prefetch(work, range(count), threads, most)) == [number * number for number in range(count)]
 
 
 def test_ahead_holds_no_more_than_it_may_when_nobody_takes() -> None:
     begun = []
-    coming = ahead(begun.append, range(100), 3, 5)
+    coming = prefetch(begun.append, range(100), 3, 5)
     next(coming)
     time.sleep(0.05)
     assert len(begun) <= 6
@@ -32,7 +32,7 @@ def test_ahead_holds_no_more_than_it_may_when_nobody_takes() -> None:
 
 
 def test_ahead_leaves_no_thread_when_closed_early() -> None:
-    coming = ahead(str, iter(int, 1), 3, 5)
+    coming = prefetch(str, iter(int, 1), 3, 5)
     assert next(coming) == "0"
     coming.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
@@ -40,4 +40,4 @@ def test_ahead_leaves_no_thread_when_closed_early() -> None:
 
 def test_for_each_raises_what_the_work_raised_when_it_fails() -> None:
     with pytest.raises(ZeroDivisionError):
-        for_each(lambda number: 1 // number, [2, 1, 0, 1], "dividing", Silent())
+        parallel_map(lambda number: 1 // number, [2, 1, 0, 1], "dividing", Silent())

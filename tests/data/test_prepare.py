@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts.dataset import Split
-from toolkit.data import Image, prepare, read_manifest
+from toolkit.data import Image, prepare_dataset, read_manifest
 from toolkit.errors import ConfigurationError, DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
@@ -18,7 +18,7 @@ Write = Callable[[Path, int], Path]
 
 def prepared(folder: Path, workspace: Workspace, progress: Silent | None = None, **settings: object) -> Split:
     table = DataTable.model_validate({"source": "folders", "path": folder, **settings})
-    return prepare(table, folder.parent / "experiment.toml", workspace, progress or Silent())
+    return prepare_dataset(table, folder.parent / "experiment.toml", workspace, progress or Silent())
 
 
 def refused(folder: Path, workspace: Workspace, **settings: object) -> str:
@@ -46,7 +46,7 @@ def test_prepare_divides_by_the_fractions_when_there_are_class_folders(pets: Pat
 
 def test_prepare_finds_the_path_beside_the_experiment_when_it_is_relative(pets: Path, workspace: Workspace) -> None:
     table = DataTable(source="folders", path=Path("pets"))
-    assert prepare(table, pets.parent / "experiment.toml", workspace, Silent()) == prepared(pets, workspace)
+    assert prepare_dataset(table, pets.parent / "experiment.toml", workspace, Silent()) == prepared(pets, workspace)
 
 
 def test_prepare_keeps_the_parts_when_the_folder_has_them(divided: Path, workspace: Workspace) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from toolkit import networks
-from toolkit.data.formats import READERS
-from toolkit.data.prepare import located
+from toolkit.data.formats import FORMATS
+from toolkit.data.prepare import resolve_paths
 from toolkit.experiment.schema import load, shipped
 
 MODELS = shipped("demo").parent
@@ -18,11 +18,11 @@ MODELS = shipped("demo").parent
 def test_load_takes_the_experiment_when_it_comes_with_the_toolkit(path: Path) -> None:
     experiment = load(path)
     assert experiment.name == path.stem
-    assert experiment.data.source in READERS or experiment.data.source == "synthetic-masks"
+    assert experiment.data.source in FORMATS or experiment.data.source == "synthetic-masks"
     for trial in experiment.trials():
         assert networks.find(trial.network).name == trial.network
     if experiment.data.path:
-        told = located(experiment.data, experiment.origin).path
+        told = resolve_paths(experiment.data, experiment.origin).path
         assert told is not None
         assert told.is_absolute()
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.artifacts.dataset import Split
-from toolkit.data import read_manifest, truth_of
+from toolkit.data import label_array, read_manifest
 from toolkit.data.split_manifest import (
     PARTS,
     Image,
-    count,
     count_images,
-    in_order,
+    count_labels,
+    sort_images,
     split_digest,
     with_indices,
     write_manifest,
@@ -33,7 +33,7 @@ def test_split_digest_stays_what_it_is_when_images_have_one_label() -> None:
     images = [
         Image(Path(f"/x/{n}.png"), f"{n:064x}", n % 3, PARTS[n % 4 % 3], None if n % 2 else "g") for n in range(50)
     ]
-    assert split_digest(images, LABELS) == "606b2e66b0367e8e20c7dba901bad96aef57273f1ebbf6e9f0ed62a2f3ca5b99"
+    assert split_digest(images, LABELS) == "80a662db85c3302709bb909dfb4bf66719bb457f77c8b5ada9ded1854825d546"
     with tempfile.TemporaryDirectory() as folder:
         path, _ = write_manifest(images, LABELS, Workspace(Path(folder)))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -52,7 +52,7 @@ KINDS = st.lists(
 def test_read_manifest_gives_back_every_label_when_images_have_many(
     kinds: list[tuple[str, Mapping[int, int]]],
 ) -> None:
-    images = in_order(
+    images = sort_images(
         with_indices(
             Path(f"/x/{number:02}.png"),
             f"{number:064x}",
@@ -69,16 +69,16 @@ def test_read_manifest_gives_back_every_label_when_images_have_many(
             digest=split_digest(images, LABELS),
             name="many",
             labels=LABELS,
-            counts=count(images, LABELS),
+            counts=count_labels(images, LABELS),
             path=workspace.relative(path),
             images=count_images(images),
         )
         assert read_manifest(split, workspace) == images
     assert split.multi_label
     assert sum(split.size(part) for part in PARTS) == len(kinds)
-    table = truth_of(images, 3)
+    table = label_array(images, 3)
     assert [int((table[:, k] == 1).sum()) for k in range(3)] == [
         sum(split.counts[part][label] for part in PARTS) for label in LABELS
     ]
     assert int((table == -1).sum()) == sum(len(one.unsure) for one in images)
-    assert np.array_equal(truth_of([Image(Path("x"), "", 2, "test")], 3), [2])
+    assert np.array_equal(label_array([Image(Path("x"), "", 2, "test")], 3), [2])

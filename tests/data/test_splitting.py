@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.data.splitting import Item, divide
+from toolkit.data.splitting import Item, split_dataset
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -32,7 +32,7 @@ def all_shares(draw: st.DrawFn) -> dict[str, float]:
 def test_divide_places_every_image_once_whatever_the_set(
     items: list[Item], shares: dict[str, float], seed: int
 ) -> None:
-    placed = divide(items, shares, seed)
+    placed = split_dataset(items, shares, seed)
     assert placed.keys() == {item.name for item in items}
     assert all(shares[part] > 0 for part in placed.values())
 
@@ -41,7 +41,7 @@ def test_divide_places_every_image_once_whatever_the_set(
 def test_divide_keeps_groups_and_same_bytes_together_whatever_the_set(
     items: list[Item], shares: dict[str, float], seed: int
 ) -> None:
-    placed = divide(items, shares, seed)
+    placed = split_dataset(items, shares, seed)
     for key in ("group", "sha256"):
         where: dict[str, set[str]] = {}
         for item in items:
@@ -54,7 +54,7 @@ def test_divide_keeps_groups_and_same_bytes_together_whatever_the_set(
 def test_divide_is_within_one_unit_of_the_shares_whatever_the_set(
     items: list[Item], shares: dict[str, float], seed: int
 ) -> None:
-    placed = divide(items, shares, seed)
+    placed = split_dataset(items, shares, seed)
     for label in {item.label for item in items}:
         own = [item for item in items if item.label == label]
         largest = max(Counter(item.group or item.sha256 for item in own).values())
@@ -68,13 +68,13 @@ def test_divide_is_within_one_unit_of_the_shares_whatever_the_set(
 def test_divide_is_the_same_when_the_images_come_in_another_order(items: list[Item], seed: int, order: object) -> None:
     shuffled = items.copy()
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert divide(shuffled, SHARES, seed) == divide(items, SHARES, seed)
+    assert split_dataset(shuffled, SHARES, seed) == split_dataset(items, SHARES, seed)
 
 
 def test_divide_differs_when_the_seed_does() -> None:
     items = [Item(f"{number}", f"{number:064x}", "a") for number in range(100)]
-    assert divide(items, SHARES, 0) != divide(items, SHARES, 1)
-    assert Counter(divide(items, SHARES, 0).values()) == {"train": 70, "validation": 10, "test": 20}
+    assert split_dataset(items, SHARES, 0) != split_dataset(items, SHARES, 1)
+    assert Counter(split_dataset(items, SHARES, 0).values()) == {"train": 70, "validation": 10, "test": 20}
 
 
 @given(
@@ -89,8 +89,8 @@ def test_divide_shares_every_label_out_when_images_have_many(
         Item(f"{n}.png", f"{n:x}", ";".join(sorted(labels)), None, tuple(sorted(labels)))
         for n, labels in enumerate(held)
     ]
-    placed = divide(items, shares, seed)
-    assert placed == divide(items[::-1], shares, seed)
+    placed = split_dataset(items, shares, seed)
+    assert placed == split_dataset(items[::-1], shares, seed)
     assert sorted(placed) == sorted(item.name for item in items)
     rarest = min("abcd", key=lambda label: (sum(label in labels for labels in held) or 1000, label))
     for part, share in shares.items():

@@ -19,19 +19,19 @@ from toolkit.system import cpu_quota
     [("max 100000\n", None), ("150000 100000\n", 1.5), ("50000 100000", 0.5), ("200000", 2.0)],
 )
 def test_limit_of_v2_is_quota_by_period_when_there_is_one(text: str, limit: float | None) -> None:
-    assert cpu_quota.limit_of_v2(text) == limit
+    assert cpu_quota.parse_cpu_max(text) == limit
 
 
 @pytest.mark.parametrize(
     ("quota", "period", "limit"), [("-1\n", "100000\n", None), ("0", "100000", None), ("400000\n", "100000\n", 4.0)]
 )
 def test_limit_of_v1_is_quota_by_period_when_there_is_one(quota: str, period: str, limit: float | None) -> None:
-    assert cpu_quota.limit_of_v1(quota, period) == limit
+    assert cpu_quota.parse_cfs_quota(quota, period) == limit
 
 
 @given(st.integers(1, 512), st.lists(st.floats(0.01, 1024)))
 def test_within_is_whole_and_never_more_than_any_limit_needs(count: int, limits: list[float]) -> None:
-    found = cpu_quota.within(count, limits)
+    found = cpu_quota.cap_cpus(count, limits)
     assert 1 <= found <= count
     assert all(found < limit + 1 for limit in limits)
     assert found == count or any(found >= limit for limit in limits)
@@ -42,7 +42,7 @@ def test_limits_holds_those_around_when_cgroups_lie_in_one_another(tmp_path: Pat
     write(tmp_path / "mounts/machine.slice/cpu.max", "300000 100000\n")
     write(tmp_path / "mounts/machine.slice/box/cpu.max", "max 100000\n")
     write(tmp_path / "mounts/machine.slice/box/inner/cpu.max", "800000 100000\n")
-    assert sorted(cpu_quota.limits(own, tmp_path / "mounts")) == [3.0, 8.0]
+    assert sorted(cpu_quota.cgroup_limits(own, tmp_path / "mounts")) == [3.0, 8.0]
 
 
 def test_limits_are_the_mounts_own_when_the_path_is_the_hosts(tmp_path: Path) -> None:
@@ -53,20 +53,20 @@ def test_limits_are_the_mounts_own_when_the_path_is_the_hosts(tmp_path: Path) ->
     write(tmp_path / "mounts/cpu,cpuacct/cpu.cfs_quota_us", "250000\n")
     write(tmp_path / "mounts/cpu,cpuacct/cpu.cfs_period_us", "100000\n")
     write(tmp_path / "mounts/memory/cpu.cfs_quota_us", "1\n")
-    assert cpu_quota.limits(own, tmp_path / "mounts") == (2.5,)
+    assert cpu_quota.cgroup_limits(own, tmp_path / "mounts") == (2.5,)
 
 
 def test_limits_are_none_when_the_kernel_shows_nothing(tmp_path: Path) -> None:
-    assert cpu_quota.limits(tmp_path / "missing", tmp_path) == ()
+    assert cpu_quota.cgroup_limits(tmp_path / "missing", tmp_path) == ()
     own = write(tmp_path / "own", "0::/../../elsewhere\n")
     write(tmp_path / "mounts/cpu.max", "not a number\n")
-    assert cpu_quota.limits(own, tmp_path / "mounts") == ()
+    assert cpu_quota.cgroup_limits(own, tmp_path / "mounts") == ()
 
 
 def test_usable_cpus_is_the_masks_when_it_is_narrower() -> None:
     mask = {min(os.sched_getaffinity(0))}
     done = subprocess.run(
-        [sys.executable, "-c", "from toolkit import cpus; print(cpus.usable_cpus())"],
+        [sys.executable, "-c", "from toolkit.system.cpu_quota import available_cpus; print(available_cpus())"],
         preexec_fn=lambda: os.sched_setaffinity(0, mask),
         capture_output=True,
         check=True,

@@ -73,10 +73,10 @@ def test_check_programs_names_what_is_not_here() -> None:
 
 def test_run_gives_the_programs_own_errors_when_it_fails(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"^trying: one two$"):
-        debian_packages.run(
+        debian_packages.run_program(
             ["sh", "-c", "echo noise E: one >&2; printf 'E: one\\nE: two\\n' >&2; exit 1"], "trying", tmp_path
         )
 
 
 def test_run_lets_programs_read_names_in_any_script(tmp_path: Path) -> None:
-    assert debian_packages.run(["locale", "charmap"], "asking", tmp_path).strip() == "UTF-8"
+    assert debian_packages.run_program(["locale", "charmap"], "asking", tmp_path).strip() == "UTF-8"

@@ -80,7 +80,7 @@ def start(machine: Machine, image: Path, tools: Tools) -> None:
         *("-display", "none", "-serial", f"file:{machine.console}", "-daemonize"),
         *("-qmp", f"unix:{machine.control.name},server=on,wait=off"),
     ]
-    debian_packages.run(tools.qemu(*words), "starting QEMU", machine.folder)
+    debian_packages.run_program(tools.qemu(*words), "starting QEMU", machine.folder)
 
 
 def setting(config: str, begin: str) -> str:

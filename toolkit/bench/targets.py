@@ -14,7 +14,7 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bench.plan import Subject
 from toolkit.data import Image, read_manifest
-from toolkit.data.device_listing import number
+from toolkit.data.device_listing import build_device_listing
 from toolkit.errors import DataError
 from toolkit.fleet.transfer.staging import Tree, release_tree, tree_of
 from toolkit.store import Store
@@ -93,6 +93,6 @@ def _reference(manifest: Mapping[str, Any], split: Split, images: int) -> float 
 
 def image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
     """The images under the names that a device sees, and the list of them."""
-    files, listing = number(images, labels)
+    files, listing = build_device_listing(images, labels)
     sources: dict[str, Path | bytes] = {**files, "images.json": listing}
     return ImageSet(hashing.sha256_bytes(listing), tree_of(sources), sources)

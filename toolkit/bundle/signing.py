@@ -19,7 +19,7 @@ from pathlib import Path
 from toolkit import files
 from toolkit.bundle.verify import MANIFEST, SIGNATURE
 from toolkit.errors import BundleError, UsageError
-from toolkit.system.ssh_signatures import sign, ssh_keygen, words_of
+from toolkit.system.ssh_signatures import last_message, sign, ssh_keygen
 
 _KEY = re.compile(r"with (\S+ key SHA256:\S+)")
 _SIGN_AGAIN = "if you trust its bytes, sign it again: `toolkit convert MODEL --sign KEY`"
@@ -67,7 +67,7 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
     found = ["verify", "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
     done = _judged(found, folder)
     if done.returncode != 0:
-        raise _not_allowed(f"{principals[0]} may not sign this: {words_of(done)}", signature, allowed_signers)
+        raise _not_allowed(f"{principals[0]} may not sign this: {last_message(done)}", signature, allowed_signers)
     return Signer(principals[0], key)
 
 
@@ -77,7 +77,7 @@ def _signing_key(folder: Path, signature: Path) -> str:
     found = _KEY.search(done.stdout.decode(errors="replace"))
     if done.returncode != 0 or not found:
         raise BundleError(
-            f"the signature is not of this manifest: one of them was changed ({words_of(done)})",
+            f"the signature is not of this manifest: one of them was changed ({last_message(done)})",
             where=str(signature),
             remedy="copy the bundle again from where it came; " + _SIGN_AGAIN,
         )

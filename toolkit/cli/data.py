@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from toolkit.artifacts.dataset import Split
     from toolkit.data.near_duplicates import Pair
-    from toolkit.data.prepare import Survey
+    from toolkit.data.prepare import DatasetSummary
     from toolkit.experiment.schema import DataTable
 
 app = typer.Typer(name="data", help="Look at a data set, divide it, make the synthetic mask set.", no_args_is_help=True)
@@ -42,12 +42,12 @@ def inspect(
     as_json: options.JsonOption = False,
 ) -> int:
     """Read every image of DATA; print classes, parts and sizes, images that look the same, and all that is wrong."""
-    from toolkit.data.prepare import survey
+    from toolkit.data.prepare import summarize
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
     progress = create_progress(quiet=as_json)
-    found = survey(_table(data, source), Workspace(workspace), progress)
+    found = summarize(_table(data, source), Workspace(workspace), progress)
     alike = found.alike(progress)
     if as_json:
         output.print_json(_summary(found, alike))
@@ -75,7 +75,7 @@ def split(
 
     Parts that come with the data are kept. With an experiment file its [data] decides, and the options do not apply.
     """
-    from toolkit.data import prepare
+    from toolkit.data import prepare_dataset
     from toolkit.errors import UsageError
     from toolkit.experiment.schema import SplitFractions
     from toolkit.progress import create_progress
@@ -87,7 +87,9 @@ def split(
     shares = SplitFractions(train=train, validation=validation, test=test)
     table = _table(data, source, seed=seed, split=shares, group=group)
     place = Workspace(workspace)
-    _print_split(prepare(table, data.resolve(), place, create_progress(quiet=as_json)), workspace, as_json=as_json)
+    _print_split(
+        prepare_dataset(table, data.resolve(), place, create_progress(quiet=as_json)), workspace, as_json=as_json
+    )
 
 
 @app.command()
@@ -108,17 +110,17 @@ def masks(
 
 def _table(data: Path, source: str | None, **settings: object) -> DataTable:
     """What the command's words say of the data; its paths made whole."""
-    from toolkit.data.formats import READERS
-    from toolkit.data.prepare import located
+    from toolkit.data.formats import FORMATS
+    from toolkit.data.prepare import resolve_paths
     from toolkit.errors import UsageError
     from toolkit.experiment.schema import DataTable, load
 
     if source is None and data.suffix == ".toml":
         experiment = load(data)
-        return located(experiment.data, experiment.origin)
+        return resolve_paths(experiment.data, experiment.origin)
     kind = source or ("csv" if data.suffix.lower() == ".csv" else "folders")
-    if kind not in READERS:
-        raise UsageError(f'--source "{kind}" is not known', remedy=f"choose one of {', '.join(READERS)}")
+    if kind not in FORMATS:
+        raise UsageError(f'--source "{kind}" is not known', remedy=f"choose one of {', '.join(FORMATS)}")
     return DataTable.model_validate({"source": kind, "path": data.resolve(), **settings})
 
 
@@ -132,7 +134,7 @@ def _print_split(made: Split, workspace: Path, *, as_json: bool) -> None:
     print(workspace / made.path)
 
 
-def _summary(found: Survey, alike: Sequence[Pair]) -> dict[str, object]:
+def _summary(found: DatasetSummary, alike: Sequence[Pair]) -> dict[str, object]:
     """What a program wants to know of a survey."""
     return {
         "folder": found.scan.root,
@@ -152,7 +154,7 @@ def _summary(found: Survey, alike: Sequence[Pair]) -> dict[str, object]:
     }
 
 
-def _print_survey(found: Survey, alike: Sequence[Pair]) -> None:
+def _print_survey(found: DatasetSummary, alike: Sequence[Pair]) -> None:
     import sys
 
     rows = [(part, label, number) for part, labels in found.counts().items() for label, number in labels.items()]

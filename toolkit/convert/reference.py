@@ -122,13 +122,13 @@ def test_images(model: TrainedModel, split: Split, workspace: Workspace) -> Test
     Raises:
         DataError: it is empty.
     """
-    from toolkit.data import load_images, read_manifest, truth_of
+    from toolkit.data import label_array, load_images, read_manifest
 
     images = tuple(image for image in read_manifest(split, workspace) if image.part == "test")
     if not images:
         raise DataError("no test images to compare on", where=split.path, remedy="give the split a test part")
     pixels = load_images(images, model.input_size, model.crop, workspace=workspace)
-    return TestImages(images, pixels, truth_of(images, len(split.labels)))
+    return TestImages(images, pixels, label_array(images, len(split.labels)))
 
 
 @lru_cache(maxsize=1)

@@ -1,17 +1,17 @@
 """The data room: from folders of images to a checked split, and from a split to arrays.
 
-split = prepare(table, origin, workspace, progress)      every image checked, divided, written down
+split = prepare_dataset(table, origin, workspace, progress)      every image checked, divided, written down
 images = read_manifest(split, workspace)               in the order that predictions are listed in
 arrays = load_images(images, (224, 224), "resize", workspace=workspace)
-answers = truth_of(images, len(split.labels))             one label each: [n]; many: [n, classes]
+answers = label_array(images, len(split.labels))             one label each: [n]; many: [n, classes]
 toolkit.data.augment.augment(arrays[batch], batch, table, seed=0, epoch=1)     what training sees of them instead
 """
 
 from __future__ import annotations
 
 from toolkit.data.loading import load_images
-from toolkit.data.prepare import prepare
+from toolkit.data.prepare import prepare_dataset
 from toolkit.data.split_manifest import PARTS, Image, read_manifest
-from toolkit.data.targets import truth_of
+from toolkit.data.targets import label_array
 
-__all__ = ["PARTS", "Image", "load_images", "prepare", "read_manifest", "truth_of"]
+__all__ = ["PARTS", "Image", "label_array", "load_images", "prepare_dataset", "read_manifest"]

@@ -21,7 +21,7 @@ _ALL_MOST = 1 << 36  # bytes of all files
 Wanted = Callable[[PurePosixPath], bool]
 
 
-def each_file(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+def iter_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Path inside `source` and content of every wanted file, in the order of the archive or by name.
 
     Raises:

@@ -30,7 +30,7 @@ _SEAL_BYTES = 32
 _CHUNK_BYTES = 1 << 20
 
 
-class Rows:
+class RowWriter:
     """A new array's file, to be filled in any order and by any thread."""
 
     def __init__(self, handle: int, start: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
@@ -44,11 +44,11 @@ class Rows:
         _write(self._handle, rows.tobytes(), self._start + index * self._stride)
 
 
-def kept(
+def load_or_create(
     path: Path,
     shape: tuple[int, ...],
     dtype: npt.DTypeLike,
-    fill: Callable[[Rows], None],
+    fill: Callable[[RowWriter], None],
     say: Callable[[str], None],
 ) -> Array:
     """The array at `path`, mapped, read-only; made by `fill` if it is not there, or made again if it is damaged.
@@ -56,16 +56,16 @@ def kept(
     Raises:
         MachineError: there is no room for it.
     """
-    found = find(path, shape, dtype)
+    found = open_cached(path, shape, dtype)
     if found is not None:
         return found
     if path.exists():
         say(f"  {path} is damaged, and made again")
-    make(path, shape, dtype, fill)
+    create(path, shape, dtype, fill)
     return _mapped(path)
 
 
-def find(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array | None:
+def open_cached(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array | None:
     """The array at `path`, mapped, read-only; None if it is not there, another one, or not what was written."""
     try:
         array = _mapped(path) if _is_whole(path, _mark(path)) else None
@@ -74,7 +74,7 @@ def find(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array | No
     return array if array is not None and array.shape == shape and array.dtype == dtype else None
 
 
-def make(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Callable[[Rows], None]) -> None:
+def create(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Callable[[RowWriter], None]) -> None:
     """Have `fill` put every row of a new array, then give it its name.
 
     Raises:
@@ -83,14 +83,14 @@ def make(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Callabl
     import numpy as np
 
     kind = np.dtype(dtype)
-    refuse_without_room(path.parent, math.prod(shape) * kind.itemsize)
+    require_free_space(path.parent, math.prod(shape) * kind.itemsize)
     header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
     try:
         with files.atomic_write(path, durable=False) as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             stream.flush()
             start = stream.tell()
-            fill(Rows(stream.fileno(), start, shape, kind))
+            fill(RowWriter(stream.fileno(), start, shape, kind))
             end = start + math.prod(shape) * kind.itemsize
             os.truncate(stream.fileno(), end)
             _write(stream.fileno(), _digest(stream.fileno(), end), end)
@@ -100,7 +100,7 @@ def make(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Callabl
         raise _no_room(path.parent, math.prod(shape) * kind.itemsize) from error
 
 
-def refuse_without_room(folder: Path, size_bytes: int) -> None:
+def require_free_space(folder: Path, size_bytes: int) -> None:
     """See that so much fits on the disk.
 
     Raises:
@@ -111,7 +111,7 @@ def refuse_without_room(folder: Path, size_bytes: int) -> None:
         raise _no_room(folder, size_bytes)
 
 
-def size_in_words(size_bytes: int) -> str:
+def format_bytes(size_bytes: int) -> str:
     """For people: 1.2 GB, 3.4 MB."""
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
@@ -119,7 +119,7 @@ def size_in_words(size_bytes: int) -> str:
 def _no_room(folder: Path, size_bytes: int) -> MachineError:
     free = shutil.disk_usage(folder).free
     return MachineError(
-        f"{size_in_words(size_bytes)} are needed, and {size_in_words(free)} are free",
+        f"{format_bytes(size_bytes)} are needed, and {format_bytes(free)} are free",
         where=str(folder),
         remedy="make room, or name a --workspace on another disk",
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Chances:
+class AugmentParams:
     """What was drawn for one image in one epoch."""
 
     flip: bool
@@ -40,11 +40,11 @@ class Chances:
     """How far each pixel is from the mean: 1 leaves it as it is."""
 
 
-def draw(table: AugmentTable, seed: int, epoch: int, index: int) -> Chances:
+def draw_params(table: AugmentTable, seed: int, epoch: int, index: int) -> AugmentParams:
     """The chances of the image at `index` of its part, in that epoch."""
     flip, *rest = np.random.default_rng([seed, epoch, index]).random(8)
     turn, zoom, kept, left, top, brightness, contrast = rest
-    return Chances(
+    return AugmentParams(
         flip=table.flip and bool(flip < 0.5),
         degrees=table.rotate * (2 * turn - 1),
         zoom=1 + table.zoom * (2 * zoom - 1),
@@ -60,11 +60,11 @@ def augment(images: Pixels, indices: npt.NDArray[np.integer], table: AugmentTabl
     """`images` u8 [n, height, width, 3] varied, a new array of that shape; `indices` [n] are their places in the part."""
     varied = np.empty_like(images)
     for row, index in enumerate(indices):
-        varied[row] = apply(images[row], draw(table, seed, epoch, int(index)))
+        varied[row] = augment_image(images[row], draw_params(table, seed, epoch, int(index)))
     return varied
 
 
-def apply(image: Pixels, chances: Chances) -> Pixels:
+def augment_image(image: Pixels, chances: AugmentParams) -> Pixels:
     """One image u8 [height, width, 3] varied; what a turn or a smaller zoom uncovers mirrors what is beside it."""
     import cv2
 
@@ -84,7 +84,7 @@ def apply(image: Pixels, chances: Chances) -> Pixels:
     return image
 
 
-def geometry(chances: Chances, height: int, width: int) -> Matrix:
+def geometry(chances: AugmentParams, height: int, width: int) -> Matrix:
     """Where each point goes, [2, 3]: turned and zoomed about the middle, then the kept part stretched to the whole."""
     x, y = (width - 1) / 2, (height - 1) / 2
     angle = math.radians(chances.degrees)
@@ -95,7 +95,7 @@ def geometry(chances: Chances, height: int, width: int) -> Matrix:
     return np.asarray(cropped @ turned, np.float64)
 
 
-def _lit(image: Pixels, chances: Chances) -> Pixels:
+def _lit(image: Pixels, chances: AugmentParams) -> Pixels:
     levels = image.astype(np.float32)
     mean = levels.mean()
     relit = (levels - mean) * chances.contrast + mean + 255 * chances.brightness

@@ -12,7 +12,7 @@ from pathlib import Path
 from toolkit.errors import DataError, Problem
 
 
-def read_words(path: Path | None, classes: Sequence[str]) -> dict[str, str]:
+def read_class_names(path: Path | None, classes: Sequence[str]) -> dict[str, str]:
     """Each class's name; its own where `path` is None. Two classes of one name keep their own beside it.
 
     Raises:

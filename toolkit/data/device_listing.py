@@ -9,7 +9,7 @@ from toolkit import hashing
 from toolkit.data.split_manifest import Image
 
 
-def number(images: Sequence[Image], labels: Sequence[str]) -> tuple[Mapping[str, Path], bytes]:
+def build_device_listing(images: Sequence[Image], labels: Sequence[str]) -> tuple[Mapping[str, Path], bytes]:
     """Where each file lies, by the name it is sent under; and images.json, whose digest names the set."""
     names = [f"{place:06d}{image.path.suffix.lower()}" for place, image in enumerate(images)]
     entries = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from toolkit import hashing
 from toolkit.data import array_cache
-from toolkit.data.parallel import for_each
+from toolkit.data.parallel import parallel_map
 from toolkit.data.split_manifest import Image
 from toolkit.errors import DataError, Problem
 from toolkit.progress import Progress, Silent
@@ -43,12 +43,12 @@ def load_images(
     if workspace is None:
         return _in_memory(images, size, crop, talk)
 
-    def fill(rows: array_cache.Rows) -> None:
-        talk.log(f"  decoding {len(images)} images once, into {array_cache.size_in_words(math.prod(shape))} of {path}")
+    def fill(rows: array_cache.RowWriter) -> None:
+        talk.log(f"  decoding {len(images)} images once, into {array_cache.format_bytes(math.prod(shape))} of {path}")
         _decode(images, size, crop, rows.put, talk)
 
     path = workspace.folder("cache", "images") / f"{cache_key(images, size, crop)}.npy"
-    return cast("Pixels", array_cache.kept(path, shape, "u1", fill, talk.log))
+    return cast("Pixels", array_cache.load_or_create(path, shape, "u1", fill, talk.log))
 
 
 def cache_key(images: Sequence[Image], size: tuple[int, int], crop: str) -> str:
@@ -89,7 +89,7 @@ def _decode(
         put(index, fitted[None])
         return None
 
-    outcomes = for_each(decode, range(len(images)), "decoding images", progress)
+    outcomes = parallel_map(decode, range(len(images)), "decoding images", progress)
     if problems := [problem for problem in outcomes if problem]:
         raise DataError.from_problems(problems)
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import hashing
-from toolkit.data.formats.folders import Found, Scan
-from toolkit.data.parallel import for_each
+from toolkit.data.formats.folders import ImageFile, Scan
+from toolkit.data.parallel import parallel_map
 from toolkit.errors import DataError, MachineError
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
@@ -38,7 +38,7 @@ _STORED_MOST = 0xFFFF  # bytes in a stored block (RFC 1951, 3.2.4)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ArrayPart:
     """Images of one part: u8 [n, height, width] gray or [n, height, width, 3] RGB, and an index into the labels each."""
 
     part: str
@@ -47,11 +47,11 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrays:
+class ArrayDataset:
     """A whole data set in memory."""
 
     labels: tuple[str, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[ArrayPart, ...]
 
 
 def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path], None]) -> bool:
@@ -80,7 +80,7 @@ def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path]
 
 
 def unpack_arrays(
-    name: str, source: Mapping[str, object], read: Callable[[], Arrays], workspace: Workspace, progress: Progress
+    name: str, source: Mapping[str, object], read: Callable[[], ArrayDataset], workspace: Workspace, progress: Progress
 ) -> Scan:
     """The images that `read` gives, as files; `read` is only called if they are not there. `source` names what is read.
 
@@ -144,12 +144,12 @@ def _count(folder: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
-def _write(arrays: Arrays, folder: Path, name: str, progress: Progress) -> None:
+def _write(arrays: ArrayDataset, folder: Path, name: str, progress: Progress) -> None:
     """Every image as PART/CLASS/NUMBER.png, and the index that says which is which."""
     told = list(_placed(arrays))
     for parent in {folder / Path(file).parent for file, _, _ in told}:
         parent.mkdir(parents=True)
-    for_each(
+    parallel_map(
         lambda one: (folder / one[0]).write_bytes(encode_png(one[1])),
         [(file, block.pixels[row]) for file, block, row in told],
         f"unpacking {name}",
@@ -159,7 +159,7 @@ def _write(arrays: Arrays, folder: Path, name: str, progress: Progress) -> None:
     (folder / _INDEX).write_bytes(hashing.canonical_json({"labels": arrays.labels, "images": listed}))
 
 
-def _placed(arrays: Arrays) -> Iterator[tuple[str, Block, int]]:
+def _placed(arrays: ArrayDataset) -> Iterator[tuple[str, ArrayPart, int]]:
     """Each image's file name, block and row; numbers run through a part, so that they say where an image was."""
     folders = [f"{index:03}-{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}" for index, label in enumerate(arrays.labels)]
     numbers: dict[str, int] = {}
@@ -174,7 +174,7 @@ def _listed(folder: Path) -> Scan | None:
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         labels = tuple(str(label) for label in index["labels"])
-        found = tuple(Found(folder / file, labels[label], part) for file, label, part in index["images"])
+        found = tuple(ImageFile(folder / file, labels[label], part) for file, label, part in index["images"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
     return Scan(folder, found, (), (), labels) if all(one.path.is_file() for one in found) else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.data.parallel import for_each
+from toolkit.data.parallel import parallel_map
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Pair:
     correlation: float
 
 
-def hash_of(image: Pixels) -> int | None:
+def perceptual_hash(image: Pixels) -> int | None:
     """The 64-bit hash of an image u8 [height, width, 3]; None where there is nothing to see."""
     import cv2
     import numpy as np
@@ -58,7 +58,7 @@ def hash_of(image: Pixels) -> int | None:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def find_pairs(hashes: Sequence[int | None], parts: Sequence[object]) -> tuple[tuple[int, int], ...]:
+def candidate_pairs(hashes: Sequence[int | None], parts: Sequence[object]) -> tuple[tuple[int, int], ...]:
     """Every pair, in order, whose hashes are at most three bits apart and whose `parts` differ; 200,000 are enough."""
     import numpy as np
 
@@ -74,7 +74,7 @@ def find_pairs(hashes: Sequence[int | None], parts: Sequence[object]) -> tuple[t
     return tuple(sorted(found)[:_MOST])
 
 
-def confirm(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: Progress) -> tuple[Pair, ...]:
+def confirm_pairs(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: Progress) -> tuple[Pair, ...]:
     """Those of `pairs` whose thumbnails agree as well; reads only the images that are named."""
     import numpy as np
 
@@ -83,7 +83,7 @@ def confirm(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: P
     wanted = sorted({index for pair in pairs for index in pair})
     if not wanted:
         return ()
-    small = for_each(lambda index: _thumbnail(read_image(paths[index])), wanted, "comparing images", progress)
+    small = parallel_map(lambda index: _thumbnail(read_image(paths[index])), wanted, "comparing images", progress)
     flat = np.array(small, np.float32).reshape(len(wanted), -1)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
@@ -92,7 +92,7 @@ def confirm(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: P
     return tuple(pair for pair in judged if pair.correlation >= _ALIKE)
 
 
-def told(pairs: Sequence[Pair], names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
+def format_pairs(pairs: Sequence[Pair], names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
     """For people: how many images between which parts, then the closest few by name."""
     if not pairs:
         return ()

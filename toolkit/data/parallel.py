@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from toolkit.progress import Progress
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
@@ -18,18 +18,20 @@ _MORE_THAN_CPUS = 2
 """So many threads wait for the disk while the others work."""
 
 
-def for_each(work: Callable[[Thing], Result], things: Sequence[Thing], title: str, progress: Progress) -> list[Result]:
+def parallel_map(
+    work: Callable[[Thing], Result], things: Sequence[Thing], title: str, progress: Progress
+) -> list[Result]:
     """`work` done on each thing, results in their order; an interrupt drops what has not begun."""
-    threads = usable_cpus() + _MORE_THAN_CPUS
+    threads = available_cpus() + _MORE_THAN_CPUS
     results: list[Result] = []
-    with progress.track(title, len(things)) as task, closing(ahead(work, things, threads, 8 * threads)) as coming:
+    with progress.track(title, len(things)) as task, closing(prefetch(work, things, threads, 8 * threads)) as coming:
         for result in coming:
             results.append(result)
             task.advance()
     return results
 
 
-def ahead(work: Callable[[Thing], Result], things: Iterable[Thing], threads: int, most: int) -> Generator[Result]:
+def prefetch(work: Callable[[Thing], Result], things: Iterable[Thing], threads: int, most: int) -> Generator[Result]:
     """`work` done on each thing by threads that run ahead of whoever takes the results, in their order.
 
     At most `most` results and unfinished works are held, however many things there are. Close it when done with early.

@@ -10,19 +10,19 @@ from pathlib import Path
 from toolkit.artifacts.dataset import Split
 from toolkit.data.formats import scan_source
 from toolkit.data.formats.folders import Scan
-from toolkit.data.near_duplicates import Pair, confirm, find_pairs, told
+from toolkit.data.near_duplicates import Pair, candidate_pairs, confirm_pairs, format_pairs
 from toolkit.data.split_manifest import (
     PARTS,
     Image,
-    count,
     count_images,
-    in_order,
+    count_labels,
+    sort_images,
     split_digest,
     with_indices,
     write_manifest,
 )
-from toolkit.data.splitting import Item, divide
-from toolkit.data.validation import Checked, check, repeats, without_repeats
+from toolkit.data.splitting import Item, split_dataset
+from toolkit.data.validation import ValidatedImage, drop_duplicates, duplicates, validate_images
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
@@ -33,11 +33,11 @@ FACES_NOTE = "faces of 40 volunteers from 1992 to 1994, each of them in every pa
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class DatasetSummary:
     """A folder of images, every one of them read; `problems` is everything that keeps it from being used."""
 
     scan: Scan
-    checked: tuple[Checked, ...]
+    checked: tuple[ValidatedImage, ...]
     problems: tuple[Problem, ...]
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -63,16 +63,16 @@ class Survey:
         """
         paths = [one.found.path for one in self.checked]
         lie = [parts[path] for path in paths] if parts else [one.found.part or one.found.path for one in self.checked]
-        return confirm(find_pairs([one.hash for one in self.checked], lie), paths, progress)
+        return confirm_pairs(candidate_pairs([one.hash for one in self.checked], lie), paths, progress)
 
     def told_alike(self, pairs: Sequence[Pair], parts: Mapping[Path, str] | None = None) -> tuple[str, ...]:
         """The same for people: how many between which parts, and the closest by name."""
         paths = [one.found.path for one in self.checked]
         lie = [parts[path] if parts else one.found.part or "all" for path, one in zip(paths, self.checked, strict=True)]
-        return told(pairs, [_name(path, self.scan.root) for path in paths], lie)
+        return format_pairs(pairs, [_name(path, self.scan.root) for path in paths], lie)
 
 
-def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Progress) -> Split:
+def prepare_dataset(table: DataTable, origin: Path, workspace: Workspace, progress: Progress) -> Split:
     """The split that `table` asks for; its path is relative to where `origin`, the experiment file, lies.
 
     Raises:
@@ -85,10 +85,10 @@ def prepare(table: DataTable, origin: Path, workspace: Workspace, progress: Prog
         return _prepared(table, workspace, progress, name="orl-faces", note=FACES_NOTE)
     own = {"cifar10", "cifar100", "flowers102"}
     name = table.source if table.source in own else (table.path or Path()).resolve().name.split(".")[0]
-    return _prepared(located(table, origin), workspace, progress, name=name)
+    return _prepared(resolve_paths(table, origin), workspace, progress, name=name)
 
 
-def located(table: DataTable, origin: Path) -> DataTable:
+def resolve_paths(table: DataTable, origin: Path) -> DataTable:
     """The table with its paths, which are relative to where `origin` lies, made whole."""
     paths = {key: path for key in ("path", "words") if (path := getattr(table, key)) is not None}
     return table.model_copy(update={key: (origin.parent / path).resolve() for key, path in paths.items()})
@@ -105,7 +105,7 @@ def prepare_masks(table: DataTable, workspace: Workspace, progress: Progress) ->
 
 def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
     pattern = _compiled(table.group)
-    surveyed = survey(table, workspace, progress)
+    surveyed = summarize(table, workspace, progress)
     if surveyed.problems:
         raise DataError.from_problems(surveyed.problems)
     images = _placed(surveyed, table, pattern)
@@ -115,16 +115,16 @@ def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, nam
     return _written(images, surveyed.scan.labels, name, note, workspace, progress)
 
 
-def survey(table: DataTable, workspace: Workspace, progress: Progress) -> Survey:
+def summarize(table: DataTable, workspace: Workspace, progress: Progress) -> DatasetSummary:
     """Look at everything that the table, whose paths are whole, names; problems are collected, not raised."""
     scanned = scan_source(table, workspace, progress)
-    checked, unreadable = check(scanned.found, scanned.root, workspace, progress)
+    checked, unreadable = validate_images(scanned.found, scanned.root, workspace, progress)
     if table.leaks == "refuse":
-        return Survey(scanned, checked, (*scanned.problems, *unreadable, *repeats(checked)))
-    kept = without_repeats(checked)
+        return DatasetSummary(scanned, checked, (*scanned.problems, *unreadable, *duplicates(checked)))
+    kept = drop_duplicates(checked)
     if dropped := len(checked) - len(kept):
         progress.log(f"left out {dropped} images whose bytes lie in another part or class as well")
-    return Survey(scanned, kept, (*scanned.problems, *unreadable))
+    return DatasetSummary(scanned, kept, (*scanned.problems, *unreadable))
 
 
 def _written(
@@ -137,7 +137,7 @@ def _written(
         name=name,
         note=note,
         labels=labels,
-        counts=count(images, labels),
+        counts=count_labels(images, labels),
         path=workspace.relative(path),
         images=count_images(images),
     )
@@ -147,7 +147,7 @@ def _written(
     return split
 
 
-def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -> tuple[Image, ...]:
+def _placed(surveyed: DatasetSummary, table: DataTable, group: re.Pattern[str] | None) -> tuple[Image, ...]:
     """Every image with its part: its folder's, or one dealt by the seed."""
     root, labels = surveyed.scan.root, surveyed.scan.labels
     names = {one.found.path: _name(one.found.path, root) for one in surveyed.checked}
@@ -163,18 +163,18 @@ def _placed(surveyed: Survey, table: DataTable, group: re.Pattern[str] | None) -
         if "validation" not in parts.values():
             parts |= _validated([item for name, item in items.items() if parts[name] == "train"], table)
     else:
-        parts = divide(list(items.values()), {part: getattr(table.split, part) for part in PARTS}, table.seed)
+        parts = split_dataset(list(items.values()), {part: getattr(table.split, part) for part in PARTS}, table.seed)
     placed = (
         _image(one, labels, parts[name], groups.get(name))
         for one in surveyed.checked
         for name in [names[one.found.path]]
     )
-    images = in_order(placed)
+    images = sort_images(placed)
     _refuse_gaps(images, labels, table, root)
     return images
 
 
-def _image(one: Checked, labels: Sequence[str], part: str, group: str | None) -> Image:
+def _image(one: ValidatedImage, labels: Sequence[str], part: str, group: str | None) -> Image:
     found = one.found
     if found.labels is None:
         return Image(found.path, one.sha256, labels.index(found.label), part, group)
@@ -189,7 +189,7 @@ def _name(path: Path, root: Path) -> str:
 
 def _validated(items: Sequence[Item], table: DataTable) -> dict[str, str]:
     """The training images of data that came without a validation part, divided by data.validation."""
-    return divide(items, {"train": 1 - table.validation, "validation": table.validation}, table.seed)
+    return split_dataset(items, {"train": 1 - table.validation, "validation": table.validation}, table.seed)
 
 
 def _compiled(group: str | None) -> re.Pattern[str] | None:
@@ -233,7 +233,7 @@ def _refuse_straddling(groups: Mapping[str, str], parts: Mapping[str, str], root
 
 def _refuse_gaps(images: Sequence[Image], labels: Sequence[str], table: DataTable, root: Path) -> None:
     """Every part that is asked for needs images of every class."""
-    counts = count(images, labels)
+    counts = count_labels(images, labels)
     problems = [
         Problem(
             f'class "{label}" has no images in {part}: {sum(counts[p][label] for p in PARTS)} are too few to divide',

@@ -58,7 +58,7 @@ def _told(image: Image, labels: Sequence[str]) -> str | list[list[str]]:
     return [[labels[index] for index in indices] for indices in (image.labels, image.unsure)]
 
 
-def count(images: Iterable[Image], labels: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+def count_labels(images: Iterable[Image], labels: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
     """Images per part and label, one with many in each; a part or label without images counts 0."""
     found = Counter((image.part, index) for image in images for index in image.indices)
     return {part: {label: found[part, index] for index, label in enumerate(labels)} for part in PARTS}
@@ -71,7 +71,7 @@ def count_images(images: Sequence[Image]) -> Mapping[str, int]:
     return {part: found[part] for part in PARTS} if multi_label else {}
 
 
-def in_order(images: Iterable[Image]) -> tuple[Image, ...]:
+def sort_images(images: Iterable[Image]) -> tuple[Image, ...]:
     """Train, validation, test; by label and path within each."""
     return tuple(sorted(images, key=lambda image: (PARTS.index(image.part), image.label, str(image.path))))
 

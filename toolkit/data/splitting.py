@@ -30,7 +30,7 @@ class Item:
     """All of them, in a set with many to an image."""
 
 
-def divide(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def split_dataset(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """The part of each item by its name; `shares` are the fractions of the parts and add up to 1."""
     units = sorted(_units(items), key=lambda unit: _order(unit, seed))
     multi_label = any(item.labels is not None for item in items)

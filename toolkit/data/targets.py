@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PRESENT, ABSENT, UNSURE = 1, 0, -1
 
 
-def truth_of(images: Sequence[Image], classes: int) -> np.ndarray:
+def label_array(images: Sequence[Image], classes: int) -> np.ndarray:
     """Labels int64 [n]; in a set with many labels to an image int8 [n, classes] of PRESENT, ABSENT and UNSURE."""
     import numpy as np
 
@@ -26,6 +26,6 @@ def truth_of(images: Sequence[Image], classes: int) -> np.ndarray:
     return table
 
 
-def as_number(indices: Iterable[int]) -> int:
+def label_bitmask(indices: Iterable[int]) -> int:
     """A set of labels as one number: the sum of 2^index."""
     return sum(1 << index for index in indices)

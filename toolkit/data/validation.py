@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import files, hashing
-from toolkit.data.formats.folders import Found
-from toolkit.data.parallel import for_each
+from toolkit.data.formats.folders import ImageFile
+from toolkit.data.parallel import parallel_map
 from toolkit.data.split_manifest import PARTS
 from toolkit.errors import Problem
 from toolkit.progress import Progress
@@ -24,61 +24,61 @@ _OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ValidatedImage:
     """An image that can be read: the digest of its bytes, height and width in pixels when upright, perceptual hash."""
 
-    found: Found
+    found: ImageFile
     sha256: str
     height: int
     width: int
     hash: int | None = None
 
 
-def check(
-    found: Sequence[Found], root: Path, workspace: Workspace, progress: Progress
-) -> tuple[tuple[Checked, ...], tuple[Problem, ...]]:
+def validate_images(
+    found: Sequence[ImageFile], root: Path, workspace: Workspace, progress: Progress
+) -> tuple[tuple[ValidatedImage, ...], tuple[Problem, ...]]:
     """The images that can be read, and one problem for each that cannot."""
     index = workspace.folder("cache", "checked") / f"{hashing.sha256_json(str(root.resolve()))[:16]}.json"
     known, marks = _remembered(index), {image.path: _mark(image.path) for image in found}
     read = {image.path: _recalled(image, known.get(str(image.path)), marks[image.path]) for image in found}
     fresh = [image for image in found if read[image.path] is None]
-    seen = for_each(_look, fresh, "checking images", progress) if fresh else []
+    seen = parallel_map(_look, fresh, "checking images", progress) if fresh else []
     problems = tuple(result for result in seen if isinstance(result, Problem))
-    read |= {result.found.path: result for result in seen if isinstance(result, Checked)}
+    read |= {result.found.path: result for result in seen if isinstance(result, ValidatedImage)}
     checked = tuple(result for result in read.values() if result)
     _remember(index, checked, marks)
     return checked, problems
 
 
-def repeats(checked: Sequence[Checked]) -> tuple[Problem, ...]:
+def duplicates(checked: Sequence[ValidatedImage]) -> tuple[Problem, ...]:
     """Images with the same bytes in two parts (a leak: the test would ask what training told) or in two classes."""
-    same: dict[str, list[Found]] = defaultdict(list)
+    same: dict[str, list[ImageFile]] = defaultdict(list)
     for image in checked:
         same[image.sha256].append(image.found)
     return tuple(problem for group in same.values() for problem in _repeat(group))
 
 
-def without_repeats(checked: Sequence[Checked]) -> tuple[Checked, ...]:
+def drop_duplicates(checked: Sequence[ValidatedImage]) -> tuple[ValidatedImage, ...]:
     """Every image but those that `repeats` would name.
 
     The later part keeps its copies, so that a published test part stays whole; where copies have two labels none is
     trained on.
     """
-    same: dict[str, list[Checked]] = defaultdict(list)
+    same: dict[str, list[ValidatedImage]] = defaultdict(list)
     for image in checked:
         same[image.sha256].append(image)
     kept = {one.found.path for group in same.values() for one in _kept(group)}
     return tuple(image for image in checked if image.found.path in kept)
 
 
-def _kept(group: Sequence[Checked]) -> Sequence[Checked]:
+def _kept(group: Sequence[ValidatedImage]) -> Sequence[ValidatedImage]:
     parts = [PARTS.index(one.found.part) if one.found.part else 0 for one in group]
     last = [one for one, part in zip(group, parts, strict=True) if part == max(parts)]
     torn = len({one.found.label for one in last}) > 1 and PARTS[max(parts)] != "test"
     return [] if torn else last
 
 
-def _repeat(group: Sequence[Found]) -> list[Problem]:
+def _repeat(group: Sequence[ImageFile]) -> list[Problem]:
     names = ", ".join(str(found.path) for found in group[1:])
     problems = []
     if len({found.part for found in group}) > 1:
@@ -93,8 +93,8 @@ def _repeat(group: Sequence[Found]) -> list[Problem]:
     return problems
 
 
-def _look(found: Found) -> Checked | Problem:
-    from toolkit.data.near_duplicates import hash_of
+def _look(found: ImageFile) -> ValidatedImage | Problem:
+    from toolkit.data.near_duplicates import perceptual_hash
     from toolkit.device.image_io import ImageError, read_image
 
     try:
@@ -106,7 +106,7 @@ def _look(found: Found) -> Checked | Problem:
     except ImageError as error:
         why = str(error).removeprefix("image: ")
         return Problem(why, str(found.path), "replace it by a whole copy, or remove it")
-    return Checked(found, hashing.sha256_bytes(content), height, width, hash_of(image))
+    return ValidatedImage(found, hashing.sha256_bytes(content), height, width, perceptual_hash(image))
 
 
 def _mark(path: Path) -> list[int]:
@@ -118,10 +118,10 @@ def _mark(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, image_io.VERSION, near_duplicates.VERSION]
 
 
-def _recalled(found: Found, entry: Mapping[str, Any] | None, mark: list[int]) -> Checked | None:
+def _recalled(found: ImageFile, entry: Mapping[str, Any] | None, mark: list[int]) -> ValidatedImage | None:
     if entry is None or entry["mark"] != mark:
         return None
-    return Checked(found, entry["sha256"], entry["height"], entry["width"], entry["hash"])
+    return ValidatedImage(found, entry["sha256"], entry["height"], entry["width"], entry["hash"])
 
 
 def _remembered(index: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -132,7 +132,7 @@ def _remembered(index: Path) -> Mapping[str, Mapping[str, Any]]:
     return content if isinstance(content, dict) else {}
 
 
-def _remember(index: Path, checked: Sequence[Checked], marks: Mapping[Path, list[int]]) -> None:
+def _remember(index: Path, checked: Sequence[ValidatedImage], marks: Mapping[Path, list[int]]) -> None:
     entries = {
         str(image.found.path): {
             "mark": marks[image.found.path],

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from toolkit import files
 from toolkit.errors import ConfigurationError, MachineError, UsageError
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 from toolkit.workspace import Workspace
 
 ComputePrecision = Literal["float32", "bfloat16"]
@@ -134,7 +134,7 @@ def keep(profile: Profile, measured: object, workspace: Workspace) -> Path:
 def machine() -> str:
     """This machine as profiles know it: its processor, how many CPUs may be used, and the container image it is seen from."""
     words = re.sub(r"[^a-z0-9]+", "-", _processor().lower()).strip("-")
-    return "-".join([words, str(usable_cpus()), *filter(None, [os.environ.get(CONTAINER_IMAGE_VARIABLE)])])
+    return "-".join([words, str(available_cpus()), *filter(None, [os.environ.get(CONTAINER_IMAGE_VARIABLE)])])
 
 
 def _processor() -> str:

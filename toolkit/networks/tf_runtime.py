@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 
 
 @functools.cache
@@ -44,7 +44,7 @@ def is_keras_2() -> bool:
 
 def _set_threads(tf: Any) -> None:
     if "TF_NUM_INTRAOP_THREADS" not in os.environ:
-        tf.config.threading.set_intra_op_parallelism_threads(usable_cpus())
+        tf.config.threading.set_intra_op_parallelism_threads(available_cpus())
 
 
 @contextmanager

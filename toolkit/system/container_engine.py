@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 
-def client() -> DockerClient:
+def docker_client() -> DockerClient:
     """A connection to it.
 
     Raises:

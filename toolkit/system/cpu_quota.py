@@ -19,20 +19,20 @@ _MOUNTS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 
 
-def usable_cpus() -> int:
+def available_cpus() -> int:
     """How many CPUs this process may run on; taskset narrows it, and so do containers."""
     if hasattr(os, "sched_getaffinity"):
-        return within(len(os.sched_getaffinity(0)), limits())
+        return cap_cpus(len(os.sched_getaffinity(0)), cgroup_limits())
     return os.cpu_count() or 1
 
 
-def within(cpus: int, limits: Iterable[float]) -> int:
+def cap_cpus(cpus: int, limits: Iterable[float]) -> int:
     """Whole CPUs, at least one, that the smallest limit leaves of `cpus`."""
     return max(1, min([cpus, *(math.ceil(limit) for limit in limits)]))
 
 
 @functools.cache
-def limits(own: Path = _OWN, mounts: Path = _MOUNTS) -> tuple[float, ...]:
+def cgroup_limits(own: Path = _OWN, mounts: Path = _MOUNTS) -> tuple[float, ...]:
     """The limits of this process's cgroup and of those around it, in CPUs.
 
     Args:
@@ -47,13 +47,13 @@ def limits(own: Path = _OWN, mounts: Path = _MOUNTS) -> tuple[float, ...]:
     return tuple(limit for limit in found if limit is not None)
 
 
-def limit_of_v2(text: str) -> float | None:
+def parse_cpu_max(text: str) -> float | None:
     """What a cpu.max allows, in CPUs; None: as many as there are."""
     quota, _, period = text.strip().partition(" ")
     return None if quota == "max" else int(quota) / int(period or 100_000)
 
 
-def limit_of_v1(quota: str, period: str) -> float | None:
+def parse_cfs_quota(quota: str, period: str) -> float | None:
     """What a quota and its period, both in µs, allow, in CPUs; None: as many as there are."""
     return int(quota) / int(period) if int(quota) > 0 else None
 
@@ -71,8 +71,8 @@ def _folders(line: str, mounts: Path) -> Iterator[Path]:
 def _limit(folder: Path) -> float | None:
     try:
         if (folder / "cpu.max").exists():
-            return limit_of_v2((folder / "cpu.max").read_text(encoding="ascii"))
+            return parse_cpu_max((folder / "cpu.max").read_text(encoding="ascii"))
         period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
-        return limit_of_v1((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"), period)
+        return parse_cfs_quota((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"), period)
     except (OSError, ValueError, ZeroDivisionError):
         return None

@@ -94,7 +94,7 @@ class Archive:
         (folder / "sources.list").write_text(listed, encoding="utf-8")
         self.folder = folder
         self._options = _options(folder, architecture)
-        run([*self._apt("apt-get"), "update"], "reading the archive's lists", folder)
+        run_program([*self._apt("apt-get"), "update"], "reading the archive's lists", folder)
 
     def _apt(self, program: str) -> list[str]:
         return [program, "--quiet=2", *self._options]
@@ -103,18 +103,20 @@ class Archive:
         """These packages alone."""
         packages = self.folder / "packages"
         packages.mkdir(exist_ok=True)
-        run([*self._apt("apt-get"), "download", *names], "fetching packages", packages)
+        run_program([*self._apt("apt-get"), "download", *names], "fetching packages", packages)
         return sorted(packages.glob("*.deb"))
 
     def download_closure(self, names: Sequence[str]) -> list[Path]:
         """These packages and all that they depend on."""
         words = ["install", "--yes", "--download-only", "--no-install-recommends", *names]
-        run([*self._apt("apt-get"), *words], "fetching packages", self.folder)
+        run_program([*self._apt("apt-get"), *words], "fetching packages", self.folder)
         return sorted((self.folder / "cache/archives").glob("*.deb"))
 
     def dependencies(self, name: str) -> tuple[str, ...]:
         """The names of the packages that one depends on."""
-        said = run([*self._apt("apt-cache"), "depends", "--important", name], f"looking for {name}", self.folder)
+        said = run_program(
+            [*self._apt("apt-cache"), "depends", "--important", name], f"looking for {name}", self.folder
+        )
         return tuple(re.findall(r"Depends: (\S+)", said))
 
 
@@ -138,10 +140,10 @@ def _options(folder: Path, architecture: str) -> list[str]:
 def unpack(packages: Iterable[Path], folder: Path) -> None:
     """All of them beside one another."""
     for package in packages:
-        run(["dpkg-deb", "--extract", str(package), str(folder)], "unpacking", package.parent)
+        run_program(["dpkg-deb", "--extract", str(package), str(folder)], "unpacking", package.parent)
 
 
-def run(words: Sequence[str], what: str, folder: Path) -> str:
+def run_program(words: Sequence[str], what: str, folder: Path) -> str:
     """What a program of Debian's prints; its errors are MachineErrors that begin with `what`."""
     environment = os.environ | {"LC_ALL": "C.UTF-8"}  # English, and names of files in any script
     try:

@@ -22,7 +22,7 @@ def sign(document: bytes, key: Path) -> bytes:
     done = ssh_keygen(["sign", "-f", str(key)], document)
     if done.returncode != 0 or not done.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
         raise UsageError(
-            f"cannot sign with this key: {words_of(done)}",
+            f"cannot sign with this key: {last_message(done)}",
             where=str(key),
             remedy="give a private SSH key, such as `ssh-keygen -t ed25519 -f KEY` makes",
         )
@@ -45,7 +45,7 @@ def ssh_keygen(words: list[str], document: bytes) -> subprocess.CompletedProcess
     return subprocess.run([program, "-Y", action, *namespace, *rest], input=document, capture_output=True, check=False)
 
 
-def words_of(done: subprocess.CompletedProcess[bytes]) -> str:
+def last_message(done: subprocess.CompletedProcess[bytes]) -> str:
     """What ssh-keygen said last, in one line."""
     lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
     said = [line.strip().rstrip("\r") for line in lines if line.strip()]

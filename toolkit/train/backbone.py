@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit import networks
 from toolkit.errors import ConversionError
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.loop import answering
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ThroughOpenVINO:
     def _requests(self) -> Any:
         import openvino as ov
 
-        threads = usable_cpus()
+        threads = available_cpus()
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": "f32",

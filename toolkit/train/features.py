@@ -44,7 +44,7 @@ def features_of(
 ) -> np.ndarray:
     """Pooled features f32 [n, channels] of images u8 [n, h, w, 3], mapped from `path`, or computed and kept there."""
 
-    def fill(rows: array_cache.Rows) -> None:
+    def fill(rows: array_cache.RowWriter) -> None:
         with progress.track(title, len(images)) as task:
             for start in range(0, len(images), _CHUNK):
                 chunk = images[start : start + _CHUNK]
@@ -54,7 +54,7 @@ def features_of(
     waiting = f"  {title}: another process makes them; waiting for it"
     with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.log(waiting)):
         run_dir.tidy(path.parent, path.name)
-        return array_cache.kept(path, (len(images), channels), "f4", fill, progress.log)
+        return array_cache.load_or_create(path, (len(images), channels), "f4", fill, progress.log)
 
 
 def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:

@@ -52,7 +52,7 @@ def run_in_container(
         MachineError: there is no engine, no such container image, or the docker package is missing.
     """
     workspace.mkdir(parents=True, exist_ok=True)
-    client = container_engine.client()
+    client = container_engine.docker_client()
     with _container(client, list(words), _mounts(readable, workspace), container_image) as container:
         stream = container.attach(stream=True, demux=True, logs=True)
         container.start()

@@ -84,7 +84,7 @@ def evaluate_folder(
         if image.part == "test"
     ]
     pixels = data.load_images(images, model.input_size, model.crop, workspace=workspace, progress=progress)
-    labels, logits = data.truth_of(images, len(model.labels)), _logits(file, pixels)
+    labels, logits = data.label_array(images, len(model.labels)), _logits(file, pixels)
     if mistakes is not None:
         shares = dispatch.probabilities(logits, multi_label=is_many(model))
         drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.artifacts.model import Epoch
-from toolkit.data.parallel import ahead
+from toolkit.data.parallel import prefetch
 from toolkit.experiment.schema import StageTable
 from toolkit.networks import Head, start_tensorflow, tf_compat
 from toolkit.progress import Progress, Task
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 from toolkit.train import checkpoint, sanity_checks
 from toolkit.train.metrics import dispatch
 
@@ -50,8 +50,8 @@ class Examples:
             inputs = self.inputs[indices]
             return indices, (self.vary(inputs, indices, epoch) if self.vary else inputs).astype(np.float32)
 
-        threads = min(usable_cpus(), _MOST_AHEAD)
-        return ahead(batch, order, threads, threads + 1)
+        threads = min(available_cpus(), _MOST_AHEAD)
+        return prefetch(batch, order, threads, threads + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def answering(model: keras.Model) -> Answer:
         def batch(start: int) -> np.ndarray:
             return inputs[start : start + batch_size].astype(np.float32)
 
-        with closing(ahead(batch, range(0, len(inputs), batch_size), 1, 2)) as coming:
+        with closing(prefetch(batch, range(0, len(inputs), batch_size), 1, 2)) as coming:
             return np.concatenate([answer(each).numpy() for each in coming])
 
     return run

@@ -190,5 +190,5 @@ def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int]
 
 def _load_part(job: Job, images: list[data.Image]) -> PartOfSplit:
     pixels = data.load_images(images, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
-    labels = data.truth_of(images, len(job.split.labels))
+    labels = data.label_array(images, len(job.split.labels))
     return PartOfSplit(Examples(pixels, labels), hashing.sha256_json([image.sha256 for image in images]))

@@ -86,7 +86,7 @@ def start(machine: Machine, disk: Disk, tools: Tools, *, size: Size | None = Non
     if stick is not None:
         words[words.index("-netdev") + 1] += f",guestfwd=tcp:{STICK}-cmd:{_stick_command(stick)}"
         words[words.index("-append") + 1] += " stick"
-    debian_packages.run(tools.qemu(*words), "starting QEMU", machine.folder)
+    debian_packages.run_program(tools.qemu(*words), "starting QEMU", machine.folder)
 
 
 def _stick_command(folder: Path) -> str:

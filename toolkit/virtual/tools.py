@@ -51,7 +51,7 @@ class Tools:
         Raises:
             MachineError: it failed; with its own words.
         """
-        return debian_packages.run(self.command(program, *words), program, self.root)
+        return debian_packages.run_program(self.command(program, *words), program, self.root)
 
 
 def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:

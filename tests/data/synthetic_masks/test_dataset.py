@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.data import prepare, read_manifest
+from toolkit.data import prepare_dataset, read_manifest
 from toolkit.data.formats import faces
 from toolkit.data.synthetic_masks import accessories, dataset
 from toolkit.device.image_io import read_image
@@ -126,7 +126,7 @@ def test_make_masks_leaves_nothing_behind_when_interrupted(
 
 
 def test_prepare_divides_by_person_when_masks_are_synthetic(small_set: None, workspace: Workspace) -> None:
-    split = prepare(DataTable(source="synthetic-masks"), Path("experiment.toml"), workspace, Silent())
+    split = prepare_dataset(DataTable(source="synthetic-masks"), Path("experiment.toml"), workspace, Silent())
     images = read_manifest(split, workspace)
     assert split.note == "synthetic masks"
     assert split.labels == ("with_mask", "without_mask")

@@ -16,7 +16,7 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ConfigurationError, ExitCode
 from toolkit.progress import Silent
 from toolkit.store import Store
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 from toolkit.train import Way
 from toolkit.train.executors.local import next_place
 from toolkit.workspace import Workspace
@@ -51,7 +51,7 @@ def test_train_trials_gives_what_one_process_gives_when_trials_run_side_by_side(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As many threads as here, since their number decides the last bits of a sum.
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", os.environ.get("TF_NUM_INTRAOP_THREADS", str(usable_cpus())))
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", os.environ.get("TF_NUM_INTRAOP_THREADS", str(available_cpus())))
     swept = sweep.train(way=Way(jobs=2))
     assert swept.failed == ()
     expected = [("one", "top"), ("one", "fine-tune"), ("two", "top"), ("two", "fine-tune")]

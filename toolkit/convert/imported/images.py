@@ -64,7 +64,7 @@ def split_of_images(
     opened: Opened, labels: tuple[str, ...], said: Said, workspace: Workspace, progress: Progress
 ) -> Split:
     """The user's images as a split: class folders, or one folder of images, labeled by what the model answers."""
-    from toolkit.data.split_manifest import count, count_images, in_order, split_digest, write_manifest
+    from toolkit.data.split_manifest import count_images, count_labels, sort_images, split_digest, write_manifest
 
     folder = said.images
     if folder is None or not folder.is_dir():
@@ -76,14 +76,14 @@ def split_of_images(
         images = _labeled(folder, labels, workspace, progress)
     else:
         images = _labeled_by_itself(folder, opened, said.crop, workspace)
-    ordered = in_order(images)
+    ordered = sort_images(images)
     path, _ = write_manifest(ordered, labels, workspace)
     return Split(
         digest=split_digest(ordered, labels),
         name=folder.resolve().name,
         note="" if divided else ITSELF_NOTE,
         labels=labels,
-        counts=count(ordered, labels),
+        counts=count_labels(ordered, labels),
         path=workspace.relative(path),
         images=count_images(ordered),
     )
@@ -110,9 +110,9 @@ def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress
 def _labeled_by_itself(folder: Path, opened: Opened, crop: str, workspace: Workspace) -> list[Image]:
     """The images that lie in the folder, each with the label that the model's own runtime gives it."""
     from toolkit import data
-    from toolkit.data.formats.folders import SUFFIXES
+    from toolkit.data.formats.folders import IMAGE_SUFFIXES
 
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     bare = [data.Image(file.resolve(), hashing.sha256_file(file), 0, "test") for file in files]
     if len(bare) < 2:
         remedy = "give some of each class, as the model will see them"

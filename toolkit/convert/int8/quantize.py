@@ -64,7 +64,7 @@ def lessons(model: TrainedModel, split: Split, workspace: Workspace) -> Lessons:
     Raises:
         DataError: the split has no training images.
     """
-    from toolkit.data import load_images, read_manifest, truth_of
+    from toolkit.data import label_array, load_images, read_manifest
 
     images = read_manifest(split, workspace)
     training = [image for image in images if image.part == "train"]
@@ -80,7 +80,7 @@ def lessons(model: TrainedModel, split: Split, workspace: Workspace) -> Lessons:
     def load(some: Sequence[Image]) -> Images:
         return load_images(some, model.input_size, model.crop, workspace=workspace)
 
-    labels = truth_of(judging, len(split.labels))
+    labels = label_array(judging, len(split.labels))
     return Lessons(load([training[index] for index in chosen]), load(judging), labels, judged_on)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from toolkit.data.formats.cifar import read_cifar
-from toolkit.data.formats.csv_list import read_listing
+from toolkit.data.formats.csv_list import read_csv_list
 from toolkit.data.formats.faces import read_faces
 from toolkit.data.formats.flowers import read_flowers
-from toolkit.data.formats.folders import Scan, scan
+from toolkit.data.formats.folders import Scan, scan_folder
 from toolkit.data.formats.idx import read_idx
 from toolkit.data.formats.imagenet import read_caltech, read_imagenet
 from toolkit.data.formats.voc import read_voc
@@ -18,18 +18,18 @@ from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
-Reader = Callable[[DataTable, Path, Workspace, Progress], Scan]
+FormatReader = Callable[[DataTable, Path, Workspace, Progress], Scan]
 
 
 def read_folders(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """Class folders, or parts with class folders in each."""
     del table, workspace, progress
-    return scan(root)
+    return scan_folder(root)
 
 
-READERS: Mapping[str, Reader] = {
+FORMATS: Mapping[str, FormatReader] = {
     "folders": read_folders,
-    "csv": read_listing,
+    "csv": read_csv_list,
     "cifar10": read_cifar,
     "cifar100": read_cifar,
     "idx": read_idx,
@@ -45,6 +45,6 @@ def scan_source(table: DataTable, workspace: Workspace, progress: Progress) -> S
     """What the table, whose path is whole, names; problems are collected, not raised."""
     root = table.path or Path()
     try:
-        return READERS[table.source](table, root, workspace, progress)
+        return FORMATS[table.source](table, root, workspace, progress)
     except DataError as error:
         return Scan(root, (), (), error.problems)

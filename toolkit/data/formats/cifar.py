@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
-from toolkit.data.archives import each_file
+from toolkit.data.archives import iter_files
 from toolkit.data.formats.folders import Scan
 from toolkit.data.formats.pickles import read_pickle
-from toolkit.data.materialize import Arrays, Block, unpack_arrays
+from toolkit.data.materialize import ArrayDataset, ArrayPart, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
@@ -60,8 +60,8 @@ def read_cifar(table: DataTable, root: Path, workspace: Workspace, progress: Pro
     known = {name for form in forms for name in form.files}
     source = {"labels": table.labels, **_digests(root, known)}
 
-    def read() -> Arrays:
-        files = {path.name: content for path, content in each_file(root, lambda path: path.name in known)}
+    def read() -> ArrayDataset:
+        files = {path.name: content for path, content in iter_files(root, lambda path: path.name in known)}
         form = max(forms, key=lambda form: sum(name in files for name in form.files))
         return _arrays(form, files, root)
 
@@ -71,14 +71,14 @@ def read_cifar(table: DataTable, root: Path, workspace: Workspace, progress: Pro
 def _digests(root: Path, known: set[str]) -> dict[str, str]:
     if root.is_dir():
         wanted: Callable[[PurePosixPath], bool] = lambda path: path.name in known  # noqa: E731  # typed for mypy
-        return {path.name: hashing.sha256_bytes(content) for path, content in each_file(root, wanted)}
+        return {path.name: hashing.sha256_bytes(content) for path, content in iter_files(root, wanted)}
     if root.is_file():
         return {"archive": hashing.sha256_file(root)}
     remedy = "put the archive (cifar-10-python.tar.gz or its like, as the University of Toronto gives it out) there"
     raise DataError("no such file or folder", where=str(root), remedy=remedy)
 
 
-def _arrays(form: _Form, files: Files, root: Path) -> Arrays:
+def _arrays(form: _Form, files: Files, root: Path) -> ArrayDataset:
     missing = [Problem("no such file in it", f"{root}: {name}", _AGAIN) for name in form.files if name not in files]
     if missing:
         raise DataError.from_problems(missing)
@@ -88,12 +88,12 @@ def _arrays(form: _Form, files: Files, root: Path) -> Arrays:
         try:
             pixels, numbers = form.read(form, files[name])
             _check(pixels, numbers, len(labels), each)
-            blocks.append(Block(part, pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers))
+            blocks.append(ArrayPart(part, pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers))
         except ValueError as error:
             problems.append(Problem(str(error), f"{root}: {name}", _AGAIN))
     if problems:
         raise DataError.from_problems(problems)
-    return Arrays(labels, tuple(blocks))
+    return ArrayDataset(labels, tuple(blocks))
 
 
 def _names(form: _Form, files: Files, root: Path) -> tuple[tuple[str, ...], int | None]:

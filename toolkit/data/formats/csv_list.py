@@ -12,14 +12,14 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.data.formats.folders import PART_NAMES, Found, Scan, class_problems, with_labels
+from toolkit.data.formats.folders import PART_NAMES, ImageFile, Scan, class_problems, multilabel_file
 from toolkit.errors import Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
 
-def read_listing(table: DataTable, path: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_csv_list(table: DataTable, path: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The images that the CSV file at `path` names; every bad line is a problem of its own."""
     del workspace, progress
     root = path.parent
@@ -50,8 +50,8 @@ def _column_problems(columns: Sequence[str], path: Path) -> list[Problem]:
 
 def _images(
     rows: Sequence[dict[str, str | None]], path: Path, separator: str | None
-) -> tuple[list[Found], list[Problem]]:
-    found: list[Found] = []
+) -> tuple[list[ImageFile], list[Problem]]:
+    found: list[ImageFile] = []
     problems: list[Problem] = []
     seen: dict[Path, int] = {}
     divided = any((row.get("part") or "").strip() for row in rows)
@@ -69,11 +69,11 @@ def _images(
     return found, problems
 
 
-def _found(image: Path, label: str, separator: str | None, part: str | None) -> Found:
+def _found(image: Path, label: str, separator: str | None, part: str | None) -> ImageFile:
     if separator is None:
-        return Found(image, label, part)
+        return ImageFile(image, label, part)
     labels = (one.strip() for one in label.split(separator))
-    return with_labels(image, filter(None, labels), (), part)
+    return multilabel_file(image, filter(None, labels), (), part)
 
 
 def _row_problem(row: dict[str, str | None], image: Path, *, divided: bool, multi_label: bool) -> str:

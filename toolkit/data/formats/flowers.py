@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
-from toolkit.data.archives import each_file
-from toolkit.data.class_names import read_words
-from toolkit.data.formats.folders import Found, Scan
+from toolkit.data.archives import iter_files
+from toolkit.data.class_names import read_class_names
+from toolkit.data.formats.folders import ImageFile, Scan
 from toolkit.data.formats.matlab import read_mat
 from toolkit.data.materialize import make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
@@ -45,9 +45,9 @@ def read_flowers(table: DataTable, root: Path, workspace: Workspace, progress: P
         raise DataError.from_problems(problems)
     labels = numbers["labels"]
     plain = [f"{number:03}" for number in range(1, max(labels) + 1)]
-    names = read_words(table.words, plain)
+    names = read_class_names(table.words, plain)
     found = tuple(
-        Found(images[number], names[plain[labels[number - 1] - 1]], part)
+        ImageFile(images[number], names[plain[labels[number - 1] - 1]], part)
         for key, part in _PARTS.items()
         for number in numbers[key]
     )
@@ -101,7 +101,7 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     folder = unpacked_folder("flowers102", source, workspace)
 
     def fill(beside: Path) -> None:
-        wanted = each_file(archive, lambda path: bool(_is_image(path)))
+        wanted = iter_files(archive, lambda path: bool(_is_image(path)))
         for path, content in wanted:
             (beside / path.name).write_bytes(content)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from toolkit.data.split_manifest import PARTS
 from toolkit.errors import Problem
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".tif", ".tiff"})
 PART_NAMES = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
 """How people spell the parts, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ImageFile:
     """An image file where it was found; `part` is None when the folder is not divided yet."""
 
     path: Path
@@ -38,10 +38,10 @@ class Found:
         return (self.label,) if self.labels is None else self.labels
 
 
-def with_labels(path: Path, labels: Iterable[str], unsure: Iterable[str], part: str | None) -> Found:
+def multilabel_file(path: Path, labels: Iterable[str], unsure: Iterable[str], part: str | None) -> ImageFile:
     """An image of a set with many labels; "cat;dog" and "cat;dog;?sofa" are what its label and its copies' must equal."""
     held, open_ = tuple(sorted(set(labels))), tuple(sorted(set(unsure)))
-    return Found(path, ";".join([*held, *(f"?{name}" for name in open_)]), part, held, open_)
+    return ImageFile(path, ";".join([*held, *(f"?{name}" for name in open_)]), part, held, open_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Scan:
     """What a folder holds, and what is wrong with it as it stands; `ignored` are files that are no images by name."""
 
     root: Path
-    found: tuple[Found, ...]
+    found: tuple[ImageFile, ...]
     ignored: tuple[Path, ...]
     problems: tuple[Problem, ...]
     order: tuple[str, ...] = ()
@@ -71,22 +71,22 @@ class Scan:
         return self.order or tuple(sorted({name for image in self.found for name in image.names}))
 
 
-def scan(root: Path) -> Scan:
+def scan_folder(root: Path) -> Scan:
     """Look into `root`; reads no image and raises nothing: problems are collected."""
     if not root.is_dir():
         remedy = "give a folder that holds one folder per class"
         return Scan(root, (), (), (Problem("no such folder", str(root), remedy),))
     parts = _part_folders(root)
-    found: list[Found] = []
+    found: list[ImageFile] = []
     ignored: list[Path] = []
     problems: list[Problem] = _part_problems(root, parts) if parts else []
     whole: list[tuple[Path, str | None]] = [(root, None)]
     for folder, part in parts or whole:
         for class_folder in _folders(folder):
             files = list(_files(class_folder))
-            images = [path for path in files if path.suffix.lower() in SUFFIXES]
-            found += [Found(path, class_folder.name, part) for path in images]
-            ignored += [path for path in files if path.suffix.lower() not in SUFFIXES]
+            images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+            found += [ImageFile(path, class_folder.name, part) for path in images]
+            ignored += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
             problems += [] if images else [_empty(class_folder)]
     problems += class_problems(root, found)
     return Scan(root, tuple(found), tuple(ignored), tuple(problems))
@@ -114,7 +114,7 @@ def _part_problems(root: Path, parts: Sequence[tuple[Path, str]]) -> list[Proble
     ]
 
 
-def class_problems(root: Path, found: Sequence[Found]) -> list[Problem]:
+def class_problems(root: Path, found: Sequence[ImageFile]) -> list[Problem]:
     """What is wrong with the classes: no images, one class, a class that a part lacks."""
     labels = {name for image in found for name in image.names}
     if not found:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from toolkit import hashing
 from toolkit.data.formats.folders import Scan
-from toolkit.data.materialize import Arrays, Block, unpack_arrays
+from toolkit.data.materialize import ArrayDataset, ArrayPart, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Progress
@@ -96,7 +96,7 @@ def _spelled(root: Path, name: str) -> Path | None:
     return next((root / spelling for spelling in spellings if (root / spelling).is_file()), None)
 
 
-def _arrays(files: dict[str, Path], classes: Sequence[str]) -> Arrays:
+def _arrays(files: dict[str, Path], classes: Sequence[str]) -> ArrayDataset:
     read, problems = {}, []
     for name, path in files.items():
         try:
@@ -111,8 +111,8 @@ def _arrays(files: dict[str, Path], classes: Sequence[str]) -> Arrays:
         problems += _problems(len(images), labels, len(named), files[f"{part}-labels-idx1-ubyte"])
     if problems:
         raise DataError.from_problems(problems)
-    return Arrays(
-        named, tuple(Block(_PARTS[part], images, labels.tolist()) for part, (images, labels) in pairs.items())
+    return ArrayDataset(
+        named, tuple(ArrayPart(_PARTS[part], images, labels.tolist()) for part, (images, labels) in pairs.items())
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from toolkit import hashing
-from toolkit.data.archives import each_file
-from toolkit.data.class_names import read_words
-from toolkit.data.formats.folders import SUFFIXES, Found, Scan, class_problems, scan
+from toolkit.data.archives import iter_files
+from toolkit.data.class_names import read_class_names
+from toolkit.data.formats.folders import IMAGE_SUFFIXES, ImageFile, Scan, class_problems, scan_folder
 from toolkit.data.materialize import STAMP, make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
@@ -33,7 +33,7 @@ def read_caltech(table: DataTable, root: Path, workspace: Workspace, progress: P
     if root.is_file():
         root = _unpacked(root, workspace, progress)
     inside = next((root / name for name in _CALTECH if (root / name).is_dir()), root)
-    scanned = scan(inside)
+    scanned = scan_folder(inside)
     found = tuple(replace(one, label=_NUMBERED.sub("", one.label)) for one in scanned.found)
     kept = found if table.clutter else tuple(one for one in found if one.label not in _CLUTTER)
     return replace(scanned, found=kept)
@@ -59,7 +59,7 @@ def read_imagenet(table: DataTable, root: Path, workspace: Workspace, progress: 
         for label in ids
         if not _WNID.fullmatch(label)
     ]
-    names = read_words(table.words, ids)
+    names = read_class_names(table.words, ids)
     renamed = tuple(replace(one, label=names[one.label]) for one in found)
     return Scan(root, renamed, (), tuple(problems), tuple(names[label] for label in ids))
 
@@ -76,15 +76,15 @@ def _imagenet_parts(root: Path) -> dict[str, str]:
     return parts | {"validation" if tested else "test": name for name in held[:1]}
 
 
-def _in_classes(folder: Path, part: str | None) -> list[Found]:
+def _in_classes(folder: Path, part: str | None) -> list[ImageFile]:
     if not folder.is_dir():
         return []
     return [
-        Found(path, label.name, part)
+        ImageFile(path, label.name, part)
         for label in sorted(folder.iterdir())
         if label.is_dir() and not label.name.startswith(".")
         for path in sorted(label.iterdir())
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES
     ]
 
 
@@ -94,7 +94,7 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     folder = unpacked_folder("caltech", source, workspace)
 
     def fill(beside: Path) -> None:
-        for path, content in each_file(archive, _is_image):
+        for path, content in iter_files(archive, _is_image):
             (beside / path.parent.name).mkdir(exist_ok=True)
             (beside / path.parent.name / path.name).write_bytes(content)
         if not any(beside.iterdir()):
@@ -108,4 +108,4 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
 
 def _is_image(path: PurePosixPath) -> bool:
     named = path.name != STAMP and not path.name.startswith(".") and len(path.parts) >= 2
-    return named and path.suffix.lower() in SUFFIXES
+    return named and path.suffix.lower() in IMAGE_SUFFIXES

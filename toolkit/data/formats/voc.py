@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
 from toolkit import hashing
-from toolkit.data.archives import each_file
-from toolkit.data.formats.folders import Found, Scan, class_problems, with_labels
+from toolkit.data.archives import iter_files
+from toolkit.data.formats.folders import ImageFile, Scan, class_problems, multilabel_file
 from toolkit.data.materialize import make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataTable
@@ -102,7 +102,7 @@ def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
 
     def fill(beside: Path) -> None:
         for archive in archives:
-            for path, content in each_file(archive, _is_wanted):
+            for path, content in iter_files(archive, _is_wanted):
                 place = beside.joinpath(*path.parts[_depth(path) :])
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
@@ -213,6 +213,6 @@ def _problems(year: _Year, names: Sequence[str], truth: Truth) -> Iterator[Probl
             yield Problem(f"no {what}{more}", str(year.image(lacking[0])), _AGAIN)
 
 
-def _found(image: Path, held: Mapping[str, int], part: str | None) -> Found:
+def _found(image: Path, held: Mapping[str, int], part: str | None) -> ImageFile:
     there = [label for label, value in held.items() if value == 1]
-    return with_labels(image, there, [label for label, value in held.items() if value == 0], part)
+    return multilabel_file(image, there, [label for label, value in held.items() if value == 0], part)

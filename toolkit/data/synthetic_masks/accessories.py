@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.data.synthetic_masks.fabric import Colors, cloth, color
+from toolkit.data.synthetic_masks.fabric import Colors, draw_fabric, random_color
 
 Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
@@ -89,7 +89,7 @@ def wear_sunglasses(image: Pixels, frame: EyeFrame, rng: np.random.Generator) ->
 def _drape(image: Pixels, frame: EyeFrame, outline: Sequence[tuple[float, float]], rng: np.random.Generator) -> Pixels:
     """Cloth within the outline: warped with the face, shaded round it, lit as the face is, casting a thin shadow."""
     cover = _coverage(image.shape, _rounded(frame.at(outline)))
-    painted = _warped(cloth(rng, 120, 160), frame, outline, image.shape)
+    painted = _warped(draw_fabric(rng, 120, 160), frame, outline, image.shape)
     painted *= _shade(image.shape, frame, rng) * _light(image, cover)
     shadow = cv2.GaussianBlur(cover, (0, 0), 3)[..., None] * rng.uniform(0.15, 0.4)
     return _mixed(image.astype(np.float32) * (1 - shadow), painted, cover).astype(np.uint8)
@@ -126,7 +126,7 @@ def _light(image: Pixels, cover: Colors) -> Colors:
 
 def _strapped(image: Pixels, straps: Sequence[Points], rng: np.random.Generator) -> Pixels:
     """Thin ear loops."""
-    tone = color(rng) * 0.85 if rng.random() < 0.5 else np.full(3, rng.uniform(190, 235), np.float32)
+    tone = random_color(rng) * 0.85 if rng.random() < 0.5 else np.full(3, rng.uniform(190, 235), np.float32)
     out = image.astype(np.float32)
     for strap in straps:
         out = _mixed(out, tone.astype(np.float32), _line(image.shape, strap, 2) * 0.8)

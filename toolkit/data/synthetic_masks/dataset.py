@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.data.formats.faces import WHEEL, Face, fetch_faces, find_eyes
 from toolkit.data.materialize import make_folder
-from toolkit.data.parallel import for_each
+from toolkit.data.parallel import parallel_map
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
@@ -49,7 +49,7 @@ def make_masks(workspace: Workspace, seed: int, progress: Progress) -> Path:
 def _paint_all(faces: tuple[Face, ...], seed: int, folder: Path, progress: Progress) -> None:
     for label in (WITH, WITHOUT):
         (folder / label).mkdir()
-    painted = for_each(partial(_paint, seed=seed, folder=folder), faces, "painting masks", progress)
+    painted = parallel_map(partial(_paint, seed=seed, folder=folder), faces, "painting masks", progress)
     progress.log(f"synthetic masks: eyes found in {sum(painted)} of {len(faces)} faces, {2 * sum(painted)} images")
 
 

@@ -22,16 +22,16 @@ _SOLD = (
 )
 
 
-def cloth(rng: np.random.Generator, height: int, width: int) -> Colors:
+def draw_fabric(rng: np.random.Generator, height: int, width: int) -> Colors:
     """A piece of cloth, f32 [height, width, 3], RGB in 0…255."""
     weave = _WEAVES[int(rng.integers(len(_WEAVES)))]
-    ground = np.full((height, width, 3), color(rng), np.float32)
+    ground = np.full((height, width, 3), random_color(rng), np.float32)
     grain = cv2.GaussianBlur(rng.normal(0, 9, (height, width, 1)).astype(np.float32), (0, 0), 0.8)[..., None]
     woven: Colors = np.clip(weave(ground, rng) + grain, 0, 255).astype(np.float32)
     return woven
 
 
-def color(rng: np.random.Generator) -> Colors:
+def random_color(rng: np.random.Generator) -> Colors:
     """Two times in three a color that masks are sold in, else any; f32 [3]."""
     if rng.random() < 2 / 3:
         sold = np.array(_SOLD[int(rng.integers(len(_SOLD)))], np.float32)
@@ -58,14 +58,14 @@ def _stripes(ground: Colors, rng: np.random.Generator) -> Colors:
     along = np.arange(ground.shape[int(rng.integers(2))])
     bands: Colors = np.asarray((along // period) % 2, np.float32)
     mixed = bands[:, None, None] if len(along) == len(ground) else bands[None, :, None]
-    return np.asarray(ground * (1 - mixed) + color(rng) * mixed, np.float32)
+    return np.asarray(ground * (1 - mixed) + random_color(rng) * mixed, np.float32)
 
 
 def _checks(ground: Colors, rng: np.random.Generator) -> Colors:
     period = int(rng.integers(7, 14))
     squares = (np.indices(ground.shape[:2]) // period) % 2
     share: Colors = np.asarray(squares.mean(axis=0), np.float32)[..., None]
-    return np.asarray(ground * (1 - share) + color(rng) * share, np.float32)
+    return np.asarray(ground * (1 - share) + random_color(rng) * share, np.float32)
 
 
 def _dots(ground: Colors, rng: np.random.Generator) -> Colors:
@@ -73,7 +73,7 @@ def _dots(ground: Colors, rng: np.random.Generator) -> Colors:
     rows, columns = np.indices(ground.shape[:2]) % period - period / 2
     inside = (np.hypot(rows, columns) < period * 0.28).astype(np.float32)
     soft = cv2.GaussianBlur(inside, (0, 0), 0.8)[..., None]
-    return np.asarray(ground * (1 - soft) + color(rng) * soft, np.float32)
+    return np.asarray(ground * (1 - soft) + random_color(rng) * soft, np.float32)
 
 
 def _mottled(ground: Colors, rng: np.random.Generator) -> Colors:

@@ -100,7 +100,7 @@ def _exported(name: str) -> Path:
     import docker
 
     try:
-        container_image = container_engine.client().images.get(name)
+        container_image = container_engine.docker_client().images.get(name)
     except docker.errors.ImageNotFound:
         remedy = "build or pull it here (in a checkout: just build), or name it by @sha256:… to have devices pull it"
         raise ConfigurationError(

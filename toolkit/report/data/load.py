@@ -17,8 +17,8 @@ from toolkit.artifacts.bundle import Bundle, BundleCheck, LayerErrorReport
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Deployment
 from toolkit.artifacts.model import TrainedModel
-from toolkit.data.device_listing import number
-from toolkit.data.targets import as_number
+from toolkit.data.device_listing import build_device_listing
+from toolkit.data.targets import label_bitmask
 from toolkit.errors import DataError
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data.bench_record_values import is_full
@@ -173,11 +173,11 @@ def _tests(split: Split, workspace: Workspace) -> tuple[data.Image, ...]:
 
 def _answer(image: data.Image) -> int:
     """The label's index; of many labels the sum of 2^index."""
-    return image.label if image.labels is None else as_number(image.labels)
+    return image.label if image.labels is None else label_bitmask(image.labels)
 
 
 def _image_set(images: Sequence[data.Image], labels: tuple[str, ...]) -> str:
     """Of the list that the bench sends along with the images, which it numbers."""
     if any(image.labels is not None for image in images):
         return ""  # the bench's list of such images is of another form
-    return hashing.sha256_bytes(number(images, labels)[1])
+    return hashing.sha256_bytes(build_device_listing(images, labels)[1])

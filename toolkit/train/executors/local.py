@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.experiment import compute_profiles
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
 from toolkit.train.executors.events import Done, Failed, Request, Said
@@ -37,7 +37,7 @@ class Local:
 def _side_by_side(requests: Sequence[Request], chosen: Sequence[compute_profiles.Profile]) -> int:
     return parallelism.side_by_side(
         len(requests),
-        cpus=usable_cpus(),
+        cpus=available_cpus(),
         cpus_per_trial=max((profile.intra_op or parallelism.CPUS_PER_TRIAL for profile in chosen), default=1),
         available_bytes=parallelism.available_bytes(),
         needed_bytes=max((parallelism.needed_bytes(one.experiment, one.trial) for one in requests), default=0),
@@ -46,7 +46,7 @@ def _side_by_side(requests: Sequence[Request], chosen: Sequence[compute_profiles
 
 def _environment(count: int) -> Mapping[str, str]:
     """This process's, with the CPUs divided among so many; what the user or a profile says of threads goes before."""
-    threads = {} if count < 2 else {"TF_NUM_INTRAOP_THREADS": str(max(1, usable_cpus() // count))}
+    threads = {} if count < 2 else {"TF_NUM_INTRAOP_THREADS": str(max(1, available_cpus() // count))}
     return {**threads, **os.environ}
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from toolkit.errors import MachineError, Problem
 from toolkit.experiment import compute_profiles
 from toolkit.progress import Progress
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
 from toolkit.train.executors.events import Done, Failed, Request, Said, read, write
@@ -222,7 +222,11 @@ def _cluster(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    own: dict[str, Any] = {"num_cpus": usable_cpus(), "object_store_memory": _OBJECTS_BYTES, "include_dashboard": False}
+    own: dict[str, Any] = {
+        "num_cpus": available_cpus(),
+        "object_store_memory": _OBJECTS_BYTES,
+        "include_dashboard": False,
+    }
     try:
         _knock(address)
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))

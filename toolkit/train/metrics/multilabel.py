@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from toolkit.artifacts.model import Averages, ClassScore, Evaluation, MultilabelMetrics
-from toolkit.data.targets import as_number
+from toolkit.data.targets import label_bitmask
 from toolkit.stats import curves, intervals
 from toolkit.train.metrics.multiclass import calibration
 
@@ -33,7 +33,7 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part:
         top5=None,
         classes=tuple(_class_score(names[k], tables[k], *_of_label(shares, labels, k)) for k in range(len(names))),
         confusion=(),
-        predictions=tuple(as_number(np.flatnonzero(row).tolist()) for row in said & judged),
+        predictions=tuple(label_bitmask(np.flatnonzero(row).tolist()) for row in said & judged),
         probabilities=tuple(tuple(row) for row in shares.round(6).tolist()),
         calibration=calibration(np.maximum(shares, 1 - shares)[judged], (said == (labels == 1))[judged]),
         multilabel=label_scores(shares, labels, tables),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from toolkit.experiment.compute_profiles import ComputePrecision, Profile
 from toolkit.networks import tf_compat
-from toolkit.system.cpu_quota import usable_cpus
+from toolkit.system.cpu_quota import available_cpus
 
 _ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 _AFFINITY = "granularity=fine,compact,1,0"
@@ -32,12 +32,12 @@ class Build:
 
 def candidates_here(named: Path | None = None) -> tuple[Profile, ...]:
     """What is tried on this machine."""
-    return candidates(builds_here(named), usable_cpus(), allocators_here())
+    return candidates(builds_here(named), available_cpus(), allocators_here())
 
 
 def own_candidates() -> tuple[Profile, ...]:
     """What is tried of this interpreter alone."""
-    return candidates((_own_build(),), usable_cpus(), allocators_here())
+    return candidates((_own_build(),), available_cpus(), allocators_here())
 
 
 def builds_here(named: Path | None = None) -> tuple[Build, ...]:
