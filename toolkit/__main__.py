@@ -1,5 +1,18 @@
-"""`python -m toolkit` is `toolkit`."""
+"""The entry point of `toolkit` and `python -m toolkit`."""
 
-from toolkit.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command; Ctrl-C ends it without a traceback even while modules are still being imported."""
+    try:
+        from toolkit.cli.main import main as run
+
+        run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

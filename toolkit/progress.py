@@ -61,6 +61,15 @@ def create_progress(*, quiet: bool = False) -> Progress:
     return Terminal() if sys.stderr.isatty() else Lines()
 
 
+def log_error(text: str, **fields: str) -> None:
+    """Print an error on stderr in the chosen format; `fields` are its parts, for JSON."""
+    mark_output()
+    if _settings.log_format == "json":
+        print(json_line("error", message=text, **fields), file=sys.stderr, flush=True)
+    else:
+        print(f"error: {text}", file=sys.stderr, flush=True)
+
+
 def mark_output() -> None:
     """Record that the user has seen output of this command."""
     _has_output.set()
@@ -142,12 +151,12 @@ class JsonLines(Lines):
     def log(self, text: str) -> None:
         """Print one object."""
         mark_output()
-        print(json_line("info", text.strip()), file=sys.stderr, flush=True)
+        print(json_line("info", message=text.strip()), file=sys.stderr, flush=True)
 
 
-def json_line(level: str, message: str, **fields: str) -> str:
+def json_line(level: str, **fields: str) -> str:
     """Return a log record as one line of JSON; empty fields are left out."""
-    record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": message}
+    record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level}
     return json.dumps(record | {name: value for name, value in fields.items() if value}, ensure_ascii=False)
 
 

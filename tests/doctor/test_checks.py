@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def states(check: Any, place: Place) -> list[str]:
-    return [finding.state for finding in check.look(place)]
+    return [finding.state for finding in check.check(place)]
 
 
 def test_checks_have_names_of_their_own_and_say_who_needs_them() -> None:
@@ -49,7 +49,7 @@ def test_checks_give_a_remedy_with_everything_that_is_not_good(place: Place) -> 
         (check.name, finding)
         for check in checks()
         if check.name not in {"engine", "eras"}
-        for finding in check.look(place)
+        for finding in check.check(place)
     ]
     assert [name for name, finding in told if finding.state != "good" and not finding.remedy] == []
 
@@ -65,7 +65,7 @@ def test_packages_names_what_is_missing_and_the_extra_that_brings_it(
         return "0.1" if name == "fabric" else real(name)
 
     monkeypatch.setattr(packages.metadata, "version", version)
-    told = {finding.what.partition(":")[0]: finding for finding in packages.look(place)}
+    told = {finding.what.partition(":")[0]: finding for finding in packages.check(place)}
     assert "keras missing (wants >=3.10)" in told["training and conversion"].what
     assert "fabric 0.1 (wants >=3.2.3)" in told["deploy and bench"].what
     assert told["deploy and bench"].remedy.endswith("'edge-vision-toolkit[fleet]'")
@@ -73,8 +73,8 @@ def test_packages_names_what_is_missing_and_the_extra_that_brings_it(
 
 
 def test_workspace_is_made_by_mending_and_whole_afterwards(place: Place) -> None:
-    assert states(workspace, place) == ["care"]
-    workspace.mend(place)
+    assert states(workspace, place) == ["warning"]
+    workspace.fix(place)
     assert states(workspace, place) == ["good"]
     with Store(place.workspace.database):
         pass
@@ -89,21 +89,21 @@ def test_workspace_says_when_the_database_is_damaged_and_leaves_it_as_it_is(plac
     content = bytearray(path.read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
     path.write_bytes(content)
-    (found,) = workspace.look(place)
+    (found,) = workspace.check(place)
     assert (found.state, "is damaged" in found.what) == ("bad", True)
     assert path.read_bytes() == content
 
 
 def test_disk_minds_a_full_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil._ntuple_diskusage
-    for free, state in ((5e9, "good"), (1e9, "care"), (1e8, "bad")):
+    for free, state in ((5e9, "good"), (1e9, "warning"), (1e8, "bad")):
         monkeypatch.setattr(disk.shutil, "disk_usage", lambda _, free=free: usage(10**10, 0, int(free)))
         assert set(states(disk, place)) == {state}
 
 
 def test_clock_knows_a_time_that_cannot_be(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock.time, "time", lambda: 1e9)
-    (found,) = clock.look(place)
+    (found,) = clock.check(place)
     assert (found.state, found.what) == (
         "bad",
         "it is 2001-09-09 01:46 UTC, before this toolkit's own files were written",
@@ -114,8 +114,8 @@ def test_weights_says_where_a_file_may_be_put_by_hand(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = list(weights.look(place))
-    assert [each.state for each in found] == ["care", "care"]
+    found = list(weights.check(place))
+    assert [each.state for each in found] == ["warning", "warning"]
     assert str(tmp_path / "cache") in found[0].remedy
 
 
@@ -123,8 +123,8 @@ def test_engine_says_so_when_docker_is_not_installed(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    (found,) = container_engine.look(place)
-    assert (found.state, found.what) == ("care", "docker is not installed: images cannot be built or run")
+    (found,) = container_engine.check(place)
+    assert (found.state, found.what) == ("warning", "docker is not installed: images cannot be built or run")
 
 
 def test_ssh_agent_counts_what_a_real_agent_holds(
@@ -132,7 +132,7 @@ def test_ssh_agent_counts_what_a_real_agent_holds(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    assert states(ssh_agent, place) == ["care"]
+    assert states(ssh_agent, place) == ["warning"]
     if shutil.which("ssh-agent"):
         socket = tmp_path / "agent"
         with subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL) as agent:
@@ -140,7 +140,7 @@ def test_ssh_agent_counts_what_a_real_agent_holds(
                 while not socket.exists():
                     assert agent.poll() is None
                 monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-                assert [found.what for found in ssh_agent.look(place)] == ["the SSH agent holds no key"]
+                assert [found.what for found in ssh_agent.check(place)] == ["the SSH agent holds no key"]
             finally:
                 agent.terminate()
 
@@ -160,7 +160,7 @@ def test_inventory_minds_unpinned_hosts_and_keys_that_others_may_read(
     key.chmod(0o644)
     path = write_inventory(tmp_path, devices[0], ansible_ssh_private_key_file=str(key))
     there = Place(place.workspace, path, place.progress)
-    told = [finding.what for finding in inventory.look(there)]
+    told = [finding.what for finding in inventory.check(there)]
     assert told[1:] == [f"others may read the private key {key}", "host keys not pinned: one; these are refused"]
     key.chmod(0o600)
     shutil.copy(str(devices[0].known_hosts), tmp_path / "known_hosts")
@@ -176,7 +176,7 @@ def test_toolkit_doctor_ends_with_1_only_when_something_will_not_work(tmp_path: 
     assert [(each["name"], each["state"]) for each in found] == [
         ("python", "good"),
         ("packages", "good"),
-        ("workspace", "care"),
+        ("workspace", "warning"),
     ]
     lost = subprocess.run([*words, "inventory", "-i", "/no/such"], capture_output=True, text=True, check=False)
     assert (lost.returncode, "BAD  inventory" in lost.stdout) == (1, True)

@@ -1,4 +1,4 @@
-"""`toolkit bench`: how fast and how right bundles are on the fleet, or here."""
+"""`toolkit bench`: measure bundles on devices, or on this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 
 from toolkit.cli import bench_output
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
+from toolkit.cli.fleet_output import require_target
+from toolkit.cli.options import DEVICES
 from toolkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
+RUN = "Runs"
+RESULTS = "Results"
+
 
 class Scenario(StrEnum):
-    """What can be asked for; the accuracy pass is always made."""
+    """What is measured; accuracy is always included."""
 
     single_stream = "single-stream"
     offline = "offline"
@@ -36,15 +41,15 @@ class Clock(StrEnum):
 
 
 class Compute(StrEnum):
-    """What a device can be told to compute in."""
+    """The number format that a device computes in."""
 
     f32 = "f32"
     f16 = "f16"
     bf16 = "bf16"
 
 
-class Form(StrEnum):
-    """What records can be exported as."""
+class ExportFormat(StrEnum):
+    """File formats of exported records."""
 
     csv = "csv"
     json = "json"
@@ -57,55 +62,106 @@ def bench(
     options: FleetOptions,
     bundles: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[BUNDLE]...", help="Folders, names or digests; default: the newest of each name."),
+        typer.Argument(metavar="[BUNDLE]...", help="Folders, names or digests. Default: the newest of each name."),
     ] = None,
     *,
-    here: Annotated[bool, typer.Option("--here", help="This machine.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="This machine instead of devices.", rich_help_panel=DEVICES)
+    ] = False,
     experiment: Annotated[
-        Path | None, typer.Option(help="All bundles of this experiment file, measured as its table [bench] says.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Experiment whose bundles and [bench] settings to use."),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="At least so long; under 60 a run is quick. Default: 60.")
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="Minimum length of a run; below 60 it is quick. Default: 60.",
+            rich_help_panel=RUN,
+        ),
     ] = None,
-    queries: Annotated[
+    min_queries: Annotated[
         int | None,
-        typer.Option(min=1, help="At least so many (single-stream); under 1024 it is quick. Default: 1024."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Minimum queries of a single-stream run; below 1,024 it is quick. Default: 1024.",
+            rich_help_panel=RUN,
+        ),
     ] = None,
-    scenario: Annotated[list[Scenario] | None, typer.Option(help="Which; may be repeated. Default: all.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the order of the images. Default: 0.")] = None,
-    clock: Annotated[Clock, typer.Option(help="total: decode, fit, inference.")] = Clock.total,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: OpenVINO's choice.")] = None,
-    streams: Annotated[int | None, typer.Option(min=1, help="Default: OpenVINO's choice.")] = None,
-    precision: Annotated[Compute | None, typer.Option(help="Default: the accelerator's choice.")] = None,
+    scenario: Annotated[
+        list[Scenario] | None, typer.Option(help="What to measure; repeatable. Default: all.", rich_help_panel=RUN)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of the order of images. Default: 0.", rich_help_panel=RUN)
+    ] = None,
+    clock: Annotated[
+        Clock,
+        typer.Option(help="What a latency covers; total: decoding, resizing and inference.", rich_help_panel=RUN),
+    ] = Clock.total,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Inference threads. Default: OpenVINO's choice.", rich_help_panel=RUN),
+    ] = None,
+    streams: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Inference streams. Default: OpenVINO's choice.", rich_help_panel=RUN),
+    ] = None,
+    precision: Annotated[
+        Compute | None,
+        typer.Option(help="Number format to compute in. Default: the accelerator's choice.", rich_help_panel=RUN),
+    ] = None,
     cool_down: Annotated[
-        float | None, typer.Option(min=0, help="Seconds of rest before each run but the first. Default: 0.")
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Pause before each run but the first. Default: 0.", rich_help_panel=RUN
+        ),
     ] = None,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for a device that is lost.")] = 120.0,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what was measured before in the same way.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is planned and what is left of it.")] = False,
+    reconnect_timeout: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Wait for a device that is lost.", rich_help_panel=DEVICES),
+    ] = 120.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip runs that were measured before in the same way.", rich_help_panel=RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the planned and the remaining runs.", rich_help_panel=RUN)
+    ] = False,
     compare: Annotated[
         bool,
-        typer.Option("--compare", help="Hold each device against its past and its like; alone, measures nothing."),
+        typer.Option(
+            "--compare",
+            help="Compare devices with their earlier runs and with peers; on its own, runs no benchmark.",
+            rich_help_panel=RESULTS,
+        ),
     ] = False,
     export: Annotated[
-        tuple[Form, Path] | None,
+        tuple[ExportFormat, Path] | None,
         typer.Option(
-            metavar="FORM FILE", help="Write the records: csv, json, parquet or prom; alone, measures nothing."
+            metavar="FORMAT FILE",
+            help="Export records as csv, json, parquet or prom; on its own, runs no benchmark.",
+            rich_help_panel=RESULTS,
         ),
     ] = None,
 ) -> ExitCode:
-    """Measure speed and accuracy; what breaks a rule is kept and marked with the rule's name."""
+    """Measure speed and accuracy of bundles.
+
+    A run that breaks a rule of measurement is stored, marked with the rule's name and left out of comparisons.
+    """
     from toolkit.bench.export import write
     from toolkit.bench.load_records import kept
     from toolkit.bench.run import bench_fleet, bench_here, local_device, what_is_left
 
-    there = options.fleet or options.limit is not None
-    if (here and there) or not (here or there or compare or export):
-        raise UsageError("say where", remedy="--here, or --fleet for all devices, or --limit PATTERN for some of them")
-    asked = {
+    remote = options.fleet or options.limit is not None
+    if local and remote:
+        raise UsageError("--local excludes --fleet and --limit", remedy="use one of them")
+    if not (local or compare or export):
+        require_target(options.fleet, options.limit, remedy="use --local, --fleet or --limit PATTERN")
+    settings = {
         "scenarios": tuple(one.value for one in scenario) if scenario else None,
         "seconds": seconds,
-        "queries": queries,
+        "queries": min_queries,
         "cool_down_s": cool_down,
         "seed": seed,
         "threads": threads,
@@ -113,64 +169,63 @@ def bench(
         "precision": precision.value if precision else None,
         "clock": clock.value,
     }
-    room, progress = options.workspace, options.progress
+    workspace, progress = options.workspace, options.progress
     with options.store() as store:
-        chosen, spec = choose(bundles or [], experiment, room, store), spec_for(experiment, asked)
-        devices = [local_device()] if here else options.devices() if there else ()
+        chosen, spec = choose(bundles or [], experiment, workspace, store), spec_for(experiment, settings)
+        devices = [local_device()] if local else options.devices() if remote else ()
         if dry_run:
-            bench_output.show_plan(
-                what_is_left(chosen, devices, spec, workspace=room, store=store), as_json=options.as_json
-            )
+            plan = what_is_left(chosen, devices, spec, workspace=workspace, store=store)
+            bench_output.show_plan(plan, as_json=options.as_json)
             return ExitCode.DONE
         result = None
-        if here:
-            result = bench_here(chosen, spec, workspace=room, store=store, progress=progress, resume=resume)
-        elif there:
+        if local:
+            result = bench_here(chosen, spec, workspace=workspace, store=store, progress=progress, resume=resume)
+        elif remote:
             result = bench_fleet(
                 chosen,
                 devices,
                 spec,
-                workspace=room,
+                workspace=workspace,
                 store=store,
                 progress=progress,
                 forks=options.forks,
                 resume=resume,
-                patience_s=patience,
+                patience_s=reconnect_timeout,
             )
-        records = kept(store, chosen) if compare or export else None
-    if export and records:
-        write(records.records, records.names, *export)
+        stored = kept(store, chosen) if compare or export else None
+    if export and stored:
+        write(stored.records, stored.names, *export)
     names = {bundle.digest: bundle.name for bundle in chosen}
-    return bench_output.show(result, records if compare else None, names, as_json=options.as_json)
+    return bench_output.show(result, stored if compare else None, names, as_json=options.as_json)
 
 
-def spec_for(experiment: Path | None, asked: Mapping[str, object]) -> BenchSpec:
-    """As the experiment file says, where there is one; what was asked for on the command line counts before it."""
+def spec_for(experiment: Path | None, settings: Mapping[str, object]) -> BenchSpec:
+    """Return the experiment's [bench], overridden by the options that are not None."""
     from dataclasses import replace
 
     from toolkit.bench import BenchSpec, spec_of
     from toolkit.experiment import schema as experiments
 
     spec = spec_of(experiments.load(experiment).bench) if experiment else BenchSpec()
-    return replace(spec, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]  # each is a field's own
+    return replace(spec, **{name: value for name, value in settings.items() if value is not None})  # type: ignore[arg-type]  # each is a field's own
 
 
-def choose(words: list[str], experiment: Path | None, workspace: Workspace, store: Store) -> list[Bundle]:
-    """The bundles that are meant.
+def choose(arguments: list[str], experiment: Path | None, workspace: Workspace, store: Store) -> list[Bundle]:
+    """Return the bundles to measure.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there are none.
     """
     from toolkit.artifacts.bundle import Bundle
     from toolkit.bench.targets import bundles_of
     from toolkit.bundle.resolve import load_bundle
     from toolkit.experiment import schema as experiments
 
-    if words:
-        return [load_bundle(word, workspace, store) for word in words]
-    found = bundles_of(experiments.load(experiment).name, store) if experiment else store.all(Bundle)
-    newest = {bundle.name: bundle for bundle in found}
+    if arguments:
+        return [load_bundle(argument, workspace, store) for argument in arguments]
+    known = bundles_of(experiments.load(experiment).name, store) if experiment else store.all(Bundle)
+    newest = {bundle.name: bundle for bundle in known}
     if not newest:
         of = f" of {experiment}" if experiment else ""
-        raise UsageError(f"there is no bundle{of} yet", where=str(workspace.root), remedy="toolkit convert makes them")
+        raise UsageError(f"there is no bundle{of} yet", where=str(workspace.root), remedy="create one: toolkit convert")
     return list(newest.values())

@@ -1,13 +1,13 @@
-"""What a bench measured, for people and for programs: figures, validity, how devices compare, what is left of a plan."""
+"""Print bench results: figures, validity, comparisons between devices, and the remaining runs of a plan."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from toolkit.cli import comparison_output
 from toolkit.cli.output import print_json, print_table
 from toolkit.errors import ExitCode
+from toolkit.progress import log_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,73 +18,73 @@ if TYPE_CHECKING:
     from toolkit.bench.run import Left
 
 
-def show(result: BenchResult | None, kept: Kept | None, names: dict[str, str], *, as_json: bool) -> ExitCode:
-    """Every record with its figure and whether it counts, how devices compare, then what could not be measured.
+def show(result: BenchResult | None, stored: Kept | None, names: dict[str, str], *, as_json: bool) -> ExitCode:
+    """Print every record with its figures and validity, the comparisons, then what could not be measured.
 
-    A device that became slower is a check that failed.
+    Returns exit code 1 if a device became slower or a run failed.
     """
-    told, apart = (kept.compared(), kept.outliers()) if kept else ((), ())
+    compared, outliers = (stored.compared(), stored.outliers()) if stored else ((), ())
     if as_json:
-        print_json(measured(result, names) | (comparison_output.plain(told, apart) if kept else {}))
+        print_json(result_json(result, names) | (comparison_output.to_json(compared, outliers) if stored else {}))
     else:
         if result:
-            columns = ("device", "bundle", "scenario", "p90 ms", "samples/s", "accuracy", "validity")
+            columns = ("device", "bundle", "scenario", "p90 ms", "images/s", "accuracy", "validity")
             print_table(columns, (row(record, names) for record in (*result.skipped, *result.records)))
-        if kept:
-            comparison_output.show(told, apart)
+        if stored:
+            comparison_output.show(compared, outliers)
     for problem in result.problems if result else ():
-        print(f"error: {problem}", file=sys.stderr)
-    slower = any(each.change == "slower" for each in told)
+        log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
+    slower = any(each.change == "slower" for each in compared)
     return ExitCode.SOME_FAILED if slower else result.exit_code if result else ExitCode.DONE
 
 
-def measured(result: BenchResult | None, names: dict[str, str]) -> dict[str, object]:
-    """What was measured just now, or before by the same plan, for programs."""
+def result_json(result: BenchResult | None, names: dict[str, str]) -> dict[str, object]:
+    """Return the records of this plan, measured now or before, for JSON."""
     if result is None:
         return {"records": [], "failed": []}
     records = (*result.skipped, *result.records)
-    return {"records": [described(record, names) for record in records], "failed": result.problems}
+    return {"records": [record_json(record, names) for record in records], "failed": result.problems}
 
 
-def described(record: BenchRecord, names: dict[str, str]) -> dict[str, object]:
-    """A record for programs: its figures and its samples; the device's facts are in the store."""
+def record_json(record: BenchRecord, names: dict[str, str]) -> dict[str, object]:
+    """Return one record with its figures and samples for JSON; the device's facts are in the database."""
     from dataclasses import asdict
 
-    from toolkit.bench import summarize
+    from toolkit.bench import summarise
 
-    found = asdict(record)
-    del found["facts"]
-    return {"bundle": names.get(record.parent, record.parent), **found, "summary": asdict(summarize(record))}
+    fields = asdict(record)
+    del fields["facts"]
+    return {"bundle": names.get(record.parent, record.parent), **fields, "summary": asdict(summarise(record))}
 
 
 def row(record: BenchRecord, names: dict[str, str]) -> tuple[str, ...]:
-    """The cells of the table."""
-    from toolkit.bench import summarize
+    """Return the cells of the table."""
+    from toolkit.bench import summarise
 
-    summary = summarize(record)
+    summary = summarise(record)
     figures = (number(summary.p90_ms, ".2f"), number(summary.samples_per_s, ".1f"), number(summary.accuracy, ".3%"))
-    return record.device, names.get(record.parent, record.parent[:12]), record.scenario, *figures, verdict(record)
+    return record.device, names.get(record.parent, record.parent[:12]), record.scenario, *figures, validity(record)
 
 
-def number(value: float | None, form: str) -> str:
-    """A figure, or nothing where there is none."""
-    return "" if value is None else format(value, form)
+def number(value: float | None, format_spec: str) -> str:
+    """Return a formatted figure, or "" for None."""
+    return "" if value is None else format(value, format_spec)
 
 
-def verdict(record: BenchRecord) -> str:
-    """Valid, quick, or the rules that it breaks."""
+def validity(record: BenchRecord) -> str:
+    """Return "valid", "quick", or the rules that the record breaks."""
     if record.broken_rules:
         return "breaks " + ", ".join(record.broken_rules)
     return "quick" if record.quick else "valid"
 
 
-def show_plan(planned: Sequence[Left], *, as_json: bool) -> None:
-    """How many runs each device was given, and which of them are left."""
+def show_plan(plans: Sequence[Left], *, as_json: bool) -> None:
+    """Print how many runs each device has, and which remain."""
     if as_json:
-        print_json({"devices": planned})
+        print_json({"devices": plans})
         return
-    rows = ((each.device, each.whole, each.whole - len(each.left), len(each.left)) for each in planned)
-    print_table(("device", "runs", "measured", "left"), rows)
-    for each in planned:
+    rows = ((each.device, each.whole, each.whole - len(each.left), len(each.left)) for each in plans)
+    print_table(("device", "runs", "measured", "remaining"), rows)
+    for each in plans:
         for step in each.left:
             print(f"  {each.device}: {step.name}, {step.scenario}")

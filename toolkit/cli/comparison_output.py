@@ -1,4 +1,4 @@
-"""How devices did against their past and against their like, for people and for programs."""
+"""Print how devices compare with their own earlier runs and with their peers."""
 
 from __future__ import annotations
 
@@ -11,64 +11,51 @@ if TYPE_CHECKING:
     from toolkit.analysis.comparability import Kind
 
 
-def show(compared: tuple[Comparison, ...], apart: tuple[Outlier, ...]) -> None:
-    """Two tables, or a line where there is nothing to set side by side."""
+def show(compared: tuple[Comparison, ...], outliers: tuple[Outlier, ...]) -> None:
+    """Print two tables, or a line if nothing can be compared."""
     if compared:
-        columns = (
-            "device",
-            "bundle",
-            "scenario",
-            "runs",
-            "before",
-            "now",
-            "shift",
-            "p",
-            "verdict",
-            "changed meanwhile",
-        )
-        print_table(columns, map(comparison_row, compared), title="Each device against its past, ms per image")
+        columns = ("device", "bundle", "scenario", "runs", "before", "now", "shift", "p", "verdict", "other changes")
+        print_table(columns, map(comparison_row, compared), title="Compared with earlier runs, ms per image")
     else:
-        print("no device has two valid runs of one kind yet: nothing to compare")
-    if apart:
-        titles = ("device", "bundle", "scenario", "its like", "usual", "now", "gap", "what its record says of why")
-        print_table(titles, map(outlier_row, apart), title="\nDevices that lie apart from their like, ms per image")
+        print("nothing to compare: no device has two valid runs of the same kind")
+    if outliers:
+        titles = ("device", "bundle", "scenario", "peers", "median", "now", "gap", "possible causes")
+        print_table(titles, map(outlier_row, outliers), title="\nDevices that differ from their peers, ms per image")
 
 
 def comparison_row(of: Comparison) -> tuple[object, ...]:
-    """The cells of one comparison; p is adjusted for all of them."""
+    """Return the cells of one comparison; p is adjusted for the number of comparisons."""
     figures = (f"{of.before_ms:.2f}", f"{of.now_ms:.2f}", f"{of.shift:+.1%}", f"{of.p_value:.1g}")
-    return of.device, *told(of.kind), len(of.earlier) + 1, *figures, verdict(of), "; ".join(of.changed)
+    return of.device, *kind_cells(of.kind), len(of.earlier) + 1, *figures, verdict(of), "; ".join(of.changed)
 
 
 def outlier_row(of: Outlier) -> tuple[object, ...]:
-    """The cells of one outlier."""
+    """Return the cells of one outlier."""
     figures = (f"{of.usual_ms:.2f}", f"{of.now_ms:.2f}", f"{of.gap:+.1%}")
-    return of.device, *told(of.kind), f"{len(of.peers)} devices", *figures, "; ".join(of.causes) or "nothing"
+    causes = "; ".join(of.causes) or "none recorded"
+    return of.device, *kind_cells(of.kind), f"{len(of.peers)} devices", *figures, causes
 
 
-def told(kind: Kind) -> tuple[str, str]:
-    """A kind's name and scenario, with what sets it apart."""
+def kind_cells(kind: Kind) -> tuple[str, str]:
+    """Return the bundle's name with its accelerator, and the scenario."""
     name = kind.name if kind.accelerator == "CPU" else f"{kind.name} on {kind.accelerator}"
     return name, f"{kind.scenario}{', quick' if kind.quick else ''}"
 
 
 def verdict(of: Comparison) -> str:
-    """What the change is called, and why a large one is not."""
+    """Return the name of the change; for a large shift that is not significant, why."""
     if of.change != "same":
         return of.change.upper() if of.change == "slower" else of.change
-    return "same: its runs differ as much" if of.within_spread else "same"
+    return "same: within the spread of its runs" if of.within_spread else "same"
 
 
-def plain(compared: tuple[Comparison, ...], apart: tuple[Outlier, ...]) -> dict[str, object]:
-    """The same for programs; digests stand for the records."""
-    return {
-        "compared": [comparison_plain(each) for each in compared],
-        "outliers": [outlier_plain(each) for each in apart],
-    }
+def to_json(compared: tuple[Comparison, ...], outliers: tuple[Outlier, ...]) -> dict[str, object]:
+    """Return the same for programs; digests stand for records."""
+    return {"compared": list(map(comparison_json, compared)), "outliers": list(map(outlier_json, outliers))}
 
 
-def comparison_plain(of: Comparison) -> dict[str, object]:
-    """One comparison."""
+def comparison_json(of: Comparison) -> dict[str, object]:
+    """Return one comparison for JSON."""
     return {
         "device": of.device,
         "kind": of.kind,
@@ -84,8 +71,8 @@ def comparison_plain(of: Comparison) -> dict[str, object]:
     }
 
 
-def outlier_plain(of: Outlier) -> dict[str, object]:
-    """One outlier."""
+def outlier_json(of: Outlier) -> dict[str, object]:
+    """Return one outlier for JSON."""
     return {
         "device": of.device,
         "kind": of.kind,

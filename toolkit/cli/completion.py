@@ -1,4 +1,4 @@
-"""`toolkit completion`: what a shell needs to complete the command's words."""
+"""`toolkit completion`: completion scripts for shells."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import typer
 
 
 class Shell(StrEnum):
-    """The shells that are known."""
+    """Shells that are supported."""
 
     bash = "bash"
     zsh = "zsh"
     fish = "fish"
 
 
-WHERE = {
+DESTINATIONS = {
     Shell.bash: "~/.local/share/bash-completion/completions/toolkit",
     Shell.zsh: "a folder of $fpath, as _toolkit",
     Shell.fish: "~/.config/fish/completions/toolkit.fish",
 }
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="Which shell.")]) -> None:
-    """Print a shell's completion script: verbs, options and their values; redirect it to where the shell looks."""
-    from typer._completion_shared import get_completion_script  # typer documents what it prints, and no other way to it
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+    """Print a shell completion script.
 
-    typer.echo(f"# toolkit: keep this as {WHERE[shell]}")
+    Redirect it to the file that its first line names.
+    """
+    from typer._completion_shared import get_completion_script  # typer has no public function that returns it
+
+    typer.echo(f"# toolkit: save this as {DESTINATIONS[shell]}")
     typer.echo(get_completion_script(prog_name="toolkit", complete_var="_TOOLKIT_COMPLETE", shell=shell.value))

@@ -1,4 +1,4 @@
-"""`toolkit convert`: a trained model to IR and bundles."""
+"""`toolkit convert`: from a trained or imported model to OpenVINO IR and bundles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from toolkit.cli.output import print_json, print_table
+from toolkit.cli.output import megabytes, print_json, print_table
+
+IMPORTED = "Imported models"
 
 
 class Layout(StrEnum):
@@ -27,14 +29,14 @@ class Color(StrEnum):
 
 
 class Output(StrEnum):
-    """What a model gives."""
+    """What a model returns."""
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
 
 
 class Crop(StrEnum):
-    """How an image becomes a model's size."""
+    """How an image is brought to a model's input size."""
 
     RESIZE = "resize"
     CENTER = "center"
@@ -44,57 +46,77 @@ def convert(
     model: Annotated[
         str,
         typer.Argument(
-            help="A digest's first digits, NETWORK-HEAD-STAGE, or a path in the workspace. With --labels a model that was "
-            "not trained here: a .keras, .onnx or .tflite file, or a SavedModel folder."
+            metavar="MODEL",
+            help="Digest, NETWORK-HEAD-STAGE or path of a trained model; with --labels a .keras, .onnx or .tflite file "
+            "or a SavedModel folder.",
         ),
     ],
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, fp16 or int8; may be given several times. Default: fp32 and fp16.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="fp32, fp16 or int8; repeatable. Default: fp32 and fp16."),
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option(help="Which runtime it is for, such as cpu or ncs2. Default: cpu.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Runtime to convert for: cpu, cpu-2022 or ncs2; repeatable. Default: cpu."),
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="The largest allowed difference of a probability from Keras'.")
+        float | None,
+        typer.Option(metavar="X", help="Largest allowed difference of a probability from the original model's."),
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, help="The accuracy that int8 may lose, a fraction of all images. Default: 0.01, a point."),
+        typer.Option(
+            min=0, metavar="SHARE", help="Accuracy that int8 may lose, as a share of all images. Default: 0.01."
+        ),
     ] = None,
     sign: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="Sign the bundles with this SSH key, for `check --allowed-signers`."
-        ),
+        typer.Option(exists=True, dir_okay=False, metavar="KEY", help="SSH key to sign the bundles with."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Not trained here: its labels, one a line, in the order of its outputs.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Labels, one per line, in the order of the outputs.", rich_help_panel=IMPORTED
+        ),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Not trained here: class folders, or a folder of images, to prove its answers on."),
+        typer.Option(metavar="FOLDER", help="Test images for parity, best in class folders.", rich_help_panel=IMPORTED),
     ] = None,
     scaling: Annotated[
         str | None,
-        typer.Option(help="Not trained here: none, unit, symmetric, caffe, torch, or MEAN/STD of pixels in 0 to 255."),
+        typer.Option(
+            metavar="NAME",
+            help="Input scaling: none, unit, symmetric, caffe, torch, or MEAN/STD of pixels from 0 to 255.",
+            rich_help_panel=IMPORTED,
+        ),
     ] = None,
     layout: Annotated[
-        Layout | None, typer.Option(help="Not trained here: the axes of its input. Default: what its shape says.")
+        Layout | None,
+        typer.Option(help="Axes of the input. Default: from its shape.", rich_help_panel=IMPORTED),
     ] = None,
     color: Annotated[
-        Color | None, typer.Option(help="Not trained here: the order of its channels. Default: RGB; of caffe, BGR.")
+        Color | None,
+        typer.Option(help="Order of the channels. Default: RGB; with caffe scaling BGR.", rich_help_panel=IMPORTED),
     ] = None,
     output: Annotated[
-        Output | None, typer.Option(help="Not trained here: what it gives. Default: what its last operation says.")
+        Output | None,
+        typer.Option(help="What the model returns. Default: from its last operation.", rich_help_panel=IMPORTED),
     ] = None,
     input_size: Annotated[
-        str | None, typer.Option(help="Not trained here: 224 or HEIGHTxWIDTH, where its input takes any size.")
+        str | None,
+        typer.Option(metavar="SIZE", help="224 or HEIGHTxWIDTH, for inputs of any size.", rich_help_panel=IMPORTED),
     ] = None,
-    crop: Annotated[Crop, typer.Option(help="Not trained here: how images become that size.")] = Crop.RESIZE,
+    crop: Annotated[
+        Crop, typer.Option(help="How images are brought to the input size.", rich_help_panel=IMPORTED)
+    ] = Crop.RESIZE,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a trained model into OpenVINO IR, prove on the test images that it answers alike, and bundle it."""
+    """Convert a model to OpenVINO bundles.
+
+    A bundle is created only if the converted model gives the same answers as the original on the test images.
+    """
     from toolkit import compat, progress
     from toolkit.bundle.create import make_bundle
     from toolkit.bundle.signing import sign_bundle
@@ -103,10 +125,10 @@ def convert(
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    wanted = [(aim, kind) for aim in target or ["cpu"] for kind in precision or ["fp32", "fp16"]]
-    for aim, kind in wanted:
-        compat.check_precision(compat.find_target(aim), kind)
-    said = Said(
+    variants = [(name, kind) for name in target or ["cpu"] for kind in precision or ["fp32", "fp16"]]
+    for name, kind in variants:
+        compat.check_precision(compat.find_target(name), kind)
+    import_options = Said(
         labels=labels,
         images=images,
         scaling=scaling,
@@ -116,35 +138,35 @@ def convert(
         size=read_size(input_size),
         crop=crop.value,
     )
-    room = Workspace(workspace)
-    talk = progress.create_progress(quiet=as_json)
-    with Store(room.database) as store:
-        trained = find_or_bring_in(model, said, room, store, talk)
+    place = Workspace(workspace)
+    log = progress.create_progress(quiet=as_json)
+    with Store(place.database) as store:
+        trained = find_or_bring_in(model, import_options, place, store, log)
         split = split_of(trained, store)
-        made = [
-            (ir, make_bundle(ir, trained, split, room, store, talk))
-            for aim, kind in wanted
-            for ir in [convert_model(trained, kind, aim, room, store, talk, tolerance, max_drop)]
+        bundles = [
+            (ir, make_bundle(ir, trained, split, place, store, log))
+            for name, kind in variants
+            for ir in [convert_model(trained, kind, name, place, store, log, tolerance, max_drop)]
         ]
     if sign is not None:
-        for _, bundle in made:
-            sign_bundle(room.absolute(bundle.path), sign)
+        for _, bundle in bundles:
+            sign_bundle(place.absolute(bundle.path), sign)
     if as_json:
-        print_json([{"ir": ir, "bundle": bundle} for ir, bundle in made])
+        print_json([{"ir": ir, "bundle": bundle} for ir, bundle in bundles])
         return
     print_table(
-        ("bundle", "name", "MB", "max difference", "same top-1", "accuracy", "before"),
+        ("bundle", "name", "size", "max difference", "same top-1", "accuracy", "original"),
         (
             (
                 bundle.short,
                 bundle.name,
-                f"{bundle.size_bytes / 1e6:.1f}",
+                megabytes(bundle.size_bytes),
                 f"{ir.parity.max_abs:.1e}",
                 f"{ir.parity.top1_agreement:.2%}",
                 f"{ir.parity.accuracy:.5f}",
                 f"{ir.parity.reference_accuracy:.5f}",
             )
-            for ir, bundle in made
+            for ir, bundle in bundles
         ),
         title=trained.note,
     )

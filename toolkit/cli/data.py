@@ -1,4 +1,4 @@
-"""`toolkit data`: look at a data set, divide it, make the synthetic mask set."""
+"""`toolkit data`: check and split data sets, and create the synthetic mask data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from toolkit.cli import options, output
 from toolkit.errors import ExitCode
+from toolkit.progress import log_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,20 +19,21 @@ if TYPE_CHECKING:
     from toolkit.data.prepare import DatasetSummary
     from toolkit.experiment.schema import DataTable
 
-app = typer.Typer(name="data", help="Look at a data set, divide it, make the synthetic mask set.", no_args_is_help=True)
+app = typer.Typer(name="data", help="Check and split data sets.", no_args_is_help=True)
 
 _DataArgument = Annotated[
-    Path, typer.Argument(metavar="DATA", help="A data set's folder, archive or CSV file, or an experiment file.")
+    Path, typer.Argument(metavar="DATA", help="Folder, archive or CSV file of a data set, or an experiment file.")
 ]
 _SourceOption = Annotated[
     str | None,
     typer.Option(
         "--source",
-        metavar="KIND",
-        help="What DATA is: folders (the default), csv, cifar10, cifar100, idx, flowers102, caltech, imagenet or voc.",
+        metavar="FORMAT",
+        help="Format of DATA: folders, csv, cifar10, cifar100, idx, flowers102, caltech, imagenet or voc. "
+        "Default: csv for a .csv file, else folders.",
     ),
 ]
-_Fraction = typer.Option(min=0, max=1, help="The fraction of the images for this part.")
+_Fraction = typer.Option(min=0, max=1, metavar="SHARE", help="Share of the images for this subset.")
 
 
 @app.command()
@@ -41,19 +43,22 @@ def inspect(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> int:
-    """Read every image of DATA; print classes, parts and sizes, images that look the same, and all that is wrong."""
+    """Check a data set and summarize it.
+
+    Reads every image; prints classes, subsets, sizes, near duplicates and all problems. Exit code 1 if there are any.
+    """
     from toolkit.data.prepare import summarize
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
     progress = create_progress(quiet=as_json)
-    found = summarize(_table(data, source), Workspace(workspace), progress)
-    alike = found.alike(progress)
+    result = summarize(_table(data, source), Workspace(workspace), progress)
+    duplicates = result.alike(progress)
     if as_json:
-        output.print_json(_summary(found, alike))
+        output.print_json(_summary(result, duplicates))
     else:
-        _print_survey(found, alike)
-    return ExitCode.SOME_FAILED if found.problems else ExitCode.DONE
+        _print_survey(result, duplicates)
+    return ExitCode.SOME_FAILED if result.problems else ExitCode.DONE
 
 
 @app.command()
@@ -65,15 +70,18 @@ def split(
     test: Annotated[float, _Fraction] = 0.2,
     group: Annotated[
         str | None,
-        typer.Option(metavar="REGEX", help="Keep images together whose file names agree in its first group."),
+        typer.Option(
+            metavar="REGEX", help="Pattern whose first group, matched in file names, keeps images in one subset."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="What the shuffle follows from.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the shuffle.")] = 0,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Divide DATA into train, validation and test, and write the split manifest.
+    """Split a data set and write the manifest.
 
-    Parts that come with the data are kept. With an experiment file its [data] decides, and the options do not apply.
+    Subsets that come with the data are used as they are. With an experiment file, its data table decides and the
+    options do not apply.
     """
     from toolkit.data import prepare_dataset
     from toolkit.errors import UsageError
@@ -94,11 +102,14 @@ def split(
 
 @app.command()
 def masks(
-    seed: Annotated[int, typer.Option(min=0, help="What every mask follows from.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the masks.")] = 0,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Make the synthetic mask set from real faces, and divide it by person."""
+    """Create the synthetic mask data set.
+
+    Paints masks on portraits and splits them by person.
+    """
     from toolkit.data.prepare import prepare_masks
     from toolkit.experiment.schema import DataTable
     from toolkit.progress import create_progress
@@ -109,7 +120,7 @@ def masks(
 
 
 def _table(data: Path, source: str | None, **settings: object) -> DataTable:
-    """What the command's words say of the data; its paths made whole."""
+    """Return the data table that the arguments describe, with absolute paths."""
     from toolkit.data.formats import FORMATS
     from toolkit.data.prepare import resolve_paths
     from toolkit.errors import UsageError
@@ -120,50 +131,48 @@ def _table(data: Path, source: str | None, **settings: object) -> DataTable:
         return resolve_paths(experiment.data, experiment.origin)
     kind = source or ("csv" if data.suffix.lower() == ".csv" else "folders")
     if kind not in FORMATS:
-        raise UsageError(f'--source "{kind}" is not known', remedy=f"choose one of {', '.join(FORMATS)}")
+        raise UsageError(f"unknown data format {kind!r}", remedy=f"choose one of {', '.join(FORMATS)}")
     return DataTable.model_validate({"source": kind, "path": data.resolve(), **settings})
 
 
-def _print_split(made: Split, workspace: Path, *, as_json: bool) -> None:
+def _print_split(split_: Split, workspace: Path, *, as_json: bool) -> None:
     if as_json:
-        output.print_json(made)
+        output.print_json(split_)
         return
-    rows = [(part, *counts.values(), made.size(part)) for part, counts in made.counts.items()]
-    title = f"{made.name} ({made.note})" if made.note else made.name
-    output.print_table(("part", *made.labels, "all"), rows, title=title)
-    print(workspace / made.path)
+    rows = [(part, *counts.values(), split_.size(part)) for part, counts in split_.counts.items()]
+    title = f"{split_.name} ({split_.note})" if split_.note else split_.name
+    output.print_table(("subset", *split_.labels, "all"), rows, title=title)
+    print(workspace / split_.path)
 
 
-def _summary(found: DatasetSummary, alike: Sequence[Pair]) -> dict[str, object]:
-    """What a program wants to know of a survey."""
+def _summary(result: DatasetSummary, duplicates: Sequence[Pair]) -> dict[str, object]:
+    """Return a survey for JSON."""
     return {
-        "folder": found.scan.root,
-        "divided": found.scan.divided,
-        "labels": found.scan.labels,
-        "counts": found.counts(),
-        "sizes": found.sizes(),
-        "ignored": found.scan.ignored,
+        "folder": result.scan.root,
+        "divided": result.scan.divided,
+        "labels": result.scan.labels,
+        "counts": result.counts(),
+        "sizes": result.sizes(),
+        "ignored": result.scan.ignored,
         "alike": [
             {
-                "images": [found.checked[pair.one].found.path, found.checked[pair.other].found.path],
+                "images": [result.checked[pair.one].found.path, result.checked[pair.other].found.path],
                 "correlation": round(pair.correlation, 4),
             }
-            for pair in alike
+            for pair in duplicates
         ],
-        "problems": found.problems,
+        "problems": result.problems,
     }
 
 
-def _print_survey(found: DatasetSummary, alike: Sequence[Pair]) -> None:
-    import sys
-
-    rows = [(part, label, number) for part, labels in found.counts().items() for label, number in labels.items()]
-    output.print_table(("part", "class", "images"), rows, title=str(found.scan.root))
-    if sizes := found.sizes():
+def _print_survey(result: DatasetSummary, duplicates: Sequence[Pair]) -> None:
+    rows = [(part, label, number) for part, labels in result.counts().items() for label, number in labels.items()]
+    output.print_table(("subset", "class", "images"), rows, title=str(result.scan.root))
+    if sizes := result.sizes():
         print(f"height {sizes['height'][0]}…{sizes['height'][1]}, width {sizes['width'][0]}…{sizes['width'][1]} pixels")
-    if found.scan.ignored:
-        print(f"{len(found.scan.ignored)} files ignored: no images by their names")
-    for line in found.told_alike(alike):
+    if result.scan.ignored:
+        print(f"{len(result.scan.ignored)} files ignored: their names are not those of images")
+    for line in result.told_alike(duplicates):
         print(line)
-    for problem in found.problems:
-        print(f"error: {problem}", file=sys.stderr)
+    for problem in result.problems:
+        log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)

@@ -1,7 +1,8 @@
-"""`toolkit deploy`: a bundle onto the fleet."""
+"""`toolkit deploy`: roll a bundle out to devices."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,33 +15,59 @@ if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Device
     from toolkit.deploy import DeployPlan, Strategy
     from toolkit.fleet import FleetResult
+    from toolkit.store import Store
+
+ROLLOUT = "Rollout"
+GATES = "Gates"
+TRANSFER = "Transfer"
 
 
 @with_fleet_options
 def deploy(
     options: FleetOptions,
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, the first digits of its digest, or its name.")],
+    bundle: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[BUNDLE]",
+            help="Folder, name, or first four or more digits of the digest. Default: what the report recommends.",
+        ),
+    ] = None,
     batch: Annotated[
         str | None,
         typer.Option(
             metavar="SIZES",
-            help="How many devices at a time, as Ansible's serial: numbers or percentages, the last one repeated. "
-            "Default: 1,25%,100%, or with --group each group at once.",
+            help="Devices per batch, as Ansible's serial: numbers or percentages, the last one repeated. "
+            "Default: 1,25%,100%, or with --group one batch per group.",
+            rich_help_panel=ROLLOUT,
         ),
     ] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option(help="Groups one after the other, or VARIABLE=VALUE for a label; the other devices come last."),
+        typer.Option(
+            metavar="GROUP",
+            help="Inventory groups, or VARIABLE=VALUE, to deploy in this order before all others; repeatable.",
+            rich_help_panel=ROLLOUT,
+        ),
     ] = None,
-    pause: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Between two batches.")] = 0.0,
+    pause: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Pause between two batches.", rich_help_panel=ROLLOUT),
+    ] = 0.0,
     max_failures: Annotated[
         str,
         typer.Option(
-            metavar="SIZE", help="More devices that fail, or more percent, end it; of the first batch none may."
+            metavar="SIZE",
+            help="Failed devices, as a number or percentage, that the rollout tolerates after its first batch.",
+            rich_help_panel=ROLLOUT,
         ),
     ] = "0",
-    undo: Annotated[
-        bool, typer.Option("--undo/--no-undo", help="Whether what was done is taken back when it ends so.")
+    auto_rollback: Annotated[
+        bool,
+        typer.Option(
+            "--auto-rollback/--no-auto-rollback",
+            help="Roll back all devices if the rollout fails.",
+            rich_help_panel=ROLLOUT,
+        ),
     ] = True,
     min_speed: Annotated[
         float,
@@ -48,68 +75,96 @@ def deploy(
             min=0,
             max=1,
             metavar="SHARE",
-            help="Of the speed last measured on a device, that it must have; 0: not asked.",
+            help="Share of the speed last measured on a device that the release must reach there; 0: no gate.",
+            rich_help_panel=GATES,
         ),
     ] = 0.5,
-    healthy: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="So long the service must stay well; 0: not asked.")
+    health_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Time that the service must stay healthy; 0: no gate.", rich_help_panel=GATES
+        ),
     ] = 10.0,
     bandwidth: Annotated[
         str | None,
         typer.Option(
-            metavar="RATE", help="Bytes a second for all devices together, such as 500k or 2M. Default: no limit."
+            metavar="RATE",
+            help="Bytes per second for all devices together, such as 500k or 2M. Default: no limit.",
+            rich_help_panel=TRANSFER,
         ),
     ] = None,
-    keep: Annotated[
+    keep_releases: Annotated[
         int,
-        typer.Option(min=0, help="So many releases stay on a device besides the one that serves and the one before."),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Older releases to keep on each device, besides the current and the previous one.",
+            rich_help_panel=TRANSFER,
+        ),
     ] = 2,
     offline: Annotated[
         Path | None,
         typer.Option(
             dir_okay=False,
             metavar="FILE",
-            help="Reach no device, but write what a stick carries: there, `python -m device install FILE` takes it.",
+            help="File to write the release to, for a USB drive, instead of connecting to devices. "
+            "Install it there with `python -m device install FILE`.",
+            rich_help_panel=TRANSFER,
         ),
     ] = None,
     sign: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="With --offline: sign the release with this SSH key."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="KEY",
+            help="SSH key to sign the release with; requires --offline.",
+            rich_help_panel=TRANSFER,
+        ),
     ] = None,
     hooks: HooksOption = None,
     dry_run: DryRunOption = False,
     break_lock: BreakLockOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Deploy the recommended bundle without asking.")] = False,
 ) -> None:
-    """Make devices serve a bundle: a canary first, then the others; what fails keeps the old one, and stops the rest."""
+    """Deploy a bundle to devices.
+
+    One device first, then batch by batch. A device that fails keeps its old release and stops the rollout.
+    """
     from toolkit.bundle.resolve import bundle_folder
-    from toolkit.cli.fleet_output import report_rollout
+    from toolkit.cli.fleet_output import print_rollout, require_target
     from toolkit.deploy import deploy as roll_out
     from toolkit.deploy import gates_of, plan_rollout, strategy_of
     from toolkit.experiment.schema import DeployTable
     from toolkit.fleet.transfer.staging import Sending
     from toolkit.fleet.transfer.stream import parse_bandwidth
 
-    if offline is not None:
-        _write(options, bundle, offline, sign)
-        return
-    sending = Sending(parse_bandwidth(bandwidth) if bandwidth else None, keep)
-    wanted = DeployTable.model_construct(
+    if offline is None:
+        require_target(options.fleet, options.limit)
+    sending = Sending(parse_bandwidth(bandwidth) if bandwidth else None, keep_releases)
+    settings = DeployTable.model_construct(
         batch=batch,
         groups=tuple(group or ()),
         pause_s=pause,
         max_failures=max_failures,
-        undo=undo,
+        undo=auto_rollback,
         min_speed=min_speed,
-        healthy_s=healthy,
+        healthy_s=health_seconds,
     )
-    strategy, devices = strategy_of(wanted), options.devices()
+    strategy = strategy_of(settings)
     with options.store() as store:
-        path, gates = bundle_folder(bundle, options.workspace, store), gates_of(wanted, store)
+        if bundle is None:
+            bundle = _recommended(options, store, confirmed=yes or dry_run)
+        path, gates = bundle_folder(bundle, options.workspace, store), gates_of(settings, store)
+        if offline is not None:
+            _write(options, path, offline, sign)
+            return
+        devices = options.devices()
         if dry_run:
             plans = plan_rollout(path, devices, gates=gates, forks=options.forks, progress=options.progress)
             _show(plans, strategy, as_json=options.as_json)
             return
-        done = roll_out(
+        result = roll_out(
             path,
             devices,
             strategy=strategy,
@@ -121,41 +176,61 @@ def deploy(
             progress=options.progress,
             break_lock=break_lock,
         )
-    report_rollout(done, as_json=options.as_json)
+    print_rollout(result, as_json=options.as_json)
 
 
-def _write(options: FleetOptions, bundle: str, file: Path, key: Path | None) -> None:
-    """The bundle's release as a file."""
-    from toolkit.bundle.resolve import bundle_folder
-    from toolkit.cli.output import print_json
+def _recommended(options: FleetOptions, store: Store, *, confirmed: bool) -> str:
+    """Return the digest of the bundle that the report recommends; ask on a terminal unless `confirmed`.
+
+    Raises:
+        UsageError: the report recommends nothing, or nobody can be asked.
+    """
+    from toolkit.errors import UsageError
+    from toolkit.report import recommend
+
+    choice = recommend(options.workspace, store)
+    if choice.bundle is None:
+        raise UsageError(f"the report recommends no bundle: {choice.reason}", remedy="name one: toolkit deploy BUNDLE")
+    text = f"{choice.bundle.name} ({choice.bundle.short}): {choice.reason}"
+    if confirmed:
+        options.progress.log(f"recommended: {text}")
+        return choice.bundle.digest
+    if not sys.stdin.isatty():
+        raise UsageError(f"recommended: {text}", remedy="add --yes to deploy it, or name another BUNDLE")
+    typer.confirm(f"{text}\nDeploy it?", abort=True, err=True)
+    return choice.bundle.digest
+
+
+def _write(options: FleetOptions, folder: Path, file: Path, key: Path | None) -> None:
+    """Write the bundle's release to a file."""
+    from toolkit.cli.output import megabytes, print_json
     from toolkit.deploy.offline import write_archive
 
-    with options.store() as store:
-        written = write_archive(bundle_folder(bundle, options.workspace, store), file, key)
+    archive = write_archive(folder, file, key)
     if options.as_json:
-        print_json(written)
+        print_json(archive)
         return
-    signed = "signed" if written.signed else "not signed: devices that ask for a signature will refuse it"
-    print(f"{written.path}: release {written.release[:12]}, {written.size_bytes / 1e6:,.1f} MB, {signed}")
+    signed = "signed" if archive.signed else "not signed: devices that require a signature will refuse it"
+    print(f"{archive.path}: release {archive.release[:12]}, {megabytes(archive.size_bytes)}, {signed}")
 
 
 def _show(plans: FleetResult[DeployPlan], strategy: Strategy, *, as_json: bool) -> None:
-    """What would be done, and in which batch."""
-    from toolkit.cli.fleet_output import report
+    """Print what would be done, and in which batch."""
+    from toolkit.cli.fleet_output import print_results
     from toolkit.deploy.strategy import check_groups, divide
 
-    waiting: list[Device] = [device for device, plan in plans.ok.items() if plan.steps]
+    changing: list[Device] = [device for device, plan in plans.ok.items() if plan.steps]
     check_groups([*plans.ok, *plans.errors], strategy)
-    places = {device.name: batch.number for batch in divide(waiting, strategy) for device in batch.devices}
+    batches = {device.name: batch.number for batch in divide(changing, strategy) for device in batch.devices}
 
     def row(plan: DeployPlan) -> tuple[object, ...]:
         steps = "; ".join(f"{step.name}: {step.what}" for step in plan.steps)
-        return ("changed", places[plan.device], steps) if plan.steps else ("unchanged", "", "nothing to do")
+        return ("deployed", batches[plan.device], steps) if plan.steps else ("unchanged", "", "nothing to do")
 
-    report(
+    print_results(
         plans,
         ("would be", "batch", "steps"),
         row,
         as_json=as_json,
-        more=lambda plan: {"batch": places.get(plan.device)},
+        more=lambda plan: {"batch": batches.get(plan.device)},
     )

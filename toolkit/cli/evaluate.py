@@ -1,4 +1,4 @@
-"""`toolkit evaluate`: a trained model on a folder of labeled images."""
+"""`toolkit evaluate`: metrics of a trained model on labeled images."""
 
 from __future__ import annotations
 
@@ -14,56 +14,62 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A model.keras of the workspace's runs.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="model.keras of a run of the workspace.")],
     data: Annotated[
-        Path, typer.Option(help="Class folders, or a folder whose test/ holds them; for many labels a CSV file or VOC.")
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Class folders, or a folder with test/; for multi-label models a CSV file or VOC."
+        ),
     ],
     mistakes: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the worst mistakes into this image.")
+        Path | None, typer.Option(metavar="FILE.png", help="Contact sheet of the worst mistakes to write.")
     ] = None,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Judge a model: loss, accuracy, calibration; precision, recall, F1, ROC and PR areas per class; confusion."""
+    """Evaluate a model on labeled images.
+
+    Prints loss, accuracy and calibration; precision, recall, F1, ROC and PR areas per class; and the confusion matrix.
+    """
     from toolkit.progress import create_progress
     from toolkit.train import evaluate_folder
     from toolkit.workspace import Workspace
 
-    judged = evaluate_folder(model, data, Workspace(workspace), create_progress(quiet=as_json), mistakes=mistakes)
+    evaluation = evaluate_folder(model, data, Workspace(workspace), create_progress(quiet=as_json), mistakes=mistakes)
     if as_json:
-        output.print_json(judged)
+        output.print_json(evaluation)
     else:
-        _print(judged)
+        _print(evaluation)
 
 
-def _print(judged: Evaluation) -> None:
-    low, high = judged.interval
-    top5 = "" if judged.top5 is None else f", top-5 {judged.top5:.4f}"
-    of_what = "accuracy" if judged.multilabel is None else "accuracy (every label right)"
-    print(f"{judged.images} images: {of_what} {judged.accuracy:.4f} (95 % {low:.3f} to {high:.3f}){top5}")
-    ece = "" if judged.calibration is None else f", expected calibration error {judged.calibration.ece:.4f}"
-    print(f"loss {judged.loss:.4f}{ece}\n")
-    if judged.multilabel is not None:
-        _print_labels(judged, judged.multilabel)
+def _print(evaluation: Evaluation) -> None:
+    low, high = evaluation.interval
+    top5 = "" if evaluation.top5 is None else f", top-5 {evaluation.top5:.4f}"
+    of_what = "accuracy" if evaluation.multilabel is None else "accuracy (every label right)"
+    print(f"{evaluation.images} images: {of_what} {evaluation.accuracy:.4f} (95 % {low:.3f} to {high:.3f}){top5}")
+    ece = "" if evaluation.calibration is None else f", expected calibration error {evaluation.calibration.ece:.4f}"
+    print(f"loss {evaluation.loss:.4f}{ece}\n")
+    if evaluation.multilabel is not None:
+        _print_labels(evaluation, evaluation.multilabel)
         return
-    names = [score.label for score in judged.classes]
+    names = [score.label for score in evaluation.classes]
     output.print_table(
-        ("class", "precision", "recall", "F1", "ROC AUC", "PR AUC", "images", *(f"said {name}" for name in names)),
+        ("class", "precision", "recall", "F1", "ROC AUC", "PR AUC", "images", *(f"as {name}" for name in names)),
         (
-            (*_fractions(s.precision, s.recall, s.f1, s.roc_auc, s.average_precision, label=s.label), s.support, *said)
-            for s, said in zip(judged.classes, judged.confusion, strict=True)
+            (*_fractions(s.precision, s.recall, s.f1, s.roc_auc, s.average_precision, label=s.label), s.support, *row)
+            for s, row in zip(evaluation.classes, evaluation.confusion, strict=True)
         ),
     )
 
 
-def _print_labels(judged: Evaluation, found: MultilabelMetrics) -> None:
-    """Of many labels to an image: averages, then each label with its VOC average precisions and its 2 x 2 table."""
-    print(f"mean average precision {_fraction(found.mean_average_precision)} (VOC from 2010 on), ", end="")
-    print(f"{_fraction(found.mean_eleven_point)} (VOC2007, 11 points); Hamming loss {found.hamming_loss:.4f}")
-    for name, mean in (("micro", found.micro), ("macro", found.macro)):
+def _print_labels(evaluation: Evaluation, scores: MultilabelMetrics) -> None:
+    """Print the averages of a multi-label model, then each label with its VOC average precisions and 2 x 2 table."""
+    print(f"mean average precision {_fraction(scores.mean_average_precision)} (VOC from 2010 on), ", end="")
+    print(f"{_fraction(scores.mean_eleven_point)} (VOC2007, 11 points); Hamming loss {scores.hamming_loss:.4f}")
+    for name, mean in (("micro", scores.micro), ("macro", scores.macro)):
         print(f"{name} average: precision {mean.precision:.4f}, recall {mean.recall:.4f}, F1 {mean.f1:.4f}")
     print()
-    rows = zip(judged.classes, found.average_precision, found.eleven_point, found.confusions, strict=True)
+    rows = zip(evaluation.classes, scores.average_precision, scores.eleven_point, scores.confusions, strict=True)
     output.print_table(
         ("label", "precision", "recall", "F1", "ROC AUC", "AP", "AP 11", "images", "found", "missed", "false"),
         (
@@ -80,7 +86,7 @@ def _print_labels(judged: Evaluation, found: MultilabelMetrics) -> None:
 
 
 def _fraction(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4f}"
+    return "unknown" if value is None else f"{value:.4f}"
 
 
 def _fractions(*values: float | None, label: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`toolkit fleet`: the devices there are, what each of them is, and an embedded fleet to try things on."""
+"""`toolkit fleet`: list and probe devices, and run a local or virtual fleet to try things on."""
 
 from __future__ import annotations
 
@@ -19,38 +19,48 @@ from toolkit.cli.options import (
     WorkspaceOption,
 )
 from toolkit.cli.output import print_json, print_table
-from toolkit.cli.sd_image import card
+from toolkit.cli.sd_image import image
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import DeviceFacts
     from toolkit.progress import Progress
     from toolkit.workspace import Workspace
 
-app = typer.Typer(
-    help="The devices: list and probe them; start and stop an embedded or a virtual fleet.", no_args_is_help=True
-)
+VIRTUAL = "Virtual devices"
+
+app = typer.Typer(help="List, probe and run devices.", no_args_is_help=True)
 
 
 @app.command()
 def up(
-    count: Annotated[int | None, typer.Option("--count", min=1, max=64, help="How many devices. Default: 3.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, max=64, metavar="N", help="Devices of the local fleet. Default: 3.")
+    ] = None,
     virtual: Annotated[
         int | None,
-        typer.Option("--virtual", min=1, max=16, help="Instead, so many bare arm64 machines, emulated by QEMU."),
+        typer.Option(
+            "--virtual",
+            min=1,
+            max=16,
+            metavar="N",
+            help="Bare arm64 machines to emulate with QEMU, instead of a local fleet.",
+            rich_help_panel=VIRTUAL,
+        ),
     ] = None,
-    sticks: Annotated[
-        bool, typer.Option("--sticks", help="Each of these has a virtual Neural Compute Stick 2 plugged in.")
+    ncs2: Annotated[
+        bool, typer.Option("--ncs2", help="A virtual NCS2 in each virtual device.", rich_help_panel=VIRTUAL)
     ] = False,
     allowed_signers: Annotated[
         Path | None,
-        typer.Option(help="From now on its devices run only what one whom this file names has signed."),
+        typer.Option(metavar="FILE", help="Signers to trust; the devices then run only what they have signed."),
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Start an embedded fleet: real SSH servers on loopback ports, each with a folder of its own.
+    """Start a local or virtual fleet.
 
-    With --virtual the devices are whole machines, bare as a Pi with a fresh card, which Ansible can provision.
+    A local fleet is SSH servers on loopback ports, each with its own folder. With --virtual the devices are whole
+    machines, bare like a Pi with a new SD card, which Ansible can provision.
     """
     from toolkit.errors import UsageError
     from toolkit.fleet.local_fleet import control
@@ -60,24 +70,24 @@ def up(
     progress = create_progress(quiet=as_json)
     if virtual is not None:
         if count is not None or allowed_signers is not None:
-            raise UsageError("--virtual goes with neither --count nor --allowed-signers", remedy="leave them out")
-        _up_virtual(Workspace(workspace), virtual, sticks=sticks, progress=progress, as_json=as_json)
+            raise UsageError("--virtual excludes --count and --allowed-signers", remedy="leave them out")
+        _up_virtual(Workspace(workspace), virtual, ncs2=ncs2, progress=progress, as_json=as_json)
         return
-    if sticks:
-        raise UsageError("--sticks is of virtual devices", remedy="add --virtual 1")
+    if ncs2:
+        raise UsageError("--ncs2 requires --virtual", remedy="add --virtual 1")
     fleet = control.up(Workspace(workspace), count, allowed_signers)
-    progress.log("started" if fleet.started else "it runs already: nothing to do")
+    progress.log("started" if fleet.started else "already running, nothing to do")
     if as_json:
         print_json({"started": fleet.started, "inventory": fleet.inventory, "devices": fleet.devices})
     else:
         print_table(("device", "address", "root"), ((d.name, f"{d.host}:{d.port}", d.root) for d in fleet.devices))
 
 
-def _up_virtual(workspace: Workspace, count: int, *, sticks: bool, progress: Progress, as_json: bool) -> None:
+def _up_virtual(workspace: Workspace, count: int, *, ncs2: bool, progress: Progress, as_json: bool) -> None:
     from toolkit.virtual import devices
 
-    fleet = devices.up(workspace, count, progress, sticks=sticks)
-    progress.log(f"started {', '.join(fleet.started)}" if fleet.started else "they run already: nothing to do")
+    fleet = devices.up(workspace, count, progress, sticks=ncs2)
+    progress.log(f"started {', '.join(fleet.started)}" if fleet.started else "already running, nothing to do")
     if as_json:
         print_json({"started": fleet.started, "inventory": fleet.inventory, "devices": fleet.devices})
         return
@@ -89,11 +99,16 @@ def _up_virtual(workspace: Workspace, count: int, *, sticks: bool, progress: Pro
 
 @app.command()
 def down(
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the virtual devices' disks and keys, too.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Also remove the disks and keys of virtual devices.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """End the embedded fleet's process and switch virtual devices off. All that is theirs stays for the next `up`."""
+    """Stop the local and virtual fleet.
+
+    Their folders and disks stay for the next `fleet up`.
+    """
     from toolkit.fleet.local_fleet import control
     from toolkit.progress import create_progress
     from toolkit.virtual import devices
@@ -101,40 +116,43 @@ def down(
 
     stopped = control.down(Workspace(workspace))
     switched_off = devices.down(Workspace(workspace), remove=remove)
-    create_progress(quiet=as_json).log("stopped" if stopped or switched_off else "none runs: nothing to do")
+    create_progress(quiet=as_json).log("stopped" if stopped or switched_off else "not running, nothing to do")
     if as_json:
         print_json({"stopped": stopped, "switched_off": switched_off})
 
 
 class Plug(StrEnum):
-    """What to do with a stick."""
+    """What to do with a virtual NCS2."""
 
     PLUG_IN = "in"
     PULL_OUT = "out"
 
 
 @app.command()
-def stick(
-    device: Annotated[str, typer.Argument(help="A virtual device.")],
-    where: Annotated[Plug, typer.Argument(help="Plug it in, or pull it out.")],
+def ncs2(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="Name of a virtual device.")],
+    action: Annotated[Plug, typer.Argument(metavar="ACTION", help="in or out.")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Plug a virtual device's stick in or pull it out, while it runs; see `fleet up --virtual 1 --sticks`."""
+    """Plug in or unplug a virtual NCS2.
+
+    The device keeps running; start it with `toolkit fleet up --virtual 1 --ncs2`.
+    """
     from toolkit.virtual import devices
     from toolkit.virtual.ncs2_emulator import Stick
     from toolkit.workspace import Workspace
 
-    its = Stick(devices.machine(Workspace(workspace), device).folder)
-    if where is Plug.PLUG_IN:
-        its.plug_in()
+    emulator = Stick(devices.machine(Workspace(workspace), device).folder)
+    if action is Plug.PLUG_IN:
+        emulator.plug_in()
     else:
-        its.unplug()
+        emulator.unplug()
     if as_json:
-        print_json(its.state())
+        print_json(emulator.state())
 
 
-app.command()(card)
+app.command()(image)
 
 
 @app.command("list")
@@ -144,7 +162,10 @@ def list_devices(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """The devices of the inventory; asks none of them."""
+    """List the devices of the inventory.
+
+    Connects to none of them.
+    """
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.workspace import Workspace
 
@@ -167,22 +188,25 @@ def probe(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """What each device is: machine, system, Python, OpenVINO, accelerators, room, what it serves."""
+    """Probe devices over SSH.
+
+    Shows machine, system, Python, OpenVINO, accelerators, free space and current release.
+    """
     from toolkit import fleet
     from toolkit.artifacts.fleet import Device
-    from toolkit.cli.fleet_output import report
+    from toolkit.cli.fleet_output import print_results
     from toolkit.fleet.inventory.load import find_inventory
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
-    def ask(device: Device) -> DeviceFacts:
+    def fetch_facts(device: Device) -> DeviceFacts:
         with fleet.connect(device) as shell:
             return fleet.probe_serving(device, shell)
 
     devices = fleet.load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
-    result = fleet.fan_out(devices, ask, forks, progress=create_progress(quiet=as_json), title="probing")
+    result = fleet.fan_out(devices, fetch_facts, forks, progress=create_progress(quiet=as_json), title="probing")
     columns = ("machine", "system", "python", "openvino", "accelerators", "free", "serves")
-    report(result, columns, _facts_row, as_json=as_json)
+    print_results(result, columns, _facts_row, as_json=as_json)
 
 
 app.command("exec")(fleet_exec.run_everywhere)

@@ -1,4 +1,4 @@
-"""`toolkit fleet logs`: what the service on each device wrote, or what was done to the device."""
+"""`toolkit fleet logs`: the logs of each device's service or deployments."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 @with_fleet_options
 def logs(
     options: FleetOptions,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of each device.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="Lines per device.")] = 20,
 ) -> None:
-    """The runner's journal on each device; where systemd does not run it, the device's audit log of deployments."""
+    """Print the service logs of devices.
+
+    Where systemd does not run the service, prints the device's audit log of deployments.
+    """
     from toolkit import fleet
-    from toolkit.cli.fleet_output import fail_with
-    from toolkit.cli.output import plain, print_json
+    from toolkit.cli.fleet_output import exit_with, failures_json
+    from toolkit.cli.output import print_json
     from toolkit.deploy import commands
 
     devices = options.devices()
@@ -32,35 +35,35 @@ def logs(
         _follow(options, devices, lines)
         return
 
-    def ask(device: Device) -> Result:
+    def read(device: Device) -> Result:
         with fleet.connect(device) as shell:
             return shell.run(commands.logs(device, lines, follow=False)).check(device, "reading its log")
 
-    found = fleet.fan_out(devices, ask, options.forks, progress=options.progress, title="reading")
+    result = fleet.fan_out(devices, read, options.forks, progress=options.progress, title="reading")
     if options.as_json:
-        done = [{"device": device.name, "lines": said.stdout.splitlines()} for device, said in found.ok.items()]
-        lost = [{"device": device.name, "error": plain(problem)} for device, problem in found.failed.items()]
-        print_json({"devices": [*done, *lost], "failed": len(lost)})
+        done = [{"device": device.name, "lines": log.stdout.splitlines()} for device, log in result.ok.items()]
+        failed = failures_json(result.failed)
+        print_json({"devices": [*done, *failed], "failed": len(failed)})
     else:
-        for device, said in found.ok.items():
-            for line in said.stdout.splitlines():
+        for device, log in result.ok.items():
+            for line in log.stdout.splitlines():
                 print(_line(device, line, as_json=False))
-    fail_with(found.failed, found.exit_code)
+    exit_with(result.failed, result.exit_code)
 
 
 def _follow(options: FleetOptions, devices: Sequence[Device], lines: int) -> None:
-    """All at once, whatever --forks says; with --json an object a line."""
+    """Print new lines of all devices at once, whatever --forks is; with --json one object per line."""
     from toolkit import fleet
-    from toolkit.cli.fleet_output import fail_with
+    from toolkit.cli.fleet_output import exit_with
     from toolkit.deploy import commands
 
     def listen(device: Device) -> None:
         with fleet.connect(device) as shell:
-            words = commands.logs(device, lines, follow=True)
-            shell.follow(words, lambda line: print(_line(device, line, as_json=options.as_json), flush=True))
+            argv = commands.logs(device, lines, follow=True)
+            shell.follow(argv, lambda line: print(_line(device, line, as_json=options.as_json), flush=True))
 
-    found = fleet.fan_out(devices, listen, len(devices))
-    fail_with(found.failed, found.exit_code)
+    result = fleet.fan_out(devices, listen, len(devices))
+    exit_with(result.failed, result.exit_code)
 
 
 def _line(device: Device, line: str, *, as_json: bool) -> str:

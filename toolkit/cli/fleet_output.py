@@ -1,15 +1,15 @@
-"""What became of each device of a fleet, for people and for programs: every device is in it, failed or not."""
+"""Print the outcome of every device, for people and for programs; failed devices are included."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from toolkit.cli.output import plain, print_json, print_table
+from toolkit.cli.output import megabytes, print_json, print_table, to_json
 from toolkit.errors import ExitCode, Problem, UsageError
+from toolkit.progress import log_error
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Deployment, Device
@@ -19,19 +19,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def require_target(fleet: bool, limit: str | None) -> None:
-    """Whole fleets are touched only on demand.
+def require_target(fleet: bool, limit: str | None, *, remedy: str = "use --fleet or --limit PATTERN") -> None:
+    """Check that devices were selected: a whole fleet is reached only on request.
 
     Raises:
-        UsageError: neither --fleet nor --limit was given.
+        UsageError: neither --fleet nor --limit was used.
     """
     if not fleet and limit is None:
-        raise UsageError(
-            "say where", remedy="--fleet for all devices of the inventory, or --limit PATTERN for some of them"
-        )
+        raise UsageError("no target selected", remedy=remedy)
 
 
-def report(
+def print_results(
     result: FleetResult[T],
     columns: Sequence[str],
     row: Callable[[T], Sequence[object]],
@@ -39,49 +37,54 @@ def report(
     as_json: bool,
     more: Callable[[T], dict[str, Any]] = lambda _: {},
 ) -> None:
-    """The table or the JSON of all outcomes, then the failures with their remedies, then the exit code.
+    """Print a table or JSON of all outcomes, then the failures; exit unless all succeeded.
 
-    `row` gives the cells after the device's name, one for each of `columns`; a failed device has "failed" in the first.
-    `more` is what a program is told besides the value itself.
+    `row` returns the cells after the device's name, one for each of `columns`; a failed device has "failed" in the
+    first. `more` adds fields to the JSON of a device.
     """
     failed = result.failed
     if as_json:
-        done: list[dict[str, Any]] = [
-            {"device": device.name} | plain(value) | more(value) for device, value in result.ok.items()
+        rows_json: list[dict[str, Any]] = [
+            {"device": device.name} | to_json(value) | more(value) for device, value in result.ok.items()
         ]
-        lost = [{"device": device.name, "error": plain(problem)} for device, problem in failed.items()]
-        print_json({"devices": done + lost, "failed": len(lost)})
+        print_json({"devices": rows_json + failures_json(failed), "failed": len(failed)})
     else:
         rows: list[Sequence[object]] = [(device.name, *row(value)) for device, value in result.ok.items()]
         rows += [(device.name, "failed", *[""] * (len(columns) - 1)) for device in failed]
         print_table(("device", *columns), rows)
-    fail_with(failed, result.exit_code)
+    exit_with(failed, result.exit_code)
 
 
-def fail_with(failed: Mapping[Device, Problem], code: ExitCode) -> None:
-    """Say every problem; then leave with `code`, unless it is that of success."""
+def failures_json(failed: Mapping[Device, Problem]) -> list[dict[str, Any]]:
+    """Return the failed devices for JSON."""
+    return [{"device": device.name, "error": to_json(problem)} for device, problem in failed.items()]
+
+
+def exit_with(failed: Mapping[Device, Problem], code: ExitCode) -> None:
+    """Print every problem; then exit with `code` unless it is 0."""
     for problem in failed.values():
-        print(f"error: {problem}", file=sys.stderr)
+        log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
     if code:
         raise typer.Exit(int(code))
 
 
-def report_rollout(result: RolloutResult, *, as_json: bool) -> None:
-    """The outcome of each device in one table, then what went wrong, then the exit code."""
-    problems = {device.name: plain(problem) for device, problem in result.problems.items()}
+def print_rollout(result: RolloutResult, *, as_json: bool) -> None:
+    """Print the outcome of each device and what went wrong; exit unless all succeeded."""
+    problems = {device.name: to_json(problem) for device, problem in result.problems.items()}
     if as_json:
-        rows = [plain(each) | {"error": problems.get(each.device)} for each in result.outcomes.values()]
-        said = {"rollout": result.rollout, "stopped": result.stopped, "devices": rows, "failed": len(result.failed)}
-        print_json(said)
+        rows = [to_json(each) | {"error": problems.get(each.device)} for each in result.outcomes.values()]
+        print_json(
+            {"rollout": result.rollout, "stopped": result.stopped, "devices": rows, "failed": len(result.failed)}
+        )
     else:
         columns = ("device", "outcome", "batch", "release", "sent", "seconds", "passed")
-        print_table(columns, map(_outcome, result.outcomes.values()))
+        print_table(columns, map(_outcome_row, result.outcomes.values()))
     if result.stopped:
-        print(f"error: the rollout ended early: {result.stopped}", file=sys.stderr)
-    fail_with(result.problems, result.exit_code)
+        log_error(f"the rollout stopped early: {result.stopped}")
+    exit_with(result.problems, result.exit_code)
 
 
-def _outcome(each: Deployment) -> tuple[object, ...]:
-    told = each.reason if each.outcome != "failed" and each.reason else ", ".join(each.gates)
-    sent = f"{each.sent_bytes / 1e6:,.1f} MB" if each.sent_bytes else ""
-    return each.device, each.outcome, each.batch or "", each.release[:12], sent, f"{each.seconds:.1f}", told
+def _outcome_row(each: Deployment) -> tuple[object, ...]:
+    detail = each.reason if each.outcome != "failed" and each.reason else ", ".join(each.gates)
+    sent = megabytes(each.sent_bytes) if each.sent_bytes else ""
+    return each.device, each.outcome, each.batch or "", each.release[:12], sent, f"{each.seconds:.1f}", detail

@@ -1,4 +1,4 @@
-"""`toolkit inspect`: what a model is made of."""
+"""`toolkit inspect`: the layers and the size of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from toolkit.cli.output import plain, print_json, print_table
+from toolkit.cli.output import print_json, print_table, to_json
 
 if TYPE_CHECKING:
     from toolkit.convert.inspection import Inspection
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 def inspect(
     model: Annotated[
         str,
-        typer.Argument(help="A .keras file, an IR's .xml file, or a bundle or trained model (name, digest or folder)."),
+        typer.Argument(
+            metavar="MODEL", help=".keras file, .xml file of an IR, or name, digest or folder of a bundle or model."
+        ),
     ],
-    every: Annotated[bool, typer.Option("--all", help="List every layer, not only those with multiply-adds.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every layer, not only those with multiply-adds.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Count parameters and multiply-adds per layer and what depthwise layers save; of an IR, opsets and weight types."""
+    """Show the layers and size of a model.
+
+    Counts parameters and multiply-adds per layer, and what depthwise separation saves; for an IR also opsets and
+    weight types.
+    """
     if model.endswith(".keras"):
         from toolkit.networks.inspection import inspect_file
 
@@ -37,25 +43,25 @@ def inspect(
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    room = Workspace(workspace)
-    with Store(room.database) as store:
-        path = find_ir(model, room, store, progress.create_progress(quiet=as_json))
+    place = Workspace(workspace)
+    with Store(place.database) as store:
+        path = find_ir(model, place, store, progress.create_progress(quiet=as_json))
     operations = inspect_ir(path)
     print_json(operations) if as_json else _print_operations(operations, str(path), every=every)
 
 
-def _print_layers(found: KerasInspection, title: str, *, every: bool) -> None:
+def _print_layers(model: KerasInspection, title: str, *, every: bool) -> None:
     rows = [
         (layer.name, layer.kind, _sizes(layer.shape[1:]), f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
-        for layer in found.layers
+        for layer in model.layers
         if every or layer.multiply_adds
     ]
-    rows.append(("in all", "", "", f"{found.parameters:,}", f"{found.multiply_adds:,}"))
+    rows.append(("total", "", "", f"{model.parameters:,}", f"{model.multiply_adds:,}"))
     print_table(("layer", "type", "output", "parameters", "multiply-adds"), rows, title=title)
-    if not found.separations:
+    if not model.separations:
         return
     print_table(
-        ("depthwise", "with", "kernel", "filters", "multiply-adds", "plain convolution", "share", "1/N + 1/k²"),
+        ("depthwise", "with", "kernel", "filters", "multiply-adds", "standard convolution", "share", "1/N + 1/k²"),
         (
             (
                 pair.depthwise,
@@ -67,33 +73,33 @@ def _print_layers(found: KerasInspection, title: str, *, every: bool) -> None:
                 f"{pair.share:.4f}",
                 f"{pair.formula:.4f}",
             )
-            for pair in found.separations
+            for pair in model.separations
         ),
-        title="what depthwise separation saves",
+        title="savings of depthwise separation",
     )
-    print_table(("", ""), [("plain convolutions would need", _times(found.depthwise_saving))])
+    print_table(("", ""), [("standard convolutions would need", _times(model.depthwise_saving))])
 
 
-def _print_operations(found: Inspection, title: str, *, every: bool) -> None:
+def _print_operations(model: Inspection, title: str, *, every: bool) -> None:
     rows = [
         (o.name, o.kind, o.opset, _sizes(o.shape), f"{o.parameters:,}", f"{o.multiply_adds:,}")
-        for o in found.operations
+        for o in model.operations
         if every or o.multiply_adds
     ]
-    rows.append(("in all", "", "", "", f"{found.parameters:,}", f"{found.multiply_adds:,}"))
+    rows.append(("total", "", "", "", f"{model.parameters:,}", f"{model.multiply_adds:,}"))
     print_table(("operation", "type", "opset", "output", "parameters", "multiply-adds"), rows, title=title)
-    facts = [("operations per opset", _pairs(found.opsets)), ("weights stored as", _pairs(found.weight_types))]
-    if found.depthwise_saving is not None:
-        facts.append(("plain convolutions would need", _times(found.depthwise_saving)))
+    facts = [("operations per opset", _pairs(model.opsets)), ("weights stored as", _pairs(model.weight_types))]
+    if model.depthwise_saving is not None:
+        facts.append(("standard convolutions would need", _times(model.depthwise_saving)))
     print_table(("", ""), facts)
 
 
-def _with_shares(found: KerasInspection) -> object:
-    """With what is left of each plain convolution, counted and by the formula."""
-    whole = plain(found)
-    for pair, written in zip(found.separations, whole["separations"], strict=True):
-        written |= {"share": pair.share, "formula": pair.formula}
-    return whole
+def _with_shares(model: KerasInspection) -> object:
+    """Return the layers for JSON, with each pair's share of a standard convolution, counted and by the formula."""
+    document = to_json(model)
+    for pair, fields in zip(model.separations, document["separations"], strict=True):
+        fields |= {"share": pair.share, "formula": pair.formula}
+    return document
 
 
 def _sizes(shape: tuple[int | None, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The `toolkit` command: its verbs, and how errors become words and exit codes."""
+"""The `toolkit` command: its verbs, and how errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import cast
+from contextlib import nullcontext
+from importlib import metadata
+from typing import Annotated, cast
 
 import typer
 
-from toolkit import __version__
+from toolkit import __version__, progress
 from toolkit.cli import (
     bench,
     check,
@@ -20,7 +22,9 @@ from toolkit.cli import (
     deploy,
     doctor,
     evaluate,
+    extras,
     fleet,
+    help_labels,
     inspect,
     parity,
     predict,
@@ -30,94 +34,133 @@ from toolkit.cli import (
     run,
     serve,
     status,
+    streams,
     train,
     tune,
     view,
 )
 from toolkit.errors import ExitCode, ToolkitError
+from toolkit.system.environment_errors import to_machine_error
 
+_HELP = "Train image classifiers and run them on a fleet of Raspberry Pis."
+_PACKAGES = ("openvino", "tensorflow", "tensorflow-cpu", "intel-tensorflow", "keras", "onnxruntime", "nncf", "numpy")
+_PACKAGES += ("opencv-python-headless", "ansible-core", "fabric", "ray", "mlflow")
+
+help_labels.use_words()
 app = typer.Typer(
     name="toolkit",
-    help="A folder of labeled images goes in; a measured fleet of Raspberry Pis comes out.",
+    help=_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# What typer raises for words it cannot parse; of the family, only this child is exported.
+# Typer exports only this child of the error that it raises for a command line it cannot parse.
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"toolkit {__version__}")
-        raise typer.Exit
+_log = logging.getLogger("toolkit")
 
 
-@app.callback()
+def _print_version(requested: bool) -> None:
+    if not requested:
+        return
+    typer.echo(f"toolkit {__version__}")
+    typer.echo(f"python {sys.version.partition(' ')[0]}")
+    for package in _PACKAGES:
+        try:
+            typer.echo(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    raise typer.Exit
+
+
+@app.callback(help=_HELP)
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log more; -vv also logs tracebacks.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+    log_format: Annotated[
+        progress.LogFormat, typer.Option("--log-format", help="Format of the messages on stderr.")
+    ] = "text",
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the versions of all parts."),
+    ] = False,
 ) -> None:
-    """A folder of labeled images goes in; a measured fleet of Raspberry Pis comes out."""
+    del version
+    progress.configure(verbosity=-1 if quiet else verbose, log_format=log_format)
+    if verbose or os.environ.get("TOOLKIT_DEBUG"):
+        logging.basicConfig(format="%(name)s: %(message)s")
+        _log.setLevel(logging.DEBUG if verbose > 1 or os.environ.get("TOOLKIT_DEBUG") else logging.INFO)
 
 
-# In the order of the line; help lists them so.
-for verb in (
-    run.demo,
-    run.run,
-    tune.tune,
-    train.train,
-    evaluate.evaluate,
-    predict.predict,
-    inspect.inspect,
-    convert.convert,
-    check.check,
-    parity.parity,
-    serve.serve,
-    deploy.deploy,
-    publish.publish,
-    rollback.rollback,
-    status.status,
-    view.view,
-    bench.bench,
-    report.report,
-    doctor.doctor,
-    completion.completion,
-):
-    app.command()(verb)
-app.add_typer(data.app, name="data")
-app.add_typer(fleet.app, name="fleet")
+# In the order of the pipeline, as in the help.
+_GROUPS = {
+    "Pipeline": (run.demo, run.run),
+    "Models": (
+        tune.tune,
+        train.train,
+        evaluate.evaluate,
+        predict.predict,
+        inspect.inspect,
+        convert.convert,
+        check.check,
+        parity.parity,
+        serve.serve,
+    ),
+    "Devices": (deploy.deploy, publish.publish, rollback.rollback, status.status, view.view, bench.bench),
+    "Results and this machine": (report.report, doctor.doctor, completion.completion),
+}
+for _panel, _verbs in _GROUPS.items():
+    for _verb in _verbs:
+        app.command(rich_help_panel=_panel)(_verb)
+app.add_typer(data.app, name="data", rich_help_panel="Models")
+app.add_typer(fleet.app, name="fleet", rich_help_panel="Devices")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and leave with one of `ExitCode`."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if os.environ.get("TOOLKIT_DEBUG"):
-        logging.basicConfig(level=logging.DEBUG)
+    """Run the command and exit with one of `ExitCode`."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    streams.make_printable()
+    progress.configure()
+    sys.exit(streams.flush(_run(argv)))
+
+
+def _run(argv: list[str]) -> int:
+    verb = next((word for word in argv if not word.startswith("-")), "")
+    is_help = not verb or "--help" in argv
     try:
-        code = app(words, prog_name="toolkit", standalone_mode=False)
-        if code == ExitCode.INTERRUPTED:  # typer's form of Ctrl-C
-            raise KeyboardInterrupt  # noqa: TRY301 - the handler below says it, once
-    except ToolkitError as error:
-        _explain(error, as_json="--json" in words)
-        code = error.exit_code
+        with nullcontext() if is_help else progress.announce_if_slow(f"toolkit {verb}: loading"):
+            code = app(argv, prog_name="toolkit", standalone_mode=False)
     except _CommandLineError as error:
         error.show()
-        code = ExitCode.USAGE
+        return ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; what was finished is kept", file=sys.stderr)
-        code = ExitCode.INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
-        sys.stderr.close()
-        code = ExitCode.SOME_FAILED
-    sys.exit(int(code or 0))
+        return ExitCode.SOME_FAILED
+    except Exception as error:
+        explained = error if isinstance(error, ToolkitError) else extras.explain(error, verb) or to_machine_error(error)
+        if explained is None:
+            raise
+        _log.debug("the error in full", exc_info=error)
+        _print_errors(explained, as_json="--json" in argv)
+        return explained.exit_code
+    return _interrupted() if code == ExitCode.INTERRUPTED else int(code or 0)
 
 
-def _explain(error: ToolkitError, *, as_json: bool) -> None:
-    """Every problem, once: on stderr for people, and as JSON on stdout for programs that asked for it."""
+def _interrupted() -> int:
+    print("interrupted; finished work is kept", file=sys.stderr)
+    return ExitCode.INTERRUPTED
+
+
+def _print_errors(error: ToolkitError, *, as_json: bool) -> None:
+    """Print every problem once: on stderr, and with --json also on stdout."""
     if as_json:
         from toolkit.cli.output import print_json
 
         print_json({"errors": error.problems})
     for problem in error.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        progress.log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)

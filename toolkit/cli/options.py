@@ -1,4 +1,4 @@
-"""The options that several verbs share, spelled once."""
+"""Options that several verbs share, defined once."""
 
 from __future__ import annotations
 
@@ -7,38 +7,78 @@ from typing import Annotated
 
 import typer
 
+DEVICES = "Devices"
+TRAINING = "Training"
+WORK = "Workspace and output"
+"""Titles of option groups in --help."""
+
 WorkspaceOption = Annotated[
     Path,
-    typer.Option("--workspace", envvar="TOOLKIT_WORKSPACE", help="The folder that work goes under.", show_default=True),
+    typer.Option(
+        "--workspace",
+        envvar="TOOLKIT_WORKSPACE",
+        metavar="FOLDER",
+        help="Folder that all work goes under.",
+        rich_help_panel=WORK,
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of tables.", rich_help_panel=WORK)]
 InventoryOption = Annotated[
     Path | None,
     typer.Option(
         "--inventory",
         "-i",
-        help="The Ansible inventory. Default: the workspace's embedded fleet if it is "
-        "there, its virtual one, else ansible/inventory/fleet.yml.",
+        metavar="FILE",
+        help="Ansible inventory. Default: the workspace's local fleet, else its virtual fleet, else "
+        "ansible/inventory/fleet.yml.",
+        rich_help_panel=DEVICES,
     ),
 ]
 LimitOption = Annotated[
-    str | None, typer.Option("--limit", help="Only these devices: names, groups or patterns, as Ansible's --limit.")
+    str | None,
+    typer.Option(
+        "--limit",
+        metavar="PATTERN",
+        help="Devices by name, group or pattern, as in Ansible's --limit.",
+        rich_help_panel=DEVICES,
+    ),
 ]
-FleetOption = Annotated[bool, typer.Option("--fleet", help="All devices of the inventory.")]
-BreakLockOption = Annotated[bool, typer.Option("--break-lock", help="Take over a device's lock from whoever has it.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+FleetOption = Annotated[bool, typer.Option("--fleet", help="All devices of the inventory.", rich_help_panel=DEVICES)]
+ForksOption = Annotated[
+    int,
+    typer.Option("--forks", min=1, metavar="N", help="Devices reached at the same time.", rich_help_panel=DEVICES),
+]
+BreakLockOption = Annotated[
+    bool, typer.Option("--break-lock", help="Take over a device that another controller has locked.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")]
 HooksOption = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Programs to run before and after. Default: the workspace's folder hooks."),
+    typer.Option(
+        metavar="FOLDER", help="Programs to run before and after. Default: the folder hooks of the workspace."
+    ),
 ]
-ForksOption = Annotated[int, typer.Option("--forks", min=1, help="At most so many devices at once.")]
-ExecutorOption = Annotated[str, typer.Option(help="Who trains the trials: local or ray.", show_default=True)]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="What runs the trials: local or ray.", show_default=True, rich_help_panel=TRAINING
+    ),
+]
 AddressOption = Annotated[
     str | None,
-    typer.Option(help="The Ray cluster, HOST:PORT or auto. Default: RAY_ADDRESS, or one of this machine alone."),
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Ray cluster, or auto. Default: RAY_ADDRESS, else one on this machine.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option(help="Train under this profile. Default: the one tuned for the network, if there is one.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Compute profile. Default: the one tuned for the network, if any.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 TuneOption = Annotated[
     float,
@@ -47,24 +87,32 @@ TuneOption = Annotated[
         envvar="TOOLKIT_TUNE",
         min=0,
         metavar="SECONDS",
-        help="First measure this interpreter for each network that has no profile on this machine, for so long at most; "
-        "0: never.",
+        help="Time limit for tuning each network that has no compute profile on this machine; 0: no tuning.",
+        rich_help_panel=TRAINING,
     ),
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="So many trials side by side. Default: as many as memory and CPUs allow."),
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Trials that run in parallel. Default: what memory and CPUs allow.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 TrackOption = Annotated[
     bool | None,
     typer.Option(
         "--track/--no-track",
         envvar="TOOLKIT_TRACK",
-        help="Tell MLflow of everything: at MLFLOW_TRACKING_URI, or in the workspace. Default: if that is set.",
+        help="Record runs in MLflow: at MLFLOW_TRACKING_URI, else in the workspace. Default: only if that is set.",
+        rich_help_panel=TRAINING,
     ),
 ]
-
 OpenOption = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")]
+BundleArgument = Annotated[
+    str, typer.Argument(metavar="BUNDLE", help="Folder, name, or first four or more digits of the digest.")
+]
 
 DEFAULT_WORKSPACE = Path("workspace")
 DEFAULT_FORKS = 16

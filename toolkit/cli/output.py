@@ -1,4 +1,4 @@
-"""stdout is data: a table for people, or JSON for programs. stderr is talk."""
+"""Data on stdout: a table for people, or JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,38 +11,48 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts.fleet import Secret
+from toolkit.progress import mark_output
 
 
-def plain(value: object) -> Any:
-    """`value` as JSON knows it: dataclasses become objects, paths and enums their text, secrets a word."""
+def to_json(value: object) -> Any:
+    """Return `value` in JSON's types: dataclasses as objects, paths and enums as text, secrets masked."""
     if isinstance(value, Secret):
         return "(secret)"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, Enum | Path):
         return str(value.value if isinstance(value, Enum) else value)
     return value
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
-    json.dump(plain(value), sys.stdout, indent=2, ensure_ascii=False)
+    """Print one JSON document on stdout."""
+    mark_output()
+    json.dump(to_json(value), sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """A table on stdout; as wide as it needs when stdout is not a terminal."""
+    """Print a table on stdout; as wide as it needs to be when stdout is not a terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    mark_output()
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def megabytes(size_bytes: int) -> str:
+    """Return a size for people; a size above zero never shows as 0.0."""
+    if size_bytes >= 100_000 or size_bytes == 0:
+        return f"{size_bytes / 1e6:,.1f} MB"
+    return f"{size_bytes / 1e3:,.1f} kB" if size_bytes >= 1000 else f"{size_bytes} B"

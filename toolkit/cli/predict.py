@@ -1,4 +1,4 @@
-"""`toolkit predict`: what is on images, by a Keras model or by a bundle."""
+"""`toolkit predict`: classify images with a Keras model or a bundle."""
 
 from __future__ import annotations
 
@@ -13,54 +13,90 @@ import typer
 
 from toolkit.cli import options, output
 from toolkit.errors import ExitCode
+from toolkit.progress import create_progress, log_error
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model.keras, a bundle's folder, or the model.xml in one.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="model.keras of a run, or folder, name or digest of a bundle."),
+    ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="Classes to print per image.")] = 5,
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Rank the classes for each image; a bundle is asked through the code that runs on devices."""
-    answer = _of_keras(model, images) if model.suffix == ".keras" else _of_bundle(model, images)
+    """Classify images with a model or bundle.
+
+    A bundle is run by the same code as on devices.
+    """
+    create_progress(quiet=as_json).log(f"loading {model}")
+    answer = (
+        _keras_answer(Path(model), images) if model.endswith(".keras") else _bundle_answer(model, images, workspace)
+    )
     if as_json:
         output.print_json(answer)
     else:
-        multi_label = any(one.get("labels") is not None for one in answer["predictions"])
-        columns = ("image", "label", "probability", *(("said",) if multi_label else ()))
-        output.print_table(columns, (row[: len(columns)] for one in answer["predictions"] for row in _rows(one)))
+        _print(answer["predictions"], top)
     if not answer["ok"]:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _of_keras(model: Path, images: list[Path]) -> Mapping[str, Any]:
-    """In the form of the device's answer."""
+def _keras_answer(model: Path, images: list[Path]) -> Mapping[str, Any]:
+    """Return the predictions of a Keras model in the form of the device code's answer."""
     from toolkit.train import rank
 
     rankings = rank(model, images)
-    return {"ok": not any(one.error for one in rankings), "predictions": output.plain(rankings)}
+    return {"ok": not any(one.error for one in rankings), "predictions": output.to_json(rankings)}
 
 
-def _of_bundle(model: Path, images: list[Path]) -> Mapping[str, Any]:
-    """The device code's answer; if it fails, its own words are on stderr already."""
-    folder = model.parent if model.suffix == ".xml" else model
-    words = [sys.executable, "-m", "toolkit.device", "predict", str(folder), *map(str, images)]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+def _bundle_answer(bundle: str, images: list[Path], workspace: Path) -> Mapping[str, Any]:
+    """Return the device code's answer; if it fails, it has printed why on stderr."""
+    argv = [sys.executable, "-m", "toolkit.device", "predict", str(_folder(bundle, workspace)), *map(str, images)]
+    process = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
     try:
-        answer: Mapping[str, Any] = json.loads(done.stdout)
+        answer: Mapping[str, Any] = json.loads(process.stdout)
     except ValueError:
-        raise typer.Exit(done.returncode or ExitCode.SOME_FAILED) from None
+        raise typer.Exit(process.returncode or ExitCode.SOME_FAILED) from None
     if "predictions" not in answer:
-        print(f"error: {answer.get('error', done.stdout)}", file=sys.stderr)
-        raise typer.Exit(done.returncode or ExitCode.SOME_FAILED)
+        log_error(_error_text(answer.get("error", process.stdout)))
+        raise typer.Exit(process.returncode or ExitCode.SOME_FAILED)
     return answer
 
 
-def _rows(one: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """The last column, whether a label is said, is for models with many labels to an image."""
+def _folder(bundle: str, workspace: Path) -> Path:
+    """Return the folder of the bundle that the argument names; a model.xml stands for its folder."""
+    from toolkit.bundle.resolve import bundle_folder
+    from toolkit.store import Store
+    from toolkit.workspace import Workspace
+
+    if bundle.endswith(".xml"):
+        return Path(bundle).parent
+    place = Workspace(workspace)
+    with Store(place.database) as store:
+        return bundle_folder(bundle, place, store)
+
+
+def _error_text(error: Any) -> str:
+    """Return an error of the device code as a sentence."""
+    if not isinstance(error, Mapping):
+        return str(error).strip()
+    where, remedy = error.get("where"), error.get("remedy")
+    return f"{f'{where}: ' if where else ''}{error.get('what', '')}{f' → {remedy}' if remedy else ''}"
+
+
+def _print(predictions: list[Mapping[str, Any]], top: int) -> None:
+    """Print the most probable classes; of multi-label models also whether a label is above the threshold."""
+    multi_label = any(one.get("labels") is not None for one in predictions)
+    columns = ("image", "label", "probability", *(("predicted",) if multi_label else ()))
+    output.print_table(columns, (row[: len(columns)] for one in predictions for row in _rows(one, top)))
+
+
+def _rows(one: Mapping[str, Any], top: int) -> list[tuple[str, str, str, str]]:
     if one.get("error"):
         return [(one["image"], one["error"], "", "")]
-    said = one.get("labels") or ()
+    labels = one.get("labels") or ()
     return [
-        (one["image"], guess["label"], f"{guess['probability']:.2%}", "yes" if guess["label"] in said else "")
-        for guess in one["ranking"]
+        (one["image"], guess["label"], f"{guess['probability']:.2%}", "yes" if guess["label"] in labels else "")
+        for guess in one["ranking"][:top]
     ]

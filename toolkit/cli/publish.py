@@ -1,4 +1,4 @@
-"""`toolkit publish`: a bundle into a registry, for devices that fetch it themselves."""
+"""`toolkit publish`: push a bundle to a registry that devices pull from."""
 
 from __future__ import annotations
 
@@ -7,44 +7,54 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from toolkit.cli.output import print_json
+from toolkit.cli.options import DEFAULT_WORKSPACE, BundleArgument, JsonOption, WorkspaceOption
+from toolkit.cli.output import megabytes, print_json
 
 CredentialsOption = Annotated[
     Path | None,
-    typer.Option(exists=True, dir_okay=False, help="A file with NAME:PASSWORD, for a registry that asks for a login."),
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="File with NAME:PASSWORD, for a registry that requires a login.",
+    ),
 ]
-PlainHttpOption = Annotated[bool, typer.Option("--plain-http", help="Without TLS, as always on loopback.")]
+PlainHttpOption = Annotated[
+    bool, typer.Option("--plain-http", help="HTTP without TLS; always on for loopback addresses.")
+]
 
 
 def publish(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, the first digits of its digest, or its name.")],
-    channel: Annotated[str, typer.Argument(metavar="HOST[:PORT]/NAME:CHANNEL", help="What devices fetch from.")],
+    bundle: BundleArgument,
+    channel: Annotated[str, typer.Argument(metavar="HOST[:PORT]/NAME:CHANNEL", help="Channel that devices pull from.")],
     sign: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Sign the release with this SSH key: devices may ask for it."),
+        typer.Option(exists=True, dir_okay=False, metavar="KEY", help="SSH key to sign the release with."),
     ] = None,
     credentials: CredentialsOption = None,
     plain_http: PlainHttpOption = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a bundle into an OCI registry: what the channel has of it is not sent again, and devices fetch what they lack."""
+    """Publish a bundle to an OCI registry.
+
+    Sends only what the registry lacks; devices that pull from the channel fetch only what they lack.
+    """
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.registry.oci_registry import Channel
-    from toolkit.deploy.registry.publish import publish as put
+    from toolkit.deploy.registry.publish import publish as push
     from toolkit.progress import create_progress
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    place, house = Channel.parse(channel), Workspace(workspace)
-    with Store(house.database) as store:
-        path = bundle_folder(bundle, house, store)
+    destination, place = Channel.parse(channel), Workspace(workspace)
+    with Store(place.database) as store:
+        path = bundle_folder(bundle, place, store)
     progress = create_progress(quiet=as_json)
-    done = put(path, place, key=sign, credentials=credentials, plain=plain_http, progress=progress)
+    result = push(path, destination, key=sign, credentials=credentials, plain=plain_http, progress=progress)
     if as_json:
-        print_json(done)
+        print_json(result)
         return
-    signed = "signed" if done.signed else "not signed"
-    told = f"{done.sent_bytes / 1e6:,.1f} MB sent, {signed}" if done.changed else "it holds that already: nothing to do"
-    print(f"{done.channel}: release {done.release[:12]} of bundle {done.bundle[:12]}; {told}")
+    signed = "signed" if result.signed else "not signed"
+    detail = f"{megabytes(result.sent_bytes)} sent, {signed}" if result.changed else "already published, nothing to do"
+    print(f"{result.channel}: release {result.release[:12]} of bundle {result.bundle[:12]}; {detail}")

@@ -1,4 +1,4 @@
-"""`toolkit report`: the page that says which model to ship, on which device, and whether to trust it."""
+"""`toolkit report`: which model to ship, on which device, and whether to trust it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from toolkit.cli.output import print_json, print_table
 
 def report(
     experiment: Annotated[
-        Path | None, typer.Argument(help="The experiment file. Default: the experiment that was trained last.")
+        Path | None, typer.Argument(metavar="[EXPERIMENT]", help="Experiment file. Default: the one trained last.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     results: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE.md", help="Also write every table to this file.")
+        Path | None, typer.Option("--markdown", metavar="FILE.md", help="File to write every table to as well.")
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one self-contained page, with CSV and Markdown beside it, from what the workspace holds."""
+    """Write the report of the workspace.
+
+    One self-contained HTML page that recommends a model, with CSV and Markdown files beside it.
+    """
     from toolkit.experiment import schema as experiments
     from toolkit.report import write_report
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
     plan = experiments.load(experiment) if experiment else None
-    room = Workspace(workspace)
-    with Store(room.database) as store:
-        written = write_report(room, store, experiment=plan, results=results)
+    place = Workspace(workspace)
+    with Store(place.database) as store:
+        written = write_report(place, store, experiment=plan, results=results)
     if show:
         typer.launch(written.index.resolve().as_uri())
     if as_json:

@@ -1,4 +1,4 @@
-"""`toolkit rollback`: the fleet back to what it served before."""
+"""`toolkit rollback`: return devices to their previous release."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ if TYPE_CHECKING:
 def rollback(
     options: FleetOptions, hooks: HooksOption = None, dry_run: DryRunOption = False, break_lock: BreakLockOption = False
 ) -> None:
-    """Make devices serve their previous release; a second time goes forth again."""
-    from toolkit.cli.fleet_output import report, report_rollout
+    """Roll devices back to their previous release.
+
+    Running it again returns to the newer one.
+    """
+    from toolkit.cli.fleet_output import print_results, print_rollout
     from toolkit.deploy import plan_rollback
-    from toolkit.deploy import rollback as go_back
+    from toolkit.deploy import rollback as roll_back
 
     devices = options.devices()
     if dry_run:
         plans = plan_rollback(devices, forks=options.forks, progress=options.progress)
-        report(plans, ("serves", "would serve"), _row, as_json=options.as_json)
+        print_results(plans, ("current", "would be"), _row, as_json=options.as_json)
         return
     with options.store() as store:
-        done = go_back(
+        result = roll_back(
             devices,
             hooks=hooks or options.workspace.root / "hooks",
             store=store,
@@ -34,7 +37,7 @@ def rollback(
             progress=options.progress,
             break_lock=break_lock,
         )
-    report_rollout(done, as_json=options.as_json)
+    print_rollout(result, as_json=options.as_json)
 
 
 def _row(serving: Serving) -> tuple[object, ...]:

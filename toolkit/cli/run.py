@@ -1,4 +1,4 @@
-"""`toolkit run` and `toolkit demo`: the whole line, from images to report."""
+"""`toolkit run` and `toolkit demo`: the whole pipeline, from images to report."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli import options, output
+from toolkit.progress import log_error
 
 if TYPE_CHECKING:
     from toolkit.pipeline import PipelineResult
 
 
 def run(
-    experiment: Annotated[Path, typer.Argument(help="The experiment file; those that come along lie in models/.")],
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file, such as models/*.toml.")],
     inventory: Annotated[
         Path | None,
-        typer.Option("--inventory", "-i", help="The Ansible inventory. Default: an embedded fleet of three."),
+        typer.Option(
+            "--inventory",
+            "-i",
+            metavar="FILE",
+            help="Ansible inventory. Default: a local fleet of three devices.",
+            rich_help_panel=options.DEVICES,
+        ),
     ] = None,
     limit: options.LimitOption = None,
     forks: options.ForksOption = options.DEFAULT_FORKS,
@@ -30,7 +37,10 @@ def run(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Run the whole line for an experiment; what is finished is skipped, what was stopped goes on."""
+    """Run the whole pipeline for an experiment.
+
+    Skips what is finished and resumes what was stopped.
+    """
     from toolkit.experiment import schema as experiments
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
@@ -60,15 +70,18 @@ def demo(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Run the whole line on the embedded default: synthetic masks, four trials, a fleet of three on this machine."""
+    """Run the whole pipeline on the built-in demo.
+
+    Trains four trials on synthetic masks and measures them on a local fleet of three devices.
+    """
     from toolkit.experiment.schema import shipped
 
     run(shipped("demo"), workspace=workspace, as_json=as_json)
 
 
 def _print(result: PipelineResult) -> None:
-    """The table, what failed, and where the report is."""
+    """Print the table, the failures and the path of the report."""
     output.print_table(result.report.columns, result.report.rows, title=result.split.note)
     for problem in result.failed:
-        typer.echo(f"error: {problem}", err=True)
+        log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
     typer.echo(f"\ndeployed  {result.deployed.name} ({result.deployed.short})\nreport    {result.report.index}")

@@ -1,4 +1,4 @@
-"""`toolkit fleet card`: an SD card's image for a Pi, with everything preset that a first login needs."""
+"""`toolkit fleet image`: an SD card image for a Pi, ready for the first login."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from toolkit.cli.options import JsonOption
 from toolkit.cli.output import print_json, print_table
 
 
-def card(
-    name: Annotated[str, typer.Argument(help="The device's host name.")],
-    key: Annotated[list[Path], typer.Option(help="A public key's file: it may log in. May be given several times.")],
-    output: Annotated[Path | None, typer.Option(help="Where to write the image. Default: NAME.img here.")] = None,
-    user: Annotated[str, typer.Option(help="Who logs in, and may use sudo.", show_default=True)] = "pi",
+def image(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Host name of the device.")],
+    key: Annotated[list[Path], typer.Option(metavar="FILE", help="Public key that may log in; repeatable.")],
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Image file to write. Default: NAME.img.")] = None,
+    user: Annotated[str, typer.Option(metavar="NAME", help="Login name, with sudo.", show_default=True)] = "pi",
     as_json: JsonOption = False,
 ) -> None:
-    """Write an SD card's image for a Pi 3 or 4: Debian 12, arm64, with user, key and host name preset.
+    """Write an SD card image for a Pi.
 
-    Beside it comes the line for known_hosts, so that the device is known before it first starts. Needs no root.
+    Debian 12 for a Pi 3 or 4, with user, keys and host name preset. Also writes the line for known_hosts, so that the
+    device is known before it first starts. Needs no root.
     """
     from toolkit.errors import UsageError
     from toolkit.progress import create_progress
@@ -29,7 +30,7 @@ def card(
     try:
         keys = tuple(path.expanduser().read_text(encoding="utf-8").strip() for path in key)
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
+        raise UsageError(f"the key file cannot be read: {error.strerror}", where=str(error.filename)) from None
     progress = create_progress(quiet=as_json)
     made = make_card(name, keys, output or Path(f"{name}.img"), progress, user=user)
     if as_json:

@@ -10,65 +10,73 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, OpenOption, WorkspaceOption
+from toolkit.cli.options import DEFAULT_WORKSPACE, BundleArgument, JsonOption, OpenOption, WorkspaceOption
 from toolkit.cli.output import print_json
 
 
 def serve(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder, the first digits of its digest, or its name.")],
+    bundle: BundleArgument,
     source: Annotated[
         str,
         typer.Option(
-            help="Where frames come from: pattern, a folder, a video file, /dev/videoN, picamera, rtsp://…, none."
+            metavar="SOURCE",
+            help="Source of frames: pattern, a folder, a video file, /dev/videoN, picamera, rtsp://… or none.",
         ),
     ] = "pattern",
-    accelerator: Annotated[str, typer.Option(help="CPU, MYRIAD, or AUTO: a stick if one can be had.")] = "CPU",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it answers on loopback. 0: any that is free.")] = 0,
+    accelerator: Annotated[
+        str, typer.Option(metavar="NAME", help="CPU, MYRIAD, or AUTO: an NCS2 if there is one.")
+    ] = "CPU",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on loopback; 0: any free port.")
+    ] = 0,
     show: OpenOption = True,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the code that runs on devices on a bundle, until Ctrl-C; the workspace's other bundles can be switched to."""
+    """Run the live app on this machine.
+
+    Runs the device code on a bundle until Ctrl-C; its page can switch to the workspace's other bundles.
+    """
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    house = Workspace(workspace)
-    with Store(house.database) as store:
-        folder = bundle_folder(bundle, house, store)
-    words = [sys.executable, "-m", "toolkit.device", "serve", str(folder), "--source", source, "--port", str(port)]
-    words += ["--accelerator", accelerator, "--stop-on-eof"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as app:
-        said = _first_word(app)
-        if said.get("ok"):
-            _tell(said, as_json=as_json, show=show)
-        code = _until_ended(app)
+    place = Workspace(workspace)
+    with Store(place.database) as store:
+        folder = bundle_folder(bundle, place, store)
+    argv = [sys.executable, "-m", "toolkit.device", "serve", str(folder), "--source", source, "--port", str(port)]
+    argv += ["--accelerator", accelerator, "--stop-on-eof"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as app:
+        answer = _first_answer(app)
+        if answer.get("ok"):
+            _print(answer, as_json=as_json, show=show)
+        code = _wait(app)
     if code:
         raise typer.Exit(code)
 
 
-def _first_word(app: subprocess.Popen[str]) -> dict[str, Any]:
-    """Where it answers; if it failed, its own words are on stderr already."""
-    assert app.stdout is not None  # noqa: S101 - a pipe was asked for
+def _first_answer(app: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return the app's first line, which holds its URL; if the app failed, it has printed why on stderr."""
+    assert app.stdout is not None  # noqa: S101 - a pipe was requested
     try:
-        said: dict[str, Any] = json.loads(app.stdout.readline())
+        answer: dict[str, Any] = json.loads(app.stdout.readline())
     except ValueError:
         return {}
-    return said
+    return answer
 
 
-def _tell(said: dict[str, Any], *, as_json: bool, show: bool) -> None:
+def _print(answer: dict[str, Any], *, as_json: bool, show: bool) -> None:
     if as_json:
-        print_json(said)
+        print_json(answer)
     else:
-        typer.echo(said["url"])
-        typer.echo("Ctrl-C ends it", err=True)
+        typer.echo(answer["url"])
+        typer.echo("press Ctrl-C to stop", err=True)
     if show:
-        typer.launch(said["url"])
+        typer.launch(answer["url"])
 
 
-def _until_ended(app: subprocess.Popen[str]) -> int:
-    """Its exit code; Ctrl-C is how one ends it, and no failure."""
+def _wait(app: subprocess.Popen[str]) -> int:
+    """Return the app's exit code; Ctrl-C ends it and is not a failure."""
     try:
         return app.wait()
     except KeyboardInterrupt:

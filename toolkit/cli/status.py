@@ -18,19 +18,23 @@ if TYPE_CHECKING:
 @with_fleet_options
 def status(
     options: FleetOptions,
-    quick: Annotated[bool, typer.Option("--quick", help="Do not read the release's files there.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip verifying the release's files on the device.")] = False,
     channel: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST[:PORT]/NAME:CHANNEL", help="Instead: what devices told the registry that they fetch from."
+            metavar="HOST[:PORT]/NAME:CHANNEL",
+            help="Channel whose devices' reports to show instead of connecting to devices.",
         ),
     ] = None,
     credentials: CredentialsOption = None,
     plain_http: PlainHttpOption = False,
 ) -> None:
-    """What each device serves, and its drift: from what was deployed last, and of each file from its digest."""
-    from toolkit.cli.fleet_output import report
-    from toolkit.deploy import status as ask
+    """Show what each device serves.
+
+    Also shows drift: a release that is not the last one deployed, or files whose digests differ. Exit code 1 on drift.
+    """
+    from toolkit.cli.fleet_output import print_results
+    from toolkit.deploy import status as fetch_status
     from toolkit.errors import ExitCode
 
     if channel is not None:
@@ -38,36 +42,36 @@ def status(
         return
     devices = options.devices()
     with options.store() as store:
-        found = ask(devices, store=store, forks=options.forks, progress=options.progress, files=not quick)
-    report(found, ("bundle", "release", "since", "drift", "previous"), _row, as_json=options.as_json)
-    if any(serving.drift for serving in found.ok.values()):
+        result = fetch_status(devices, store=store, forks=options.forks, progress=options.progress, files=not quick)
+    print_results(result, ("bundle", "release", "since", "drift", "previous"), _row, as_json=options.as_json)
+    if any(serving.drift for serving in result.ok.values()):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 
 def _report_channel(options: FleetOptions, channel: str, credentials: Path | None, *, plain: bool) -> None:
-    """What the registry was told; exit code 1 if a device does not serve what the channel holds."""
+    """Print what devices reported to the registry; exit code 1 if one does not serve what the channel holds."""
     from toolkit.cli.output import print_json, print_table
     from toolkit.deploy.registry.oci_registry import Channel
     from toolkit.deploy.registry.publish import reported
     from toolkit.errors import ExitCode
 
-    found = reported(Channel.parse(channel), credentials=credentials, plain=plain)
+    reports = reported(Channel.parse(channel), credentials=credentials, plain=plain)
     if options.as_json:
-        print_json({"devices": found})
+        print_json({"devices": reports})
     else:
-        print_table(("device", "release", "as published", "told", "outcome"), map(_told_row, found))
-    if not all(told.as_published for told in found):
+        print_table(("device", "release", "as published", "reported", "outcome"), map(_report_row, reports))
+    if not all(each.as_published for each in reports):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 
-def _told_row(told: Reported) -> tuple[object, ...]:
-    at, serves = told.at[:19].replace("T", " "), (told.serves or "nothing")[:12]
-    outcome = f"{told.outcome}: {told.reason}" if told.reason else told.outcome
-    return told.device, serves, "yes" if told.as_published else "no", at, outcome
+def _report_row(report: Reported) -> tuple[object, ...]:
+    at, serves = report.at[:19].replace("T", " "), (report.serves or "nothing")[:12]
+    outcome = f"{report.outcome}: {report.reason}" if report.reason else report.outcome
+    return report.device, serves, "yes" if report.as_published else "no", at, outcome
 
 
 def _row(serving: Serving) -> tuple[object, ...]:
-    verdict = "; ".join(serving.drift) or ("none" if serving.expected else "not by this workspace")
+    verdict = "; ".join(serving.drift) or ("none" if serving.expected else "not deployed from this workspace")
     locks = "".join(f"; locked by {lock}" for lock in (serving.lock, serving.rollout) if lock)
     return (
         serving.name or "nothing",

@@ -1,4 +1,4 @@
-"""`toolkit train`: the matrix of an experiment, or a part of it."""
+"""`toolkit train`: the networks and heads of an experiment."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from toolkit.cli import options, output
+from toolkit.progress import log_error
 
 if TYPE_CHECKING:
     from toolkit.artifacts.model import TrainedModel
 
+CONTAINER = "Container"
+
 
 def train(
-    experiment: Annotated[Path, typer.Argument(help="The experiment file; those that come along lie in models/.")],
-    network: Annotated[str | None, typer.Option(help="Only this network of the matrix.")] = None,
-    head: Annotated[str | None, typer.Option(help="Only this head: sigmoid, softmax or multi-sigmoid.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Stop after this stage: top or fine-tune.")] = None,
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file, such as models/*.toml.")],
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only network of the experiment to train.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only head to train: sigmoid, softmax or multi-sigmoid.")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="Last stage to train: top or fine-tune.")] = None,
     executor: options.ExecutorOption = "local",
     address: options.AddressOption = None,
     profile: options.ProfileOption = None,
@@ -27,16 +34,28 @@ def train(
     jobs: options.JobsOption = None,
     track: options.TrackOption = None,
     in_container: Annotated[
-        bool, typer.Option("--in-container", help="Train in the training container image, on its build of TensorFlow.")
+        bool,
+        typer.Option(
+            "--in-container", help="Train in a container, with its build of TensorFlow.", rich_help_panel=CONTAINER
+        ),
     ] = False,
     container_image: Annotated[
         str,
-        typer.Option(envvar="TOOLKIT_TRAIN_CONTAINER_IMAGE", help="Which container image that is.", show_default=True),
+        typer.Option(
+            envvar="TOOLKIT_TRAIN_CONTAINER_IMAGE",
+            metavar="NAME",
+            help="Container image to train in.",
+            show_default=True,
+            rich_help_panel=CONTAINER,
+        ),
     ] = "edge-vision/train:dev",
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Train the experiment's networks and heads; what is finished is skipped, what was stopped goes on."""
+    """Train the networks of an experiment.
+
+    Skips what is finished and resumes what was stopped.
+    """
     if in_container:
         _train_in_container(experiment, workspace, container_image)
     from toolkit import data
@@ -59,42 +78,42 @@ def train(
     else:
         _print(swept.models)
     for problem in swept.failed:
-        typer.echo(f"error: {problem}", err=True)
+        log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
     raise typer.Exit(swept.exit_code)
 
 
 def _train_in_container(experiment: Path, workspace: Path, container_image: str) -> NoReturn:
-    """The same words there, less those that led there."""
+    """Run the same command in the container, without the options that select it."""
     from toolkit.experiment import schema as experiments
     from toolkit.train import in_container
 
-    words = [
+    argv = [
         word
         for word in sys.argv[1:]
         if word not in {"--in-container", "--container-image", container_image, f"--container-image={container_image}"}
     ]
     readable = in_container.folders_of(experiments.load(experiment))
-    raise typer.Exit(in_container.run_in_container(words, readable, workspace, container_image))
+    raise typer.Exit(in_container.run_in_container(argv, readable, workspace, container_image))
 
 
 def _print(models: Sequence[TrainedModel]) -> None:
-    """One line per model; the note says what the images were."""
+    """Print one row per model; the title says what kind of images they were trained on."""
     columns = ("network", "head", "stage", "weights", "test accuracy", "95 %", "loss", "seconds", "model")
     notes = sorted({model.note for model in models if model.note})
     output.print_table(columns, (_row(model) for model in models), title=", ".join(notes))
 
 
 def _row(model: TrainedModel) -> tuple[str, ...]:
-    judged = model.evaluation
-    low, high = judged.interval
+    evaluation = model.evaluation
+    low, high = evaluation.interval
     return (
         model.network,
         model.head,
         model.stage,
         model.weights,
-        f"{judged.accuracy:.4f}",
+        f"{evaluation.accuracy:.4f}",
         f"{low:.3f}…{high:.3f}",
-        f"{judged.loss:.4f}",
+        f"{evaluation.loss:.4f}",
         f"{model.seconds:.0f}",
         model.path,
     )

@@ -1,4 +1,4 @@
-"""`toolkit tune`: which settings train a network fastest on this machine."""
+"""`toolkit tune`: the settings that train a network fastest on this machine."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 
 def tune(
-    target: Annotated[str, typer.Argument(help="An experiment file, or the name of one of the toolkit's networks.")],
-    network: Annotated[str | None, typer.Option(help="Only this network of the experiment.")] = None,
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Experiment file, or name of a network.")],
+    network: Annotated[str | None, typer.Option(metavar="NAME", help="Only network of the experiment to tune.")] = None,
     python: Annotated[
         Path | None,
-        typer.Option(help="Another interpreter to try. Default: those of .venv and .venv-mkl beside the toolkit."),
+        typer.Option(metavar="FILE", help="Another interpreter to try. Default: those of .venv and .venv-mkl."),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=20, help="How long it may take, for each network.")] = 160,
+    seconds: Annotated[float, typer.Option(min=20, metavar="SECONDS", help="Time limit per network.")] = 160,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Measure this machine and keep the profile that `toolkit train` then uses."""
+    """Find the fastest training settings.
+
+    Measures this machine and saves the compute profile that `toolkit train` then uses.
+    """
     from toolkit.experiment import compute_profiles
     from toolkit.progress import create_progress
     from toolkit.train.tuning import candidates, search
@@ -34,32 +37,32 @@ def tune(
     from toolkit.workspace import Workspace
 
     place, progress = Workspace(workspace), create_progress(quiet=as_json)
-    tried, kept = candidates.candidates_here(python), {}
+    tried, results = candidates.candidates_here(python), {}
     for piece in pieces_of(target, network):
         progress.log(f"{piece.network}: fine-tuning at {piece.edge} x {piece.edge} pixels, {seconds:.0f} s at most")
         tuned = search.tune(piece, tried, progress, precision=candidates.precision_here(), limit_s=seconds)
         profile = tuned.profile(piece.network)
         path = compute_profiles.keep(profile, tuned.told(), place)
-        kept[piece.network] = {"path": path, "profile": profile, **tuned.told()}
+        results[piece.network] = {"path": path, "profile": profile, **tuned.told()}
         if not as_json:
             _print(tuned, profile, path)
     if as_json:
-        output.print_json(kept)
+        output.print_json(results)
 
 
 def _print(tuned: Tuned, profile: Profile, path: Path) -> None:
-    """What was tried, what was chosen and why, and what is only advised."""
-    columns = ("candidate", "images/s", "half of the steps within", "of the fastest", "")
+    """Print the candidates, the choice and the advice."""
+    columns = ("candidate", "images/s", "middle half of the steps", "share of the fastest", "")
     output.print_table(columns, (_row(one, tuned) for one in tuned.measured), title=profile.name)
     typer.echo(f"chosen    {tuned.chosen.profile.told()}")
     if tuned.batches:
         rates = ", ".join(f"{size}: {rate:.1f}" for size, rate in tuned.batches.items())
-        typer.echo(f"batches   {rates} images/s; train.batch_size is the experiment's to say")
+        typer.echo(f"batches   {rates} images/s; set train.batch_size in the experiment to change it")
     if tuned.other is not None and tuned.other.rates:
         share = tuned.other.rate / tuned.chosen.rate
         typer.echo(
             f"bfloat16  {tuned.other.rate:.1f} images/s, {share:.2f} times as many; "
-            'train.precision = "bfloat16" is the experiment\'s to say'
+            'set train.precision = "bfloat16" in the experiment to use it'
         )
     typer.echo(f"profile   {path}")
 

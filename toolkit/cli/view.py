@@ -1,4 +1,4 @@
-"""`toolkit view`: the live image of a device in the browser, through SSH."""
+"""`toolkit view`: the live app of a device in the browser, through SSH."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from toolkit.cli.output import print_json
 
 
 def view(
-    device: Annotated[str, typer.Argument(help="Its name in the inventory.")],
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="Name in the inventory.")],
     source: Annotated[
         str | None,
         typer.Option(
-            help="Start an app of its own there, with this for a camera: /dev/video0, picamera, a folder there, pattern."
+            metavar="SOURCE",
+            help="Source of frames for a separate app on the device: /dev/video0, picamera, a folder there, or pattern.",
         ),
     ] = None,
     show: OpenOption = True,
@@ -24,26 +25,31 @@ def view(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a device's live app until Ctrl-C; where none runs, one is started on the release that it serves."""
+    """Open the live app of a device.
+
+    Runs until Ctrl-C. If no app runs on the device, one is started on its current release.
+    """
     from toolkit.errors import UsageError
     from toolkit.fleet.app_tunnel import live
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
-    found = load_inventory(find_inventory(inventory, Workspace(workspace)), device)
-    if len(found) != 1:
-        names = ", ".join(one.name for one in found)
-        raise UsageError(f"names {len(found)} devices: {names}", where=device, remedy="name one of them")
-    with live(found[0], source) as seen:
+    devices = load_inventory(find_inventory(inventory, Workspace(workspace)), device)
+    if len(devices) != 1:
+        names = ", ".join(one.name for one in devices)
+        raise UsageError(
+            f"the pattern matches {len(devices)} devices: {names}", where=device, remedy="name one of them"
+        )
+    with live(devices[0], source) as app:
         if as_json:
-            print_json(seen)
+            print_json(app)
         else:
-            typer.echo(seen.url)
-        word = "started for this view" if seen.started else "the one that the device serves"
-        create_progress(quiet=as_json).log(f"{seen.device}: {word}; Ctrl-C ends it")
+            typer.echo(app.url)
+        origin = "started for this view" if app.started else "the app that the device runs"
+        create_progress(quiet=as_json).log(f"{app.device}: {origin}; press Ctrl-C to stop")
         if show:
-            typer.launch(seen.url)
+            typer.launch(app.url)
         _until_interrupted()
 
 
@@ -51,4 +57,4 @@ def _until_interrupted() -> None:
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        typer.echo("ended", err=True)
+        typer.echo("stopped", err=True)

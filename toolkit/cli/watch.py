@@ -18,7 +18,7 @@ from toolkit.cli.options import (
     LimitOption,
     WorkspaceOption,
 )
-from toolkit.cli.output import plain, print_json
+from toolkit.cli.output import print_json, to_json
 from toolkit.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -27,90 +27,91 @@ if TYPE_CHECKING:
 
     from toolkit.fleet.watch import Glance
 
-    Looking = Callable[[], tuple[Glance, ...]]
+    Poll = Callable[[], tuple[Glance, ...]]
 
 HOT_C = 80.0
-"""Where a Pi begins to throttle."""
+"""Temperature at which a Pi begins to throttle."""
 COLUMNS = ("device", "release", "FPS", "service", "°C", "throttled", "MHz", "load", "last seen")
 
 
 def watch(
     once: Annotated[
-        bool, typer.Option("--once", help="Look once and end; exit code 1 if a device did not answer.")
+        bool, typer.Option("--once", help="Poll once and exit; exit code 1 if a device did not answer.")
     ] = False,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds from one look to the next.")] = 5.0,
+    every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="Interval between polls.")] = 5.0,
     inventory: InventoryOption = None,
     limit: LimitOption = None,
     forks: ForksOption = DEFAULT_FORKS,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> ExitCode:
-    """Show what each device serves, how fast, how hot, whether throttled and when it was last seen, until Ctrl-C.
+    """Watch the fleet in a live table.
 
-    With --json a line per look, for as long as it runs; where stdout is no terminal, a table per look.
+    Shows release, speed, temperature, throttling and when each device was last seen, until Ctrl-C. With --json prints
+    one line per poll; where stdout is not a terminal, one table per poll.
     """
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.fleet.watch import Watch
     from toolkit.workspace import Workspace
 
-    looking = Watch(load_inventory(find_inventory(inventory, Workspace(workspace)), limit), forks)
+    poll = Watch(load_inventory(find_inventory(inventory, Workspace(workspace)), limit), forks)
     if once:
-        seen = looking.round()
+        samples = poll.round()
         if as_json:
-            print_json({"devices": [described(each) for each in seen]})
+            print_json({"devices": [described(each) for each in samples]})
         else:
-            _console().print(table(seen))
-        return ExitCode.SOME_FAILED if any(each.problem for each in seen) else ExitCode.DONE
+            _console().print(table(samples))
+        return ExitCode.SOME_FAILED if any(each.problem for each in samples) else ExitCode.DONE
     if as_json:
-        return _lines(looking.round, every)
-    return _live(looking.round, every)
+        return _lines(poll.round, every)
+    return _live(poll.round, every)
 
 
-def _lines(look: Looking, every: float) -> ExitCode:
-    """One JSON document a line."""
+def _lines(poll: Poll, every: float) -> ExitCode:
+    """Print one JSON document per line."""
     import json
 
     while True:
-        print(json.dumps({"at": time.time(), "devices": [plain(described(each)) for each in look()]}), flush=True)
+        print(json.dumps({"at": time.time(), "devices": [to_json(described(each)) for each in poll()]}), flush=True)
         time.sleep(every)
 
 
-def _live(look: Looking, every: float) -> ExitCode:
-    """A table that is drawn over itself."""
+def _live(poll: Poll, every: float) -> ExitCode:
+    """Redraw one table."""
     from rich.live import Live
 
     if not sys.stdout.isatty():
         while True:
-            _console().print(table(look()))
+            _console().print(table(poll()))
             time.sleep(every)
     with Live(console=_console(), auto_refresh=False) as live:
         while True:
-            live.update(table(look()), refresh=True)
+            live.update(table(poll()), refresh=True)
             time.sleep(every)
 
 
 def described(of: Glance) -> dict[str, object]:
-    """A glance for programs."""
-    return {**plain(of), "throttle": of.throttle or None}
+    """Return one sample for JSON."""
+    return {**to_json(of), "throttle": of.throttle or None}
 
 
-def table(seen: Sequence[Glance]) -> Table:
-    """All devices; what needs a look stands out."""
+def table(samples: Sequence[Glance]) -> Table:
+    """Return the table of all devices; what needs attention is highlighted."""
     from rich.table import Table
     from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         made.add_column(column, justify="right" if column in {"FPS", "°C", "MHz", "load"} else "left", overflow="fold")
-    for each in seen:
+    for each in samples:
         style = "dim" if each.problem else ""
-        cells = [Text(text, mood) for text, mood in row(each)]
+        cells = [Text(text, cell_style) for text, cell_style in row(each)]
         made.add_row(*cells, style=style)
     return made
 
 
 def row(of: Glance) -> list[tuple[str, str]]:
-    """(text, style) per column."""
+    """Return (text, style) for each column."""
     from toolkit.fleet.watch import ago
 
     hot = of.temperature_c is not None and of.temperature_c >= HOT_C
@@ -128,9 +129,9 @@ def row(of: Glance) -> list[tuple[str, str]]:
     ]
 
 
-def number(value: float | None, form: str) -> str:
-    """A figure, or nothing where there is none."""
-    return "" if value is None else format(value, form)
+def number(value: float | None, format_spec: str) -> str:
+    """Return a formatted figure, or "" for None."""
+    return "" if value is None else format(value, format_spec)
 
 
 def _console() -> Console:

@@ -1,48 +1,45 @@
-"""What is wrong on this machine, and how to mend it: one check per file.
+"""Checks of this machine, one per module.
 
-    toolkit doctor          look: every check, each finding with the next thing to do
-    toolkit doctor --fix    and do what is safe: add what is missing, change nothing that is there
+    toolkit doctor          run every check; each finding comes with the next thing to do
+    toolkit doctor --fix    also do what is safe: add what is missing, change nothing that exists
 
 To add one: a module with CHECK, and its name in the list below.
 """
 
-from toolkit.doctor.finding import Check, Finding, Place
-from toolkit.doctor.runner import Diagnosis, examine
+from importlib import import_module
 
-__all__ = ["Check", "Diagnosis", "Finding", "Place", "checks", "examine"]
+from toolkit.doctor.finding import Check, Finding, Place, bad
+from toolkit.doctor.runner import Diagnosis, run_checks
+
+__all__ = ["Check", "Diagnosis", "Finding", "Place", "checks", "run_checks"]
+
+_MODULES = (
+    "python",
+    "packages",
+    "disk",
+    "clock",
+    "workspace",
+    "tensorflow",
+    "weights",
+    "ncs2_compiler",
+    "legacy_openvino",
+    "container_engine",
+    "ansible",
+    "inventory",
+    "ssh_agent",
+)
+"""In the order in which their findings are best fixed."""
 
 
 def checks() -> tuple[Check, ...]:
-    """All of them, in the order in which their findings are best mended."""
-    from toolkit.doctor import (
-        ansible,
-        clock,
-        container_engine,
-        disk,
-        inventory,
-        legacy_openvino,
-        ncs2_compiler,
-        packages,
-        python,
-        ssh_agent,
-        tensorflow,
-        weights,
-        workspace,
-    )
+    """Return all checks; one whose packages are not installed reports that instead."""
+    return tuple(map(_load, _MODULES))
 
-    modules = (
-        python,
-        packages,
-        disk,
-        clock,
-        workspace,
-        tensorflow,
-        weights,
-        ncs2_compiler,
-        legacy_openvino,
-        container_engine,
-        ansible,
-        inventory,
-        ssh_agent,
-    )
-    return tuple(module.CHECK for module in modules)
+
+def _load(name: str) -> Check:
+    try:
+        check: Check = import_module(f"toolkit.doctor.{name}").CHECK
+    except ModuleNotFoundError as error:
+        missing = bad(f"not checked: the package {error.name} is missing", "pip install 'edge-vision-toolkit[all]'")
+        return Check(name.replace("_", "-"), "", lambda _: iter((missing,)))
+    return check

@@ -1,4 +1,4 @@
-"""What a check sees, and what it says: one finding or more, each with the next thing to do."""
+"""The findings of a check: what is the case, and the next thing to do."""
 
 from __future__ import annotations
 
@@ -10,55 +10,51 @@ from typing import Literal
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
-State = Literal["good", "care", "bad"]
-"""In order; or something optional is missing; or part of the line will not work."""
+State = Literal["good", "warning", "bad"]
+"""In order; something optional is missing; part of the pipeline will not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to look."""
+    """What to check."""
 
     workspace: Workspace
     inventory: Path | None
-    """As the user names it; None: the one that is found."""
+    """The inventory of --inventory; None: the default one."""
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is so, and what to do about it."""
+    """One result of a check, with what to do about it."""
 
     state: State
     what: str
     remedy: str = ""
 
 
-Look = Callable[[Place], Iterator[Finding]]
-Mend = Callable[[Place], str]
-"""Does what is safe to do unasked: adds what is missing, changes nothing that is there; gives what it did."""
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: `look` never changes anything, `mend` may be missing."""
+    """A check of this machine: `check` changes nothing, `fix` is optional."""
 
     name: str
     about: str
     """What needs it, in a few words."""
-    look: Look
-    mend: Mend | None = None
+    check: Callable[[Place], Iterator[Finding]]
+    fix: Callable[[Place], str] | None = None
+    """Adds what is missing and changes nothing that exists; returns what it did."""
 
 
 def good(what: str) -> Finding:
-    """In order."""
+    """Return a finding that all is in order."""
     return Finding("good", what)
 
 
-def care(what: str, remedy: str) -> Finding:
-    """Something optional is missing."""
-    return Finding("care", what, remedy)
+def warning(what: str, remedy: str) -> Finding:
+    """Return a finding that something optional is missing."""
+    return Finding("warning", what, remedy)
 
 
 def bad(what: str, remedy: str) -> Finding:
-    """Part of the line will not work."""
+    """Return a finding that part of the pipeline will not work."""
     return Finding("bad", what, remedy)

@@ -1,4 +1,4 @@
-"""The inventory: readable, and every device of it with a key, a pinned host key and a way to log in."""
+"""The inventory: readable, with a login key and a pinned host key for every device."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolkit.artifacts.fleet import Device
-from toolkit.doctor.finding import Check, Finding, Place, care, good
+from toolkit.doctor.finding import Check, Finding, Place, good, warning
 from toolkit.errors import ConfigurationError
 from toolkit.fleet.inventory.load import find_inventory, load_inventory
 
 
-def look(place: Place) -> Iterator[Finding]:
-    """Asks no device.
+def check(place: Place) -> Iterator[Finding]:
+    """Check the files; connects to no device.
 
     Raises:
-        ConfigurationError: the inventory cannot be read; becomes a finding of its own.
+        ConfigurationError: the inventory cannot be read; the runner reports it.
     """
     try:
         path = find_inventory(place.inventory, place.workspace)
     except ConfigurationError as error:
         if place.inventory is not None:
             raise
-        yield care("no inventory yet: `toolkit demo` starts a fleet of its own", error.problems[0].remedy)
+        yield warning("there is no inventory yet; `toolkit demo` starts a local fleet", error.problems[0].remedy)
         return
     devices = load_inventory(path)
     yield good(f"{len(devices)} devices in {path}")
     keys = sorted({device.key_file for device in devices if device.key_file and not Path(device.key_file).is_file()})
     if keys:
-        yield care(f"no such key file: {', '.join(keys)}", "name one that is there by ansible_ssh_private_key_file")
+        yield warning(f"key file not found: {', '.join(keys)}", "set ansible_ssh_private_key_file to an existing file")
     yield from _open_keys(devices)
     unpinned = [device.name for device in devices if not _pinned(device)]
     if unpinned:
-        yield care(
-            f"host keys not pinned: {_some(unpinned)}; these are refused",
-            "write `ssh-keyscan -p PORT HOST` to known_hosts beside the inventory, once compared with what the device's own "
-            "screen says: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+        yield warning(
+            f"host keys are not pinned, so connections are refused: {_some(unpinned)}",
+            "append the output of `ssh-keyscan -p PORT HOST` to known_hosts beside the inventory, after comparing it on the "
+            "device itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
         )
     else:
         yield good("every device's host key is pinned")
 
 
 def _open_keys(devices: Sequence[Device]) -> Iterator[Finding]:
-    """Private keys that others may read; ssh itself would refuse them."""
+    """Check that others cannot read the private keys; ssh itself would refuse them."""
     files = {Path(device.key_file) for device in devices if device.key_file and Path(device.key_file).is_file()}
     for path in sorted(path for path in files if path.stat().st_mode & 0o077):
-        yield care(f"others may read the private key {path}", f"chmod 600 {path}")
+        yield warning(f"other users can read the private key {path}", f"chmod 600 {path}")
 
 
 def _pinned(device: Device) -> bool:
-    """Whether a known_hosts file has a line for it, hashed or not."""
+    """Return whether a known_hosts file has a line for the device, hashed or not."""
     import paramiko
 
     known = paramiko.HostKeys()
@@ -65,4 +65,4 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:5])}{more}"
 
 
-CHECK = Check("inventory", "deploy and bench", look)
+CHECK = Check("inventory", "deploy and bench", check)

@@ -1,32 +1,32 @@
-"""Intel's compiler for the Neural Compute Stick 2, which says whether a model fits one."""
+"""Intel's compiler for the NCS2, which decides whether a model fits the device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from toolkit.convert.runtimes import ncs2_compiler
-from toolkit.doctor.finding import Check, Finding, Place, bad, care, good
+from toolkit.doctor.finding import Check, Finding, Place, bad, good, warning
 from toolkit.errors import MachineError
 
 
-def look(place: Place) -> Iterator[Finding]:
-    """Whether it is unpacked and unchanged to the byte; runs nothing."""
+def check(place: Place) -> Iterator[Finding]:
+    """Check that it is unpacked and unchanged; runs nothing."""
     del place
     folder = ncs2_compiler.folder()
     if not folder.is_dir():
-        yield care("not here yet: fetched when `toolkit check` first needs it", "toolkit doctor --fix")
+        yield warning("not downloaded yet; `toolkit check` downloads it when first needed", "toolkit doctor --fix")
         return
     try:
         ncs2_compiler.check_unchanged(folder)
     except MachineError as error:
         yield from (bad(f"{problem.where} {problem.what}", problem.remedy) for problem in error.problems)
         return
-    yield good(f"myriad_compile, unchanged to the byte, in {folder}")
+    yield good(f"myriad_compile, unchanged, in {folder}")
 
 
-def mend(place: Place) -> str:
-    """Fetch and unpack it."""
+def fix(place: Place) -> str:
+    """Download and unpack it."""
     return f"unpacked: {ncs2_compiler.find_compiler(place.progress)}"
 
 
-CHECK = Check("ncs2-compiler", "models for a stick", look, mend)
+CHECK = Check("ncs2-compiler", "models for the NCS2", check, fix)

@@ -1,4 +1,4 @@
-"""Ask every check, mend what may be mended, and ask those again."""
+"""Run checks, fix what can be fixed, and run those again."""
 
 from __future__ import annotations
 
@@ -7,51 +7,53 @@ from dataclasses import dataclass
 
 from toolkit.doctor.finding import Check, Finding, Place, State, bad
 from toolkit.errors import ToolkitError
+from toolkit.system.environment_errors import to_machine_error
 
-ORDER: tuple[State, ...] = ("bad", "care", "good")
+ORDER: tuple[State, ...] = ("bad", "warning", "good")
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What one check found; `mended` says what was done about it, if anything."""
+    """The findings of one check; `fixed` says what was done about them."""
 
     name: str
     about: str
     findings: tuple[Finding, ...]
     fixable: bool
-    mended: str = ""
+    fixed: str = ""
 
     @property
     def state(self) -> State:
-        """The worst of its findings."""
+        """The worst state of the findings."""
         return min((finding.state for finding in self.findings), key=ORDER.index, default="good")
 
 
-def examine(checks: Sequence[Check], place: Place, *, fix: bool = False) -> tuple[Diagnosis, ...]:
-    """One diagnosis per check, in their order; with `fix` what is not good and can be mended is."""
-    return tuple(_examined(check, place, fix=fix) for check in checks)
+def run_checks(checks: Sequence[Check], place: Place, *, fix: bool = False) -> tuple[Diagnosis, ...]:
+    """Return one diagnosis per check, in order; with `fix`, fix what is not good and can be fixed."""
+    return tuple(_diagnose(check, place, fix=fix) for check in checks)
 
 
-def _examined(check: Check, place: Place, *, fix: bool) -> Diagnosis:
-    seen = Diagnosis(check.name, check.about, _looked(check, place), check.mend is not None)
-    if not fix or check.mend is None or seen.state == "good":
-        return seen
+def _diagnose(check: Check, place: Place, *, fix: bool) -> Diagnosis:
+    before = Diagnosis(check.name, check.about, _findings(check, place), check.fix is not None)
+    if not fix or check.fix is None or before.state == "good":
+        return before
     try:
-        mended = check.mend(place)
+        fixed = check.fix(place)
     except (ToolkitError, OSError) as error:
-        return Diagnosis(check.name, check.about, (*seen.findings, _failed("mending it", error)), fixable=True)
-    return Diagnosis(check.name, check.about, _looked(check, place), fixable=True, mended=mended)
+        return Diagnosis(check.name, check.about, (*before.findings, _failure("the fix", error)), fixable=True)
+    return Diagnosis(check.name, check.about, _findings(check, place), fixable=True, fixed=fixed)
 
 
-def _looked(check: Check, place: Place) -> tuple[Finding, ...]:
+def _findings(check: Check, place: Place) -> tuple[Finding, ...]:
     try:
-        return tuple(check.look(place))
-    except Exception as error:  # noqa: BLE001 - one check's bug must not hide what the others found
-        return (_failed("looking", error),)
+        return tuple(check.check(place))
+    except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the findings of the others
+        return (_failure("the check", error),)
 
 
-def _failed(doing: str, error: Exception) -> Finding:
-    if isinstance(error, ToolkitError):
-        (problem, *_) = error.problems
-        return bad(f"{doing} failed: {problem.what}", problem.remedy)
-    return bad(f"{doing} failed: {type(error).__name__}: {error}", "run with TOOLKIT_DEBUG=1 for where it happened")
+def _failure(what: str, error: Exception) -> Finding:
+    explained = error if isinstance(error, ToolkitError) else to_machine_error(error)
+    if explained is None:
+        return bad(f"{what} failed: {type(error).__name__}: {error}", "run it with `toolkit -vv` to see where")
+    (problem, *_) = explained.problems
+    return bad(f"{what} failed: {f'{problem.where}: ' if problem.where else ''}{problem.what}", problem.remedy)

@@ -1,4 +1,4 @@
-"""Which builds of TensorFlow are here, what the processor offers them, and whether it was measured."""
+"""The TensorFlow builds, the processor's instructions, and the compute profiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from toolkit.doctor.finding import Check, Finding, Place, bad, care, good
+from toolkit.doctor.finding import Check, Finding, Place, bad, good, warning
 from toolkit.experiment import compute_profiles
 
 WHEELS = ("tensorflow_cpu", "tensorflow", "intel_tensorflow")
@@ -15,25 +15,28 @@ CAPABLE = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
 OTHER = Path(".venv-mkl/bin/python")
 
 
-def look(place: Place) -> Iterator[Finding]:
-    """The stock build, the MKL/OpenMP build beside it, and this machine's profiles."""
-    found = [f"{name} {version}" for name in WHEELS if (version := _version(name))]
-    if not found:
+def check(place: Place) -> Iterator[Finding]:
+    """Check the stock build, the MKL/OpenMP build and this machine's profiles."""
+    builds = [f"{name} {version}" for name in WHEELS if (version := _version(name))]
+    if not builds:
         yield bad(
-            "no TensorFlow: nothing can be trained or judged", "just setup, or pip install 'edge-vision-toolkit[train]'"
+            "TensorFlow is missing, so nothing can be trained or evaluated",
+            "just setup, or pip install 'edge-vision-toolkit[train]'",
         )
         return
-    yield good(f"{', '.join(found)}; the processor has {', '.join(_flags()) or 'none of the faster instructions'}")
-    if "intel_tensorflow" not in " ".join(found) and not OTHER.exists():
-        yield care("the MKL/OpenMP build is not here, so `toolkit tune` measures the stock one alone", "just setup-mkl")
+    yield good(f"{', '.join(builds)}; the processor has {', '.join(_flags()) or 'none of the faster instruction sets'}")
+    if "intel_tensorflow" not in " ".join(builds) and not OTHER.exists():
+        yield warning(
+            "the MKL/OpenMP build is missing, so `toolkit tune` measures the stock build only", "just setup-mkl"
+        )
     tuned = sorted(
         path.stem for path in (place.workspace.root / "profiles" / compute_profiles.machine()).glob("*.json")
     )
     if tuned:
-        yield good(f"tuned on this machine for {', '.join(tuned)}")
+        yield good(f"compute profiles on this machine: {', '.join(tuned)}")
     else:
-        yield care(
-            "no network was tuned on this machine: it trains under TensorFlow's own choices",
+        yield warning(
+            "no compute profile on this machine, so networks train with TensorFlow's defaults",
             "toolkit tune EXPERIMENT.toml",
         )
 
@@ -46,13 +49,13 @@ def _version(name: str) -> str | None:
 
 
 def _flags() -> list[str]:
-    """Of /proc/cpuinfo those that matter."""
+    """Return the relevant flags of /proc/cpuinfo."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    listed = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
-    return [flag for flag in CAPABLE if listed and flag in listed[1].split()]
+    match = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
+    return [flag for flag in CAPABLE if match and flag in match[1].split()]
 
 
-CHECK = Check("tensorflow", "training", look)
+CHECK = Check("tensorflow", "training", check)

