@@ -47,16 +47,16 @@ METHOD = (
 def ours(file: Path, folder: Path) -> None:
     """What convert_model does up to parity, for both targets and precisions."""
     from toolkit import compat
-    from toolkit.convert.ir_writer import write_form
-    from toolkit.convert.reference import Source
+    from toolkit.convert.ir_writer import write_ir
+    from toolkit.convert.reference import ReferenceModel
     from toolkit.progress import Silent
     from toolkit.workspace import Workspace
 
     workspace = Workspace(folder)
-    source = Source(described(file), workspace, Silent())
+    source = ReferenceModel(described(file), workspace, Silent())
     for target in ("cpu", "ncs2"):
         for precision in ("fp32", "fp16"):
-            write_form(source, compat.find_target(target), precision, folder / f"{target}-{precision}", Silent())
+            write_ir(source, compat.find_target(target), precision, folder / f"{target}-{precision}", Silent())
 
 
 def theirs(file: Path, folder: Path) -> None:
@@ -159,8 +159,8 @@ def measure(name: str, file: Path, repetitions: int) -> tuple[Score, float]:
 def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -> list[Score]:
     """What `mo` takes, unless it is only for the compiler, and what the stick's compiler makes of both IRs."""
     from toolkit import compat
-    from toolkit.convert.ir_writer import write_form
-    from toolkit.convert.reference import Source
+    from toolkit.convert.ir_writer import write_ir
+    from toolkit.convert.reference import ReferenceModel
     from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2
     from toolkit.progress import Silent
     from toolkit.workspace import Workspace
@@ -169,8 +169,8 @@ def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -
     theirs_at, ours_at = folder / f"{name}-mo", folder / f"{name}-ours"
     seconds = intel_mo.convert(folder / f"{name}.pb", theirs_at)
     print(f"  {name}: mo {seconds:.2f} s", file=sys.stderr)
-    source = Source(described(file), Workspace(ours_at), Silent())
-    ours_xml = write_form(source, compat.find_target("ncs2"), "fp16", ours_at / "form", Silent())
+    source = ReferenceModel(described(file), Workspace(ours_at), Silent())
+    ours_xml = write_ir(source, compat.find_target("ncs2"), "fp16", ours_at / "form", Silent())
     our, their = (compile_for_ncs2(xml, Silent()) for xml in (ours_xml, theirs_at / "fp16.xml"))
     key = f"convert.{name.lower()}"
     scores = [

@@ -81,8 +81,8 @@ def _newest(store: Store) -> Iterator[TrainedModel]:
 
 def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], room: Workspace, store: Store) -> Row:
     from toolkit.artifacts.bundle import BundleCheck
-    from toolkit.bundle.create import images_for, make_bundle
-    from toolkit.convert import check_bundle, convert_model, keep_checks
+    from toolkit.bundle.create import create_bundle, images_for
+    from toolkit.convert import check_bundle, convert_model, save_check_results
     from toolkit.convert.conversion import split_of
     from toolkit.progress import create_progress
 
@@ -90,10 +90,10 @@ def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], r
     try:
         wider = tolerances.get(model.network, tolerances.get("")) if precision == "fp16" else None
         ir = convert_model(model, precision, TARGET, room, store, talk, wider)
-        bundle = make_bundle(ir, model, split_of(model, store), room, store, talk)
+        bundle = create_bundle(ir, model, split_of(model, store), room, store, talk)
         if not store.all(BundleCheck, parent=bundle.digest):
             folder = room.absolute(bundle.path)
-            keep_checks(check_bundle(folder, talk, images_for(folder, room, store)), bundle.digest, store)
+            save_check_results(check_bundle(folder, talk, images_for(folder, room, store)), bundle.digest, store)
     except ToolkitError as error:
         print(f"  {_name(model)} {precision}: {error}", file=sys.stderr)
         return Row(model=model, precision=precision, refused=error.problems[0].what)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from toolkit import hashing
-from toolkit.convert.runtimes.interpreters import get_python
+from toolkit.convert.runtimes.interpreters import ensure_python
 from toolkit.progress import create_progress
 from toolkit.system import wheel_cache
 
@@ -30,7 +30,7 @@ def environment() -> Path:
     finished, python = folder / "finished", folder / "bin" / "python"
     if not finished.exists():
         uv = str(Path(sys.executable).with_name("uv"))
-        base = get_python("3.9", create_progress())
+        base = ensure_python("3.9", create_progress())
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", str(base), str(folder)], check=True)
         words = [uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", "--require-hashes"]
         subprocess.run([*words, "--requirement", str(_LOCK)], check=True)

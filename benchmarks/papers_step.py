@@ -18,7 +18,7 @@ def prepare(piece: Piece) -> Callable[[int], None]:
 
     keras.utils.set_random_seed(0)
     model = networks.assemble(
-        networks.find(piece.network),
+        networks.find_network(piece.network),
         networks.find_head("softmax", 2),
         size=(piece.edge, piece.edge),
         classes=2,

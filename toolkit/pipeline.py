@@ -18,7 +18,7 @@ from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Device
 from toolkit.artifacts.model import TrainedModel
-from toolkit.bundle.create import make_bundle
+from toolkit.bundle.create import create_bundle
 from toolkit.errors import ExitCode, Problem
 from toolkit.experiment.schema import Experiment
 from toolkit.fleet.local_fleet import control
@@ -66,7 +66,7 @@ class Pipeline:
             ToolkitError: a stage before the fleet failed; what was finished is kept, and the next run goes on from it.
         """
         for name in self.plan.matrix.networks:
-            networks.find_for(self.plan, name)
+            networks.resolve_network(self.plan, name)
         with Store(self.workspace.database) as store:
             self._title("images")
             split = data.prepare(self.plan.data, self.plan.origin, self.workspace, self.progress)
@@ -109,7 +109,7 @@ class Pipeline:
                     ir = convert.convert_model(
                         model, precision, target, self.workspace, store, self.progress, tolerance, wanted.max_drop
                     )
-                    bundle = make_bundle(ir, model, split, self.workspace, store, self.progress)
+                    bundle = create_bundle(ir, model, split, self.workspace, store, self.progress)
                     bundles[bundle] = model
         return bundles
 

@@ -12,7 +12,7 @@ import pytest
 
 from toolkit import hashing
 from toolkit.artifacts.bundle import Bundle
-from toolkit.bundle.create import golden_images, make_bundle
+from toolkit.bundle.create import create_bundle, golden_images
 from toolkit.bundle.resolve import load_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import convert_model
@@ -23,7 +23,7 @@ from toolkit.progress import Silent
 def bundle_of(line: Any, head: str = "softmax", precision: str = "fp16") -> Bundle:
     model = getattr(line, head)
     ir = convert_model(model, precision, "cpu", line.workspace, line.store, Silent())
-    return make_bundle(ir, model, line.split, line.workspace, line.store, Silent())
+    return create_bundle(ir, model, line.split, line.workspace, line.store, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_make_bundle_says_so_when_it_is_there(line: Any) -> None:
     first = bundle_of(line)
     ir = convert_model(line.softmax, "fp16", "cpu", line.workspace, line.store, Silent())
     progress = Silent()
-    again = make_bundle(ir, line.softmax, line.split, line.workspace, line.store, progress)
+    again = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, progress)
     assert again == first
     assert progress.messages == [f"bundle tiny-softmax-top-fp16: already made ({first.short})"]
 

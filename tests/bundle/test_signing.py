@@ -143,6 +143,6 @@ def test_check_trusts_a_bundle_only_when_an_allowed_signer_signed_it(
     assert (code, signed["bundle"]) == (0, plain["bundle"])
     code, found = run(*check)
     assert code == 0
-    assert found["checks"][1]["told"].startswith("signed by ci@example.org with ED25519 key SHA256:")
+    assert found["checks"][1]["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
     other = allow(tmp_path / "others", "else@example.org", make_key(tmp_path / "other"))
     assert run(*check[:-1], str(other))[0] == 1

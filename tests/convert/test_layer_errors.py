@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from toolkit.artifacts.bundle import LayerErrorReport
-from toolkit.bundle.create import make_bundle
+from toolkit.bundle.create import create_bundle
 from toolkit.cli.main import main
 from toolkit.convert import convert_model, graphs, layer_errors
-from toolkit.convert.growing import find_growth
-from toolkit.convert.lowering.ops import constant, make
+from toolkit.convert.layer_errors import compute_layer_errors
+from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.progress import Silent
 
 
@@ -25,13 +25,13 @@ def network(path: Path, wrong: float = 0.0) -> Path:
     image = opset1.parameter([1, 6, 6, 3], np.uint8, name="image")
     x = opset1.convert(image, "f32")
     for name, layer in (
-        ("scale", lambda x: make(1, "Multiply", [x, constant(0.01)])),
-        ("double", lambda x: make(1, "Multiply", [x, constant(2.0 + wrong)])),
-        ("ends", lambda x: make(1, "Tanh", [x])),
+        ("scale", lambda x: make_op(1, "Multiply", [x, constant(0.01)])),
+        ("double", lambda x: make_op(1, "Multiply", [x, constant(2.0 + wrong)])),
+        ("ends", lambda x: make_op(1, "Tanh", [x])),
     ):
         x = layer(x)
         x.set_friendly_name(name)
-    mean = make(1, "ReduceMean", [x, constant([1, 2], np.int64)], keep_dims=False)
+    mean = make_op(1, "ReduceMean", [x, constant([1, 2], np.int64)], keep_dims=False)
     mean.set_friendly_name("mean")
     model = ov.Model([opset1.result(mean.output(0))], [image], "three")
     graphs.write(model, path, container=11, compress=False, notes={})
@@ -41,7 +41,7 @@ def network(path: Path, wrong: float = 0.0) -> Path:
 def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     right, wrong = network(tmp_path / "a.xml"), network(tmp_path / "b.xml", wrong=0.2)
-    errors = layer_errors.layer_errors(right, wrong, image)
+    errors = layer_errors.compare_layers(right, wrong, image)
     assert [layer.name for layer in errors] == ["scale", "double", "ends", "mean"]
     first = layer_errors.first_beyond(errors, 1e-3)
     assert first is not None
@@ -49,13 +49,13 @@ def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path)
     assert abs(first.error - 0.1) < 1e-3
     assert first.added_error == first.error
     assert layer_errors.steepest(errors)[0] == first
-    assert layer_errors.steepest(layer_errors.layer_errors(right, right, image)) == ()
+    assert layer_errors.steepest(layer_errors.compare_layers(right, right, image)) == ()
 
 
 def test_find_growth_is_kept_and_told_when_a_bundle_is_asked(line: Any, capsys: Any) -> None:
     ir = convert_model(line.softmax, "fp16", "ncs2", line.workspace, line.store, Silent())
-    bundle = make_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
-    found = find_growth(line.workspace.absolute(bundle.path), line.workspace, line.store, Silent())
+    bundle = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
+    found = compute_layer_errors(line.workspace.absolute(bundle.path), line.workspace, line.store, Silent())
     assert found.first is None or found.first.error > found.threshold
     assert {layer.name for layer in found.largest_increases} <= {layer.name for layer in found.layers}
     assert found.layers[-1].name == "probabilities"

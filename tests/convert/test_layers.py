@@ -100,7 +100,7 @@ def lowered(middle: Middle) -> tuple[Any, Any, Any]:
     """The model for the stick, four images, and Keras' answers to them."""
     model = network(middle)
     images = np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
-    graph = networks.take_images(networks.trace(model))
+    graph = networks.add_uint8_input(networks.trace(model))
     graphs.name_operations(graph)
     return lower(graph, NCS2).model, images, keras_reference.predict(model, [images])
 
@@ -108,7 +108,7 @@ def lowered(middle: Middle) -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize("name", TAKEN)
 def test_lower_answers_as_keras_when_the_layer_is_taken(name: str) -> None:
     model, images, expected = lowered(TAKEN[name])
-    np.testing.assert_allclose(parity.run(model, [images]), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(parity.predict(model, [images]), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.eras

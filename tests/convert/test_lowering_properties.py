@@ -14,7 +14,7 @@ from toolkit import compat
 from toolkit.compat import find_target
 from toolkit.convert import graphs, parity
 from toolkit.convert.lowering.lower import lower, opset_of
-from toolkit.convert.lowering.ops import constant, make
+from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.convert.runtimes import legacy_openvino
 from toolkit.progress import Silent
 
@@ -59,33 +59,33 @@ PLAIN = {"strides": [1, 1], "dilations": [1, 1]} | UNPADDED
 
 def depthwise(x: Any, channels: int, random: np.random.Generator) -> Any:
     weights = constant(random.normal(0, 0.5, (channels, 1, 1, 3, 3)))
-    return make(1, "GroupConvolution", [x, weights], **PLAIN, auto_pad="same_upper")
+    return make_op(1, "GroupConvolution", [x, weights], **PLAIN, auto_pad="same_upper")
 
 
 def transposed(x: Any, channels: int, random: np.random.Generator) -> Any:
     if int(x.get_output_shape(0)[2]) > SIDE:
         return x
     weights = constant(random.normal(0, 0.3, (channels, 4, 2, 2)))
-    return make(1, "ConvolutionBackpropData", [x, weights], **PLAIN | {"strides": [2, 2]}, auto_pad="valid")
+    return make_op(1, "ConvolutionBackpropData", [x, weights], **PLAIN | {"strides": [2, 2]}, auto_pad="valid")
 
 
 def pointwise(x: Any, channels: int, random: np.random.Generator) -> Any:
     weights = constant(random.normal(0, 0.5, (channels, channels, 1, 1)))
-    return make(1, "Convolution", [x, weights], **PLAIN, auto_pad="valid")
+    return make_op(1, "Convolution", [x, weights], **PLAIN, auto_pad="valid")
 
 
 def residual(x: Any, channels: int, random: np.random.Generator) -> Any:
-    inner = pointwise(make(1, "Relu", [depthwise(x, channels, random)]), channels, random)
-    return make(1, "Relu", [make(1, "Add", [x, inner])])
+    inner = pointwise(make_op(1, "Relu", [depthwise(x, channels, random)]), channels, random)
+    return make_op(1, "Relu", [make_op(1, "Add", [x, inner])])
 
 
 def gate(x: Any, channels: int, random: np.random.Generator) -> Any:
-    mean = make(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=True)
-    return make(1, "Multiply", [x, make(1, "Sigmoid", [pointwise(mean, channels, random)])])
+    mean = make_op(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=True)
+    return make_op(1, "Multiply", [x, make_op(1, "Sigmoid", [pointwise(mean, channels, random)])])
 
 
 def concat(x: Any, channels: int, random: np.random.Generator) -> Any:
-    return make(1, "Concat", [x, pointwise(x, channels, random)], axis=1) if channels < 16 else x
+    return make_op(1, "Concat", [x, pointwise(x, channels, random)], axis=1) if channels < 16 else x
 
 
 def attention(x: Any, channels: int, random: np.random.Generator) -> Any:
@@ -93,12 +93,12 @@ def attention(x: Any, channels: int, random: np.random.Generator) -> Any:
     shape = [int(size) for size in x.get_output_shape(0)]
     if shape[2] > SIDE:
         return x
-    flat = make(1, "Reshape", [x, constant([1, channels, -1], np.int64)], special_zero=False)
-    words = make(1, "Transpose", [flat, constant([0, 2, 1], np.int64)])
-    mixed = make(7, "Einsum", [words, constant(random.normal(0, 0.5, (channels, channels)))], equation="abc,ce->abe")
-    seen = make(13, "ScaledDotProductAttention", [mixed, words, words], causal=False)
-    back = make(1, "Transpose", [seen, constant([0, 2, 1], np.int64)])
-    return make(1, "Reshape", [back, constant(shape, np.int64)], special_zero=False)
+    flat = make_op(1, "Reshape", [x, constant([1, channels, -1], np.int64)], special_zero=False)
+    words = make_op(1, "Transpose", [flat, constant([0, 2, 1], np.int64)])
+    mixed = make_op(7, "Einsum", [words, constant(random.normal(0, 0.5, (channels, channels)))], equation="abc,ce->abe")
+    seen = make_op(13, "ScaledDotProductAttention", [mixed, words, words], causal=False)
+    back = make_op(1, "Transpose", [seen, constant([0, 2, 1], np.int64)])
+    return make_op(1, "Reshape", [back, constant(shape, np.int64)], special_zero=False)
 
 
 COMPOUND = {
@@ -119,7 +119,7 @@ def grow(x: Any, layer: Layer, random: np.random.Generator) -> Any:
         kernel = (words["filters"], channels, words["kernel"], words["kernel"])
         weights = constant(random.normal(0, 0.5, kernel))
         own = {"strides": [words["stride"]] * 2, "dilations": [words["dilation"]] * 2}
-        return make(1, "Convolution", [x, weights], **own, **UNPADDED, auto_pad="same_upper")
+        return make_op(1, "Convolution", [x, weights], **own, **UNPADDED, auto_pad="same_upper")
     if kind in COMPOUND:
         return COMPOUND[kind](x, channels, random)
     if kind.endswith("Pool"):
@@ -132,25 +132,25 @@ def grow(x: Any, layer: Layer, random: np.random.Generator) -> Any:
             "pads_end": [0, 0],
         }
         own = {"dilations": [1, 1]} if kind == "MaxPool" else {"exclude-pad": True}
-        return make(
+        return make_op(
             words["opset"], kind, [x], **window, **own, auto_pad=words["auto_pad"], rounding_type=words["rounding_type"]
         )
     if kind == "Pad":
         if side < 2:
             return x
         sizes = [constant(size, np.int64) for size in ([0, 0, 1, 0], [0, 0, 1, 1])]
-        return make(12, "Pad", [x, *sizes, constant(0.25)], pad_mode=words["mode"])
+        return make_op(12, "Pad", [x, *sizes, constant(0.25)], pad_mode=words["mode"])
     if kind == "Interpolate":
         if side > SIDE:
             return x
         sizes = constant([side * words["factor"]] * 2, np.int64)
         axes = constant([2, 3], np.int64)
         how = {"mode": "linear_onnx", "shape_calculation_mode": "sizes", "coordinate_transformation_mode": "half_pixel"}
-        return make(11, "Interpolate", [x, sizes, axes], **how)
+        return make_op(11, "Interpolate", [x, sizes, axes], **how)
     if kind == "add":
-        return make(1, "Add", [x, make(1, "Tanh", [x])])
+        return make_op(1, "Add", [x, make_op(1, "Tanh", [x])])
     extra = {"approximation_mode": "TANH"} if kind == "Gelu" else {}
-    return make(ACTIVATIONS[kind], kind, [x], **extra)
+    return make_op(ACTIVATIONS[kind], kind, [x], **extra)
 
 
 def network(chosen: list[Layer], seed: int) -> Any:
@@ -159,12 +159,12 @@ def network(chosen: list[Layer], seed: int) -> Any:
 
     image = opset1.parameter([1, SIDE, SIDE, 3], np.uint8, name="image")
     random = np.random.default_rng(seed)
-    x = make(1, "Transpose", [opset1.convert(image, "f32"), constant([0, 3, 1, 2], np.int64)])
-    x = make(1, "Multiply", [x, constant(1 / 64)])
+    x = make_op(1, "Transpose", [opset1.convert(image, "f32"), constant([0, 3, 1, 2], np.int64)])
+    x = make_op(1, "Multiply", [x, constant(1 / 64)])
     for layer in chosen:
         x = grow(x, layer, random)
-    x = make(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=False)
-    x = make(8, "Softmax", [x], axis=-1)
+    x = make_op(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=False)
+    x = make_op(8, "Softmax", [x], axis=-1)
     x.set_friendly_name("probabilities")
     x.output(0).get_tensor().set_names({"probabilities"})
     return ov.Model([opset1.result(x.output(0))], [image], "random")
@@ -180,7 +180,7 @@ def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer
     assert max(opset_of(node) for node in lowered.get_ops()) <= NCS2.opset
     assert not kinds & set(NCS2.avoided)
     assert lowered.output("probabilities").get_partial_shape() == before.output("probabilities").get_partial_shape()
-    np.testing.assert_allclose(parity.run(lowered, [images]), parity.run(before, [images]), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(parity.predict(lowered, [images]), parity.predict(before, [images]), rtol=0, atol=2e-5)
 
 
 @pytest.mark.eras

@@ -20,7 +20,7 @@ def test_load_takes_the_experiment_when_it_comes_with_the_toolkit(path: Path) ->
     assert experiment.name == path.stem
     assert experiment.data.source in FORMATS or experiment.data.source == "synthetic-masks"
     for trial in experiment.trials():
-        assert networks.find(trial.network).name == trial.network
+        assert networks.find_network(trial.network).name == trial.network
     if experiment.data.path:
         told = resolve_paths(experiment.data, experiment.origin).path
         assert told is not None

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import toolkit
-from toolkit.convert.runtimes.interpreters import get_python
+from toolkit.convert.runtimes.interpreters import ensure_python
 from toolkit.progress import Silent
 from toolkit.system import wheel_cache
 
@@ -75,7 +75,7 @@ def era(request: pytest.FixtureRequest) -> Runtime:
             new = Path(beside) / "new"
             subprocess.run([*PIP, "--target", new, *packages], check=True)
             new.rename(folder)
-    return Runtime(request.param, get_python("3.9", Silent()), folder)
+    return Runtime(request.param, ensure_python("3.9", Silent()), folder)
 
 
 def test_probe_names_the_era_and_its_accelerators(era: Runtime) -> None:

@@ -75,7 +75,7 @@ def test_folded_gives_nearly_the_same_when_in_bfloat16() -> None:
 
 def test_features_trained_refuses_when_norms_would_follow_batches_in_bfloat16() -> None:
     model = networks.assemble(
-        networks.find("mobilenet"),
+        networks.find_network("mobilenet"),
         networks.find_head("softmax", 2),
         size=(32, 32),
         classes=2,
@@ -84,4 +84,4 @@ def test_features_trained_refuses_when_norms_would_follow_batches_in_bfloat16() 
         progress=Silent(),
     )
     with pytest.raises(ConfigurationError, match="batch_norm"):
-        networks.features_trained(model, networks.find("mobilenet"), normalizing=True, precision="bfloat16")
+        networks.features_trained(model, networks.find_network("mobilenet"), normalizing=True, precision="bfloat16")

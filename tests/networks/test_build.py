@@ -20,7 +20,7 @@ def make(name: str, *, head: str = "softmax", size: int = 32, weights: str | Pat
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     return networks.assemble(
-        networks.find(name),
+        networks.find_network(name),
         networks.find_head(head, 2),
         size=(size, size),
         classes=2,
@@ -39,7 +39,7 @@ def make(name: str, *, head: str = "softmax", size: int = 32, weights: str | Pat
     ],
 )
 def test_assemble_scales_inside_the_model_when_given_raw_pixels(name: str, expected: Any, pixels: np.ndarray) -> None:
-    scaled = networks.find(name).scaling.layer()(pixels)
+    scaled = networks.find_network(name).scaling.layer()(pixels)
     np.testing.assert_allclose(scaled, expected(pixels), atol=2e-5)
 
 
@@ -62,7 +62,7 @@ def test_parts_compose_to_the_whole_when_run_one_after_the_other(pixels: np.ndar
 
 def test_fine_tuned_variables_leave_out_the_scaling_when_it_has_weights() -> None:
     model = make("vgg16")
-    tuned = {id(variable) for variable in networks.fine_tuned_variables(model, networks.find("vgg16"))}
+    tuned = {id(variable) for variable in networks.fine_tuned_variables(model, networks.find_network("vgg16"))}
     assert len(tuned) == 2 * (13 + 2)
     assert not any(id(variable) in tuned for variable in model.get_layer("scaling").variables)
 

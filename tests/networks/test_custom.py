@@ -49,7 +49,7 @@ class Own:
         path = self.folder / "own.toml"
         path.write_text(OWN.replace(*change) if change else OWN)  # type: ignore[arg-type]
         own = schema.load(path)
-        return networks.find_for(own, own.matrix.networks[0])
+        return networks.resolve_network(own, own.matrix.networks[0])
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ def test_find_for_reads_no_code_when_the_body_holds_some(own: Own, assembled: As
 
 def test_parted_names_the_nearest_when_there_is_no_such_layer() -> None:
     networks.start_tensorflow()
-    row = networks.find("mobilenet")
+    row = networks.find_network("mobilenet")
     body = row.build((32, 32), pretrained=False, progress=Silent())
-    before, after = networks.parted(body, "conv_dw_13")
+    before, after = networks.split_model(body, "conv_dw_13")
     assert after[0].name == "conv_dw_13"
     assert len(before) + len(after) == len(body.layers)
     with pytest.raises(ConfigurationError, match=re.escape("conv_dw_1")):
-        networks.parted(body, "conv_dw_14")
+        networks.split_model(body, "conv_dw_14")

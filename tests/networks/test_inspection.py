@@ -21,7 +21,7 @@ def mobilenet() -> Any:
 
     keras.backend.clear_session()
     return networks.assemble(
-        networks.find("mobilenet"),
+        networks.find_network("mobilenet"),
         networks.find_head("softmax", 2),
         size=(64, 64),
         classes=2,

@@ -8,28 +8,28 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ConfigurationError
-from toolkit.networks import NETWORKS, find
+from toolkit.networks import NETWORKS, find_network
 from toolkit.networks.lite0 import torch_name
 
 UNREACHABLE = """
 from toolkit.errors import MachineError
-from toolkit.networks import find, start_tensorflow
+from toolkit.networks import find_network, start_tensorflow
 from toolkit.progress import Silent
 start_tensorflow()
 try:
-    find("mobilenet").build((128, 128), pretrained=True, progress=Silent())
+    find_network("mobilenet").build((128, 128), pretrained=True, progress=Silent())
 except MachineError as error:
     print(error)
 """
 
 
 def test_find_gives_the_row_when_the_name_is_known() -> None:
-    assert find("inception_v3").input_size == 299
+    assert find_network("inception_v3").input_size == 299
 
 
 def test_find_lists_the_known_and_the_nearest_when_the_name_is_unknown() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        find("MobilNet")
+        find_network("MobilNet")
     assert "did you mean mobilenet?" in str(caught.value)
     assert all(name in str(caught.value) for name in NETWORKS)
 

@@ -20,7 +20,7 @@ ROWS = ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "resnet50", "de
 def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(
     name: str, assembled: Assembled, pixels: np.ndarray, tmp_path: Path
 ) -> None:
-    row = networks.find(name)
+    row = networks.find_network(name)
     assert (row.smallest, row.input_size) == (32, 224)
     model = assembled(row, dropout=0.25)
     model.save(tmp_path / "model.keras")
@@ -35,5 +35,5 @@ def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(
 
 def test_torch_scaling_is_that_of_imagenets_channels_when_applied(pixels: np.ndarray) -> None:
     networks.start_tensorflow()
-    scaled = networks.find("densenet121").scaling.layer()(pixels)
+    scaled = networks.find_network("densenet121").scaling.layer()(pixels)
     np.testing.assert_allclose(scaled, (pixels / 255 - TORCH_MEANS) / TORCH_DEVIATIONS, atol=1e-5)

@@ -29,7 +29,7 @@ def frozen(name: str) -> Any:
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     size, head = (SMALLEST[name],) * 2, networks.find_head("softmax", 2)
-    row = networks.find(name)
+    row = networks.find_network(name)
     return networks.features_part(
         networks.assemble(row, head, size=size, classes=2, hidden=(), weights="none", progress=Silent())
     )

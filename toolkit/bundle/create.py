@@ -28,7 +28,7 @@ from toolkit.bundle.resolve import describe_bundle
 from toolkit.bundle.verify import FORMAT, MANIFEST, verify_bundle
 from toolkit.convert import parity
 from toolkit.convert.parity import Images
-from toolkit.convert.reference import Source, TestImages, name_of, test_images
+from toolkit.convert.reference import ReferenceModel, TestImages, model_name, test_images
 from toolkit.errors import BundleError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -39,11 +39,11 @@ _OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
 """What a manifest says of parity only where it has a meaning."""
 
 
-def make_bundle(
+def create_bundle(
     ir: IrModel, model: TrainedModel, split: Split, workspace: Workspace, store: Store, progress: Progress
 ) -> Bundle:
     """Make the bundle of `ir`, or take the one that is there already; a damaged one is replaced."""
-    source = Source(model, workspace, progress)
+    source = ReferenceModel(model, workspace, progress)
     test = test_images(model, split, workspace)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("bundles")) as beside:
         folder = Path(beside) / "new"
@@ -75,7 +75,7 @@ def images_for(folder: Path, workspace: Workspace, store: Store) -> Images | Non
 def bundle_name(ir: IrModel, model: TrainedModel) -> str:
     """For people: network-head-stage-precision, and the target when it is not the current runtime."""
     aimed = "" if ir.target == "cpu" else f"-{ir.target}"
-    return f"{name_of(model)}-{ir.precision}{aimed}"
+    return f"{model_name(model)}-{ir.precision}{aimed}"
 
 
 def _intact(place: Path) -> bool:
@@ -95,7 +95,7 @@ def _move(folder: Path, place: Path) -> None:
     folder.rename(place)
 
 
-def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestImages) -> None:
+def _fill(folder: Path, ir: IrModel, source: ReferenceModel, split: Split, test: TestImages) -> None:
     """Write every file of the bundle, the manifest last."""
     (folder / "golden").mkdir(parents=True)
     xml = source.workspace.absolute(ir.path)
@@ -103,7 +103,7 @@ def _fill(folder: Path, ir: IrModel, source: Source, split: Split, test: TestIma
     shutil.copyfile(xml.with_suffix(".bin"), folder / "model.bin")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in split.labels), encoding="utf-8")
     inputs = np.ascontiguousarray(test.pixels[golden_images([image.label for image in test.images], _GOLDEN)])
-    outputs = parity.run(xml if ir.precision == "int8" else source.graph, [inputs])
+    outputs = parity.predict(xml if ir.precision == "int8" else source.graph, [inputs])
     np.save(folder / "golden" / "inputs.npy", inputs)
     np.save(folder / "golden" / "outputs.npy", outputs)
     manifest = _manifest(ir, source.model, split, len(inputs), outputs.shape[1]) | {"files": _files(folder)}

@@ -31,7 +31,7 @@ def check(
     from toolkit import progress
     from toolkit.bundle.create import images_for
     from toolkit.bundle.resolve import bundle_folder
-    from toolkit.convert import check_bundle, keep_checks
+    from toolkit.convert import check_bundle, save_check_results
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
@@ -40,10 +40,10 @@ def check(
         folder = bundle_folder(bundle, place, store)
         images = images_for(folder, place, store)
         checks = check_bundle(folder, progress.create_progress(quiet=as_json), images, allowed_signers)
-        keep_checks(checks, folder.name, store)
+        save_check_results(checks, folder.name, store)
     if as_json:
         print_json({"bundle": folder.name, "checks": checks})
     else:
-        rows = ((_SIGNS[c.outcome], c.name, c.told + (f"\n→ {c.remedy}" if c.remedy else "")) for c in checks)
+        rows = ((_SIGNS[c.outcome], c.name, c.message + (f"\n→ {c.remedy}" if c.remedy else "")) for c in checks)
         print_table(("", "check", "result"), rows, title=folder.name[:12])
     return ExitCode.SOME_FAILED if any(c.outcome == "failed" for c in checks) else ExitCode.DONE

@@ -118,9 +118,9 @@ def convert(
     A bundle is created only if the converted model gives the same answers as the original on the test images.
     """
     from toolkit import compat, progress
-    from toolkit.bundle.create import make_bundle
+    from toolkit.bundle.create import create_bundle
     from toolkit.bundle.signing import sign_bundle
-    from toolkit.convert import Said, convert_model, find_or_bring_in, read_size
+    from toolkit.convert import ImportOptions, convert_model, find_or_import, parse_size
     from toolkit.convert.conversion import split_of
     from toolkit.store import Store
     from toolkit.workspace import Workspace
@@ -128,23 +128,23 @@ def convert(
     variants = [(name, kind) for name in target or ["cpu"] for kind in precision or ["fp32", "fp16"]]
     for name, kind in variants:
         compat.check_precision(compat.find_target(name), kind)
-    import_options = Said(
+    import_options = ImportOptions(
         labels=labels,
         images=images,
         scaling=scaling,
         layout=layout and layout.value,
         color=color and color.value,
         output=output and output.value,
-        size=read_size(input_size),
+        size=parse_size(input_size),
         crop=crop.value,
     )
     place = Workspace(workspace)
     log = progress.create_progress(quiet=as_json)
     with Store(place.database) as store:
-        trained = find_or_bring_in(model, import_options, place, store, log)
+        trained = find_or_import(model, import_options, place, store, log)
         split = split_of(trained, store)
         bundles = [
-            (ir, make_bundle(ir, trained, split, place, store, log))
+            (ir, create_bundle(ir, trained, split, place, store, log))
             for name, kind in variants
             for ir in [convert_model(trained, kind, name, place, store, log, tolerance, max_drop)]
         ]

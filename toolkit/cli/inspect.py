@@ -39,13 +39,13 @@ def inspect(
         return
     from toolkit import progress
     from toolkit.convert import inspect_ir
-    from toolkit.convert.resolve import find_ir
+    from toolkit.convert.resolve import resolve_ir
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
     place = Workspace(workspace)
     with Store(place.database) as store:
-        path = find_ir(model, place, store, progress.create_progress(quiet=as_json))
+        path = resolve_ir(model, place, store, progress.create_progress(quiet=as_json))
     operations = inspect_ir(path)
     print_json(operations) if as_json else _print_operations(operations, str(path), every=every)
 

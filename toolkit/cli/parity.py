@@ -17,14 +17,14 @@ def parity(
     """
     from toolkit import progress
     from toolkit.bundle.resolve import bundle_folder
-    from toolkit.convert import find_growth
+    from toolkit.convert import compute_layer_errors
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
     place = Workspace(workspace)
     with Store(place.database) as store:
         folder = bundle_folder(bundle, place, store)
-        result = find_growth(folder, place, store, progress.create_progress(quiet=as_json))
+        result = compute_layer_errors(folder, place, store, progress.create_progress(quiet=as_json))
     if as_json:
         print_json(result)
         return

@@ -1,23 +1,22 @@
 """From a trained model to a bundle: IR in several precisions for several runtimes, proven equal, content-addressed."""
 
-from toolkit.convert.checking import Check, check_bundle
+from toolkit.convert.checking import CheckResult, check_bundle, save_check_results
 from toolkit.convert.conversion import convert_model
-from toolkit.convert.growing import find_growth
-from toolkit.convert.imported.importer import find_or_bring_in
-from toolkit.convert.imported.options import Said, read_size
+from toolkit.convert.imported.importer import find_or_import
+from toolkit.convert.imported.options import ImportOptions, parse_size
 from toolkit.convert.inspection import inspect_ir
-from toolkit.convert.kept_checks import keep_checks
-from toolkit.convert.resolve import find_model
+from toolkit.convert.layer_errors import compute_layer_errors
+from toolkit.convert.resolve import resolve_model
 
 __all__ = [
-    "Check",
-    "Said",
+    "CheckResult",
+    "ImportOptions",
     "check_bundle",
+    "compute_layer_errors",
     "convert_model",
-    "find_growth",
-    "find_model",
-    "find_or_bring_in",
+    "find_or_import",
     "inspect_ir",
-    "keep_checks",
-    "read_size",
+    "parse_size",
+    "resolve_model",
+    "save_check_results",
 ]

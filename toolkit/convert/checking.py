@@ -9,40 +9,43 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from toolkit import compat
+from toolkit import compat, hashing
+from toolkit.artifacts.bundle import Bundle, BundleCheck
 from toolkit.bundle.signing import verify_signature
 from toolkit.bundle.verify import verify_bundle
 from toolkit.compat import Era
 from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import legacy_openvino
-from toolkit.convert.runtimes.ncs2_check import STICK_MEMORY_BYTES, compile_for_ncs2
+from toolkit.convert.runtimes.ncs2_check import NCS2_MEMORY_BYTES, compile_for_ncs2
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
 from toolkit.progress import Progress
+from toolkit.store import Store
 
 _GOLDEN_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One check's outcome; `told` is one line for people, `details` are its figures."""
+class CheckResult:
+    """One check's outcome; `message` is one line for people, `details` are its figures."""
 
     name: str
     outcome: Literal["passed", "failed", "skipped"]
-    told: str
+    message: str
     remedy: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_bundle(
     folder: Path, progress: Progress, images: Images | None = None, allowed_signers: Path | None = None
-) -> tuple[Check, ...]:
+) -> tuple[CheckResult, ...]:
     """All checks of the bundle in `folder`. Bytes that are damaged, or of an unknown signer, are not run: those come first.
 
     Older runtimes are compared on `images`, u8 [n,H,W,3]; without them on the bundle's own golden ones. A signature is
@@ -63,90 +66,113 @@ def check_bundle(
     return tuple(checks)
 
 
-def _digests(folder: Path) -> Check:
+def save_check_results(checks: Iterable[CheckResult], bundle: str, store: Store) -> None:
+    """Store each outcome under the bundle's digest, in place of an earlier one; a bundle unknown to the store is skipped."""
+    if store.get(Bundle, bundle) is None:
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for check in checks:
+        store.put(
+            BundleCheck(
+                digest=hashing.sha256_json({"bundle": bundle, "check": check.name}),
+                parent=bundle,
+                name=check.name,
+                outcome=check.outcome,
+                message=check.message,
+                details=check.details,
+                at=now,
+            )
+        )
+
+
+def _digests(folder: Path) -> CheckResult:
     try:
         manifest = verify_bundle(folder)
     except BundleError as error:
         told = "; ".join(_in_words(problem) for problem in error.problems)
-        return Check(name="digests", outcome="failed", told=told, remedy=error.problems[0].remedy)
-    return Check(name="digests", outcome="passed", told=f"all {len(manifest['files'])} files are as the manifest says")
+        return CheckResult(name="digests", outcome="failed", message=told, remedy=error.problems[0].remedy)
+    return CheckResult(
+        name="digests", outcome="passed", message=f"all {len(manifest['files'])} files are as the manifest says"
+    )
 
 
-def _signature(folder: Path, allowed_signers: Path) -> Check:
+def _signature(folder: Path, allowed_signers: Path) -> CheckResult:
     try:
         signer = verify_signature(folder, allowed_signers)
     except BundleError as error:
         (problem, *_) = error.problems
-        return Check(name="signature", outcome="failed", told=problem.what, remedy=problem.remedy)
+        return CheckResult(name="signature", outcome="failed", message=problem.what, remedy=problem.remedy)
     told = f"signed by {signer.principal} with {signer.key}"
-    return Check(name="signature", outcome="passed", told=told, details=dataclasses.asdict(signer))
+    return CheckResult(name="signature", outcome="passed", message=told, details=dataclasses.asdict(signer))
 
 
 def _in_words(problem: Problem) -> str:
     return f"{Path(problem.where).name} {problem.what}"
 
 
-def _agrees(folder: Path, era: Era, manifest: Mapping[str, Any], images: Images, progress: Progress) -> Check:
+def _agrees(folder: Path, era: Era, manifest: Mapping[str, Any], images: Images, progress: Progress) -> CheckResult:
     """An older runtime beside the current one."""
     name, precision = f"era {era.name}", manifest["precision"]
     if precision not in legacy_openvino.TOLERANCE:
-        return Check(name=name, outcome="skipped", told=f"how far {precision} may be off there is not known")
+        return CheckResult(name=name, outcome="skipped", message=f"how far {precision} may be off there is not known")
     try:
         found = legacy_openvino.compare(
             folder / "model.xml", era, precision, images, progress, manifest["output"]["kind"]
         )
     except MachineError as error:
         (problem, *_) = error.problems
-        return Check(name=name, outcome="skipped", told=problem.what, remedy=problem.remedy)
+        return CheckResult(name=name, outcome="skipped", message=problem.what, remedy=problem.remedy)
     if found.failure:
-        return Check(name=name, outcome="failed", told=f"OpenVINO {era.versions[1]}: {found.failure}")
-    return Check(
+        return CheckResult(name=name, outcome="failed", message=f"OpenVINO {era.versions[1]}: {found.failure}")
+    return CheckResult(
         name=name,
         outcome="passed" if found.passed else "failed",
-        told=f"OpenVINO {found.openvino.split('-')[0]} in {found.precision} on {found.images} images: at most "
+        message=f"OpenVINO {found.openvino.split('-')[0]} in {found.precision} on {found.images} images: at most "
         f"{found.max_abs:.1e} from the current runtime (allowed {found.tolerance:.0e}), same top-1 on {found.top1_agreement:.2%}",
         details=dataclasses.asdict(found),
     )
 
 
-def _fits_the_stick(folder: Path, progress: Progress) -> Check:
+def _fits_the_stick(folder: Path, progress: Progress) -> CheckResult:
     """Intel's own compiler decides."""
     try:
         fit = compile_for_ncs2(folder / "model.xml", progress)
     except ConversionError as error:
         (problem, *_) = error.problems
         told = f"does not fit: {problem.where + ': ' if problem.where else ''}{problem.what}"
-        return Check(name="ncs2", outcome="failed", told=told, remedy=problem.remedy)
+        return CheckResult(name="ncs2", outcome="failed", message=told, remedy=problem.remedy)
     except MachineError as error:
         (problem, *_) = error.problems
-        return Check(name="ncs2", outcome="skipped", told=problem.what, remedy=problem.remedy)
-    return Check(
+        return CheckResult(name="ncs2", outcome="skipped", message=problem.what, remedy=problem.remedy)
+    return CheckResult(
         name="ncs2",
         outcome="passed",
-        told=f"fits: a blob of {fit.blob_bytes / 1e6:.1f} MB, {fit.stages} stages on {fit.shaves} SHAVEs, about "
-        f"{fit.memory_bytes / 1e6:.1f} of {STICK_MEMORY_BYTES / 1e6:.0f} MB of memory, compiled in {fit.seconds:.1f} s",
+        message=f"fits: a blob of {fit.blob_bytes / 1e6:.1f} MB, {fit.stages} stages on {fit.shaves} SHAVEs, about "
+        f"{fit.memory_bytes / 1e6:.1f} of {NCS2_MEMORY_BYTES / 1e6:.0f} MB of memory, compiled in {fit.seconds:.1f} s",
         details=dataclasses.asdict(fit),
     )
 
 
-def _golden(folder: Path) -> Check:
+def _golden(folder: Path) -> CheckResult:
     """The golden images through the very code that runs on devices."""
     words = [sys.executable, "-m", "toolkit.device", "golden", str(folder)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_GOLDEN_TIMEOUT_S)
     try:
         found = json.loads(done.stdout)
     except ValueError:
-        return Check(
-            name="golden", outcome="failed", told=f"the device code ended with {done.returncode}: {done.stderr.strip()}"
+        return CheckResult(
+            name="golden",
+            outcome="failed",
+            message=f"the device code ended with {done.returncode}: {done.stderr.strip()}",
         )
     if "max_abs" not in found:
         error = found.get("error", {})
-        return Check(
-            name="golden", outcome="failed", told=str(error.get("what", found)), remedy=str(error.get("remedy", ""))
+        return CheckResult(
+            name="golden", outcome="failed", message=str(error.get("what", found)), remedy=str(error.get("remedy", ""))
         )
-    return Check(
+    return CheckResult(
         name="golden",
         outcome="passed" if found["ok"] else "failed",
-        told=f"{found['count']} golden images, at most {found['max_abs']:.1e} off (allowed {found['tolerance']:.0e})",
+        message=f"{found['count']} golden images, at most {found['max_abs']:.1e} off (allowed {found['tolerance']:.0e})",
         details=found,
     )

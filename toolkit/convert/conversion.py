@@ -20,9 +20,9 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.compat import Target
 from toolkit.convert import graphs, parity
 from toolkit.convert.int8 import quantize
-from toolkit.convert.ir_writer import write_form
+from toolkit.convert.ir_writer import write_ir
 from toolkit.convert.parity import Comparison
-from toolkit.convert.reference import Source, TestImages, name_of, origin_of, test_images, versions
+from toolkit.convert.reference import ReferenceModel, TestImages, model_name, reference_runtime, test_images, versions
 from toolkit.errors import ConfigurationError, DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -57,22 +57,22 @@ def convert_model(
     compat.check_precision(wanted, precision)
     _check_quantized(model, wanted)
     limits = _limits(model, precision, tolerance, max_drop)
-    title = f"{name_of(model)} {precision} for {target}"
+    title = f"{model_name(model)} {precision} for {target}"
     done = _already(model, precision, target, limits, workspace, store)
     if done is not None:
         progress.log(f"convert {title}: already done ({done.digest[:12]})")
         return done
     progress.log(f"convert {title}")
     start = time.monotonic()
-    source = Source(model, workspace, progress)
+    source = ReferenceModel(model, workspace, progress)
     split = split_of(model, store)
     test = test_images(model, split, workspace)
     quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
-        path = write_form(source, wanted, precision, Path(beside) / "new", progress, quantizer)
+        path = write_ir(source, wanted, precision, Path(beside) / "new", progress, quantizer)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
-            raise _disagreement(title, origin_of(model), compared, test)
+            raise _disagreement(title, reference_runtime(model), compared, test)
         kept = _publish(path, workspace)
     ir = IrModel(
         digest=graphs.digest_of(kept),
@@ -87,12 +87,12 @@ def convert_model(
         quantization=None if quantizer is None else quantizer.told,
     )
     store.put(ir)
-    _say_parity(ir, origin_of(model), progress)
+    _say_parity(ir, reference_runtime(model), progress)
     return ir
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Tolerances:
     """What an IR must keep to: `max_drop` is set for INT8 alone."""
 
     tolerance: float
@@ -112,7 +112,7 @@ class Quantizer:
 
     def __call__(self, graph: ov.Model) -> ov.Model:
         """The graph in INT8."""
-        taught = quantize.lessons(self.model, self.split, self.workspace)
+        taught = quantize.load_calibration_data(self.model, self.split, self.workspace)
         quantized, self.told = quantize.quantize(graph, taught, self.max_drop, self.progress)
         return quantized
 
@@ -127,14 +127,14 @@ def _check_quantized(model: TrainedModel, target: Target) -> None:
         )
 
 
-def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_drop: float | None) -> Limits:
+def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_drop: float | None) -> Tolerances:
     usual = parity.TOLERANCE[precision]
     if model.imported and model.imported.quantized:
         usual = max(usual, parity.QUANTIZED_TOLERANCE)
     limit = usual if tolerance is None else tolerance
     if precision != "int8":
-        return Limits(limit, None)
-    return Limits(limit, quantize.MAX_DROP if max_drop is None else max_drop)
+        return Tolerances(limit, None)
+    return Tolerances(limit, quantize.MAX_DROP if max_drop is None else max_drop)
 
 
 def _versions(precision: str) -> dict[str, str]:
@@ -150,18 +150,18 @@ def split_of(model: TrainedModel, store: Store) -> Split:
     split = store.get(Split, model.parent)
     if split is None:
         raise DataError(
-            f"the store knows no split {model.parent[:12]}, which {name_of(model)} was trained on",
+            f"the store knows no split {model.parent[:12]}, which {model_name(model)} was trained on",
             remedy="prepare the data again with `toolkit run` on the model's experiment",
         )
     return split
 
 
 def _already(
-    model: TrainedModel, precision: str, target: str, limits: Limits, workspace: Workspace, store: Store
+    model: TrainedModel, precision: str, target: str, limits: Tolerances, workspace: Workspace, store: Store
 ) -> IrModel | None:
     """The newest IR that answers the same wish and whose bytes are still there."""
     for ir in reversed(store.all(IrModel, parent=model.digest)):
-        asked = (ir.precision, ir.target, Limits(ir.parity.tolerance, ir.parity.max_drop))
+        asked = (ir.precision, ir.target, Tolerances(ir.parity.tolerance, ir.parity.max_drop))
         if asked == (precision, target, limits) and _passes_still(ir) and _intact(ir, workspace):
             return ir
     return None
@@ -169,7 +169,7 @@ def _already(
 
 def _passes_still(ir: IrModel) -> bool:
     """Made by these versions, and good enough by today's rules."""
-    kept = parity.keeps(*parity.scores_of(ir.parity), ir.parity.max_drop)
+    kept = parity.keeps_accuracy(*parity.score_pair(ir.parity), ir.parity.max_drop)
     return kept and dict(ir.versions) == _versions(ir.precision)
 
 
@@ -178,18 +178,18 @@ def _intact(ir: IrModel, workspace: Workspace) -> bool:
     return path.exists() and path.with_suffix(".bin").exists() and graphs.digest_of(path) == ir.digest
 
 
-def _compared(source: Source, split: Split, test: TestImages, path: Path, limits: Limits) -> Comparison:
+def _compared(source: ReferenceModel, split: Split, test: TestImages, path: Path, limits: Tolerances) -> Comparison:
     reference = source.reference(split, test)
-    answers = parity.run(path, test.chunks())
+    answers = parity.predict(path, test.chunks())
     return parity.compare(reference, answers, test.labels, limits.tolerance, limits.max_drop)
 
 
 def _disagreement(title: str, origin: str, compared: Comparison, test: TestImages) -> ParityError:
     found = compared.parity
-    if not parity.keeps(*parity.scores_of(found), found.max_drop):
+    if not parity.keeps_accuracy(*parity.score_pair(found), found.max_drop):
         least = f"{parity.ACCURACY_KEPT:.0%} of" if found.max_drop is None else f"{found.max_drop:g} below"
         what = "an accuracy" if found.micro_f1 is None else "a micro F1"
-        ours, wanted = parity.scores_of(found)
+        ours, wanted = parity.score_pair(found)
         return ParityError(
             f"{title} has {what} of {ours:.5f} on {found.images} test images; allowed is at least "
             f"{least} {origin}'s {wanted:.5f}. Nothing was kept",
@@ -232,7 +232,7 @@ def _same(found: Parity) -> str:
 def _allowed(found: Parity) -> str:
     if found.max_drop is None:
         return f"allowed {found.tolerance:.0e}"
-    ours, wanted = parity.scores_of(found)
+    ours, wanted = parity.score_pair(found)
     what = "accuracy" if found.micro_f1 is None else "micro F1"
     return f"{what} {ours:.2%} of {wanted:.2%}, allowed {found.max_drop:.2%} less"
 

@@ -27,7 +27,7 @@ _EDGES_END = "\t</edges>\n"
 _NET_NAME = re.compile(r'<net name="[^"]*"')
 
 
-def take_planes(model: ov.Model) -> None:
+def set_nchw_input(model: ov.Model) -> None:
     """Let the image come as planes, u8 [1,3,H,W]: the transpose that a graph of NHWC images begins with goes.
 
     A graph that is not about one image stays as it is.

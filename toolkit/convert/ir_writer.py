@@ -10,12 +10,12 @@ from toolkit.compat import Target
 from toolkit.convert import graphs
 from toolkit.convert.lowering import fp16_range
 from toolkit.convert.lowering.lower import lower
-from toolkit.convert.reference import Source
+from toolkit.convert.reference import ReferenceModel
 from toolkit.progress import Progress
 
 
-def write_form(
-    source: Source,
+def write_ir(
+    source: ReferenceModel,
     target: Target,
     precision: str,
     folder: Path,
@@ -55,8 +55,8 @@ def write_form(
 
 
 def _check_ranges(model: Any, progress: Progress) -> None:
-    found = fp16_range.losses(model)
-    fp16_range.check(found)
+    found = fp16_range.find_losses(model)
+    fp16_range.refuse_losses(found)
     vanished = sum(loss.vanished for loss in found)
     if vanished:
         progress.log(f"  {vanished} weights in {len(found)} constants are below 3e-8 and become 0 in fp16")

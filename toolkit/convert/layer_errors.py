@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.artifacts.bundle import LayerError
+from toolkit import hashing
+from toolkit.artifacts.bundle import LayerError, LayerErrorReport
+from toolkit.artifacts.dataset import Split
+from toolkit.artifacts.model import TrainedModel
+from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import parity
+from toolkit.convert.reference import ReferenceModel, test_images
+from toolkit.errors import DataError
+from toolkit.progress import Progress
+from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -28,7 +37,44 @@ _TOP = 5
 _UNTOLD = {"Constant", "Parameter", "Result"}
 
 
-def layer_errors(reference: Path, form: Path, image: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
+def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progress: Progress) -> LayerErrorReport:
+    """Compare the IR of the bundle in `folder` with the float32 graph that it was made from, and store the result.
+
+    Raises:
+        BundleError: its bytes are not what its manifest says.
+        DataError: the model or its test images are not in this workspace.
+    """
+    manifest = verify_bundle(folder)
+    lineage = manifest["lineage"]
+    model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
+    if model is None or split is None:
+        raise DataError(
+            f"this workspace has not the model and images that {manifest['name']} was made from",
+            where=str(workspace.root),
+            remedy="name the workspace that it was made in with --workspace",
+        )
+    test = test_images(model, split, workspace)
+    graph, xml = ReferenceModel(model, workspace, progress).graph, folder / "model.xml"
+    differences = np.abs(parity.predict(xml, test.chunks()) - parity.predict(graph, test.chunks())).max(axis=1)
+    worst = int(differences.argmax())
+    errors = compare_layers(graph, xml, test.pixels[worst])
+    threshold = THRESHOLD[manifest["precision"]]
+    found = LayerErrorReport(
+        digest=hashing.sha256_json({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
+        parent=lineage["ir"],
+        bundle=manifest["name"],
+        image=str(test.images[worst].path),
+        difference=float(differences[worst]),
+        threshold=threshold,
+        first=first_beyond(errors, threshold),
+        largest_increases=steepest(errors),
+        layers=errors,
+    )
+    store.put(found)
+    return found
+
+
+def compare_layers(reference: Path, form: Path, image: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
     """The error of each layer that both IRs have in the same shape, in the network's order; `image` is u8 [H,W,3]."""
     import openvino as ov
 
@@ -88,8 +134,8 @@ def _answers(model: ov.Model, names: set[str], image: npt.NDArray[np.uint8]) -> 
     """Every named layer's output; they are made outputs of the model."""
     model.add_outputs([node.output(0) for node, _ in _told(model) if node.get_friendly_name() in names])
     made_by = [result.input_value(0).get_node().get_friendly_name() for result in model.get_results()]
-    request = parity.compiled(model).create_infer_request()
-    request.infer([parity.as_taken(image, model.input(0).get_shape())])
+    request = parity.compile_model(model).create_infer_request()
+    request.infer([parity.in_model_layout(image, model.input(0).get_shape())])
     found = ((name, request.get_output_tensor(index).data) for index, name in enumerate(made_by))
     return {name: data.astype(np.float32) for name, data in found if name in names}
 

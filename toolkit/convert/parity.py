@@ -44,22 +44,22 @@ class Comparison:
     """Its index among the images."""
 
 
-def run(model: ov.Model | Path, chunks: Iterable[Images]) -> Probabilities:
+def predict(model: ov.Model | Path, chunks: Iterable[Images]) -> Probabilities:
     """The probabilities, f32 [n, classes], that `model` gives on this machine's CPU, computed in float32.
 
     `chunks` are u8 [n,H,W,3]; the model takes one image at a time.
     """
-    return ask(compiled(model), chunks)
+    return infer_all(compile_model(model), chunks)
 
 
-def compiled(model: ov.Model | Path) -> Any:
+def compile_model(model: ov.Model | Path) -> Any:
     """`model` made ready for this machine's CPU, to compute in float32."""
     import openvino as ov
 
     return ov.Core().compile_model(model, "CPU", _EXACT)
 
 
-def ask(compiled: Any, chunks: Iterable[Images]) -> Probabilities:
+def infer_all(compiled: Any, chunks: Iterable[Images]) -> Probabilities:
     """The same of a model that is compiled already."""
     import openvino as ov
 
@@ -74,13 +74,13 @@ def ask(compiled: Any, chunks: Iterable[Images]) -> Probabilities:
     count = 0
     for chunk in chunks:
         for image in chunk:
-            queue.start_async([as_taken(image, shape)], count)
+            queue.start_async([in_model_layout(image, shape)], count)
             count += 1
     queue.wait_all()
     return np.stack([rows[index] for index in range(count)]).astype(np.float32)
 
 
-def as_taken(image: Images, shape: Any) -> Images:
+def in_model_layout(image: Images, shape: Any) -> Images:
     """u8 [H,W,3] as the model's input, [1,H,W,3] or planes, [1,3,H,W]."""
     planes = shape[-1] != 3
     return np.ascontiguousarray(image.transpose(2, 0, 1) if planes else image)[np.newaxis]
@@ -111,7 +111,7 @@ def compare(
         accuracy=accuracy(outputs, labels),
         reference_accuracy=accuracy(reference, labels),
         tolerance=tolerance,
-        passed=max_abs <= tolerance and keeps(found, wanted, max_drop),
+        passed=max_abs <= tolerance and keeps_accuracy(found, wanted, max_drop),
         max_drop=max_drop,
         micro_f1=found if multi_label else None,
         reference_micro_f1=wanted if multi_label else None,
@@ -134,14 +134,14 @@ def score(probabilities: Probabilities, labels: Labels) -> float:
     return float(2 * (said & there).sum() / max(int(said.sum() + there.sum()), 1))
 
 
-def scores_of(found: Parity) -> tuple[float, float]:
+def score_pair(found: Parity) -> tuple[float, float]:
     """Ours and the reference's, as `keeps` takes them."""
     if found.micro_f1 is None or found.reference_micro_f1 is None:
         return found.accuracy, found.reference_accuracy
     return found.micro_f1, found.reference_micro_f1
 
 
-def keeps(ours: float, reference: float, max_drop: float | None = None) -> bool:
+def keeps_accuracy(ours: float, reference: float, max_drop: float | None = None) -> bool:
     """Is our score at least ACCURACY_KEPT of `reference`, or, with a bound, at most `max_drop` below it?"""
     if max_drop is None:
         return ours >= ACCURACY_KEPT * reference

@@ -19,7 +19,7 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.convert import graphs, keras_reference
 from toolkit.convert.imported.formats import RUNTIMES
-from toolkit.convert.imported.model import Opened
+from toolkit.convert.imported.model import ImportedGraph
 from toolkit.convert.parity import Images, Labels, Probabilities
 from toolkit.errors import DataError
 from toolkit.files import atomic_write
@@ -58,7 +58,7 @@ class TestImages:
 
 
 @dataclass(frozen=True)
-class Source:
+class ReferenceModel:
     """A trained model, opened for conversion; each part is made when it is first asked for."""
 
     model: TrainedModel
@@ -76,8 +76,10 @@ class Source:
         """The float32 graph, u8 [1,H,W,3] in: the .xml."""
         path = self.folder / "graph" / "model.xml"
         if not path.exists():
-            self.progress.log(f"  tracing {name_of(self.model)}")
-            graph = self._imported.trace() if self.model.imported else networks.take_images(networks.trace(self._keras))
+            self.progress.log(f"  tracing {model_name(self.model)}")
+            graph = (
+                self._imported.trace() if self.model.imported else networks.add_uint8_input(networks.trace(self._keras))
+            )
             graphs.name_operations(graph)
             with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
                 graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
@@ -88,7 +90,7 @@ class Source:
         """Keras' probabilities for the test images, or those of an imported file's own runtime, f32 [n, classes]."""
         path = self.folder / f"keras-{split.digest}.npy"
         if not path.exists():
-            self.progress.log(f"  asking {origin_of(self.model)} for {len(test.images)} reference answers")
+            self.progress.log(f"  asking {reference_runtime(self.model)} for {len(test.images)} reference answers")
             chunks = test.chunks()
             answers = (
                 self._imported.predict(chunks) if self.model.imported else keras_reference.predict(self._keras, chunks)
@@ -98,20 +100,20 @@ class Source:
         return np.asarray(np.load(path), dtype=np.float32)
 
     @property
-    def _imported(self) -> Opened:
-        return Opened.of(self.model, self.workspace)
+    def _imported(self) -> ImportedGraph:
+        return ImportedGraph.of(self.model, self.workspace)
 
     @property
     def _keras(self) -> keras.Model:
         return _loaded(self.workspace.absolute(self.model.path), self.model.digest)
 
 
-def origin_of(model: TrainedModel) -> str:
+def reference_runtime(model: TrainedModel) -> str:
     """Who gives the reference answers, for people."""
     return RUNTIMES[model.imported.format] if model.imported else "Keras"
 
 
-def name_of(model: TrainedModel) -> str:
+def model_name(model: TrainedModel) -> str:
     """For people: network-head-stage."""
     return f"{model.network}-{model.head}-{model.stage}"
 

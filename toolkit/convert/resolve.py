@@ -6,14 +6,14 @@ from pathlib import Path
 
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import bundle_folder, has_bundle
-from toolkit.convert.reference import Source, name_of
+from toolkit.convert.reference import ReferenceModel, model_name
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 
-def find_model(words: str, workspace: Workspace, store: Store) -> TrainedModel:
+def resolve_model(words: str, workspace: Workspace, store: Store) -> TrainedModel:
     """The model whose digest begins so, whose name (network-head-stage) or path in the workspace it is.
 
     Of several with the name, the newest.
@@ -22,13 +22,13 @@ def find_model(words: str, workspace: Workspace, store: Store) -> TrainedModel:
         UsageError: there is none, or several digests begin so; lists what there is.
     """
     known = store.all(TrainedModel)
-    named = [model for model in known if name_of(model) == words or _is_path(words, model, workspace)]
+    named = [model for model in known if model_name(model) == words or _is_path(words, model, workspace)]
     if named:
         return named[-1]
     found = store.starting_with(TrainedModel, words)
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(f"{model.digest[:12]} {name_of(model)}" for model in found or known)
+    listed = ", ".join(f"{model.digest[:12]} {model_name(model)}" for model in found or known)
     raise UsageError(
         f"{words!r} names {'several models' if found else 'no trained model'}",
         where=str(workspace.root),
@@ -36,7 +36,7 @@ def find_model(words: str, workspace: Workspace, store: Store) -> TrainedModel:
     )
 
 
-def find_ir(words: str, workspace: Workspace, store: Store, progress: Progress) -> Path:
+def resolve_ir(words: str, workspace: Workspace, store: Store, progress: Progress) -> Path:
     """The .xml of an IR file, of a bundle (folder, name or digest), or of a trained model (traced if it was not yet).
 
     Raises:
@@ -46,7 +46,7 @@ def find_ir(words: str, workspace: Workspace, store: Store, progress: Progress) 
         return Path(words)
     if has_bundle(words, store):
         return bundle_folder(words, workspace, store) / "model.xml"
-    return Source(find_model(words, workspace, store), workspace, progress).graph
+    return ReferenceModel(resolve_model(words, workspace, store), workspace, progress).graph
 
 
 def _is_path(words: str, model: TrainedModel, workspace: Workspace) -> bool:

@@ -22,7 +22,7 @@ def check(place: Place) -> Iterator[Finding]:
 
 def fix(place: Place) -> str:
     """Unpack Debian 11's interpreter."""
-    return f"unpacked: {interpreters.get_python(VERSION, place.progress)}"
+    return f"unpacked: {interpreters.ensure_python(VERSION, place.progress)}"
 
 
 CHECK = Check("legacy-openvino", "legacy runtimes", check, fix)

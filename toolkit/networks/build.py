@@ -91,12 +91,12 @@ def logits_part(model: keras.Model) -> keras.Model:
 
 def fine_tuned_variables(model: keras.Model, network: Network, from_layer: str | None = None) -> list[Any]:
     """What fine-tuning changes: the head, and the body from `from_layer` (or the network's own) on. Never the scaling."""
-    _, tuned = parted(model.get_layer(network.name), from_layer or network.unfreezes_from)
+    _, tuned = split_model(model.get_layer(network.name), from_layer or network.unfreezes_from)
     body = [variable for layer in tuned for variable in layer.trainable_variables]
     return [*body, *head_part(model).trainable_variables]
 
 
-def parted(body: keras.Model, from_layer: str | None) -> tuple[list[Any], list[Any]]:
+def split_model(body: keras.Model, from_layer: str | None) -> tuple[list[Any], list[Any]]:
     """The body's layers before `from_layer`, and from it on; None: all are from it on.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from toolkit.errors import ConfigurationError
 from toolkit.experiment.schema import Experiment
 from toolkit.networks import tf_compat
-from toolkit.networks.registry import NETWORKS, Builder, Network, find
+from toolkit.networks.registry import NETWORKS, Builder, Network, find_network
 from toolkit.networks.scaling import SCALINGS
 from toolkit.progress import Progress
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def find_for(experiment: Experiment, name: str) -> Network:
+def resolve_network(experiment: Experiment, name: str) -> Network:
     """The row of that name, or the one made of the body that the experiment gives it.
 
     Raises:
@@ -33,7 +33,7 @@ def find_for(experiment: Experiment, name: str) -> Network:
     """
     own = experiment.networks.get(name)
     if own is None or own.body is None or own.input_size is None:
-        return find(name)
+        return find_network(name)
     path, where = experiment.beside(own.body), f"networks.{name}"
     if name in NETWORKS:
         raise ConfigurationError(f"{name} is a network of the toolkit's", where=where, remedy="name yours otherwise")

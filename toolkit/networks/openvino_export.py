@@ -71,7 +71,7 @@ def _unsaid(talk: str, name: str) -> ToolkitError:
     )
 
 
-def take_images(graph: ov.Model) -> ov.Model:
+def add_uint8_input(graph: ov.Model) -> ov.Model:
     """`graph` (f32 [1,H,W,3] in) with the input u8 NHWC [1,H,W,3], the conversion inside."""
     import openvino as ov
     from openvino.preprocess import PrePostProcessor

@@ -123,7 +123,7 @@ NETWORKS: dict[str, Network] = {
 }
 
 
-def find(name: str) -> Network:
+def find_network(name: str) -> Network:
     """The row of that name.
 
     Raises:

@@ -86,7 +86,7 @@ class ThroughOpenVINO:
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
         }
-        graph = networks.take_images(networks.trace(self._model))
+        graph = networks.add_uint8_input(networks.trace(self._model))
         try:
             return ov.AsyncInferQueue(ov.Core().compile_model(graph, "CPU", settings), 2 * threads)
         except RuntimeError as error:

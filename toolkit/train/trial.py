@@ -142,7 +142,9 @@ def _fine_tune(job: Job, stage: StageTable, model: keras.Model, parts: dict[str,
         return top(features(x), training=True)
 
     variables = networks.fine_tuned_variables(model, job.network, stage.from_layer)
-    left_alone, _ = networks.parted(model.get_layer(job.network.name), stage.from_layer or job.network.unfreezes_from)
+    left_alone, _ = networks.split_model(
+        model.get_layer(job.network.name), stage.from_layer or job.network.unfreezes_from
+    )
     learner = _learner(job, networks.logits_part(model), forward, variables)
     with _frozen(left_alone):
         history = fit(learner, _varied(job, stage, parts), parts["validation"].examples, job.plan(stage), job.progress)

@@ -89,7 +89,7 @@ def prepare_job(
         ConfigurationError: an unknown network or layer, a head or weights of classes that do not fit the data.
         DataError: with every part that has no images.
     """
-    network = networks.find_for(experiment, trial.network)
+    network = networks.resolve_network(experiment, trial.network)
     head = networks.find_head(
         trial.head, len(split.labels), trial.loss, trial.label_smoothing, multi_label=split.multi_label
     )
@@ -185,7 +185,7 @@ def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int]
         keras.backend.clear_session()
         body = network.build(size, pretrained=False, progress=progress)
         networks.rename(body, network.name)
-        networks.parted(body, named[0])
+        networks.split_model(body, named[0])
 
 
 def _load_part(job: Job, images: list[data.Image]) -> PartOfSplit:

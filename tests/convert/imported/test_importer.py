@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.bundle.create import make_bundle
+from toolkit.bundle.create import create_bundle
 from toolkit.bundle.verify import verify_bundle
-from toolkit.convert import Said, check_bundle, convert_model, find_or_bring_in
+from toolkit.convert import ImportOptions, check_bundle, convert_model, find_or_import
 from toolkit.convert.conversion import split_of
-from toolkit.convert.imported.options import read_size
+from toolkit.convert.imported.options import parse_size
 from toolkit.errors import ConfigurationError, ConversionError, DataError, UsageError
 from toolkit.networks.tf_runtime import start_tensorflow
 from toolkit.progress import Silent
@@ -109,11 +109,11 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
     workspace = Workspace(tmp_path / "workspace")
 
     def call(file: str | Path, precision: str = "fp32", target: str = "cpu", **words: Any) -> tuple[Any, Path]:
-        said = Said(**{"labels": made / "labels.txt", "images": made / "images", "scaling": "unit"} | words)
+        said = ImportOptions(**{"labels": made / "labels.txt", "images": made / "images", "scaling": "unit"} | words)
         with Store(workspace.database) as store:
-            model = find_or_bring_in(str(made / file), said, workspace, store, Silent())
+            model = find_or_import(str(made / file), said, workspace, store, Silent())
             ir = convert_model(model, precision, target, workspace, store, Silent())
-            bundle = make_bundle(ir, model, split_of(model, store), workspace, store, Silent())
+            bundle = create_bundle(ir, model, split_of(model, store), workspace, store, Silent())
         folder = workspace.absolute(bundle.path)
         return verify_bundle(folder), folder
 
@@ -171,7 +171,7 @@ def test_bring_in_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path: Pa
     free = write_onnx(tmp_path / "free.onnx", space=("H", "W"))
     with pytest.raises(DataError, match="images of any size"):
         bring(free)
-    manifest, _ = bring(free, size=read_size("24x20"))
+    manifest, _ = bring(free, size=parse_size("24x20"))
     assert (manifest["input"]["height"], manifest["input"]["width"]) == (24, 20)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from toolkit.artifacts.bundle import IrModel
-from toolkit.bundle.create import make_bundle
+from toolkit.bundle.create import create_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import convert_model
 from toolkit.convert.int8 import quantize
-from toolkit.convert.int8.quantize import Lessons, in_turns
+from toolkit.convert.int8.quantize import CalibrationData, interleave_classes
 from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
 from toolkit.experiment.schema import load
 from toolkit.progress import Silent
@@ -45,7 +45,7 @@ def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_line: Any, c
 
 def test_make_bundle_holds_int8_against_its_own_answers_when_golden(shared_line: Any, converted: IrModel) -> None:
     line = shared_line
-    bundle = make_bundle(converted, line.softmax, line.split, line.workspace, line.store, Silent())
+    bundle = create_bundle(converted, line.softmax, line.split, line.workspace, line.store, Silent())
     folder = line.workspace.absolute(bundle.path)
     manifest = verify_bundle(folder)
     assert manifest["quantization"]["reverted"] == []
@@ -68,7 +68,7 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_quantizes(
     shared_line: Any, converted: IrModel, pristine: Any
 ) -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts.dataset import *\nfrom toolkit.artifacts.model import *\nfrom toolkit.artifacts.bundle import *\nfrom toolkit.workspace import *\nfrom toolkit.convert import *\nfrom toolkit.bundle.create import make_bundle\n"
+        "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts.dataset import *\nfrom toolkit.artifacts.model import *\nfrom toolkit.artifacts.bundle import *\nfrom toolkit.workspace import *\nfrom toolkit.convert import *\n"
         "from toolkit.progress import Silent\nfrom toolkit.store import Store\n"
         "workspace = Workspace(Path(sys.argv[1]))\nstore = Store(workspace.database)\n"
         "model = store.get(TrainedModel, sys.argv[2])\n"
@@ -111,7 +111,7 @@ def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypa
     kept = tuple(image for image in data.read_manifest(line.split, line.workspace) if image.part == "test")
     monkeypatch.setattr(data, "read_manifest", lambda *_: kept)
     with pytest.raises(DataError, match="no training images"):
-        quantize.lessons(line.softmax, line.split, line.workspace)
+        quantize.load_calibration_data(line.softmax, line.split, line.workspace)
 
 
 def test_quantize_reverts_the_layer_that_costs_accuracy_when_the_bound_asks_for_it() -> None:
@@ -135,19 +135,19 @@ def test_quantize_refuses_when_no_layer_has_weights() -> None:
     model = Model([opset1.softmax(mean, 1)], [image])
     pixels = np.zeros((4, 8, 8, 3), np.uint8)
     with pytest.raises(ConversionError, match="no layer that INT8"):
-        quantize.quantize(model, Lessons(pixels, pixels, np.zeros(4, np.int64), "train"), 0.01, Silent())
+        quantize.quantize(model, CalibrationData(pixels, pixels, np.zeros(4, np.int64), "train"), 0.01, Silent())
 
 
 def test_in_turns_takes_from_every_class_when_some_are_larger() -> None:
-    assert in_turns([0, 0, 0, 0, 1, 1, 2], 5) == [0, 1, 4, 5, 6]
-    assert in_turns([1, 0], 9) == [0, 1]
+    assert interleave_classes([0, 0, 0, 0, 1, 1, 2], 5) == [0, 1, 4, 5, 6]
+    assert interleave_classes([1, 0], 9) == [0, 1]
 
 
-def dark_and_light(count: int = 8) -> Lessons:
+def dark_and_light(count: int = 8) -> CalibrationData:
     random = np.random.default_rng(4)
     labels = np.arange(count) % 2
     pixels = random.integers(0, 90, (count, 8, 8, 3)) + 150 * labels[:, None, None, None]
-    return Lessons(pixels.astype(np.uint8), pixels.astype(np.uint8), labels.astype(np.int64), "validation")
+    return CalibrationData(pixels.astype(np.uint8), pixels.astype(np.uint8), labels.astype(np.int64), "validation")
 
 
 def two_channels() -> Any:

@@ -23,24 +23,24 @@ def scaled_by(values: Any) -> Any:
 
 
 def test_losses_is_empty_when_all_fits() -> None:
-    assert fp16_range.losses(scaled_by([0.0, 1e-7, -65504.0, 3.0])) == ()
+    assert fp16_range.find_losses(scaled_by([0.0, 1e-7, -65504.0, 3.0])) == ()
 
 
 def test_check_names_the_constant_when_values_would_be_clamped() -> None:
-    found = fp16_range.losses(scaled_by([1e5, -7e4, 2.0]))
+    found = fp16_range.find_losses(scaled_by([1e5, -7e4, 2.0]))
     with pytest.raises(ConversionError, match=r"weights, read by scale: 2 of 3 values.*100000"):
-        fp16_range.check(found)
+        fp16_range.refuse_losses(found)
 
 
 def test_check_names_the_constant_when_all_would_vanish() -> None:
     with pytest.raises(ConversionError, match="would become 0"):
-        fp16_range.check(fp16_range.losses(scaled_by([1e-9, 0.0, -2e-10])))
+        fp16_range.refuse_losses(fp16_range.find_losses(scaled_by([1e-9, 0.0, -2e-10])))
 
 
 def test_check_lets_pass_when_only_some_vanish() -> None:
-    (loss,) = fp16_range.losses(scaled_by([1e-9, 1.0]))
+    (loss,) = fp16_range.find_losses(scaled_by([1e-9, 1.0]))
     assert (loss.vanished, loss.serious) == (1, False)
-    fp16_range.check([loss])
+    fp16_range.refuse_losses([loss])
 
 
 def test_vanishes_below_is_where_numpy_rounds_to_zero() -> None:

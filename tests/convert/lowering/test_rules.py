@@ -9,7 +9,7 @@ import pytest
 
 from toolkit.compat import find_target
 from toolkit.convert.lowering.lower import lower, opset_of
-from toolkit.convert.lowering.ops import constant, make
+from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.convert.lowering.rules import RULES
 from toolkit.errors import ConversionError
 
@@ -23,7 +23,7 @@ def one_operation(kind: str, opset: int, shape: list[int], *inputs: Any, **attri
 
     image = opset1.parameter(shape, np.float32, name="image")
     words = {"exclude-pad" if key == "exclude_pad" else key: value for key, value in attributes.items()}
-    node = make(opset, kind, [image, *(constant(value, _dtype(value)) for value in inputs)], **words)
+    node = make_op(opset, kind, [image, *(constant(value, _dtype(value)) for value in inputs)], **words)
     node.set_friendly_name("probabilities")
     node.output(0).get_tensor().set_names({"probabilities"})
     result = opset1.result(node.output(0))
@@ -180,7 +180,7 @@ def test_lower_reports_every_operation_when_several_have_no_form() -> None:
     from openvino import opset1
 
     image = opset1.parameter([1, 4], np.float32)
-    first, second = make(10, "IsNaN", [image]), make(10, "IsInf", [image])
+    first, second = make_op(10, "IsNaN", [image]), make_op(10, "IsInf", [image])
     with pytest.raises(ConversionError) as refused:
         lower(ov.Model([first, second], [image]), NCS2)
     assert {problem.what.split()[0] for problem in refused.value.problems} == {"IsNaN-10", "IsInf-10"}

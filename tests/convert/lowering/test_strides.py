@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from toolkit.convert.lowering.ops import constant, make
+from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.convert.lowering.strides import move_strides
 
 SIDE = 13
@@ -20,18 +20,18 @@ def convolution(x: Any, filters: int, kernel: int, stride: int = 1, auto_pad: st
     channels = int(x.get_output_shape(0)[1])
     weights = constant(random.normal(0, 0.5, (filters, channels, kernel, kernel)))
     steps = {"strides": [stride] * 2, "dilations": [1, 1], "pads_begin": [0, 0], "pads_end": [0, 0]}
-    return make(1, "Convolution", [x, weights], **steps, auto_pad=auto_pad)
+    return make_op(1, "Convolution", [x, weights], **steps, auto_pad=auto_pad)
 
 
 def depthwise(x: Any) -> Any:
     channels = int(x.get_output_shape(0)[1])
     weights = constant(random.normal(0, 0.5, (channels, 1, 1, 3, 3)))
     steps = {"strides": [1, 1], "dilations": [2, 2], "pads_begin": [1, 2], "pads_end": [2, 0]}
-    return make(1, "GroupConvolution", [x, weights], **steps, auto_pad="explicit")
+    return make_op(1, "GroupConvolution", [x, weights], **steps, auto_pad="explicit")
 
 
 def relu(x: Any) -> Any:
-    return make(1, "Relu", [x])
+    return make_op(1, "Relu", [x])
 
 
 def network(body: Any, side: int = SIDE) -> Any:
@@ -59,19 +59,19 @@ def steps(model: Any) -> list[tuple[str, int]]:
 def residual(x: Any) -> Any:
     """As ResNet's stages end and begin: the sum is read by two strided convolutions, one of its terms by more."""
     first = relu(convolution(x, 8, 3))
-    second = relu(make(1, "Add", [first, convolution(relu(convolution(first, 8, 3)), 8, 1)]))
-    return make(1, "Add", [convolution(second, 6, 1, 2), convolution(relu(convolution(second, 5, 1, 2)), 6, 3)])
+    second = relu(make_op(1, "Add", [first, convolution(relu(convolution(first, 8, 3)), 8, 1)]))
+    return make_op(1, "Add", [convolution(second, 6, 1, 2), convolution(relu(convolution(second, 5, 1, 2)), 6, 3)])
 
 
 def with_bias(x: Any) -> Any:
-    shifted = make(1, "Add", [convolution(x, 8, 3), constant(random.normal(0, 1, (1, 8, 1, 1)))])
-    return convolution(make(1, "PRelu", [shifted, constant(random.uniform(0, 1, 8))]), 3, 1, 3)
+    shifted = make_op(1, "Add", [convolution(x, 8, 3), constant(random.normal(0, 1, (1, 8, 1, 1)))])
+    return convolution(make_op(1, "PRelu", [shifted, constant(random.uniform(0, 1, 8))]), 3, 1, 3)
 
 
 def gated(x: Any) -> Any:
     maps = convolution(x, 8, 3)
-    gate = make(1, "Sigmoid", [make(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=True)])
-    scaled = make(1, "Multiply", [maps, convolution(gate, 8, 1)])
+    gate = make_op(1, "Sigmoid", [make_op(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=True)])
+    scaled = make_op(1, "Multiply", [maps, convolution(gate, 8, 1)])
     return convolution(scaled, 4, 1, 2)
 
 
@@ -112,12 +112,16 @@ def test_move_strides_takes_positions_out_of_the_other_term_when_a_sum_is_stride
 
 def both_used(x: Any) -> Any:
     maps = relu(convolution(x, 8, 3))
-    return convolution(maps, 4, 1, 2), make(1, "ReduceMean", [maps, constant([2, 3], np.int64)], keep_dims=False)
+    return convolution(maps, 4, 1, 2), make_op(1, "ReduceMean", [maps, constant([2, 3], np.int64)], keep_dims=False)
 
 
 def both_terms_used(x: Any) -> Any:
     left, right = relu(convolution(x, 4, 3)), relu(x)
-    return convolution(make(1, "Add", [left, right]), 4, 1, 2), make(1, "Tanh", [left]), make(1, "Tanh", [right])
+    return (
+        convolution(make_op(1, "Add", [left, right]), 4, 1, 2),
+        make_op(1, "Tanh", [left]),
+        make_op(1, "Tanh", [right]),
+    )
 
 
 def unlike(x: Any) -> Any:
@@ -130,7 +134,7 @@ KEPT = {
     "two readers with other steps": unlike,
     "the strided one is 3 x 3": lambda x: convolution(relu(convolution(x, 8, 3)), 4, 3, 2),
     "a pooling is between": lambda x: convolution(
-        make(
+        make_op(
             1,
             "MaxPool",
             [convolution(x, 8, 3)],
@@ -144,7 +148,7 @@ KEPT = {
         2,
     ),
     "a constant per position": lambda x: convolution(
-        make(1, "Add", [convolution(x, 8, 3), constant(random.normal(0, 1, (1, 1, SIDE, SIDE)))]), 4, 1, 2
+        make_op(1, "Add", [convolution(x, 8, 3), constant(random.normal(0, 1, (1, 1, SIDE, SIDE)))]), 4, 1, 2
     ),
     "nothing before it computes": lambda x: convolution(relu(x), 4, 1, 2),
     "both terms of a sum are needed": both_terms_used,
@@ -165,12 +169,12 @@ LAYERS = st.sampled_from(["convolution", "pointwise", "strided", "depthwise", "r
 def grow(x: Any, layer: str, ends: list[Any]) -> Any:
     channels = int(x.get_output_shape(0)[1])
     if layer == "second end":
-        ends.append(make(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=False))
+        ends.append(make_op(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=False))
         return x
     if layer == "residual":
-        return relu(make(1, "Add", [x, convolution(relu(convolution(x, channels, 3)), channels, 1)]))
+        return relu(make_op(1, "Add", [x, convolution(relu(convolution(x, channels, 3)), channels, 1)]))
     if layer == "gate":
-        return make(1, "Multiply", [x, make(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=True)])
+        return make_op(1, "Multiply", [x, make_op(1, "ReduceMean", [x, constant([2, 3], np.int64)], keep_dims=True)])
     if layer == "depthwise":
         return depthwise(x) if min(x.get_output_shape(0)[2:]) > 2 else x
     if layer == "relu":

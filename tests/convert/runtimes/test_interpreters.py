@@ -39,13 +39,13 @@ def test_get_python_takes_the_one_that_is_named(bare: Path, monkeypatch: pytest.
     stand_in.write_text("#!/bin/sh\necho 3.9\n")
     stand_in.chmod(0o755)
     monkeypatch.setenv("TOOLKIT_PYTHON39", str(stand_in))
-    assert interpreters.get_python("3.9", Silent()) == stand_in
+    assert interpreters.ensure_python("3.9", Silent()) == stand_in
 
 
 def test_get_python_says_what_to_do_when_this_is_no_debian(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(bare))
     with pytest.raises(MachineError) as caught:
-        interpreters.get_python("3.9", Silent())
+        interpreters.ensure_python("3.9", Silent())
     (problem,) = caught.value.problems
     assert problem.what.endswith("none can be made here: apt-get and dpkg-deb not found: this is no Debian")
     assert "TOOLKIT_PYTHON39" in problem.remedy
@@ -58,16 +58,16 @@ def test_get_python_gives_apts_words_when_the_archive_cannot_be_reached(
 ) -> None:
     monkeypatch.setenv("DEBIAN_MIRROR", f"file://{bare}/nothing")
     with pytest.raises(MachineError, match=r"reading the archive's lists: .*nothing"):
-        interpreters.get_python("3.9", Silent())
+        interpreters.ensure_python("3.9", Silent())
     assert not list((bare / "cache/edge-vision-toolkit/bullseye").iterdir())
 
 
 @pytest.mark.eras
 def test_get_python_makes_one_that_runs_both_eras_when_none_is_found(bare: Path) -> None:
-    python = interpreters.get_python("3.9", Silent())
+    python = interpreters.ensure_python("3.9", Silent())
     assert python.is_relative_to(bare / "cache")
     made = python.stat()
-    assert interpreters.get_python("3.9", Silent()).stat() == made
+    assert interpreters.ensure_python("3.9", Silent()).stat() == made
     home = Path.home()
     for name, version in (("2021", "2021.4.2"), ("2022", "2022.3.2")):
         worker = legacy_openvino.find_worker(compat.known().eras[name], Silent())

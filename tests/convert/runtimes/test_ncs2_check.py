@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.bundle.create import make_bundle
+from toolkit.bundle.create import create_bundle
 from toolkit.convert import convert_model
 from toolkit.convert.checking import check_bundle
-from toolkit.convert.lowering.ops import constant, make
+from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.convert.runtimes import ncs2_compiler
 from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2, explain, read_header
 from toolkit.errors import ConversionError, MachineError
@@ -38,7 +38,7 @@ def saved(folder: Path, kind: str, shape: list[int], *inputs: Any, **attributes:
     from openvino import opset1
 
     image = opset1.parameter(shape, np.float32, name="image")
-    node = make(1, kind, [image, *(constant(value) for value in inputs)], **attributes)
+    node = make_op(1, kind, [image, *(constant(value) for value in inputs)], **attributes)
     node.set_friendly_name("layer")
     ov.serialize(ov.Model([node], [image]), folder / "model.xml", version="IR_V10")
     return folder / "model.xml"
@@ -109,10 +109,10 @@ def test_compile_for_ncs2_names_layer_and_type_when_it_does_not_fit(
 def test_check_bundle_says_that_it_fits_when_made_for_the_stick(compiler: Path, shared_line: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "fp16", "ncs2", line.workspace, line.store, Silent())
-    bundle = make_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
+    bundle = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
     checks = {check.name: check for check in check_bundle(line.workspace.absolute(bundle.path), Silent())}
     assert checks["ncs2"].outcome == "passed"
-    assert checks["ncs2"].told.startswith("fits: a blob of ")
+    assert checks["ncs2"].message.startswith("fits: a blob of ")
     assert checks["golden"].outcome == "passed"
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from toolkit import hashing
 from toolkit.artifacts.dataset import Split
 from toolkit.convert import parity
-from toolkit.convert.imported.model import Opened
-from toolkit.convert.imported.options import Said
+from toolkit.convert.imported.model import ImportedGraph
+from toolkit.convert.imported.options import ImportOptions
 from toolkit.errors import ConfigurationError, DataError, Problem, UsageError
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
@@ -19,7 +19,7 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from toolkit.data import Image
 
-ITSELF_NOTE = "labeled by the model itself: accuracy is agreement with it"
+SELF_LABELED_NOTE = "labeled by the model itself: accuracy is agreement with it"
 
 
 def read_labels(path: Path | None) -> tuple[str, ...]:
@@ -60,8 +60,8 @@ def check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None
     )
 
 
-def split_of_images(
-    opened: Opened, labels: tuple[str, ...], said: Said, workspace: Workspace, progress: Progress
+def build_split(
+    opened: ImportedGraph, labels: tuple[str, ...], said: ImportOptions, workspace: Workspace, progress: Progress
 ) -> Split:
     """The user's images as a split: class folders, or one folder of images, labeled by what the model answers."""
     from toolkit.data.split_manifest import count_images, count_labels, sort_images, split_digest, write_manifest
@@ -81,7 +81,7 @@ def split_of_images(
     return Split(
         digest=split_digest(ordered, labels),
         name=folder.resolve().name,
-        note="" if divided else ITSELF_NOTE,
+        note="" if divided else SELF_LABELED_NOTE,
         labels=labels,
         counts=count_labels(ordered, labels),
         path=workspace.relative(path),
@@ -95,7 +95,7 @@ def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress
     from toolkit.experiment.schema import DataTable, SplitFractions
 
     table = DataTable(source="folders", path=folder.resolve(), split=SplitFractions(train=0, validation=0, test=1))
-    split = data.prepare(table, folder, workspace, progress)
+    split = data.prepare_dataset(table, folder, workspace, progress)
     strangers = [label for label in split.labels if label not in labels]
     if strangers:
         remedy = f"name the folders as the labels: {', '.join(labels[:10])}"
@@ -107,7 +107,7 @@ def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress
     ]
 
 
-def _labeled_by_itself(folder: Path, opened: Opened, crop: str, workspace: Workspace) -> list[Image]:
+def _labeled_by_itself(folder: Path, opened: ImportedGraph, crop: str, workspace: Workspace) -> list[Image]:
     """The images that lie in the folder, each with the label that the model's own runtime gives it."""
     from toolkit import data
     from toolkit.data.formats.folders import IMAGE_SUFFIXES

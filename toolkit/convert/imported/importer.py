@@ -22,11 +22,11 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Evaluation, ImportedModel, TrainedModel
 from toolkit.convert import parity
 from toolkit.convert.imported import formats, io_adapters
-from toolkit.convert.imported.images import check_labels, read_labels, split_of_images
-from toolkit.convert.imported.model import Opened
-from toolkit.convert.imported.options import Said
+from toolkit.convert.imported.images import build_split, check_labels, read_labels
+from toolkit.convert.imported.model import ImportedGraph
+from toolkit.convert.imported.options import ImportOptions
 from toolkit.convert.parity import Probabilities
-from toolkit.convert.resolve import find_model
+from toolkit.convert.resolve import resolve_model
 from toolkit.errors import DataError, ToolkitError, UsageError
 from toolkit.progress import Progress
 from toolkit.stats import intervals
@@ -42,7 +42,9 @@ _ALIKE = 1e-6
 """Answers that differ less than this between all images are one answer."""
 
 
-def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progress: Progress) -> TrainedModel:
+def import_model(
+    file: Path, said: ImportOptions, workspace: Workspace, store: Store, progress: Progress
+) -> TrainedModel:
     """Read the model in `file`, ask it about the images, and put it among the trained ones.
 
     Raises:
@@ -55,11 +57,11 @@ def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progres
     labels = read_labels(said.labels)
     graph, imported, size = _opened(file, form, said)
     check_labels(labels, io_adapters.classes_of(graph), said.labels)
-    opened = Opened(file, imported, size)
-    split = split_of_images(opened, labels, said, workspace, progress)
+    opened = ImportedGraph(file, imported, size)
+    split = build_split(opened, labels, said, workspace, progress)
     answers, truth = _answers(opened, split, said.crop, workspace)
     _refuse_nonsense(answers, imported)
-    kept = Opened(_copied(opened, workspace), imported, size)
+    kept = ImportedGraph(_copied(opened, workspace), imported, size)
     model = _described(kept, split, labels, graph, (answers, truth), said, workspace)
     store.put(split)
     store.put(model)
@@ -67,16 +69,18 @@ def bring_in(file: Path, said: Said, workspace: Workspace, store: Store, progres
     return model
 
 
-def find_or_bring_in(words: str, said: Said, workspace: Workspace, store: Store, progress: Progress) -> TrainedModel:
+def find_or_import(
+    words: str, said: ImportOptions, workspace: Workspace, store: Store, progress: Progress
+) -> TrainedModel:
     """The trained model that is meant or, where labels are given, the one in the file of that name.
 
     Raises:
         UsageError: there is none; of a file that was not trained here, says what is needed.
     """
     if said.labels is not None:
-        return bring_in(Path(words), said, workspace, store, progress)
+        return import_model(Path(words), said, workspace, store, progress)
     try:
-        return find_model(words, workspace, store)
+        return resolve_model(words, workspace, store)
     except UsageError:
         if not Path(words).exists():
             raise
@@ -84,7 +88,7 @@ def find_or_bring_in(words: str, said: Said, workspace: Workspace, store: Store,
         raise UsageError("was not trained in this workspace", where=words, remedy=remedy) from None
 
 
-def _copied(opened: Opened, workspace: Workspace) -> Path:
+def _copied(opened: ImportedGraph, workspace: Workspace) -> Path:
     """The file as the workspace keeps it, in a folder named by its digest."""
     place = workspace.folder("imported", opened.imported.sha256) / opened.path.name
     if not place.exists():
@@ -95,12 +99,12 @@ def _copied(opened: Opened, workspace: Workspace) -> Path:
     return place
 
 
-def _opened(path: Path, form: str, said: Said) -> tuple[ov.Model, ImportedModel, tuple[int, int]]:
+def _opened(path: Path, form: str, said: ImportOptions) -> tuple[ov.Model, ImportedModel, tuple[int, int]]:
     """The graph with its batch fixed, and how its ends are to be read."""
     try:
         graph = formats.read(path, form, said.size)
-        entry = io_adapters.entry_of(graph, said.layout, said.size, formats.USUAL_LAYOUT[form])
-        io_adapters.fix(graph, entry)
+        entry = io_adapters.infer_input_spec(graph, said.layout, said.size, formats.USUAL_LAYOUT[form])
+        io_adapters.fix_shape(graph, entry)
         io_adapters.classes_of(graph)
         scaling = said.scaling_of(entry.kind)
     except ToolkitError as error:
@@ -134,7 +138,7 @@ def _placed(path: Path, where: str) -> str:
 
 
 def _answers(
-    opened: Opened, split: Split, crop: str, workspace: Workspace
+    opened: ImportedGraph, split: Split, crop: str, workspace: Workspace
 ) -> tuple[Probabilities, npt.NDArray[np.int64]]:
     """What the file's own runtime says of the test images, and what is right."""
     from toolkit import data
@@ -162,12 +166,12 @@ def _refuse_nonsense(answers: Probabilities, imported: ImportedModel) -> None:
 
 
 def _described(
-    opened: Opened,
+    opened: ImportedGraph,
     split: Split,
     labels: tuple[str, ...],
     graph: ov.Model,
     judged: tuple[Probabilities, npt.NDArray[np.int64]],
-    said: Said,
+    said: ImportOptions,
     workspace: Workspace,
 ) -> TrainedModel:
     answers, truth = judged

@@ -23,7 +23,7 @@ BYTES = {"u8", "i8"}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InputSpec:
     """What a model takes: one RGB or BGR image in this type, layout and size."""
 
     kind: str
@@ -34,7 +34,7 @@ class Entry:
     """Height and width in pixels."""
 
 
-def entry_of(graph: ov.Model, layout: str | None, size: tuple[int, int] | None, usual: str) -> Entry:
+def infer_input_spec(graph: ov.Model, layout: str | None, size: tuple[int, int] | None, usual: str) -> InputSpec:
     """What `graph` takes; `layout` and `size` are what the user says, `usual` is the layout where nothing else tells.
 
     Raises:
@@ -57,7 +57,7 @@ def entry_of(graph: ov.Model, layout: str | None, size: tuple[int, int] | None, 
     if problems:
         raise DataError.from_problems(problems)
     height, width = size or space
-    return Entry(kind, found, (int(height or 0), int(width or 0)))
+    return InputSpec(kind, found, (int(height or 0), int(width or 0)))
 
 
 def classes_of(graph: ov.Model) -> int:
@@ -74,7 +74,7 @@ def classes_of(graph: ov.Model) -> int:
     return int(prod(shape.to_shape()[1:]))
 
 
-def fix(graph: ov.Model, entry: Entry) -> None:
+def fix_shape(graph: ov.Model, entry: InputSpec) -> None:
     """One image of the entry's size at a time.
 
     Raises:
@@ -89,7 +89,7 @@ def fix(graph: ov.Model, entry: Entry) -> None:
         raise DataError(f"cannot take one image at a time: {why}", remedy="export it with a free batch size") from None
 
 
-def take_images(graph: ov.Model, entry: Entry, imported: ImportedModel) -> ov.Model:
+def add_preprocessing(graph: ov.Model, entry: InputSpec, imported: ImportedModel) -> ov.Model:
     """`graph` with the input u8 NHWC [1,H,W,3] RGB; color, scaling, layout and type are inside."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
@@ -112,7 +112,7 @@ def take_images(graph: ov.Model, entry: Entry, imported: ImportedModel) -> ov.Mo
     return builder.build()
 
 
-def give_probabilities(graph: ov.Model, imported: ImportedModel) -> ov.Model:
+def add_probability_output(graph: ov.Model, imported: ImportedModel) -> ov.Model:
     """`graph` with the output f32 [1,n]: dequantized, flattened, and through a softmax (a sigmoid for one number)."""
     import openvino as ov
     from openvino import opset1

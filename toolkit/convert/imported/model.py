@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class ImportedGraph:
     """An imported file with its ends understood."""
 
     path: Path
@@ -28,7 +28,7 @@ class Opened:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, model: TrainedModel, workspace: Workspace) -> Opened:
+    def of(cls, model: TrainedModel, workspace: Workspace) -> ImportedGraph:
         """The one that `model` was brought in from."""
         if model.imported is None:
             raise ValueError(f"{model.digest} was trained here")
@@ -37,9 +37,11 @@ class Opened:
     def trace(self) -> ov.Model:
         """u8 NHWC RGB image in, probabilities out."""
         graph = formats.read(self.path, self.imported.format, self.size)
-        entry = io_adapters.Entry(self.imported.dtype, self.imported.layout, self.size)
-        io_adapters.fix(graph, entry)
-        return io_adapters.give_probabilities(io_adapters.take_images(graph, entry, self.imported), self.imported)
+        entry = io_adapters.InputSpec(self.imported.dtype, self.imported.layout, self.size)
+        io_adapters.fix_shape(graph, entry)
+        return io_adapters.add_probability_output(
+            io_adapters.add_preprocessing(graph, entry, self.imported), self.imported
+        )
 
     def predict(self, chunks: Iterable[Images]) -> Probabilities:
         """What the format's own runtime answers, f32 [n, classes], to u8 [n,H,W,3] images."""

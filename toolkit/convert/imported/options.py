@@ -31,7 +31,7 @@ SCALINGS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ImportOptions:
     """The words; None is what the file itself, or its images, must tell."""
 
     labels: Path | None = None
@@ -63,7 +63,7 @@ class Said:
         return _numbers(self.scaling, remedy)
 
 
-def read_size(words: str | None) -> tuple[int, int] | None:
+def parse_size(words: str | None) -> tuple[int, int] | None:
     """Height and width out of "224" or "224x192".
 
     Raises:

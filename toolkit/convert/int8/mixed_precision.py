@@ -27,7 +27,7 @@ LAYERS = {"Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData"
 Holds = Callable[["ov.Model"], bool]
 
 
-def revert(
+def restore_float_layers(
     quantized: ov.Model, original: ov.Model, images: Images, holds: Holds, progress: Progress
 ) -> tuple[ov.Model, tuple[str, ...]]:
     """A graph that `holds`, or one with every group put back; and the names of the operations that are in float again.
@@ -53,10 +53,10 @@ def quantized_layers(model: ov.Model) -> list[str]:
 
 def _ranked(quantized: ov.Model, original: ov.Model, images: Images) -> list[str]:
     """The names of the activations' FakeQuantize, the one to put back first in front."""
-    wanted = parity.run(original, [images])
+    wanted = parity.predict(original, [images])
 
     def distance(group: str) -> float:
-        found = parity.run(_reverted(quantized, original, [group]), [images])
+        found = parity.predict(_reverted(quantized, original, [group]), [images])
         return float(np.abs(found - wanted).mean())
 
     return sorted(_groups(quantized), key=distance)

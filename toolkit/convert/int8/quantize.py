@@ -23,7 +23,7 @@ from toolkit.artifacts.bundle import Quantization
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.convert import parity
-from toolkit.convert.int8.mixed_precision import quantized_layers, revert
+from toolkit.convert.int8.mixed_precision import quantized_layers, restore_float_layers
 from toolkit.convert.parity import Images
 from toolkit.errors import ConversionError, DataError, MachineError
 from toolkit.progress import Progress
@@ -45,7 +45,7 @@ _RANKING = 100
 
 
 @dataclass(frozen=True)
-class Lessons:
+class CalibrationData:
     """What a model is quantized by; no test image is among it."""
 
     calibration: Images
@@ -58,7 +58,7 @@ class Lessons:
     """Which part they are: "validation", or "train" where there is no validation part."""
 
 
-def lessons(model: TrainedModel, split: Split, workspace: Workspace) -> Lessons:
+def load_calibration_data(model: TrainedModel, split: Split, workspace: Workspace) -> CalibrationData:
     """The training images that calibrate, taking turns among the classes, and the validation images that judge.
 
     Raises:
@@ -74,17 +74,19 @@ def lessons(model: TrainedModel, split: Split, workspace: Workspace) -> Lessons:
             where=split.path,
             remedy="give the split a train part, or convert to fp32 or fp16",
         )
-    chosen = in_turns([image.label for image in training], CALIBRATION)
+    chosen = interleave_classes([image.label for image in training], CALIBRATION)
     judging, judged_on = _judging(images, training, chosen)
 
     def load(some: Sequence[Image]) -> Images:
         return load_images(some, model.input_size, model.crop, workspace=workspace)
 
     labels = label_array(judging, len(split.labels))
-    return Lessons(load([training[index] for index in chosen]), load(judging), labels, judged_on)
+    return CalibrationData(load([training[index] for index in chosen]), load(judging), labels, judged_on)
 
 
-def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progress) -> tuple[ov.Model, Quantization]:
+def quantize(
+    model: ov.Model, taught: CalibrationData, max_drop: float, progress: Progress
+) -> tuple[ov.Model, Quantization]:
     """`model`, a lowered float32 graph, in INT8, losing at most `max_drop` of the accuracy on the judging images.
 
     The same model, images and versions give the same graph on the same kind of processor.
@@ -99,25 +101,25 @@ def quantize(model: ov.Model, taught: Lessons, max_drop: float, progress: Progre
     progress.log(f"  taking ranges from {len(taught.calibration)} training images")
 
     def score(graph: ov.Model) -> float:
-        return parity.score(parity.run(graph, [taught.judging]), taught.labels)
+        return parity.score(parity.predict(graph, [taught.judging]), taught.labels)
 
     before, whole = score(model), _quantized(nncf, model, taught)
     names, quantized, after = quantized_layers(whole), whole, score(whole)
     reverted: tuple[str, ...] = ()
     if not names:
         raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
-    if not parity.keeps(after, before, max_drop):
+    if not parity.keeps_accuracy(after, before, max_drop):
         progress.log(f"  {taught.judged_on} images: {before - after:.2%} lost, more than the bound")
-        quantized, reverted = revert(
+        quantized, reverted = restore_float_layers(
             whole,
             model,
             taught.judging[:_RANKING],
-            lambda graph: parity.keeps(score(graph), before, max_drop),
+            lambda graph: parity.keeps_accuracy(score(graph), before, max_drop),
             progress,
         )
         after = score(quantized)
     left = quantized_layers(quantized)
-    _check(names, left, parity.keeps(after, before, max_drop), max_drop, before - after)
+    _check(names, left, parity.keeps_accuracy(after, before, max_drop), max_drop, before - after)
     return quantized, Quantization(
         calibration_images=len(taught.calibration),
         judged_on=taught.judged_on,
@@ -134,7 +136,7 @@ def versions() -> dict[str, str]:
     return {"nncf": version("nncf")}
 
 
-def in_turns(labels: Sequence[int], count: int) -> list[int]:
+def interleave_classes(labels: Sequence[int], count: int) -> list[int]:
     """The indices of at most `count` images: the first of each class, then the second of each, and so on; in order."""
     seen: dict[int, int] = {}
     order = []
@@ -171,7 +173,7 @@ def _nncf() -> Any:
     return nncf
 
 
-def _quantized(nncf: Any, model: ov.Model, taught: Lessons) -> ov.Model:
+def _quantized(nncf: Any, model: ov.Model, taught: CalibrationData) -> ov.Model:
     """A new graph with every layer quantized that NNCF can quantize."""
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 

@@ -6,7 +6,16 @@ from math import prod
 
 import numpy as np
 
-from toolkit.convert.lowering.ops import CannotLowerError, Node, Output, constant, data_of, make, plus, times
+from toolkit.convert.lowering.ops import (
+    CannotLowerError,
+    Node,
+    Output,
+    add,
+    constant,
+    constant_value,
+    make_op,
+    multiply,
+)
 
 
 def attention(node: Node) -> Node:
@@ -15,13 +24,13 @@ def attention(node: Node) -> Node:
         raise CannotLowerError("it is causal")
     query, keys, values, *rest = (node.input_value(port) for port in range(node.get_input_size()))
     scale = rest[1] if len(rest) > 1 else constant(node.get_input_shape(0)[-1] ** -0.5)
-    scores = times(make(1, "MatMul", [query, keys], transpose_a=False, transpose_b=True), scale)
+    scores = multiply(make_op(1, "MatMul", [query, keys], transpose_a=False, transpose_b=True), scale)
     if rest and rest[0].get_element_type().is_real() and tuple(rest[0].get_shape()) not in {(), (1,)}:
-        scores = plus(scores, rest[0])
-    elif rest and not (rest[0].get_element_type().is_real() and not data_of(node, 3).any()):
+        scores = add(scores, rest[0])
+    elif rest and not (rest[0].get_element_type().is_real() and not constant_value(node, 3).any()):
         raise CannotLowerError("its mask is not of numbers to add")
-    weights = make(1, "Softmax", [scores], axis=len(node.get_output_shape(0)) - 1)
-    return make(1, "MatMul", [weights, values], transpose_a=False, transpose_b=False)
+    weights = make_op(1, "Softmax", [scores], axis=len(node.get_output_shape(0)) - 1)
+    return make_op(1, "MatMul", [weights, values], transpose_a=False, transpose_b=False)
 
 
 def einsum(node: Node) -> Node:
@@ -37,7 +46,7 @@ def einsum(node: Node) -> Node:
     rows, columns = ([axis for axis in side if axis not in both] for side in (left, right))
     if sorted(ends) != sorted(kept + rows + columns):
         raise CannotLowerError(f"{equation} sums an axis of one tensor alone")
-    product = make(
+    product = make_op(
         1,
         "MatMul",
         [
@@ -48,13 +57,13 @@ def einsum(node: Node) -> Node:
         transpose_b=False,
     )
     made = kept + rows + columns
-    whole = make(1, "Reshape", [product, constant([sizes[axis] for axis in made], np.int64)], special_zero=False)
-    return make(1, "Transpose", [whole, constant([made.index(axis) for axis in ends], np.int64)])
+    whole = make_op(1, "Reshape", [product, constant([sizes[axis] for axis in made], np.int64)], special_zero=False)
+    return make_op(1, "Transpose", [whole, constant([made.index(axis) for axis in ends], np.int64)])
 
 
 def _side_by_side(value: Output, axes: str, groups: tuple[list[str], ...], sizes: dict[str, int]) -> Node:
     """`value` with its axes in the order of the groups, one axis for each group."""
     order = [axes.index(axis) for group in groups for axis in group]
-    turned = make(1, "Transpose", [value, constant(order, np.int64)])
+    turned = make_op(1, "Transpose", [value, constant(order, np.int64)])
     shape = [prod(sizes[axis] for axis in group) for group in groups]
-    return make(1, "Reshape", [turned, constant(shape, np.int64)], special_zero=False)
+    return make_op(1, "Reshape", [turned, constant(shape, np.int64)], special_zero=False)

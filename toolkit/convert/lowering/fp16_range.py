@@ -18,7 +18,7 @@ VANISHES_BELOW = 2.0**-25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class PrecisionLoss:
     """What one constant would lose."""
 
     name: str
@@ -37,13 +37,13 @@ class Loss:
         return self.clamped > 0 or 0 < self.nonzero == self.vanished
 
 
-def losses(model: Any) -> tuple[Loss, ...]:
+def find_losses(model: Any) -> tuple[PrecisionLoss, ...]:
     """Every float32 constant of an ov.Model that FP16 would clamp or make vanish in part."""
     found = (_loss(node) for node in model.get_ordered_ops() if _is_float32_constant(node))
     return tuple(loss for loss in found if loss.clamped or loss.vanished)
 
 
-def check(found: Iterable[Loss]) -> None:
+def refuse_losses(found: Iterable[PrecisionLoss]) -> None:
     """See that nothing serious is lost.
 
     Raises:
@@ -58,11 +58,11 @@ def _is_float32_constant(node: Any) -> bool:
     return bool(node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "f32")
 
 
-def _loss(node: Any) -> Loss:
+def _loss(node: Any) -> PrecisionLoss:
     sizes = np.abs(node.data)
     nonzero = sizes[sizes > 0]
     (reader, *_) = node.output(0).get_target_inputs()
-    return Loss(
+    return PrecisionLoss(
         name=f"{node.get_friendly_name()}, read by {reader.get_node().get_friendly_name()}",
         count=sizes.size,
         clamped=int(np.count_nonzero(sizes > LARGEST)),
@@ -72,7 +72,7 @@ def _loss(node: Any) -> Loss:
     )
 
 
-def _problem(loss: Loss) -> Problem:
+def _problem(loss: PrecisionLoss) -> Problem:
     if loss.clamped:
         what = f"{loss.clamped} of {loss.count} values are beyond FP16's range (the largest is {loss.largest:g})"
         return Problem(

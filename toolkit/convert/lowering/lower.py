@@ -52,7 +52,7 @@ def lower(model: Any, target: Target) -> Lowered:
         raise ConversionError.from_problems(problems)
     moved = move_strides(model) if target.moves_strides else 0
     if target.layout == "NCHW":
-        graphs.take_planes(model)
+        graphs.set_nchw_input(model)
     graphs.name_new_operations(model, known)
     return Lowered(model, dict(replaced), moved)
 

@@ -16,7 +16,7 @@ class CannotLowerError(Exception):
     """This one node has no older form; the words say why."""
 
 
-def make(opset: int, kind: str, inputs: Sequence[Node | Output], **attributes: object) -> Node:
+def make_op(opset: int, kind: str, inputs: Sequence[Node | Output], **attributes: object) -> Node:
     """A node of exactly that opset (openvino's own functions of an opset may give a newer one's)."""
     from openvino.utils.node_factory import NodeFactory
 
@@ -31,7 +31,7 @@ def constant(value: Any, dtype: Any = np.float32) -> Node:
     return opset1.constant(np.asarray(value, dtype=dtype))
 
 
-def data_of(node: Node, port: int) -> Any:
+def constant_value(node: Node, port: int) -> Any:
     """The value of a constant input, a NumPy array."""
     source = node.input_value(port).get_node()
     if source.get_type_name() != "Constant":
@@ -39,11 +39,11 @@ def data_of(node: Node, port: int) -> Any:
     return source.data
 
 
-def plus(left: Node | Output, right: Node | Output) -> Node:
+def add(left: Node | Output, right: Node | Output) -> Node:
     """Add-1."""
-    return make(1, "Add", [left, right])
+    return make_op(1, "Add", [left, right])
 
 
-def times(left: Node | Output, right: Node | Output) -> Node:
+def multiply(left: Node | Output, right: Node | Output) -> Node:
     """Multiply-1."""
-    return make(1, "Multiply", [left, right])
+    return make_op(1, "Multiply", [left, right])

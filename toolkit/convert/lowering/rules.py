@@ -13,7 +13,16 @@ from math import pi, sqrt
 import numpy as np
 
 from toolkit.convert.lowering.einsum_rules import attention, einsum
-from toolkit.convert.lowering.ops import CannotLowerError, Node, Output, constant, data_of, make, plus, times
+from toolkit.convert.lowering.ops import (
+    CannotLowerError,
+    Node,
+    Output,
+    add,
+    constant,
+    constant_value,
+    make_op,
+    multiply,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class Rule:
 
 
 def _softmax(node: Node) -> Node:
-    return make(1, "Softmax", [node.input_value(0)], axis=_positive(node, node.get_attributes()["axis"]))
+    return make_op(1, "Softmax", [node.input_value(0)], axis=_positive(node, node.get_attributes()["axis"]))
 
 
 def _positive(node: Node, axis: int) -> int:
@@ -45,7 +54,7 @@ def _pool(kind: str) -> Callable[[Node], Node]:
             raise CannotLowerError("the places of the largest values are used, not only the values")
         old = {key: attributes[key] for key in kept if key in attributes}
         for rounding in ("floor", "ceil"):
-            new = make(1, kind, [node.input_value(0)], rounding_type=rounding, **old)
+            new = make_op(1, kind, [node.input_value(0)], rounding_type=rounding, **old)
             if attributes["rounding_type"] in {rounding, "ceil_torch"} and _same_shape(node, new):
                 return new
         raise CannotLowerError(f"rounding {attributes['rounding_type']!r} gives another size than older runtimes can")
@@ -64,11 +73,11 @@ def _interpolate(node: Node) -> Node:
         raise CannotLowerError(f"mode {attributes['mode']!r} came later")
     sizes = [list(node.get_input_shape(0)), list(node.get_output_shape(0))]
     rank = len(sizes[0])
-    axes = [int(axis) % rank for axis in data_of(node, 2)] if node.get_input_size() > 2 else list(range(rank))
+    axes = [int(axis) % rank for axis in constant_value(node, 2)] if node.get_input_size() > 2 else list(range(rank))
     source = node.input_value(0)
     turned = rank == 4 and axes == [1, 2]
     if turned:
-        source = make(1, "Transpose", [source, constant([0, 3, 1, 2], np.int64)])
+        source = make_op(1, "Transpose", [source, constant([0, 3, 1, 2], np.int64)])
         axes = [2, 3]
         sizes = [[size[axis] for axis in (0, 3, 1, 2)] for size in sizes]
     before, after = sizes
@@ -78,31 +87,31 @@ def _interpolate(node: Node) -> Node:
         constant([after[axis] / before[axis] for axis in axes]),
         constant(axes, np.int64),
     ]
-    new = make(4, "Interpolate", inputs, **attributes)
-    return make(1, "Transpose", [new, constant([0, 2, 3, 1], np.int64)]) if turned else new
+    new = make_op(4, "Interpolate", inputs, **attributes)
+    return make_op(1, "Transpose", [new, constant([0, 2, 3, 1], np.int64)]) if turned else new
 
 
 def _pad(node: Node) -> Node:
-    if any((data_of(node, port) < 0).any() for port in (1, 2)):
+    if any((constant_value(node, port) < 0).any() for port in (1, 2)):
         raise CannotLowerError("it cuts (negative padding)")
     inputs = [node.input_value(port) for port in range(node.get_input_size())]
-    return make(1, "Pad", inputs, pad_mode=node.get_attributes()["pad_mode"])
+    return make_op(1, "Pad", inputs, pad_mode=node.get_attributes()["pad_mode"])
 
 
 def _gather(node: Node) -> Node:
     if node.get_attributes().get("batch_dims", 0):
         raise CannotLowerError("batch_dims is not 0")
-    axis = _positive(node, int(data_of(node, 2).item()))
-    indices = data_of(node, 1)
+    axis = _positive(node, int(constant_value(node, 2).item()))
+    indices = constant_value(node, 1)
     positive = np.where(indices < 0, indices + node.get_input_shape(0)[axis], indices)
-    return make(1, "Gather", [node.input_value(0), constant(positive, np.int64), constant(axis, np.int64)])
+    return make_op(1, "Gather", [node.input_value(0), constant(positive, np.int64), constant(axis, np.int64)])
 
 
 def _slice(node: Node) -> Node:
     """Slice-8 names its axes; StridedSlice-1 takes all, and marks those it leaves whole."""
     shape = node.get_input_shape(0)
-    start, stop, step = (data_of(node, port).astype(np.int64) for port in (1, 2, 3))
-    axes = data_of(node, 4) if node.get_input_size() > 4 else np.arange(len(start))
+    start, stop, step = (constant_value(node, port).astype(np.int64) for port in (1, 2, 3))
+    axes = constant_value(node, 4) if node.get_input_size() > 4 else np.arange(len(start))
     begin, end, stride = [0] * len(shape), [int(size) for size in shape], [1] * len(shape)
     for index, axis in enumerate(int(axis) % len(shape) for axis in axes):
         if step[index] < 0:
@@ -111,29 +120,29 @@ def _slice(node: Node) -> Node:
     none = [0] * len(shape)
     inputs = [node.input_value(0), *(constant(value, np.int64) for value in (begin, end, stride))]
     masks = dict.fromkeys(("begin_mask", "end_mask", "new_axis_mask", "shrink_axis_mask", "ellipsis_mask"), none)
-    return make(1, "StridedSlice", inputs, **masks)
+    return make_op(1, "StridedSlice", inputs, **masks)
 
 
 def _gelu(node: Node) -> Node:
     """Gelu-2 is the exact one; 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) is written out (Hendrycks and Gimpel 2016)."""
     x = node.input_value(0)
     if node.get_attributes()["approximation_mode"].lower() == "erf":
-        return make(2, "Gelu", [x])
-    cube = times(times(x, x), x)
-    inner = times(plus(x, times(cube, constant(0.044715))), constant(sqrt(2 / pi)))
-    return times(times(x, constant(0.5)), plus(make(1, "Tanh", [inner]), constant(1.0)))
+        return make_op(2, "Gelu", [x])
+    cube = multiply(multiply(x, x), x)
+    inner = multiply(add(x, multiply(cube, constant(0.044715))), constant(sqrt(2 / pi)))
+    return multiply(multiply(x, constant(0.5)), add(make_op(1, "Tanh", [inner]), constant(1.0)))
 
 
 def _hard_sigmoid(node: Node) -> Node:
     """min(max(x + 3, 0), 6) / 6: the stick has no HSigmoid."""
-    clamped = make(1, "Clamp", [plus(node.input_value(0), constant(3.0))], min=0.0, max=6.0)
-    return times(clamped, constant(1 / 6))
+    clamped = make_op(1, "Clamp", [add(node.input_value(0), constant(3.0))], min=0.0, max=6.0)
+    return multiply(clamped, constant(1 / 6))
 
 
 def _selu(node: Node) -> Node:
     """Factor times elu(x, alpha): the stick has Elu but no Selu."""
-    alpha, factor = (float(data_of(node, port).reshape(())) for port in (1, 2))
-    return times(make(1, "Elu", [node.input_value(0)], alpha=alpha), constant(factor))
+    alpha, factor = (float(constant_value(node, port).reshape(())) for port in (1, 2))
+    return multiply(make_op(1, "Elu", [node.input_value(0)], alpha=alpha), constant(factor))
 
 
 def _absolute(node: Node) -> Node:
@@ -143,7 +152,7 @@ def _absolute(node: Node) -> Node:
 
 def _softsign(node: Node) -> Node:
     x = node.input_value(0)
-    return make(1, "Divide", [x, plus(_without_sign(x), constant(1.0))])
+    return make_op(1, "Divide", [x, add(_without_sign(x), constant(1.0))])
 
 
 def _group_normalization(node: Node) -> Node:
@@ -152,14 +161,14 @@ def _group_normalization(node: Node) -> Node:
     batch, channels, *space = (int(size) for size in node.get_input_shape(0))
     whole = constant([batch, channels, *space], np.int64)
     groups = constant([batch, attributes["num_groups"], -1], np.int64)
-    x = make(1, "Reshape", [node.input_value(0), groups], special_zero=False)
-    centered = make(1, "Subtract", [x, _mean(x)])
-    variance = plus(_mean(times(centered, centered)), constant(attributes["epsilon"]))
-    normal = times(centered, make(1, "Power", [variance, constant(-0.5)]))
-    back = make(1, "Reshape", [normal, whole], special_zero=False)
+    x = make_op(1, "Reshape", [node.input_value(0), groups], special_zero=False)
+    centered = make_op(1, "Subtract", [x, _mean(x)])
+    variance = add(_mean(multiply(centered, centered)), constant(attributes["epsilon"]))
+    normal = multiply(centered, make_op(1, "Power", [variance, constant(-0.5)]))
+    back = make_op(1, "Reshape", [normal, whole], special_zero=False)
     per_channel = constant([1, channels, *(1 for _ in space)], np.int64)
-    scale, shift = (make(1, "Reshape", [node.input_value(port), per_channel], special_zero=False) for port in (1, 2))
-    return plus(times(back, scale), shift)
+    scale, shift = (make_op(1, "Reshape", [node.input_value(port), per_channel], special_zero=False) for port in (1, 2))
+    return add(multiply(back, scale), shift)
 
 
 def _adaptive_average(node: Node) -> Node:
@@ -170,19 +179,19 @@ def _adaptive_average(node: Node) -> Node:
     window = [size // count for size, count in zip(before, after, strict=True)]
     none = [0] * len(window)
     pool = {"strides": window, "kernel": window, "pads_begin": none, "pads_end": none, "exclude-pad": True}
-    return make(1, "AvgPool", [node.input_value(0)], **pool, rounding_type="floor", auto_pad="explicit")
+    return make_op(1, "AvgPool", [node.input_value(0)], **pool, rounding_type="floor", auto_pad="explicit")
 
 
 def _squeeze(node: Node) -> Node:
-    return make(1, "Squeeze", [node.input_value(port) for port in range(node.get_input_size())])
+    return make_op(1, "Squeeze", [node.input_value(port) for port in range(node.get_input_size())])
 
 
 def _without_sign(x: Output) -> Node:
-    return make(1, "Maximum", [x, times(x, constant(-1.0))])
+    return make_op(1, "Maximum", [x, multiply(x, constant(-1.0))])
 
 
 def _mean(x: Node) -> Node:
-    return make(1, "ReduceMean", [x, constant([2], np.int64)], keep_dims=True)
+    return make_op(1, "ReduceMean", [x, constant([2], np.int64)], keep_dims=True)
 
 
 RULES: dict[str, Rule] = {

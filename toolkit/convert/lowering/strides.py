@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from toolkit.convert.lowering.ops import Node, Output, make
+from toolkit.convert.lowering.ops import Node, Output, make_op
 
 Step = tuple[int, ...]
 
@@ -123,4 +123,4 @@ def _every(value: Output, step: Step) -> Node:
     """The positions of a map that a stride leaves."""
     one, none = [1] * len(step), [0] * len(step)
     window = {"kernel": one, "pads_begin": none, "pads_end": none, "strides": list(step)}
-    return make(1, "MaxPool", [value], **window, rounding_type="floor", auto_pad="explicit")
+    return make_op(1, "MaxPool", [value], **window, rounding_type="floor", auto_pad="explicit")

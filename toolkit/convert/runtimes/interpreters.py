@@ -12,7 +12,7 @@ from toolkit.errors import MachineError
 from toolkit.progress import Progress
 
 
-def get_python(version: str, progress: Progress) -> Path:
+def ensure_python(version: str, progress: Progress) -> Path:
     """An interpreter of that version ("3.9"): found, else made.
 
     Raises:

@@ -63,7 +63,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class LegacyWorker:
     """The device code on an older runtime: how it is started, in which environment, and what it calls the release there."""
 
     words: tuple[str, ...]
@@ -143,32 +143,32 @@ def _fill(folder: Path, xml: Path, images: Images, tolerance: float, kind: str) 
     for suffix in (".xml", ".bin"):
         shutil.copyfile(xml.with_suffix(suffix), folder / f"model{suffix}")
     np.save(folder / "inputs.npy", images)
-    np.save(folder / "outputs.npy", parity.run(xml, [images]))
+    np.save(folder / "outputs.npy", parity.predict(xml, [images]))
     golden = {"inputs": "inputs.npy", "outputs": "outputs.npy", "tolerance": {"CPU": tolerance}}
     manifest = {"golden": golden, "output": {"kind": kind}}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def find_worker(era: Era, progress: Progress) -> Worker:
+def find_worker(era: Era, progress: Progress) -> LegacyWorker:
     """How to run the device code with the era's runtime here.
 
     Raises:
         MachineError: another processor, neither such a Python nor the era's image, or wheels that cannot be fetched.
     """
     try:
-        python = interpreters.get_python(era.worker_python, progress)
+        python = interpreters.ensure_python(era.worker_python, progress)
     except MachineError:
         image = f"edge-vision/era:dev-{era.name}"
         if not _has_image(image):
             raise
-        return Worker(_docker(image), {"PATH": os.environ.get("PATH", "")}, "/release")
+        return LegacyWorker(_docker(image), {"PATH": os.environ.get("PATH", "")}, "/release")
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "PYTHONPATH": os.pathsep.join((str(prepare(era, progress)), str(_HOUSE))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
     }
-    return Worker((str(python), "-m", "toolkit.device"), environment)
+    return LegacyWorker((str(python), "-m", "toolkit.device"), environment)
 
 
 def _has_image(image: str) -> bool:
@@ -185,7 +185,7 @@ def _docker(image: str) -> tuple[str, ...]:
     return ("docker", "run", *confined, "--volume", code, "--volume", "FOLDER:/release:ro", image)
 
 
-def _ask(worker: Worker, folder: Path) -> Mapping[str, Any]:
+def _ask(worker: LegacyWorker, folder: Path) -> Mapping[str, Any]:
     words = [word.replace("FOLDER", str(folder)) for word in worker.words] + ["golden", worker.release or str(folder)]
     try:
         done = subprocess.run(

@@ -22,7 +22,7 @@ from toolkit.convert.runtimes.ncs2_compiler import find_compiler
 from toolkit.errors import ConversionError, MachineError
 from toolkit.progress import Progress
 
-STICK_MEMORY_BYTES = 512 * 2**20
+NCS2_MEMORY_BYTES = 512 * 2**20
 """The Myriad X of the stick has 512 MB beside it; its firmware takes some of them."""
 
 _TIMEOUT_S = 1800
@@ -43,7 +43,7 @@ _NOISE = re.compile(r"\[ GENERAL_ERROR \]\s*|/home/jenkins/\S+\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class CompiledBlob:
     """What the compiler made of a model that fits."""
 
     blob_bytes: int
@@ -59,7 +59,7 @@ class Fit:
     seconds: float
 
 
-def compile_for_ncs2(xml: Path, progress: Progress, blob: Path | None = None) -> Fit:
+def compile_for_ncs2(xml: Path, progress: Progress, blob: Path | None = None) -> CompiledBlob:
     """Compile the IR at `xml` (container 10) for the stick; the blob is kept at `blob` if one is named.
 
     Raises:
@@ -78,7 +78,7 @@ def compile_for_ncs2(xml: Path, progress: Progress, blob: Path | None = None) ->
     return fit
 
 
-def read_header(blob: Path, seconds: float = 0.0) -> Fit:
+def read_header(blob: Path, seconds: float = 0.0) -> CompiledBlob:
     """What a blob's header says.
 
     Raises:
@@ -93,7 +93,7 @@ def read_header(blob: Path, seconds: float = 0.0) -> Fit:
     )
     if (magic, major) != (_MAGIC, _MAJOR):
         raise MachineError(f"is not a blob of version {_MAJOR}", where=str(blob))
-    return Fit(
+    return CompiledBlob(
         blob_bytes=size,
         stages=stages,
         shaves=shaves,

@@ -29,7 +29,7 @@ def side_by_side(trials: int, *, cpus: int, cpus_per_trial: int, available_bytes
 def needed_bytes(experiment: Experiment, trial: Trial) -> int:
     """An upper bound of what training it takes, so that nothing is killed for want of memory."""
     try:
-        edge = trial.input_size or networks.find_for(experiment, trial.network).input_size
+        edge = trial.input_size or networks.resolve_network(experiment, trial.network).input_size
     except ToolkitError:
         edge = 0  # a network that is not there, which the trial itself will say
     return BASE_BYTES + trial.batch_size * edge * edge * BYTES_PER_PIXEL

@@ -55,7 +55,7 @@ def pieces_of(target: str, network: str | None) -> tuple[Piece, ...]:
         UsageError: the experiment has no such network.
     """
     if not target.endswith(".toml"):
-        row = networks.find(target)
+        row = networks.find_network(target)
         return (Piece(network=row.name, edge=row.input_size, batch_size=TrainTable().batch_size),)
     plan = experiments.load(Path(target))
     first = {trial.network: trial for trial in reversed(choose_trials(plan, network=network, head=None))}
@@ -68,7 +68,7 @@ def piece_of(plan: Experiment, trial: Trial) -> Piece:
     return Piece(
         network=trial.network,
         experiment=str(plan.origin),
-        edge=trial.input_size or networks.find_for(plan, trial.network).input_size,
+        edge=trial.input_size or networks.resolve_network(plan, trial.network).input_size,
         batch_size=trial.batch_size,
         hidden=trial.hidden,
         normalizing=fine.batch_norm == "training" if fine.batch_norm else trial.weights == "none",
@@ -144,8 +144,8 @@ def rates_of(step: Callable[[int], None], batch_size: int, seconds: float) -> li
 
 def _network(piece: Piece) -> networks.Network:
     if piece.experiment is None:
-        return networks.find(piece.network)
-    return networks.find_for(experiments.load(Path(piece.experiment)), piece.network)
+        return networks.find_network(piece.network)
+    return networks.resolve_network(experiments.load(Path(piece.experiment)), piece.network)
 
 
 def _taking(step: Callable[..., Any], head: networks.Head, edge: int) -> Callable[[int], None]:
