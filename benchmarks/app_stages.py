@@ -17,9 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from toolkit.device.app.pipeline.decoding import fitted
-from toolkit.device.app.pipeline.frame_pipeline import Pipeline, Shape
-from toolkit.device.app.pipeline.messages import Form, Frame, now_ns
+from toolkit.device.app.pipeline.decoding import prepare_frame
+from toolkit.device.app.pipeline.frame_pipeline import FramePipeline, PipelineOptions
+from toolkit.device.app.pipeline.messages import Frame, InputFormat, now_ns
 from toolkit.device.release.manifest import input_size, read_manifest
 from toolkit.device.runtime import interface
 
@@ -106,10 +106,10 @@ def _repeat(one: Callable[[int], None], seconds: float) -> tuple[int, float]:
     return count, begin
 
 
-def _begun(folder: Path, precision: str | None, source: Memory, fps: float) -> Pipeline:
+def _begun(folder: Path, precision: str | None, source: Memory, fps: float) -> FramePipeline:
     cv2.setNumThreads(1)
     settings = interface.Settings("CPU", precision=precision, hint="throughput")
-    app = Pipeline(source, settings, Shape(fps), lambda text: print(text, file=sys.stderr))
+    app = FramePipeline(source, settings, PipelineOptions(fps), lambda text: print(text, file=sys.stderr))
     app.begin(folder)
     return app
 
@@ -148,24 +148,24 @@ def _alone(folder: Path, precision: str | None) -> float:
     """The median of one frame's decoding and inference with nothing else going on, in ms."""
     cv2.setNumThreads(1)
     model = interface.load(folder / "model.xml", interface.Settings("CPU", precision=precision, hint="throughput"))
-    form, source = Form(input_size(read_manifest(folder)), "resize"), Memory()
+    input_format, source = InputFormat(input_size(read_manifest(folder)), "resize"), Memory()
     times = []
     for number in range(100):
         begin = now_ns()
-        model.infer(fitted(Frame(number, 0, jpeg=source.read()), form))
+        model.infer(prepare_frame(Frame(number, 0, jpeg=source.read()), input_format))
         times.append((now_ns() - begin) / 1e6)
     return statistics.median(times)
 
 
 def served(folder: Path, seconds: float, precision: str | None, clients: str, cores: str) -> dict[str, float]:
     """The whole app at full speed with so many clients, which are a process of their own."""
-    from toolkit.device.app.status import State, Vitals
-    from toolkit.device.app.web.auth import Guard
+    from toolkit.device.app.status import HardwareStats, StatusReport
+    from toolkit.device.app.web.auth import Auth
     from toolkit.device.app.web.routes import Routes
     from toolkit.device.app.web.server import Server
 
     app = _begun(folder, precision, Memory(), 0)
-    routes = Routes(State(app, Vitals()), Guard(None), predictions_a_second=100)
+    routes = Routes(StatusReport(app, HardwareStats()), Auth(None), predictions_a_second=100)
     server = Server(routes.handle, "127.0.0.1", 0)
     server.begin(routes.broadcast.send_images, routes.broadcast.send_events)
     words = [sys.executable, __file__, "ask", str(folder), str(seconds + 3), "", str(server.port), clients, cores]

@@ -126,7 +126,7 @@ def serving_whole(device: Device) -> str | None:
     current = Path(device.root) / "current"
     if not current.is_symlink():
         return None
-    bad = [problem for problem in verify(current)["bad"] if "sig" not in problem.partition(":")[0]]
+    bad = [problem for problem in verify(current)["problems"] if "sig" not in problem.partition(":")[0]]
     assert not bad, (device.name, bad)
     return str(json.loads((current / "release.json").read_bytes())["bundle"])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.data import Image, load_images, prepare_dataset, read_manifest
-from toolkit.device.image_io import fit, read_image
+from toolkit.device.image_io import read_image, resize
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataTable
 from toolkit.progress import Silent
@@ -25,7 +25,7 @@ def test_load_images_is_what_devices_see_when_loaded(images: tuple[Image, ...], 
     assert loaded.shape == (40, 9, 8, 3)
     assert loaded.dtype == np.uint8
     for index in (0, 39):
-        assert np.array_equal(loaded[index], fit(read_image(images[index].path), (9, 8), crop))
+        assert np.array_equal(loaded[index], resize(read_image(images[index].path), (9, 8), crop))
 
 
 def test_load_images_maps_the_same_array_when_called_twice(images: tuple[Image, ...], workspace: Workspace) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.device.errors import EnvironmentFailure
+from toolkit.device.errors import DeviceEnvironmentError
 from toolkit.device.runtime import interface
 
 QUERIES = 40
@@ -100,7 +100,7 @@ def inference_that_fails(model: interface.Model, image: Any) -> list[str]:
     for attempt in (lambda: model.infer(image), several):
         try:
             attempt()
-        except EnvironmentFailure as failure:
+        except DeviceEnvironmentError as failure:
             said.append(str(failure))
     return said
 

@@ -21,7 +21,7 @@ class _Health(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/v1/state" else 401)
         self.end_headers()
-        self.wfile.write(b'{"fps": 24.5, "trouble": null}' if self.path == "/v1/state" else b"who are you")
+        self.wfile.write(b'{"fps": 24.5, "problem": null}' if self.path == "/v1/state" else b"who are you")
 
     def log_message(self, *words: object) -> None:
         """Quiet."""
@@ -56,7 +56,7 @@ def test_ask_tells_release_readings_and_what_the_service_says(folder: Device, se
 
 def test_ask_reads_the_file_that_the_app_writes_before_it_asks_the_app(folder: Device, service: str) -> None:
     file = Path(folder.root) / "app.json"
-    file.write_text('{"fps": 7.25, "trouble": "no camera: gone"}')
+    file.write_text('{"fps": 7.25, "problem": "no camera: gone"}')
     told = dataclasses.replace(folder, variables={APP: service, STATE_FILE: str(file)})
     seen = ask(told, LocalShell(told))
     assert (seen.fps, seen.app) == (7.25, "no camera: gone")

@@ -95,9 +95,9 @@ def _decode(
 
 
 def _fitted(image: Image, size: tuple[int, int], crop: str) -> Pixels:
-    from toolkit.device.image_io import fit, read_image
+    from toolkit.device.image_io import read_image, resize
 
     content = image.path.read_bytes()
     if hashing.sha256_bytes(content) != image.sha256:
         raise ValueError("changed since the split was made")
-    return fit(read_image(content), size, crop)
+    return resize(read_image(content), size, crop)

@@ -28,7 +28,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     stdout = options.stdout = _take_stdout()
     try:
         result = options.command(options)
-    except errors.Failure as failure:
+    except errors.DeviceError as failure:
         print(f"error: {failure}", file=sys.stderr)
         if failure.remedy:
             print(f"  → {failure.remedy}", file=sys.stderr)
@@ -193,15 +193,15 @@ def _verify(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _golden(options: argparse.Namespace) -> Dict[str, Any]:
-    from .release.golden import check
+    from .release.golden import check_golden
 
-    return check(options.release, options.accelerator)
+    return check_golden(options.release, options.accelerator)
 
 
 def _health(options: argparse.Namespace) -> Dict[str, Any]:
-    from .release.health import watch
+    from .release.health import check_health
 
-    return watch(options.unit, options.url, options.seconds, options.patience)
+    return check_health(options.unit, options.url, options.seconds, options.patience)
 
 
 def _install(options: argparse.Namespace) -> Dict[str, Any]:
@@ -211,10 +211,10 @@ def _install(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _pull(options: argparse.Namespace) -> Dict[str, Any]:
-    from .release.oci_registry import registry_of
+    from .release.oci_registry import parse_reference
     from .release.pull import pull
 
-    registry = registry_of(options.channel, options.credentials, plain=options.plain_http)
+    registry = parse_reference(options.channel, options.credentials, plain=options.plain_http)
     return pull(registry, options.root.absolute(), _gates(options), options.report, again=options.again)
 
 
@@ -248,12 +248,12 @@ def _serve(options: argparse.Namespace) -> Dict[str, Any]:
 def _bench(options: argparse.Namespace) -> Dict[str, Any]:
     import dataclasses
 
-    from .bench.run import Plan, bench
+    from .bench.run import BenchOptions, run_benchmark
 
     if options.stop_on_eof:
         threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
-    plan = Plan(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Plan)})
-    return bench(options.release, options.images, plan, options.root)
+    plan = BenchOptions(**{field.name: getattr(options, field.name) for field in dataclasses.fields(BenchOptions)})
+    return run_benchmark(options.release, options.images, plan, options.root)
 
 
 def _stop_when_stdin_ends() -> None:

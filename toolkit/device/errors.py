@@ -5,7 +5,7 @@ from __future__ import annotations
 DONE, CHECK_FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 0, 1, 2, 4, 130
 
 
-class Failure(Exception):  # noqa: N818 - a check that fails is no error of the program
+class DeviceError(Exception):
     """A check failed: says what, where and what to do next."""
 
     exit_code = CHECK_FAILED
@@ -15,7 +15,7 @@ class Failure(Exception):  # noqa: N818 - a check that fails is no error of the 
         super().__init__(": ".join(part for part in (where, what) if part))
 
 
-class EnvironmentFailure(Failure):
+class DeviceEnvironmentError(DeviceError):
     """This device lacks something: a package, an accelerator, a lock folder that can be written."""
 
     exit_code = ENVIRONMENT

@@ -47,13 +47,13 @@ def read_image(source: Union[str, "os.PathLike[str]", bytes]) -> Pixels:
         raise ImageError(f"{name}: {error}") from None
 
 
-def fit(image: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
+def resize(image: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
     """`image` [H, W, 3] as u8 [height, width, 3] for size = (height, width) in pixels.
 
     crop = "resize" stretches the whole image; "center" first cuts the largest middle part of the size's proportions (a
     square for a square size). An axis that shrinks is averaged (INTER_AREA), one that grows is interpolated (INTER_LINEAR).
     """
-    image, (height, width) = cropped(image, size, crop), size
+    image, (height, width) = crop_to_aspect(image, size, crop), size
     rows, columns = image.shape[:2]
     shrunk = _resized(image, min(rows, height), min(columns, width), cv2.INTER_AREA)
     return np.ascontiguousarray(_resized(shrunk, height, width, cv2.INTER_LINEAR))
@@ -68,10 +68,10 @@ def _content(path: Union[str, "os.PathLike[str]"]) -> bytes:
 
 
 def _decode(content: bytes) -> Pixels:
-    parts = _whole_parts(content)
+    parts = _check_complete(content)
     data = np.frombuffer(content, np.uint8)
     try:
-        image = _over_white(data, parts) if _has_alpha(content, parts) else cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = _flatten_alpha(data, parts) if _has_alpha(content, parts) else cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ValueError(f"cannot be decoded: {error.err}") from None
     if image is None:
@@ -81,7 +81,7 @@ def _decode(content: bytes) -> Pixels:
     return upright
 
 
-def _whole_parts(content: bytes) -> Dict[bytes, bytes]:
+def _check_complete(content: bytes) -> Dict[bytes, bytes]:
     """What decides how a file is read, by chunk name; raises ValueError if a JPEG or PNG does not reach its end."""
     if content.startswith(_JPEG):
         _walk_jpeg(content)
@@ -158,7 +158,7 @@ def _has_alpha(content: bytes, parts: Dict[bytes, bytes]) -> bool:
     return bool(flags & 0x10)
 
 
-def _over_white(data: Pixels, parts: Dict[bytes, bytes]) -> Union[Pixels, None]:
+def _flatten_alpha(data: Pixels, parts: Dict[bytes, bytes]) -> Union[Pixels, None]:
     """An image with transparency as it looks on white paper, BGR; OpenCV alone would show what is hidden."""
     whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
@@ -168,7 +168,7 @@ def _over_white(data: Pixels, parts: Dict[bytes, bytes]) -> Union[Pixels, None]:
     alpha = whole[..., 3:].astype(np.uint32)
     flat = ((whole[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     exif = parts.get(b"eXIf") or parts.get(b"EXIF", b"").removeprefix(b"Exif\x00\x00")
-    return _upright(flat, _orientation(exif))
+    return _apply_orientation(flat, _orientation(exif))
 
 
 def _orientation(exif: bytes) -> int:
@@ -188,7 +188,7 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-def _upright(image: Pixels, orientation: int) -> Pixels:
+def _apply_orientation(image: Pixels, orientation: int) -> Pixels:
     """Undo what an EXIF orientation says: 5…8 swap the axes, then the rows or the columns are mirrored."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)
@@ -199,14 +199,14 @@ def _upright(image: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(image)
 
 
-def cropped(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
+def crop_to_aspect(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
     """The part of it that `fit` brings to the size."""
     if crop not in {"resize", "center"}:
         raise ValueError(f'crop is "{crop}", neither "resize" nor "center"')
-    return _middle(image, *size) if crop == "center" else image
+    return _center_crop(image, *size) if crop == "center" else image
 
 
-def _middle(image: Pixels, height: int, width: int) -> Pixels:
+def _center_crop(image: Pixels, height: int, width: int) -> Pixels:
     """The largest middle part whose sides are as height to width."""
     rows, columns = image.shape[:2]
     tall = max(1, min(rows, round(columns * height / width)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
-from .release.manifest import input_size, is_many, read_manifest
+from .release.manifest import input_size, is_multi_label, read_manifest
 from .release.verify import require_trusted
 from .runtime import interface
 
@@ -23,8 +23,8 @@ def predict(
     An image that cannot be read makes "ok" false and hides none of the others.
 
     Raises:
-        Failure: the bundle cannot be read, or this device asks for a signature and it has none that is trusted.
-        EnvironmentFailure: the model cannot be loaded.
+        DeviceError: the bundle cannot be read, or this device asks for a signature and it has none that is trusted.
+        DeviceEnvironmentError: the model cannot be loaded.
     """
     require_trusted(release)
     manifest = read_manifest(release)
@@ -37,17 +37,17 @@ def _predict(model: interface.Model, manifest: Dict[str, Any], path: Path) -> Di
     from . import image_io
 
     try:
-        image = image_io.fit(image_io.read_image(path), input_size(manifest), manifest["input"]["crop"])
+        image = image_io.resize(image_io.read_image(path), input_size(manifest), manifest["input"]["crop"])
     except ValueError as error:
         return {"image": str(path), "error": str(error)}
-    ranking = ranked(model.infer(image), manifest["labels"])
-    if not is_many(manifest):
+    ranking = rank_labels(model.infer(image), manifest["labels"])
+    if not is_multi_label(manifest):
         return {"image": str(path), "ranking": ranking}
     said = [guess["label"] for guess in ranking if guess["probability"] > 1 / 2]
     return {"image": str(path), "ranking": ranking, "labels": said}
 
 
-def ranked(answer: Answer, labels: Sequence[str]) -> List[Dict[str, Any]]:
+def rank_labels(answer: Answer, labels: Sequence[str]) -> List[Dict[str, Any]]:
     """f32 [classes] → labels with their probabilities, descending; one value is the second label's of two."""
     values = [float(value) for value in answer]
     if len(values) == 1:

@@ -18,7 +18,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
-STICK_VENDOR = "03e7"  # Intel Movidius
+NCS2_USB_VENDOR = "03e7"  # Intel Movidius
 
 
 def probe(root: str) -> Dict[str, Any]:
@@ -33,7 +33,7 @@ def probe(root: str) -> Dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "boot_id": first_line("/proc/sys/kernel/random/boot_id"),
         **memory(),
-        **room(root),
+        **free_space(root),
         **releases(root),
         **readings(),
     }
@@ -54,12 +54,12 @@ def readings() -> Dict[str, Any]:
         "clock_mhz": clock_mhz(),
         "throttled": throttled(),
         "governor": first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "usb_mbit": stick_speed_mbit(),
+        "usb_mbit": ncs2_usb_mbit(),
         "load_1min": os.getloadavg()[0],
     }
 
 
-def glance(root: str, app: str, state_file: str) -> Dict[str, Any]:
+def poll(root: str, app: str, state_file: str) -> Dict[str, Any]:
     """What `toolkit fleet watch` shows, read in a moment."""
     return {
         "release": _link(root, "current"),
@@ -123,7 +123,7 @@ def memory() -> Dict[str, Optional[int]]:
     }
 
 
-def room(root: str) -> Dict[str, Any]:
+def free_space(root: str) -> Dict[str, Any]:
     """Free bytes and inodes of the file system that `root` is on, or will be on once it is made."""
     wanted = Path(root).absolute()
     place = next(folder for folder in (wanted, *wanted.parents) if folder.is_dir())
@@ -191,10 +191,10 @@ def clock_mhz() -> Optional[float]:
     return float(found.group(1)) if found else None
 
 
-def stick_speed_mbit() -> Optional[float]:
+def ncs2_usb_mbit() -> Optional[float]:
     """How fast a Neural Compute Stick is attached: 480 is USB 2, 5000 USB 3; None without a stick."""
     for vendor in Path("/sys/bus/usb/devices").glob("*/idVendor"):
-        if first_line(vendor) == STICK_VENDOR:
+        if first_line(vendor) == NCS2_USB_VENDOR:
             speed = first_line(vendor.with_name("speed"))
             return float(speed) if speed else None
     return None
@@ -241,7 +241,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     asked = parser.parse_args(arguments)
     stdout = os.dup(1)
     os.dup2(2, 1)  # where OpenVINO's plugins may write what is no JSON
-    found = glance(asked.root, asked.app, asked.state_file) if asked.glance else probe(asked.root)
+    found = poll(asked.root, asked.app, asked.state_file) if asked.glance else probe(asked.root)
     os.write(stdout, json.dumps(found).encode() + b"\n")
     return 0
 

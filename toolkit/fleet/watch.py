@@ -99,7 +99,7 @@ def glance_of(device: Device, found: dict[str, Any]) -> Glance:
         release=found.get("release"),
         name=found.get("name"),
         fps=float(fps) if isinstance(fps, int | float) else None,
-        app=silent if app is None else str(app.get("trouble") or "well"),
+        app=silent if app is None else str(app.get("problem") or "well"),
         temperature_c=found.get("temperature_c"),
         throttled=found.get("throttled"),
         clock_mhz=found.get("clock_mhz"),

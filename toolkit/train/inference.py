@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit import data, networks
 from toolkit.artifacts.model import Evaluation, TrainedModel
-from toolkit.device.image_io import fit, read_image
+from toolkit.device.image_io import read_image, resize
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataTable, SplitFractions
 from toolkit.progress import Progress
@@ -134,7 +134,7 @@ def described(file: Path) -> TrainedModel:
 def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
     """The image as the model takes it, u8 [h, w, 3], or what is wrong with it."""
     try:
-        return fit(read_image(path), model.input_size, model.crop)
+        return resize(read_image(path), model.input_size, model.crop)
     except ValueError as error:
         return str(error)
 

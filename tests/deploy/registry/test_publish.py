@@ -22,7 +22,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.cli.main import main
 from toolkit.deploy.registry.oci_registry import Channel
 from toolkit.deploy.registry.publish import publish, reported
-from toolkit.device.release.oci_registry import MANIFEST, registry_of
+from toolkit.device.release.oci_registry import MANIFEST, parse_reference
 from toolkit.device.release.pull import EMPTY, STATE_TYPE
 from toolkit.errors import FleetError, UsageError
 from toolkit.fleet.transfer.staging import release_tree
@@ -156,7 +156,7 @@ def test_pull_keeps_the_old_release_and_does_not_ask_again_when_the_golden_answe
     assert (code, "golden check failed: max_abs 0.2" in said["error"]["what"]) == (1, True)
     assert serves(tmp_path / "devices/one") == bundle.name
     code, said = pull()
-    assert (code, said["outcome"], "golden" in said["told"]) == (1, "refused", True)
+    assert (code, said["outcome"], "golden" in said["message"]) == (1, "refused", True)
     assert "golden" in reported(server.channel)[0].reason
     assert "error" in pull("one", "--again")[1]
 
@@ -252,7 +252,7 @@ def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
 
 def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle: Path) -> None:
     publish(bundle, server.channel)
-    registry = registry_of(str(server.channel))
+    registry = parse_reference(str(server.channel))
 
     def tell(number: int) -> None:
         config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}

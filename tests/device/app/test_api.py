@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from toolkit.device.app.web.openapi import document
+from toolkit.device.app.web.openapi import openapi_document
 
 from .conftest import TOKEN, App, Serve
 
@@ -28,7 +28,7 @@ for kind, content in IMAGES.items():
 schemathesis.openapi.media_type("application/octet-stream", st.just(IMAGES["image/jpeg"]))
 
 ENDLESS = ("/stream", "/v1/events")
-api = schemathesis.openapi.from_dict(document()).exclude(path_regex=f"^({'|'.join(ENDLESS)})$")
+api = schemathesis.openapi.from_dict(openapi_document()).exclude(path_regex=f"^({'|'.join(ENDLESS)})$")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_api_keeps_its_promises(app: App, case: Any) -> None:
 def test_document_is_what_the_app_gives(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     said = app.ask("/openapi.json").json
-    assert said == json.loads(json.dumps(document()))
+    assert said == json.loads(json.dumps(openapi_document()))
     assert said["openapi"] == "3.1.0"
     for path in ENDLESS:
         assert "200" in said["paths"][path]["get"]["responses"]

@@ -113,7 +113,7 @@ def test_events_tell_the_state(serve: Serve, root: Path) -> None:
 def test_model_is_switched_by_hand_and_set_back_by_a_reload(serve: Serve, root: Path) -> None:
     app = serve(root / "current")
     models = app.ask("/v1/models").json["models"]
-    assert [(model["release"][0], model["works"]) for model in models] == [("a", True), ("b", False)]
+    assert [(model["release"][0], model["active"]) for model in models] == [("a", True), ("b", False)]
 
     def switch(release: str) -> int:
         content = json.dumps({"release": release}).encode()
@@ -300,4 +300,4 @@ def test_serve_ends_when_its_controller_is_gone(root: Path) -> None:
 def test_camera_that_is_lost_leaves_the_app_alive_and_not_ready(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "/dev/video99")
     assert (app.ask("/health").status, app.ask("/ready").status) == (200, 503)
-    assert app.ask("/v1/state").json["trouble"] == "no camera: is not there"
+    assert app.ask("/v1/state").json["problem"] == "no camera: is not there"

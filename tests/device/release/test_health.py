@@ -59,45 +59,45 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "PAUSE_S", 0.01)
+    monkeypatch.setattr(health, "POLL_INTERVAL_S", 0.01)
 
 
 def test_watch_is_content_when_there_is_nothing_to_ask(systemd: Path) -> None:
     systemd.write_text("LoadState=not-found\nActiveState=inactive\n")
-    found = health.watch(UNIT, None, 1)
+    found = health.check_health(UNIT, None, 1)
     assert (found["ok"], found["asked"]) == (True, [])
-    assert "no service to ask" in found["told"]
+    assert "no service to ask" in found["message"]
 
 
 def test_watch_waits_until_it_is_well_and_stays_so(service: Service, systemd: Path) -> None:
     systemd.write_text("LoadState=loaded\nActiveState=active\nNRestarts=0\n")
     service.codes = [503, 503, 200]
-    found = health.watch(UNIT, service.url, 0.1)
-    assert found == {"ok": True, "told": "well for 0.1 s", "asked": ["unit", "url"]}
+    found = health.check_health(UNIT, service.url, 0.1)
+    assert found == {"ok": True, "message": "well for 0.1 s", "asked": ["unit", "url"]}
 
 
 def test_watch_says_how_it_answers_when_it_never_gets_well(service: Service) -> None:
     service.codes = [500]
-    found = health.watch("no-such.service", service.url, 1, patience_s=0.1)
-    assert (found["ok"], found["told"]) == (False, f"{service.url} answers 500")
-    nobody = health.watch("no-such.service", "http://127.0.0.1:1/health", 1, patience_s=0.05)
-    assert "http://127.0.0.1:1/health does not answer" in nobody["told"]
+    found = health.check_health("no-such.service", service.url, 1, patience_s=0.1)
+    assert (found["ok"], found["message"]) == (False, f"{service.url} answers 500")
+    nobody = health.check_health("no-such.service", "http://127.0.0.1:1/health", 1, patience_s=0.05)
+    assert "http://127.0.0.1:1/health does not answer" in nobody["message"]
 
 
 def test_watch_says_so_when_it_does_not_stay_well(service: Service) -> None:
     service.codes = [200, 200, 503]
-    found = health.watch("no-such.service", service.url, 30)
+    found = health.check_health("no-such.service", service.url, 30)
     assert not found["ok"]
-    assert "answers 503, 0 s after it was well" in found["told"]
+    assert "answers 503, 0 s after it was well" in found["message"]
 
 
 def test_watch_gives_up_at_once_when_the_unit_has_failed(systemd: Path) -> None:
     systemd.write_text("LoadState=loaded\nActiveState=failed\nNRestarts=5\n")
-    assert health.watch(UNIT, None, 1)["told"] == f"{UNIT} is failed"
+    assert health.check_health(UNIT, None, 1)["message"] == f"{UNIT} is failed"
 
 
 def test_watch_says_so_when_systemd_starts_it_anew(systemd: Path) -> None:
     systemd.write_text("LoadState=loaded\nActiveState=active\nNRestarts=0\n")
     later = threading.Timer(0.1, systemd.write_text, ["LoadState=loaded\nActiveState=active\nNRestarts=1\n"])
     later.start()
-    assert f"{UNIT} was started anew" in health.watch(UNIT, None, 30)["told"]
+    assert f"{UNIT} was started anew" in health.check_health(UNIT, None, 30)["message"]

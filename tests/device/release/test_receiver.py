@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from toolkit.device.release import receiver, store
-from toolkit.device.release.prune import FORGOTTEN_S, prune
+from toolkit.device.release.prune import ORPHAN_AGE_S, prune
 from toolkit.hashing import sha256_bytes
 
 PIECES = [os.urandom(1000), os.urandom(1000), b"the end"]
@@ -79,21 +79,21 @@ def test_receive_copies_where_there_are_no_hard_links(tmp_path: Path, monkeypatc
 def test_records_of_reads_as_far_as_an_archive_goes() -> None:
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as archive:
-        for name, size in (("a", 1000), ("b.z", 1000), ("c", receiver.LARGEST + 1)):
+        for name, size in (("a", 1000), ("b.z", 1000), ("c", receiver.MAX_CHUNK_BYTES + 1)):
             member = tarfile.TarInfo(name)
             member.size = size
             archive.addfile(member, io.BytesIO(bytes(size)))
-    found = list(receiver.records_of(io.BytesIO(whole.getvalue())))
+    found = list(receiver.iter_chunks(io.BytesIO(whole.getvalue())))
     assert found == [("a", bytes(1000)), ("b", b""), ("c", b"")], "what cannot be unpacked or is too large is empty"
-    assert list(receiver.records_of(io.BytesIO(whole.getvalue()[:1800]))) == [("a", bytes(1000))]
-    assert list(receiver.records_of(io.BytesIO(b""))) == []
+    assert list(receiver.iter_chunks(io.BytesIO(whole.getvalue()[:1800]))) == [("a", bytes(1000))]
+    assert list(receiver.iter_chunks(io.BytesIO(b""))) == []
 
 
 def make_releases(root: Path, *names: str) -> None:
     for age, name in enumerate(names):
         content = name.encode()
         receiver.receive(root, layout(content, [content], f"releases/{name}"), records(content))
-        then = time.time() - FORGOTTEN_S * 2 - age
+        then = time.time() - ORPHAN_AGE_S * 2 - age
         os.utime(root / "releases" / name, (then, then))
         os.utime(root / "store" / sha256_bytes(content), (then, then))
     for link, name in zip(("current", "previous"), names, strict=False):
@@ -110,10 +110,10 @@ def test_prune_keeps_what_serves_the_one_before_and_the_newest_others(tmp_path: 
 
 
 def test_prune_removes_nothing_while_a_benchmark_runs(tmp_path: Path) -> None:
-    from toolkit.device.bench.lock import only_one
+    from toolkit.device.bench.lock import bench_lock
 
     make_releases(tmp_path, "serves", "before", "old")
-    with only_one(tmp_path):
+    with bench_lock(tmp_path):
         assert prune(tmp_path, 0, layout()) == []
     assert prune(tmp_path, 0, layout()) == ["old"]
 

@@ -78,7 +78,7 @@ def allow(tmp_path: Path) -> Allow:
 def bad(run: Command, release: Path) -> str:
     answer = run("verify", release)
     assert (answer.code, answer.said["ok"]) == (1, False), answer
-    return "\n".join(answer.said["bad"])
+    return "\n".join(answer.said["problems"])
 
 
 def test_device_and_convert_mean_the_same_signature() -> None:
@@ -91,11 +91,11 @@ def test_verify_says_that_nothing_was_checked_when_the_device_has_no_allowed_sig
     found = run("verify", put(key)).said
     assert found["ok"]
     assert not found["signature"]["checked"]
-    assert found["signature"]["told"].startswith("signed, and not checked: this device has no ")
+    assert found["signature"]["message"].startswith("signed, and not checked: this device has no ")
 
 
 def test_verify_says_not_signed_when_neither_is_there(run: Command, put: Callable[..., Path]) -> None:
-    assert run("verify", put(None)).said["signature"]["told"].startswith("not signed, and not checked")
+    assert run("verify", put(None)).said["signature"]["message"].startswith("not signed, and not checked")
 
 
 @pytest.mark.parametrize("command", ["verify", "golden"])
@@ -108,7 +108,7 @@ def test_release_is_used_when_an_allowed_signer_signed_it(
     if command == "verify":
         found = answer.said["signature"]
         assert (found["checked"], found["by"]) == (True, "ci@example.org")
-        assert found["told"].startswith("signed by ci@example.org with ED25519 key SHA256:")
+        assert found["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
 
 
 def test_verify_refuses_when_unsigned(run: Command, put: Callable[..., Path], allow: Allow, key: Path) -> None:
@@ -189,8 +189,8 @@ def test_verify_refuses_when_a_byte_was_changed_and_every_digest_made_to_fit(
     (release / "release.json").write_bytes(hashing.canonical_json(stated))
     moved = release.rename(release.with_name(hashing.sha256_file(release / "release.json")))
     answer = run("verify", moved)
-    assert (answer.code, len(answer.said["bad"])) == (1, 1)
-    assert answer.said["bad"][0].startswith("manifest.json.sig: the signature is not of this manifest")
+    assert (answer.code, len(answer.said["problems"])) == (1, 1)
+    assert answer.said["problems"][0].startswith("manifest.json.sig: the signature is not of this manifest")
 
 
 @pytest.mark.parametrize(

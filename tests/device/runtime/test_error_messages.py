@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.device.errors import EnvironmentFailure
+from toolkit.device.errors import DeviceEnvironmentError
 from toolkit.device.runtime import error_messages
 
 SEEN = {
@@ -54,8 +54,8 @@ READ = {
 
 @pytest.mark.parametrize("message", [*SEEN, *READ])
 def test_explain_says_what_it_means_and_what_to_do(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_messages.stick, "sticks", list)
-    error = error_messages.explain(message, "MYRIAD", "model.xml")
+    monkeypatch.setattr(error_messages.ncs2_usb, "find_ncs2", list)
+    error = error_messages.translate(message, "MYRIAD", "model.xml")
     assert (SEEN | READ)[message] in error.what
     assert f"(OpenVINO: {' '.join(message.split())})" in error.what
     assert error.remedy
@@ -63,7 +63,7 @@ def test_explain_says_what_it_means_and_what_to_do(message: str, monkeypatch: py
 
 
 def test_explain_keeps_openvinos_words_when_it_does_not_know_them() -> None:
-    error = error_messages.explain("something\n  else", "CPU")
+    error = error_messages.translate("something\n  else", "CPU")
     assert error.what == "OpenVINO cannot use it on CPU: something else"
     assert "probe" in error.remedy
 
@@ -71,15 +71,15 @@ def test_explain_keeps_openvinos_words_when_it_does_not_know_them() -> None:
 def test_troubles_each_have_a_message() -> None:
     said = {
         trouble.says
-        for trouble in error_messages.TROUBLES
+        for trouble in error_messages.KNOWN_ERRORS
         if any(_matches(trouble, message) for message in SEEN | READ)
     }
-    assert said == {trouble.says for trouble in error_messages.TROUBLES}
-    for trouble in error_messages.TROUBLES:
+    assert said == {trouble.says for trouble in error_messages.KNOWN_ERRORS}
+    for trouble in error_messages.KNOWN_ERRORS:
         assert any(_matches(trouble, message) for message in (READ if trouble.known == "read" else SEEN))
 
 
-def _matches(trouble: error_messages.Trouble, message: str) -> bool:
+def _matches(trouble: error_messages.KnownError, message: str) -> bool:
     return re.search(trouble.says, " ".join(message.split())) is not None
 
 
@@ -87,5 +87,5 @@ def _matches(trouble: error_messages.Trouble, message: str) -> bool:
 def test_check_files_names_the_one_that_is_missing(tmp_path: Path, missing: str) -> None:
     for name in {"model.xml", "model.bin"} - {missing}:
         (tmp_path / name).touch()
-    with pytest.raises(EnvironmentFailure, match=f"{missing}: is missing"):
-        error_messages.check_files(tmp_path / "model.xml")
+    with pytest.raises(DeviceEnvironmentError, match=f"{missing}: is missing"):
+        error_messages.require_ir_files(tmp_path / "model.xml")

@@ -72,8 +72,8 @@ def test_stage_sends_only_what_is_new_when_another_tree_shares_files(shell: Shel
     assert (root / "releases/other/model.bin").samefile(root / PLACE / "model.bin")
 
 
-FAILURES = b"""
-class Failure(Exception):
+ERRORS = b"""
+class DeviceError(Exception):
     def __init__(self, what, where, remedy):
         self.what, self.where, self.remedy = what, where, remedy
 """
@@ -84,26 +84,24 @@ def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) ->
     own = tree_of(
         {
             "device/__init__.py": b"",
-            "device/errors.py": FAILURES,
+            "device/errors.py": ERRORS,
             "device/release/__init__.py": b"",
             "device/release/verify.py": says,
         }
     )
     staged = stage_and_verify(shell, shell.device, own, "releases/own")
-    assert (staged.sent_bytes, staged.verified) == (len(FAILURES) + len(says), {"ok": True, "files": 4})
+    assert (staged.sent_bytes, staged.verified) == (len(ERRORS) + len(says), {"ok": True, "files": 4})
     assert not list(Path(shell.device.root).rglob("__pycache__"))
     again = stage_and_verify(shell, shell.device, own, "releases/own")
     assert (again.sent_bytes, again.verified) == (0, None)
 
 
 def test_stage_and_verify_gives_the_failure_when_the_release_refuses_itself(local_shell: Shell) -> None:
-    says = (
-        b"from .failures import Failure\ndef verify(release):\n    raise Failure('no ssh-keygen', 'here', 'get it')\n"
-    )
+    says = b"from ..errors import DeviceError\ndef verify(release):\n    raise DeviceError('no ssh-keygen', 'here', 'get it')\n"
     own = tree_of(
         {
             "device/__init__.py": b"",
-            "device/errors.py": FAILURES,
+            "device/errors.py": ERRORS,
             "device/release/__init__.py": b"",
             "device/release/verify.py": says,
         }

@@ -23,7 +23,7 @@ def check_bytes(device: Device, shell: Shell, release: str, found: Mapping[str, 
     """
     found = found or _ask(device, shell, commands.verify(device, release))
     if not found["ok"]:
-        bad = "; ".join(found.get("bad", ()))
+        bad = "; ".join(found.get("problems", ()))
         raise _failed(device, found, bad, "the device refuses the release", "deploy it again, whole and signed")
     signature_policy.check_checked(device, found)
 
@@ -51,8 +51,8 @@ def check_service(device: Device, shell: Shell, release: str, seconds: float, pa
     found = _ask(device, shell, commands.healthy(device, release, seconds, patience_s))
     if not found["ok"]:
         remedy = f"see its log: toolkit fleet logs --limit {device.name}"
-        raise _failed(device, found, str(found.get("told")), "the service is not well", remedy)
-    return str(found["told"])
+        raise _failed(device, found, str(found.get("message")), "the service is not well", remedy)
+    return str(found["message"])
 
 
 def restart(device: Device, shell: Shell) -> str | None:

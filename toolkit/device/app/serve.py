@@ -13,17 +13,17 @@ from typing import Any, Callable, Dict, List, Optional
 
 import cv2
 
-from ..errors import EnvironmentFailure, Failure
+from ..errors import DeviceEnvironmentError, DeviceError
 from ..runtime import interface
-from .alerts.rules import Alerts, read_alerts
-from .pipeline.frame_pipeline import JOIN_S, Pipeline, Shape
+from .alerts.rules import AlertDispatcher, read_alerts
+from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
 from .pipeline.inference import Load
 from .pipeline.messages import now_ns
-from .sources.base import Wish, make_source
-from .status import State, Vitals
-from .supervisor import Keeper
-from .systemd import Notifier
-from .web.auth import Guard, read_token
+from .sources.base import CaptureOptions, make_source
+from .status import HardwareStats, StatusReport
+from .supervisor import Supervisor
+from .systemd import SystemdNotifier
+from .web.auth import Auth, read_token
 from .web.routes import Routes
 from .web.server import Server
 
@@ -65,8 +65,8 @@ def serve(options: Options, started: Callable[[Dict[str, Any]], None], load: Loa
         {"ok", "frames", "dropped", "uptime_s"}: what it came to; "ok" is false when a thread did not end.
 
     Raises:
-        Failure: the release, the source, the token or the alerts cannot be used, or a token is missing.
-        EnvironmentFailure: the model cannot be loaded, or the port is taken.
+        DeviceError: the release, the source, the token or the alerts cannot be used, or a token is missing.
+        DeviceEnvironmentError: the model cannot be loaded, or the port is taken.
     """
     cv2.setNumThreads(1)
     app = App(options, load)
@@ -85,25 +85,25 @@ class App:
     def __init__(self, options: Options, load: Load) -> None:
         token = read_token(options.token_file)
         if token is None and options.host not in LOOPBACK:
-            raise Failure(
+            raise DeviceError(
                 "without a token it answers on loopback alone",
                 where=f"--host {options.host}",
                 remedy="give --token-file FILE, or leave --host away and look at it by `toolkit view DEVICE`",
             )
-        source = make_source(options.source, Wish(options.width, options.height, options.fps))
-        shape = Shape(options.fps, options.decoders, options.exact)
+        source = make_source(options.source, CaptureOptions(options.width, options.height, options.fps))
+        shape = PipelineOptions(options.fps, options.decoders, options.exact)
         settings = interface.Settings(
             options.accelerator, options.threads, options.streams, options.precision, hint="throughput"
         )
         self._options = options
-        self.pipeline = Pipeline(source, settings, shape, self.log, load)
-        self.state = State(self.pipeline, Vitals())
-        self._alerts = Alerts(read_alerts(options.alerts), self.log)
-        self._notifier = Notifier()
+        self.pipeline = FramePipeline(source, settings, shape, self.log, load)
+        self.state = StatusReport(self.pipeline, HardwareStats())
+        self._alerts = AlertDispatcher(read_alerts(options.alerts), self.log)
+        self._notifier = SystemdNotifier()
         tls = _tls(options.certificate, options.key)
-        self._routes = Routes(self.state, Guard(token), options.predictions, secure=tls is not None)
+        self._routes = Routes(self.state, Auth(token), options.predictions, secure=tls is not None)
         self.server = Server(self._routes.handle, options.host, options.port, tls)
-        self._keeper: Optional[Keeper] = None
+        self._supervisor: Optional[Supervisor] = None
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         """That the app is to end. An Event would be locked for ever by a handler that interrupts who waits for it."""
 
@@ -116,20 +116,22 @@ class App:
         """Load the model, start every thread, tell systemd."""
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda number, _: self._signals.put(number))
-        self._notifier.tell("STATUS=loading the model")
+        self._notifier.notify("STATUS=loading the model")
         self.pipeline.listeners.append(self._alerts.see)
         self.pipeline.begin(self._options.release)
         self._alerts.start()
-        self._keeper = Keeper(self._options.release, self.pipeline, self.state, self.log, self._options.state_file)
-        self._keeper.start()
+        self._supervisor = Supervisor(
+            self._options.release, self.pipeline, self.state, self.log, self._options.state_file
+        )
+        self._supervisor.start()
         broadcast = self._routes.broadcast
         self.server.begin(broadcast.send_images, broadcast.send_events)
         signal.signal(signal.SIGHUP, lambda *_: self._reload())
-        self._notifier.tell("READY=1", f"STATUS={self.server.url}")
+        self._notifier.notify("READY=1", f"STATUS={self.server.url}")
 
     def _reload(self) -> None:
-        if self._keeper:
-            self._keeper.reload()
+        if self._supervisor:
+            self._supervisor.reload()
 
     def described(self) -> Dict[str, Any]:
         """What a program that has started it wants to know."""
@@ -142,7 +144,7 @@ class App:
         while not self._told_to_end(pause_s):
             if self._notifier.watchdog_s and time.monotonic() >= due and self.is_alive():
                 due = time.monotonic() + self._notifier.watchdog_s / 3
-                self._notifier.tell("WATCHDOG=1")
+                self._notifier.notify("WATCHDOG=1")
 
     def _told_to_end(self, timeout: float) -> bool:
         try:
@@ -153,19 +155,19 @@ class App:
 
     def is_alive(self) -> bool:
         """Whether every thread works, and none of them hangs."""
-        busy_ns = self.pipeline.engine.busy_since_ns
+        busy_ns = self.pipeline.worker.busy_since_ns
         stuck = busy_ns is not None and now_ns() - busy_ns > STUCK_S * 1e9
-        keeping = self._keeper is not None and self._keeper.is_alive()
+        keeping = self._supervisor is not None and self._supervisor.is_alive()
         return not stuck and keeping and self.server.is_alive() and self.pipeline.is_alive()
 
     def end(self) -> List[str]:
         """Stop what was started, the last first; gives the names of threads that did not end."""
-        self._notifier.tell("STOPPING=1")
+        self._notifier.notify("STOPPING=1")
         left = [] if self.server.end(JOIN_S) else ["http"]
-        if self._keeper:
-            self._keeper.stop()
-            self._keeper.join(STUCK_S)
-            left += ["keeper"] if self._keeper.is_alive() else []
+        if self._supervisor:
+            self._supervisor.stop()
+            self._supervisor.join(STUCK_S)
+            left += ["supervisor"] if self._supervisor.is_alive() else []
         left += self.pipeline.end()
         return left + ([] if self._alerts.end(JOIN_S) else ["alerts"])
 
@@ -180,7 +182,7 @@ def _tls(certificate: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLCo
     """A context for TLS, if a certificate is given.
 
     Raises:
-        EnvironmentFailure: it cannot be used.
+        DeviceEnvironmentError: it cannot be used.
     """
     if certificate is None:
         return None
@@ -188,7 +190,7 @@ def _tls(certificate: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLCo
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise EnvironmentFailure(
+        raise DeviceEnvironmentError(
             f"cannot be used: {error}", where=str(certificate), remedy="give a PEM file, and --key"
         ) from None
     return context

@@ -8,43 +8,43 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from .. import probe
-from ..errors import Failure
+from ..errors import DeviceError
 from ..release.manifest import read_json
-from .pipeline.frame_pipeline import Pipeline
+from .pipeline.frame_pipeline import FramePipeline
 from .pipeline.messages import Result
 
-VITALS_S = 5.0
+HARDWARE_INTERVAL_S = 5.0
 MODELS = 64
 """So many models are offered to be switched between."""
 NOW, SINCE_BOOT = 0xF, 0xF0000
 """Bits of the firmware's get_throttled."""
 
 
-class Vitals:
+class HardwareStats:
     """Temperature and throttling, asked for every VITALS_S seconds by who keeps house, and told at once."""
 
     def __init__(self) -> None:
         self._due = 0.0
-        self.told: Dict[str, Any] = {"temperature_c": None, "throttled": None, "stick_c": None}
+        self.told: Dict[str, Any] = {"temperature_c": None, "throttled": None, "accelerator_temperature_c": None}
 
-    def look(self, pipeline: Pipeline) -> None:
+    def refresh(self, pipeline: FramePipeline) -> None:
         """Ask, if it is time."""
         if time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + VITALS_S
+        self._due = time.monotonic() + HARDWARE_INTERVAL_S
         bits = probe.throttled()
         self.told = {
             "temperature_c": probe.temperature_c(),
-            "stick_c": pipeline.engine.loaded.model.temperature_c(),
+            "accelerator_temperature_c": pipeline.worker.loaded.model.temperature_c(),
             "throttled": None if bits is None else {"now": bool(bits & NOW), "since_boot": bool(bits & SINCE_BOOT)},
         }
 
 
-class State:
+class StatusReport:
     """Puts it together."""
 
-    def __init__(self, pipeline: Pipeline, vitals: Vitals) -> None:
-        self.pipeline, self.vitals = pipeline, vitals
+    def __init__(self, pipeline: FramePipeline, hardware: HardwareStats) -> None:
+        self.pipeline, self.hardware = pipeline, hardware
         self.notes: List[str] = []
         self._since = time.time()
         self._lock = threading.Lock()
@@ -56,24 +56,24 @@ class State:
 
     def now(self) -> Dict[str, Any]:
         """Everything that changes."""
-        pipeline, loaded = self.pipeline, self.pipeline.engine.loaded
+        pipeline, loaded = self.pipeline, self.pipeline.worker.loaded
         camera = pipeline.capture
         return {
             **identity(loaded.release, loaded.manifest),
             "accelerator": loaded.model.settings.accelerator,
-            "stands_in": pipeline.engine.wants_stick and loaded.kind != "MYRIAD",
+            "cpu_fallback": pipeline.worker.prefers_removable and loaded.kind != "MYRIAD",
             "precision": loaded.used.get("precision"),
             "openvino": loaded.model.version,
             "source": pipeline.source_name,
-            "trouble": trouble(pipeline),
-            "camera": None if camera is None else camera.trouble is None,
+            "problem": current_problem(pipeline),
+            "camera": None if camera is None else camera.problem is None,
             **pipeline.meter.summary(),
             "frames": {
                 name: pipeline.counters[name] for name in ("captured", "answered", "asked", "damaged", "failed")
             },
             "dropped": sum(pipeline.dropped().values()),
-            "latest": None if pipeline.latest is None else described(pipeline.latest),
-            **self.vitals.told,
+            "latest": None if pipeline.latest is None else result_to_json(pipeline.latest),
+            **self.hardware.told,
             "notes": list(self.notes),
             "uptime_s": round(time.time() - self._since),
         }
@@ -84,7 +84,7 @@ def identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
     return {"release": release.name, "name": str(manifest.get("name", release.name))}
 
 
-def described(result: Result) -> Dict[str, Any]:
+def result_to_json(result: Result) -> Dict[str, Any]:
     """A result as the API tells it."""
     said = {} if result.said is None else {"labels": result.said}
     return {
@@ -96,17 +96,17 @@ def described(result: Result) -> Dict[str, Any]:
     }
 
 
-def trouble(pipeline: Pipeline) -> Optional[str]:
+def current_problem(pipeline: FramePipeline) -> Optional[str]:
     """What a person should know at once; None if all is well."""
     camera = pipeline.capture
-    if pipeline.engine.failing:
-        return f"inference fails: {pipeline.engine.failing}"
-    if camera is not None and camera.trouble is not None:
-        return f"no camera: {camera.trouble}"
+    if pipeline.worker.failing:
+        return f"inference fails: {pipeline.worker.failing}"
+    if camera is not None and camera.problem is not None:
+        return f"no camera: {camera.problem}"
     return None
 
 
-def models_beside(release: Path) -> List[Dict[str, Any]]:
+def list_models(release: Path) -> List[Dict[str, Any]]:
     """The models that can be switched to: every release, or bundle, in the folder of the one that works, by name."""
     found = []
     for manifest in sorted(release.parent.glob("*/manifest.json"))[:MODELS]:
@@ -115,7 +115,7 @@ def models_beside(release: Path) -> List[Dict[str, Any]]:
             continue
         try:
             content = read_json(manifest)
-        except Failure:
+        except DeviceError:
             continue
-        found.append({**identity(folder, content), "precision": content.get("precision"), "works": folder == release})
+        found.append({**identity(folder, content), "precision": content.get("precision"), "active": folder == release})
     return sorted(found, key=lambda model: (model["name"], model["release"]))

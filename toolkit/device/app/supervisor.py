@@ -10,29 +10,31 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
-from ..errors import Failure
+from ..errors import DeviceError
 from ..release.manifest import read_json
-from .pipeline.frame_pipeline import Pipeline
+from .pipeline.frame_pipeline import FramePipeline
 from .pipeline.inference import RETRY_S
-from .status import State
+from .status import StatusReport
 
 STEP_S = 0.5
 STATE_S = 2.0
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-class Keeper(threading.Thread):
+class Supervisor(threading.Thread):
     """Does one thing after the other; none of them holds up a frame."""
 
-    def __init__(self, release: Path, pipeline: Pipeline, state: State, say: Say, state_file: Optional[Path]) -> None:
-        super().__init__(name="keeper", daemon=True)
+    def __init__(
+        self, release: Path, pipeline: FramePipeline, state: StatusReport, log: Log, state_file: Optional[Path]
+    ) -> None:
+        super().__init__(name="supervisor", daemon=True)
         self.beat = time.monotonic()
         """When it last began its round."""
-        self._release, self._pipeline, self._state, self._say = release, pipeline, state, say
+        self._release, self._pipeline, self._state, self._log = release, pipeline, state, log
         self._state_file = state_file
-        self._led_to = pipeline.engine.loaded.release
-        self._code = code_of(self._led_to)
-        self._stick_due = self._state_due = 0.0
+        self._led_to = pipeline.worker.loaded.release
+        self._code = device_code_digest(self._led_to)
+        self._retry_due = self._state_due = 0.0
         self._reload = threading.Event()
         self._stopping = threading.Event()
 
@@ -42,11 +44,11 @@ class Keeper(threading.Thread):
             self.beat = time.monotonic()
             try:
                 self._follow()
-                self._state.vitals.look(self._pipeline)
-                self._look_for_stick()
+                self._state.hardware.refresh(self._pipeline)
+                self._retry_accelerator()
                 self._write_state()
             except Exception as error:  # noqa: BLE001 - one duty that fails must not end the others
-                self._say(f"keeping house: {type(error).__name__}: {error}")
+                self._log(f"keeping house: {type(error).__name__}: {error}")
         if self._state_file:
             with contextlib.suppress(OSError):
                 self._state_file.unlink()
@@ -63,18 +65,18 @@ class Keeper(threading.Thread):
         self._led_to = leads_to
         try:
             self._pipeline.use(leads_to)
-        except Failure as failure:
-            self._say(f"the new release cannot be used, the old one works on: {failure}")
+        except DeviceError as error:
+            self._log(f"the new release cannot be used, the old one works on: {error}")
             return
-        name = self._pipeline.engine.loaded.manifest.get("name")
-        self._say(f"release {leads_to.name[:12]} ({name}) works now")
-        if code_of(leads_to) != self._code:
-            self._say("it brings other device code, which works after a restart")
+        name = self._pipeline.worker.loaded.manifest.get("name")
+        self._log(f"release {leads_to.name[:12]} ({name}) works now")
+        if device_code_digest(leads_to) != self._code:
+            self._log("it brings other device code, which works after a restart")
 
-    def _look_for_stick(self) -> None:
-        if time.monotonic() >= self._stick_due:
-            self._pipeline.engine.look_for_stick()
-            self._stick_due = time.monotonic() + RETRY_S
+    def _retry_accelerator(self) -> None:
+        if time.monotonic() >= self._retry_due:
+            self._pipeline.worker.retry_accelerator()
+            self._retry_due = time.monotonic() + RETRY_S
 
     def _write_state(self) -> None:
         if self._state_file is None or time.monotonic() < self._state_due:
@@ -90,10 +92,10 @@ class Keeper(threading.Thread):
         self._stopping.set()
 
 
-def code_of(release: Path) -> Optional[str]:
+def device_code_digest(release: Path) -> Optional[str]:
     """The digest of the device code that a release brings; None for a bare bundle."""
     try:
         code = read_json(release / "release.json").get("device")
-    except Failure:
+    except DeviceError:
         return None
     return str(code)

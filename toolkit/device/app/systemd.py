@@ -7,7 +7,7 @@ import socket
 from typing import Mapping, Optional
 
 
-class Notifier:
+class SystemdNotifier:
     """READY=1, STATUS=…, RELOADING=1, STOPPING=1, and WATCHDOG=1 within each `watchdog_s`."""
 
     def __init__(self, environment: Optional[Mapping[str, str]] = None) -> None:
@@ -18,7 +18,7 @@ class Notifier:
         self.watchdog_s: Optional[float] = int(asked_us) / 1e6 if asked_us.isdigit() and own else None
         """How often systemd wants to hear that all is well; None if it does not."""
 
-    def tell(self, *fields: str) -> bool:
+    def notify(self, *fields: str) -> bool:
         """Whether it was told; a systemd that does not listen is no reason to end."""
         if not self._address:
             return False

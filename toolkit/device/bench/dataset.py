@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
-from ..errors import Failure
+from ..errors import DeviceError
 from ..release.manifest import read_json
 
 POOL = 256
@@ -25,7 +25,7 @@ METHOD = "random.Random(seed): shuffle to a pool of at most 256, then floor(rand
 
 
 @dataclass(frozen=True)
-class Labeled:
+class LabeledImage:
     """One image of the set; `label` is an index into the bundle's labels, of many labels the sum of 2^index."""
 
     path: Path
@@ -40,36 +40,36 @@ class Labeled:
 class ImageSet:
     """The images of one folder and its images.json; `digest` is that file's."""
 
-    images: Tuple[Labeled, ...]
+    images: Tuple[LabeledImage, ...]
     digest: str
 
 
-def read_images(folder: Path, labels: Sequence[str]) -> ImageSet:
+def read_image_set(folder: Path, labels: Sequence[str]) -> ImageSet:
     """The set described by folder/images.json; a label is given there by name or by index, many by their names.
 
     Raises:
-        Failure: there is no such file, it names no image, or a label that the bundle does not know.
+        DeviceError: there is no such file, it names no image, or a label that the bundle does not know.
     """
     path = folder / "images.json"
     entries = read_json(path).get("images")
     if not entries:
-        raise Failure("names no image", where=str(path))
-    images = tuple(_labeled(entry, labels, path) for entry in entries)
+        raise DeviceError("names no image", where=str(path))
+    images = tuple(_labeled_image(entry, labels, path) for entry in entries)
     return ImageSet(images, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _labeled(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> Labeled:
+def _labeled_image(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> LabeledImage:
     def index(label: Union[str, int]) -> int:
         return _index(label, labels, f"{path}: {entry['file']}")
 
     file, sha256 = path.parent / entry["file"], entry["sha256"]
     if "labels" not in entry:
-        return Labeled(file, sha256, index(entry["label"]))
-    held, unsure = (as_number(map(index, entry[key])) for key in ("labels", "unsure"))
-    return Labeled(file, sha256, held, unsure, multi_label=True)
+        return LabeledImage(file, sha256, index(entry["label"]))
+    held, unsure = (label_bitmask(map(index, entry[key])) for key in ("labels", "unsure"))
+    return LabeledImage(file, sha256, held, unsure, multi_label=True)
 
 
-def as_number(indices: Iterable[int]) -> int:
+def label_bitmask(indices: Iterable[int]) -> int:
     """A set of labels as the sum of 2^index."""
     return sum(1 << index for index in indices)
 
@@ -79,10 +79,10 @@ def _index(label: Union[str, int], labels: Sequence[str], where: str) -> int:
         return label
     if label in labels:
         return labels.index(str(label))
-    raise Failure(f'the bundle has no label "{label}"', where=where)
+    raise DeviceError(f'the bundle has no label "{label}"', where=where)
 
 
-class Order:
+class SampleOrder:
     """The endless order of a speed run over `count` images."""
 
     def __init__(self, seed: int, count: int) -> None:

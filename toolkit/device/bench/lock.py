@@ -10,37 +10,37 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Iterator
 
-from ..errors import EnvironmentFailure, Failure
+from ..errors import DeviceEnvironmentError, DeviceError
 
 
 @contextmanager
-def only_one(root: Path) -> Iterator[None]:
+def bench_lock(root: Path) -> Iterator[None]:
     """Hold ROOT/bench.lock for the length of a with-block.
 
     Raises:
-        Failure: another process holds it; says which, and since when.
-        EnvironmentFailure: the file cannot be written here.
+        DeviceError: another process holds it; says which, and since when.
+        DeviceEnvironmentError: the file cannot be written here.
     """
     path = root / "bench.lock"
     try:
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise EnvironmentFailure(
+        raise DeviceEnvironmentError(
             f"cannot be written: {error.strerror}", where=str(path), remedy="name a folder by --root"
         ) from None
     try:
-        _take(handle, path)
+        _acquire(handle, path)
         yield
     finally:
         os.close(handle)
 
 
-def _take(handle: int, path: Path) -> None:
+def _acquire(handle: int, path: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Failure(
+        raise DeviceError(
             f"another benchmark is running here: {_holder(handle)}", where=str(path), remedy="wait for it, or stop it"
         ) from None
     os.ftruncate(handle, 0)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 from .. import probe
-from ..errors import Failure
-from ..release.manifest import digest_of, input_size, read_json, read_manifest, root_of
+from ..errors import DeviceError
+from ..release.manifest import input_size, read_json, read_manifest, root_of, sha256_file
 from ..release.verify import require_trusted
 from ..runtime import interface
 from . import scenarios
-from .dataset import ImageSet, Order, read_images
-from .lock import only_one
+from .dataset import ImageSet, SampleOrder, read_image_set
+from .lock import bench_lock
 
 if TYPE_CHECKING:
     from ..runtime.interface import Image, Model
@@ -27,7 +27,7 @@ WARM_UP_S = 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchOptions:
     """What is asked for; the record repeats it. None leaves a choice to OpenVINO."""
 
     scenario: str
@@ -43,19 +43,19 @@ class Plan:
     """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 image ready."""
 
 
-def bench(release: Path, folder: Path, plan: Plan, root: Optional[Path] = None) -> Dict[str, Any]:
+def run_benchmark(release: Path, folder: Path, plan: BenchOptions, root: Optional[Path] = None) -> Dict[str, Any]:
     """One record; `folder` holds images.json and its images.
 
     Raises:
-        Failure: images or bundle cannot be used, another benchmark is running on this device, or it asks for a signature
+        DeviceError: images or bundle cannot be used, another benchmark is running on this device, or it asks for a signature
             and the release has none that it trusts.
-        EnvironmentFailure: OpenVINO or the accelerator is missing.
+        DeviceEnvironmentError: OpenVINO or the accelerator is missing.
     """
     place = root or root_of(release)
-    with only_one(place):
+    with bench_lock(place):
         require_trusted(release)
         manifest = read_manifest(release)
-        images = read_images(folder, manifest["labels"])
+        images = read_image_set(folder, manifest["labels"])
         return {
             "ok": True,
             "format": 1,
@@ -71,24 +71,24 @@ def _identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
     """Which bytes are measured."""
     stated = release / "release.json"
     return {
-        "bundle": digest_of(release / "manifest.json"),
+        "bundle": sha256_file(release / "manifest.json"),
         "name": manifest["name"],
         "device_code": read_json(stated).get("device") if stated.exists() else None,
         "tolerance": manifest["golden"]["tolerance"],
     }
 
 
-def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, plan: Plan) -> Dict[str, Any]:
-    order = Order(plan.seed, len(images.images))
+def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, plan: BenchOptions) -> Dict[str, Any]:
+    order = SampleOrder(plan.seed, len(images.images))
     before = probe.readings()
     model, compile_ns = _load(release, plan)
-    source = _source(manifest, images, plan, order)
+    source = _image_loader(manifest, images, plan, order)
     first_ns = _first_inference(model, source(order.pool[0]))
     limits = scenarios.Limits(min(WARM_UP_S, plan.seconds / 4), WARM_UP_QUERIES)
     warm = scenarios.single_stream(model, source, order, limits)
-    before["stick_c"] = model.temperature_c()
+    before["accelerator_temperature_c"] = model.temperature_c()
     run = _run(model, source, images, order, plan)
-    after = {**probe.readings(), "stick_c": model.temperature_c()}
+    after = {**probe.readings(), "accelerator_temperature_c": model.temperature_c()}
     return {
         **_result(run, images),
         "order": order.facts(len(run.samples_ns)),
@@ -102,7 +102,7 @@ def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, plan: Pl
     }
 
 
-def _load(release: Path, plan: Plan) -> Tuple[Model, int]:
+def _load(release: Path, plan: BenchOptions) -> Tuple[Model, int]:
     """The compiled model, and how long that took in nanoseconds, reading the files included."""
     hint = "throughput" if plan.scenario == "offline" else "latency"
     settings = interface.Settings(plan.accelerator, plan.threads, plan.streams, plan.precision, hint)
@@ -118,7 +118,9 @@ def _first_inference(model: Model, image: Image) -> int:
     return scenarios.now_ns() - begin
 
 
-def _source(manifest: Dict[str, Any], images: ImageSet, plan: Plan, order: Order) -> scenarios.Source:
+def _image_loader(
+    manifest: Dict[str, Any], images: ImageSet, plan: BenchOptions, order: SampleOrder
+) -> scenarios.ImageLoader:
     """Reads and fits an image each time it is asked; with clock "inference" a speed run's are made ready beforehand."""
     from .. import image_io as reader
 
@@ -127,9 +129,9 @@ def _source(manifest: Dict[str, Any], images: ImageSet, plan: Plan, order: Order
     def fresh(index: int) -> Image:
         path = images.images[index].path
         try:
-            return reader.fit(reader.read_image(path), size, crop)
+            return reader.resize(reader.read_image(path), size, crop)
         except ValueError as error:
-            raise Failure(str(error), remedy="stage the images again") from None
+            raise DeviceError(str(error), remedy="stage the images again") from None
 
     if plan.clock == "total" or plan.scenario == "accuracy":
         return fresh
@@ -137,7 +139,9 @@ def _source(manifest: Dict[str, Any], images: ImageSet, plan: Plan, order: Order
     return ready.__getitem__
 
 
-def _run(model: Model, source: scenarios.Source, images: ImageSet, order: Order, plan: Plan) -> scenarios.Run:
+def _run(
+    model: Model, source: scenarios.ImageLoader, images: ImageSet, order: SampleOrder, plan: BenchOptions
+) -> scenarios.ScenarioResult:
     if plan.scenario == "accuracy":
         return scenarios.accuracy(model, source, images.images, order)
     if plan.scenario == "offline":
@@ -145,7 +149,7 @@ def _run(model: Model, source: scenarios.Source, images: ImageSet, order: Order,
     return scenarios.single_stream(model, source, order, scenarios.Limits(plan.seconds, plan.queries))
 
 
-def _result(run: scenarios.Run, images: ImageSet) -> Dict[str, Any]:
+def _result(run: scenarios.ScenarioResult, images: ImageSet) -> Dict[str, Any]:
     """What was measured; `accuracy` is null where no image was judged.
 
     Of many labels an image counts as correct if it gets all of them and no other; `micro_f1` is that of all decisions.

@@ -10,20 +10,20 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Tuple
 
-from ..errors import Failure
-from ..release.manifest import digest_of
-from .dataset import Labeled, Order, as_number, is_logged
+from ..errors import DeviceError
+from ..release.manifest import sha256_file
+from .dataset import LabeledImage, SampleOrder, is_logged, label_bitmask
 
 if TYPE_CHECKING:
     from ..runtime.interface import Answer, Image, Model, Queue
 
-Source = Callable[[int], "Image"]
+ImageLoader = Callable[[int], "Image"]
 """The image of an index, ready for the network: u8 [height, width, 3]."""
 now_ns = time.monotonic_ns
 
 
 @dataclass
-class Run:
+class ScenarioResult:
     """What a scenario gives."""
 
     samples_ns: List[int] = field(default_factory=list)
@@ -49,9 +49,9 @@ class Limits:
         return done >= self.queries and now_ns() - since_ns >= self.seconds * 1e9
 
 
-def single_stream(model: Model, source: Source, order: Iterable[int], limits: Limits) -> Run:
+def single_stream(model: Model, source: ImageLoader, order: Iterable[int], limits: Limits) -> ScenarioResult:
     """One query after the other; a latency is all that lies between having to answer and having the answer."""
-    run = Run()
+    run = ScenarioResult()
     begin = now_ns()
     for query, image in enumerate(order):
         start = now_ns()
@@ -65,12 +65,12 @@ def single_stream(model: Model, source: Source, order: Iterable[int], limits: Li
     return run
 
 
-def offline(model: Model, source: Source, order: Iterable[int], limits: Limits) -> Run:
+def offline(model: Model, source: ImageLoader, order: Iterable[int], limits: Limits) -> ScenarioResult:
     """As many queries in flight as the accelerator holds; ends when the last one is answered.
 
     The queue is warmed up first, as each of its requests sets itself up when it is first used.
     """
-    run = Run()
+    run = ScenarioResult()
     drawn: List[int] = []
     done_ns: List[int] = []
 
@@ -106,22 +106,22 @@ def _warm_up_queue(queue: Queue, image: Image) -> None:
     queue.wait()
 
 
-def _said(answer: Answer, image: Labeled) -> int:
+def _said(answer: Answer, image: LabeledImage) -> int:
     """The class that an answer f32 [classes] names; of many labels those it is judged for, as the sum of 2^index."""
-    from ..release.golden import above_half, top1
+    from ..release.golden import labels_above_half, top1_labels
 
     if not image.multi_label:
-        return int(top1(answer[None])[0])
-    return as_number(above_half(answer).nonzero()[0].tolist()) & ~image.unsure
+        return int(top1_labels(answer[None])[0])
+    return label_bitmask(labels_above_half(answer).nonzero()[0].tolist()) & ~image.unsure
 
 
-def accuracy(model: Model, source: Source, images: Tuple[Labeled, ...], order: Order) -> Run:
+def accuracy(model: Model, source: ImageLoader, images: Tuple[LabeledImage, ...], order: SampleOrder) -> ScenarioResult:
     """Each image once, in the set's order; the answers that speed runs log are logged here too."""
-    run, logged = Run(), set(order.logged())
+    run, logged = ScenarioResult(), set(order.logged())
     begin = now_ns()
     for index, image in enumerate(images):
-        if digest_of(image.path) != image.sha256:
-            raise Failure("is not the image that images.json names", where=str(image.path))
+        if sha256_file(image.path) != image.sha256:
+            raise DeviceError("is not the image that images.json names", where=str(image.path))
         start = now_ns()
         answer = model.infer(source(index))
         run.samples_ns.append(now_ns() - start)

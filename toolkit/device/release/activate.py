@@ -15,22 +15,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Set
 
-from ..errors import ENVIRONMENT, Failure
+from ..errors import ENVIRONMENT, DeviceError
 from . import health, store
-from .deploy_lock import deploying
-from .descriptor import Offer, check_signer
-from .prune import KEPT, prune
-from .receiver import Records, receive
+from .deploy_lock import deploy_lock
+from .descriptor import ReleaseDescriptor, verify_signer
+from .prune import KEEP_RELEASES, prune
+from .receiver import Chunks, receive
 from .verify import verify
 
-STATE = "state.json"
+STATE_FILE = "state.json"
 RESERVE_BYTES = 64 << 20
 """What stays free, as it does where toolkit deploys over SSH."""
 _SLACK_BYTES = 4096
 _GOLDEN_S = 600
 _RESTART_S = 120
 
-Fetch = Callable[[Set[str]], Records]
+Fetch = Callable[[Set[str]], Chunks]
 """Gives the pieces that are asked for, and perhaps others."""
 
 
@@ -47,98 +47,102 @@ class Gates:
     reserve_bytes: int = RESERVE_BYTES
 
 
-class Refused(Failure):
+class GateError(DeviceError):
     """A gate did not let the release pass: asking again would give the same answer."""
 
 
-def apply(root: Path, offer: Offer, fetch: Fetch, gates: Gates, source: str) -> Dict[str, Any]:
+def activate(root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, gates: Gates, source: str) -> Dict[str, Any]:
     """Make the release current: {"ok", "outcome", "release", "bundle", "signature", "gates"}.
 
     "outcome" is "unchanged" where it serves already, whole.
 
     Raises:
-        Failure: it is not signed by whom this device trusts, there is no room, somebody else deploys, or not all pieces came.
-        Refused: it did not pass a gate; what served before serves again.
+        DeviceError: it is not signed by whom this device trusts, there is no room, somebody else deploys, or not all pieces came.
+        GateError: it did not pass a gate; what served before serves again.
     """
-    signed = check_signer(root, offer)
-    told = {"ok": True, "release": offer.digest, "bundle": offer.bundle, "signature": signed}
-    with deploying(root, f"{source} {offer.bundle[:12]}"):
-        before = link_of(root, "current")
+    signed = verify_signer(root, descriptor)
+    message = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
+    with deploy_lock(root, f"{source} {descriptor.bundle[:12]}"):
+        before = linked_release(root, "current")
         try:
-            found = _apply(root, offer, fetch, gates, before)
-        except Failure as failure:
-            outcome = "refused" if isinstance(failure, Refused) else "failed"
-            note(root, source, offer, before, outcome, str(failure))
+            found = _activate(root, descriptor, fetch, gates, before)
+        except DeviceError as error:
+            outcome = "refused" if isinstance(error, GateError) else "failed"
+            record_outcome(root, source, descriptor, before, outcome, str(error))
             raise
         outcome = "deployed" if found else "unchanged"
-        note(root, source, offer, before, outcome, "")
-    return {**told, "outcome": outcome, "gates": found}
+        record_outcome(root, source, descriptor, before, outcome, "")
+    return {**message, "outcome": outcome, "gates": found}
 
 
-def _apply(root: Path, offer: Offer, fetch: Fetch, gates: Gates, before: Optional[str]) -> Dict[str, str]:
+def _activate(
+    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, gates: Gates, before: Optional[str]
+) -> Dict[str, str]:
     """What each gate found; nothing if there is nothing to do."""
-    seen = store.survey(root, offer.layout)
-    whole = len(seen["intact"]) == len(offer.layout["files"])
-    if whole and before == offer.digest:
+    seen = store.survey(root, descriptor.layout)
+    whole = len(seen["intact"]) == len(descriptor.layout["files"])
+    if whole and before == descriptor.digest:
         return {}
     if not whole:
-        _take_in(root, offer, fetch, seen, gates.reserve_bytes)
-    folder = root / offer.layout["place"]
-    found = {"verify": _whole(folder), "golden": _answers(folder, gates.accelerator)}
-    if before != offer.digest:
-        previous = link_of(root, "previous")
-        switch(root, offer.digest, before)
+        _receive_missing(root, descriptor, fetch, seen, gates.reserve_bytes)
+    folder = root / descriptor.layout["place"]
+    found = {"verify": _check_integrity(folder), "golden": _check_golden(folder, gates.accelerator)}
+    if before != descriptor.digest:
+        previous = linked_release(root, "previous")
+        switch(root, descriptor.digest, before)
         try:
-            found["healthy"] = _well(gates)
-        except Refused:
-            _point(root, "current", before)
-            _point(root, "previous", previous)
+            found["healthy"] = _check_health(gates)
+        except GateError:
+            _set_link(root, "current", before)
+            _set_link(root, "previous", previous)
             _restart(gates.unit)
             raise
     return found
 
 
-def _take_in(root: Path, offer: Offer, fetch: Fetch, seen: Dict[str, Any], reserve_bytes: int) -> None:
-    have = {*seen["stored"], *(file["sha256"] for file in offer.layout["files"] if file["path"] in seen["intact"])}
-    lacking = {file["sha256"]: file for file in offer.layout["files"] if file["sha256"] not in have}
+def _receive_missing(
+    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, seen: Dict[str, Any], reserve_bytes: int
+) -> None:
+    have = {*seen["stored"], *(file["sha256"] for file in descriptor.layout["files"] if file["path"] in seen["intact"])}
+    lacking = {file["sha256"]: file for file in descriptor.layout["files"] if file["sha256"] not in have}
     try:
-        prune(root, KEPT, offer.layout)
-        _check_room(root, list(lacking.values()), reserve_bytes)
-        wanted = {sha for file in lacking.values() for sha, _, _ in store.pieces(file)} - {*seen["chunks"]}
-        answer = receive(root, offer.layout, fetch(wanted))
+        prune(root, KEEP_RELEASES, descriptor.layout)
+        _check_free_space(root, list(lacking.values()), reserve_bytes)
+        wanted = {sha for file in lacking.values() for sha, _, _ in store.chunks_of(file)} - {*seen["chunks"]}
+        answer = receive(root, descriptor.layout, fetch(wanted))
     except OSError as error:
         where = str(error.filename or root)
-        raise Failure(
+        raise DeviceError(
             f"cannot be written: {error.strerror or error}", where=where, remedy="see df, and dmesg"
         ) from None
     if not answer["ok"]:
         damaged = f", {len(answer['damaged'])} of them damaged" if answer["damaged"] else ""
         what = f"lacks {len(answer['lacking'])} pieces{damaged}; what came is kept"
-        raise Failure(what, where=offer.where, remedy="try again; if it stays so, make it anew")
+        raise DeviceError(what, where=descriptor.where, remedy="try again; if it stays so, make it anew")
 
 
-def _check_room(root: Path, lacking: "list[store.File]", reserve_bytes: int) -> None:
+def _check_free_space(root: Path, lacking: "list[store.File]", reserve_bytes: int) -> None:
     root.mkdir(parents=True, exist_ok=True)
     volume = os.statvfs(root)
     needed = sum(file["size_bytes"] + _SLACK_BYTES for file in lacking) + reserve_bytes
     free = volume.f_bavail * volume.f_frsize
     if needed > free:
-        raise Failure(
+        raise DeviceError(
             f"no room: {needed / 1e6:,.1f} MB needed, {free / 1e6:,.1f} MB free", where=str(root), remedy="df -h"
         )
     if volume.f_files and volume.f_favail < 2 * len(lacking) + 16:
-        raise Failure(f"no room: {volume.f_favail} free inodes", where=str(root), remedy="df -i")
+        raise DeviceError(f"no room: {volume.f_favail} free inodes", where=str(root), remedy="df -i")
 
 
-def _whole(folder: Path) -> str:
+def _check_integrity(folder: Path) -> str:
     """Checked by the code that runs now, not by that of the release."""
-    bad = verify(folder)["bad"]
+    bad = verify(folder)["problems"]
     if bad:
-        raise Refused("; ".join(bad), where=str(folder), remedy="publish it again, whole and signed")
+        raise GateError("; ".join(bad), where=str(folder), remedy="publish it again, whole and signed")
     return "whole"
 
 
-def _answers(folder: Path, accelerator: str) -> str:
+def _check_golden(folder: Path, accelerator: str) -> str:
     """The golden images, by the release's own code: it is what will answer."""
     words = [sys.executable, "-B", "-m", "device", "golden", str(folder), "--accelerator", accelerator]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=_GOLDEN_S)
@@ -147,20 +151,20 @@ def _answers(folder: Path, accelerator: str) -> str:
     except ValueError:
         said = "; ".join(done.stderr.strip().splitlines()[-2:])
         remedy = "see by `python -m device probe` what this device lacks"
-        raise Failure(f"golden check gave no answer: {said}", where=str(folder), remedy=remedy) from None
+        raise DeviceError(f"golden check gave no answer: {said}", where=str(folder), remedy=remedy) from None
     if not found["ok"]:
         why = (found.get("error") or {}).get("what") or f"max_abs {found.get('max_abs')}"
-        kind = Failure if done.returncode == ENVIRONMENT else Refused
+        kind = DeviceError if done.returncode == ENVIRONMENT else GateError
         raise kind(f"golden check failed: {why}", where=str(folder))
     return f"differs by {found['max_abs']:.1e}, {found['tolerance']:g} allowed"
 
 
-def _well(gates: Gates) -> str:
+def _check_health(gates: Gates) -> str:
     _restart(gates.unit)
-    found = health.watch(gates.unit, gates.url, gates.seconds)
+    found = health.check_health(gates.unit, gates.url, gates.seconds)
     if not found["ok"]:
-        raise Refused(str(found["told"]), where=gates.unit, remedy=f"journalctl -u {gates.unit}")
-    return str(found["told"])
+        raise GateError(str(found["message"]), where=gates.unit, remedy=f"journalctl -u {gates.unit}")
+    return str(found["message"])
 
 
 def _restart(unit: str) -> None:
@@ -176,17 +180,17 @@ def _restart(unit: str) -> None:
 def switch(root: Path, release: str, before: Optional[str]) -> None:
     """As toolkit deploy does: cut between the two renames, the old release serves."""
     if before and before != release:
-        _point(root, "previous", before)
-    _point(root, "current", release)
+        _set_link(root, "previous", before)
+    _set_link(root, "current", release)
 
 
-def link_of(root: Path, name: str) -> Optional[str]:
+def linked_release(root: Path, name: str) -> Optional[str]:
     """The release that `current` or `previous` leads to."""
     link = root / name
     return link.readlink().name if link.is_symlink() else None
 
 
-def _point(root: Path, name: str, release: Optional[str]) -> None:
+def _set_link(root: Path, name: str, release: Optional[str]) -> None:
     """By one rename; None: no link."""
     link, new = root / name, root / f".{name}.new"
     if release is None:
@@ -200,26 +204,34 @@ def _point(root: Path, name: str, release: Optional[str]) -> None:
     store.sync(root)
 
 
-def note(root: Path, source: str, offer: Offer, before: Optional[str], outcome: str, reason: str) -> None:
+def record_outcome(
+    root: Path, source: str, descriptor: ReleaseDescriptor, before: Optional[str], outcome: str, reason: str
+) -> None:
     """Into the device's state and its audit log; a device that cannot take it loses the line."""
     at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    told: Dict[str, Optional[str]] = {
+    message: Dict[str, Optional[str]] = {
         "at": at,
         "source": source,
-        "from": offer.where,
-        "release": offer.digest,
-        "bundle": offer.bundle,
+        "from": descriptor.where,
+        "release": descriptor.digest,
+        "bundle": descriptor.bundle,
     }
-    told = {**told, "replaced": before, "serves": link_of(root, "current"), "outcome": outcome, "reason": reason}
+    message = {
+        **message,
+        "replaced": before,
+        "serves": linked_release(root, "current"),
+        "outcome": outcome,
+        "reason": reason,
+    }
     try:
-        store.write(root / STATE, json.dumps(told).encode())
+        store.write_atomic(root / STATE_FILE, json.dumps(message).encode())
         if outcome != "unchanged":
             line = {
                 "at": at,
                 "who": "device",
                 "rollout": "",
                 "what": source,
-                "release": offer.digest,
+                "release": descriptor.digest,
                 "replaced": before,
             }
             with open(root / "audit.jsonl", "a", encoding="utf-8") as log:

@@ -11,19 +11,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
-from ..errors import Failure
+from ..errors import DeviceError
 
-_WHO = "device@"
+_OWNER_PREFIX = "device@"
 
 
 @contextmanager
-def deploying(root: Path, why: str) -> Iterator[None]:
+def deploy_lock(root: Path, why: str) -> Iterator[None]:
     """Hold ROOT/deploy.lock for the length of a with-block.
 
     One that is from before the last start, or of a process of this code that is gone, is taken over.
 
     Raises:
-        Failure: somebody else holds it; says who.
+        DeviceError: somebody else holds it; says who.
     """
     lock = root / "deploy.lock"
     root.mkdir(parents=True, exist_ok=True)
@@ -33,14 +33,14 @@ def deploying(root: Path, why: str) -> Iterator[None]:
         lock.mkdir()
     except FileExistsError:
         info = _info(lock)
-        raise Failure(
+        raise DeviceError(
             f"locked by {info.get('who', 'somebody')} since {info.get('since', 'some time')}: {info.get('why', '')}",
             where=str(lock),
             remedy="wait for it to end; if it is gone for good, remove this folder",
         ) from None
     try:
         since = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-        who = {"who": _WHO + socket.gethostname(), "pid": os.getpid(), "since": since, "why": why}
+        who = {"who": _OWNER_PREFIX + socket.gethostname(), "pid": os.getpid(), "since": since, "why": why}
         (lock / "info").write_text(json.dumps(who) + "\n", encoding="utf-8")
         (lock / "boot").write_text(_boot(), encoding="utf-8")
         yield
@@ -62,7 +62,7 @@ def _is_stale(lock: Path) -> bool:
     except OSError:
         return False
     info = _info(lock)
-    return str(info.get("who", "")).startswith(_WHO) and not Path("/proc", str(info.get("pid"))).exists()
+    return str(info.get("who", "")).startswith(_OWNER_PREFIX) and not Path("/proc", str(info.get("pid"))).exists()
 
 
 def _info(lock: Path) -> Dict[str, Any]:

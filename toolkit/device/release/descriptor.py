@@ -5,7 +5,7 @@
     release.json.sig   who says so
 
 Over SSH a device takes what whoever logs in sends, device code included. Here nobody logs in: where the device has
-allowed_signers, one of them must have signed release.json, before anything else of the offer is looked at.
+allowed_signers, one of them must have signed release.json, before anything else of the descriptor is looked at.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
-from ..errors import Failure
+from ..errors import DeviceError
 from . import store
-from .receiver import LARGEST
+from .receiver import MAX_CHUNK_BYTES
 from .signature import ALLOWED, check_signed
 
 LAYOUT, RELEASE, SIGNATURE = "layout.json", "release.json", "release.json.sig"
-MOST_BYTES = 16 << 20
+MAX_DOCUMENT_BYTES = 16 << 20
 """What describes a release is not larger."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Offer:
+class ReleaseDescriptor:
     """One release, described."""
 
     where: str
@@ -51,24 +51,26 @@ class Offer:
         return str(json.loads(self.release).get("bundle", ""))
 
 
-def offer_of(where: str, documents: Dict[str, bytes]) -> Offer:
+def parse_descriptor(where: str, documents: Dict[str, bytes]) -> ReleaseDescriptor:
     """From the documents by their names.
 
     Raises:
-        Failure: one is missing, or they contradict one another; all of that is named.
+        DeviceError: one is missing, or they contradict one another; all of that is named.
     """
     try:
         release = documents[RELEASE]
-        offer = Offer(where, json.loads(documents[LAYOUT]), release, documents.get(SIGNATURE, b""))
-        problems = sorted(set(_problems(offer.layout, json.loads(release)["files"], offer.digest, len(release))))
+        descriptor = ReleaseDescriptor(where, json.loads(documents[LAYOUT]), release, documents.get(SIGNATURE, b""))
+        problems = sorted(
+            set(_contradictions(descriptor.layout, json.loads(release)["files"], descriptor.digest, len(release)))
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Failure(f"describes no release: {type(error).__name__}: {error}", where=where) from None
+        raise DeviceError(f"describes no release: {type(error).__name__}: {error}", where=where) from None
     if problems:
-        raise Failure("is not to be trusted: " + "; ".join(problems), where=where, remedy="make it anew")
-    return offer
+        raise DeviceError("is not to be trusted: " + "; ".join(problems), where=where, remedy="make it anew")
+    return descriptor
 
 
-def _problems(layout: store.Layout, files: Dict[str, Any], digest: str, size: int) -> Iterator[str]:
+def _contradictions(layout: store.Layout, files: Dict[str, Any], digest: str, size: int) -> Iterator[str]:
     """What the layout says otherwise than release.json does, and names that would lead elsewhere."""
     if layout["place"] != f"releases/{digest}":
         yield "the layout is of another release"
@@ -81,30 +83,30 @@ def _problems(layout: store.Layout, files: Dict[str, Any], digest: str, size: in
 
 
 def _file_problems(file: store.File) -> Iterator[str]:
-    path, pieces = file["path"], list(store.pieces(file))
+    path, pieces = file["path"], list(store.chunks_of(file))
     if path.startswith("/") or not path or {"", ".", ".."} & set(path.split("/")) or re.search(r"[\\\n\r]", path):
         yield f"{path!r} leads elsewhere"
     if not all(_DIGEST.fullmatch(sha) for sha in (file["sha256"], *(sha for sha, _, _ in pieces))):
         yield f"{path!r} is named by something that is no digest"
     sizes = [size for _, _, size in pieces]
-    if sum(sizes) != file["size_bytes"] or not all(0 <= size <= LARGEST for size in sizes):
+    if sum(sizes) != file["size_bytes"] or not all(0 <= size <= MAX_CHUNK_BYTES for size in sizes):
         yield f"{path!r} is cut into pieces that do not make it up"
 
 
-def check_signer(root: Path, offer: Offer) -> str:
+def verify_signer(root: Path, descriptor: ReleaseDescriptor) -> str:
     """Who signed it, in words; that nobody was asked, where this device has no allowed_signers.
 
     Raises:
-        Failure: it is not signed by one of them.
+        DeviceError: it is not signed by one of them.
     """
     allowed = root / ALLOWED
     if not allowed.exists():
         return f"not checked: this device has no {allowed}"
-    if not offer.signature:
+    if not descriptor.signature:
         remedy = "sign it: toolkit deploy --offline FILE --sign KEY, toolkit publish --sign KEY"
-        raise Failure(f"is not signed, and {allowed} asks for it", where=offer.where, remedy=remedy)
+        raise DeviceError(f"is not signed, and {allowed} asks for it", where=descriptor.where, remedy=remedy)
     with tempfile.TemporaryDirectory() as folder:
         document, signature = Path(folder, RELEASE), Path(folder, SIGNATURE)
-        document.write_bytes(offer.release)
-        signature.write_bytes(offer.signature)
-        return str(check_signed(document, signature, allowed)["told"])
+        document.write_bytes(descriptor.release)
+        signature.write_bytes(descriptor.signature)
+        return str(check_signed(document, signature, allowed)["message"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
-from ..errors import Failure
+from ..errors import DeviceError
 from ..runtime import interface
-from .manifest import is_many, read_manifest
+from .manifest import is_multi_label, read_manifest
 from .verify import require_trusted
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.float32]
 
 
-def check(release: Path, accelerator: str = "CPU", precision: Optional[str] = None) -> Dict[str, Any]:
+def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[str] = None) -> Dict[str, Any]:
     """Answer the golden images here and compare.
 
-    A CPU is made to compute in f32 unless told otherwise: processors with BF16 would take that by themselves.
+    A CPU is made to compute in f32 unless message otherwise: processors with BF16 would take that by themselves.
 
     Returns:
         {"ok", "max_abs", "tolerance", "top1_agreement", "count", "accelerator", "precision", "versions"}; `max_abs` is
@@ -28,16 +28,16 @@ def check(release: Path, accelerator: str = "CPU", precision: Optional[str] = No
         labels to an image one for each label.
 
     Raises:
-        Failure: the golden files cannot be read, the bundle states no tolerance for this accelerator, or this device asks
+        DeviceError: the golden files cannot be read, the bundle states no tolerance for this accelerator, or this device asks
             for a signature and the release has none that it trusts.
-        EnvironmentFailure: the model cannot be loaded.
+        DeviceEnvironmentError: the model cannot be loaded.
     """
     import numpy as np
 
     require_trusted(release)
     manifest = read_manifest(release)
-    golden, decide = manifest["golden"], above_half if is_many(manifest) else top1
-    inputs, expected = _array(release, golden["inputs"]), _array(release, golden["outputs"])
+    golden, decide = manifest["golden"], labels_above_half if is_multi_label(manifest) else top1_labels
+    inputs, expected = _load_array(release, golden["inputs"]), _load_array(release, golden["outputs"])
     settings = interface.Settings(accelerator, precision=precision or native_precision(accelerator))
     if accelerator != "AUTO":
         _tolerance(golden["tolerance"], settings.kind)
@@ -45,7 +45,7 @@ def check(release: Path, accelerator: str = "CPU", precision: Optional[str] = No
     tolerance = _tolerance(golden["tolerance"], model.settings.kind)
     answers = np.stack([model.infer(image) for image in inputs])
     if not np.isfinite(answers).all():
-        raise Failure("the model answers something that is no number", where=str(release / "model.xml"))
+        raise DeviceError("the model answers something that is no number", where=str(release / "model.xml"))
     max_abs = float(np.abs(answers - expected.reshape(answers.shape)).max())
     return {
         "ok": bool(max_abs <= tolerance),
@@ -63,19 +63,19 @@ def native_precision(accelerator: str) -> Optional[str]:
     return "f32" if accelerator in ("CPU", "AUTO") else None
 
 
-def _array(release: Path, path: str) -> Any:
+def _load_array(release: Path, path: str) -> Any:
     import numpy as np
 
     place = release / path
     try:
         return np.load(place, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot be read: {error}", where=str(place), remedy="deploy the bundle again") from None
+        raise DeviceError(f"cannot be read: {error}", where=str(place), remedy="deploy the bundle again") from None
 
 
 def _tolerance(stated: Dict[str, float], kind: str) -> float:
     if kind not in stated:
-        raise Failure(
+        raise DeviceError(
             f"the bundle states no tolerance for {kind}",
             where="manifest.json: golden.tolerance",
             remedy="make the bundle for a target that has this accelerator",
@@ -83,7 +83,7 @@ def _tolerance(stated: Dict[str, float], kind: str) -> float:
     return float(stated[kind])
 
 
-def top1(answers: Numbers) -> Numbers:
+def top1_labels(answers: Numbers) -> Numbers:
     """f32 [n, classes] → the most probable class of each; one column is the probability of the second of two classes."""
     import numpy as np
 
@@ -91,6 +91,6 @@ def top1(answers: Numbers) -> Numbers:
     return top
 
 
-def above_half(answers: Numbers) -> Any:
+def labels_above_half(answers: Numbers) -> Any:
     """f32 [n, classes] → which labels are said of each, bool [n, classes], where images may have many."""
     return answers > 0.5

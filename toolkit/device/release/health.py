@@ -8,46 +8,52 @@ import urllib.error
 import urllib.request
 from typing import Any, Dict, Optional, Tuple
 
-PATIENCE_S = 60.0
+START_TIMEOUT_S = 60.0
 """How long a service may take until it is well for the first time: a stick takes a while to load a large network."""
-PAUSE_S = 0.5
-ANSWER_S = 5.0
+POLL_INTERVAL_S = 0.5
+REQUEST_TIMEOUT_S = 5.0
 
 
-def watch(unit: str, url: Optional[str], seconds: float, patience_s: float = PATIENCE_S) -> Dict[str, Any]:
-    """Wait until it is well, then see that it stays so for `seconds`: {"ok", "told", "asked"}.
+def check_health(unit: str, url: Optional[str], seconds: float, patience_s: float = START_TIMEOUT_S) -> Dict[str, Any]:
+    """Wait until it is well, then see that it stays so for `seconds`: {"ok", "message", "asked"}.
 
     systemd's `unit` must be active and not start anew meanwhile, `url` must answer 200. Where there is neither, there is
     nothing to ask, and `asked` says so by being empty.
     """
-    asked = [name for name, there in (("unit", _is_there(unit)), ("url", bool(url))) if there]
+    asked = [name for name, there in (("unit", _unit_exists(unit)), ("url", bool(url))) if there]
     if not asked:
-        return {"ok": True, "told": f"no service to ask: {unit} is not there, and no address is given", "asked": asked}
+        return {
+            "ok": True,
+            "message": f"no service to ask: {unit} is not there, and no address is given",
+            "asked": asked,
+        }
     place = url if "url" in asked else None
     running = unit if "unit" in asked else None
-    why, first = _wait(running, place, patience_s)
+    why, first = _wait_until_healthy(running, place, patience_s)
     if why is None:
-        why = _stay(running, place, seconds, first)
-    told = why or f"well for {seconds:g} s"
-    return {"ok": why is None, "told": told, "asked": asked}
+        why = _wait_while_healthy(running, place, seconds, first)
+    message = why or f"well for {seconds:g} s"
+    return {"ok": why is None, "message": message, "asked": asked}
 
 
-def _wait(unit: Optional[str], url: Optional[str], patience_s: float) -> Tuple[Optional[str], Optional[str]]:
+def _wait_until_healthy(
+    unit: Optional[str], url: Optional[str], patience_s: float
+) -> Tuple[Optional[str], Optional[str]]:
     """Why it is still not well after so long, or None; and how often systemd has started it."""
     deadline = time.monotonic() + patience_s
     while True:
-        why, starts = _ask(unit, url)
+        why, starts = _find_problem(unit, url)
         if why is None or time.monotonic() > deadline or (unit and "is failed" in why):
             return why, starts
-        time.sleep(PAUSE_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
-def _stay(unit: Optional[str], url: Optional[str], seconds: float, first: Optional[str]) -> Optional[str]:
+def _wait_while_healthy(unit: Optional[str], url: Optional[str], seconds: float, first: Optional[str]) -> Optional[str]:
     """Why it did not stay well, or None."""
     begin = time.monotonic()
     while (passed := time.monotonic() - begin) < seconds:
-        time.sleep(min(PAUSE_S, seconds - passed))
-        why, starts = _ask(unit, url)
+        time.sleep(min(POLL_INTERVAL_S, seconds - passed))
+        why, starts = _find_problem(unit, url)
         if why is None and starts != first:
             why = f"{unit} was started anew"
         if why is not None:
@@ -55,21 +61,21 @@ def _stay(unit: Optional[str], url: Optional[str], seconds: float, first: Option
     return None
 
 
-def _ask(unit: Optional[str], url: Optional[str]) -> Tuple[Optional[str], Optional[str]]:
+def _find_problem(unit: Optional[str], url: Optional[str]) -> Tuple[Optional[str], Optional[str]]:
     """What is wrong now, or None; and how often systemd has started it."""
     starts = None
     if unit:
-        shown = _shown(unit, "ActiveState", "NRestarts")
+        shown = _unit_properties(unit, "ActiveState", "NRestarts")
         starts = shown.get("NRestarts")
         if shown.get("ActiveState") != "active":
             return f"{unit} is {shown.get('ActiveState') or 'unknown to systemd'}", starts
-    return (_refusal(url) if url else None), starts
+    return (_http_problem(url) if url else None), starts
 
 
-def _refusal(url: str) -> Optional[str]:
+def _http_problem(url: str) -> Optional[str]:
     """How its address answers otherwise than 200, or None."""
     try:
-        with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:  # noqa: S310 - the inventory gives it
+        with urllib.request.urlopen(url, timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310 - the inventory gives it
             return None if answer.status == 200 else f"{url} answers {answer.status}"
     except urllib.error.HTTPError as error:
         return f"{url} answers {error.code}"
@@ -77,18 +83,18 @@ def _refusal(url: str) -> Optional[str]:
         return f"{url} does not answer: {getattr(error, 'reason', error)}"
 
 
-def _is_there(unit: str) -> bool:
-    return _shown(unit, "LoadState").get("LoadState") not in (None, "", "not-found")
+def _unit_exists(unit: str) -> bool:
+    return _unit_properties(unit, "LoadState").get("LoadState") not in (None, "", "not-found")
 
 
-def _shown(unit: str, *names: str) -> Dict[str, str]:
+def _unit_properties(unit: str, *names: str) -> Dict[str, str]:
     """Properties of a unit; none where there is no systemd."""
     try:
         said = subprocess.run(
             ["systemctl", "show", f"--property={','.join(names)}", unit],
             capture_output=True,
             text=True,
-            timeout=ANSWER_S,
+            timeout=REQUEST_TIMEOUT_S,
             check=False,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):

@@ -9,10 +9,10 @@ import tarfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, Set, Tuple
 
-from ..errors import Failure
+from ..errors import DeviceError
 from . import descriptor
-from .activate import Gates, apply
-from .receiver import Records, records_of
+from .activate import Gates, activate
+from .receiver import Chunks, iter_chunks
 
 _DOCUMENTS = (descriptor.LAYOUT, descriptor.RELEASE, descriptor.SIGNATURE)
 
@@ -21,31 +21,31 @@ def install(file: Path, root: Path, gates: Gates) -> Dict[str, Any]:
     """See `apply`.
 
     Raises:
-        Failure: the file is no such archive, or the release did not pass.
+        DeviceError: the file is no such archive, or the release did not pass.
     """
-    offer = descriptor.offer_of(str(file), _documents(file))
+    parsed = descriptor.parse_descriptor(str(file), _read_documents(file))
 
-    def fetch(wanted: Set[str]) -> Records:
-        return _wanted(file, wanted)
+    def fetch(wanted: Set[str]) -> Chunks:
+        return _chunks(file, wanted)
 
-    return apply(root, offer, fetch, gates, "install")
+    return activate(root, parsed, fetch, gates, "install")
 
 
-def _documents(file: Path) -> Dict[str, bytes]:
+def _read_documents(file: Path) -> Dict[str, bytes]:
     found: Dict[str, bytes] = {}
     try:
         with tarfile.open(file, mode="r:") as archive:
             for member in archive:
-                stream = archive.extractfile(member) if member.size <= descriptor.MOST_BYTES else None
+                stream = archive.extractfile(member) if member.size <= descriptor.MAX_DOCUMENT_BYTES else None
                 if member.name not in _DOCUMENTS or stream is None:
                     break
                 found[member.name] = stream.read()
     except (OSError, tarfile.TarError) as error:
         remedy = "write it with: toolkit deploy BUNDLE --offline FILE"
-        raise Failure(f"cannot be read: {error}", where=str(file), remedy=remedy) from None
+        raise DeviceError(f"cannot be read: {error}", where=str(file), remedy=remedy) from None
     return found
 
 
-def _wanted(file: Path, wanted: Set[str]) -> Iterator[Tuple[str, bytes]]:
+def _chunks(file: Path, wanted: Set[str]) -> Iterator[Tuple[str, bytes]]:
     with open(file, "rb") as stream:
-        yield from ((sha, content) for sha, content in records_of(stream) if sha in wanted)
+        yield from ((sha, content) for sha, content in iter_chunks(stream) if sha in wanted)

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from ..errors import Failure
+from ..errors import DeviceError
 
-KNOWN: Dict[str, Tuple[object, ...]] = {
+SUPPORTED_VALUES: Dict[str, Tuple[object, ...]] = {
     "format": (1,),
     "input.layout": ("NHWC", "NCHW"),
     "input.type": ("u8",),
@@ -25,15 +25,17 @@ def read_manifest(release: Path) -> Dict[str, Any]:
     """The bundle's manifest.
 
     Raises:
-        Failure: it is missing, not JSON, or says something that this code does not know; all of that is named.
+        DeviceError: it is missing, not JSON, or says something that this code does not know; all of that is named.
     """
     path = release / "manifest.json"
     manifest = read_json(path)
     unknown = [
-        f'{key} is "{_at(manifest, key)}"' for key, values in KNOWN.items() if _at(manifest, key) not in (None, *values)
+        f'{key} is "{_lookup(manifest, key)}"'
+        for key, values in SUPPORTED_VALUES.items()
+        if _lookup(manifest, key) not in (None, *values)
     ]
     if unknown:
-        raise Failure(
+        raise DeviceError(
             f"this device code does not know what to do with it: {', '.join(unknown)}",
             where=str(path),
             remedy="deploy the bundle with the toolkit that made it, or a newer one",
@@ -41,7 +43,7 @@ def read_manifest(release: Path) -> Dict[str, Any]:
     return manifest
 
 
-def _at(manifest: Dict[str, Any], key: str) -> Any:
+def _lookup(manifest: Dict[str, Any], key: str) -> Any:
     """The value at "table.key"; None where there is none."""
     value: Any = manifest
     for name in key.split("."):
@@ -53,14 +55,14 @@ def read_json(path: Path) -> Dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        Failure: there is none.
+        DeviceError: there is none.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot be read: {error}", where=str(path), remedy="deploy the bundle again") from None
+        raise DeviceError(f"cannot be read: {error}", where=str(path), remedy="deploy the bundle again") from None
     if not isinstance(content, dict):
-        raise Failure("is not a JSON object", where=str(path), remedy="deploy the bundle again")
+        raise DeviceError("is not a JSON object", where=str(path), remedy="deploy the bundle again")
     return content
 
 
@@ -70,7 +72,7 @@ def root_of(release: Path) -> Path:
     return above.parent if above.name == "releases" else above
 
 
-def digest_of(path: Path) -> str:
+def sha256_file(path: Path) -> str:
     """SHA-256 of a file in lower-case hex, read in chunks."""
     total = hashlib.sha256()
     with path.open("rb") as stream:
@@ -79,7 +81,7 @@ def digest_of(path: Path) -> str:
     return total.hexdigest()
 
 
-def is_many(manifest: Dict[str, Any]) -> bool:
+def is_multi_label(manifest: Dict[str, Any]) -> bool:
     """Whether an image may have several labels, or none: each has a probability of its own."""
     return bool(manifest.get("output", {}).get("kind") == "multi-sigmoid")
 

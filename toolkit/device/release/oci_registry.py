@@ -1,6 +1,6 @@
 """An OCI registry (the distribution specification 1.1), by HTTP: what pulling a release and reporting about it needs.
 
-HTTPS, except on loopback or where that is asked for. A registry that wants to know who asks says so: it is then told the
+HTTPS, except on loopback or where that is asked for. A registry that wants to know who asks says so: it is then message the
 NAME:PASSWORD of a file ("Basic"), or a token that it names the place of ("Bearer"), which may be given to anybody.
 """
 
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from ..errors import EnvironmentFailure, Failure
-from .receiver import LARGEST
+from ..errors import DeviceEnvironmentError, DeviceError
+from .receiver import MAX_CHUNK_BYTES
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TRIES = 3
@@ -44,7 +44,7 @@ class Registry:
     plain: bool = False
     """HTTP, unencrypted."""
     _authorization: List[str] = field(default_factory=list, init=False, repr=False, compare=False)
-    """What the registry last wanted to be told, if anything."""
+    """What the registry last wanted to be message, if anything."""
 
     @property
     def where(self) -> str:
@@ -55,7 +55,7 @@ class Registry:
         """What the channel holds.
 
         Raises:
-            Failure: it holds nothing that can be read.
+            DeviceError: it holds nothing that can be read.
         """
         content = self._ask("GET", f"manifests/{self.tag}", headers={"Accept": MANIFEST})
         try:
@@ -63,18 +63,20 @@ class Registry:
         except ValueError:
             manifest = {}
         if not _has_layers(manifest):
-            raise Failure("holds no release", where=self.where, remedy="toolkit publish BUNDLE " + self.where)
+            raise DeviceError("holds no release", where=self.where, remedy="toolkit publish BUNDLE " + self.where)
         return manifest
 
     def blob(self, digest: str) -> bytes:
         """The bytes of that digest ("sha256:…").
 
         Raises:
-            Failure: they are others, or cannot be had.
+            DeviceError: they are others, or cannot be had.
         """
         content = self._ask("GET", f"blobs/{digest}")
-        if digest != digest_of(content):
-            raise Failure(f"gives other bytes than {digest}", where=self.where, remedy="see to the registry's storage")
+        if digest != oci_digest(content):
+            raise DeviceError(
+                f"gives other bytes than {digest}", where=self.where, remedy="see to the registry's storage"
+            )
         return content
 
     def put_blob(self, content: bytes) -> Dict[str, Any]:
@@ -82,7 +84,7 @@ class Registry:
 
         What is there is not written again: meanwhile, a registry refuses every manifest that names it.
         """
-        digest = digest_of(content)
+        digest = oci_digest(content)
         if not self._has(digest):
             location = self._ask("POST", "blobs/uploads/", b"", want="Location").decode()
             sign = "&" if "?" in location else "?"
@@ -92,9 +94,9 @@ class Registry:
     def _has(self, digest: str) -> bool:
         try:
             self._ask("HEAD", f"blobs/{digest}")
-        except EnvironmentFailure:
+        except DeviceEnvironmentError:
             raise
-        except Failure:
+        except DeviceError:
             return False
         return True
 
@@ -116,29 +118,31 @@ class Registry:
                 return self._authorized(method, place, body, headers or {}, want)
             except urllib.error.HTTPError as error:
                 if error.code < 500:
-                    raise _refusal(self, error) from None
+                    raise _to_error(self, error) from None
                 why = f"answers {error.code}"
             except _PASSING as error:
                 why = f"does not answer: {getattr(error, 'reason', None) or str(error) or type(error).__name__}"
             if attempt + 1 < TRIES:
                 time.sleep(_PAUSE_S * 2**attempt)
-        raise EnvironmentFailure(why, where=self.host, remedy="it is tried again when the timer fires; see the network")
+        raise DeviceEnvironmentError(
+            why, where=self.host, remedy="it is tried again when the timer fires; see the network"
+        )
 
     def _authorized(self, method: str, place: str, body: Optional[bytes], headers: Dict[str, str], want: str) -> bytes:
         """The answer; where the registry wants to know who asks, or has forgotten, it is asked once more with that."""
         try:
-            return _answer(self._request(method, place, body, headers), want)
+            return _send(self._request(method, place, body, headers), want)
         except urllib.error.HTTPError as error:
             if error.code != 401:
                 raise
-            told = self._login(error.headers.get("WWW-Authenticate", ""))
-            if not told or told in self._authorization:
+            message = self._login(error.headers.get("WWW-Authenticate", ""))
+            if not message or message in self._authorization:
                 raise
-            self._authorization[:] = [told]
-        return _answer(self._request(method, place, body, headers), want)
+            self._authorization[:] = [message]
+        return _send(self._request(method, place, body, headers), want)
 
     def _login(self, challenge: str) -> str:
-        """What an Authorization header is to say (RFC 7617, or the distribution project's token protocol); "" if nothing can be said."""
+        """What an Authorization header is to log (RFC 7617, or the distribution project's token protocol); "" if nothing can be said."""
         scheme, _, rest = challenge.partition(" ")
         basic = f"Basic {base64.b64encode(self.credentials.encode()).decode()}" if self.credentials else ""
         if scheme.lower() != "bearer":
@@ -152,7 +156,7 @@ class Registry:
         if basic:
             request.add_unredirected_header("Authorization", basic)
         try:
-            answer = json.loads(_answer(request))
+            answer = json.loads(_send(request))
         except ValueError:
             answer = {}
         token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
@@ -168,33 +172,33 @@ class Registry:
         request = urllib.request.Request(  # noqa: S310 - http or https, by the line above
             urllib.parse.urljoin(base, place), data=body, headers=headers, method=method
         )
-        for told in self._authorization:  # unredirected: storage that the registry points to is none of its own
-            request.add_unredirected_header("Authorization", told)
+        for message in self._authorization:  # unredirected: storage that the registry points to is none of its own
+            request.add_unredirected_header("Authorization", message)
         return request
 
 
-def _answer(request: urllib.request.Request, want: str = "") -> bytes:
+def _send(request: urllib.request.Request, want: str = "") -> bytes:
     """The body, or a header that is wanted."""
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - see Registry._request
         if want:
             return str(answer.headers[want]).encode()
-        content: bytes = answer.read(16 * LARGEST)
+        content: bytes = answer.read(16 * MAX_CHUNK_BYTES)
         return content
 
 
-def registry_of(reference: str, credentials: Optional[Path] = None, *, plain: bool = False) -> Registry:
+def parse_reference(reference: str, credentials: Optional[Path] = None, *, plain: bool = False) -> Registry:
     """From HOST[:PORT]/NAME:CHANNEL.
 
     Raises:
-        Failure: it is none, or the file of the credentials cannot be read.
+        DeviceError: it is none, or the file of the credentials cannot be read.
     """
     found = _REFERENCE.fullmatch(reference)
     if found is None:
-        raise Failure("is no channel", where=reference, remedy="give HOST[:PORT]/NAME:CHANNEL")
+        raise DeviceError("is no channel", where=reference, remedy="give HOST[:PORT]/NAME:CHANNEL")
     try:
         word = credentials.read_text(encoding="utf-8").strip() if credentials else ""
     except OSError as error:
-        raise Failure(f"cannot be read: {error.strerror}", where=str(credentials)) from None
+        raise DeviceError(f"cannot be read: {error.strerror}", where=str(credentials)) from None
     return Registry(found["host"], found["name"], found["tag"], word, plain)
 
 
@@ -203,16 +207,16 @@ def _has_layers(manifest: Any) -> bool:
     return isinstance(layers, list) and all(isinstance(layer, dict) and "digest" in layer for layer in layers)
 
 
-def digest_of(content: bytes) -> str:
+def oci_digest(content: bytes) -> str:
     """As registries name bytes."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def _refusal(registry: Registry, error: urllib.error.HTTPError) -> Failure:
+def _to_error(registry: Registry, error: urllib.error.HTTPError) -> DeviceError:
     remedies: Dict[int, Tuple[str, str]] = {
         401: ("wants a login", "give a file with NAME:PASSWORD by --credentials"),
         403: ("refuses this login", "see who may read and write there"),
         404: ("is not there", f"toolkit publish BUNDLE {registry.where}"),
     }
     what, remedy = remedies.get(error.code, (f"answers {error.code}", "see the registry's log"))
-    return Failure(what, where=registry.where, remedy=remedy)
+    return DeviceError(what, where=registry.where, remedy=remedy)

@@ -11,9 +11,9 @@ from typing import Iterator, List, Set
 from . import store
 from .store import Layout
 
-KEPT = 2
+KEEP_RELEASES = 2
 """So many releases stay besides the one that serves and the one before it."""
-FORGOTTEN_S = 3600.0
+ORPHAN_AGE_S = 3600.0
 """What has lain in the store for so long without being part of anything was left behind by a transfer that was cut."""
 
 
@@ -23,8 +23,8 @@ def prune(root: Path, keep: int, coming: Layout) -> List[str]:
     Then what the store has for no folder, unless it is `coming`. Gives the releases that went: none while a benchmark runs.
     """
     releases = root / "releases"
-    kept = {root / coming["place"], _led_to(root, "current"), _led_to(root, "previous")}
-    with _no_benchmark(root) as quiet:
+    kept = {root / coming["place"], _link_target(root, "current"), _link_target(root, "previous")}
+    with _benchmarks_blocked(root) as quiet:
         if not quiet:
             return []
         found = [folder for folder in releases.glob("[!.]*") if folder.is_dir() and folder not in kept]
@@ -35,13 +35,13 @@ def prune(root: Path, keep: int, coming: Layout) -> List[str]:
     return [folder.name for folder in old]
 
 
-def _led_to(root: Path, name: str) -> Path:
+def _link_target(root: Path, name: str) -> Path:
     link = root / name
     return root / link.readlink() if link.is_symlink() else link
 
 
 @contextmanager
-def _no_benchmark(root: Path) -> Iterator[bool]:
+def _benchmarks_blocked(root: Path) -> Iterator[bool]:
     """Whether none runs, nor starts before the end of the with-block."""
     path = root / "bench.lock"
     if not path.exists():
@@ -61,7 +61,7 @@ def _remove(folder: Path) -> None:
     away = folder.with_name("." + folder.name + ".old")
     folder.rename(away)
     store.remove(away)
-    sums = store.sums_of(folder)
+    sums = store.checksum_path(folder)
     if sums.exists():
         sums.unlink()
 
@@ -70,7 +70,7 @@ def _sweep(folder: Path, wanted: Set[str]) -> None:
     """Files of the store that no other folder has, the index of files that are gone, and removals that were cut."""
     for path in folder.glob("*[!s]"):  # what it holds and what is arriving; an index ends in .chunks
         alone = path.lstat().st_nlink == 1 and path.name.partition(".")[0] not in wanted
-        if alone and time.time() - path.lstat().st_mtime > FORGOTTEN_S:
+        if alone and time.time() - path.lstat().st_mtime > ORPHAN_AGE_S:
             path.unlink()
     for index in folder.glob("*.chunks"):
         if not index.with_suffix("").exists():

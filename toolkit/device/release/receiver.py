@@ -19,13 +19,13 @@ from . import store
 from .prune import prune
 from .store import File, Layout
 
-LARGEST = 1 << 20
+MAX_CHUNK_BYTES = 1 << 20
 """No piece is larger, packed or not; what claims to be is not read."""
 
 _BLOCK = 512
 """What tar archives are made of."""
 
-Records = Iterable[Tuple[str, bytes]]
+Chunks = Iterable[Tuple[str, bytes]]
 """Pieces: what each is named, and its bytes."""
 
 
@@ -41,16 +41,16 @@ def main(words: List[str]) -> int:
         else:
             if words[2] != "all":
                 prune(root, int(words[2]), layout)
-            answer = receive(root, layout, records_of(stream))
+            answer = receive(root, layout, iter_chunks(stream))
             if answer["ok"] and words[3:] == ["verify"]:
-                answer["verify"] = _verified(root / layout["place"])
+                answer["verify"] = _verify(root / layout["place"])
     except OSError as error:
         answer = {"ok": False, "error": error.strerror, "errno": error.errno, "where": error.filename or str(root)}
     print(json.dumps(answer))
     return 0
 
 
-def _verified(release: Path) -> Dict[str, Any]:
+def _verify(release: Path) -> Dict[str, Any]:
     """What the release's own code finds of it, as `python -m device verify` says it; another Python takes a Pi half a second."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "device"]:
         del sys.modules[name]  # what came on stdin gives way to what lies there
@@ -59,13 +59,13 @@ def _verified(release: Path) -> Dict[str, Any]:
     failures = importlib.import_module("device.errors")
     try:
         found: Dict[str, Any] = own.verify(release)
-    except failures.Failure as failure:
-        error = {"what": failure.what, "where": failure.where, "remedy": failure.remedy}
+    except failures.DeviceError as error:
+        error = {"what": error.what, "where": error.where, "remedy": error.remedy}
         found = {"ok": False, "error": error}
     return found
 
 
-def receive(root: Path, layout: Layout, records: Records) -> Dict[str, Any]:
+def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:
     """Take the pieces in; once all files are whole, make the place hold exactly what the layout says.
 
     Returns:
@@ -76,20 +76,20 @@ def receive(root: Path, layout: Layout, records: Records) -> Dict[str, Any]:
     """
     place, folder = root / layout["place"], root / "store"
     folder.mkdir(parents=True, exist_ok=True)
-    wrong = [file for file in layout["files"] if not store.is_right(place / file["path"], file)]
-    lacking = {file["sha256"]: file for file in wrong if not store.is_right(folder / file["sha256"], file)}
-    found = store.find(folder, list(lacking.values()))
-    arriving = [_Arriving(folder, file) for file in lacking.values()]
+    wrong = [file for file in layout["files"] if not store.is_intact(place / file["path"], file)]
+    lacking = {file["sha256"]: file for file in wrong if not store.is_intact(folder / file["sha256"], file)}
+    found = store.find_chunks(folder, list(lacking.values()))
+    arriving = [_IncomingFile(folder, file) for file in lacking.values()]
     for sha, span in found.items():
-        _hand_out(arriving, sha, store.read(span))
-    damaged = [sha for sha, content in records if not _take(arriving, sha, content)]
+        _distribute(arriving, sha, store.read_span(span))
+    damaged = [sha for sha, content in records if not _accept(arriving, sha, content)]
     missing = {sha for one in arriving for sha in one.settle()}
     if not missing:
         _assemble(root, place, layout["files"], wrong)
     return {"ok": not missing, "lacking": sorted(missing), "damaged": sorted(missing.intersection(damaged))}
 
 
-def records_of(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
+def iter_chunks(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
     """The pieces of a tar archive (POSIX.1-1988), each named by its SHA-256, with ".z" after it where zlib packed it.
 
     The end is where it is cut off; what is too large or cannot be unpacked is empty, and so has the wrong bytes. Read without
@@ -101,39 +101,39 @@ def records_of(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
         if len(header) < _BLOCK or not digits.isdigit():
             return
         size = int(digits, 8)
-        content = _read(stream, size)
+        content = _read_chunk(stream, size)
         if content is None or len(stream.read(-size % _BLOCK)) < -size % _BLOCK:
             return
         sha, _, form = header[:100].rstrip(b"\0").decode("ascii", "replace").partition(".")
-        yield sha, unpacked(content, form)
+        yield sha, decompress(content, form)
 
 
-def _read(stream: IO[bytes], size: int) -> Optional[bytes]:
+def _read_chunk(stream: IO[bytes], size: int) -> Optional[bytes]:
     """So many bytes, or none of them where they are too many; None where they end before."""
     kept = b""
-    for start in range(0, size, LARGEST):
-        content = stream.read(min(LARGEST, size - start))
-        if len(content) < min(LARGEST, size - start):
+    for start in range(0, size, MAX_CHUNK_BYTES):
+        content = stream.read(min(MAX_CHUNK_BYTES, size - start))
+        if len(content) < min(MAX_CHUNK_BYTES, size - start):
             return None
-        kept = content if size <= LARGEST else b""
+        kept = content if size <= MAX_CHUNK_BYTES else b""
     return kept
 
 
-def unpacked(content: bytes, form: str) -> bytes:
+def decompress(content: bytes, form: str) -> bytes:
     """The bytes themselves; none where they cannot be had."""
     try:
-        return zlib.decompressobj().decompress(content, LARGEST) if form == "z" else content
+        return zlib.decompressobj().decompress(content, MAX_CHUNK_BYTES) if form == "z" else content
     except zlib.error:
         return b""
 
 
-class _Arriving:
+class _IncomingFile:
     """A file of which pieces are still to come; each is written where it belongs."""
 
     def __init__(self, folder: Path, file: File) -> None:
-        self._file, self._final, self._part = file, folder / file["sha256"], store.part_of(folder, file)
+        self._file, self._final, self._part = file, folder / file["sha256"], store.partial_path(folder, file)
         self._lacks: Dict[str, List[int]] = {}
-        for sha, offset, _ in store.pieces(file):
+        for sha, offset, _ in store.chunks_of(file):
             self._lacks.setdefault(sha, []).append(offset)
         handle = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -154,27 +154,27 @@ class _Arriving:
         """Give it its name if it is whole; else the pieces that are lacking."""
         if self._lacks:
             return list(self._lacks)
-        if store.digest_of(self._part) != self._file["sha256"]:
-            return [sha for sha, _, _ in store.pieces(self._file)]
+        if store.sha256_file(self._part) != self._file["sha256"]:
+            return [sha for sha, _, _ in store.chunks_of(self._file)]
         if self._file.get("chunks"):
-            cut = "".join("{} {}\n".format(sha, size) for sha, _, size in store.pieces(self._file))
-            store.write(self._final.with_suffix(".chunks"), cut.encode())
+            cut = "".join("{} {}\n".format(sha, size) for sha, _, size in store.chunks_of(self._file))
+            store.write_atomic(self._final.with_suffix(".chunks"), cut.encode())
         self._part.chmod(0o444)
         store.sync(self._part)
         self._part.replace(self._final)
         return []
 
 
-def _hand_out(arriving: List[_Arriving], sha: str, content: bytes) -> None:
+def _distribute(arriving: List[_IncomingFile], sha: str, content: bytes) -> None:
     for one in arriving:
         one.take(sha, content)
 
 
-def _take(arriving: List[_Arriving], sha: str, content: bytes) -> bool:
+def _accept(arriving: List[_IncomingFile], sha: str, content: bytes) -> bool:
     """Whether the bytes are those that the name says; only then are they written."""
     right = hashlib.sha256(content).hexdigest() == sha
     if right:
-        _hand_out(arriving, sha, content)
+        _distribute(arriving, sha, content)
     return right
 
 
@@ -191,7 +191,7 @@ def _assemble(root: Path, place: Path, files: List[File], wrong: List[File]) -> 
     for path, _, _ in os.walk(base, topdown=False):
         Path(path).chmod(0o555)
         store.sync(Path(path))
-    store.write(store.sums_of(place), store.sums(files))
+    store.write_atomic(store.checksum_path(place), store.checksum_lines(files))
     if base is not place:
         base.rename(place)
     store.sync(place.parent)

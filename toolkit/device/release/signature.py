@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from ..errors import EnvironmentFailure, Failure
+from ..errors import DeviceEnvironmentError, DeviceError
 from .manifest import root_of
 
 if TYPE_CHECKING:
@@ -36,18 +36,18 @@ def allowed_signers(release: Path) -> Optional[Path]:
 
 
 def check_signature(release: Path) -> Dict[str, Any]:
-    """{"checked", "by", "key", "told"}: who signed the manifest, or that nobody's signature was asked for.
+    """{"checked", "by", "key", "message"}: who signed the manifest, or that nobody's signature was asked for.
 
     Raises:
-        Failure: a signature is asked for, and there is none, or none of an allowed signer for these very bytes.
-        EnvironmentFailure: there is no ssh-keygen.
+        DeviceError: a signature is asked for, and there is none, or none of an allowed signer for these very bytes.
+        DeviceEnvironmentError: there is no ssh-keygen.
     """
     allowed, signature = allowed_signers(release), release / SIGNATURE
     if allowed is None:
         there = "signed" if signature.is_file() else "not signed"
-        return _said(f"{there}, and not checked: this device has no {root_of(release) / ALLOWED}")
+        return _result(f"{there}, and not checked: this device has no {root_of(release) / ALLOWED}")
     if not signature.is_file():
-        raise _refused(signature, f"the bundle is not signed, and {allowed} asks for it")
+        raise _error(signature, f"the bundle is not signed, and {allowed} asks for it")
     return check_signed(release / "manifest.json", signature, allowed)
 
 
@@ -55,21 +55,23 @@ def check_signed(document: Path, signature: Path, allowed: Path) -> Dict[str, An
     """The same for any document and the file of its signature.
 
     Raises:
-        Failure: it is none of an allowed signer for these very bytes.
-        EnvironmentFailure: there is no ssh-keygen.
+        DeviceError: it is none of an allowed signer for these very bytes.
+        DeviceEnvironmentError: there is no ssh-keygen.
     """
     key = _signing_key(document, signature)
     reasons = []
-    for name in _names(document, signature, allowed):
-        reason = _reason_against(document, signature, allowed, name)
+    for name in _principals(document, signature, allowed):
+        reason = _rejection_reason(document, signature, allowed, name)
         if reason is None:
-            return _said(f"signed by {name} with {key}", checked=True, by=name, key=key)
+            return _result(f"signed by {name} with {key}", checked=True, by=name, key=key)
         reasons.append(f"{name} may not sign this: {reason}")
-    raise _refused(signature, "; ".join(reasons) or f"signed with {key}, which is no key of {allowed} now")
+    raise _error(signature, "; ".join(reasons) or f"signed with {key}, which is no key of {allowed} now")
 
 
-def _said(told: str, *, checked: bool = False, by: Optional[str] = None, key: Optional[str] = None) -> Dict[str, Any]:
-    return {"checked": checked, "by": by, "key": key, "told": told}
+def _result(
+    message: str, *, checked: bool = False, by: Optional[str] = None, key: Optional[str] = None
+) -> Dict[str, Any]:
+    return {"checked": checked, "by": by, "key": key, "message": message}
 
 
 def _signing_key(document: Path, signature: Path) -> str:
@@ -77,37 +79,38 @@ def _signing_key(document: Path, signature: Path) -> str:
     done = _ssh_keygen(document, ["check-novalidate", "-s", str(signature)])
     found = _KEY.search(done.stdout)
     if done.returncode != 0 or not found:
-        raise _refused(
-            signature, f"the signature is not of this {_kind(document)}: one of them was changed ({_words(done)})"
+        raise _error(
+            signature,
+            f"the signature is not of this {_document_name(document)}: one of them was changed ({_output(done)})",
         )
     return found.group(1)
 
 
-def _reason_against(document: Path, signature: Path, allowed: Path, name: str) -> Optional[str]:
-    """Why `name` may not have signed this, None if he may; ssh-keygen does not say when it is for a revoked key."""
+def _rejection_reason(document: Path, signature: Path, allowed: Path, name: str) -> Optional[str]:
+    """Why `name` may not have signed this, None if he may; ssh-keygen does not log when it is for a revoked key."""
     words = ["verify", "-f", str(allowed), "-I", name, "-s", str(signature)]
     done = _ssh_keygen(document, words)
     revoked = allowed.with_name(REVOKED)
     if done.returncode == 0 and os.path.lexists(revoked):
         done = _ssh_keygen(document, [*words, "-r", str(revoked)])
-        return None if done.returncode == 0 else f"{revoked} names the key, or cannot be used ({_words(done)})"
-    return None if done.returncode == 0 else _words(done)
+        return None if done.returncode == 0 else f"{revoked} names the key, or cannot be used ({_output(done)})"
+    return None if done.returncode == 0 else _output(done)
 
 
-def _names(document: Path, signature: Path, allowed: Path) -> List[str]:
+def _principals(document: Path, signature: Path, allowed: Path) -> List[str]:
     """Who has that key, by the first line that names it and is valid now."""
     done = _ssh_keygen(document, ["find-principals", "-f", str(allowed), "-s", str(signature)])
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
-def _refused(signature: Path, what: str) -> Failure:
+def _error(signature: Path, what: str) -> DeviceError:
     remedy = (
         "sign the bundle with a key that this device trusts (`toolkit convert MODEL --sign KEY`) and deploy it again"
     )
-    return Failure(what, where=str(signature), remedy=remedy)
+    return DeviceError(what, where=str(signature), remedy=remedy)
 
 
-def _kind(document: Path) -> str:
+def _document_name(document: Path) -> str:
     return document.name.partition(".")[0]
 
 
@@ -115,14 +118,14 @@ def _ssh_keygen(document: Path, words: List[str]) -> subprocess.CompletedProcess
     """`ssh-keygen -Y WORDS` on the document.
 
     Raises:
-        EnvironmentFailure: it is not installed, or hangs.
+        DeviceEnvironmentError: it is not installed, or hangs.
     """
     import shutil  # here, as most devices ask for no signature, and these are what takes long to import
     import subprocess
 
     program = shutil.which("ssh-keygen")
     if program is None:
-        raise EnvironmentFailure(
+        raise DeviceEnvironmentError(
             "a signature is asked for, and there is no ssh-keygen", remedy="install openssh-client"
         )
     action, *rest = words
@@ -139,12 +142,12 @@ def _ssh_keygen(document: Path, words: List[str]) -> subprocess.CompletedProcess
                 timeout=_TIMEOUT_S,
             )
     except OSError as error:
-        raise Failure(f"cannot be read: {error.strerror}", where=str(document)) from None
+        raise DeviceError(f"cannot be read: {error.strerror}", where=str(document)) from None
     except subprocess.TimeoutExpired:
-        raise EnvironmentFailure(f"ssh-keygen did not answer within {_TIMEOUT_S} s") from None
+        raise DeviceEnvironmentError(f"ssh-keygen did not answer within {_TIMEOUT_S} s") from None
 
 
-def _words(done: subprocess.CompletedProcess[str]) -> str:
+def _output(done: subprocess.CompletedProcess[str]) -> str:
     """What ssh-keygen said, in one line."""
     said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return "; ".join(said) or f"ssh-keygen ended with {done.returncode}"

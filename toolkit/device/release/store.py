@@ -28,20 +28,20 @@ Span = Tuple[Path, int, int]
 def survey(root: Path, layout: Layout) -> Dict[str, Any]:
     """What of the layout is here: {"intact": paths, "stored": files, "chunks": pieces, "damaged": what has wrong bytes}."""
     place, files, store = root / layout["place"], layout["files"], root / "store"
-    wrong = [file for file in files if not is_right(place / file["path"], file)]
-    stored = {file["sha256"] for file in wrong if is_right(store / file["sha256"], file)}
+    wrong = [file for file in files if not is_intact(place / file["path"], file)]
+    stored = {file["sha256"] for file in wrong if is_intact(store / file["sha256"], file)}
     lacking = [file for file in wrong if file["sha256"] not in stored]
     damaged = [file["path"] for file in wrong if (place / file["path"]).exists()]
     damaged += sorted({"store/" + file["sha256"] for file in lacking if (store / file["sha256"]).exists()})
     return {
         "intact": [file["path"] for file in files if file not in wrong],
         "stored": sorted(stored),
-        "chunks": sorted(find(store, lacking)),
+        "chunks": sorted(find_chunks(store, lacking)),
         "damaged": damaged,
     }
 
 
-def pieces(file: File) -> Iterator[Tuple[str, int, int]]:
+def chunks_of(file: File) -> Iterator[Tuple[str, int, int]]:
     """SHA-256, offset and size of each piece of a file."""
     offset = 0
     for sha, size in file.get("chunks") or [[file["sha256"], file["size_bytes"]]]:
@@ -49,53 +49,53 @@ def pieces(file: File) -> Iterator[Tuple[str, int, int]]:
         offset += size
 
 
-def find(store: Path, lacking: List[File]) -> Dict[str, Span]:
+def find_chunks(store: Path, lacking: List[File]) -> Dict[str, Span]:
     """Where the bytes of lacking files' pieces are already: in what is arriving, or in files that share them."""
-    wanted = {sha for file in lacking for sha, _, _ in pieces(file)}
+    wanted = {sha for file in lacking for sha, _, _ in chunks_of(file)}
     found: Dict[str, Span] = {}
-    for sha, span in _candidates(store, lacking, wanted):
-        if sha not in found and hashlib.sha256(read(span)).hexdigest() == sha:
+    for sha, span in _possible_spans(store, lacking, wanted):
+        if sha not in found and hashlib.sha256(read_span(span)).hexdigest() == sha:
             found[sha] = span
     return found
 
 
-def _candidates(store: Path, lacking: List[File], wanted: Set[str]) -> Iterator[Tuple[str, Span]]:
+def _possible_spans(store: Path, lacking: List[File], wanted: Set[str]) -> Iterator[Tuple[str, Span]]:
     """Where they should be; the bytes may be others by now."""
     for file in lacking:
-        part = part_of(store, file)
+        part = partial_path(store, file)
         if part.exists():
-            yield from ((sha, (part, offset, size)) for sha, offset, size in pieces(file))
+            yield from ((sha, (part, offset, size)) for sha, offset, size in chunks_of(file))
     for index in sorted(store.glob("*.chunks")) if wanted else ():
         whole = index.with_suffix("")
         if whole.exists():
             chunks = [(sha, int(size)) for sha, size in (line.split() for line in index.read_text().splitlines())]
-            yield from ((sha, (whole, at, size)) for sha, at, size in pieces({"chunks": chunks}) if sha in wanted)
+            yield from ((sha, (whole, at, size)) for sha, at, size in chunks_of({"chunks": chunks}) if sha in wanted)
 
 
-def part_of(store: Path, file: File) -> Path:
+def partial_path(store: Path, file: File) -> Path:
     """Where a file lies while it is arriving."""
     return store / f"{file['sha256']}.part"
 
 
-def sums_of(place: Path) -> Path:
+def checksum_path(place: Path) -> Path:
     """Where the digests of a folder's files are kept."""
     return place.with_name("." + place.name + ".sums")
 
 
-def sums(files: Iterable[File]) -> bytes:
+def checksum_lines(files: Iterable[File]) -> bytes:
     """Every file with its digest, as `sha256sum --check` reads it."""
     return "".join("{}  {}\n".format(file["sha256"], file["path"]) for file in files).encode()
 
 
-def is_right(path: Path, file: File) -> bool:
+def is_intact(path: Path, file: File) -> bool:
     """Whether it is there and has the bytes that it should have."""
     try:
-        return bool(path.stat().st_size == file["size_bytes"] and digest_of(path) == file["sha256"])
+        return bool(path.stat().st_size == file["size_bytes"] and sha256_file(path) == file["sha256"])
     except OSError:
         return False
 
 
-def read(span: Span) -> bytes:
+def read_span(span: Span) -> bytes:
     """The bytes; fewer where the file is shorter."""
     path, offset, size = span
     with open(path, "rb") as stream:
@@ -103,7 +103,7 @@ def read(span: Span) -> bytes:
         return stream.read(size)
 
 
-def digest_of(path: Path) -> str:
+def sha256_file(path: Path) -> str:
     """SHA-256 of a file in lower-case hex."""
     total = hashlib.sha256()
     with open(path, "rb") as stream:
@@ -112,7 +112,7 @@ def digest_of(path: Path) -> str:
     return total.hexdigest()
 
 
-def write(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Beside it first, then renamed: whoever reads it sees the old bytes or the new, even after a power cut."""
     part = path.with_name(path.name + ".new")
     part.write_bytes(content)

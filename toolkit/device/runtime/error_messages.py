@@ -1,4 +1,4 @@
-"""What OpenVINO and its MYRIAD plugin say, what that means, and what to do about it.
+"""What OpenVINO and its MYRIAD plugin log, what that means, and what to do about it.
 
 How each message is known:
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Tuple
 
-from ..errors import EnvironmentFailure
+from ..errors import DeviceEnvironmentError
 from . import ncs2_usb
 
 _INSTALL = "install OpenVINO again, with all its files: ansible's role openvino does"
 
 
 @dataclass(frozen=True)
-class Trouble:
+class KnownError:
     """One kind of message: `says` is a regular expression; an empty `what` means that the USB knows the cause."""
 
     says: str
@@ -30,68 +30,68 @@ class Trouble:
     known: str
 
 
-TROUBLES: Tuple[Trouble, ...] = (
-    Trouble(
+KNOWN_ERRORS: Tuple[KnownError, ...] = (
+    KnownError(
         r"Cannot find reader for model format",
         "OpenVINO 2021 reads IR version 10 and older, and this model is newer",
         "convert it for this runtime: `toolkit convert MODEL --target ncs2`",
         "seen",
     ),
-    Trouble(
+    KnownError(
         r'Device with "MYRIAD" name is not registered',
         "this OpenVINO does not drive a Neural Compute Stick",
         "OpenVINO 2021.4.2 does on x86-64, and Intel's archive of 2022.3.1 or 2022.3.2 on a Pi: set toolkit_accelerator: MYRIAD "
         "and provision the device",
         "seen",
     ),
-    Trouble(
+    KnownError(
         r"libusb-1\.0\.so\.0: ",
         "the MYRIAD plugin needs libusb, which is missing or damaged",
         "apt-get install libusb-1.0-0",
         "seen",
     ),
-    Trouble(r"Failed to create plugin .*for device MYRIAD", "the MYRIAD plugin cannot be loaded", _INSTALL, "seen"),
-    Trouble(r"Myriad device: \S+ not found", "no free stick has that name", "MYRIAD alone takes any stick", "seen"),
-    Trouble(
+    KnownError(r"Failed to create plugin .*for device MYRIAD", "the MYRIAD plugin cannot be loaded", _INSTALL, "seen"),
+    KnownError(r"Myriad device: \S+ not found", "no free stick has that name", "MYRIAD alone takes any stick", "seen"),
+    KnownError(
         r"NC_MVCMD_NOT_FOUND|Firmware not found in",
         "the stick's firmware is not where the MYRIAD plugin is (usb-ma2x8x.mvcmd)",
         _INSTALL,
         "stand-in",
     ),
-    Trouble(
+    KnownError(
         r"Cannot get a revision from not booted device",
         "the stick was lost as soon as its firmware ran",
-        "plug it straight into another port, or into a hub with its own power; `dmesg` may say more",
+        "plug it straight into another port, or into a hub with its own power; `dmesg` may log more",
         "stand-in",
     ),
-    Trouble(r"Can not init Myriad device: NC_ERROR", "", "", "stand-in"),
-    Trouble(r"No device was detected|NC_DEVICE_NOT_FOUND|No devices available", "", "", "read"),
-    Trouble(r"NC_UNAUTHORIZED", "", "", "read"),
-    Trouble(
+    KnownError(r"Can not init Myriad device: NC_ERROR", "", "", "stand-in"),
+    KnownError(r"No device was detected|NC_DEVICE_NOT_FOUND|No devices available", "", "", "read"),
+    KnownError(r"NC_UNAUTHORIZED", "", "", "read"),
+    KnownError(
         r"NC_OUT_OF_MEMORY|not enough memory on device|bigger than the device memory|Not enough memory to allocate intermediate",
         "the network does not fit into the stick's memory",
         "use a smaller network or smaller images (`toolkit check` estimates the memory), or end what else uses the stick",
         "read",
     ),
-    Trouble(
+    KnownError(
         r"NC_UNSUPPORTED_GRAPH_FILE|NC_UNSUPPORTED_CONFIGURATION_FILE|didn't accept the graph",
         "the stick's firmware and the MYRIAD plugin are of different releases",
         _INSTALL,
         "read",
     ),
-    Trouble(
+    KnownError(
         r"Maximum number of networks reached",
         "the stick holds as many networks as it can",
         "end the other processes that use it",
         "read",
     ),
-    Trouble(
+    KnownError(
         r"Failed to compile layer|Unsupported layer|unsupported layer",
         "the stick's compiler refuses a layer of this model",
         "`toolkit check BUNDLE` names it and says what to use instead",
         "read",
     ),
-    Trouble(
+    KnownError(
         r"X_LINK_(ERROR|COMMUNICATION\w+|TIMEOUT)|NC_(TIMEOUT|MYRIAD_ERROR|INVALID_DATA_LENGTH)"
         r"|Failed to (queue inference|read output from FIFO)",
         "the stick does not answer any more",
@@ -101,32 +101,34 @@ TROUBLES: Tuple[Trouble, ...] = (
 )
 
 
-def explain(message: str, accelerator: str, where: str = "") -> EnvironmentFailure:
+def translate(message: str, accelerator: str, where: str = "") -> DeviceEnvironmentError:
     """The error for what OpenVINO said while it was asked for `accelerator`; its own words stay in it."""
     said = " ".join(message.split())
-    for trouble in TROUBLES:
+    for trouble in KNOWN_ERRORS:
         if re.search(trouble.says, said):
-            what, remedy = (trouble.what, trouble.remedy) if trouble.what else ncs2_usb.reason(ncs2_usb.sticks())
-            return EnvironmentFailure(f"{what} (OpenVINO: {said})", where=where, remedy=remedy)
-    return EnvironmentFailure(
+            what, remedy = (
+                (trouble.what, trouble.remedy) if trouble.what else ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
+            )
+            return DeviceEnvironmentError(f"{what} (OpenVINO: {said})", where=where, remedy=remedy)
+    return DeviceEnvironmentError(
         f"OpenVINO cannot use it on {accelerator}: {said}",
         where=where,
         remedy="`python -m device probe` lists the accelerators and OpenVINO's version",
     )
 
 
-def no_stick() -> EnvironmentFailure:
+def accelerator_unavailable() -> DeviceEnvironmentError:
     """The error for a MYRIAD plugin that is in order and sees no stick that is free."""
-    what, remedy = ncs2_usb.reason(ncs2_usb.sticks())
-    return EnvironmentFailure(what, where="MYRIAD", remedy=remedy)
+    what, remedy = ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
+    return DeviceEnvironmentError(what, where="MYRIAD", remedy=remedy)
 
 
-def check_files(xml: Path) -> None:
+def require_ir_files(xml: Path) -> None:
     """See that both files of an IR are there: OpenVINO 2021 crashes where its weights are not.
 
     Raises:
-        EnvironmentFailure: one is missing.
+        DeviceEnvironmentError: one is missing.
     """
     for path in (xml, xml.with_suffix(".bin")):
         if not path.is_file():
-            raise EnvironmentFailure("is missing", where=str(path), remedy="deploy the bundle again")
+            raise DeviceEnvironmentError("is missing", where=str(path), remedy="deploy the bundle again")

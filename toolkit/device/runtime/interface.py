@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
 
-from ..errors import EnvironmentFailure
+from ..errors import DeviceEnvironmentError
 from . import error_messages, ncs2_usb
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class Queue(Protocol):
         """Start a query as soon as a request is free; the image may be reused once this returns.
 
         Raises:
-            EnvironmentFailure: the accelerator failed on an earlier query.
+            DeviceEnvironmentError: the accelerator failed on an earlier query.
         """
 
     def wait(self) -> None:
         """Return when nothing is in flight. Raises what the on_done callback raised last, if it did.
 
         Raises:
-            EnvironmentFailure: the accelerator failed.
+            DeviceEnvironmentError: the accelerator failed.
         """
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Model(Protocol):
         """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes].
 
         Raises:
-            EnvironmentFailure: the accelerator failed, as when a stick is pulled out.
+            DeviceEnvironmentError: the accelerator failed, as when a stick is pulled out.
         """
 
     def queue(self, on_done: OnDone, spare: int = 0) -> Queue:
@@ -108,92 +108,94 @@ def load(xml: Path, settings: Settings) -> Model:
     """Compile an IR by whichever API is there.
 
     Raises:
-        EnvironmentFailure: there is no OpenVINO, or not this accelerator, or it refuses the model or a setting.
+        DeviceEnvironmentError: there is no OpenVINO, or not this accelerator, or it refuses the model or a setting.
     """
-    model = _best(xml, settings) if settings.accelerator == "AUTO" else _load(xml, settings)
-    slow = ncs2_usb.slow(ncs2_usb.sticks()) if model.settings.kind == "MYRIAD" else None
+    model = _load_auto(xml, settings) if settings.accelerator == "AUTO" else _load(xml, settings)
+    slow = ncs2_usb.usb_speed_warning(ncs2_usb.find_ncs2()) if model.settings.kind == "MYRIAD" else None
     model.notes += [slow] if slow else []
     for note in model.notes:
         print(f"note: {note}", file=sys.stderr)
     return model
 
 
-def _best(xml: Path, settings: Settings) -> Model:
+def _load_auto(xml: Path, settings: Settings) -> Model:
     """On a stick, which has one precision and no threads to choose; else on the CPU."""
     try:
         return _load(xml, replace(settings, accelerator="MYRIAD", precision=None, threads=None))
-    except EnvironmentFailure as failure:
+    except DeviceEnvironmentError as error:
         model = _load(xml, replace(settings, accelerator="CPU"))
-        model.notes.append(f"AUTO took the CPU: {failure}")
+        model.notes.append(f"AUTO took the CPU: {error}")
         return model
 
 
 def _load(xml: Path, settings: Settings) -> Model:
-    error_messages.check_files(xml)
-    module = _era()
+    error_messages.require_ir_files(xml)
+    module = _backend()
     try:
         back_end = importlib.import_module("." + module, __package__)
         model: Model = back_end.load(xml, settings)
-    except EnvironmentFailure:
+    except DeviceEnvironmentError:
         raise
     except Exception as error:
-        raise error_messages.explain(str(error), settings.accelerator, str(xml)) from error
+        raise error_messages.translate(str(error), settings.accelerator, str(xml)) from error
     return model
 
 
-def check_there(core: Any, settings: Settings) -> None:
+def require_accelerator(core: Any, settings: Settings) -> None:
     """See that OpenVINO (a Core or an IECore) has the accelerator, before five seconds are spent on looking for a stick.
 
     Raises:
-        EnvironmentFailure: it has not; says why as far as that can be known.
+        DeviceEnvironmentError: it has not; says why as far as that can be known.
         RuntimeError: its plugin cannot be loaded.
     """
     there = core.available_devices
     if settings.accelerator in there or settings.kind in {name.partition(".")[0] for name in there}:
         return
     if settings.kind != "MYRIAD":
-        raise EnvironmentFailure(
+        raise DeviceEnvironmentError(
             f"has no accelerator {settings.accelerator}; it has {', '.join(there)}", where="this device"
         )
     if not core.get_versions("MYRIAD"):
-        raise error_messages.explain('Device with "MYRIAD" name is not registered', "MYRIAD")
-    raise error_messages.no_stick()
+        raise error_messages.translate('Device with "MYRIAD" name is not registered', "MYRIAD")
+    raise error_messages.accelerator_unavailable()
 
 
-def pixels_last(tensor: Any) -> Any:
+def channels_last(tensor: Any) -> Any:
     """A view of a model's input that takes images as they are: of planes, [1, 3, H, W], one with its channels last."""
     return tensor if tensor.shape[-1] == 3 else tensor.transpose(0, 2, 3, 1)
 
 
-def _era() -> str:
+def _backend() -> str:
     """The back end's module.
 
     Raises:
-        EnvironmentFailure: there is no OpenVINO.
+        DeviceEnvironmentError: there is no OpenVINO.
     """
     try:
         package = importlib.import_module("openvino")
     except ImportError as error:
-        raise EnvironmentFailure(f"OpenVINO cannot be imported: {error}", remedy="provision the device again") from None
+        raise DeviceEnvironmentError(
+            f"OpenVINO cannot be imported: {error}", remedy="provision the device again"
+        ) from None
     if hasattr(package, "Core") or importlib.util.find_spec("openvino.runtime") is not None:
         return "openvino_2022"
     return "openvino_2021"
 
 
-HEAVY_LAYERS = ("Convolution", "GroupConvolution", "FullyConnected", "InnerProduct", "MatMul", "Subgraph")
+COMPUTE_LAYERS = ("Convolution", "GroupConvolution", "FullyConnected", "InnerProduct", "MatMul", "Subgraph")
 PRECISION_NAMES = {"fp32": "f32", "fp16": "f16"}
 
 
-def heavy_precision(layers: Iterable[Tuple[str, str]]) -> Optional[str]:
+def executed_precision(layers: Iterable[Tuple[str, str]]) -> Optional[str]:
     """What the arithmetic was really done in, from the executed graph's (layer type, precision) pairs.
 
-    The commonest precision of the heaviest kind of layer that is there; None where the graph does not say.
+    The commonest precision of the heaviest kind of layer that is there; None where the graph does not log.
     """
     found: Dict[str, List[str]] = {}
     for kind, precision in layers:
         name = precision.lower()
         found.setdefault(kind, []).append(PRECISION_NAMES.get(name, name))
-    for kind in HEAVY_LAYERS:
+    for kind in COMPUTE_LAYERS:
         if kind in found:
             return max(sorted(set(found[kind])), key=found[kind].count)
     return None

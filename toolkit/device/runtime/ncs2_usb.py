@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 VENDOR = "03e7"  # Intel Movidius
-WAITING, RUNNING, FIRST_GENERATION = "2485", "f63b", "2150"
+UNBOOTED, BOOTED, FIRST_GENERATION = "2485", "f63b", "2150"
 USB_3_MBIT = 5000
 
 Reason = Tuple[str, str]
@@ -20,7 +20,7 @@ Reason = Tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Stick:
+class Ncs2:
     """One stick on the USB."""
 
     product: str
@@ -34,14 +34,14 @@ class Stick:
         return os.access(self.node, os.R_OK | os.W_OK)
 
 
-def sticks(sys: Path = Path("/sys/bus/usb/devices"), dev: Path = Path("/dev/bus/usb")) -> List[Stick]:
+def find_ncs2(sys: Path = Path("/sys/bus/usb/devices"), dev: Path = Path("/dev/bus/usb")) -> List[Ncs2]:
     """All that are plugged in."""
     found = []
     for vendor in sorted(sys.glob("*/idVendor")):
         read = {name: _line(vendor.with_name(name)) for name in ("idProduct", "speed", "busnum", "devnum")}
         if _line(vendor) == VENDOR and read["busnum"].isdigit() and read["devnum"].isdigit():
             node = dev / f"{int(read['busnum']):03}" / f"{int(read['devnum']):03}"
-            found.append(Stick(read["idProduct"], float(read["speed"] or 0), node))
+            found.append(Ncs2(read["idProduct"], float(read["speed"] or 0), node))
     return found
 
 
@@ -52,9 +52,9 @@ def _line(path: Path) -> str:
         return ""
 
 
-def reason(seen: List[Stick], proc: Path = Path("/proc")) -> Reason:
+def why_unavailable(seen: List[Ncs2], proc: Path = Path("/proc")) -> Reason:
     """Why no stick could be had, by what is plugged in; the plugin itself says NC_ERROR to nearly everything."""
-    current = [stick for stick in seen if stick.product in (WAITING, RUNNING)]
+    current = [stick for stick in seen if stick.product in (UNBOOTED, BOOTED)]
     if not seen:
         return "no Neural Compute Stick is plugged in", "plug it in; a container needs /dev/bus/usb passed to it"
     if not current:
@@ -64,18 +64,18 @@ def reason(seen: List[Stick], proc: Path = Path("/proc")) -> Reason:
         )
     closed = [stick for stick in current if not stick.usable]
     if len(closed) == len(current):
-        return _closed(closed[0])
-    if all(stick.product == RUNNING for stick in current):
+        return _why_no_access(closed[0])
+    if all(stick.product == BOOTED for stick in current):
         holder = _holder(current, proc)
         who = f"in use by {holder}" if holder else "in use by another process, or was left running by one that ended"
         return f"the stick is {who}", "end that process; if there is none, unplug the stick and plug it in again"
     return (
         "the stick is there and does not start",
-        "plug it straight into another port, better a USB 3 one (blue), or into a hub with its own power; `dmesg` may say more",
+        "plug it straight into another port, better a USB 3 one (blue), or into a hub with its own power; `dmesg` may log more",
     )
 
 
-def _closed(stick: Stick) -> Reason:
+def _why_no_access(stick: Ncs2) -> Reason:
     if not stick.node.exists():
         return (
             f"the stick is there, but {stick.node} is not",
@@ -87,7 +87,7 @@ def _closed(stick: Stick) -> Reason:
     )
 
 
-def _holder(current: List[Stick], proc: Path) -> Optional[str]:
+def _holder(current: List[Ncs2], proc: Path) -> Optional[str]:
     """The process that has one open, as far as this user may see."""
     nodes = {stick.node for stick in current}
     for link in proc.glob("[0-9]*/fd/*"):
@@ -101,9 +101,9 @@ def _holder(current: List[Stick], proc: Path) -> Optional[str]:
     return None
 
 
-def slow(seen: List[Stick]) -> Optional[str]:
+def usb_speed_warning(seen: List[Ncs2]) -> Optional[str]:
     """A word about a stick that runs at less than USB 3 speed; None if none does."""
     for stick in seen:
-        if stick.product == RUNNING and 0 < stick.speed_mbit < USB_3_MBIT:
+        if stick.product == BOOTED and 0 < stick.speed_mbit < USB_3_MBIT:
             return f"the stick is on a USB 2 port ({stick.speed_mbit:.0f} Mbit/s), which slows it down: use a USB 3 port (blue)"
     return None

@@ -11,37 +11,37 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from ..errors import EnvironmentFailure
-from .error_messages import explain
-from .interface import OnDone, Settings, check_there, heavy_precision, pixels_last
+from ..errors import DeviceEnvironmentError
+from .error_messages import translate
+from .interface import OnDone, Settings, channels_last, executed_precision, require_accelerator
 
 if TYPE_CHECKING:
     from .interface import Answer, Image
 
 
-def load(xml: Path, settings: Settings) -> BlobModel:
+def load(xml: Path, settings: Settings) -> LegacyModel:
     """Read and compile an IR v10 whose image input stays u8."""
     api = importlib.import_module("openvino.inference_engine")
     core = api.IECore()
-    check_there(core, settings)
+    require_accelerator(core, settings)
     network = core.read_network(model=str(xml), weights=str(xml.with_suffix(".bin")))
     (name,) = network.input_info
     network.input_info[name].precision = "U8"
     configuration = _configuration(settings)
     network = core.load_network(network, settings.accelerator, configuration, num_requests=0)
-    return BlobModel(api.get_version(), core, network, settings)
+    return LegacyModel(api.get_version(), core, network, settings)
 
 
 def _configuration(settings: Settings) -> Dict[str, str]:
-    """As 2021.4 spells them; streams are the era's way to say "many at a time".
+    """As 2021.4 spells them; streams are the era's way to log "many at a time".
 
     Raises:
-        EnvironmentFailure: the user set what this era or accelerator does not know.
+        DeviceEnvironmentError: the user set what this era or accelerator does not know.
     """
     if settings.kind != "CPU" and (settings.threads or settings.precision):
-        raise EnvironmentFailure(f"{settings.accelerator} takes neither threads nor a precision")
+        raise DeviceEnvironmentError(f"{settings.accelerator} takes neither threads nor a precision")
     if settings.precision not in (None, "f32", "bf16"):
-        raise EnvironmentFailure(f"OpenVINO 2021.4 on a CPU computes in f32 or bf16, not {settings.precision}")
+        raise DeviceEnvironmentError(f"OpenVINO 2021.4 on a CPU computes in f32 or bf16, not {settings.precision}")
     configuration = {}
     if settings.precision:
         configuration["ENFORCE_BF16"] = "YES" if settings.precision == "bf16" else "NO"
@@ -54,7 +54,7 @@ def _configuration(settings: Settings) -> Dict[str, str]:
     return configuration
 
 
-class Arrays:
+class RequestArrays:
     """A request's input as an array, which lives only as long as the blob kept here beside it, and its answer.
 
     The first inference moves the output to another place, so that one is looked up each time.
@@ -63,7 +63,7 @@ class Arrays:
     def __init__(self, request: Any) -> None:
         self._request = request
         (self._blob,) = request.input_blobs.values()
-        self.input = pixels_last(self._blob.buffer)
+        self.input = channels_last(self._blob.buffer)
 
     def answer(self) -> Answer:
         """f32 [classes], a copy."""
@@ -74,10 +74,10 @@ class Arrays:
 
 def _refuse(status: int) -> None:
     if status != 0:
-        raise EnvironmentFailure(f"OpenVINO reports status {status}", where="inference")
+        raise DeviceEnvironmentError(f"OpenVINO reports status {status}", where="inference")
 
 
-class BlobModel:
+class LegacyModel:
     """A loaded network; its requests are OpenVINO's own number of them."""
 
     def __init__(self, version: str, core: Any, network: Any, settings: Settings) -> None:
@@ -90,18 +90,18 @@ class BlobModel:
         """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         if self._request is None:
             self._request = self._network.requests[0]
-            self._arrays = Arrays(self._request)
+            self._arrays = RequestArrays(self._request)
         self._arrays.input[...] = image
         try:
             self._request.infer()
         except RuntimeError as error:
-            raise explain(str(error), self.settings.accelerator, "inference") from error
+            raise translate(str(error), self.settings.accelerator, "inference") from error
         return self._arrays.answer()
 
-    def queue(self, on_done: OnDone, spare: int = 0) -> BlobQueue:
+    def queue(self, on_done: OnDone, spare: int = 0) -> LegacyQueue:
         """A queue of as many requests as OpenVINO holds best, which was decided when the network was loaded."""
         del spare
-        return BlobQueue(self._network, on_done, self.settings.accelerator)
+        return LegacyQueue(self._network, on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:
         """What was really taken, by OpenVINO's own word."""
@@ -136,7 +136,7 @@ class BlobModel:
                 layers = ET.parse(path).getroot().iter("layer")  # noqa: S314 - OpenVINO wrote it just now
             except (RuntimeError, OSError, ET.ParseError):
                 return None
-            return heavy_precision((layer.get("type", ""), _precision_of(layer)) for layer in layers)
+            return executed_precision((layer.get("type", ""), _precision_of(layer)) for layer in layers)
 
 
 def _precision_of(layer: ET.Element) -> str:
@@ -144,14 +144,14 @@ def _precision_of(layer: ET.Element) -> str:
     return "" if data is None else data.get("runtimePrecision", "")
 
 
-class BlobQueue:
+class LegacyQueue:
     """The network's requests with their arrays looked up once; idle ones wait in a list."""
 
     def __init__(self, network: Any, on_done: OnDone, accelerator: str) -> None:
         self._on_done, self._accelerator = on_done, accelerator
         self._requests = list(network.requests)
         self.requests = len(self._requests)
-        self._arrays = [Arrays(request) for request in self._requests]
+        self._arrays = [RequestArrays(request) for request in self._requests]
         self._idle = list(range(self.requests))
         self._changed = threading.Condition()
         self._failure: Optional[BaseException] = None
@@ -163,7 +163,7 @@ class BlobQueue:
         """Start a query as soon as a request is free."""
         with self._changed:
             self._changed.wait_for(lambda: self._idle)
-            if isinstance(self._failure, EnvironmentFailure):
+            if isinstance(self._failure, DeviceEnvironmentError):
                 raise self._failure
             index = self._idle.pop(0)
         try:
@@ -173,7 +173,7 @@ class BlobQueue:
             self._requests[index].async_infer()
         except RuntimeError as error:
             self._let_go(index)
-            raise explain(str(error), self._accelerator, "inference") from error
+            raise translate(str(error), self._accelerator, "inference") from error
 
     def _done(self, status: int, index: int) -> None:
         try:

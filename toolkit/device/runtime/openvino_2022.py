@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 
 import numpy as np
 
-from ..errors import EnvironmentFailure
-from .error_messages import explain
-from .interface import OnDone, Settings, check_there, heavy_precision, pixels_last
+from ..errors import DeviceEnvironmentError
+from .error_messages import translate
+from .interface import OnDone, Settings, channels_last, executed_precision, require_accelerator
 
 if TYPE_CHECKING:
     from .interface import Answer, Image
 
-LET_GO_S = 10.0
+RELEASE_TIMEOUT_S = 10.0
 """So long a queue waits at most for OpenVINO's threads; whoever still handles an exception of a callback holds that, too."""
 
 
@@ -26,24 +26,24 @@ def _api() -> Any:
     return package if hasattr(package, "Core") else importlib.import_module("openvino.runtime")
 
 
-def load(xml: Path, settings: Settings) -> TensorModel:
+def load(xml: Path, settings: Settings) -> CompiledModel:
     """Read and compile; a model with a free batch dimension is fixed to one image."""
     api = _api()
     core = api.Core()
-    check_there(core, settings)
+    require_accelerator(core, settings)
     model = core.read_model(str(xml))
     if model.input().get_partial_shape().is_dynamic:
         model.reshape([1, *list(model.input().get_partial_shape())[1:]])
     supported = set(core.get_property(settings.accelerator, "SUPPORTED_PROPERTIES"))
     compiled = core.compile_model(model, settings.accelerator, _properties(settings, supported))
-    return TensorModel(api, core, compiled, settings)
+    return CompiledModel(api, core, compiled, settings)
 
 
 def _properties(settings: Settings, supported: set[str]) -> Dict[str, str]:
     """As OpenVINO spells them.
 
     Raises:
-        EnvironmentFailure: the user set what this accelerator does not know.
+        DeviceEnvironmentError: the user set what this accelerator does not know.
     """
     wanted = {
         "INFERENCE_NUM_THREADS": settings.threads,
@@ -53,13 +53,13 @@ def _properties(settings: Settings, supported: set[str]) -> Dict[str, str]:
     properties = {name: str(value) for name, value in wanted.items() if value is not None}
     for name in properties:
         if name not in supported:
-            raise EnvironmentFailure(f"{settings.accelerator} does not know {name}", where="settings")
+            raise DeviceEnvironmentError(f"{settings.accelerator} does not know {name}", where="settings")
     if settings.streams is None and "PERFORMANCE_HINT" in supported:
         properties["PERFORMANCE_HINT"] = settings.hint.upper()
     return properties
 
 
-class TensorModel:
+class CompiledModel:
     """A compiled model with one request of its own for single queries; 2022 needs the core kept alive beside it."""
 
     def __init__(self, api: Any, core: Any, compiled: Any, settings: Settings) -> None:
@@ -72,28 +72,28 @@ class TensorModel:
         """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         if self._request is None:
             self._request = self._compiled.create_infer_request()
-            self._input = pixels_last(self._request.get_input_tensor().data)
+            self._input = channels_last(self._request.get_input_tensor().data)
             self._output = self._request.get_output_tensor().data
         self._input[...] = image
         try:
             self._request.infer()
         except RuntimeError as error:
-            raise explain(str(error), self.settings.accelerator, "inference") from error
+            raise translate(str(error), self.settings.accelerator, "inference") from error
         answer: Answer = self._output[0].astype(np.float32)
         return answer
 
-    def queue(self, on_done: OnDone, spare: int = 0) -> TensorQueue:
+    def queue(self, on_done: OnDone, spare: int = 0) -> InferQueue:
         """A queue of as many requests as OpenVINO holds best, and `spare` more."""
         best = _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         jobs = best + spare if best and spare else 0
-        return TensorQueue(self._api.AsyncInferQueue(self._compiled, jobs), on_done, self.settings.accelerator)
+        return InferQueue(self._api.AsyncInferQueue(self._compiled, jobs), on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:
         """What was really taken, by OpenVINO's own word."""
         return {
             "accelerator": self.settings.accelerator,
             "device_name": self._ask("FULL_DEVICE_NAME") or self._accelerator_name(),
-            "precision": heavy_precision(_executed(self._compiled.get_runtime_model())),
+            "precision": executed_precision(_executed(self._compiled.get_runtime_model())),
             "threads": _number(self._ask("INFERENCE_NUM_THREADS")),
             "streams": _number(self._ask("NUM_STREAMS")),
             "requests": _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS")),
@@ -138,15 +138,15 @@ def _text(value: Any) -> str:
     return str(value.astype(str)) if hasattr(value, "astype") else str(getattr(value, "value", value))
 
 
-class TensorQueue:
+class InferQueue:
     """An AsyncInferQueue whose requests' input and output arrays are looked up once, not per query."""
 
     def __init__(self, queue: Any, on_done: OnDone, accelerator: str) -> None:
         self._queue, self._accelerator = queue, accelerator
         requests = [queue[index] for index in range(len(queue))]
         self.requests = len(requests)
-        self._inputs = [pixels_last(request.get_input_tensor().data) for request in requests]
-        self._answers = _Answers(on_done, [request.get_output_tensor().data for request in requests])
+        self._inputs = [channels_last(request.get_input_tensor().data) for request in requests]
+        self._answers = _Callback(on_done, [request.get_output_tensor().data for request in requests])
         queue.set_callback(self._answers)
 
     def submit(self, number: int, image: Image) -> None:
@@ -156,14 +156,14 @@ class TensorQueue:
             self._inputs[index][...] = image
             self._queue.start_async(userdata=(number, index))
         except RuntimeError as error:
-            raise explain(str(error), self._accelerator, "inference") from error
+            raise translate(str(error), self._accelerator, "inference") from error
 
     def wait(self) -> None:
         """Return when nothing is in flight."""
         try:
             self._queue.wait_all()
         except RuntimeError as error:
-            raise explain(str(error), self._accelerator, "inference") from error
+            raise translate(str(error), self._accelerator, "inference") from error
         failure, self._answers.failure = self._answers.failure, None
         if failure is not None:
             raise failure
@@ -174,14 +174,14 @@ class TensorQueue:
         Each of them lets go of a callback some time after it has returned, for which it needs Python's lock. Were the model let go
         before: by the callback itself, that thread would wait for its own end; by another, that one would wait for it with the lock.
         """
-        self._inputs, self._answers, held = [], _Answers(_ignore, []), weakref.ref(self._answers)
+        self._inputs, self._answers, held = [], _Callback(_ignore, []), weakref.ref(self._answers)
         self._queue.set_callback(self._answers)
-        deadline = time.monotonic() + LET_GO_S
+        deadline = time.monotonic() + RELEASE_TIMEOUT_S
         while held() is not None and time.monotonic() < deadline:
             time.sleep(0.001)
 
 
-class _Answers:
+class _Callback:
     """What a queue calls back; it holds neither queue nor model."""
 
     def __init__(self, on_done: OnDone, outputs: List[Any]) -> None:

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.device.app.alerts import mqtt, rules
-from toolkit.device.app.alerts.rules import Alerts, Rule, Wanted, read_alerts
-from toolkit.device.app.alerts.sinks import Mqtt, Webhook
+from toolkit.device.app.alerts.rules import AlertConfig, AlertDispatcher, AlertRule, read_alerts
+from toolkit.device.app.alerts.sinks import MqttSink, WebhookSink
 from toolkit.device.app.pipeline.messages import Frame, Result
-from toolkit.device.errors import Failure
+from toolkit.device.errors import DeviceError
 
 
 class FakeBroker(threading.Thread):
@@ -123,9 +123,9 @@ class Kept:
         self.sent.put(json.loads(content))
 
 
-def begun(output: Kept, said: list[str], clock: list[float]) -> Alerts:
-    rule = Rule("bright", "light", above=0.8, frames=3, quiet_s=60)
-    running = Alerts(Wanted((rule,), (output,)), said.append, lambda: clock[0])
+def begun(output: Kept, said: list[str], clock: list[float]) -> AlertDispatcher:
+    rule = AlertRule("bright", "light", above=0.8, frames=3, quiet_s=60)
+    running = AlertDispatcher(AlertConfig((rule,), (output,)), said.append, lambda: clock[0])
     running.start()
     return running
 
@@ -182,12 +182,12 @@ def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.handle_request, daemon=True).start()
     (tmp_path / "token").write_text("secret\n")
-    Webhook(f"http://127.0.0.1:{server.server_port}/x?key=1", str(tmp_path / "token")).send(b'{"a": 1}')
+    WebhookSink(f"http://127.0.0.1:{server.server_port}/x?key=1", str(tmp_path / "token")).send(b'{"a": 1}')
     assert heard.get(timeout=10) == ("Bearer secret", b'{"a": 1}')
     server.server_close()
-    assert Webhook("https://h.example/x?key=1").name == "https://h.example/x"
+    assert WebhookSink("https://h.example/x?key=1").name == "https://h.example/x"
     with pytest.raises(ValueError, match="neither http nor https"):
-        Webhook("file:///etc/passwd").send(b"")
+        WebhookSink("file:///etc/passwd").send(b"")
 
 
 WHOLE = {
@@ -202,9 +202,11 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
         '[[alert]]\nname = "no mask"\nlabel = "without_mask"\nabove = 0.8\nframes = 15\n'
         '[mqtt]\nhost = "broker.example"\ntopic = "door/alerts"\n'
     )
-    expected = Wanted((Rule("no mask", "without_mask", 0.8, 15),), (Mqtt("broker.example", "door/alerts"),))
+    expected = AlertConfig(
+        (AlertRule("no mask", "without_mask", 0.8, 15),), (MqttSink("broker.example", "door/alerts"),)
+    )
     assert read_alerts(tmp_path / "a.json") == read_alerts(tmp_path / "a.toml") == expected
-    assert read_alerts(None) == Wanted()
+    assert read_alerts(None) == AlertConfig()
 
 
 @pytest.mark.parametrize(
@@ -223,6 +225,6 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
 )
 def test_read_alerts_names_everything_that_is_wrong(tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
     (tmp_path / "a.json").write_text(json.dumps(WHOLE | changes))
-    with pytest.raises(Failure) as failed:
+    with pytest.raises(DeviceError) as failed:
         read_alerts(tmp_path / "a.json")
     assert [problem for problem in said if problem not in failed.value.what] == []

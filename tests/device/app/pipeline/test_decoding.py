@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.device import image_io
-from toolkit.device.app.pipeline.decoding import factor_for, fitted, jpeg_size, pixels_of
-from toolkit.device.app.pipeline.messages import Form, Frame
-from toolkit.device.app.pipeline.topk import said_of, top_of
+from toolkit.device.app.pipeline.decoding import decode_frame, downscale_factor, jpeg_size, prepare_frame
+from toolkit.device.app.pipeline.messages import Frame, InputFormat
+from toolkit.device.app.pipeline.topk import labels_above_threshold, top_k
 
-FORM = Form((224, 224), "resize")
+FORM = InputFormat((224, 224), "resize")
 
 
 def jpeg_of(height: int, width: int, seed: int) -> bytes:
@@ -27,9 +27,9 @@ def jpeg_of(height: int, width: int, seed: int) -> bytes:
 def test_fitted_equals_what_reading_the_file_gives(
     rows: int, columns: int, height: int, width: int, crop: str, seed: int
 ) -> None:
-    jpeg, form = jpeg_of(rows, columns, seed), Form((height, width), crop)
-    expected = image_io.fit(image_io.read_image(jpeg), form.size, crop)
-    assert np.array_equal(fitted(Frame(1, 0, jpeg=jpeg), form, exact=True), expected)
+    jpeg, input_format = jpeg_of(rows, columns, seed), InputFormat((height, width), crop)
+    expected = image_io.resize(image_io.read_image(jpeg), input_format.size, crop)
+    assert np.array_equal(prepare_frame(Frame(1, 0, jpeg=jpeg), input_format, exact=True), expected)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(720, 1280), (1080, 1920), (480, 640), (449, 1000), (300, 300)])
@@ -42,8 +42,8 @@ def test_fitted_is_closer_than_bilinear_resizing_when_it_shrinks_first(
     jpeg = bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
     whole = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     frame = Frame(1, 0, jpeg=jpeg) if compressed else Frame(1, 0, pixels=whole)
-    exact = fitted(frame, FORM, exact=True).astype(int)
-    shrunk = np.abs(fitted(frame, FORM).astype(int) - exact)
+    exact = prepare_frame(frame, FORM, exact=True).astype(int)
+    shrunk = np.abs(prepare_frame(frame, FORM).astype(int) - exact)
     bilinear = np.abs(cv2.resize(whole, (224, 224))[..., ::-1].astype(int) - exact)
     assert shrunk.mean() <= bilinear.mean()
     assert shrunk.max() <= max(3, bilinear.max())
@@ -53,7 +53,7 @@ def test_fitted_is_closer_than_bilinear_resizing_when_it_shrinks_first(
 def test_factor_leaves_an_image_no_smaller_than_the_network_wants(
     rows: int, columns: int, height: int, width: int
 ) -> None:
-    factor = factor_for((rows, columns), Form((height, width), "resize"))
+    factor = downscale_factor((rows, columns), InputFormat((height, width), "resize"))
     assert factor == 1 or min(rows, columns) / factor >= 1.5 * max(height, width)
 
 
@@ -73,28 +73,28 @@ def test_jpeg_size_never_fails(content: bytes) -> None:
 @pytest.mark.parametrize("jpeg", [b"", b"\xff\xd8", jpeg_of(40, 40, 0)[:-200], b"\xff\xd8 nonsense \xff\xd9"])
 def test_pixels_of_refuses_what_is_damaged(jpeg: bytes) -> None:
     with pytest.raises(ValueError):
-        pixels_of(Frame(1, 0, jpeg=jpeg))
+        decode_frame(Frame(1, 0, jpeg=jpeg))
 
 
 def test_pixels_of_takes_padded_jpegs_as_some_cameras_send_them() -> None:
     jpeg = jpeg_of(20, 30, 1)
-    assert pixels_of(Frame(1, 0, jpeg=jpeg + b"\0" * 9000)).shape == (20, 30, 3)
+    assert decode_frame(Frame(1, 0, jpeg=jpeg + b"\0" * 9000)).shape == (20, 30, 3)
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=40))
 def test_top_of_gives_the_largest_first(values: list[float]) -> None:
     labels = [str(index) for index in range(len(values))]
-    top = top_of(np.array(values, np.float32), labels)
+    top = top_k(np.array(values, np.float32), labels)
     assert [value for _, value in top] == sorted(values, reverse=True)[:5]
     assert all(values[int(label)] == value for label, value in top)
 
 
 def test_top_of_one_value_is_the_second_labels() -> None:
-    assert top_of(np.array([0.75], np.float32), ["no", "yes"]) == [("yes", 0.75), ("no", 0.25)]
+    assert top_k(np.array([0.75], np.float32), ["no", "yes"]) == [("yes", 0.75), ("no", 0.25)]
 
 
 def test_said_of_names_labels_above_half_when_there_may_be_many() -> None:
     manifest = {"labels": ["a", "b", "c"], "output": {"kind": "multi-sigmoid"}}
     answer = np.array([0.6, 0.2, 0.9], np.float32)
-    assert said_of(answer, manifest) == ["c", "a"]
-    assert said_of(answer, {"labels": ["a", "b", "c"], "output": {"kind": "softmax"}}) is None
+    assert labels_above_threshold(answer, manifest) == ["c", "a"]
+    assert labels_above_threshold(answer, {"labels": ["a", "b", "c"], "output": {"kind": "softmax"}}) is None

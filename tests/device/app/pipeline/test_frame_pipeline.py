@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.device.app.fake_runtime import Bench
-from toolkit.device.app.pipeline.frame_pipeline import Pipeline, Shape
+from tests.fakes.runtime import FakeHost
+from toolkit.device.app.pipeline.frame_pipeline import FramePipeline, PipelineOptions
 from toolkit.device.app.pipeline.messages import Result
-from toolkit.device.app.sources.base import Wish, make_source
-from toolkit.device.app.status import State, Vitals, models_beside
-from toolkit.device.errors import EnvironmentFailure, Failure
+from toolkit.device.app.sources.base import CaptureOptions, make_source
+from toolkit.device.app.status import HardwareStats, StatusReport, list_models
+from toolkit.device.errors import DeviceEnvironmentError, DeviceError
 from toolkit.device.runtime import interface
 
 
@@ -39,17 +39,17 @@ def release(tmp_path: Path) -> Path:
 class Running:
     """A pipeline that has begun, and what it said and found."""
 
-    def __init__(self, bench: Bench, release: Path, accelerator: str, source: str, fps: float) -> None:
+    def __init__(self, host: FakeHost, release: Path, accelerator: str, source: str, fps: float) -> None:
         self.said: list[str] = []
         self.results: list[Result] = []
-        self.bench = bench
-        self.pipeline = Pipeline(
-            make_source(source, Wish()),
+        self.host = host
+        self.pipeline = FramePipeline(
+            make_source(source, CaptureOptions()),
             interface.Settings(accelerator),
-            Shape(fps, 2),
+            PipelineOptions(fps, 2),
             self.said.append,
-            bench.load,
-            stick_seen=lambda: bench.stick,
+            host.load,
+            accelerator_present=lambda: host.ncs2,
         )
         self.pipeline.listeners.append(self.results.append)
         self.pipeline.begin(release)
@@ -71,13 +71,13 @@ Begin = Callable[..., Running]
 
 @pytest.fixture
 def begin() -> Iterator[Begin]:
-    """begin(release, accelerator="CPU", stick=True, source="pattern", fps=200)."""
+    """begin(release, accelerator="CPU", ncs2=True, source="pattern", fps=200)."""
     running: list[Running] = []
 
     def call(
-        release: Path, accelerator: str = "CPU", *, stick: bool = True, source: str = "pattern", fps: float = 200
+        release: Path, accelerator: str = "CPU", *, ncs2: bool = True, source: str = "pattern", fps: float = 200
     ) -> Running:
-        running.append(Running(Bench(stick=stick), release, accelerator, source, fps))
+        running.append(Running(FakeHost(ncs2=ncs2), release, accelerator, source, fps))
         return running[-1]
 
     yield call
@@ -97,33 +97,33 @@ def test_pipeline_says_what_is_on_the_frames(begin: Begin, release: Path) -> Non
 def test_pipeline_falls_back_to_the_cpu_and_returns_to_the_stick(begin: Begin, release: Path) -> None:
     app = begin(release, "MYRIAD")
     app.more()
-    app.bench.stick = False
-    app.until(lambda: app.bench.loads == ["MYRIAD", "CPU"])
+    app.host.ncs2 = False
+    app.until(lambda: app.host.loads == ["MYRIAD", "CPU"])
     app.more()
     assert any(said.startswith("the stick is lost, the CPU takes its place: ") for said in app.said)
-    state = State(app.pipeline, Vitals()).now()
-    assert (state["accelerator"], state["stands_in"]) == ("CPU", True)
-    assert not app.pipeline.engine.look_for_stick()
-    app.bench.stick = True
-    assert app.pipeline.engine.look_for_stick()
+    state = StatusReport(app.pipeline, HardwareStats()).now()
+    assert (state["accelerator"], state["cpu_fallback"]) == ("CPU", True)
+    assert not app.pipeline.worker.retry_accelerator()
+    app.host.ncs2 = True
+    assert app.pipeline.worker.retry_accelerator()
     app.more()
     assert app.said[-1] == "the stick is back and works again"
-    assert app.pipeline.engine.loaded.kind == "MYRIAD"
+    assert app.pipeline.worker.loaded.kind == "MYRIAD"
     assert app.pipeline.counters["failed"] >= 1
 
 
 @pytest.mark.parametrize("accelerator", ["MYRIAD", "AUTO"])
 def test_pipeline_begins_on_the_cpu_when_there_is_no_stick(begin: Begin, release: Path, accelerator: str) -> None:
-    app = begin(release, accelerator, stick=False)
+    app = begin(release, accelerator, ncs2=False)
     app.more()
     assert app.said[0].startswith("the CPU stands in for the stick: MYRIAD: no Neural Compute Stick")
-    assert app.bench.loads == ["CPU"]
+    assert app.host.loads == ["CPU"]
 
 
 def test_pipeline_never_looks_for_a_stick_when_the_cpu_is_wanted(begin: Begin, release: Path) -> None:
     app = begin(release)
-    assert not app.pipeline.engine.look_for_stick()
-    assert app.bench.loads == ["CPU"]
+    assert not app.pipeline.worker.retry_accelerator()
+    assert app.host.loads == ["CPU"]
 
 
 def test_use_takes_another_release_and_drops_no_frame(begin: Begin, release: Path) -> None:
@@ -140,7 +140,7 @@ def test_use_takes_another_release_and_drops_no_frame(begin: Begin, release: Pat
 
 def test_use_keeps_the_old_release_when_the_new_one_is_none(begin: Begin, release: Path, tmp_path: Path) -> None:
     app = begin(release)
-    with pytest.raises(Failure, match="cannot be read"):
+    with pytest.raises(DeviceError, match="cannot be read"):
         app.pipeline.use(tmp_path / "nowhere")
     app.more()
     assert app.results[-1].release == "a"
@@ -148,7 +148,7 @@ def test_use_keeps_the_old_release_when_the_new_one_is_none(begin: Begin, releas
 
 def test_use_lets_the_old_model_go(begin: Begin, release: Path) -> None:
     app = begin(release)
-    old = weakref.ref(app.pipeline.engine.loaded.model)
+    old = weakref.ref(app.pipeline.worker.loaded.model)
     app.pipeline.use(make_release(release.with_name("b")))
     app.more()
     gc.disable()  # it must not take the collector, which comes when it comes
@@ -175,7 +175,7 @@ def test_ask_answers_an_image_between_frames(begin: Begin, release: Path) -> Non
 
 def test_ask_is_refused_with_the_reason_when_the_stick_is_lost(begin: Begin, release: Path) -> None:
     app = begin(release, "MYRIAD", source="none")
-    app.bench.stick = False
+    app.host.ncs2 = False
     said: list[str] = []
     assert app.pipeline.ask(np.zeros((9, 9, 3), np.uint8), lambda answer, why: said.append(why))
     app.until(lambda: bool(said))
@@ -183,9 +183,9 @@ def test_ask_is_refused_with_the_reason_when_the_stick_is_lost(begin: Begin, rel
 
 
 def test_end_refuses_what_was_asked_too_late(release: Path) -> None:
-    app = Running(Bench(), release, "CPU", "none", 0)
-    app.pipeline.engine.stop()
-    app.pipeline.engine.join()
+    app = Running(FakeHost(), release, "CPU", "none", 0)
+    app.pipeline.worker.stop()
+    app.pipeline.worker.join()
     said: list[str] = []
     app.pipeline.ask(np.zeros((9, 9, 3), np.uint8), lambda answer, why: said.append(why))
     assert app.pipeline.end() == []
@@ -195,15 +195,15 @@ def test_end_refuses_what_was_asked_too_late(release: Path) -> None:
 def test_pipeline_drops_the_oldest_when_frames_come_faster_than_answers(
     begin: Begin, release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = Bench.load
+    slow = FakeHost.load
 
-    def load(self: Bench, xml: Path, settings: interface.Settings) -> object:
+    def load(self: FakeHost, xml: Path, settings: interface.Settings) -> object:
         model = slow(self, xml, settings)
         answer = model.infer
         model.infer = lambda image: time.sleep(0.02) or answer(image)  # type: ignore[method-assign]
         return model
 
-    monkeypatch.setattr(Bench, "load", load)
+    monkeypatch.setattr(FakeHost, "load", load)
     app = begin(release, fps=500)
     app.until(lambda: app.pipeline.dropped()["captured"] > 20)
     app.more()
@@ -215,16 +215,16 @@ def test_pipeline_drops_the_oldest_when_frames_come_faster_than_answers(
 def test_failure_of_the_cpu_is_told_and_tried_again(begin: Begin, release: Path) -> None:
     app = begin(release)
     app.more()
-    model = app.pipeline.engine.loaded.model
+    model = app.pipeline.worker.loaded.model
 
     def broken(image: np.ndarray) -> np.ndarray:
-        raise EnvironmentFailure("broken", where="inference")
+        raise DeviceEnvironmentError("broken", where="inference")
 
     model.infer = broken  # type: ignore[method-assign]
     app.until(lambda: app.pipeline.counters["failed"] >= 1)
     app.more()
     assert "inference fails: inference: broken" in app.said
-    assert app.pipeline.engine.failing is None
+    assert app.pipeline.worker.failing is None
 
 
 def test_models_beside_names_every_release_of_the_device(release: Path) -> None:
@@ -232,7 +232,7 @@ def test_models_beside_names_every_release_of_the_device(release: Path) -> None:
     (release.with_name("c")).mkdir()
     (release.with_name("d")).mkdir()
     (release.with_name("d") / "manifest.json").write_text("damaged")
-    assert models_beside(release) == [
-        {"release": "b", "name": "net-16", "precision": "fp16", "works": False},
-        {"release": "a", "name": "net-8", "precision": None, "works": True},
+    assert list_models(release) == [
+        {"release": "b", "name": "net-16", "precision": "fp16", "active": False},
+        {"release": "a", "name": "net-8", "precision": None, "active": True},
     ]

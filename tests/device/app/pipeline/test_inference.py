@@ -6,8 +6,8 @@ import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from toolkit.device.app.pipeline.inference import Engine
-from toolkit.device.app.pipeline.messages import Between, Counters
+from toolkit.device.app.pipeline.inference import InferenceWorker
+from toolkit.device.app.pipeline.messages import Counters, DropOldestQueue
 from toolkit.device.runtime.interface import Settings
 
 
@@ -25,7 +25,7 @@ def _has_signal_stack() -> bool:
 
 
 def test_begin_leaves_the_thread_that_loads_without_a_signal_stack_that_goes_with_the_model(root: Path) -> None:
-    engine = Engine(Between(1), Settings("CPU"), lambda *_: None, Counters(), lambda _: None)
+    engine = InferenceWorker(DropOldestQueue(1), Settings("CPU"), lambda *_: None, Counters(), lambda _: None)
 
     def load() -> tuple[bool, bool]:
         before = _has_signal_stack()

@@ -5,12 +5,12 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.device.app.pipeline.messages import Between
+from toolkit.device.app.pipeline.messages import DropOldestQueue
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 8))
 def test_put_keeps_the_newest_and_counts_the_rest(items: list[int], capacity: int) -> None:
-    between: Between[int] = Between(capacity)
+    between: DropOldestQueue[int] = DropOldestQueue(capacity)
     for item in items:
         between.put(item)
     taken = [between.take(0) for _ in range(min(capacity, len(items)))]
@@ -20,7 +20,7 @@ def test_put_keeps_the_newest_and_counts_the_rest(items: list[int], capacity: in
 
 
 def test_keep_comes_first_and_is_never_dropped() -> None:
-    between: Between[str] = Between(2)
+    between: DropOldestQueue[str] = DropOldestQueue(2)
     between.put("frame 1")
     assert between.keep("asked 1")
     assert between.keep("asked 2")
@@ -31,7 +31,7 @@ def test_keep_comes_first_and_is_never_dropped() -> None:
 
 
 def test_close_wakes_who_waits_and_gives_what_was_kept() -> None:
-    between: Between[str] = Between(2)
+    between: DropOldestQueue[str] = DropOldestQueue(2)
     taken: list[str | None] = []
     waiting = threading.Thread(target=lambda: taken.append(between.take(60)))
     waiting.start()
@@ -42,7 +42,7 @@ def test_close_wakes_who_waits_and_gives_what_was_kept() -> None:
 
 
 def test_close_gives_back_what_nobody_took() -> None:
-    between: Between[str] = Between(2)
+    between: DropOldestQueue[str] = DropOldestQueue(2)
     between.keep("asked")
     between.put("frame")
     assert between.close() == ["asked"]
@@ -50,7 +50,7 @@ def test_close_gives_back_what_nobody_took() -> None:
 
 
 def test_reserve_keeps_room_for_what_is_to_come() -> None:
-    between: Between[int] = Between(2)
+    between: DropOldestQueue[int] = DropOldestQueue(2)
     assert between.reserve(0)
     assert between.reserve(0)
     assert not between.reserve(0)
@@ -62,7 +62,7 @@ def test_reserve_keeps_room_for_what_is_to_come() -> None:
 
 
 def test_has_room_is_told_of_when_something_is_taken() -> None:
-    between: Between[int] = Between(1)
+    between: DropOldestQueue[int] = DropOldestQueue(1)
     between.put(1)
     assert not between.has_room(0)
     threading.Timer(0.02, lambda: between.take(0)).start()

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from toolkit.device.app.pipeline import throughput
-from toolkit.device.app.pipeline.throughput import Meter
+from toolkit.device.app.pipeline.throughput import ThroughputMeter
 
 
 def test_summary_is_counted_anew_after_a_while_and_when_another_model_works(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1_000_000_000]
     monkeypatch.setattr(throughput, "now_ns", lambda: clock[0])
-    meter = Meter()
+    meter = ThroughputMeter()
     for _ in range(60):
         clock[0] += 10_000_000
         meter.add(7.0)

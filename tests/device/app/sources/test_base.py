@@ -11,17 +11,25 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.device.app import fake_picamera2
+from tests.fakes import picamera2 as fake_picamera2
 from toolkit.device.app.pipeline.capture import Capture
-from toolkit.device.app.pipeline.messages import Between, Counters, Frame
+from toolkit.device.app.pipeline.messages import Counters, DropOldestQueue, Frame
 from toolkit.device.app.sources import opencv
-from toolkit.device.app.sources.base import Pace, Source, SourceLost, Taken, Wish, make_source, without_password
-from toolkit.device.errors import Failure
+from toolkit.device.app.sources.base import (
+    CaptureOptions,
+    Pace,
+    RawFrame,
+    Source,
+    SourceLost,
+    make_source,
+    redact_address,
+)
+from toolkit.device.errors import DeviceError
 
-WISH = Wish(64, 48, 30)
+WISH = CaptureOptions(64, 48, 30)
 
 
-def size(taken: Taken) -> tuple[int, ...]:
+def size(taken: RawFrame) -> tuple[int, ...]:
     if isinstance(taken, bytes):
         return cv2.imdecode(np.frombuffer(taken, np.uint8), cv2.IMREAD_COLOR).shape
     return taken.shape
@@ -37,7 +45,7 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def read(word: str, count: int) -> list[Taken]:
+def read(word: str, count: int) -> list[RawFrame]:
     source = make_source(word, WISH)
     assert source is not None
     source.open()
@@ -190,17 +198,17 @@ def test_network_camera_is_lost_when_nobody_answers() -> None:
     ],
 )
 def test_without_password_shows_the_host_alone(address: str, shown: str) -> None:
-    assert without_password(address) == shown
+    assert redact_address(address) == shown
 
 
 def test_make_source_names_what_is_no_source(tmp_path: Path) -> None:
     assert make_source("none", WISH) is None
-    with pytest.raises(Failure, match="neither a camera nor a file"):
+    with pytest.raises(DeviceError, match="neither a camera nor a file"):
         make_source("/no/such/file.mp4", WISH)
-    with pytest.raises(Failure, match="cannot be read"):
+    with pytest.raises(DeviceError, match="cannot be read"):
         make_source("@/no/such/file", WISH)
     (tmp_path / "empty").write_text("")
-    with pytest.raises(Failure, match="names no source"):
+    with pytest.raises(DeviceError, match="names no source"):
         make_source(f"@{tmp_path / 'empty'}", WISH)
 
 
@@ -217,7 +225,7 @@ class Flaky:
 
     name, live = "flaky", True
 
-    def __init__(self, taken: Taken) -> None:
+    def __init__(self, taken: RawFrame) -> None:
         self.taken, self.opened, self.left = taken, 0, 0
 
     def open(self) -> None:
@@ -226,7 +234,7 @@ class Flaky:
             raise SourceLost("is not there")
         self.left = 3
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         if not self.left:
             raise OSError("unplugged")
         self.left -= 1
@@ -237,14 +245,16 @@ class Flaky:
 
 
 @pytest.fixture
-def capture(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Capture, Between[Frame], list[str]]]]:
+def capture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., tuple[Capture, DropOldestQueue[Frame], list[str]]]]:
     """capture(source, fps): one that has begun, its queue, and what it says."""
     monkeypatch.setattr("toolkit.device.app.pipeline.capture.FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr("toolkit.device.app.pipeline.capture.LONGEST_PAUSE_S", 0.02)
     begun: list[Capture] = []
 
-    def begin(source: Source, fps: float = 0, capacity: int = 100) -> tuple[Capture, Between[Frame], list[str]]:
-        between: Between[Frame] = Between(capacity)
+    def begin(source: Source, fps: float = 0, capacity: int = 100) -> tuple[Capture, DropOldestQueue[Frame], list[str]]:
+        between: DropOldestQueue[Frame] = DropOldestQueue(capacity)
         said: list[str] = []
         begun.append(Capture(source, between, Counters(), said.append, fps))
         begun[-1].start()

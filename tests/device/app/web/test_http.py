@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.device.app.web.auth import Guard, read_token
+from toolkit.device.app.web.auth import Auth, read_token
 from toolkit.device.app.web.http import HttpError, body_length, parse_head
-from toolkit.device.app.web.pages import policy
-from toolkit.device.app.web.rate_limit import CLIENTS, Buckets
-from toolkit.device.errors import Failure
+from toolkit.device.app.web.pages import csp_header
+from toolkit.device.app.web.rate_limit import CLIENTS, RateLimiter
+from toolkit.device.errors import DeviceError
 
 from ..conftest import Serve
 
@@ -108,7 +108,7 @@ def test_server_refuses_connections_beyond_its_limit(serve: Serve, root: Path) -
 
 def test_buckets_give_a_burst_and_then_a_rate() -> None:
     now = [0.0]
-    buckets = Buckets(rate=2, burst=3, clock=lambda: now[0])
+    buckets = RateLimiter(rate=2, burst=3, clock=lambda: now[0])
     assert [buckets.wait_s("a") for _ in range(3)] == [0, 0, 0]
     assert buckets.wait_s("a") == 0.5
     assert buckets.wait_s("b") == 0
@@ -118,7 +118,7 @@ def test_buckets_give_a_burst_and_then_a_rate() -> None:
 
 
 def test_buckets_forget_who_was_silent_longest() -> None:
-    buckets = Buckets(rate=1e-9, burst=1, clock=lambda: 0.0)
+    buckets = RateLimiter(rate=1e-9, burst=1, clock=lambda: 0.0)
     assert buckets.wait_s("first") == 0
     for number in range(CLIENTS):
         buckets.wait_s(str(number))
@@ -126,24 +126,24 @@ def test_buckets_forget_who_was_silent_longest() -> None:
 
 
 def test_session_ends_when_its_time_is_up_or_another_process_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    guard = Guard("x" * 20)
-    until, seal = guard.session(secure=True).partition(";")[0].partition("=")[2].split(".")
-    assert guard._is_session(until, seal)
-    assert not Guard("x" * 20)._is_session(until, seal)
+    auth = Auth("x" * 20)
+    until, seal = auth.session(secure=True).partition(";")[0].partition("=")[2].split(".")
+    assert auth._is_session(until, seal)
+    assert not Auth("x" * 20)._is_session(until, seal)
     monkeypatch.setattr("toolkit.device.app.web.auth.time.time", lambda: int(until) + 1)
-    assert not guard._is_session(until, seal)
+    assert not auth._is_session(until, seal)
 
 
 @pytest.mark.parametrize(("content", "mode"), [("short", 0o600), ("x" * 30, 0o644), ("", 0o600)])
 def test_read_token_refuses_what_is_no_secret(tmp_path: Path, content: str, mode: int) -> None:
     (tmp_path / "token").write_text(content)
     (tmp_path / "token").chmod(mode)
-    with pytest.raises(Failure, match="token"):
+    with pytest.raises(DeviceError, match="token"):
         read_token(tmp_path / "token")
 
 
 def test_policy_names_the_pages_own_script_by_digest() -> None:
-    said = policy("<style>a{}</style><script>b()</script>")
+    said = csp_header("<style>a{}</style><script>b()</script>")
     assert "script-src 'sha256-" in said
     assert "unsafe" not in said
-    assert "script-src 'none'" in policy("<style>a{}</style>")
+    assert "script-src 'none'" in csp_header("<style>a{}</style>")

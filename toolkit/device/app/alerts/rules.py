@@ -30,19 +30,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ...errors import Failure
+from ...errors import DeviceError
 from ..pipeline.messages import Result
-from .sinks import Mqtt, Output, Webhook, read_fields
+from .sinks import AlertSink, MqttSink, WebhookSink, read_fields
 
-WAITING = 32
+QUEUE_SIZE = 32
 """So many alerts wait for a broker that does not answer; the newest are lost."""
 TRIES, PAUSE_S = 4, 2.0
 _STEP_S = 0.5
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlertRule:
     """One kind of alert."""
 
     name: str
@@ -53,36 +53,38 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AlertConfig:
     """What the file says."""
 
-    rules: Tuple[Rule, ...] = ()
-    outputs: Tuple[Output, ...] = ()
+    rules: Tuple[AlertRule, ...] = ()
+    outputs: Tuple[AlertSink, ...] = ()
 
 
-def read_alerts(path: Optional[Path]) -> Wanted:
+def read_alerts(path: Optional[Path]) -> AlertConfig:
     """What is to be told, and to whom; nothing without a file.
 
     Raises:
-        Failure: it cannot be read or understood; everything that is wrong with it is named.
+        DeviceError: it cannot be read or understood; everything that is wrong with it is named.
     """
     if path is None:
-        return Wanted()
+        return AlertConfig()
     content = _read(path)
     problems: List[str] = []
     entries = content.pop("alert", [])
     rules = [
-        read_fields(Rule, entry, f"alert {index}", problems)
+        read_fields(AlertRule, entry, f"alert {index}", problems)
         for index, entry in enumerate(_tables(entries, problems), 1)
     ]
-    kinds: Dict[str, Any] = {"mqtt": Mqtt, "webhook": Webhook}
+    kinds: Dict[str, Any] = {"mqtt": MqttSink, "webhook": WebhookSink}
     outputs = [read_fields(kinds[name], content.pop(name), name, problems) for name in kinds if name in content]
     problems += [f"{key}: is not known" for key in content]
     if not problems and bool(rules) != bool(outputs):
         problems.append("alerts need mqtt or webhook, and these need alerts")
     if problems:
-        raise Failure("; ".join(problems), where=str(path), remedy="docs/architecture/08-device-app.md has an example")
-    return Wanted(tuple(rules), tuple(outputs))
+        raise DeviceError(
+            "; ".join(problems), where=str(path), remedy="docs/architecture/08-device-app.md has an example"
+        )
+    return AlertConfig(tuple(rules), tuple(outputs))
 
 
 def _tables(entries: Any, problems: List[str]) -> List[Any]:
@@ -97,18 +99,20 @@ def _read(path: Path) -> Dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = importlib.import_module("tomllib").loads(text) if path.suffix == ".toml" else json.loads(text)
     except ImportError:
-        raise Failure("is TOML, which this Python does not read", where=str(path), remedy="write it as JSON") from None
+        raise DeviceError(
+            "is TOML, which this Python does not read", where=str(path), remedy="write it as JSON"
+        ) from None
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot be read: {error}", where=str(path)) from None
+        raise DeviceError(f"cannot be read: {error}", where=str(path)) from None
     if not isinstance(content, dict):
-        raise Failure("is no table", where=str(path))
+        raise DeviceError("is no table", where=str(path))
     return content
 
 
-class Watch:
+class RuleState:
     """Counts for one rule."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: AlertRule) -> None:
         self.rule = rule
         self._held = 0
         self._quiet_until = 0.0
@@ -123,14 +127,14 @@ class Watch:
         return probability
 
 
-class Alerts(threading.Thread):
+class AlertDispatcher(threading.Thread):
     """Sees each result, and tells of it on a thread of its own."""
 
-    def __init__(self, wanted: Wanted, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, wanted: AlertConfig, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="alerts", daemon=True)
-        self._watches = [Watch(rule) for rule in wanted.rules]
-        self._outputs, self._say, self._clock = wanted.outputs, say, clock
-        self._waiting: queue.Queue[Dict[str, Any]] = queue.Queue(WAITING)
+        self._watches = [RuleState(rule) for rule in wanted.rules]
+        self._outputs, self._log, self._clock = wanted.outputs, log, clock
+        self._waiting: queue.Queue[Dict[str, Any]] = queue.Queue(QUEUE_SIZE)
         self._stopping = threading.Event()
 
     def see(self, result: Result) -> None:
@@ -141,9 +145,9 @@ class Alerts(threading.Thread):
         for watch in self._watches:
             probability = watch.see(probabilities, self._clock())
             if probability is not None:
-                self._tell(watch.rule, probability, result)
+                self._notify(watch.rule, probability, result)
 
-    def _tell(self, rule: Rule, probability: float, result: Result) -> None:
+    def _notify(self, rule: AlertRule, probability: float, result: Result) -> None:
         message = {
             "alert": rule.name,
             "label": rule.label,
@@ -156,7 +160,7 @@ class Alerts(threading.Thread):
         try:
             self._waiting.put_nowait(message)
         except queue.Full:
-            self._say(f"alert {rule.name}: {WAITING} wait already, this one is lost")
+            self._log(f"alert {rule.name}: {QUEUE_SIZE} wait already, this one is lost")
 
     def run(self) -> None:
         """Until `end`."""
@@ -168,7 +172,7 @@ class Alerts(threading.Thread):
             for output in self._outputs:
                 self._send(output, message)
 
-    def _send(self, output: Output, message: Dict[str, Any]) -> None:
+    def _send(self, output: AlertSink, message: Dict[str, Any]) -> None:
         content = json.dumps(message, ensure_ascii=False).encode()
         why = ""
         for attempt in range(TRIES):
@@ -180,7 +184,7 @@ class Alerts(threading.Thread):
                 why = str(error) or type(error).__name__
             else:
                 return
-        self._say(f"alert {message['alert']} did not reach {output.name}: {why}")
+        self._log(f"alert {message['alert']} did not reach {output.name}: {why}")
 
     def end(self, timeout: float) -> bool:
         """Whether it ended in time."""

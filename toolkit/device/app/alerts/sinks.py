@@ -16,7 +16,7 @@ T = TypeVar("T")
 _TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "Optional[str]": str}
 
 
-class Output(Protocol):
+class AlertSink(Protocol):
     """One of them."""
 
     @property
@@ -28,7 +28,7 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True)
-class Mqtt:
+class MqttSink:
     """A broker; its password lies in a file of its own."""
 
     host: str
@@ -53,7 +53,7 @@ class Mqtt:
 
 
 @dataclass(frozen=True)
-class Webhook:
+class WebhookSink:
     """An http(s) address; its bearer token lies in a file of its own."""
 
     url: str

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Callable, Optional
 
-from ..sources.base import Pace, Source, SourceLost, Taken
-from .messages import Between, Frame, now_ns
+from ..sources.base import Pace, RawFrame, Source, SourceLost
+from .messages import DropOldestQueue, Frame, now_ns
 
 if TYPE_CHECKING:
     from .messages import Counters
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 _STEP_S = 0.2
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class Capture(threading.Thread):
@@ -23,11 +23,13 @@ class Capture(threading.Thread):
     fps = 0 as fast as their frames are taken, with none dropped.
     """
 
-    def __init__(self, source: Source, captured: Between[Frame], counters: Counters, say: Say, fps: float = 0) -> None:
+    def __init__(
+        self, source: Source, captured: DropOldestQueue[Frame], counters: Counters, log: Log, fps: float = 0
+    ) -> None:
         super().__init__(name="capture", daemon=True)
-        self.trouble: Optional[str] = "not opened yet"
+        self.problem: Optional[str] = "not opened yet"
         """Why there are no frames right now; None while they come."""
-        self._source, self._captured, self._counters, self._say, self._fps = source, captured, counters, say, fps
+        self._source, self._captured, self._counters, self._log, self._fps = source, captured, counters, log, fps
         self._pause_s = FIRST_PAUSE_S
         self._stopping = threading.Event()
 
@@ -56,21 +58,21 @@ class Capture(threading.Thread):
                 return
             self._hand_on(self._source.read())
 
-    def _hand_on(self, taken: Taken) -> None:
+    def _hand_on(self, taken: RawFrame) -> None:
         self._counters.add("captured")
         number, moment = self._counters["captured"], now_ns()
         if isinstance(taken, bytes):
             self._captured.put(Frame(number, moment, jpeg=taken))
         else:
             self._captured.put(Frame(number, moment, pixels=taken))
-        if self.trouble is not None:
-            self._say(f"camera {self._source.name}: frames come" + (" again" if number > 1 else ""))
-            self.trouble, self._pause_s = None, FIRST_PAUSE_S
+        if self.problem is not None:
+            self._log(f"camera {self._source.name}: frames come" + (" again" if number > 1 else ""))
+            self.problem, self._pause_s = None, FIRST_PAUSE_S
 
     def _lost(self, why: str) -> None:
-        if self.trouble != why:
-            self._say(f"camera {self._source.name}: {why}; it is tried again")
-            self.trouble = why
+        if self.problem != why:
+            self._log(f"camera {self._source.name}: {why}; it is tried again")
+            self.problem = why
         self._counters.add("camera_losses")
 
     def stop(self) -> None:

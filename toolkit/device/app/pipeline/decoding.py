@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple
 import cv2
 import numpy as np
 
-from ...image_io import cropped, fit
-from .messages import Between, Counters, Form, Frame, Query
+from ...image_io import crop_to_aspect, resize
+from .messages import Counters, DropOldestQueue, Frame, InputFormat, Query
 
 if TYPE_CHECKING:
     from .messages import Pixels
@@ -34,7 +34,7 @@ _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _STEP_S = 0.2
 
 
-def pixels_of(frame: Frame, factor: int = 1) -> Pixels:
+def decode_frame(frame: Frame, factor: int = 1) -> Pixels:
     """U8 [height, width, 3] in BGR, each side `factor` times shorter, rounded up.
 
     Raises:
@@ -63,11 +63,11 @@ def _shrunk(pixels: Pixels, factor: int) -> Pixels:
     return smaller
 
 
-def factor_for(size: Optional[Tuple[int, int]], form: Form) -> int:
-    """The most that an image of this (height, width) can be shrunk by, and still be FINER than `form` either way round."""
+def downscale_factor(size: Optional[Tuple[int, int]], input_format: InputFormat) -> int:
+    """The most that an image of this (height, width) can be shrunk by, and still be FINER than `input_format` either way round."""
     if size is None:
         return 1
-    return next((factor for factor in FACTORS if min(size) // factor >= FINER * max(form.size)), 1)
+    return next((factor for factor in FACTORS if min(size) // factor >= FINER * max(input_format.size)), 1)
 
 
 def jpeg_size(jpeg: bytes) -> Optional[Tuple[int, int]]:
@@ -81,25 +81,25 @@ def jpeg_size(jpeg: bytes) -> Optional[Tuple[int, int]]:
     return None
 
 
-def fitted(frame: Frame, form: Form, *, exact: bool = False) -> Pixels:
+def prepare_frame(frame: Frame, input_format: InputFormat, *, exact: bool = False) -> Pixels:
     """What the network takes: u8 [height, width, 3] in RGB.
 
     Raises:
         ValueError: the frame is damaged.
     """
     size = frame.pixels.shape[:2] if frame.pixels is not None else jpeg_size(frame.jpeg or b"")
-    pixels = pixels_of(frame, 1 if exact else factor_for(size, form))
-    fit_it = fit if exact else quickly_fit
-    small: Pixels = cv2.cvtColor(fit_it(pixels, form.size, form.crop), cv2.COLOR_BGR2RGB)
+    pixels = decode_frame(frame, 1 if exact else downscale_factor(size, input_format))
+    fit_it = resize if exact else fast_resize
+    small: Pixels = cv2.cvtColor(fit_it(pixels, input_format.size, input_format.crop), cv2.COLOR_BGR2RGB)
     return small
 
 
-def quickly_fit(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
+def fast_resize(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
     """As `images.fit`, in a third of its time for what is FINER to COARSER times as large as the size, on both axes."""
-    part, (height, width) = cropped(image, size, crop), size
+    part, (height, width) = crop_to_aspect(image, size, crop), size
     times = (part.shape[0] / height, part.shape[1] / width)
     if min(times) < FINER or max(times) > COARSER:
-        return fit(part, size)
+        return resize(part, size)
     twice = cv2.resize(part, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
     small: Pixels = cv2.resize(twice, (width, height), interpolation=cv2.INTER_AREA)
     return small
@@ -110,15 +110,15 @@ class Decoder(threading.Thread):
 
     def __init__(
         self,
-        captured: Between[Frame],
-        ready: Between[Query],
-        form: Callable[[], Form],
+        captured: DropOldestQueue[Frame],
+        ready: DropOldestQueue[Query],
+        input_format: Callable[[], InputFormat],
         counters: Counters,
         *,
         exact: bool,
     ) -> None:
         super().__init__(name="decode", daemon=True)
-        self._captured, self._ready, self._form, self._counters = captured, ready, form, counters
+        self._captured, self._ready, self._input_format, self._counters = captured, ready, input_format, counters
         self._exact = exact
         self._stopping = False
 
@@ -130,9 +130,9 @@ class Decoder(threading.Thread):
                 self._ready.settle(None if frame is None else self._decoded(frame))
 
     def _decoded(self, frame: Frame) -> Optional[Query]:
-        form = self._form()
+        input_format = self._input_format()
         try:
-            return Query(frame, form, fitted(frame, form, exact=self._exact))
+            return Query(frame, input_format, prepare_frame(frame, input_format, exact=self._exact))
         except (ValueError, cv2.error):
             self._counters.add("damaged")
             return None

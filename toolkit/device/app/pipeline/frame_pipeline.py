@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 
-from ...image_io import fit
+from ...image_io import resize
 from ...runtime import interface
 from .capture import Capture
 from .decoding import Decoder
-from .inference import Engine, Load, Loaded
-from .messages import Between, Counters, Frame, Query, Result, now_ns
-from .throughput import Meter
-from .topk import said_of, top_of
+from .inference import InferenceWorker, Load, LoadedModel
+from .messages import Counters, DropOldestQueue, Frame, Query, Result, now_ns
+from .throughput import ThroughputMeter
+from .topk import labels_above_threshold, top_k
 
 if TYPE_CHECKING:
     from ..sources.base import Source
@@ -26,11 +26,11 @@ _STEP_S = 0.2
 JOIN_S = 15.0
 """How long a stage may take to end: a camera that hangs keeps its thread for as long as its driver waits."""
 Listener = Callable[[Result], None]
-Answered = Tuple["Loaded", Query, "Answer", int]
+Answered = Tuple["LoadedModel", Query, "Answer", int]
 
 
 @dataclass(frozen=True)
-class Shape:
+class PipelineOptions:
     """How a pipeline is cut; 0 decoders are as many as there are cores, four at most."""
 
     fps: float = 25.0
@@ -44,29 +44,29 @@ class Shape:
         return self.decoders or max(1, min(4, len(os.sched_getaffinity(0))))
 
 
-class Pipeline:
+class FramePipeline:
     """From `begin` to `end`; everything else may be asked from any thread."""
 
     def __init__(
         self,
         source: Optional[Source],
         settings: interface.Settings,
-        shape: Shape,
-        say: Callable[[str], None],
+        shape: PipelineOptions,
+        log: Callable[[str], None],
         load: Load = interface.load,
         **engine: Callable[[], bool],
     ) -> None:
-        self.counters, self.meter = Counters(), Meter()
+        self.counters, self.meter = Counters(), ThroughputMeter()
         self.latest: Optional[Result] = None
         self.listeners: List[Listener] = []
         """Called for each result, one after the other, in the last stage."""
-        self._captured: Between[Frame] = Between(CAPTURED)
-        self._ready: Between[Query] = Between(READY)
-        self._answered: Between[Answered] = Between(ANSWERED)
-        self.engine = Engine(self._ready, settings, self._on_answer, self.counters, say, load, **engine)
-        self.capture = Capture(source, self._captured, self.counters, say, shape.fps) if source else None
+        self._captured: DropOldestQueue[Frame] = DropOldestQueue(CAPTURED)
+        self._ready: DropOldestQueue[Query] = DropOldestQueue(READY)
+        self._answered: DropOldestQueue[Answered] = DropOldestQueue(ANSWERED)
+        self.worker = InferenceWorker(self._ready, settings, self._on_answer, self.counters, log, load, **engine)
+        self.capture = Capture(source, self._captured, self.counters, log, shape.fps) if source else None
         self._decoders = [
-            Decoder(self._captured, self._ready, self.engine.form, self.counters, exact=shape.exact)
+            Decoder(self._captured, self._ready, self.worker.input_format, self.counters, exact=shape.exact)
             for _ in range(shape.decoder_count if source else 0)
         ]
         self._stopping = False
@@ -77,9 +77,9 @@ class Pipeline:
         """Load the model, start every stage.
 
         Raises:
-            Failure: the release cannot be used; nothing was started.
+            DeviceError: the release cannot be used; nothing was started.
         """
-        self.engine.begin(release)
+        self.worker.begin(release)
         self._results.start()
         for decoder in self._decoders:
             decoder.start()
@@ -95,11 +95,11 @@ class Pipeline:
         self._stopping = True
         self._answered.close()
         self._results.join(JOIN_S)
-        self.engine.let_go()
+        self.worker.let_go()
         return left + (["results"] if self._results.is_alive() else [])
 
     def _stages(self) -> List[List[threading.Thread]]:
-        return [[self.capture] if self.capture else [], list(self._decoders), [self.engine]]
+        return [[self.capture] if self.capture else [], list(self._decoders), [self.worker]]
 
     def is_alive(self) -> bool:
         """Whether every stage works."""
@@ -108,17 +108,17 @@ class Pipeline:
 
     def ask(self, image: Pixels, reply: Reply) -> bool:
         """Have an image (RGB, of any size) answered, before frames of the camera; False when there is no room for it."""
-        form = self.engine.form()
+        input_format = self.worker.input_format()
         self.counters.add("asked")
         frame = Frame(0, now_ns(), pixels=image[..., ::-1])
-        query = Query(frame, form, fit(image, form.size, form.crop), reply)
+        query = Query(frame, input_format, resize(image, input_format.size, input_format.crop), reply)
         return self._ready.keep(query)
 
     def use(self, release: Path) -> None:
         """Let another release take over, see Engine.use."""
-        before = self.engine.loaded.release
-        self.engine.use(release)
-        if self.engine.loaded.release != before:
+        before = self.worker.loaded.release
+        self.worker.use(release)
+        if self.worker.loaded.release != before:
             self.meter.restart()
 
     def dropped(self) -> Dict[str, int]:
@@ -129,7 +129,7 @@ class Pipeline:
             "answered": self._answered.dropped,
         }
 
-    def _on_answer(self, loaded: Loaded, query: Query, answer: Answer) -> None:
+    def _on_answer(self, loaded: LoadedModel, query: Query, answer: Answer) -> None:
         """On OpenVINO's thread: hand it over."""
         self.counters.add("answered")
         if query.reply is not None:
@@ -144,14 +144,14 @@ class Pipeline:
             if answered is not None:
                 self._publish(*answered)
 
-    def _publish(self, loaded: Loaded, query: Query, answer: Answer, at_ns: int) -> None:
-        latency_ms = (at_ns - query.frame.taken_ns) / 1e6
+    def _publish(self, loaded: LoadedModel, query: Query, answer: Answer, at_ns: int) -> None:
+        latency_ms = (at_ns - query.frame.captured_ns) / 1e6
         self.meter.add(latency_ms)
         if self.latest is not None and query.frame.number < self.latest.frame.number:
             self.counters.add("overtaken")
             return
-        ranking = top_of(answer, loaded.manifest["labels"])
-        said = said_of(answer, loaded.manifest)
+        ranking = top_k(answer, loaded.manifest["labels"])
+        said = labels_above_threshold(answer, loaded.manifest)
         self.latest = Result(query.frame, ranking, said, loaded.release.name, latency_ms)
         for listener in self.listeners:
             listener(self.latest)

@@ -24,14 +24,14 @@ class Frame:
     """One image as the camera gave it: as a JPEG's bytes, or as u8 [height, width, 3] in BGR, as OpenCV has it."""
 
     number: int
-    taken_ns: int
+    captured_ns: int
     """When it was here, by the device's monotonic clock."""
     jpeg: Optional[bytes] = None
     pixels: Optional[Pixels] = None
 
 
 @dataclass(frozen=True)
-class Form:
+class InputFormat:
     """What a network wants its images to be: size = (height, width) in pixels, and how they are cut to it."""
 
     size: Tuple[int, int]
@@ -44,10 +44,10 @@ Reply = Callable[[Optional["Answer"], str], None]
 
 @dataclass(frozen=True)
 class Query:
-    """A frame that is ready for the network; `fitted` is u8 [height, width, 3] in RGB, of `form`."""
+    """A frame that is ready for the network; `fitted` is u8 [height, width, 3] in RGB, of `input_format`."""
 
     frame: Frame
-    form: Form
+    input_format: InputFormat
     fitted: Pixels
     reply: Optional[Reply] = None
     """For an image that somebody asked about; it is answered, or refused, and never dropped in silence."""
@@ -65,7 +65,7 @@ class Result:
     """From the frame's arrival to this result."""
 
 
-class Between(Generic[T]):
+class DropOldestQueue(Generic[T]):
     """A bounded queue between two stages: full, it drops its oldest item, unless that was put there to be kept."""
 
     def __init__(self, capacity: int) -> None:

@@ -17,7 +17,7 @@ MIN_SAMPLES = {**MIN_QUERIES, 50: 10}
 """The samples that each percentile needs before it is shown."""
 
 
-class Meter:
+class ThroughputMeter:
     """Results a second over the last WINDOW_S seconds, and the percentiles of the last SAMPLES latencies."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ...release.manifest import is_many
+from ...release.manifest import is_multi_label
 
 if TYPE_CHECKING:
     from .messages import Answer
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TOP = 5
 
 
-def top_of(answer: Answer, labels: Sequence[str], count: int = TOP) -> List[Tuple[str, float]]:
+def top_k(answer: Answer, labels: Sequence[str], count: int = TOP) -> List[Tuple[str, float]]:
     """f32 [classes] → at most `count` (label, probability), descending; one value is the second label's of two."""
     values = np.array([1 - answer[0], answer[0]], np.float32) if len(answer) == 1 else answer
     if len(values) > count:
@@ -25,9 +25,9 @@ def top_of(answer: Answer, labels: Sequence[str], count: int = TOP) -> List[Tupl
     return [(labels[index], float(values[index])) for index in order]
 
 
-def said_of(answer: Answer, manifest: Dict[str, Any]) -> Optional[List[str]]:
+def labels_above_threshold(answer: Answer, manifest: Dict[str, Any]) -> Optional[List[str]]:
     """Where images may have many labels, those above 1/2, the most probable first; else None."""
-    if not is_many(manifest):
+    if not is_multi_label(manifest):
         return None
-    above = [(label, value) for label, value in top_of(answer, manifest["labels"], len(answer)) if value > 1 / 2]
+    above = [(label, value) for label, value in top_k(answer, manifest["labels"], len(answer)) if value > 1 / 2]
     return [label for label, _ in above]

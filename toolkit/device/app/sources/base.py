@@ -1,4 +1,4 @@
-"""Where frames come from, by one word each.
+"""Where frames come from, by one spec each.
 
     pattern                     a moving test pattern, half of it dark, half of it light
     /data/images              a folder of images, by name, again and again
@@ -6,7 +6,7 @@
     /dev/video0, 0              a camera that Video4Linux knows, such as a UVC one
     picamera, picamera:1        a Raspberry Pi's own camera, through picamera2
     rtsp://camera.example/live  a network camera; http(s) too, where it sends MJPEG
-    @/etc/toolkit/camera        the word that this file holds: for addresses with a password in them
+    @/etc/toolkit/camera        the spec that this file holds: for addresses with a password in them
     none                        no camera: the API alone
 
 What is not live is read at the pace that is asked for.
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Protocol, Union
 
-from ...errors import Failure
+from ...errors import DeviceError
 from ..pipeline.messages import now_ns
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Pixels
 
-Taken = Union[bytes, "Pixels"]
+RawFrame = Union[bytes, "Pixels"]
 """A JPEG's bytes, or u8 [height, width, 3] in BGR."""
 
 KINDS = "pattern, a folder, a video file, /dev/videoN, picamera, rtsp://…, @FILE with one of these in it, or none"
@@ -46,7 +46,7 @@ class Source(Protocol):
     def open(self) -> None:
         """Begin. Raises SourceLost when it cannot."""
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         """The next frame. Raises SourceLost when there is none for some seconds."""
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Wish:
+class CaptureOptions:
     """What a camera is asked for; it may give something else."""
 
     width: int = 1280
@@ -62,52 +62,52 @@ class Wish:
     fps: float = 30.0
 
 
-def make_source(word: str, wish: Wish) -> Optional[Source]:
-    """The source that a word names; None for "none".
+def make_source(spec: str, options: CaptureOptions) -> Optional[Source]:
+    """The source that a spec names; None for "none".
 
     Raises:
-        Failure: it names none, or a file that is not there.
+        DeviceError: it names none, or a file that is not there.
     """
     from . import files, opencv
 
-    if word == "none":
+    if spec == "none":
         return None
-    if word.startswith("@"):
-        return make_source(_line(Path(word[1:])), wish)
-    if word == "pattern":
-        return files.Pattern()
-    found = re.fullmatch(r"picamera(?::(\d))?", word)
+    if spec.startswith("@"):
+        return make_source(_line(Path(spec[1:])), options)
+    if spec == "pattern":
+        return files.TestPattern()
+    found = re.fullmatch(r"picamera(?::(\d))?", spec)
     if found:
-        from .picamera import PiCamera
+        from .picamera import RaspberryPiCamera
 
-        return PiCamera(int(found.group(1) or 0), wish)
-    if re.match(r"(rtsp|rtsps|http|https)://", word):
-        return opencv.Network(word)
-    if re.fullmatch(r"\d+|/dev/.+", word):
-        return opencv.Camera(f"/dev/video{word}" if word.isdigit() else word, wish)
-    return _file(Path(word))
+        return RaspberryPiCamera(int(found.group(1) or 0), options)
+    if re.match(r"(rtsp|rtsps|http|https)://", spec):
+        return opencv.NetworkCamera(spec)
+    if re.fullmatch(r"\d+|/dev/.+", spec):
+        return opencv.Camera(f"/dev/video{spec}" if spec.isdigit() else spec, options)
+    return _file(Path(spec))
 
 
 def _file(path: Path) -> Source:
     from . import files, opencv
 
     if path.is_dir():
-        return files.Folder(path)
+        return files.ImageFolder(path)
     if path.is_file():
-        return opencv.Video(path)
-    raise Failure("is neither a camera nor a file", where=str(path), remedy=f"give {KINDS}")
+        return opencv.VideoFile(path)
+    raise DeviceError("is neither a camera nor a file", where=str(path), remedy=f"give {KINDS}")
 
 
 def _line(path: Path) -> str:
     try:
-        word = path.read_text(encoding="utf-8").strip()
+        spec = path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise Failure(
-            f"cannot be read: {error.strerror}", where=str(path), remedy="put the source's word in it"
+        raise DeviceError(
+            f"cannot be read: {error.strerror}", where=str(path), remedy="put the source's spec in it"
         ) from None
-    if not word or word.startswith("@"):
-        raise Failure("names no source", where=str(path), remedy=f"put one of these in it: {KINDS}")
-    return word
+    if not spec or spec.startswith("@"):
+        raise DeviceError("names no source", where=str(path), remedy=f"put one of these in it: {KINDS}")
+    return spec
 
 
 class Pace:
@@ -125,6 +125,6 @@ class Pace:
         return max(0, due - now) / 1e9
 
 
-def without_password(address: str) -> str:
+def redact_address(address: str) -> str:
     """An address as it may be shown and logged: no user, no password, no query."""
     return re.sub(r"\?.*$", "", re.sub(r"//[^/]*@", "//", address))

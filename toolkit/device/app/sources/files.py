@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ... import image_io
-from .base import SourceLost, Taken
+from .base import RawFrame, SourceLost
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Pixels
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
-class Pattern:
+class TestPattern:
     """A bar that wanders over a dark image, then over a light one: 640 by 480 pixels, as JPEGs that are made once."""
 
     name, live = "test pattern", False
@@ -34,7 +34,7 @@ class Pattern:
         ]
         self._endless = itertools.cycle([jpeg.tobytes() for _, jpeg in drawn])
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         """See Source."""
         return next(self._endless)
 
@@ -51,7 +51,7 @@ class Pattern:
         return image
 
 
-class Folder:
+class ImageFolder:
     """The images of a folder in the order of their names, again and again; JPEGs stay as they are."""
 
     live = False
@@ -73,7 +73,7 @@ class Folder:
         except OSError as error:
             raise SourceLost(f"cannot be read: {error.strerror}") from None
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         """See Source."""
         path = next(self._endless)
         try:

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 
 import cv2
 
-from .base import SourceLost, Taken, Wish, without_password
+from .base import CaptureOptions, RawFrame, SourceLost, redact_address
 
 TIMEOUT_MS = 5000
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
@@ -16,7 +16,7 @@ _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 _FFMPEG = "rtsp_transport;tcp"
 
 
-class _Captured:
+class _OpenCvSource:
     """What all three have in common: a cv2.VideoCapture, which says neither why it cannot be opened nor why it ended."""
 
     def __init__(self, name: str, *, live: bool) -> None:
@@ -31,13 +31,13 @@ class _Captured:
             raise SourceLost("cannot be opened")
         self._capture = capture
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         """See Source."""
         there, image = self._capture.read()
         if not there or image is None or not image.size:
             raise SourceLost("gives no more frames")
-        taken: Taken = image
-        return taken
+        frame: RawFrame = image
+        return frame
 
     def close(self) -> None:
         """See Source."""
@@ -46,12 +46,12 @@ class _Captured:
             self._capture = None
 
 
-class Camera(_Captured):
-    """A Video4Linux camera. What it compresses itself is taken as it is and decoded in the stage for that."""
+class Camera(_OpenCvSource):
+    """A Video4Linux camera. What it compresses itself is frame as it is and decoded in the stage for that."""
 
-    def __init__(self, path: str, wish: Wish) -> None:
+    def __init__(self, path: str, options: CaptureOptions) -> None:
         super().__init__(path, live=True)
-        self._wish = wish
+        self._options = options
         self._compressed = False
 
     def open(self) -> None:
@@ -61,24 +61,24 @@ class Camera(_Captured):
         self._open(self.name, cv2.CAP_V4L2)
         for name, value in (
             (cv2.CAP_PROP_FOURCC, _MJPG),
-            (cv2.CAP_PROP_FRAME_WIDTH, self._wish.width),
-            (cv2.CAP_PROP_FRAME_HEIGHT, self._wish.height),
-            (cv2.CAP_PROP_FPS, self._wish.fps),
+            (cv2.CAP_PROP_FRAME_WIDTH, self._options.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, self._options.height),
+            (cv2.CAP_PROP_FPS, self._options.fps),
             (cv2.CAP_PROP_BUFFERSIZE, 2),
         ):
             self._capture.set(name, value)
         self._compressed = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == _MJPG
         self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0 if self._compressed else 1)
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         """See Source."""
-        taken = super().read()
-        if self._compressed and not isinstance(taken, bytes) and taken.ndim != 3:
-            return taken.tobytes()
-        return taken
+        frame = super().read()
+        if self._compressed and not isinstance(frame, bytes) and frame.ndim != 3:
+            return frame.tobytes()
+        return frame
 
 
-class Video(_Captured):
+class VideoFile(_OpenCvSource):
     """A video file, from its beginning whenever it ends."""
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +88,7 @@ class Video(_Captured):
         """See Source."""
         self._open(self.name, cv2.CAP_ANY)
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         """See Source."""
         try:
             return super().read()
@@ -97,11 +97,11 @@ class Video(_Captured):
             return super().read()
 
 
-class Network(_Captured):
+class NetworkCamera(_OpenCvSource):
     """A network camera; its address keeps its password to itself."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(without_password(address), live=True)
+        super().__init__(redact_address(address), live=True)
         self._address = address
 
     def open(self) -> None:

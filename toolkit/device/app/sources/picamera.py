@@ -6,18 +6,18 @@ import importlib
 from concurrent import futures
 from typing import Any
 
-from .base import SourceLost, Taken, Wish
+from .base import CaptureOptions, RawFrame, SourceLost
 
 TIMEOUT_S = 5.0
 
 
-class PiCamera:
+class RaspberryPiCamera:
     """One of the cameras at the board's own connectors."""
 
     live = True
 
-    def __init__(self, number: int, wish: Wish) -> None:
-        self.name, self._number, self._wish = f"picamera:{number}", number, wish
+    def __init__(self, number: int, options: CaptureOptions) -> None:
+        self.name, self._number, self._options = f"picamera:{number}", number, options
         self._camera: Any = None
 
     def open(self) -> None:
@@ -35,22 +35,22 @@ class PiCamera:
 
     def _start(self) -> None:
         """What libcamera calls RGB888 lies in memory as blue, green, red."""
-        wish = self._wish
-        main = {"size": (wish.width, wish.height), "format": "RGB888"}
+        options = self._options
+        main = {"size": (options.width, options.height), "format": "RGB888"}
         configuration = self._camera.create_video_configuration(
-            main=main, controls={"FrameRate": wish.fps}, buffer_count=4
+            main=main, controls={"FrameRate": options.fps}, buffer_count=4
         )
         self._camera.configure(configuration)
         self._camera.start()
 
-    def read(self) -> Taken:
+    def read(self) -> RawFrame:
         """See Source."""
         try:
             job = self._camera.capture_array("main", wait=False)
-            taken: Taken = self._camera.wait(job, timeout=TIMEOUT_S)
+            frame: RawFrame = self._camera.wait(job, timeout=TIMEOUT_S)
         except (RuntimeError, OSError, TimeoutError, futures.TimeoutError) as error:
             raise SourceLost(f"gives no more frames: {str(error) or type(error).__name__}") from None
-        return taken
+        return frame
 
     def close(self) -> None:
         """See Source."""

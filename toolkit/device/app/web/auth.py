@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import Optional
 
-from ...errors import Failure
+from ...errors import DeviceError
 from .http import HttpError, Request
 
 COOKIE = "toolkit_session"
 SESSION_S = 12 * 3600
-SHORTEST = 16
+MIN_TOKEN_LENGTH = 16
 """Characters that a token has at the least."""
-OPEN = ("/health", "/ready", "/login", "/")
+PUBLIC_PATHS = ("/health", "/ready", "/login", "/")
 """What is answered without a token; the last one by a form to log in."""
 _LOOPBACK = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
 
@@ -31,7 +31,7 @@ def read_token(path: Optional[Path]) -> Optional[str]:
     """The token that a file holds.
 
     Raises:
-        Failure: it cannot be read, others may read it, or it is too short.
+        DeviceError: it cannot be read, others may read it, or it is too short.
     """
     if path is None:
         return None
@@ -39,15 +39,15 @@ def read_token(path: Optional[Path]) -> Optional[str]:
     try:
         token, mode = path.read_text(encoding="ascii").strip(), path.stat().st_mode
     except (OSError, ValueError) as error:
-        raise Failure(f"the token cannot be read: {error}", where=str(path), remedy=remedy) from None
+        raise DeviceError(f"the token cannot be read: {error}", where=str(path), remedy=remedy) from None
     if mode & 0o007:
-        raise Failure("everyone may read the token", where=str(path), remedy=f"chmod o= {path}")
-    if len(token) < SHORTEST or not token.isprintable():
-        raise Failure(f"the token has less than {SHORTEST} characters", where=str(path), remedy=remedy)
+        raise DeviceError("everyone may read the token", where=str(path), remedy=f"chmod o= {path}")
+    if len(token) < MIN_TOKEN_LENGTH or not token.isprintable():
+        raise DeviceError(f"the token has less than {MIN_TOKEN_LENGTH} characters", where=str(path), remedy=remedy)
     return token
 
 
-class Guard:
+class Auth:
     """Decides about each request."""
 
     def __init__(self, token: Optional[str]) -> None:
@@ -64,7 +64,7 @@ class Guard:
         if self.token is None:
             if not _LOOPBACK.fullmatch(request.headers.get("host", "localhost")):
                 raise HttpError(421, "this is not the host that was asked for", "call it by 127.0.0.1 or localhost")
-        elif request.path not in OPEN and not self.knows(request):
+        elif request.path not in PUBLIC_PATHS and not self.is_authenticated(request):
             raise HttpError(401, "a token is wanted", "send Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
 
     def _check_site(self, request: Request) -> None:
@@ -76,7 +76,7 @@ class Guard:
             if not (navigates and request.path == "/"):
                 raise HttpError(403, "another site may not ask this")
 
-    def knows(self, request: Request) -> bool:
+    def is_authenticated(self, request: Request) -> bool:
         """Whether it carries the token or a session; everyone is known where there is no token."""
         if self.token is None:
             return True

@@ -19,7 +19,7 @@ from .http import HttpError, Response
 if TYPE_CHECKING:
     from ..pipeline.messages import Pixels, Result
 
-FPS, BUDGET, WATCHERS = 15.0, 120.0, 100
+FPS, BUDGET, MAX_SUBSCRIBERS = 15.0, 120.0, 100
 EVENTS_S = 0.5
 STALLED_S = 20.0
 BOUNDARY = "toolkit-frame"
@@ -27,7 +27,7 @@ QUALITY, WIDTH = 80, 960
 """Of images that did not come as JPEGs."""
 
 
-class Watchers:
+class Subscribers:
     """The connections that get the same; `send` never waits for one of them."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Broadcast:
 
     def __init__(self, latest: Callable[[], Optional[Result]], state: Callable[[], Dict[str, Any]]) -> None:
         self._latest, self._state = latest, state
-        self.images, self.events = Watchers(), Watchers()
+        self.images, self.events = Subscribers(), Subscribers()
 
     def stream(self) -> Response:
         """MJPEG, as browsers show it in an <img>."""
@@ -83,7 +83,7 @@ class Broadcast:
             result = self._latest()
             if result is not None and result is not shown and len(self.images):
                 shown = result
-                self.images.send(part_of(await _jpeg(result)))
+                self.images.send(multipart_frame(await _jpeg(result)))
 
     async def send_events(self) -> None:
         """For as long as the server runs."""
@@ -93,9 +93,11 @@ class Broadcast:
                 self.events.send(b"data: " + json.dumps(self._state()).encode() + b"\n\n")
 
 
-def _check_room(watchers: Watchers) -> None:
-    if len(watchers) >= WATCHERS:
-        raise HttpError(503, f"{WATCHERS} watch already, and that is the most", "try again later", Retry_After="10")
+def _check_room(watchers: Subscribers) -> None:
+    if len(watchers) >= MAX_SUBSCRIBERS:
+        raise HttpError(
+            503, f"{MAX_SUBSCRIBERS} watch already, and that is the most", "try again later", Retry_After="10"
+        )
 
 
 async def _jpeg(result: Result) -> bytes:
@@ -103,10 +105,10 @@ async def _jpeg(result: Result) -> bytes:
     frame = result.frame
     if frame.jpeg is not None or frame.pixels is None:
         return frame.jpeg or b""
-    return await asyncio.get_running_loop().run_in_executor(None, encoded, frame.pixels)
+    return await asyncio.get_running_loop().run_in_executor(None, encode_jpeg, frame.pixels)
 
 
-def encoded(pixels: Pixels) -> bytes:
+def encode_jpeg(pixels: Pixels) -> bytes:
     """An image (BGR) as a JPEG, at most WIDTH pixels wide."""
     height, width = pixels.shape[:2]
     if width > WIDTH:
@@ -116,7 +118,7 @@ def encoded(pixels: Pixels) -> bytes:
     return content
 
 
-def part_of(jpeg: bytes) -> bytes:
+def multipart_frame(jpeg: bytes) -> bytes:
     """One image of the stream; browsers show it once the next boundary is there, so it comes along."""
     head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
     return b"".join((head, jpeg, b"\r\n--", BOUNDARY.encode(), b"\r\n"))

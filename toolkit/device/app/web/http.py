@@ -25,7 +25,7 @@ _REASONS = {
     431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
     504: "Gateway Timeout",
 }  # fmt: skip
-ALWAYS = {
+DEFAULT_HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -45,7 +45,7 @@ class HttpError(Exception):
 
     def response(self) -> Response:
         """As the client gets it."""
-        return as_json({"error": {"what": self.what, "remedy": self.remedy}}, self.status, self.headers)
+        return json_response({"error": {"what": self.what, "remedy": self.remedy}}, self.status, self.headers)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Response:
 
     def head(self, *, keeps: bool) -> bytes:
         """The status line and all headers."""
-        fields = {**ALWAYS, **self.headers}
+        fields = {**DEFAULT_HEADERS, **self.headers}
         if self.stream is None:
             fields["Content-Length"] = str(len(self.body))
         fields["Connection"] = "keep-alive" if keeps else "close"
@@ -108,14 +108,14 @@ class Response:
         return "\r\n".join((*lines, "", "")).encode("latin-1")
 
 
-def as_json(value: Any, status: int = 200, headers: Optional[Dict[str, str]] = None) -> Response:
+def json_response(value: Any, status: int = 200, headers: Optional[Dict[str, str]] = None) -> Response:
     """A JSON document."""
     body = json.dumps(value, allow_nan=False).encode()
     return Response(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
 
 async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> Optional[Request]:
-    """The next request on a connection; None when the client is gone, or has nothing to say for IDLE_S.
+    """The next request on a connection; None when the client is gone, or has nothing to log for IDLE_S.
 
     Raises:
         HttpError: it is not HTTP/1.1, too long or too slow; the connection is of no more use.

@@ -35,11 +35,11 @@ def _schemas() -> Json:
     state: Json = {
         **_IDENTITY,
         "accelerator": _TEXT,
-        "stands_in": {"type": "boolean", "description": "The CPU works in a stick's place."},
+        "cpu_fallback": {"type": "boolean", "description": "The CPU works in a stick's place."},
         "precision": {"type": ["string", "null"]},
         "openvino": _TEXT,
         "source": _TEXT,
-        "trouble": {"type": ["string", "null"]},
+        "problem": {"type": ["string", "null"]},
         "camera": {"type": ["boolean", "null"], "description": "Whether frames come; null without a camera."},
         "fps": {"type": "number", "minimum": 0},
         "latency_ms": _object(dict.fromkeys(("p50", "p90", "p95", "p99"), _MAYBE_NUMBER)),
@@ -47,12 +47,12 @@ def _schemas() -> Json:
         "dropped": _COUNT,
         "latest": _nullable(latest),
         "temperature_c": _MAYBE_NUMBER,
-        "stick_c": _MAYBE_NUMBER,
+        "accelerator_temperature_c": _MAYBE_NUMBER,
         "throttled": _nullable(throttled),
         "notes": {"type": "array", "items": _TEXT},
         "uptime_s": {"type": "integer"},
     }
-    model: Json = {**_IDENTITY, "precision": {"type": ["string", "null"]}, "works": {"type": "boolean"}}
+    model: Json = {**_IDENTITY, "precision": {"type": ["string", "null"]}, "active": {"type": "boolean"}}
     return {
         "Guess": _GUESS,
         "Error": _object({"error": _object({"what": _TEXT, "remedy": _TEXT})}),
@@ -127,7 +127,7 @@ def _paths() -> Json:
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
 
 
-def document() -> Json:
+def openapi_document() -> Json:
     """The whole document; it is the same on every device."""
     return {
         "openapi": "3.1.0",

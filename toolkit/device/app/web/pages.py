@@ -13,12 +13,12 @@ from .http import Response
 _FOLDER = Path(__file__).parent
 
 
-def live() -> Response:
+def live_page() -> Response:
     """The live page."""
     return _response(_read("page.html"), 200)
 
 
-def login(*, failed: bool) -> Response:
+def login_page(*, failed: bool) -> Response:
     """The form; with a word about it when the token was wrong."""
     word = '<p role="alert">That is not the token.</p>' if failed else ""
     return _response(_read("login.html").replace("<!-- word -->", word), 401 if failed else 200)
@@ -30,11 +30,11 @@ def _read(name: str) -> str:
 
 
 def _response(text: str, status: int) -> Response:
-    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy(text)}
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": csp_header(text)}
     return Response(status, headers, text.encode())
 
 
-def policy(text: str) -> str:
+def csp_header(text: str) -> str:
     """Only the page's own script and style run, named by their digests, and it talks to its own server alone."""
     hashes = {
         kind: " ".join(f"'sha256-{_digest(part)}'" for part in re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL))

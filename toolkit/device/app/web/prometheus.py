@@ -8,7 +8,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Sample = Tuple[str, Dict[str, str], Optional[float]]
 
 
-def exposition(state: Dict[str, Any], dropped: Dict[str, int]) -> str:
+def render_metrics(state: Dict[str, Any], dropped: Dict[str, int]) -> str:
     """All metrics from State.now(), and the drops by queue."""
     lines = []
     for name, kind, help_, samples in _families(state, dropped):
@@ -54,7 +54,7 @@ def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Any]:
         many(quantiles, "quantile", 1e-3),
     )
     yield "toolkit_app_camera_up", "gauge", "1 while frames come.", one(state["camera"])
-    yield "toolkit_app_stands_in", "gauge", "1 while the CPU works in a stick's place.", one(state["stands_in"])
+    yield "toolkit_app_stands_in", "gauge", "1 while the CPU works in a stick's place.", one(state["cpu_fallback"])
     yield "toolkit_app_temperature_celsius", "gauge", "Of the processor.", one(state["temperature_c"])
-    yield "toolkit_app_stick_temperature_celsius", "gauge", "Of the stick.", one(state["stick_c"])
+    yield "toolkit_app_stick_temperature_celsius", "gauge", "Of the stick.", one(state["accelerator_temperature_c"])
     yield "toolkit_app_throttled", "gauge", "1 while the firmware slows the processor down.", one(throttled.get("now"))

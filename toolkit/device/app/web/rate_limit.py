@@ -10,7 +10,7 @@ CLIENTS = 1024
 """So many clients are remembered; the one that was silent longest is forgotten first."""
 
 
-class Buckets:
+class RateLimiter:
     """A token bucket for each key: `rate` a second on average, `burst` at once."""
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:

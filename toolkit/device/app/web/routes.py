@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional
 from urllib.parse import parse_qs
 
 from ... import image_io
-from ...errors import Failure
+from ...errors import DeviceError
 from ..pipeline.messages import now_ns
-from ..pipeline.topk import said_of, top_of
-from ..status import State, identity, models_beside, trouble
+from ..pipeline.topk import labels_above_threshold, top_k
+from ..status import StatusReport, current_problem, identity, list_models
 from . import pages
-from .auth import Guard
+from .auth import Auth
 from .broadcast import Broadcast
-from .http import HttpError, Request, Response, as_json
-from .openapi import document
-from .prometheus import CONTENT_TYPE, exposition
-from .rate_limit import Buckets
+from .http import HttpError, Request, Response, json_response
+from .openapi import openapi_document
+from .prometheus import CONTENT_TYPE, render_metrics
+from .rate_limit import RateLimiter
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Answer, Pixels
@@ -40,12 +40,12 @@ Route = Callable[[Request], Awaitable[Response]]
 class Routes:
     """Handles requests, on the server's thread; what takes long is done on others."""
 
-    def __init__(self, state: State, guard: Guard, predictions_a_second: float, *, secure: bool = False) -> None:
+    def __init__(self, state: StatusReport, auth: Auth, predictions_a_second: float, *, secure: bool = False) -> None:
         self.broadcast = Broadcast(lambda: state.pipeline.latest, state.now)
-        self._state, self._guard, self._secure = state, guard, secure
-        self._requests = Buckets(REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
-        self._logins = Buckets(LOGINS_A_SECOND, LOGINS_AT_ONCE)
-        self._predictions = Buckets(predictions_a_second, max(2 * predictions_a_second, 4))
+        self._state, self._auth, self._secure = state, auth, secure
+        self._requests = RateLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
+        self._logins = RateLimiter(LOGINS_A_SECOND, LOGINS_AT_ONCE)
+        self._predictions = RateLimiter(predictions_a_second, max(2 * predictions_a_second, 4))
         self._predicting = 0
         self._readers = ThreadPoolExecutor(READERS, "images", _step_back)
         self._routes: Dict[str, Dict[str, Route]] = {
@@ -70,7 +70,7 @@ class Routes:
             HttpError: the request is refused.
         """
         _take(self._requests, request.peer)
-        self._guard.check(request)
+        self._auth.check(request)
         methods = self._routes.get(request.path)
         if methods is None:
             raise HttpError(404, "there is nothing here", "/openapi.json says what there is")
@@ -80,7 +80,7 @@ class Routes:
         return await route(request)
 
     async def _page(self, request: Request) -> Response:
-        return pages.live() if self._guard.knows(request) else pages.login(failed=False)
+        return pages.live_page() if self._auth.is_authenticated(request) else pages.login_page(failed=False)
 
     async def _login(self, request: Request) -> Response:
         """A form's or a program's; wrong tokens are few a minute."""
@@ -90,9 +90,9 @@ class Routes:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
             raise HttpError(415, "a form is wanted", "send token=… as application/x-www-form-urlencoded")
         form = parse_qs((await request.body()).decode("utf-8", "replace"))
-        if not self._guard.is_token(form.get("token", [""])[0].strip()):
-            return pages.login(failed=True)
-        return Response(303, {"Location": "/", "Set-Cookie": self._guard.session(secure=self._secure)})
+        if not self._auth.is_token(form.get("token", [""])[0].strip()):
+            return pages.login_page(failed=True)
+        return Response(303, {"Location": "/", "Set-Cookie": self._auth.session(secure=self._secure)})
 
     async def _stream(self, _request: Request) -> Response:
         return self.broadcast.stream()
@@ -101,13 +101,13 @@ class Routes:
         return self.broadcast.event_stream()
 
     async def _now(self, _request: Request) -> Response:
-        return as_json(self._state.now())
+        return json_response(self._state.now())
 
     async def _models(self, _request: Request) -> Response:
-        return as_json({"models": await _aside(self._beside)})
+        return json_response({"models": await _aside(self._beside)})
 
     def _beside(self) -> List[Dict[str, Any]]:
-        return models_beside(self._state.pipeline.engine.loaded.release)
+        return list_models(self._state.pipeline.worker.loaded.release)
 
     async def _switch(self, request: Request) -> Response:
         """Let another model of this device work; the release that the device serves stays what it is."""
@@ -119,12 +119,12 @@ class Routes:
             raise HttpError(404, "there is no such model here", "/v1/models names them")
         pipeline = self._state.pipeline
         try:
-            await _aside(pipeline.use, pipeline.engine.loaded.release.with_name(wanted))
-        except Failure as failure:
-            raise HttpError(409, str(failure), failure.remedy) from None
-        loaded = pipeline.engine.loaded
+            await _aside(pipeline.use, pipeline.worker.loaded.release.with_name(wanted))
+        except DeviceError as error:
+            raise HttpError(409, str(error), error.remedy) from None
+        loaded = pipeline.worker.loaded
         self._state.note(f"switched to {loaded.manifest.get('name')} by hand")
-        return as_json(identity(loaded.release, loaded.manifest))
+        return json_response(identity(loaded.release, loaded.manifest))
 
     async def _predict(self, request: Request) -> Response:
         """What is on an image."""
@@ -137,7 +137,7 @@ class Routes:
         self._predicting += 1
         try:
             content = await request.body()
-            return as_json(await self._answer(await _aside(_image, content, on=self._readers)))
+            return json_response(await self._answer(await _aside(_image, content, on=self._readers)))
         finally:
             self._predicting -= 1
 
@@ -165,9 +165,9 @@ class Routes:
         return self._words(answer, (now_ns() - begin_ns) / 1e6)
 
     def _words(self, answer: Answer, latency_ms: float) -> Dict[str, Any]:
-        loaded = self._state.pipeline.engine.loaded
-        said = said_of(answer, loaded.manifest)
-        ranking = top_of(answer, loaded.manifest["labels"])
+        loaded = self._state.pipeline.worker.loaded
+        said = labels_above_threshold(answer, loaded.manifest)
+        ranking = top_k(answer, loaded.manifest["labels"])
         return {
             **identity(loaded.release, loaded.manifest),
             "ranking": [{"label": label, "probability": value} for label, value in ranking],
@@ -177,23 +177,23 @@ class Routes:
 
     async def _health(self, _request: Request) -> Response:
         """Whether the app lives, cameras aside."""
-        failing = self._state.pipeline.engine.failing
-        return as_json({"ok": failing is None}, 200 if failing is None else 503)
+        failing = self._state.pipeline.worker.failing
+        return json_response({"ok": failing is None}, 200 if failing is None else 503)
 
     async def _ready(self, _request: Request) -> Response:
         """Whether results come."""
-        wrong = trouble(self._state.pipeline)
-        return as_json({"ok": wrong is None}, 200 if wrong is None else 503)
+        wrong = current_problem(self._state.pipeline)
+        return json_response({"ok": wrong is None}, 200 if wrong is None else 503)
 
     async def _metrics(self, _request: Request) -> Response:
-        text = exposition(self._state.now(), self._state.pipeline.dropped())
+        text = render_metrics(self._state.now(), self._state.pipeline.dropped())
         return Response(200, {"Content-Type": CONTENT_TYPE}, text.encode())
 
     async def _openapi(self, _request: Request) -> Response:
-        return as_json(document())
+        return json_response(openapi_document())
 
 
-def _take(buckets: Buckets, key: str) -> None:
+def _take(buckets: RateLimiter, key: str) -> None:
     wait_s = buckets.wait_s(key)
     if wait_s:
         raise HttpError(429, "too many requests", "ask less often", Retry_After=str(math.ceil(wait_s)))

@@ -9,7 +9,7 @@ import ssl
 import threading
 from typing import Any, Awaitable, Callable, Optional, Set
 
-from ...errors import EnvironmentFailure
+from ...errors import DeviceEnvironmentError
 from .http import BODY_BYTES, HEAD_BYTES, SEND_S, HttpError, Request, Response, read_request
 
 CONNECTIONS = 160
@@ -137,7 +137,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens.
 
     Raises:
-        EnvironmentFailure: the address or the port cannot be had.
+        DeviceEnvironmentError: the address or the port cannot be had.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -145,14 +145,14 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise EnvironmentFailure(f"is no address here: {error.strerror or error}", where=host) from None
+        raise DeviceEnvironmentError(f"is no address here: {error.strerror or error}", where=host) from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(CONNECTIONS)
     except OSError as error:
         listening.close()
-        raise EnvironmentFailure(
+        raise DeviceEnvironmentError(
             f"cannot listen there: {error.strerror}", where=f"{host}:{port}", remedy="choose another one by --port"
         ) from None
     return listening

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +20,13 @@ class Picamera2:
         self._given = 0
         self._size = (0, 0)
 
-    def create_video_configuration(self, main: Dict[str, Any], **more: Any) -> Dict[str, Any]:
+    def create_video_configuration(self, main: dict[str, Any], **more: Any) -> dict[str, Any]:
         """As the real one takes it."""
         return {"main": main, **more}
 
-    def configure(self, configuration: Dict[str, Any]) -> None:
+    def configure(self, configuration: dict[str, Any]) -> None:
         """Only "RGB888" is known here."""
-        assert configuration["main"]["format"] == "RGB888"  # noqa: S101 - it is a stand-in for tests
+        assert configuration["main"]["format"] == "RGB888"
         self._size = configuration["main"]["size"]
 
     def start(self) -> None:
@@ -34,7 +34,7 @@ class Picamera2:
 
     def capture_array(self, name: str, wait: bool = True) -> int:
         """The number of a job that `wait` finishes."""
-        assert (name, wait) == ("main", False)  # noqa: S101 - see above
+        assert (name, wait) == ("main", False)
         self._given += 1
         return self._given
 

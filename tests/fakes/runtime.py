@@ -1,40 +1,39 @@
-"""A stand-in for `runtime.load`: models that answer by the image's brightness, and a stick that can be pulled out.
+"""A test double of `runtime.interface.load`: models that classify by brightness, and an NCS2 that can be unplugged.
 
-    bench = Bench()              a place with a stick in it
-    bench.stick = False          pulled out: whatever works on it fails as MYRIAD does, and it can be loaded no more
-
-Nothing of it is used on a device.
+host = FakeHost()        a device with an NCS2
+host.ncs2 = False        unplugged: models on it fail as MYRIAD does, and it cannot be loaded again
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import EnvironmentFailure
-from ..runtime.interface import OnDone, Settings
+from toolkit.device.errors import DeviceEnvironmentError
+from toolkit.device.runtime.interface import OnDone, Settings
 
 if TYPE_CHECKING:
-    from ..runtime.interface import Answer, Image
+    from toolkit.device.runtime.interface import Answer, Image
 
 LOST = "Failed to read output from FIFO: NC_ERROR"
 
 
-class Bench:
+class FakeHost:
     """What `load` finds; `loads` says on which accelerator each model was loaded."""
 
-    def __init__(self, *, stick: bool = True) -> None:
-        self.stick = stick
-        self.loads: List[str] = []
+    def __init__(self, *, ncs2: bool = True) -> None:
+        self.ncs2 = ncs2
+        self.loads: list[str] = []
 
     def load(self, xml: Path, settings: Settings) -> FakeModel:
         """As `runtime.load`, for CPU and MYRIAD."""
-        if settings.kind == "MYRIAD" and not self.stick:
-            raise EnvironmentFailure("no Neural Compute Stick is plugged in", where="MYRIAD")
+        if settings.kind == "MYRIAD" and not self.ncs2:
+            raise DeviceEnvironmentError("no Neural Compute Stick is plugged in", where="MYRIAD")
         self.loads.append(settings.kind)
         return FakeModel(self, settings, xml)
 
@@ -44,15 +43,15 @@ class FakeModel:
 
     version = "0.0"
 
-    def __init__(self, bench: Bench, settings: Settings, xml: Path) -> None:
+    def __init__(self, host: FakeHost, settings: Settings, xml: Path) -> None:
         self.settings, self.xml = replace(settings), xml
-        self.notes: List[str] = []
-        self._bench = bench
+        self.notes: list[str] = []
+        self._host = host
 
     def infer(self, image: Image) -> Answer:
-        """f32 [2]; raises EnvironmentFailure when the stick is gone."""
-        if self.settings.kind == "MYRIAD" and not self._bench.stick:
-            raise EnvironmentFailure(LOST, where="inference")
+        """f32 [2]; raises DeviceEnvironmentError when the ncs2 is gone."""
+        if self.settings.kind == "MYRIAD" and not self._host.ncs2:
+            raise DeviceEnvironmentError(LOST, where="inference")
         brightness = np.float32(image.mean() / 255)
         return np.array([1 - brightness, brightness], np.float32)
 
@@ -61,12 +60,12 @@ class FakeModel:
         del spare
         return FakeQueue(self, on_done)
 
-    def used(self) -> Dict[str, Any]:
+    def used(self) -> dict[str, Any]:
         """As little as is asked for."""
         return {"accelerator": self.settings.accelerator, "precision": "f32", "notes": list(self.notes)}
 
-    def temperature_c(self) -> Optional[float]:
-        """A stick's own."""
+    def temperature_c(self) -> float | None:
+        """A ncs2's own."""
         return 40.0 if self.settings.kind == "MYRIAD" else None
 
 
