@@ -58,7 +58,7 @@ test-pi-container *arguments: setup
 
 # Write an SD card's image for a Pi: `just pi-image kitchen --key ~/.ssh/id_ed25519.pub`.
 pi-image *arguments: setup
-    @"{{ bin }}/toolkit" fleet card "$@"
+    @"{{ bin }}/toolkit" fleet image "$@"
 
 # Make .venv-mkl, with the MKL/OpenMP build of TensorFlow 2.14 on Python 3.11.
 setup-mkl:

@@ -122,7 +122,7 @@ def test_toolkit_bench_goes_on_when_the_controller_was_killed(
 ) -> None:
     inventory = write_inventory(devices[:1])
     words = [str(Path(sys.executable).with_name("toolkit")), "bench", "--fleet", "--inventory", str(inventory)]
-    words += ["--seconds", "1", "--queries", "64", "--precision", "f32", "--workspace", str(room.workspace.root)]
+    words += ["--seconds", "1", "--min-queries", "64", "--precision", "f32", "--workspace", str(room.workspace.root)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         assert wait_for(lambda: len(measured(room)) == 2)
         process.send_signal(signal.SIGKILL)

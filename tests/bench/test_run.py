@@ -124,7 +124,7 @@ def command(room: Any, *words: str) -> list[str]:
 
 
 def test_toolkit_bench_prints_figures_and_validity(room: Any) -> None:
-    quick = ("--here", "--seconds", "0.2", "--queries", "64", "--precision", "f32")
+    quick = ("--local", "--seconds", "0.2", "--min-queries", "64", "--precision", "f32")
     table = subprocess.run(command(room, *quick), capture_output=True, text=True, check=True).stdout
     assert ("tiny-softmax-top-fp32" in table, "quick" in table, "100.000%" in table) == (True, True, True)
     done = subprocess.run(command(room, *quick, "--resume", "--json"), capture_output=True, text=True, check=True)
@@ -169,7 +169,7 @@ def interrupted(words: list[str], folder: Path, room: Any) -> tuple[int, str]:
 
 
 def test_toolkit_bench_keeps_what_is_finished_when_interrupted(room: Any) -> None:
-    code, talk = interrupted(command(room, "--here", "--precision", "f32"), room.workspace.root, room)
+    code, talk = interrupted(command(room, "--local", "--precision", "f32"), room.workspace.root, room)
     assert (code, "interrupted" in talk) == (130, True)
     assert [record.scenario for record in room.store.all(BenchRecord)] == ["accuracy"]
     assert wait_for(lambda: not processes_of(room.workspace.root))

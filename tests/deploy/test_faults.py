@@ -89,7 +89,7 @@ def test_deploy_takes_back_all_groups_when_a_later_one_fails(
 
 
 @pytest.mark.fault(
-    "a device of a later group fails, with `--no-undo`", serves="old or new", says="1 failed until batch 3"
+    "a device of a later group fails, with `--no-auto-rollback`", serves="old or new", says="1 failed until batch 3"
 )
 def test_deploy_keeps_what_was_done_when_told_not_to_undo(
     scene: Scene, aftermath: Aftermath, broken_python: Path

@@ -38,25 +38,23 @@ def states(check: Any, place: Place) -> list[str]:
     return [finding.state for finding in check.check(place)]
 
 
-def test_checks_have_names_of_their_own_and_say_who_needs_them() -> None:
+def test_checks_have_unique_names_and_say_who_needs_them() -> None:
     names = [check.name for check in checks()]
     assert len(names) == len(set(names)) == 13
     assert all(check.about for check in checks())
 
 
-def test_checks_give_a_remedy_with_everything_that_is_not_good(place: Place) -> None:
-    told = [
+def test_checks_give_a_remedy_unless_all_is_good(place: Place) -> None:
+    results = [
         (check.name, finding)
         for check in checks()
-        if check.name not in {"engine", "eras"}
+        if check.name not in {"engine", "legacy-openvino"}
         for finding in check.check(place)
     ]
-    assert [name for name, finding in told if finding.state != "good" and not finding.remedy] == []
+    assert [name for name, finding in results if finding.state != "good" and not finding.remedy] == []
 
 
-def test_packages_names_what_is_missing_and_the_extra_that_brings_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_names_what_is_missing_and_its_extra(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     real = packages.metadata.version
 
     def version(name: str) -> str:
@@ -65,14 +63,14 @@ def test_packages_names_what_is_missing_and_the_extra_that_brings_it(
         return "0.1" if name == "fabric" else real(name)
 
     monkeypatch.setattr(packages.metadata, "version", version)
-    told = {finding.what.partition(":")[0]: finding for finding in packages.check(place)}
-    assert "keras missing (wants >=3.10)" in told["training and conversion"].what
-    assert "fabric 0.1 (wants >=3.2.3)" in told["deploy and bench"].what
-    assert told["deploy and bench"].remedy.endswith("'edge-vision-toolkit[fleet]'")
-    assert told["the report"].state == "good"
+    results = {finding.what.partition(":")[0]: finding for finding in packages.check(place)}
+    assert "keras missing (requires >=3.10)" in results["training and conversion"].what
+    assert "fabric 0.1 (requires >=3.2.3)" in results["deploy and bench"].what
+    assert results["deploy and bench"].remedy.endswith("'edge-vision-toolkit[fleet]'")
+    assert results["the report"].state == "good"
 
 
-def test_workspace_is_made_by_mending_and_whole_afterwards(place: Place) -> None:
+def test_workspace_is_created_by_fix(place: Place) -> None:
     assert states(workspace, place) == ["warning"]
     workspace.fix(place)
     assert states(workspace, place) == ["good"]
@@ -81,7 +79,7 @@ def test_workspace_is_made_by_mending_and_whole_afterwards(place: Place) -> None
     assert states(workspace, place) == ["good"]
 
 
-def test_workspace_says_when_the_database_is_damaged_and_leaves_it_as_it_is(place: Place) -> None:
+def test_workspace_reports_a_damaged_database_unchanged(place: Place) -> None:
     path = place.workspace.database
     with Store(path):
         pass
@@ -94,40 +92,36 @@ def test_workspace_says_when_the_database_is_damaged_and_leaves_it_as_it_is(plac
     assert path.read_bytes() == content
 
 
-def test_disk_minds_a_full_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_warns_when_it_is_full(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil._ntuple_diskusage
     for free, state in ((5e9, "good"), (1e9, "warning"), (1e8, "bad")):
         monkeypatch.setattr(disk.shutil, "disk_usage", lambda _, free=free: usage(10**10, 0, int(free)))
         assert set(states(disk, place)) == {state}
 
 
-def test_clock_knows_a_time_that_cannot_be(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_reports_an_impossible_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock.time, "time", lambda: 1e9)
     (found,) = clock.check(place)
     assert (found.state, found.what) == (
         "bad",
-        "it is 2001-09-09 01:46 UTC, before this toolkit's own files were written",
+        "the clock says 2001-09-09 01:46 UTC, which is before the toolkit's own files were written",
     )
 
 
-def test_weights_says_where_a_file_may_be_put_by_hand(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_says_where_to_copy_a_file(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = list(weights.check(place))
     assert [each.state for each in found] == ["warning", "warning"]
     assert str(tmp_path / "cache") in found[0].remedy
 
 
-def test_engine_says_so_when_docker_is_not_installed(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_engine_warns_when_docker_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (found,) = container_engine.check(place)
-    assert (found.state, found.what) == ("warning", "docker is not installed: images cannot be built or run")
+    assert (found.state, found.what) == ("warning", "docker is not installed: container images cannot be built or run")
 
 
-def test_ssh_agent_counts_what_a_real_agent_holds(
+def test_ssh_agent_counts_the_keys_of_a_real_agent(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -152,7 +146,7 @@ def write_inventory(tmp_path: Path, device: Device, **more: str) -> Path:
     return path
 
 
-def test_inventory_minds_unpinned_hosts_and_keys_that_others_may_read(
+def test_inventory_warns_of_unpinned_hosts_and_open_keys(
     place: Place, tmp_path: Path, devices: tuple[Device, ...]
 ) -> None:
     key = tmp_path / "key"
@@ -160,17 +154,20 @@ def test_inventory_minds_unpinned_hosts_and_keys_that_others_may_read(
     key.chmod(0o644)
     path = write_inventory(tmp_path, devices[0], ansible_ssh_private_key_file=str(key))
     there = Place(place.workspace, path, place.progress)
-    told = [finding.what for finding in inventory.check(there)]
-    assert told[1:] == [f"others may read the private key {key}", "host keys not pinned: one; these are refused"]
+    results = [finding.what for finding in inventory.check(there)]
+    assert results[1:] == [
+        f"other users can read the private key {key}",
+        "host keys are not pinned, so connections are refused: one",
+    ]
     key.chmod(0o600)
     shutil.copy(str(devices[0].known_hosts), tmp_path / "known_hosts")
     assert states(inventory, there) == ["good", "good"]
 
 
-def test_toolkit_doctor_ends_with_1_only_when_something_will_not_work(tmp_path: Path) -> None:
-    words = [str(Path(sys.executable).with_name("toolkit")), "doctor", "--workspace", str(tmp_path / "workspace")]
+def test_doctor_exits_1_only_when_something_will_not_work(tmp_path: Path) -> None:
+    argv = [str(Path(sys.executable).with_name("toolkit")), "doctor", "--workspace", str(tmp_path / "workspace")]
     fine = subprocess.run(
-        [*words, "python", "packages", "workspace", "--json"], capture_output=True, text=True, check=True
+        [*argv, "python", "packages", "workspace", "--json"], capture_output=True, text=True, check=True
     )
     found = json.loads(fine.stdout)["checks"]
     assert [(each["name"], each["state"]) for each in found] == [
@@ -178,8 +175,8 @@ def test_toolkit_doctor_ends_with_1_only_when_something_will_not_work(tmp_path: 
         ("packages", "good"),
         ("workspace", "warning"),
     ]
-    lost = subprocess.run([*words, "inventory", "-i", "/no/such"], capture_output=True, text=True, check=False)
+    lost = subprocess.run([*argv, "inventory", "-i", "/no/such"], capture_output=True, text=True, check=False)
     assert (lost.returncode, "BAD  inventory" in lost.stdout) == (1, True)
-    mended = subprocess.run([*words, "workspace", "--fix"], capture_output=True, text=True, check=True)
-    assert "mended: " in mended.stdout
+    repaired = subprocess.run([*argv, "workspace", "--fix"], capture_output=True, text=True, check=True)
+    assert "fixed: " in repaired.stdout
     assert (tmp_path / "workspace").is_dir()

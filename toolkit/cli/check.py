@@ -35,12 +35,15 @@ def check(
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    place = Workspace(workspace)
+    place, log = Workspace(workspace), progress.create_progress(quiet=as_json)
     with Store(place.database) as store:
         folder = bundle_folder(bundle, place, store)
         images = images_for(folder, place, store)
-        checks = check_bundle(folder, progress.create_progress(quiet=as_json), images, allowed_signers)
-        save_check_results(checks, folder.name, store)
+        checks = check_bundle(folder, log, images, allowed_signers)
+        if store.read_only:
+            log.log(f"the results are not saved: {place.database} is read-only")
+        else:
+            save_check_results(checks, folder.name, store)
     if as_json:
         print_json({"bundle": folder.name, "checks": checks})
     else:

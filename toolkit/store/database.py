@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter
 
-from toolkit.store.database_schema import migrate
+from toolkit.store.connection import open_database
 
 A = TypeVar("A")
 
@@ -37,16 +37,22 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        migrate(self._connection, str(path))
+        self._path = path
+        try:
+            self._connection = open_database(path)
+        except sqlite3.Error as error:
+            error.add_note(str(path))
+            raise
+        (query_only,) = self._connection.execute("PRAGMA query_only").fetchone()
+        self.read_only = bool(query_only)
+        """Whether the file or its folder cannot be written: reading works, `put` raises."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            error.add_note(str(self._path))
         self.close()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """A way to run commands on a device. Deploy and bench see this, not SSH.
 
 Shell           the interface
-LocalShell      the same on this machine, in a folder: for trials, tests and `bench --here`
+LocalShell      the same on this machine, in a folder: for trials, tests and `bench --local`
 SecureShell     over SSH, in toolkit.fleet.ssh.connection
 """
 

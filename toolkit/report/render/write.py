@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import files
+from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment import schema as experiments
 from toolkit.experiment.schema import Experiment
@@ -34,6 +35,25 @@ class Report:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     """The table of models as it stands on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The bundle that a report recommends, None if it recommends none, and why."""
+
+    bundle: Bundle | None
+    reason: str
+
+
+def recommend(workspace: Workspace, store: Store) -> Recommendation:
+    """Return what the report on the experiment trained last recommends.
+
+    Raises:
+        DataError: nothing was trained yet.
+    """
+    verdict = judge(gather(workspace, store, _shipped(store)))
+    bundle = verdict.choice.bundle if verdict.choice else None
+    return Recommendation(bundle, verdict.reason)
 
 
 def write_report(

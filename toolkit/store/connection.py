@@ -1,0 +1,67 @@
+"""Open the database file; read-only where it cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from toolkit.store.database_schema import migrate
+
+_TIMEOUT_S = 30
+_NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Return a connection to the migrated file; one that refuses writes if the file system does.
+
+    Raises:
+        sqlite3.Error: the file is damaged, locked or not a database.
+        MachineError: a newer toolkit wrote the file.
+        OSError: the folder cannot be created.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _open_writable(path)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE or path.is_dir():
+            raise
+        return _open_read_only(path)
+    except OSError as error:
+        if error.errno not in {errno.EROFS, errno.EACCES}:
+            raise
+        return _open_read_only(path)
+
+
+def _open_writable(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        migrate(connection, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Open the file as it is; an empty database in memory stands for one that does not exist."""
+    if not path.exists():
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    else:
+        connection = _open_file(path, "mode=ro")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema")
+        except sqlite3.OperationalError:  # WAL needs a writable folder, or a promise that nobody writes
+            connection.close()
+            connection = _open_file(path, "immutable=1")
+    migrate(connection, str(path))
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _open_file(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?{mode}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
