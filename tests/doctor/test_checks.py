@@ -40,7 +40,7 @@ def states(check: Any, place: Place) -> list[str]:
 
 def test_checks_have_unique_names_and_say_who_needs_them() -> None:
     names = [check.name for check in checks()]
-    assert len(names) == len(set(names)) == 13
+    assert len(names) == len(set(names)) == 14
     assert all(check.about for check in checks())
 
 

@@ -19,6 +19,7 @@ _MODULES = (
     "disk",
     "clock",
     "workspace",
+    "sandbox",
     "tensorflow",
     "weights",
     "ncs2_compiler",
