@@ -8,10 +8,10 @@ import numpy as np
 
 from toolkit import networks
 from toolkit.progress import Silent
-from toolkit.train.tuning.worker import Piece, main
+from toolkit.train.tuning.worker import Workload, main
 
 
-def prepare(piece: Piece) -> Callable[[int], None]:
+def prepare(piece: Workload) -> Callable[[int], None]:
     """A function that takes one step with a batch of so many images."""
     networks.start_tensorflow()
     import keras

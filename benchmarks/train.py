@@ -66,8 +66,8 @@ class Setting:
     def in_turns(self, what: str) -> dict[str, list[dict[str, Any]]]:
         """By "ours" and the builds: every repetition, each first every other time."""
         taken: dict[str, list[dict[str, Any]]] = {"ours": [], **{build: [] for build in self.pythons}}
-        for turn in range(self.repetitions):
-            for who in list(taken)[:: 1 if turn % 2 == 0 else -1]:
+        for measure in range(self.repetitions):
+            for who in list(taken)[:: 1 if measure % 2 == 0 else -1]:
                 taken[who].append(self.ours(what) if who == "ours" else self.theirs(what, who))
                 print(f"  {what}: {who} {taken[who][-1]}", file=sys.stderr)
         return taken

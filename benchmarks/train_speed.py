@@ -14,12 +14,12 @@ from time import monotonic
 
 from scores import Score, conclude
 
-from toolkit.experiment.compute_profiles import PAPER, PLAIN, ComputePrecision, Profile
+from toolkit.experiment.compute_profiles import PAPER, PLAIN, ComputePrecision, ComputeProfile
 from toolkit.progress import Silent
 from toolkit.system.cpu_quota import available_cpus
-from toolkit.train.tuning import candidates, search
-from toolkit.train.tuning.process import Measured, Rehearsal
-from toolkit.train.tuning.worker import Piece
+from toolkit.train.tuning import search, search_space
+from toolkit.train.tuning.process import BenchmarkProcess, Measurement
+from toolkit.train.tuning.worker import Workload
 
 NETWORKS = (("mobilenet", 224), ("inception_v3", 299), ("vgg16", 224))
 STOCK_GOAL, PAPER_GOAL = 1.8, 3.0
@@ -37,19 +37,19 @@ class Player:
     """Somebody who takes turns."""
 
     name: str
-    profile: Profile
+    profile: ComputeProfile
     program: tuple[str, ...] = ("-m", "toolkit.train.tuning.worker")
     precision: ComputePrecision = "float32"
 
 
 def speed(*, quick: bool, keep: bool) -> int:
     """Measure the three networks, print, keep."""
-    builds = candidates.builds_here()
+    builds = search_space.builds_here()
     batch, turns = (4, 1) if quick else (16, 3)
     scores = []
     for network, edge in NETWORKS:
-        piece = Piece(network=network, edge=edge, batch_size=batch)
-        measured = _in_turns(_players(piece, builds, quick=quick), piece, turns)
+        workload = Workload(network=network, edge=edge, batch_size=batch)
+        measured = _in_turns(_players(workload, builds, quick=quick), workload, turns)
         for name, one in measured.items():
             print(f"  {network}: {name}: {one.rate:.2f} images/s {one.failure}", file=sys.stderr)
         scores += _scores(network, measured)
@@ -58,9 +58,9 @@ def speed(*, quick: bool, keep: bool) -> int:
     return conclude("train-speed", "Fine-tuning under the tuned profile", method, scores, keep=keep)
 
 
-def _players(piece: Piece, builds: Sequence[candidates.Build], *, quick: bool) -> list[Player]:
-    tried = candidates.candidates(builds, available_cpus(), candidates.allocators_here())
-    tuned = search.tune(piece, tried[: 2 if quick else None], Silent(), limit_s=search.LIMIT_S)
+def _players(workload: Workload, builds: Sequence[search_space.Build], *, quick: bool) -> list[Player]:
+    tried = search_space.candidates(builds, available_cpus(), search_space.allocators_here())
+    tuned = search.tune(workload, tried[: 2 if quick else None], Silent(), limit_s=search.LIMIT_S)
     chosen = tuned.chosen.profile
     stock = next((build.python for build in builds if not build.mkl), None)
     mkl = next((build.python for build in builds if build.mkl), stock)
@@ -69,29 +69,29 @@ def _players(piece: Piece, builds: Sequence[candidates.Build], *, quick: bool) -
         Player("stock wheel", replace(PLAIN, python=stock), PAPERS),
         Player("papers' settings", replace(PAPER, python=mkl), PAPERS),
     ]
-    precision = candidates.precision_here()
+    precision = search_space.precision_here()
     return [
         *players,
         *([Player(f"ours in {precision}", chosen, precision=precision)] if precision != "float32" else []),
     ]
 
 
-def _in_turns(players: Sequence[Player], piece: Piece, turns: int) -> dict[str, Measured]:
+def _in_turns(players: Sequence[Player], workload: Workload, turns: int) -> dict[str, Measurement]:
     """Every player's steps; one whose process cannot go on says why."""
     with ExitStack() as stack:
         running = {}
         for player in players:
-            own = replace(piece, precision=player.precision)
-            rehearsal = stack.enter_context(Rehearsal(player.profile, own, player.program))
-            if rehearsal.start(monotonic() + 600):
-                running[player.name] = rehearsal
-        for turn in range(turns):
-            for rehearsal in list(running.values())[:: 1 if turn % 2 == 0 else -1]:
-                rehearsal.turn(piece.batch_size, 0.0, monotonic() + 600)
-        return {name: rehearsal.measured for name, rehearsal in running.items()}
+            own = replace(workload, precision=player.precision)
+            process = stack.enter_context(BenchmarkProcess(player.profile, own, player.program))
+            if process.start(monotonic() + 600):
+                running[player.name] = process
+        for measure in range(turns):
+            for process in list(running.values())[:: 1 if measure % 2 == 0 else -1]:
+                process.measure(workload.batch_size, 0.0, monotonic() + 600)
+        return {name: process.measured for name, process in running.items()}
 
 
-def _scores(network: str, measured: dict[str, Measured]) -> list[Score]:
+def _scores(network: str, measured: dict[str, Measurement]) -> list[Score]:
     stock, paper = measured["stock wheel"], measured["papers' settings"]
     found = []
     for name, ours in measured.items():

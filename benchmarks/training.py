@@ -48,12 +48,12 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
     """
     from toolkit import data
     from toolkit.data.synthetic_masks.dataset import make_masks
-    from toolkit.experiment.schema import DataTable
+    from toolkit.experiment.schema import DataConfig
     from toolkit.progress import Silent
     from toolkit.workspace import Workspace
 
     place = Workspace(folder / "masks")
-    split = data.prepare(DataTable(source="synthetic-masks"), folder, place, Silent())
+    split = data.prepare(DataConfig(source="synthetic-masks"), folder, place, Silent())
     parts = {image.path.name: image.part for image in data.read_manifest(split, place)}
     for seed in range(1 if quick else SEEDS):
         for path in sorted(make_masks(place, seed, Silent()).glob("*/*.jpg"))[:: 8 if quick else 1]:
@@ -67,7 +67,7 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
 def top(folder: Path, workspace: Path) -> dict[str, object]:
     """Ours, in this process, as `toolkit train` does it."""
     from toolkit import data
-    from toolkit.experiment import schema
+    from toolkit.experiment.load import load_experiment
     from toolkit.progress import Silent
     from toolkit.store import Store
     from toolkit.train import train_trial
@@ -75,7 +75,7 @@ def top(folder: Path, workspace: Path) -> dict[str, object]:
 
     _import_all()
     began = time.perf_counter()
-    plan, place = schema.load(folder / "bench-train.toml"), Workspace(workspace)
+    plan, place = load_experiment(folder / "bench-train.toml"), Workspace(workspace)
     split = data.prepare(plan.data, plan.origin, place, Silent())
     with Store(place.database) as store:
         models = [model for trial in plan.trials() for model in train_trial(plan, trial, split, place, store, Silent())]
@@ -93,13 +93,13 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
     import numpy as np
 
     from toolkit import data
-    from toolkit.experiment import schema
+    from toolkit.experiment.load import load_experiment
     from toolkit.progress import Silent
     from toolkit.train.loop import Examples, shuffled
     from toolkit.workspace import Workspace
 
     _import_all()
-    plan, place = schema.load(folder / "bench-train.toml"), Workspace(workspace)
+    plan, place = load_experiment(folder / "bench-train.toml"), Workspace(workspace)
     split = data.prepare(plan.data, plan.origin, place, Silent())
     images = [image for image in data.read_manifest(split, place) if image.part == "train"]
     began, seen = time.perf_counter(), 0
@@ -143,8 +143,8 @@ def _taught(body: Any, images: Path, count: int = 512, epochs: int = 3) -> float
     for layer in body.layers:
         if hasattr(layer, "moving_mean"):
             layer.momentum = 0.8  # there are few steps to know the images from
-    answer = keras.layers.Dense(1, "sigmoid")(keras.layers.GlobalAveragePooling2D()(body.output))
-    model = keras.Model(body.input, answer)
+    predict = keras.layers.Dense(1, "sigmoid")(keras.layers.GlobalAveragePooling2D()(body.output))
+    model = keras.Model(body.input, predict)
     model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", metrics=["accuracy"])
     fitted = model.fit(pixels[:, :, :, ::-1] / 127.5 - 1, labels, batch_size=16, epochs=epochs, verbose=0)
     return float(fitted.history["accuracy"][-1])

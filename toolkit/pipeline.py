@@ -57,7 +57,7 @@ class Pipeline:
     inventory: Path | None = None
     limit: str | None = None
     forks: int = DEFAULT_LIMIT
-    way: train.Way = field(default_factory=train.Way)
+    sweep_options: train.SweepOptions = field(default_factory=train.SweepOptions)
 
     def run(self) -> PipelineResult:
         """Every stage in turn.
@@ -92,10 +92,12 @@ class Pipeline:
     def _title(self, text: str) -> None:
         self.progress.log(f"── {text}")
 
-    def _train(self, split: Split, store: Store) -> train.Swept:
+    def _train(self, split: Split, store: Store) -> train.SweepResult:
         self._title("training")
         trials = tuple(self.plan.trials())
-        return train.train_trials(self.plan, trials, split, self.workspace, store, self.progress, way=self.way)
+        return train.train_trials(
+            self.plan, trials, split, self.workspace, store, self.progress, sweep_options=self.sweep_options
+        )
 
     def _convert(self, models: tuple[TrainedModel, ...], split: Split, store: Store) -> Mapping[Bundle, TrainedModel]:
         """Every bundle, with the model that it was made of."""

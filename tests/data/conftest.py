@@ -12,7 +12,7 @@ import pytest
 from toolkit.artifacts.dataset import Split
 from toolkit.data import prepare_dataset
 from toolkit.errors import DataError
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
 
@@ -60,7 +60,7 @@ def gather(workspace: Workspace) -> Gather:
     """Prepare a data set of any source at `path`."""
 
     def prepared(source: str, path: Path, **settings: object) -> Split:
-        table = DataTable.model_validate({"source": source, "path": path, **settings})
+        table = DataConfig.model_validate({"source": source, "path": path, **settings})
         return prepare_dataset(table, path.parent / "experiment.toml", workspace, Silent())
 
     return prepared

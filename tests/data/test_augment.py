@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from toolkit.data.augment import AugmentParams, augment, augment_image, draw_params, geometry
-from toolkit.experiment.schema import AugmentTable
+from toolkit.experiment.schema import AugmentConfig
 
-ALL = AugmentTable(flip=True, rotate=20, zoom=0.2, crop=0.2, brightness=0.1, contrast=0.2)
+ALL = AugmentConfig(flip=True, rotate=20, zoom=0.2, crop=0.2, brightness=0.1, contrast=0.2)
 STILL = AugmentParams(False, 0, 1, 1, 0, 0, 0, 1)
 
 
@@ -98,4 +98,4 @@ def test_geometry_keeps_the_middle_when_it_turns_and_zooms() -> None:
 
 def test_augment_table_refuses_when_nothing_is_on() -> None:
     with pytest.raises(ValidationError, match="nothing in it is on"):
-        AugmentTable(flip=False)
+        AugmentConfig(flip=False)

@@ -8,14 +8,14 @@ import pytest
 from toolkit.data import Image, load_images, prepare_dataset, read_manifest
 from toolkit.device.image_io import read_image, resize
 from toolkit.errors import DataError
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
 
 
 @pytest.fixture
 def images(pets: Path, workspace: Workspace) -> tuple[Image, ...]:
-    table = DataTable(source="folders", path=pets)
+    table = DataConfig(source="folders", path=pets)
     return read_manifest(prepare_dataset(table, pets.parent / "experiment.toml", workspace, Silent()), workspace)
 
 

@@ -10,7 +10,7 @@ import pytest
 from toolkit.artifacts.dataset import Split
 from toolkit.data import prepare_dataset
 from toolkit.data.near_duplicates import candidate_pairs, confirm_pairs, perceptual_hash
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
 
@@ -90,7 +90,7 @@ def test_prepare_names_near_duplicates_and_goes_on_when_parts_share_them(tmp_pat
             write(root / part / ("a", "b")[seed % 2] / f"{seed}.jpg", scene(100 * number + seed))
     write(root / "test" / "a" / "again.jpg", cv2.resize(scene(2), (80, 90)), quality=70)
     progress = Silent()
-    table = DataTable(source="folders", path=root)
+    table = DataConfig(source="folders", path=root)
     for _ in range(2):  # the second time hashes are recalled
         progress.messages.clear()
         prepare_dataset(table, tmp_path / "experiment.toml", workspace, progress)

@@ -9,7 +9,7 @@ import pytest
 from toolkit.artifacts.dataset import Split
 from toolkit.data import Image, prepare_dataset, read_manifest
 from toolkit.errors import ConfigurationError, DataError
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
 
@@ -17,7 +17,7 @@ Write = Callable[[Path, int], Path]
 
 
 def prepared(folder: Path, workspace: Workspace, progress: Silent | None = None, **settings: object) -> Split:
-    table = DataTable.model_validate({"source": "folders", "path": folder, **settings})
+    table = DataConfig.model_validate({"source": "folders", "path": folder, **settings})
     return prepare_dataset(table, folder.parent / "experiment.toml", workspace, progress or Silent())
 
 
@@ -45,7 +45,7 @@ def test_prepare_divides_by_the_fractions_when_there_are_class_folders(pets: Pat
 
 
 def test_prepare_finds_the_path_beside_the_experiment_when_it_is_relative(pets: Path, workspace: Workspace) -> None:
-    table = DataTable(source="folders", path=Path("pets"))
+    table = DataConfig(source="folders", path=Path("pets"))
     assert prepare_dataset(table, pets.parent / "experiment.toml", workspace, Silent()) == prepared(pets, workspace)
 
 

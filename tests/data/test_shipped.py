@@ -9,14 +9,14 @@ import pytest
 from toolkit import networks
 from toolkit.data.formats import FORMATS
 from toolkit.data.prepare import resolve_paths
-from toolkit.experiment.schema import load, shipped
+from toolkit.experiment.load import load_experiment, shipped_experiment
 
-MODELS = shipped("demo").parent
+MODELS = shipped_experiment("demo").parent
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)
 def test_load_takes_the_experiment_when_it_comes_with_the_toolkit(path: Path) -> None:
-    experiment = load(path)
+    experiment = load_experiment(path)
     assert experiment.name == path.stem
     assert experiment.data.source in FORMATS or experiment.data.source == "synthetic-masks"
     for trial in experiment.trials():
@@ -29,6 +29,6 @@ def test_load_takes_the_experiment_when_it_comes_with_the_toolkit(path: Path) ->
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)
 def test_cards_name_the_experiment_when_it_uses_their_network(path: Path) -> None:
-    for network in load(path).matrix.networks:
+    for network in load_experiment(path).matrix.networks:
         card = MODELS / "cards" / f"{network.replace('_', '-')}.md"
         assert f"models/{path.name}" in card.read_text(encoding="utf-8")

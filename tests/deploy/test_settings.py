@@ -7,13 +7,13 @@ from pydantic import ValidationError
 
 from toolkit.deploy import gates_of, strategy_of
 from toolkit.deploy.strategy import Size, Strategy
-from toolkit.experiment.schema import DeployTable
+from toolkit.experiment.schema import DeployConfig
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 
 def test_strategy_of_reads_the_table() -> None:
-    table = DeployTable(batch="2,50%", groups=("attic",), pause_s=3, max_failures="10%", undo=False)
+    table = DeployConfig(batch="2,50%", groups=("attic",), pause_s=3, max_failures="10%", undo=False)
     assert strategy_of(table) == Strategy(
         batches=(Size(2), Size(50, percent=True)),
         groups=("attic",),
@@ -21,7 +21,7 @@ def test_strategy_of_reads_the_table() -> None:
         max_failures=Size(10, percent=True),
         undo=False,
     )
-    assert strategy_of(DeployTable()) == Strategy()
+    assert strategy_of(DeployConfig()) == Strategy()
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_strategy_of_reads_the_table() -> None:
 )
 def test_the_table_refuses_what_no_rollout_can_do(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        DeployTable(**wrong)
+        DeployConfig(**wrong)
 
 
 def test_gates_of_leaves_out_what_is_not_asked_for(workspace: Workspace) -> None:
     with Store(workspace.database) as store:
-        assert [gate.name for gate in gates_of(DeployTable(), store)] == ["verify", "golden", "healthy"]
-        table = DeployTable(min_speed=0.5, healthy_s=0, hooks=Path("hooks"))
+        assert [gate.name for gate in gates_of(DeployConfig(), store)] == ["verify", "golden", "healthy"]
+        table = DeployConfig(min_speed=0.5, healthy_s=0, hooks=Path("hooks"))
         assert [gate.name for gate in gates_of(table, store)] == ["verify", "golden", "speed"]

@@ -10,10 +10,10 @@ import pytest
 
 from toolkit.errors import ConfigurationError, MachineError, UsageError
 from toolkit.experiment import compute_profiles
-from toolkit.experiment.compute_profiles import PAPER, PLAIN, Profile
+from toolkit.experiment.compute_profiles import PAPER, PLAIN, ComputeProfile
 from toolkit.workspace import Workspace
 
-TUNED = Profile(
+TUNED = ComputeProfile(
     name="mobilenet",
     python=Path(sys.executable),
     environment={"OMP_NUM_THREADS": "2"},
@@ -25,29 +25,29 @@ TUNED = Profile(
 
 
 def test_choose_gives_back_the_profile_when_one_was_kept(workspace: Workspace) -> None:
-    compute_profiles.keep(TUNED, [{"rate": 1.5}], workspace)
-    assert compute_profiles.choose(None, "mobilenet", workspace) == TUNED
-    assert compute_profiles.choose("mobilenet", "vgg16", workspace) == TUNED
+    compute_profiles.save_profile(TUNED, [{"rate": 1.5}], workspace)
+    assert compute_profiles.select_profile(None, "mobilenet", workspace) == TUNED
+    assert compute_profiles.select_profile("mobilenet", "vgg16", workspace) == TUNED
 
 
 def test_choose_gives_none_when_the_network_was_not_tuned(workspace: Workspace) -> None:
-    compute_profiles.keep(TUNED, [], workspace)
-    assert compute_profiles.choose(None, "vgg16", workspace) == PLAIN
-    assert compute_profiles.choose("none", "mobilenet", workspace) == PLAIN
+    compute_profiles.save_profile(TUNED, [], workspace)
+    assert compute_profiles.select_profile(None, "vgg16", workspace) == PLAIN
+    assert compute_profiles.select_profile("none", "mobilenet", workspace) == PLAIN
 
 
 def test_choose_lists_what_there_is_when_the_name_is_unknown(workspace: Workspace) -> None:
-    compute_profiles.keep(TUNED, [], workspace)
+    compute_profiles.save_profile(TUNED, [], workspace)
     with pytest.raises(UsageError, match=r"(?s)no profile 'papers'.*it has none, paper, mobilenet"):
-        compute_profiles.choose("papers", "mobilenet", workspace)
+        compute_profiles.select_profile("papers", "mobilenet", workspace)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"profile": {}}', '{"profile": {"name": "x", "intra_op": "many"}}'])
 def test_choose_says_what_to_do_when_the_file_is_no_profile(workspace: Workspace, content: str) -> None:
-    path = compute_profiles.keep(TUNED, [], workspace)
+    path = compute_profiles.save_profile(TUNED, [], workspace)
     path.write_text(content)
     with pytest.raises(ConfigurationError, match="toolkit tune"):
-        compute_profiles.choose(None, "mobilenet", workspace)
+        compute_profiles.select_profile(None, "mobilenet", workspace)
 
 
 def test_applied_environment_reaches_the_process_when_it_is_started() -> None:
@@ -72,12 +72,12 @@ def test_applied_environment_is_the_papers_when_asked_for() -> None:
 def test_profiles_of_a_machine_and_of_an_image_on_it_do_not_mix(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute_profiles.keep(TUNED, {}, workspace)
+    compute_profiles.save_profile(TUNED, {}, workspace)
     monkeypatch.setenv("TOOLKIT_IMAGE", "train")
-    assert compute_profiles.choose(None, TUNED.name, workspace) == PLAIN
-    assert compute_profiles.machine().endswith("-train")
+    assert compute_profiles.select_profile(None, TUNED.name, workspace) == PLAIN
+    assert compute_profiles.machine_id().endswith("-train")
 
 
 def test_command_says_what_to_do_when_the_interpreter_is_gone(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="--profile none"):
-        Profile(name="mobilenet", python=tmp_path / "python").command("-m", "toolkit")
+        ComputeProfile(name="mobilenet", python=tmp_path / "python").command("-m", "toolkit")

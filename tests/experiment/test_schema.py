@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ConfigurationError, ExitCode
-from toolkit.experiment import schema
+from toolkit.experiment.load import load_experiment
 
 MODELS = Path(__file__).parents[2] / "models"
 WHOLE = """
@@ -37,13 +37,13 @@ def write(folder: Path, text: str) -> Path:
 
 def problems_of(folder: Path, text: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
-        schema.load(write(folder, text))
+        load_experiment(write(folder, text))
     assert caught.value.exit_code is ExitCode.CONFIGURATION
     return [f"{problem.where.rpartition(': ')[2]} | {problem.what}" for problem in caught.value.problems]
 
 
 def test_load_gives_every_trial_when_the_file_is_whole(tmp_path: Path) -> None:
-    loaded = schema.load(write(tmp_path, WHOLE))
+    loaded = load_experiment(write(tmp_path, WHOLE))
     assert [trial.name for trial in loaded.trials()] == [
         "mobilenet-sigmoid",
         "mobilenet-softmax",
@@ -54,7 +54,7 @@ def test_load_gives_every_trial_when_the_file_is_whole(tmp_path: Path) -> None:
 
 
 def test_trial_takes_the_override_when_the_network_has_one(tmp_path: Path) -> None:
-    loaded = schema.load(write(tmp_path, WHOLE))
+    loaded = load_experiment(write(tmp_path, WHOLE))
     plain, special = loaded.trial("mobilenet", "sigmoid"), loaded.trial("vgg16", "sigmoid")
     assert (plain.weights, plain.input_size, plain.stages[0].epochs) == ("imagenet", None, 3)
     assert (special.weights, special.input_size, special.stages[0].epochs) == ("weights/vgg16.h5", 64, 9)
@@ -110,9 +110,9 @@ def test_load_explains_when_it_is_not_toml(tmp_path: Path) -> None:
 
 def test_load_explains_when_the_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such experiment file"):
-        schema.load(tmp_path / "absent.toml")
+        load_experiment(tmp_path / "absent.toml")
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)
 def test_load_accepts_every_experiment_that_ships(path: Path) -> None:
-    assert schema.load(path).name == path.stem
+    assert load_experiment(path).name == path.stem

@@ -73,9 +73,7 @@ def test_run_works_in_the_image_with_folders_mounted(experiment: Path) -> None:
 
 
 def test_tune_finds_tcmalloc_in_the_image() -> None:
-    code = (
-        "from toolkit.train.tuning.candidates import allocators_here; print(*(path.name for path in allocators_here()))"
-    )
+    code = "from toolkit.train.tuning.search_space import allocators_here; print(*(path.name for path in allocators_here()))"
     command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python3", IMAGE, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "libtcmalloc_minimal.so.4\n"
 

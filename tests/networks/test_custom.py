@@ -9,7 +9,7 @@ import pytest
 
 from toolkit import networks
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import schema
+from toolkit.experiment.load import load_experiment
 from toolkit.progress import Silent
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Own:
     def find(self, *change: str) -> networks.Network:
         path = self.folder / "own.toml"
         path.write_text(OWN.replace(*change) if change else OWN)  # type: ignore[arg-type]
-        own = schema.load(path)
+        own = load_experiment(path)
         return networks.resolve_network(own, own.matrix.networks[0])
 
 

@@ -13,12 +13,12 @@ import pytest
 from toolkit import data
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
-from toolkit.experiment import schema
+from toolkit.experiment.load import load_experiment
 from toolkit.networks import NETWORKS, Network, start_tensorflow
 from toolkit.networks.scaling import SYMMETRIC
 from toolkit.progress import Progress, Silent, Task
 from toolkit.store import Store
-from toolkit.train import Swept, train_trial, train_trials
+from toolkit.train import SweepResult, train_trial, train_trials
 from toolkit.train.executors.events import Request
 from toolkit.workspace import Workspace
 
@@ -95,13 +95,13 @@ class Bench:
     def train(
         self, workspace: Workspace, progress: Progress | None = None, *, head: str = "softmax", **options: Any
     ) -> tuple[TrainedModel, ...]:
-        own = schema.load(self.file)
+        own = load_experiment(self.file)
         trial = next(trial for trial in own.trials() if trial.head == head)
         with Store(workspace.database) as store:
             return train_trial(own, trial, self.split(workspace), workspace, store, progress or Silent(), **options)
 
     def split(self, workspace: Workspace) -> Split:
-        own = schema.load(self.file)
+        own = load_experiment(self.file)
         return data.prepare(own.data, own.origin, workspace, Silent())
 
     def change(self, old: str, new: str) -> None:
@@ -151,8 +151,10 @@ class Sweep:
     def change(self, old: str, new: str) -> None:
         self._bench.change(old, new)
 
-    def train(self, progress: Progress | None = None, workspace: Workspace | None = None, **options: Any) -> Swept:
-        own, place = schema.load(self.file), workspace or self.workspace
+    def train(
+        self, progress: Progress | None = None, workspace: Workspace | None = None, **options: Any
+    ) -> SweepResult:
+        own, place = load_experiment(self.file), workspace or self.workspace
         with Store(place.database) as store:
             return train_trials(
                 own, tuple(own.trials()), self._bench.split(place), place, store, progress or Silent(), **options
@@ -160,13 +162,13 @@ class Sweep:
 
     def requests(self) -> list[Request]:
         """What its workers are asked for."""
-        own = schema.load(self.file)
+        own = load_experiment(self.file)
         split = self._bench.split(self.workspace)
         return [Request(experiment=own, trial=one, split=split, workspace=self.workspace) for one in own.trials()]
 
     def trained_here(self, workspace: Workspace) -> list[TrainedModel]:
         """The same trials, one after the other in this process."""
-        own = schema.load(self.file)
+        own = load_experiment(self.file)
         with Store(workspace.database) as store:
             return [
                 model

@@ -7,13 +7,13 @@ import pytest
 
 from toolkit import networks
 from toolkit.errors import ConversionError
-from toolkit.experiment import schema
+from toolkit.experiment.load import load_experiment
 from toolkit.networks import NETWORKS
 from toolkit.progress import Progress, Silent
-from toolkit.train.backbone import ThroughKeras, ThroughOpenVINO
+from toolkit.train.backbone import KerasBackbone, OpenVinoBackbone
 from toolkit.train.features import frozen_features
 from toolkit.train.loop import Examples
-from toolkit.train.trial_context import load_parts, prepare_job, starting_model
+from toolkit.train.trial_context import load_subsets, prepare_trial, starting_model
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,19 +54,19 @@ def build_untraceable(size: tuple[int, int], *, pretrained: bool, progress: Prog
 
 def features(bench: Bench, workspace: Workspace) -> tuple[dict[str, Examples], list[str], Any]:
     """Of every part, what was said, and what Keras says of the training part."""
-    own, progress = schema.load(bench.file), Silent()
-    job = prepare_job(own, next(own.trials()), bench.split(workspace), workspace, progress)
-    model, parts = starting_model(job, None), load_parts(job)
+    own, progress = load_experiment(bench.file), Silent()
+    job = prepare_trial(own, next(own.trials()), bench.split(workspace), workspace, progress)
+    model, parts = starting_model(job, None), load_subsets(job)
     made = frozen_features(job, model, parts)
     images = parts["train"].examples.inputs
-    return made, progress.messages, ThroughKeras(networks.features_part(model), 4).features(images)
+    return made, progress.messages, KerasBackbone(networks.features_part(model), 4).features(images)
 
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_openvino_gives_the_features_of_keras_when_the_network_is_of_the_table(name: str) -> None:
     model = frozen(name)
     images = np.random.default_rng(0).integers(0, 256, (5, *model.input_shape[1:]), dtype=np.uint8)
-    made, expected = ThroughOpenVINO(model).features(images), ThroughKeras(model, 2).features(images)
+    made, expected = OpenVinoBackbone(model).features(images), KerasBackbone(model, 2).features(images)
     assert made.dtype == np.float32
     np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
@@ -74,17 +74,17 @@ def test_openvino_gives_the_features_of_keras_when_the_network_is_of_the_table(n
 def test_openvino_gives_the_same_bits_when_asked_again_in_other_chunks() -> None:
     model = frozen("mobilenet")
     images = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
-    whole = ThroughOpenVINO(model).features(images)
-    other = ThroughOpenVINO(model)
+    whole = OpenVinoBackbone(model).features(images)
+    other = OpenVinoBackbone(model)
     again = np.concatenate([other.features(images[:2]), other.features(images[2:])])
     np.testing.assert_array_equal(again, whole)
 
 
 def test_openvino_refuses_when_its_features_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
     model = frozen("mobilenet")
-    monkeypatch.setattr(ThroughOpenVINO, "_run", lambda self, images: np.ones((len(images), 1024), np.float32))
+    monkeypatch.setattr(OpenVinoBackbone, "_run", lambda self, images: np.ones((len(images), 1024), np.float32))
     with pytest.raises(ConversionError, match="OpenVINO's features are off by"):
-        ThroughOpenVINO(model).features(np.zeros((4, 32, 32, 3), np.uint8))
+        OpenVinoBackbone(model).features(np.zeros((4, 32, 32, 3), np.uint8))
 
 
 def test_frozen_features_come_from_keras_and_say_why_when_openvino_cannot(

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit import networks
-from toolkit.experiment import schema
+from toolkit.experiment.load import load_experiment
 from toolkit.progress import Silent
 from toolkit.train.features import frozen_features
-from toolkit.train.loop import Learner, answering, fit
-from toolkit.train.trial_context import load_parts, prepare_job, starting_model
+from toolkit.train.loop import TrainState, batched_predict, fit
+from toolkit.train.trial_context import load_subsets, prepare_trial, starting_model
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def test_training_on_features_equals_training_through_the_backbone_when_it_is_frozen(
     bench: Bench, workspace: Workspace
 ) -> None:
-    own = schema.load(bench.file)
+    own = load_experiment(bench.file)
     trial = next(own.trials())
     stage = trial.stages[0]
-    job = prepare_job(own, trial, bench.split(workspace), workspace, Silent())
-    parts, trained = load_parts(job), []
+    job = prepare_trial(own, trial, bench.split(workspace), workspace, Silent())
+    parts, trained = load_subsets(job), []
     for through in (False, True):
         model = starting_model(job, None)
         backbone, top = networks.features_part(model), networks.head_part(model)
@@ -37,8 +37,8 @@ def test_training_on_features_equals_training_through_the_backbone_when_it_is_fr
         def forward(x: object, *, through: bool = through, backbone: object = backbone, top: object = top) -> object:
             return top(backbone(x, training=False) if through else x, training=True)  # type: ignore[operator]
 
-        learner = Learner(used, forward, top.trainable_variables, job.head, job.class_weights, answering(used))
-        history = fit(learner, examples["train"], examples["validation"], job.plan(stage), Silent())
+        state = TrainState(used, forward, top.trainable_variables, job.head, job.class_weights, batched_predict(used))
+        history = fit(state, examples["train"], examples["validation"], job.plan(stage), Silent())
         job.plan(stage).checkpoint.unlink()
         trained.append((history, top.get_weights()))
     for one, other in zip(trained[0][1], trained[1][1], strict=True):

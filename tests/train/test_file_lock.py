@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.train.file_lock import held
-from toolkit.train.run_dir import tidy
+from toolkit.train.file_lock import file_lock
+from toolkit.train.run_dir import remove_partial_files
 
 HOLDING = """
 import sys
@@ -32,10 +32,10 @@ def test_held_waits_until_the_holder_is_gone_however_it_went(tmp_path: Path) -> 
         waited.append(True)
         holder.kill()
 
-    with held(path, waiting=kill):
+    with file_lock(path, waiting=kill):
         assert holder.wait() == -9
     assert waited == [True]
-    with held(path, waiting=kill):
+    with file_lock(path, waiting=kill):
         assert waited == [True]
 
 
@@ -43,9 +43,9 @@ def test_tidy_removes_what_was_half_written_and_nothing_else(tmp_path: Path) -> 
     kept = {"checkpoint.npz", "model.keras", ".a.npy.lock"}
     for name in (*kept, ".checkpoint.npz.x1.part", ".part-model.keras", ".b.npy.x2.part"):
         (tmp_path / name).touch()
-    tidy(tmp_path, "b.npy")
+    remove_partial_files(tmp_path, "b.npy")
     assert {path.name for path in tmp_path.iterdir()} == {*kept, ".checkpoint.npz.x1.part", ".part-model.keras"}
-    tidy(tmp_path)
+    remove_partial_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
@@ -54,6 +54,6 @@ def test_held_is_given_back_when_the_holder_ends_and_a_fork_of_it_does_not(tmp_p
     forking = HOLDING.replace("    sys.stdin.read()", "    os.fork() or sys.stdin.read()\n    os._exit(0)")
     holder = subprocess.Popen([sys.executable, "-c", f"import os{forking}", path], stdin=subprocess.PIPE)
     assert holder.wait() == 0
-    with held(path, waiting=lambda: pytest.fail("a fork holds the lock")):
+    with file_lock(path, waiting=lambda: pytest.fail("a fork holds the lock")):
         assert holder.stdin is not None
         holder.stdin.close()  # which ends the fork

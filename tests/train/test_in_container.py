@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import MachineError
-from toolkit.experiment import schema
+from toolkit.experiment.load import load_experiment
 from toolkit.train import in_container
 
 EXPERIMENT = """
@@ -27,7 +27,7 @@ weights = "weights/vgg16.h5"
 def test_folders_of_names_everything_that_the_experiment_reads(tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
     file.write_text(EXPERIMENT)
-    found = in_container.folders_of(schema.load(file))
+    found = in_container.mounts_for(load_experiment(file))
     assert set(found) == {file, tmp_path / "lists/all.csv", tmp_path / "weights/vgg16.h5"}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ConfigurationError
-from toolkit.experiment.schema import load
+from toolkit.experiment.load import load_experiment
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def test_train_trial_tells_every_label_when_images_have_many(
 def test_load_refuses_a_head_when_the_data_has_other_labels(many: Bench) -> None:
     many.change('["multi-sigmoid"]', '["softmax"]')
     with pytest.raises(ConfigurationError, match="an image may have several labels"):
-        load(many.file)
+        load_experiment(many.file)
     many.change('["softmax"]', '["multi-sigmoid"]')
     many.change('separator = ";"\n', "")
     with pytest.raises(ConfigurationError, match="each image has one label"):
-        load(many.file)
+        load_experiment(many.file)

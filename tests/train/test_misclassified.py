@@ -48,9 +48,9 @@ def test_evaluate_draws_mistakes_and_prints_areas_when_asked(
         evaluate(file, tmp_path / "images", tmp_path / "worst.png", workspace.root, as_json)
         out = capsys.readouterr().out
         if as_json:
-            told = json.loads(out)
+            on_epoch_end = json.loads(out)
     assert cv2.imread(str(tmp_path / "worst.png")) is not None
     assert "ROC AUC" in out
     assert "expected calibration error" in out
-    assert len(told["probabilities"]) == told["images"] == 24
-    assert 0 <= told["classes"][0]["roc_auc"] <= 1
+    assert len(on_epoch_end["probabilities"]) == on_epoch_end["images"] == 24
+    assert 0 <= on_epoch_end["classes"][0]["roc_auc"] <= 1

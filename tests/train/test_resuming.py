@@ -13,7 +13,7 @@ import pytest
 from toolkit.artifacts.model import Epoch
 from toolkit.progress import Silent
 from toolkit.train import load_keras
-from toolkit.train.checkpoint import Course, restore, save
+from toolkit.train.checkpoint import TrainingState, restore, save
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_fit_keeps_the_best_epoch_when_patience_ends_it(bench: Bench, workspace:
 
 def test_restore_starts_anew_when_the_checkpoint_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.npz"
-    save(path, Course(), [], [])
+    save(path, TrainingState(), [], [])
     path.write_bytes(path.read_bytes()[:-20])
     assert restore(path, [], []).epochs == []
 

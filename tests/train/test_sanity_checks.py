@@ -37,5 +37,5 @@ def test_warnings_for_is_silent_when_the_loss_fell_once_or_there_are_few_epochs(
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_refuse_no_number_names_the_causes_when_the_loss_is_none(loss: float) -> None:
     with pytest.raises(DataError, match="validation loss is no longer a number in epoch 3") as caught:
-        sanity_checks.refuse_no_number(loss, "validation loss", 3, "mobilenet-softmax top")
+        sanity_checks.raise_on_nan(loss, "validation loss", 3, "mobilenet-softmax top")
     assert all(cause in str(caught.value) for cause in sanity_checks.NO_NUMBER_CAUSES)

@@ -11,23 +11,26 @@ import pytest
 from toolkit.artifacts.model import Epoch
 from toolkit.errors import ConfigurationError
 from toolkit.experiment import lr_schedules
-from toolkit.experiment.schema import StageTable, load
-from toolkit.train.loop import Plan
+from toolkit.experiment.load import load_experiment
+from toolkit.experiment.schema import StageConfig
+from toolkit.train.loop import FitConfig
 
 if TYPE_CHECKING:
     from conftest import Bench
 
 
-def course(schedule: lr_schedules.Schedule, losses: Sequence[float], epochs: int) -> list[float]:
+def training_state(schedule: lr_schedules.Schedule, losses: Sequence[float], epochs: int) -> list[float]:
     return [schedule.share(losses[:done], epochs) for done in range(epochs)]
 
 
 def test_step_divides_by_ten_when_a_third_and_two_thirds_are_over() -> None:
-    assert course(lr_schedules.Step(), [1.0] * 9, 9) == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    assert training_state(lr_schedules.Step(), [1.0] * 9, 9) == pytest.approx(
+        [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
+    )
 
 
 def test_exponential_is_the_textbooks_when_an_epoch_is_a_step() -> None:
-    assert course(lr_schedules.Exponential(rate=0.5, every=2), [1.0] * 4, 4) == pytest.approx(
+    assert training_state(lr_schedules.Exponential(rate=0.5, every=2), [1.0] * 4, 4) == pytest.approx(
         [1, 0.5**0.5, 0.5, 0.5**1.5]
     )
 
@@ -35,7 +38,7 @@ def test_exponential_is_the_textbooks_when_an_epoch_is_a_step() -> None:
 def test_exponential_is_the_textbooks_when_batches_are_its_steps() -> None:
     schedule = lr_schedules.Exponential(rate=0.5, decay_steps=4)
     assert [schedule.share_at(steps) for steps in (0, 2, 4, 10)] == pytest.approx([1, 0.5**0.5, 0.5, 0.5**2.5])
-    assert course(schedule, [1.0] * 3, 3) == [1, 1, 1]
+    assert training_state(schedule, [1.0] * 3, 3) == [1, 1, 1]
     assert "decay_steps" not in lr_schedules.Exponential(rate=0.5).model_dump()
     with pytest.raises(ValueError, match="set one of them"):
         lr_schedules.Exponential(every=2, decay_steps=4)
@@ -43,8 +46,8 @@ def test_exponential_is_the_textbooks_when_batches_are_its_steps() -> None:
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -> None:
-    stage = StageTable(name="top", learning_rate=0.1, schedule=lr_schedules.Exponential(rate=0.5, decay_steps=2))
-    plan = Plan("top", stage, 8, 0, Path("checkpoint.npz"), told=lambda _: None)
+    stage = StageConfig(name="top", learning_rate=0.1, schedule=lr_schedules.Exponential(rate=0.5, decay_steps=2))
+    plan = FitConfig("top", stage, 8, 0, Path("checkpoint.npz"), on_epoch_end=lambda _: None)
     optimizer, seen = SimpleNamespace(learning_rate=0.0), list[float]()
     epochs = [
         Epoch(
@@ -58,7 +61,7 @@ def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -
             learning_rate=0.1,
         )
     ][:done]
-    step = plan.paced(lambda: seen.append(optimizer.learning_rate), optimizer, epochs, 3 * done)
+    step = plan.with_lr_schedule(lambda: seen.append(optimizer.learning_rate), optimizer, epochs, 3 * done)
     for _ in range(3):
         step()
     assert seen == pytest.approx([0.1 * 0.5 ** ((3 * done + number) / 2) for number in range(3)])
@@ -66,18 +69,18 @@ def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -
 
 
 def test_cosine_ends_near_its_floor_when_all_epochs_are_done() -> None:
-    found = course(lr_schedules.Cosine(floor=0.1), [1.0] * 4, 4)
+    found = training_state(lr_schedules.Cosine(floor=0.1), [1.0] * 4, 4)
     assert found == pytest.approx([1, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2, 0.55, 0.1 + 0.9 * (1 - math.sqrt(0.5)) / 2])
 
 
 def test_plateau_falls_when_patience_epochs_were_no_better_and_never_below_its_floor() -> None:
     losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5]
-    found = course(lr_schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
+    found = training_state(lr_schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
     assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.005])
 
 
 def test_constant_stays_when_epochs_go_by() -> None:
-    assert course(lr_schedules.Constant(), [1.0, 2.0], 3) == [1, 1, 1]
+    assert training_state(lr_schedules.Constant(), [1.0, 2.0], 3) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_load_reads_a_schedule_when_named_or_written_out(
     written: str, expected: lr_schedules.Schedule, bench: Bench
 ) -> None:
     bench.change("learning_rate = 0.003", f"schedule = {written}\n[networks.tiny.stages.top]\nschedule = {written}")
-    top, tuned = next(load(bench.file).trials()).stages
+    top, tuned = next(load_experiment(bench.file).trials()).stages
     assert (top.schedule, tuned.schedule) == (expected, expected)
 
 
@@ -120,11 +123,11 @@ def test_load_reads_a_schedule_when_named_or_written_out(
 def test_load_refuses_with_the_place_when_a_setting_cannot_be(old: str, new: str, words: str, bench: Bench) -> None:
     bench.change(old, new)
     with pytest.raises(ConfigurationError, match=words):
-        load(bench.file)
+        load_experiment(bench.file)
 
 
 def test_trial_is_written_as_before_when_nothing_new_is_set(bench: Bench) -> None:
-    written = next(load(bench.file).trials()).model_dump(mode="json")
+    written = next(load_experiment(bench.file).trials()).model_dump(mode="json")
     assert set(written) == {
         "network", "head", "weights", "input_size", "crop", "hidden", "batch_size", "seed", "stages",
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from toolkit.errors import ConfigurationError
 from toolkit.train import load_keras
 from toolkit.train.metrics import multiclass
-from toolkit.train.trial_context import weights_of_classes
+from toolkit.train.trial_context import class_weight_array
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def test_one_node_and_two_learn_alike_when_given_the_same_images(bench: Bench, w
 def test_weights_of_classes_are_by_label_when_given(
     given: Any, expected: list[float], bench: Bench, workspace: Workspace
 ) -> None:
-    np.testing.assert_allclose(weights_of_classes(given, bench.split(workspace)), expected)
+    np.testing.assert_allclose(class_weight_array(given, bench.split(workspace)), expected)
 
 
 def test_weights_of_classes_refuse_when_the_data_has_no_such_label(bench: Bench, workspace: Workspace) -> None:
     with pytest.raises(ConfigurationError, match="the data has no label green"):
-        weights_of_classes({"green": 2.0}, bench.split(workspace))
+        class_weight_array({"green": 2.0}, bench.split(workspace))
 
 
 def test_class_weights_turn_the_answers_when_one_label_counts_far_more(bench: Bench, workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from toolkit.experiment import compute_profiles
-from toolkit.experiment.compute_profiles import Profile
+from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.networks import tf_compat
 from toolkit.workspace import Workspace
 
@@ -67,8 +67,8 @@ def toolkit(python: Path | str, folder: Path, *words: str) -> subprocess.Complet
 @pytest.mark.mkl
 @pytest.mark.timeout(900)  # four commands, each of which starts a TensorFlow
 def test_train_switches_to_the_profiles_build_and_both_builds_use_the_model(folder: Path) -> None:
-    profile = Profile(name="mobilenet", python=MKL, environment={"OMP_NUM_THREADS": "1"}, intra_op=1)
-    compute_profiles.keep(profile, [], Workspace(folder / "workspace"))
+    profile = ComputeProfile(name="mobilenet", python=MKL, environment={"OMP_NUM_THREADS": "1"}, intra_op=1)
+    compute_profiles.save_profile(profile, [], Workspace(folder / "workspace"))
     first = toolkit(sys.executable, folder, "train", "two-builds.toml")
     assert f"profile mobilenet, {MKL}, 1 threads, OMP_NUM_THREADS=1" in first.stderr
     *_, last = json.loads(toolkit(sys.executable, folder, "train", "two-builds.toml", "--json").stdout)

@@ -13,7 +13,7 @@ from toolkit.bench.plan import BenchSpec
 from toolkit.bench.reconnect import PATIENCE_S, measure_on
 from toolkit.bench.runners import LocalStation
 from toolkit.bench.session import BenchResult, Session
-from toolkit.experiment.schema import BenchTable
+from toolkit.experiment.schema import BenchConfig
 from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
@@ -24,7 +24,7 @@ HERE = "here"
 """The name that records of this machine carry."""
 
 
-def spec_of(table: BenchTable) -> BenchSpec:
+def spec_of(table: BenchConfig) -> BenchSpec:
     """What an experiment file asks for."""
     return BenchSpec(
         scenarios=table.scenarios,

@@ -204,9 +204,9 @@ def spec_for(experiment: Path | None, settings: Mapping[str, object]) -> BenchSp
     from dataclasses import replace
 
     from toolkit.bench import BenchSpec, spec_of
-    from toolkit.experiment import schema as experiments
+    from toolkit.experiment.load import load_experiment
 
-    spec = spec_of(experiments.load(experiment).bench) if experiment else BenchSpec()
+    spec = spec_of(load_experiment(experiment).bench) if experiment else BenchSpec()
     return replace(spec, **{name: value for name, value in settings.items() if value is not None})  # type: ignore[arg-type]  # each is a field's own
 
 
@@ -219,11 +219,11 @@ def choose(arguments: list[str], experiment: Path | None, workspace: Workspace, 
     from toolkit.artifacts.bundle import Bundle
     from toolkit.bench.targets import bundles_of
     from toolkit.bundle.resolve import load_bundle
-    from toolkit.experiment import schema as experiments
+    from toolkit.experiment.load import load_experiment
 
     if arguments:
         return [load_bundle(argument, workspace, store) for argument in arguments]
-    known = bundles_of(experiments.load(experiment).name, store) if experiment else store.all(Bundle)
+    known = bundles_of(load_experiment(experiment).name, store) if experiment else store.all(Bundle)
     newest = {bundle.name: bundle for bundle in known}
     if not newest:
         of = f" of {experiment}" if experiment else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from toolkit.artifacts.dataset import Split
     from toolkit.data.near_duplicates import Pair
     from toolkit.data.prepare import DatasetSummary
-    from toolkit.experiment.schema import DataTable
+    from toolkit.experiment.schema import DataConfig
 
 app = typer.Typer(name="data", help="Check and split data sets.", no_args_is_help=True)
 
@@ -111,28 +111,29 @@ def masks(
     Paints masks on portraits and splits them by person.
     """
     from toolkit.data.prepare import prepare_masks
-    from toolkit.experiment.schema import DataTable
+    from toolkit.experiment.schema import DataConfig
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
-    table = DataTable(source="synthetic-masks", seed=seed)
+    table = DataConfig(source="synthetic-masks", seed=seed)
     _print_split(prepare_masks(table, Workspace(workspace), create_progress(quiet=as_json)), workspace, as_json=as_json)
 
 
-def _table(data: Path, source: str | None, **settings: object) -> DataTable:
+def _table(data: Path, source: str | None, **settings: object) -> DataConfig:
     """Return the data table that the arguments describe, with absolute paths."""
     from toolkit.data.formats import FORMATS
     from toolkit.data.prepare import resolve_paths
     from toolkit.errors import UsageError
-    from toolkit.experiment.schema import DataTable, load
+    from toolkit.experiment.load import load_experiment
+    from toolkit.experiment.schema import DataConfig
 
     if source is None and data.suffix == ".toml":
-        experiment = load(data)
+        experiment = load_experiment(data)
         return resolve_paths(experiment.data, experiment.origin)
     kind = source or ("csv" if data.suffix.lower() == ".csv" else "folders")
     if kind not in FORMATS:
         raise UsageError(f"unknown data format {kind!r}", remedy=f"choose one of {', '.join(FORMATS)}")
-    return DataTable.model_validate({"source": kind, "path": data.resolve(), **settings})
+    return DataConfig.model_validate({"source": kind, "path": data.resolve(), **settings})
 
 
 def _print_split(split_: Split, workspace: Path, *, as_json: bool) -> None:

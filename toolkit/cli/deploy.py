@@ -135,14 +135,14 @@ def deploy(
     from toolkit.cli.fleet_output import print_rollout, require_target
     from toolkit.deploy import deploy as roll_out
     from toolkit.deploy import gates_of, plan_rollout, strategy_of
-    from toolkit.experiment.schema import DeployTable
+    from toolkit.experiment.schema import DeployConfig
     from toolkit.fleet.transfer.staging import Sending
     from toolkit.fleet.transfer.stream import parse_bandwidth
 
     if offline is None:
         require_target(options.fleet, options.limit)
     sending = Sending(parse_bandwidth(bandwidth) if bandwidth else None, keep_releases)
-    settings = DeployTable.model_construct(
+    settings = DeployConfig.model_construct(
         batch=batch,
         groups=tuple(group or ()),
         pause_s=pause,

@@ -44,9 +44,9 @@ def predict(
 
 def _keras_answer(model: Path, images: list[Path]) -> Mapping[str, Any]:
     """Return the predictions of a Keras model in the form of the device code's answer."""
-    from toolkit.train import rank
+    from toolkit.train import predict
 
-    rankings = rank(model, images)
+    rankings = predict(model, images)
     return {"ok": not any(one.error for one in rankings), "predictions": output.to_json(rankings)}
 
 

@@ -26,12 +26,12 @@ def report(
 
     One self-contained HTML page that recommends a model, with CSV and Markdown files beside it.
     """
-    from toolkit.experiment import schema as experiments
+    from toolkit.experiment.load import load_experiment
     from toolkit.report import write_report
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    plan = experiments.load(experiment) if experiment else None
+    plan = load_experiment(experiment) if experiment else None
     place = Workspace(workspace)
     with Store(place.database) as store:
         written = write_report(place, store, experiment=plan, results=results)

@@ -41,14 +41,14 @@ def run(
 
     Skips what is finished and resumes what was stopped.
     """
-    from toolkit.experiment import schema as experiments
+    from toolkit.experiment.load import load_experiment
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
-    plan = experiments.load(experiment)
+    plan = load_experiment(experiment)
 
     from toolkit.pipeline import Pipeline
-    from toolkit.train import choose_way
+    from toolkit.train import parse_sweep_options
 
     result = Pipeline(
         plan=plan,
@@ -57,7 +57,9 @@ def run(
         inventory=inventory,
         limit=limit,
         forks=forks,
-        way=choose_way(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune),
+        sweep_options=parse_sweep_options(
+            executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune
+        ),
     ).run()
     if as_json:
         output.print_json(result)
@@ -74,9 +76,9 @@ def demo(
 
     Trains four trials on synthetic masks and measures them on a local fleet of three devices.
     """
-    from toolkit.experiment.schema import shipped
+    from toolkit.experiment.load import shipped_experiment
 
-    run(shipped("demo"), workspace=workspace, as_json=as_json)
+    run(shipped_experiment("demo"), workspace=workspace, as_json=as_json)
 
 
 def _print(result: PipelineResult) -> None:

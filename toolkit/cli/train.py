@@ -59,32 +59,32 @@ def train(
     if in_container:
         _train_in_container(experiment, workspace, container_image)
     from toolkit import data
-    from toolkit.experiment import schema as experiments
+    from toolkit.experiment.load import load_experiment
     from toolkit.progress import create_progress
     from toolkit.store import Store
-    from toolkit.train import choose_last, choose_trials, choose_way, train_trials
+    from toolkit.train import last_stage, parse_sweep_options, select_trials, train_trials
     from toolkit.workspace import Workspace
 
     progress, place = create_progress(quiet=as_json), Workspace(workspace)
-    plan = experiments.load(experiment)
-    way = choose_way(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune)
-    trials, last = choose_trials(plan, network=network, head=head), choose_last(plan, stage)
+    plan = load_experiment(experiment)
+    sweep_options = parse_sweep_options(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune)
+    trials, last = select_trials(plan, network=network, head=head), last_stage(plan, stage)
     split = data.prepare(plan.data, plan.origin, place, progress)
     with Store(place.database) as store:
         store.put(split)
-        swept = train_trials(plan, trials, split, place, store, progress, last=last, way=way)
+        sweep_result = train_trials(plan, trials, split, place, store, progress, last=last, sweep_options=sweep_options)
     if as_json:
-        output.print_json(swept.models)
+        output.print_json(sweep_result.models)
     else:
-        _print(swept.models)
-    for problem in swept.failed:
+        _print(sweep_result.models)
+    for problem in sweep_result.failed:
         log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
-    raise typer.Exit(swept.exit_code)
+    raise typer.Exit(sweep_result.exit_code)
 
 
 def _train_in_container(experiment: Path, workspace: Path, container_image: str) -> NoReturn:
     """Run the same command in the container, without the options that select it."""
-    from toolkit.experiment import schema as experiments
+    from toolkit.experiment.load import load_experiment
     from toolkit.train import in_container
 
     argv = [
@@ -92,7 +92,7 @@ def _train_in_container(experiment: Path, workspace: Path, container_image: str)
         for word in sys.argv[1:]
         if word not in {"--in-container", "--container-image", container_image, f"--container-image={container_image}"}
     ]
-    readable = in_container.folders_of(experiments.load(experiment))
+    readable = in_container.mounts_for(load_experiment(experiment))
     raise typer.Exit(in_container.run_in_container(argv, readable, workspace, container_image))
 
 

@@ -10,8 +10,8 @@ import typer
 from toolkit.cli import options, output
 
 if TYPE_CHECKING:
-    from toolkit.experiment.compute_profiles import Profile
-    from toolkit.train.tuning.process import Measured
+    from toolkit.experiment.compute_profiles import ComputeProfile
+    from toolkit.train.tuning.process import Measurement
     from toolkit.train.tuning.search import Tuned
 
 
@@ -32,29 +32,31 @@ def tune(
     """
     from toolkit.experiment import compute_profiles
     from toolkit.progress import create_progress
-    from toolkit.train.tuning import candidates, search
-    from toolkit.train.tuning.worker import pieces_of
+    from toolkit.train.tuning import search, search_space
+    from toolkit.train.tuning.worker import workloads_for
     from toolkit.workspace import Workspace
 
     place, progress = Workspace(workspace), create_progress(quiet=as_json)
-    tried, results = candidates.candidates_here(python), {}
-    for piece in pieces_of(target, network):
-        progress.log(f"{piece.network}: fine-tuning at {piece.edge} x {piece.edge} pixels, {seconds:.0f} s at most")
-        tuned = search.tune(piece, tried, progress, precision=candidates.precision_here(), limit_s=seconds)
-        profile = tuned.profile(piece.network)
-        path = compute_profiles.keep(profile, tuned.told(), place)
-        results[piece.network] = {"path": path, "profile": profile, **tuned.told()}
+    tried, results = search_space.machine_candidates(python), {}
+    for workload in workloads_for(target, network):
+        progress.log(
+            f"{workload.network}: fine-tuning at {workload.edge} x {workload.edge} pixels, {seconds:.0f} s at most"
+        )
+        tuned = search.tune(workload, tried, progress, precision=search_space.precision_here(), limit_s=seconds)
+        profile = tuned.profile(workload.network)
+        path = compute_profiles.save_profile(profile, tuned.to_json(), place)
+        results[workload.network] = {"path": path, "profile": profile, **tuned.to_json()}
         if not as_json:
             _print(tuned, profile, path)
     if as_json:
         output.print_json(results)
 
 
-def _print(tuned: Tuned, profile: Profile, path: Path) -> None:
+def _print(tuned: Tuned, profile: ComputeProfile, path: Path) -> None:
     """Print the candidates, the choice and the advice."""
     columns = ("candidate", "images/s", "middle half of the steps", "share of the fastest", "")
     output.print_table(columns, (_row(one, tuned) for one in tuned.measured), title=profile.name)
-    typer.echo(f"chosen    {tuned.chosen.profile.told()}")
+    typer.echo(f"chosen    {tuned.chosen.profile.describe()}")
     if tuned.batches:
         rates = ", ".join(f"{size}: {rate:.1f}" for size, rate in tuned.batches.items())
         typer.echo(f"batches   {rates} images/s; set train.batch_size in the experiment to change it")
@@ -67,7 +69,7 @@ def _print(tuned: Tuned, profile: Profile, path: Path) -> None:
     typer.echo(f"profile   {path}")
 
 
-def _row(one: Measured, tuned: Tuned) -> tuple[str, ...]:
+def _row(one: Measurement, tuned: Tuned) -> tuple[str, ...]:
     low, high = one.spread
     share = f"{one.rate / max(other.rate for other in tuned.measured):.2f}" if one.rates else ""
     note = "chosen" if one is tuned.chosen else one.failure

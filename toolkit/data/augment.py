@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.experiment.schema import AugmentTable
+from toolkit.experiment.schema import AugmentConfig
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,7 +40,7 @@ class AugmentParams:
     """How far each pixel is from the mean: 1 leaves it as it is."""
 
 
-def draw_params(table: AugmentTable, seed: int, epoch: int, index: int) -> AugmentParams:
+def draw_params(table: AugmentConfig, seed: int, epoch: int, index: int) -> AugmentParams:
     """The chances of the image at `index` of its part, in that epoch."""
     flip, *rest = np.random.default_rng([seed, epoch, index]).random(8)
     turn, zoom, kept, left, top, brightness, contrast = rest
@@ -56,7 +56,7 @@ def draw_params(table: AugmentTable, seed: int, epoch: int, index: int) -> Augme
     )
 
 
-def augment(images: Pixels, indices: npt.NDArray[np.integer], table: AugmentTable, *, seed: int, epoch: int) -> Pixels:
+def augment(images: Pixels, indices: npt.NDArray[np.integer], table: AugmentConfig, *, seed: int, epoch: int) -> Pixels:
     """`images` u8 [n, height, width, 3] varied, a new array of that shape; `indices` [n] are their places in the part."""
     varied = np.empty_like(images)
     for row, index in enumerate(indices):

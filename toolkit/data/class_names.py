@@ -24,7 +24,9 @@ def read_class_names(path: Path | None, classes: Sequence[str]) -> dict[str, str
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         what = f"cannot be read: {error}"
-        raise DataError(what, where=str(path), remedy="name each class on a line, or leave data.words out") from None
+        raise DataError(
+            what, where=str(path), remedy="name each class on a line, or leave data.class_names out"
+        ) from None
     split = (line.split(maxsplit=1) for line in lines)
     told = {words[0]: words[1].split(",")[0].strip() for words in split if len(words) == 2}
     lacking = [label for label in classes if not told.get(label)]

@@ -24,7 +24,7 @@ from toolkit.data.split_manifest import (
 from toolkit.data.splitting import Item, split_dataset
 from toolkit.data.validation import ValidatedImage, drop_duplicates, duplicates, validate_images
 from toolkit.errors import ConfigurationError, DataError, Problem
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
@@ -72,7 +72,7 @@ class DatasetSummary:
         return format_pairs(pairs, [_name(path, self.scan.root) for path in paths], lie)
 
 
-def prepare_dataset(table: DataTable, origin: Path, workspace: Workspace, progress: Progress) -> Split:
+def prepare_dataset(table: DataConfig, origin: Path, workspace: Workspace, progress: Progress) -> Split:
     """The split that `table` asks for; its path is relative to where `origin`, the experiment file, lies.
 
     Raises:
@@ -88,13 +88,13 @@ def prepare_dataset(table: DataTable, origin: Path, workspace: Workspace, progre
     return _prepared(resolve_paths(table, origin), workspace, progress, name=name)
 
 
-def resolve_paths(table: DataTable, origin: Path) -> DataTable:
+def resolve_paths(table: DataConfig, origin: Path) -> DataConfig:
     """The table with its paths, which are relative to where `origin` lies, made whole."""
-    paths = {key: path for key in ("path", "words") if (path := getattr(table, key)) is not None}
+    paths = {key: path for key in ("path", "class_names") if (path := getattr(table, key)) is not None}
     return table.model_copy(update={key: (origin.parent / path).resolve() for key, path in paths.items()})
 
 
-def prepare_masks(table: DataTable, workspace: Workspace, progress: Progress) -> Split:
+def prepare_masks(table: DataConfig, workspace: Workspace, progress: Progress) -> Split:
     """The synthetic mask set of the table's seed, made if it is not there, divided by person."""
     from toolkit.data.synthetic_masks.dataset import PERSON, make_masks
 
@@ -103,7 +103,7 @@ def prepare_masks(table: DataTable, workspace: Workspace, progress: Progress) ->
     return _prepared(made, workspace, progress, name="synthetic-masks", note=SYNTHETIC_NOTE)
 
 
-def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
+def _prepared(table: DataConfig, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
     pattern = _compiled(table.group)
     surveyed = summarize(table, workspace, progress)
     if surveyed.problems:
@@ -115,7 +115,7 @@ def _prepared(table: DataTable, workspace: Workspace, progress: Progress, *, nam
     return _written(images, surveyed.scan.labels, name, note, workspace, progress)
 
 
-def summarize(table: DataTable, workspace: Workspace, progress: Progress) -> DatasetSummary:
+def summarize(table: DataConfig, workspace: Workspace, progress: Progress) -> DatasetSummary:
     """Look at everything that the table, whose paths are whole, names; problems are collected, not raised."""
     scanned = scan_source(table, workspace, progress)
     checked, unreadable = validate_images(scanned.found, scanned.root, workspace, progress)
@@ -147,7 +147,7 @@ def _written(
     return split
 
 
-def _placed(surveyed: DatasetSummary, table: DataTable, group: re.Pattern[str] | None) -> tuple[Image, ...]:
+def _placed(surveyed: DatasetSummary, table: DataConfig, group: re.Pattern[str] | None) -> tuple[Image, ...]:
     """Every image with its part: its folder's, or one dealt by the seed."""
     root, labels = surveyed.scan.root, surveyed.scan.labels
     names = {one.found.path: _name(one.found.path, root) for one in surveyed.checked}
@@ -187,7 +187,7 @@ def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def _validated(items: Sequence[Item], table: DataTable) -> dict[str, str]:
+def _validated(items: Sequence[Item], table: DataConfig) -> dict[str, str]:
     """The training images of data that came without a validation part, divided by data.validation."""
     return split_dataset(items, {"train": 1 - table.validation, "validation": table.validation}, table.seed)
 
@@ -231,7 +231,7 @@ def _refuse_straddling(groups: Mapping[str, str], parts: Mapping[str, str], root
         raise DataError.from_problems(problems)
 
 
-def _refuse_gaps(images: Sequence[Image], labels: Sequence[str], table: DataTable, root: Path) -> None:
+def _refuse_gaps(images: Sequence[Image], labels: Sequence[str], table: DataConfig, root: Path) -> None:
     """Every part that is asked for needs images of every class."""
     counts = count_labels(images, labels)
     problems = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 from toolkit.deploy.gates.gate import ALWAYS, Gate, Healthy
 from toolkit.deploy.gates.speed_gate import Speed, yardsticks
 from toolkit.deploy.strategy import Size, Strategy, parse_sizes
-from toolkit.experiment.schema import DeployTable
+from toolkit.experiment.schema import DeployConfig
 from toolkit.store import Store
 
 
-def strategy_of(table: DeployTable) -> Strategy:
+def strategy_of(table: DeployConfig) -> Strategy:
     """In which order, and when it stops.
 
     Raises:
@@ -24,7 +24,7 @@ def strategy_of(table: DeployTable) -> Strategy:
     )
 
 
-def gates_of(table: DeployTable, store: Store) -> tuple[Gate, ...]:
+def gates_of(table: DeployConfig, store: Store) -> tuple[Gate, ...]:
     """What a release must pass on each device; the speeds that were measured are in `store`."""
     speed = [Speed(table.min_speed, yardsticks(store))] if table.min_speed else []
     healthy = [Healthy(table.healthy_s)] if table.healthy_s else []

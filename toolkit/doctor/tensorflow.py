@@ -30,7 +30,7 @@ def check(place: Place) -> Iterator[Finding]:
             "the MKL/OpenMP build is missing, so `toolkit tune` measures the stock build only", "just setup-mkl"
         )
     tuned = sorted(
-        path.stem for path in (place.workspace.root / "profiles" / compute_profiles.machine()).glob("*.json")
+        path.stem for path in (place.workspace.root / "profiles" / compute_profiles.machine_id()).glob("*.json")
     )
     if tuned:
         yield good(f"compute profiles on this machine: {', '.join(tuned)}")

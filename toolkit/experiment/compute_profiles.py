@@ -30,7 +30,7 @@ ComputePrecision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class ComputeProfile:
     """Settings of a process that trains; whatever is unset stays as that process finds it."""
 
     name: str
@@ -46,7 +46,7 @@ class Profile:
     batch_size: int | None = None
     """Advice: what an experiment's train.batch_size may say to be faster."""
 
-    def command(self, *words: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         """The interpreter, given these words.
 
         Raises:
@@ -58,7 +58,7 @@ class Profile:
                 where=str(self.python),
                 remedy="set it up again, run `toolkit tune` again, or train with --profile none",
             )
-        return [str(self.python or sys.executable), *words]
+        return [str(self.python or sys.executable), *arguments]
 
     def applied_environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """All that a process started under this profile sees; `base` unset: this process's environment."""
@@ -66,7 +66,7 @@ class Profile:
         chosen = {name: str(count) for name, count in threads.items() if count is not None}
         return {**(os.environ if base is None else base), **self.environment, **chosen, NAME_VARIABLE: self.name}
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In one line, for people."""
         interpreter = [str(self.python)] if self.python else []
         threads = [f"{self.intra_op} threads"] if self.intra_op else []
@@ -78,10 +78,10 @@ NAME_VARIABLE = "TOOLKIT_PROFILE"
 CONTAINER_IMAGE_VARIABLE = "TOOLKIT_IMAGE"
 """What a container image calls itself: its interpreter is not the machine's, though both see one workspace."""
 
-PLAIN = Profile(name="none")
+PLAIN = ComputeProfile(name="none")
 """Nothing set: TensorFlow's own choices on the CPUs that may be used."""
 
-PAPER = Profile(
+PAPER = ComputeProfile(
     name="paper",
     environment={
         "OMP_NUM_THREADS": "8",
@@ -96,10 +96,10 @@ PAPER = Profile(
 """What the papers set on their Xeon Phi, to the letter; the last four are heeded by the MKL/OpenMP build alone."""
 
 SHIPPED = {profile.name: profile for profile in (PLAIN, PAPER)}
-_PROFILE = TypeAdapter(Profile)
+_PROFILE = TypeAdapter(ComputeProfile)
 
 
-def choose(name: str | None, network: str, workspace: Workspace) -> Profile:
+def select_profile(name: str | None, network: str, workspace: Workspace) -> ComputeProfile:
     """The profile of that name; unset: the one tuned for the network on this machine, else none.
 
     Raises:
@@ -108,7 +108,7 @@ def choose(name: str | None, network: str, workspace: Workspace) -> Profile:
     """
     if name in SHIPPED:
         return SHIPPED[name]
-    path = file_of(name or network, workspace)
+    path = profile_path(name or network, workspace)
     if path.is_file():
         return _read(path)
     if name is None:
@@ -117,21 +117,21 @@ def choose(name: str | None, network: str, workspace: Workspace) -> Profile:
     raise UsageError(f"no profile {name!r} on this machine", where="--profile", remedy=f"it has {', '.join(known)}")
 
 
-def file_of(name: str, workspace: Workspace) -> Path:
+def profile_path(name: str, workspace: Workspace) -> Path:
     """Where a profile tuned on this machine lies."""
-    return workspace.root / "profiles" / machine() / f"{name}.json"
+    return workspace.root / "profiles" / machine_id() / f"{name}.json"
 
 
-def keep(profile: Profile, measured: object, workspace: Workspace) -> Path:
+def save_profile(profile: ComputeProfile, measured: object, workspace: Workspace) -> Path:
     """Write a profile, whole, with what it was chosen from; gives the file."""
-    path = file_of(profile.name, workspace)
+    path = profile_path(profile.name, workspace)
     plain = asdict(profile) | {"python": str(profile.python) if profile.python else None}
     with files.atomic_write(path) as stream:
-        stream.write(json.dumps({"profile": plain, "machine": machine(), "measured": measured}, indent=1).encode())
+        stream.write(json.dumps({"profile": plain, "machine": machine_id(), "measured": measured}, indent=1).encode())
     return path
 
 
-def machine() -> str:
+def machine_id() -> str:
     """This machine as profiles know it: its processor, how many CPUs may be used, and the container image it is seen from."""
     words = re.sub(r"[^a-z0-9]+", "-", _processor().lower()).strip("-")
     return "-".join([words, str(available_cpus()), *filter(None, [os.environ.get(CONTAINER_IMAGE_VARIABLE)])])
@@ -147,7 +147,7 @@ def _processor() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
-def _read(path: Path) -> Profile:
+def _read(path: Path) -> ComputeProfile:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
         return _PROFILE.validate_python(content["profile"])

@@ -22,16 +22,14 @@ Parse → validate (every error, each with its path) → complete (per-network o
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from toolkit import compat
-from toolkit.errors import ConfigurationError, Problem
+from toolkit.errors import ConfigurationError
 from toolkit.experiment.compute_profiles import ComputePrecision
 from toolkit.experiment.lr_schedules import Schedule
 
@@ -83,7 +81,7 @@ def head_refusal(head: str, *, multi_label: bool) -> str:
     return ""
 
 
-class _Table(BaseModel):
+class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -92,7 +90,7 @@ def _is_unset(value: object) -> bool:
     return value in (None, 0, "auto", "float32")
 
 
-class SplitFractions(_Table):
+class SplitFractions(_Config):
     """How an unsplit data set is divided."""
 
     train: Fraction = 0.7
@@ -107,7 +105,7 @@ class SplitFractions(_Table):
         return self
 
 
-class DataTable(_Table):
+class DataConfig(_Config):
     """Where the images come from."""
 
     source: Source
@@ -128,7 +126,7 @@ class DataTable(_Table):
     """Which labels of "cifar100"."""
     classes: tuple[str, ...] = ()
     """The names of the classes of "idx", in the order of their numbers; unset: the numbers."""
-    words: Path | None = None
+    class_names: Path | None = None
     """A file that names the classes of "imagenet" or "flowers102", one a line; relative to the experiment file."""
     clutter: bool = False
     """Whether the background images of "caltech" are a class."""
@@ -149,7 +147,7 @@ class DataTable(_Table):
         own = {
             "labels": ("cifar100",),
             "classes": ("idx",),
-            "words": ("imagenet", "flowers102"),
+            "class_names": ("imagenet", "flowers102"),
             "clutter": ("caltech",),
             "year": ("voc",),
             "separator": ("csv",),
@@ -160,14 +158,14 @@ class DataTable(_Table):
         return self
 
 
-class MatrixTable(_Table):
+class MatrixConfig(_Config):
     """Every network is trained with every head."""
 
     networks: tuple[str, ...] = Field(min_length=1)
     heads: tuple[Head, ...] = Field(default=("softmax",), min_length=1)
 
 
-class StageOverride(_Table):
+class StageOverride(_Config):
     """What one network does differently in one stage; everything unset is the stage's own."""
 
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -179,7 +177,7 @@ class StageOverride(_Table):
     batch_norm: BatchNorm | None = None
 
 
-class StageTable(_Table):
+class StageConfig(_Config):
     """One stage of training: "top" with the backbone frozen, or "fine-tune" of the whole network."""
 
     name: Stage
@@ -201,18 +199,18 @@ class StageTable(_Table):
             _refuse_on_top(self)
         return self
 
-    def overridden(self, by: StageOverride) -> StageTable:
+    def overridden(self, by: StageOverride) -> StageConfig:
         """This stage with all that `by` sets."""
         return self.model_copy(update={name: getattr(by, name) for name in by.model_fields_set})
 
 
-def _refuse_on_top(stage: StageTable | StageOverride) -> None:
+def _refuse_on_top(stage: StageConfig | StageOverride) -> None:
     for key in ("from_layer", "batch_norm"):
         if getattr(stage, key) is not None:
             raise ValueError(f"{key} belongs to fine-tune: the top stage leaves the whole body as it is")
 
 
-class TrainTable(_Table):
+class TrainConfig(_Config):
     """What all stages share."""
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (1024,)
@@ -239,7 +237,7 @@ class TrainTable(_Table):
         return dict.fromkeys(get_args(Head), given) if isinstance(given, str) else given
 
 
-class AugmentTable(_Table):
+class AugmentConfig(_Config):
     """How training images are varied, anew in each epoch; validation and test images never are."""
 
     flip: bool = False
@@ -262,7 +260,7 @@ class AugmentTable(_Table):
         return self
 
 
-class NetworkTable(_Table):
+class NetworkConfig(_Config):
     """What differs for one network; everything unset is the network's or the experiment's own."""
 
     weights: str | None = None
@@ -293,7 +291,7 @@ class NetworkTable(_Table):
         return self
 
 
-class ConvertTable(_Table):
+class ConvertConfig(_Config):
     """Which IRs are made of each model."""
 
     precisions: tuple[Precision, ...] = Field(default=("fp32", "fp16"), min_length=1)
@@ -318,7 +316,7 @@ def _check_form(target: str, precision: str) -> None:
         raise ValueError(str(error.problems[0])) from None
 
 
-class DeployTable(_Table):
+class DeployConfig(_Config):
     """How a fleet is rolled out to; the options of `toolkit deploy` mean the same."""
 
     batch: str | None = Field(default=None, pattern=rf"^{_SIZE}(,{_SIZE})*$")
@@ -334,7 +332,7 @@ class DeployTable(_Table):
     hooks: Path | None = None
 
 
-class BenchTable(_Table):
+class BenchConfig(_Config):
     """How devices are measured. Below 60 s or 1,024 queries a run is labeled "quick"."""
 
     scenarios: tuple[Literal["single-stream", "offline"], ...] = ("single-stream", "offline")
@@ -344,22 +342,22 @@ class BenchTable(_Table):
     seed: int = 0
 
 
-class Experiment(_Table):
+class Experiment(_Config):
     """A whole experiment file, validated; `origin` is where it was read from."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str = ""
     published: str | None = None
     """The name of a table of published figures to set beside ours."""
-    data: DataTable
-    matrix: MatrixTable
-    stages: tuple[StageTable, ...] = Field(min_length=1)
-    train: TrainTable = TrainTable()
-    augment: AugmentTable | None = None
-    networks: dict[str, NetworkTable] = Field(default_factory=dict)
-    convert: ConvertTable = ConvertTable()
-    deploy: DeployTable = DeployTable()
-    bench: BenchTable = BenchTable()
+    data: DataConfig
+    matrix: MatrixConfig
+    stages: tuple[StageConfig, ...] = Field(min_length=1)
+    train: TrainConfig = TrainConfig()
+    augment: AugmentConfig | None = None
+    networks: dict[str, NetworkConfig] = Field(default_factory=dict)
+    convert: ConvertConfig = ConvertConfig()
+    deploy: DeployConfig = DeployConfig()
+    bench: BenchConfig = BenchConfig()
     origin: Path = Field(default=Path("experiment.toml"), exclude=True)
 
     @model_validator(mode="after")
@@ -400,7 +398,7 @@ class Experiment(_Table):
 
     def trial(self, network: str, head: Head) -> Trial:
         """One cell of the matrix."""
-        own = self.networks.get(network, NetworkTable())
+        own = self.networks.get(network, NetworkConfig())
         stages = tuple(stage.overridden(own.stages.get(stage.name, StageOverride())) for stage in self.stages)
         return Trial(
             network=network,
@@ -426,7 +424,7 @@ class Experiment(_Table):
         return self.origin.parent / path
 
 
-class Trial(_Table):
+class Trial(_Config):
     """One network with one head, and all that decides its weights besides the data."""
 
     network: str
@@ -437,59 +435,17 @@ class Trial(_Table):
     hidden: tuple[int, ...]
     batch_size: int
     seed: int
-    stages: tuple[StageTable, ...]
+    stages: tuple[StageConfig, ...]
     # What is left out of a run's digest where it is unset, so that earlier runs keep their names.
     scaling: OwnScaling | None = Field(default=None, exclude_if=_is_unset)
     loss: Loss = Field(default="auto", exclude_if=_is_unset)
     dropout: float = Field(default=0, exclude_if=_is_unset)
     label_smoothing: float = Field(default=0, exclude_if=_is_unset)
     class_weights: Literal["balanced"] | dict[str, float] | None = Field(default=None, exclude_if=_is_unset)
-    augment: AugmentTable | None = Field(default=None, exclude_if=_is_unset)
+    augment: AugmentConfig | None = Field(default=None, exclude_if=_is_unset)
     precision: ComputePrecision = Field(default="float32", exclude_if=_is_unset)
 
     @property
     def name(self) -> str:
         """For people and folders."""
         return f"{self.network}-{self.head}"
-
-
-def shipped(name: str) -> Path:
-    """The experiment file of that name that comes with the toolkit.
-
-    In a wheel the experiments lie inside the package; in a checkout, in models/ beside it.
-    """
-    inside, beside = Path(__file__).parents[1] / "models", Path(__file__).parents[2] / "models"
-    return (inside if inside.is_dir() else beside) / f"{name}.toml"
-
-
-def load(path: Path) -> Experiment:
-    """Read an experiment file.
-
-    Raises:
-        ConfigurationError: with every problem in the file, each with its path in it.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(
-            "no such experiment file", where=str(path), remedy="see models/ for those that come with the toolkit"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"not valid TOML: {error}", where=str(path)) from None
-    try:
-        return Experiment.model_validate(content | {"origin": path.resolve()})
-    except ValidationError as error:
-        raise ConfigurationError.from_problems([_explain(path, detail) for detail in error.errors()]) from None
-
-
-def _explain(path: Path, detail: ErrorDetails) -> Problem:
-    """One pydantic error in the house's form; `where` is file: table.key."""
-    key = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
-    remedies = {
-        "extra_forbidden": "remove it, or mend its spelling",
-        "missing": "add it",
-    }
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "too_short":
-        message = "is empty; name at least one"
-    return Problem(message, f"{path}: {key}", remedies.get(detail["type"], ""))

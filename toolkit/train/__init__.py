@@ -1,21 +1,21 @@
 """Training: two stages per trial, resumable after any epoch, judged on the test images."""
 
-from toolkit.train.inference import evaluate_folder, rank
+from toolkit.train.inference import evaluate_folder, predict
 from toolkit.train.run_dir import load_keras
-from toolkit.train.sweep import Swept, train_trials
-from toolkit.train.sweep_options import Way, choose_way
+from toolkit.train.sweep import SweepResult, train_trials
+from toolkit.train.sweep_options import SweepOptions, parse_sweep_options
 from toolkit.train.trial import train_trial
-from toolkit.train.trial_filter import choose_last, choose_trials
+from toolkit.train.trial_filter import last_stage, select_trials
 
 __all__ = [
-    "Swept",
-    "Way",
-    "choose_last",
-    "choose_trials",
-    "choose_way",
+    "SweepOptions",
+    "SweepResult",
     "evaluate_folder",
+    "last_stage",
     "load_keras",
-    "rank",
+    "parse_sweep_options",
+    "predict",
+    "select_trials",
     "train_trial",
     "train_trials",
 ]

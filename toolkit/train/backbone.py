@@ -13,7 +13,7 @@ import numpy as np
 from toolkit import networks
 from toolkit.errors import ConversionError
 from toolkit.system.cpu_quota import available_cpus
-from toolkit.train.loop import answering
+from toolkit.train.loop import batched_predict
 
 if TYPE_CHECKING:
     import keras
@@ -34,11 +34,11 @@ class Backbone(Protocol):
         """Pooled features f32 [n, channels] of images u8 [n, h, w, 3]."""
 
 
-class ThroughKeras:
+class KerasBackbone:
     """The model itself, in batches."""
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
-        self._answer, self._batch_size = answering(model), batch_size
+        self._answer, self._batch_size = batched_predict(model), batch_size
         self.name = "keras"
 
     def features(self, images: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ class ThroughKeras:
         return self._answer(images, self._batch_size)
 
 
-class ThroughOpenVINO:
+class OpenVinoBackbone:
     """The model traced, compiled when features are first asked for."""
 
     def __init__(self, model: keras.Model) -> None:

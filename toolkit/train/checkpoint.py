@@ -21,7 +21,7 @@ from toolkit.networks import tf_compat
 
 
 @dataclass(slots=True)
-class Course:
+class TrainingState:
     """How far a stage has come: its epochs, and the best model so far by validation loss."""
 
     epochs: list[Epoch] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Course:
         return done >= epochs or (patience is not None and done - self.best_epoch >= patience)
 
 
-def save(path: Path, course: Course, variables: Sequence[Any], optimizer: Sequence[Any]) -> None:
+def save(path: Path, course: TrainingState, variables: Sequence[Any], optimizer: Sequence[Any]) -> None:
     """Write model and optimizer variables and the course, whole."""
     facts = {
         "epochs": [asdict(epoch) for epoch in course.epochs],
@@ -51,19 +51,19 @@ def save(path: Path, course: Course, variables: Sequence[Any], optimizer: Sequen
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the keywords for its own flag
 
 
-def restore(path: Path, variables: Sequence[Any], optimizer: Sequence[Any]) -> Course:
+def restore(path: Path, variables: Sequence[Any], optimizer: Sequence[Any]) -> TrainingState:
     """Put a checkpoint's values into the variables; a new course if there is no checkpoint that fits them."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except (FileNotFoundError, zipfile.BadZipFile, ValueError):
-        return Course()
+        return TrainingState()
     for prefix, targets in (("model", variables), ("optimizer", optimizer)):
         for index, variable in enumerate(targets):
             variable.assign(arrays[f"{prefix}{index}"])
     facts = json.loads(arrays["facts"].tobytes())
     prefix = "best" if "best0" in arrays else "model"
-    return Course(
+    return TrainingState(
         epochs=[Epoch(**epoch) for epoch in facts["epochs"]],
         best_loss=facts["best_loss"],
         best_epoch=facts["best_epoch"],

@@ -16,30 +16,30 @@ from toolkit.data import array_cache
 from toolkit.errors import ConversionError, DataError
 from toolkit.progress import Progress
 from toolkit.train import run_dir
-from toolkit.train.backbone import Backbone, ThroughKeras, ThroughOpenVINO
-from toolkit.train.file_lock import held
+from toolkit.train.backbone import Backbone, KerasBackbone, OpenVinoBackbone
+from toolkit.train.file_lock import file_lock
 from toolkit.train.loop import Examples
 
 if TYPE_CHECKING:
     import keras
 
-    from toolkit.train.trial_context import Job, PartOfSplit
+    from toolkit.train.trial_context import SubsetArrays, TrialContext
 
 _CHUNK = 256
 """Images between two lines of progress; threads wait for one another only at their ends."""
 
 
-def frozen_features(job: Job, model: keras.Model, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
+def frozen_features(context: TrialContext, model: keras.Model, subsets: dict[str, SubsetArrays]) -> dict[str, Examples]:
     """What the frozen backbone of `model` makes of every part, kept by the digests of backbone, images, versions."""
     frozen = networks.features_part(model)
     try:
-        return _examples(job, frozen, ThroughOpenVINO(frozen), parts)
+        return _examples(context, frozen, OpenVinoBackbone(frozen), subsets)
     except (ConversionError, DataError) as error:
-        job.progress.log(f"  {job.trial.name}: the backbone runs through Keras, which is slower. {error}")
-        return _examples(job, frozen, ThroughKeras(frozen, job.trial.batch_size), parts)
+        context.progress.log(f"  {context.trial.name}: the backbone runs through Keras, which is slower. {error}")
+        return _examples(context, frozen, KerasBackbone(frozen, context.trial.batch_size), subsets)
 
 
-def features_of(
+def cached_features(
     backbone: Backbone, channels: int, images: np.ndarray, path: Path, *, title: str, progress: Progress
 ) -> np.ndarray:
     """Pooled features f32 [n, channels] of images u8 [n, h, w, 3], mapped from `path`, or computed and kept there."""
@@ -52,23 +52,30 @@ def features_of(
                 task.advance(len(chunk))
 
     waiting = f"  {title}: another process makes them; waiting for it"
-    with held(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.log(waiting)):
-        run_dir.tidy(path.parent, path.name)
+    with file_lock(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.log(waiting)):
+        run_dir.remove_partial_files(path.parent, path.name)
         return array_cache.load_or_create(path, (len(images), channels), "f4", fill, progress.log)
 
 
-def _examples(job: Job, frozen: keras.Model, backbone: Backbone, parts: dict[str, PartOfSplit]) -> dict[str, Examples]:
-    own = {"backbone": run_dir.model_digest(frozen), "size": job.size, "crop": job.trial.crop, "by": backbone.name}
-    folder, made = job.workspace.folder("cache", "features"), {}
-    for name, part in parts.items():
-        key = hashing.sha256_json(own | {"images": part.digest, "versions": run_dir.versions()})
-        features = features_of(
+def _examples(
+    context: TrialContext, frozen: keras.Model, backbone: Backbone, subsets: dict[str, SubsetArrays]
+) -> dict[str, Examples]:
+    own = {
+        "backbone": run_dir.model_digest(frozen),
+        "size": context.size,
+        "crop": context.trial.crop,
+        "by": backbone.name,
+    }
+    folder, made = context.workspace.folder("cache", "features"), {}
+    for name, subset in subsets.items():
+        key = hashing.sha256_json(own | {"images": subset.digest, "versions": run_dir.versions()})
+        features = cached_features(
             backbone,
             frozen.output_shape[-1],
-            part.examples.inputs,
+            subset.examples.inputs,
             folder / f"{key}.npy",
-            title=f"{job.trial.name} features of {name}",
-            progress=job.progress,
+            title=f"{context.trial.name} features of {name}",
+            progress=context.progress,
         )
-        made[name] = Examples(features, part.examples.labels)
+        made[name] = Examples(features, subset.examples.labels)
     return made

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 @contextmanager
-def held(path: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
+def file_lock(path: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock `path` for the length of a with-block; `waiting` is called once if another has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

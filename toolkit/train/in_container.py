@@ -42,7 +42,7 @@ PASSED_ON = (
 
 
 def run_in_container(
-    words: Sequence[str], readable: Sequence[Path], workspace: Path, container_image: str = CONTAINER_IMAGE
+    argv: Sequence[str], readable: Sequence[Path], workspace: Path, container_image: str = CONTAINER_IMAGE
 ) -> int:
     """Run `toolkit WORDS` in `container-image`; its output goes to this process's, and its exit code comes back.
 
@@ -53,7 +53,7 @@ def run_in_container(
     """
     workspace.mkdir(parents=True, exist_ok=True)
     client = container_engine.docker_client()
-    with _container(client, list(words), _mounts(readable, workspace), container_image) as container:
+    with _container(client, list(argv), _mounts(readable, workspace), container_image) as container:
         stream = container.attach(stream=True, demux=True, logs=True)
         container.start()
         with _handing_on(container):
@@ -63,9 +63,9 @@ def run_in_container(
             return int(container.wait()["StatusCode"])
 
 
-def folders_of(experiment: Experiment) -> tuple[Path, ...]:
+def mounts_for(experiment: Experiment) -> tuple[Path, ...]:
     """The files and folders that an experiment reads: its own, its data's, its weights', wherever they lie."""
-    named = [experiment.data.path, experiment.data.words]
+    named = [experiment.data.path, experiment.data.class_names]
     for table in experiment.networks.values():
         named += [Path(word) for word in (table.weights, table.body) if word and word not in {"imagenet", "none"}]
     return (experiment.origin, *(experiment.beside(path) for path in named if path is not None))
@@ -73,7 +73,7 @@ def folders_of(experiment: Experiment) -> tuple[Path, ...]:
 
 @contextmanager
 def _container(
-    client: DockerClient, words: list[str], mounts: dict[str, dict[str, str]], container_image: str
+    client: DockerClient, argv: list[str], mounts: dict[str, dict[str, str]], container_image: str
 ) -> Iterator[Container]:
     """A container that is gone afterwards, whatever happens."""
     import docker
@@ -81,7 +81,7 @@ def _container(
     try:
         made = client.containers.create(
             container_image,
-            words,
+            argv,
             volumes=mounts,
             user=f"{os.getuid()}:{os.getgid()}",
             working_dir=str(Path.cwd()),
@@ -100,12 +100,15 @@ def _container(
 
 def _mounts(readable: Sequence[Path], workspace: Path) -> dict[str, dict[str, str]]:
     """Each at its own path; what lies within the workspace comes with it, and so do the wheels fetched here."""
-    kept = wheel_cache.cache_folder()
-    kept.mkdir(parents=True, exist_ok=True)
+    wheel_cache_folder = wheel_cache.cache_folder()
+    wheel_cache_folder.mkdir(parents=True, exist_ok=True)
     whole = workspace.resolve()
     mounts = {str(path.resolve()): {"bind": str(path.absolute()), "mode": "ro"} for path in readable if path.exists()}
     mounts = {place: mount for place, mount in mounts.items() if not Path(place).is_relative_to(whole)}
-    mounts[str(kept)] = {"bind": f"{CACHE}/{kept.parent.name}/{kept.name}", "mode": "rw"}
+    mounts[str(wheel_cache_folder)] = {
+        "bind": f"{CACHE}/{wheel_cache_folder.parent.name}/{wheel_cache_folder.name}",
+        "mode": "rw",
+    }
     mounts[str(whole)] = {"bind": str(workspace.absolute()), "mode": "rw"}
     return mounts
 

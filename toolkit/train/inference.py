@@ -13,10 +13,10 @@ from toolkit import data, networks
 from toolkit.artifacts.model import Evaluation, TrainedModel
 from toolkit.device.image_io import read_image, resize
 from toolkit.errors import ConfigurationError, DataError, Problem
-from toolkit.experiment.schema import DataTable, SplitFractions
+from toolkit.experiment.schema import DataConfig, SplitFractions
 from toolkit.progress import Progress
 from toolkit.train import run_dir
-from toolkit.train.loop import answering
+from toolkit.train.loop import batched_predict
 from toolkit.train.metrics import dispatch
 from toolkit.train.misclassified import contact_sheet
 from toolkit.workspace import Workspace
@@ -25,7 +25,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class ClassProbability:
     """A label and its probability."""
 
     label: str
@@ -33,29 +33,29 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class Prediction:
     """What is on one image, the most probable first; or why it cannot be read."""
 
     image: str
-    ranking: tuple[Guess, ...] = ()
+    ranking: tuple[ClassProbability, ...] = ()
     error: str = ""
     labels: tuple[str, ...] | None = None
     """Where an image may have many: those that are said to be on it, above 1/2."""
 
 
-def rank(file: Path, images: Sequence[Path]) -> tuple[Ranking, ...]:
+def predict(file: Path, images: Sequence[Path]) -> tuple[Prediction, ...]:
     """What the model in `file` says of each image; one that cannot be read hides none of the others.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
     """
-    model = described(file)
+    model = load_record(file)
     fitted = {path: _fitted(path, model) for path in images}
     pixels = [image for image in fitted.values() if not isinstance(image, str)]
-    multi_label = is_many(model)
+    multi_label = is_multi_label(model)
     shares = iter(dispatch.probabilities(_logits(file, np.stack(pixels)), multi_label=multi_label) if pixels else ())
     return tuple(
-        Ranking(str(path), error=image) if isinstance(image, str) else _ranking(path, next(shares), model)
+        Prediction(str(path), error=image) if isinstance(image, str) else _ranking(path, next(shares), model)
         for path, image in fitted.items()
     )
 
@@ -72,7 +72,7 @@ def evaluate_folder(
         ConfigurationError: the file has no record beside it that tells its labels.
         DataError: a class the model does not know, or images that cannot be read.
     """
-    model = described(file)
+    model = load_record(file)
     split = data.prepare(_table(folder, model), folder, workspace, progress)
     strangers = [label for label in split.labels if label not in model.labels]
     if strangers:
@@ -86,25 +86,25 @@ def evaluate_folder(
     pixels = data.load_images(images, model.input_size, model.crop, workspace=workspace, progress=progress)
     labels, logits = data.label_array(images, len(model.labels)), _logits(file, pixels)
     if mistakes is not None:
-        shares = dispatch.probabilities(logits, multi_label=is_many(model))
+        shares = dispatch.probabilities(logits, multi_label=is_multi_label(model))
         drawn = contact_sheet(pixels, labels, shares, model.labels, mistakes)
         progress.log(f"mistakes drawn, the surest first: {drawn}, in {mistakes}")
     return dispatch.evaluate(logits, labels, model.labels, "test", model.loss)
 
 
-def is_many(model: TrainedModel) -> bool:
+def is_multi_label(model: TrainedModel) -> bool:
     """Whether it is for images with many labels."""
     return networks.Head(model.head, model.loss).multi_label
 
 
-def _table(folder: Path, model: TrainedModel) -> DataTable:
+def _table(folder: Path, model: TrainedModel) -> DataConfig:
     """What lies there, all of it to be judged on unless it has parts."""
     whole: dict[str, Any] = {"path": folder.resolve(), "split": SplitFractions(train=0, validation=0, test=1)}
-    if not is_many(model):
-        return DataTable(source="folders", **whole)
+    if not is_multi_label(model):
+        return DataConfig(source="folders", **whole)
     if folder.suffix.lower() == ".csv":
-        return DataTable(source="csv", separator=";", **whole)
-    return DataTable(source="voc", **whole)
+        return DataConfig(source="csv", separator=";", **whole)
+    return DataConfig(source="voc", **whole)
 
 
 def _as_the_model_has(image: data.Image, own: Sequence[str], labels: Sequence[str]) -> data.Image:
@@ -115,13 +115,13 @@ def _as_the_model_has(image: data.Image, own: Sequence[str], labels: Sequence[st
     return replace(image, label=held[0] if held else -1, labels=held, unsure=unsure)
 
 
-def described(file: Path) -> TrainedModel:
+def load_record(file: Path) -> TrainedModel:
     """What is known of a model.keras, from the record beside it.
 
     Raises:
         ConfigurationError: there is no such record, or the file is not the one it was written for.
     """
-    model = run_dir.finished(file.parent) if file.name == "model.keras" else None
+    model = run_dir.load_stage(file.parent) if file.name == "model.keras" else None
     if model is None:
         raise ConfigurationError(
             "no whole model with its record (trained.json) here",
@@ -139,12 +139,12 @@ def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
         return str(error)
 
 
-def _ranking(path: Path, shares: np.ndarray, model: TrainedModel) -> Ranking:
+def _ranking(path: Path, shares: np.ndarray, model: TrainedModel) -> Prediction:
     order = np.argsort(-shares, kind="stable")
-    guesses = tuple(Guess(model.labels[index], float(shares[index])) for index in order)
-    said = tuple(guess.label for guess in guesses if guess.probability > 1 / 2)
-    return Ranking(str(path), guesses, labels=said if is_many(model) else None)
+    candidates = tuple(ClassProbability(model.labels[index], float(shares[index])) for index in order)
+    labels = tuple(candidate.label for candidate in candidates if candidate.probability > 1 / 2)
+    return Prediction(str(path), candidates, labels=labels if is_multi_label(model) else None)
 
 
 def _logits(file: Path, pixels: np.ndarray) -> np.ndarray:
-    return answering(networks.logits_part(run_dir.load_file(file)))(pixels, _BATCH)
+    return batched_predict(networks.logits_part(run_dir.load_file(file)))(pixels, _BATCH)

@@ -62,7 +62,7 @@ def model_file(folder: Path) -> Path:
     return folder / "model.keras"
 
 
-def keep(trained: TrainedModel, model: keras.Model, folder: Path) -> None:
+def save_stage(trained: TrainedModel, model: keras.Model, folder: Path) -> None:
     """Write the model and all that is said of it; trained.json last, which makes the stage a finished one."""
     _save(model, model_file(folder))
     _write(folder / "history.json", [asdict(epoch) for epoch in trained.history])
@@ -71,7 +71,7 @@ def keep(trained: TrainedModel, model: keras.Model, folder: Path) -> None:
     (folder / "checkpoint.npz").unlink(missing_ok=True)
 
 
-def finished(folder: Path) -> TrainedModel | None:
+def load_stage(folder: Path) -> TrainedModel | None:
     """The stage's model if it was finished and its file is still what was written, else None."""
     try:
         trained = json.loads((folder / "trained.json").read_bytes())
@@ -104,7 +104,7 @@ def load_file(path: Path) -> keras.Model:
         ) from error
 
 
-def tidy(folder: Path, name: str = "*") -> None:
+def remove_partial_files(folder: Path, name: str = "*") -> None:
     """Remove what a killed process left half-written beside files of that name; only for who alone writes there."""
     for part in (*folder.glob(f".{name}.*.part"), *folder.glob(f".part-{name}")):
         part.unlink(missing_ok=True)

@@ -40,7 +40,7 @@ def warnings_for(evaluation: Evaluation, *, weights: str, stage: str, history: S
     return (*like_chance(evaluation, weights=weights, stage=stage), *_only_rising(history))
 
 
-def refuse_no_number(loss: float, what: str, epoch: int, where: str) -> None:
+def raise_on_nan(loss: float, what: str, epoch: int, where: str) -> None:
     """Stop a run whose loss says nothing any more.
 
     Raises:

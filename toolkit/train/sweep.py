@@ -16,27 +16,27 @@ from toolkit.experiment.schema import Experiment, Stage, Trial
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
 from toolkit.train import run_dir
-from toolkit.train.executors import Executor, Local
+from toolkit.train.executors import Executor, LocalExecutor
 from toolkit.train.executors.events import (
-    Advanced,
-    Begun,
     Done,
-    Ended,
     EpochDone,
     Event,
     Failed,
+    Log,
+    ProgressAdvanced,
+    ProgressEnded,
+    ProgressStarted,
     Request,
-    Said,
     StageDone,
 )
-from toolkit.train.sweep_options import Way
+from toolkit.train.sweep_options import SweepOptions
 from toolkit.train.tracking.base import Tracker, tracker_for
-from toolkit.train.tuning.auto_tune import tune_untuned
+from toolkit.train.tuning.auto_tune import tune_missing_profiles
 from toolkit.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class SweepResult:
     """What came of a sweep: the models in the order of the matrix, and what went wrong with the others."""
 
     models: tuple[TrainedModel, ...]
@@ -57,37 +57,37 @@ def train_trials(
     progress: Progress,
     *,
     last: Stage | None = None,
-    way: Way | None = None,
-) -> Swept:
+    sweep_options: SweepOptions | None = None,
+) -> SweepResult:
     """Train the trials, each up to the stage `last`; what is finished is skipped, what was stopped goes on.
 
     Raises:
         ToolkitError: no trial came to anything; with all that went wrong. Or nothing can be trained in this way.
     """
-    way = way or Way()
+    sweep_options = sweep_options or SweepOptions()
     requests = [
         Request(experiment=experiment, trial=trial, split=split, workspace=workspace, last=last) for trial in trials
     ]
-    if way.tune_s and way.profile is None and way.executor == "local":
-        tune_untuned(requests, way.tune_s, progress)
-    with tracker_for(experiment, workspace, progress, wanted=way.track) as tracker:
-        board = _Board(requests, store, progress, tracker)
+    if sweep_options.tune_s and sweep_options.profile is None and sweep_options.executor == "local":
+        tune_missing_profiles(requests, sweep_options.tune_s, progress)
+    with tracker_for(experiment, workspace, progress, enabled=sweep_options.track) as tracker:
+        monitor = _SweepMonitor(requests, store, progress, tracker)
         try:
-            _executor(way, progress).run(requests, board)
+            _executor(sweep_options, progress).run(requests, monitor)
         finally:
-            board.clear()
-    return board.result()
+            monitor.clear()
+    return monitor.result()
 
 
-def _executor(way: Way, progress: Progress) -> Executor:
-    if way.executor == "ray":
-        from toolkit.train.executors.ray import OnRay
+def _executor(sweep_options: SweepOptions, progress: Progress) -> Executor:
+    if sweep_options.executor == "ray":
+        from toolkit.train.executors.ray import RayExecutor
 
-        return OnRay(address=way.address, profile=way.profile, progress=progress)
-    return Local(profile=way.profile, jobs=way.jobs)
+        return RayExecutor(address=sweep_options.address, profile=sweep_options.profile, progress=progress)
+    return LocalExecutor(profile=sweep_options.profile, jobs=sweep_options.jobs)
 
 
-class _Board:
+class _SweepMonitor:
     """Hears of all trials, shows them in one place, and keeps their models."""
 
     def __init__(self, requests: Sequence[Request], store: Store, progress: Progress, tracker: Tracker) -> None:
@@ -105,17 +105,17 @@ class _Board:
         if why:
             self._progress.log(f"{self._name(place)}: begins again: {why}")
 
-    def hear(self, place: int, event: Event) -> None:
+    def on_event(self, place: int, event: Event) -> None:
         """Something happened in a trial."""
         match event:
-            case Said(text):
+            case Log(text):
                 self._progress.log(text)
-            case Begun(bar, title, total):
+            case ProgressStarted(bar, title, total):
                 shown = self._progress.track(self._title(place, title), total)
                 self._bars[place, bar] = (shown, shown.__enter__())
-            case Advanced(bar, steps, note):
+            case ProgressAdvanced(bar, steps, note):
                 self._bars[place, bar][1].advance(steps, note)
-            case Ended(bar):
+            case ProgressEnded(bar):
                 self._bars.pop((place, bar))[0].__exit__(None, None, None)
             case EpochDone(run, epoch):
                 self._tracker.epoch(self._requests[place].trial, run, epoch)
@@ -129,7 +129,7 @@ class _Board:
         for place in range(len(self._requests)):
             self._end_bars(place)
 
-    def result(self) -> Swept:
+    def result(self) -> SweepResult:
         """What came of it.
 
         Raises:
@@ -140,7 +140,7 @@ class _Board:
         if failed and len(failed) == len(self._requests):
             raise replace(failed[0], problems=problems).raised()
         models = (model for place in range(len(self._requests)) for model in self._models.get(place, {}).values())
-        return Swept(models=tuple(models), failed=problems)
+        return SweepResult(models=tuple(models), failed=problems)
 
     def _keep(self, place: int, folder: str) -> None:
         """Once only, however often a trial had to begin.
@@ -149,7 +149,7 @@ class _Board:
             DataError: the worker's model is not to be seen from here.
         """
         request = self._requests[place]
-        model = run_dir.finished(request.workspace.absolute(folder))
+        model = run_dir.load_stage(request.workspace.absolute(folder))
         if model is None:
             raise DataError("the model just trained cannot be read", where=folder, remedy="run the same command again")
         self._store.put(model)

@@ -11,7 +11,7 @@ ExecutorName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class SweepOptions:
     """Who trains the trials, how many at once, under which profile, and whether MLflow is told."""
 
     executor: ExecutorName = "local"
@@ -27,7 +27,7 @@ class Way:
     """For how long at most each network is measured first that has no profile on this machine; Ray's nodes do not."""
 
 
-def choose_way(
+def parse_sweep_options(
     executor: str,
     *,
     address: str | None,
@@ -35,7 +35,7 @@ def choose_way(
     jobs: int | None,
     track: bool | None,
     tune_s: float = 0.0,
-) -> Way:
+) -> SweepOptions:
     """The way that these words ask for.
 
     Raises:
@@ -50,7 +50,7 @@ def choose_way(
         problems.append(Problem("is for this machine alone", "--jobs", "leave it out: Ray knows what its nodes have"))
     if problems:
         raise UsageError.from_problems(problems)
-    return Way(
+    return SweepOptions(
         executor=cast("ExecutorName", executor),
         address=address,
         profile=profile,

@@ -14,26 +14,26 @@ from toolkit import data, hashing, networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.errors import ConfigurationError, DataError, Problem
-from toolkit.experiment.schema import Experiment, StageTable, Trial
+from toolkit.experiment.schema import Experiment, StageConfig, Trial
 from toolkit.progress import Progress
 from toolkit.train import run_dir
-from toolkit.train.loop import Examples, Plan
+from toolkit.train.loop import Examples, FitConfig
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import keras
 
 
-Told = Callable[[str, Epoch], None]
+EpochCallback = Callable[[str, Epoch], None]
 """Hears of every epoch of a run, by the run's digest, once the epoch cannot be lost any more."""
 
 
-def told_nobody(run: str, epoch: Epoch) -> None:
+def noop(run: str, epoch: Epoch) -> None:
     """Where nobody waits for epochs."""
 
 
 @dataclass(frozen=True, slots=True)
-class PartOfSplit:
+class SubsetArrays:
     """The images of one part, u8 [n, h, w, 3], in the manifest's order; `digest` names them in that order."""
 
     examples: Examples
@@ -41,7 +41,7 @@ class PartOfSplit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class TrialContext:
     """One trial on one split, everything about it looked up."""
 
     experiment: Experiment
@@ -57,32 +57,32 @@ class Job:
     weights: str | Path
     """"imagenet", "none" or the path of a file."""
     run: str
-    told: Told
+    on_epoch_end: EpochCallback
 
     def folder(self, stage: str) -> Path:
         """Where a stage's files lie."""
         return run_dir.stage_folder(self.workspace, self.experiment, self.run, self.trial, stage)
 
-    def plan(self, stage: StageTable) -> Plan:
+    def fit_config(self, stage: StageConfig) -> FitConfig:
         """How a stage is trained."""
-        return Plan(
+        return FitConfig(
             title=f"{self.trial.name} {stage.name}",
             stage=stage,
             batch_size=self.trial.batch_size,
             seed=self.trial.seed,
             checkpoint=self.folder(stage.name) / "checkpoint.npz",
-            told=partial(self.told, self.run),
+            on_epoch_end=partial(self.on_epoch_end, self.run),
         )
 
 
-def prepare_job(
+def prepare_trial(
     experiment: Experiment,
     trial: Trial,
     split: Split,
     workspace: Workspace,
     progress: Progress,
-    told: Told = told_nobody,
-) -> Job:
+    on_epoch_end: EpochCallback = noop,
+) -> TrialContext:
     """Look everything up before anything is trained.
 
     Raises:
@@ -93,15 +93,17 @@ def prepare_job(
     head = networks.find_head(
         trial.head, len(split.labels), trial.loss, trial.label_smoothing, multi_label=split.multi_label
     )
-    class_weights = weights_of_classes(trial.class_weights, split)
-    empty = [part for part in data.PARTS if not split.size(part)]
+    class_weights = class_weight_array(trial.class_weights, split)
+    empty = [subset for subset in data.PARTS if not split.size(subset)]
     if empty:
-        raise DataError.from_problems([Problem("no images in this part", f"{split.name}: {part}") for part in empty])
+        raise DataError.from_problems(
+            [Problem("no images in this part", f"{split.name}: {subset}") for subset in empty]
+        )
     named = trial.weights in {"imagenet", "none"}
     weights = trial.weights if named else experiment.beside(trial.weights)
     edge = trial.input_size or network.input_size
     _check_layers(network, trial, (edge, edge), progress)
-    return Job(
+    return TrialContext(
         experiment=experiment,
         trial=trial,
         split=split,
@@ -113,11 +115,11 @@ def prepare_job(
         size=(edge, edge),
         weights=weights,
         run=run_dir.run_digest(trial, split, weights),
-        told=told,
+        on_epoch_end=on_epoch_end,
     )
 
 
-def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) -> np.ndarray:
+def class_weight_array(requested: str | Mapping[str, float] | None, split: Split) -> np.ndarray:
     """How much a training image counts by its label, float32 [classes].
 
     "balanced" is images / (classes x images of the label), so that every label counts alike and the mean is 1. Of
@@ -126,9 +128,9 @@ def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) ->
     Raises:
         ConfigurationError: a label that the data does not have, or none of one to balance.
     """
-    if given is None:
+    if requested is None:
         return np.ones(len(split.labels), np.float32)
-    if isinstance(given, str):
+    if isinstance(requested, str):
         counts = np.array([split.counts["train"].get(label, 0) for label in split.labels], np.float64)
         if not counts.all():
             missing = [label for label, count in zip(split.labels, counts, strict=True) if not count]
@@ -138,40 +140,40 @@ def weights_of_classes(given: str | Mapping[str, float] | None, split: Split) ->
         if split.multi_label:
             return np.asarray((split.size("train") - counts) / counts, np.float32)
         return np.asarray(counts.sum() / (len(counts) * counts), np.float32)
-    strangers = [label for label in given if label not in split.labels]
-    if strangers:
+    unknown = [label for label in requested if label not in split.labels]
+    if unknown:
         raise ConfigurationError(
-            f"the data has no label {', '.join(strangers)}",
+            f"the data has no label {', '.join(unknown)}",
             where="train.class_weights",
             remedy=f"it has {', '.join(split.labels)}",
         )
-    return np.array([given.get(label, 1.0) for label in split.labels], np.float32)
+    return np.array([requested.get(label, 1.0) for label in split.labels], np.float32)
 
 
-def load_parts(job: Job) -> dict[str, PartOfSplit]:
+def load_subsets(context: TrialContext) -> dict[str, SubsetArrays]:
     """The images of every part."""
-    listed = data.read_manifest(job.split, job.workspace)
-    return {part: _load_part(job, [image for image in listed if image.part == part]) for part in data.PARTS}
+    listed = data.read_manifest(context.split, context.workspace)
+    return {subset: _load_part(context, [image for image in listed if image.part == subset]) for subset in data.PARTS}
 
 
-def starting_model(job: Job, before: TrainedModel | None) -> keras.Model:
+def starting_model(context: TrialContext, before: TrainedModel | None) -> keras.Model:
     """The stage before's model, or a new one. Its names and random weights depend on nothing but the trial."""
     networks.start_tensorflow()
     import keras
 
     keras.backend.clear_session()
-    keras.utils.set_random_seed(job.trial.seed)  # a file does not keep the seeds of its random layers
+    keras.utils.set_random_seed(context.trial.seed)  # a file does not keep the seeds of its random layers
     if before is not None:
-        return run_dir.load_keras(before, job.workspace)
+        return run_dir.load_keras(before, context.workspace)
     return networks.assemble(
-        job.network,
-        job.head,
-        size=job.size,
-        classes=len(job.split.labels),
-        hidden=job.trial.hidden,
-        weights=job.weights,
-        progress=job.progress,
-        dropout=job.trial.dropout,
+        context.network,
+        context.head,
+        size=context.size,
+        classes=len(context.split.labels),
+        hidden=context.trial.hidden,
+        weights=context.weights,
+        progress=context.progress,
+        dropout=context.trial.dropout,
     )
 
 
@@ -188,7 +190,9 @@ def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int]
         networks.split_model(body, named[0])
 
 
-def _load_part(job: Job, images: list[data.Image]) -> PartOfSplit:
-    pixels = data.load_images(images, job.size, job.trial.crop, workspace=job.workspace, progress=job.progress)
-    labels = data.label_array(images, len(job.split.labels))
-    return PartOfSplit(Examples(pixels, labels), hashing.sha256_json([image.sha256 for image in images]))
+def _load_part(context: TrialContext, images: list[data.Image]) -> SubsetArrays:
+    pixels = data.load_images(
+        images, context.size, context.trial.crop, workspace=context.workspace, progress=context.progress
+    )
+    labels = data.label_array(images, len(context.split.labels))
+    return SubsetArrays(Examples(pixels, labels), hashing.sha256_json([image.sha256 for image in images]))

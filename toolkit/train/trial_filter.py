@@ -8,7 +8,7 @@ from toolkit.errors import Problem, UsageError
 from toolkit.experiment.schema import Experiment, Stage, Trial
 
 
-def choose_trials(experiment: Experiment, *, network: str | None, head: str | None) -> tuple[Trial, ...]:
+def select_trials(experiment: Experiment, *, network: str | None, head: str | None) -> tuple[Trial, ...]:
     """The trials of that network and head; None means all.
 
     Raises:
@@ -22,7 +22,7 @@ def choose_trials(experiment: Experiment, *, network: str | None, head: str | No
     )
 
 
-def choose_last(experiment: Experiment, stage: str | None) -> Stage | None:
+def last_stage(experiment: Experiment, stage: str | None) -> Stage | None:
     """The stage to stop after; None means all are trained.
 
     Raises:
@@ -35,9 +35,9 @@ def choose_last(experiment: Experiment, stage: str | None) -> Stage | None:
 
 def _refuse_unknown(experiment: str, *choices: tuple[str, str | None, Sequence[str]]) -> None:
     problems = [
-        Problem(f"experiment {experiment} has no {given!r}", option, f"it has {', '.join(known)}")
-        for option, given, known in choices
-        if given is not None and given not in known
+        Problem(f"experiment {experiment} has no {requested!r}", option, f"it has {', '.join(known)}")
+        for option, requested, known in choices
+        if requested is not None and requested not in known
     ]
     if problems:
         raise UsageError.from_problems(problems)

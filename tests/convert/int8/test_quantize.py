@@ -18,7 +18,7 @@ from toolkit.convert import convert_model
 from toolkit.convert.int8 import quantize
 from toolkit.convert.int8.quantize import CalibrationData, interleave_classes
 from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
-from toolkit.experiment.schema import load
+from toolkit.experiment.load import load_experiment
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
 
@@ -100,9 +100,9 @@ def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path)
         '[convert]\nprecisions = ["int8"]\ntargets = ["cpu", "ncs2"]\nmax_drop = 0.02\n'
     )
     with pytest.raises(ConfigurationError, match=r"convert.*target ncs2 does not take precision 'int8'"):
-        load(path)
+        load_experiment(path)
     path.write_text(path.read_text().replace(', "ncs2"', ""))
-    assert load(path).convert.max_drop == 0.02
+    assert load_experiment(path).convert.max_drop == 0.02
 
 
 def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:

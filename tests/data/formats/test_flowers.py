@@ -89,10 +89,10 @@ def test_prepare_keeps_oxfords_parts_when_flowers_are_read(
 
 def test_prepare_names_the_flowers_when_there_are_words(flowers: Path, gather: Gather, refusal: Refusal) -> None:
     (flowers / "words.txt").write_text("001 pink primrose\n002\thard-leaved pocket orchid, other name\n")
-    split = gather("flowers102", flowers, words="flowers/words.txt")
+    split = gather("flowers102", flowers, class_names="flowers/words.txt")
     assert split.labels == ("pink primrose", "hard-leaved pocket orchid")
     (flowers / "words.txt").write_text("001 pink primrose\n")
-    assert "does not name 002" in refusal("flowers102", flowers, words=flowers / "words.txt")
+    assert "does not name 002" in refusal("flowers102", flowers, class_names=flowers / "words.txt")
 
 
 def test_prepare_names_every_file_when_flowers_lack_them(tmp_path: Path, refusal: Refusal) -> None:

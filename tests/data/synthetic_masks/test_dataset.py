@@ -11,7 +11,7 @@ from toolkit.data.formats import faces
 from toolkit.data.synthetic_masks import accessories, dataset
 from toolkit.device.image_io import read_image
 from toolkit.errors import MachineError
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
 
@@ -126,7 +126,7 @@ def test_make_masks_leaves_nothing_behind_when_interrupted(
 
 
 def test_prepare_divides_by_person_when_masks_are_synthetic(small_set: None, workspace: Workspace) -> None:
-    split = prepare_dataset(DataTable(source="synthetic-masks"), Path("experiment.toml"), workspace, Silent())
+    split = prepare_dataset(DataConfig(source="synthetic-masks"), Path("experiment.toml"), workspace, Silent())
     images = read_manifest(split, workspace)
     assert split.note == "synthetic masks"
     assert split.labels == ("with_mask", "without_mask")

@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.artifacts.dataset import Split
 from toolkit.errors import ConfigurationError
-from toolkit.experiment import schema as experiments
+from toolkit.experiment.load import load_experiment, shipped_experiment
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data import device_predictions
 from toolkit.report.data.load import Gathered, gather
@@ -66,7 +66,7 @@ def test_load_holds_the_published_figures_of_the_other_experiments(
     "name", ["demo", "face-mask", "flowers", "cifar10", "cifar10-pretrained", "fashion-mnist", "one-node-or-two"]
 )
 def test_names_know_what_the_experiments_name(name: str) -> None:
-    assert experiments.load(experiments.shipped(name)).published in results.names()
+    assert load_experiment(shipped_experiment(name)).published in results.names()
 
 
 def test_load_joins_ours_only_where_we_ran_it(gathered: Gathered) -> None:

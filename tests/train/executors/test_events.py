@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from toolkit.artifacts.model import Epoch
 from toolkit.errors import ConfigurationError, Problem
-from toolkit.experiment.schema import shipped
+from toolkit.experiment.load import shipped_experiment
 from toolkit.train.executors.events import (
-    Advanced,
-    Begun,
     Done,
-    Ended,
     EpochDone,
     Event,
+    EventProgress,
     Failed,
+    Log,
+    ProgressAdvanced,
+    ProgressEnded,
+    ProgressStarted,
     Request,
-    Said,
     StageDone,
-    Telling,
     read,
     write,
 )
@@ -43,10 +43,10 @@ epochs = st.builds(
     learning_rate=figures,
 )
 events = st.one_of(
-    st.builds(Said, texts),
-    st.builds(Begun, counts, texts, counts),
-    st.builds(Advanced, counts, counts, texts),
-    st.builds(Ended, counts),
+    st.builds(Log, texts),
+    st.builds(ProgressStarted, counts, texts, counts),
+    st.builds(ProgressAdvanced, counts, counts, texts),
+    st.builds(ProgressEnded, counts),
     st.builds(EpochDone, texts, epochs),
     st.builds(StageDone, texts),
     st.builds(Done),
@@ -74,10 +74,10 @@ def test_request_is_the_same_when_it_was_a_line(sweep: Sweep) -> None:
 
 @pytest.mark.parametrize("name", ["demo", "face-mask", "flowers", "cifar10", "cifar100", "fashion-mnist"])
 def test_request_keeps_every_setting_of_the_experiments_that_come_along(name: str, sweep: Sweep) -> None:
-    from toolkit.experiment.schema import load
+    from toolkit.experiment.load import load_experiment
 
     one = sweep.requests()[0]
-    experiment = load(shipped(name))
+    experiment = load_experiment(shipped_experiment(name))
     for trial in experiment.trials():
         request = Request(experiment=experiment, trial=trial, split=one.split, workspace=one.workspace)
         again = Request.from_json(request.to_json())
@@ -85,19 +85,21 @@ def test_request_keeps_every_setting_of_the_experiments_that_come_along(name: st
 
 
 def test_failed_raises_the_error_that_it_tells_of() -> None:
-    told = Failed("ConfigurationError", (Problem("a", "b", "c"), Problem("d")))
-    error = told.raised()
+    on_epoch_end = Failed("ConfigurationError", (Problem("a", "b", "c"), Problem("d")))
+    error = on_epoch_end.raised()
     assert isinstance(error, ConfigurationError)
-    assert error.problems == told.problems
+    assert error.problems == on_epoch_end.problems
 
 
 def test_telling_tells_every_step_once_when_steps_are_gathered() -> None:
-    told: list[Event] = []
-    progress = Telling(told.append)
+    on_epoch_end: list[Event] = []
+    progress = EventProgress(on_epoch_end.append)
     with progress.track("a", 5) as outer, progress.track("b", 3) as inner:
         for _ in range(5):
             outer.advance(1, "note")
         inner.advance(3)
-    steps = {bar: sum(e.steps for e in told if isinstance(e, Advanced) and e.bar == bar) for bar in (0, 1)}
+    steps = {
+        bar: sum(e.steps for e in on_epoch_end if isinstance(e, ProgressAdvanced) and e.bar == bar) for bar in (0, 1)
+    }
     assert steps == {0: 5, 1: 3}
-    assert [event.bar for event in told if isinstance(event, Ended)] == [1, 0]
+    assert [event.bar for event in on_epoch_end if isinstance(event, ProgressEnded)] == [1, 0]

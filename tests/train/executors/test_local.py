@@ -17,7 +17,7 @@ from toolkit.errors import ConfigurationError, ExitCode
 from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.system.cpu_quota import available_cpus
-from toolkit.train import Way
+from toolkit.train import SweepOptions
 from toolkit.train.executors.local import next_place
 from toolkit.workspace import Workspace
 
@@ -52,30 +52,30 @@ def test_train_trials_gives_what_one_process_gives_when_trials_run_side_by_side(
 ) -> None:
     # As many threads as here, since their number decides the last bits of a sum.
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", os.environ.get("TF_NUM_INTRAOP_THREADS", str(available_cpus())))
-    swept = sweep.train(way=Way(jobs=2))
-    assert swept.failed == ()
+    sweep_result = sweep.train(sweep_options=SweepOptions(jobs=2))
+    assert sweep_result.failed == ()
     expected = [("one", "top"), ("one", "fine-tune"), ("two", "top"), ("two", "fine-tune")]
-    assert [(model.network, model.stage) for model in swept.models] == expected
+    assert [(model.network, model.stage) for model in sweep_result.models] == expected
     here = sweep.trained_here(Workspace(tmp_path / "here"))
-    assert [model.digest for model in swept.models] == [model.digest for model in here]
+    assert [model.digest for model in sweep_result.models] == [model.digest for model in here]
     with Store(sweep.workspace.database) as store:
         assert {model.digest for model in store.all(TrainedModel)} == {model.digest for model in here}
     again = Silent()
-    assert sweep.train(again).models == swept.models
+    assert sweep.train(again).models == sweep_result.models
     assert len([line for line in again.messages if "trained already, skipped" in line]) == 4
 
 
 def test_train_trials_goes_on_with_the_others_when_a_process_is_killed(sweep: Sweep) -> None:
     progress = Killing("one-softmax top: epoch 2/")
-    swept = sweep.train(progress, last="top", way=Way(jobs=1))
-    assert [(model.network, model.stage) for model in swept.models] == [("two", "top")]
-    assert swept.exit_code == ExitCode.SOME_FAILED
-    (problem,) = swept.failed
+    sweep_result = sweep.train(progress, last="top", sweep_options=SweepOptions(jobs=1))
+    assert [(model.network, model.stage) for model in sweep_result.models] == [("two", "top")]
+    assert sweep_result.exit_code == ExitCode.SOME_FAILED
+    (problem,) = sweep_result.failed
     assert problem.where == "one-softmax"
     assert "killed (signal 9)" in problem.what
     assert "batch_size" in problem.remedy
     going_on = Silent()
-    assert len(sweep.train(going_on, last="top", way=Way(jobs=1)).models) == 2
+    assert len(sweep.train(going_on, last="top", sweep_options=SweepOptions(jobs=1)).models) == 2
     assert "  one-softmax top: going on after epoch 2 of 3" in going_on.messages
 
 
@@ -84,7 +84,7 @@ def test_train_trials_raises_what_the_trials_raised_when_none_came_to_anything(s
     sweep.change("[train]", "[train]\nclass_weights = { green = 2 }")
     progress = Silent()
     with pytest.raises(ConfigurationError, match="the data has no label green") as caught:
-        sweep.train(progress, way=Way(jobs=1))
+        sweep.train(progress, sweep_options=SweepOptions(jobs=1))
     assert len(caught.value.problems) == 1
     assert [line for line in progress.messages if "failed" in line] == [
         f"failed: {network}-sigmoid: the data has no label green" for network in ("one", "two")

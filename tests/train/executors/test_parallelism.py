@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.experiment.schema import load, shipped
-from toolkit.train.executors.parallelism import BASE_BYTES, available_bytes, needed_bytes, side_by_side
+from toolkit.experiment.load import load_experiment, shipped_experiment
+from toolkit.train.executors.parallelism import BASE_BYTES, available_bytes, max_parallel_trials, needed_bytes
 
 GB = 10**9
 
@@ -21,7 +21,9 @@ GB = 10**9
     ],
 )
 def test_side_by_side_is_what_memory_and_cpus_allow(trials: int, cpus: int, memory_gb: int, count: int) -> None:
-    found = side_by_side(trials, cpus=cpus, cpus_per_trial=4, available_bytes=memory_gb * GB, needed_bytes=10 * GB)
+    found = max_parallel_trials(
+        trials, cpus=cpus, cpus_per_trial=4, available_bytes=memory_gb * GB, needed_bytes=10 * GB
+    )
     assert found == count
 
 
@@ -46,6 +48,6 @@ def test_available_bytes_is_what_the_container_leaves_when_it_is_less(tmp_path: 
 
 
 def test_needed_bytes_grows_with_the_batch_and_the_image() -> None:
-    small, large = (load(shipped(name)) for name in ("demo", "face-mask"))
+    small, large = (load_experiment(shipped_experiment(name)) for name in ("demo", "face-mask"))
     needed = [max(needed_bytes(own, trial) for trial in own.trials()) for own in (small, large)]
     assert BASE_BYTES < needed[0] < needed[1] < 64 * GB

@@ -20,8 +20,8 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import MachineError
 from toolkit.progress import Silent
 from toolkit.store import Store
-from toolkit.train import Way
-from toolkit.train.executors.ray import in_turns
+from toolkit.train import SweepOptions
+from toolkit.train.executors.ray import interleave
 from toolkit.train.executors.ray_nodes import unshared
 from toolkit.workspace import Workspace
 
@@ -146,10 +146,10 @@ def test_every_trial_ends_and_none_twice_when_a_node_loses_its_power(
     sweep.change("epochs = 3\nlearning_rate = 0.01", "epochs = 60\npatience = 60\nlearning_rate = 0.001")
     cluster.start_head()
     progress = CuttingPower(cluster.start_second())
-    swept = sweep.train(progress, way=Way(executor="ray", address=cluster.address))
+    sweep_result = sweep.train(progress, sweep_options=SweepOptions(executor="ray", address=cluster.address))
     assert progress.lost in {"one-softmax", "two-softmax"}, progress.messages
-    assert swept.failed == ()
-    ended = Counter((model.network, model.stage) for model in swept.models)
+    assert sweep_result.failed == ()
+    ended = Counter((model.network, model.stage) for model in sweep_result.models)
     assert ended == {(network, stage): 1 for network in ("one", "two") for stage in ("top", "fine-tune")}
     (again,) = (line for line in progress.messages if "begins again" in line)
     assert again.startswith(f"{progress.lost}: ")
@@ -157,9 +157,11 @@ def test_every_trial_ends_and_none_twice_when_a_node_loses_its_power(
     assert going_on.startswith(f"  {progress.lost} top")
     assert int(going_on.split("epoch ")[1].split()[0]) >= 5
     with Store(sweep.workspace.database) as store:
-        assert Counter(model.digest for model in store.all(TrainedModel)) == Counter(m.digest for m in swept.models)
+        assert Counter(model.digest for model in store.all(TrainedModel)) == Counter(
+            m.digest for m in sweep_result.models
+        )
     straight = sweep.train(workspace=Workspace(tmp_path / "straight"))
-    assert [_figures(model) for model in swept.models] == [_figures(model) for model in straight.models]
+    assert [_figures(model) for model in sweep_result.models] == [_figures(model) for model in straight.models]
 
 
 def _figures(model: TrainedModel) -> list[float]:
@@ -174,7 +176,7 @@ def test_a_node_is_refused_when_it_does_not_see_the_images(
     cluster.start_head()
     (sweep.file.parent / "body.keras").rename(sweep.file.parent / "elsewhere.keras")
     with pytest.raises(MachineError, match="cannot be read there") as caught:
-        sweep.train(way=Way(executor="ray", address=cluster.address))
+        sweep.train(sweep_options=SweepOptions(executor="ray", address=cluster.address))
     assert caught.value.problems[0].where.startswith("node ")
     assert "share that folder with every node" in caught.value.problems[0].remedy
 
@@ -186,8 +188,8 @@ def test_a_cluster_of_this_machine_is_started_and_ended_when_there_is_no_address
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", str(PATIENCE_S))
-    swept = sweep.train(way=Way(executor="ray"), last="top")
-    assert [model.network for model in swept.models] == ["one", "two"]
+    sweep_result = sweep.train(sweep_options=SweepOptions(executor="ray"), last="top")
+    assert [model.network for model in sweep_result.models] == ["one", "two"]
     import ray
 
     assert not ray.is_initialized()
@@ -196,7 +198,7 @@ def test_a_cluster_of_this_machine_is_started_and_ended_when_there_is_no_address
 @pytest.mark.sweeps
 def test_an_unreachable_cluster_is_refused_with_what_to_do(sweep: Sweep) -> None:
     with pytest.raises(MachineError, match="the Ray cluster cannot be used") as caught:
-        sweep.train(way=Way(executor="ray", address=f"127.0.0.1:{_free_port()}"))
+        sweep.train(sweep_options=SweepOptions(executor="ray", address=f"127.0.0.1:{_free_port()}"))
     assert "ray start --head" in caught.value.problems[0].remedy
 
 
@@ -209,4 +211,4 @@ def test_unshared_says_what_to_share_when_the_workspace_is_another(sweep: Sweep)
 
 
 def test_in_turns_begins_with_every_network_once() -> None:
-    assert in_turns(["a", "a", "a", "b", "b", "c"]) == [0, 3, 5, 1, 4, 2]
+    assert interleave(["a", "a", "a", "b", "b", "c"]) == [0, 3, 5, 1, 4, 2]

@@ -64,7 +64,7 @@ def test_every_figure_is_a_number_when_labels_and_logits_are_any(drawn: tuple[np
     for area, steps in zip(found.multilabel.average_precision, found.classes, strict=True):
         if area is not None and steps.average_precision is not None:
             assert area >= steps.average_precision - 1e-9
-    assert np.array_equal(dispatch.right(logits, labels), multilabel.exact(logits > 0, labels))
+    assert np.array_equal(dispatch.is_correct(logits, labels), multilabel.exact_match(logits > 0, labels))
 
 
 @given(
@@ -79,7 +79,7 @@ def test_one_label_is_judged_as_ever_when_it_is_the_only_one(drawn: tuple[np.nda
     labels, logits = drawn
     names = [f"class {number}" for number in range(max(logits.shape[1], 2))]
     assert dispatch.evaluate(logits, labels, names, "test") == multiclass.evaluate(logits, labels, names, "test")
-    assert np.array_equal(dispatch.right(logits, labels), multiclass.predictions(logits) == labels)
+    assert np.array_equal(dispatch.is_correct(logits, labels), multiclass.predictions(logits) == labels)
     assert dispatch.cross_entropy(logits, labels) == multiclass.cross_entropy(logits, labels)
     head = find_head("sigmoid" if logits.shape[1] == 1 else "softmax", len(names))
     weights = np.arange(1, len(names) + 1, dtype=np.float32)

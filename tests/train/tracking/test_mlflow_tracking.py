@@ -17,10 +17,11 @@ import pytest
 
 from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel
 from toolkit.errors import MachineError
-from toolkit.experiment.schema import Trial, load
+from toolkit.experiment.load import load_experiment
+from toolkit.experiment.schema import Trial
 from toolkit.progress import Silent
-from toolkit.train import Way
-from toolkit.train.tracking.base import Untracked, tracker_for
+from toolkit.train import SweepOptions
+from toolkit.train.tracking.base import NullTracker, tracker_for
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.fixture
 def trial(bench: Bench) -> Trial:
-    return next(load(bench.file).trials())
+    return next(load_experiment(bench.file).trials())
 
 
 @pytest.fixture
@@ -146,14 +147,14 @@ def test_a_run_and_its_resumption_are_one_run_in_mlflow(
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    experiment, progress = load(bench.file), Silent()
-    with tracker_for(experiment, workspace, progress, wanted=None) as stopped:
+    experiment, progress = load_experiment(bench.file), Silent()
+    with tracker_for(experiment, workspace, progress, enabled=None) as stopped:
         for epoch in model.history[:2]:
             stopped.epoch(trial, model.run, epoch)
     (run,) = runs_of(server, model.run)
     assert run.info.status == "KILLED"
     for _ in range(2):  # resumed, and then found finished
-        with tracker_for(experiment, workspace, progress, wanted=None) as resumed:
+        with tracker_for(experiment, workspace, progress, enabled=None) as resumed:
             resumed.stage(trial, model)
     assert [line for line in progress.messages if "warning" in line] == []
     (run,) = runs_of(server, model.run)
@@ -177,7 +178,7 @@ def test_a_server_that_is_down_is_warned_of_once_and_told_the_next_time(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     progress = Silent()
-    with tracker_for(load(bench.file), workspace, progress, wanted=None) as tracker:
+    with tracker_for(load_experiment(bench.file), workspace, progress, enabled=None) as tracker:
         for epoch in model.history:
             tracker.epoch(trial, model.run, epoch)
         tracker.stage(trial, model)
@@ -185,7 +186,7 @@ def test_a_server_that_is_down_is_warned_of_once_and_told_the_next_time(
     assert "run the same command again" in warning
     assert "secret" not in "".join(progress.messages)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    with tracker_for(load(bench.file), workspace, progress, wanted=None) as tracker:
+    with tracker_for(load_experiment(bench.file), workspace, progress, enabled=None) as tracker:
         tracker.stage(trial, model)
     (run,) = runs_of(server, model.run)
     assert steps_of(server, run.info.run_id, "loss") == [1, 2, 3]
@@ -199,11 +200,11 @@ def test_everything_trained_is_in_the_workspaces_own_mlflow_when_asked_for(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for _ in range(2):
         progress = Silent()
-        swept = sweep.train(progress, way=Way(track=True, jobs=1))
+        sweep_result = sweep.train(progress, sweep_options=SweepOptions(track=True, jobs=1))
         assert [line for line in progress.messages if "MLflow could not be told" in line] == []
     address = f"sqlite:///{sweep.workspace.root.absolute() / 'mlflow.db'}"
-    assert len({model.run for model in swept.models}) == 2
-    for model in swept.models:
+    assert len({model.run for model in sweep_result.models}) == 2
+    for model in sweep_result.models:
         (run,) = (each for each in runs_of(address, model.run) if each.data.tags["toolkit.stage"] == model.stage)
         assert run.data.tags["toolkit.model"] == model.digest
         assert steps_of(address, run.info.run_id, "loss") == [epoch.number for epoch in model.history]
@@ -214,11 +215,11 @@ def test_tracker_for_is_nobody_when_nothing_asks_for_it(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with tracker_for(load(bench.file), workspace, Silent(), wanted=None) as tracker:
-        assert isinstance(tracker, Untracked)
+    with tracker_for(load_experiment(bench.file), workspace, Silent(), enabled=None) as tracker:
+        assert isinstance(tracker, NullTracker)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with tracker_for(load(bench.file), workspace, Silent(), wanted=False) as tracker:
-        assert isinstance(tracker, Untracked)
+    with tracker_for(load_experiment(bench.file), workspace, Silent(), enabled=False) as tracker:
+        assert isinstance(tracker, NullTracker)
 
 
 def test_tracker_for_says_what_to_install_when_mlflow_is_not_there(
@@ -227,10 +228,10 @@ def test_tracker_for_says_what_to_install_when_mlflow_is_not_there(
     monkeypatch.setattr("toolkit.train.tracking.base.find_spec", lambda name: None)
     with (
         pytest.raises(MachineError, match="MLflow is not installed"),
-        tracker_for(load(bench.file), workspace, Silent(), wanted=True),
+        tracker_for(load_experiment(bench.file), workspace, Silent(), enabled=True),
     ):
         pass
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     progress = Silent()
-    with tracker_for(load(bench.file), workspace, progress, wanted=None):
+    with tracker_for(load_experiment(bench.file), workspace, progress, enabled=None):
         assert "edge-vision-toolkit[tracking]" in progress.messages[0]

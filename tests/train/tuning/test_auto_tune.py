@@ -5,36 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from toolkit.experiment import compute_profiles
-from toolkit.experiment.compute_profiles import Profile
+from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.progress import Silent
-from toolkit.train.tuning.auto_tune import tune_untuned, untuned
-from toolkit.train.tuning.candidates import own_candidates
+from toolkit.train.tuning.auto_tune import tune_missing_profiles, untuned
+from toolkit.train.tuning.search_space import interpreter_candidates
 
-BROKEN = Profile(name="broken", environment={"PYTHONHOME": "/nowhere"})
+BROKEN = ComputeProfile(name="broken", environment={"PYTHONHOME": "/nowhere"})
 
 
 def test_untuned_names_each_network_once_and_none_that_has_a_profile(sweep: Any) -> None:
     requests = sweep.requests() * 2
     assert [one.trial.network for one in untuned(requests)] == ["one", "two"]
-    compute_profiles.keep(Profile(name="one"), {}, sweep.workspace)
+    compute_profiles.save_profile(ComputeProfile(name="one"), {}, sweep.workspace)
     assert [one.trial.network for one in untuned(requests)] == ["two"]
 
 
 def test_tune_untuned_keeps_a_profile_that_the_next_training_takes(sweep: Any) -> None:
     first, again, requests = Silent(), Silent(), sweep.requests()[:1]
-    tune_untuned(requests, 120, first, [Profile(name="one thread", intra_op=1)])
-    assert compute_profiles.choose(None, "one", sweep.workspace).intra_op == 1
+    tune_missing_profiles(requests, 120, first, [ComputeProfile(name="one thread", intra_op=1)])
+    assert compute_profiles.select_profile(None, "one", sweep.workspace).intra_op == 1
     assert "measuring for 120 s at most (--tune 0: never)" in first.messages[0]
-    tune_untuned(requests, 120, again, [BROKEN])
+    tune_missing_profiles(requests, 120, again, [BROKEN])
     assert not again.messages
 
 
 def test_tune_untuned_lets_training_begin_when_nothing_could_be_measured(sweep: Any) -> None:
     progress = Silent()
-    tune_untuned(sweep.requests()[:1], 30, progress, [BROKEN])
+    tune_missing_profiles(sweep.requests()[:1], 30, progress, [BROKEN])
     assert "trained without a profile" in progress.messages[-1]
-    assert compute_profiles.choose(None, "one", sweep.workspace) == compute_profiles.PLAIN
+    assert compute_profiles.select_profile(None, "one", sweep.workspace) == compute_profiles.PLAIN
 
 
 def test_own_candidates_are_of_this_interpreter() -> None:
-    assert {profile.python for profile in own_candidates()} == {None}
+    assert {profile.python for profile in interpreter_candidates()} == {None}

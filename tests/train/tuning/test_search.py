@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from toolkit import networks
-from toolkit.experiment.compute_profiles import Profile
+from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.progress import Silent
 from toolkit.train.tuning import search
-from toolkit.train.tuning.candidates import Build, allocators_here, builds_here, candidates, faster_precision
-from toolkit.train.tuning.process import Measured, Rehearsal
-from toolkit.train.tuning.worker import Piece, pieces_of
+from toolkit.train.tuning.process import BenchmarkProcess, Measurement
+from toolkit.train.tuning.search_space import Build, allocators_here, builds_here, candidates, faster_precision
+from toolkit.train.tuning.worker import Workload, workloads_for
 
 OWN = """
 name = "own"
@@ -32,8 +32,8 @@ batch_size = 4
 """
 
 
-def measured(name: str, *rates: float) -> Measured:
-    return Measured(Profile(name=name), rates=list(rates))
+def measured(name: str, *rates: float) -> Measurement:
+    return Measurement(ComputeProfile(name=name), rates=list(rates))
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def test_choose_keeps_the_plainest_when_others_are_hardly_faster() -> None:
 
 def test_faster_half_keeps_one_at_least_in_the_given_order() -> None:
     three = [measured("a", 1), measured("b", 3), measured("c", 2)]
-    assert [one.profile.name for one in search.faster_half(three)] == ["b", "c"]
-    assert search.faster_half(three[:1]) == three[:1]
+    assert [one.profile.name for one in search.keep_fastest_half(three)] == ["b", "c"]
+    assert search.keep_fastest_half(three[:1]) == three[:1]
 
 
 @pytest.mark.parametrize(("rate", "batch_size", "step"), [(100, 64, 64), (10, 64, 8), (0.5, 64, 2), (100, 1, 2)])
@@ -103,27 +103,27 @@ def test_builds_here_leaves_out_what_is_no_interpreter(tmp_path: Path) -> None:
 
 
 def test_pieces_of_takes_sizes_and_settings_from_the_experiment(own: Path) -> None:
-    mine, vgg16 = pieces_of(str(own), None)
+    mine, vgg16 = workloads_for(str(own), None)
     assert (mine.network, mine.edge, mine.batch_size, mine.normalizing) == ("mine", 32, 4, False)
     assert (vgg16.network, vgg16.edge) == ("vgg16", 224)
-    assert [piece.network for piece in pieces_of(str(own), "vgg16")] == ["vgg16"]
-    assert pieces_of("inception_v3", None)[0].edge == 299
+    assert [workload.network for workload in workloads_for(str(own), "vgg16")] == ["vgg16"]
+    assert workloads_for("inception_v3", None)[0].edge == 299
 
 
 def test_tune_measures_a_real_process_and_keeps_why(own: Path) -> None:
-    (mine,) = pieces_of(str(own), "mine")
-    broken = Profile(name="broken", environment={"PYTHONHOME": "/nowhere"})
-    tuned = search.tune(mine, [Profile(name="plain", intra_op=1), broken], Silent(), limit_s=120)
+    (mine,) = workloads_for(str(own), "mine")
+    broken = ComputeProfile(name="broken", environment={"PYTHONHOME": "/nowhere"})
+    tuned = search.tune(mine, [ComputeProfile(name="plain", intra_op=1), broken], Silent(), limit_s=120)
     assert tuned.chosen.profile.name == "plain"
     assert tuned.chosen.rate > 0
     assert tuned.measured[-1].failure
     profile = tuned.profile("mine")
     assert (profile.intra_op, profile.precision) == (1, "float32")
-    assert json.loads(json.dumps(tuned.told()))["chosen"] == "plain"
+    assert json.loads(json.dumps(tuned.to_json()))["chosen"] == "plain"
 
 
 def test_rehearsal_is_out_of_time_when_the_deadline_has_passed() -> None:
-    piece = Piece(network="mobilenet", edge=32, batch_size=2)
-    with Rehearsal(Profile(name="late"), piece) as late:
+    workload = Workload(network="mobilenet", edge=32, batch_size=2)
+    with BenchmarkProcess(ComputeProfile(name="late"), workload) as late:
         assert not late.start(time.monotonic())
         assert late.measured.failure == "out of time"

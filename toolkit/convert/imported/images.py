@@ -92,9 +92,9 @@ def build_split(
 def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress: Progress) -> list[Image]:
     """The images of class folders, each label an index into the model's own."""
     from toolkit import data
-    from toolkit.experiment.schema import DataTable, SplitFractions
+    from toolkit.experiment.schema import DataConfig, SplitFractions
 
-    table = DataTable(source="folders", path=folder.resolve(), split=SplitFractions(train=0, validation=0, test=1))
+    table = DataConfig(source="folders", path=folder.resolve(), split=SplitFractions(train=0, validation=0, test=1))
     split = data.prepare_dataset(table, folder, workspace, progress)
     strangers = [label for label in split.labels if label not in labels]
     if strangers:

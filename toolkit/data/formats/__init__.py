@@ -14,14 +14,14 @@ from toolkit.data.formats.idx import read_idx
 from toolkit.data.formats.imagenet import read_caltech, read_imagenet
 from toolkit.data.formats.voc import read_voc
 from toolkit.errors import DataError
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
-FormatReader = Callable[[DataTable, Path, Workspace, Progress], Scan]
+FormatReader = Callable[[DataConfig, Path, Workspace, Progress], Scan]
 
 
-def read_folders(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_folders(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """Class folders, or parts with class folders in each."""
     del table, workspace, progress
     return scan_folder(root)
@@ -41,7 +41,7 @@ FORMATS: Mapping[str, FormatReader] = {
 }
 
 
-def scan_source(table: DataTable, workspace: Workspace, progress: Progress) -> Scan:
+def scan_source(table: DataConfig, workspace: Workspace, progress: Progress) -> Scan:
     """What the table, whose path is whole, names; problems are collected, not raised."""
     root = table.path or Path()
     try:

@@ -17,7 +17,7 @@ from toolkit.data.formats.folders import Scan
 from toolkit.data.formats.pickles import read_pickle
 from toolkit.data.materialize import ArrayDataset, ArrayPart, unpack_arrays
 from toolkit.errors import DataError, Problem
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
@@ -50,7 +50,7 @@ class _Form:
         return (*(name for names in self.parts.values() for name in names), self.names)
 
 
-def read_cifar(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_cifar(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The images of the archive or folder `root`, unpacked; train and test as they were given.
 
     Raises:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from toolkit.data.formats.folders import PART_NAMES, ImageFile, Scan, class_problems, multilabel_file
 from toolkit.errors import Problem
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
 
-def read_csv_list(table: DataTable, path: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_csv_list(table: DataConfig, path: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The images that the CSV file at `path` names; every bad line is a problem of its own."""
     del workspace, progress
     root = path.parent

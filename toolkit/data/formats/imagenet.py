@@ -12,7 +12,7 @@ from toolkit.data.class_names import read_class_names
 from toolkit.data.formats.folders import IMAGE_SUFFIXES, ImageFile, Scan, class_problems, scan_folder
 from toolkit.data.materialize import STAMP, make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
@@ -22,7 +22,7 @@ _NUMBERED = re.compile(r"^\d{3}\.")
 _WNID = re.compile(r"n\d{8}")
 
 
-def read_caltech(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_caltech(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """Caltech-101 or -256, not divided: its folder, the folder round that, or the tar archive.
 
     "001.ak47" becomes the class "ak47". BACKGROUND_Google and 257.clutter are no class unless data.clutter asks for it.
@@ -39,13 +39,13 @@ def read_caltech(table: DataTable, root: Path, workspace: Workspace, progress: P
     return replace(scanned, found=kept)
 
 
-def read_imagenet(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_imagenet(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """Folders named by WordNet ids: train/ID and val/ID (which is the test part where there is no test/), or just ID.
 
-    data.words may name a file of ids and words; classes stand in the order of their ids.
+    data.class_names may name a file of ids and words; classes stand in the order of their ids.
 
     Raises:
-        DataError: data.words cannot be read or lacks a class.
+        DataError: data.class_names cannot be read or lacks a class.
     """
     del workspace, progress
     parts = {part: root / name for part, name in _imagenet_parts(root).items()}
@@ -59,7 +59,7 @@ def read_imagenet(table: DataTable, root: Path, workspace: Workspace, progress: 
         for label in ids
         if not _WNID.fullmatch(label)
     ]
-    names = read_class_names(table.words, ids)
+    names = read_class_names(table.class_names, ids)
     renamed = tuple(replace(one, label=names[one.label]) for one in found)
     return Scan(root, renamed, (), tuple(problems), tuple(names[label] for label in ids))
 

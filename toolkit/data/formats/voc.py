@@ -22,7 +22,7 @@ from toolkit.data.archives import iter_files
 from toolkit.data.formats.folders import ImageFile, Scan, class_problems, multilabel_file
 from toolkit.data.materialize import make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
-from toolkit.experiment.schema import DataTable
+from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
@@ -53,7 +53,7 @@ class _Year:
         return self.root / "Annotations" / f"{name}.xml"
 
 
-def read_voc(table: DataTable, root: Path, workspace: Workspace, progress: Progress) -> Scan:
+def read_voc(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The images of one year: a VOC20xx folder, what it lies in, a .tar of it, or a folder of such archives.
 
     Parts are VOC's own. Where test.txt has no labels beside it (from 2008 on), val is the test part and the toolkit takes

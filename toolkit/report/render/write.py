@@ -8,7 +8,7 @@ from pathlib import Path
 from toolkit import files
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.model import TrainedModel
-from toolkit.experiment import schema as experiments
+from toolkit.experiment.load import load_experiment, shipped_experiment
 from toolkit.experiment.schema import Experiment
 from toolkit.report.checks import Check
 from toolkit.report.data.load import gather
@@ -107,5 +107,5 @@ def _write(path: Path, content: bytes) -> None:
 def _shipped(store: Store) -> Experiment | None:
     """The toolkit's own file of the experiment trained last: it may name published figures."""
     name = next((model.experiment for model in reversed(store.all(TrainedModel)) if model.experiment), "")
-    path = experiments.shipped(name)
-    return experiments.load(path) if name and path.is_file() else None
+    path = shipped_experiment(name)
+    return load_experiment(path) if name and path.is_file() else None

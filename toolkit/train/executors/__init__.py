@@ -1,6 +1,6 @@
 """Who trains a sweep's trials: processes on this machine, or a Ray cluster."""
 
 from toolkit.train.executors.base import Executor, Listener
-from toolkit.train.executors.local import Local
+from toolkit.train.executors.local import LocalExecutor
 
-__all__ = ["Executor", "Listener", "Local"]
+__all__ = ["Executor", "Listener", "LocalExecutor"]

@@ -11,7 +11,7 @@ from toolkit.train.executors.events import Event, Request
 class Listener(Protocol):
     """Hears of all trials, by their place in the sweep; of each one Done or Failed, and nothing after it."""
 
-    def hear(self, place: int, event: Event) -> None:
+    def on_event(self, place: int, event: Event) -> None:
         """Something happened in a trial."""
 
     def begin(self, place: int, why: str = "") -> None:

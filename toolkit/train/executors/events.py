@@ -54,18 +54,18 @@ class Request:
     @classmethod
     def from_json(cls, line: str) -> Request:
         """The opposite of `to_json`."""
-        told = json.loads(line)
+        content = json.loads(line)
         return cls(
-            experiment=Experiment.model_validate(told["experiment"] | {"origin": told["origin"]}),
-            trial=Trial.model_validate(told["trial"]),
-            split=_SPLIT.validate_python(told["split"]),
-            workspace=Workspace(Path(told["workspace"])),
-            last=told["last"],
+            experiment=Experiment.model_validate(content["experiment"] | {"origin": content["origin"]}),
+            trial=Trial.model_validate(content["trial"]),
+            split=_SPLIT.validate_python(content["split"]),
+            workspace=Workspace(Path(content["workspace"])),
+            last=content["last"],
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Log:
     """One line for people."""
 
     text: str
@@ -73,7 +73,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class ProgressStarted:
     """A bar over `total` steps; `bar` is its number in this process."""
 
     bar: int
@@ -83,7 +83,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Advanced:
+class ProgressAdvanced:
     """So many more steps of a bar."""
 
     bar: int
@@ -93,7 +93,7 @@ class Advanced:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProgressEnded:
     """A bar that is over."""
 
     bar: int
@@ -138,7 +138,7 @@ class Failed:
         return kind.from_problems(self.problems)
 
 
-Event = Said | Begun | Advanced | Ended | EpochDone | StageDone | Done | Failed
+Event = Log | ProgressStarted | ProgressAdvanced | ProgressEnded | EpochDone | StageDone | Done | Failed
 _SPLIT = TypeAdapter(Split)
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
@@ -153,42 +153,42 @@ def read(line: bytes) -> Event:
     return _EVENT.validate_json(line)
 
 
-class Telling:
+class EventProgress:
     """A Progress that passes on what it is told."""
 
-    def __init__(self, tell: Callable[[Event], None]) -> None:
-        self._tell, self._bars = tell, count()
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        self._send, self._bars = send, count()
 
     def log(self, text: str) -> None:
         """One line."""
-        self._tell(Said(text))
+        self._send(Log(text))
 
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Task]:
         """A bar."""
         bar = next(self._bars)
-        self._tell(Begun(bar, title, total))
-        steps = _Steps(bar, self._tell)
+        self._send(ProgressStarted(bar, title, total))
+        steps = _Steps(bar, self._send)
         yield steps
-        steps.tell()
-        self._tell(Ended(bar))
+        steps.send()
+        self._send(ProgressEnded(bar))
 
 
 class _Steps:
     """Steps gathered, so that telling of them costs nothing."""
 
-    def __init__(self, bar: int, tell: Callable[[Event], None]) -> None:
-        self._bar, self._tell = bar, tell
-        self._steps, self._note, self._told_at = 0, "", monotonic()
+    def __init__(self, bar: int, send: Callable[[Event], None]) -> None:
+        self._bar, self._send = bar, send
+        self._steps, self._note, self._sent_at = 0, "", monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._steps += steps
         self._note = note
-        if monotonic() - self._told_at >= SECONDS_BETWEEN_STEPS:
-            self.tell()
+        if monotonic() - self._sent_at >= SECONDS_BETWEEN_STEPS:
+            self.send()
 
-    def tell(self) -> None:
+    def send(self) -> None:
         """What has not been told yet."""
         if self._steps:
-            self._tell(Advanced(self._bar, self._steps, self._note))
-        self._steps, self._told_at = 0, monotonic()
+            self._send(ProgressAdvanced(self._bar, self._steps, self._note))
+        self._steps, self._sent_at = 0, monotonic()

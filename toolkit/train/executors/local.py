@@ -11,7 +11,7 @@ from toolkit.experiment import compute_profiles
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
-from toolkit.train.executors.events import Done, Failed, Request, Said
+from toolkit.train.executors.events import Done, Failed, Log, Request
 from toolkit.train.executors.process import TrainingProcess
 
 LOOK_S = 1.0
@@ -19,7 +19,7 @@ LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Local:
+class LocalExecutor:
     """A process per place; each takes one trial after the other, so that TensorFlow is started once in each."""
 
     profile: str | None = None
@@ -29,13 +29,13 @@ class Local:
 
     def run(self, requests: Sequence[Request], listener: Listener) -> None:
         """Train all; a process that dies takes one trial with it, and a new one goes on with the next."""
-        chosen = [compute_profiles.choose(self.profile, one.trial.network, one.workspace) for one in requests]
+        chosen = [compute_profiles.select_profile(self.profile, one.trial.network, one.workspace) for one in requests]
         count = self.jobs or _side_by_side(requests, chosen)
         _Floor(requests, chosen, listener, _environment(min(count, len(requests)))).work(count)
 
 
-def _side_by_side(requests: Sequence[Request], chosen: Sequence[compute_profiles.Profile]) -> int:
-    return parallelism.side_by_side(
+def _side_by_side(requests: Sequence[Request], chosen: Sequence[compute_profiles.ComputeProfile]) -> int:
+    return parallelism.max_parallel_trials(
         len(requests),
         cpus=available_cpus(),
         cpus_per_trial=max((profile.intra_op or parallelism.CPUS_PER_TRIAL for profile in chosen), default=1),
@@ -56,7 +56,7 @@ class _Floor:
     def __init__(
         self,
         requests: Sequence[Request],
-        chosen: Sequence[compute_profiles.Profile],
+        chosen: Sequence[compute_profiles.ComputeProfile],
         listener: Listener,
         environment: Mapping[str, str],
     ) -> None:
@@ -84,9 +84,9 @@ class _Floor:
             self._selector.close()
 
     def _hear(self, process: TrainingProcess) -> None:
-        place, events = self._at[process], process.hear()
+        place, events = self._at[process], process.read_events()
         for event in events if events is not None else ():
-            self._listener.hear(place, event)
+            self._listener.on_event(place, event)
             if isinstance(event, Done | Failed):
                 self._go_on(self._leave(process))
         if events is None:
@@ -96,7 +96,7 @@ class _Floor:
         """Tell why it ended, and go on with the next trial."""
         place = self._at[process]
         death = self._leave(process).death(self._requests[place].trial.name)
-        self._listener.hear(place, death)
+        self._listener.on_event(place, death)
         self._go_on(None)
 
     def _go_on(self, process: TrainingProcess | None) -> None:
@@ -114,7 +114,7 @@ class _Floor:
         self._waiting.remove(place)
         self._listener.begin(place)
         if new and process.profile != compute_profiles.PLAIN:
-            self._listener.hear(place, Said(f"training under {process.profile.told()}"))
+            self._listener.on_event(place, Log(f"training under {process.profile.describe()}"))
         process.give(self._requests[place])
 
     def _leave(self, process: TrainingProcess) -> TrainingProcess:

@@ -14,14 +14,16 @@ BASE_BYTES = 1_500_000_000
 """TensorFlow, the network's weights with the optimizer's, and the pages of its images."""
 BYTES_PER_PIXEL = 6_000
 """What fine-tuning keeps of an image, by the pixel: activations and their gradients. An upper bound for all networks here."""
-ROOM = "lower train.batch_size or the network's input_size, or run fewer trials at once; what was finished is kept"
+OUT_OF_MEMORY_REMEDY = (
+    "lower train.batch_size or the network's input_size, or run fewer trials at once; what was finished is kept"
+)
 """What to do when memory runs out."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _PLENTY = 1 << 50
 """More than any machine has: what is said where nobody says a limit."""
 
 
-def side_by_side(trials: int, *, cpus: int, cpus_per_trial: int, available_bytes: int, needed_bytes: int) -> int:
+def max_parallel_trials(trials: int, *, cpus: int, cpus_per_trial: int, available_bytes: int, needed_bytes: int) -> int:
     """How many of `trials` at once, at least one; `needed_bytes` is of the largest."""
     return max(1, min(trials, cpus // max(1, cpus_per_trial), available_bytes // max(1, needed_bytes)))
 
@@ -49,7 +51,7 @@ def _number(file: Path, key: str, missing: int = _PLENTY) -> int:
         lines = file.read_text(encoding="ascii").splitlines()
     except OSError:
         return missing
-    words = next((line.removeprefix(key).split() for line in lines if line.startswith(key)), [])
-    if not words or not words[0].isdecimal():
+    fields = next((line.removeprefix(key).split() for line in lines if line.startswith(key)), [])
+    if not fields or not fields[0].isdecimal():
         return missing
-    return int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
+    return int(fields[0]) * (1024 if fields[1:] == ["kB"] else 1)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from toolkit.errors import Problem
-from toolkit.experiment.compute_profiles import Profile
+from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.events import Event, Failed, Request, read
 
@@ -27,7 +27,7 @@ class TrainingProcess:
     that Ctrl-C reaches its parent alone, which stops it; and it stops by itself when its parent is gone.
     """
 
-    def __init__(self, profile: Profile, environment: Mapping[str, str]) -> None:
+    def __init__(self, profile: ComputeProfile, environment: Mapping[str, str]) -> None:
         self.profile = profile
         self._talk = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self._process = subprocess.Popen(
@@ -52,7 +52,7 @@ class TrainingProcess:
         assert self._process.stdout is not None  # noqa: S101 - so it was started
         return self._process.stdout.fileno()
 
-    def hear(self) -> list[Event] | None:
+    def read_events(self) -> list[Event] | None:
         """What it has said since, waiting for something; None once it has ended."""
         chunk = os.read(self.fileno(), 1 << 16)
         if not chunk:
@@ -97,7 +97,7 @@ class TrainingProcess:
 def _problem(trial: str, code: int, words: str) -> Problem:
     if code == -signal.SIGKILL:
         what = "the process that trained it was killed (signal 9); most often, memory had run out"
-        return Problem(what, trial, parallelism.ROOM)
+        return Problem(what, trial, parallelism.OUT_OF_MEMORY_REMEDY)
     end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     what = f"the process that trained it {end}" + (f"; its last words:\n{words}" if words else "")
     return Problem(what, trial, "run the same command again; if it ends so again, report its last words")

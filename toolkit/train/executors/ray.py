@@ -27,7 +27,7 @@ from toolkit.progress import Progress
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
-from toolkit.train.executors.events import Done, Failed, Request, Said, read, write
+from toolkit.train.executors.events import Done, Failed, Log, Request, read, write
 from toolkit.train.executors.process import STOP_S, TrainingProcess
 from toolkit.train.executors.ray_nodes import Node, check_nodes, node_name, unshared, workspace_mark
 
@@ -58,7 +58,7 @@ class Mailbox:
         return waiting
 
 
-class OnRay:
+class RayExecutor:
     """Trains on the cluster at `address`; unset: at RAY_ADDRESS, or on one of this machine alone, ended afterwards."""
 
     def __init__(self, *, address: str | None, profile: str | None, progress: Progress) -> None:
@@ -79,7 +79,7 @@ class OnRay:
         workspace = requests[0].workspace
         with _cluster(self._address), workspace_mark(workspace) as mark:
             nodes = check_nodes(requests, mark)
-            self._progress.log(f"Ray: {', '.join(node.told() for node in nodes)}")
+            self._progress.log(f"Ray: {', '.join(node.describe() for node in nodes)}")
             _Sweep(requests, listener, self._profile, mark).work(nodes)
 
 
@@ -97,14 +97,14 @@ class _Sweep:
         import ray
 
         networks = [request.trial.network for request in self._requests]
-        places = {self._submit(place, nodes): place for place in in_turns(networks)}
+        places = {self._submit(place, nodes): place for place in interleave(networks)}
         try:
             while places:
                 ready, _ = ray.wait(list(places), timeout=_POLL_S)
                 self._listen()
                 for task in ready:
                     place = places.pop(task)
-                    self._listener.hear(place, self._outcome(task, place))
+                    self._listener.on_event(place, self._outcome(task, place))
         finally:
             for task in places:
                 ray.cancel(task)
@@ -136,10 +136,10 @@ class _Sweep:
                 again = place in self._attempts
                 self._attempts[place] = attempt
                 self._listener.begin(place, "its node or process died" if again else "")
-                self._listener.hear(place, Said(f"{self._requests[place].trial.name}: on {node}"))
+                self._listener.on_event(place, Log(f"{self._requests[place].trial.name}: on {node}"))
             elif attempt == self._attempts.get(place):  # not one that was given up
                 for line in lines:
-                    self._listener.hear(place, read(line))
+                    self._listener.on_event(place, read(line))
 
     def _outcome(self, task: Any, place: int) -> Done | Failed:
         """What a task that ended gave, or why it gave nothing."""
@@ -168,11 +168,11 @@ def train_on_node(text: str, place: int, cpus: float, profile: str | None, mark:
     if problems := unshared(request, mark, node):
         raise TrialDied(write(Failed("MachineError", problems)))
     sent = mailbox.put.remote(place, attempt, node, [])
-    chosen = compute_profiles.choose(profile, request.trial.network, request.workspace)
+    chosen = compute_profiles.select_profile(profile, request.trial.network, request.workspace)
     process = TrainingProcess(chosen, {"TF_NUM_INTRAOP_THREADS": str(max(1, int(cpus))), **os.environ})
     try:
         process.give(request)
-        while (events := process.hear()) is not None:
+        while (events := process.read_events()) is not None:
             outcomes = [event for event in events if isinstance(event, Done | Failed)]
             if lines := [write(event) for event in events if not isinstance(event, Done | Failed)]:
                 sent = mailbox.put.remote(place, attempt, node, lines)
@@ -184,7 +184,7 @@ def train_on_node(text: str, place: int, cpus: float, profile: str | None, mark:
         process.stop()
 
 
-def in_turns(networks: Sequence[str]) -> list[int]:
+def interleave(networks: Sequence[str]) -> list[int]:
     """The places of trials, first one of each network, then the second …: features are then made once, mostly."""
     seen = [networks[:place].count(network) for place, network in enumerate(networks)]
     return sorted(range(len(networks)), key=lambda place: (seen[place], place))

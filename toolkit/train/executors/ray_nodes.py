@@ -28,7 +28,7 @@ class Node:
     cpus: float
     memory_bytes: int
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """For people."""
         return f"{self.name} with {self.cpus:g} CPUs and {self.memory_bytes / 1e9:.1f} GB"
 
@@ -72,7 +72,7 @@ def check_nodes(requests: Sequence[Request], mark: str) -> tuple[Node, ...]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [_node(told) for told in ray.nodes() if told["Alive"] and told["Resources"].get("CPU", 0) > 0]
+    nodes = [_node(node) for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     ask = ray.remote(num_cpus=0, max_retries=0)(_look)
     text = requests[0].to_json()
     asked = {
@@ -113,11 +113,11 @@ def _answer(node: Node, answer: object) -> Sequence[Problem]:
     return problems
 
 
-def _node(told: dict[str, object]) -> Node:
-    resources = told["Resources"]
+def _node(node: dict[str, object]) -> Node:
+    resources = node["Resources"]
     assert isinstance(resources, dict)  # noqa: S101 - so Ray documents it
-    name = f"{told['NodeManagerHostname']} ({told['NodeManagerAddress']})"
-    return Node(name, str(told["NodeID"]), float(resources["CPU"]), int(resources.get("memory", 0)))
+    name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    return Node(name, str(node["NodeID"]), float(resources["CPU"]), int(resources.get("memory", 0)))
 
 
 def _files_of(request: Request) -> list[Path]:

@@ -21,9 +21,9 @@ from toolkit import hashing
 from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ExitCode, Problem, ToolkitError
 from toolkit.train import run_dir
-from toolkit.train.executors.events import Done, EpochDone, Event, Failed, Request, Said, StageDone, Telling, write
-from toolkit.train.executors.parallelism import ROOM
-from toolkit.train.file_lock import held
+from toolkit.train.executors.events import Done, EpochDone, Event, EventProgress, Failed, Log, Request, StageDone, write
+from toolkit.train.executors.parallelism import OUT_OF_MEMORY_REMEDY
+from toolkit.train.file_lock import file_lock
 from toolkit.train.trial import train_trial
 
 GRACE_S = 10.0
@@ -33,14 +33,14 @@ GRACE_S = 10.0
 def main() -> None:
     """Serve until stdin ends."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever works in the background does not have
-    tell = _telling(_own_stdout())
+    send = _sender_to(_own_stdout())
     lines = _Lines(sys.stdin.buffer)
     try:
         while (line := lines.next()) is not None:
             lines.busy = True
-            outcome = train(Request.from_json(line), tell)
+            outcome = train(Request.from_json(line), send)
             lines.busy = False
-            tell(outcome)
+            send(outcome)
     except KeyboardInterrupt:
         os._exit(ExitCode.INTERRUPTED)  # whatever other threads still do is of no use to anybody
     except Exception:  # noqa: BLE001 - its last words, which its parent passes on
@@ -48,36 +48,38 @@ def main() -> None:
         os._exit(ExitCode.SOME_FAILED)
 
 
-def train(request: Request, tell: Callable[[Event], None]) -> Done | Failed:
+def train(request: Request, send: Callable[[Event], None]) -> Done | Failed:
     """Train one trial, telling of all on the way; errors become the outcome."""
     try:
-        with held(
-            _lock(request), waiting=lambda: tell(Said(f"{request.trial.name}: waiting for who trains it already"))
+        with file_lock(
+            _lock(request), waiting=lambda: send(Log(f"{request.trial.name}: waiting for who trains it already"))
         ):
             train_trial(
                 request.experiment,
                 request.trial,
                 request.split,
                 request.workspace,
-                _Sender(request, tell),
-                Telling(tell),
+                _Sender(request, send),
+                EventProgress(send),
                 last=request.last,
-                told=lambda run, epoch: tell(EpochDone(run, epoch)),
+                on_epoch_end=lambda run, epoch: send(EpochDone(run, epoch)),
             )
     except ToolkitError as error:
         return Failed(type(error).__name__, error.problems)
     except Exception as error:
         if not _is_out_of_memory(error):
             raise
-        return Failed("MachineError", (Problem("out of memory while training", request.trial.name, ROOM),))
+        return Failed(
+            "MachineError", (Problem("out of memory while training", request.trial.name, OUT_OF_MEMORY_REMEDY),)
+        )
     return Done()
 
 
 class _Sender:
     """Keeps nothing itself: says where a finished stage's model lies."""
 
-    def __init__(self, request: Request, tell: Callable[[Event], None]) -> None:
-        self._request, self._tell = request, tell
+    def __init__(self, request: Request, send: Callable[[Event], None]) -> None:
+        self._request, self._tell = request, send
 
     def put(self, artifact: TrainedModel) -> None:
         own = self._request
@@ -114,15 +116,15 @@ def _own_stdout() -> BinaryIO:
     return stream
 
 
-def _telling(stream: BinaryIO) -> Callable[[Event], None]:
+def _sender_to(stream: BinaryIO) -> Callable[[Event], None]:
     lock = threading.Lock()
 
-    def tell(event: Event) -> None:
+    def send(event: Event) -> None:
         with lock:
             stream.write(write(event))
             stream.flush()
 
-    return tell
+    return send
 
 
 def _lock(request: Request) -> Path:

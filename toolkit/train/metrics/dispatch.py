@@ -17,11 +17,11 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part:
     return multilabel.evaluate(logits, labels, names, part)
 
 
-def right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def is_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which images are answered rightly, bool [n]; of many labels all must be (exact match)."""
     if labels.ndim == 1:
         return np.asarray(multiclass.predictions(logits) == labels)
-    return multilabel.exact(logits > 0, labels)
+    return multilabel.exact_match(logits > 0, labels)
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray, loss: str = "auto") -> float:

@@ -20,10 +20,10 @@ Curve = tuple[tuple[float, float], ...]
 
 def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part: str) -> Evaluation:
     """All that is said of a model on the images of one part; its accuracy is that of whole images (exact match)."""
-    said, judged = logits > 0, labels >= 0
+    predicted, judged = logits > 0, labels >= 0
     shares = probabilities(logits)
-    correct = int(exact(said, labels).sum())
-    tables = confusions(said, labels)
+    correct = int(exact_match(predicted, labels).sum())
+    tables = confusions(predicted, labels)
     return Evaluation(
         subset=part,
         images=len(labels),
@@ -33,9 +33,9 @@ def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part:
         top5=None,
         classes=tuple(_class_score(names[k], tables[k], *_of_label(shares, labels, k)) for k in range(len(names))),
         confusion=(),
-        predictions=tuple(label_bitmask(np.flatnonzero(row).tolist()) for row in said & judged),
+        predictions=tuple(label_bitmask(np.flatnonzero(row).tolist()) for row in predicted & judged),
         probabilities=tuple(tuple(row) for row in shares.round(6).tolist()),
-        calibration=calibration(np.maximum(shares, 1 - shares)[judged], (said == (labels == 1))[judged]),
+        calibration=calibration(np.maximum(shares, 1 - shares)[judged], (predicted == (labels == 1))[judged]),
         multilabel=label_scores(shares, labels, tables),
     )
 
@@ -47,9 +47,9 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return shares
 
 
-def exact(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def exact_match(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which images have all of their judged labels right, bool [n]."""
-    whole: np.ndarray = ((said == (labels == 1)) | (labels < 0)).all(axis=1)
+    whole: np.ndarray = ((predicted == (labels == 1)) | (labels < 0)).all(axis=1)
     return whole
 
 
@@ -60,11 +60,11 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean((losses * judged).sum(axis=1) / np.maximum(judged.sum(axis=1), 1)))
 
 
-def confusions(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def confusions(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Counts [classes, 2, 2] over the judged images: rows are absent and present, columns not said and said."""
     return np.stack(
         [
-            np.stack([((labels == truth) & (said == answer)).sum(axis=0) for answer in (False, True)], axis=1)
+            np.stack([((labels == truth) & (predicted == answer)).sum(axis=0) for answer in (False, True)], axis=1)
             for truth in (0, 1)
         ],
         axis=1,

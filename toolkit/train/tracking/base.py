@@ -28,7 +28,7 @@ class Tracker(Protocol):
         """No more will be told; what was begun and did not end was stopped."""
 
 
-class Untracked:
+class NullTracker:
     """Nobody is told."""
 
     def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
@@ -43,32 +43,32 @@ class Untracked:
 
 @contextmanager
 def tracker_for(
-    experiment: Experiment, workspace: Workspace, progress: Progress, *, wanted: bool | None
+    experiment: Experiment, workspace: Workspace, progress: Progress, *, enabled: bool | None
 ) -> Iterator[Tracker]:
     """Who is told: MLflow if that is wanted, or if it is not said and MLFLOW_TRACKING_URI is set; else nobody.
 
     Raises:
         MachineError: it is wanted and not installed.
     """
-    tracker = _choose(experiment, workspace, progress, wanted=wanted)
+    tracker = _choose(experiment, workspace, progress, enabled=enabled)
     try:
         yield tracker
     finally:
         tracker.close()
 
 
-def _choose(experiment: Experiment, workspace: Workspace, progress: Progress, *, wanted: bool | None) -> Tracker:
+def _choose(experiment: Experiment, workspace: Workspace, progress: Progress, *, enabled: bool | None) -> Tracker:
     configured = bool(os.environ.get("MLFLOW_TRACKING_URI"))
-    if not (configured if wanted is None else wanted):
-        return Untracked()
+    if not (configured if enabled is None else enabled):
+        return NullTracker()
     if find_spec("mlflow") is None:
         remedy = 'pip install "edge-vision-toolkit[tracking]", or use --no-track'
-        if wanted:
+        if enabled:
             raise MachineError("MLflow is not installed", where="--track", remedy=remedy)
         progress.log(
             f"warning: MLFLOW_TRACKING_URI is set, and MLflow is not installed: nothing is tracked\n  → {remedy}"
         )
-        return Untracked()
+        return NullTracker()
     from toolkit.train.tracking.mlflow_tracking import MlflowTracker
 
     return MlflowTracker(experiment, workspace, progress)

@@ -79,8 +79,8 @@ class MlflowTracker:
         return self._open[run, stage]
 
     def _search(self, run: str, stage: str) -> Any:
-        wanted = f"tags.`toolkit.run` = '{run}' AND tags.`toolkit.stage` = '{stage}'"
-        return next(iter(self._client.search_runs([self._experiment()], wanted, max_results=1)), None)
+        enabled = f"tags.`toolkit.run` = '{run}' AND tags.`toolkit.stage` = '{stage}'"
+        return next(iter(self._client.search_runs([self._experiment()], enabled, max_results=1)), None)
 
     def _create(self, trial: Trial, run: str, stage: str) -> Any:
         from mlflow.entities import Param

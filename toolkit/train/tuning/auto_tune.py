@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 from toolkit.errors import MachineError
 from toolkit.experiment import compute_profiles
-from toolkit.experiment.compute_profiles import Profile
+from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.progress import Progress
 from toolkit.train.executors.events import Request
 from toolkit.train.tuning import search
-from toolkit.train.tuning.candidates import own_candidates
-from toolkit.train.tuning.worker import piece_of
+from toolkit.train.tuning.search_space import interpreter_candidates
+from toolkit.train.tuning.worker import workload_for_trial
 
 
-def tune_untuned(
-    requests: Sequence[Request], limit_s: float, progress: Progress, tried: Sequence[Profile] | None = None
+def tune_missing_profiles(
+    requests: Sequence[Request], limit_s: float, progress: Progress, tried: Sequence[ComputeProfile] | None = None
 ) -> None:
     """Tune each network of `requests` that has no profile here, for `limit_s` each at most.
 
@@ -31,13 +31,13 @@ def tune_untuned(
             f"{network}: no profile on this machine yet; measuring for {limit_s:.0f} s at most (--tune 0: never)"
         )
         try:
-            piece = piece_of(request.experiment, request.trial)
-            tuned = search.tune(piece, tried or own_candidates(), progress, limit_s=limit_s)
+            workload = workload_for_trial(request.experiment, request.trial)
+            tuned = search.tune(workload, tried or interpreter_candidates(), progress, limit_s=limit_s)
         except MachineError as error:
             progress.log(f"{network}: trained without a profile: {error}")
             continue
         profile = tuned.profile(network)
-        path = compute_profiles.keep(profile, tuned.told(), request.workspace)
+        path = compute_profiles.save_profile(profile, tuned.to_json(), request.workspace)
         progress.log(f"{network}: {tuned.chosen.profile.name} is the fastest, kept in {path}")
 
 
@@ -46,4 +46,4 @@ def untuned(requests: Sequence[Request]) -> list[Request]:
     first: dict[str, Request] = {}
     for one in requests:
         first.setdefault(one.trial.network, one)
-    return [one for name, one in first.items() if not compute_profiles.file_of(name, one.workspace).exists()]
+    return [one for name, one in first.items() if not compute_profiles.profile_path(name, one.workspace).exists()]

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Self
 
-from toolkit.experiment.compute_profiles import Profile
-from toolkit.train.tuning.worker import Piece
+from toolkit.experiment.compute_profiles import ComputeProfile
+from toolkit.train.tuning.worker import Workload
 
 OUT_OF_TIME = "out of time"
 
 
 @dataclass(slots=True)
-class Measured:
+class Measurement:
     """A candidate, the images/s of its steps, and what else came of it."""
 
-    profile: Profile
+    profile: ComputeProfile
     rates: list[float] = field(default_factory=list)
     start_s: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
@@ -42,13 +42,16 @@ class Measured:
         return low, high
 
 
-class Rehearsal:
+class BenchmarkProcess:
     """A candidate's process: started, asked for turns, ended. `program` is what it runs."""
 
     def __init__(
-        self, profile: Profile, piece: Piece, program: Sequence[str] = ("-m", "toolkit.train.tuning.worker")
+        self,
+        profile: ComputeProfile,
+        workload: Workload,
+        program: Sequence[str] = ("-m", "toolkit.train.tuning.worker"),
     ) -> None:
-        self.measured = Measured(profile)
+        self.measured = Measurement(profile)
         self._talk: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
             profile.command("-P", *program),
@@ -57,7 +60,7 @@ class Rehearsal:
             stdout=subprocess.PIPE,
             stderr=self._talk,
         )
-        self._piece = piece
+        self._workload = workload
 
     def __enter__(self) -> Self:
         return self
@@ -73,15 +76,15 @@ class Rehearsal:
 
     def start(self, deadline: float) -> bool:
         """Whether it took its first step before the deadline."""
-        told = self._ask(asdict(self._piece), deadline)
-        if told:
-            self.measured.start_s, self.measured.versions = told["start_s"], told["versions"]
-        return bool(told)
+        to_json = self._ask(asdict(self._workload), deadline)
+        if to_json:
+            self.measured.start_s, self.measured.versions = to_json["start_s"], to_json["versions"]
+        return bool(to_json)
 
-    def turn(self, batch_size: int, seconds: float, deadline: float) -> list[float]:
+    def measure(self, batch_size: int, seconds: float, deadline: float) -> list[float]:
         """Images/s of its steps in that time; none if the deadline came first."""
-        told = self._ask([batch_size, seconds], deadline)
-        rates: list[float] = told["rates"] if told else []
+        to_json = self._ask([batch_size, seconds], deadline)
+        rates: list[float] = to_json["rates"] if to_json else []
         self.measured.rates += rates
         return rates
 
@@ -102,8 +105,8 @@ class Rehearsal:
         if not line:
             self.measured.failure = self._last_words()
             return None
-        told: dict[str, Any] = json.loads(line)
-        return told
+        to_json: dict[str, Any] = json.loads(line)
+        return to_json
 
     def _last_words(self) -> str:
         self._talk.seek(0)

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from toolkit.errors import MachineError
-from toolkit.experiment.compute_profiles import ComputePrecision, Profile
+from toolkit.experiment.compute_profiles import ComputePrecision, ComputeProfile
 from toolkit.progress import Progress
-from toolkit.train.tuning.process import OUT_OF_TIME, Measured, Rehearsal
-from toolkit.train.tuning.worker import Piece
+from toolkit.train.tuning.process import OUT_OF_TIME, BenchmarkProcess, Measurement
+from toolkit.train.tuning.worker import Workload
 
 LIMIT_S = 160.0
 """What all of it may take: under three minutes."""
@@ -36,17 +36,17 @@ _FOR_CANDIDATES, _FOR_ROUNDS = 0.6, 0.8
 class Tuned:
     """What was found; rates are images/s."""
 
-    chosen: Measured
-    measured: tuple[Measured, ...]
+    chosen: Measurement
+    measured: tuple[Measurement, ...]
     """All candidates, the fastest first; those that failed or had no time last."""
     step: int
     """Images in a step that was measured."""
     batches: dict[int, float]
     """Of the chosen one, with other batch sizes."""
-    other: Measured | None
+    other: Measurement | None
     """The chosen one, computing in the precision that the processor has instructions for."""
 
-    def profile(self, name: str) -> Profile:
+    def profile(self, name: str) -> ComputeProfile:
         """What `train` takes: the chosen settings, and advice on what would change results."""
         faster = self.other is not None and self.other.rate > BETTER * self.chosen.rate
         return replace(
@@ -56,7 +56,7 @@ class Tuned:
             precision="bfloat16" if faster else "float32",
         )
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON: why it was chosen."""
         rows = [asdict(one) | {"rate": one.rate, "spread": one.spread} for one in (*self.measured, self.other) if one]
         for row in rows:
@@ -65,8 +65,8 @@ class Tuned:
 
 
 def tune(
-    piece: Piece,
-    profiles: Sequence[Profile],
+    workload: Workload,
+    profiles: Sequence[ComputeProfile],
     progress: Progress,
     *,
     precision: ComputePrecision = "float32",
@@ -80,36 +80,36 @@ def tune(
     began = time.monotonic()
     end = began + limit_s
     with ExitStack() as stack:
-        hall = _Hall(piece, stack, progress)
+        pool = _Pool(workload, stack, progress)
         for profile in profiles:
-            hall.invite(profile, end if not hall.rehearsals else began + _FOR_CANDIDATES * limit_s)
-        while len(hall.rehearsals) > 1 and time.monotonic() < began + _FOR_ROUNDS * limit_s:
-            hall.round(end)
-        chosen = choose([one for one in hall.measured if one.rates])
+            pool.invite(profile, end if not pool.processes else began + _FOR_CANDIDATES * limit_s)
+        while len(pool.processes) > 1 and time.monotonic() < began + _FOR_ROUNDS * limit_s:
+            pool.round(end)
+        chosen = choose([one for one in pool.measured if one.rates])
         if chosen is None:
-            reasons = "; ".join(f"{one.profile.name}: {one.failure}" for one in hall.measured)
+            reasons = "; ".join(f"{one.profile.name}: {one.failure}" for one in pool.measured)
             raise MachineError(
-                f"no candidate trained {piece.network}: {reasons}",
+                f"no candidate trained {workload.network}: {reasons}",
                 remedy="give it more --seconds, or wait until the machine is less busy",
             )
-        batches = hall.batches(chosen, end)
-        other = hall.in_precision(chosen, precision, end) if precision != piece.precision else None
+        batches = pool.batches(chosen, end)
+        other = pool.in_precision(chosen, precision, end) if precision != workload.precision else None
     return Tuned(
         chosen=chosen,
-        measured=tuple(sorted(hall.measured, key=lambda one: -one.rate)),
-        step=hall.step,
+        measured=tuple(sorted(pool.measured, key=lambda one: -one.rate)),
+        step=pool.step,
         batches=batches,
         other=other,
     )
 
 
-def choose(measured: Sequence[Measured]) -> Measured | None:
+def choose(measured: Sequence[Measurement]) -> Measurement | None:
     """The fastest, or the first one that is not clearly slower: candidates come the plainest first."""
     best = max((one.rate for one in measured), default=0.0)
     return next((one for one in measured if one.rate * BETTER >= best), None)
 
 
-def faster_half(measured: Sequence[Measured]) -> list[Measured]:
+def keep_fastest_half(measured: Sequence[Measurement]) -> list[Measurement]:
     """Those that stay for another round: the faster half, rounded up, in their order."""
     fastest = sorted(measured, key=lambda one: -one.rate)[: (len(measured) + 1) // 2]
     return [one for one in measured if any(one is other for other in fastest)]
@@ -120,69 +120,69 @@ def step_for(rate: float, batch_size: int) -> int:
     return max(2, min(batch_size, int(rate * STEP_S)))
 
 
-class _Hall:
+class _Pool:
     """Those who rehearse, and what was measured of all that ever did."""
 
-    def __init__(self, piece: Piece, stack: ExitStack, progress: Progress) -> None:
-        self.piece, self.step = piece, 0
-        self.rehearsals: list[Rehearsal] = []
-        self.measured: list[Measured] = []
+    def __init__(self, workload: Workload, stack: ExitStack, progress: Progress) -> None:
+        self.workload, self.step = workload, 0
+        self.processes: list[BenchmarkProcess] = []
+        self.measured: list[Measurement] = []
         self._stack, self._progress = stack, progress
 
-    def invite(self, profile: Profile, end: float) -> None:
+    def invite(self, profile: ComputeProfile, end: float) -> None:
         """Begin another, and leave out the slowest when they are too many."""
         if time.monotonic() > end:
-            self.measured.append(Measured(profile, failure=OUT_OF_TIME))
+            self.measured.append(Measurement(profile, failure=OUT_OF_TIME))
             return
-        rehearsal = self._begin(profile, self.piece, end)
-        self.measured.append(rehearsal.measured)
-        if rehearsal.measured.rates:
-            self.rehearsals.append(rehearsal)
-        if len(self.rehearsals) > AT_ONCE:
-            self._leave(min(self.rehearsals, key=lambda one: one.measured.rate))
+        process = self._begin(profile, self.workload, end)
+        self.measured.append(process.measured)
+        if process.measured.rates:
+            self.processes.append(process)
+        if len(self.processes) > AT_ONCE:
+            self._leave(min(self.processes, key=lambda one: one.measured.rate))
 
     def round(self, end: float) -> None:
         """A turn each, then the slower half leaves."""
-        for rehearsal in self.rehearsals:
-            rehearsal.turn(self.step, TURN_S, end)
-        stay = faster_half([one.measured for one in self.rehearsals])
-        for rehearsal in list(self.rehearsals):
-            if not any(rehearsal.measured is one for one in stay):
-                self._leave(rehearsal)
+        for process in self.processes:
+            process.measure(self.step, TURN_S, end)
+        stay = keep_fastest_half([one.measured for one in self.processes])
+        for process in list(self.processes):
+            if not any(process.measured is one for one in stay):
+                self._leave(process)
 
-    def batches(self, chosen: Measured, end: float) -> dict[int, float]:
+    def batches(self, chosen: Measurement, end: float) -> dict[int, float]:
         """The rates of the chosen one with the piece's own batch size and around it, as far as there is time."""
-        rehearsal = next((one for one in self.rehearsals if one.measured is chosen), None)
-        own, found = self.piece.batch_size, dict[int, float]()
+        process = next((one for one in self.processes if one.measured is chosen), None)
+        own, found = self.workload.batch_size, dict[int, float]()
         for size in (own // 4, own // 2, own, own * 2):
             needed = 4 * size / chosen.rate
-            if rehearsal and size > 1 and time.monotonic() + needed < end - 30:
-                rates = rehearsal.turn(size, 0.0, end)
+            if process and size > 1 and time.monotonic() + needed < end - 30:
+                rates = process.measure(size, 0.0, end)
                 found |= {size: sum(rates) / len(rates)} if rates else {}
         return found
 
-    def in_precision(self, chosen: Measured, precision: ComputePrecision, end: float) -> Measured:
+    def in_precision(self, chosen: Measurement, precision: ComputePrecision, end: float) -> Measurement:
         """The chosen settings once more, computing otherwise."""
-        for rehearsal in list(self.rehearsals):
-            self._leave(rehearsal)
+        for process in list(self.processes):
+            self._leave(process)
         profile = replace(chosen.profile, name=f"{chosen.profile.name}, {precision}")
         if time.monotonic() > end:
-            return Measured(profile, failure=OUT_OF_TIME)
-        return self._begin(profile, replace(self.piece, precision=precision), end).measured
+            return Measurement(profile, failure=OUT_OF_TIME)
+        return self._begin(profile, replace(self.workload, precision=precision), end).measured
 
-    def _begin(self, profile: Profile, piece: Piece, end: float) -> Rehearsal:
-        rehearsal = self._stack.enter_context(Rehearsal(profile, piece))
-        if rehearsal.start(end):
+    def _begin(self, profile: ComputeProfile, workload: Workload, end: float) -> BenchmarkProcess:
+        process = self._stack.enter_context(BenchmarkProcess(profile, workload))
+        if process.start(end):
             if not self.step:
-                self.step = step_for(max(rehearsal.turn(4, 0.0, end), default=0.0), piece.batch_size)
-                rehearsal.measured.rates.clear()
-            rehearsal.turn(self.step, TURN_S, end)
-        own = rehearsal.measured
+                self.step = step_for(max(process.measure(4, 0.0, end), default=0.0), workload.batch_size)
+                process.measured.rates.clear()
+            process.measure(self.step, TURN_S, end)
+        own = process.measured
         self._progress.log(f"  {profile.name}: {own.failure or f'{own.rate:.1f} images/s'}")
         if not own.rates:
-            rehearsal.end()
-        return rehearsal
+            process.end()
+        return process
 
-    def _leave(self, rehearsal: Rehearsal) -> None:
-        rehearsal.end()
-        self.rehearsals.remove(rehearsal)
+    def _leave(self, process: BenchmarkProcess) -> None:
+        process.end()
+        self.processes.remove(process)

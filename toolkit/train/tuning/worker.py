@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 
 from toolkit import networks
-from toolkit.experiment import schema as experiments
 from toolkit.experiment.compute_profiles import ComputePrecision
-from toolkit.experiment.schema import Experiment, StageTable, TrainTable, Trial
+from toolkit.experiment.load import load_experiment
+from toolkit.experiment.schema import Experiment, StageConfig, TrainConfig, Trial
 from toolkit.networks import tf_compat
 from toolkit.progress import Silent
-from toolkit.train.loop import Learner, answering, make_optimizer, training_step
-from toolkit.train.trial_filter import choose_trials
+from toolkit.train.loop import TrainState, batched_predict, make_optimizer, training_step
+from toolkit.train.trial_filter import select_trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Workload:
     """What is rehearsed."""
 
     network: str
@@ -47,7 +47,7 @@ class Piece:
     precision: ComputePrecision = "float32"
 
 
-def pieces_of(target: str, network: str | None) -> tuple[Piece, ...]:
+def workloads_for(target: str, network: str | None) -> tuple[Workload, ...]:
     """What to rehearse for an experiment file, one for each of its networks, or for a network of the toolkit's table.
 
     Raises:
@@ -56,16 +56,16 @@ def pieces_of(target: str, network: str | None) -> tuple[Piece, ...]:
     """
     if not target.endswith(".toml"):
         row = networks.find_network(target)
-        return (Piece(network=row.name, edge=row.input_size, batch_size=TrainTable().batch_size),)
-    plan = experiments.load(Path(target))
-    first = {trial.network: trial for trial in reversed(choose_trials(plan, network=network, head=None))}
-    return tuple(piece_of(plan, first[name]) for name in plan.matrix.networks if name in first)
+        return (Workload(network=row.name, edge=row.input_size, batch_size=TrainConfig().batch_size),)
+    plan = load_experiment(Path(target))
+    first = {trial.network: trial for trial in reversed(select_trials(plan, network=network, head=None))}
+    return tuple(workload_for_trial(plan, first[name]) for name in plan.matrix.networks if name in first)
 
 
-def piece_of(plan: Experiment, trial: Trial) -> Piece:
+def workload_for_trial(plan: Experiment, trial: Trial) -> Workload:
     """What to rehearse for a trial."""
-    fine = next((stage for stage in trial.stages if stage.name == "fine-tune"), StageTable(name="fine-tune"))
-    return Piece(
+    fine = next((stage for stage in trial.stages if stage.name == "fine-tune"), StageConfig(name="fine-tune"))
+    return Workload(
         network=trial.network,
         experiment=str(plan.origin),
         edge=trial.input_size or networks.resolve_network(plan, trial.network).input_size,
@@ -86,52 +86,57 @@ class Ready:
     """From the start of the process's work to the end of its first step."""
 
 
-def main(prepared: Callable[[Piece], Callable[[int], None]] | None = None) -> None:
+def main(make_step: Callable[[Workload], Callable[[int], None]] | None = None) -> None:
     """Rehearse until stdin ends; `prepared` makes the step in the place of `prepare`."""
-    heard, said = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    requests, responses = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print goes to stderr
     began = time.monotonic()
-    piece = Piece(**json.loads(heard.readline()))
-    step = (prepared or prepare)(piece)
+    workload = Workload(**json.loads(requests.readline()))
+    step = (make_step or prepare)(workload)
     step(2)
     ready = Ready(versions=tf_compat.versions(), start_s=time.monotonic() - began)
-    _tell(said, asdict(ready))
-    for line in heard:
+    _send(responses, asdict(ready))
+    for line in requests:
         batch_size, seconds = json.loads(line)
-        rates = rates_of(step, int(batch_size), float(seconds))
-        _tell(said, {"rates": rates, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
+        rates = measure_throughput(step, int(batch_size), float(seconds))
+        _send(responses, {"rates": rates, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
 
 
-def prepare(piece: Piece) -> Callable[[int], None]:
+def prepare(workload: Workload) -> Callable[[int], None]:
     """A function that takes one step with a batch of so many images."""
     networks.start_tensorflow()
     import keras
 
     keras.utils.set_random_seed(0)
     head = networks.find_head("softmax", 2)
-    network = _network(piece)
+    network = _network(workload)
     model = networks.assemble(
         network,
         head,
-        size=(piece.edge, piece.edge),
+        size=(workload.edge, workload.edge),
         classes=2,
-        hidden=tuple(piece.hidden),
+        hidden=tuple(workload.hidden),
         weights=network.body or "none",
         progress=Silent(),
     )
     top = networks.head_part(model)
-    features = networks.features_trained(model, network, normalizing=piece.normalizing, precision=piece.precision)
+    features = networks.features_trained(model, network, normalizing=workload.normalizing, precision=workload.precision)
     variables = networks.fine_tuned_variables(model, network)
     logits = networks.logits_part(model)
-    learner = Learner(
-        logits, lambda x: top(features(x), training=True), variables, head, np.ones(2, np.float32), answering(logits)
+    state = TrainState(
+        logits,
+        lambda x: top(features(x), training=True),
+        variables,
+        head,
+        np.ones(2, np.float32),
+        batched_predict(logits),
     )
-    optimizer = make_optimizer(StageTable.model_validate({"name": "fine-tune", "optimizer": piece.optimizer}))
+    optimizer = make_optimizer(StageConfig.model_validate({"name": "fine-tune", "optimizer": workload.optimizer}))
     optimizer.build(variables)
-    return _taking(training_step(learner, optimizer), head, piece.edge)
+    return _taking(training_step(state, optimizer), head, workload.edge)
 
 
-def rates_of(step: Callable[[int], None], batch_size: int, seconds: float) -> list[float]:
+def measure_throughput(step: Callable[[int], None], batch_size: int, seconds: float) -> list[float]:
     """Images/s of each step, after one that is not counted; steps begin until `seconds` are over, three at least."""
     step(batch_size)
     end, rates = time.monotonic() + seconds, list[float]()
@@ -142,10 +147,10 @@ def rates_of(step: Callable[[int], None], batch_size: int, seconds: float) -> li
     return rates
 
 
-def _network(piece: Piece) -> networks.Network:
-    if piece.experiment is None:
-        return networks.find_network(piece.network)
-    return networks.resolve_network(experiments.load(Path(piece.experiment)), piece.network)
+def _network(workload: Workload) -> networks.Network:
+    if workload.experiment is None:
+        return networks.find_network(workload.network)
+    return networks.resolve_network(load_experiment(Path(workload.experiment)), workload.network)
 
 
 def _taking(step: Callable[..., Any], head: networks.Head, edge: int) -> Callable[[int], None]:
@@ -160,8 +165,8 @@ def _taking(step: Callable[..., Any], head: networks.Head, edge: int) -> Callabl
     return take
 
 
-def _tell(stream: Any, told: object) -> None:
-    stream.write(json.dumps(told).encode() + b"\n")
+def _send(stream: Any, to_json: object) -> None:
+    stream.write(json.dumps(to_json).encode() + b"\n")
     stream.flush()
 
 

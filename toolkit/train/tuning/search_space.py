@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.experiment.compute_profiles import ComputePrecision, Profile
+from toolkit.experiment.compute_profiles import ComputePrecision, ComputeProfile
 from toolkit.networks import tf_compat
 from toolkit.system.cpu_quota import available_cpus
 
@@ -30,12 +30,12 @@ class Build:
         return "mkl" if self.mkl else "stock"
 
 
-def candidates_here(named: Path | None = None) -> tuple[Profile, ...]:
+def machine_candidates(named: Path | None = None) -> tuple[ComputeProfile, ...]:
     """What is tried on this machine."""
     return candidates(builds_here(named), available_cpus(), allocators_here())
 
 
-def own_candidates() -> tuple[Profile, ...]:
+def interpreter_candidates() -> tuple[ComputeProfile, ...]:
     """What is tried of this interpreter alone."""
     return candidates((_own_build(),), available_cpus(), allocators_here())
 
@@ -70,16 +70,16 @@ def _has_mkl(python: Path) -> bool | None:
     return mkl if toolkit and (mkl or stock) else None
 
 
-def candidates(builds: Sequence[Build], cpus: int, allocators: Iterable[Path] = ()) -> tuple[Profile, ...]:
+def candidates(builds: Sequence[Build], cpus: int, allocators: Iterable[Path] = ()) -> tuple[ComputeProfile, ...]:
     """What is tried, the builds in turn, so that whatever time runs out for is the least promising of each."""
     rows = [list(_of_build(build, cpus, tuple(allocators))) for build in builds]
     longest = max(map(len, rows), default=0)
     return tuple(row[place] for place in range(longest) for row in rows if place < len(row))
 
 
-def _of_build(build: Build, cpus: int, allocators: tuple[Path, ...]) -> Iterator[Profile]:
-    def profile(name: str, threads: int, inter_op: int, **environment: str) -> Profile:
-        return Profile(
+def _of_build(build: Build, cpus: int, allocators: tuple[Path, ...]) -> Iterator[ComputeProfile]:
+    def profile(name: str, threads: int, inter_op: int, **environment: str) -> ComputeProfile:
+        return ComputeProfile(
             name=f"{build.name}: {name}",
             python=build.python,
             environment=environment,
