@@ -53,7 +53,7 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
     from toolkit.workspace import Workspace
 
     place = Workspace(folder / "masks")
-    split = data.prepare(DataConfig(source="synthetic-masks"), folder, place, Silent())
+    split = data.prepare_dataset(DataConfig(source="synthetic-masks"), folder, place, Silent())
     parts = {image.path.name: image.part for image in data.read_manifest(split, place)}
     for seed in range(1 if quick else SEEDS):
         for path in sorted(make_masks(place, seed, Silent()).glob("*/*.jpg"))[:: 8 if quick else 1]:
@@ -76,7 +76,7 @@ def top(folder: Path, workspace: Path) -> dict[str, object]:
     _import_all()
     began = time.perf_counter()
     plan, place = load_experiment(folder / "bench-train.toml"), Workspace(workspace)
-    split = data.prepare(plan.data, plan.origin, place, Silent())
+    split = data.prepare_dataset(plan.data, plan.origin, place, Silent())
     with Store(place.database) as store:
         models = [model for trial in plan.trials() for model in train_trial(plan, trial, split, place, store, Silent())]
     seconds = time.perf_counter() - began
@@ -100,7 +100,7 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
 
     _import_all()
     plan, place = load_experiment(folder / "bench-train.toml"), Workspace(workspace)
-    split = data.prepare(plan.data, plan.origin, place, Silent())
+    split = data.prepare_dataset(plan.data, plan.origin, place, Silent())
     images = [image for image in data.read_manifest(split, place) if image.part == "train"]
     began, seen = time.perf_counter(), 0
     pixels = data.load_images(images, (SIZE, SIZE), "resize", workspace=place)

@@ -69,7 +69,7 @@ class Pipeline:
             networks.resolve_network(self.plan, name)
         with Store(self.workspace.database) as store:
             self._title("images")
-            split = data.prepare(self.plan.data, self.plan.origin, self.workspace, self.progress)
+            split = data.prepare_dataset(self.plan.data, self.plan.origin, self.workspace, self.progress)
             store.put(split)
             trained = self._train(split, store)
             models = trained.models

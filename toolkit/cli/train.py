@@ -69,7 +69,7 @@ def train(
     plan = load_experiment(experiment)
     sweep_options = parse_sweep_options(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune)
     trials, last = select_trials(plan, network=network, head=head), last_stage(plan, stage)
-    split = data.prepare(plan.data, plan.origin, place, progress)
+    split = data.prepare_dataset(plan.data, plan.origin, place, progress)
     with Store(place.database) as store:
         store.put(split)
         sweep_result = train_trials(plan, trials, split, place, store, progress, last=last, sweep_options=sweep_options)

@@ -73,7 +73,7 @@ def evaluate_folder(
         DataError: a class the model does not know, or images that cannot be read.
     """
     model = load_record(file)
-    split = data.prepare(_table(folder, model), folder, workspace, progress)
+    split = data.prepare_dataset(_table(folder, model), folder, workspace, progress)
     strangers = [label for label in split.labels if label not in model.labels]
     if strangers:
         remedy = f"it knows {', '.join(model.labels)}"
