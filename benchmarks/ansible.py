@@ -80,6 +80,7 @@ def defaults(folder: Path) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(folder / "empty.cfg"),
         "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"),
         "ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "plugins/filter"),
+        "ANSIBLE_LIBRARY": str(ANSIBLE / "plugins/modules"),
     }
 
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Print this machine's own Debian sources with another suite in place of the running release's, as one-line sources.
-# So no host is written in the project, and a machine behind a mirror builds from that mirror.
+# Print this machine's Debian sources for another suite, as one-line sources. The project thus names no host, and a machine
+# behind a mirror builds from that mirror.
 #
 #   apt-source.sh SUITE
 #
-# DEBIAN_MIRROR names one mirror, or a snapshot of one, to take instead of the machine's.
+# DEBIAN_MIRROR replaces the machine's mirrors with another one; DEBIAN_SNAPSHOT with a snapshot of one, whose release files
+# have expired. apt rejects expired release files otherwise, so that nobody can offer yesterday's packages: except for the
+# suite that is no longer updated.
 set -euo pipefail
 shopt -s nullglob
 
 readonly suite=${1:?suite}
+readonly unmaintained=bullseye
 
-# Each address and suite that the machine has for its release: "ADDRESS bookworm-security".
+# Each address and suite of the machine's own release, with the suite replaced: "ADDRESS trixie-security".
 sources() {
     local codename files=(/etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list)
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
@@ -26,12 +29,15 @@ sources() {
     ' "${files[@]}" | sed "s/ $codename/ $suite/" | sort -u
 }
 
-offered=${DEBIAN_MIRROR:+$DEBIAN_MIRROR $suite}
+mirror=${DEBIAN_SNAPSHOT:-${DEBIAN_MIRROR:-}}
+offered=${mirror:+$mirror $suite}
 offered=${offered:-$(sources)}
 if [ -z "$offered" ]; then
-    echo "apt-source: no Debian source of this release found under /etc/apt; set DEBIAN_MIRROR to a mirror's address." >&2
+    echo "apt-source: /etc/apt has no Debian source of this release; set DEBIAN_MIRROR to the address of a mirror." >&2
     exit 4
 fi
+options=
+if [ -n "${DEBIAN_SNAPSHOT:-}" ] || [ "$suite" = "$unmaintained" ]; then options='[check-valid-until=no] '; fi
 while read -r address name; do
-    printf 'deb [check-valid-until=no] %s %s main\n' "$address" "$name"
+    printf 'deb %s%s %s main\n' "$options" "$address" "$name"
 done <<<"$offered"

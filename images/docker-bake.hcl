@@ -1,12 +1,15 @@
-# Every image, for every platform. `just build` (images/build.py) fills in what only the machine knows.
+# Container images for each platform. `just build` (images/build.py) fills in the variables that depend on the machine.
 #
-#   X           for the platform that builds, to run here at once
-#   X-cross     for every platform it exists for, as one multi-platform image
+#   X           for the building platform, to run it right away
+#   X-cross     for all its platforms, as one multi-platform image
+#   X-bookworm  X on Debian 12 instead of 13
 #   validate-X  builds X and runs it
 
 # Versions: tests/images compares each with compat.toml, pyproject.toml and the lock files.
-variable "PYTHON" { default = "3.11" }
-variable "GLIBC" { default = "2.36" }
+variable "PYTHON" { default = "3.13" }
+variable "GLIBC" { default = "2.41" }
+variable "BOOKWORM_PYTHON" { default = "3.11" }
+variable "BOOKWORM_GLIBC" { default = "2.36" }
 variable "MKL_TENSORFLOW" { default = "2.14.0" }
 variable "OPENVINO" { default = "2026.4.1" }
 variable "NCS2_PYTHON" { default = "3.9" }
@@ -14,7 +17,7 @@ variable "NCS2_GLIBC" { default = "2.31" }
 variable "NCS2_OPENVINO" { default = "2021.4.2" }
 variable "NCS2_ARCHIVE_OPENVINO" { default = "2022.3.2" }
 
-# No file in an image is newer: two builds of the same sources are equal bit for bit.
+# Upper limit for file times: two builds of the same sources are identical bit for bit.
 variable "SOURCE_DATE_EPOCH" { default = "1760000000" }
 
 variable "REGISTRY" { default = "edge-vision" }
@@ -22,7 +25,7 @@ variable "TAG" { default = "dev" }
 variable "VERSION" { default = "0.0.0" }
 variable "REVISION" { default = "unknown" }
 
-# What only the machine knows: this folder, the folders with rootfs-ARCHITECTURE.tar, libusb's source, pip's wheel, certificates.
+# Set by build.py: this folder, the folders with rootfs-ARCHITECTURE.tar, libusb's source, pip's wheel, certificates.
 variable "IMAGES" { default = "" }
 variable "ROOTS" { default = "" }
 variable "LIBUSB" { default = "" }
@@ -30,25 +33,25 @@ variable "PIP" { default = "" }
 variable "CA" { default = "" }
 variable "PIP_CONFIG" { default = "" }
 
-# Another base: docker-image://NAME of any image with that Python and that glibc.
+# Another base: docker-image://NAME of any image with the same Python and glibc.
 variable "BASE" { default = "" }
 variable "NCS2_BASE" { default = "" }
 
-# Intel's archive of OpenVINO 2022.3.2 for arm64, for a stick on a Pi: the folder that holds it, and its SHA-256.
+# Intel's archive of OpenVINO 2022.3.2 for arm64, for a Neural Compute Stick 2 on a Pi: its folder and its SHA-256.
 variable "ARCHIVE" { default = "" }
 variable "NCS2_ARCHIVE_SHA256" { default = "" }
 
-# The image that generates bills of materials; empty for none.
+# Image that generates software bills of materials; empty for none.
 variable "SBOM" { default = "" }
 
-# type=image keeps it in the engine's store; type=image,push=true also sends it to the registry.
+# type=image stores the result in the engine; type=image,push=true also pushes it to the registry.
 variable "OUTPUT" { default = "type=image" }
 
-# How hard layers are compressed. Measured on the runner for arm64: level 6, the default, takes 4.0 s and 95.0 MB; 4 takes 2.9 s and
+# Compression of layers. Measured on the runner for arm64: level 6, the default, takes 4.0 s and 95.0 MB; 4 takes 2.9 s and
 # 96.1 MB; 1 takes 2.0 s and 102.9 MB.
 variable "COMPRESSION" { default = "compression-level=4" }
 
-# How wheels get in: cross, or emulated to be measured against.
+# How wheels are installed: cross, or emulated as a baseline for benchmarks.
 variable "WHEELS" { default = "cross" }
 
 group "default" {
@@ -56,14 +59,14 @@ group "default" {
 }
 
 group "all" {
-  targets = ["base-cross", "base-bullseye-cross", "train", "runner-cross", "runner-ncs2", "eras"]
+  targets = ["base-cross", "base-bullseye-cross", "train", "runner-cross", "runner-bookworm", "runner-ncs2", "eras"]
 }
 
 group "validate" {
   targets = ["validate-train", "validate-runner", "validate-runner-ncs2"]
 }
 
-# Only inherited: what all images have in common.
+# Inherited by all images.
 target "_common" {
   output = ["${OUTPUT},${COMPRESSION}"]
   attest = concat(["type=provenance,mode=max"], SBOM != "" ? ["type=sbom,generator=${SBOM}"] : [])
@@ -76,12 +79,12 @@ target "_common" {
   }
 }
 
-# Only inherited: every platform.
+# Inherited: both platforms.
 target "_cross" {
   platforms = ["linux/amd64", "linux/arm64"]
 }
 
-# Only inherited: what installs locked wheels.
+# Inherited by images with locked wheels.
 target "_wheels" {
   inherits = ["_common"]
   contexts = {
@@ -90,18 +93,17 @@ target "_wheels" {
     requirements = "requirements"
   }
   args = {
-    PYTHON_VERSION = PYTHON
-    GLIBC_VERSION  = GLIBC
+    PYTHON_VERSION = BOOKWORM_PYTHON
+    GLIBC_VERSION  = BOOKWORM_GLIBC
   }
   secret = concat(CA != "" ? ["id=ca,src=${CA}"] : [], PIP_CONFIG != "" ? ["id=pip,src=${PIP_CONFIG}"] : [])
 }
 
-# Only inherited: a base with device code and wheels upon it.
+# Inherited: device code and wheels on a base.
 target "_device" {
   inherits = ["_wheels"]
   context  = "images/runner"
   contexts = {
-    base        = BASE != "" ? BASE : "target:base-cross"
     device-code = "toolkit/device"
   }
   args = {
@@ -110,13 +112,13 @@ target "_device" {
   }
 }
 
-# Only inherited: the same for the runtimes of 2021 and 2022.
+# Inherited: the same for the runtimes of 2021 and 2022.
 target "_device-bullseye" {
   inherits = ["_device"]
   contexts = {
     base = NCS2_BASE != "" ? NCS2_BASE : "target:base-bullseye-cross"
   }
-  # The same of all, so that era-2021 and runner-ncs2 have one stage of wheels: on arm64 OpenVINO comes from Intel's archive.
+  # The same for all, so that era-2021 and runner-ncs2 share one stage of wheels. On arm64, OpenVINO comes from Intel's archive.
   args = {
     PYTHON_VERSION     = NCS2_PYTHON
     GLIBC_VERSION      = NCS2_GLIBC
@@ -132,20 +134,24 @@ target "sbom" {
   args     = { SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
 }
 
-target "base" {
+target "bases" {
+  name       = "base${debian.suffix}"
+  matrix     = { debian = [{ suite = "trixie", release = "13", suffix = "" }, { suite = "bookworm", release = "12", suffix = "-bookworm" }] }
   inherits   = ["_common"]
-  context    = "${ROOTS}/bookworm"
+  context    = "${ROOTS}/${debian.suite}"
   dockerfile = "${IMAGES}/base/Dockerfile"
   contexts   = { inside = "images/inside" }
-  tags       = ["${REGISTRY}/base:${TAG}"]
+  tags       = ["${REGISTRY}/base:${TAG}${debian.suffix}"]
   labels = {
     "org.opencontainers.image.title"       = "base"
-    "org.opencontainers.image.description" = "Debian 12 with Python ${PYTHON}: unpacked packages, no shell, no package manager"
+    "org.opencontainers.image.description" = "Debian ${debian.release} with Python ${debian.suffix == "" ? PYTHON : BOOKWORM_PYTHON}: unpacked packages, no shell, no package manager"
   }
 }
 
-target "base-cross" {
-  inherits = ["base", "_cross"]
+target "bases-cross" {
+  name     = "base${suffix}-cross"
+  matrix   = { suffix = ["", "-bookworm"] }
+  inherits = ["base${suffix}", "_cross"]
 }
 
 target "base-bullseye" {
@@ -161,17 +167,26 @@ target "base-bullseye-cross" {
   inherits = ["base-bullseye", "_cross"]
 }
 
-target "runner" {
+target "runners" {
+  name     = "runner${suffix}"
+  matrix   = { suffix = ["", "-bookworm"] }
   inherits = ["_device"]
-  tags     = ["${REGISTRY}/runner:${TAG}"]
+  contexts = { base = BASE != "" ? BASE : "target:base${suffix}-cross" }
+  args = {
+    PYTHON_VERSION = suffix == "" ? PYTHON : BOOKWORM_PYTHON
+    GLIBC_VERSION  = suffix == "" ? GLIBC : BOOKWORM_GLIBC
+  }
+  tags = ["${REGISTRY}/runner:${TAG}${suffix}"]
   labels = {
     "org.opencontainers.image.title"       = "runner"
     "org.opencontainers.image.description" = "The device code with OpenVINO ${OPENVINO}: probe, verify, golden, bench, predict on a CPU"
   }
 }
 
-target "runner-cross" {
-  inherits = ["runner", "_cross"]
+target "runners-cross" {
+  name     = "runner${suffix}-cross"
+  matrix   = { suffix = ["", "-bookworm"] }
+  inherits = ["runner${suffix}", "_cross"]
 }
 
 target "validate-runner" {
@@ -180,7 +195,7 @@ target "validate-runner" {
   output   = ["type=cacheonly"]
 }
 
-# What trains: the whole toolkit on the MKL/OpenMP build of TensorFlow, which exists for amd64 only.
+# Training: the whole toolkit with the MKL/OpenMP build of TensorFlow, which exists for amd64 and Python 3.11 only.
 target "train" {
   inherits  = ["_wheels"]
   context   = "images/train"
@@ -204,14 +219,14 @@ target "validate-train" {
   output   = ["type=cacheonly"]
 }
 
-# What train stands on: Debian 12 with a shell, for the embedded fleet's devices, and OpenSSH's client.
+# Base of train: Debian 12 with a shell, for the devices of the local fleet, and the OpenSSH client.
 target "base-train" {
   inherits  = ["base"]
   context   = "${ROOTS}/train"
   platforms = ["linux/amd64"]
   tags      = ["${REGISTRY}/base:${TAG}-train"]
   labels = {
-    "org.opencontainers.image.description" = "Debian 12 with Python ${PYTHON}, a shell and OpenSSH's client: unpacked packages, no package manager"
+    "org.opencontainers.image.description" = "Debian 12 with Python ${BOOKWORM_PYTHON}, a shell and the OpenSSH client: unpacked packages, no package manager"
   }
 }
 
@@ -247,14 +262,14 @@ target "validate-runner-ncs2" {
   output   = ["type=cacheonly"]
 }
 
-# What runner-ncs2 stands on: device code and wheels.
+# Base of runner-ncs2: device code and wheels.
 target "runner-ncs2-plain" {
   inherits = ["_device-bullseye", "_cross"]
   args     = { REQUIREMENTS = "eras/2021.txt" }
   output   = ["type=cacheonly"]
 }
 
-# libusb without udev, for the images that a stick is given to.
+# libusb without udev, for images that use a Neural Compute Stick 2.
 target "libusb" {
   inherits   = ["_cross"]
   context    = "${ROOTS}/toolchain"
@@ -264,7 +279,7 @@ target "libusb" {
   output     = ["type=cacheonly"]
 }
 
-# The runtimes that old devices have, to see here how they read a model. They exist for amd64 only.
+# Runtimes of old devices, to check how they read a model. They exist for amd64 only.
 target "eras" {
   name      = "era-${era}"
   matrix    = { era = ["2021", "2022"] }

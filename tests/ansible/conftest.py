@@ -67,6 +67,7 @@ def play(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Play:
         "ANSIBLE_HOME": str(home),
         "ANSIBLE_ROLES_PATH": str(ansible_dir / "roles"),
         "ANSIBLE_FILTER_PLUGINS": str(ansible_dir / "plugins/filter"),
+        "ANSIBLE_LIBRARY": str(ansible_dir / "plugins/modules"),
         "LC_ALL": "C.UTF-8",
     }
 

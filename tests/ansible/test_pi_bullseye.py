@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from toolkit.virtual.disk_image import OLD_SUITE
+from toolkit.virtual.disk_image import LEGACY_SUITE
 
 from ..ncs2_archive import CONTENT, TOP, packed
 from .conftest import Pi, Play, booted, changed, wheelhouse_of
@@ -51,7 +51,7 @@ def old_pi(archive: tuple[str, str]) -> Iterator[Pi]:
         "base_security_updates": False,
         "camera_enabled": False,
     }
-    with booted(variables, suite=OLD_SUITE, sticks=True) as found:
+    with booted(variables, suite=LEGACY_SUITE, sticks=True) as found:
         yield found
 
 

@@ -36,7 +36,7 @@ def test_login_key_changes_and_the_old_one_is_refused(play: Play, provisioned: P
     words = ("rotate-keys.yml", "-e", f"rotate_login_key={tmp_path}/new", "-e", f"rotate_old_key={old}")
     done = play("-i", provisioned.inventory, *words)
     assert changed(done) == 2
-    assert "Name the new key in the inventory" in done.stdout
+    assert "Set the new key in the inventory" in done.stdout
     with pytest.raises(RuntimeError, match="Permission denied"):
         connected(provisioned.device).run("true")
     described = yaml.safe_load(provisioned.inventory.read_text())

@@ -1,4 +1,4 @@
-"""provision-pi.yml over real SSH against a bare Debian that systemd runs, in a container of this processor."""
+"""Every role on Debian 12 and 13 containers that systemd runs, over real SSH: `just test-ansible`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from toolkit.system import debian_packages
+
 from .conftest import CACHE, HOUSE, Play, changed, wheelhouse_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PACKAGES = "systemd,systemd-sysv,dbus,udev,python3-minimal,python3-apt,openssh-server,sudo,ca-certificates,iproute2"
+PYTHONS = {"trixie": ("3.13", 41), "bookworm": ("3.11", 36)}
+"""Python and the minor version of glibc, by suite."""
 Shell = Callable[[str], str]
 
 
@@ -26,16 +30,24 @@ def run(*words: str | Path, stdin: str | None = None) -> str:
     return subprocess.run(words, check=True, input=stdin, capture_output=True, text=True).stdout
 
 
+@pytest.fixture(scope="module", params=list(PYTHONS))
+def suite(request: pytest.FixtureRequest) -> str:
+    """The Debian release of the container."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def container_image() -> str:
-    """The bare machine; built once for each change of its recipe."""
+def container_image(suite: str) -> str:
+    """A bare machine; built again when its recipe changes."""
     recipe = Path(__file__).with_name("Dockerfile")
-    tag = "edge-vision-bare:" + hashlib.sha256(recipe.read_bytes() + PACKAGES.encode()).hexdigest()[:12]
-    if not run("docker", "container_images", "--quiet", tag):
-        folder = CACHE / "bare"
+    digest = hashlib.sha256(recipe.read_bytes() + PACKAGES.encode()).hexdigest()[:12]
+    tag = f"edge-vision-bare:{suite}-{digest}"
+    if not run("docker", "images", "--quiet", tag):
+        folder = CACHE / "bare" / suite
         folder.mkdir(parents=True, exist_ok=True)
         root = folder / "rootfs.tar"
-        run("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root)
+        sources = debian_packages.sources(suite)
+        run("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", suite, root, "-", stdin=sources)
         shutil.copy(recipe, folder)
         run("docker", "build", "--quiet", "--tag", tag, folder)
         root.unlink()
@@ -72,7 +84,7 @@ def shell(machine: str) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def inventory(machine: str, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def inventory(machine: str, suite: str, shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inventory")
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
     key = (folder / "key.pub").read_text().strip()
@@ -84,9 +96,11 @@ def inventory(machine: str, shell: Shell, tmp_path_factory: pytest.TempPathFacto
         "ansible_ssh_private_key_file": str(folder / "key"),
         "toolkit_known_hosts": str(folder / "known_hosts"),
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={folder / 'known_hosts'} -o StrictHostKeyChecking=yes",
-        "openvino_wheelhouse": str(wheelhouse_of(os.uname().machine)),
+        "openvino_wheelhouse": str(wheelhouse_of(os.uname().machine, "device", *PYTHONS[suite])),
         "monitoring_enabled": True,
         "performance_governor": "performance",
+        "base_timezone": "US/Eastern",  # an older name: a package of its own in Debian 13
+        "container_engine_enabled": True,
     }
     host = {"ansible_host": "127.0.0.1", "ansible_port": int(port)}
     path = folder / "fleet.yml"
@@ -138,7 +152,7 @@ def test_host_key_is_refused_when_it_is_not_the_pinned_one(play: Play, provision
     wrong.write_text(f"{entry} {(tmp_path / 'other.pub').read_text()}")
     done = play("-i", provisioned, "record-host-keys.yml", "-e", f"toolkit_known_hosts={wrong}")
     assert done.returncode == 2
-    assert "which is not the key it had" in " ".join(done.stdout.split())
+    assert "which is not its pinned or expected key" in " ".join(done.stdout.split())
 
 
 def test_ssh_takes_keys_only(provisioned: Path, shell: Shell) -> None:
@@ -146,12 +160,84 @@ def test_ssh_takes_keys_only(provisioned: Path, shell: Shell) -> None:
     assert {"passwordauthentication no", "kbdinteractiveauthentication no", "x11forwarding no"} <= set(settings)
 
 
-def test_folders_belong_to_who_deploys_and_the_runner_reads_them(provisioned: Path, shell: Shell) -> None:
-    assert (
-        shell("stat -c '%U:%G %a' /opt/toolkit /opt/toolkit/releases /opt/toolkit/store").split("\n")[:3]
-        == ["pi:toolkit 755"] * 3
-    )
+def test_folders_keep_what_belongs_to_root(provisioned: Path, shell: Shell) -> None:
+    stat = shell("stat -c '%U:%G %a' /opt/toolkit /opt/toolkit/releases /opt/toolkit/store").splitlines()
+    assert stat == ["root:pi 1775", "pi:toolkit 755", "pi:toolkit 755"]
+    shell("echo ci >/opt/toolkit/allowed_signers")
+    for command in ("rm -f {}", "mv {} /opt/toolkit/other", "truncate --size 0 {}"):
+        for file in ("/opt/toolkit/allowed_signers", "/opt/toolkit/venv", "/usr/lib/toolkit-agent/toolkit-agent"):
+            shell(f"! su pi -c '{command.format(file)}' 2>/dev/null")
+    shell("rm /opt/toolkit/allowed_signers")
+    shell("su pi -c 'ln -s releases/a /opt/toolkit/current && ln -s releases/b /opt/toolkit/next'")
+    shell("su pi -c 'mv -T /opt/toolkit/next /opt/toolkit/current && rm /opt/toolkit/current'")
     assert "toolkit : toolkit video users" in shell("id -nG toolkit | sed 's/^/toolkit : /'")
+
+
+HOSTILE = "import os; open('/run/hostile' if os.getuid() == 0 else '/tmp/hostile', 'w').write('ran')"
+"""Code of a release that leaves a trace when it runs."""
+
+
+def test_health_never_runs_code_of_a_release(play: Play, provisioned: Path, shell: Shell, tmp_path: Path) -> None:
+    release = "/opt/toolkit/releases/x"
+    shell(
+        f"mkdir -p {release}/device && ln -sfn releases/x /opt/toolkit/current && echo '{{}}' >{release}/release.json"
+    )
+    shell(f'for name in json.py device/__init__.py device/__main__.py; do echo "{HOSTILE}" >{release}/$name; done')
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "all", "become": True, "gather_facts": False, "roles": ["health"]}]))
+    done = play("-i", provisioned, playbook)
+    shell(f"rm -r /opt/toolkit/current {release}")
+    assert done.returncode == 2
+    assert "The current release is not what was deployed" in " ".join(done.stdout.split())
+    assert shell("ls /run/hostile /tmp/hostile 2>/dev/null || true") == ""
+
+
+def test_environment_is_rebuilt_without_a_package(play: Play, provisioned: Path, shell: Shell) -> None:
+    shell("rm -r /opt/toolkit/venv/lib/python3*/site-packages/numpy*")
+    assert changed(play("-i", provisioned, "provision-pi.yml", "--tags", "openvino", "--check")) >= 1
+    assert changed(play("-i", provisioned, "provision-pi.yml", "--tags", "openvino")) >= 1
+    assert shell("/opt/toolkit/venv/bin/python -c 'import numpy, openvino; print(1)'").strip() == "1"
+
+
+def test_docker_command_and_time_zone_exist(provisioned: Path, shell: Shell) -> None:
+    assert "Docker version" in shell("docker --version")
+    assert shell("readlink /etc/localtime").strip() == "/usr/share/zoneinfo/US/Eastern"
+    assert shell("date +%Z").strip() in {"EST", "EDT"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ("base_timezone=Europe/Lisbonn", "Europe/Lisbonn is not a time zone"),
+        ('{"performance_config": {"arm_boost": 1}}', "neither /boot/firmware/config.txt nor /boot/config.txt"),
+        ("openvino_wheelhouse=/nowhere", "has no wheels of"),
+        ("toolkit_root=/home/pi/toolkit", "/home/pi can be changed by other users than root"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(play: Play, provisioned: Path, variables: str, message: str) -> None:
+    done = play("-i", provisioned, "provision-pi.yml", "--tags", "base,performance", "-e", variables)
+    assert done.returncode == 2
+    assert message in " ".join(done.stdout.split())
+
+
+def test_missing_sudo_password_is_explained(play: Play, provisioned: Path, shell: Shell) -> None:
+    shell("sed -i 's/NOPASSWD: //' /etc/sudoers.d/pi")
+    try:
+        done = play("-i", provisioned, "provision-pi.yml")
+    finally:
+        shell("echo 'pi ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/pi")
+    assert done.returncode == 2
+    assert "--ask-become-pass (-K)" in " ".join(done.stdout.split())
+
+
+def test_upgrade_to_another_release_is_refused(play: Play, provisioned: Path, shell: Shell, suite: str) -> None:
+    other = "trixie" if suite == "bookworm" else "bookworm"
+    shell("cp -a /etc/apt /root/apt")
+    shell(f"find /etc/apt -name '*.list' -exec sed -i 's/{suite}/{other}/g' {{}} +; apt-get update -qq")
+    done = play("-i", provisioned, "update.yml", "--check")
+    shell("cp -a /root/apt/. /etc/apt && rm -r /root/apt && apt-get update -qq")
+    assert done.returncode == 2
+    assert f"name {other}, and it runs {suite}" in " ".join(done.stdout.split())
 
 
 def test_ports_are_ssh_and_nothing_else_from_outside(provisioned: Path, shell: Shell) -> None:

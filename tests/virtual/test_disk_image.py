@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 from toolkit.errors import MachineError
 from toolkit.progress import Silent
 from toolkit.system import debian_packages
-from toolkit.virtual.disk_image import OLD_SUITE, SUITE, SUITES, bootstrap, early_modules, get_disk, sources
+from toolkit.virtual.disk_image import (
+    LEGACY_SUITE,
+    SUITE,
+    SUITES,
+    early_modules,
+    get_disk,
+    initrd_entries,
+    mmdebstrap_command,
+    sources,
+)
 from toolkit.virtual.tools import Tools
 
 MODULES_DEP = """\
@@ -29,9 +39,16 @@ def test_early_modules_come_after_what_they_need(tmp_path: Path) -> None:
     assert names == ["mmc_core", "sdhci", "sdhci-pltfm", "sdhci-iproc", "jbd2", "mbcache", "crc16", "ext4"]
 
 
-def test_bootstrap_reads_sources_from_stdin_and_keeps_the_lists() -> None:
-    words = bootstrap(Path("/somewhere/root.tar"))
-    assert words[-3:] == ["bookworm", "/somewhere/root.tar", "-"]
+def test_initrd_holds_modules_decompressed(tmp_path: Path) -> None:
+    (tmp_path / "busybox").write_bytes(b"program")
+    (tmp_path / "ext4.ko.xz").write_bytes(lzma.compress(b"module"))
+    entries = {entry.name: entry.content for entry in initrd_entries(tmp_path / "busybox", [tmp_path / "ext4.ko.xz"])}
+    assert entries["modules/00-ext4.ko"] == b"module"
+
+
+def test_mmdebstrap_reads_sources_from_stdin_and_keeps_the_lists() -> None:
+    words = mmdebstrap_command(Path("/somewhere/root.tar"))
+    assert words[-3:] == ["trixie", "/somewhere/root.tar", "-"]
     assert "--architectures=arm64" in words
     assert "--skip=cleanup/apt/lists" in words
 
@@ -43,7 +60,7 @@ def test_older_suite_takes_no_updates_which_mirrors_hold_for_other_processors_on
         suite: f"deb a {suite} main\ndeb a {suite}-updates main\ndeb b {suite}-security main\n" for suite in SUITES
     }
     monkeypatch.setattr(debian_packages, "sources", listed.__getitem__)
-    assert sources(OLD_SUITE) == f"deb a {OLD_SUITE} main\n"
+    assert sources(LEGACY_SUITE) == f"deb a {LEGACY_SUITE} main\n"
     assert sources(SUITE) == listed[SUITE]
 
 

@@ -20,6 +20,8 @@ from toolkit.errors import MachineError
 
 KEYRINGS = tuple(Path("/usr/share/keyrings", f"debian-archive-keyring.{suffix}") for suffix in ("pgp", "gpg"))
 PROGRAMS = ("apt-get", "dpkg-deb")
+UNMAINTAINED = "bullseye"
+"""A suite whose release files have expired. apt rejects expired ones otherwise, so that nobody offers yesterday's packages."""
 
 _TIMEOUT_S = 900
 
@@ -39,14 +41,16 @@ def sources(
     Raises:
         MachineError: it has none, and $DEBIAN_MIRROR names none.
     """
-    mirror = environment.get("DEBIAN_MIRROR")
+    mirror = environment.get("DEBIAN_SNAPSHOT") or environment.get("DEBIAN_MIRROR")
     offered = [f"{mirror} {suite}"] if mirror else sorted(set(_offered(etc, suite)))
     if not offered:
         raise MachineError(
             "no source of Debian packages was found", where=str(etc / "apt"), remedy="set DEBIAN_MIRROR to a mirror"
         )
-    keyring = next((f" signed-by={path}" for path in KEYRINGS if path.exists()), "")
-    return "".join(f"deb [check-valid-until=no{keyring}] {address} {components}\n" for address in offered)
+    keyring = [f"signed-by={path}" for path in KEYRINGS if path.exists()][:1]
+    expired = environment.get("DEBIAN_SNAPSHOT") or suite == UNMAINTAINED
+    options = " ".join([*(["check-valid-until=no"] if expired else []), *keyring])
+    return "".join(f"deb {f'[{options}] ' if options else ''}{address} {components}\n" for address in offered)
 
 
 def _offered(etc: Path, suite: str) -> Iterator[str]:

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Hooks of mmdebstrap: what makes a minimal Debian a bare device that one can log in to.
+# mmdebstrap hooks that turn a minimal Debian into a bare device that accepts SSH logins.
 #
-#   customize.sh merge ROOT        before anything is unpacked: programs and libraries in /usr alone, as on every machine since Debian 12
-#   customize.sh essential ROOT    before the packages are configured: spare the emulation its slowest pieces
-#   customize.sh finish ROOT       when they are
+#   customize.sh merge ROOT        before unpacking: merge /bin, /sbin and /lib into /usr, as on every machine since Debian 12
+#   customize.sh essential ROOT    before the packages are configured: skip the steps that are slowest under emulation
+#   customize.sh finish ROOT       after the packages are configured
 set -eu
 
 readonly stage="$1" root="$2"
@@ -16,10 +16,10 @@ merge() {
 }
 
 essential() {
-    # openssh-server makes keys that are not there yet, and these are not to be the same on each device anyway.
+    # openssh-server generates missing host keys. Each device gets its own later.
     mkdir -p "$root/etc/ssh"
     touch "$root/etc/ssh/ssh_host_rsa_key" "$root/etc/ssh/ssh_host_ecdsa_key" "$root/etc/ssh/ssh_host_ed25519_key"
-    # Calls openssl once for each of 140 certificates.
+    # It calls openssl once for each of 140 certificates.
     divert add /usr/sbin/update-ca-certificates
     printf '#!/bin/sh\nexit 0\n' >"$root/usr/sbin/update-ca-certificates"
     chmod 755 "$root/usr/sbin/update-ca-certificates"

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# What the kernel runs first: load the modules of the root's disk, make the device its own at the first start, and go on.
-# /seed holds what is this device's own: files, and what `seed.sh` among them does. It may come from a second archive.
+# The first program of the initial RAM disk: load the disk drivers, apply the seed at the first boot, start the system.
+# /seed holds this device's own files and optionally seed.sh, which runs in the root. It may come from a second archive.
 busybox=/bin/busybox
 
 "$busybox" mount -t devtmpfs dev /dev

@@ -70,7 +70,7 @@ class Machine:
 def create(machine: Machine, disk: Disk, seed: bytes, tools: Tools) -> None:
     """An empty disk over the shared one, unless the device has its own already; `seed` is for its first start."""
     machine.folder.mkdir(parents=True, exist_ok=True)
-    (machine.folder / "initrd").write_bytes(disk.initial + seed)
+    (machine.folder / "initrd").write_bytes(disk.initrd + seed)
     if not machine.disk.exists():
         tools.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk.root, machine.disk)
 

@@ -128,10 +128,10 @@ def _firmware(work: Path, disk: Disk, seed: Seed, tools: Tools) -> None:
         debian_packages.Archive(work / "apt", listed, ARCHITECTURE).download(["raspi-firmware"]), work / "unpacked"
     )
     shutil.copytree(work / "unpacked/usr/lib/raspi-firmware", files)
-    for tree in disk.trees.glob("*-rpi-*.dtb"):
+    for tree in disk.device_trees.glob("*-rpi-*.dtb"):
         shutil.copy(tree, files)
     shutil.copy(disk.kernel, files / "vmlinuz")
-    (files / "initrd").write_bytes(disk.initial + seed.archive())
+    (files / "initrd").write_bytes(disk.initrd + seed.archive())
     (files / "config.txt").write_text(_CONFIG)
     (files / "cmdline.txt").write_text(_CMDLINE)
     sectors = str(FIRMWARE_BYTES // SECTOR_BYTES)
