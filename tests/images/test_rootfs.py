@@ -67,15 +67,19 @@ def test_write_root_gives_the_same_bytes_when_only_the_time_differs(tmp_path: Pa
     assert not {"usr/bin/dpkg", "usr/share/man/man1/x", "var/lib/dpkg/status.d/dpkg"} & names
 
 
-def test_apt_source_names_the_mirror_when_one_is_given() -> None:
-    said = subprocess.run(
-        [IMAGES / "apt-source.sh", "bullseye"],
-        env=os.environ | {"DEBIAN_MIRROR": "http://mirror.invalid/debian"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert said.stdout == "deb [check-valid-until=no] http://mirror.invalid/debian bullseye main\n"
+@pytest.mark.parametrize(
+    ("suite", "variable", "options"),
+    [
+        ("trixie", "DEBIAN_MIRROR", ""),
+        ("trixie", "DEBIAN_SNAPSHOT", "[check-valid-until=no] "),
+        ("bullseye", "DEBIAN_MIRROR", "[check-valid-until=no] "),
+    ],
+)
+def test_apt_source_accepts_expired_releases_of_snapshots_only(suite: str, variable: str, options: str) -> None:
+    address = "http://mirror.invalid/debian"
+    command, environment = [IMAGES / "apt-source.sh", suite], os.environ | {variable: address}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"deb {options}{address} {suite} main\n"
 
 
 def test_engine_check_says_what_to_install_when_nothing_is_there(tmp_path: Path) -> None:

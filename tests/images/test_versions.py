@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import toolkit
@@ -57,20 +58,27 @@ def test_declared_archive_is_the_one_that_ansible_takes() -> None:
 
 def test_declared_runtime_is_in_an_era_that_allows_its_python_and_glibc() -> None:
     eras = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["eras"]
-    for openvino, python, glibc in (("OPENVINO", "PYTHON", "GLIBC"), ("NCS2_OPENVINO", "NCS2_PYTHON", "NCS2_GLIBC")):
+    for openvino, python, glibc in (
+        ("OPENVINO", "PYTHON", "GLIBC"),
+        ("OPENVINO", "BOOKWORM_PYTHON", "BOOKWORM_GLIBC"),
+        ("NCS2_OPENVINO", "NCS2_PYTHON", "NCS2_GLIBC"),
+    ):
         version = Version(declared(openvino))
         era = next(era for era in eras if Version(era["versions"][0]) <= version <= Version(era["versions"][1]))
         assert Version(era["python"][0]) <= Version(declared(python)) <= Version(era["python"][1])
         assert Version(era["glibc"]["x86_64"]) <= Version(declared(glibc))
 
 
-@pytest.mark.parametrize(("suite", "variable"), [("bookworm", "PYTHON"), ("bullseye", "NCS2_PYTHON")])
+@pytest.mark.parametrize(
+    ("suite", "variable"),
+    [("trixie", "PYTHON"), ("bookworm", "BOOKWORM_PYTHON"), ("train", "BOOKWORM_PYTHON"), ("bullseye", "NCS2_PYTHON")],
+)
 def test_base_holds_the_declared_python(suite: str, variable: str) -> None:
     table = tomllib.loads((REPOSITORY / f"images/base/{suite}.toml").read_text())
     assert f"libpython{declared(variable)}-stdlib" in table["include"]
 
 
-@pytest.mark.parametrize("suite", ["bookworm", "bullseye"])
+@pytest.mark.parametrize("suite", ["trixie", "bookworm", "bullseye"])
 @pytest.mark.parametrize("architecture", ["amd64", "arm64"])
 def test_lock_of_the_base_names_a_digest_for_every_package(suite: str, architecture: str) -> None:
     lines = (REPOSITORY / f"images/base/{suite}-{architecture}.lock").read_text().splitlines()
@@ -80,4 +88,4 @@ def test_lock_of_the_base_names_a_digest_for_every_package(suite: str, architect
 
 def test_python_of_the_project_covers_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    assert project["requires-python"].startswith(f">={declared('PYTHON')}")
+    assert Version(declared("PYTHON")) in SpecifierSet(project["requires-python"])

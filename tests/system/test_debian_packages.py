@@ -54,6 +54,16 @@ def test_sources_are_the_machines_own_with_the_suite_replaced(
     assert [line.partition("] ")[2] for line in lines] == [f"http://mirror.invalid/{one} main" for one in expected]
 
 
+def test_expired_releases_pass_for_snapshots_only(tmp_path: Path) -> None:
+    address = "http://mirror.invalid/debian"
+    mirror = debian_packages.sources("trixie", tmp_path, {"DEBIAN_MIRROR": address})
+    snapshot = debian_packages.sources("trixie", tmp_path, {"DEBIAN_SNAPSHOT": address})
+    assert "check-valid-until" not in mirror
+    assert snapshot.startswith("deb [check-valid-until=no")
+    assert mirror.endswith(f"{address} trixie main\n")
+    assert snapshot.endswith(f"{address} trixie main\n")
+
+
 def test_sources_are_the_mirror_when_one_is_named(tmp_path: Path) -> None:
     told = debian_packages.sources("bullseye", tmp_path, {"DEBIAN_MIRROR": "http://mirror.invalid/snapshot"})
     assert told.endswith("] http://mirror.invalid/snapshot bullseye main\n")

@@ -1,9 +1,10 @@
-"""Debian's packages, fetched and unpacked into folders: needs no root and changes nothing of the system.
+"""Debian packages, downloaded and unpacked into folders; needs no root and does not change the system.
 
-apt-get fetches from this machine's own sources, with the suite replaced ($DEBIAN_MIRROR names another mirror, or a snapshot of
-one), and checks the archive's signatures; its lists and its status are those of an `Archive`. dpkg-deb unpacks.
+apt-get downloads from this machine's own sources with the suite replaced, and checks the archive's signatures. The lists and
+the status belong to an `Archive`; dpkg-deb unpacks. $DEBIAN_MIRROR names another mirror, $DEBIAN_SNAPSHOT a snapshot of one,
+whose release files have expired.
 
-    archive = Archive(folder, sources("bookworm"), "arm64")
+    archive = Archive(folder, sources("trixie"), "arm64")
     unpack(archive.download(["busybox-static"]), folder / "root")
 """
 
