@@ -43,9 +43,16 @@ def check_release(root, user):
     return {"exists": True, "problem": "" if code == 0 else output[-500:] or "verify failed"}
 
 
+def codename():
+    """Name of the Debian release."""
+    with open("/etc/os-release") as lines:
+        return next((line.strip().partition("=")[2] for line in lines if line.startswith("VERSION_CODENAME=")), "")
+
+
 def main(root, user):
     """Print the report."""
     report = {
+        "codename": codename(),
         "failed_units": failed_units(),
         "runner": run("systemctl", "is-active", "toolkit-runner.service")[1],
         "release": check_release(root, user),
