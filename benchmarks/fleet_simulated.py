@@ -23,7 +23,7 @@ from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import Result
 from toolkit.fleet.facts import PROBE_SCRIPT
-from toolkit.fleet.ssh.shell import Command, Input, pieces
+from toolkit.fleet.ssh.shell import Command, Input, iter_blocks
 from toolkit.fleet.transfer.scripts import LOOK
 
 FORKS = 64
@@ -61,7 +61,7 @@ class SimulatedShell:
         self._travel()
 
     @contextmanager
-    def hold(self, command: Command, *, timeout: float | None = None) -> Iterator[str]:
+    def background(self, command: Command, *, timeout: float | None = None) -> Iterator[str]:
         """See Shell."""
         del command, timeout
         self._travel()
@@ -99,7 +99,7 @@ class SimulatedShell:
     def _receive(self, stdin: Input) -> str:
         """Take everything in, or half of it."""
         taken = 0
-        for piece in pieces(stdin):
+        for piece in iter_blocks(stdin):
             taken += len(piece)
             if self._fault == 7 and taken > _DEPTH:
                 raise FleetError("the connection was lost", where=self.device.name)

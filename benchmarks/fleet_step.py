@@ -12,7 +12,7 @@ from typing import Any
 from paramiko.packet import Packetizer
 
 from toolkit.deploy import Strategy, deploy
-from toolkit.deploy.gates.gate import Whole
+from toolkit.deploy.gates.gate import IntegrityGate
 from toolkit.deploy.strategy import parse_sizes
 from toolkit.fleet import load_inventory
 
@@ -47,7 +47,7 @@ def main(bundle: str, inventory: str, forks: str) -> int:
         Path(bundle),
         load_inventory(Path(inventory)),
         strategy=Strategy(batches=parse_sizes("100%")),
-        gates=(Whole(),),
+        gates=(IntegrityGate(),),
         forks=int(forks),
     )
     found = {

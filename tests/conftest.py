@@ -31,7 +31,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.Embedded]:
+def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.LocalFleet]:
     """Three devices behind real SSH servers, in a process of their own that ends with the tests."""
     from toolkit.fleet.local_fleet import control  # not where only the train room is installed
 
@@ -43,13 +43,13 @@ def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control
 
 
 @pytest.fixture
-def devices(embedded_fleet: control.Embedded, tmp_path: Path) -> tuple[Device, ...]:
+def devices(embedded_fleet: control.LocalFleet, tmp_path: Path) -> tuple[Device, ...]:
     """The embedded devices, each bare: with a root of this test's own."""
     return tuple(replace(device, root=f"{device.root}-{tmp_path.name}") for device in embedded_fleet.devices)
 
 
 @pytest.fixture
-def write_inventory(embedded_fleet: control.Embedded, tmp_path: Path) -> Callable[..., Path]:
+def write_inventory(embedded_fleet: control.LocalFleet, tmp_path: Path) -> Callable[..., Path]:
     """write_inventory(devices, **extra variables of all): an inventory file that lists them."""
     import yaml
 
@@ -176,6 +176,8 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "outputs": "golden/outputs.npy",
         },
         "lineage": {"ir": "1" * 64, "model": "2" * 64, "split": "3" * 64},
+        "versions": {},
+        "parity": {},
         "files": {
             path.relative_to(folder).as_posix(): {
                 "sha256": hashing.sha256_file(path),

@@ -141,8 +141,8 @@ class Pipeline:
         result = deploy.deploy(
             self.workspace.absolute(chosen.path),
             devices,
-            strategy=deploy.strategy_of(wanted),
-            gates=deploy.gates_of(wanted, store),
+            strategy=deploy.strategy_from_config(wanted),
+            gates=deploy.gates_from_config(wanted, store),
             hooks=self.plan.beside(wanted.hooks) if wanted.hooks else None,
             store=store,
             forks=self.forks,

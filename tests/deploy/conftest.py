@@ -22,7 +22,7 @@ from toolkit import hashing
 from toolkit.artifacts.fleet import Device
 from toolkit.bundle.signing import sign_bundle
 from toolkit.deploy import deploy
-from toolkit.fleet.local_fleet.control import Embedded
+from toolkit.fleet.local_fleet.control import LocalFleet
 
 from ..bundles import sealed
 
@@ -74,7 +74,7 @@ def other_bundle(make_bundle: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serving(embedded_fleet: Embedded, bundle: Path) -> Callable[..., tuple[Device, ...]]:
+def serving(embedded_fleet: LocalFleet, bundle: Path) -> Callable[..., tuple[Device, ...]]:
     """serving(*devices): themselves, now serving `bundle`; deployed once, copied from then on."""
     first = replace(embedded_fleet.devices[0], root=f"{embedded_fleet.devices[0].root}-served")
     assert not deploy(bundle, (first,)).failed

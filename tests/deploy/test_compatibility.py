@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from toolkit.artifacts.fleet import Device, DeviceFacts
-from toolkit.deploy.compatibility import manifest_of, unfit
-from toolkit.fleet.transfer.staging import tree_of
+from toolkit.deploy.compatibility import bundle_manifest, incompatibilities
+from toolkit.fleet.transfer.tree import build_tree
 
 DEVICE = Device(name="pi-1", host="pi-1")
 FACTS = DeviceFacts(
@@ -41,7 +41,7 @@ FACTS = DeviceFacts(
 )
 def test_unfit_names_what_a_bundle_is_made_for(target: str, accelerator: str, openvino: str, told: tuple[str]) -> None:
     device, facts = replace(DEVICE, accelerator=accelerator), replace(FACTS, openvino=openvino)
-    found = list(unfit({"target": target}, device, facts))
+    found = list(incompatibilities({"target": target}, device, facts))
     assert len(found) == len(told)
     for problem, part in zip(found, told, strict=True):
         assert part in problem.what
@@ -49,5 +49,5 @@ def test_unfit_names_what_a_bundle_is_made_for(target: str, accelerator: str, op
 
 
 def test_manifest_of_reads_what_is_to_be_sent() -> None:
-    assert manifest_of(tree_of({"manifest.json": b'{"target": "cpu"}', "a": b""}))["target"] == "cpu"
-    assert manifest_of(tree_of({"a": b""})) == {}
+    assert bundle_manifest(build_tree({"manifest.json": b'{"target": "cpu"}', "a": b""}))["target"] == "cpu"
+    assert bundle_manifest(build_tree({"a": b""})) == {}

@@ -22,13 +22,13 @@ import yaml
 
 from toolkit.artifacts.fleet import Device
 from toolkit.bench import BenchSpec, bench_fleet
-from toolkit.deploy import ALWAYS, Speed, deploy, plan_rollout, rollback, status, yardsticks
+from toolkit.deploy import REQUIRED_GATES, SpeedGate, deploy, load_baselines, plan_rollout, rollback, status
 from toolkit.deploy.gates import health
 from toolkit.fleet import connect
 from toolkit.fleet.container_images import remote
-from toolkit.fleet.container_images.local import SENT, find
+from toolkit.fleet.container_images.local import SENT, resolve_images
 from toolkit.fleet.inventory.load import ansible_command
-from toolkit.fleet.transfer.staging import Sending
+from toolkit.fleet.transfer.staging import TransferOptions
 from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -85,7 +85,7 @@ def device(openssh: Callable[..., AbstractContextManager[Device]], engine: str) 
 def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
     device: Device, engine: str, bundle: Path, other_bundle: Path
 ) -> None:
-    reference = find([RUNNER])[RUNNER].reference
+    reference = resolve_images([RUNNER])[RUNNER].reference
     (planned,) = plan_rollout(bundle, [device]).ok.values()
     assert [step.name for step in planned.steps] == ["container_image", "send", "verify", "golden", "switch"]
     first = deploy(bundle, [device])
@@ -114,7 +114,7 @@ def test_rollback_goes_back_to_what_a_release_ran_in(device: Device, bundle: Pat
     assert not rollback([contained]).failed
     assert named.is_file()
     with connect(contained) as shell:
-        assert health.check_answers(contained, shell, status([contained]).ok[contained].release or "")["ok"]
+        assert health.check_golden(contained, shell, status([contained]).ok[contained].release or "")["ok"]
 
 
 def test_deploy_sends_nothing_when_no_engine_answers(
@@ -148,11 +148,11 @@ def test_deploy_removes_an_image_that_no_release_names(
     stale = Path(place.root, "container_images", "1" * 64)
     stale.mkdir(parents=True)
     (stale / "manifest.json").write_text(f'[{{"Config": "x", "RepoTags": ["{old}"], "Layers": []}}]')
-    assert not deploy(other_bundle, [place], sending=Sending(keep=0)).failed
+    assert not deploy(other_bundle, [place], sending=TransferOptions(keep=0)).failed
     assert not stale.exists()
     with connect(place) as shell:
-        container_image = find([RUNNER])[RUNNER]
-        assert remote.is_there(container_image, remote.look(place, shell, container_image))
+        container_image = resolve_images([RUNNER])[RUNNER]
+        assert remote.is_there(container_image, remote.inspect_image(place, shell, container_image))
 
 
 def test_bench_measures_in_the_image_and_its_record_is_what_the_next_release_is_held_against(
@@ -170,11 +170,11 @@ def test_bench_measures_in_the_image_and_its_record_is_what_the_next_release_is_
         assert not measured.problems
         assert [record.scenario for record in measured.records] == ["accuracy", "single-stream", "offline"]
         assert measured.records[0].accuracy == 1.0
-        reference = find([RUNNER])[RUNNER].reference
+        reference = resolve_images([RUNNER])[RUNNER].reference
         assert {record.settings["container_image"] for record in measured.records} == {reference}
-        known = yardsticks(store)
+        known = load_baselines(store)
     again = _renamed(workspace.absolute(made.path))
-    result = deploy(again, [place], gates=(*ALWAYS, Speed(0.1, known)))
+    result = deploy(again, [place], gates=(*REQUIRED_GATES, SpeedGate(0.1, known)))
     assert not result.failed, result.failed
     assert "p90" in result.ok[place].gates["speed"]
 

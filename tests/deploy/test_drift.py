@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toolkit import hashing
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy, status
-from toolkit.deploy.status import differences
+from toolkit.deploy.status import drift
 
 names = st.text("abcdef/._- ", min_size=1, max_size=8)
 
@@ -27,7 +27,7 @@ def test_differences_names_exactly_what_differs(wanted: dict[str, bytes], there:
     release = hashing.sha256_bytes(listing.encode())
     found = {**there, "release.json": listing.encode()}
     said = f"{listing}\n" + "".join(f"{hashing.sha256_bytes(content)}  ./{name}\n" for name, content in found.items())
-    told = differences(said, release)
+    told = drift(said, release)
     expected = {name for name in {*wanted, *there} if wanted.get(name) != there.get(name)}
     if not wanted:  # a list without files says nothing about others
         expected = set()
@@ -36,8 +36,8 @@ def test_differences_names_exactly_what_differs(wanted: dict[str, bytes], there:
 
 
 def test_differences_tells_a_list_that_was_changed_itself() -> None:
-    assert differences("{}\n" + f"{'1' * 64}  ./release.json\n", "0" * 64) == ("release.json was changed",)
-    assert differences("", "0" * 64) == ("release.json is missing",)
+    assert drift("{}\n" + f"{'1' * 64}  ./release.json\n", "0" * 64) == ("release.json was changed",)
+    assert drift("", "0" * 64) == ("release.json is missing",)
 
 
 def test_status_tells_files_that_were_changed_on_the_device(devices: tuple[Device, ...], bundle: Path) -> None:

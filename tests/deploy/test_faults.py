@@ -20,13 +20,13 @@ import pytest
 from toolkit import hashing
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.fleet import Device
+from toolkit.bundle.release import release_tree
 from toolkit.bundle.signing import sign_bundle
-from toolkit.deploy import ALWAYS, Healthy, RolloutResult, Speed, Strategy, deploy, yardsticks
+from toolkit.deploy import REQUIRED_GATES, HealthGate, RolloutResult, SpeedGate, Strategy, deploy, load_baselines
 from toolkit.deploy.gates import health
-from toolkit.deploy.lock import fleet_locked, locked
+from toolkit.deploy.lock import device_lock, rollout_lock
 from toolkit.errors import FleetError
 from toolkit.fleet import connect
-from toolkit.fleet.transfer import staging
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -112,7 +112,7 @@ def test_deploy_puts_the_old_release_back_when_the_service_does_not_get_well(
         restarted = tmp_path / "restarted"
         variables = {"toolkit_health": url, "toolkit_restart": f"readlink current >> {restarted}"}
         device = replace(lone.devices[0], variables=lone.devices[0].variables | variables)
-        result = lone.deploy(device, gates=(*ALWAYS, Healthy(0.5, patience_s=0.5)))
+        result = lone.deploy(device, gates=(*REQUIRED_GATES, HealthGate(0.5, patience_s=0.5)))
     served = [Path(line).name for line in restarted.read_text().split()]
     assert served == [_release(lone.new), _release(lone.old)]
     aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
@@ -124,7 +124,7 @@ def test_deploy_puts_the_old_release_back_when_the_service_does_not_get_well(
     says="another rollout is going on: locked by .*first",
 )
 def test_deploy_is_refused_when_another_rollout_is_going_on(lone: Scene, aftermath: Aftermath) -> None:
-    with fleet_locked(lone.devices[0], "the first one"), pytest.raises(FleetError) as caught:
+    with rollout_lock(lone.devices[0], "the first one"), pytest.raises(FleetError) as caught:
         lone.deploy()
     aftermath.hold(lone.devices, lone.old, lone.new, caught.value, lone.deploy)
 
@@ -132,7 +132,7 @@ def test_deploy_is_refused_when_another_rollout_is_going_on(lone: Scene, afterma
 @pytest.mark.fault("two controllers at once, on one device", serves="old", says="locked by .* another deploy")
 def test_deploy_leaves_a_device_alone_when_somebody_else_changes_it(lone: Scene, aftermath: Aftermath) -> None:
     device = lone.devices[0]
-    with connect(device) as shell, locked(device, shell, "another deploy"):
+    with connect(device) as shell, device_lock(device, shell, "another deploy"):
         result = lone.deploy()
     aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 
@@ -168,7 +168,7 @@ def test_deploy_keeps_the_old_release_when_it_is_slower_than_measured(
     with Store(workspace.database) as store:
         store.put(_record(scene.new, scene.devices[0], p90_ms=1e-6))
         store.put(_record(scene.new, fast, p90_ms=1e6))
-        gates = (*ALWAYS, Speed(0.5, yardsticks(store)))
+        gates = (*REQUIRED_GATES, SpeedGate(0.5, load_baselines(store)))
     _stage_images(scene.devices[0])
     slow = scene.deploy(scene.devices[0], gates=gates)
     aftermath.hold(scene.devices[:1], scene.old, scene.new, slow, lambda: scene.deploy(fast, gates=gates))
@@ -248,7 +248,7 @@ def _python(folder: Path, first: str) -> Path:
 
 
 def _release(bundle: Path) -> str:
-    return staging.release_tree(bundle).digest
+    return release_tree(bundle).digest
 
 
 def _service(root: Path, sick: str) -> ThreadingHTTPServer:

@@ -15,7 +15,7 @@ from toolkit.deploy import deploy, rollback, status
 from toolkit.errors import FleetError
 from toolkit.fleet import connect, load_inventory
 from toolkit.fleet.inventory.load import ansible_command
-from toolkit.fleet.local_fleet.control import Embedded
+from toolkit.fleet.local_fleet.control import LocalFleet
 
 pytestmark = pytest.mark.openssh
 
@@ -48,12 +48,14 @@ def test_shell_keeps_its_promises_when_the_server_is_openssh(openssh_device: Dev
         with pytest.raises(FleetError, match="no answer within 1 s"):
             shell.run("sleep 3", timeout=1)
     gone = tmp_path / "gone"
-    with connect(openssh_device) as shell, shell.hold(f"echo here; cat > /dev/null; touch '{gone}'"):
+    with connect(openssh_device) as shell, shell.background(f"echo here; cat > /dev/null; touch '{gone}'"):
         shell.close()
         _wait_for(gone)
 
 
-def test_ansible_reaches_the_embedded_fleet_when_given_its_inventory(embedded_fleet: Embedded, tmp_path: Path) -> None:
+def test_ansible_reaches_the_embedded_fleet_when_given_its_inventory(
+    embedded_fleet: LocalFleet, tmp_path: Path
+) -> None:
     words = [*ansible_command("adhoc"), "-i", embedded_fleet.inventory, "all", "-m"]
     ping = subprocess.run([*words, "ping"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ping.stdout.count('"ping": "pong"') == 3, ping.stdout + ping.stderr
@@ -63,7 +65,7 @@ def test_ansible_reaches_the_embedded_fleet_when_given_its_inventory(embedded_fl
     assert (embedded_fleet.inventory.parent / "devices/embedded-1/copied").read_text() == "hello"
 
 
-def test_load_inventory_gives_the_devices_that_up_gave(embedded_fleet: Embedded) -> None:
+def test_load_inventory_gives_the_devices_that_up_gave(embedded_fleet: LocalFleet) -> None:
     assert load_inventory(embedded_fleet.inventory) == embedded_fleet.devices
 
 

@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts.fleet import Device, DeviceFacts
-from toolkit.deploy import ALWAYS, Healthy, Speed, commands
+from toolkit.deploy import REQUIRED_GATES, HealthGate, SpeedGate, commands
 from toolkit.deploy.lock import describe_lock, lock_info
 from toolkit.deploy.plan import is_served, make_plan
 from toolkit.deploy.status import parse
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
-from toolkit.fleet.transfer.staging import Survey, tree_of
+from toolkit.fleet.transfer.diff import RemoteState
+from toolkit.fleet.transfer.tree import build_tree
 
 DEVICE = Device(name="pi-1", host="pi-1", root="/opt/toolkit", python="/venv/bin/python", accelerator="MYRIAD")
-TREE = tree_of({"a": b"1234", "b": b"12345678", "c": b"1234"})
+TREE = build_tree({"a": b"1234", "b": b"12345678", "c": b"1234"})
 FACTS = DeviceFacts(
     device="pi-1",
     machine="aarch64",
@@ -29,7 +30,7 @@ FACTS = DeviceFacts(
     releases=("0" * 64,),
     details={"openvino": "2022.3.2", "numpy": "1.26", "opencv": "4.10"},
 )
-BARE = Survey(free_bytes=1 << 34, free_inodes=None, intact=frozenset(), stored=frozenset(), damaged=())
+BARE = RemoteState(free_bytes=1 << 34, free_inodes=None, intact=frozenset(), stored=frozenset(), damaged=())
 WHOLE = replace(BARE, intact=frozenset("abc"))
 
 
@@ -46,7 +47,7 @@ def test_make_plan_sends_nothing_when_the_release_is_there_and_another_serves() 
 
 
 def test_make_plan_asks_every_gate_before_or_after_the_switch() -> None:
-    gates = (*ALWAYS, Speed(0.5, ()), Healthy(3))
+    gates = (*REQUIRED_GATES, SpeedGate(0.5, ()), HealthGate(3))
     plan = make_plan(TREE, DEVICE, FACTS, BARE, gates)
     assert [step.name for step in plan.steps] == ["send", "verify", "golden", "speed", "switch", "healthy"]
     assert plan.steps[3].what == "nothing was measured there: no speed to hold it against"

@@ -13,9 +13,9 @@ import pytest
 
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import (
-    ALWAYS,
+    REQUIRED_GATES,
     Gate,
-    Healthy,
+    HealthGate,
     Strategy,
     commands,
     deploy,
@@ -23,8 +23,8 @@ from toolkit.deploy import (
     rollback,
     status,
 )
-from toolkit.deploy.gates.gate import Ground
-from toolkit.deploy.lock import locked
+from toolkit.deploy.gates.gate import GateContext
+from toolkit.deploy.lock import device_lock
 from toolkit.deploy.strategy import Size
 from toolkit.errors import BundleError, ExitCode, UsageError
 from toolkit.fleet import connect
@@ -153,7 +153,7 @@ def test_deploy_mends_the_release_when_it_was_damaged_on_the_device(devices: Dev
 
 def test_deploy_refuses_when_somebody_else_holds_the_lock(devices: Devices, bundle: Path) -> None:
     device = devices[0]
-    with connect(device) as shell, locked(device, shell, "another deploy"):
+    with connect(device) as shell, device_lock(device, shell, "another deploy"):
         problem = deploy(bundle, (device,)).failed[device]
         (found,) = status((device,)).ok.values()
     assert "another deploy" in str(found.lock)
@@ -188,7 +188,7 @@ def test_status_tells_drift_when_somebody_else_switched(
 
 
 def test_deploy_tells_what_each_gate_found_and_keeps_it(devices: Devices, bundle: Path, store: Store) -> None:
-    result = deploy(bundle, devices, gates=(*ALWAYS, Healthy(1)), store=store)
+    result = deploy(bundle, devices, gates=(*REQUIRED_GATES, HealthGate(1)), store=store)
     kept = {found.device: found for found in store.all(Deployment)}
     for number, device in enumerate(devices, start=1):
         assert kept[device.name] == result.outcomes[device]
@@ -202,13 +202,13 @@ def test_deploy_asks_a_gate_that_other_code_put_among_the_others(devices: Device
         name = "friday"
         after_switch = False
 
-        def tell(self, device: Device) -> str:
+        def describe(self, device: Device) -> str:
             return f"look at the calendar of {device.name}"
 
-        def check(self, ground: Ground) -> str:
+        def check(self, ground: GateContext) -> str:
             raise ValueError(f"{ground.device.name} rests")
 
-    gates: tuple[Gate, ...] = (*ALWAYS, Friday())
+    gates: tuple[Gate, ...] = (*REQUIRED_GATES, Friday())
     (plan,) = plan_rollout(bundle, devices[:1], gates=gates).ok.values()
     assert plan.steps[-2].what == "look at the calendar of embedded-1"
     result = deploy(bundle, devices[:1], gates=gates)
@@ -279,15 +279,15 @@ def test_deploy_leaves_a_device_alone_when_it_changed_since_the_rollout_looked(
         name = "meanwhile"
         after_switch = False
 
-        def tell(self, device: Device) -> str:
+        def describe(self, device: Device) -> str:
             return device.name
 
-        def check(self, ground: Ground) -> str:
+        def check(self, ground: GateContext) -> str:
             if ground.device == devices[0]:
                 assert not deploy(second, devices[2:]).failed
             return "done"
 
-    result = deploy(other_bundle, devices, gates=(*ALWAYS, Meanwhile()))
+    result = deploy(other_bundle, devices, gates=(*REQUIRED_GATES, Meanwhile()))
     assert [each.outcome for each in result.outcomes.values()] == ["rolled-back", "rolled-back", "failed"]
     assert "somebody else has changed it since this rollout looked" in result.failed[devices[2]].what
     assert _serves(devices[2]) == second.name

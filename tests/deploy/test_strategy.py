@@ -9,8 +9,8 @@ from toolkit.deploy.strategy import (
     Size,
     Strategy,
     check_groups,
-    divide,
     is_too_many,
+    make_batches,
     parse_sizes,
 )
 from toolkit.errors import UsageError
@@ -41,7 +41,7 @@ def test_divide_puts_every_device_into_one_batch_in_order(
     count: int, batches: tuple[Size, ...] | None, groups: tuple[str, ...]
 ) -> None:
     devices = fleet(count)
-    divided = divide(devices, Strategy(batches=batches, groups=groups))
+    divided = make_batches(devices, Strategy(batches=batches, groups=groups))
     found = [device for batch in divided for device in batch.devices]
     assert sorted(found, key=lambda one: one.name) == sorted(devices, key=lambda one: one.name)
     assert [batch.number for batch in divided] == list(range(1, len(divided) + 1))
@@ -54,7 +54,7 @@ def test_divide_puts_every_device_into_one_batch_in_order(
 
 @given(st.integers(1, 500), st.lists(sizes, min_size=1, max_size=4).map(tuple))
 def test_divide_makes_no_batch_larger_than_its_size(count: int, batches: tuple[Size, ...]) -> None:
-    divided = divide(fleet(count), Strategy(batches=batches))
+    divided = make_batches(fleet(count), Strategy(batches=batches))
     for number, batch in enumerate(divided):
         allowed = max(1, batches[min(number, len(batches) - 1)].of(count))
         assert len(batch.devices) == allowed or (batch is divided[-1] and len(batch.devices) < allowed)
@@ -63,39 +63,39 @@ def test_divide_makes_no_batch_larger_than_its_size(count: int, batches: tuple[S
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(2, 60))
 def test_is_too_many_lets_nobody_start_after_a_canary_that_fails(allowed: int, failed: int, count: int) -> None:
     strategy = Strategy(max_failures=Size(allowed))
-    batches = divide(fleet(count), strategy)
+    batches = make_batches(fleet(count), strategy)
     assert is_too_many(failed, batches[0], batches, strategy) == (failed > 0)
     assert is_too_many(failed, batches[-1], batches, strategy) == (failed > allowed)
 
 
 def test_divide_takes_a_canary_then_a_quarter_then_the_others() -> None:
-    assert [len(batch.devices) for batch in divide(fleet(100), Strategy())] == [1, 25, 74]
-    assert [len(batch.devices) for batch in divide(fleet(3), Strategy())] == [1, 1, 1]
+    assert [len(batch.devices) for batch in make_batches(fleet(100), Strategy())] == [1, 25, 74]
+    assert [len(batch.devices) for batch in make_batches(fleet(3), Strategy())] == [1, 1, 1]
     repeated = Strategy(batches=parse_sizes("1,4"))
-    assert [len(batch.devices) for batch in divide(fleet(10), repeated)] == [1, 4, 4, 1]
+    assert [len(batch.devices) for batch in make_batches(fleet(10), repeated)] == [1, 4, 4, 1]
 
 
 def test_divide_takes_groups_and_labels_one_after_the_other_and_the_others_last() -> None:
-    divided = divide(fleet(7), Strategy(groups=("garden", "toolkit_room=odd")))
+    divided = make_batches(fleet(7), Strategy(groups=("garden", "toolkit_room=odd")))
     told = [(batch.group, [device.name for device in batch.devices]) for batch in divided]
     assert told == [
         ("garden", ["pi-1", "pi-4"]),
         ("toolkit_room=odd", ["pi-3", "pi-5"]),
         ("", ["pi-0", "pi-2", "pi-6"]),
     ]
-    each = divide(fleet(6), Strategy(groups=("garden",), batches=parse_sizes("1,100%")))
+    each = make_batches(fleet(6), Strategy(groups=("garden",), batches=parse_sizes("1,100%")))
     assert [len(batch.devices) for batch in each] == [1, 1, 1, 3]
 
 
 def test_is_too_many_counts_a_share_of_all_devices() -> None:
     strategy = Strategy(max_failures=Size.parse("10%"))
-    batches = divide(fleet(40), strategy)
+    batches = make_batches(fleet(40), strategy)
     assert [is_too_many(failed, batches[-1], batches, strategy) for failed in (0, 4, 5)] == [False, False, True]
 
 
 def test_is_too_many_allows_failures_in_the_only_batch() -> None:
     strategy = Strategy(batches=parse_sizes("100%"), max_failures=Size(1))
-    (batch,) = divide(fleet(3), strategy)
+    (batch,) = make_batches(fleet(3), strategy)
     assert not is_too_many(1, batch, (batch,), strategy)
 
 

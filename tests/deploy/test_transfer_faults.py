@@ -17,8 +17,8 @@ from typing import Protocol
 import pytest
 
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy import ALWAYS, RolloutResult, deploy, plan_rollout
-from toolkit.deploy.gates.gate import Gate, Whole
+from toolkit.deploy import REQUIRED_GATES, RolloutResult, deploy, plan_rollout
+from toolkit.deploy.gates.gate import Gate, IntegrityGate
 from toolkit.fleet.local_fleet import control
 from toolkit.workspace import Workspace
 
@@ -38,7 +38,7 @@ class Scene:
     device: Device
     old: Path
     new: Path
-    gates: Sequence[Gate] = ALWAYS
+    gates: Sequence[Gate] = REQUIRED_GATES
 
     def deploy(self, device: Device | None = None, **more: object) -> RolloutResult:
         return deploy(self.new, (replace(device or self.device, variables=more),), gates=self.gates)
@@ -71,7 +71,7 @@ def why(result: RolloutResult) -> str:
 def test_deploy_goes_on_when_it_was_cut_at_any_tenth(
     scene: Scene, wire: Wire, make_bundle: Callable[..., Path], aftermath: Aftermath
 ) -> None:
-    scene = replace(scene, gates=(Whole(),))
+    scene = replace(scene, gates=(IntegrityGate(),))
     assert not scene.deploy(wire.device).failed
     whole, old, sent = wire.passed, scene.new, []
     wire.bytes_per_s = 1_000_000  # or all of it were on its way before the device looks at any

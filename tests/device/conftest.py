@@ -18,7 +18,7 @@ import pytest
 
 import toolkit
 from toolkit import hashing
-from toolkit.fleet.transfer.tree import release_tree
+from toolkit.bundle.release import release_tree
 
 REPOSITORY = Path(toolkit.__file__).parents[1]
 IMAGES = 12

@@ -17,7 +17,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy
 from toolkit.errors import FleetError
 from toolkit.fleet import connect
-from toolkit.fleet.app_tunnel import live
+from toolkit.fleet.app_tunnel import open_app
 from toolkit.fleet.ssh.tunnel import tunnel
 
 
@@ -41,7 +41,7 @@ def port_of(url: str) -> int:
 
 
 def test_live_starts_an_app_and_ends_it(serving: Device) -> None:
-    with live(serving) as seen:
+    with open_app(serving) as seen:
         assert (seen.device, seen.started) == (serving.name, True)
         port = port_of(seen.url)
         assert get(port, "/health") == {"ok": True}
@@ -52,19 +52,22 @@ def test_live_starts_an_app_and_ends_it(serving: Device) -> None:
 
 
 def test_live_finds_the_app_that_the_device_serves(serving: Device) -> None:
-    with live(serving) as own:
-        with live(serving) as other:
+    with open_app(serving) as own:
+        with open_app(serving) as other:
             assert port_of(other.url) != port_of(own.url)
         there = replace(serving, variables={**serving.variables, "toolkit_app_port": port_of(own.url)})
-        with live(there) as found:
+        with open_app(there) as found:
             assert not found.started
             assert get(port_of(found.url), "/health") == {"ok": True}
 
 
 def test_live_says_what_is_missing(devices: tuple[Device, ...], serving: Device) -> None:
-    with pytest.raises(FleetError, match="has no release"), live(replace(devices[1], root=devices[1].root + "-bare")):
+    with (
+        pytest.raises(FleetError, match="has no release"),
+        open_app(replace(devices[1], root=devices[1].root + "-bare")),
+    ):
         pass
-    with pytest.raises(FleetError, match="neither a camera nor a file"), live(serving, source="/no/such/file.mp4"):
+    with pytest.raises(FleetError, match="neither a camera nor a file"), open_app(serving, source="/no/such/file.mp4"):
         pass
 
 

@@ -9,7 +9,7 @@ import pytest
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import LocalShell, probe
-from toolkit.fleet.facts import shortcomings
+from toolkit.fleet.facts import missing_requirements
 
 
 def test_probe_tells_what_a_bare_device_is_and_leaves_nothing_there(devices: tuple[Device, ...]) -> None:
@@ -22,7 +22,7 @@ def test_probe_tells_what_a_bare_device_is_and_leaves_nothing_there(devices: tup
     assert facts.openvino
     assert "CPU" in facts.accelerators
     assert facts.details["root"] == device.root
-    assert shortcomings(device, facts) == ()
+    assert missing_requirements(device, facts) == ()
     assert not Path(device.root).exists()
 
 
@@ -34,7 +34,7 @@ def test_probe_says_what_is_missing_when_there_is_no_interpreter(local_device: D
     facts = probe(bare, local_shell)
     assert (facts.python, facts.openvino, facts.current, facts.previous) == ("", None, "abc", None)
     assert facts.free_bytes > 0
-    (problem,) = shortcomings(bare, facts)
+    (problem,) = missing_requirements(bare, facts)
     assert problem.what.startswith("toolkit_python not found: /opt/toolkit/venv/bin/python3.99 (it has: ")
     assert "provision-pi.yml" in problem.remedy
 
@@ -57,6 +57,6 @@ def test_shortcomings_names_each_package_that_the_interpreter_lacks(
     alone.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
     alone.chmod(0o755)
     device = replace(local_device, python=str(alone))
-    whats = [problem.what for problem in shortcomings(device, probe(device, local_shell))]
+    whats = [problem.what for problem in missing_requirements(device, probe(device, local_shell))]
     assert [what.split(" import ")[1].split(":")[0] for what in whats] == ["OpenVINO", "NumPy", "OpenCV"]
     assert "ModuleNotFoundError" in whats[0]

@@ -14,7 +14,7 @@ import pytest
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet.ssh.shell import LocalShell
-from toolkit.fleet.watch import APP, STATE_FILE, Glance, Watch, ago, ask, glance, glance_of
+from toolkit.fleet.watch import APP, STATE_FILE, DeviceSample, Watch, ago, parse_sample, poll, read_sample
 
 
 class _Health(BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Device:
 
 def test_ask_tells_release_readings_and_what_the_service_says(folder: Device, service: str) -> None:
     told = dataclasses.replace(folder, variables={APP: service})
-    seen = ask(told, LocalShell(told))
+    seen = read_sample(told, LocalShell(told))
     assert (seen.release, seen.name, seen.fps, seen.app) == ("a" * 64, "tiny-softmax-top-fp32", 24.5, "well")
     assert seen.load_1min is not None
     assert (seen.problem, ago(seen.seen)) == (None, "now")
@@ -58,7 +58,7 @@ def test_ask_reads_the_file_that_the_app_writes_before_it_asks_the_app(folder: D
     file = Path(folder.root) / "app.json"
     file.write_text('{"fps": 7.25, "problem": "no camera: gone"}')
     told = dataclasses.replace(folder, variables={APP: service, STATE_FILE: str(file)})
-    seen = ask(told, LocalShell(told))
+    seen = read_sample(told, LocalShell(told))
     assert (seen.fps, seen.app) == (7.25, "no camera: gone")
 
 
@@ -68,14 +68,14 @@ def test_ask_goes_on_when_the_app_says_nothing(folder: Device, service: str) -> 
         ("http://127.0.0.1:1", "[Errno 111] Connection refused"),
     ):
         told = dataclasses.replace(folder, variables={APP: address})
-        seen = ask(told, LocalShell(told))
+        seen = read_sample(told, LocalShell(told))
         assert (seen.release, seen.fps, seen.app) == ("a" * 64, None, app)
-    assert glance_of(folder, {"app": None, "app_error": "refused"}).app is None  # nobody said that one runs there
+    assert parse_sample(folder, {"app": None, "app_error": "refused"}).app is None  # nobody said that one runs there
 
 
 def test_ask_answers_when_neither_release_nor_interpreter_is_there(tmp_path: Path) -> None:
     bare = Device(name="bare", host="localhost", root=str(tmp_path / "none"), python="/no/such/python")
-    seen = ask(bare, LocalShell(bare))
+    seen = read_sample(bare, LocalShell(bare))
     assert (seen.release, seen.name, seen.app) == (None, None, None)
 
 
@@ -83,17 +83,17 @@ def test_ask_answers_when_neither_release_nor_interpreter_is_there(tmp_path: Pat
     ("bits", "told"), [(None, ""), (0, "no"), (0x50000, "since boot"), (0x50005, "now"), (0x1, "now")]
 )
 def test_throttle_says_now_before_since_boot(bits: int | None, told: str) -> None:
-    assert glance_of(Device(name="a", host="a"), {"throttled": bits}).throttle == told
+    assert parse_sample(Device(name="a", host="a"), {"throttled": bits}).throttle == told
 
 
 def test_watch_keeps_what_a_silent_device_said_last() -> None:
     one, two = Device(name="one", host="one"), Device(name="two", host="two")
     silent: set[str] = {"two"}
 
-    def look(device: Device) -> Glance:
+    def look(device: Device) -> DeviceSample:
         if device.name in silent:
             raise FleetError("does not answer", where=device.name)
-        return Glance(device=device.name, release="r", fps=9.0, seen="2026-11-22T06:00:00+00:00")
+        return DeviceSample(device=device.name, release="r", fps=9.0, seen="2026-11-22T06:00:00+00:00")
 
     watch = Watch((one, two), look=look)
     first, second = watch.round()
@@ -112,7 +112,7 @@ def test_ago_is_in_words(seconds: int, told: str) -> None:
 
 
 def test_glance_looks_at_a_device_over_ssh(devices: tuple[Device, ...]) -> None:
-    seen = glance(devices[0])
+    seen = poll(devices[0])
     assert (seen.device, seen.release, seen.problem) == (devices[0].name, None, None)
 
 

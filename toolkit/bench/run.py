@@ -59,7 +59,7 @@ def bench_fleet(
         MachineError, ConfigurationError: a container image that devices are to be sent is not here.
     """
     session = Session.opened(bundles, devices, spec, split, workspace, store, resume=resume)
-    session = replace(session, container_images=local.of(devices))
+    session = replace(session, container_images=local.images_for(devices))
     with session.showing(progress) as task:
 
         def work(device: Device) -> None:

@@ -22,12 +22,13 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import Device
 from toolkit.bench.plan import BenchSpec, Step, words
 from toolkit.bench.targets import ImageSet, Prepared
+from toolkit.bundle.release import with_container_image
 from toolkit.errors import FleetError
 from toolkit.fleet import Result, Shell, device_command
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.transfer import staging
-from toolkit.fleet.transfer.tree import with_container_image
+from toolkit.fleet.transfer.tree import FileTree
 from toolkit.workspace import Workspace
 
 SLOWEST_QUERY_S = 10.0
@@ -74,7 +75,7 @@ class RemoteStation:
         ended = threading.Event()
         try:
             return self._shell.run(
-                device_command.run(self._device, f"{root}/{release}", *asked, "--stop-on-eof"),
+                device_command.in_runtime(self._device, f"{root}/{release}", *asked, "--stop-on-eof"),
                 stdin=_open_until(ended),
                 timeout=patience_s(spec, len(prepared.images.tree.files)),
             )
@@ -98,16 +99,18 @@ class RemoteStation:
         lock = shlex.quote(f"{self._device.root}/bench.lock")
         self._shell.run(f"[ ! -e {lock} ] || flock -w {patience_s:.0f} {lock} true", timeout=patience_s + ANSWER_S)
 
-    def _with_container_image(self, release: staging.Tree) -> staging.Tree:
+    def _with_container_image(self, release: FileTree) -> FileTree:
         """The release as the device runs it; the container image that it runs in is brought there first."""
         container_image = self._container_image
         if container_image is None:
             return release
         if not self._staged:
-            remote.bring(self._device, self._shell, container_image, fleet.probe(self._device, self._shell).machine)
+            remote.ensure_image(
+                self._device, self._shell, container_image, fleet.probe(self._device, self._shell).machine
+            )
         return with_container_image(release, container_image.reference)
 
-    def _stage(self, tree: staging.Tree, destination: str) -> None:
+    def _stage(self, tree: FileTree, destination: str) -> None:
         if destination not in self._staged:
             staging.stage(self._shell, self._device, tree, destination)
             self._staged.add(destination)

@@ -13,10 +13,11 @@ from toolkit.artifacts.bundle import Bundle, IrModel
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bench.plan import Subject
+from toolkit.bundle.release import release_tree
 from toolkit.data import Image, read_manifest
 from toolkit.data.device_listing import build_device_listing
 from toolkit.errors import DataError
-from toolkit.fleet.transfer.staging import Tree, release_tree, tree_of
+from toolkit.fleet.transfer.tree import FileTree, build_tree
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -26,7 +27,7 @@ class ImageSet:
     """Images as a device gets them: numbered, with an images.json whose digest names the set."""
 
     digest: str
-    tree: Tree
+    tree: FileTree
     sources: Mapping[str, Path | bytes]
 
 
@@ -36,7 +37,7 @@ class Prepared:
 
     subject: Subject
     folder: Path
-    release: Tree
+    release: FileTree
     images: ImageSet
 
 
@@ -95,4 +96,4 @@ def image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
     """The images under the names that a device sees, and the list of them."""
     files, listing = build_device_listing(images, labels)
     sources: dict[str, Path | bytes] = {**files, "images.json": listing}
-    return ImageSet(hashing.sha256_bytes(listing), tree_of(sources), sources)
+    return ImageSet(hashing.sha256_bytes(listing), build_tree(sources), sources)

@@ -134,7 +134,7 @@ def deploy(
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.cli.fleet_output import print_rollout, require_target
     from toolkit.deploy import deploy as roll_out
-    from toolkit.deploy import gates_of, plan_rollout, strategy_of
+    from toolkit.deploy import gates_from_config, plan_rollout, strategy_from_config
     from toolkit.experiment.schema import DeployConfig
     from toolkit.fleet.transfer.staging import Sending
     from toolkit.fleet.transfer.stream import parse_bandwidth
@@ -151,11 +151,11 @@ def deploy(
         min_speed=min_speed,
         healthy_s=health_seconds,
     )
-    strategy = strategy_of(settings)
+    strategy = strategy_from_config(settings)
     with options.store() as store:
         if bundle is None:
             bundle = _recommended(options, store, confirmed=yes or dry_run)
-        path, gates = bundle_folder(bundle, options.workspace, store), gates_of(settings, store)
+        path, gates = bundle_folder(bundle, options.workspace, store), gates_from_config(settings, store)
         if offline is not None:
             _write(options, path, offline, sign)
             return
@@ -217,11 +217,11 @@ def _write(options: FleetOptions, folder: Path, file: Path, key: Path | None) ->
 def _show(plans: FleetResult[DeployPlan], strategy: Strategy, *, as_json: bool) -> None:
     """Print what would be done, and in which batch."""
     from toolkit.cli.fleet_output import print_results
-    from toolkit.deploy.strategy import check_groups, divide
+    from toolkit.deploy.strategy import check_groups, make_batches
 
     changing: list[Device] = [device for device, plan in plans.ok.items() if plan.steps]
     check_groups([*plans.ok, *plans.errors], strategy)
-    batches = {device.name: batch.number for batch in divide(changing, strategy) for device in batch.devices}
+    batches = {device.name: batch.number for batch in make_batches(changing, strategy) for device in batch.devices}
 
     def row(plan: DeployPlan) -> tuple[object, ...]:
         steps = "; ".join(f"{step.name}: {step.what}" for step in plan.steps)

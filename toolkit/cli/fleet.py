@@ -201,7 +201,7 @@ def probe(
 
     def fetch_facts(device: Device) -> DeviceFacts:
         with fleet.connect(device) as shell:
-            return fleet.probe_serving(device, shell)
+            return fleet.probe_current(device, shell)
 
     devices = fleet.load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
     result = fleet.fan_out(devices, fetch_facts, forks, progress=create_progress(quiet=as_json), title="probing")

@@ -8,7 +8,7 @@ from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
 
 if TYPE_CHECKING:
-    from toolkit.deploy import Serving
+    from toolkit.deploy import DeviceStatus
 
 
 @with_fleet_options
@@ -40,5 +40,5 @@ def rollback(
     print_rollout(result, as_json=options.as_json)
 
 
-def _row(serving: Serving) -> tuple[object, ...]:
+def _row(serving: DeviceStatus) -> tuple[object, ...]:
     return (serving.release or "")[:12], (serving.previous or "")[:12]

@@ -11,8 +11,8 @@ from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.publish import CredentialsOption, PlainHttpOption
 
 if TYPE_CHECKING:
-    from toolkit.deploy import Serving
-    from toolkit.deploy.registry.publish import Reported
+    from toolkit.deploy import DeviceStatus
+    from toolkit.deploy.registry.publish import DeviceReport
 
 
 @with_fleet_options
@@ -52,10 +52,10 @@ def _report_channel(options: FleetOptions, channel: str, credentials: Path | Non
     """Print what devices reported to the registry; exit code 1 if one does not serve what the channel holds."""
     from toolkit.cli.output import print_json, print_table
     from toolkit.deploy.registry.oci_registry import Channel
-    from toolkit.deploy.registry.publish import reported
+    from toolkit.deploy.registry.publish import fetch_reports
     from toolkit.errors import ExitCode
 
-    reports = reported(Channel.parse(channel), credentials=credentials, plain=plain)
+    reports = fetch_reports(Channel.parse(channel), credentials=credentials, plain=plain)
     if options.as_json:
         print_json({"devices": reports})
     else:
@@ -64,13 +64,13 @@ def _report_channel(options: FleetOptions, channel: str, credentials: Path | Non
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 
 
-def _report_row(report: Reported) -> tuple[object, ...]:
+def _report_row(report: DeviceReport) -> tuple[object, ...]:
     at, serves = report.at[:19].replace("T", " "), (report.serves or "nothing")[:12]
     outcome = f"{report.outcome}: {report.reason}" if report.reason else report.outcome
     return report.device, serves, "yes" if report.as_published else "no", at, outcome
 
 
-def _row(serving: Serving) -> tuple[object, ...]:
+def _row(serving: DeviceStatus) -> tuple[object, ...]:
     verdict = "; ".join(serving.drift) or ("none" if serving.expected else "not deployed from this workspace")
     locks = "".join(f"; locked by {lock}" for lock in (serving.lock, serving.rollout) if lock)
     return (

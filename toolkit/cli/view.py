@@ -30,7 +30,7 @@ def view(
     Runs until Ctrl-C. If no app runs on the device, one is started on its current release.
     """
     from toolkit.errors import UsageError
-    from toolkit.fleet.app_tunnel import live
+    from toolkit.fleet.app_tunnel import open_app
     from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
@@ -41,7 +41,7 @@ def view(
         raise UsageError(
             f"the pattern matches {len(devices)} devices: {names}", where=device, remedy="name one of them"
         )
-    with live(devices[0], source) as app:
+    with open_app(devices[0], source) as app:
         if as_json:
             print_json(app)
         else:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from toolkit.fleet.watch import Glance
+    from toolkit.fleet.watch import DeviceSample
 
-    Poll = Callable[[], tuple[Glance, ...]]
+    Poll = Callable[[], tuple[DeviceSample, ...]]
 
 HOT_C = 80.0
 """Temperature at which a Pi begins to throttle."""
@@ -90,12 +90,12 @@ def _live(poll: Poll, every: float) -> ExitCode:
             time.sleep(every)
 
 
-def described(of: Glance) -> dict[str, object]:
+def described(of: DeviceSample) -> dict[str, object]:
     """Return one sample for JSON."""
     return {**to_json(of), "throttle": of.throttle or None}
 
 
-def table(samples: Sequence[Glance]) -> Table:
+def table(samples: Sequence[DeviceSample]) -> Table:
     """Return the table of all devices; what needs attention is highlighted."""
     from rich.table import Table
     from rich.text import Text
@@ -110,7 +110,7 @@ def table(samples: Sequence[Glance]) -> Table:
     return made
 
 
-def row(of: Glance) -> list[tuple[str, str]]:
+def row(of: DeviceSample) -> list[tuple[str, str]]:
     """Return (text, style) for each column."""
     from toolkit.fleet.watch import ago
 

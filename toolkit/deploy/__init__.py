@@ -1,30 +1,29 @@
 """A bundle onto devices, so that the old release or the new one serves whole, never neither."""
 
-from toolkit.deploy.gates.gate import ALWAYS, Gate, Healthy
-from toolkit.deploy.gates.speed_gate import Speed, yardsticks
+from toolkit.deploy.gates.gate import REQUIRED_GATES, Gate, HealthGate
+from toolkit.deploy.gates.speed_gate import SpeedGate, load_baselines
 from toolkit.deploy.plan import DeployPlan
 from toolkit.deploy.rollback import plan_rollback, rollback
-from toolkit.deploy.rollout import deploy, plan_rollout
+from toolkit.deploy.rollout import deploy, gates_from_config, plan_rollout, strategy_from_config
 from toolkit.deploy.rollout_log import RolloutResult
-from toolkit.deploy.settings import gates_of, strategy_of
-from toolkit.deploy.status import Serving, status
+from toolkit.deploy.status import DeviceStatus, status
 from toolkit.deploy.strategy import Strategy
 
 __all__ = [
-    "ALWAYS",
+    "REQUIRED_GATES",
     "DeployPlan",
+    "DeviceStatus",
     "Gate",
-    "Healthy",
+    "HealthGate",
     "RolloutResult",
-    "Serving",
-    "Speed",
+    "SpeedGate",
     "Strategy",
     "deploy",
-    "gates_of",
+    "gates_from_config",
+    "load_baselines",
     "plan_rollback",
     "plan_rollout",
     "rollback",
     "status",
-    "strategy_of",
-    "yardsticks",
+    "strategy_from_config",
 ]

@@ -35,29 +35,29 @@ def release_folder(device: Device, release: str) -> str:
 def verify(device: Device, release: str) -> list[str]:
     """Every byte of the release against its digests, and its signature: by its own code, outside of any container."""
     folder = release_folder(device, release)
-    return device_command.run_beside(device, folder, "verify", folder)
+    return device_command.on_host(device, folder, "verify", folder)
 
 
 def golden(device: Device, release: str) -> list[str]:
     """The golden images answered there, by its own code, on the device's accelerator."""
     folder = release_folder(device, release)
-    return device_command.run(device, folder, "golden", folder, "--accelerator", device.accelerator)
+    return device_command.in_runtime(device, folder, "golden", folder, "--accelerator", device.accelerator)
 
 
-def healthy(device: Device, release: str, seconds: float, patience_s: float) -> list[str]:
+def health(device: Device, release: str, seconds: float, patience_s: float) -> list[str]:
     """Whether the service that runs the release is well for so long, by the release's own code; the machine's systemd knows."""
     asked = {"unit": service(device), "url": device.variables.get(HEALTH), "seconds": seconds, "patience": patience_s}
     given = [f"--{name}={value}" for name, value in asked.items() if value]
     folder = release_folder(device, release)
-    return device_command.run_beside(device, folder, "health", folder, *given)
+    return device_command.on_host(device, folder, "health", folder, *given)
 
 
-def measure(device: Device, release: str, images: str, settings: Mapping[str, object]) -> list[str]:
+def bench(device: Device, release: str, images: str, settings: Mapping[str, object]) -> list[str]:
     """A short benchmark by its own code on images that are there; it ends when stdin does."""
     given = [f"--{name}={value}" for name, value in settings.items() if value is not None]
     asked = [f"--images={device.root}/images/{images}", f"--root={device.root}", "--stop-on-eof"]
     folder = release_folder(device, release)
-    return device_command.run(device, folder, "bench", folder, "--scenario=single-stream", *asked, *given)
+    return device_command.in_runtime(device, folder, "bench", folder, "--scenario=single-stream", *asked, *given)
 
 
 def has_images(device: Device, images: str) -> list[str]:

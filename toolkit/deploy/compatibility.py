@@ -9,12 +9,12 @@ from typing import Any
 from toolkit import compat
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.errors import Problem
-from toolkit.fleet.transfer.staging import Tree
+from toolkit.fleet.transfer.tree import FileTree
 
 _CONVERT = "convert the model for this device: toolkit convert MODEL --target {}"
 
 
-def manifest_of(tree: Tree) -> Mapping[str, Any]:
+def bundle_manifest(tree: FileTree) -> Mapping[str, Any]:
     """The bundle's manifest, out of the release that is to be sent; empty where there is none."""
     for file in tree.files:
         if file.path == "manifest.json":
@@ -25,7 +25,7 @@ def manifest_of(tree: Tree) -> Mapping[str, Any]:
     return {}
 
 
-def unfit(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts) -> Iterator[Problem]:
+def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts) -> Iterator[Problem]:
     """Why it is not; a target that this toolkit does not know is left to the golden images."""
     target = compat.known().targets.get(str(manifest.get("target")))
     if target is None:

@@ -10,70 +10,72 @@ from datetime import UTC, datetime
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device, DeviceFacts
+from toolkit.bundle.release import with_container_image
 from toolkit.deploy import commands, signature_policy
 from toolkit.deploy.gates import health
-from toolkit.deploy.gates.gate import Gate, Ground, Whole
-from toolkit.deploy.lock import locked, who
+from toolkit.deploy.gates.gate import Gate, GateContext, IntegrityGate
+from toolkit.deploy.lock import device_lock, operator_name
 from toolkit.deploy.plan import DeployPlan, is_served, make_plan
-from toolkit.deploy.status import Serving, look
-from toolkit.deploy.surroundings import surroundings
+from toolkit.deploy.status import DeviceStatus, read_status
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import ContainerImage
+from toolkit.fleet.facts import runtime_facts
 from toolkit.fleet.pool import problem_of
 from toolkit.fleet.transfer import staging
-from toolkit.fleet.transfer.staging import Sending, Survey, Tree
-from toolkit.fleet.transfer.tree import with_container_image
+from toolkit.fleet.transfer.diff import RemoteState
+from toolkit.fleet.transfer.staging import TransferOptions
+from toolkit.fleet.transfer.tree import FileTree
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class DeviceState:
     """A device as the rollout found it."""
 
-    seen: Serving
+    status: DeviceStatus
     facts: DeviceFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prospect:
+class Preview:
     """What was found on a device before the rollout began, and what is to be done there."""
 
     plan: DeployPlan
-    before: Before | None
+    before: DeviceState | None
     """None where nothing is to be done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Applied:
     """What a device's turn came to."""
 
     sent_bytes: int
     gates: dict[str, str]
     """What each gate found, in words."""
-    mended: tuple[str, ...]
+    repaired: tuple[str, ...]
     """What lay there and had the wrong bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turns:
+class DeviceRollout:
     """What is the same for all devices of a rollout."""
 
-    tree: Tree
+    tree: FileTree
     """The release as it is without an image."""
     container_images: Mapping[str, ContainerImage] = field(default_factory=dict)
     """By the name that the inventory gives."""
     gates: Sequence[Gate]
-    sending: Sending | None = None
+    sending: TransferOptions | None = None
     rollout: str = ""
     break_lock: bool = False
 
-    def tree_of(self, device: Device) -> Tree:
+    def tree_of(self, device: Device) -> FileTree:
         """The release as the device gets it."""
         container_image = self._container_image(device)
         return self.tree if container_image is None else with_container_image(self.tree, container_image.reference)
 
-    def look(self, device: Device) -> Prospect:
+    def preview(self, device: Device) -> Preview:
         """A cheap look first: a device that serves it already is not probed, which takes it seconds. Changes nothing.
 
         Raises:
@@ -82,23 +84,23 @@ class Turns:
         tree = self.tree_of(device)
         with fleet.connect(device) as shell:
             known = self._survey(device, shell)
-            refused = any(signature_policy.unsigned(tree, device))
+            refused = any(signature_policy.missing_signature(tree, device))
             if not refused and is_served(tree, known.current, known) and self._has_container_image(device, shell):
-                return Prospect(plan=DeployPlan(device.name, tree.digest, ()), before=None)
-            facts, wanted = surroundings(device, shell, self._container_image(device))
-            before = Before(look(device, shell), facts)
-            return Prospect(plan=make_plan(tree, device, facts, known, self.gates, wanted), before=before)
+                return Preview(plan=DeployPlan(device.name, tree.digest, ()), before=None)
+            facts, missing_image = runtime_facts(device, shell, self._container_image(device))
+            before = DeviceState(read_status(device, shell), facts)
+            return Preview(plan=make_plan(tree, device, facts, known, self.gates, missing_image), before=before)
 
-    def take(self, device: Device, before: Before) -> Done:
+    def apply(self, device: Device, before: DeviceState) -> Applied:
         """Do what is needed now; the switch comes after the gates, so a failure leaves the old release.
 
         Raises:
             FleetError: a step or a gate failed, or somebody else has changed the device since it was looked at.
         """
         with fleet.connect(device) as shell, self._locked(device, shell, "deploy"):
-            now = look(device, shell)
-            if now.release not in {before.seen.release, self.tree_of(device).digest}:
-                raise _moved(device, before.seen, now)
+            now = read_status(device, shell)
+            if now.release not in {before.status.release, self.tree_of(device).digest}:
+                raise _moved(device, before.status, now)
             try:
                 done = self._do(device, shell, before, now)
             except Exception as error:
@@ -107,69 +109,71 @@ class Turns:
             self._note(device, shell, now, "deployed")
             return done
 
-    def give_back(self, device: Device, seen: Serving, why: str) -> Serving | None:
+    def revert(self, device: Device, seen: DeviceStatus, why: str) -> DeviceStatus | None:
         """Make the device serve what it was seen to serve, if it serves this release; None: there was nothing to do.
 
         A device that served nothing before keeps the release: it has proved itself there.
         """
         with fleet.connect(device) as shell, self._locked(device, shell, "take back"):
-            now = look(device, shell)
+            now = read_status(device, shell)
             own = self.tree_of(device).digest
             if now.release != own or seen.release in {None, own}:
                 return None
             self._restore(device, shell, seen)
             self._note(device, shell, now, "taken-back", why)
-            return look(device, shell)
+            return read_status(device, shell)
 
     def _locked(self, device: Device, shell: Shell, what: str) -> AbstractContextManager[None]:
-        return locked(device, shell, f"{what} {self.tree.parent[:12]}", break_lock=self.break_lock)
+        return device_lock(device, shell, f"{what} {self.tree.parent[:12]}", break_lock=self.break_lock)
 
-    def _survey(self, device: Device, shell: Shell) -> Survey:
+    def _survey(self, device: Device, shell: Shell) -> RemoteState:
         tree = self.tree_of(device)
-        return staging.survey(shell, device, tree, commands.releases_path(tree.digest))
+        return staging.read_remote_state(shell, device, tree, commands.releases_path(tree.digest))
 
     def _container_image(self, device: Device) -> ContainerImage | None:
         return self.container_images[device.container_image] if device.container_image else None
 
     def _has_container_image(self, device: Device, shell: Shell) -> bool:
         container_image = self._container_image(device)
-        return container_image is None or remote.is_there(container_image, remote.look(device, shell, container_image))
+        return container_image is None or remote.is_there(
+            container_image, remote.inspect_image(device, shell, container_image)
+        )
 
-    def _do(self, device: Device, shell: Shell, before: Before, now: Serving) -> Done:
+    def _do(self, device: Device, shell: Shell, before: DeviceState, now: DeviceStatus) -> Applied:
         """The container image first, because what a release needs is found in there; then what is still to be done."""
         facts, sent, container_image = before.facts, 0, self._container_image(device)
         if container_image is not None:
-            sent = remote.bring(device, shell, container_image, facts.machine, self.sending)
-            facts = fleet.probe_in(facts, device, shell, container_image.reference)
+            sent = remote.ensure_image(device, shell, container_image, facts.machine, self.sending)
+            facts = fleet.probe_in_image(facts, device, shell, container_image.reference)
         known = self._survey(device, shell)
         facts = replace(facts, current=now.release, previous=now.previous)
         tree = self.tree_of(device)
         plan = make_plan(tree, device, facts, known, self.gates)
-        done = self._apply(plan, Ground(device, shell, tree, now.bundle), now, known)
+        done = self._apply(plan, GateContext(device, shell, tree, now.bundle), now, known)
         if container_image is not None and self.sending is not None and self.sending.keep is not None:
-            remote.tidy(device, shell)
+            remote.prune_images(device, shell)
         return replace(done, sent_bytes=done.sent_bytes + sent)
 
-    def _apply(self, plan: DeployPlan, ground: Ground, now: Serving, known: Survey) -> Done:
-        device, shell, tree, sent = ground.device, ground.shell, ground.tree, 0
+    def _apply(self, plan: DeployPlan, context: GateContext, now: DeviceStatus, known: RemoteState) -> Applied:
+        device, shell, tree, sent = context.device, context.shell, context.tree, 0
         if plan.has("send"):
-            place, verify = commands.releases_path(tree.digest), plan.has(Whole.name)
+            place, verify = commands.releases_path(tree.digest), plan.has(IntegrityGate.name)
             staged = staging.stage_and_verify(shell, device, tree, place, known, self.sending, verify=verify)
-            ground, sent = replace(ground, verified=staged.verified), staged.sent_bytes
-        found = _asked(self._planned(plan, after_switch=False), ground)
+            context, sent = replace(context, verified=staged.verified), staged.sent_bytes
+        found = _asked(self._planned(plan, after_switch=False), context)
         if plan.has("switch"):
             shell.run(commands.switch(device, tree.digest)).check(device, "switching to the new release")
             try:
                 health.restart(device, shell)
-                found |= _asked(self._planned(plan, after_switch=True), ground)
+                found |= _asked(self._planned(plan, after_switch=True), context)
             except Exception as error:  # whatever a gate raises, the old release serves again
                 raise self._put_back(device, shell, now, error) from error
-        return Done(sent_bytes=sent, gates=found, mended=plan.damaged)
+        return Applied(sent_bytes=sent, gates=found, repaired=plan.damaged)
 
     def _planned(self, plan: DeployPlan, *, after_switch: bool) -> Iterable[Gate]:
         return (gate for gate in self.gates if plan.has(gate.name) and gate.after_switch is after_switch)
 
-    def _put_back(self, device: Device, shell: Shell, old: Serving, error: Exception) -> FleetError:
+    def _put_back(self, device: Device, shell: Shell, old: DeviceStatus, error: Exception) -> FleetError:
         """Undo the switch on the spot; the error then tells what serves."""
         problem = problem_of(device, error)
         try:
@@ -180,12 +184,12 @@ class Turns:
             told = f"{(old.release or 'nothing')[:12]} serves again"
         return FleetError(f"{problem.what}; {told}", where=device.name, remedy=problem.remedy)
 
-    def _restore(self, device: Device, shell: Shell, old: Serving) -> None:
+    def _restore(self, device: Device, shell: Shell, old: DeviceStatus) -> None:
         words = commands.restore(device, old.release, old.previous)
         shell.run(words).check(device, "putting back what served before")
         health.restart(device, shell)
 
-    def _note(self, device: Device, shell: Shell, before: Serving, outcome: str, reason: str = "") -> None:
+    def _note(self, device: Device, shell: Shell, before: DeviceStatus, outcome: str, reason: str = "") -> None:
         """Into the device's own log; a device that cannot take it, having no room or no connection, loses the line."""
         line = audit_line("deploy", self.tree_of(device).digest, before.release, outcome, reason, self.rollout)
         with suppress(FleetError):
@@ -197,15 +201,22 @@ def audit_line(
 ) -> str:
     """One JSON object, by the controller's clock: the device's own may be off by years."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    told = {"at": at, "who": who(), "rollout": rollout, "what": what, "release": release, "replaced": replaced}
+    told = {
+        "at": at,
+        "who": operator_name(),
+        "rollout": rollout,
+        "what": what,
+        "release": release,
+        "replaced": replaced,
+    }
     return json.dumps(told | {"outcome": outcome, "reason": reason}, ensure_ascii=False)
 
 
-def _asked(gates: Iterable[Gate], ground: Ground) -> dict[str, str]:
-    return {gate.name: gate.check(ground) for gate in gates}
+def _asked(gates: Iterable[Gate], context: GateContext) -> dict[str, str]:
+    return {gate.name: gate.check(context) for gate in gates}
 
 
-def _moved(device: Device, seen: Serving, now: Serving) -> FleetError:
+def _moved(device: Device, seen: DeviceStatus, now: DeviceStatus) -> FleetError:
     before, after = ((each.release or "nothing")[:12] for each in (seen, now))
     return FleetError(
         f"somebody else has changed it since this rollout looked: it served {before}, and now {after}",

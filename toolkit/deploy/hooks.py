@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy.lock import who
+from toolkit.deploy.lock import operator_name
 from toolkit.errors import ConfigurationError, FleetError
 from toolkit.progress import Progress
 
@@ -68,7 +68,7 @@ class Hooks:
         return {
             "TOOLKIT_HOOK": name,
             "TOOLKIT_ROLLOUT": self.rollout,
-            "TOOLKIT_WHO": who(),
+            "TOOLKIT_WHO": operator_name(),
             "TOOLKIT_AT": datetime.now(UTC).isoformat(timespec="seconds"),
             "TOOLKIT_DEVICES": _names(devices),
             **self.about,

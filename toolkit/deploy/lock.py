@@ -23,20 +23,20 @@ from toolkit.fleet import Shell
 
 
 @contextmanager
-def locked(device: Device, shell: Shell, why: str, *, break_lock: bool = False) -> Iterator[None]:
+def device_lock(device: Device, shell: Shell, why: str, *, break_lock: bool = False) -> Iterator[None]:
     """Hold the device's lock for the length of a with-block; the device itself frees it when the connection drops.
 
     Raises:
         FleetError: somebody else holds it; says who, since when, why, and how to break it.
     """
-    with shell.hold(commands.lock(device, lock_info(why), break_lock=break_lock)) as said:
+    with shell.background(commands.lock(device, lock_info(why), break_lock=break_lock)) as said:
         if said != "held":
             raise _refused(device, said)
         yield
 
 
 @contextmanager
-def fleet_locked(first: Device, why: str, *, break_lock: bool = False) -> Iterator[None]:
+def rollout_lock(first: Device, why: str, *, break_lock: bool = False) -> Iterator[None]:
     """Hold the lock of a rollout on the first of its devices; it is freed when the controller is gone, however it went.
 
     Raises:
@@ -44,13 +44,13 @@ def fleet_locked(first: Device, why: str, *, break_lock: bool = False) -> Iterat
     """
     with fleet.connect(first) as shell:
         words = commands.lock(first, lock_info(why), break_lock=break_lock, name="rollout")
-        with shell.hold(words) as said:
+        with shell.background(words) as said:
             if said != "held":
                 raise _refused(first, said, "another rollout is going on: ")
             yield
 
 
-def who() -> str:
+def operator_name() -> str:
     """The user and the machine."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
@@ -58,7 +58,7 @@ def who() -> str:
 def lock_info(why: str) -> str:
     """Who, since when and why, as JSON on one line."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return json.dumps({"who": who(), "pid": os.getpid(), "since": now, "why": why}, ensure_ascii=False)
+    return json.dumps({"who": operator_name(), "pid": os.getpid(), "since": now, "why": why}, ensure_ascii=False)
 
 
 def describe_lock(info: str) -> str:

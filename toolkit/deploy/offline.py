@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import files
+from toolkit.bundle.release import release_tree
 from toolkit.deploy import commands
-from toolkit.fleet.transfer import staging
-from toolkit.fleet.transfer.diff import pieces_of
-from toolkit.fleet.transfer.stream import archive, member
-from toolkit.fleet.transfer.tree import Tree
+from toolkit.fleet.transfer import diff
+from toolkit.fleet.transfer.diff import unique_chunks
+from toolkit.fleet.transfer.stream import tar_member, tar_stream
+from toolkit.fleet.transfer.tree import FileTree
 from toolkit.system import ssh_signatures
 
 
@@ -37,8 +38,8 @@ def write_archive(bundle: Path, path: Path, key: Path | None = None) -> Archive:
         BundleError: the bundle is not what its manifest says.
         UsageError: the key cannot sign.
     """
-    tree = staging.release_tree(bundle)
-    documents = described(tree, key)
+    tree = release_tree(bundle)
+    documents = release_documents(tree, key)
     with files.atomic_write(path) as stream:
         for block in _blocks(tree, documents):
             stream.write(block)
@@ -46,16 +47,16 @@ def write_archive(bundle: Path, path: Path, key: Path | None = None) -> Archive:
     return Archive(path=str(path), bundle=tree.parent, release=tree.digest, size_bytes=size, signed=key is not None)
 
 
-def described(tree: Tree, key: Path | None) -> dict[str, bytes]:
+def release_documents(tree: FileTree, key: Path | None) -> dict[str, bytes]:
     """What tells a device about the release before it takes any of it, by name."""
     release = next(file.source for file in tree.files if file.path == "release.json")
     assert isinstance(release, bytes)  # noqa: S101 - it is made, not read
-    layout = staging.layout_of(tree, commands.releases_path(tree.digest))
+    layout = diff.layout(tree, commands.releases_path(tree.digest))
     documents = {"layout.json": json.dumps(layout).encode(), "release.json": release}
     return documents if key is None else documents | {"release.json.sig": ssh_signatures.sign(release, key)}
 
 
-def _blocks(tree: Tree, documents: dict[str, bytes]) -> Iterator[bytes]:
+def _blocks(tree: FileTree, documents: dict[str, bytes]) -> Iterator[bytes]:
     for name, content in documents.items():
-        yield member(name, content)
-    yield from archive(pieces_of(tree.files))
+        yield tar_member(name, content)
+    yield from tar_stream(unique_chunks(tree.files))

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.deploy import signature_policy
-from toolkit.deploy.compatibility import manifest_of, unfit
-from toolkit.deploy.gates.gate import ALWAYS, Gate
+from toolkit.deploy.compatibility import bundle_manifest, incompatibilities
+from toolkit.deploy.gates.gate import REQUIRED_GATES, Gate
 from toolkit.errors import FleetError
-from toolkit.fleet.facts import shortcomings
-from toolkit.fleet.transfer.staging import Survey, Tree, check_room, lacking_files, missing
+from toolkit.fleet.container_images.remote import MissingImage
+from toolkit.fleet.facts import missing_requirements
+from toolkit.fleet.transfer.diff import RemoteState, check_room, missing_chunks, missing_files
+from toolkit.fleet.transfer.tree import FileTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +26,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A container image that a device's engine does not have."""
-
-    name: str
-    send_bytes: int
-    """What of it is to be sent; 0 where the device pulls it."""
-
-    @property
-    def told(self) -> str:
-        """For people."""
-        return (
-            f"{self.name}, {self.send_bytes / 1e6:,.1f} MB" if self.send_bytes else f"have its engine get {self.name}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class DeployPlan:
     """All that is to be done on one device, in order; nothing if `steps` is empty."""
 
@@ -48,29 +34,29 @@ class DeployPlan:
     steps: tuple[Step, ...]
     send_bytes: int = 0
     damaged: tuple[str, ...] = ()
-    """What the device has and no longer holds the right bytes: it will be mended."""
+    """What the device has and no longer holds the right bytes: it will be repaired."""
 
     def has(self, name: str) -> bool:
         """Whether a step of that name is among them."""
         return any(step.name == name for step in self.steps)
 
 
-def is_served(tree: Tree, current: str | None, known: Survey) -> bool:
+def is_served(tree: FileTree, current: str | None, known: RemoteState) -> bool:
     """Whether there is nothing to do: it serves that very release, and every byte of it is right."""
     return current == tree.digest and _is_whole(tree, known)
 
 
-def _is_whole(tree: Tree, known: Survey) -> bool:
+def _is_whole(tree: FileTree, known: RemoteState) -> bool:
     return all(file.path in known.intact for file in tree.files)
 
 
 def make_plan(
-    tree: Tree,
+    tree: FileTree,
     device: Device,
     facts: DeviceFacts,
-    known: Survey,
-    gates: Sequence[Gate] = ALWAYS,
-    container_image: Wanted | None = None,
+    known: RemoteState,
+    gates: Sequence[Gate] = REQUIRED_GATES,
+    container_image: MissingImage | None = None,
 ) -> DeployPlan:
     """From what is wanted, and what is there, to what is to be done. `container-image`: what the device still lacks of the one it runs in.
 
@@ -78,26 +64,26 @@ def make_plan(
         FleetError: the device cannot run it or has no room for it; every reason is named.
     """
     problems = [
-        *shortcomings(device, facts, in_container=container_image is None),
-        *unfit(manifest_of(tree), device, facts),
-        *signature_policy.unsigned(tree, device),
+        *missing_requirements(device, facts, in_container=container_image is None),
+        *incompatibilities(bundle_manifest(tree), device, facts),
+        *signature_policy.missing_signature(tree, device),
     ]
     if problems:
         raise FleetError.from_problems(problems)
-    lacking = lacking_files(tree, known)
+    lacking = missing_files(tree, known)
     check_room(device, lacking, known)
-    send_bytes = sum(piece.size_bytes for piece in missing(tree, known))
+    send_bytes = sum(piece.size_bytes for piece in missing_chunks(tree, known))
     whole = _is_whole(tree, known)
     serving = facts.current == tree.digest
     steps: list[Step] = []
     if container_image is not None:
-        steps.append(Step("container_image", container_image.told))
+        steps.append(Step("container_image", container_image.description))
     if not whole:
         steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {send_bytes / 1e6:,.1f} MB"))
     if not (whole and serving):
-        steps += [Step(gate.name, gate.tell(device)) for gate in gates if not gate.after_switch]
+        steps += [Step(gate.name, gate.describe(device)) for gate in gates if not gate.after_switch]
     if not serving:
         steps.append(Step("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))
-        steps += [Step(gate.name, gate.tell(device)) for gate in gates if gate.after_switch]
+        steps += [Step(gate.name, gate.describe(device)) for gate in gates if gate.after_switch]
     container_image_bytes = 0 if container_image is None else container_image.send_bytes
     return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes + container_image_bytes, known.damaged)

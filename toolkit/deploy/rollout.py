@@ -17,30 +17,54 @@ from typing import Any
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
-from toolkit.deploy.device_rollout import Before, Prospect, Turns
-from toolkit.deploy.gates.gate import ALWAYS, Gate
+from toolkit.bundle.release import release_tree
+from toolkit.deploy.device_rollout import DeviceRollout, DeviceState, Preview
+from toolkit.deploy.gates.gate import REQUIRED_GATES, Gate, HealthGate
+from toolkit.deploy.gates.speed_gate import SpeedGate, load_baselines
 from toolkit.deploy.hooks import Hooks
-from toolkit.deploy.lock import fleet_locked
+from toolkit.deploy.lock import rollout_lock
 from toolkit.deploy.plan import DeployPlan
-from toolkit.deploy.rollout_log import Journal, RolloutResult, record_of
-from toolkit.deploy.strategy import Batch, Strategy, check_groups, divide, is_too_many
+from toolkit.deploy.rollout_log import RolloutLog, RolloutResult, deployment_record
+from toolkit.deploy.strategy import Batch, Size, Strategy, check_groups, is_too_many, make_batches, parse_sizes
 from toolkit.errors import FleetError, ToolkitError
+from toolkit.experiment.schema import DeployConfig
 from toolkit.fleet import FleetResult
 from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
-from toolkit.fleet.transfer import staging
-from toolkit.fleet.transfer.staging import Sending
+from toolkit.fleet.transfer.staging import TransferOptions
 from toolkit.progress import Progress, Silent
 from toolkit.store import Store
 
 _CAREFUL = Strategy()
 
 
+def strategy_from_config(table: DeployConfig) -> Strategy:
+    """In which order, and when it stops.
+
+    Raises:
+        UsageError: a size is none.
+    """
+    return Strategy(
+        batches=parse_sizes(table.batch) if table.batch else None,
+        groups=table.groups,
+        pause_s=table.pause_s,
+        max_failures=Size.parse(table.max_failures),
+        undo=table.undo,
+    )
+
+
+def gates_from_config(table: DeployConfig, store: Store) -> tuple[Gate, ...]:
+    """What a release must pass on each device; the speeds that were measured are in `store`."""
+    speed = [SpeedGate(table.min_speed, load_baselines(store))] if table.min_speed else []
+    healthy = [HealthGate(table.healthy_s)] if table.healthy_s else []
+    return (*REQUIRED_GATES, *speed, *healthy)
+
+
 def plan_rollout(
     bundle: Path,
     devices: Sequence[Device],
     *,
-    gates: Sequence[Gate] = ALWAYS,
+    gates: Sequence[Gate] = REQUIRED_GATES,
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
 ) -> FleetResult[DeployPlan]:
@@ -50,8 +74,10 @@ def plan_rollout(
         BundleError: the bundle is not what its manifest says.
         MachineError, ConfigurationError: a container image that devices are to be sent is not here.
     """
-    turns = Turns(tree=staging.release_tree(bundle), container_images=local.of(devices), gates=gates)
-    return fleet.fan_out(devices, lambda device: turns.look(device).plan, forks, progress=progress, title="planning")
+    device_rollout = DeviceRollout(tree=release_tree(bundle), container_images=local.images_for(devices), gates=gates)
+    return fleet.fan_out(
+        devices, lambda device: device_rollout.preview(device).plan, forks, progress=progress, title="planning"
+    )
 
 
 def deploy(
@@ -59,9 +85,9 @@ def deploy(
     devices: Sequence[Device],
     *,
     strategy: Strategy = _CAREFUL,
-    gates: Sequence[Gate] = ALWAYS,
+    gates: Sequence[Gate] = REQUIRED_GATES,
     hooks: Path | None = None,
-    sending: Sending | None = None,
+    sending: TransferOptions | None = None,
     store: Store | None = None,
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
@@ -78,144 +104,146 @@ def deploy(
         MachineError, ConfigurationError: a container image that devices are to be sent is not here.
         FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
-    tree = staging.release_tree(bundle)
+    tree = release_tree(bundle)
     check_groups(devices, strategy)
     told = progress or Silent()
-    journal = Journal(store, told)
+    log = RolloutLog(store, told)
     rollout = _Rollout(
-        turns=Turns(
+        device_rollout=DeviceRollout(
             tree=tree,
-            container_images=local.of(devices),
+            container_images=local.images_for(devices),
             gates=gates,
             sending=sending,
-            rollout=journal.rollout,
+            rollout=log.rollout,
             break_lock=break_lock,
         ),
         strategy=strategy,
-        hooks=Hooks(hooks, journal.rollout, told, {"TOOLKIT_BUNDLE": tree.parent, "TOOLKIT_RELEASE": tree.digest}),
-        journal=journal,
+        hooks=Hooks(hooks, log.rollout, told, {"TOOLKIT_BUNDLE": tree.parent, "TOOLKIT_RELEASE": tree.digest}),
+        log=log,
         forks=forks,
         progress=told,
     )
     rollout.run(devices)
-    return journal.result(devices)
+    return log.result(devices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rollout:
-    turns: Turns
+    device_rollout: DeviceRollout
     strategy: Strategy
     hooks: Hooks
-    journal: Journal
+    log: RolloutLog
     forks: int
     progress: Progress
 
     def run(self, devices: Sequence[Device]) -> None:
-        """All of it; what became of whom is in the journal."""
+        """All of it; what became of whom is in the log."""
         found = self._look(devices)
         waiting = {device: prospect.before for device, prospect in found.items() if prospect.before}
         if not waiting:
             return
         first, *_ = waiting
-        why = f"deploy {self.turns.tree.parent[:12]} to {len(waiting)} devices"
-        with fleet_locked(first, why, break_lock=self.turns.break_lock):
+        why = f"deploy {self.device_rollout.tree.parent[:12]} to {len(waiting)} devices"
+        with rollout_lock(first, why, break_lock=self.device_rollout.break_lock):
             self.hooks.run("pre-deploy", tuple(waiting))
             self._go_through(waiting)
             self.hooks.run_after("post-deploy", tuple(waiting), self._not_deployed(waiting))
 
-    def _look(self, devices: Sequence[Device]) -> Mapping[Device, Prospect]:
+    def _look(self, devices: Sequence[Device]) -> Mapping[Device, Preview]:
         start = time.monotonic()
-        found = fleet.fan_out(devices, self.turns.look, self.forks, progress=self.progress, title="looking")
+        found = fleet.fan_out(devices, self.device_rollout.preview, self.forks, progress=self.progress, title="looking")
         for device, error in found.errors.items():
-            self.journal.fail(device, error, self._record(device, "failed", start))
+            self.log.fail(device, error, self._record(device, "failed", start))
         for device, prospect in found.ok.items():
             if prospect.before is None:
-                self.journal.add(self._record(device, "unchanged", start))
+                self.log.add(self._record(device, "unchanged", start))
         return found.ok
 
-    def _go_through(self, waiting: Mapping[Device, Before]) -> None:
-        batches = divide(tuple(waiting), self.strategy)
+    def _go_through(self, waiting: Mapping[Device, DeviceState]) -> None:
+        batches = make_batches(tuple(waiting), self.strategy)
         for batch in batches:
             if batch.number > 1:
                 time.sleep(self.strategy.pause_s)
             self._give(batch, batches, waiting)
-            if self.journal.stopped:
+            if self.log.stopped:
                 self._skip(batches)
                 self._take_back(waiting)
                 return
 
-    def _give(self, batch: Batch, batches: Sequence[Batch], waiting: Mapping[Device, Before]) -> None:
+    def _give(self, batch: Batch, batches: Sequence[Batch], waiting: Mapping[Device, DeviceState]) -> None:
         """One batch, its hooks around it."""
         place = f"{batch.number}/{len(batches)}"
         try:
             self.hooks.run("pre-batch", batch.devices, TOOLKIT_BATCH=place)
         except ToolkitError as error:
-            self.journal.stopped = error.problems[0].what
+            self.log.stopped = error.problems[0].what
             return
 
         def work(device: Device) -> None:
-            if not self.journal.stopped:
+            if not self.log.stopped:
                 self._turn(device, waiting[device], batch, batches)
 
         title = f"batch {place}{f', {batch.group}' if batch.group else ''}"
         fleet.fan_out(batch.devices, work, self.forks, progress=self.progress, title=title)
         self.hooks.run_after("post-batch", batch.devices, self._not_deployed(batch.devices), TOOLKIT_BATCH=place)
 
-    def _turn(self, device: Device, before: Before, batch: Batch, batches: Sequence[Batch]) -> None:
+    def _turn(self, device: Device, before: DeviceState, batch: Batch, batches: Sequence[Batch]) -> None:
         start = time.monotonic()
         try:
-            done = self.turns.take(device, before)
+            done = self.device_rollout.apply(device, before)
         except Exception as error:  # noqa: BLE001 - one device's bug must not take the others along; it is reported
-            self.journal.fail(device, error, self._record(device, "failed", start, batch=batch.number))
+            self.log.fail(device, error, self._record(device, "failed", start, batch=batch.number))
             self._stop_if_too_many(batch, batches)
             return
-        told = f"mended there: {', '.join(done.mended)}" if done.mended else ""
+        told = f"repaired there: {', '.join(done.repaired)}" if done.repaired else ""
         more = {"reason": told, "sent_bytes": done.sent_bytes, "gates": done.gates}
-        self.journal.add(self._record(device, "deployed", start, batch=batch.number, **more))
+        self.log.add(self._record(device, "deployed", start, batch=batch.number, **more))
 
     def _stop_if_too_many(self, batch: Batch, batches: Sequence[Batch]) -> None:
-        failed, allowed = self.journal.failed_turns, self.strategy.max_failures
+        failed, allowed = self.log.failed_turns, self.strategy.max_failures
         if not is_too_many(failed, batch, batches, self.strategy):
             return
         if batch.number == 1 and len(batches) > 1:
-            self.journal.stopped = f"{failed} of the first batch failed, so nobody else starts"
+            self.log.stopped = f"{failed} of the first batch failed, so nobody else starts"
         else:
             limit = f"{allowed.number}{'%' if allowed.percent else ''}"
-            self.journal.stopped = f"{failed} failed until batch {batch.number}, and --max-failures is {limit}"
+            self.log.stopped = f"{failed} failed until batch {batch.number}, and --max-failures is {limit}"
 
     def _skip(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             for device in batch.devices:
-                if not self.journal.outcome(device):
-                    told = self._record(device, "skipped", time.monotonic(), reason=self.journal.stopped)
-                    self.journal.add(told)
+                if not self.log.outcome(device):
+                    told = self._record(device, "skipped", time.monotonic(), reason=self.log.stopped)
+                    self.log.add(told)
 
-    def _take_back(self, waiting: Mapping[Device, Before]) -> None:
+    def _take_back(self, waiting: Mapping[Device, DeviceState]) -> None:
         """From all that had their turn: also one that failed may have switched, and been lost before it could say so."""
-        had = [device for device in waiting if self.journal.outcome(device) in {"deployed", "failed"}]
+        had = [device for device in waiting if self.log.outcome(device) in {"deployed", "failed"}]
         if not self.strategy.undo or not had:
             return
-        self.progress.log(f"taking back: {self.journal.stopped}")
+        self.progress.log(f"taking back: {self.log.stopped}")
 
         def back(device: Device) -> None:
             start = time.monotonic()
-            now = self.turns.give_back(device, waiting[device].seen, self.journal.stopped)
-            if now is not None and self.journal.outcome(device) == "deployed":
-                reason = f"taken back: {self.journal.stopped}"
-                told = record_of(now.bundle or "", device, now.release or "", "rolled-back", start, reason=reason)
-                self.journal.add(told)
+            now = self.device_rollout.revert(device, waiting[device].status, self.log.stopped)
+            if now is not None and self.log.outcome(device) == "deployed":
+                reason = f"taken back: {self.log.stopped}"
+                told = deployment_record(
+                    now.bundle or "", device, now.release or "", "rolled-back", start, reason=reason
+                )
+                self.log.add(told)
 
         found = fleet.fan_out(had, back, self.forks, progress=self.progress, title="taking back")
         for device, error in found.errors.items():
-            if self.journal.outcome(device) == "deployed":
-                self.journal.complain(device, _not_taken_back(device, error))
+            if self.log.outcome(device) == "deployed":
+                self.log.add_problem(device, _not_taken_back(device, error))
 
-    def _not_deployed(self, devices: Sequence[Device] | Mapping[Device, Before]) -> list[Device]:
-        return [device for device in devices if self.journal.outcome(device) != "deployed"]
+    def _not_deployed(self, devices: Sequence[Device] | Mapping[Device, DeviceState]) -> list[Device]:
+        return [device for device in devices if self.log.outcome(device) != "deployed"]
 
     def _record(self, device: Device, outcome: str, start: float, **more: Any) -> Deployment:
-        tree = self.turns.tree_of(device)
-        return record_of(tree.parent, device, tree.digest, outcome, start, **more)
+        tree = self.device_rollout.tree_of(device)
+        return deployment_record(tree.parent, device, tree.digest, outcome, start, **more)
 
 
 def _not_taken_back(device: Device, error: Exception) -> FleetError:

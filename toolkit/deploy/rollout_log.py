@@ -16,7 +16,7 @@ from toolkit.fleet.pool import problem_of
 from toolkit.progress import Progress
 from toolkit.store import Store
 
-SERVES_IT = frozenset({"deployed", "unchanged"})
+SUCCESSFUL = frozenset({"deployed", "unchanged"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class RolloutResult:
     """What went wrong, by device; one that was only skipped or taken back has none."""
     stopped: str = ""
     """Why the rollout ended before all had had their turn; empty if it did not."""
-    wanted: frozenset[str] = SERVES_IT
+    wanted: frozenset[str] = SUCCESSFUL
     """The outcomes that were asked for."""
 
     @property
@@ -58,7 +58,7 @@ class RolloutResult:
         )
 
 
-class Journal:
+class RolloutLog:
     """Takes each outcome as it comes, from whichever thread, so that an interruption loses none."""
 
     def __init__(self, store: Store | None, progress: Progress) -> None:
@@ -87,7 +87,7 @@ class Journal:
             self._problems[device.name] = problem
         self.add(replace(deployment, outcome="failed", reason=problem.what))
 
-    def complain(self, device: Device, error: Exception) -> None:
+    def add_problem(self, device: Device, error: Exception) -> None:
         """Something went wrong that leaves the device's outcome what it is."""
         with self._lock:
             self._problems[device.name] = problem_of(device, error)
@@ -103,7 +103,7 @@ class Journal:
         with self._lock:
             return sum(found.outcome == "failed" and found.batch > 0 for found in self._outcomes.values())
 
-    def result(self, devices: Sequence[Device], wanted: frozenset[str] = SERVES_IT) -> RolloutResult:
+    def result(self, devices: Sequence[Device], wanted: frozenset[str] = SUCCESSFUL) -> RolloutResult:
         """All of it, in the order of `devices`."""
         return RolloutResult(
             rollout=self.rollout,
@@ -114,7 +114,7 @@ class Journal:
         )
 
 
-def record_of(
+def deployment_record(
     bundle: str,
     device: Device,
     release: str,

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.artifacts.fleet import Device
+from toolkit.bundle.verify import SIGNATURE
 from toolkit.errors import FleetError, Problem
-from toolkit.fleet.transfer.tree import SIGNATURE, Tree
+from toolkit.fleet.transfer.tree import FileTree
 
 REQUIRE = "toolkit_require_signature"
 
@@ -21,7 +22,7 @@ def requires_signature(device: Device) -> bool:
     return str(device.variables.get(REQUIRE, False)).lower() in {"true", "yes", "1"}
 
 
-def unsigned(tree: Tree, device: Device) -> Iterator[Problem]:
+def missing_signature(tree: FileTree, device: Device) -> Iterator[Problem]:
     """The problem with sending a release without a signature to a device that requires one."""
     if requires_signature(device) and all(file.path != SIGNATURE for file in tree.files):
         yield Problem(
@@ -31,7 +32,7 @@ def unsigned(tree: Tree, device: Device) -> Iterator[Problem]:
         )
 
 
-def check_checked(device: Device, found: Mapping[str, Any]) -> None:
+def verify_signature_checked(device: Device, found: Mapping[str, Any]) -> None:
     """See that a device that requires signatures has looked at this one; `found` is what its `verify` said.
 
     Raises:

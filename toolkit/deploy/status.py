@@ -25,7 +25,7 @@ _SERVING = {"deployed", "unchanged", "rolled-back"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
+class DeviceStatus:
     """One device's answer; None is "nothing" or "not known"."""
 
     device: str
@@ -57,35 +57,35 @@ def status(
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     files: bool = True,
-) -> FleetResult[Serving]:
+) -> FleetResult[DeviceStatus]:
     """Ask every device; changes nothing, and needs no Python there. `files`: compare those of the release, too."""
     expected = _expected(store) if store is not None else {}
 
-    def ask(device: Device) -> Serving:
+    def ask(device: Device) -> DeviceStatus:
         with fleet.connect(device) as shell:
-            found = replace(look(device, shell), expected=expected.get(device.name))
+            found = replace(read_status(device, shell), expected=expected.get(device.name))
             changed = _changed(device, shell, found.release) if files and found.release else ()
             return replace(found, drift=(*_other(found), *changed))
 
     return fleet.fan_out(devices, ask, forks, progress=progress, title="asking")
 
 
-def look(device: Device, shell: Shell) -> Serving:
+def read_status(device: Device, shell: Shell) -> DeviceStatus:
     """What one device serves."""
     return parse(device, shell.run(commands.status(device)).check(device, "asking what it serves").stdout)
 
 
-def _other(found: Serving) -> Iterator[str]:
+def _other(found: DeviceStatus) -> Iterator[str]:
     if found.as_expected is False:
         yield f"serves {(found.release or 'nothing')[:12]} instead of {(found.expected or '')[:12]}"
 
 
 def _changed(device: Device, shell: Shell, release: str) -> tuple[str, ...]:
     said = shell.run(commands.files(device, release), timeout=TIMEOUT_S).check(device, "reading the release's files")
-    return differences(said.stdout, release)
+    return drift(said.stdout, release)
 
 
-def differences(said: str, release: str) -> tuple[str, ...]:
+def drift(said: str, release: str) -> tuple[str, ...]:
     """What of a release is not as it was released, from what `commands.files` prints; names are told, not bytes."""
     listing, _, rest = said.partition("\n")
     there = {
@@ -98,14 +98,14 @@ def differences(said: str, release: str) -> tuple[str, ...]:
     return tuple(f"{path} {what}" for path, what in sorted(off.items()))
 
 
-def parse(device: Device, said: str) -> Serving:
+def parse(device: Device, said: str) -> DeviceStatus:
     """From the lines that `commands.status` prints: `file:line` of each file, `link:seconds 'link' -> 'target'` of each link."""
     found: dict[str, str] = {}
     for line in said.splitlines():
         name, _, value = line.partition(":")
         found[name] = found.get(name, "") + value
     since, release = _link(found.get("current"))
-    return Serving(
+    return DeviceStatus(
         device=device.name,
         release=release,
         bundle=_json(found.get("current/release.json")).get("bundle"),

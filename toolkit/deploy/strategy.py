@@ -82,7 +82,7 @@ def parse_sizes(text: str) -> tuple[Size, ...]:
     return sizes
 
 
-def divide(devices: Sequence[Device], strategy: Strategy) -> tuple[Batch, ...]:
+def make_batches(devices: Sequence[Device], strategy: Strategy) -> tuple[Batch, ...]:
     """Every device in exactly one batch, in the order that it was given within its group."""
     sizes = strategy.batches or (AT_ONCE if strategy.groups else CANARY_FIRST)
     parts = ((group, part) for group, members in _grouped(devices, strategy.groups) for part in _cut(members, sizes))

@@ -1,6 +1,6 @@
 """The devices: what they are, how to reach them, and the same work on many at once."""
 
-from toolkit.fleet.facts import probe, probe_in, probe_serving
+from toolkit.fleet.facts import probe, probe_current, probe_in_image
 from toolkit.fleet.inventory.load import load_inventory
 from toolkit.fleet.pool import FleetResult, fan_out
 from toolkit.fleet.ssh.connection import connect
@@ -15,6 +15,6 @@ __all__ = [
     "fan_out",
     "load_inventory",
     "probe",
-    "probe_in",
-    "probe_serving",
+    "probe_current",
+    "probe_in_image",
 ]

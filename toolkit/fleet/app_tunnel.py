@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
-from toolkit.fleet.ssh.connection import SecureShell, connect
+from toolkit.fleet.ssh.connection import SshShell, connect
 from toolkit.fleet.ssh.tunnel import ADDRESS, tunnel
 
 APP_PORT, DEFAULT_PORT = "toolkit_app_port", 8080
@@ -22,7 +22,7 @@ START_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class AppSession:
     """Where a device's app can be looked at from here."""
 
     device: str
@@ -32,7 +32,7 @@ class Live:
 
 
 @contextmanager
-def live(device: Device, source: str | None = None) -> Iterator[Live]:
+def open_app(device: Device, source: str | None = None) -> Iterator[AppSession]:
     """The device's app for the length of a with-block. With a `source` it is one of its own, with that for a camera.
 
     Raises:
@@ -40,14 +40,14 @@ def live(device: Device, source: str | None = None) -> Iterator[Live]:
     """
     port = int(str(device.variables.get(APP_PORT, DEFAULT_PORT)))
     with connect(device) as shell:
-        assert isinstance(shell, SecureShell)  # noqa: S101 - the only kind that `connect` makes
+        assert isinstance(shell, SshShell)  # noqa: S101 - the only kind that `connect` makes
         if port and source is None:
             with tunnel(shell, port) as here:
                 if _answers(here):
-                    yield Live(device.name, _url(here), started=False)
+                    yield AppSession(device.name, _url(here), started=False)
                     return
         with _started(device, shell, source or "pattern") as there, tunnel(shell, there) as here:
-            yield Live(device.name, _url(here), started=True)
+            yield AppSession(device.name, _url(here), started=True)
 
 
 def _url(port: int) -> str:
@@ -67,14 +67,14 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def _started(device: Device, shell: SecureShell, source: str) -> Iterator[int]:
+def _started(device: Device, shell: SshShell, source: str) -> Iterator[int]:
     """The port of an app that ends when this does, or when the connection is lost."""
     folder = f"{device.root}/current"
     if shell.run(["test", "-d", folder]).code:
         raise FleetError("has no release", where=device.name, remedy="toolkit deploy BUNDLE --limit " + device.name)
     asked = ("--port", "0", "--stop-on-eof", "--source", source, "--accelerator", device.accelerator)
-    with shell.hold(
-        device_command.run(device, folder, "serve", folder, *asked, network="host"), timeout=START_S
+    with shell.background(
+        device_command.in_runtime(device, folder, "serve", folder, *asked, network="host"), timeout=START_S
     ) as said:
         yield _port(device, said)
 

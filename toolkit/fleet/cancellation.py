@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from toolkit.errors import FleetError
 
 
-class Lifetimes:
+class CancelScope:
     """The ways to close what is open; once ended, nothing opens any more."""
 
     def __init__(self) -> None:
@@ -59,11 +59,11 @@ class Lifetimes:
             _current.reset(token)
 
 
-_current: ContextVar[Lifetimes | None] = ContextVar("lifetimes", default=None)
+_current: ContextVar[CancelScope | None] = ContextVar("lifetimes", default=None)
 
 
 @contextmanager
-def open_while(close: Callable[[], None]) -> Iterator[None]:
+def cancellable(close: Callable[[], None]) -> Iterator[None]:
     """Registered for the length of a with-block, where there is a fan-out to register with."""
     lifetimes = _current.get()
     if lifetimes is None:

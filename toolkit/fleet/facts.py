@@ -14,6 +14,9 @@ from typing import Any
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet import device_command
+from toolkit.fleet.container_images import remote
+from toolkit.fleet.container_images.local import ContainerImage
+from toolkit.fleet.container_images.remote import MissingImage
 from toolkit.fleet.ssh.shell import Shell
 from toolkit.fleet.transfer.tree import DEVICE_CODE
 
@@ -46,15 +49,17 @@ def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
     answer = shell.run(words, stdin=code.read_bytes())
     said = answer.check(device, "probing", f"try by hand: {device.python} -V; {_PROVISION}").stdout
     if said.startswith("python ="):
-        return facts_of(device, _without_python(said))
+        return parse_facts(device, _without_python(said))
     try:
-        return facts_of(device, json.loads(said))
+        return parse_facts(device, json.loads(said))
     except (ValueError, KeyError) as error:
         what = f"its probe answered something else than facts: {said[:200]!r} ({error})"
         raise FleetError(what, where=device.name, remedy=_PROVISION) from None
 
 
-def probe_in(facts: DeviceFacts, device: Device, shell: Shell, container_image: str, code: Path = PROBE) -> DeviceFacts:
+def probe_in_image(
+    facts: DeviceFacts, device: Device, shell: Shell, container_image: str, code: Path = PROBE
+) -> DeviceFacts:
     """The same device with what a container image of its engine brings along.
 
     Raises:
@@ -65,17 +70,34 @@ def probe_in(facts: DeviceFacts, device: Device, shell: Shell, container_image: 
         answer.check(device, f"probing in {container_image}", "try it there: toolkit-container probe").stdout
     )
     brought = ("numpy", "numpy_error", "opencv", "opencv_error", "openvino", "openvino_error", "accelerators")
-    return facts_of(device, {**facts.details, **{name: found[name] for name in brought}})
+    return parse_facts(device, {**facts.details, **{name: found[name] for name in brought}})
 
 
-def probe_serving(device: Device, shell: Shell) -> DeviceFacts:
+def probe_current(device: Device, shell: Shell) -> DeviceFacts:
     """What the device is, with what the container image of the release that it serves brings along, if that runs in one."""
     facts = probe(device, shell)
     container_image = shell.run(["cat", f"{device.root}/current/{device_command.CONTAINER_IMAGE}"]).stdout.strip()
-    return probe_in(facts, device, shell, container_image) if container_image else facts
+    return probe_in_image(facts, device, shell, container_image) if container_image else facts
 
 
-def facts_of(device: Device, found: Mapping[str, Any]) -> DeviceFacts:
+def runtime_facts(
+    device: Device, shell: Shell, container_image: ContainerImage | None
+) -> tuple[DeviceFacts, MissingImage | None]:
+    """Return the facts of the environment in which a release would run, and the container image that is missing for it.
+
+    Raises:
+        FleetError: unreachable, no usable container engine, no room, or a container image for another architecture.
+    """
+    facts = probe(device, shell)
+    if container_image is None:
+        return facts, None
+    if remote.is_there(container_image, remote.require_runnable(device, shell, container_image, facts.machine)):
+        return probe_in_image(facts, device, shell, container_image.reference), None
+    size = remote.bytes_to_send(device, shell, container_image, facts.machine) if facts.python else 0
+    return facts, MissingImage(container_image.name, size)
+
+
+def parse_facts(device: Device, found: Mapping[str, Any]) -> DeviceFacts:
     """The probe's JSON, kept whole, with the parts that decisions rest on named."""
     return DeviceFacts(
         device=device.name,
@@ -95,7 +117,7 @@ _DRIVE_STICKS = ("2021.", "2022.")
 """The OpenVINO versions that do, or that did and may lack the plugin."""
 
 
-def shortcomings(device: Device, facts: DeviceFacts, *, in_container: bool = False) -> tuple[Problem, ...]:
+def missing_requirements(device: Device, facts: DeviceFacts, *, in_container: bool = False) -> tuple[Problem, ...]:
     """What keeps the device from running a bundle; what a container image lacks is known once it was probed there."""
     if not facts.python:
         other = str(facts.details.get("other_python") or "no Python at all")

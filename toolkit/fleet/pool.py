@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import ExitCode, Problem, ToolkitError
-from toolkit.fleet.cancellation import Lifetimes
+from toolkit.fleet.cancellation import CancelScope
 from toolkit.progress import Progress, Silent, Task
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class _Pool(Generic[T]):
         self._waiting: queue.SimpleQueue[Device] = queue.SimpleQueue()
         for device in devices:
             self._waiting.put(device)
-        self._lifetimes = Lifetimes()
+        self._lifetimes = CancelScope()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._work, daemon=True, name=f"fleet-{n}") for n in range(size)]
         for thread in self._threads:

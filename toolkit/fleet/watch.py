@@ -20,7 +20,7 @@ APP, STATE_FILE = "toolkit_app", "toolkit_state_file"
 """The inventory's words for where the live app answers, as the device reaches it, and for the file it writes."""
 THROTTLED_NOW, THROTTLED_SINCE_BOOT = 0xF, 0xF0000
 PATIENCE_S = 20.0
-GLANCE_SCRIPT = r"""
+SAMPLE_SCRIPT = r"""
 python=$1; shift
 for python in "$python" python3; do
   if command -v "$python" >/dev/null 2>&1; then exec "$python" -B - "$@"; fi
@@ -30,7 +30,7 @@ echo '{}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
+class DeviceSample:
     """One device at one moment; None is "not known"."""
 
     device: str
@@ -61,17 +61,17 @@ class Glance:
         )
 
 
-def glance(device: Device) -> Glance:
+def poll(device: Device) -> DeviceSample:
     """Connect and look.
 
     Raises:
         FleetError: it cannot be reached, or its answer cannot be read.
     """
     with connect(device) as shell:
-        return ask(device, shell)
+        return read_sample(device, shell)
 
 
-def ask(device: Device, shell: Shell) -> Glance:
+def read_sample(device: Device, shell: Shell) -> DeviceSample:
     """One round trip; the program goes along, so that a device without a release answers too.
 
     Raises:
@@ -80,21 +80,21 @@ def ask(device: Device, shell: Shell) -> Glance:
     given = {"--app": device.variables.get(APP), "--state-file": device.variables.get(STATE_FILE)}
     named = [str(word) for option, value in given.items() if value for word in (option, value)]
     words = ["--root", device.root, "--glance", *named]
-    command = ["/bin/sh", "-c", GLANCE_SCRIPT, "sh", device.python, *words]
+    command = ["/bin/sh", "-c", SAMPLE_SCRIPT, "sh", device.python, *words]
     answer = shell.run(command, stdin=PROBE.read_bytes(), timeout=PATIENCE_S).check(device, "looking")
     try:
         found: dict[str, Any] = json.loads(answer.stdout)
     except ValueError:
         raise FleetError(f"answered something else: {answer.stdout[:200]!r}", where=device.name) from None
-    return glance_of(device, found)
+    return parse_sample(device, found)
 
 
-def glance_of(device: Device, found: dict[str, Any]) -> Glance:
+def parse_sample(device: Device, found: dict[str, Any]) -> DeviceSample:
     """The device's JSON as a value."""
     app: dict[str, Any] | None = found.get("app")
     fps = app.get("fps") if app else None
     silent = found.get("app_error") if device.variables.get(APP) else None
-    return Glance(
+    return DeviceSample(
         device=device.name,
         release=found.get("release"),
         name=found.get("name"),
@@ -114,16 +114,16 @@ class Watch:
 
     devices: Sequence[Device]
     forks: int = DEFAULT_LIMIT
-    look: Callable[[Device], Glance] = glance
-    _last: dict[str, Glance] = field(default_factory=dict)
+    look: Callable[[Device], DeviceSample] = poll
+    _last: dict[str, DeviceSample] = field(default_factory=dict)
 
-    def round(self) -> tuple[Glance, ...]:
+    def round(self) -> tuple[DeviceSample, ...]:
         """One look at all of them, in the inventory's order."""
         result = fan_out(self.devices, self.look, self.forks)
         for device, seen in result.ok.items():
             self._last[device.name] = seen
         for device, problem in result.failed.items():
-            before = self._last.get(device.name, Glance(device=device.name))
+            before = self._last.get(device.name, DeviceSample(device=device.name))
             self._last[device.name] = replace(before, fps=None, problem=problem.what)
         return tuple(self._last[device.name] for device in self.devices)
 

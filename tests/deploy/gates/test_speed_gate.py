@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy.gates.speed_gate import Yardstick, choose, judge, yardsticks
+from toolkit.deploy.gates.speed_gate import Baseline, choose_baseline, compare, load_baselines
 from toolkit.errors import FleetError
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 DEVICE = Device(name="pi-1", host="pi-1")
-OWN = Yardstick(
+OWN = Baseline(
     device="pi-1",
     bundle="own",
     name="net",
@@ -33,16 +33,16 @@ def test_choose_prefers_the_bundles_own_record_then_its_forms_then_what_it_repla
         replace(OWN, name="y"),
     )
     known = [OWN, alike, replaced, replace(other, bundle="else")]
-    assert choose(known, "own", "net", "served") == OWN
-    assert choose(known, "new", "net", "served") == alike
-    assert choose(known, "new", "nobody", "served") == replaced
-    assert choose(known, "new", "nobody", None) is None
+    assert choose_baseline(known, "own", "net", "served") == OWN
+    assert choose_baseline(known, "new", "net", "served") == alike
+    assert choose_baseline(known, "new", "nobody", "served") == replaced
+    assert choose_baseline(known, "new", "nobody", None) is None
 
 
 def test_choose_takes_the_newest_full_record_before_a_quick_one() -> None:
     quick, newer = replace(OWN, quick=True, p90_ms=1.0), replace(OWN, p90_ms=2.0)
-    assert choose([OWN, newer, quick], "own", "net", None) == newer
-    assert choose([quick], "own", "net", None) == quick
+    assert choose_baseline([OWN, newer, quick], "own", "net", None) == newer
+    assert choose_baseline([quick], "own", "net", None) == quick
 
 
 @given(st.floats(0.01, 1e4), st.floats(0.01, 1e4), st.floats(0.05, 1))
@@ -50,9 +50,9 @@ def test_judge_refuses_exactly_what_is_slower_than_the_share(before: float, now:
     like = replace(OWN, p90_ms=before)
     if before < share * now:
         with pytest.raises(FleetError, match=r"pi-1: slower than its gate: p90 .* ms"):
-            judge(DEVICE, now, like, share)
+            compare(DEVICE, now, like, share)
     else:
-        assert "of the speed in net's record of 2026-11-22" in judge(DEVICE, now, like, share)
+        assert "of the speed in net's record of 2026-11-22" in compare(DEVICE, now, like, share)
 
 
 def test_yardsticks_are_made_of_what_counts(workspace: Workspace) -> None:
@@ -83,4 +83,4 @@ def test_yardsticks_are_made_of_what_counts(workspace: Workspace) -> None:
             )
         ):
             store.put(replace(each, digest=str(number)))
-        assert yardsticks(store) == (replace(OWN, p90_ms=90.0),)
+        assert load_baselines(store) == (replace(OWN, p90_ms=90.0),)

@@ -19,13 +19,13 @@ import pytest
 import toolkit
 from toolkit import hashing
 from toolkit.artifacts.fleet import Device
+from toolkit.bundle.release import release_tree
 from toolkit.cli.main import main
 from toolkit.deploy.registry.oci_registry import Channel
-from toolkit.deploy.registry.publish import publish, reported
+from toolkit.deploy.registry.publish import fetch_reports, publish
 from toolkit.device.release.oci_registry import MANIFEST, parse_reference
 from toolkit.device.release.pull import EMPTY, STATE_TYPE
 from toolkit.errors import FleetError, UsageError
-from toolkit.fleet.transfer.staging import release_tree
 from toolkit.system import debian_packages
 from toolkit.workspace import Workspace
 
@@ -140,10 +140,10 @@ def test_pull_serves_what_was_published_and_does_nothing_the_second_time(
     assert second.sent_bytes < first.sent_bytes / 2, "the device code is there already"
     assert pull()[1]["outcome"] == "deployed"
     assert serves(tmp_path / "devices/one") == other_bundle.name
-    (told,) = reported(server.channel)
+    (told,) = fetch_reports(server.channel)
     assert (told.device, told.outcome, told.as_published, told.bundle) == ("one", "deployed", True, other_bundle.name)
     publish(bundle, server.channel)
-    assert not reported(server.channel)[0].as_published
+    assert not fetch_reports(server.channel)[0].as_published
 
 
 def test_pull_keeps_the_old_release_and_does_not_ask_again_when_the_golden_answers_differ(
@@ -157,7 +157,7 @@ def test_pull_keeps_the_old_release_and_does_not_ask_again_when_the_golden_answe
     assert serves(tmp_path / "devices/one") == bundle.name
     code, said = pull()
     assert (code, said["outcome"], "golden" in said["message"]) == (1, "refused", True)
-    assert "golden" in reported(server.channel)[0].reason
+    assert "golden" in fetch_reports(server.channel)[0].reason
     assert "error" in pull("one", "--again")[1]
 
 
@@ -245,7 +245,7 @@ def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
 
     devices = [Device(name=name, host="", root=str(tmp_path / "devices" / name)) for name in names]
     aftermath.hold(devices, None, new, [told for code, told in said if code], heal)
-    told = reported(server.channel)
+    told = fetch_reports(server.channel)
     assert len(told) == 30
     assert all(each.as_published for each in told)
 
@@ -262,7 +262,7 @@ def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle:
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(tell, range(300)))
-    assert {each.serves for each in reported(server.channel)} == {str(number) for number in range(300)}
+    assert {each.serves for each in fetch_reports(server.channel)} == {str(number) for number in range(300)}
 
 
 def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: Path, bundle: Path) -> None:
@@ -303,7 +303,7 @@ def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
             refused = pulled(server.channel, root, *report, tmp_path / "wrong")[1]
             assert refused["error"]["what"] == "wants a login"
             assert pulled(server.channel, root, *report, tmp_path / "login")[0] == 0
-            assert [told.device for told in reported(server.channel, credentials=tmp_path / "login")] == ["one"]
+            assert [told.device for told in fetch_reports(server.channel, credentials=tmp_path / "login")] == ["one"]
         finally:
             server.kill()
     assert {name for name, _ in office.given} == {"", NAME}

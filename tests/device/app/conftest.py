@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import toolkit
-from toolkit.fleet.transfer.tree import release_tree
+from toolkit.bundle.release import release_tree
 
 REPOSITORY = Path(toolkit.__file__).parents[1]
 TOKEN = "a-token-of-this-test-alone"

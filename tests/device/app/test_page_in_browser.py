@@ -14,7 +14,7 @@ import pytest
 
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy
-from toolkit.fleet.app_tunnel import live
+from toolkit.fleet.app_tunnel import open_app
 from toolkit.fleet.local_fleet import control
 
 pytestmark = pytest.mark.browser
@@ -23,7 +23,9 @@ LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark"
 
 
 @pytest.fixture(scope="module")
-def url(embedded_fleet: control.Embedded, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(
+    embedded_fleet: control.LocalFleet, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The app of a device that holds two releases, seen from here."""
     device: Device = embedded_fleet.devices[0]
     other = tmp_path_factory.mktemp("bundle") / "other"
@@ -33,7 +35,7 @@ def url(embedded_fleet: control.Embedded, tiny_bundle: Path, tmp_path_factory: p
     for bundle in (other, tiny_bundle):
         done = deploy(bundle, [device])
         assert not done.failed, done.failed
-    with live(device) as seen:
+    with open_app(device) as seen:
         yield seen.url
 
 

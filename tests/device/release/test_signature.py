@@ -13,9 +13,9 @@ import pytest
 
 from toolkit import hashing
 from toolkit.bundle import signing
+from toolkit.bundle.release import release_tree
 from toolkit.bundle.signing import sign_bundle
 from toolkit.device.release import signature
-from toolkit.fleet.transfer.tree import release_tree
 from toolkit.system import ssh_signatures
 
 Command = Callable[..., Any]

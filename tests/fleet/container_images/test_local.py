@@ -11,8 +11,8 @@ import pytest
 from toolkit.artifacts.fleet import Device
 from toolkit.fleet.container_images import local, remote
 from toolkit.fleet.container_images.local import ContainerImage
-from toolkit.fleet.container_images.remote import Found
-from toolkit.fleet.transfer.tree import Tree
+from toolkit.fleet.container_images.remote import RemoteImage
+from toolkit.fleet.transfer.tree import FileTree
 
 DEVICE = Device(name="pi", host="pi", container_image="edge/runner:1")
 LAYERS = {"amd64": [b"debian", b"wheels for amd64"], "arm64": [b"debian", b"wheels for arm64"]}
@@ -44,10 +44,10 @@ def layout(tmp_path: Path) -> Path:
 @pytest.fixture
 def container_image(layout: Path, monkeypatch: pytest.MonkeyPatch) -> ContainerImage:
     monkeypatch.setattr(local, "_exported", lambda _: layout)
-    return local.find(["edge/runner:1"])["edge/runner:1"]
+    return local.resolve_images(["edge/runner:1"])["edge/runner:1"]
 
 
-def content(tree: Tree, path: str) -> bytes:
+def content(tree: FileTree, path: str) -> bytes:
     (source,) = (file.source for file in tree.files if file.path == path)
     return source if isinstance(source, bytes) else source.read_bytes()
 
@@ -80,8 +80,8 @@ def test_architectures_share_the_layers_that_are_the_same(container_image: Conta
 
 def test_find_asks_no_engine_when_devices_pull_the_image() -> None:
     name = f"registry.example/runner@sha256:{'a' * 64}"
-    assert local.find([name, name]) == {name: ContainerImage(name, name)}
-    assert local.find([]) == {}
+    assert local.resolve_images([name, name]) == {name: ContainerImage(name, name)}
+    assert local.resolve_images([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -100,18 +100,18 @@ def test_is_name_takes_what_an_engine_takes(name: str, expected: bool) -> None:
 
 
 def test_problems_name_the_missing_engine_and_the_wrong_architecture(container_image: ContainerImage) -> None:
-    assert not list(remote.problems(DEVICE, container_image, Found(), "aarch64"))
-    (engine,) = remote.problems(DEVICE, container_image, Found(error="permission denied"), "x86_64")
+    assert not list(remote.problems(DEVICE, container_image, RemoteImage(), "aarch64"))
+    (engine,) = remote.problems(DEVICE, container_image, RemoteImage(error="permission denied"), "x86_64")
     assert engine.what == "no container engine for the user: permission denied"
-    (machine,) = remote.problems(DEVICE, container_image, Found(), "riscv64")
+    (machine,) = remote.problems(DEVICE, container_image, RemoteImage(), "riscv64")
     assert machine.what == "edge/runner:1 is made for amd64 and arm64, and the device is riscv64 (riscv64)"
     pulled = ContainerImage("x@sha256:…", "x@sha256:…")
-    assert list(remote.problems(DEVICE, pulled, Found(id="sha256:1", architecture="amd64"), "aarch64"))
+    assert list(remote.problems(DEVICE, pulled, RemoteImage(id="sha256:1", architecture="amd64"), "aarch64"))
 
 
 def test_parse_reads_what_the_engine_says(container_image: ContainerImage) -> None:
-    assert remote.parse("no docker command is there\n") == Found(error="no docker command is there")
-    assert remote.parse("engine 26.1.5\nabsent\n") == Found()
+    assert remote.parse("no docker command is there\n") == RemoteImage(error="no docker command is there")
+    assert remote.parse("engine 26.1.5\nabsent\n") == RemoteImage()
     variant = container_image.variants["arm64"]
     for identity in variant.ids:
         assert remote.is_there(container_image, remote.parse(f"engine 20.10\n{identity} arm64\n"))

@@ -14,7 +14,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.errors import MachineError, UsageError
 from toolkit.fleet import connect
 from toolkit.fleet.local_fleet import control
-from toolkit.fleet.ssh.connection import SecureShell
+from toolkit.fleet.ssh.connection import SshShell
 from toolkit.workspace import Workspace
 
 
@@ -73,14 +73,14 @@ def test_down_ends_nothing_when_the_pid_file_is_left_from_another_process(own: W
     assert not control.down(own)
 
 
-def test_login_key_is_for_its_owner_alone(embedded_fleet: control.Embedded) -> None:
+def test_login_key_is_for_its_owner_alone(embedded_fleet: control.LocalFleet) -> None:
     keys = embedded_fleet.inventory.parent / "keys"
     private = [path for path in keys.iterdir() if path.suffix != ".pub"]
     assert len(private) == 4
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in private)
 
 
-def test_commands_have_a_clean_environment_in_the_devices_folder(embedded_fleet: control.Embedded) -> None:
+def test_commands_have_a_clean_environment_in_the_devices_folder(embedded_fleet: control.LocalFleet) -> None:
     device = embedded_fleet.devices[1]
     with connect(device) as shell:
         names = shell.run("env | cut -d = -f 1 | sort | tr '\\n' ' '").stdout.split()
@@ -89,15 +89,15 @@ def test_commands_have_a_clean_environment_in_the_devices_folder(embedded_fleet:
     assert home == str(embedded_fleet.inventory.parent / "devices" / device.name)
 
 
-def test_a_command_is_ended_when_its_connection_drops(embedded_fleet: control.Embedded) -> None:
-    shell = SecureShell(embedded_fleet.devices[0])
-    with shell.hold("echo $$; trap '' HUP; sleep 120 & wait; sleep 120") as pid:
+def test_a_command_is_ended_when_its_connection_drops(embedded_fleet: control.LocalFleet) -> None:
+    shell = SshShell(embedded_fleet.devices[0])
+    with shell.background("echo $$; trap '' HUP; sleep 120 & wait; sleep 120") as pid:
         assert Path(f"/proc/{pid}").exists()
         shell.close()
         _wait_for_the_end(int(pid))
 
 
-def test_sftp_sees_absolute_paths_of_the_device_and_no_others(embedded_fleet: control.Embedded) -> None:
+def test_sftp_sees_absolute_paths_of_the_device_and_no_others(embedded_fleet: control.LocalFleet) -> None:
     import paramiko
 
     device = embedded_fleet.devices[2]
@@ -117,7 +117,7 @@ def test_sftp_sees_absolute_paths_of_the_device_and_no_others(embedded_fleet: co
                 sftp.open(path)
 
 
-def test_a_signal_that_the_client_sends_reaches_the_command(embedded_fleet: control.Embedded) -> None:
+def test_a_signal_that_the_client_sends_reaches_the_command(embedded_fleet: control.LocalFleet) -> None:
     import asyncio
 
     device = embedded_fleet.devices[0]

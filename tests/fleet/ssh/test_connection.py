@@ -18,7 +18,7 @@ import pytest
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import LocalShell, Shell, connect
-from toolkit.fleet.ssh.connection import SecureShell
+from toolkit.fleet.ssh.connection import SshShell
 
 
 @pytest.fixture(params=["ssh", "local"])
@@ -88,14 +88,14 @@ def test_put_writes_a_file_whole_when_its_name_has_spaces(shell: Shell, tmp_path
 def test_hold_waits_for_the_end_of_the_command_when_the_block_fails(shell: Shell, tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="meanwhile"),
-        shell.hold(f"echo here; cat > /dev/null; sleep 0.5; echo gone > '{tmp_path}/gone'"),
+        shell.background(f"echo here; cat > /dev/null; sleep 0.5; echo gone > '{tmp_path}/gone'"),
     ):
         raise ValueError("meanwhile")
     assert (tmp_path / "gone").exists()
 
 
 def test_hold_keeps_the_command_until_the_block_ends(shell: Shell, tmp_path: Path) -> None:
-    with shell.hold(f"echo here; cat > /dev/null; echo gone > '{tmp_path}/gone'") as said:
+    with shell.background(f"echo here; cat > /dev/null; echo gone > '{tmp_path}/gone'") as said:
         assert said == "here"
         assert shell.run("echo beside it").stdout == "beside it\n"
         assert not (tmp_path / "gone").exists()
@@ -103,7 +103,7 @@ def test_hold_keeps_the_command_until_the_block_ends(shell: Shell, tmp_path: Pat
 
 
 def test_run_says_that_the_connection_was_lost_when_it_was(devices: tuple[Device, ...]) -> None:
-    shell = SecureShell(devices[0])
+    shell = SshShell(devices[0])
     threading.Timer(0.3, shell.close).start()
     with pytest.raises(FleetError, match=r"embedded-1: (the connection was lost|.*hung up)"):
         shell.run("sleep 20")

@@ -12,19 +12,21 @@ import pytest
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import BundleError, FleetError
 from toolkit.fleet import LocalShell, Result, Shell
-from toolkit.fleet.ssh.shell import Command, Input, pieces
-from toolkit.fleet.transfer.chunks import MOST_BYTES
-from toolkit.fleet.transfer.staging import Sending, Tree, stage, stage_and_verify, survey, tree_of
-from toolkit.fleet.transfer.stream import Bandwidth
+from toolkit.fleet.ssh.shell import Command, Input, iter_blocks
+from toolkit.fleet.transfer import stream
+from toolkit.fleet.transfer.chunks import MAX_CHUNK_BYTES, Chunk
+from toolkit.fleet.transfer.staging import TransferOptions, read_remote_state, stage, stage_and_verify
+from toolkit.fleet.transfer.stream import RateLimit
+from toolkit.fleet.transfer.tree import FileTree, build_tree
 
 PLACE = "images/set"
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Tree:
+def tree(tmp_path: Path) -> FileTree:
     weights = tmp_path / "weights"
     weights.write_bytes(os.urandom(300_001))
-    return tree_of({"model.bin": weights, "a folder/naïve name.txt": b"hello", "again.txt": b"hello", "empty": b""})
+    return build_tree({"model.bin": weights, "a folder/naïve name.txt": b"hello", "again.txt": b"hello", "empty": b""})
 
 
 @pytest.fixture(params=["ssh", "local"])
@@ -44,29 +46,29 @@ class CutShell:
         if self._left >= 0:
             return self._shell.run(command, stdin=stdin, timeout=timeout)
         if self._reached:
-            self._shell.run(command, stdin=b"".join(pieces(stdin))[: self._reached], timeout=timeout)
+            self._shell.run(command, stdin=b"".join(iter_blocks(stdin))[: self._reached], timeout=timeout)
         raise FleetError("the connection was lost", where=self.device.name)
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = None) -> None:
         self._shell.put(content, remote, timeout=timeout)
 
-    def hold(self, command: Command, *, timeout: float | None = None) -> AbstractContextManager[str]:
-        return self._shell.hold(command, timeout=timeout)
+    def background(self, command: Command, *, timeout: float | None = None) -> AbstractContextManager[str]:
+        return self._shell.background(command, timeout=timeout)
 
     def close(self) -> None:
         self._shell.close()
 
 
-def test_stage_sends_nothing_when_all_is_there(shell: Shell, tree: Tree) -> None:
+def test_stage_sends_nothing_when_all_is_there(shell: Shell, tree: FileTree) -> None:
     assert stage(shell, shell.device, tree, PLACE) == 300_006
     _is_whole(shell.device, tree)
     assert stage(shell, shell.device, tree, PLACE) == 0
-    assert survey(shell, shell.device, tree, PLACE).damaged == ()
+    assert read_remote_state(shell, shell.device, tree, PLACE).damaged == ()
 
 
-def test_stage_sends_only_what_is_new_when_another_tree_shares_files(shell: Shell, tree: Tree) -> None:
+def test_stage_sends_only_what_is_new_when_another_tree_shares_files(shell: Shell, tree: FileTree) -> None:
     stage(shell, shell.device, tree, PLACE)
-    other = tree_of({file.path: file.source for file in tree.files} | {"new": b"123"})
+    other = build_tree({file.path: file.source for file in tree.files} | {"new": b"123"})
     assert stage(shell, shell.device, other, "releases/other") == 3
     root = Path(shell.device.root)
     assert (root / "releases/other/model.bin").samefile(root / PLACE / "model.bin")
@@ -81,7 +83,7 @@ class DeviceError(Exception):
 
 def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) -> None:
     says = b"def verify(release):\n    return {'ok': True, 'files': len(list(release.rglob('*.py')))}\n"
-    own = tree_of(
+    own = build_tree(
         {
             "device/__init__.py": b"",
             "device/errors.py": ERRORS,
@@ -98,7 +100,7 @@ def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) ->
 
 def test_stage_and_verify_gives_the_failure_when_the_release_refuses_itself(local_shell: Shell) -> None:
     says = b"from ..errors import DeviceError\ndef verify(release):\n    raise DeviceError('no ssh-keygen', 'here', 'get it')\n"
-    own = tree_of(
+    own = build_tree(
         {
             "device/__init__.py": b"",
             "device/errors.py": ERRORS,
@@ -111,7 +113,7 @@ def test_stage_and_verify_gives_the_failure_when_the_release_refuses_itself(loca
     assert staged.verified == {"ok": False, "error": error}
 
 
-def test_stage_leaves_everything_read_only(local_shell: Shell, tree: Tree) -> None:
+def test_stage_leaves_everything_read_only(local_shell: Shell, tree: FileTree) -> None:
     stage(local_shell, local_shell.device, tree, PLACE)
     for path in [place := Path(local_shell.device.root) / PLACE, *place.rglob("*")]:
         assert not path.stat().st_mode & 0o222, path
@@ -120,7 +122,7 @@ def test_stage_leaves_everything_read_only(local_shell: Shell, tree: Tree) -> No
 @pytest.mark.parametrize("reached", [0, 150_000])
 @pytest.mark.parametrize("at", range(2))
 def test_stage_leaves_no_half_and_heals_when_cut_at_any_step(
-    local_shell: Shell, tree: Tree, at: int, reached: int
+    local_shell: Shell, tree: FileTree, at: int, reached: int
 ) -> None:
     with pytest.raises(FleetError, match="lost"):
         stage(CutShell(local_shell, at, reached), local_shell.device, tree, PLACE)
@@ -132,23 +134,28 @@ def test_stage_leaves_no_half_and_heals_when_cut_at_any_step(
 
 
 def test_stage_takes_two_commands_on_a_bare_device_so_that_the_cuts_above_are_all(
-    local_shell: Shell, tree: Tree
+    local_shell: Shell, tree: FileTree
 ) -> None:
     assert stage(CutShell(local_shell, 2), local_shell.device, tree, PLACE) > 0
 
 
-def test_stage_names_the_file_when_a_bit_flips_in_transit(local_shell: Shell, tree: Tree) -> None:
-    source = tree.files[[file.path for file in tree.files].index("model.bin")]
-    flipped = bytearray(Path(str(source.source)).read_bytes())
-    flipped[1000] ^= 1
-    damaged = replace(tree, files=tuple(replace(f, source=bytes(flipped)) if f is source else f for f in tree.files))
-    with pytest.raises(FleetError, match=r"local: model\.bin arrived damaged"):
-        stage(local_shell, local_shell.device, damaged, PLACE)
+def test_stage_names_the_file_when_a_bit_flips_in_transit(
+    local_shell: Shell, tree: FileTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flipped(chunk: Chunk) -> tuple[bytes, str]:
+        content = chunk.read()
+        return (bytes([content[0] ^ 1]) + content[1:] if chunk == first else content), ""
+
+    first = next(file for file in tree.files if file.path == "model.bin").chunks[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "compress", flipped)
+        with pytest.raises(FleetError, match=r"local: model\.bin arrived damaged"):
+            stage(local_shell, local_shell.device, tree, PLACE)
     assert not (Path(local_shell.device.root) / PLACE).exists()
-    assert stage(local_shell, local_shell.device, tree, PLACE) == MOST_BYTES, "the other piece had come right"
+    assert stage(local_shell, local_shell.device, tree, PLACE) == MAX_CHUNK_BYTES, "the other piece had come right"
 
 
-def test_stage_mends_the_file_when_a_bit_flipped_on_the_device(local_shell: Shell, tree: Tree) -> None:
+def test_stage_mends_the_file_when_a_bit_flipped_on_the_device(local_shell: Shell, tree: FileTree) -> None:
     stage(local_shell, local_shell.device, tree, PLACE)
     path = Path(local_shell.device.root) / PLACE / "model.bin"
     content = bytearray(path.read_bytes())
@@ -156,30 +163,30 @@ def test_stage_mends_the_file_when_a_bit_flipped_on_the_device(local_shell: Shel
     path.chmod(0o644)
     path.write_bytes(content)
     digest = next(file.sha256 for file in tree.files if file.path == "model.bin")
-    known = survey(local_shell, local_shell.device, tree, PLACE)
+    known = read_remote_state(local_shell, local_shell.device, tree, PLACE)
     assert set(known.damaged) == {"model.bin", f"store/{digest}"}
-    assert stage(local_shell, local_shell.device, tree, PLACE, known) == 300_001 - MOST_BYTES
+    assert stage(local_shell, local_shell.device, tree, PLACE, known) == 300_001 - MAX_CHUNK_BYTES
     _is_whole(local_shell.device, tree)
 
 
-def test_stage_puts_a_file_back_when_it_was_deleted_on_the_device(local_shell: Shell, tree: Tree) -> None:
+def test_stage_puts_a_file_back_when_it_was_deleted_on_the_device(local_shell: Shell, tree: FileTree) -> None:
     stage(local_shell, local_shell.device, tree, PLACE)
     shutil.rmtree(Path(local_shell.device.root) / PLACE / "a folder")
     assert stage(local_shell, local_shell.device, tree, PLACE) == 0
     _is_whole(local_shell.device, tree)
 
 
-def test_stage_refuses_before_anything_is_sent_when_there_is_no_room(local_shell: Shell, tree: Tree) -> None:
+def test_stage_refuses_before_anything_is_sent_when_there_is_no_room(local_shell: Shell, tree: FileTree) -> None:
     keeps_all = replace(local_shell.device, variables={"toolkit_reserve_bytes": 1 << 60})
     with pytest.raises(FleetError, match=r"local: no room: .* to stay free"):
         stage(local_shell, keeps_all, tree, PLACE)
-    crowded = replace(survey(local_shell, local_shell.device, tree, PLACE), free_inodes=3)
+    crowded = replace(read_remote_state(local_shell, local_shell.device, tree, PLACE), free_inodes=3)
     with pytest.raises(FleetError, match="no room: 3 free inodes"):
         stage(local_shell, local_shell.device, tree, PLACE, crowded)
     assert not Path(local_shell.device.root).exists()
 
 
-def test_stage_says_so_when_a_file_changes_while_it_is_sent(local_shell: Shell, tree: Tree) -> None:
+def test_stage_says_so_when_a_file_changes_while_it_is_sent(local_shell: Shell, tree: FileTree) -> None:
     Path(str(next(f.source for f in tree.files if f.path == "model.bin"))).write_bytes(b"shorter")
     with pytest.raises(FleetError, match="changed while it was being sent"):
         stage(local_shell, local_shell.device, tree, PLACE)
@@ -190,22 +197,22 @@ def test_stage_says_so_when_a_file_changes_while_it_is_sent(local_shell: Shell, 
 )
 def test_tree_of_refuses_names_that_a_device_could_misread(path: str) -> None:
     with pytest.raises(BundleError):
-        tree_of({path: b""})
+        build_tree({path: b""})
 
 
 def test_stage_goes_on_where_it_was_cut_when_pieces_had_come(local_shell: Shell, tmp_path: Path) -> None:
-    tree = tree_of({"weights": os.urandom(10 * MOST_BYTES)})
+    tree = build_tree({"weights": os.urandom(10 * MAX_CHUNK_BYTES)})
     with pytest.raises(FleetError, match="lost"):
-        stage(CutShell(local_shell, 1, reached=5 * MOST_BYTES), local_shell.device, tree, PLACE)
+        stage(CutShell(local_shell, 1, reached=5 * MAX_CHUNK_BYTES), local_shell.device, tree, PLACE)
     sent = stage(local_shell, local_shell.device, tree, PLACE)
-    assert 5 * MOST_BYTES <= sent <= 7 * MOST_BYTES
+    assert 5 * MAX_CHUNK_BYTES <= sent <= 7 * MAX_CHUNK_BYTES
     _is_whole(local_shell.device, tree)
 
 
 def test_stage_sends_only_the_pieces_that_are_new_when_two_files_share_others(local_shell: Shell) -> None:
-    backbone = os.urandom(4 * MOST_BYTES)
-    stage(local_shell, local_shell.device, tree_of({"a.bin": backbone + b"head"}), PLACE)
-    other = tree_of({"b.bin": backbone + b"another head"})
+    backbone = os.urandom(4 * MAX_CHUNK_BYTES)
+    stage(local_shell, local_shell.device, build_tree({"a.bin": backbone + b"head"}), PLACE)
+    other = build_tree({"b.bin": backbone + b"another head"})
     assert stage(local_shell, local_shell.device, other, "images/other") == len(b"another head")
     assert (Path(local_shell.device.root) / "images/other/b.bin").read_bytes() == backbone + b"another head"
 
@@ -215,8 +222,8 @@ def test_stage_sends_a_fraction_when_a_head_was_retrained_and_lies_before_the_ba
 ) -> None:
     backbone = [os.urandom(size) for size in (900_000, 300_000, 3_000, 70_000)]
     first, second = (_ir(tmp_path / name, [os.urandom(size), *backbone]) for name, size in (("a", 2_000), ("b", 5_000)))
-    stage(local_shell, local_shell.device, tree_of(first), PLACE)
-    sent = stage(local_shell, local_shell.device, tree_of(second), "images/other")
+    stage(local_shell, local_shell.device, build_tree(first), PLACE)
+    sent = stage(local_shell, local_shell.device, build_tree(second), "images/other")
     assert sent < 0.15 * sum(path.stat().st_size for path in second.values())
 
 
@@ -230,33 +237,33 @@ def _ir(folder: Path, tensors: list[bytes]) -> dict[str, Path]:
 
 
 def test_stage_sends_a_piece_after_all_when_what_the_survey_found_is_gone(local_shell: Shell) -> None:
-    backbone = os.urandom(2 * MOST_BYTES)
-    stage(local_shell, local_shell.device, tree_of({"a.bin": backbone + b"head"}), PLACE)
-    other = tree_of({"b.bin": backbone + b"another head"})
-    known = survey(local_shell, local_shell.device, other, "images/other")
+    backbone = os.urandom(2 * MAX_CHUNK_BYTES)
+    stage(local_shell, local_shell.device, build_tree({"a.bin": backbone + b"head"}), PLACE)
+    other = build_tree({"b.bin": backbone + b"another head"})
+    known = read_remote_state(local_shell, local_shell.device, other, "images/other")
     assert len(known.chunks) == 2
     shutil.rmtree(Path(local_shell.device.root) / "store")
     sent = stage(local_shell, local_shell.device, other, "images/other", known)
-    assert sent == len(b"another head") + 2 * MOST_BYTES
+    assert sent == len(b"another head") + 2 * MAX_CHUNK_BYTES
 
 
-def test_stage_keeps_to_the_bandwidth(local_shell: Shell, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_keeps_to_the_bandwidth(local_shell: Shell, tree: FileTree, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    monkeypatch.setattr(Bandwidth, "take", lambda self, size: taken.append(size))
-    stage(local_shell, local_shell.device, tree, PLACE, sending=Sending(bandwidth=Bandwidth(1e9)))
+    monkeypatch.setattr(RateLimit, "take", lambda self, size: taken.append(size))
+    stage(local_shell, local_shell.device, tree, PLACE, sending=TransferOptions(bandwidth=RateLimit(1e9)))
     assert sum(taken) >= 300_006
 
 
-def test_survey_says_nothing_is_there_when_the_device_lacks_its_python(local_shell: Shell, tree: Tree) -> None:
+def test_survey_says_nothing_is_there_when_the_device_lacks_its_python(local_shell: Shell, tree: FileTree) -> None:
     bare = replace(local_shell.device, python="/nowhere/python")
-    known = survey(local_shell, bare, tree, PLACE)
+    known = read_remote_state(local_shell, bare, tree, PLACE)
     assert (known.intact, known.stored, known.current) == (frozenset(), frozenset(), None)
     assert known.free_bytes > 0
 
 
-def _is_whole(device: Device, tree: Tree) -> None:
+def _is_whole(device: Device, tree: FileTree) -> None:
     shell = LocalShell(device)
-    assert survey(shell, device, tree, PLACE).intact == {file.path for file in tree.files}
+    assert read_remote_state(shell, device, tree, PLACE).intact == {file.path for file in tree.files}
     assert set(_files(Path(device.root) / PLACE)) == {file.path for file in tree.files}
     assert not list((Path(device.root) / "store").glob("*.part"))
 

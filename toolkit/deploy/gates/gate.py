@@ -17,16 +17,16 @@ from typing import Any, Protocol
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy.gates import health
 from toolkit.fleet import Shell
-from toolkit.fleet.transfer.staging import Tree
+from toolkit.fleet.transfer.tree import FileTree
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class GateContext:
     """What a gate is asked about: a release that lies on a device, whole or not."""
 
     device: Device
     shell: Shell
-    tree: Tree
+    tree: FileTree
     replaced: str | None
     """The bundle that the device served until now."""
     verified: Mapping[str, Any] | None = None
@@ -44,10 +44,10 @@ class Gate(Protocol):
     def after_switch(self) -> bool:
         """Whether it can only be asked of what serves already."""
 
-    def tell(self, device: Device) -> str:
+    def describe(self, device: Device) -> str:
         """What would be asked there, for --dry-run."""
 
-    def check(self, ground: Ground) -> str:
+    def check(self, context: GateContext) -> str:
         """What was found, in words.
 
         Raises:
@@ -56,42 +56,42 @@ class Gate(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class IntegrityGate:
     """Every byte, and the signature where the device or the inventory asks for one."""
 
     name = "verify"
     after_switch = False
 
-    def tell(self, device: Device) -> str:
+    def describe(self, device: Device) -> str:
         """See Gate."""
         del device
         return "check every byte there, and the signature if the device asks for one"
 
-    def check(self, ground: Ground) -> str:
+    def check(self, context: GateContext) -> str:
         """See Gate."""
-        health.check_bytes(ground.device, ground.shell, ground.tree.digest, ground.verified)
+        health.check_integrity(context.device, context.shell, context.tree.digest, context.verified)
         return "whole"
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class GoldenGate:
     """The golden images."""
 
     name = "golden"
     after_switch = False
 
-    def tell(self, device: Device) -> str:
+    def describe(self, device: Device) -> str:
         """See Gate."""
         return f"answer the golden images there on {device.accelerator}"
 
-    def check(self, ground: Ground) -> str:
+    def check(self, context: GateContext) -> str:
         """See Gate."""
-        found = health.check_answers(ground.device, ground.shell, ground.tree.digest)
+        found = health.check_golden(context.device, context.shell, context.tree.digest)
         return f"differs by {found['max_abs']:.1e}, {found['tolerance']:g} allowed"
 
 
 @dataclass(frozen=True, slots=True)
-class Healthy:
+class HealthGate:
     """What runs the release gets well, and stays so."""
 
     seconds: float
@@ -100,15 +100,15 @@ class Healthy:
     name = "healthy"
     after_switch = True
 
-    def tell(self, device: Device) -> str:
+    def describe(self, device: Device) -> str:
         """See Gate."""
         del device
         return f"see that the service is well, and stays so for {self.seconds:g} s"
 
-    def check(self, ground: Ground) -> str:
+    def check(self, context: GateContext) -> str:
         """See Gate."""
-        return health.check_service(ground.device, ground.shell, ground.tree.digest, self.seconds, self.patience_s)
+        return health.check_health(context.device, context.shell, context.tree.digest, self.seconds, self.patience_s)
 
 
-ALWAYS: Sequence[Gate] = (Whole(), Answers())
+REQUIRED_GATES: Sequence[Gate] = (IntegrityGate(), GoldenGate())
 """No release serves without these."""

@@ -15,7 +15,7 @@ _TIMEOUT_S = 600.0
 """A Neural Compute Stick takes minutes to load a large network."""
 
 
-def check_bytes(device: Device, shell: Shell, release: str, found: Mapping[str, Any] | None = None) -> None:
+def check_integrity(device: Device, shell: Shell, release: str, found: Mapping[str, Any] | None = None) -> None:
     """Every byte of it, and its signature where the device asks for one. `found`: what it said of that a moment ago.
 
     Raises:
@@ -25,10 +25,10 @@ def check_bytes(device: Device, shell: Shell, release: str, found: Mapping[str, 
     if not found["ok"]:
         bad = "; ".join(found.get("problems", ()))
         raise _failed(device, found, bad, "the device refuses the release", "deploy it again, whole and signed")
-    signature_policy.check_checked(device, found)
+    signature_policy.verify_signature_checked(device, found)
 
 
-def check_answers(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
+def check_golden(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
     """The golden images; gives what the check measured.
 
     Raises:
@@ -42,13 +42,13 @@ def check_answers(device: Device, shell: Shell, release: str) -> Mapping[str, An
     return found
 
 
-def check_service(device: Device, shell: Shell, release: str, seconds: float, patience_s: float) -> str:
+def check_health(device: Device, shell: Shell, release: str, seconds: float, patience_s: float) -> str:
     """Whether what runs the release gets well and stays so for `seconds`; gives what it found, in words.
 
     Raises:
         FleetError: it does not; says what it is instead.
     """
-    found = _ask(device, shell, commands.healthy(device, release, seconds, patience_s))
+    found = _ask(device, shell, commands.health(device, release, seconds, patience_s))
     if not found["ok"]:
         remedy = f"see its log: toolkit fleet logs --limit {device.name}"
         raise _failed(device, found, str(found.get("message")), "the service is not well", remedy)

@@ -17,8 +17,8 @@ from typing import Any
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy import commands
-from toolkit.deploy.compatibility import manifest_of
-from toolkit.deploy.gates.gate import Ground
+from toolkit.deploy.compatibility import bundle_manifest
+from toolkit.deploy.gates.gate import GateContext
 from toolkit.device.percentiles import MIN_QUERIES
 from toolkit.errors import FleetError
 from toolkit.stats.intervals import percentile
@@ -31,7 +31,7 @@ _SAME = ("clock", "threads", "streams", "precision", "accelerator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Yardstick:
+class Baseline:
     """What was measured on a device, as far as a release can be held against it."""
 
     device: str
@@ -44,52 +44,52 @@ class Yardstick:
     settings: Mapping[str, Any]
 
 
-class Speed:
+class SpeedGate:
     """The gate: at least `share` of the speed that was measured."""
 
     name = "speed"
     after_switch = False
 
-    def __init__(self, share: float, yardsticks: Iterable[Yardstick]) -> None:
+    def __init__(self, share: float, yardsticks: Iterable[Baseline]) -> None:
         self._share = share
-        self._known: dict[str, list[Yardstick]] = defaultdict(list)
+        self._known: dict[str, list[Baseline]] = defaultdict(list)
         for each in yardsticks:
             self._known[each.device].append(each)
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def tell(self, device: Device) -> str:
+    def describe(self, device: Device) -> str:
         """See Gate."""
         if not self._known[device.name]:
             return "nothing was measured there: no speed to hold it against"
         return f"answer for {SECONDS:g} s, at least at {self._share:.0%} of the speed that was measured there"
 
-    def check(self, ground: Ground) -> str:
+    def check(self, context: GateContext) -> str:
         """See Gate."""
-        device, name = ground.device, str(manifest_of(ground.tree)["name"])
+        device, name = context.device, str(bundle_manifest(context.tree)["name"])
         known = [each for each in self._known[device.name] if each.settings["accelerator"] == device.accelerator]
-        found = choose(known, ground.tree.parent, name, ground.replaced)
+        found = choose_baseline(known, context.tree.parent, name, context.replaced)
         if found is None:
             return "no record to hold it against"
-        if ground.shell.run(commands.has_images(device, found.images)).code:
+        if context.shell.run(commands.has_images(device, found.images)).code:
             return "the images of its record are not there any more: not measured"
-        return judge(device, self._measure(ground, found), found, self._share)
+        return compare(device, self._measure(context, found), found, self._share)
 
-    def _measure(self, ground: Ground, like: Yardstick) -> float:
+    def _measure(self, context: GateContext, like: Baseline) -> float:
         """The 90th percentile in ms; devices of one machine one after the other, else they would measure each other."""
-        boot = ground.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
+        boot = context.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
         settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
-        words = commands.measure(ground.device, ground.tree.digest, like.images, settings)
-        with self._turns[boot or ground.device.name], ground.shell.hold(words, timeout=PATIENCE_S) as said:
-            return _p90(ground.device, said)
+        words = commands.bench(context.device, context.tree.digest, like.images, settings)
+        with self._turns[boot or context.device.name], context.shell.background(words, timeout=PATIENCE_S) as said:
+            return _p90(context.device, said)
 
 
-def yardsticks(store: Store) -> tuple[Yardstick, ...]:
+def load_baselines(store: Store) -> tuple[Baseline, ...]:
     """Everything in the store that a release can be held against, oldest first."""
     records = sorted(store.all(BenchRecord), key=lambda record: record.at)
     return tuple(found for record in records if (found := _yardstick(record)) is not None)
 
 
-def choose(known: Sequence[Yardstick], bundle: str, name: str, replaced: str | None) -> Yardstick | None:
+def choose_baseline(known: Sequence[Baseline], bundle: str, name: str, replaced: str | None) -> Baseline | None:
     """The one that says most about a bundle: its own, that of the same form, that of what it replaces."""
     for alike in (
         [each for each in known if each.bundle == bundle],
@@ -102,7 +102,7 @@ def choose(known: Sequence[Yardstick], bundle: str, name: str, replaced: str | N
     return None
 
 
-def judge(device: Device, p90_ms: float, like: Yardstick, share: float) -> str:
+def compare(device: Device, p90_ms: float, like: Baseline, share: float) -> str:
     """What was found, in words.
 
     Raises:
@@ -119,12 +119,12 @@ def judge(device: Device, p90_ms: float, like: Yardstick, share: float) -> str:
     return found
 
 
-def _yardstick(record: BenchRecord) -> Yardstick | None:
+def _yardstick(record: BenchRecord) -> Baseline | None:
     """None where it does not count, or is of something else than latency."""
     p90_ms = percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
     if p90_ms is None or record.broken_rules:
         return None
-    return Yardstick(
+    return Baseline(
         device=record.device,
         bundle=record.parent,
         name=str(record.facts.get("name", "")),

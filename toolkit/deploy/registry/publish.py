@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.deploy.offline import described
+from toolkit.bundle.release import release_tree
+from toolkit.deploy.offline import release_documents
 from toolkit.deploy.registry.oci_registry import MANIFEST, Channel, Registry, digest_of
-from toolkit.fleet.transfer import staging
-from toolkit.fleet.transfer.diff import pieces_of
-from toolkit.fleet.transfer.stream import packed
-from toolkit.fleet.transfer.tree import Tree
+from toolkit.fleet.transfer.diff import unique_chunks
+from toolkit.fleet.transfer.stream import compress
+from toolkit.fleet.transfer.tree import FileTree
 from toolkit.progress import Progress, Silent
 
 RELEASE = "application/vnd.edge-vision-toolkit.release.v1"
@@ -45,7 +45,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reported:
+class DeviceReport:
     """What a device that fetches its releases told last."""
 
     device: str
@@ -75,7 +75,7 @@ def publish(
         UsageError: the key cannot sign.
         FleetError: the registry cannot be reached, or refuses.
     """
-    tree = staging.release_tree(bundle)
+    tree = release_tree(bundle)
     with Registry(channel, credentials, plain=plain) as registry:
         before, manifest = registry.manifest(channel.tag)
         if _is_there(manifest, tree, signed=key is not None):
@@ -100,19 +100,19 @@ def _put(registry: Registry, digest: str, content: bytes) -> int:
     return len(content)
 
 
-def _is_there(manifest: dict[str, Any], tree: Tree, *, signed: bool) -> bool:
+def _is_there(manifest: dict[str, Any], tree: FileTree, *, signed: bool) -> bool:
     """Whether the channel holds this very release already, and is signed if that is wanted; signatures differ each time."""
     notes = [layer.get("annotations", {}) for layer in manifest.get("layers", ())]
     release = any(note.get(TITLE) == "release.json" and note.get(SHA256) == tree.digest for note in notes)
     return release and (not signed or any(note.get(TITLE) == "release.json.sig" for note in notes))
 
 
-def _blobs(tree: Tree, key: Path | None) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _blobs(tree: FileTree, key: Path | None) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Each layer's descriptor and bytes."""
-    for name, content in described(tree, key).items():
+    for name, content in release_documents(tree, key).items():
         yield _layer(DOCUMENT, content, {TITLE: name, SHA256: digest_of(content).partition(":")[2]}), content
-    for piece in pieces_of(tree.files):
-        content, form = packed(piece)
+    for piece in unique_chunks(tree.files):
+        content, form = compress(piece)
         yield _layer(CHUNK + ("+zlib" if form else ""), content, {SHA256: piece.sha256}), content
 
 
@@ -120,7 +120,7 @@ def _layer(kind: str, content: bytes, notes: dict[str, str]) -> dict[str, Any]:
     return {"mediaType": kind, "digest": digest_of(content), "size": len(content), "annotations": notes}
 
 
-def _manifest(tree: Tree, layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(tree: FileTree, layers: list[dict[str, Any]]) -> dict[str, Any]:
     config = {"mediaType": EMPTY, "digest": digest_of(b"{}"), "size": 2}
     notes = {"edge-vision-toolkit.bundle": tree.parent, "edge-vision-toolkit.release": tree.digest}
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": RELEASE, "config": config}
@@ -128,7 +128,7 @@ def _manifest(tree: Tree, layers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _published(
-    channel: Channel, tree: Tree, digest: str, key: Path | None, *, sent_bytes: int, changed: bool
+    channel: Channel, tree: FileTree, digest: str, key: Path | None, *, sent_bytes: int, changed: bool
 ) -> Published:
     return Published(
         channel=str(channel),
@@ -141,7 +141,9 @@ def _published(
     )
 
 
-def reported(channel: Channel, *, credentials: Path | None = None, plain: bool = False) -> tuple[Reported, ...]:
+def fetch_reports(
+    channel: Channel, *, credentials: Path | None = None, plain: bool = False
+) -> tuple[DeviceReport, ...]:
     """What each device that reports to this channel told last, by name.
 
     Raises:
@@ -161,8 +163,8 @@ def _state(registry: Registry, tag: str) -> dict[str, Any]:
     return state
 
 
-def _told(device: str, state: dict[str, Any], wanted: str | None) -> Reported:
-    return Reported(
+def _told(device: str, state: dict[str, Any], wanted: str | None) -> DeviceReport:
+    return DeviceReport(
         device=device,
         serves=state.get("serves"),
         outcome=str(state.get("outcome", "unknown")),

@@ -23,7 +23,7 @@ from typing import Any
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import ConfigurationError, MachineError
-from toolkit.fleet.transfer.tree import Tree, tree_of
+from toolkit.fleet.transfer.tree import FileTree, build_tree
 from toolkit.system import container_engine
 
 SENT = "toolkit-runner"
@@ -38,7 +38,7 @@ _INDEX = "application/vnd.oci.image.index.v1+json"
 class Variant:
     """A container image for one architecture, as a device gets it."""
 
-    tree: Tree
+    tree: FileTree
     """An OCI layout that `docker load` takes."""
     ids: frozenset[str]
     """What an engine may call it: the digest of its manifest, or of its configuration."""
@@ -65,7 +65,7 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def find(names: Iterable[str]) -> dict[str, ContainerImage]:
+def resolve_images(names: Iterable[str]) -> dict[str, ContainerImage]:
     """Every container image, by its name: exported from this machine's engine, unless devices pull it.
 
     Raises:
@@ -75,9 +75,9 @@ def find(names: Iterable[str]) -> dict[str, ContainerImage]:
     return {name: ContainerImage(name, name) if "@sha256:" in name else _here(name) for name in sorted(set(names))}
 
 
-def of(devices: Iterable[Device]) -> dict[str, ContainerImage]:
+def images_for(devices: Iterable[Device]) -> dict[str, ContainerImage]:
     """Those that releases run in on any of the devices; see `find`."""
-    return find(device.container_image for device in devices if device.container_image)
+    return resolve_images(device.container_image for device in devices if device.container_image)
 
 
 def cache_folder() -> Path:
@@ -166,7 +166,7 @@ def _variant(layout: Path, entry: Mapping[str, Any], reference: str) -> Variant:
     described = {key: entry[key] for key in ("mediaType", "digest", "size")} | {"annotations": name}
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [described]}
     older = [{"Config": _path(config), "RepoTags": [reference], "Layers": [_path(layer) for layer in layers]}]
-    tree = tree_of(
+    tree = build_tree(
         {_path(part): _blob(layout, part) for part in (entry, config, *layers)}
         | {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
         | {"index.json": json.dumps(index).encode(), "manifest.json": json.dumps(older).encode()}

@@ -14,8 +14,8 @@ from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, ContainerImage, Variant
 from toolkit.fleet.ssh.shell import Shell
-from toolkit.fleet.transfer import staging
-from toolkit.fleet.transfer.staging import Sending
+from toolkit.fleet.transfer import diff, staging
+from toolkit.fleet.transfer.staging import TransferOptions
 
 _TIMEOUT_S = 1800.0
 """An old card takes its time to unpack layers, a thin line to pull them."""
@@ -46,7 +46,7 @@ exit 0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RemoteImage:
     """What a device's engine says of an image."""
 
     error: str = ""
@@ -56,29 +56,43 @@ class Found:
     architecture: str = ""
 
 
-def look(device: Device, shell: Shell, container_image: ContainerImage) -> Found:
+@dataclass(frozen=True, slots=True)
+class MissingImage:
+    """A container image that a device does not have yet."""
+
+    name: str
+    send_bytes: int
+    """How much of it has to be sent; 0 if the device pulls it."""
+
+    @property
+    def description(self) -> str:
+        """What has to be done, for a plan."""
+        return f"{self.name}, {self.send_bytes / 1e6:,.1f} MB" if self.send_bytes else f"pull {self.name}"
+
+
+def inspect_image(device: Device, shell: Shell, container_image: ContainerImage) -> RemoteImage:
     """Ask; changes nothing."""
     return parse(
         shell.run(["/bin/sh", "-c", LOOK, "sh", container_image.reference]).check(device, "asking its engine").stdout
     )
 
 
-def parse(said: str) -> Found:
+def parse(said: str) -> RemoteImage:
     """From what LOOK prints."""
     first, _, rest = said.partition("\n")
     if not first.startswith("engine "):
-        return Found(error=first.strip() or "its engine does not answer")
+        return RemoteImage(error=first.strip() or "its engine does not answer")
     identity, _, architecture = rest.strip().partition(" ")
-    return Found() if identity == "absent" else Found(id=identity, architecture=architecture)
+    return RemoteImage() if identity == "absent" else RemoteImage(id=identity, architecture=architecture)
 
 
-def is_there(container_image: ContainerImage, found: Found) -> bool:
+def is_there(container_image: ContainerImage, found: RemoteImage) -> bool:
     """Whether the engine has these very bytes; what it has pulled by its digest, it has checked itself."""
     variant = container_image.variants.get(found.architecture)
     return bool(found.id) and (container_image.is_pulled or (variant is not None and found.id in variant.ids))
 
 
-def problems(device: Device, container_image: ContainerImage, found: Found, machine: str) -> Iterator[Problem]:
+def problems(device: Device, container_image: ContainerImage, found: RemoteImage, machine: str) -> Iterator[Problem]:
     """What keeps the device from running it; asked before anything is sent."""
     if found.error:
         yield Problem(f"no container engine for {device.user or 'the user'}: {found.error}", device.name, _PROVISION)
@@ -89,13 +103,13 @@ def problems(device: Device, container_image: ContainerImage, found: Found, mach
         yield Problem(what, device.name, "build it for that as well (in a checkout: just build runner-cross)")
 
 
-def looked(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> Found:
+def require_runnable(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> RemoteImage:
     """What `look` finds.
 
     Raises:
         FleetError: there is no engine that the user may use, or the container image is for other machines.
     """
-    found = look(device, shell, container_image)
+    found = inspect_image(device, shell, container_image)
     if wrong := tuple(problems(device, container_image, found, machine)):
         raise FleetError.from_problems(wrong)
     return found
@@ -106,13 +120,13 @@ def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage,
     if container_image.is_pulled:
         return 0
     tree = _variant(device, container_image, machine).tree
-    known = staging.survey(shell, device, tree, f"container-images/{tree.digest}")
-    staging.check_room(device, staging.lacking_files(tree, known), known)
-    return sum(piece.size_bytes for piece in staging.missing(tree, known))
+    known = staging.read_remote_state(shell, device, tree, f"container-images/{tree.digest}")
+    diff.check_room(device, diff.missing_files(tree, known), known)
+    return sum(piece.size_bytes for piece in diff.missing_chunks(tree, known))
 
 
-def bring(
-    device: Device, shell: Shell, container_image: ContainerImage, machine: str, sending: Sending | None = None
+def ensure_image(
+    device: Device, shell: Shell, container_image: ContainerImage, machine: str, sending: TransferOptions | None = None
 ) -> int:
     """Make the device's engine have it, and tell how many bytes were sent. A cut leaves what came, and the same goes on.
 
@@ -120,7 +134,7 @@ def bring(
         FleetError: nothing was sent: it cannot run there; or it could not be sent, pulled or loaded, or is another than was asked for.
     """
     sent = 0
-    if is_there(container_image, looked(device, shell, container_image, machine)):
+    if is_there(container_image, require_runnable(device, shell, container_image, machine)):
         return sent
     if container_image.is_pulled:
         remedy = f"try it there: docker pull {container_image.reference}"
@@ -136,7 +150,9 @@ def bring(
             (variant := _variant(device, container_image, machine)).tree,
             f"container-images/{variant.tree.digest}",
         )
-        sent = staging.stage(shell, device, tree, place, sending=Sending(sending.bandwidth) if sending else None)
+        sent = staging.stage(
+            shell, device, tree, place, sending=TransferOptions(sending.bandwidth) if sending else None
+        )
         words = ["/bin/sh", "-c", LOAD, "sh", f"{device.root}/{place}"]
         _run(
             shell,
@@ -145,14 +161,14 @@ def bring(
             "loading the container image",
             "make room where its engine keeps container images: docker system df",
         )
-    found = looked(device, shell, container_image, machine)
+    found = require_runnable(device, shell, container_image, machine)
     if not is_there(container_image, found):
         what = f"its engine has another container image than {container_image.reference}: {found.id or 'none'}"
         raise FleetError(what, where=device.name, remedy="run the command again; see `docker image ls` there")
     return sent
 
 
-def tidy(device: Device, shell: Shell) -> None:
+def prune_images(device: Device, shell: Shell) -> None:
     """Remove what was sent for releases that are no more; a container image that something uses stays."""
     shell.run(["/bin/sh", "-c", TIDY, "sh", device.root], timeout=_TIMEOUT_S)
 
@@ -160,7 +176,7 @@ def tidy(device: Device, shell: Shell) -> None:
 def _variant(device: Device, container_image: ContainerImage, machine: str) -> Variant:
     found = container_image.variants.get(ARCHITECTURES.get(machine, ""))
     if found is None:
-        raise FleetError.from_problems(list(problems(device, container_image, Found(), machine)))
+        raise FleetError.from_problems(list(problems(device, container_image, RemoteImage(), machine)))
     return found
 
 

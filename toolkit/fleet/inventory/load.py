@@ -26,7 +26,7 @@ from typing import Any
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import ConfigurationError, MachineError, Problem
 from toolkit.fleet.container_images import local
-from toolkit.fleet.inventory.variables import resolve
+from toolkit.fleet.inventory.variables import resolve_variables
 from toolkit.workspace import Workspace
 
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
@@ -54,7 +54,9 @@ def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
             "no such inventory", where=str(path), remedy="`toolkit fleet up` makes one, or give --inventory"
         )
     listing = _listing(path, limit)
-    hosts, problems = resolve(listing["_meta"]["hostvars"], lambda message: _asked(path, limit, message), path)
+    hosts, problems = resolve_variables(
+        listing["_meta"]["hostvars"], lambda message: _asked(path, limit, message), path
+    )
     names = list(dict.fromkeys(_hosts_of("all", listing)))
     if not names:
         raise _nobody(path, limit)

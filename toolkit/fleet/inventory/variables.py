@@ -23,7 +23,7 @@ Ask = Callable[[str], str]
 """Gives what `ansible all -m debug` prints for a message."""
 
 
-def resolve(
+def resolve_variables(
     hosts: Mapping[str, Mapping[str, Any]], ask: Ask, where: Path
 ) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
     """Each host's variables with their values in place of templates and vaults, and what could not be resolved.

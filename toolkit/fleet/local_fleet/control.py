@@ -30,7 +30,7 @@ _POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class LocalFleet:
     """What `up` made of it."""
 
     inventory: Path
@@ -39,7 +39,7 @@ class Embedded:
     """False: it ran already."""
 
 
-def up(workspace: Workspace, count: int | None = None, allowed_signers: Path | None = None) -> Embedded:
+def up(workspace: Workspace, count: int | None = None, allowed_signers: Path | None = None) -> LocalFleet:
     """Start the fleet, or leave it alone if it runs with as many devices (`count` None: as many as there are).
 
     From then on its devices take only what `allowed_signers` lets be signed; None leaves what each device has.
@@ -58,7 +58,7 @@ def up(workspace: Workspace, count: int | None = None, allowed_signers: Path | N
     devices = load_inventory(fleet / "inventory.yml")
     if signers is not None:
         _trust(devices, signers)
-    return Embedded(fleet / "inventory.yml", devices, started=started)
+    return LocalFleet(fleet / "inventory.yml", devices, started=started)
 
 
 def _read(allowed_signers: Path) -> bytes:

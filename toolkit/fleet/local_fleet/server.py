@@ -30,7 +30,7 @@ ADDRESS = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class DeviceHome:
     """One device's folder and keys."""
 
     name: str
@@ -43,10 +43,10 @@ class Home:
         return self.folder / "opt" / "toolkit"
 
 
-def homes(fleet: Path, count: int) -> tuple[Home, ...]:
+def device_homes(fleet: Path, count: int) -> tuple[DeviceHome, ...]:
     """The devices of an embedded fleet in `fleet`."""
     names = [f"embedded-{number}" for number in range(1, count + 1)]
-    return tuple(Home(name, fleet / "devices" / name, fleet / "keys" / f"{name}-host") for name in names)
+    return tuple(DeviceHome(name, fleet / "devices" / name, fleet / "keys" / f"{name}-host") for name in names)
 
 
 async def serve(fleet: Path, count: int) -> None:
@@ -55,7 +55,7 @@ async def serve(fleet: Path, count: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     make_key(fleet / "keys" / "client")
-    servers = [(home, await _listen(home, fleet)) for home in homes(fleet, count)]
+    servers = [(home, await _listen(home, fleet)) for home in device_homes(fleet, count)]
     ports = {home.name: server.get_port() for home, server in servers}
     _describe(fleet, [home for home, _ in servers], ports)
     print("ready", flush=True)
@@ -67,7 +67,7 @@ async def serve(fleet: Path, count: int) -> None:
     await asyncio.gather(*(server.wait_closed() for _, server in servers), return_exceptions=True)
 
 
-async def _listen(home: Home, fleet: Path) -> asyncssh.SSHAcceptor:
+async def _listen(home: DeviceHome, fleet: Path) -> asyncssh.SSHAcceptor:
     """Answer for one device, on the port that it had last time if that is free."""
     home.root.mkdir(parents=True, exist_ok=True)
     make_key(home.host_key)
@@ -95,14 +95,14 @@ class Reachable(asyncssh.SSHServer):
         return dest_host == ADDRESS
 
 
-def _last_port(home: Home, fleet: Path) -> int:
+def _last_port(home: DeviceHome, fleet: Path) -> int:
     """The port it had, or 0 for any."""
     with suppress(OSError, ValueError):
         return int(json.loads((fleet / "ports.json").read_text()).get(home.name, 0))
     return 0
 
 
-def _describe(fleet: Path, devices: list[Home], ports: dict[str, int]) -> None:
+def _describe(fleet: Path, devices: list[DeviceHome], ports: dict[str, int]) -> None:
     """The inventory, the pinned host keys and the ports for next time; earlier devices keep theirs."""
     with suppress(OSError, ValueError):
         ports = json.loads((fleet / "ports.json").read_text()) | ports
@@ -116,7 +116,7 @@ def _describe(fleet: Path, devices: list[Home], ports: dict[str, int]) -> None:
             stream.write(text.encode())
 
 
-def _inventory(fleet: Path, devices: list[Home], ports: dict[str, int]) -> str:
+def _inventory(fleet: Path, devices: list[DeviceHome], ports: dict[str, int]) -> str:
     """An Ansible inventory; JSON is YAML."""
     known_hosts = fleet / "known_hosts"
     shared = {

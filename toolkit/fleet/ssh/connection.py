@@ -25,12 +25,12 @@ from toolkit.fleet.ssh.shell import (
     Input,
     Result,
     Shell,
-    pieces,
+    decode,
+    iter_blocks,
     put_script,
-    text_of,
-    timed_out,
+    timeout_error,
 )
-from toolkit.fleet.ssh.ssh_errors import explained, known_as
+from toolkit.fleet.ssh.ssh_errors import known_hosts_name, translate_errors
 
 if TYPE_CHECKING:
     import paramiko
@@ -48,20 +48,20 @@ def connect(device: Device) -> Iterator[Shell]:
     Raises:
         FleetError: it cannot be reached, refuses the key, or is not the host that it was; says what to do.
     """
-    shell = SecureShell(device)
+    shell = SshShell(device)
     try:
-        with cancellation.open_while(shell.close):
+        with cancellation.cancellable(shell.close):
             yield shell
     finally:
         shell.close()
 
 
-class SecureShell:
+class SshShell:
     """A device's command line over SSH: connected when made, each command a channel of its own."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        with explained(device):
+        with translate_errors(device):
             self._connection = _open(device)
         self._connection.transport.set_keepalive(KEEPALIVE_S)
 
@@ -75,21 +75,23 @@ class SecureShell:
             code = channel.recv_exit_status()
             feeding.raise_if_failed()
             self._raise_if_lost(code)
-        return Result(text_of(output), text_of(listening.heard), code)
+        return Result(decode(output), decode(listening.heard), code)
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """See Shell."""
-        self.run(put_script(remote), stdin=pieces(content), timeout=timeout).check(self.device, f"writing {remote}")
+        self.run(put_script(remote), stdin=iter_blocks(content), timeout=timeout).check(
+            self.device, f"writing {remote}"
+        )
 
     @contextmanager
-    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
+    def background(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
         """See Shell."""
         with self._channel(command) as channel:
             with _deadline(self.device, channel, timeout):
                 line = channel.makefile("rb").readline()
                 self._raise_if_lost(0)
             try:
-                yield text_of(line).strip()
+                yield decode(line).strip()
             except BaseException:
                 with suppress(FleetError, OSError, EOFError):
                     self._let_go(channel, PATIENCE_S)
@@ -98,7 +100,7 @@ class SecureShell:
 
     def dial(self, port: int) -> paramiko.Channel:
         """A connection from the device to its own loopback port, as `tunnel` wants it."""
-        with explained(self.device):
+        with translate_errors(self.device):
             transport: paramiko.Transport = self._connection.transport
             return transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0))
 
@@ -106,7 +108,7 @@ class SecureShell:
         """See Shell."""
         with self._channel(command) as channel, channel.makefile("rb") as lines:
             for line in lines:
-                tell(text_of(line).rstrip("\n"))
+                tell(decode(line).rstrip("\n"))
             self._raise_if_lost(0)
 
     def _let_go(self, channel: paramiko.Channel, timeout: float | None) -> None:
@@ -123,7 +125,9 @@ class SecureShell:
     def _channel(self, command: Command) -> Iterator[paramiko.Channel]:
         """A channel on which the command has been started, a script by /bin/sh; the login shell makes way for it."""
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else command
-        with explained(self.device):  # not by fabric's create_session, which would open a closed connection again
+        with translate_errors(
+            self.device
+        ):  # not by fabric's create_session, which would open a closed connection again
             channel = self._connection.transport.open_session()
             channel.exec_command(f"exec {shlex.join(words)}")
         try:
@@ -192,7 +196,7 @@ def _client(device: Device) -> paramiko.SSHClient:
     if device.known_hosts is None:
         client.load_system_host_keys()
     else:
-        name = known_as(device)
+        name = known_hosts_name(device)
         pinned = _pinned(device.known_hosts, Path(device.known_hosts).stat().st_mtime_ns).lookup(name)
         for kind, key in pinned.items() if pinned else ():
             client.get_host_keys().add(name, kind, key)
@@ -228,7 +232,7 @@ def _deadline(device: Device, channel: paramiko.Channel, timeout: float | None) 
     finally:
         timer.cancel()
         if rang.is_set():
-            raise timed_out(device, timeout)
+            raise timeout_error(device, timeout)
 
 
 class _Feeding(threading.Thread):
@@ -242,7 +246,7 @@ class _Feeding(threading.Thread):
 
     def run(self) -> None:
         """Send all of it, then the end."""
-        content = pieces(self._content)
+        content = iter_blocks(self._content)
         while (piece := self._next(content)) is not None:
             try:
                 self._channel.sendall(piece)

@@ -26,7 +26,7 @@ Input = bytes | Iterable[bytes]
 """What a command reads: one piece, or many as they come."""
 
 TIMEOUT_S = 120.0
-CHUNK = 1 << 16
+BLOCK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Shell(Protocol):
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """Write a file: beside its name first, then renamed, so that it is there whole or not at all."""
 
-    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> AbstractContextManager[str]:
+    def background(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> AbstractContextManager[str]:
         """Keep a command running for the length of a with-block, which is given the first line that it prints.
 
         At the end of the block its stdin is closed and its end waited for. A command that waits on stdin thus learns
@@ -89,13 +89,13 @@ def put_script(remote: str) -> str:
     return f"cat > {part} && mv -f {part} {final}"
 
 
-def pieces(content: Input | Path) -> Iterator[bytes]:
+def iter_blocks(content: Input | Path) -> Iterator[bytes]:
     """The content in pieces that fit through a connection one after the other."""
     if isinstance(content, Path):
         with content.open("rb") as stream:
-            yield from iter(lambda: stream.read(CHUNK), b"")
+            yield from iter(lambda: stream.read(BLOCK_BYTES), b"")
     elif isinstance(content, bytes):
-        yield from (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))
+        yield from (content[start : start + BLOCK_BYTES] for start in range(0, len(content), BLOCK_BYTES))
     else:
         yield from content
 
@@ -110,32 +110,34 @@ class LocalShell:
         """See Shell."""
         with self._start(command, stderr=subprocess.PIPE) as process:
             try:
-                output, errors = process.communicate(b"".join(pieces(stdin)), timeout)
+                output, errors = process.communicate(b"".join(iter_blocks(stdin)), timeout)
             except subprocess.TimeoutExpired:
-                raise timed_out(self.device, timeout) from None
+                raise timeout_error(self.device, timeout) from None
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-        return Result(text_of(output), text_of(errors), max(process.returncode, -1))
+        return Result(decode(output), decode(errors), max(process.returncode, -1))
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """See Shell."""
-        self.run(put_script(remote), stdin=pieces(content), timeout=timeout).check(self.device, f"writing {remote}")
+        self.run(put_script(remote), stdin=iter_blocks(content), timeout=timeout).check(
+            self.device, f"writing {remote}"
+        )
 
     @contextmanager
-    def hold(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
+    def background(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> Iterator[str]:
         """See Shell; a local command is trusted to answer."""
         del timeout
         with self._start(command, stderr=None) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-            yield text_of(process.stdout.readline()).strip()
+            yield decode(process.stdout.readline()).strip()
 
     def follow(self, command: Command, tell: Callable[[str], None]) -> None:
         """See Shell."""
         with self._start(command, stderr=None) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             for line in process.stdout:
-                tell(text_of(line).rstrip("\n"))
+                tell(decode(line).rstrip("\n"))
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -152,12 +154,12 @@ class LocalShell:
         )
 
 
-def text_of(said: bytes) -> str:
+def decode(said: bytes) -> str:
     """What a command wrote, whatever its encoding."""
     return said.decode(errors="replace")
 
 
-def timed_out(device: Device, timeout: float | None) -> FleetError:
+def timeout_error(device: Device, timeout: float | None) -> FleetError:
     """The command took longer than it may."""
     return FleetError(
         f"no answer within {timeout:g} s",

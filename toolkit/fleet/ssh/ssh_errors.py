@@ -10,18 +10,18 @@ from toolkit.errors import FleetError, Problem
 
 
 @contextmanager
-def explained(device: Device) -> Iterator[None]:
+def translate_errors(device: Device) -> Iterator[None]:
     """Turn what SSH raises in the block into a FleetError that names the device and the remedy."""
     import paramiko
 
     try:
         yield
     except (OSError, EOFError, paramiko.SSHException) as error:
-        problem = explain(device, error)
+        problem = to_problem(device, error)
         raise FleetError(problem.what, where=problem.where, remedy=problem.remedy) from error
 
 
-def explain(device: Device, error: Exception) -> Problem:
+def to_problem(device: Device, error: Exception) -> Problem:
     """The problem behind an exception of socket or paramiko."""
     import paramiko
 
@@ -79,7 +79,7 @@ def _wrong_host_key(device: Device, error: Exception) -> tuple[str, str]:
     shown = getattr(error, "key", None)
     shows = f", which shows {shown.fingerprint}" if shown is not None else ""
     what = f"the host key of {device.host} port {device.port} is not the pinned one: another machine answers{shows}"
-    forget = f"ssh-keygen -f {_known_hosts(device)} -R '{known_as(device)}'"
+    forget = f"ssh-keygen -f {_known_hosts(device)} -R '{known_hosts_name(device)}'"
     return what, f"if the device was installed anew, check its key there, then {forget} and pin the new one"
 
 
@@ -102,7 +102,7 @@ def _known_hosts(device: Device) -> str:
     return device.known_hosts or "~/.ssh/known_hosts"
 
 
-def known_as(device: Device) -> str:
+def known_hosts_name(device: Device) -> str:
     """How known_hosts names the device."""
     return device.host if device.port == 22 else f"[{device.host}]:{device.port}"
 

@@ -1,4 +1,4 @@
-"""What a device has of a tree, what it lacks, and whether there is room for that: pure."""
+"""Compare a file tree with what a device already has: missing files and chunks, and the room they need. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
-from toolkit.fleet.transfer.stream import Piece
-from toolkit.fleet.transfer.tree import File, Tree
+from toolkit.fleet.transfer.chunks import Chunk
+from toolkit.fleet.transfer.tree import File, FileTree
 
 RESERVE_BYTES = 64 << 20
 """What stays free on a device, unless its toolkit_reserve_bytes says otherwise: logs and the system need room too."""
@@ -18,7 +18,7 @@ _SLACK_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class RemoteState:
     """What a device has of a tree."""
 
     free_bytes: int
@@ -37,11 +37,11 @@ class Survey:
     writable: bool = True
 
 
-def parse_survey(said: str, found: Mapping[str, Any]) -> Survey:
+def parse_remote_state(said: str, found: Mapping[str, Any]) -> RemoteState:
     """From the lines `room BLOCKS SIZE INODES TOTAL` and `current LINK`, and what the device code's survey found."""
     lines = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
     blocks, block_bytes, inodes, all_inodes = lines["room"].split()
-    return Survey(
+    return RemoteState(
         free_bytes=int(blocks) * int(block_bytes),
         free_inodes=int(inodes) if int(all_inodes) else None,
         intact=frozenset(found.get("intact", ())),
@@ -53,19 +53,19 @@ def parse_survey(said: str, found: Mapping[str, Any]) -> Survey:
     )
 
 
-def layout_of(tree: Tree, place: str) -> dict[str, Any]:
+def layout(tree: FileTree, place: str) -> dict[str, Any]:
     """What shall be where, as the device code reads it."""
     return {"place": place, "files": [_described(file) for file in tree.files]}
 
 
 def _described(file: File) -> dict[str, Any]:
     described: dict[str, Any] = {"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes}
-    if file.chunks:
+    if len(file.chunks) > 1:
         described["chunks"] = [[chunk.sha256, chunk.size_bytes] for chunk in file.chunks]
     return described
 
 
-def lacking_files(tree: Tree, known: Survey) -> tuple[File, ...]:
+def missing_files(tree: FileTree, known: RemoteState) -> tuple[File, ...]:
     """The files whose bytes the device has nowhere as a whole, each content once."""
     lacking = {
         file.sha256: file for file in tree.files if file.path not in known.intact and file.sha256 not in known.stored
@@ -73,22 +73,17 @@ def lacking_files(tree: Tree, known: Survey) -> tuple[File, ...]:
     return tuple(lacking.values())
 
 
-def missing(tree: Tree, known: Survey) -> tuple[Piece, ...]:
-    """The pieces of those files that the device has nowhere, each once."""
-    return tuple(piece for piece in pieces_of(lacking_files(tree, known)) if piece.sha256 not in known.chunks)
+def missing_chunks(tree: FileTree, state: RemoteState) -> tuple[Chunk, ...]:
+    """Return the chunks of the missing files that the device has nowhere, each once."""
+    return tuple(chunk for chunk in unique_chunks(missing_files(tree, state)) if chunk.sha256 not in state.chunks)
 
 
-def pieces_of(files: Iterable[File]) -> tuple[Piece, ...]:
-    """What files are sent in, each content once."""
-    pieces = {
-        chunk.sha256: Piece(chunk.sha256, chunk.size_bytes, file.source, chunk.offset)
-        for file in files
-        for chunk in file.pieces
-    }
-    return tuple(pieces.values())
+def unique_chunks(files: Iterable[File]) -> tuple[Chunk, ...]:
+    """Return the chunks of the files, each content once."""
+    return tuple({chunk.sha256: chunk for file in files for chunk in file.chunks}.values())
 
 
-def check_room(device: Device, lacking: tuple[File, ...], known: Survey) -> None:
+def check_room(device: Device, lacking: tuple[File, ...], known: RemoteState) -> None:
     """Find out before anything is sent, not half-way.
 
     Raises:

@@ -21,28 +21,19 @@ from toolkit import hashing
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet.ssh.shell import Shell
-from toolkit.fleet.transfer.diff import Survey, check_room, lacking_files, layout_of, missing, parse_survey, pieces_of
+from toolkit.fleet.transfer.chunks import Chunk
+from toolkit.fleet.transfer.diff import (
+    RemoteState,
+    check_room,
+    layout,
+    missing_chunks,
+    missing_files,
+    parse_remote_state,
+    unique_chunks,
+)
 from toolkit.fleet.transfer.scripts import LOOK, program, receiver
-from toolkit.fleet.transfer.stream import Bandwidth, Piece, archive
-from toolkit.fleet.transfer.tree import DEVICE_CODE, File, Tree, release_tree, tree_of
-
-__all__ = [
-    "DEVICE_CODE",
-    "File",
-    "Sending",
-    "Staged",
-    "Survey",
-    "Tree",
-    "check_room",
-    "lacking_files",
-    "layout_of",
-    "missing",
-    "release_tree",
-    "stage",
-    "stage_and_verify",
-    "survey",
-    "tree_of",
-]
+from toolkit.fleet.transfer.stream import RateLimit, tar_stream
+from toolkit.fleet.transfer.tree import File, FileTree
 
 _TIMEOUT_S = 1800.0
 _SLOWEST_BYTES_PER_S = 4000.0
@@ -58,17 +49,17 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class TransferOptions:
     """How to send."""
 
-    bandwidth: Bandwidth | None = None
+    bandwidth: RateLimit | None = None
     """What all devices together may take of the line."""
     keep: int | None = None
     """So many releases stay on the device besides the one that serves and the one before; None: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
+class StageResult:
     """What staging came to."""
 
     sent_bytes: int
@@ -79,10 +70,10 @@ class Staged:
 def stage(
     shell: Shell,
     device: Device,
-    tree: Tree,
+    tree: FileTree,
     destination: str,
-    known: Survey | None = None,
-    sending: Sending | None = None,
+    known: RemoteState | None = None,
+    sending: TransferOptions | None = None,
 ) -> int:
     """Make ROOT/<destination> hold exactly what `tree` says, and tell how many bytes of files had to be sent.
 
@@ -97,35 +88,35 @@ def stage(
 def stage_and_verify(
     shell: Shell,
     device: Device,
-    tree: Tree,
+    tree: FileTree,
     destination: str,
-    known: Survey | None = None,
-    sending: Sending | None = None,
+    known: RemoteState | None = None,
+    sending: TransferOptions | None = None,
     *,
     verify: bool = True,
-) -> Staged:
+) -> StageResult:
     """The same for a release, which then verifies itself by its own code, in the process that took it in.
 
     Raises:
         FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
     """
-    known = known or survey(shell, device, tree, destination)
+    known = known or read_remote_state(shell, device, tree, destination)
     if all(file.path in known.intact for file in tree.files):
-        return Staged(0)
-    check_room(device, lacking_files(tree, known), known)
-    wanted = missing(tree, known)
+        return StageResult(0)
+    check_room(device, missing_files(tree, known), known)
+    wanted = missing_chunks(tree, known)
     sent = 0
     for _ in range(_ROUNDS):
-        answer = _receive(shell, device, tree, destination, wanted, sending or Sending(), verify=verify)
+        answer = _receive(shell, device, tree, destination, wanted, sending or TransferOptions(), verify=verify)
         sent += sum(piece.size_bytes for piece in wanted)
         if answer["ok"]:
-            return Staged(sent, answer.get("verify"))
+            return StageResult(sent, answer.get("verify"))
         _raise_if_damaged(device, tree, answer["damaged"])
-        wanted = tuple(piece for piece in pieces_of(tree.files) if piece.sha256 in answer["lacking"])
+        wanted = tuple(piece for piece in unique_chunks(tree.files) if piece.sha256 in answer["lacking"])
     raise FleetError(f"lacks {len(wanted)} pieces that were sent", where=device.name, remedy="run the command again")
 
 
-def survey(shell: Shell, device: Device, tree: Tree, destination: str) -> Survey:
+def read_remote_state(shell: Shell, device: Device, tree: FileTree, destination: str) -> RemoteState:
     """Look at what is there, changing nothing: one round trip, and a second if the destination is not intact."""
     place = _place(device, destination)
     listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
@@ -136,11 +127,11 @@ def survey(shell: Shell, device: Device, tree: Tree, destination: str) -> Survey
         found = {"intact": [file.path for file in tree.files]}
     elif "python" in told and "bare" not in told:  # without a Python, the probe says so
         found = _ask(shell, device, ("survey", device.root), [_layout_line(tree, place)])
-    return parse_survey(said, found)
+    return parse_remote_state(said, found)
 
 
-def _layout_line(tree: Tree, place: str) -> bytes:
-    return json.dumps(layout_of(tree, place)).encode() + b"\n"
+def _layout_line(tree: FileTree, place: str) -> bytes:
+    return json.dumps(layout(tree, place)).encode() + b"\n"
 
 
 def _place(device: Device, destination: str) -> str:
@@ -150,10 +141,10 @@ def _place(device: Device, destination: str) -> str:
 def _receive(
     shell: Shell,
     device: Device,
-    tree: Tree,
+    tree: FileTree,
     destination: str,
-    wanted: tuple[Piece, ...],
-    sending: Sending,
+    wanted: tuple[Chunk, ...],
+    sending: TransferOptions,
     *,
     verify: bool,
 ) -> dict[str, Any]:
@@ -162,7 +153,7 @@ def _receive(
     slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
     keep = "all" if sending.keep is None else str(sending.keep)
     words = ("receive", device.root, keep, *(["verify"] if verify else []))
-    stdin = _all_of([_layout_line(tree, _place(device, destination))], archive(wanted, sending.bandwidth))
+    stdin = _all_of([_layout_line(tree, _place(device, destination))], tar_stream(wanted, sending.bandwidth))
     return _ask(shell, device, words, stdin, _TIMEOUT_S + size_bytes / slowest)
 
 
@@ -187,8 +178,8 @@ def _ask(
     return answer
 
 
-def _raise_if_damaged(device: Device, tree: Tree, damaged: list[str]) -> None:
-    files = [file for file in tree.files if any(chunk.sha256 in damaged for chunk in file.pieces)]
+def _raise_if_damaged(device: Device, tree: FileTree, damaged: list[str]) -> None:
+    files = [file for file in tree.files if any(chunk.sha256 in damaged for chunk in file.chunks)]
     if files:
         raise FleetError.from_problems([_damage(device, file) for file in files])
 

@@ -1,4 +1,4 @@
-"""What travels: pieces of files in a tar archive, packed where that helps, no faster than the line may be used."""
+"""What is transferred: chunks in a tar archive, compressed where that pays, within a rate limit."""
 
 from __future__ import annotations
 
@@ -8,31 +8,20 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
-from toolkit.errors import FleetError, UsageError
-from toolkit.fleet.ssh.shell import CHUNK
-from toolkit.fleet.transfer.chunks import Source, read
+from toolkit.errors import UsageError
+from toolkit.fleet.ssh.shell import BLOCK_BYTES
+from toolkit.fleet.transfer.chunks import Chunk
 
 _GAIN = 0.8
-"""A piece is packed if that makes it smaller than this; weights, which shrink by a tenth, are not (docs/adr/0009)."""
+"""A chunk is compressed if that makes it smaller than this share; weights shrink too little (docs/adr/0009)."""
 _SAMPLE_BYTES = 16 << 10
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes of a file, named by their content."""
-
-    sha256: str
-    size_bytes: int
-    source: Source
-    offset: int = 0
-
-
-class Bandwidth:
-    """So many bytes a second, for all threads together."""
+class RateLimit:
+    """A limit in bytes per second, shared by all threads."""
 
     def __init__(self, bytes_per_s: float) -> None:
         self.bytes_per_s = bytes_per_s
@@ -40,7 +29,7 @@ class Bandwidth:
         self._free_at = 0.0
 
     def take(self, size_bytes: int) -> None:
-        """Wait until so many bytes may go."""
+        """Block until so many bytes may be sent."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._free_at)
@@ -48,69 +37,62 @@ class Bandwidth:
         time.sleep(start - now)
 
 
-def parse_bandwidth(text: str) -> Bandwidth:
-    """From "500k" (bytes a second), "2M" or "100000".
+def parse_rate_limit(text: str) -> RateLimit:
+    """Parse a rate in bytes per second, such as "500k", "2M" or "100000".
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a rate.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
-    rate = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
+    rate = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if rate < 1:
-        raise UsageError("is no bandwidth", where=text, remedy="give bytes a second, such as 500k or 2M")
-    return Bandwidth(rate)
+        raise UsageError("is not a valid bandwidth", where=text, remedy="give bytes a second, such as 500k or 2M")
+    return RateLimit(rate)
 
 
-def archive(pieces: Iterable[Piece], bandwidth: Bandwidth | None = None) -> Iterator[bytes]:
-    """The pieces as a tar archive (POSIX.1-1988), made while it is read: each is named SHA256, or SHA256.z if packed.
+def tar_stream(chunks: Iterable[Chunk], rate_limit: RateLimit | None = None) -> Iterator[bytes]:
+    """Yield a tar archive (POSIX.1-1988) of the chunks, named SHA256, or SHA256.z if compressed by zlib.
 
     Raises:
-        FleetError: a file has become shorter since its digest was taken.
+        FleetError: a file has changed since its digest was taken.
     """
-    for block in _blocks(pieces):
-        for start in range(0, len(block), CHUNK):
-            part = block[start : start + CHUNK]
-            if bandwidth is not None:
-                bandwidth.take(len(part))
+    for block in _blocks(chunks):
+        for start in range(0, len(block), BLOCK_BYTES):
+            part = block[start : start + BLOCK_BYTES]
+            if rate_limit is not None:
+                rate_limit.take(len(part))
             yield part
 
 
-def _blocks(pieces: Iterable[Piece]) -> Iterator[bytes]:
-    for piece in pieces:
-        content, form = packed(piece)
-        yield member(piece.sha256 + form, content)
+def _blocks(chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    for chunk in chunks:
+        content, suffix = compress(chunk)
+        yield tar_member(chunk.sha256 + suffix, content)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def member(name: str, content: bytes) -> bytes:
-    """One file of a tar archive."""
+def tar_member(name: str, content: bytes) -> bytes:
+    """Return one file of a tar archive, header and padding included."""
     header = tarfile.TarInfo(name)
     header.size = len(content)
     return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
-def packed(piece: Piece) -> tuple[bytes, str]:
-    """The bytes as they travel, and "" or ".z" for how.
+def compress(chunk: Chunk) -> tuple[bytes, str]:
+    """Return the bytes to transfer and the suffix of their name: ".z" if compressed, else "".
 
     Raises:
-        FleetError: the file has become shorter since its digest was taken.
+        FleetError: the file has changed since its digest was taken.
     """
-    smaller = _smaller(piece)
-    return (_content(piece), "") if smaller is None else (smaller, ".z")
-
-
-def _content(piece: Piece) -> bytes:
-    content = read(piece.source, piece.offset, piece.size_bytes)
-    if len(content) != piece.size_bytes:
-        raise FleetError(f"changed while it was being sent: {piece.source!s}", remedy="run the command again")
-    return content
+    compressed = _compressed(chunk)
+    return (chunk.read(), "") if compressed is None else (compressed, ".z")
 
 
 @lru_cache(maxsize=512)
-def _smaller(piece: Piece) -> bytes | None:
-    """What zlib makes of it, if that is worth while; told once for all devices."""
-    content = _content(piece)
+def _compressed(chunk: Chunk) -> bytes | None:
+    """Return the chunk compressed, or None if that does not pay; computed once for all devices."""
+    content = chunk.read()
     if len(zlib.compress(content[:_SAMPLE_BYTES], 1)) > _GAIN * min(len(content), _SAMPLE_BYTES):
         return None
-    smaller = zlib.compress(content, 6)
-    return smaller if len(smaller) < _GAIN * len(content) else None
+    compressed = zlib.compress(content, 6)
+    return compressed if len(compressed) < _GAIN * len(content) else None
