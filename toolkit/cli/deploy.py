@@ -136,12 +136,12 @@ def deploy(
     from toolkit.deploy import deploy as roll_out
     from toolkit.deploy import gates_from_config, plan_rollout, strategy_from_config
     from toolkit.experiment.schema import DeployConfig
-    from toolkit.fleet.transfer.staging import Sending
-    from toolkit.fleet.transfer.stream import parse_bandwidth
+    from toolkit.fleet.transfer.staging import TransferOptions
+    from toolkit.fleet.transfer.stream import parse_rate_limit
 
     if offline is None:
         require_target(options.fleet, options.limit)
-    sending = Sending(parse_bandwidth(bandwidth) if bandwidth else None, keep_releases)
+    sending = TransferOptions(parse_rate_limit(bandwidth) if bandwidth else None, keep_releases)
     settings = DeployConfig.model_construct(
         batch=batch,
         groups=tuple(group or ()),
