@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -9,9 +11,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from toolkit.device import image_io
-from toolkit.device.image_io import ImageError, read_image, resize
+from toolkit.device.image_io import ImageError, ImageTooLargeError, read_image, resize
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -26,6 +30,7 @@ def _beside(name: str) -> ModuleType:
 
 
 files = _beside("image_files")
+odd = _beside("odd_images")
 
 RED, BLUE = (200, 30, 60), (20, 60, 220)
 UPRIGHT = {
@@ -252,3 +257,49 @@ def test_fit_takes_the_middle_when_cropped(wide: bool) -> None:
 def test_fit_refuses_when_the_crop_is_unknown() -> None:
     with pytest.raises(ValueError, match="neither"):
         resize(noise(), (8, 8), "squash")
+
+
+def test_read_image_agrees_with_pillow_on_odd_images() -> None:
+    differing, images = {}, list(odd.odd_images())
+    for name, content in images:
+        ours, theirs = read_image(content), odd.reference(content)
+        most = 4 if re.match("jpeg|mpo|webp .* False|tiff jpeg", name) else 1  # lossy, and rounding
+        if ours.shape != theirs.shape or np.abs(ours.astype(int) - theirs).max() > most:
+            differing[name] = ours.shape
+    assert differing == {}
+    assert len(images) > 200
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_read_image_refuses_12_bits_in_16(suffix: str) -> None:
+    content = encoded(suffix, np.full((4, 4), 4000, np.uint16))
+    with pytest.raises(ImageError, match=r"largest is 4000.*scale them to 0…65535"):
+        read_image(content)
+    assert read_image(encoded(suffix, np.zeros((4, 4), np.uint16))).max() == 0
+
+
+def test_read_image_refuses_a_large_image_from_its_header() -> None:
+    content = encoded(".png", np.zeros((4000, 4000), np.uint8))
+    start = time.perf_counter()
+    with pytest.raises(ImageTooLargeError, match=r"4000 x 4000 pixels need 48 MB of memory, more than .* of 10 MB$"):
+        read_image(content, 10_000_000)
+    assert time.perf_counter() - start < 0.1
+    assert read_image(content, 50_000_000).shape == (4000, 4000, 3)
+
+
+@pytest.mark.parametrize("content", odd.bombs())
+def test_read_image_refuses_a_bomb_of_every_format(content: bytes) -> None:
+    start = time.perf_counter()
+    with pytest.raises(ImageTooLargeError, match=r"TOOLKIT_MAX_IMAGE_MB raises it|that can be decoded"):
+        read_image(content)
+    assert time.perf_counter() - start < 0.1
+
+
+@given(st.sampled_from([content for _, content in odd.odd_images()][::7]), st.data())
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+def test_read_image_only_refuses_whatever_the_bytes(content: bytes, data: st.DataObject) -> None:
+    changed = bytearray(content[: data.draw(st.integers(1, len(content)))])
+    for _ in range(data.draw(st.integers(0, 8))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ImageError):
+        read_image(bytes(changed), 10_000_000)

@@ -1,7 +1,8 @@
 """Images as the network sees them: read a file, fit it to the input. Training and devices share this very code.
 
 An image that is damaged is refused, never guessed: OpenCV's releases differ in whether they fill what a truncated JPEG
-or PNG lacks with gray, so both are walked to their end marker first. Python 3.9 and later; standard library, NumPy, OpenCV.
+or PNG lacks with gray, so both are walked to their end marker first. The header is read before anything is decoded, so
+that a small file cannot unpack to more than the limit. Python 3.9 and later; standard library, NumPy, OpenCV.
 """
 
 from __future__ import annotations
@@ -9,42 +10,72 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Dict, Iterator, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterator, Optional, Tuple, Union
 
 import cv2
 import numpy as np
+
+from .image_header import JPEG_MAGIC, PNG_MAGIC, Header, orientation, read_header
+from .pnm import decode_pnm, refuse_low_bits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Pixels = npt.NDArray[np.uint8]
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same file would give other pixels than before; part of every key of cached images."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
+MAX_BYTES = int(float(os.environ.get("TOOLKIT_MAX_IMAGE_MB", "400")) * 1e6)
+"""The largest decoded image that is read unless the caller allows more: 133 megapixels of 8-bit RGB."""
+
+_OPENCV_PIXELS = 1 << 30
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
-_ORIENTATION = 0x0112
 
 
 class ImageError(ValueError):
     """A file that cannot be used as an image; says which and why."""
 
 
-def read_image(source: Union[str, "os.PathLike[str]", bytes]) -> Pixels:
-    """The image in a file, or in a file's bytes: u8 [height, width, 3], RGB, upright by its EXIF orientation.
+class ImageTooLargeError(ImageError):
+    """An image whose pixels need more memory than the limit; nothing of it was decoded."""
+
+
+def read_image(source: Union[str, "os.PathLike[str]", bytes], max_bytes: Optional[int] = None) -> Pixels:
+    """The image in a file, or in a file's bytes: u8 [height, width, 3], RGB, upright by its orientation.
 
     16-bit samples keep their high byte, gray is repeated, transparency is laid over white, CMYK is taken as inverted
-    (as Adobe, browsers and Pillow do). Raises ImageError for what is missing, empty, truncated or no image.
+    (as Adobe, browsers and Pillow do); of an animation the first frame is read.
+
+    Args:
+        source: A path, or the bytes of a file.
+        max_bytes: The most memory that the decoded pixels may need; by default MAX_BYTES.
+
+    Raises:
+        ImageError: it is missing, empty, truncated, not an image, or larger than that.
     """
     content, name = (source, "image") if isinstance(source, bytes) else (_content(source), os.fspath(source))
     if not content:
         raise ImageError(f"{name}: empty file")
     try:
-        return _decode(content)
+        header = read_header(content)
+        _refuse_large(header, max_bytes, name)
+        return _decode(content, header)
+    except ImageError:
+        raise
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def _refuse_large(header: Header, max_bytes: Optional[int], name: str) -> None:
+    limit = MAX_BYTES if max_bytes is None else max_bytes
+    size = f"{name}: {header.width} x {header.height} pixels"
+    if header.height * header.width > _OPENCV_PIXELS:
+        raise ImageTooLargeError(f"{size} are more than the {_OPENCV_PIXELS} that can be decoded")
+    if header.decoded_bytes > limit:
+        hint = " (TOOLKIT_MAX_IMAGE_MB raises it)" if max_bytes is None else ""
+        needed = f"{header.decoded_bytes / 1e6:.0f} MB of memory"
+        raise ImageTooLargeError(f"{size} need {needed}, more than the limit of {limit / 1e6:.0f} MB{hint}")
 
 
 def resize(image: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
@@ -67,28 +98,66 @@ def _content(path: Union[str, "os.PathLike[str]"]) -> bytes:
         raise ImageError(f"{os.fspath(path)}: {error.strerror or error}") from None
 
 
-def _decode(content: bytes) -> Pixels:
+def _decode(content: bytes, header: Header) -> Pixels:
+    if header.kind.startswith("PNM"):
+        return decode_pnm(content, header)
     parts = _check_complete(content)
-    data = np.frombuffer(content, np.uint8)
+    flags = cv2.IMREAD_UNCHANGED if header.alpha or header.bits > 8 else cv2.IMREAD_COLOR
     try:
-        image = _flatten_alpha(data, parts) if _has_alpha(content, parts) else cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f"cannot be decoded: {error.err}") from None
     if image is None:
-        known = content.startswith((_PNG, _JPEG))
-        raise ValueError("damaged: its data cannot be decoded" if known else "not an image that OpenCV can read")
-    upright: Pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return upright
+        raise ValueError(f"damaged {header.kind}: its data cannot be decoded")
+    if flags == cv2.IMREAD_UNCHANGED:
+        image = _flatten(image, header)
+        if header.kind != "TIFF":  # whose orientation OpenCV always applies
+            image = _apply_orientation(image, orientation(_exif(parts)))
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def _flatten(image: npt.NDArray[np.generic], header: Header) -> Pixels:
+    """8-bit BGR of what OpenCV decoded unchanged: transparency as it looks on white paper."""
+    opaque = None
+    if header.alpha == "key" and (image.ndim == 2 or image.shape[2] == 3):
+        opaque = _differs_from_key(image, header)
+    if image.dtype == np.uint16:
+        refuse_low_bits(image)
+        image = (image >> 8).astype(np.uint8)  # type: ignore[operator]  # it is u16
+    pixels = np.asarray(image, np.uint8).reshape(*image.shape[:2], -1)
+    color = np.repeat(pixels[..., :1], 3, 2) if pixels.shape[2] < 3 else pixels[..., :3]
+    if opaque is not None:
+        return np.where(opaque[..., None], color, np.uint8(255))
+    if not header.alpha or pixels.shape[2] != 4:
+        return color
+    alpha = pixels[..., 3:].astype(np.uint32)
+    light = 255 * (255 - alpha)
+    if header.alpha == "premultiplied":
+        return np.minimum(255, color + (light + 127) // 255).astype(np.uint8)
+    return np.asarray((color * alpha + light + 127) // 255, np.uint8)
+
+
+def _differs_from_key(image: npt.NDArray[np.generic], header: Header) -> npt.NDArray[np.bool_]:
+    """Where an image is not of the color that stands for transparency."""
+    scale = 255 // ((1 << header.bits) - 1) if header.bits < 8 else 1
+    key = np.array([value * scale for value in header.key[::-1]])
+    differs: npt.NDArray[np.bool_] = (image.reshape(*image.shape[:2], -1) != key).any(axis=2)
+    return differs
+
+
+def _exif(parts: Dict[bytes, bytes]) -> bytes:
+    exif = parts.get(b"eXIf") or parts.get(b"EXIF", b"")
+    return exif[6:] if exif.startswith(b"Exif\x00\x00") else exif
 
 
 def _check_complete(content: bytes) -> Dict[bytes, bytes]:
-    """What decides how a file is read, by chunk name; raises ValueError if a JPEG or PNG does not reach its end."""
-    if content.startswith(_JPEG):
+    """The metadata of a file, by chunk name; raises ValueError if a JPEG, PNG or WebP does not reach its end."""
+    if content.startswith(JPEG_MAGIC):
         _walk_jpeg(content)
         return {}
-    if content.startswith(_PNG):
+    if content.startswith(PNG_MAGIC):
         return dict(_walk_png(content))
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+    if content[:4] == b"RIFF":
         return dict(_walk_webp(content))
     return {}
 
@@ -124,7 +193,7 @@ def _scan_ends(content: bytes) -> npt.NDArray[np.intp]:
 
 def _walk_png(content: bytes) -> Iterator[Tuple[bytes, bytes]]:
     """The chunks that matter, each checked by its CRC; those of the pixels by name only."""
-    at = len(_PNG)
+    at = len(PNG_MAGIC)
     while at + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)
         kind, end = content[at + 4 : at + 8], at + 8 + length
@@ -149,43 +218,6 @@ def _walk_webp(content: bytes) -> Iterator[Tuple[bytes, bytes]]:
         (length,) = struct.unpack_from("<I", content, at + 4)
         yield content[at : at + 4], content[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
-
-
-def _has_alpha(content: bytes, parts: Dict[bytes, bytes]) -> bool:
-    if content.startswith(_PNG):
-        return b"tRNS" in parts or parts.get(b"IHDR", b"")[9:10] in {b"\x04", b"\x06"}
-    flags = parts.get(b"VP8X", b"\x00")[0]
-    return bool(flags & 0x10)
-
-
-def _flatten_alpha(data: Pixels, parts: Dict[bytes, bytes]) -> Union[Pixels, None]:
-    """An image with transparency as it looks on white paper, BGR; OpenCV alone would show what is hidden."""
-    whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if whole.dtype == np.uint16:
-        whole = (whole >> 8).astype(np.uint8)
-    alpha = whole[..., 3:].astype(np.uint32)
-    flat = ((whole[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    exif = parts.get(b"eXIf") or parts.get(b"EXIF", b"").removeprefix(b"Exif\x00\x00")
-    return _apply_orientation(flat, _orientation(exif))
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation 1…8 in a TIFF header and its first directory (EXIF 2.32, 4.6.2); 1 if it names none."""
-    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(exif[:4])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(count):
-            tag, _kind, _count, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * entry)
-            if tag == _ORIENTATION:
-                return int(value) if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
 
 
 def _apply_orientation(image: Pixels, orientation: int) -> Pixels:
