@@ -29,13 +29,13 @@ def test_check_precision_says_why_when_the_stick_gets_int8() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format = 1", "format = 9", "format is 9"),
+        ("format = 1", "format = 9", "the format is 9"),
         ("format = 1", "format = ", "cannot be read"),
-        ('eras = ["2026"]', 'eras = ["1999"]', r"targets\.cpu\.eras.*1999"),
-        ("container = 11\nopset = 16", "container = 12\nopset = 16", "reads no container 12"),
-        ("summary = ", "sumary = ", r"targets\.cpu.*not as it should be"),
-        ('api = "openvino"\n', "", r"eras\[3\].*not as it should be"),
-        ('versions = ["2021.3.0", "2021.4.2"]', "", r"eras\[0\]: versions is missing"),
+        ('generations = ["2026"]', 'generations = ["1999"]', r"targets\.cpu\.generations.*1999"),
+        ("container = 11\nopset = 16", "container = 12\nopset = 16", "does not read container 12"),
+        ("summary = ", "sumary = ", r"targets\.cpu.*the value is invalid"),
+        ('api = "openvino"\n', "", r"generations\[3\].*the value is invalid"),
+        ('versions = ["2021.3.0", "2021.4.2"]', "", r"generations\[0\]: versions is missing"),
     ],
 )
 def test_load_names_table_and_key_when_the_file_is_off(tmp_path: Path, old: str, new: str, message: str) -> None:

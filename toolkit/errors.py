@@ -1,15 +1,15 @@
-"""The exception tree and the exit-code table.
+"""The exception tree and the exit codes.
 
     ToolkitError                1   a device, an image or a check failed
-    ├── UsageError              2   the command's words are off
-    ├── ConfigurationError      3   a file the user wrote is off; holds every problem in it, not just the first
-    ├── MachineError            4   this machine lacks something: a package, a weights file, room on the disk
-    ├── DataError               1   images or labels that cannot be used
-    ├── ConversionError         1   a model cannot be said in what a target's runtime knows
-    ├── ParityError             1   two forms of one model disagree
-    ├── BundleError             1   a bundle's bytes are not what its manifest says
-    └── FleetError              1   devices failed; the others were still served
-    KeyboardInterrupt         130   Ctrl-C; what was finished is kept
+    ├── UsageError              2   the command line is wrong
+    ├── ConfigurationError      3   a file that the user wrote is wrong; reports every problem in it
+    ├── MachineError            4   this machine lacks something: a package, a weights file, disk space
+    ├── DataError               1   images or labels cannot be used
+    ├── ConversionError         1   a model cannot be converted for its target
+    ├── ParityError             1   two variants of a model disagree
+    ├── BundleError             1   a bundle's bytes differ from its manifest
+    └── FleetError              1   devices failed; the others were served
+    KeyboardInterrupt         130   Ctrl-C; finished work is kept
 
 Every error says what is wrong, where (file, key, host) and what to do next.
 """
@@ -22,7 +22,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the shell sees."""
+    """Exit codes of the command."""
 
     DONE = 0
     SOME_FAILED = 1
@@ -34,20 +34,20 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: `where` is a file, a key or a host; `remedy` is the next thing to do."""
+    """One problem: `where` is a file, a key or a host; `remedy` is the next thing to do."""
 
     what: str
     where: str = ""
     remedy: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        advice = f"\n  → {self.remedy}" if self.remedy else ""
-        return f"{place}{self.what}{advice}"
+        prefix = f"{self.where}: " if self.where else ""
+        suffix = f"\n  → {self.remedy}" if self.remedy else ""
+        return f"{prefix}{self.what}{suffix}"
 
 
 class ToolkitError(Exception):
-    """The root of all errors that are the toolkit's to explain. Anything else that escapes is a bug."""
+    """The base of all errors that the toolkit explains; any other exception that escapes is a bug."""
 
     exit_code = ExitCode.SOME_FAILED
 
@@ -57,7 +57,7 @@ class ToolkitError(Exception):
 
     @classmethod
     def from_problems(cls, problems: Sequence[Problem]) -> ToolkitError:
-        """One error that reports all of them."""
+        """Return one error that reports all `problems`."""
         first, *_ = problems
         error = cls(first.what, where=first.where, remedy=first.remedy)
         error.problems = tuple(problems)
@@ -66,38 +66,38 @@ class ToolkitError(Exception):
 
 
 class UsageError(ToolkitError):
-    """The command's words are off."""
+    """The command line is wrong."""
 
     exit_code = ExitCode.USAGE
 
 
 class ConfigurationError(ToolkitError):
-    """A file the user wrote cannot be used as it stands."""
+    """A file that the user wrote is wrong."""
 
     exit_code = ExitCode.CONFIGURATION
 
 
 class MachineError(ToolkitError):
-    """This machine lacks something."""
+    """This machine lacks something, or its environment fails."""
 
     exit_code = ExitCode.ENVIRONMENT
 
 
 class DataError(ToolkitError):
-    """Images or labels that cannot be used."""
+    """Images or labels cannot be used."""
 
 
 class ConversionError(ToolkitError):
-    """A model cannot be said in the operations or numbers that a target's runtime knows."""
+    """A model cannot be expressed in the operations or number formats of its target."""
 
 
 class ParityError(ToolkitError):
-    """Two forms of one model disagree by more than the tolerance."""
+    """Two variants of a model disagree by more than the tolerance."""
 
 
 class BundleError(ToolkitError):
-    """A bundle's bytes are not what its manifest says."""
+    """A bundle's bytes differ from its manifest."""
 
 
 class FleetError(ToolkitError):
-    """Devices failed; the others were still served."""
+    """Devices failed; the others were served."""

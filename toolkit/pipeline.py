@@ -1,8 +1,8 @@
-"""The whole line, from images to report: each stage in turn, each taking up what it already has.
+"""The whole pipeline, from images to report; every stage reuses the results it already has.
 
     prepare ─▶ train ─▶ convert ─▶ bundle ─▶ deploy ─▶ bench ─▶ report
 
-Stages know nothing of one another; this is where one's result becomes the next one's input.
+Stages do not import one another; the pipeline passes one's result to the next.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from toolkit.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineResult:
-    """What came out at the end; a trial or device that failed is in `failed` and does not keep the others from it."""
+    """The results of all stages; trials and devices that failed are in `failed`."""
 
     split: Split
     models: tuple[TrainedModel, ...]
@@ -43,13 +43,13 @@ class PipelineResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Done, or some trials or devices failed."""
+        """0, or 1 if trials or devices failed."""
         return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """One experiment in one workspace; `inventory` None means an embedded fleet, up for as long as it is needed."""
+    """One experiment in one workspace; without an inventory, on a local fleet that runs as long as it is needed."""
 
     plan: Experiment
     workspace: Workspace
@@ -60,10 +60,10 @@ class Pipeline:
     sweep_options: train.SweepOptions = field(default_factory=train.SweepOptions)
 
     def run(self) -> PipelineResult:
-        """Every stage in turn.
+        """Run every stage.
 
         Raises:
-            ToolkitError: a stage before the fleet failed; what was finished is kept, and the next run goes on from it.
+            ToolkitError: a stage before the fleet failed; finished work is kept, and the next run continues from it.
         """
         for name in self.plan.matrix.networks:
             networks.resolve_network(self.plan, name)
@@ -100,16 +100,16 @@ class Pipeline:
         )
 
     def _convert(self, models: tuple[TrainedModel, ...], split: Split, store: Store) -> Mapping[Bundle, TrainedModel]:
-        """Every bundle, with the model that it was made of."""
-        self._title("conversion, each form compared with Keras")
-        wanted = self.plan.convert
+        """Return every bundle with its model."""
+        self._title("conversion and comparison with Keras")
+        settings = self.plan.convert
         bundles: dict[Bundle, TrainedModel] = {}
         for model in models:
-            for target in wanted.targets:
-                for precision in wanted.precisions:
-                    tolerance = wanted.tolerance.get(precision)
+            for target in settings.targets:
+                for precision in settings.precisions:
+                    tolerance = settings.tolerance.get(precision)
                     ir = convert.convert_model(
-                        model, precision, target, self.workspace, store, self.progress, tolerance, wanted.max_drop
+                        model, precision, target, self.workspace, store, self.progress, tolerance, settings.max_drop
                     )
                     bundle = create_bundle(ir, model, split, self.workspace, store, self.progress)
                     bundles[bundle] = model
@@ -117,13 +117,13 @@ class Pipeline:
 
     @contextmanager
     def _devices(self) -> Iterator[tuple[Device, ...]]:
-        """The inventory's devices, or an embedded fleet that is stopped again if it was started here."""
+        """Return the inventory's devices, or a local fleet that is stopped at the end if it was started here."""
         self._title("fleet")
         if self.inventory is not None:
             yield fleet.load_inventory(self.inventory, self.limit)
             return
         up = control.up(self.workspace)
-        self.progress.log(f"embedded fleet: {', '.join(device.name for device in up.devices)}")
+        self.progress.log(f"local fleet: {', '.join(device.name for device in up.devices)}")
         try:
             yield fleet.load_inventory(up.inventory, self.limit) if self.limit else up.devices
         finally:
@@ -131,19 +131,19 @@ class Pipeline:
                 control.down(self.workspace)
 
     def _choose(self, models: tuple[TrainedModel, ...], bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
-        """The bundle to deploy: the best on the validation images (the test images only judge), then the smallest."""
+        """Return the bundle to deploy: best on the validation images, never on the test images; then the smallest."""
         best = max(models, key=_validation_score)
         return min((bundle for bundle, model in bundles.items() if model == best), key=lambda bundle: bundle.size_bytes)
 
     def _deploy(self, chosen: Bundle, devices: tuple[Device, ...], store: Store) -> deploy.RolloutResult:
         self._title(f"deployment of {chosen.name}")
-        wanted = self.plan.deploy
+        settings = self.plan.deploy
         result = deploy.deploy(
             self.workspace.absolute(chosen.path),
             devices,
-            strategy=deploy.strategy_from_config(wanted),
-            gates=deploy.gates_from_config(wanted, store),
-            hooks=self.plan.beside(wanted.hooks) if wanted.hooks else None,
+            strategy=deploy.strategy_from_config(settings),
+            gates=deploy.gates_from_config(settings, store),
+            hooks=self.plan.beside(settings.hooks) if settings.hooks else None,
             store=store,
             forks=self.forks,
             progress=self.progress,
@@ -170,6 +170,6 @@ class Pipeline:
 
 
 def _validation_score(model: TrainedModel) -> tuple[float, float]:
-    """Of the epoch whose weights were kept: that of the lowest validation loss. Higher is better."""
+    """Return the score of the epoch with the lowest validation loss, whose weights were saved; higher is better."""
     best = min((epoch for epoch in model.history if epoch.stage == model.stage), key=lambda epoch: epoch.val_loss)
     return best.val_accuracy, -best.val_loss

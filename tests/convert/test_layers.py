@@ -117,7 +117,9 @@ def test_lower_answers_alike_on_older_runtimes_when_the_layer_is_taken(name: str
     model, images, _ = lowered(TAKEN[name])
     graphs.write(model, tmp_path / "model.xml", container=10, compress=False, notes={})
     for era in ("2021", "2022"):
-        found = legacy_openvino.compare(tmp_path / "model.xml", compat.known().eras[era], "fp32", images, Silent())
+        found = legacy_openvino.compare(
+            tmp_path / "model.xml", compat.known().generations[era], "fp32", images, Silent()
+        )
         assert found.passed, found
 
 

@@ -193,5 +193,5 @@ def test_lower_gives_the_same_numbers_when_an_older_runtime_reads_it(
     images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     xml = tmp_path / f"{seed}" / "model.xml"
     graphs.write(lower(network(chosen, seed), NCS2).model, xml, container=10, compress=False, notes={})
-    found = legacy_openvino.compare(xml, compat.known().eras[era], "fp32", images, Silent())
+    found = legacy_openvino.compare(xml, compat.known().generations[era], "fp32", images, Silent())
     assert found.passed, found

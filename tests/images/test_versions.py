@@ -50,14 +50,14 @@ def test_declared_archive_is_the_one_that_ansible_takes() -> None:
         assert archive in (REPOSITORY / file).read_text(), file
     era = next(
         era
-        for era in tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["eras"]
+        for era in tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["generations"]
         if "archive" in era["name"]
     )
     assert era["versions"][0] <= declared("NCS2_ARCHIVE_OPENVINO") <= era["versions"][1]
 
 
 def test_declared_runtime_is_in_an_era_that_allows_its_python_and_glibc() -> None:
-    eras = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["eras"]
+    eras = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["generations"]
     for openvino, python, glibc in (
         ("OPENVINO", "PYTHON", "GLIBC"),
         ("OPENVINO", "BOOKWORM_PYTHON", "BOOKWORM_GLIBC"),

@@ -21,7 +21,7 @@ from toolkit import compat, hashing
 from toolkit.artifacts.bundle import Bundle, BundleCheck
 from toolkit.bundle.signing import verify_signature
 from toolkit.bundle.verify import verify_bundle
-from toolkit.compat import Era
+from toolkit.compat import Generation
 from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import legacy_openvino
 from toolkit.convert.runtimes.ncs2_check import NCS2_MEMORY_BYTES, compile_for_ncs2
@@ -110,7 +110,9 @@ def _in_words(problem: Problem) -> str:
     return f"{Path(problem.where).name} {problem.what}"
 
 
-def _agrees(folder: Path, era: Era, manifest: Mapping[str, Any], images: Images, progress: Progress) -> CheckResult:
+def _agrees(
+    folder: Path, era: Generation, manifest: Mapping[str, Any], images: Images, progress: Progress
+) -> CheckResult:
     """An older runtime beside the current one."""
     name, precision = f"era {era.name}", manifest["precision"]
     if precision not in legacy_openvino.TOLERANCE:

@@ -39,8 +39,8 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
             _CONVERT.format(" or ".join(fitting)),
         )
     era = _era(facts)
-    if facts.openvino and era is not None and era.name not in target.eras and not _reads(era, target):
-        fitting = [name for name, each in compat.known().targets.items() if era.name in each.eras]
+    if facts.openvino and era is not None and era.name not in target.generations and not _reads(era, target):
+        fitting = [name for name, each in compat.known().targets.items() if era.name in each.generations]
         yield Problem(
             f"the bundle is made for {target.name} ({target.summary}), and OpenVINO there is {facts.openvino}",
             device.name,
@@ -48,16 +48,16 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
         )
 
 
-def _era(facts: DeviceFacts) -> compat.Era | None:
+def _era(facts: DeviceFacts) -> compat.Generation | None:
     """The era of the device's OpenVINO on its machine; None for a version between them or beyond."""
     if not facts.openvino:
         return None
     version = _numbers(facts.openvino)
-    eras = (era for era in compat.known().eras.values() if facts.machine in era.accelerators)
+    eras = (era for era in compat.known().generations.values() if facts.machine in era.accelerators)
     return next((era for era in eras if _numbers(era.versions[0]) <= version <= _numbers(era.versions[1])), None)
 
 
-def _reads(era: compat.Era, target: compat.Target) -> bool:
+def _reads(era: compat.Generation, target: compat.Target) -> bool:
     """Whether the runtime knows the file's version and all of its operations, though nobody has tried it."""
     return target.container in era.containers and target.opset <= era.opset
 

@@ -70,7 +70,7 @@ def test_get_python_makes_one_that_runs_both_eras_when_none_is_found(bare: Path)
     assert interpreters.ensure_python("3.9", Silent()).stat() == made
     home = Path.home()
     for name, version in (("2021", "2021.4.2"), ("2022", "2022.3.2")):
-        worker = legacy_openvino.find_worker(compat.known().eras[name], Silent())
+        worker = legacy_openvino.find_worker(compat.known().generations[name], Silent())
         assert worker.words[0] == str(python)
         done = subprocess.run(
             [*worker.words, "probe", "--root", home],

@@ -69,7 +69,7 @@ def test_compare_agrees_when_lowered_for_the_era(
     line = shared_line
     ir = convert_model(getattr(line, head), precision, target, line.workspace, line.store, Silent())
     found = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().eras[era], precision, images, Silent()
+        line.workspace.absolute(ir.path), compat.known().generations[era], precision, images, Silent()
     )
     assert found.passed, found
     assert found.openvino.startswith(era)
@@ -82,7 +82,7 @@ def test_compare_agrees_when_int8(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "int8", "cpu-2022", line.workspace, line.store, Silent())
     found = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().eras["2022"], "int8", images, Silent()
+        line.workspace.absolute(ir.path), compat.known().generations["2022"], "int8", images, Silent()
     )
     assert found.passed, found
     assert (found.images, found.tolerance) == (400, 5e-2)
@@ -93,7 +93,7 @@ def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_li
     line = shared_line
     ir = convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
     found = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().eras["2021"], "fp32", images, Silent()
+        line.workspace.absolute(ir.path), compat.known().generations["2021"], "fp32", images, Silent()
     )
     assert not found.passed
     assert "Cannot find reader" in found.failure
@@ -102,4 +102,4 @@ def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_li
 def test_prepare_says_so_when_the_machine_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     with pytest.raises(MachineError, match="Linux on x86-64"):
-        legacy_openvino.prepare(compat.known().eras["2021"], Silent())
+        legacy_openvino.prepare(compat.known().generations["2021"], Silent())

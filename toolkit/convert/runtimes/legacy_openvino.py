@@ -23,7 +23,7 @@ import numpy as np
 
 import toolkit
 from toolkit import compat, hashing
-from toolkit.compat import Era, Target
+from toolkit.compat import Generation, Target
 from toolkit.convert import parity
 from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import interpreters
@@ -72,17 +72,17 @@ class LegacyWorker:
     release: str = ""
 
 
-def eras_of(target: Target) -> tuple[Era, ...]:
+def eras_of(target: Target) -> tuple[Generation, ...]:
     """Those with a worker that should read what is written for `target`."""
     return tuple(
         era
-        for era in compat.known().eras.values()
+        for era in compat.known().generations.values()
         if era.worker_wheels and target.container in era.containers and target.opset <= era.opset
     )
 
 
 def compare(
-    xml: Path, era: Era, precision: str, images: Images, progress: Progress, kind: str = "softmax"
+    xml: Path, era: Generation, precision: str, images: Images, progress: Progress, kind: str = "softmax"
 ) -> Agreement:
     """Let `era` answer u8 [n,H,W,3] `images` with the IR at `xml`; `kind` is the manifest's of its output.
 
@@ -106,7 +106,7 @@ def compare(
     )
 
 
-def prepare(era: Era, progress: Progress) -> Path:
+def prepare(era: Generation, progress: Progress) -> Path:
     """The folder with the era's packages, unpacked from its wheels the first time.
 
     Raises:
@@ -149,7 +149,7 @@ def _fill(folder: Path, xml: Path, images: Images, tolerance: float, kind: str) 
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def find_worker(era: Era, progress: Progress) -> LegacyWorker:
+def find_worker(era: Generation, progress: Progress) -> LegacyWorker:
     """How to run the device code with the era's runtime here.
 
     Raises:
