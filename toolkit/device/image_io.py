@@ -133,7 +133,7 @@ def _flatten(image: npt.NDArray[np.generic], header: Header) -> Pixels:
     alpha = pixels[..., 3:].astype(np.uint32)
     light = 255 * (255 - alpha)
     if header.alpha == "premultiplied":
-        return np.minimum(255, color + (light + 127) // 255).astype(np.uint8)
+        return np.asarray(np.minimum(255, color + (light + 127) // 255), np.uint8)
     return np.asarray((color * alpha + light + 127) // 255, np.uint8)
 
 
