@@ -23,7 +23,7 @@ from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import Result
 from toolkit.fleet.facts import PROBE_SCRIPT
-from toolkit.fleet.ssh.shell import Command, Input, iter_blocks
+from toolkit.fleet.ssh.shell import Ask, Command, Input, iter_blocks
 from toolkit.fleet.transfer.scripts import LOOK
 
 FORKS = 64
@@ -69,6 +69,12 @@ class SimulatedShell:
 
     def follow(self, command: Command, tell: Callable[[str], None]) -> None:
         """See Shell."""
+
+    @contextmanager
+    def converse(self, command: Command) -> Iterator[Ask]:
+        """See Shell."""
+        del command
+        yield lambda line, _timeout: line.decode()
 
     def close(self) -> None:
         """See Shell."""

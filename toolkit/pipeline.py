@@ -159,7 +159,7 @@ class Pipeline:
         return bench.bench_fleet(
             bundles,
             devices,
-            bench.spec_of(self.plan.bench),
+            self.plan.bench,
             workspace=self.workspace,
             store=store,
             progress=self.progress,

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from toolkit.artifacts.fleet import Device
-from toolkit.bench.plan import BenchSpec, Subject, is_quick, make_plan, words
+from toolkit.bench.plan import BenchTarget, is_quick, make_plan
+from toolkit.device.bench.spec import BenchSpec
 
 SPEC = BenchSpec(seconds=2, queries=64)
 
 
-def subject(name: str = "one", **tolerance: float) -> Subject:
-    return Subject(
+def target(name: str = "one", **tolerance: float) -> BenchTarget:
+    return BenchTarget(
         bundle=name,
         name=name,
         release=f"release of {name}",
@@ -28,8 +29,8 @@ def device(name: str, accelerator: str = "CPU") -> Device:
 
 
 def test_make_plan_starts_each_bundle_with_its_accuracy_pass() -> None:
-    plan = make_plan([subject("one"), subject("two")], [device("a"), device("b")], SPEC)
-    steps = [(step.subject.name, step.scenario) for step in plan.of(device("a"))]
+    plan = make_plan([target("one"), target("two")], [device("a"), device("b")], SPEC)
+    steps = [(step.target.name, step.scenario) for step in plan.of(device("a"))]
     scenarios = ["accuracy", "single-stream", "offline"]
     assert steps == [(name, scenario) for name in ("one", "two") for scenario in scenarios]
     assert len(plan.steps) == 12
@@ -37,26 +38,26 @@ def test_make_plan_starts_each_bundle_with_its_accuracy_pass() -> None:
 
 def test_make_plan_makes_one_accuracy_pass_when_it_is_asked_for_too() -> None:
     spec = dataclasses.replace(SPEC, scenarios=("single-stream", "accuracy"))
-    plan = make_plan([subject()], [device("a")], spec)
+    plan = make_plan([target()], [device("a")], spec)
     assert [step.scenario for step in plan.steps] == ["accuracy", "single-stream"]
 
 
 def test_make_plan_leaves_out_what_a_bundle_is_not_made_for() -> None:
     stick = device("stick", "MYRIAD.1.2-ma2480")
-    plan = make_plan([subject("cpu"), subject("both", CPU=1e-3, MYRIAD=5e-2)], [stick], SPEC)
-    assert {step.subject.name for step in plan.steps} == {"both"}
-    assert plan.unfit == ("stick: cpu is not made for MYRIAD.1.2-ma2480",)
+    plan = make_plan([target("cpu"), target("both", CPU=1e-3, MYRIAD=5e-2)], [stick], SPEC)
+    assert {step.target.name for step in plan.steps} == {"both"}
+    assert plan.incompatible == ("stick: cpu does not support MYRIAD.1.2-ma2480",)
 
 
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"seconds": 60.0}, {"precision": "f32"}, {"scenarios": ("offline",)}, {"threads": 1}]
 )
 def test_identity_changes_when_anything_that_matters_does(change: dict[str, object]) -> None:
-    subjects, devices = [subject()], [device("a")]
-    plan = make_plan(subjects, devices, SPEC)
-    assert make_plan(subjects, devices, SPEC).identity == plan.identity
-    assert make_plan(subjects, devices, dataclasses.replace(SPEC, **change)).identity != plan.identity
-    newer = dataclasses.replace(subject(), release="with newer device code")
+    targets, devices = [target()], [device("a")]
+    plan = make_plan(targets, devices, SPEC)
+    assert make_plan(targets, devices, SPEC).identity == plan.identity
+    assert make_plan(targets, devices, dataclasses.replace(SPEC, **change)).identity != plan.identity
+    newer = dataclasses.replace(target(), release="with newer device code")
     assert make_plan([newer], devices, SPEC).identity != plan.identity
 
 
@@ -67,19 +68,11 @@ def test_is_quick_follows_rule_2(wall_s: float, queries: int) -> None:
     assert not is_quick("accuracy", wall_s, queries)
 
 
-def test_words_leave_out_what_is_openvinos_choice() -> None:
-    (step, *_) = make_plan([subject()], [device("a")], SPEC).steps
-    said = words(step, dataclasses.replace(SPEC, streams=2), ".", "/root/images/x", "/root")
-    assert said[:2] == ["bench", "."]
-    assert "--streams=2" in said
-    assert not any(word.startswith(("--threads", "--precision")) for word in said)
-
-
 def test_steps_keep_their_identity_when_others_join_or_leave_the_plan() -> None:
-    alone = make_plan([subject()], [device("a")], SPEC)
-    more = make_plan([subject("two"), subject()], [device("b"), device("a")], SPEC)
+    alone = make_plan([target()], [device("a")], SPEC)
+    more = make_plan([target("two"), target()], [device("b"), device("a")], SPEC)
     kept = {step.identity for step in alone.steps}
     assert len(kept) == 3
     assert kept < {step.identity for step in more.steps}
     fewer = dataclasses.replace(SPEC, scenarios=("offline",))
-    assert {step.identity for step in make_plan([subject()], [device("a")], fewer).steps} < kept
+    assert {step.identity for step in make_plan([target()], [device("a")], fewer).steps} < kept

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 from toolkit import fleet
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.fleet import Device
-from toolkit.bench import BenchResult, bench_fleet, bench_here
+from toolkit.bench import BenchResult, bench_fleet, bench_local
 from toolkit.errors import BundleError, DataError
 from toolkit.progress import Silent
 
@@ -25,7 +24,7 @@ SCENARIOS = ["accuracy", "single-stream", "offline"]
 
 def here(room: Any, progress: Silent | None = None, **more: Any) -> BenchResult:
     spec = more.pop("spec", room.spec)
-    return bench_here(
+    return bench_local(
         [room.bundle], spec, workspace=room.workspace, store=room.store, progress=progress or Silent(), **more
     )
 
@@ -106,8 +105,8 @@ def test_bench_fleet_measures_every_device(room: Any, devices: tuple[Device, ...
     assert result.exit_code == 0
     assert result.records[0].facts["device_code"]
     with fleet.connect(devices[0]) as shell:
-        left = shell.run(f"ls {devices[0].root}").stdout.split()
-    assert "current" not in left
+        remaining = shell.run(f"ls {devices[0].root}").stdout.split()
+    assert "current" not in remaining
 
 
 def test_bench_fleet_does_not_let_one_device_hide_the_others(room: Any, devices: tuple[Device, ...]) -> None:
@@ -135,19 +134,18 @@ def test_toolkit_bench_prints_figures_and_validity(room: Any) -> None:
 
 def test_toolkit_bench_ends_with_2_when_it_is_not_said_where(room: Any) -> None:
     done = subprocess.run(command(room), capture_output=True, text=True, check=False)
-    assert (done.returncode, "say where" in done.stderr) == (2, True)
+    assert (done.returncode, "no target selected" in done.stderr) == (2, True)
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The device code's processes that work under a folder."""
+    """The bench workers, and their runs, that work under a folder."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = entry.read_bytes()
+            if b"bench-worker" in entry.read_bytes() and (entry.parent / "cwd").readlink().is_relative_to(folder):
+                found.append(int(entry.parent.name))
         except OSError:
             continue
-        if b"--stop-on-eof" in words and os.fsencode(folder) in words:
-            found.append(int(entry.parent.name))
     return found
 
 

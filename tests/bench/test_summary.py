@@ -52,10 +52,10 @@ def test_throughput_interval_holds_the_mean_rate(gaps_ms: list[float]) -> None:
     for gap in gaps_ms:
         now += gap
         times.append(now)
-    whole = len(times) // 10 * 10
+    total = len(times) // 10 * 10
     low, high = throughput_interval(times) or (1, 0)
-    assert low <= 1000 * whole / times[whole - 1] * (1 + 1e-9)
-    assert 1000 * whole / times[whole - 1] <= high * (1 + 1e-9)
+    assert low <= 1000 * total / times[total - 1] * (1 + 1e-9)
+    assert 1000 * total / times[total - 1] <= high * (1 + 1e-9)
 
 
 def test_throughput_interval_is_narrow_when_the_rate_is_steady() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from toolkit.bench.plan import Subject
+from toolkit.bench.plan import BenchTarget
 from toolkit.bench.validity import RULES, broken_rules, throttled
 
-SUBJECT = Subject(bundle="b", name="n", release="r", tolerance={"CPU": 1e-3}, images="p", reference_accuracy=0.98)
+TARGET = BenchTarget(bundle="b", name="n", release="r", tolerance={"CPU": 1e-3}, images="p", reference_accuracy=0.98)
 
 
 def record(scenario: str = "single-stream") -> dict[str, Any]:
@@ -44,7 +44,7 @@ def accuracy() -> dict[str, Any]:
 
 @pytest.mark.parametrize("scenario", ["single-stream", "offline", "accuracy"])
 def test_broken_rules_are_none_when_all_is_well(scenario: str) -> None:
-    assert broken_rules(record(scenario), SUBJECT, accuracy()) == ()
+    assert broken_rules(record(scenario), TARGET, accuracy()) == ()
 
 
 def put(*path: str) -> Callable[[dict[str, Any], Any], None]:
@@ -77,13 +77,13 @@ CASES = [
 def test_broken_rules_name_the_rule_when_it_is_broken(rule: str, change: Callable[..., None], value: Any) -> None:
     found = record()
     change(found, value)
-    assert broken_rules(found, SUBJECT, accuracy()) == (rule,)
+    assert broken_rules(found, TARGET, accuracy()) == (rule,)
 
 
 def test_broken_rules_name_all_that_are_broken_in_the_tables_order() -> None:
     found = record()
     found["bundle"], found["wall_s"], found["environment"]["before"]["throttled"] = "another", 0.6, 1
-    assert broken_rules(found, SUBJECT, None) == (
+    assert broken_rules(found, TARGET, None) == (
         "other-bundle",
         "limits-not-reached",
         "throttled",
@@ -95,19 +95,19 @@ def test_broken_rules_name_all_that_are_broken_in_the_tables_order() -> None:
 def test_accuracy_gate_marks_the_speeds_too_when_the_model_is_worse(scenario: str) -> None:
     worse = accuracy() | {"accuracy": 0.97}
     found = worse if scenario == "accuracy" else record(scenario)
-    assert broken_rules(found, SUBJECT, worse) == ("accuracy-below-reference",)
+    assert broken_rules(found, TARGET, worse) == ("accuracy-below-reference",)
 
 
 def test_accuracy_pass_is_incomplete_when_an_image_is_missing() -> None:
     found = accuracy()
     found["samples_ms"] = found["samples_ms"][1:]
-    assert broken_rules(found, SUBJECT, found) == ("limits-not-reached",)
+    assert broken_rules(found, TARGET, found) == ("limits-not-reached",)
 
 
 def test_offline_samples_are_impossible_when_they_do_not_ascend() -> None:
     found = record("offline")
     found["samples_ms"] = [20.0, 10.0, *found["samples_ms"][2:]]
-    assert broken_rules(found, SUBJECT, accuracy()) == ("samples-impossible",)
+    assert broken_rules(found, TARGET, accuracy()) == ("samples-impossible",)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_throttled_since_boot_counts_only_when_new(before: int, after: int) -> N
 def test_broken_rules_change_nothing() -> None:
     found, other = record(), accuracy()
     kept = copy.deepcopy((found, other))
-    broken_rules(found, SUBJECT, other)
+    broken_rules(found, TARGET, other)
     assert (found, other) == kept
 
 

@@ -27,7 +27,7 @@ from toolkit.artifacts.model import (
     ImportedModel,
     TrainedModel,
 )
-from toolkit.bench.targets import image_set
+from toolkit.bench.targets import build_image_set
 from toolkit.data import Image, read_manifest
 from toolkit.data.split_manifest import split_digest, write_manifest
 from toolkit.experiment.schema import Experiment
@@ -262,7 +262,7 @@ def fill(workspace: Workspace, store: Store) -> None:
     rng = random.Random(7)
     split = make_split(workspace)
     store.put(split)
-    images = image_set(read_manifest(split, workspace), LABELS).digest
+    images = build_image_set(read_manifest(split, workspace), LABELS).digest
     for network, (_, _, base_ms, _) in NETWORKS.items():
         for head in ("sigmoid", "softmax"):
             for stage in ("top", "fine-tune"):

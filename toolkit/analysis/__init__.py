@@ -8,6 +8,6 @@ number of comparisons.
 """
 
 from toolkit.analysis.outliers import Outlier, find_outliers
-from toolkit.analysis.regressions import Comparison, against_past
+from toolkit.analysis.regressions import Comparison, detect_regressions
 
-__all__ = ["Comparison", "Outlier", "against_past", "find_outliers"]
+__all__ = ["Comparison", "Outlier", "detect_regressions", "find_outliers"]

@@ -14,7 +14,7 @@ BATCHES = 30
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
-class Kind:
+class ComparisonKey:
     """What two records must agree in to be compared: the same work, done in the same way, measured as long."""
 
     name: str
@@ -28,31 +28,31 @@ class Kind:
     quick: bool
 
 
-def kind_of(record: BenchRecord, name: str) -> Kind:
+def key_of(record: BenchRecord, name: str) -> ComparisonKey:
     """The kind of a record of the bundle of that name."""
-    return Kind(
+    return ComparisonKey(
         name=name,
         scenario=record.scenario,
         accelerator=record.accelerator,
-        computed_in=fact(record, "used", "precision"),
+        computed_in=fact_text(record, "used", "precision"),
         settings=tuple((key, str(record.settings.get(key))) for key in ("clock", "threads", "streams")),
-        images=fact(record, "image_set"),
+        images=fact_text(record, "image_set"),
         quick=record.quick,
     )
 
 
 def device_class(record: BenchRecord) -> tuple[str, str, str]:
     """What makes devices alike: board, processor, cores."""
-    return fact(record, "model"), fact(record, "machine"), fact(record, "cores")
+    return fact_text(record, "model"), fact_text(record, "machine"), fact_text(record, "cores")
 
 
-def fact(record: BenchRecord, *path: str) -> str:
+def fact_text(record: BenchRecord, *path: str) -> str:
     """One of the record's facts as text; empty where it is not known."""
-    value = found(record, *path)
+    value = fact_value(record, *path)
     return "" if value is None else str(value)
 
 
-def found(record: BenchRecord, *path: str) -> object:
+def fact_value(record: BenchRecord, *path: str) -> object:
     """One of the record's facts, or None."""
     at: object = record.facts
     for name in path:
@@ -60,10 +60,10 @@ def found(record: BenchRecord, *path: str) -> object:
     return at
 
 
-def figure(record: BenchRecord, name: str) -> float | None:
+def reading(record: BenchRecord, name: str) -> float | None:
     """A number that the device gave at the end of the run, or where it did not at the start, or None."""
     for when in ("after", "before"):
-        value = found(record, "environment", when, name)
+        value = fact_value(record, "environment", when, name)
         if isinstance(value, int | float):
             return float(value)
     return None

@@ -6,7 +6,16 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.analysis.comparability import SPEEDS, Kind, device_class, fact, figure, found, kind_of, middle_ms
+from toolkit.analysis.comparability import (
+    SPEEDS,
+    ComparisonKey,
+    device_class,
+    fact_text,
+    fact_value,
+    key_of,
+    middle_ms,
+    reading,
+)
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.stats.rank_tests import modified_z_score
 
@@ -31,7 +40,7 @@ class Outlier:
     """A device that lies apart from those like it."""
 
     device: str
-    kind: Kind
+    kind: ComparisonKey
     alike: tuple[str, str, str]
     """Board, processor and cores of those it is held against."""
     record: BenchRecord
@@ -58,11 +67,11 @@ def find_outliers(records: Sequence[BenchRecord], names: Mapping[str, str]) -> t
 
 def _groups(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[list[BenchRecord]]:
     """The newest usable record of each device, by bundle, kind and class of device."""
-    groups: dict[tuple[str, Kind, tuple[str, str, str]], dict[str, BenchRecord]] = {}
+    groups: dict[tuple[str, ComparisonKey, tuple[str, str, str]], dict[str, BenchRecord]] = {}
     for record in sorted(records, key=lambda record: record.at):
         usable = set(record.broken_rules) <= {THROTTLED}
         if record.scenario in SPEEDS and record.parent in names and usable and middle_ms(record) is not None:
-            key = record.parent, kind_of(record, names[record.parent]), device_class(record)
+            key = record.parent, key_of(record, names[record.parent]), device_class(record)
             groups.setdefault(key, {})[record.device] = record
     yield from (list(groups[key].values()) for key in sorted(groups))
 
@@ -80,7 +89,7 @@ def _apart(group: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[O
         if abs(far) >= FAR and abs(now / usual - 1) >= LEAST_GAP:
             yield Outlier(
                 device=record.device,
-                kind=kind_of(record, names[record.parent]),
+                kind=key_of(record, names[record.parent]),
                 alike=device_class(record),
                 record=record,
                 peers=peers,
@@ -109,19 +118,19 @@ def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
     if THROTTLED in record.broken_rules:
         yield f"throttled: the firmware says {_bits(record)}"
     for name, words, tells in READINGS:
-        own = figure(record, name)
-        usual = [value for peer in peers if (value := figure(peer, name)) is not None]
+        own = reading(record, name)
+        usual = [value for peer in peers if (value := reading(peer, name)) is not None]
         if own is not None and usual and tells(own, statistics.median(usual)):
             yield words.format(own, statistics.median(usual))
-    if fact(record, "boot_id") and fact(record, "boot_id") in {fact(peer, "boot_id") for peer in peers}:
+    if fact_text(record, "boot_id") and fact_text(record, "boot_id") in {fact_text(peer, "boot_id") for peer in peers}:
         yield SAME_MACHINE
     for title, name in (("governor", "governor"), ("OpenVINO", "openvino"), ("kernel", "kernel"), ("Python", "python")):
-        common = statistics.mode(fact(peer, name) for peer in peers)
-        if fact(record, name) != common:
-            yield f"{title} {fact(record, name) or 'not known'}, the others {common or 'not known'}"
+        common = statistics.mode(fact_text(peer, name) for peer in peers)
+        if fact_text(record, name) != common:
+            yield f"{title} {fact_text(record, name) or 'not known'}, the others {common or 'not known'}"
 
 
 def _bits(record: BenchRecord) -> str:
     """What vcgencmd get_throttled answered at the end of the run."""
-    bits = found(record, "environment", "after", "throttled")
+    bits = fact_value(record, "environment", "after", "throttled")
     return f"{bits:#x}" if isinstance(bits, int) else "so"

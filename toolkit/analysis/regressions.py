@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from toolkit.analysis.comparability import SPEEDS, Kind, batch_means_ms, fact, kind_of, middle_ms
+from toolkit.analysis.comparability import SPEEDS, ComparisonKey, batch_means_ms, fact_text, key_of, middle_ms
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.stats.rank_tests import MIN_SAMPLES, hodges_lehmann_ratio, holm, mann_whitney, modified_z_score
 
@@ -39,7 +39,7 @@ class Comparison:
     """The newest record of one kind on one device against those before it."""
 
     device: str
-    kind: Kind
+    kind: ComparisonKey
     newest: BenchRecord
     earlier: tuple[BenchRecord, ...]
     """Oldest first; at most REMEMBERED."""
@@ -63,7 +63,7 @@ class Comparison:
         return "slower" if self.shift > 0 else "faster"
 
 
-def against_past(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Comparison, ...]:
+def detect_regressions(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Comparison, ...]:
     """One comparison per device and kind that was measured validly more than once; `names` gives a bundle's name."""
     made = [found for runs in _series(records, names) if (found := _compare(runs, names))]
     adjusted = holm({number: comparison.p_value for number, comparison in enumerate(made)}) if made else {}
@@ -72,10 +72,10 @@ def against_past(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tu
 
 def _series(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[list[BenchRecord]]:
     """The valid runs of each device and kind, oldest first."""
-    series: dict[tuple[str, Kind], list[BenchRecord]] = {}
+    series: dict[tuple[str, ComparisonKey], list[BenchRecord]] = {}
     for record in sorted(records, key=lambda record: record.at):
         if record.scenario in SPEEDS and not record.broken_rules and record.parent in names:
-            series.setdefault((record.device, kind_of(record, names[record.parent])), []).append(record)
+            series.setdefault((record.device, key_of(record, names[record.parent])), []).append(record)
     yield from (series[key] for key in sorted(series))
 
 
@@ -87,7 +87,7 @@ def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Compariso
         return None
     return Comparison(
         device=newest.device,
-        kind=kind_of(newest, names[newest.parent]),
+        kind=key_of(newest, names[newest.parent]),
         newest=newest,
         earlier=earlier,
         before_ms=statistics.median(past),
@@ -111,7 +111,7 @@ def _changes(last: BenchRecord, newest: BenchRecord) -> Iterator[str]:
     if last.parent != newest.parent:
         yield f"bundle {last.parent[:12]} → {newest.parent[:12]}"
     for title, path in CAUSES.items():
-        was, is_ = fact(last, *path), fact(newest, *path)
+        was, is_ = fact_text(last, *path), fact_text(newest, *path)
         if was != is_:
             yield f"{title} {_short(was)} → {_short(is_)}"
 

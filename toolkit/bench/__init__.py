@@ -1,15 +1,16 @@
-"""The bench: how fast and how right each bundle is on each device, valid by the rules of MLPerf and a few of its own.
+"""Benchmarks: speed and accuracy of bundles on devices, valid by the rules of MLPerf Inference and some of our own.
 
-    plan ─▶ stage release and images ─▶ run the device code there ─▶ judge ─▶ store
+    plan ─▶ stage release and images ─▶ run the device code ─▶ validate ─▶ store
 
-A speed without the facts that decide whether it counts is not kept; a record that breaks a rule is, and names the rule.
+A record that breaks a rule is stored with the rule's name and left out of comparisons.
 """
 
-from toolkit.bench.plan import BenchSpec, Plan, make_plan
-from toolkit.bench.run import bench_fleet, bench_here, spec_of
+from toolkit.bench.plan import Plan, make_plan
+from toolkit.bench.run import bench_fleet, bench_local
 from toolkit.bench.session import BenchResult
 from toolkit.bench.summary import Summary, summarize
 from toolkit.bench.validity import RULES, broken_rules
+from toolkit.device.bench.spec import BenchSpec
 
 __all__ = [
     "RULES",
@@ -18,9 +19,8 @@ __all__ = [
     "Plan",
     "Summary",
     "bench_fleet",
-    "bench_here",
+    "bench_local",
     "broken_rules",
     "make_plan",
-    "spec_of",
     "summarize",
 ]

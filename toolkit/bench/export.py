@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import files
-from toolkit.analysis.comparability import fact, figure, found
+from toolkit.analysis.comparability import fact_text, fact_value, reading
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.bench.summary import Summary, percentiles, summarize
 from toolkit.errors import MachineError
@@ -48,7 +48,7 @@ def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
         "device": record.device,
         "scenario": record.scenario,
         "accelerator": record.accelerator,
-        "computed_in": fact(record, "used", "precision"),
+        "computed_in": fact_text(record, "used", "precision"),
         "at": record.at,
         "quick": record.quick,
         "broken_rules": ";".join(record.broken_rules),
@@ -57,9 +57,9 @@ def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
         "correct": record.correct,
         "images": record.images,
         **{f"asked_{name}": record.settings.get(name) for name in SETTINGS},
-        **{name: found(record, name) for name in FACTS},
+        **{name: fact_value(record, name) for name in FACTS},
         **{
-            f"{name}_{when}": found(record, "environment", when, name)
+            f"{name}_{when}": fact_value(record, "environment", when, name)
             for name in READINGS
             for when in ("before", "after")
         },
@@ -158,7 +158,7 @@ METRICS = (
     Metric(
         "throttled", "gauge", "1 if the firmware throttled it.", _single(lambda r: float("throttled" in r.broken_rules))
     ),
-    Metric("temperature_celsius", "gauge", "At the end of the run.", _single(lambda r: figure(r, "temperature_c"))),
+    Metric("temperature_celsius", "gauge", "At the end of the run.", _single(lambda r: reading(r, "temperature_c"))),
     Metric(
         "time_seconds", "gauge", "When it was measured.", _single(lambda r: datetime.fromisoformat(r.at).timestamp())
     ),

@@ -1,36 +1,36 @@
-"""What the store keeps of earlier benches: the records of some bundles, and what they say together."""
+"""Stored benchmark records of bundles, and their analysis."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from toolkit.analysis import Comparison, Outlier, against_past, find_outliers
+from toolkit.analysis import Comparison, Outlier, detect_regressions, find_outliers
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle
 from toolkit.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """Records, oldest first, and the names of the bundles that they are of."""
+class StoredRecords:
+    """Records, oldest first, and the names of their bundles."""
 
     records: tuple[BenchRecord, ...]
     names: Mapping[str, str]
     """By the bundle's digest."""
 
     def compared(self) -> tuple[Comparison, ...]:
-        """Each device against its own past."""
-        return against_past(self.records, self.names)
+        """Each device compared with its earlier runs."""
+        return detect_regressions(self.records, self.names)
 
     def outliers(self) -> tuple[Outlier, ...]:
-        """Each device against those like it."""
+        """Devices that differ from their peers."""
         return find_outliers(self.records, self.names)
 
 
-def kept(store: Store, bundles: Collection[Bundle]) -> Kept:
-    """The records of `bundles`, and of others of their names."""
-    wanted = {bundle.name for bundle in bundles}
-    names = {bundle.digest: bundle.name for bundle in store.all(Bundle) if bundle.name in wanted}
+def load_records(store: Store, bundles: Collection[Bundle]) -> StoredRecords:
+    """The records of `bundles` and of other bundles with their names."""
+    bundle_names = {bundle.name for bundle in bundles}
+    names = {bundle.digest: bundle.name for bundle in store.all(Bundle) if bundle.name in bundle_names}
     records = (record for bundle in names for record in store.all(BenchRecord, parent=bundle))
-    return Kept(records=tuple(sorted(records, key=lambda record: (record.at, record.digest))), names=names)
+    return StoredRecords(records=tuple(sorted(records, key=lambda record: (record.at, record.digest))), names=names)

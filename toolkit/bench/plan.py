@@ -1,7 +1,7 @@
-"""What is to be measured where, and in which order: pure.
+"""Which runs a benchmark consists of, and in which order: pure.
 
-Per device the bundles come one after the other; of each the accuracy pass first, as the speed runs' answers are held
-against its own, then the scenarios as the user lists them.
+Per device, one bundle follows the other; each starts with its accuracy pass, because the outputs of its speed runs are
+compared with that, and goes on with the scenarios in the order of the spec.
 """
 
 from __future__ import annotations
@@ -11,61 +11,39 @@ from dataclasses import asdict, dataclass
 
 from toolkit import hashing
 from toolkit.artifacts.fleet import Device
-
-FULL_SECONDS = 60.0
-FULL_QUERIES = 1024
-"""A run below these is labeled "quick" and never compared with a full one (bench rule 2)."""
-
-ACCURACY, SINGLE_STREAM, OFFLINE = "accuracy", "single-stream", "offline"
+from toolkit.device.bench.spec import ACCURACY, FULL_QUERIES, FULL_SECONDS, SINGLE_STREAM, BenchSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchSpec:
-    """How to measure; None leaves a choice to OpenVINO on the device."""
-
-    scenarios: tuple[str, ...] = (SINGLE_STREAM, OFFLINE)
-    seconds: float = FULL_SECONDS
-    queries: int = FULL_QUERIES
-    cool_down_s: float = 0.0
-    """A pause before each run after a device's first."""
-    seed: int = 0
-    threads: int | None = None
-    streams: int | None = None
-    precision: str | None = None
-    clock: str = "total"
-    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 image ready."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A bundle with what its measuring needs to know."""
+class BenchTarget:
+    """A bundle, with what measuring and judging it needs."""
 
     bundle: str
     name: str
     release: str
     """The digest of bundle and device code together."""
     tolerance: Mapping[str, float]
-    """The largest difference of a probability, per accelerator it is made for."""
+    """The largest difference of a probability, per accelerator that the bundle supports."""
     images: str
     """The digest of the image set."""
     reference_accuracy: float | None
-    """What the model reached on these very images before it was converted, in float32; None if not known.
+    """The model's accuracy on these images before conversion, in float32; None if it was not measured.
 
-    Where images have many labels it is the micro F1: single labels move it, and not whole images alone."""
+    For multi-label models it is the micro F1, which single labels move and not whole images alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One scenario of one bundle on one device."""
 
-    subject: Subject
+    target: BenchTarget
     device: str
     accelerator: str
     scenario: str
     identity: str
-    """The same bundle, device code, images, device and way of measuring give the same, whatever else is planned."""
+    """Digest of bundle, device code, images, device and settings; it does not depend on the rest of the plan."""
     container_image: str | None = None
-    """What it runs in there, as the inventory calls it."""
+    """The container image to run in, as the inventory names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,84 +53,60 @@ class Plan:
     identity: str
     spec: BenchSpec
     steps: tuple[Step, ...]
-    unfit: tuple[str, ...]
-    """What is left out because a bundle is not made for a device's accelerator, in words."""
+    incompatible: tuple[str, ...]
+    """A message for each bundle that is left out because it does not support a device's accelerator."""
 
     def of(self, device: Device) -> tuple[Step, ...]:
         """The steps on one device, in order."""
         return tuple(step for step in self.steps if step.device == device.name)
 
 
-def make_plan(subjects: Sequence[Subject], devices: Sequence[Device], spec: BenchSpec) -> Plan:
-    """Every subject on every device that it is made for."""
-    pairs = [(subject, device) for device in devices for subject in subjects]
-    fitting = [(subject, device) for subject, device in pairs if kind(device.accelerator) in subject.tolerance]
+def make_plan(targets: Sequence[BenchTarget], devices: Sequence[Device], spec: BenchSpec) -> Plan:
+    """Plan every target on every device that it supports."""
+    pairs = [(target, device) for device in devices for target in targets]
+    compatible = [
+        (target, device) for target, device in pairs if accelerator_kind(device.accelerator) in target.tolerance
+    ]
     return Plan(
-        identity=_identity(subjects, devices, spec),
+        identity=hashing.sha256_json([list(map(_bytes_of, targets)), list(map(_place, devices)), asdict(spec)]),
         spec=spec,
-        steps=tuple(step for subject, device in fitting for step in _steps(subject, device, spec)),
-        unfit=tuple(
-            f"{device.name}: {subject.name} is not made for {device.accelerator}"
-            for subject, device in pairs
-            if (subject, device) not in fitting
+        steps=tuple(step for target, device in compatible for step in _steps(target, device, spec)),
+        incompatible=tuple(
+            f"{device.name}: {target.name} does not support {device.accelerator}"
+            for target, device in pairs
+            if (target, device) not in compatible
         ),
     )
 
 
-def kind(accelerator: str) -> str:
+def accelerator_kind(accelerator: str) -> str:
     """An accelerator without its number: MYRIAD of MYRIAD.1.2-ma2480."""
     return accelerator.partition(".")[0]
 
 
-def _steps(subject: Subject, device: Device, spec: BenchSpec) -> Iterator[Step]:
-    way = {name: value for name, value in asdict(spec).items() if name != "scenarios"}
+def _steps(target: BenchTarget, device: Device, spec: BenchSpec) -> Iterator[Step]:
+    settings = {name: value for name, value in asdict(spec).items() if name != "scenarios"}
     for scenario in dict.fromkeys((ACCURACY, *spec.scenarios)):
-        identity = hashing.sha256_json([_measured(subject), _place(device), way, scenario])
         yield Step(
-            subject=subject,
+            target=target,
             device=device.name,
             accelerator=device.accelerator,
             scenario=scenario,
-            identity=identity,
+            identity=hashing.sha256_json([_bytes_of(target), _place(device), settings, scenario]),
             container_image=device.container_image,
         )
 
 
-def _identity(subjects: Sequence[Subject], devices: Sequence[Device], spec: BenchSpec) -> str:
-    return hashing.sha256_json([list(map(_measured, subjects)), list(map(_place, devices)), asdict(spec)])
+def _bytes_of(target: BenchTarget) -> tuple[str, str]:
+    return target.release, target.images
 
 
-def _measured(subject: Subject) -> tuple[str, str]:
-    return subject.release, subject.images
-
-
-def _place(device: Device) -> tuple[str | int, ...]:
-    """A device without a container image is what it was before there were any: its records still count."""
-    container_image = (device.container_image,) if device.container_image else ()
-    return device.name, device.host, device.port, device.root, device.accelerator, *container_image
+def _place(device: Device) -> tuple[str | int | None, ...]:
+    return device.name, device.host, device.port, device.root, device.accelerator, device.container_image
 
 
 def is_quick(scenario: str, wall_s: float, queries: int) -> bool:
-    """Whether a run stayed under the full limits; an accuracy pass is as long as its image set is."""
+    """Whether a run stayed below the limits of a full one; an accuracy pass is as long as its image set."""
     if scenario == ACCURACY:
         return False
     return wall_s < FULL_SECONDS or (scenario == SINGLE_STREAM and queries < FULL_QUERIES)
-
-
-def words(step: Step, spec: BenchSpec, release: str, images: str, root: str) -> list[str]:
-    """The device code's arguments; paths as the device sees them."""
-    asked: dict[str, object] = {
-        "scenario": step.scenario,
-        "images": images,
-        "root": root,
-        "accelerator": step.accelerator,
-        "seconds": spec.seconds,
-        "queries": spec.queries,
-        "seed": spec.seed,
-        "clock": spec.clock,
-        "threads": spec.threads,
-        "streams": spec.streams,
-        "precision": spec.precision,
-    }
-    given = [f"--{name}={value}" for name, value in asked.items() if value is not None]
-    return ["bench", release, *given]

@@ -1,4 +1,4 @@
-"""A device that is lost in the middle: waited for, gone on with, and left to a later call if it stays away."""
+"""Measuring on a device that may be lost: wait for it, go on, and leave the rest to a later call if it stays away."""
 
 from __future__ import annotations
 
@@ -7,54 +7,52 @@ from contextlib import ExitStack, suppress
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
-from toolkit.bench.runners import RemoteStation
+from toolkit.bench.runners import RemoteRunner
 from toolkit.bench.session import Session
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
 from toolkit.progress import Task
 
-PATIENCE_S = 120.0
+RECONNECT_TIMEOUT_S = 120.0
 """A Pi restarts in less."""
-LEFT_BEHIND_S = 5.0
+IDLE_TIMEOUT_S = 5.0
 """How long a benchmark may take to end whose controller was killed."""
 _PAUSE_S = 2.0
 
 
-def measure_on(device: Device, session: Session, task: Task, patience_s: float = PATIENCE_S) -> None:
-    """All that is left to do on a device; after each loss it may stay away for `patience_s`.
+def run_with_reconnect(device: Device, session: Session, task: Task, timeout_s: float = RECONNECT_TIMEOUT_S) -> None:
+    """Perform the remaining steps of a device; after each loss, wait `timeout_s` for it to come back.
 
     Raises:
-        FleetError: it could not be reached at all, did not come back, or is lost at the same run again and again; says
-            what is left.
+        FleetError: the device could not be reached at all, did not come back, or was lost at the same run again and again.
     """
     with fleet.connect(device) as shell:
-        lost = _measured(shell, device, session, task, LEFT_BEHIND_S)
-    left = None
-    while lost and len(session.steps_of(device)) != left:
-        left = len(session.steps_of(device))
+        lost = _measure(shell, device, session, task, IDLE_TIMEOUT_S)
+    remaining = None
+    while lost and len(session.remaining_steps(device)) != remaining:
+        remaining = len(session.remaining_steps(device))
         with ExitStack() as stack:
-            again = _back(device, stack, time.monotonic() + patience_s)
+            again = _reconnect(device, stack, time.monotonic() + timeout_s)
             if again is None:
                 break
-            lost = _measured(again, device, session, task, patience_s)
+            lost = _measure(again, device, session, task, timeout_s)
     if lost:
-        raise _given_up(device, session, lost)
+        raise _lost_error(device, session, lost)
 
 
-def _measured(shell: Shell, device: Device, session: Session, task: Task, idle_s: float) -> FleetError | None:
-    """Why the device was lost, or None: everything was tried."""
-    station = RemoteStation(
-        shell, device, session.container_images[device.container_image] if device.container_image else None
-    )
+def _measure(shell: Shell, device: Device, session: Session, task: Task, idle_s: float) -> FleetError | None:
+    """The error that the device was lost by, or None if every step was attempted."""
+    image = session.container_images[device.container_image] if device.container_image else None
     try:
-        station.wait_until_idle(idle_s)
-        session.measure(station, session.steps_of(device), task)
+        with RemoteRunner(shell, device, image) as runner:
+            runner.wait_until_idle(idle_s)
+            session.measure(runner, session.remaining_steps(device), task)
     except FleetError as error:
         return error
     return None
 
 
-def _back(device: Device, stack: ExitStack, end: float) -> Shell | None:
+def _reconnect(device: Device, stack: ExitStack, end: float) -> Shell | None:
     """A new connection, or None if there is none by `end`."""
     while time.monotonic() < end:
         time.sleep(_PAUSE_S)
@@ -63,10 +61,10 @@ def _back(device: Device, stack: ExitStack, end: float) -> Shell | None:
     return None
 
 
-def _given_up(device: Device, session: Session, lost: FleetError) -> FleetError:
-    left, whole = len(session.steps_of(device)), len(session.plan.of(device))
+def _lost_error(device: Device, session: Session, lost: FleetError) -> FleetError:
+    remaining, total = len(session.remaining_steps(device)), len(session.plan.of(device))
     return FleetError(
-        f"lost after {whole - left} of {whole} runs: {lost.problems[0].what}",
+        f"lost after {total - remaining} of {total} runs: {lost.problems[0].what}",
         where=device.name,
-        remedy=f"when it is back, the same command with --resume goes on with the {left} that are left",
+        remedy=f"once it is back, run the same command with --resume for the remaining {remaining}",
     )

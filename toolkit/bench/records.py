@@ -1,4 +1,4 @@
-"""From the device code's JSON to the record that is kept."""
+"""From the device code's JSON to the stored record."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.bench.plan import Plan, Step, is_quick
 from toolkit.bench.validity import Record, broken_rules
 from toolkit.errors import FleetError
-from toolkit.fleet import Result
 
 FACTS = ("used", "environment", "order", "logged", "predictions", "warm_up_ms", "compile_ms", "first_inference_ms")
-OF_MANY_LABELS = ("micro_f1",)
+MULTI_LABEL_FACTS = ("micro_f1",)
 MORE_FACTS = ("peak_memory_bytes", "device_code", "name")
 
 
 def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) -> BenchRecord:
-    """Everything the device said, judged by the rules; `accuracy` is the accuracy pass of the same bundle there."""
+    """Validate a run and make its record; `accuracy` is the accuracy pass of the same bundle on the same device."""
     content = {
         "parent": raw["bundle"],
         "device": step.device,
@@ -29,7 +28,7 @@ def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) ->
         "samples_ms": tuple(raw["samples_ms"]),
         "wall_s": raw["wall_s"],
         "quick": is_quick(step.scenario, raw["wall_s"], len(raw["samples_ms"])),
-        "broken_rules": broken_rules(raw, step.subject, accuracy),
+        "broken_rules": broken_rules(raw, step.target, accuracy),
         "accuracy": raw["accuracy"],
         "correct": raw["correct"],
         "images": raw["images"]["count"],
@@ -46,40 +45,38 @@ def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) ->
 
 
 def _facts(raw: Record) -> Mapping[str, Any]:
-    """What the device is, and what the run found: temperatures and clocks as they were before it."""
+    """Facts of the device and of the run, with temperatures and clocks as they were before it."""
     before = {key: value for key, value in raw["environment"]["before"].items() if key in raw["facts"]}
     return {
         **raw["facts"],
         **before,
         **{name: raw[name] for name in (*FACTS, *MORE_FACTS)},
-        **{name: raw[name] for name in OF_MANY_LABELS if name in raw},
+        **{name: raw[name] for name in MULTI_LABEL_FACTS if name in raw},
         "image_set": raw["images"]["digest"],
         "toolkit": toolkit.__version__,
     }
 
 
-def raw_of(record: BenchRecord) -> Record:
-    """The parts of the device's JSON that a speed run of a later session is held against."""
+def to_raw(record: BenchRecord) -> Record:
+    """The parts of the device's JSON that a speed run of a later session is compared with."""
     return {
         "accuracy": record.accuracy,
         "images": {"count": record.images, "digest": record.facts["image_set"]},
         "logged": record.facts["logged"],
-        **{name: record.facts[name] for name in OF_MANY_LABELS if name in record.facts},
+        **{name: record.facts[name] for name in MULTI_LABEL_FACTS if name in record.facts},
     }
 
 
-def parse(answer: Result, device: str) -> Record:
-    """The JSON of a bench that went well.
+def parse(answer: str, device: str) -> Record:
+    """The JSON of a successful run.
 
     Raises:
-        FleetError: it did not; says what the device said.
+        FleetError: the run failed; with the device's message.
     """
     try:
-        raw: dict[str, Any] = json.loads(answer.stdout)
+        raw: dict[str, Any] = json.loads(answer)
     except ValueError:
-        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()[-3:]
-        why = "; ".join(said) or "it gave no reason"
-        raise FleetError(f"benchmark failed (exit code {answer.code}): {why}", where=device) from None
+        raise FleetError(f"the benchmark's answer is not JSON: {answer.strip()[:200]}", where=device) from None
     if not raw.get("ok"):
         error = raw["error"]
         place = f"{error['where']}: " if error["where"] else ""

@@ -1,4 +1,4 @@
-"""Measure bundles on devices: side by side where they are machines of their own, in a row on each."""
+"""Measure bundles on devices: side by side on separate machines, one after the other on each."""
 
 from __future__ import annotations
 
@@ -9,30 +9,18 @@ from toolkit import fleet
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Device
-from toolkit.bench.plan import BenchSpec
-from toolkit.bench.reconnect import PATIENCE_S, measure_on
-from toolkit.bench.runners import LocalStation
+from toolkit.bench.reconnect import RECONNECT_TIMEOUT_S, run_with_reconnect
+from toolkit.bench.runners import LocalRunner
 from toolkit.bench.session import BenchResult, Session
-from toolkit.experiment.schema import BenchConfig
+from toolkit.device.bench.spec import BenchSpec
 from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-HERE = "here"
-"""The name that records of this machine carry."""
-
-
-def spec_of(table: BenchConfig) -> BenchSpec:
-    """What an experiment file asks for."""
-    return BenchSpec(
-        scenarios=table.scenarios,
-        seconds=table.seconds,
-        queries=table.queries,
-        cool_down_s=table.cool_down_s,
-        seed=table.seed,
-    )
+LOCAL = "local"
+"""The device name in records of this machine."""
 
 
 def bench_fleet(
@@ -46,32 +34,32 @@ def bench_fleet(
     split: Split | None = None,
     forks: int = DEFAULT_LIMIT,
     resume: bool = False,
-    patience_s: float = PATIENCE_S,
+    reconnect_timeout_s: float = RECONNECT_TIMEOUT_S,
 ) -> BenchResult:
-    """Measure every bundle on every device that it is made for; each record goes to the store as soon as it is there.
+    """Measure every bundle on every device that it supports; each record is stored as soon as it is made.
 
-    The images are the test part of `split`, by default of the split that each bundle was trained on. A device that
-    fails neither stops nor hides the others; one that is lost in the middle is waited for, `patience_s` at a time, and
-    gone on with. `resume` skips what former calls measured validly in the same way, with whatever else they measured.
+    The images are the test subset of `split`, by default of the split that each bundle was trained on. A device that
+    fails neither stops nor hides the others; one that is lost is waited for, each time `reconnect_timeout_s` at most.
+    `resume` skips what earlier calls measured validly in the same way, whatever else they measured.
 
     Raises:
         BundleError, DataError: a bundle or its images cannot be used; nothing was measured.
-        MachineError, ConfigurationError: a container image that devices are to be sent is not here.
+        MachineError, ConfigurationError: a container image that devices need is not on this machine.
     """
-    session = Session.opened(bundles, devices, spec, split, workspace, store, resume=resume)
+    session = Session.prepare(bundles, devices, spec, split, workspace, store, resume=resume)
     session = replace(session, container_images=local.images_for(devices))
-    with session.showing(progress) as task:
+    with session.progress_bar(progress) as task:
 
         def work(device: Device) -> None:
-            if session.steps_of(device):
-                measure_on(device, session, task, patience_s)
+            if session.remaining_steps(device):
+                run_with_reconnect(device, session, task, reconnect_timeout_s)
 
         failed = fleet.fan_out(devices, work, forks).failed
     return session.result(list(failed.values()))
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PlannedRun:
     """One scenario of one bundle."""
 
     name: str
@@ -79,16 +67,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What a plan still has to do on a device."""
+class RemainingRuns:
+    """What a plan has yet to measure on a device."""
 
     device: str
-    whole: int
+    total: int
     """Runs of the plan, measured or not."""
-    left: tuple[Run, ...]
+    remaining: tuple[PlannedRun, ...]
 
 
-def what_is_left(
+def remaining_runs(
     bundles: Sequence[Bundle],
     devices: Sequence[Device],
     spec: BenchSpec,
@@ -96,29 +84,29 @@ def what_is_left(
     workspace: Workspace,
     store: Store,
     split: Split | None = None,
-) -> tuple[Left, ...]:
-    """What `bench_fleet` would do to go on with this plan; measures nothing and asks no device.
+) -> tuple[RemainingRuns, ...]:
+    """What `bench_fleet` with `resume` would measure; measures nothing and connects to no device.
 
     Raises:
         BundleError, DataError: a bundle or its images cannot be used.
     """
-    session = Session.opened(bundles, devices, spec, split, workspace, store, resume=True)
+    session = Session.prepare(bundles, devices, spec, split, workspace, store, resume=True)
     return tuple(
-        Left(
+        RemainingRuns(
             device.name,
             len(session.plan.of(device)),
-            tuple(Run(step.subject.name, step.scenario) for step in session.steps_of(device)),
+            tuple(PlannedRun(step.target.name, step.scenario) for step in session.remaining_steps(device)),
         )
         for device in devices
     )
 
 
 def local_device(accelerator: str = "CPU") -> Device:
-    """This machine as the device that `bench_here` measures."""
-    return Device(name=HERE, host="localhost", accelerator=accelerator)
+    """This machine as the device that `bench_local` measures."""
+    return Device(name=LOCAL, host="localhost", accelerator=accelerator)
 
 
-def bench_here(
+def bench_local(
     bundles: Sequence[Bundle],
     spec: BenchSpec,
     *,
@@ -129,13 +117,13 @@ def bench_here(
     accelerator: str = "CPU",
     resume: bool = False,
 ) -> BenchResult:
-    """The same on this machine, by the same device code.
+    """Do what `bench_fleet` does on this machine, by the same device code.
 
     Raises:
         BundleError, DataError: a bundle or its images cannot be used; nothing was measured.
     """
     device = local_device(accelerator)
-    session = Session.opened(bundles, [device], spec, split, workspace, store, resume=resume)
-    with session.showing(progress) as task:
-        session.measure(LocalStation(workspace), session.steps_of(device), task)
+    session = Session.prepare(bundles, [device], spec, split, workspace, store, resume=resume)
+    with session.progress_bar(progress) as task, LocalRunner(device, workspace) as runner:
+        session.measure(runner, session.remaining_steps(device), task)
     return session.result([])

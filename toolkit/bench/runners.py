@@ -1,114 +1,155 @@
-"""Where the device code runs: on a device over SSH, or here as a process of its own. One interface.
+"""Where device code runs: on a device over SSH, or on this machine. One interface.
 
-Both keep the far side's stdin open for as long as they want the run: when it ends, because this process is stopped or
-dies, or the cable is cut, the device code stops by itself.
+Both keep a worker process (`device bench-worker`) for as long as they measure, so that a run costs no start of Python. When
+this process is stopped or dies, or the cable is cut, the worker's stdin ends, and it stops by itself.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import toolkit
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
-from toolkit.bench.plan import BenchSpec, Step, words
-from toolkit.bench.targets import ImageSet, Prepared
+from toolkit.bench.plan import Step
+from toolkit.bench.targets import ImageSet, PreparedTarget
 from toolkit.bundle.release import with_container_image
+from toolkit.device.bench.spec import BenchSpec, RunOptions
 from toolkit.errors import FleetError
-from toolkit.fleet import Result, Shell, device_command
+from toolkit.fleet import Shell, device_command
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import ContainerImage
+from toolkit.fleet.ssh.shell import Ask, LocalShell
 from toolkit.fleet.transfer import staging
 from toolkit.fleet.transfer.tree import FileTree
 from toolkit.workspace import Workspace
 
 SLOWEST_QUERY_S = 10.0
 """A large network on a small device; what takes longer hangs."""
-ANSWER_S = 20.0
-"""What takes longer to answer nothing at all is gone."""
+ANSWER_TIMEOUT_S = 20.0
+"""A device that takes longer to answer nothing at all is gone."""
 START_S = 600.0
 """A Neural Compute Stick takes minutes to load a large network."""
 
 
-class Station(Protocol):
-    """One device, ready to measure."""
+class Runner(Protocol):
+    """One device, ready to measure; close it by a with-block."""
 
-    def measure(self, step: Step, prepared: Prepared, spec: BenchSpec) -> Result:
-        """Run one step to its end."""
+    def measure(self, step: Step, target: PreparedTarget, spec: BenchSpec) -> str:
+        """Run one step to its end and return the device's JSON."""
 
     def machine(self) -> str:
-        """What tells one running machine from another: devices with the same take turns."""
+        """An identifier of the running machine: devices that share one are measured one after the other."""
 
-    def answers(self) -> bool:
-        """Whether it is still there."""
+    def is_alive(self) -> bool:
+        """Whether the device still answers."""
 
 
-def patience_s(spec: BenchSpec, images: int) -> float:
+def run_timeout_s(spec: BenchSpec, images: int) -> float:
     """How long to wait for one step."""
     return START_S + 4 * spec.seconds + SLOWEST_QUERY_S * max(spec.queries, images)
 
 
-class RemoteStation:
-    """A device over SSH: release and images are staged beside what it serves, which goes on undisturbed."""
+class _Worker:
+    """The worker process, started by the first request and again after it failed."""
+
+    def __init__(self, start: Callable[[], AbstractContextManager[Ask]]) -> None:
+        self._start, self._stack = start, ExitStack()
+        self._ask: Ask | None = None
+
+    def ask(self, arguments: list[str], timeout: float) -> str:
+        """Perform the run that `arguments` of the device's bench command describe."""
+        try:
+            if self._ask is None:
+                self._ask = self._stack.enter_context(self._start())
+            return self._ask(json.dumps(arguments).encode(), timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it."""
+        self._ask = None
+        self._stack.close()
+
+
+def to_argv(step: Step, spec: BenchSpec, release: str, images: str, root: str) -> list[str]:
+    """The arguments of the device's bench command; paths as the device sees them."""
+    options = RunOptions(step.scenario, step.accelerator, spec)
+    return [release, f"--images={images}", f"--root={root}", *options.to_argv()]
+
+
+class RemoteRunner:
+    """A device over SSH: release and images are staged beside the current release, which goes on undisturbed."""
 
     def __init__(self, shell: Shell, device: Device, container_image: ContainerImage | None = None) -> None:
         self._shell, self._device, self._container_image = shell, device, container_image
         self._staged: set[str] = set()
+        self._worker: _Worker | None = None
+        self._worker_release = ""
 
-    def measure(self, step: Step, prepared: Prepared, spec: BenchSpec) -> Result:
-        """Stage what is missing, then run the device code in the release's folder."""
-        tree = self._with_container_image(prepared.release)
-        release, images = f"releases/{tree.digest}", f"images/{prepared.images.digest}"
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._worker:
+            self._worker.close()
+
+    def measure(self, step: Step, target: PreparedTarget, spec: BenchSpec) -> str:
+        """Stage what is missing, then have the worker run the step."""
+        tree = self._with_container_image(target.release)
+        release, images = f"releases/{tree.digest}", f"images/{target.images.digest}"
         self._stage(tree, release)
-        self._stage(prepared.images.tree, images)
+        self._stage(target.images.tree, images)
         root = self._device.root
-        asked = words(step, spec, ".", f"{root}/{images}", root)
-        ended = threading.Event()
-        try:
-            return self._shell.run(
-                device_command.in_runtime(self._device, f"{root}/{release}", *asked, "--stop-on-eof"),
-                stdin=_open_until(ended),
-                timeout=patience_s(spec, len(prepared.images.tree.files)),
-            )
-        finally:
-            ended.set()
+        arguments = to_argv(step, spec, f"{root}/{release}", f"{root}/{images}", root)
+        return self._worker_for(release).ask(arguments, run_timeout_s(spec, len(target.images.tree.files)))
 
     def machine(self) -> str:
-        """The kernel's id of this boot, which containers and embedded devices share with their host."""
-        words = ["cat", "/proc/sys/kernel/random/boot_id"]
-        return self._shell.run(words).stdout.strip() or self._device.name
+        """The kernel's id of this boot, which containers and devices of a local fleet share with their host."""
+        command = ["cat", "/proc/sys/kernel/random/boot_id"]
+        return self._shell.run(command).stdout.strip() or self._device.name
 
-    def answers(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the connection still carries a command there and its end back."""
         try:
-            return self._shell.run(["true"], timeout=ANSWER_S).code == 0
+            return self._shell.run(["true"], timeout=ANSWER_TIMEOUT_S).code == 0
         except FleetError:
             return False
 
-    def wait_until_idle(self, patience_s: float) -> None:
-        """Let a benchmark end that a connection left behind; the next one says so if it has not."""
+    def wait_until_idle(self, timeout_s: float) -> None:
+        """Wait for a benchmark that a lost connection left behind; if it goes on, the next run reports it."""
         lock = shlex.quote(f"{self._device.root}/bench.lock")
-        self._shell.run(f"[ ! -e {lock} ] || flock -w {patience_s:.0f} {lock} true", timeout=patience_s + ANSWER_S)
+        script = f"[ ! -e {lock} ] || flock -w {timeout_s:.0f} {lock} true"
+        self._shell.run(script, timeout=timeout_s + ANSWER_TIMEOUT_S)
+
+    def _worker_for(self, release: str) -> _Worker:
+        """All releases hold the same device code, so one worker serves all; but a container sees its own release alone."""
+        if self._worker and (self._container_image is None or release == self._worker_release):
+            return self._worker
+        if self._worker:
+            self._worker.close()
+        command = device_command.in_runtime(self._device, f"{self._device.root}/{release}", "bench-worker")
+        self._worker, self._worker_release = _Worker(lambda: self._shell.converse(command)), release
+        return self._worker
 
     def _with_container_image(self, release: FileTree) -> FileTree:
-        """The release as the device runs it; the container image that it runs in is brought there first."""
-        container_image = self._container_image
-        if container_image is None:
+        """The release as the device runs it; its container image is sent first."""
+        image = self._container_image
+        if image is None:
             return release
         if not self._staged:
-            remote.ensure_image(
-                self._device, self._shell, container_image, fleet.probe(self._device, self._shell).machine
-            )
-        return with_container_image(release, container_image.reference)
+            remote.ensure_image(self._device, self._shell, image, fleet.probe(self._device, self._shell).machine)
+        return with_container_image(release, image.reference)
 
     def _stage(self, tree: FileTree, destination: str) -> None:
         if destination not in self._staged:
@@ -116,59 +157,38 @@ class RemoteStation:
             self._staged.add(destination)
 
 
-def _open_until(ended: threading.Event) -> Iterator[bytes]:
-    """An input that has nothing to say and stays open."""
-    ended.wait()
-    yield from ()
+class LocalRunner:
+    """This machine: the same device code, from the toolkit's own folder."""
 
+    def __init__(self, device: Device, workspace: Workspace) -> None:
+        self._workspace, self._root = workspace, workspace.folder("bench")
+        paths = os.pathsep.join(filter(None, (str(Path(toolkit.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+        command = ["env", f"PYTHONPATH={paths}", sys.executable, "-B", "-m", "toolkit.device", "bench-worker"]
+        shell = LocalShell(replace(device, root=str(self._root.absolute())))
+        self._worker = _Worker(lambda: shell.converse(command))
 
-class LocalStation:
-    """This machine: the same device code, from the toolkit's own folder, in a process of its own."""
+    def __enter__(self) -> Self:
+        return self
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __exit__(self, *error: object) -> None:
+        self._worker.close()
 
-    def measure(self, step: Step, prepared: Prepared, spec: BenchSpec) -> Result:
-        """Run the device code on the bundle where it lies."""
-        images = laid_out(prepared.images, self._workspace)
-        asked = words(step, spec, str(prepared.folder), str(images), str(self._workspace.folder("bench")))
-        command = [sys.executable, "-B", "-m", "toolkit.device", *asked, "--stop-on-eof"]
-        return _run(command)
+    def measure(self, step: Step, target: PreparedTarget, spec: BenchSpec) -> str:
+        """Have the worker run the step on the bundle in the workspace."""
+        images = materialize_images(target.images, self._workspace).absolute()
+        arguments = to_argv(step, spec, str(target.folder.absolute()), str(images), str(self._root.absolute()))
+        return self._worker.ask(arguments, run_timeout_s(spec, len(target.images.sources)))
 
     def machine(self) -> str:
         """There is only this one."""
-        return "here"
+        return "local"
 
-    def answers(self) -> bool:
-        """As this process does."""
+    def is_alive(self) -> bool:
+        """As this process is."""
         return True
 
 
-def _run(command: list[str]) -> Result:
-    """A process in a session of its own, so that Ctrl-C reaches this one alone, which then stops the other."""
-    places = os.pathsep.join(filter(None, (str(Path(toolkit.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-            env=os.environ | {"PYTHONPATH": places},
-        )
-        try:
-            with process:
-                output = process.stdout.read() if process.stdout else b""
-                code = process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
-        errors.seek(0)
-        return Result(output.decode(), errors.read().decode(errors="replace"), code)
-
-
-def laid_out(images: ImageSet, workspace: Workspace) -> Path:
+def materialize_images(images: ImageSet, workspace: Workspace) -> Path:
     """The set as a folder of links in the workspace, there whole or not at all."""
     folder = workspace.folder("bench", "images") / images.digest
     if folder.exists():

@@ -1,4 +1,4 @@
-"""One call of the bench: what is prepared, what is left to do, and what came of it."""
+"""One benchmark call: its plan, its remaining steps and its results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Device
-from toolkit.bench.plan import ACCURACY, BenchSpec, Plan, Step, make_plan
-from toolkit.bench.records import make_record, parse, raw_of
-from toolkit.bench.runners import Station
-from toolkit.bench.targets import Prepared, prepare
+from toolkit.bench.plan import Plan, Step, make_plan
+from toolkit.bench.records import make_record, parse, to_raw
+from toolkit.bench.runners import Runner
+from toolkit.bench.targets import PreparedTarget, prepare_target
 from toolkit.bench.validity import Record
+from toolkit.device.bench.spec import ACCURACY, BenchSpec
 from toolkit.errors import ExitCode, Problem, ToolkitError
 from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.progress import Progress, Task
@@ -30,42 +31,42 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """What became of a plan; every step is in `records`, in `skipped`, or behind one of `problems`."""
+    """The outcome of a plan; every step is in `records`, in `skipped`, or the cause of one of `problems`."""
 
     records: tuple[BenchRecord, ...]
     skipped: tuple[BenchRecord, ...]
-    """Valid records of the same plan that were there already."""
+    """Valid records of the same steps from earlier calls."""
     problems: tuple[Problem, ...]
-    unfit: tuple[str, ...]
-    """What a device's accelerator cannot run, in words."""
+    incompatible: tuple[str, ...]
+    """Bundles that a device's accelerator does not support."""
 
     @property
     def exit_code(self) -> ExitCode:
-        """A record that breaks a rule was taken; only what could not be measured counts as failed."""
+        """A record that breaks a rule counts as measured; only what could not be measured counts as failed."""
         return ExitCode.SOME_FAILED if self.problems else ExitCode.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Lifecycle: `opened` prepares and plans; `measure` runs on each device's own thread; `result` gathers."""
+    """Lifecycle: `prepare` checks and plans; `measure` runs on each device's own thread; `result` collects."""
 
     plan: Plan
-    prepared: dict[str, Prepared]
+    targets: dict[str, PreparedTarget]
     """By the bundle's digest."""
     store: Store
     done: dict[Key, BenchRecord]
-    """What former calls measured validly in the same way."""
+    """Valid records of earlier calls that measured in the same way."""
     container_images: Mapping[str, ContainerImage] = field(default_factory=dict)
-    """What releases run in where they run in one, by the name that the inventory gives."""
-    tried: set[Key] = field(default_factory=set)
-    """What this call measured, or could not."""
+    """Container images that releases run in, by their name in the inventory."""
+    attempted: set[Key] = field(default_factory=set)
+    """Steps that this call measured or failed to measure."""
     records: list[BenchRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    turns: dict[str, threading.Lock] = field(default_factory=dict)
+    machine_locks: dict[str, threading.Lock] = field(default_factory=dict)
     """One lock per machine: devices that share one would measure each other."""
 
     @classmethod
-    def opened(
+    def prepare(
         cls,
         bundles: Sequence[Bundle],
         devices: Sequence[Device],
@@ -77,49 +78,50 @@ class Session:
         resume: bool,
     ) -> Self:
         """Check and read everything before anything is measured."""
-        prepared = [prepare(bundle, split, workspace, store) for bundle in bundles]
-        plan = make_plan([one.subject for one in prepared], devices, spec)
+        targets = [prepare_target(bundle, split, workspace, store) for bundle in bundles]
+        plan = make_plan([one.target for one in targets], devices, spec)
         return cls(
             plan=plan,
-            prepared={one.subject.bundle: one for one in prepared},
+            targets={one.target.bundle: one for one in targets},
             store=store,
             done=_done(plan, store) if resume else {},
         )
 
-    def steps_of(self, device: Device) -> tuple[Step, ...]:
-        """What is left to do on a device."""
-        return tuple(step for step in self.plan.of(device) if key_of(step) not in self.done.keys() | self.tried)
+    def remaining_steps(self, device: Device) -> tuple[Step, ...]:
+        """The steps of a device that are neither done nor attempted."""
+        return tuple(step for step in self.plan.of(device) if key_of(step) not in self.done.keys() | self.attempted)
 
-    def showing(self, progress: Progress) -> AbstractContextManager[Task]:
-        """Say what is skipped and left out; then a bar over the steps that are left."""
-        for reason in self.plan.unfit:
+    def progress_bar(self, progress: Progress) -> AbstractContextManager[Task]:
+        """Report what is skipped, then show a bar over the remaining steps."""
+        for reason in self.plan.incompatible:
             progress.log(f"left out: {reason}")
         if self.done:
             progress.log(f"skipped: {len(self.done)} of {len(self.plan.steps)} runs were measured before")
         return progress.track("bench", len(self.plan.steps) - len(self.done))
 
-    def measure(self, station: Station, steps: Sequence[Step], task: Task) -> None:
-        """One step after the other; a step that fails is kept as a problem, and the next one is tried.
+    def measure(self, runner: Runner, steps: Sequence[Step], task: Task) -> None:
+        """Perform one step after the other; one that fails is recorded as a problem and does not stop the next.
 
         Raises:
-            FleetError: a step failed, and the device does not answer any more; that step and those after it are left.
+            FleetError: a step failed and the device no longer answers; that step and those after it remain.
         """
-        with self.turns.setdefault(station.machine(), threading.Lock()):
+        with self.machine_locks.setdefault(runner.machine(), threading.Lock()):
             for number, step in enumerate(steps):
+                task.advance(0, note=f"{step.device}: {step.target.name}, {step.scenario}")
                 if number:
                     time.sleep(self.plan.spec.cool_down_s)
                 try:
-                    self._take(station, step)
+                    self._run(runner, step)
                 except ToolkitError as error:
-                    if not station.answers():
+                    if not runner.is_alive():
                         raise
                     self.problems.extend(_named(problem, step) for problem in error.problems)
-                self.tried.add(key_of(step))
-                task.advance(note=f"{step.device}: {step.subject.name}, {step.scenario}")
+                self.attempted.add(key_of(step))
+                task.advance()
 
-    def _take(self, station: Station, step: Step) -> None:
-        """Measure, judge, keep."""
-        answer = station.measure(step, self.prepared[step.subject.bundle], self.plan.spec)
+    def _run(self, runner: Runner, step: Step) -> None:
+        """Measure, validate and store one step."""
+        answer = runner.measure(step, self.targets[step.target.bundle], self.plan.spec)
         raw = parse(answer, step.device)
         if step.container_image:
             raw = {
@@ -134,47 +136,47 @@ class Session:
         self.records.append(record)
 
     def _accuracy(self, step: Step) -> Record | None:
-        """The accuracy pass of the same bundle on the same device, in this call or the one it goes on from."""
-        key = (step.subject.bundle, step.device, ACCURACY)
-        taken = {(record.parent, record.device, record.scenario): record for record in self.records}
-        found = taken.get(key) or self.done.get(key)
-        return None if found is None else raw_of(found)
+        """The accuracy pass of the same bundle on the same device, of this call or an earlier one."""
+        key = (step.target.bundle, step.device, ACCURACY)
+        by_key = {(record.parent, record.device, record.scenario): record for record in self.records}
+        record = by_key.get(key) or self.done.get(key)
+        return None if record is None else to_raw(record)
 
     def result(self, failed: Sequence[Problem]) -> BenchResult:
-        """Everything, in the plan's order; `failed` are the devices that could not be reached at all."""
+        """All records in the plan's order; `failed` are problems of devices that could not be reached at all."""
         order = {key_of(step): number for number, step in enumerate(self.plan.steps)}
         return BenchResult(
             records=tuple(sorted(self.records, key=lambda record: order[key_of_record(record)])),
             skipped=tuple(self.done.values()),
             problems=tuple(dict.fromkeys((*failed, *self.problems))),
-            unfit=self.plan.unfit,
+            incompatible=self.plan.incompatible,
         )
 
 
 def key_of(step: Step) -> Key:
-    """What a record of this step would be filed under."""
-    return step.subject.bundle, step.device, step.scenario
+    """The key of a step's record."""
+    return step.target.bundle, step.device, step.scenario
 
 
 def key_of_record(record: BenchRecord) -> Key:
-    """The same of a record."""
+    """The key of a record."""
     return record.parent, record.device, record.scenario
 
 
 def _done(plan: Plan, store: Store) -> dict[Key, BenchRecord]:
     """The newest valid record of each step, whichever plan it was first part of."""
-    bundles = dict.fromkeys(step.subject.bundle for step in plan.steps)
+    bundles = dict.fromkeys(step.target.bundle for step in plan.steps)
     records = (record for bundle in bundles for record in store.all(BenchRecord, parent=bundle))
-    wanted = {step.identity for step in plan.steps}
+    identities = {step.identity for step in plan.steps}
     return {
         key_of_record(record): record
         for record in records
-        if record.settings.get("step") in wanted and not record.broken_rules
+        if record.settings.get("step") in identities and not record.broken_rules
     }
 
 
 def _named(problem: Problem, step: Step) -> Problem:
-    """With the device, the bundle and the scenario that it concerns."""
+    """The problem with its device, bundle and scenario."""
     place = problem.where if problem.where not in {"", step.device} else ""
     what = f"{place}: {problem.what}" if place else problem.what
-    return Problem(f"{step.subject.name}, {step.scenario}: {what}", step.device, problem.remedy)
+    return Problem(f"{step.target.name}, {step.scenario}: {what}", step.device, problem.remedy)

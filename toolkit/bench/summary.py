@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from toolkit.artifacts.bench import BenchRecord
-from toolkit.bench.plan import OFFLINE, SINGLE_STREAM
+from toolkit.device.bench.spec import OFFLINE, SINGLE_STREAM
 from toolkit.device.percentiles import MIN_QUERIES
 from toolkit.stats.intervals import Z95, percentile, wilson
 

@@ -1,4 +1,4 @@
-"""What is measured, from a bundle's own words: its test images, its tolerances, what it reached before conversion."""
+"""Bundles to measure: their test images, tolerances and reference accuracy, from their manifests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolkit import hashing
 from toolkit.artifacts.bundle import Bundle, IrModel
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
-from toolkit.bench.plan import Subject
+from toolkit.bench.plan import BenchTarget
 from toolkit.bundle.release import release_tree
 from toolkit.data import Image, read_manifest
 from toolkit.data.device_listing import build_device_listing
@@ -32,17 +32,17 @@ class ImageSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A subject with the bytes that go to the device."""
+class PreparedTarget:
+    """A target with the files that go to the device."""
 
-    subject: Subject
+    target: BenchTarget
     folder: Path
     release: FileTree
     images: ImageSet
 
 
-def prepare(bundle: Bundle, split: Split | None, workspace: Workspace, store: Store) -> Prepared:
-    """Read and check a bundle; its images are the test part of `split`, by default of the one it was trained on.
+def prepare_target(bundle: Bundle, split: Split | None, workspace: Workspace, store: Store) -> PreparedTarget:
+    """Read and check a bundle; its images are the test subset of `split`, by default of the one it was trained on.
 
     Raises:
         BundleError: its bytes are not what its manifest says.
@@ -51,23 +51,23 @@ def prepare(bundle: Bundle, split: Split | None, workspace: Workspace, store: St
     folder = workspace.absolute(bundle.path)
     release = release_tree(folder)
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    found = split or _split(manifest, folder, store)
-    test = [image for image in read_manifest(found, workspace) if image.part == "test"]
+    split = split or _split(manifest, folder, store)
+    test = [image for image in read_manifest(split, workspace) if image.part == "test"]
     if not test:
-        raise DataError("has no test images", where=found.name, remedy="prepare the data with a test part")
-    images = image_set(test, found.labels)
-    subject = Subject(
+        raise DataError("has no test images", where=split.name, remedy="prepare the data with a test part")
+    images = build_image_set(test, split.labels)
+    target = BenchTarget(
         bundle=release.parent,
         name=manifest["name"],
         release=release.digest,
         tolerance=manifest["golden"]["tolerance"],
         images=images.digest,
-        reference_accuracy=_reference(manifest, found, len(test)),
+        reference_accuracy=_reference(manifest, split, len(test)),
     )
-    return Prepared(subject, folder, release, images)
+    return PreparedTarget(target, folder, release, images)
 
 
-def bundles_of(experiment: str, store: Store) -> tuple[Bundle, ...]:
+def find_bundles(experiment: str, store: Store) -> tuple[Bundle, ...]:
     """Every bundle of every model that was trained for the experiment of that name, oldest first."""
     models = (model for model in store.all(TrainedModel) if model.experiment == experiment)
     irs = (ir for model in models for ir in store.all(IrModel, parent=model.digest))
@@ -92,7 +92,7 @@ def _reference(manifest: Mapping[str, Any], split: Split, images: int) -> float 
     return parity.get("reference_micro_f1", parity["reference_accuracy"]) if same else None
 
 
-def image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
+def build_image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
     """The images under the names that a device sees, and the list of them."""
     files, listing = build_device_listing(images, labels)
     sources: dict[str, Path | bytes] = {**files, "images.json": listing}

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from toolkit.bench.plan import ACCURACY, OFFLINE, SINGLE_STREAM, Subject, kind
+from toolkit.bench.plan import BenchTarget, accelerator_kind
+from toolkit.device.bench.spec import ACCURACY, OFFLINE, SINGLE_STREAM
 
 Record = Mapping[str, Any]
 """The device code's JSON."""
@@ -37,18 +38,18 @@ THROTTLED_NOW = 0xF
 THROTTLED_SINCE_BOOT = 0xF0000
 
 
-def broken_rules(record: Record, subject: Subject, accuracy: Record | None) -> tuple[str, ...]:
+def broken_rules(record: Record, target: BenchTarget, accuracy: Record | None) -> tuple[str, ...]:
     """The names of the broken rules, in the order of `RULES`; `accuracy` is the same device's accuracy pass."""
     checks: Mapping[str, Callable[[], bool]] = {
         "facts-missing": lambda: any(_missing(record)),
-        "other-bundle": lambda: record["bundle"] != subject.bundle,
+        "other-bundle": lambda: record["bundle"] != target.bundle,
         "other-accelerator": lambda: record["used"].get("accelerator") != record["settings"]["accelerator"],
         "limits-not-reached": lambda: not _limits_reached(record),
         "samples-impossible": lambda: not _samples_possible(record),
         "throttled": lambda: throttled(*(record["environment"][when]["throttled"] for when in ("before", "after"))),
         "outputs-not-compared": lambda: not _comparable(record, accuracy),
-        "outputs-differ": lambda: _outputs_differ(record, accuracy, subject.tolerance),
-        "accuracy-below-reference": lambda: _inaccurate(accuracy, subject.reference_accuracy),
+        "outputs-differ": lambda: _outputs_differ(record, accuracy, target.tolerance),
+        "accuracy-below-reference": lambda: _inaccurate(accuracy, target.reference_accuracy),
     }
     return tuple(name for name in RULES if checks[name]())
 
@@ -103,7 +104,7 @@ def _outputs_differ(record: Record, accuracy: Record | None, tolerance: Mapping[
     if _scenario(record) == ACCURACY or accuracy is None or not _comparable(record, accuracy):
         return False
     expected = {entry["image"]: entry["output"] for entry in accuracy["logged"]}
-    limit = tolerance[kind(record["settings"]["accelerator"])]
+    limit = tolerance[accelerator_kind(record["settings"]["accelerator"])]
     return not all(_equal(entry["output"], expected[entry["image"]], limit) for entry in record["logged"])
 
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from toolkit.artifacts.bench import BenchRecord
     from toolkit.bench import BenchResult
-    from toolkit.bench.load_records import Kept
-    from toolkit.bench.run import Left
+    from toolkit.bench.load_records import StoredRecords
+    from toolkit.bench.run import RemainingRuns
 
 
-def show(result: BenchResult | None, stored: Kept | None, names: dict[str, str], *, as_json: bool) -> ExitCode:
+def show(result: BenchResult | None, stored: StoredRecords | None, names: dict[str, str], *, as_json: bool) -> ExitCode:
     """Print every record with its figures and validity, the comparisons, then what could not be measured.
 
     Returns exit code 1 if a device became slower or a run failed.
@@ -50,18 +50,18 @@ def record_json(record: BenchRecord, names: dict[str, str]) -> dict[str, object]
     """Return one record with its figures and samples for JSON; the device's facts are in the database."""
     from dataclasses import asdict
 
-    from toolkit.bench import summarise
+    from toolkit.bench import summarize
 
     fields = asdict(record)
     del fields["facts"]
-    return {"bundle": names.get(record.parent, record.parent), **fields, "summary": asdict(summarise(record))}
+    return {"bundle": names.get(record.parent, record.parent), **fields, "summary": asdict(summarize(record))}
 
 
 def row(record: BenchRecord, names: dict[str, str]) -> tuple[str, ...]:
     """Return the cells of the table."""
-    from toolkit.bench import summarise
+    from toolkit.bench import summarize
 
-    summary = summarise(record)
+    summary = summarize(record)
     figures = (number(summary.p90_ms, ".2f"), number(summary.samples_per_s, ".1f"), number(summary.accuracy, ".3%"))
     return record.device, names.get(record.parent, record.parent[:12]), record.scenario, *figures, validity(record)
 
@@ -78,13 +78,13 @@ def validity(record: BenchRecord) -> str:
     return "quick" if record.quick else "valid"
 
 
-def show_plan(plans: Sequence[Left], *, as_json: bool) -> None:
+def show_plan(plans: Sequence[RemainingRuns], *, as_json: bool) -> None:
     """Print how many runs each device has, and which remain."""
     if as_json:
         print_json({"devices": plans})
         return
-    rows = ((each.device, each.whole, each.whole - len(each.left), len(each.left)) for each in plans)
+    rows = ((each.device, each.total, each.total - len(each.remaining), len(each.remaining)) for each in plans)
     print_table(("device", "runs", "measured", "remaining"), rows)
     for each in plans:
-        for step in each.left:
+        for step in each.remaining:
             print(f"  {each.device}: {step.name}, {step.scenario}")

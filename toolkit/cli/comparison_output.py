@@ -8,7 +8,7 @@ from toolkit.cli.output import print_table
 
 if TYPE_CHECKING:
     from toolkit.analysis import Comparison, Outlier
-    from toolkit.analysis.comparability import Kind
+    from toolkit.analysis.comparability import ComparisonKey
 
 
 def show(compared: tuple[Comparison, ...], outliers: tuple[Outlier, ...]) -> None:
@@ -36,7 +36,7 @@ def outlier_row(of: Outlier) -> tuple[object, ...]:
     return of.device, *kind_cells(of.kind), f"{len(of.peers)} devices", *figures, causes
 
 
-def kind_cells(kind: Kind) -> tuple[str, str]:
+def kind_cells(kind: ComparisonKey) -> tuple[str, str]:
     """Return the bundle's name with its accelerator, and the scenario."""
     name = kind.name if kind.accelerator == "CPU" else f"{kind.name} on {kind.accelerator}"
     return name, f"{kind.scenario}{', quick' if kind.quick else ''}"

@@ -25,7 +25,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command; its exit code is for `sys.exit`."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    stdout = options.stdout = _take_stdout()
+    return _execute(options, _take_stdout())
+
+
+def _execute(options: argparse.Namespace, stdout: TextIO) -> int:
+    """Run one command and print its answer."""
+    options.stdout = stdout
     try:
         result = options.command(options)
     except errors.DeviceError as failure:
@@ -38,8 +43,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return errors.INTERRUPTED
-    _print(result, stdout)
-    return errors.DONE if result.get("ok", True) else errors.CHECK_FAILED
+    if result is not None:
+        _print(result, stdout)
+    return errors.DONE if result is None or result.get("ok", True) else errors.CHECK_FAILED
 
 
 def _take_stdout() -> TextIO:
@@ -90,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
     predict.set_defaults(command=_predict)
     _bench_options(commands.add_parser("bench", help="how fast and how right"))
+    worker = commands.add_parser(
+        "bench-worker", help="runs of `bench`, asked for on stdin: a JSON list of arguments a line"
+    )
+    worker.set_defaults(command=_bench_worker)
     _serve_options(commands.add_parser("serve", help="the live app: camera, page, stream, API, metrics, alerts"))
     install = commands.add_parser("install", help="make a release from a file current, by the same gates as over SSH")
     install.add_argument("file", type=Path, help="what `toolkit deploy BUNDLE --offline FILE` wrote")
@@ -118,18 +128,13 @@ def _gate_options(command: argparse.ArgumentParser) -> None:
 
 
 def _bench_options(bench: argparse.ArgumentParser) -> None:
+    from .bench import spec
+
     bench.add_argument("release", type=Path)
-    bench.add_argument("--scenario", required=True, choices=("single-stream", "offline", "accuracy"))
     bench.add_argument("--images", required=True, type=Path, metavar="DIR", help="holds images.json and its files")
     bench.add_argument("--root", type=Path, help="where bench.lock lies; default: the release's ROOT")
-    bench.add_argument("--seconds", type=_positive_number, default=60.0, help="at least so long")
-    bench.add_argument("--queries", type=_positive, default=1024, help="at least so many (single-stream)")
-    bench.add_argument("--seed", type=int, default=0, help="of the order of the images")
-    bench.add_argument("--threads", type=_positive)
-    bench.add_argument("--streams", type=_positive)
-    bench.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: the accelerator's own choice")
     bench.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
-    bench.add_argument("--clock", choices=("total", "inference"), default="total", help="what a latency covers")
+    spec.add_arguments(bench)
     bench.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
     bench.set_defaults(command=_bench)
 
@@ -246,14 +251,19 @@ def _serve(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _bench(options: argparse.Namespace) -> Dict[str, Any]:
-    import dataclasses
-
-    from .bench.run import BenchOptions, run_benchmark
+    from .bench.run import run_benchmark
+    from .bench.spec import parse_arguments
 
     if options.stop_on_eof:
         threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
-    plan = BenchOptions(**{field.name: getattr(options, field.name) for field in dataclasses.fields(BenchOptions)})
-    return run_benchmark(options.release, options.images, plan, options.root)
+    return run_benchmark(options.release, options.images, parse_arguments(options), options.root)
+
+
+def _bench_worker(options: argparse.Namespace) -> None:
+    from .bench.worker import serve
+
+    stdout, parser = options.stdout, _parser()
+    serve(lambda arguments: _execute(parser.parse_args(["bench", *arguments]), stdout), stdout)
 
 
 def _stop_when_stdin_ends() -> None:

@@ -29,6 +29,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from toolkit import compat
+from toolkit.device.bench.spec import BenchSpec
 from toolkit.errors import ConfigurationError
 from toolkit.experiment.compute_profiles import ComputePrecision
 from toolkit.experiment.lr_schedules import Schedule
@@ -332,16 +333,6 @@ class DeployConfig(_Config):
     hooks: Path | None = None
 
 
-class BenchConfig(_Config):
-    """How devices are measured. Below 60 s or 1,024 queries a run is labeled "quick"."""
-
-    scenarios: tuple[Literal["single-stream", "offline"], ...] = ("single-stream", "offline")
-    seconds: float = Field(default=60, gt=0)
-    queries: int = Field(default=1024, ge=1)
-    cool_down_s: float = Field(default=0, ge=0)
-    seed: int = 0
-
-
 class Experiment(_Config):
     """A whole experiment file, validated; `origin` is where it was read from."""
 
@@ -357,7 +348,7 @@ class Experiment(_Config):
     networks: dict[str, NetworkConfig] = Field(default_factory=dict)
     convert: ConvertConfig = ConvertConfig()
     deploy: DeployConfig = DeployConfig()
-    bench: BenchConfig = BenchConfig()
+    bench: BenchSpec = BenchSpec()
     origin: Path = Field(default=Path("experiment.toml"), exclude=True)
 
     @model_validator(mode="after")

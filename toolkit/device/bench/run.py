@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
@@ -16,34 +15,16 @@ from ..runtime import interface
 from . import scenarios
 from .dataset import ImageSet, SampleOrder, read_image_set
 from .lock import bench_lock
+from .spec import RunOptions
 
 if TYPE_CHECKING:
     from ..runtime.interface import Image, Model
 
-SCENARIOS = ("single-stream", "offline", "accuracy")
-CLOCKS = ("total", "inference")
 WARM_UP_QUERIES = 8
 WARM_UP_S = 1.0
 
 
-@dataclass(frozen=True)
-class BenchOptions:
-    """What is asked for; the record repeats it. None leaves a choice to OpenVINO."""
-
-    scenario: str
-    seconds: float = 60.0
-    queries: int = 1024
-    """single-stream ends when both limits are reached; offline heeds the seconds alone, accuracy neither."""
-    seed: int = 0
-    accelerator: str = "CPU"
-    threads: Optional[int] = None
-    streams: Optional[int] = None
-    precision: Optional[str] = None
-    clock: str = "total"
-    """What a latency covers: "total" is decode, fit and inference; "inference" begins with the u8 image ready."""
-
-
-def run_benchmark(release: Path, folder: Path, plan: BenchOptions, root: Optional[Path] = None) -> Dict[str, Any]:
+def run_benchmark(release: Path, folder: Path, options: RunOptions, root: Optional[Path] = None) -> Dict[str, Any]:
     """One record; `folder` holds images.json and its images.
 
     Raises:
@@ -61,9 +42,9 @@ def run_benchmark(release: Path, folder: Path, plan: BenchOptions, root: Optiona
             "format": 1,
             "at": datetime.now(timezone.utc).isoformat(),
             **_identity(release, manifest),
-            "settings": asdict(plan),
+            "settings": options.settings(),
             "facts": probe.probe(str(place)),
-            **_measure(release, manifest, images, plan),
+            **_measure(release, manifest, images, options),
         }
 
 
@@ -78,16 +59,16 @@ def _identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, plan: BenchOptions) -> Dict[str, Any]:
-    order = SampleOrder(plan.seed, len(images.images))
+def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, options: RunOptions) -> Dict[str, Any]:
+    order = SampleOrder(options.spec.seed, len(images.images))
     before = probe.readings()
-    model, compile_ns = _load(release, plan)
-    source = _image_loader(manifest, images, plan, order)
+    model, compile_ns = _load(release, options)
+    source = _image_loader(manifest, images, options, order)
     first_ns = _first_inference(model, source(order.pool[0]))
-    limits = scenarios.Limits(min(WARM_UP_S, plan.seconds / 4), WARM_UP_QUERIES)
+    limits = scenarios.Limits(min(WARM_UP_S, options.spec.seconds / 4), WARM_UP_QUERIES)
     warm = scenarios.single_stream(model, source, order, limits)
     before["accelerator_temperature_c"] = model.temperature_c()
-    run = _run(model, source, images, order, plan)
+    run = _run(model, source, images, order, options)
     after = {**probe.readings(), "accelerator_temperature_c": model.temperature_c()}
     return {
         **_result(run, images),
@@ -102,10 +83,12 @@ def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, plan: Be
     }
 
 
-def _load(release: Path, plan: BenchOptions) -> Tuple[Model, int]:
+def _load(release: Path, options: RunOptions) -> Tuple[Model, int]:
     """The compiled model, and how long that took in nanoseconds, reading the files included."""
-    hint = "throughput" if plan.scenario == "offline" else "latency"
-    settings = interface.Settings(plan.accelerator, plan.threads, plan.streams, plan.precision, hint)
+    hint = "throughput" if options.scenario == "offline" else "latency"
+    settings = interface.Settings(
+        options.accelerator, options.spec.threads, options.spec.streams, options.spec.precision, hint
+    )
     begin = scenarios.now_ns()
     model = interface.load(release / "model.xml", settings)
     return model, scenarios.now_ns() - begin
@@ -119,7 +102,7 @@ def _first_inference(model: Model, image: Image) -> int:
 
 
 def _image_loader(
-    manifest: Dict[str, Any], images: ImageSet, plan: BenchOptions, order: SampleOrder
+    manifest: Dict[str, Any], images: ImageSet, options: RunOptions, order: SampleOrder
 ) -> scenarios.ImageLoader:
     """Reads and fits an image each time it is asked; with clock "inference" a speed run's are made ready beforehand."""
     from .. import image_io as reader
@@ -133,20 +116,20 @@ def _image_loader(
         except ValueError as error:
             raise DeviceError(str(error), remedy="stage the images again") from None
 
-    if plan.clock == "total" or plan.scenario == "accuracy":
+    if options.spec.clock == "total" or options.scenario == "accuracy":
         return fresh
     ready = {index: fresh(index) for index in order.pool}
     return ready.__getitem__
 
 
 def _run(
-    model: Model, source: scenarios.ImageLoader, images: ImageSet, order: SampleOrder, plan: BenchOptions
+    model: Model, source: scenarios.ImageLoader, images: ImageSet, order: SampleOrder, options: RunOptions
 ) -> scenarios.ScenarioResult:
-    if plan.scenario == "accuracy":
+    if options.scenario == "accuracy":
         return scenarios.accuracy(model, source, images.images, order)
-    if plan.scenario == "offline":
-        return scenarios.offline(model, source, order, scenarios.Limits(plan.seconds))
-    return scenarios.single_stream(model, source, order, scenarios.Limits(plan.seconds, plan.queries))
+    if options.scenario == "offline":
+        return scenarios.offline(model, source, order, scenarios.Limits(options.spec.seconds))
+    return scenarios.single_stream(model, source, order, scenarios.Limits(options.spec.seconds, options.spec.queries))
 
 
 def _result(run: scenarios.ScenarioResult, images: ImageSet) -> Dict[str, Any]:

@@ -20,12 +20,15 @@ from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import cancellation
 from toolkit.fleet.ssh.shell import (
+    GRACE_S,
     TIMEOUT_S,
+    Ask,
     Command,
     Input,
     Result,
     Shell,
     decode,
+    ended_early,
     iter_blocks,
     put_script,
     timeout_error,
@@ -110,6 +113,27 @@ class SshShell:
             for line in lines:
                 tell(decode(line).rstrip("\n"))
             self._raise_if_lost(0)
+
+    @contextmanager
+    def converse(self, command: Command) -> Iterator[Ask]:
+        """See Shell."""
+        with self._channel(command) as channel, channel.makefile("rb") as lines:
+            listening = _Listening(channel)
+
+            def ask(line: bytes, timeout: float) -> str:
+                with _deadline(self.device, channel, timeout):
+                    with suppress(OSError, EOFError):  # its end is seen by what it answers: nothing
+                        channel.sendall(line + b"\n")
+                    answer = lines.readline()
+                if not answer:
+                    self._raise_if_lost(-1)
+                    listening.join(GRACE_S)
+                    raise ended_early(self.device, decode(listening.heard))
+                return decode(answer)
+
+            yield ask
+            with suppress(OSError, EOFError):
+                channel.shutdown_write()
 
     def _let_go(self, channel: paramiko.Channel, timeout: float | None) -> None:
         """Close the stdin of a command that was held, and wait for its end."""

@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,12 @@ Command = Sequence[str] | str
 Input = bytes | Iterable[bytes]
 """What a command reads: one piece, or many as they come."""
 
+Ask = Callable[[bytes, float], str]
+"""Sends a line and returns the line that answers it, within so many seconds."""
+
 TIMEOUT_S = 120.0
+GRACE_S = 5.0
+"""How long a command may take to end once its input has ended."""
 BLOCK_BYTES = 1 << 16
 
 
@@ -73,6 +79,9 @@ class Shell(Protocol):
 
     def follow(self, command: Command, tell: Callable[[str], None]) -> None:
         """Run it until it ends or the shell is closed, and hand on each line as it comes; its stdin stays open so long."""
+
+    def converse(self, command: Command) -> AbstractContextManager[Ask]:
+        """Start a command that answers each line of its input by one line, for the length of a with-block."""
 
     def close(self) -> None:
         """End it; whatever runs through it ends with it."""
@@ -139,6 +148,34 @@ class LocalShell:
             for line in process.stdout:
                 tell(decode(line).rstrip("\n"))
 
+    @contextmanager
+    def converse(self, command: Command) -> Iterator[Ask]:
+        """See Shell; a local command is trusted to answer in time."""
+        with tempfile.TemporaryFile() as errors, self._start(command, stderr=errors.fileno()) as process:
+            assert process.stdin is not None  # noqa: S101 - pipes were asked for
+            assert process.stdout is not None  # noqa: S101 - see above
+            talk, answers = process.stdin, process.stdout
+
+            def ask(line: bytes, timeout: float) -> str:
+                del timeout
+                with suppress(BrokenPipeError):  # its end is seen by what it answers: nothing
+                    talk.write(line + b"\n")
+                    talk.flush()
+                if answer := answers.readline():
+                    return decode(answer)
+                errors.seek(0)
+                raise ended_early(self.device, decode(errors.read()))
+
+            try:
+                yield ask
+            finally:
+                with suppress(BrokenPipeError):
+                    talk.close()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_S)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Nothing stays open."""
 
@@ -157,6 +194,12 @@ class LocalShell:
 def decode(said: bytes) -> str:
     """What a command wrote, whatever its encoding."""
     return said.decode(errors="replace")
+
+
+def ended_early(device: Device, errors: str) -> FleetError:
+    """The error that a command ended instead of answering; `errors` is its stderr."""
+    why = "; ".join(errors.strip().splitlines()[-3:]) or "it gave no reason"
+    return FleetError(f"the command ended instead of answering: {why}", where=device.name)
 
 
 def timeout_error(device: Device, timeout: float | None) -> FleetError:

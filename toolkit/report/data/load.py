@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from toolkit import data, hashing
-from toolkit.analysis import Comparison, Outlier, against_past, find_outliers
+from toolkit.analysis import Comparison, Outlier, detect_regressions, find_outliers
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle, BundleCheck, LayerErrorReport
 from toolkit.artifacts.dataset import Split
@@ -132,7 +132,7 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         layer_errors=tuple(report for _, ir in irs for report in store.all(LayerErrorReport, parent=ir.digest)[-1:]),
         given=last_given(store, {deployment.device for deployment in deployments}),
         past=tuple(history.latencies(current)),
-        compared=against_past(history.records, history.names),
+        compared=detect_regressions(history.records, history.names),
         outliers=find_outliers(history.records, history.names),
         earlier=tuple(record for record in history.records if record.digest not in current),
         imported=tuple(imported(store)),

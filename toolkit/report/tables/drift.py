@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.analysis import Comparison, Outlier
-from toolkit.analysis.comparability import Kind
+from toolkit.analysis.comparability import ComparisonKey
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.report import formatting
 from toolkit.report.data.load import Gathered
@@ -69,7 +69,7 @@ def _outlier_row(of: Outlier) -> Iterator[Cell | str]:
     yield formatting.listed(of.causes) or Cell("nothing", mood="quiet")
 
 
-def _told(kind: Kind) -> tuple[str, str]:
+def _told(kind: ComparisonKey) -> tuple[str, str]:
     """Model and scenario, with what sets the kind apart."""
     name = kind.name if kind.accelerator == "CPU" else f"{kind.name}, {kind.accelerator}"
     return name, f"{kind.scenario}{', quick' if kind.quick else ''}"
