@@ -65,7 +65,7 @@ def test_bench_here_skips_what_is_measured_when_resumed(room: Any) -> None:
     second = here(room, progress, resume=True)
     assert (len(second.records), len(second.skipped)) == (0, 3)
     assert {record.digest for record in second.skipped} == {record.digest for record in first.records}
-    assert "skipped: 3 of 3 runs were measured before" in progress.said
+    assert "skipped: 3 of 3 runs were measured before" in progress.messages
 
 
 def test_bench_here_compares_with_the_former_accuracy_pass_when_resumed(room: Any) -> None:
