@@ -1,21 +1,19 @@
-"""An SD card's image for a Pi 3 or 4: the disk of a bare device with a name, a key and a user preset; made without root.
+"""SD card image of our own for a Pi 3 or 4, or a virtual machine: a bare Debian device with name, key and user preset. No root.
 
-    MBR │ firmware: FAT32, what the Pi's ROM and firmware read, with kernel and initial RAM disk │ root: ext4, grows at the first start
+    MBR │ firmware: FAT32 with the Pi's boot files, kernel and initial RAM disk │ root: ext4, grows at the first boot
 
-The firmware is Raspberry Pi's own, from Debian's package raspi-firmware (non-free-firmware). Debian 12's kernel does not know
-the Pi 5.
+The firmware is Raspberry Pi's own, from Debian's package raspi-firmware (non-free-firmware). `official_image` presets the images
+of Raspberry Pi instead, for every model.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import struct
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from toolkit.errors import UsageError
 from toolkit.files import atomic_write
@@ -23,15 +21,16 @@ from toolkit.fleet.ssh.keys import make_key, public_key
 from toolkit.progress import Progress
 from toolkit.system import debian_packages
 from toolkit.virtual import cpio
+from toolkit.virtual.cloud_init import Login, Network
 from toolkit.virtual.disk_image import ARCHITECTURE, SUITE, Disk, get_disk
+from toolkit.virtual.official_image import preset_image, write_sparsely
+from toolkit.virtual.partitions import FAT32, LINUX, SECTOR_BYTES, write_mbr
 from toolkit.virtual.seed import USER, Seed
 from toolkit.virtual.tools import Tools, get_tools
 
 MIB = 1 << 20
-SECTOR_BYTES = 512
-FIRMWARE_BEGIN, FIRMWARE_BYTES = 4 * MIB, 256 * MIB
-ROOT_BEGIN = FIRMWARE_BEGIN + FIRMWARE_BYTES
-FAT32, LINUX = 0x0C, 0x83
+FIRMWARE_OFFSET, FIRMWARE_BYTES = 4 * MIB, 256 * MIB
+ROOT_OFFSET = FIRMWARE_OFFSET + FIRMWARE_BYTES
 
 _CONFIG = """\
 arm_64bit=1
@@ -44,7 +43,7 @@ _CMDLINE = "console=ttyS1,115200 console=tty0 root=LABEL=root rw\n"
 _MOUNT = "LABEL=FIRMWARE /boot/firmware vfat defaults,nofail 0 2\n"
 _GROW = """\
 [Unit]
-Description=Let the file system have the whole card
+Description=Grow the root filesystem to the whole card
 ConditionPathExists=!/var/lib/misc/grown
 After=local-fs.target
 
@@ -59,8 +58,17 @@ WantedBy=multi-user.target
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A finished image, and by which key the device will be known."""
+class OfficialImage:
+    """An image of Raspberry Pi to preset, its expected SHA-256 ("" for that in the file beside it), and the network."""
+
+    path: Path
+    sha256: str = ""
+    network: Network = field(default_factory=Network)
+
+
+@dataclass(frozen=True, slots=True)
+class SdImage:
+    """A finished image, and the host key by which the device is known."""
 
     image: Path
     name: str
@@ -68,44 +76,58 @@ class Card:
     host_key: str
 
 
-def make_card(
-    name: str, authorized_keys: tuple[str, ...], image: Path, progress: Progress, *, user: str = USER
-) -> Card:
-    """Write the image; its host key's line for known_hosts is put beside it, as `image` with the suffix .known_hosts.
+def write_sd_image(
+    name: str,
+    authorized_keys: tuple[str, ...],
+    image: Path,
+    progress: Progress,
+    *,
+    user: str = USER,
+    official: OfficialImage | None = None,
+) -> SdImage:
+    """Write the image, and beside it the line for known_hosts, as `image` with the suffix .known_hosts.
 
     Raises:
-        UsageError: a name that cannot be a host's or a user's.
-        MachineError: something is missing here; says what to do.
+        UsageError: an invalid name of a host or user, or an official image that cannot be preset.
+        MachineError: a program or package is missing.
     """
-    _check(name, user)
+    _check_name(name, "host")
+    _check_name(user, "user")
+    image.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".card-", dir=image.parent) as folder:
+        key = Path(folder) / "host"
+        make_key(key)
+        host_key = public_key(key)
+        login = Login(user, authorized_keys, key.read_text(), f"{host_key}\n")
+        if official is None:
+            _build(Path(folder), image, name, login, progress)
+        else:
+            preset_image(official.path, image, name, login, official.network, progress, sha256=official.sha256)
+    with atomic_write(image.with_suffix(".known_hosts")) as stream:
+        stream.write(f"{name} {host_key}\n".encode())
+    return SdImage(image, name, user, host_key)
+
+
+def _check_name(name: str, kind: str) -> None:
+    letters = name.replace("-", "a")
+    if not letters.isalnum() or not name.isascii() or name != name.lower() or not name[0].isalpha():
+        raise UsageError(f"{name!r} is not a {kind} name", remedy="use lower-case letters, digits and hyphens")
+
+
+def _build(work: Path, image: Path, name: str, login: Login, progress: Progress) -> None:
     tools = get_tools(progress)
     disk = get_disk(tools, progress)
     progress.log(f"writing {image}")
-    image.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".card-", dir=image.parent) as folder:
-        work = Path(folder)
-        make_key(work / "host")
-        seed = Seed(
-            name, (work / "host").read_text(), f"{public_key(work / 'host')}\n", authorized_keys, tuple(_more(user))
-        )
-        _firmware(work, disk, seed, tools)
-        _root(work, disk, tools)
-        _join(work)
-        (work / "card").replace(image)
-        host_key = public_key(work / "host")
-    with atomic_write(image.with_suffix(".known_hosts")) as stream:
-        stream.write(f"{name} {host_key}\n".encode())
-    return Card(image, name, user, host_key)
+    extra = tuple(_card_files(login.user))
+    seed = Seed(name, login.host_key, login.host_key_public, login.authorized_keys, extra)
+    _write_firmware(work, disk, seed, tools)
+    _write_root(work, disk, tools)
+    _join(work)
+    (work / "card").replace(image)
 
 
-def _check(name: str, user: str) -> None:
-    for word, what in ((name, "a host's name"), (user, "a user's name")):
-        if not word.replace("-", "a").isalnum() or not word.isascii() or word != word.lower() or not word[0].isalpha():
-            raise UsageError(f"{word!r} cannot be {what}", remedy="take lower-case letters, digits and hyphens")
-
-
-def _more(user: str) -> Iterator[cpio.Entry]:
-    """What a card has and a virtual disk has not."""
+def _card_files(user: str) -> Iterator[cpio.Entry]:
+    """Seed files that a card has beyond those of a virtual disk."""
     yield cpio.folder("seed/boot")
     yield cpio.folder("seed/boot/firmware")
     yield cpio.file("seed/etc/systemd/system/grow-root.service", _GROW)
@@ -120,13 +142,12 @@ def _more(user: str) -> Iterator[cpio.Entry]:
     yield cpio.file("seed/seed.sh", "".join(f"{line}\n" for line in lines))
 
 
-def _firmware(work: Path, disk: Disk, seed: Seed, tools: Tools) -> None:
-    """The partition that the Pi starts from."""
+def _write_firmware(work: Path, disk: Disk, seed: Seed, tools: Tools) -> None:
+    """Write the boot partition."""
     files = work / "firmware"
     listed = debian_packages.sources(SUITE, components="main non-free-firmware")
-    debian_packages.unpack(
-        debian_packages.Archive(work / "apt", listed, ARCHITECTURE).download(["raspi-firmware"]), work / "unpacked"
-    )
+    packages = debian_packages.Archive(work / "apt", listed, ARCHITECTURE).download(["raspi-firmware"])
+    debian_packages.unpack(packages, work / "unpacked")
     shutil.copytree(work / "unpacked/usr/lib/raspi-firmware", files)
     for tree in disk.device_trees.glob("*-rpi-*.dtb"):
         shutil.copy(tree, files)
@@ -139,39 +160,24 @@ def _firmware(work: Path, disk: Disk, seed: Seed, tools: Tools) -> None:
     tools.run("mcopy", "-s", "-i", work / "fat", *sorted(files.iterdir()), "::")
 
 
-def _root(work: Path, disk: Disk, tools: Tools) -> None:
-    """The root's file system, as small as it can be."""
+def _write_root(work: Path, disk: Disk, tools: Tools) -> None:
+    """Write the root filesystem, shrunk to its minimum."""
     tools.run("qemu-img", "convert", "-f", "raw", "-O", "raw", disk.root, work / "root")
     tools.run("resize2fs", "-M", work / "root")
 
 
 def _join(work: Path) -> None:
-    """One file: the table of partitions, then both."""
+    """Join partition table and both partitions in one file."""
     root_bytes = -(-(work / "root").stat().st_size // MIB) * MIB
     with (work / "card").open("wb") as card:
-        card.write(partition_table((FAT32, FIRMWARE_BEGIN, FIRMWARE_BYTES), (LINUX, ROOT_BEGIN, root_bytes)))
-        for name, place in (("fat", FIRMWARE_BEGIN), ("root", ROOT_BEGIN)):
-            card.seek(place)
+        card.write(write_mbr((FAT32, FIRMWARE_OFFSET, FIRMWARE_BYTES), (LINUX, ROOT_OFFSET, root_bytes)))
+        for name, offset in (("fat", FIRMWARE_OFFSET), ("root", ROOT_OFFSET)):
+            card.seek(offset)
             with (work / name).open("rb") as part:
-                _copy_sparsely(part, card)
-        card.truncate(ROOT_BEGIN + root_bytes)
+                _copy(part, card)
+        card.truncate(ROOT_OFFSET + root_bytes)
 
 
-def _copy_sparsely(source: IO[bytes], target: IO[bytes]) -> None:
-    """Copy, leaving holes where there are only zeros."""
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
     while block := source.read(MIB):
-        if block.count(0) == len(block):
-            target.seek(len(block), os.SEEK_CUR)
-        else:
-            target.write(block)
-
-
-def partition_table(*partitions: tuple[int, int, int]) -> bytes:
-    """A master boot record: type, begin and length in bytes of each partition."""
-    entries = b"".join(
-        struct.pack(
-            "<B3sB3sII", 0, b"\xfe\xff\xff", kind, b"\xfe\xff\xff", begin // SECTOR_BYTES, length // SECTOR_BYTES
-        )
-        for kind, begin, length in partitions
-    )
-    return bytes(446) + entries.ljust(64, b"\0") + b"\x55\xaa"
+        write_sparsely(target, block)

@@ -51,7 +51,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     tools = get_tools(Lines())
     make_key(folder / "key")
     image = folder / f"{NAME}.img"
-    sd_image.make_card(NAME, (public_key(folder / "key"),), image, Lines(), user=USER)
+    sd_image.write_sd_image(NAME, (public_key(folder / "key"),), image, Lines(), user=USER)
     machine = Machine(NAME, folder, *free_ports(1))
     try:
         start(machine, image, tools)
@@ -65,7 +65,7 @@ def start(machine: Machine, image: Path, tools: Tools) -> None:
     """Boot from the card, which is larger than what was written to it."""
     firmware = machine.folder / "firmware"
     firmware.mkdir()
-    tools.run("mcopy", "-s", "-i", f"{image}@@{sd_image.FIRMWARE_BEGIN}", "::", firmware)
+    tools.run("mcopy", "-s", "-i", f"{image}@@{sd_image.FIRMWARE_OFFSET}", "::", firmware)
     tools.run("qemu-img", "resize", "-q", "-f", "raw", image, str(CARD_BYTES))
     config = (firmware / "config.txt").read_text()
     accelerated, cpu = accelerator()
@@ -95,7 +95,7 @@ def test_card_starts_a_machine_that_is_known_and_logged_in_to_by_what_was_preset
 
 def test_file_system_takes_the_whole_card_at_the_first_start(started: Started) -> None:
     assert started.sh("systemctl is-system-running --wait || systemctl --failed --no-legend") == "running"
-    assert int(started.sh("df --output=size -B1 / | tail -1")) > 0.9 * (CARD_BYTES - sd_image.ROOT_BEGIN)
+    assert int(started.sh("df --output=size -B1 / | tail -1")) > 0.9 * (CARD_BYTES - sd_image.ROOT_OFFSET)
 
 
 def test_firmware_finds_the_trees_of_the_pis_it_is_for(started: Started) -> None:
