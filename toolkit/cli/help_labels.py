@@ -9,8 +9,8 @@ from typer import core
 
 def use_words() -> None:
     """Let Typer show metavars and choices only; it has no setting for this and would show `<bool>` and `<str>`."""
-    core.TyperOption.display_type_rich = _option_label  # type: ignore[attr-defined,method-assign,unused-ignore]  # as above
-    core.TyperArgument.display_type_rich = _argument_label  # type: ignore[attr-defined,method-assign,unused-ignore]  # as above
+    core.TyperOption.display_type_rich = _option_label  # type: ignore[assignment]  # as above
+    core.TyperArgument.display_type_rich = _argument_label  # type: ignore[assignment]  # as above
 
 
 def _option_label(option: Any, ctx: Any) -> str | None:

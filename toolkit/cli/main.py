@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib import metadata
 from typing import Annotated, cast
 
@@ -43,8 +43,10 @@ from toolkit.errors import ExitCode, ToolkitError
 from toolkit.system.environment_errors import to_machine_error
 
 _HELP = "Train image classifiers and run them on a fleet of Raspberry Pis."
-_PACKAGES = ("openvino", "tensorflow", "tensorflow-cpu", "intel-tensorflow", "keras", "onnxruntime", "nncf", "numpy")
-_PACKAGES += ("opencv-python-headless", "ansible-core", "fabric", "ray", "mlflow")
+_PACKAGES: tuple[str, ...] = (
+    *("openvino", "tensorflow", "tensorflow-cpu", "intel-tensorflow", "keras", "onnxruntime", "nncf", "numpy"),
+    *("opencv-python-headless", "ansible-core", "fabric", "ray", "mlflow"),
+)
 
 help_labels.use_words()
 app = typer.Typer(
@@ -158,9 +160,10 @@ def _interrupted() -> int:
 
 def _print_errors(error: ToolkitError, *, as_json: bool) -> None:
     """Print every problem once: on stderr, and with --json also on stdout."""
+    for problem in error.problems:
+        progress.log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
     if as_json:
         from toolkit.cli.output import print_json
 
-        print_json({"errors": error.problems})
-    for problem in error.problems:
-        progress.log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
+        with suppress(OSError):  # stdout itself may be what failed
+            print_json({"errors": error.problems})

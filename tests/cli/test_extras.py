@@ -1,0 +1,94 @@
+"""A verb whose packages are missing names the extra that brings them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BASE = "pydantic rich typer"
+DEVICE = f"{BASE} numpy cv2 openvino"
+FLEET = "ansible asyncssh fabric paramiko invoke packaging requests yaml cryptography"
+EXTRAS = {
+    "device": DEVICE,
+    "train": f"{DEVICE} keras nncf onnxruntime packaging pip tensorflow",
+    "fleet": f"{BASE} {FLEET}",
+    "report": f"{BASE} altair jinja2 numpy polars vl_convert",
+}
+PACKAGES = set(" ".join(EXTRAS.values()).split()) | {"ray", "mlflow", "docker"}
+SCRIPT = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Block(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Block())
+from toolkit.__main__ import main
+sys.argv = ["toolkit", *{argv!r}]
+main()
+"""
+VERBS = {
+    "run x.toml": "all",
+    "demo": "all",
+    "train x.toml": "train",
+    "tune mobilenet": "train",
+    "evaluate model.keras --data .": "train",
+    "predict model.keras x.png": "train",
+    "inspect model.keras": "train",
+    "convert x": "train",
+    "check x": "train",
+    "parity x": "train",
+    "data inspect .": "train",
+    "deploy bundle --fleet -i inventory.yml": "fleet",
+    "rollback --fleet -i inventory.yml": "fleet",
+    "status --fleet -i inventory.yml": "fleet",
+    "view pi -i inventory.yml": "fleet",
+    "publish bundle localhost:5000/a:b": "fleet",
+    "fleet probe -i inventory.yml": "fleet",
+    "fleet up": "fleet",
+    "report": "report",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "x.toml").write_text(
+        'name = "x"\n[data]\nsource = "folders"\npath = "."\n[matrix]\nnetworks = ["mobilenet"]\n[[stages]]\nname = "top"\n'
+    )
+    (tmp_path / "inventory.yml").write_text("all: {hosts: {pi: {ansible_host: 127.0.0.1}}}\n")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "manifest.json").write_text("{}")
+    (tmp_path / "model.keras").touch()
+    return tmp_path
+
+
+def run(place: Path, verb: str, blocked: set[str]) -> subprocess.CompletedProcess[str]:
+    script = SCRIPT.format(blocked=blocked, argv=verb.split())
+    return subprocess.run([sys.executable, "-c", script], cwd=place, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_bare_install_names_the_extra(place: Path, verb: str) -> None:
+    done = run(place, verb, PACKAGES - set(BASE.split()))
+    assert done.returncode == 4, done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"pip install 'edge-vision-toolkit[{VERBS[verb]}]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", ["convert x", "data inspect .", "fleet up", "inspect model.keras", "report", "train x.toml"]
+)
+def test_named_extra_is_enough(place: Path, verb: str) -> None:
+    done = run(place, verb, PACKAGES - set(EXTRAS[VERBS[verb]].split()))
+    assert "pip install" not in done.stderr, done.stderr
+
+
+def test_doctor_works_on_a_bare_install(place: Path) -> None:
+    done = run(place, "doctor", PACKAGES - set(BASE.split()))
+    assert done.returncode == 1, done.stderr
+    assert "pip install 'edge-vision-toolkit[" in done.stdout
