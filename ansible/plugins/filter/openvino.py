@@ -16,7 +16,7 @@ def _version(text: str) -> Version:
     return tuple(int(part) for part in text.split("."))
 
 
-def openvino_eras(device: Facts, accelerator: str = "CPU") -> list[str]:
+def openvino_generations(device: Facts, accelerator: str = "CPU") -> list[str]:
     """Names of the OpenVINO generations that run on a device, newest first; `device` has machine, python and glibc."""
     try:
         from toolkit.compat import known
@@ -25,20 +25,20 @@ def openvino_eras(device: Facts, accelerator: str = "CPU") -> list[str]:
         raise AnsibleFilterError(message) from error
     machine, python, glibc = device["machine"], _version(device["python"])[:2], _version(device["glibc"])
     return [
-        era.name
-        for era in reversed(known().eras.values())
-        if accelerator in era.accelerators.get(machine, ())
-        and _version(era.python[0]) <= python <= _version(era.python[1])
-        and machine in era.glibc
-        and _version(era.glibc[machine]) <= glibc
+        generation.name
+        for generation in reversed(known().generations.values())
+        if accelerator in generation.accelerators.get(machine, ())
+        and _version(generation.python[0]) <= python <= _version(generation.python[1])
+        and machine in generation.glibc
+        and _version(generation.glibc[machine]) <= glibc
     ]
 
 
-def requirements_file(era: str) -> str:
+def requirements_file(generation: str) -> str:
     """Name of the lock file of a generation: the newest one's is that of pyproject.toml's extra `device`."""
-    if "archive" in era:
+    if "archive" in generation:
         return "device-archive.txt"
-    paths = (f"device-{era}.txt", f"eras/{era}.txt")
+    paths = (f"device-{generation}.txt", f"eras/{generation}.txt")
     return next((path for path in paths if (REQUIREMENTS / path).exists()), "device.txt")
 
 
@@ -51,7 +51,7 @@ def missing_wheels(folder: str, device: Facts, accelerator: str = "CPU") -> list
     tags = set(cpython_tags(version, platforms=platforms)) | {Tag("py3", "none", "any")}
     tags |= {Tag("py3", "none", platform) for platform in platforms} | {Tag("py2.py3", "none", "any")}
     wheels = {name for path in Path(folder).expanduser().glob("*.whl") for name in _fitting(path.name, tags)}
-    return [name for name in _required(openvino_eras(device, accelerator)[0], device) if name not in wheels]
+    return [name for name in _required(openvino_generations(device, accelerator)[0], device) if name not in wheels]
 
 
 def _platforms(machine: str, glibc: str) -> Iterator[str]:
@@ -71,14 +71,14 @@ def _fitting(wheel: str, tags: set[object]) -> Iterator[str]:
         yield f"{name}=={version}"
 
 
-def _required(era: str, device: Facts) -> Iterator[str]:
+def _required(generation: str, device: Facts) -> Iterator[str]:
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
     version = ".".join(device["python"].split(".")[:2])
     environment = {"python_version": version, "python_full_version": device["python"], "sys_platform": "linux"}
     environment |= {"platform_machine": device["machine"], "platform_system": "Linux", "os_name": "posix"}
-    text = (REQUIREMENTS / requirements_file(era)).read_text(encoding="utf-8").replace("\\\n", " ")
+    text = (REQUIREMENTS / requirements_file(generation)).read_text(encoding="utf-8").replace("\\\n", " ")
     for line in text.splitlines():
         specification = line.partition("#")[0].partition("--hash")[0].strip()
         if specification:
@@ -93,7 +93,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., object]]:
         """Return the filters."""
         return {
-            "openvino_eras": openvino_eras,
+            "openvino_generations": openvino_generations,
             "requirements_file": requirements_file,
             "missing_wheels": missing_wheels,
         }
