@@ -1,6 +1,6 @@
 """Intel's Model Optimizer (`mo`) 2021.4.2, the converter that sticks were used with: its environment, and a run of it.
 
-It reads a frozen graph of TensorFlow, on Python 3.9, with the packages of requirements/eras/mo.txt; they are installed
+It reads a frozen graph of TensorFlow, on Python 3.9, with the packages of requirements/legacy/mo.txt; they are installed
 once into the user's cache, beside those of the older runtimes.
 """
 
@@ -16,7 +16,7 @@ from toolkit.convert.runtimes.interpreters import ensure_python
 from toolkit.progress import create_progress
 from toolkit.system import wheel_cache
 
-_LOCK = Path(__file__).parents[1] / "requirements" / "eras" / "mo.txt"
+_LOCK = Path(__file__).parents[1] / "requirements" / "legacy" / "mo.txt"
 _ONCE = Path(__file__).with_name("intel_mo_once.py")
 
 
@@ -26,7 +26,7 @@ def environment() -> Path:
     Raises:
         MachineError: there is no Python 3.9.
     """
-    folder = wheel_cache.cache_folder().parent / "eras" / f"mo-{hashing.sha256_file(_LOCK)}"
+    folder = wheel_cache.cache_folder().parent / "legacy" / f"mo-{hashing.sha256_file(_LOCK)}"
     finished, python = folder / "finished", folder / "bin" / "python"
     if not finished.exists():
         uv = str(Path(sys.executable).with_name("uv"))

@@ -59,7 +59,7 @@ group "default" {
 }
 
 group "all" {
-  targets = ["base-cross", "base-bullseye-cross", "train", "runner-cross", "runner-bookworm", "runner-ncs2", "eras"]
+  targets = ["base-cross", "base-bullseye-cross", "train", "runner-cross", "runner-bookworm", "runner-ncs2", "legacy"]
 }
 
 group "validate" {
@@ -118,7 +118,7 @@ target "_device-bullseye" {
   contexts = {
     base = NCS2_BASE != "" ? NCS2_BASE : "target:base-bullseye-cross"
   }
-  # The same for all, so that era-2021 and runner-ncs2 share one stage of wheels. On arm64, OpenVINO comes from Intel's archive.
+  # The same for all, so that legacy-2021 and runner-ncs2 share one stage of wheels. On arm64, OpenVINO comes from Intel's archive.
   args = {
     PYTHON_VERSION     = NCS2_PYTHON
     GLIBC_VERSION      = NCS2_GLIBC
@@ -265,7 +265,7 @@ target "validate-runner-ncs2" {
 # Base of runner-ncs2: device code and wheels.
 target "runner-ncs2-plain" {
   inherits = ["_device-bullseye", "_cross"]
-  args     = { REQUIREMENTS = "eras/2021.txt" }
+  args     = { REQUIREMENTS = "legacy/2021.txt" }
   output   = ["type=cacheonly"]
 }
 
@@ -280,15 +280,15 @@ target "libusb" {
 }
 
 # Runtimes of old devices, to check how they read a model. They exist for amd64 only.
-target "eras" {
-  name      = "era-${era}"
-  matrix    = { era = ["2021", "2022"] }
+target "legacy" {
+  name      = "legacy-${year}"
+  matrix    = { year = ["2021", "2022"] }
   inherits  = ["_device-bullseye"]
   platforms = ["linux/amd64"]
-  tags      = ["${REGISTRY}/era:${TAG}-${era}"]
-  args      = { REQUIREMENTS = "eras/${era}.txt" }
+  tags      = ["${REGISTRY}/legacy:${TAG}-${year}"]
+  args      = { REQUIREMENTS = "legacy/${year}.txt" }
   labels = {
-    "org.opencontainers.image.title"       = "era ${era}"
-    "org.opencontainers.image.description" = "The device code with the last OpenVINO of ${era}"
+    "org.opencontainers.image.title"       = "legacy ${year}"
+    "org.opencontainers.image.description" = "The device code with the last OpenVINO of ${year}"
   }
 }

@@ -6,5 +6,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # No test measures these, and nobody pulls them from here: compressing their layers would take longer than testing them.
 readonly uncompressed=output=type=image,compression=uncompressed
-.venv/bin/python images/build.py all --set="train.$uncompressed" --set="era-*.$uncompressed"
+.venv/bin/python images/build.py all --set="train.$uncompressed" --set="legacy-*.$uncompressed"
 .venv/bin/pytest -m engine tests/images tests/deploy/test_containers.py tests/train/test_in_container.py "$@"

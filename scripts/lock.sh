@@ -25,7 +25,7 @@ printf '%s\n' hypothesis pillow pytest pytest-timeout scipy |
 printf '%s\n' hypothesis pytest pytest-timeout |
     compile - sweeps.txt pyproject.toml --extra all --extra ray --extra tracking \
         --constraint requirements/dev.txt "${current[@]}" "$@"
-# Devices whose Python or glibc is older: an era of compat.toml each, for Debian 11 and its Python 3.9.
+# Devices whose Python or glibc is older: one generation of compat.toml each, for Debian 11 and its Python 3.9.
 printf '%s\n' 'openvino>=2023.1,<=2025.2' 'opencv-python-headless>=4.10,<5' 'numpy>=1.22' |
     compile - device-2023.txt --python-version 3.9 "$@"
 # Beside Intel's archive for the Neural Compute Stick 2, which brings its own OpenVINO 2022.3.
@@ -45,12 +45,12 @@ compile images/runner/requirements.in image-runner.txt --no-deps --constraint re
 .venv/bin/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --generate-hashes \
     --no-emit-index-url --custom-compile-command "just lock" --output-file requirements/image-train.txt "$@" \
     --constraint requirements/mkl.txt --extra mkl --extra fleet --extra report pyproject.toml
-for era in 2021 2022; do
+for year in 2021 2022; do
     .venv/bin/uv pip compile --quiet --no-deps --python-version 3.9 --python-platform x86_64-manylinux_2_31 --generate-hashes \
-        --no-emit-index-url --custom-compile-command "just lock" --output-file "requirements/eras/$era.txt" "$@" \
-        "images/runner/requirements-$era.in"
+        --no-emit-index-url --custom-compile-command "just lock" --output-file "requirements/legacy/$year.txt" "$@" \
+        "images/runner/requirements-$year.in"
 done
 # Intel's own converter of 2021.4, which ours is measured against.
 .venv/bin/uv pip compile --quiet --no-deps --python-version 3.9 --python-platform x86_64-manylinux_2_31 --generate-hashes \
-    --no-emit-index-url --custom-compile-command "just lock" --output-file requirements/eras/mo.txt "$@" \
+    --no-emit-index-url --custom-compile-command "just lock" --output-file requirements/legacy/mo.txt "$@" \
     benchmarks/requirements-mo.in

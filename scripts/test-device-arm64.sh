@@ -11,4 +11,4 @@ readonly packages=.tools/arm64-packages
     --only-binary :all: --require-hashes --requirement requirements/device-test.txt
 docker run --rm --platform linux/arm64 --network none --volume "$PWD:/src:ro" --workdir /src --tmpfs /tmp:exec \
     --env PYTHONPATH="/src/$packages:/src" --env PYTHONDONTWRITEBYTECODE=1 \
-    "$image" python3 -m pytest -p no:cacheprovider -m "not eras" tests/device "$@"
+    "$image" python3 -m pytest -p no:cacheprovider -m "not legacy" tests/device "$@"

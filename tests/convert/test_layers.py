@@ -111,7 +111,7 @@ def test_lower_answers_as_keras_when_the_layer_is_taken(name: str) -> None:
     np.testing.assert_allclose(parity.predict(model, [images]), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 @pytest.mark.parametrize("name", TAKEN)
 def test_lower_answers_alike_on_older_runtimes_when_the_layer_is_taken(name: str, tmp_path: Path) -> None:
     model, images, _ = lowered(TAKEN[name])

@@ -183,7 +183,7 @@ def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer
     np.testing.assert_allclose(parity.predict(lowered, [images]), parity.predict(before, [images]), rtol=0, atol=2e-5)
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 @pytest.mark.parametrize("era", ["2021", "2022"])
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(chosen=st.lists(layers, min_size=3, max_size=7), seed=st.integers(0, 2**16))

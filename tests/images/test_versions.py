@@ -48,25 +48,25 @@ def test_declared_archive_is_the_one_that_ansible_takes() -> None:
     archive = f"l_openvino_toolkit_debian9_{declared('NCS2_ARCHIVE_OPENVINO')}."
     for file in ("ansible/inventory/example.yml", "images/build.py"):
         assert archive in (REPOSITORY / file).read_text(), file
-    era = next(
-        era
-        for era in tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["generations"]
-        if "archive" in era["name"]
+    generation = next(
+        generation
+        for generation in tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["generations"]
+        if "archive" in generation["name"]
     )
-    assert era["versions"][0] <= declared("NCS2_ARCHIVE_OPENVINO") <= era["versions"][1]
+    assert generation["versions"][0] <= declared("NCS2_ARCHIVE_OPENVINO") <= generation["versions"][1]
 
 
 def test_declared_runtime_is_in_an_era_that_allows_its_python_and_glibc() -> None:
-    eras = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["generations"]
+    generations = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["generations"]
     for openvino, python, glibc in (
         ("OPENVINO", "PYTHON", "GLIBC"),
         ("OPENVINO", "BOOKWORM_PYTHON", "BOOKWORM_GLIBC"),
         ("NCS2_OPENVINO", "NCS2_PYTHON", "NCS2_GLIBC"),
     ):
         version = Version(declared(openvino))
-        era = next(era for era in eras if Version(era["versions"][0]) <= version <= Version(era["versions"][1]))
-        assert Version(era["python"][0]) <= Version(declared(python)) <= Version(era["python"][1])
-        assert Version(era["glibc"]["x86_64"]) <= Version(declared(glibc))
+        generation = next(generation for generation in generations if Version(generation["versions"][0]) <= version <= Version(generation["versions"][1]))
+        assert Version(generation["python"][0]) <= Version(declared(python)) <= Version(generation["python"][1])
+        assert Version(generation["glibc"]["x86_64"]) <= Version(declared(glibc))
 
 
 @pytest.mark.parametrize(

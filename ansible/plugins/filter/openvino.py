@@ -38,7 +38,7 @@ def requirements_file(generation: str) -> str:
     """Name of the lock file of a generation: the newest one's is that of pyproject.toml's extra `device`."""
     if "archive" in generation:
         return "device-archive.txt"
-    paths = (f"device-{generation}.txt", f"eras/{generation}.txt")
+    paths = (f"device-{generation}.txt", f"legacy/{generation}.txt")
     return next((path for path in paths if (REQUIREMENTS / path).exists()), "device.txt")
 
 

@@ -52,7 +52,7 @@ def test_get_python_says_what_to_do_when_this_is_no_debian(bare: Path, monkeypat
     assert "just build eras" in problem.remedy
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 def test_get_python_gives_apts_words_when_the_archive_cannot_be_reached(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +62,7 @@ def test_get_python_gives_apts_words_when_the_archive_cannot_be_reached(
     assert not list((bare / "cache/edge-vision-toolkit/bullseye").iterdir())
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 def test_get_python_makes_one_that_runs_both_eras_when_none_is_found(bare: Path) -> None:
     python = interpreters.ensure_python("3.9", Silent())
     assert python.is_relative_to(bare / "cache")
@@ -83,7 +83,7 @@ def test_get_python_makes_one_that_runs_both_eras_when_none_is_found(bare: Path)
         assert '"python": "3.9.' in done.stdout
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 def test_bullseye_python_needs_no_root(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as cache:  # pytest's own folders are closed to others
         monkeypatch.setenv("XDG_CACHE_HOME", cache)

@@ -59,7 +59,7 @@ def test_eras_of_names_those_that_read_it_when_asked(target: str, expected: list
     assert [era.name for era in legacy_openvino.eras_of(compat.find_target(target))] == expected
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(("target", "era"), [("cpu-2022", "2022"), ("ncs2", "2021"), ("ncs2", "2022")])
@@ -77,7 +77,7 @@ def test_compare_agrees_when_lowered_for_the_era(
     assert found.tolerance == {"fp32": 1e-4, "fp16": 1e-2}[precision]
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 def test_compare_agrees_when_int8(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "int8", "cpu-2022", line.workspace, line.store, Silent())
@@ -88,7 +88,7 @@ def test_compare_agrees_when_int8(shared_line: Any, images: Any) -> None:
     assert (found.images, found.tolerance) == (400, 5e-2)
 
 
-@pytest.mark.eras
+@pytest.mark.legacy
 def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())

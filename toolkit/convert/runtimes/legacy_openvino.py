@@ -118,7 +118,7 @@ def prepare(era: Generation, progress: Progress) -> Path:
             f"wheels of OpenVINO {era.versions[1]} are for Linux on x86-64; this is {' on '.join(machine)}"
         )
     pins = [wheel_cache.Wheel(*pin) for pin in era.worker_wheels]
-    folder = wheel_cache.cache_folder().parent / "eras" / hashing.sha256_json([pin.sha256 for pin in pins])
+    folder = wheel_cache.cache_folder().parent / "legacy" / hashing.sha256_json([pin.sha256 for pin in pins])
     if not folder.exists():
         _unpack([wheel_cache.fetch_wheel(pin, progress) for pin in pins], folder)
     return folder

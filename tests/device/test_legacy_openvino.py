@@ -1,4 +1,4 @@
-"""The device code on the OpenVINO releases that old devices have, in a real Python 3.9: `just test-eras`."""
+"""The device code on the OpenVINO releases that old devices have, in a real Python 3.9: `just test-legacy`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from toolkit.system import wheel_cache
 from .runtime.test_error_messages import READ
 from .test_in_flight import SCRIPT, check
 
-pytestmark = pytest.mark.eras
+pytestmark = pytest.mark.legacy
 
 PACKAGES = {
     "2021.4.2": ("openvino==2021.4.2", "numpy==1.19.5", "opencv-python-headless==4.10.0.84"),
@@ -69,7 +69,7 @@ def era(request: pytest.FixtureRequest) -> Runtime:
     """One for each of PACKAGES; fetched once and kept for good."""
     packages = PACKAGES[request.param]
     key = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
-    folder = wheel_cache.cache_folder().parent / "eras" / f"{request.param}-{key}-packages"
+    folder = wheel_cache.cache_folder().parent / "legacy" / f"{request.param}-{key}-packages"
     if not folder.exists():
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
             new = Path(beside) / "new"

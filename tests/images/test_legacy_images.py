@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.engine
 
-IMAGES = {"runner-ncs2:dev": "2021.4.2", "era:dev-2021": "2021.4.2", "era:dev-2022": "2022.3.2"}
+IMAGES = {"runner-ncs2:dev": "2021.4.2", "legacy:dev-2021": "2021.4.2", "legacy:dev-2022": "2022.3.2"}
 Run = Callable[..., Any]
 
 
