@@ -31,11 +31,11 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.LocalFleet]:
+def local_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.LocalFleet]:
     """Three devices behind real SSH servers, in a process of their own that ends with the tests."""
     from toolkit.fleet.local_fleet import control  # not where only the train room is installed
 
-    workspace = Workspace(tmp_path_factory.mktemp("embedded"))
+    workspace = Workspace(tmp_path_factory.mktemp("local-fleet"))
     try:
         yield control.up(workspace, 3)
     finally:
@@ -43,24 +43,24 @@ def embedded_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control
 
 
 @pytest.fixture
-def devices(embedded_fleet: control.LocalFleet, tmp_path: Path) -> tuple[Device, ...]:
-    """The embedded devices, each bare: with a root of this test's own."""
-    return tuple(replace(device, root=f"{device.root}-{tmp_path.name}") for device in embedded_fleet.devices)
+def devices(local_fleet: control.LocalFleet, tmp_path: Path) -> tuple[Device, ...]:
+    """The local fleet's devices, each bare: with a root of this test's own."""
+    return tuple(replace(device, root=f"{device.root}-{tmp_path.name}") for device in local_fleet.devices)
 
 
 @pytest.fixture
-def write_inventory(embedded_fleet: control.LocalFleet, tmp_path: Path) -> Callable[..., Path]:
+def write_inventory(local_fleet: control.LocalFleet, tmp_path: Path) -> Callable[..., Path]:
     """write_inventory(devices, **extra variables of all): an inventory file that lists them."""
     import yaml
 
     def write(devices: tuple[Device, ...], **extra: object) -> Path:
-        original = yaml.safe_load(embedded_fleet.inventory.read_text())["embedded"]
+        original = yaml.safe_load(local_fleet.inventory.read_text())["local_fleet"]
         hosts = {
             device.name: {"ansible_host": device.host, "ansible_port": device.port, "toolkit_root": device.root}
             for device in devices
         }
         path = tmp_path / "fleet.yml"
-        path.write_text(yaml.safe_dump({"embedded": {"hosts": hosts, "vars": original["vars"] | extra}}))
+        path.write_text(yaml.safe_dump({"local_fleet": {"hosts": hosts, "vars": original["vars"] | extra}}))
         return path
 
     return write
@@ -120,7 +120,7 @@ class Aftermath:
 
 
 def serving_whole(device: Device) -> str | None:
-    """The bundle that an embedded device serves, every byte of the release being right; None if it serves nothing."""
+    """The bundle that a device of the local fleet serves, every byte of the release being right; None if it serves nothing."""
     from toolkit.device.release.verify import verify
 
     current = Path(device.root) / "current"

@@ -104,10 +104,10 @@ def test_run_measures_a_fleet_and_a_second_run_finds_it_all_done(experiment: Pat
         assert said in second.stderr
     assert page.read_bytes() == before
 
-    third = run(experiment, "--json", "--limit", "embedded-2")
+    third = run(experiment, "--json", "--limit", "local-2")
     assert third.returncode == 0, third.stderr
     result = json.loads(third.stdout)
-    assert {record["device"] for record in result["records"]} == {"embedded-2"}
+    assert {record["device"] for record in result["records"]} == {"local-2"}
     assert len(result["bundles"]) == 4
     assert result["failed"] == []
     lineage = [result["records"][0]["parent"], *(bundle["digest"] for bundle in result["bundles"])]
@@ -142,7 +142,7 @@ def many(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(600)
 def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
-    done = run(many, "--json", "--limit", "embedded-1")
+    done = run(many, "--json", "--limit", "local-1")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["failed"] == []

@@ -66,7 +66,7 @@ def test_outliers_go_by_a_devices_newest_record(make: Any) -> None:
 
 def test_outliers_that_are_one_machine_differ_by_the_moment(make: Any) -> None:
     same = {"boot_id": "f0"}
-    others = [make(device=f"embedded-{n}", facts=same, after={"load_1min": 0.9}) for n in range(3)]
+    others = [make(device=f"local-{n}", facts=same, after={"load_1min": 0.9}) for n in range(3)]
     (told,) = find_outliers([*others, make(device="late", ms=15, facts=same, after={"load_1min": 3.0})], NAMES)
     assert told.causes == (
         "load 3.0, the others 0.9",

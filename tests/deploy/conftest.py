@@ -74,9 +74,9 @@ def other_bundle(make_bundle: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serving(embedded_fleet: LocalFleet, bundle: Path) -> Callable[..., tuple[Device, ...]]:
+def serving(local_fleet: LocalFleet, bundle: Path) -> Callable[..., tuple[Device, ...]]:
     """serving(*devices): themselves, now serving `bundle`; deployed once, copied from then on."""
-    first = replace(embedded_fleet.devices[0], root=f"{embedded_fleet.devices[0].root}-served")
+    first = replace(local_fleet.devices[0], root=f"{local_fleet.devices[0].root}-served")
     assert not deploy(bundle, (first,)).failed
 
     def serve(*devices: Device) -> tuple[Device, ...]:

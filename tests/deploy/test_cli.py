@@ -51,11 +51,11 @@ def test_deploy_status_and_rollback_print_a_row_per_device_when_one_is_unreachab
     code, out, err = run("deploy", bundle, *fleet)
     assert code == 1
     assert [line.split()[:2] for line in out.splitlines()[1:]] == [
-        ["embedded-1", "deployed"],
+        ["local-1", "deployed"],
         ["unreachable", "failed"],
     ]
     assert "error: unreachable: 127.0.0.1 port 1 refuses connections" in err
-    code, out, _ = run("deploy", bundle, *fleet, "--limit", "embedded-1", "--json")
+    code, out, _ = run("deploy", bundle, *fleet, "--limit", "local-1", "--json")
     assert (code, json.loads(out)["devices"][0]["outcome"]) == (0, "unchanged")
     code, out, _ = run("status", *fleet, "--json")
     said = json.loads(out)
@@ -63,7 +63,7 @@ def test_deploy_status_and_rollback_print_a_row_per_device_when_one_is_unreachab
     assert said["devices"][1]["error"]["where"] == "unreachable"
     code, _, err = run("rollback", *fleet)
     assert code == 1
-    assert "embedded-1: has no previous release" in err
+    assert "local-1: has no previous release" in err
 
 
 def test_deploy_tells_batches_beforehand_and_drift_afterwards(
@@ -93,18 +93,18 @@ def test_fleet_exec_speaks_for_each_device(
     run: Run, devices: tuple[Device, ...], unreachable: Device, write_inventory: Callable[..., Path]
 ) -> None:
     fleet = ("--fleet", "--inventory", write_inventory((*devices[:2], unreachable)))
-    code, out, err = run("fleet", "exec", *fleet, "--limit", "embedded-*", "--", "echo", "it's $HOME")
-    assert (code, out) == (0, "embedded-1 | it's $HOME\nembedded-2 | it's $HOME\n")
+    code, out, err = run("fleet", "exec", *fleet, "--limit", "local-*", "--", "echo", "it's $HOME")
+    assert (code, out) == (0, "local-1 | it's $HOME\nlocal-2 | it's $HOME\n")
     code, out, err = run("fleet", "exec", *fleet, "--", "echo here; echo there >&2; exit 3")
-    assert (code, out) == (1, "embedded-1 | here\nembedded-2 | here\n")
-    assert "embedded-1 | there" in err
-    assert "error: embedded-2: exit code 3" in err
+    assert (code, out) == (1, "local-1 | here\nlocal-2 | here\n")
+    assert "local-1 | there" in err
+    assert "error: local-2: exit code 3" in err
     assert "error: unreachable: 127.0.0.1 port 1 refuses connections" in err
     code, out, _ = run("fleet", "exec", *fleet, "--json", "--", "true")
     assert (code, [device.get("code") for device in json.loads(out)["devices"]]) == (1, [0, 0, None])
     assert run("fleet", "exec", *fleet, "--dry-run", "--", "true")[1].split() == [
-        "embedded-1",
-        "embedded-2",
+        "local-1",
+        "local-2",
         "unreachable",
     ]
     assert "say where" in run("fleet", "exec", "--", "true")[2]
@@ -119,8 +119,8 @@ def test_fleet_logs_tells_what_was_done_to_each_device(
 ) -> None:
     deploy(bundle, devices[:2])
     fleet = ("--fleet", "--inventory", write_inventory((*devices[:2], unreachable)))
-    code, out, _ = run("fleet", "logs", *fleet, "--limit", "embedded-1")
-    assert (code, json.loads(out.removeprefix("embedded-1 | "))["outcome"]) == (0, "deployed")
+    code, out, _ = run("fleet", "logs", *fleet, "--limit", "local-1")
+    assert (code, json.loads(out.removeprefix("local-1 | "))["outcome"]) == (0, "deployed")
     code, out, _ = run("fleet", "logs", *fleet, "--json", "-n", 0)
     assert (code, [device.get("lines") for device in json.loads(out)["devices"]]) == (1, [[], [], None])
 
@@ -143,16 +143,16 @@ def test_fleet_logs_follows_until_it_is_interrupted(
         second = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
     assert process.returncode == 130
-    assert (first["device"], second["device"]) == ("embedded-1", "embedded-1")
+    assert (first["device"], second["device"]) == ("local-1", "local-1")
     assert json.loads(second["line"])["replaced"] == json.loads(first["line"])["release"]
 
 
 def test_fleet_verbs_start_list_probe_and_stop(run: Run, workspace: Workspace) -> None:
     try:
         code, out, err = run("fleet", "up", "--count", 1)
-        assert (code, out.splitlines()[1].split()[0], err) == (0, "embedded-1", "started\n")
+        assert (code, out.splitlines()[1].split()[0], err) == (0, "local-1", "started\n")
         assert "it runs already: nothing to do" in run("fleet", "up")[2]
-        assert json.loads(run("fleet", "list", "--json")[1])[0]["name"] == "embedded-1"
+        assert json.loads(run("fleet", "list", "--json")[1])[0]["name"] == "local-1"
         code, out, _ = run("fleet", "probe")
         assert (code, "CPU" in out) == (0, True)
     finally:

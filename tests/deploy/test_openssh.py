@@ -1,4 +1,4 @@
-"""The same client code against OpenSSH's own sshd, and Ansible on the embedded fleet: neither knows the other."""
+"""The same client code against OpenSSH's own sshd, and Ansible on the local fleet: neither knows the other."""
 
 from __future__ import annotations
 
@@ -53,20 +53,18 @@ def test_shell_keeps_its_promises_when_the_server_is_openssh(openssh_device: Dev
         _wait_for(gone)
 
 
-def test_ansible_reaches_the_embedded_fleet_when_given_its_inventory(
-    embedded_fleet: LocalFleet, tmp_path: Path
-) -> None:
-    words = [*ansible_command("adhoc"), "-i", embedded_fleet.inventory, "all", "-m"]
+def test_ansible_reaches_the_local_fleet_when_given_its_inventory(local_fleet: LocalFleet, tmp_path: Path) -> None:
+    words = [*ansible_command("adhoc"), "-i", local_fleet.inventory, "all", "-m"]
     ping = subprocess.run([*words, "ping"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ping.stdout.count('"ping": "pong"') == 3, ping.stdout + ping.stderr
-    copy = [*words, "copy", "-a", "content=hello dest=copied", "--limit", "embedded-1"]
+    copy = [*words, "copy", "-a", "content=hello dest=copied", "--limit", "local-1"]
     done = subprocess.run(copy, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (embedded_fleet.inventory.parent / "devices/embedded-1/copied").read_text() == "hello"
+    assert (local_fleet.inventory.parent / "devices/local-1/copied").read_text() == "hello"
 
 
-def test_load_inventory_gives_the_devices_that_up_gave(embedded_fleet: LocalFleet) -> None:
-    assert load_inventory(embedded_fleet.inventory) == embedded_fleet.devices
+def test_load_inventory_gives_the_devices_that_up_gave(local_fleet: LocalFleet) -> None:
+    assert load_inventory(local_fleet.inventory) == local_fleet.devices
 
 
 def _wait_for(path: Path) -> None:

@@ -210,14 +210,14 @@ def test_deploy_asks_a_gate_that_other_code_put_among_the_others(devices: Device
 
     gates: tuple[Gate, ...] = (*REQUIRED_GATES, Friday())
     (plan,) = plan_rollout(bundle, devices[:1], gates=gates).ok.values()
-    assert plan.steps[-2].what == "look at the calendar of embedded-1"
+    assert plan.steps[-2].what == "look at the calendar of local-1"
     result = deploy(bundle, devices[:1], gates=gates)
-    assert "ValueError: embedded-1 rests" in result.failed[devices[0]].what
+    assert "ValueError: local-1 rests" in result.failed[devices[0]].what
     assert _serves(devices[0]) is None
 
 
 def test_deploy_says_which_groups_there_are_when_one_is_empty(devices: Devices, bundle: Path) -> None:
-    with pytest.raises(UsageError, match=r"no device is in kitchen(.|\n)*embedded"):
+    with pytest.raises(UsageError, match=r"no device is in kitchen(.|\n)*local_fleet"):
         deploy(bundle, devices, strategy=Strategy(groups=("kitchen",)))
 
 

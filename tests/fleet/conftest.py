@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def local_device(tmp_path: Path) -> Device:
 @pytest.fixture
 def local_shell(local_device: Device) -> LocalShell:
     return LocalShell(local_device)
+
+
+@pytest.fixture
+def openssh_shell(devices: tuple[Device, ...]) -> Iterator[Shell]:
+    with connect(replace(devices[0], variables={**devices[0].variables, "toolkit_ssh_transport": "openssh"})) as shell:
+        yield shell
 
 
 @pytest.fixture

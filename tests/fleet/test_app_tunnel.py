@@ -1,4 +1,4 @@
-"""The live app of an embedded device, through a real SSH server."""
+"""The live app of a device of the local fleet, through a real SSH server."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_live_says_what_is_missing(devices: tuple[Device, ...], serving: Device)
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """A port on this machine, which is the embedded device's too, that says everything back."""
+    """A port on this machine, which is the device's too, that says everything back."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:

@@ -59,7 +59,7 @@ def test_run_works_in_the_image_with_folders_mounted(experiment: Path) -> None:
     (folder / "workspace").chmod(0o777)
     command = ["docker", "run", "--rm", "--init", "--network", "none", "--volume", f"{folder}:/work"]
     command += ["--user", "0:0", "--env", "TOOLKIT_TUNE=300", IMAGE]
-    command += ["toolkit", "run", "tones.toml", "--limit", "embedded-1", "--json"]
+    command += ["toolkit", "run", "tones.toml", "--limit", "local-1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:] or done.stdout[-6000:]
     told = json.loads(done.stdout)

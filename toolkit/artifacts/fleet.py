@@ -22,6 +22,14 @@ class Device:
     user: str | None = None
     key_file: str | None = None
     known_hosts: str | None = None
+    password: str | None = field(default=None, repr=False)
+    """Of the login; None: by key."""
+    become_password: str | None = field(default=None, repr=False)
+    """That sudo asks for; None: sudo asks for none."""
+    ssh_args: tuple[str, ...] = ()
+    """Further arguments of `ssh` (ansible_ssh_common_args and the like)."""
+    connection: str = "ssh"
+    """"ssh", or "local" for this machine."""
     groups: tuple[str, ...] = ()
     root: str = "/opt/toolkit"
     """Where releases live on it (toolkit_root)."""

@@ -1,4 +1,4 @@
-"""The live app of a device, as if it were here: through a tunnel to where it answers, or to one that is started for the while."""
+"""Access to a device's live app through an SSH tunnel: the app that runs there, or one started for the purpose."""
 
 from __future__ import annotations
 
@@ -12,50 +12,53 @@ from typing import Any
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
-from toolkit.fleet.ssh.connection import SshShell, connect
+from toolkit.fleet.ssh.connection import connect
+from toolkit.fleet.ssh.shell import Shell
+from toolkit.fleet.ssh.ssh_errors import forwarding_error
 from toolkit.fleet.ssh.tunnel import ADDRESS, tunnel
 
 APP_PORT, DEFAULT_PORT = "toolkit_app_port", 8080
-"""The inventory's variable for where the app answers; 0 is nowhere."""
+"""The inventory's variable for the port of the app; 0: there is none."""
 START_S = 600.0
-"""A stick takes minutes to load a large network."""
+"""A Neural Compute Stick takes minutes to load a large network."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppSession:
-    """Where a device's app can be looked at from here."""
+    """A device's app, reachable from this machine."""
 
     device: str
     url: str
     started: bool
-    """It was started to be looked at, and ends with that."""
+    """It was started for this session and ends with it."""
 
 
 @contextmanager
 def open_app(device: Device, source: str | None = None) -> Iterator[AppSession]:
-    """The device's app for the length of a with-block. With a `source` it is one of its own, with that for a camera.
+    """Give access to the device's app for the length of a with-block; with `source`, start one that reads frames from it.
 
     Raises:
         FleetError: the device cannot be reached, has no release, or its app does not start; says why.
     """
     port = int(str(device.variables.get(APP_PORT, DEFAULT_PORT)))
     with connect(device) as shell:
-        assert isinstance(shell, SshShell)  # noqa: S101 - the only kind that `connect` makes
         if port and source is None:
-            with tunnel(shell, port) as here:
-                if _answers(here):
-                    yield AppSession(device.name, _url(here), started=False)
+            with tunnel(shell, port) as local_port:
+                if _is_app(local_port):
+                    yield AppSession(device.name, _url(local_port), started=False)
                     return
-        with _started(device, shell, source or "pattern") as there, tunnel(shell, there) as here:
-            yield AppSession(device.name, _url(here), started=True)
+        with _start_app(device, shell, source or "pattern") as port, tunnel(shell, port) as local_port:
+            if not _is_app(local_port):
+                raise forwarding_error(device)
+            yield AppSession(device.name, _url(local_port), started=True)
 
 
 def _url(port: int) -> str:
     return f"http://{ADDRESS}:{port}/"
 
 
-def _answers(port: int) -> bool:
-    """Whether the app is at the other end."""
+def _is_app(port: int) -> bool:
+    """Return whether the app answers at a local port."""
     connection = http.client.HTTPConnection(ADDRESS, port, timeout=10)
     try:
         connection.request("GET", "/health")
@@ -67,28 +70,25 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def _started(device: Device, shell: SshShell, source: str) -> Iterator[int]:
-    """The port of an app that ends when this does, or when the connection is lost."""
+def _start_app(device: Device, shell: Shell, source: str) -> Iterator[int]:
+    """Start an app that ends with this block or with the connection, and give its port."""
     folder = f"{device.root}/current"
     if shell.run(["test", "-d", folder]).code:
-        raise FleetError("has no release", where=device.name, remedy="toolkit deploy BUNDLE --limit " + device.name)
-    asked = ("--port", "0", "--stop-on-eof", "--source", source, "--accelerator", device.accelerator)
-    with shell.background(
-        device_command.in_runtime(device, folder, "serve", folder, *asked, network="host"), timeout=START_S
-    ) as said:
-        yield _port(device, said)
+        raise FleetError("has no release", where=device.name, remedy=f"toolkit deploy BUNDLE --limit {device.name}")
+    options = ("--port", "0", "--stop-on-eof", "--source", source, "--accelerator", device.accelerator)
+    command = device_command.in_runtime(device, folder, "serve", folder, *options, network="host")
+    with shell.background(command, timeout=START_S) as output:
+        yield _port(device, output)
 
 
-def _port(device: Device, said: str) -> int:
+def _port(device: Device, output: str) -> int:
     try:
-        answer: dict[str, Any] = json.loads(said)
+        answer: dict[str, Any] = json.loads(output)
     except ValueError:
-        raise FleetError(
-            "the live app did not start", where=device.name, remedy="see whether its release holds one: deploy it again"
-        ) from None
+        remedy = "check that its release contains the app: deploy it again"
+        raise FleetError("the live app did not start", where=device.name, remedy=remedy) from None
     if not answer.get("ok"):
         error = answer.get("error") or {}
-        raise FleetError(
-            f"the live app did not start: {error.get('what')}", where=device.name, remedy=error.get("remedy", "")
-        )
+        what = f"the live app did not start: {error.get('what')}"
+        raise FleetError(what, where=device.name, remedy=error.get("remedy", ""))
     return int(answer["port"])

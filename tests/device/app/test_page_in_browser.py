@@ -1,4 +1,4 @@
-"""The live page as a person meets it: through SSH on a device of an embedded fleet, in a real browser."""
+"""The live page as a person meets it: through SSH on a device of a local fleet, in a real browser."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark"
 
 
 @pytest.fixture(scope="module")
-def url(
-    embedded_fleet: control.LocalFleet, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def url(local_fleet: control.LocalFleet, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app of a device that holds two releases, seen from here."""
-    device: Device = embedded_fleet.devices[0]
+    device: Device = local_fleet.devices[0]
     other = tmp_path_factory.mktemp("bundle") / "other"
     shutil.copytree(tiny_bundle, other)
     manifest = json.loads((other / "manifest.json").read_text())

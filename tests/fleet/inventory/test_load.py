@@ -96,7 +96,7 @@ def test_load_inventory_pins_to_the_file_beside_it_when_there_is_one(tmp_path: P
     assert device.known_hosts == str(tmp_path / "known_hosts")
 
 
-def test_find_inventory_prefers_the_one_given_then_the_embedded_fleets(workspace: Workspace, tmp_path: Path) -> None:
+def test_find_inventory_prefers_the_one_given_then_the_local_fleets(workspace: Workspace, tmp_path: Path) -> None:
     own, given = workspace.folder("fleet") / "inventory.yml", tmp_path / "mine.yml"
     own.touch()
     given.touch()

@@ -14,7 +14,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.errors import MachineError, UsageError
 from toolkit.fleet import connect
 from toolkit.fleet.local_fleet import control
-from toolkit.fleet.ssh.connection import SshShell
+from toolkit.fleet.ssh.fabric_shell import SshShell
 from toolkit.workspace import Workspace
 
 
@@ -38,7 +38,7 @@ def test_up_does_nothing_when_it_runs_and_keeps_ports_and_keys_when_started_anew
     third = control.up(own, 3)
     assert (third.started, third.devices[:2], len(third.devices)) == (True, first.devices, 3)
     with connect(third.devices[0]) as shell:
-        assert shell.run("pwd").stdout.strip() == str(own.root / "fleet/devices/embedded-1")
+        assert shell.run("pwd").stdout.strip() == str(own.root / "fleet/devices/local-1")
 
 
 def test_up_takes_another_port_when_the_old_one_is_taken(own: Workspace) -> None:
@@ -64,7 +64,7 @@ def test_up_gives_its_devices_allowed_signers_when_told_whom_to_trust(own: Works
 
 def test_up_says_what_its_log_says_when_it_cannot_start(own: Workspace) -> None:
     (own.folder("fleet") / "keys").write_text("in the way")
-    with pytest.raises(MachineError, match=r"the embedded fleet did not start: .*keys"):
+    with pytest.raises(MachineError, match=r"the local fleet did not start: .*keys"):
         control.up(own, 1)
 
 
@@ -73,35 +73,35 @@ def test_down_ends_nothing_when_the_pid_file_is_left_from_another_process(own: W
     assert not control.down(own)
 
 
-def test_login_key_is_for_its_owner_alone(embedded_fleet: control.LocalFleet) -> None:
-    keys = embedded_fleet.inventory.parent / "keys"
+def test_login_key_is_for_its_owner_alone(local_fleet: control.LocalFleet) -> None:
+    keys = local_fleet.inventory.parent / "keys"
     private = [path for path in keys.iterdir() if path.suffix != ".pub"]
     assert len(private) == 4
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in private)
 
 
-def test_commands_have_a_clean_environment_in_the_devices_folder(embedded_fleet: control.LocalFleet) -> None:
-    device = embedded_fleet.devices[1]
+def test_commands_have_a_clean_environment_in_the_devices_folder(local_fleet: control.LocalFleet) -> None:
+    device = local_fleet.devices[1]
     with connect(device) as shell:
         names = shell.run("env | cut -d = -f 1 | sort | tr '\\n' ' '").stdout.split()
         home = shell.run('echo "$HOME"').stdout.strip()
     assert set(names) - {"PWD", "OLDPWD", "SHLVL", "_"} == {"HOME", "LANG", "PATH", "SHELL", "USER"}
-    assert home == str(embedded_fleet.inventory.parent / "devices" / device.name)
+    assert home == str(local_fleet.inventory.parent / "devices" / device.name)
 
 
-def test_a_command_is_ended_when_its_connection_drops(embedded_fleet: control.LocalFleet) -> None:
-    shell = SshShell(embedded_fleet.devices[0])
+def test_a_command_is_ended_when_its_connection_drops(local_fleet: control.LocalFleet) -> None:
+    shell = SshShell(local_fleet.devices[0])
     with shell.background("echo $$; trap '' HUP; sleep 120 & wait; sleep 120") as pid:
         assert Path(f"/proc/{pid}").exists()
         shell.close()
         _wait_for_the_end(int(pid))
 
 
-def test_sftp_sees_absolute_paths_of_the_device_and_no_others(embedded_fleet: control.LocalFleet) -> None:
+def test_sftp_sees_absolute_paths_of_the_device_and_no_others(local_fleet: control.LocalFleet) -> None:
     import paramiko
 
-    device = embedded_fleet.devices[2]
-    home = embedded_fleet.inventory.parent / "devices" / device.name
+    device = local_fleet.devices[2]
+    home = local_fleet.inventory.parent / "devices" / device.name
     (home / "door").symlink_to("/etc")
     transport = paramiko.Transport((device.host, device.port))
     transport.connect(username="anyone", pkey=paramiko.Ed25519Key.from_private_key_file(str(device.key_file)))
@@ -112,15 +112,15 @@ def test_sftp_sees_absolute_paths_of_the_device_and_no_others(embedded_fleet: co
             stream.write("hello")
         with sftp.open(str(home / "relative")) as stream:
             assert stream.read() == b"hello"
-        for path in ("/etc/hostname", "../embedded-1/x", f"{home}/door/hostname"):
+        for path in ("/etc/hostname", "../local-1/x", f"{home}/door/hostname"):
             with pytest.raises(PermissionError):
                 sftp.open(path)
 
 
-def test_a_signal_that_the_client_sends_reaches_the_command(embedded_fleet: control.LocalFleet) -> None:
+def test_a_signal_that_the_client_sends_reaches_the_command(local_fleet: control.LocalFleet) -> None:
     import asyncio
 
-    device = embedded_fleet.devices[0]
+    device = local_fleet.devices[0]
     assert asyncio.run(_interrupt(device)) == ("caught\n", 9)
 
 

@@ -18,10 +18,10 @@ import pytest
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet import LocalShell, Shell, connect
-from toolkit.fleet.ssh.connection import SshShell
+from toolkit.fleet.ssh.fabric_shell import SshShell
 
 
-@pytest.fixture(params=["ssh", "local"])
+@pytest.fixture(params=["ssh", "openssh", "local"])
 def shell(request: pytest.FixtureRequest) -> Shell:
     """Both forms keep the same promises."""
     form: Shell = request.getfixturevalue(f"{request.param}_shell")
@@ -105,7 +105,7 @@ def test_hold_keeps_the_command_until_the_block_ends(shell: Shell, tmp_path: Pat
 def test_run_says_that_the_connection_was_lost_when_it_was(devices: tuple[Device, ...]) -> None:
     shell = SshShell(devices[0])
     threading.Timer(0.3, shell.close).start()
-    with pytest.raises(FleetError, match=r"embedded-1: (the connection was lost|.*hung up)"):
+    with pytest.raises(FleetError, match=r"local-1: (the connection was lost|.*hung up)"):
         shell.run("sleep 20")
 
 

@@ -67,7 +67,7 @@ def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
 
 
 def find_inventory(given: Path | None, workspace: Workspace) -> Path:
-    """The inventory to use: the one that was asked for, else the embedded fleet's, the virtual one's, the repository's.
+    """The inventory to use: the one that was asked for, else the local fleet's, the virtual one's, the repository's.
 
     Raises:
         ConfigurationError: there is none of them.
@@ -80,7 +80,7 @@ def find_inventory(given: Path | None, workspace: Workspace) -> Path:
     raise ConfigurationError(
         "no such inventory",
         where=" and ".join(str(path) for path in candidates),
-        remedy="start an embedded fleet with `toolkit fleet up`, or give --inventory",
+        remedy="start a local fleet with `toolkit fleet up`, or give --inventory",
     )
 
 

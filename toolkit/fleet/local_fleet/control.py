@@ -1,4 +1,4 @@
-"""An embedded fleet: real SSH servers on loopback ports, in one process of their own, for trials and tests.
+"""A local fleet: real SSH servers on loopback ports, in one process of their own, for trials and tests.
 
 Whether it runs is told by a lock that its process holds, so a stale pid file can never be mistaken for a server, nor
 another program that got the same pid be ended for it.
@@ -137,7 +137,7 @@ def _start(fleet: Path, count: int) -> None:
     if not ready:
         said = (fleet / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
         raise MachineError(
-            f"the embedded fleet did not start: {'; '.join(said) or 'no reason given'}",
+            f"the local fleet did not start: {'; '.join(said) or 'no reason given'}",
             where=str(fleet / "server.log"),
             remedy="install the extra: pip install 'edge-vision-toolkit[fleet]'",
         )

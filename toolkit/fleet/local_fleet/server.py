@@ -44,8 +44,8 @@ class DeviceHome:
 
 
 def device_homes(fleet: Path, count: int) -> tuple[DeviceHome, ...]:
-    """The devices of an embedded fleet in `fleet`."""
-    names = [f"embedded-{number}" for number in range(1, count + 1)]
+    """The devices of a local fleet in `fleet`."""
+    names = [f"local-{number}" for number in range(1, count + 1)]
     return tuple(DeviceHome(name, fleet / "devices" / name, fleet / "keys" / f"{name}-host") for name in names)
 
 
@@ -131,7 +131,9 @@ def _inventory(fleet: Path, devices: list[DeviceHome], ports: dict[str, int]) ->
         "toolkit_app_port": 0,
     }
     hosts = {home.name: {"ansible_port": ports[home.name], "toolkit_root": str(home.root)} for home in devices}
-    return "# Written by `toolkit fleet up`.\n" + json.dumps({"embedded": {"hosts": hosts, "vars": shared}}, indent=2)
+    return "# Written by `toolkit fleet up`.\n" + json.dumps(
+        {"local_fleet": {"hosts": hosts, "vars": shared}}, indent=2
+    )
 
 
 def _take(lock: int) -> None:

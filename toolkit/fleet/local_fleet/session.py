@@ -1,4 +1,4 @@
-"""What a login on an embedded device can do: run commands by /bin/sh in its folder, and move files by SFTP within it."""
+"""What a login on a device of the local fleet can do: run commands by /bin/sh in its folder, and move files by SFTP within it."""
 
 from __future__ import annotations
 

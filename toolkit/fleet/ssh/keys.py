@@ -1,4 +1,4 @@
-"""SSH key pairs for fleets of our own, embedded or virtual."""
+"""SSH key pairs for local and virtual fleets."""
 
 from __future__ import annotations
 

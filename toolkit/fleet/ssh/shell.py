@@ -1,8 +1,9 @@
-"""A way to run commands on a device. Deploy and bench see this, not SSH.
+"""The interface for running commands on a device. Rollouts and benchmarks use it without knowing SSH.
 
-Shell           the interface
-LocalShell      the same on this machine, in a folder: for trials, tests and `bench --local`
-SecureShell     over SSH, in toolkit.fleet.ssh.connection
+Shell            the interface
+LocalShell       this machine, in a folder: for local runs, tests and `ansible_connection: local`
+SshShell         over SSH by fabric (toolkit.fleet.ssh.connection)
+OpenSshShell     over SSH by the program `ssh` (toolkit.fleet.ssh.openssh)
 """
 
 from __future__ import annotations
@@ -10,21 +11,22 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 
 Command = Sequence[str] | str
-"""Words, or the text of a POSIX shell script."""
+"""An argument vector, or the text of a POSIX shell script."""
 Input = bytes | Iterable[bytes]
-"""What a command reads: one piece, or many as they come."""
+"""What a command reads from stdin: all at once, or block by block."""
 
 Ask = Callable[[bytes, float], str]
 """Sends a line and returns the line that answers it, within so many seconds."""
@@ -33,73 +35,129 @@ TIMEOUT_S = 120.0
 GRACE_S = 5.0
 """How long a command may take to end once its input has ended."""
 BLOCK_BYTES = 1 << 16
+BEGIN = "toolkit-output-begins"
+"""The line after which a remote command's own output begins; a login shell's start-up files may print before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command said. `code` is its exit code, or -1 if a signal ended it."""
+    """A command's output. `code` is its exit code, or -1 if a signal ended it."""
 
     stdout: str
     stderr: str
     code: int
 
     def check(self, device: Device, doing: str, remedy: str = "") -> Result:
-        """Itself, if the command succeeded.
+        """Return the result itself if the command succeeded.
 
         Raises:
-            FleetError: it did not; names the device, what was being done and the last thing it said.
+            FleetError: it did not; names the device, the step and the last lines of its output.
         """
         if self.code == 0:
             return self
-        said = (self.stderr.strip() or self.stdout.strip()).splitlines()[-3:]
-        why = "; ".join(said) or "it gave no reason"
+        lines = (self.stderr.strip() or self.stdout.strip()).splitlines()[-3:]
+        why = "; ".join(lines) or "it printed no reason"
         raise FleetError(f"{doing} failed (exit code {self.code}): {why}", where=device.name, remedy=remedy)
+
+
+class Stream(Protocol):
+    """One end of a connection, such as a socket."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what arrives, at most `size` bytes; empty at the end."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send all of it."""
+
+    def shutdown(self, how: int, /) -> None:
+        """End one or both directions."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class Shell(Protocol):
     """One device's command line. Not for several threads at once.
 
-    Every method raises FleetError when the device cannot be reached (any more) or takes longer than it may.
+    Every method raises FleetError when the device cannot be reached, the connection is lost, or time is up.
     """
 
     device: Device
 
+    @property
+    def transport(self) -> str:
+        """How the device is reached, and why that way, for `toolkit fleet probe`."""
+
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
-        """Run it to its end; `timeout` in seconds, None for no limit."""
+        """Run a command to its end; `timeout` in seconds, None for no limit."""
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
-        """Write a file: beside its name first, then renamed, so that it is there whole or not at all."""
+        """Write a file atomically: beside its name first, then renamed."""
 
     def background(self, command: Command, *, timeout: float | None = TIMEOUT_S) -> AbstractContextManager[str]:
-        """Keep a command running for the length of a with-block, which is given the first line that it prints.
+        """Keep a command running for the length of a with-block, which gets the first line of its output.
 
-        At the end of the block its stdin is closed and its end waited for. A command that waits on stdin thus learns
-        when the controller is gone, however it went.
+        At the end of the block its stdin is closed and its end waited for. A command that reads stdin to its end thus
+        notices when the controller is gone, for whatever reason.
         """
 
-    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
-        """Run it until it ends or the shell is closed, and hand on each line as it comes; its stdin stays open so long."""
+    def follow(self, command: Command, on_line: Callable[[str], None]) -> None:
+        """Run a command until it ends or the shell is closed, and pass on each line; its stdin stays open meanwhile."""
 
     def converse(self, command: Command) -> AbstractContextManager[Ask]:
         """Start a command that answers each line of its input by one line, for the length of a with-block."""
 
+    def dial(self, port: int) -> Stream:
+        """Connect to a port of the device's loopback interface."""
+
     def close(self) -> None:
-        """End it; whatever runs through it ends with it."""
+        """Close the connection; commands that run through it end."""
 
 
 def script_of(command: Command) -> str:
-    """The command as a shell reads it."""
+    """Return the command as text for a shell."""
     return command if isinstance(command, str) else shlex.join(command)
 
 
+def remote_command(command: Command) -> str:
+    """Return a command line that any login shell passes to /bin/sh unchanged.
+
+    The script is written in octal escapes, because csh and fish read quotes, line ends and `!` in their own way. It prints
+    BEGIN before the command starts.
+    """
+    argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
+    script = f"echo {BEGIN}; exec {shlex.join(argv)}"
+    escaped = "".join(map(_escape, script))
+    return f"""exec /bin/sh -c 'eval "$(printf "{escaped}")"'"""
+
+
+def _escape(letter: str) -> str:
+    if letter.isascii() and (letter.isalnum() or letter in " _-./:=,@+"):
+        return letter
+    return "".join(f"\\{byte:03o}" for byte in letter.encode(errors="surrogateescape"))
+
+
+def after_begin(output: bytes) -> bytes:
+    """Return what a command itself printed, without the output of the login shell's start-up files."""
+    _, begin, rest = output.partition(f"{BEGIN}\n".encode())
+    return rest if begin else output
+
+
+def skip_to_begin(stream: IO[bytes]) -> None:
+    """Read past the line BEGIN."""
+    for line in stream:
+        if line.endswith(f"{BEGIN}\n".encode()):
+            return
+
+
 def put_script(remote: str) -> str:
-    """Takes a file's content on stdin and puts it there whole."""
+    """Return a script that writes stdin to a file atomically."""
     part, final = shlex.quote(remote + ".part"), shlex.quote(remote)
     return f"cat > {part} && mv -f {part} {final}"
 
 
 def iter_blocks(content: Input | Path) -> Iterator[bytes]:
-    """The content in pieces that fit through a connection one after the other."""
+    """Yield the content in blocks."""
     if isinstance(content, Path):
         with content.open("rb") as stream:
             yield from iter(lambda: stream.read(BLOCK_BYTES), b"")
@@ -110,7 +168,9 @@ def iter_blocks(content: Input | Path) -> Iterator[bytes]:
 
 
 class LocalShell:
-    """A device that is a folder of this machine: same interface, no network. Commands start in the device's root."""
+    """This machine as a device. Commands start in the device's root."""
+
+    transport = "local"
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -141,12 +201,12 @@ class LocalShell:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             yield decode(process.stdout.readline()).strip()
 
-    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
+    def follow(self, command: Command, on_line: Callable[[str], None]) -> None:
         """See Shell."""
         with self._start(command, stderr=None) as process:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
             for line in process.stdout:
-                tell(decode(line).rstrip("\n"))
+                on_line(decode(line).rstrip("\n"))
 
     @contextmanager
     def converse(self, command: Command) -> Iterator[Ask]:
@@ -154,13 +214,13 @@ class LocalShell:
         with tempfile.TemporaryFile() as errors, self._start(command, stderr=errors.fileno()) as process:
             assert process.stdin is not None  # noqa: S101 - pipes were asked for
             assert process.stdout is not None  # noqa: S101 - see above
-            talk, answers = process.stdin, process.stdout
+            requests, answers = process.stdin, process.stdout
 
             def ask(line: bytes, timeout: float) -> str:
                 del timeout
-                with suppress(BrokenPipeError):  # its end is seen by what it answers: nothing
-                    talk.write(line + b"\n")
-                    talk.flush()
+                with suppress(BrokenPipeError):  # a command that has ended gives no answer
+                    requests.write(line + b"\n")
+                    requests.flush()
                 if answer := answers.readline():
                     return decode(answer)
                 errors.seek(0)
@@ -170,17 +230,24 @@ class LocalShell:
                 yield ask
             finally:
                 with suppress(BrokenPipeError):
-                    talk.close()
+                    requests.close()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE_S)
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
+    def dial(self, port: int) -> socket.socket:
+        """See Shell."""
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+        except OSError as error:
+            raise FleetError(f"port {port}: {error.strerror}", where=self.device.name) from None
+
     def close(self) -> None:
-        """Nothing stays open."""
+        """See Shell; nothing stays open."""
 
     def _start(self, command: Command, *, stderr: int | None) -> subprocess.Popen[bytes]:
-        """In a process group of its own, in the device's root if that is there."""
+        """Start it in a process group of its own, in the device's root if that exists."""
         return subprocess.Popen(
             ["/bin/sh", "-c", script_of(command)],
             stdin=subprocess.PIPE,
@@ -191,21 +258,28 @@ class LocalShell:
         )
 
 
-def decode(said: bytes) -> str:
-    """What a command wrote, whatever its encoding."""
-    return said.decode(errors="replace")
+def decode(output: bytes) -> str:
+    """Return a command's output as text, whatever its encoding."""
+    return output.decode(errors="replace")
 
 
 def ended_early(device: Device, errors: str) -> FleetError:
-    """The error that a command ended instead of answering; `errors` is its stderr."""
-    why = "; ".join(errors.strip().splitlines()[-3:]) or "it gave no reason"
+    """Return the error of a command that ended instead of answering; `errors` is its stderr."""
+    why = "; ".join(errors.strip().splitlines()[-3:]) or "it printed no reason"
     return FleetError(f"the command ended instead of answering: {why}", where=device.name)
 
 
 def timeout_error(device: Device, timeout: float | None) -> FleetError:
-    """The command took longer than it may."""
+    """Return the error of a command that took longer than its time limit."""
     return FleetError(
         f"no answer within {timeout:g} s",
         where=device.name,
-        remedy="see whether the device is overloaded or hangs, then run the command again",
+        remedy="check whether the device is overloaded or hangs, then run the command again",
+    )
+
+
+def lost_error(device: Device) -> FleetError:
+    """Return the error of a connection that ended before its command."""
+    return FleetError(
+        "the connection was lost", where=device.name, remedy="run the command again; what was sent is kept"
     )

@@ -1,63 +1,142 @@
-"""Why a device could not be reached, in words that say what to do."""
+"""SSH failures as problems: what happened, on which device, and what to do."""
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError, Problem
 
+_KEY_VARIABLE = "ansible_ssh_private_key_file"
+
 
 @contextmanager
 def translate_errors(device: Device) -> Iterator[None]:
-    """Turn what SSH raises in the block into a FleetError that names the device and the remedy."""
+    """Turn what paramiko and sockets raise in the block into a FleetError with the device and a remedy."""
     import paramiko
 
     try:
         yield
+    except FleetError:
+        raise
     except (OSError, EOFError, paramiko.SSHException) as error:
-        problem = to_problem(device, error)
-        raise FleetError(problem.what, where=problem.where, remedy=problem.remedy) from error
+        raise _fleet_error(to_problem(device, error)) from error
+    except Exception as error:
+        if not type(error).__module__.startswith(("paramiko", "fabric", "invoke", "cryptography", "nacl")):
+            raise
+        raise _fleet_error(to_problem(device, error)) from error  # such as an unknown kind of key of an agent
+
+
+def _fleet_error(problem: Problem) -> FleetError:
+    return FleetError(problem.what, where=problem.where, remedy=problem.remedy)
 
 
 def to_problem(device: Device, error: Exception) -> Problem:
-    """The problem behind an exception of socket or paramiko."""
+    """Return the problem behind an exception of a socket or of paramiko."""
     import paramiko
 
     what, remedy = _file_problem(error) or _network_problem(device, error) or ("", "")
+    text = str(error)
     if isinstance(error, paramiko.BadHostKeyException):
-        what, remedy = _wrong_host_key(device, error)
-    elif isinstance(error, paramiko.AuthenticationException):
-        what, remedy = _refused_login(device)
-    elif "not found in known_hosts" in str(error):
+        shown = getattr(error, "key", None)
+        what, remedy = _wrong_host_key(device, f", which shows {shown.fingerprint}" if shown is not None else "")
+    elif isinstance(error, paramiko.AuthenticationException) or "No existing session" in text:
+        what, remedy = _refused_login(device, text)
+    elif "not found in known_hosts" in text:
         what, remedy = _unknown_host_key(device)
-    return Problem(what or f"SSH failed: {error}", device.name, remedy or f"try it by hand: {_by_hand(device)}")
+    elif isinstance(error, paramiko.ChannelException):
+        what, remedy = _refused_channel(error)
+    return Problem(what or f"SSH failed: {text}", device.name, remedy or f"try it by hand: {_by_hand(device)}")
+
+
+def openssh_can_help(device: Device, error: BaseException | None) -> str:
+    """Return why the program `ssh` may reach a device that fabric could not; "" if it cannot either."""
+    import paramiko
+
+    if isinstance(error, paramiko.BadHostKeyException) or error is None:
+        return ""
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        return "the server's algorithms are unknown to paramiko"
+    if isinstance(error, paramiko.PasswordRequiredException):
+        return "its key is encrypted"
+    if isinstance(error, paramiko.AuthenticationException):
+        return "the login needs what paramiko does not offer" if device.password is None else ""
+    if isinstance(error, OSError | EOFError) or any(part in str(error) for part in ("known_hosts", "banner", "active")):
+        return ""
+    return f"paramiko failed: {error}"
+
+
+def openssh_error(device: Device, output: str) -> FleetError:
+    """Return the error behind what the program `ssh` printed."""
+    what, remedy = _openssh_problem(device, output)
+    if not what:
+        lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith(("@", "**"))]
+        what = f"SSH failed: {'; '.join(lines[-2:]) or 'no connection in time'}"
+    return FleetError(what, where=device.name, remedy=remedy or f"try it by hand: {_by_hand(device)}")
+
+
+def _openssh_problem(device: Device, output: str) -> tuple[str, str]:
+    place = f"{device.host} port {device.port}"
+    if "REVOKED" in output or "revoked" in output:
+        return f"the host key of {place} is revoked in known_hosts", "install the device anew, and pin its new key"
+    if "IDENTIFICATION HAS CHANGED" in output:
+        return _wrong_host_key(device, "")
+    if "host key is known for" in output:
+        return _unknown_host_key(device)
+    if "Too many authentication failures" in output or "Permission denied" in output:
+        return _refused_login(device, output)
+    if "Could not resolve" in output:
+        return _unresolved(device)
+    if "no matching" in output or "Unable to negotiate" in output:
+        offer = output[output.find("Unable") :].strip().splitlines()[0]
+        return f"{place} and this machine share no algorithm: {offer}", "update OpenSSH on the older of the two"
+    if "Connection refused" in output:
+        return _refused_connection(device)
+    if "timed out" in output or "No route to host" in output:
+        return _silent(device)
+    return "", ""
+
+
+def session_error(device: Device) -> FleetError:
+    """Return the error of a server that opens no session."""
+    what = "the SSH server refuses further sessions"
+    return FleetError(what, where=device.name, remedy="raise MaxSessions in the device's sshd_config to 2 or more")
+
+
+def forwarding_error(device: Device) -> FleetError:
+    """Return the error of a server that forwards no port."""
+    what = "the SSH server forwards no ports, so the app cannot be reached through it"
+    remedy = "allow it in the device's sshd_config: AllowTcpForwarding local, without DisableForwarding"
+    return FleetError(what, where=device.name, remedy=remedy)
+
+
+def _refused_channel(error: Exception) -> tuple[str, str]:
+    if getattr(error, "code", None) == 1:  # administratively prohibited
+        return "the SSH server forwards no ports", "allow it in the device's sshd_config: AllowTcpForwarding local"
+    return f"the SSH server opened no channel: {error}", ""
 
 
 def _file_problem(error: Exception) -> tuple[str, str] | None:
-    """The key or the known_hosts file of this machine."""
+    """A key or known_hosts file of this machine."""
     if isinstance(error, FileNotFoundError | PermissionError) and error.filename:
-        return (
-            f"cannot read {error.filename}: {error.strerror}",
-            "check ansible_ssh_private_key_file and toolkit_known_hosts in the inventory",
-        )
+        remedy = f"check {_KEY_VARIABLE} and toolkit_known_hosts in the inventory"
+        return f"cannot read {error.filename}: {error.strerror}", remedy
     return None
 
 
 def _network_problem(device: Device, error: Exception) -> tuple[str, str] | None:
-    """The way to the device."""
-    import socket
-
+    """The network between here and the device."""
     place = f"{device.host} port {device.port}"
     causes = _causes(error)
     if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return f"the name {device.host} cannot be resolved", "check ansible_host in the inventory, or the network's DNS"
+        return _unresolved(device)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        start = "start it: toolkit fleet up" if "embedded" in device.groups else "check that sshd runs there"
-        return f"{place} refuses connections", f"{start}; check ansible_port"
+        return _refused_connection(device)
     if any(isinstance(cause, TimeoutError) for cause in causes):
-        return f"{place} does not answer", "check that the device is switched on and on the network, and ansible_host"
+        return _silent(device)
     if any(isinstance(cause, EOFError | ConnectionResetError) for cause in causes):
         return f"{place} hung up", "see its log (journalctl -u ssh); then run the command again"
     if any(isinstance(cause, OSError) for cause in causes):
@@ -70,14 +149,29 @@ def _network_problem(device: Device, error: Exception) -> tuple[str, str] | None
 
 
 def _causes(error: Exception) -> list[BaseException]:
-    """The error and, where several addresses were tried, what each of them said."""
-    tried = getattr(error, "errors", None)
-    return [error, *tried.values()] if isinstance(tried, dict) else [error]
+    """Return the error and, if several addresses were tried, the error of each."""
+    errors = getattr(error, "errors", None)
+    return [error, *errors.values()] if isinstance(errors, dict) else [error]
 
 
-def _wrong_host_key(device: Device, error: Exception) -> tuple[str, str]:
-    shown = getattr(error, "key", None)
-    shows = f", which shows {shown.fingerprint}" if shown is not None else ""
+def _unresolved(device: Device) -> tuple[str, str]:
+    remedy = "check ansible_host in the inventory, or the network's DNS"
+    if os.path.exists(os.path.expanduser("~/.ssh/config")):  # noqa: PTH110, PTH111 - HOME may be unset
+        remedy += "; if ~/.ssh/config defines it, set toolkit_ssh_config: true"
+    return f"the name {device.host} cannot be resolved", remedy
+
+
+def _refused_connection(device: Device) -> tuple[str, str]:
+    start = "start it: toolkit fleet up" if "local_fleet" in device.groups else "check that sshd runs there"
+    return f"{device.host} port {device.port} refuses connections", f"{start}; check ansible_port"
+
+
+def _silent(device: Device) -> tuple[str, str]:
+    remedy = "check that the device is switched on and on the network, and ansible_host"
+    return f"{device.host} port {device.port} does not answer", remedy
+
+
+def _wrong_host_key(device: Device, shows: str) -> tuple[str, str]:
     what = f"the host key of {device.host} port {device.port} is not the pinned one: another machine answers{shows}"
     forget = f"ssh-keygen -f {_known_hosts(device)} -R '{known_hosts_name(device)}'"
     return what, f"if the device was installed anew, check its key there, then {forget} and pin the new one"
@@ -90,12 +184,15 @@ def _unknown_host_key(device: Device) -> tuple[str, str]:
     )
 
 
-def _refused_login(device: Device) -> tuple[str, str]:
-    key = device.key_file or "the agent's keys"
-    return (
-        f"login as {device.user or 'the current user'} with {key} was refused",
-        "check ansible_user and ansible_ssh_private_key_file, and ~/.ssh/authorized_keys on the device",
-    )
+def _refused_login(device: Device, text: str) -> tuple[str, str]:
+    user = device.user or "the current user"
+    if device.key_file is None and ("Too many" in text or "No existing session" in text):
+        return f"login as {user} was refused: the agent offers too many keys", f"name one key: {_KEY_VARIABLE}"
+    credential = "the inventory's password" if device.password else device.key_file or "the agent's keys"
+    remedy = f"check ansible_user and {_KEY_VARIABLE}, and ~/.ssh/authorized_keys on the device"
+    if device.password:
+        remedy = "check ansible_user and ansible_password, and PasswordAuthentication in the device's sshd_config"
+    return f"login as {user} with {credential} was refused", remedy
 
 
 def _known_hosts(device: Device) -> str:
@@ -103,7 +200,7 @@ def _known_hosts(device: Device) -> str:
 
 
 def known_hosts_name(device: Device) -> str:
-    """How known_hosts names the device."""
+    """Return the device's name in known_hosts."""
     return device.host if device.port == 22 else f"[{device.host}]:{device.port}"
 
 

@@ -1,4 +1,4 @@
-"""A port here that comes out on a device: what answers there on loopback alone is reached through SSH."""
+"""Port forwarding: a local port whose connections go to a port of the device's loopback interface."""
 
 from __future__ import annotations
 
@@ -6,45 +6,36 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    import paramiko
+from toolkit.fleet.ssh.shell import Shell, Stream
 
 ADDRESS = "127.0.0.1"
-CHUNK = 1 << 16
-
-
-class Dials(Protocol):
-    """What a tunnel goes through; SecureShell is one."""
-
-    def dial(self, port: int) -> paramiko.Channel:
-        """A connection from the device to its own loopback port. Raises FleetError when nobody answers there."""
+_BLOCK_BYTES = 1 << 16
 
 
 @contextmanager
-def tunnel(shell: Dials, port: int) -> Iterator[int]:
-    """A local port for the length of a with-block; each connection to it goes to the device's loopback `port`."""
+def tunnel(shell: Shell, port: int) -> Iterator[int]:
+    """A local port for the length of a with-block; its connections go to the device's loopback `port`."""
     with socket.create_server((ADDRESS, 0)) as listening:
         relays = Relays(listening, lambda: shell.dial(port))
         relays.start()
         try:
             yield listening.getsockname()[1]
         finally:
-            relays.end()
+            relays.stop()
 
 
 class Relays(threading.Thread):
-    """Accepts connections, and carries what is said on each of them both ways."""
+    """Accepts connections and relays their data in both directions."""
 
-    def __init__(self, listening: socket.socket, dial: Callable[[], paramiko.Channel]) -> None:
+    def __init__(self, listening: socket.socket, dial: Callable[[], Stream]) -> None:
         super().__init__(daemon=True, name="tunnel")
         self._listening, self._dial = listening, dial
         self._lock = threading.Lock()
-        self._open: set[socket.socket | paramiko.Channel] = set()
+        self._open: set[Stream] = set()
 
     def run(self) -> None:
-        """Until `end`."""
+        """Accept until `stop` is called."""
         while True:
             try:
                 near, _ = self._listening.accept()
@@ -53,7 +44,7 @@ class Relays(threading.Thread):
             threading.Thread(target=self._relay, args=(near,), daemon=True).start()
 
     def _relay(self, near: socket.socket) -> None:
-        """One connection, until both sides are done or one of them is gone."""
+        """Relay one connection until both sides are done or one of them is gone."""
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             far = self._dial()
@@ -62,31 +53,31 @@ class Relays(threading.Thread):
             return
         with self._lock:
             self._open |= {near, far}
-        back = threading.Thread(target=_carry, args=(far, near), daemon=True)
+        back = threading.Thread(target=_copy, args=(far, near), daemon=True)
         back.start()
-        _carry(near, far)
+        _copy(near, far)
         back.join()
         with self._lock:
             self._open -= {near, far}
         near.close()
         far.close()
 
-    def end(self) -> None:
-        """Accept no more, and close what is open."""
+    def stop(self) -> None:
+        """Stop accepting, and close open connections."""
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self.join()
         with self._lock:
-            ways = list(self._open)
-        for way in ways:
+            streams = list(self._open)
+        for stream in streams:
             with suppress(OSError, EOFError):
-                way.shutdown(socket.SHUT_RDWR)
+                stream.shutdown(socket.SHUT_RDWR)
 
 
-def _carry(source: socket.socket | paramiko.Channel, sink: socket.socket | paramiko.Channel) -> None:
-    """Until the source is done; the sink is then told so."""
+def _copy(source: Stream, sink: Stream) -> None:
+    """Copy until the source ends, then close the sink for writing."""
     with suppress(OSError, EOFError):
-        while piece := source.recv(CHUNK):
-            sink.sendall(piece)
+        while block := source.recv(_BLOCK_BYTES):
+            sink.sendall(block)
     with suppress(OSError, EOFError):
         sink.shutdown(socket.SHUT_WR)
