@@ -119,4 +119,4 @@ def test_tunnel_reaches_loopback_alone(devices: tuple[Device, ...]) -> None:
     import paramiko
 
     with connect(devices[0]) as shell, pytest.raises(paramiko.ChannelException):
-        shell._connection.transport.open_channel("direct-tcpip", ("192.0.2.1", 22), ("127.0.0.1", 0))
+        shell._connections[0].transport.open_channel("direct-tcpip", ("192.0.2.1", 22), ("127.0.0.1", 0))
