@@ -64,7 +64,11 @@ def test_declared_runtime_is_in_an_era_that_allows_its_python_and_glibc() -> Non
         ("NCS2_OPENVINO", "NCS2_PYTHON", "NCS2_GLIBC"),
     ):
         version = Version(declared(openvino))
-        generation = next(generation for generation in generations if Version(generation["versions"][0]) <= version <= Version(generation["versions"][1]))
+        generation = next(
+            generation
+            for generation in generations
+            if Version(generation["versions"][0]) <= version <= Version(generation["versions"][1])
+        )
         assert Version(generation["python"][0]) <= Version(declared(python)) <= Version(generation["python"][1])
         assert Version(generation["glibc"]["x86_64"]) <= Version(declared(glibc))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from toolkit import files
 from toolkit.bundle.verify import MANIFEST, SIGNATURE
+from toolkit.device.release.signature import BUNDLE
 from toolkit.errors import BundleError, UsageError
 from toolkit.system.ssh_signatures import last_message, sign, ssh_keygen
 
@@ -40,7 +41,7 @@ def sign_bundle(folder: Path, key: Path) -> Path:
         UsageError: the key cannot be used; with ssh-keygen's words.
         MachineError: there is no ssh-keygen.
     """
-    signature = sign((folder / MANIFEST).read_bytes(), key)
+    signature = sign((folder / MANIFEST).read_bytes(), key, BUNDLE)
     with files.atomic_write(folder / SIGNATURE) as stream:
         stream.write(signature)
     return folder / SIGNATURE
@@ -64,7 +65,7 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
     principals = names.stdout.decode(errors="replace").splitlines()
     if names.returncode != 0 or not principals:
         raise _not_allowed(f"signed with {key}, which is no allowed signer's", signature, allowed_signers)
-    found = ["verify", "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
+    found = ["verify", "-n", BUNDLE, "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
     done = _judged(found, folder)
     if done.returncode != 0:
         raise _not_allowed(f"{principals[0]} may not sign this: {last_message(done)}", signature, allowed_signers)
@@ -73,7 +74,7 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
 
 def _signing_key(folder: Path, signature: Path) -> str:
     """The key that signed these very bytes, whoever's it is."""
-    done = _judged(["check-novalidate", "-s", str(signature)], folder)
+    done = _judged(["check-novalidate", "-n", BUNDLE, "-s", str(signature)], folder)
     found = _KEY.search(done.stdout.decode(errors="replace"))
     if done.returncode != 0 or not found:
         raise BundleError(

@@ -122,6 +122,22 @@ def deploy(
             rich_help_panel=TRANSFER,
         ),
     ] = None,
+    channel: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Channel that the devices of --offline follow; default offline.",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = "offline",
+    allow_downgrade: Annotated[
+        bool,
+        typer.Option(
+            "--allow-downgrade",
+            help="With --offline: sign a permit to go back to this older release; devices log it.",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = False,
     hooks: HooksOption = None,
     dry_run: DryRunOption = False,
     break_lock: BreakLockOption = False,
@@ -157,7 +173,7 @@ def deploy(
             bundle = _recommended(options, store, confirmed=yes or dry_run)
         path, gates = bundle_folder(bundle, options.workspace, store), gates_from_config(settings, store)
         if offline is not None:
-            _write(options, path, offline, sign)
+            _write(options, path, offline, sign, channel, allow_downgrade=allow_downgrade)
             return
         devices = options.devices()
         if dry_run:
@@ -201,12 +217,16 @@ def _recommended(options: FleetOptions, store: Store, *, confirmed: bool) -> str
     return choice.bundle.digest
 
 
-def _write(options: FleetOptions, folder: Path, file: Path, key: Path | None) -> None:
+def _write(
+    options: FleetOptions, folder: Path, file: Path, key: Path | None, channel: str, *, allow_downgrade: bool
+) -> None:
     """Write the bundle's release to a file."""
     from toolkit.cli.output import megabytes, print_json
+    from toolkit.deploy.channel_statement import StatementOptions
     from toolkit.deploy.offline import write_archive
 
-    archive = write_archive(folder, file, key)
+    statement = StatementOptions(allow_downgrade=allow_downgrade)
+    archive = write_archive(folder, file, key, channel, statement)
     if options.as_json:
         print_json(archive)
         return

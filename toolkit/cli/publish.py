@@ -22,6 +22,16 @@ CredentialsOption = Annotated[
 PlainHttpOption = Annotated[
     bool, typer.Option("--plain-http", help="HTTP without TLS; always on for loopback addresses.")
 ]
+ExpiresOption = Annotated[
+    float,
+    typer.Option(
+        "--expires-days", min=0.001, metavar="DAYS", help="Days that devices accept the signed release; default 90."
+    ),
+]
+DowngradeOption = Annotated[
+    bool,
+    typer.Option("--allow-downgrade", help="Sign a permit to go back to this older release; devices log it."),
+]
 
 
 def publish(
@@ -33,6 +43,8 @@ def publish(
     ] = None,
     credentials: CredentialsOption = None,
     plain_http: PlainHttpOption = False,
+    expires_days: ExpiresOption = 90,
+    allow_downgrade: DowngradeOption = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,6 +53,7 @@ def publish(
     Sends only what the registry lacks; devices that pull from the channel fetch only what they lack.
     """
     from toolkit.bundle.resolve import bundle_folder
+    from toolkit.deploy.channel_statement import StatementOptions
     from toolkit.deploy.registry.oci_registry import Channel
     from toolkit.deploy.registry.publish import publish as push
     from toolkit.progress import create_progress
@@ -51,7 +64,10 @@ def publish(
     with Store(place.database) as store:
         path = bundle_folder(bundle, place, store)
     progress = create_progress(quiet=as_json)
-    result = push(path, destination, key=sign, credentials=credentials, plain=plain_http, progress=progress)
+    statement = StatementOptions(expires_days=expires_days, allow_downgrade=allow_downgrade)
+    result = push(
+        path, destination, key=sign, credentials=credentials, plain=plain_http, progress=progress, options=statement
+    )
     if as_json:
         print_json(result)
         return

@@ -1,6 +1,6 @@
 """A release as one file, for devices that no network reaches: `python -m device install FILE` takes it there.
 
-Described first (layout.json, release.json, and the signature of the latter), then the pieces, as they are sent over SSH.
+The documents that describe and sign it come first, then the chunks, as they are sent over SSH.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from pathlib import Path
 from toolkit import files
 from toolkit.bundle.release import release_tree
 from toolkit.deploy import commands
+from toolkit.deploy.channel_statement import DEFAULT_STATEMENT, OFFLINE, StatementOptions, channel_documents
+from toolkit.device.release.descriptor import LAYOUT, RELEASE, SIGNATURE
+from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.fleet.transfer import diff
 from toolkit.fleet.transfer.diff import unique_chunks
 from toolkit.fleet.transfer.stream import tar_member, tar_stream
@@ -31,15 +34,21 @@ class Archive:
     signed: bool
 
 
-def write_archive(bundle: Path, path: Path, key: Path | None = None) -> Archive:
-    """Write the bundle's release to `path`, signed by an SSH key.
+def write_archive(
+    bundle: Path,
+    path: Path,
+    key: Path | None = None,
+    channel: str = OFFLINE,
+    options: StatementOptions = DEFAULT_STATEMENT,
+) -> Archive:
+    """Write the bundle's release to `path`, signed by an SSH key, for the devices that follow `channel`.
 
     Raises:
         BundleError: the bundle is not what its manifest says.
         UsageError: the key cannot sign.
     """
     tree = release_tree(bundle)
-    documents = release_documents(tree, key)
+    documents = release_documents(tree, key, channel, options)
     with files.atomic_write(path) as stream:
         for block in _blocks(tree, documents):
             stream.write(block)
@@ -47,13 +56,18 @@ def write_archive(bundle: Path, path: Path, key: Path | None = None) -> Archive:
     return Archive(path=str(path), bundle=tree.parent, release=tree.digest, size_bytes=size, signed=key is not None)
 
 
-def release_documents(tree: FileTree, key: Path | None) -> dict[str, bytes]:
-    """What tells a device about the release before it takes any of it, by name."""
+def release_documents(
+    tree: FileTree, key: Path | None, channel: str, options: StatementOptions, last_counter: int = 0
+) -> dict[str, bytes]:
+    """The documents that describe the release to a device before it accepts any of it, by name."""
     release = next(file.source for file in tree.files if file.path == "release.json")
     assert isinstance(release, bytes)  # noqa: S101 - it is made, not read
     layout = diff.layout(tree, commands.releases_path(tree.digest))
-    documents = {"layout.json": json.dumps(layout).encode(), "release.json": release}
-    return documents if key is None else documents | {"release.json.sig": ssh_signatures.sign(release, key)}
+    documents = {LAYOUT: json.dumps(layout).encode(), RELEASE: release}
+    if key is None:
+        return documents
+    statement = channel_documents(tree.digest, channel, (key,), options, last_counter)
+    return documents | {SIGNATURE: ssh_signatures.sign(release, key, RELEASE_NAMESPACE)} | statement
 
 
 def _blocks(tree: FileTree, documents: dict[str, bytes]) -> Iterator[bytes]:

@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     _serve_options(commands.add_parser("serve", help="the live app: camera, page, stream, API, metrics, alerts"))
     install = commands.add_parser("install", help="make a release from a file current, by the same gates as over SSH")
     install.add_argument("file", type=Path, help="what `toolkit deploy BUNDLE --offline FILE` wrote")
+    install.add_argument("--channel", default="offline", help="the channel that the file must be written for")
     _gate_options(install)
     install.set_defaults(command=_install)
     pull = commands.add_parser("pull", help="the same with what a channel of a registry holds")
@@ -212,7 +213,7 @@ def _health(options: argparse.Namespace) -> Dict[str, Any]:
 def _install(options: argparse.Namespace) -> Dict[str, Any]:
     from .release.install import install
 
-    return install(options.file, options.root.absolute(), _gates(options))
+    return install(options.file.resolve(), options.root.absolute(), _gates(options), options.channel)
 
 
 def _pull(options: argparse.Namespace) -> Dict[str, Any]:

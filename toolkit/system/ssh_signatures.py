@@ -8,18 +8,17 @@ from pathlib import Path
 
 from toolkit.errors import MachineError, UsageError
 
-NAMESPACE = "edge-vision-toolkit"
-"""What a signature is for: one made for mail or git with the same key does not pass here."""
 
-
-def sign(document: bytes, key: Path) -> bytes:
+def sign(document: bytes, key: Path, namespace: str) -> bytes:
     """The signature of a document by an SSH private key (or the public one of a key that ssh-agent holds).
+
+    `namespace` names the kind of document: a signature of another kind, or made for mail or git, does not pass for it.
 
     Raises:
         UsageError: the key cannot be used; with ssh-keygen's words.
         MachineError: there is no ssh-keygen.
     """
-    done = ssh_keygen(["sign", "-f", str(key)], document)
+    done = ssh_keygen(["sign", "-n", namespace, "-f", str(key)], document)
     if done.returncode != 0 or not done.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
         raise UsageError(
             f"cannot sign with this key: {last_message(done)}",
@@ -29,8 +28,8 @@ def sign(document: bytes, key: Path) -> bytes:
     return done.stdout
 
 
-def ssh_keygen(words: list[str], document: bytes) -> subprocess.CompletedProcess[bytes]:
-    """`ssh-keygen -Y WORDS` on a document; it may ask a person for a passphrase or a touch of the key.
+def ssh_keygen(argv: list[str], document: bytes) -> subprocess.CompletedProcess[bytes]:
+    """`ssh-keygen -Y ARGV` on a document; it may ask a person for a passphrase or a touch of the key.
 
     Raises:
         MachineError: there is no ssh-keygen.
@@ -40,9 +39,7 @@ def ssh_keygen(words: list[str], document: bytes) -> subprocess.CompletedProcess
         raise MachineError(
             "signatures need ssh-keygen, which is not installed", remedy="apt-get install openssh-client"
         )
-    action, *rest = words
-    namespace = [] if action == "find-principals" else ["-n", NAMESPACE]
-    return subprocess.run([program, "-Y", action, *namespace, *rest], input=document, capture_output=True, check=False)
+    return subprocess.run([program, "-Y", *argv], input=document, capture_output=True, check=False)
 
 
 def last_message(done: subprocess.CompletedProcess[bytes]) -> str:

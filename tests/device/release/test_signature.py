@@ -82,7 +82,28 @@ def bad(run: Command, release: Path) -> str:
 
 
 def test_device_and_convert_mean_the_same_signature() -> None:
-    assert (signature.NAMESPACE, signature.SIGNATURE) == (ssh_signatures.NAMESPACE, signing.SIGNATURE)
+    assert signature.SIGNATURE == signing.SIGNATURE
+
+
+@pytest.mark.parametrize("namespace", [signature.RELEASE, signature.CHANNEL, signature.DOWNGRADE, "git", "file"])
+def test_verify_fails_on_a_signature_of_another_namespace(
+    run: Command, put: Callable[..., Path], allow: Allow, key: Path, namespace: str
+) -> None:
+    release = put(key)
+    allow(line_of(key))
+    other = ssh_signatures.sign((release / "manifest.json").read_bytes(), key, namespace)
+    (release / signature.SIGNATURE).write_bytes(other)
+    assert "manifest.json.sig: the signature is not of this manifest" in bad(run, release)
+
+
+def test_verify_fails_if_the_signature_is_a_link(
+    run: Command, put: Callable[..., Path], allow: Allow, key: Path, tmp_path: Path
+) -> None:
+    release = put(key)
+    allow(line_of(key))
+    (release / signature.SIGNATURE).rename(tmp_path / "signature")
+    (release / signature.SIGNATURE).symlink_to(tmp_path / "signature")
+    assert "manifest.json.sig: is a link" in bad(run, release)
 
 
 def test_verify_says_that_nothing_was_checked_when_the_device_has_no_allowed_signers(
@@ -107,7 +128,7 @@ def test_release_is_used_when_an_allowed_signer_signed_it(
     assert answer.code == 0, answer
     if command == "verify":
         found = answer.said["signature"]
-        assert (found["checked"], found["by"]) == (True, "ci@example.org")
+        assert (found["checked"], found["signer"]) == (True, "ci@example.org")
         assert found["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
 
 
@@ -128,7 +149,7 @@ def test_verify_refuses_when_nobody_is_allowed(
 ) -> None:
     release = put(key)
     (tmp_path / "root" / "allowed_signers").symlink_to("nowhere")
-    assert "which is no key of" in bad(run, release)
+    assert "does not name" in bad(run, release)
 
 
 def test_verify_refuses_when_the_key_was_revoked(
@@ -153,7 +174,7 @@ def test_verify_names_one_of_those_who_share_the_key(
     run: Command, put: Callable[..., Path], allow: Allow, key: Path
 ) -> None:
     allow(line_of(key, "ci@example.org,release@example.org"))
-    assert run("verify", put(key)).said["signature"]["by"] == "ci@example.org"
+    assert run("verify", put(key)).said["signature"]["signer"] == "ci@example.org"
 
 
 def test_verify_refuses_when_signed_for_another_purpose(
@@ -205,7 +226,7 @@ def test_nothing_of_the_release_is_run_when_it_cannot_be_trusted(
     more = {"predict": [images / "000000.png"], "bench": ["--scenario", "offline", "--images", images]}
     answer = run(command, release, *more.get(command, []))
     assert answer.code == 1
-    assert "this device runs only what is whole and signed: " in answer.said["error"]["what"]
+    assert "this device runs only intact, signed releases: " in answer.said["error"]["what"]
 
 
 def test_verify_ends_with_4_when_there_is_no_ssh_keygen(

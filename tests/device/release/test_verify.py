@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,3 +71,72 @@ def test_release_runs_by_itself_when_started_in_its_folder(release: Path) -> Non
         words = [sys.executable, "-B", "-m", "device", command, "."]
         done = subprocess.run(words, cwd=release, capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["ok"]
+
+
+def rewrite(release: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """release.json changed, and the folder renamed to its new digest, as someone without a signing key could do."""
+    stated = json.loads((release / "release.json").read_bytes())
+    change(stated)
+    content = json.dumps(stated).encode()
+    (release / "release.json").write_bytes(content)
+    return release.rename(release.with_name(hashlib.sha256(content).hexdigest()))
+
+
+def listed(path: Path) -> dict[str, object]:
+    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
+
+
+def test_verify_fails_if_release_json_overrules_the_manifest(run: Command, release: Path) -> None:
+    (release / "model.xml").write_text("<net/>")
+
+    def replace(stated: dict[str, Any]) -> None:
+        stated["files"]["model.xml"] = listed(release / "model.xml")
+
+    problems = run("verify", rewrite(release, replace)).said["problems"]
+    assert "model.xml: release.json contradicts manifest.json" in problems
+    assert any(problem.startswith("model.xml: has 6 bytes") for problem in problems)
+
+
+def test_verify_fails_if_release_json_drops_a_file(run: Command, release: Path) -> None:
+    (release / "labels.txt").unlink()
+    problems = run("verify", rewrite(release, lambda stated: stated["files"].pop("labels.txt"))).said["problems"]
+    assert "labels.txt: release.json does not name this file of the bundle" in problems
+    assert "labels.txt: is missing" in problems
+
+
+def test_verify_fails_if_release_json_adds_a_file(run: Command, release: Path) -> None:
+    (release / "sitecustomize.py").write_text("")
+
+    def add(stated: dict[str, Any]) -> None:
+        stated["files"]["sitecustomize.py"] = listed(release / "sitecustomize.py")
+
+    problems = run("verify", rewrite(release, add)).said["problems"]
+    assert problems == ["sitecustomize.py: is part of neither the bundle nor the device code"]
+
+
+@pytest.mark.parametrize("name", ["device/__pycache__/errors.cpython-311.pyc", "device/bench/run.pyc", ".hidden"])
+def test_verify_fails_on_a_file_that_no_listing_names(run: Command, release: Path, name: str) -> None:
+    (release / name).parent.mkdir(exist_ok=True)
+    (release / name).write_bytes(b"")
+    assert run("verify", release).said["problems"] == [f"{name}: is not part of the release"]
+
+
+def test_verify_fails_on_an_extra_file_in_a_bare_bundle(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / tiny_bundle.name
+    shutil.copytree(tiny_bundle, bundle)
+    (bundle / "extra").write_bytes(b"")
+    assert run("verify", bundle).said["problems"] == ["extra: is not part of the release"]
+
+
+@pytest.mark.parametrize("name", ["model.bin", "manifest.json", "release.json", "golden"])
+def test_verify_fails_on_a_link_even_to_the_same_bytes(run: Command, release: Path, tmp_path: Path, name: str) -> None:
+    (release / name).rename(tmp_path / "elsewhere")
+    (release / name).symlink_to(tmp_path / "elsewhere")
+    assert f"{name}: is a link" in run("verify", release).said["problems"]
+
+
+def test_verify_fails_on_a_fifo_without_waiting_for_it(run: Command, release: Path) -> None:
+    (release / "labels.txt").unlink()
+    os.mkfifo(release / "labels.txt")
+    problems = run("verify", release).said["problems"]
+    assert "labels.txt: is not a regular file" in problems

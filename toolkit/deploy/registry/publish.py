@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.bundle.release import release_tree
+from toolkit.deploy.channel_statement import DEFAULT_STATEMENT, StatementOptions, counter_of, is_due
 from toolkit.deploy.offline import release_documents
 from toolkit.deploy.registry.oci_registry import MANIFEST, Channel, Registry, digest_of
+from toolkit.device.release.freshness import STATEMENT
 from toolkit.fleet.transfer.diff import unique_chunks
 from toolkit.fleet.transfer.stream import compress
 from toolkit.fleet.transfer.tree import FileTree
@@ -67,6 +69,7 @@ def publish(
     credentials: Path | None = None,
     plain: bool = False,
     progress: Progress | None = None,
+    options: StatementOptions = DEFAULT_STATEMENT,
 ) -> Published:
     """Make the channel hold the bundle's release, signed by an SSH key; pieces that are there already are not sent.
 
@@ -78,10 +81,13 @@ def publish(
     tree = release_tree(bundle)
     with Registry(channel, credentials, plain=plain) as registry:
         before, manifest = registry.manifest(channel.tag)
-        if _is_there(manifest, tree, signed=key is not None):
+        statement = _statement(registry, manifest)
+        renewed = key is not None and is_due(statement, options)
+        if _is_there(manifest, tree, signed=key is not None) and not renewed:
             return _published(channel, tree, before, key, sent_bytes=0, changed=False)
         layers, sent = [], 0
-        blobs = list(_blobs(tree, key))
+        documents = release_documents(tree, key, f"{channel.name}:{channel.tag}", options, counter_of(statement))
+        blobs = list(_blobs(tree, documents))
         with (progress or Silent()).track("publishing", len(blobs)) as task:
             for layer, content in blobs:
                 sent += _put(registry, layer["digest"], content)
@@ -107,9 +113,17 @@ def _is_there(manifest: dict[str, Any], tree: FileTree, *, signed: bool) -> bool
     return release and (not signed or any(note.get(TITLE) == "release.json.sig" for note in notes))
 
 
-def _blobs(tree: FileTree, key: Path | None) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _statement(registry: Registry, manifest: dict[str, Any]) -> bytes:
+    """What the channel states now; empty if nothing."""
+    for layer in manifest.get("layers", ()):
+        if layer.get("annotations", {}).get(TITLE) == STATEMENT:
+            return registry.blob(layer["digest"])
+    return b""
+
+
+def _blobs(tree: FileTree, documents: dict[str, bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Each layer's descriptor and bytes."""
-    for name, content in release_documents(tree, key).items():
+    for name, content in documents.items():
         yield _layer(DOCUMENT, content, {TITLE: name, SHA256: digest_of(content).partition(":")[2]}), content
     for piece in unique_chunks(tree.files):
         content, form = compress(piece)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 from .. import probe
 from ..errors import DeviceError
-from ..release.manifest import input_size, read_json, read_manifest, root_of, sha256_file
+from ..release.manifest import input_size, read_json, read_manifest, root_of
+from ..release.store import sha256_file
 from ..release.verify import require_trusted
 from ..runtime import interface
 from . import scenarios

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Tuple
 
 from ..errors import DeviceError
-from ..release.manifest import sha256_file
+from ..release.store import sha256_file
 from .dataset import LabeledImage, SampleOrder, is_logged, label_bitmask
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""A release that nobody sends over SSH made current, by the same gates: room, bytes, signature, golden answers, health.
+"""Activate a release that arrives without SSH, by the same gates: room, bytes, signature, golden outputs, health.
 
-Until the switch the old release serves, and after it for as long as the service was well; then it is put back. What became of
-it is written to ROOT/state.json, which `toolkit status` reads, and to ROOT/audit.jsonl.
+The old release serves until the switch, and again if the new one is not healthy. The outcome is written to ROOT/state.json,
+which `toolkit status` reads, and to ROOT/audit.jsonl.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Optional, Set
 from ..errors import ENVIRONMENT, DeviceError
 from . import health, store
 from .deploy_lock import deploy_lock
-from .descriptor import ReleaseDescriptor, verify_signer
+from .descriptor import ReleaseDescriptor, verify_trust
 from .prune import KEEP_RELEASES, prune
 from .receiver import Chunks, receive
 from .verify import verify
@@ -31,12 +31,12 @@ _GOLDEN_S = 600
 _RESTART_S = 120
 
 Fetch = Callable[[Set[str]], Chunks]
-"""Gives the pieces that are asked for, and perhaps others."""
+"""Gives the chunks of the requested digests, and perhaps others."""
 
 
 @dataclass(frozen=True)
 class Gates:
-    """What this device asks of a release."""
+    """What this device requires of a release."""
 
     accelerator: str = "CPU"
     unit: str = "toolkit-runner.service"
@@ -48,77 +48,94 @@ class Gates:
 
 
 class GateError(DeviceError):
-    """A gate did not let the release pass: asking again would give the same answer."""
+    """The release did not pass a gate; another try would give the same result."""
 
 
-def activate(root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, gates: Gates, source: str) -> Dict[str, Any]:
+def activate(
+    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, gates: Gates, source: str, channel: str
+) -> Dict[str, Any]:
     """Make the release current: {"ok", "outcome", "release", "bundle", "signature", "gates"}.
 
-    "outcome" is "unchanged" where it serves already, whole.
+    "outcome" is "unchanged" where the release is already current and intact. What is missing is fetched before the deploy lock
+    is taken, so that a slow server does not hold it.
 
     Raises:
-        DeviceError: it is not signed by whom this device trusts, there is no room, somebody else deploys, or not all pieces came.
-        GateError: it did not pass a gate; what served before serves again.
+        DeviceError: it is not signed by a trusted signer, does not fit, another deployment runs, or chunks are missing.
+        GateError: it did not pass a gate; the previous release serves again.
     """
-    signed = verify_signer(root, descriptor)
-    message = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
-    with deploy_lock(root, f"{source} {descriptor.bundle[:12]}"):
-        before = linked_release(root, "current")
-        try:
-            found = _activate(root, descriptor, fetch, gates, before)
-        except DeviceError as error:
-            outcome = "refused" if isinstance(error, GateError) else "failed"
-            record_outcome(root, source, descriptor, before, outcome, str(error))
-            raise
-        outcome = "deployed" if found else "unchanged"
-        record_outcome(root, source, descriptor, before, outcome, "")
-    return {**message, "outcome": outcome, "gates": found}
+    signed = verify_trust(root, descriptor, channel)
+    result = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
+    before = linked_release(root, "current")
+    try:
+        chunks = _fetch_missing(root, descriptor, fetch, gates.reserve_bytes)
+        with deploy_lock(root, f"{source} {descriptor.bundle[:12]}"):
+            before = linked_release(root, "current")
+            passed = _activate(root, descriptor, chunks, gates, before)
+    except DeviceError as error:
+        outcome = "refused" if isinstance(error, GateError) else "failed"
+        record_outcome(root, source, descriptor, before, outcome, str(error))
+        raise
+    outcome = "deployed" if passed else "unchanged"
+    record_outcome(root, source, descriptor, before, outcome, signed if "downgrade" in signed else "")
+    return {**result, "outcome": outcome, "gates": passed}
 
 
 def _activate(
-    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, gates: Gates, before: Optional[str]
+    root: Path, descriptor: ReleaseDescriptor, chunks: Chunks, gates: Gates, before: Optional[str]
 ) -> Dict[str, str]:
-    """What each gate found; nothing if there is nothing to do."""
-    seen = store.survey(root, descriptor.layout)
-    whole = len(seen["intact"]) == len(descriptor.layout["files"])
-    if whole and before == descriptor.digest:
-        return {}
-    if not whole:
-        _receive_missing(root, descriptor, fetch, seen, gates.reserve_bytes)
+    """The result of each gate; empty if there is nothing to do."""
+    state = store.survey(root, descriptor.layout)
+    intact = len(state["intact"]) == len(descriptor.layout["files"])
     folder = root / descriptor.layout["place"]
-    found = {"verify": _check_integrity(folder), "golden": _check_golden(folder, gates.accelerator)}
+    if intact and before == descriptor.digest and verify(folder)["ok"]:
+        return {}
+    if not intact:
+        _receive(root, descriptor, chunks)
+    passed = {"verify": _check_integrity(folder), "golden": _check_golden(folder, gates.accelerator)}
     if before != descriptor.digest:
         previous = linked_release(root, "previous")
         switch(root, descriptor.digest, before)
         try:
-            found["healthy"] = _check_health(gates)
+            passed["healthy"] = _check_health(gates)
         except GateError:
             _set_link(root, "current", before)
             _set_link(root, "previous", previous)
             _restart(gates.unit)
             raise
-    return found
+    return passed
 
 
-def _receive_missing(
-    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, seen: Dict[str, Any], reserve_bytes: int
-) -> None:
-    have = {*seen["stored"], *(file["sha256"] for file in descriptor.layout["files"] if file["path"] in seen["intact"])}
-    lacking = {file["sha256"]: file for file in descriptor.layout["files"] if file["sha256"] not in have}
+def _fetch_missing(root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, reserve_bytes: int) -> Chunks:
+    """The chunks that this device lacks, after old releases made room for them."""
+    state = store.survey(root, descriptor.layout)
+    files = descriptor.layout["files"]
+    present = {*state["stored"], *(file["sha256"] for file in files if file["path"] in state["intact"])}
+    lacking = {file["sha256"]: file for file in files if file["sha256"] not in present}
+    if not lacking:
+        return ()
     try:
-        prune(root, KEEP_RELEASES, descriptor.layout)
+        with deploy_lock(root, f"room for {descriptor.bundle[:12]}"):
+            prune(root, KEEP_RELEASES, descriptor.layout)
         _check_free_space(root, list(lacking.values()), reserve_bytes)
-        wanted = {sha for file in lacking.values() for sha, _, _ in store.chunks_of(file)} - {*seen["chunks"]}
-        answer = receive(root, descriptor.layout, fetch(wanted))
+        return fetch({sha for file in lacking.values() for sha, _, _ in store.chunks_of(file)} - {*state["chunks"]})
     except OSError as error:
-        where = str(error.filename or root)
-        raise DeviceError(
-            f"cannot be written: {error.strerror or error}", where=where, remedy="see df, and dmesg"
-        ) from None
+        raise _disk_error(root, error) from None
+
+
+def _receive(root: Path, descriptor: ReleaseDescriptor, chunks: Chunks) -> None:
+    try:
+        answer = receive(root, descriptor.layout, chunks)
+    except OSError as error:
+        raise _disk_error(root, error) from None
     if not answer["ok"]:
         damaged = f", {len(answer['damaged'])} of them damaged" if answer["damaged"] else ""
-        what = f"lacks {len(answer['lacking'])} pieces{damaged}; what came is kept"
-        raise DeviceError(what, where=descriptor.where, remedy="try again; if it stays so, make it anew")
+        what = f"lacks {len(answer['lacking'])} chunks{damaged}; the others are stored"
+        raise DeviceError(what, where=descriptor.where, remedy="try again; if it stays so, write it again")
+
+
+def _disk_error(root: Path, error: OSError) -> DeviceError:
+    where = str(error.filename or root)
+    return DeviceError(f"cannot be written: {error.strerror or error}", where=where, remedy="see df, and dmesg")
 
 
 def _check_free_space(root: Path, lacking: "list[store.File]", reserve_bytes: int) -> None:
@@ -136,10 +153,10 @@ def _check_free_space(root: Path, lacking: "list[store.File]", reserve_bytes: in
 
 def _check_integrity(folder: Path) -> str:
     """Checked by the code that runs now, not by that of the release."""
-    bad = verify(folder)["problems"]
-    if bad:
-        raise GateError("; ".join(bad), where=str(folder), remedy="publish it again, whole and signed")
-    return "whole"
+    problems = verify(folder)["problems"]
+    if problems:
+        raise GateError("; ".join(problems), where=str(folder), remedy="publish it again, complete and signed")
+    return "intact"
 
 
 def _check_golden(folder: Path, accelerator: str) -> str:

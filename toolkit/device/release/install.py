@@ -1,51 +1,52 @@
-"""A release from a file, such as a stick carries: `toolkit deploy BUNDLE --offline FILE` writes it.
+"""Install a release from a file, such as a USB drive carries: `toolkit deploy BUNDLE --offline FILE` writes it.
 
-It is a tar archive: the documents of `offers` first, then the pieces as they are sent over SSH.
+The file is a tar archive: the documents of `descriptor` first, then the chunks as they are sent over SSH.
 """
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, Set, Tuple
 
 from ..errors import DeviceError
-from . import descriptor
 from .activate import Gates, activate
-from .receiver import Chunks, iter_chunks
+from .descriptor import MAX_BYTES, parse_descriptor
+from .manifest import MAX_DOCUMENT_BYTES, open_regular
+from .receiver import Chunks, iter_chunks, iter_members
 
-_DOCUMENTS = (descriptor.LAYOUT, descriptor.RELEASE, descriptor.SIGNATURE)
+CHANNEL = "offline"
+"""The channel of an archive that names no other."""
 
 
-def install(file: Path, root: Path, gates: Gates) -> Dict[str, Any]:
-    """See `apply`.
+def install(file: Path, root: Path, gates: Gates, channel: str = CHANNEL) -> Dict[str, Any]:
+    """See `activate`.
 
     Raises:
-        DeviceError: the file is no such archive, or the release did not pass.
+        DeviceError: the file is not such an archive, or the release did not pass.
     """
-    parsed = descriptor.parse_descriptor(str(file), _read_documents(file))
+    descriptor = parse_descriptor(str(file), _read_documents(file))
 
-    def fetch(wanted: Set[str]) -> Chunks:
-        return _chunks(file, wanted)
+    def fetch(missing: Set[str]) -> Chunks:
+        return _chunks(file, missing)
 
-    return activate(root, parsed, fetch, gates, "install")
+    return activate(root, descriptor, fetch, gates, "install", channel)
 
 
 def _read_documents(file: Path) -> Dict[str, bytes]:
-    found: Dict[str, bytes] = {}
+    """The members before the first chunk; a sparse or endless one is not read into memory."""
+    documents: Dict[str, bytes] = {}
     try:
-        with tarfile.open(file, mode="r:") as archive:
-            for member in archive:
-                stream = archive.extractfile(member) if member.size <= descriptor.MAX_DOCUMENT_BYTES else None
-                if member.name not in _DOCUMENTS or stream is None:
+        with open_regular(file) as stream:
+            for name, content in iter_members(stream, MAX_DOCUMENT_BYTES):
+                if name not in MAX_BYTES or content is None or len(content) > MAX_BYTES[name] or name in documents:
                     break
-                found[member.name] = stream.read()
-    except (OSError, tarfile.TarError) as error:
+                documents[name] = content
+    except OSError as error:
         remedy = "write it with: toolkit deploy BUNDLE --offline FILE"
-        raise DeviceError(f"cannot be read: {error}", where=str(file), remedy=remedy) from None
-    return found
+        raise DeviceError(f"cannot be read: {error.strerror or error}", where=str(file), remedy=remedy) from None
+    return documents
 
 
-def _chunks(file: Path, wanted: Set[str]) -> Iterator[Tuple[str, bytes]]:
-    with open(file, "rb") as stream:
-        yield from ((sha, content) for sha, content in iter_chunks(stream) if sha in wanted)
+def _chunks(file: Path, missing: Set[str]) -> Iterator[Tuple[str, bytes]]:
+    with open_regular(file) as stream:
+        yield from ((sha, content) for sha, content in iter_chunks(stream) if sha in missing)

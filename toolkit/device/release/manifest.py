@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
+import os
+import stat
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, BinaryIO, Dict, Tuple
 
 from ..errors import DeviceError
+from .store import sha256_stream
+
+MAX_DOCUMENT_BYTES = 16 << 20
+"""Of a JSON document that describes a release or a bundle."""
 
 SUPPORTED_VALUES: Dict[str, Tuple[object, ...]] = {
     "format": (1,),
@@ -52,18 +58,53 @@ def _lookup(manifest: Dict[str, Any], key: str) -> Any:
 
 
 def read_json(path: Path) -> Dict[str, Any]:
-    """The JSON object in a file.
+    """The JSON object in a regular file.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    return parse_object(read_regular(path), str(path))
+
+
+def parse_object(content: bytes, where: str) -> Dict[str, Any]:
+    """The JSON object in the bytes of a document.
 
     Raises:
         DeviceError: there is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DeviceError(f"cannot be read: {error}", where=str(path), remedy="deploy the bundle again") from None
-    if not isinstance(content, dict):
-        raise DeviceError("is not a JSON object", where=str(path), remedy="deploy the bundle again")
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DeviceError(f"cannot be read: {error}", where=where, remedy="deploy the bundle again") from None
+    if not isinstance(value, dict):
+        raise DeviceError("is not a JSON object", where=where, remedy="deploy the bundle again")
+    return value
+
+
+def read_regular(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """The bytes of a regular file; a link is not followed.
+
+    Raises:
+        DeviceError: it is missing, a link, not a regular file, or larger than `limit` bytes.
+    """
+    try:
+        with open_regular(path) as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        what = "is a link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror or error}"
+        raise DeviceError(what, where=str(path), remedy="deploy the bundle again") from None
+    if len(content) > limit:
+        raise DeviceError(f"has more than {limit} bytes", where=str(path), remedy="deploy the bundle again")
     return content
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file opened for reading. Raises OSError for a link (ELOOP) and for anything else."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return os.fdopen(handle, "rb")
 
 
 def root_of(release: Path) -> Path:
@@ -72,13 +113,15 @@ def root_of(release: Path) -> Path:
     return above.parent if above.name == "releases" else above
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file in lower-case hex, read in chunks."""
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        for chunk in iter(lambda: stream.read(1 << 20), b""):
-            total.update(chunk)
-    return total.hexdigest()
+def sha256_regular(path: Path, expected_size: Any) -> Tuple[int, str]:
+    """Size and SHA-256 of a regular file; the digest is empty where the size is not the expected one.
+
+    Raises:
+        OSError: it is missing, a link or not a regular file.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        return size, sha256_stream(stream) if size == expected_size else ""
 
 
 def is_multi_label(manifest: Dict[str, Any]) -> bool:

@@ -1,7 +1,8 @@
-"""An OCI registry (the distribution specification 1.1), by HTTP: what pulling a release and reporting about it needs.
+"""Client for an OCI registry (distribution specification 1.1): pulls a release and reports the device's state.
 
-HTTPS, except on loopback or where that is asked for. A registry that wants to know who asks says so: it is then message the
-NAME:PASSWORD of a file ("Basic"), or a token that it names the place of ("Bearer"), which may be given to anybody.
+HTTPS, except on loopback or where plain HTTP is requested. A registry that requires a login gets the NAME:PASSWORD of a
+file ("Basic"), or a token from its token service ("Bearer"). Credentials are sent to the registry's own scheme, host and
+port only, wherever it redirects to.
 """
 
 from __future__ import annotations
@@ -12,24 +13,27 @@ import http.client
 import json
 import re
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Collection, Dict, List, Optional, Tuple
 
 from ..errors import DeviceEnvironmentError, DeviceError
-from .receiver import MAX_CHUNK_BYTES
+from .http_client import Answer, Credentials, HttpClient, origin_of
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TRIES = 3
-TIMEOUT_S = 30.0
+MAX_LAYERS = 200_000
 _PAUSE_S = 1.0
 _REFERENCE = re.compile(r"(?P<host>[^/]+)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*):(?P<tag>\w[\w.-]{0,127})", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_PASSING = (http.client.HTTPException, OSError)
-"""What may be over when it is tried again."""
+_RETRIED = (http.client.HTTPException, OSError)
+
+
+class _NotFoundError(DeviceError):
+    """The registry does not have it."""
 
 
 @dataclass(frozen=True)
@@ -43,180 +47,192 @@ class Registry:
     """NAME:PASSWORD, or empty."""
     plain: bool = False
     """HTTP, unencrypted."""
-    _authorization: List[str] = field(default_factory=list, init=False, repr=False, compare=False)
-    """What the registry last wanted to be message, if anything."""
+    _authorization: List[Credentials] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The last login that the registry accepted, if it required one."""
+    _client: HttpClient = field(default_factory=HttpClient, init=False, repr=False, compare=False)
 
     @property
     def where(self) -> str:
-        """As people write it."""
+        """HOST/NAME:CHANNEL."""
         return f"{self.host}/{self.name}:{self.tag}"
 
+    @property
+    def channel(self) -> str:
+        """The channel's name wherever it is mirrored: NAME:CHANNEL."""
+        return f"{self.name}:{self.tag}"
+
+    @property
+    def base_url(self) -> str:
+        """Of the repository."""
+        return f"{'http' if self._is_plain() else 'https'}://{self.host}/v2/{self.name}/"
+
     def manifest(self) -> Dict[str, Any]:
-        """What the channel holds.
+        """The manifest that the channel holds.
 
         Raises:
-            DeviceError: it holds nothing that can be read.
+            DeviceError: it cannot be read, or describes no release.
         """
-        content = self._ask("GET", f"manifests/{self.tag}", headers={"Accept": MANIFEST})
+        content = self._ask("GET", f"manifests/{self.tag}", headers={"Accept": MANIFEST}).body
         try:
-            manifest: Dict[str, Any] = json.loads(content)
-        except ValueError:
-            manifest = {}
+            manifest: Any = json.loads(content)
+        except (ValueError, RecursionError):
+            manifest = None
         if not _has_layers(manifest):
             raise DeviceError("holds no release", where=self.where, remedy="toolkit publish BUNDLE " + self.where)
-        return manifest
+        result: Dict[str, Any] = manifest
+        return result
 
     def blob(self, digest: str) -> bytes:
         """The bytes of that digest ("sha256:…").
 
         Raises:
-            DeviceError: they are others, or cannot be had.
+            DeviceError: the bytes are others, or cannot be fetched.
         """
-        content = self._ask("GET", f"blobs/{digest}")
+        content = self._ask("GET", f"blobs/{digest}").body
         if digest != oci_digest(content):
             raise DeviceError(
-                f"gives other bytes than {digest}", where=self.where, remedy="see to the registry's storage"
+                f"sends other bytes than {digest}", where=self.where, remedy="check the registry's storage"
             )
         return content
 
     def put_blob(self, content: bytes) -> Dict[str, Any]:
         """Store it, and give its descriptor without a media type.
 
-        What is there is not written again: meanwhile, a registry refuses every manifest that names it.
+        An existing blob is not written again: meanwhile, a registry refuses every manifest that names it.
         """
         digest = oci_digest(content)
         if not self._has(digest):
-            location = self._ask("POST", "blobs/uploads/", b"", want="Location").decode()
+            location = self._ask("POST", "blobs/uploads/", b"", accept=(202,)).headers.get("location", "")
             sign = "&" if "?" in location else "?"
-            self._ask("PUT", f"{location}{sign}digest={digest}", content, {"Content-Type": "application/octet-stream"})
+            target = f"{location}{sign}digest={digest}"
+            self._ask("PUT", target, content, {"Content-Type": "application/octet-stream"}, accept=(201,))
         return {"digest": digest, "size": len(content)}
 
     def _has(self, digest: str) -> bool:
         try:
             self._ask("HEAD", f"blobs/{digest}")
-        except DeviceEnvironmentError:
-            raise
-        except DeviceError:
+        except _NotFoundError:
             return False
         return True
 
     def put_manifest(self, tag: str, manifest: Dict[str, Any]) -> None:
-        """Under a tag of this repository."""
-        self._ask("PUT", f"manifests/{tag}", json.dumps(manifest).encode(), {"Content-Type": MANIFEST})
+        """Store it under a tag of this repository."""
+        content = json.dumps(manifest).encode()
+        self._ask("PUT", f"manifests/{tag}", content, {"Content-Type": MANIFEST}, accept=(201,))
 
     def _ask(
         self,
         method: str,
-        place: str,
+        path: str,
         body: Optional[bytes] = None,
         headers: Optional[Dict[str, str]] = None,
-        want: str = "",
-    ) -> bytes:
-        """The answer, or one of its headers; asked again where that may help."""
+        accept: Collection[int] = (200,),
+    ) -> Answer:
+        """The answer; repeated where the network or the server fails."""
+        why = ""
         for attempt in range(TRIES):
             try:
-                return self._authorized(method, place, body, headers or {}, want)
-            except urllib.error.HTTPError as error:
-                if error.code < 500:
-                    raise _to_error(self, error) from None
-                why = f"answers {error.code}"
-            except _PASSING as error:
-                why = f"does not answer: {getattr(error, 'reason', None) or str(error) or type(error).__name__}"
+                answer = self._authorized(method, path, body, headers or {})
+            except ValueError as error:
+                raise DeviceError(f"names an address that is not valid: {error}", where=self.where) from None
+            except _RETRIED as error:
+                why = f"does not answer: {str(error) or type(error).__name__}"
+            else:
+                if answer.status in accept:
+                    return answer
+                if answer.status < 500:
+                    raise _to_error(self, answer.status)
+                why = f"answers {answer.status}"
             if attempt + 1 < TRIES:
                 time.sleep(_PAUSE_S * 2**attempt)
-        raise DeviceEnvironmentError(
-            why, where=self.host, remedy="it is tried again when the timer fires; see the network"
-        )
+        raise DeviceEnvironmentError(why, where=self.host, remedy="the timer tries again; check the network")
 
-    def _authorized(self, method: str, place: str, body: Optional[bytes], headers: Dict[str, str], want: str) -> bytes:
-        """The answer; where the registry wants to know who asks, or has forgotten, it is asked once more with that."""
-        try:
-            return _send(self._request(method, place, body, headers), want)
-        except urllib.error.HTTPError as error:
-            if error.code != 401:
-                raise
-            message = self._login(error.headers.get("WWW-Authenticate", ""))
-            if not message or message in self._authorization:
-                raise
-            self._authorization[:] = [message]
-        return _send(self._request(method, place, body, headers), want)
+    def _authorized(self, method: str, path: str, body: Optional[bytes], headers: Dict[str, str]) -> Answer:
+        """The answer; where the registry requires a login, or has forgotten it, it is asked once more with one."""
+        url = urllib.parse.urljoin(self.base_url, path)
+        answer = self._client.request(method, url, body, headers, next(iter(self._authorization), None))
+        if answer.status != 401 or origin_of(url) != origin_of(self.base_url):
+            return answer
+        login = self._login(answer.headers.get("www-authenticate", ""))
+        if login is None or login in self._authorization:
+            return answer
+        self._authorization[:] = [login]
+        return self._client.request(method, url, body, headers, login)
 
-    def _login(self, challenge: str) -> str:
-        """What an Authorization header is to log (RFC 7617, or the distribution project's token protocol); "" if nothing can be said."""
+    def _login(self, challenge: str) -> Optional[Credentials]:
+        """RFC 7617, or the distribution project's token protocol; None where there is nothing to log in with.
+
+        A token service on another origin than the registry's gets no password: it can only give an anonymous token.
+        """
+        registry = origin_of(self.base_url)
         scheme, _, rest = challenge.partition(" ")
-        basic = f"Basic {base64.b64encode(self.credentials.encode()).decode()}" if self.credentials else ""
+        basic = None
+        if self.credentials:
+            header = f"Basic {base64.b64encode(self.credentials.encode()).decode()}"
+            basic = Credentials(registry, header)
         if scheme.lower() != "bearer":
             return basic
-        wanted = urllib.request.parse_keqv_list(urllib.request.parse_http_list(rest))
-        realm = wanted.pop("realm", "")
-        if not realm.startswith("http://" if self._is_plain() else "https://"):
-            return ""  # a password is not for everybody to read
-        asked = [(name, wanted[name]) for name in ("service", "scope") if name in wanted]
-        request = urllib.request.Request(f"{realm}{'&' if '?' in realm else '?'}{urllib.parse.urlencode(asked)}")  # noqa: S310 - see above
-        if basic:
-            request.add_unredirected_header("Authorization", basic)
+        fields = urllib.request.parse_keqv_list([item for item in urllib.request.parse_http_list(rest) if "=" in item])
+        realm = fields.pop("realm", "")
+        if origin_of(realm)[0] != registry[0]:
+            return None
+        query = urllib.parse.urlencode([(name, fields[name]) for name in ("service", "scope") if name in fields])
+        answer = self._client.request("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", credentials=basic)
         try:
-            answer = json.loads(_send(request))
-        except ValueError:
-            answer = {}
-        token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
-        return f"Bearer {token}" if token else ""
+            document = json.loads(answer.body) if answer.status == 200 else {}
+        except (ValueError, RecursionError):
+            document = {}
+        token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
+        valid = isinstance(token, str) and re.fullmatch(r"[!-~]+", token)
+        return Credentials(registry, f"Bearer {token}") if valid else None
 
     def _is_plain(self) -> bool:
         return self.plain or (self.host.rpartition(":")[0] or self.host) in _LOOPBACK
-
-    def _request(
-        self, method: str, place: str, body: Optional[bytes], headers: Dict[str, str]
-    ) -> urllib.request.Request:
-        base = f"{'http' if self._is_plain() else 'https'}://{self.host}/v2/{self.name}/"
-        request = urllib.request.Request(  # noqa: S310 - http or https, by the line above
-            urllib.parse.urljoin(base, place), data=body, headers=headers, method=method
-        )
-        for message in self._authorization:  # unredirected: storage that the registry points to is none of its own
-            request.add_unredirected_header("Authorization", message)
-        return request
-
-
-def _send(request: urllib.request.Request, want: str = "") -> bytes:
-    """The body, or a header that is wanted."""
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - see Registry._request
-        if want:
-            return str(answer.headers[want]).encode()
-        content: bytes = answer.read(16 * MAX_CHUNK_BYTES)
-        return content
 
 
 def parse_reference(reference: str, credentials: Optional[Path] = None, *, plain: bool = False) -> Registry:
     """From HOST[:PORT]/NAME:CHANNEL.
 
     Raises:
-        DeviceError: it is none, or the file of the credentials cannot be read.
+        DeviceError: it is not a valid channel, or the file of the credentials cannot be read.
     """
-    found = _REFERENCE.fullmatch(reference)
-    if found is None:
-        raise DeviceError("is no channel", where=reference, remedy="give HOST[:PORT]/NAME:CHANNEL")
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise DeviceError("is not a valid channel", where=reference, remedy="write it as HOST[:PORT]/NAME:CHANNEL")
     try:
-        word = credentials.read_text(encoding="utf-8").strip() if credentials else ""
-    except OSError as error:
-        raise DeviceError(f"cannot be read: {error.strerror}", where=str(credentials)) from None
-    return Registry(found["host"], found["name"], found["tag"], word, plain)
+        login = credentials.read_text(encoding="utf-8").strip() if credentials else ""
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"cannot be read: {error}", where=str(credentials)) from None
+    registry = Registry(match["host"], match["name"], match["tag"], login, plain)
+    try:
+        origin_of(registry.base_url)
+    except ValueError as error:
+        raise DeviceError(str(error), where=reference, remedy="write it as HOST[:PORT]/NAME:CHANNEL") from None
+    return registry
 
 
 def _has_layers(manifest: Any) -> bool:
     layers = manifest.get("layers") if isinstance(manifest, dict) else None
-    return isinstance(layers, list) and all(isinstance(layer, dict) and "digest" in layer for layer in layers)
+    return isinstance(layers, list) and len(layers) <= MAX_LAYERS and all(map(_is_layer, layers))
+
+
+def _is_layer(layer: Any) -> bool:
+    if not isinstance(layer, dict) or not isinstance(layer.get("annotations") or {}, dict):
+        return False
+    texts = [layer.get("digest"), layer.get("mediaType", ""), *(layer.get("annotations") or {}).values()]
+    return all(isinstance(text, str) for text in texts) and bool(_DIGEST.fullmatch(layer["digest"]))
 
 
 def oci_digest(content: bytes) -> str:
-    """As registries name bytes."""
+    """The digest of bytes as registries write it."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def _to_error(registry: Registry, error: urllib.error.HTTPError) -> DeviceError:
+def _to_error(registry: Registry, status: int) -> DeviceError:
     remedies: Dict[int, Tuple[str, str]] = {
-        401: ("wants a login", "give a file with NAME:PASSWORD by --credentials"),
-        403: ("refuses this login", "see who may read and write there"),
-        404: ("is not there", f"toolkit publish BUNDLE {registry.where}"),
+        401: ("requires a login", "give a file with NAME:PASSWORD by --credentials"),
+        403: ("refuses this login", "check who may read and write there"),
+        404: ("does not exist", f"toolkit publish BUNDLE {registry.where}"),
     }
-    what, remedy = remedies.get(error.code, (f"answers {error.code}", "see the registry's log"))
-    return DeviceError(what, where=registry.where, remedy=remedy)
+    what, remedy = remedies.get(status, (f"answers {status}", "see the registry's log"))
+    return (_NotFoundError if status == 404 else DeviceError)(what, where=registry.where, remedy=remedy)

@@ -1,19 +1,24 @@
-"""A release from a channel of an OCI registry, for devices that nobody logs in to: a systemd timer asks for it.
+"""Pull a release from a channel of an OCI registry, for devices that nobody logs in to: a systemd timer runs this.
 
-`toolkit publish BUNDLE REGISTRY/NAME:CHANNEL` puts it there: the documents of `offers` and the pieces are the layers of one
-artifact, so what a device has of a release is not fetched again. What became of it is message to the registry, too, under the
-tag CHANNEL-device-NAME, where `toolkit status --channel` reads it.
+`toolkit publish BUNDLE REGISTRY/NAME:CHANNEL` publishes it: the documents of `descriptor` and the chunks are the layers of one
+artifact, so a device fetches only the chunks it lacks. The outcome is reported to the registry, under the tag
+CHANNEL-device-NAME, where `toolkit status --channel` reads it.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
+import os
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from ..errors import DeviceError
 from .activate import STATE_FILE, Gates, activate
-from .descriptor import LAYOUT, RELEASE, SIGNATURE, ReleaseDescriptor, parse_descriptor
+from .descriptor import MAX_BYTES, ReleaseDescriptor, parse_descriptor
 from .oci_registry import MANIFEST, Registry
 from .receiver import Chunks, decompress
 
@@ -21,60 +26,99 @@ TITLE = "org.opencontainers.image.title"
 CHUNK = "application/vnd.edge-vision-toolkit.chunk.v1"
 CHUNK_ZLIB = CHUNK + "+zlib"
 SHA256 = "edge-vision-toolkit.sha256"
-"""Which bytes a packed piece holds."""
+"""Which bytes a compressed chunk holds."""
 STATE_TYPE = "application/vnd.edge-vision-toolkit.state.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
+INCOMING = "incoming"
+"""ROOT/incoming/<sha256>: chunks that were fetched and not yet received; a later try finds them there."""
 
 
 def pull(registry: Registry, root: Path, gates: Gates, name: str = "", *, again: bool = False) -> Dict[str, Any]:
-    """See `apply`. Where `name` is given, the registry is message what became of it.
+    """See `activate`. Where `name` is given, the outcome is reported to the registry.
 
     A release that did not pass a gate here is not tried again, unless `again`.
 
     Raises:
-        DeviceError: it cannot be had, or did not pass.
+        DeviceError: it cannot be fetched, or did not pass.
     """
     manifest = registry.manifest()
     descriptor = _fetch_descriptor(registry, manifest)
     refusal = None if again else _earlier_refusal(root, descriptor)
     if refusal is not None:
-        return {
-            "ok": False,
-            "outcome": "refused",
-            "release": descriptor.digest,
-            "bundle": descriptor.bundle,
-            "message": refusal,
-        }
+        result = {"ok": False, "outcome": "refused", "release": descriptor.digest, "bundle": descriptor.bundle}
+        return {**result, "message": refusal}
 
-    def fetch(wanted: Set[str]) -> Chunks:
-        return _fetch_chunks(registry, manifest, wanted)
+    def fetch(missing: Set[str]) -> Chunks:
+        return _stored_chunks(incoming, _download(registry, manifest, missing, incoming))
 
+    with _incoming_folder(root) as incoming:
+        try:
+            result = activate(root, descriptor, fetch, gates, "pull", registry.channel)
+            shutil.rmtree(incoming, ignore_errors=True)  # what stays is removed by the next pull
+            return result
+        finally:
+            _report(registry, root, name)
+
+
+@contextmanager
+def _incoming_folder(root: Path) -> Iterator[Path]:
+    """ROOT/incoming, for one pull at a time.
+
+    Raises:
+        DeviceError: another pull is running, or the folder cannot be written.
+    """
+    folder = root / INCOMING
     try:
-        return activate(root, descriptor, fetch, gates, "pull")
-    finally:
-        _report(registry, root, name)
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(root / f".{INCOMING}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(exist_ok=True)
+            yield folder
+        finally:
+            os.close(handle)
+    except BlockingIOError:
+        raise DeviceError("another pull is running", where=str(folder), remedy="wait for it to end") from None
+
+
+def _download(registry: Registry, manifest: Dict[str, Any], missing: Set[str], folder: Path) -> List[str]:
+    """Fetch the chunks into the folder; gives those that are there, each with the right bytes."""
+    present = {path.name for path in folder.iterdir() if path.name in missing}
+    for stale in folder.iterdir():
+        if stale.name not in missing:
+            stale.unlink()
+    for layer in manifest["layers"]:
+        sha = _annotation(layer, SHA256) or layer["digest"].partition(":")[2]
+        if layer.get("mediaType") not in {CHUNK, CHUNK_ZLIB} or sha not in missing or sha in present:
+            continue
+        form = "z" if layer["mediaType"] == CHUNK_ZLIB else ""
+        content = decompress(registry.blob(layer["digest"]), form)
+        if hashlib.sha256(content).hexdigest() == sha:
+            (folder / sha).write_bytes(content)
+            present.add(sha)
+    return sorted(present)
+
+
+def _stored_chunks(folder: Path, names: List[str]) -> Iterator[Tuple[str, bytes]]:
+    for name in names:
+        yield name, (folder / name).read_bytes()
 
 
 def _fetch_descriptor(registry: Registry, manifest: Dict[str, Any]) -> ReleaseDescriptor:
     titles = {_annotation(layer, TITLE): layer["digest"] for layer in manifest["layers"]}
-    documents = {name: registry.blob(titles[name]) for name in (LAYOUT, RELEASE, SIGNATURE) if name in titles}
+    documents = {name: registry.blob(titles[name]) for name in MAX_BYTES if name in titles}
+    oversized = [name for name, content in documents.items() if len(content) > MAX_BYTES[name]]
+    if oversized:
+        raise DeviceError(f"has documents that are too large: {', '.join(oversized)}", where=registry.where)
     return parse_descriptor(registry.where, documents)
 
 
 def _earlier_refusal(root: Path, descriptor: ReleaseDescriptor) -> Optional[str]:
-    """Why this very release was refused here the last time, if it was."""
+    """Why this release was refused here the last time, if it was."""
     state = read_state(root)
     if state.get("release") == descriptor.digest and state.get("outcome") == "refused":
         return str(state.get("reason"))
     return None
-
-
-def _fetch_chunks(registry: Registry, manifest: Dict[str, Any], wanted: Set[str]) -> Iterator[Tuple[str, bytes]]:
-    for layer in manifest["layers"]:
-        plain = layer["digest"].partition(":")[2]
-        sha = _annotation(layer, SHA256) or plain
-        if layer.get("mediaType") in (CHUNK, CHUNK_ZLIB) and sha in wanted:
-            yield sha, decompress(registry.blob(layer["digest"]), "z" if layer["mediaType"] == CHUNK_ZLIB else "")
 
 
 def _annotation(layer: Dict[str, Any], key: str) -> Optional[str]:
@@ -82,7 +126,7 @@ def _annotation(layer: Dict[str, Any], key: str) -> Optional[str]:
 
 
 def read_state(root: Path) -> Dict[str, Any]:
-    """What became of the last release that came by itself; empty where none did."""
+    """The outcome of the last release that arrived without SSH; empty where none did."""
     try:
         state = json.loads((root / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -91,7 +135,7 @@ def read_state(root: Path) -> Dict[str, Any]:
 
 
 def _report(registry: Registry, root: Path, name: str) -> None:
-    """Best effort: a device that may not write there serves all the same."""
+    """Best effort: a device that may not write there works all the same."""
     if not name:
         return
     state = json.dumps({**read_state(root), "device": name}).encode()

@@ -90,33 +90,44 @@ def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:
 
 
 def iter_chunks(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
-    """The pieces of a tar archive (POSIX.1-1988), each named by its SHA-256, with ".z" after it where zlib packed it.
+    """The chunks of a tar archive (POSIX.1-1988), each named by its SHA-256, with ".z" after it where zlib packed it.
 
-    The end is where it is cut off; what is too large or cannot be unpacked is empty, and so has the wrong bytes. Read without
-    tarfile, whose import takes a Pi longer than the reading.
+    A chunk that is too large or cannot be unpacked is empty, and so has the wrong bytes. Read without tarfile, whose import
+    takes a Pi longer than the reading.
     """
+    for name, content in iter_members(stream):
+        sha, _, form = name.partition(".")
+        yield sha, decompress(content or b"", form)
+
+
+def iter_members(stream: IO[bytes], limit: int = MAX_CHUNK_BYTES) -> Iterator[Tuple[str, Optional[bytes]]]:
+    """Name and bytes of each regular file of a tar archive up to where it is cut off; None for one larger than `limit`."""
     while True:
         header = stream.read(_BLOCK)
         digits = header[124:136].rstrip(b"\0 ")
-        if len(header) < _BLOCK or not digits.isdigit():
+        if len(header) < _BLOCK or not digits.isdigit() or header[156:157] not in (b"0", b"\0"):
             return
         size = int(digits, 8)
-        content = _read_chunk(stream, size)
+        name = header[:100].rstrip(b"\0").decode("ascii", "replace")
+        if size > limit:
+            yield name, None  # before it is passed over: whoever wants no more need not wait for that
+        content = _read_member(stream, size, limit)
         if content is None or len(stream.read(-size % _BLOCK)) < -size % _BLOCK:
             return
-        sha, _, form = header[:100].rstrip(b"\0").decode("ascii", "replace").partition(".")
-        yield sha, decompress(content, form)
+        if size <= limit:
+            yield name, content
 
 
-def _read_chunk(stream: IO[bytes], size: int) -> Optional[bytes]:
-    """So many bytes, or none of them where they are too many; None where they end before."""
-    kept = b""
+def _read_member(stream: IO[bytes], size: int, limit: int) -> Optional[bytes]:
+    """The bytes, or none of them where they are too many; None where they end before."""
+    content = bytearray()
     for start in range(0, size, MAX_CHUNK_BYTES):
-        content = stream.read(min(MAX_CHUNK_BYTES, size - start))
-        if len(content) < min(MAX_CHUNK_BYTES, size - start):
+        block = stream.read(min(MAX_CHUNK_BYTES, size - start))
+        if len(block) < min(MAX_CHUNK_BYTES, size - start):
             return None
-        kept = content if size <= MAX_CHUNK_BYTES else b""
-    return kept
+        if size <= limit:
+            content += block
+    return bytes(content)
 
 
 def decompress(content: bytes, form: str) -> bytes:

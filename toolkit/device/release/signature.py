@@ -1,104 +1,117 @@
-"""Is a release signed by somebody whom this device trusts?
+"""Is a document signed by somebody whom this device trusts?
 
-    ROOT/allowed_signers   whom it trusts, one line each: a name, then the public key (ssh-keygen(1), ALLOWED SIGNERS)
-    ROOT/revoked_signers   keys it trusts no more: public keys, one a line, or a KRL (ssh-keygen(1), KEY REVOCATION LISTS)
+    ROOT/allowed_signers   who may sign, one line each: a name, then the public key (ssh-keygen(1), ALLOWED SIGNERS)
+    ROOT/revoked_signers   keys that are no longer trusted: public keys, one a line, or a KRL (KEY REVOCATION LISTS)
 
-Where there is no allowed_signers nothing is asked for, and that is said. What is signed is manifest.json, which names every
-other file of the bundle by its SHA-256. OpenSSH's own ssh-keygen judges; of 8.7 or later where a line says valid-before.
+Without allowed_signers no signature is required, and the result says so. Each kind of document has a namespace of its own,
+so that a signature of one never passes for another; a line of allowed_signers may limit its key by `namespaces=`. OpenSSH's
+ssh-keygen decides; version 8.7 or later where a line has valid-before.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from ..errors import DeviceEnvironmentError, DeviceError
-from .manifest import root_of
+from .manifest import read_regular, root_of
 
 if TYPE_CHECKING:
     import subprocess
 
-NAMESPACE = "edge-vision-toolkit"
-"""What a signature is for; `toolkit convert --sign` gives the same."""
+BUNDLE, RELEASE = "bundle@edge-vision-toolkit", "release@edge-vision-toolkit"
+CHANNEL, DOWNGRADE = "channel@edge-vision-toolkit", "downgrade@edge-vision-toolkit"
+"""Namespaces: a bundle's manifest.json, release.json, and the statements of `freshness`. The controller signs with these."""
 SIGNATURE = "manifest.json.sig"
 ALLOWED, REVOKED = "allowed_signers", "revoked_signers"
+MAX_SIGNATURE_BYTES = 64 << 10
+MAX_SIGNATURES = 16
 
 _KEY = re.compile(r"with (\S+ key SHA256:\S+)")
+_ARMOR = re.compile(rb"-----BEGIN SSH SIGNATURE-----.+?-----END SSH SIGNATURE-----\r?\n?", re.DOTALL)
 _TIMEOUT_S = 30
 
 
 def allowed_signers(release: Path) -> Optional[Path]:
-    """The file of those whom this device trusts, or None if it asks for no signature."""
+    """The file that names the signers this device trusts, or None if it requires no signature."""
     path = root_of(release) / ALLOWED
     return path if os.path.lexists(path) else None
 
 
 def check_signature(release: Path) -> Dict[str, Any]:
-    """{"checked", "by", "key", "message"}: who signed the manifest, or that nobody's signature was asked for.
+    """{"checked", "signer", "key", "message"}: who signed the manifest, or that no signature is required.
 
     Raises:
-        DeviceError: a signature is asked for, and there is none, or none of an allowed signer for these very bytes.
-        DeviceEnvironmentError: there is no ssh-keygen.
+        DeviceError: a signature is required, and there is none of an allowed signer for these bytes.
+        DeviceEnvironmentError: ssh-keygen is not installed.
     """
     allowed, signature = allowed_signers(release), release / SIGNATURE
     if allowed is None:
-        there = "signed" if signature.is_file() else "not signed"
-        return _result(f"{there}, and not checked: this device has no {root_of(release) / ALLOWED}")
-    if not signature.is_file():
-        raise _error(signature, f"the bundle is not signed, and {allowed} asks for it")
-    return check_signed(release / "manifest.json", signature, allowed)
+        state = "signed" if os.path.lexists(signature) else "not signed"
+        return _result(f"{state}, and not checked: this device has no {root_of(release) / ALLOWED}")
+    if not os.path.lexists(signature):
+        raise _error(signature, f"the bundle is not signed, and {allowed} requires it")
+    manifest = read_regular(release / "manifest.json")
+    return check_signed(manifest, read_regular(signature, MAX_SIGNATURE_BYTES), allowed, BUNDLE, str(signature))
 
 
-def check_signed(document: Path, signature: Path, allowed: Path) -> Dict[str, Any]:
-    """The same for any document and the file of its signature.
+def check_signed(document: bytes, signature: bytes, allowed: Path, namespace: str, where: str) -> Dict[str, Any]:
+    """The same for the bytes of any document and of one signature.
 
     Raises:
-        DeviceError: it is none of an allowed signer for these very bytes.
-        DeviceEnvironmentError: there is no ssh-keygen.
+        DeviceError: it is not the signature of an allowed signer for these bytes in this namespace.
+        DeviceEnvironmentError: ssh-keygen is not installed.
     """
-    key = _signing_key(document, signature)
-    reasons = []
-    for name in _principals(document, signature, allowed):
-        reason = _rejection_reason(document, signature, allowed, name)
-        if reason is None:
-            return _result(f"signed by {name} with {key}", checked=True, by=name, key=key)
-        reasons.append(f"{name} may not sign this: {reason}")
-    raise _error(signature, "; ".join(reasons) or f"signed with {key}, which is no key of {allowed} now")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "signature")
+        file.write_bytes(signature)
+        key = _signing_key(document, file, namespace, where)
+        reasons = []
+        for name in _principals(document, file, allowed):
+            reason = _rejection_reason(document, file, allowed, name, namespace)
+            if reason is None:
+                return _result(f"signed by {name} with {key}", checked=True, signer=name, key=key)
+            reasons.append(f"{name} may not sign this: {reason}")
+    raise _error(Path(where), "; ".join(reasons) or f"signed with {key}, which {allowed} does not name")
+
+
+def split_signatures(content: bytes) -> List[bytes]:
+    """The signatures of a file that holds several, one after the other."""
+    return _ARMOR.findall(content)[:MAX_SIGNATURES]
 
 
 def _result(
-    message: str, *, checked: bool = False, by: Optional[str] = None, key: Optional[str] = None
+    message: str, *, checked: bool = False, signer: Optional[str] = None, key: Optional[str] = None
 ) -> Dict[str, Any]:
-    return {"checked": checked, "by": by, "key": key, "message": message}
+    return {"checked": checked, "signer": signer, "key": key, "message": message}
 
 
-def _signing_key(document: Path, signature: Path) -> str:
-    """The key that signed these very bytes, whoever's it is."""
-    done = _ssh_keygen(document, ["check-novalidate", "-s", str(signature)])
-    found = _KEY.search(done.stdout)
-    if done.returncode != 0 or not found:
-        raise _error(
-            signature,
-            f"the signature is not of this {_document_name(document)}: one of them was changed ({_output(done)})",
-        )
-    return found.group(1)
+def _signing_key(document: bytes, signature: Path, namespace: str, where: str) -> str:
+    """The key that signed these bytes, allowed or not."""
+    done = _ssh_keygen(document, ["check-novalidate", "-n", namespace, "-s", str(signature)])
+    match = _KEY.search(done.stdout)
+    if done.returncode != 0 or not match:
+        name = Path(where).name.partition(".")[0]
+        raise _error(Path(where), f"the signature is not of this {name}: one of them was changed ({_output(done)})")
+    return match.group(1)
 
 
-def _rejection_reason(document: Path, signature: Path, allowed: Path, name: str) -> Optional[str]:
-    """Why `name` may not have signed this, None if he may; ssh-keygen does not log when it is for a revoked key."""
-    words = ["verify", "-f", str(allowed), "-I", name, "-s", str(signature)]
-    done = _ssh_keygen(document, words)
+def _rejection_reason(document: bytes, signature: Path, allowed: Path, name: str, namespace: str) -> Optional[str]:
+    """Why `name` may not have signed this, or None; ssh-keygen does not say so for a revoked key."""
+    argv = ["verify", "-n", namespace, "-f", str(allowed), "-I", name, "-s", str(signature)]
+    done = _ssh_keygen(document, argv)
     revoked = allowed.with_name(REVOKED)
     if done.returncode == 0 and os.path.lexists(revoked):
-        done = _ssh_keygen(document, [*words, "-r", str(revoked)])
-        return None if done.returncode == 0 else f"{revoked} names the key, or cannot be used ({_output(done)})"
+        done = _ssh_keygen(document, [*argv, "-r", str(revoked)])
+        return None if done.returncode == 0 else f"{revoked} names the key, or cannot be read ({_output(done)})"
     return None if done.returncode == 0 else _output(done)
 
 
-def _principals(document: Path, signature: Path, allowed: Path) -> List[str]:
-    """Who has that key, by the first line that names it and is valid now."""
+def _principals(document: bytes, signature: Path, allowed: Path) -> List[str]:
+    """Who holds that key, by the first line that names it and is valid now."""
     done = _ssh_keygen(document, ["find-principals", "-f", str(allowed), "-s", str(signature)])
     return done.stdout.splitlines() if done.returncode == 0 else []
 
@@ -110,44 +123,31 @@ def _error(signature: Path, what: str) -> DeviceError:
     return DeviceError(what, where=str(signature), remedy=remedy)
 
 
-def _document_name(document: Path) -> str:
-    return document.name.partition(".")[0]
-
-
-def _ssh_keygen(document: Path, words: List[str]) -> subprocess.CompletedProcess[str]:
-    """`ssh-keygen -Y WORDS` on the document.
+def _ssh_keygen(document: bytes, argv: List[str]) -> subprocess.CompletedProcess[str]:
+    """`ssh-keygen -Y ARGV` on the document.
 
     Raises:
         DeviceEnvironmentError: it is not installed, or hangs.
     """
-    import shutil  # here, as most devices ask for no signature, and these are what takes long to import
+    import shutil  # here: most devices require no signature, and these take long to import
     import subprocess
 
     program = shutil.which("ssh-keygen")
     if program is None:
         raise DeviceEnvironmentError(
-            "a signature is asked for, and there is no ssh-keygen", remedy="install openssh-client"
+            "a signature is required, and ssh-keygen is not installed", remedy="install openssh-client"
         )
-    action, *rest = words
-    namespace = [] if action == "find-principals" else ["-n", NAMESPACE]
     try:
-        with document.open("rb") as stream:
-            return subprocess.run(
-                [program, "-Y", action, *namespace, *rest],
-                stdin=stream,
-                capture_output=True,
-                check=False,
-                encoding="utf-8",
-                errors="replace",
-                timeout=_TIMEOUT_S,
-            )
-    except OSError as error:
-        raise DeviceError(f"cannot be read: {error.strerror}", where=str(document)) from None
+        done = subprocess.run(
+            [program, "-Y", *argv], input=document, capture_output=True, check=False, timeout=_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired:
         raise DeviceEnvironmentError(f"ssh-keygen did not answer within {_TIMEOUT_S} s") from None
+    output, errors = (stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, output, errors)
 
 
 def _output(done: subprocess.CompletedProcess[str]) -> str:
-    """What ssh-keygen said, in one line."""
-    said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    return "; ".join(said) or f"ssh-keygen ended with {done.returncode}"
+    """What ssh-keygen printed, in one line."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    return "; ".join(lines) or f"ssh-keygen ended with {done.returncode}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Set, Tuple
+from typing import IO, Any, Dict, Iterable, Iterator, List, Set, Tuple
 
 BUFFER = 1 << 20
 
@@ -105,10 +105,15 @@ def read_span(span: Span) -> bytes:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file in lower-case hex."""
-    total = hashlib.sha256()
     with open(path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(BUFFER), b""):
-            total.update(chunk)
+        return sha256_stream(stream)
+
+
+def sha256_stream(stream: IO[bytes]) -> str:
+    """SHA-256 of what is left of a stream, read in blocks."""
+    total = hashlib.sha256()
+    for block in iter(lambda: stream.read(BUFFER), b""):
+        total.update(block)
     return total.hexdigest()
 
 
@@ -118,6 +123,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     part.write_bytes(content)
     sync(part)
     part.replace(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

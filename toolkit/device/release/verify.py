@@ -1,107 +1,148 @@
-"""Every byte of a release against the digests that it was released with, and the signature if this device asks for one."""
+"""Every byte of a release against the digests in its listings, and the signature if this device requires one.
+
+manifest.json, which is signed, and release.json each list files. Each listing is checked by itself: what one says never
+replaces what the other says. A contradiction, a file that no listing names (byte code included) and a link are errors.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import stat
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from ..errors import DeviceEnvironmentError, DeviceError
-from .manifest import read_json, sha256_file
-from .signature import allowed_signers, check_signature
+from .manifest import parse_object, read_regular, sha256_regular
+from .signature import SIGNATURE, allowed_signers, check_signature
 
+MANIFEST, RELEASE = "manifest.json", "release.json"
+RELEASE_FILES = (MANIFEST, SIGNATURE, "container-image")
+"""What a release has besides the bundle's files and `device/`; `container-image` names what it runs in."""
 Files = Dict[str, Dict[str, Any]]
 
 
 def verify(release: Path) -> Dict[str, Any]:
-    """Every digest of release.json and manifest.json against the bytes: {"ok", "problems": [what is wrong, by file], "signature"}.
+    """{"ok", "problems", "files", "signature"}: each problem begins with the file's path.
 
-    A bare bundle, which has no release.json, is held against its manifest alone. "signature" is what `check_signature` found,
-    None if it was refused.
+    A bare bundle, which has no release.json, is checked against its manifest alone. "signature" is the result of
+    `check_signature`, or None if it failed.
 
     Raises:
-        DeviceEnvironmentError: this device asks for a signature and has no ssh-keygen.
+        DeviceEnvironmentError: this device requires a signature and has no ssh-keygen.
     """
-    bad: List[str] = []
-    signature = _check_signature(release, bad)
-    files = _listed_files(release, "manifest.json", bad)
-    if (release / "release.json").exists():
-        files = {**files, **_listed_files(release, "release.json", bad)}
-        bad += _lineage(release)
-        bad += _unlisted_files(release, files)
-    bad += [problem for path, entry in sorted(files.items()) for problem in _check_file(release, path, entry)]
-    return {"ok": not bad, "problems": bad, "files": len(files), "signature": signature}
+    problems: List[str] = []
+    signature = _check_signature(release, problems)
+    listings = {MANIFEST: _listed_files(release, MANIFEST, problems)}
+    if os.path.lexists(release / RELEASE):
+        listings[RELEASE] = _listed_files(release, RELEASE, problems)
+        problems += _lineage(release)
+        problems += _contradictions(listings[MANIFEST], listings[RELEASE])
+    listed = {path: entry for files in listings.values() for path, entry in files.items()}
+    unlisted_names = {RELEASE} if RELEASE in listings else {MANIFEST, SIGNATURE}
+    problems += _unlisted(release, {*listed, *unlisted_names})
+    for files in listings.values():
+        problems += [problem for path, entry in sorted(files.items()) for problem in _check_file(release, path, entry)]
+    unique = list(dict.fromkeys(problems))
+    return {"ok": not unique, "problems": unique, "files": len(listed), "signature": signature}
 
 
 def require_trusted(release: Path) -> None:
-    """Where this device asks for signatures, see that the release is whole and signed; elsewhere do nothing.
+    """Where this device requires signatures, check that the release is intact and signed; elsewhere do nothing.
 
     Whatever runs a release's model calls this first.
 
     Raises:
         DeviceError: it is not; names everything that is wrong.
-        DeviceEnvironmentError: there is no ssh-keygen.
+        DeviceEnvironmentError: ssh-keygen is not installed.
     """
     if allowed_signers(release) is None:
         return
-    bad = verify(release)["problems"]
-    if bad:
+    problems = verify(release)["problems"]
+    if problems:
         remedy = "deploy a bundle that a signer of this device's allowed_signers has signed"
         raise DeviceError(
-            f"this device runs only what is whole and signed: {'; '.join(bad)}", where=str(release), remedy=remedy
+            f"this device runs only intact, signed releases: {'; '.join(problems)}", where=str(release), remedy=remedy
         )
 
 
-def _check_signature(release: Path, bad: List[str]) -> Optional[Dict[str, Any]]:
+def _check_signature(release: Path, problems: List[str]) -> Optional[Dict[str, Any]]:
     try:
         return check_signature(release)
     except DeviceEnvironmentError:
         raise
     except DeviceError as error:
-        bad.append(f"{Path(error.where).name}: {error.what}")
+        problems.append(f"{Path(error.where).name}: {error.what}")
         return None
 
 
-def _listed_files(release: Path, name: str, bad: List[str]) -> Files:
+def _listed_files(release: Path, name: str, problems: List[str]) -> Files:
     try:
-        files = read_json(release / name).get("files")
+        files = parse_object(read_regular(release / name), str(release / name)).get("files")
     except DeviceError as error:
-        bad.append(f"{name}: {error.what}")
+        problems.append(f"{name}: {error.what}")
         return {}
     if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
-        bad.append(f"{name}: names no files")
+        problems.append(f"{name}: names no files")
         return {}
     return files
 
 
+def _contradictions(bundle: Files, release: Files) -> Iterator[str]:
+    """Where release.json, which nobody need have signed, says something else than the bundle's manifest, or more."""
+    for path, entry in sorted(bundle.items()):
+        other = release.get(path)
+        if other is None:
+            yield f"{path}: {RELEASE} does not name this file of the bundle"
+        elif any(other.get(key) != entry.get(key) for key in ("sha256", "size_bytes")):
+            yield f"{path}: {RELEASE} contradicts {MANIFEST}"
+    for path in sorted({*release} - {*bundle, *RELEASE_FILES}):
+        if not path.startswith("device/"):
+            yield f"{path}: is part of neither the bundle nor the device code"
+
+
 def _check_file(release: Path, path: str, entry: Dict[str, Any]) -> Iterator[str]:
-    place = release / path
-    if path.startswith("/") or ".." in path.split("/"):
+    if path.startswith("/") or {"", ".", ".."} & {*path.split("/")}:
         yield f"{path}: leads out of the release"
-    elif not place.is_file():
+        return
+    try:
+        size, digest = sha256_regular(release / path, entry.get("size_bytes"))
+    except FileNotFoundError:
         yield f"{path}: is missing"
-    elif place.stat().st_size != entry.get("size_bytes"):
-        yield f"{path}: has {place.stat().st_size} bytes, not {entry.get('size_bytes')}"
-    elif sha256_file(place) != entry.get("sha256"):
-        yield f"{path}: its bytes are not those that were released (sha256 differs)"
+        return
+    except OSError as error:
+        yield f"{path}: cannot be read: {error.strerror or error}"
+        return
+    if size != entry.get("size_bytes"):
+        yield f"{path}: has {size} bytes, not {entry.get('size_bytes')}"
+    elif digest != entry.get("sha256"):
+        yield f"{path}: its bytes are not the released ones (SHA-256 differs)"
 
 
 def _lineage(release: Path) -> Iterator[str]:
     """The folder is named by release.json's digest, and release.json names the manifest's."""
-    own = sha256_file(release / "release.json")
-    folder = release.resolve().name
-    if len(folder) == len(own) and folder != own:
-        yield "release.json: its digest is not the folder's name"
-    manifest = release / "manifest.json"
     try:
-        named = read_json(release / "release.json").get("bundle")
+        content = read_regular(release / RELEASE)
+        named = parse_object(content, RELEASE).get("bundle")
+        manifest = read_regular(release / MANIFEST)
     except DeviceError:
         return
-    if manifest.is_file() and named != sha256_file(manifest):
-        yield "manifest.json: is not the bundle that release.json names"
+    folder, digest = release.resolve().name, hashlib.sha256(content).hexdigest()
+    if len(folder) == len(digest) and folder != digest:
+        yield f"{RELEASE}: its digest is not the folder's name"
+    if named != hashlib.sha256(manifest).hexdigest():
+        yield f"{MANIFEST}: is not the bundle that {RELEASE} names"
 
 
-def _unlisted_files(release: Path, files: Files) -> Iterator[str]:
-    """Files that nobody named; byte code that Python leaves behind is none of them."""
-    for path in sorted(place.relative_to(release).as_posix() for place in release.rglob("*") if not place.is_dir()):
-        if path not in files and path != "release.json" and "__pycache__" not in path.split("/"):
-            yield f"{path}: is not part of the release"
+def _unlisted(release: Path, listed: "set[str]") -> Iterator[str]:
+    """Files that no listing names, and links, which are never followed."""
+    for folder, folders, files in os.walk(release):
+        for name in sorted((*folders, *files)):
+            place = Path(folder, name)
+            path, mode = place.relative_to(release).as_posix(), place.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                yield f"{path}: is a link"
+            elif not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                yield f"{path}: is not a regular file"
+            elif not stat.S_ISDIR(mode) and path not in listed:
+                yield f"{path}: is not part of the release"

@@ -1,0 +1,165 @@
+"""Rollback, freeze, mix-and-match, fast-forward and key compromise, each as an attack on a device's floor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.device.errors import DeviceError
+from toolkit.device.release import freshness
+from toolkit.device.release.freshness import check_freshness, floor_of, parse_statement
+from toolkit.device.release.signature import BUNDLE, CHANNEL, DOWNGRADE
+from toolkit.system.ssh_signatures import sign
+
+DAY_S = 86400
+NEW, OLD = "b" * 64, "a" * 64
+Check = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ann", "bob", "eve"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    return {name: folder / name for name in ("ann", "bob", "eve")}
+
+
+@pytest.fixture
+def root(tmp_path: Path, keys: dict[str, Path]) -> Path:
+    lines = [f"{name} {keys[name].with_suffix('.pub').read_text()}" for name in ("ann", "bob")]
+    (tmp_path / "allowed_signers").write_text("".join(lines))
+    return tmp_path
+
+
+def statement(counter: int, release: str = NEW, **fields: object) -> bytes:
+    times = {"created": time.time(), "expires": time.time() + 90 * DAY_S}
+    return json.dumps(
+        {"format": 1, "channel": "stable", "counter": counter, "release": release, **times, **fields}
+    ).encode()
+
+
+@pytest.fixture
+def check(root: Path, keys: dict[str, Path]) -> Check:
+    """check(counter, release): present a statement to the device, signed by ann unless `signers` names others."""
+
+    def present(counter: int, release: str = NEW, signers: tuple[str, ...] = ("ann",), **more: Any) -> str:
+        extra, namespace = more.pop("extra", {}), more.pop("namespace", CHANNEL)
+        content = statement(counter, release, **more.pop("rules", {}), **more)
+        signatures = b"".join(sign(content, keys[name], namespace) for name in signers)
+        documents = {freshness.STATEMENT: content, freshness.STATEMENT_SIGNATURE: signatures, **extra}
+        return check_freshness(root, documents, release, "stable", "registry")
+
+    return present
+
+
+def test_floor_rises_with_each_statement_and_refuses_a_rollback(check: Check, root: Path) -> None:
+    assert "stable 5, stated by ann" in check(5)
+    assert floor_of(root, "stable") == 5
+    check(5)
+    check(6, OLD)
+    with pytest.raises(DeviceError, match="5 is below 6"):
+        check(5)
+    with pytest.raises(DeviceError, match="6 is below 6"):
+        check(6, NEW)
+    assert floor_of(root, "stable") == 6
+
+
+def test_downgrade_passes_only_with_a_permit_signed_for_it(check: Check, root: Path, keys: dict[str, Path]) -> None:
+    check(6)
+    permit = statement(3, OLD)
+
+    def permitted(content: bytes, name: str = "ann", namespace: str = DOWNGRADE) -> dict[str, bytes]:
+        return {freshness.PERMIT: content, freshness.PERMIT_SIGNATURE: sign(content, keys[name], namespace)}
+
+    with pytest.raises(DeviceError, match="the signature is not of this"):
+        check(3, OLD, extra=permitted(permit, namespace=CHANNEL))
+    with pytest.raises(DeviceError, match="signed with"):
+        check(3, OLD, extra=permitted(permit, "eve"))
+    with pytest.raises(DeviceError, match="permits another downgrade"):
+        check(3, OLD, extra=permitted(statement(2, OLD)))
+    with pytest.raises(DeviceError, match="permits another downgrade, or has expired"):
+        check(3, OLD, extra=permitted(statement(3, OLD, expires=time.time() - 1)))
+    assert "downgrade from 6 permitted" in check(3, OLD, extra=permitted(permit))
+    assert floor_of(root, "stable") == 3
+
+
+def test_statement_is_refused_when_expired_even_if_the_clock_is_set_back(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceError, match="expired on"):
+        check(1, expires=time.time() - 1)
+    check(1)
+    now = time.time()
+    monkeypatch.setattr("toolkit.device.release.freshness.time.time", lambda: now - 400 * DAY_S)
+    with pytest.raises(DeviceError, match="expired on"):
+        check(2, expires=now - 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"channel": "testing"}, 'is stated for channel "testing"'),
+        ({"signers": ("eve",)}, "0 of 1 required signatures; signed with"),
+        ({"signers": ()}, "0 of 1 required signatures; it is not signed"),
+        ({"namespace": BUNDLE}, "0 of 1 required signatures; the signature is not of this"),
+    ],
+)
+def test_statement_is_refused(check: Check, root: Path, change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(DeviceError, match=problem):
+        check(1, **change)
+    assert floor_of(root, "stable") is None
+
+
+def test_statement_is_refused_for_another_release(root: Path, keys: dict[str, Path]) -> None:
+    content = statement(1, NEW)
+    documents = {freshness.STATEMENT: content, freshness.STATEMENT_SIGNATURE: sign(content, keys["ann"], CHANNEL)}
+    with pytest.raises(DeviceError, match="the two were mixed"):
+        check_freshness(root, documents, OLD, "stable", "registry")
+    with pytest.raises(DeviceError, match=r"has no channel\.json"):
+        check_freshness(root, {}, OLD, "stable", "registry")
+
+
+def test_threshold_of_the_last_statement_holds_for_the_next(check: Check) -> None:
+    rules = {"rules": {"signers": ["ann", "bob"], "threshold": 2}}
+    check(1, NEW, ("ann",), **rules)
+    with pytest.raises(DeviceError, match="1 of 2 required signatures"):
+        check(2, NEW, ("ann",), **rules)
+    with pytest.raises(DeviceError, match="1 of 2 required signatures"):
+        check(2, NEW, ("ann", "ann"), **rules)
+    assert "stated by ann, bob" in check(2, NEW, ("bob", "ann"), **rules)
+
+
+def test_damaged_floors_are_an_error_and_not_a_fresh_start(check: Check, root: Path) -> None:
+    check(5)
+    (root / "floors.json").write_text("{")
+    with pytest.raises(DeviceError, match="cannot be read"):
+        check(4)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["format", "channel", "counter", "release", "expires", "signers", "threshold"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
+    )
+)
+def test_parse_statement_gives_a_statement_or_a_device_error(fields: dict[str, Any]) -> None:
+    try:
+        parsed = parse_statement(json.dumps({"format": 1, **fields}).encode(), "test")
+    except DeviceError:
+        return
+    assert parsed.counter >= 0
+    assert parsed.threshold >= 1
+
+
+@given(st.binary(max_size=200))
+def test_parse_statement_refuses_any_other_bytes(content: bytes) -> None:
+    with pytest.raises(DeviceError):
+        parse_statement(content, "test")

@@ -1,0 +1,99 @@
+"""Archives as a hostile USB drive may carry them: none is read into memory, none leads out of the release."""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toolkit.device.errors import DeviceError
+from toolkit.device.release.activate import Gates
+from toolkit.device.release.descriptor import parse_descriptor
+from toolkit.device.release.install import install
+from toolkit.device.release.receiver import iter_chunks, iter_members
+
+
+def archive(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["layout.json", "release.json.sig", "channel.json", "a" * 64])
+def test_install_does_not_read_a_sparse_member_into_memory(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "bomb.tar"
+    info = tarfile.TarInfo(name)
+    info.size = 7 << 30
+    file.write_bytes(info.tobuf(tarfile.USTAR_FORMAT))
+    with file.open("r+b") as stream:
+        stream.truncate(512 + (7 << 30))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DeviceError, match="describes no release"):
+        install(file, tmp_path / "root", Gates())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_install_refuses_links_and_devices_in_the_archive(tmp_path: Path) -> None:
+    file = tmp_path / "links.tar"
+    with tarfile.open(file, "w") as tar:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE):
+            info = tarfile.TarInfo("layout.json")
+            info.type, info.linkname = kind, "/etc/passwd"
+            tar.addfile(info)
+    with pytest.raises(DeviceError, match="describes no release"):
+        install(file, tmp_path / "root", Gates())
+
+
+def described(**changes: Any) -> dict[str, bytes]:
+    entry = {"path": "model.bin", "sha256": "0" * 64, "size_bytes": 3, **changes}
+    listed = {entry["path"]: {"sha256": entry["sha256"], "size_bytes": entry["size_bytes"]}}
+    return {
+        "layout.json": json.dumps({"place": "releases/x", "files": [entry]}).encode(),
+        "release.json": json.dumps({"bundle": "b", "files": listed}).encode(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"path": "../../etc/cron.d/x"}, "leads elsewhere"),
+        ({"path": "/etc/passwd"}, "leads elsewhere"),
+        ({"path": "a\x1b[2J"}, "leads elsewhere"),
+        ({"sha256": "../../x"}, "is no digest"),
+        ({"size_bytes": -1}, "of a size that is not allowed"),
+        ({"size_bytes": True}, "of a size that is not allowed"),
+        ({"size_bytes": 1 << 60, "chunks": [["0" * 64, 1 << 60]]}, "of a size that is not allowed"),
+        ({"chunks": [["0" * 64, 2]]}, "do not make it up"),
+    ],
+)
+def test_parse_descriptor_refuses(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(DeviceError, match=problem):
+        parse_descriptor("test", described(**changes))
+
+
+@given(st.dictionaries(st.sampled_from(["layout.json", "release.json"]), st.binary(max_size=300)))
+def test_parse_descriptor_refuses_any_other_bytes(documents: dict[str, bytes]) -> None:
+    with pytest.raises(DeviceError):
+        parse_descriptor("test", documents)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=3000), st.lists(st.tuples(st.integers(0, 511), st.integers(0, 255)), max_size=8))
+def test_iter_members_ends_whatever_the_bytes(noise: bytes, flips: list[tuple[int, int]]) -> None:
+    info = tarfile.TarInfo("name")
+    info.size = 600
+    content = bytearray(info.tobuf(tarfile.USTAR_FORMAT) + bytes(1024) + noise)
+    for place, value in flips:
+        content[place] = value
+    assert all(member is None or len(member) <= 1 << 20 for _, member in iter_members(io.BytesIO(bytes(content))))
+    assert len(list(iter_chunks(io.BytesIO(bytes(content))))) <= len(content) // 512

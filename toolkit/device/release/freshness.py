@@ -1,0 +1,191 @@
+"""Is a signed release also the current one? What a channel states, and the floor that this device keeps for each channel.
+
+    channel.json       {"format": 1, "channel", "counter", "release", "created", "expires", "signers", "threshold"}
+    channel.json.sig   one signature for each signer, one after the other, in the namespace of channels
+    downgrade.json     {"format": 1, "channel", "counter", "release", "expires"}: permits one release below the floor
+    ROOT/floors.json   by channel: the highest counter seen, its release, and who may sign the next statement
+
+`counter` grows with every publication. `signers`, where it is not empty, names the principals of allowed_signers who may
+sign the next statement of this channel, and `threshold` how many of them must. A floor is on the disk before the release
+that raised it is received, so a power cut cannot lower it. Times are UTC, in seconds since 1970; the latest time that a
+signed statement named counts as the device's time where its clock is behind.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+from ..errors import DeviceError
+from .manifest import parse_object
+from .signature import ALLOWED, CHANNEL, DOWNGRADE, check_signed, split_signatures
+from .store import write_atomic
+
+STATEMENT, STATEMENT_SIGNATURE = "channel.json", "channel.json.sig"
+PERMIT, PERMIT_SIGNATURE = "downgrade.json", "downgrade.json.sig"
+FLOORS = "floors.json"
+MAX_COUNTER = 1 << 53
+MAX_STATEMENT_BYTES = 64 << 10
+MAX_CLOCK_LEAD_S = 10 * 365 * 86400.0
+"""A statement from the far future does not make every later one look expired."""
+_REMEDY = "publish the release again: `toolkit publish BUNDLE CHANNEL --sign KEY`"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a channel, or a permit for a downgrade, states."""
+
+    channel: str
+    counter: int
+    release: str
+    created: float
+    expires: float
+    signers: Tuple[str, ...] = ()
+    threshold: int = 1
+
+
+def parse_statement(content: bytes, where: str) -> Statement:
+    """From the bytes of channel.json or downgrade.json.
+
+    Raises:
+        DeviceError: a field is missing or has no valid value.
+    """
+    fields = parse_object(content, where) if len(content) <= MAX_STATEMENT_BYTES else {}
+    signers = fields.get("signers", [])
+    valid = (
+        fields.get("format") == 1
+        and isinstance(fields.get("channel"), str)
+        and isinstance(fields.get("release"), str)
+        and isinstance(signers, list)
+        and all(isinstance(name, str) for name in signers)
+    )
+    numbers = [fields.get("counter"), fields.get("created", 0), fields.get("expires"), fields.get("threshold", 1)]
+    if not valid or not all(type(number) in {int, float} and 0 <= number < MAX_COUNTER for number in numbers):
+        raise DeviceError("is not a valid statement of a channel", where=where, remedy=_REMEDY)
+    counter, created, expires, threshold = numbers
+    if threshold < 1 or (signers and threshold > len({*signers})):
+        raise DeviceError("requires more signers than it names", where=where, remedy=_REMEDY)
+    return Statement(
+        fields["channel"], int(counter), fields["release"], created, expires, tuple(signers), int(threshold)
+    )
+
+
+def check_freshness(root: Path, documents: Dict[str, bytes], release: str, channel: str, where: str) -> str:
+    """Check the statement of `channel` for this release and raise the floor; gives a message, with any downgrade.
+
+    Raises:
+        DeviceError: it is not signed by those who may, is of another channel or release, expired, or below the floor.
+    """
+    content, floors = documents.get(STATEMENT), _read_floors(root)
+    if content is None:
+        raise DeviceError(f"has no {STATEMENT}, so its age cannot be checked", where=where, remedy=_REMEDY)
+    floor = floors["channels"].get(channel, {})
+    signers = _check_signers(root, content, documents.get(STATEMENT_SIGNATURE, b""), floor, where)
+    statement = parse_statement(content, f"{where}: {STATEMENT}")
+    _check_subject(statement, release, channel, where)
+    now = max(time.time(), floors["latest_time"])
+    _check_expiry(statement, now, where)
+    message = f"{channel} {statement.counter}, stated by {', '.join(signers)}"
+    if _is_below(statement, floor):
+        _check_permit(root, documents, statement, floor, now, where)
+        message += f"; downgrade from {floor['counter']} permitted"
+    floors["latest_time"] = max(floors["latest_time"], min(statement.created, time.time() + MAX_CLOCK_LEAD_S))
+    before = floors["channels"].get(channel)
+    floors["channels"][channel] = {
+        "counter": statement.counter,
+        "release": statement.release,
+        "signers": list(statement.signers),
+        "threshold": statement.threshold,
+    }
+    if floors["channels"][channel] == before:
+        return message
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomic(root / FLOORS, json.dumps(floors, indent=1, sort_keys=True).encode())
+    return message
+
+
+def _check_signers(root: Path, content: bytes, signature: bytes, floor: Dict[str, Any], where: str) -> List[str]:
+    """Who signed it: as many different keys, of the names that the last statement gave, as it required."""
+    names, threshold = floor.get("signers") or [], int(floor.get("threshold", 1))
+    parts = split_signatures(signature)
+    signed: Dict[str, str] = {}
+    reasons: List[str] = [] if parts else ["it is not signed"]
+    for part in parts:
+        try:
+            result = check_signed(content, part, root / ALLOWED, CHANNEL, f"{where}: {STATEMENT_SIGNATURE}")
+        except DeviceError as error:
+            reasons.append(error.what)
+            continue
+        if names and result["signer"] not in names:
+            reasons.append(f"{result['signer']} may not sign for this channel")
+        else:
+            signed[str(result["key"])] = str(result["signer"])
+    people = sorted({*signed.values()})
+    if len(people) < threshold:
+        missing = f"{len(people)} of {threshold} required signatures" + "".join(f"; {reason}" for reason in reasons)
+        raise DeviceError(f"{STATEMENT} has {missing}", where=where, remedy=_REMEDY)
+    return people
+
+
+def _check_subject(statement: Statement, release: str, channel: str, where: str) -> None:
+    if statement.channel != channel:
+        what = f'is stated for channel "{statement.channel}", and this device follows "{channel}"'
+        raise DeviceError(what, where=where, remedy=_REMEDY)
+    if statement.release != release:
+        raise DeviceError(f"{STATEMENT} names another release: the two were mixed", where=where, remedy=_REMEDY)
+
+
+def _check_expiry(statement: Statement, now: float, where: str) -> None:
+    if statement.expires <= now:
+        date = time.strftime("%Y-%m-%d", time.gmtime(statement.expires))
+        raise DeviceError(f"expired on {date}: a newer one may be withheld", where=where, remedy=_REMEDY)
+
+
+def _is_below(statement: Statement, floor: Dict[str, Any]) -> bool:
+    """Whether it is older than the floor, or another release under the floor's own number."""
+    counter = floor.get("counter", -1)
+    return statement.counter < counter or (statement.counter == counter and statement.release != floor.get("release"))
+
+
+def _check_permit(
+    root: Path, documents: Dict[str, bytes], statement: Statement, floor: Dict[str, Any], now: float, where: str
+) -> None:
+    """A downgrade needs a statement of its own, signed in its own namespace, for this release in this channel."""
+    content, signature = documents.get(PERMIT), documents.get(PERMIT_SIGNATURE, b"")
+    if content is None:
+        what = f"is older than what this device has seen: {statement.counter} is below {floor['counter']}"
+        raise DeviceError(what, where=where, remedy="to go back on purpose, publish it with --allow-downgrade")
+    result = check_signed(content, signature, root / ALLOWED, DOWNGRADE, f"{where}: {PERMIT_SIGNATURE}")
+    names = floor.get("signers") or []
+    permit = parse_statement(content, f"{where}: {PERMIT}")
+    subject = (permit.channel, permit.release, permit.counter)
+    if subject != (statement.channel, statement.release, statement.counter) or permit.expires <= now:
+        raise DeviceError(f"{PERMIT} permits another downgrade, or has expired", where=where)
+    if names and result["signer"] not in names:
+        raise DeviceError(f"{result['signer']} may not permit a downgrade of this channel", where=where)
+
+
+def _read_floors(root: Path) -> Dict[str, Any]:
+    """What is stored; a file that cannot be read is an error, because without it every old release would pass.
+
+    Raises:
+        DeviceError: it is damaged.
+    """
+    path = root / FLOORS
+    try:
+        floors = json.loads(path.read_bytes())
+        return {"latest_time": float(floors["latest_time"]), "channels": dict(floors["channels"])}
+    except FileNotFoundError:
+        return {"latest_time": 0.0, "channels": {}}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        remedy = "restore it from a backup; removing it lets older releases pass once"
+        raise DeviceError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
+
+
+def floor_of(root: Path, channel: str) -> Optional[int]:
+    """The highest counter that this device has seen of a channel; None if none."""
+    counter = _read_floors(root)["channels"].get(channel, {}).get("counter")
+    return None if counter is None else int(counter)
