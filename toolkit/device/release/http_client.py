@@ -119,8 +119,7 @@ class HttpClient:
             connection.request(method, target, body, dict(headers))
             response = connection.getresponse()
             content = _read(response, limit)
-            if time.monotonic() >= deadline:  # the watchdog's end of the stream looks like the server's
-                raise TimeoutError
+            _check_time(deadline)  # the watchdog's end of the stream looks like the server's
         except BaseException as error:
             self._connections.pop(origin, None)
             connection.close()
@@ -172,6 +171,11 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
             return bytes(content)
         content += block
     raise OSError(f"the answer has more than {limit} bytes")
+
+
+def _check_time(deadline: float) -> None:
+    if time.monotonic() >= deadline:
+        raise TimeoutError
 
 
 def _shut_down(connected: socket.socket) -> None:
