@@ -178,7 +178,7 @@ def test_pull_takes_only_what_a_trusted_signer_has_signed(
 
 def test_pull_says_so_when_the_channel_is_empty_or_holds_something_else(server: Server, pull: Pull) -> None:
     code, said = pull()
-    assert (code, said["error"]["what"]) == (1, "is not there")
+    assert (code, said["error"]["what"]) == (1, "does not exist")
     assert "toolkit publish" in said["error"]["remedy"]
 
 
@@ -191,7 +191,7 @@ def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
     content = blob.read_bytes()
     blob.write_bytes(content[::-1])
     code, said = pull()
-    assert (code, "gives other bytes than" in said["error"]["what"]) == (1, True)
+    assert (code, "sends other bytes than" in said["error"]["what"]) == (1, True)
     blob.write_bytes(content)
     assert pull()[1]["outcome"] == "deployed"
 
@@ -275,7 +275,7 @@ def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: 
             publish(bundle, server.channel)
         assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
         code, said = pulled(server.channel, tmp_path / "root")
-        assert (code, said["error"]["what"]) == (1, "wants a login")
+        assert (code, said["error"]["what"]) == (1, "requires a login")
         assert pulled(server.channel, tmp_path / "root", "--credentials", tmp_path / "login")[0] == 0
     finally:
         server.kill()
@@ -301,7 +301,7 @@ def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
             root, report = tmp_path / "root", ("--report", "one", "--credentials")
             assert pulled(server.channel, root)[1]["outcome"] == "deployed", "whoever asks may read there"
             refused = pulled(server.channel, root, *report, tmp_path / "wrong")[1]
-            assert refused["error"]["what"] == "wants a login"
+            assert refused["error"]["what"] == "requires a login"
             assert pulled(server.channel, root, *report, tmp_path / "login")[0] == 0
             assert [told.device for told in fetch_reports(server.channel, credentials=tmp_path / "login")] == ["one"]
         finally:
