@@ -1,7 +1,7 @@
-"""Read an image as it is stored: its index, the manifest of each platform, the layers and the files in them.
+"""Read a stored image: its index, the manifest of each platform, the layers and their files.
 
     layout.py [IMAGE]                          print digests and compressed sizes per platform, as JSON
-    layout.py [IMAGE] --sbom [--platform P]    print what is in it, as SPDX: the document attached to it, or one made of its layers
+    layout.py [IMAGE] --sbom [--platform P]    print its contents as SPDX: the attached document, or one generated from its layers
 
 IMAGE is a name in the engine's store, or a tar file of the OCI layout; the runner by default.
 """
@@ -32,13 +32,13 @@ import sbom  # noqa: E402, the folder is known only now
 ATTESTATION = "vnd.docker.reference.type"
 ATTESTED = "vnd.docker.reference.digest"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-# What a bill of materials is made of.
+# Files that a bill of materials is generated from.
 DECLARING = re.compile(r"usr/lib/os-release|var/lib/dpkg/status\.d/[^/]+|.*\.dist-info/METADATA")
 
 
 @dataclass(frozen=True)
 class Image:
-    """One platform of an image: what it is by digest, and what its layers are."""
+    """One platform of an image: its digest, manifest and configuration."""
 
     platform: str
     digest: str
@@ -47,12 +47,12 @@ class Image:
 
     @property
     def config_digest(self) -> str:
-        """The digest of its configuration."""
+        """Digest of the configuration."""
         return str(self.manifest["config"]["digest"])
 
     @property
     def size_bytes(self) -> int:
-        """What travels to a machine that has none of it: the compressed layers."""
+        """Compressed size of all layers: what a machine downloads that has none of them."""
         return sum(int(layer["size"]) for layer in self.manifest["layers"])
 
 
@@ -64,11 +64,11 @@ class Layout:
         self._members = {member.name.removeprefix("./"): member for member in self._archive}
 
     def images(self) -> dict[str, Image]:
-        """Each platform's image by "linux/arm64"; attestations are not platforms."""
+        """Return the image of each platform, for example by "linux/arm64"; attestations are not platforms."""
         return {image.platform: image for image in self._find(self._read_json("index.json"))}
 
     def statements(self, digest: str = "") -> list[dict[str, Any]]:
-        """The in-toto statements attached to the image with that digest, or to any: provenance, bills of materials."""
+        """Return the attached in-toto statements (provenance, bills of materials) of that digest, or of all."""
         return [
             self.blob_json(layer["digest"])
             for attested, entry in self._attached(self._read_json("index.json"))
@@ -77,10 +77,10 @@ class Layout:
         ]
 
     def annotations(self) -> dict[str, str]:
-        """Of the index that names all platforms."""
+        """Return the annotations of the index of all platforms."""
         (entry,) = self._read_json("index.json")["manifests"]
-        found: dict[str, str] = self.blob_json(entry["digest"]).get("annotations", {})
-        return found
+        annotations: dict[str, str] = self.blob_json(entry["digest"]).get("annotations", {})
+        return annotations
 
     def _find(self, index: dict[str, Any]) -> Iterator[Image]:
         for entry in index["manifests"]:
@@ -100,26 +100,26 @@ class Layout:
                 yield entry["annotations"][ATTESTED], document
 
     def blob(self, digest: str) -> bytes:
-        """The bytes with this digest, checked."""
+        """Return the bytes with this digest, after checking it."""
         content = self._read(self._place(digest))
         if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
-            raise ValueError(f"blob {digest} has other bytes")
+            raise ValueError(f"blob {digest} is damaged: its bytes have another digest")
         return content
 
     def blob_json(self, digest: str) -> dict[str, Any]:
-        """The JSON document with this digest."""
+        """Return the JSON document with this digest."""
         document: dict[str, Any] = json.loads(self.blob(digest))
         return document
 
     def files(self, image: Image) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-        """Every entry of every layer of `image`, the lowest layer first, with the bytes of files."""
+        """Yield every entry of every layer, lowest layer first, with the bytes of files."""
         for layer in image.manifest["layers"]:
             blob = self.blob(layer["digest"])
             content = gzip.decompress(blob) if layer["mediaType"].endswith("gzip") else blob
             with tarfile.open(fileobj=io.BytesIO(content)) as archive:
                 for member in archive:
-                    taken = archive.extractfile(member) if member.isreg() else None
-                    yield member, taken.read() if taken else b""
+                    stream = archive.extractfile(member) if member.isreg() else None
+                    yield member, stream.read() if stream else b""
 
     def _has(self, digest: str) -> bool:
         return self._place(digest) in self._members
@@ -128,8 +128,8 @@ class Layout:
         return f"blobs/{digest.replace(':', '/')}"
 
     def _read(self, name: str) -> bytes:
-        taken = self._archive.extractfile(self._members[name])
-        return taken.read() if taken else b""
+        stream = self._archive.extractfile(self._members[name])
+        return stream.read() if stream else b""
 
     def _read_json(self, name: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self._read(name))
@@ -137,30 +137,31 @@ class Layout:
 
 
 def save(name: str, folder: Path) -> Path:
-    """Write the image `name` of the engine's store, with all its platforms, to a file in `folder`."""
+    """Save the image `name` of the engine's store, with all platforms, to a file in `folder`."""
     file = folder / "image.tar"
     if subprocess.run(["docker", "save", "--output", file, name], check=False).returncode:
         print(
-            f"layout: {name} cannot be read; `just build` makes images, `docker image ls` lists them", file=sys.stderr
+            f"layout: the engine has no image {name}; `just build` builds images, `docker image ls` lists them",
+            file=sys.stderr,
         )
         raise SystemExit(4)
     return file
 
 
 def bill_of_materials(image: Layout, platform: str) -> dict[str, Any]:
-    """The SPDX document of one platform of an image: the one attached to it, or one made of its layers as it would be."""
-    there = image.images()
-    if platform not in there:
-        print(f"layout: the image is not for {platform}, but for {', '.join(sorted(there))}", file=sys.stderr)
+    """Return the SPDX document of one platform: the attached one, or one generated from its layers."""
+    images = image.images()
+    if platform not in images:
+        print(f"layout: the image is not for {platform}, but for {', '.join(sorted(images))}", file=sys.stderr)
         raise SystemExit(2)
-    for statement in image.statements(there[platform].digest):
+    for statement in image.statements(images[platform].digest):
         if statement["predicateType"].startswith("https://spdx.dev"):
             document: dict[str, Any] = statement["predicate"]
             return document
-    return _made(image, there[platform])
+    return _document_of_layers(image, images[platform])
 
 
-def _made(image: Layout, one: Image) -> dict[str, Any]:
+def _document_of_layers(image: Layout, one: Image) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for member, content in image.files(one):
             if member.isreg() and DECLARING.fullmatch(member.name):
@@ -171,19 +172,19 @@ def _made(image: Layout, one: Image) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print what the image is."""
+    """Print digests and sizes, or the bill of materials."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "image", nargs="?", default="edge-vision/runner:dev", help="a name in the engine's store, or a file"
     )
-    parser.add_argument("--sbom", action="store_true", help="print what is in it, as SPDX")
+    parser.add_argument("--sbom", action="store_true", help="print its contents as SPDX")
     own = f"linux/{ARCHITECTURES.get(machines.machine(), machines.machine())}"
-    parser.add_argument("--platform", default=own, help="of which platform; by default this machine's")
-    given = parser.parse_args()
+    parser.add_argument("--platform", default=own, help="platform; default: this machine's")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(given.image)
-        image = Layout(file if file.is_file() else save(given.image, Path(folder)))
-        facts = bill_of_materials(image, given.platform) if given.sbom else _facts(image)
+        file = Path(args.image)
+        image = Layout(file if file.is_file() else save(args.image, Path(folder)))
+        facts = bill_of_materials(image, args.platform) if args.sbom else _facts(image)
     json.dump(facts, sys.stdout, indent=2)
     print()
 

@@ -1,4 +1,4 @@
-"""How versions of Debian's packages and of wheels are ordered, and whether one lies in a range that a database names."""
+"""Order versions of Debian packages and wheels, and test whether one lies in a range of a vulnerability database."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 Key = Callable[[str], Any]
-"""A version as something that can be compared."""
+"""Comparable form of a version."""
 
 
 def debian(version: str) -> tuple[Any, ...]:
-    """A Debian version as something that can be compared: deb-version(7)."""
+    """Return the comparable form of a Debian version, as deb-version(7) defines it."""
     epoch, colon, rest = version.partition(":")
     upstream, dash, revision = (rest if colon else version).rpartition("-")
     return (
@@ -24,7 +24,7 @@ def debian(version: str) -> tuple[Any, ...]:
 
 
 def _digits_apart(text: str) -> tuple[Any, ...]:
-    """Characters and numbers in turn: "~" before the end, the end before letters, letters before all else."""
+    """Alternating characters and numbers: "~" sorts before the end, the end before letters, letters before the rest."""
     parts = re.findall(r"(\D*)(\d*)", text)
     return tuple((tuple(_rank(one) for one in (*words, "")), int(digits or 0)) for words, digits in parts)
 
@@ -36,7 +36,7 @@ def _rank(character: str) -> int:
 
 
 def wheel(version: str) -> Version:
-    """A wheel's version (PEP 440); what is none counts as older than all."""
+    """Return a wheel's version (PEP 440); an invalid one sorts before all others."""
     try:
         return Version(version)
     except InvalidVersion:
@@ -44,9 +44,9 @@ def wheel(version: str) -> Version:
 
 
 def in_events(version: str, events: Iterable[Mapping[str, str]], key: Key) -> tuple[bool, str]:
-    """Whether `version` is affected by what OSV calls a range's events, and the version that ends it ("" when none does).
+    """Return whether the events of an OSV range affect `version`, and the version that fixes it ("" if none does).
 
-    The algorithm is that of OSV's schema: events in order of their versions, each switching it on or off.
+    The algorithm of OSV's schema: events in version order, each switching "affected" on or off.
     """
     affected, fixed, ours = False, "", key(version)
     for kind, bound in sorted(_bounds(events), key=lambda one: (one[1] != "0", key(one[1]))):

@@ -1,8 +1,8 @@
-"""Build an image twice from nothing, in different folders at different times, and compare every digest.
+"""Build images twice from scratch, in different folders at different times, and compare all digests.
 
     reproducible.py [TARGET…]      default: base-cross runner-cross
 
-Each build has a copy of the repository in a folder of its own, root filesystems unpacked anew, and no cache.
+Each build has its own copy of the repository, freshly unpacked root filesystems, and no cache.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PARTS = ("images", "requirements", "toolkit", "pyproject.toml")
 
 
 def copy_sources(origin: Path, folder: Path) -> Path:
-    """A copy of what images are made of; every file gets the time of now."""
+    """Copy the sources of images; every file gets the current time."""
     for part in PARTS:
         source, place = origin / part, folder / part
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -39,39 +39,39 @@ def copy_sources(origin: Path, folder: Path) -> Path:
 
 
 def build_from_nothing(targets: list[str], origin: Path, folder: Path) -> dict[str, dict[str, str]]:
-    """The digests of each target's platforms, of a build without any cache in `folder`."""
+    """Build without any cache in `folder`; return the digests of each target and platform."""
     sources = copy_sources(origin, folder / "sources")
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    found: dict[str, dict[str, str]] = {}
+    digests: dict[str, dict[str, str]] = {}
     for target in targets:
         file = folder / f"{target}.tar"
-        words = [sys.executable, str(sources / "images/build.py"), target, "--no-cache", "--provenance=false"]
+        command = [sys.executable, str(sources / "images/build.py"), target, "--no-cache", "--provenance=false"]
         subprocess.run(
-            [*words, "--set", f"{target}.output=type=oci,dest={file}"],
+            [*command, "--set", f"{target}.output=type=oci,dest={file}"],
             check=True,
             env=environment,
             stderr=subprocess.DEVNULL,
         )
         images = layout.Layout(file).images()
-        found |= {
+        digests |= {
             f"{target} {name}": {"manifest": image.digest, "config": image.config_digest}
             for name, image in images.items()
         }
         file.unlink()
-    return found
+    return digests
 
 
 def main() -> int:
-    """Build twice and print what differs; 1 when something does."""
+    """Build twice and print the comparison; return 1 if digests differ."""
     targets = sys.argv[1:] or ["base-cross", "runner-cross"]
     os.environ.setdefault("REVISION", build.revision())
     results = []
-    with tempfile.TemporaryDirectory(prefix="origin-") as kept:
-        origin = copy_sources(build.REPOSITORY, Path(kept))
+    with tempfile.TemporaryDirectory(prefix="origin-") as temporary:
+        origin = copy_sources(build.REPOSITORY, Path(temporary))
         for name in ("first", "the-second-one"):
             with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
                 began = time.monotonic()

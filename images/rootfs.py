@@ -1,12 +1,12 @@
-"""Make the root filesystem that the images stand on: Debian's packages unpacked by mmdebstrap, nothing run in it.
+"""Build the root filesystems of the base images: Debian packages unpacked by mmdebstrap, without running anything in them.
 
     rootfs.py RECIPE ARCHITECTURE [--output FOLDER] [--relock]
 
-A recipe is images/base/RECIPE.toml; it is named for its suite, unless it names one.
+A recipe is images/base/RECIPE.toml, named after its suite unless it sets one.
 
-No package is configured, so none of arm64's programs runs and no emulation is needed. apt checks the archive's
-signatures; each package is compared with images/base/RECIPE-ARCHITECTURE.lock, too. The tar file is the same bit for bit
-for the same packages; it is kept in $XDG_CACHE_HOME/edge-vision-toolkit/roots by the digest of all that goes into it.
+No package is configured, so no arm64 program runs and no emulation is needed. apt checks the archive's signatures, and each
+package is compared with images/base/RECIPE-ARCHITECTURE.lock. The same packages give the same tar file bit for bit; it is
+cached in $XDG_CACHE_HOME/edge-vision-toolkit/roots by the digest of all inputs.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ ACCOUNTS = {
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
 MISSING_MMDEBSTRAP = (
-    "mmdebstrap makes the root filesystem and is not installed here: images/engine.sh install (root, Debian 12)"
+    "mmdebstrap, which builds root filesystems, is not installed: images/engine.sh install (root, Debian 12)"
 )
 
 
 @dataclass(frozen=True)
 class Package:
-    """One Debian package: its control fields as text, and what its archive is."""
+    """One Debian package: its control fields as text, and its files."""
 
     name: str
     version: str
@@ -51,13 +51,13 @@ class Package:
 
     @property
     def line(self) -> str:
-        """Its line in the lock file."""
+        """Line of the lock file."""
         return f"{self.name}={self.version} sha256:{self.sha256}"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one root filesystem is made of."""
+    """Inputs of one root filesystem."""
 
     name: str
     architecture: str
@@ -70,23 +70,23 @@ class Recipe:
 
     @property
     def suite(self) -> str:
-        """The Debian suite whose packages it takes."""
+        """Debian suite of its packages."""
         return self.other_suite or self.name
 
     @property
     def lock(self) -> Path:
-        """The file that names every package with its digest."""
+        """Lock file with the digest of every package."""
         return HERE / "base" / f"{self.name}-{self.architecture}.lock"
 
     @property
     def sources(self) -> str:
-        """The Debian sources it is made from: this machine's own, for the suite."""
+        """Debian sources of the suite, from this machine's configuration."""
         lines = sources(self.suite).splitlines(keepends=True)
         return "".join(line for line in lines if not self.main_only or f" {self.suite} " in line)
 
     @property
     def digest(self) -> str:
-        """The digest of all that goes into it."""
+        """Digest of all inputs."""
         parts = [
             Path(__file__).read_text(),
             repr(self),
@@ -97,7 +97,7 @@ class Recipe:
 
 
 def read_recipe(name: str, architecture: str, epoch: int) -> Recipe:
-    """The recipe of images/base/NAME.toml for one architecture."""
+    """Read images/base/NAME.toml for one architecture."""
     table = tomllib.loads((HERE / "base" / f"{name}.toml").read_text())
     include, drop, leave_out = (tuple(table[key]) for key in ("include", "drop", "leave_out"))
     main_only = architecture in table.get("main_only", ())
@@ -105,13 +105,13 @@ def read_recipe(name: str, architecture: str, epoch: int) -> Recipe:
 
 
 def architectures(name: str) -> tuple[str, ...]:
-    """Which architectures there is a recipe for: all, unless it names them."""
+    """Return the architectures of a recipe: all, unless it lists them."""
     table = tomllib.loads((HERE / "base" / f"{name}.toml").read_text())
     return tuple(table.get("architectures", ARCHITECTURES))
 
 
 def sources(suite: str) -> str:
-    """This machine's own Debian sources, for `suite`."""
+    """Return this machine's Debian sources for `suite`."""
     done = subprocess.run([HERE / "apt-source.sh", suite], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
@@ -119,12 +119,12 @@ def sources(suite: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where root filesystems are kept."""
+    """Return the cache folder of root filesystems."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-vision-toolkit" / "roots"
 
 
-def make(recipe: Recipe, output: Path | None = None, *, relock: bool = False) -> Path:
-    """The tar file of `recipe`, made if it is not in the cache (or anew, into `output`)."""
+def build(recipe: Recipe, output: Path | None = None, *, relock: bool = False) -> Path:
+    """Return the tar file of `recipe`, from the cache if it is there (with `output`: built into that folder)."""
     folder = output or cache_folder() / recipe.digest[:16]
     finished = folder / f"rootfs-{recipe.architecture}.tar"
     if finished.exists() and not relock:
@@ -133,8 +133,8 @@ def make(recipe: Recipe, output: Path | None = None, *, relock: bool = False) ->
     with tempfile.TemporaryDirectory(prefix=".root-", dir=folder) as temporary:
         unpacked, archives = _unpack(recipe, Path(temporary))
         packages = [read_package(path) for path in sorted(archives.glob("*.deb"))]
-        kept = [package for package in packages if package.name not in recipe.drop]
-        _check_lock(recipe, kept, relock=relock)
+        included = [package for package in packages if package.name not in recipe.drop]
+        _check_lock(recipe, included, relock=relock)
         made = Path(temporary) / "made.tar"
         write_root(recipe, unpacked, packages, made)
         made.replace(finished)
@@ -142,20 +142,20 @@ def make(recipe: Recipe, output: Path | None = None, *, relock: bool = False) ->
 
 
 def _unpack(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
-    """Let mmdebstrap fetch and unpack; the tar file it makes, and the folder of the packages."""
+    """Let mmdebstrap download and unpack; return its tar file and the folder of packages."""
     if shutil.which("mmdebstrap") is None:
         print(f"rootfs: {MISSING_MMDEBSTRAP}", file=sys.stderr)
         raise SystemExit(4)
     archives, unpacked = folder / "archives", folder / "unpacked.tar"
     archives.mkdir(mode=0o777)
-    words = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={recipe.architecture}"]
-    words += [f"--include={','.join(recipe.include)}", '--aptopt=Acquire::Retries "3"']
-    words += [f"--extract-hook=sync-out /var/cache/apt/archives {archives}", recipe.suite, str(unpacked), "-"]
+    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={recipe.architecture}"]
+    command += [f"--include={','.join(recipe.include)}", '--aptopt=Acquire::Retries "3"']
+    command += [f"--extract-hook=sync-out /var/cache/apt/archives {archives}", recipe.suite, str(unpacked), "-"]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(recipe.epoch)}
-    done = subprocess.run(words, input=recipe.sources, env=environment, text=True, check=False, capture_output=True)
+    done = subprocess.run(command, input=recipe.sources, env=environment, text=True, check=False, capture_output=True)
     if done.returncode:
         print(
-            f"rootfs: mmdebstrap could not make {recipe.suite} for {recipe.architecture}:\n{done.stderr}",
+            f"rootfs: mmdebstrap could not build {recipe.suite} for {recipe.architecture}:\n{done.stderr}",
             file=sys.stderr,
         )
         raise SystemExit(4)
@@ -163,7 +163,7 @@ def _unpack(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
 
 
 def read_package(path: Path) -> Package:
-    """What the package at `path` is."""
+    """Read the package file at `path`."""
     control = subprocess.run(["dpkg-deb", "--field", path], capture_output=True, text=True, check=True).stdout
     fields = dict(line.split(": ", 1) for line in control.splitlines() if ": " in line and not line.startswith(" "))
     listing = subprocess.run(["dpkg-deb", "--fsys-tarfile", path], capture_output=True, check=True).stdout
@@ -173,18 +173,18 @@ def read_package(path: Path) -> Package:
 
 
 def _check_lock(recipe: Recipe, packages: list[Package], *, relock: bool) -> None:
-    """Compare with the lock file: the archive moves on, and a build that differs must say so."""
-    wanted = "".join(f"{package.line}\n" for package in packages)
+    """Compare with the lock file and report differences: the archive changes over time."""
+    is_included = "".join(f"{package.line}\n" for package in packages)
     if relock:
-        recipe.lock.write_text(wanted)
+        recipe.lock.write_text(is_included)
         return
     locked = recipe.lock.read_text() if recipe.lock.exists() else ""
-    changed = sorted(set(wanted.splitlines()) ^ set(locked.splitlines()))
+    changed = sorted(set(is_included.splitlines()) ^ set(locked.splitlines()))
     if not changed:
         return
-    print(f"rootfs: the archive has other packages than {recipe.lock.name}:", *changed, sep="\n  ", file=sys.stderr)
+    print(f"rootfs: the packages of the archive differ from {recipe.lock.name}:", *changed, sep="\n  ", file=sys.stderr)
     print(
-        "rootfs: `just lock-images` takes them; DEBIAN_MIRROR=a snapshot of the archive brings the old ones.",
+        "rootfs: `just lock-images` locks the new ones; DEBIAN_SNAPSHOT=ADDRESS of a snapshot brings back the old ones.",
         file=sys.stderr,
     )
     if os.environ.get("IMAGES_LOCKED") == "1":
@@ -192,45 +192,45 @@ def _check_lock(recipe: Recipe, packages: list[Package], *, relock: bool) -> Non
 
 
 def plain(name: str) -> str:
-    """A path in an archive without its leading ./ ."""
+    """Strip the leading ./ of a path in an archive."""
     return name.removeprefix("./").rstrip("/")
 
 
 def merged(name: str) -> str:
-    """The path in a root filesystem where /bin, /sbin and /lib are links into /usr."""
+    """Return the path in a root filesystem where /bin, /sbin and /lib are links into /usr."""
     top = name.split("/", 1)[0]
     return f"usr/{name}" if top in MERGED else name
 
 
-def wanted(recipe: Recipe, name: str) -> bool:
-    """Whether the file belongs into the root filesystem: licenses stay, what only people read goes."""
+def is_included(recipe: Recipe, name: str) -> bool:
+    """Whether the file belongs in the root filesystem: licenses do, documentation does not."""
     if name.startswith("usr/share/doc/"):
         return name.endswith("/copyright")
     return not any(fnmatch.fnmatch(name, pattern) for pattern in recipe.leave_out)
 
 
 def write_root(recipe: Recipe, unpacked: Path, packages: list[Package], output: Path) -> None:
-    """Write the root filesystem: what is wanted of `unpacked`, accounts, and a record of each package."""
-    kept = [package for package in packages if package.name not in recipe.drop]
-    ours = {name for package in kept for name in package.files}
-    unwanted = {name for package in packages if package.name in recipe.drop for name in package.files} - ours
+    """Write the root filesystem: the included files of `unpacked`, accounts, and a record of each package."""
+    included = [package for package in packages if package.name not in recipe.drop]
+    included_files = {name for package in included for name in package.files}
+    unwanted = {name for package in packages if package.name in recipe.drop for name in package.files} - included_files
     entries: dict[str, tuple[tarfile.TarInfo, bytes]] = {}
     with tarfile.open(unpacked) as archive:
         for member in archive:
             name = plain(member.name)
-            if name and name not in unwanted and name not in MERGED and wanted(recipe, name):
+            if name and name not in unwanted and name not in MERGED and is_included(recipe, name):
                 entries[merged(name)] = (member, _content(archive, member))
     entries |= {
         name: _link(f"usr/{name}") for name in MERGED if any(entry.startswith(f"usr/{name}/") for entry in entries)
     }
-    written = ACCOUNTS | {f"var/lib/dpkg/status.d/{package.name}": package.control for package in kept}
+    written = ACCOUNTS | {f"var/lib/dpkg/status.d/{package.name}": package.control for package in included}
     written["etc/ssl/certs/ca-certificates.crt"] = _certificates(entries)
     entries |= {name: _text(text) for name, text in written.items()}
     _write_tar(entries, recipe.epoch, output)
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """The bytes of a file; a hard link becomes a file of its own."""
+    """Bytes of a file; a hard link becomes a file of its own."""
     if not (member.isreg() or member.islnk()):
         return b""
     content = archive.extractfile(member)
@@ -239,7 +239,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _certificates(entries: dict[str, tuple[tarfile.TarInfo, bytes]]) -> str:
-    """The bundle that ca-certificates makes when it is configured."""
+    """The bundle that ca-certificates generates when it is configured."""
     prefix = "usr/share/ca-certificates/"
     return "".join(
         content.decode()
@@ -261,7 +261,7 @@ def _text(text: str) -> tuple[tarfile.TarInfo, bytes]:
 
 
 def _write_tar(entries: dict[str, tuple[tarfile.TarInfo, bytes]], epoch: int, output: Path) -> None:
-    """Write `entries` in order of their names, parents first, empty folders left out but for the usual ones."""
+    """Write `entries` sorted by name, parents first, without empty folders except the standard ones."""
     folders = {"proc", "sys", "dev", "run", "tmp", "root", "home", "var/tmp"}
     for name, (info, _) in entries.items():
         if not info.isdir():
@@ -282,15 +282,17 @@ def _folder() -> tuple[tarfile.TarInfo, bytes]:
 
 
 def main() -> None:
-    """Print the path of the root filesystem that the arguments ask for."""
+    """Print the path of the requested root filesystem."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", choices=sorted(path.stem for path in (HERE / "base").glob("*.toml")))
     parser.add_argument("architecture", choices=ARCHITECTURES)
-    parser.add_argument("--output", type=Path, help="make it anew into this folder, past the cache")
-    parser.add_argument("--relock", action="store_true", help="write the lock file from what the archive has now")
-    parser.add_argument("--epoch", type=int, default=1760000000, help="SOURCE_DATE_EPOCH: no file is newer")
-    given = parser.parse_args()
-    print(make(read_recipe(given.recipe, given.architecture, given.epoch), given.output, relock=given.relock))
+    parser.add_argument("--output", type=Path, help="build into this folder instead of the cache")
+    parser.add_argument("--relock", action="store_true", help="update the lock file to the archive's current packages")
+    parser.add_argument(
+        "--epoch", type=int, default=1760000000, help="SOURCE_DATE_EPOCH, the upper limit of file times"
+    )
+    args = parser.parse_args()
+    print(build(read_recipe(args.recipe, args.architecture, args.epoch), args.output, relock=args.relock))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Databases of known vulnerabilities, as their publishers give them out: read from files, never fetched.
+"""Vulnerability databases in their publishers' formats, read from files and never downloaded.
 
     Debian's security tracker      one JSON file: source package → CVE → release → fixed version
     OSV                            a .zip, a folder or a file of records, for the ecosystems PyPI and Debian
 
-A file may be compressed (.gz). Which kind it is shows in what it holds.
+A file may be compressed (.gz). Its kind is detected from its content.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNIMPORTANT = "unimportant"
 
 @dataclass(frozen=True, order=True)
 class Package:
-    """Something installed: what databases know it by. `release` is Debian's, and empty for a wheel."""
+    """An installed package, as databases identify it. `release` is the Debian release, empty for a wheel."""
 
     name: str
     version: str
@@ -38,7 +38,7 @@ class Package:
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One vulnerability of one package; `fixed` is empty where nothing newer is known to help."""
+    """One vulnerability of one package; `fixed` is empty without a fixed version."""
 
     package: Package
     identifier: str
@@ -47,28 +47,28 @@ class Finding:
 
 
 class Unreadable(Exception):  # noqa: N818 - what a file is, not what went wrong in here
-    """A file that is no database of a known kind."""
+    """The file is not a database of a supported kind."""
 
 
 def findings(path: Path, packages: Collection[Package]) -> tuple[int, list[Finding]]:
-    """How many entries the database at `path` has, and those that concern `packages`.
+    """Return the number of entries in the database at `path`, and those that concern `packages`.
 
     Raises:
-        Unreadable: it is none.
+        Unreadable: the file is not a database.
     """
-    count, found, wanted = 0, list[Finding](), _by_name(packages)
+    count, matches, by_name = 0, list[Finding](), _by_name(packages)
     for document in _documents(path):
         if isinstance(document, dict) and "affected" in document:
-            count, found = count + 1, [*found, *_of_record(document, wanted)]
+            count, matches = count + 1, [*matches, *_of_record(document, by_name)]
         elif _is_tracker(document):
-            count, found = count + len(document), [*found, *_of_tracker(document, packages)]
+            count, matches = count + len(document), [*matches, *_of_tracker(document, packages)]
         else:
             raise Unreadable(f"{path} is neither Debian's security tracker as JSON nor records of OSV")
-    return count, sorted(set(found))
+    return count, sorted(set(matches))
 
 
 def _documents(path: Path) -> Iterator[Any]:
-    """Every JSON document in a file, an archive or a folder; one with several lines may have one on each."""
+    """Yield each JSON document of a file, an archive or a folder; a file may hold one per line."""
     if path.is_dir():
         for file in sorted(path.rglob("*.json")):
             yield from _parsed(file.read_bytes(), file)
@@ -90,11 +90,11 @@ def _parsed(content: bytes, path: Path) -> Iterator[Any]:
         try:
             yield from [json.loads(line) for line in io.BytesIO(content) if line.strip()]
         except ValueError as error:
-            raise Unreadable(f"{path} is no JSON: {error}") from None
+            raise Unreadable(f"{path} is not JSON: {error}") from None
 
 
 def _by_name(packages: Collection[Package]) -> dict[tuple[str, str], list[Package]]:
-    """Packages by OSV's ecosystem and their name in it."""
+    """Group packages by OSV ecosystem and name."""
     named: dict[tuple[str, str], list[Package]] = {}
     for one in packages:
         ecosystem = f"Debian:{RELEASES.get(one.release, one.release)}" if one.release else "PyPI"
@@ -102,20 +102,20 @@ def _by_name(packages: Collection[Package]) -> dict[tuple[str, str], list[Packag
     return named
 
 
-def _of_record(record: dict[str, Any], wanted: dict[tuple[str, str], list[Package]]) -> Iterator[Finding]:
-    """In the words of OSV's schema: affected, ranges, events, versions."""
+def _of_record(record: dict[str, Any], by_name: dict[tuple[str, str], list[Package]]) -> Iterator[Finding]:
+    """Findings of one OSV record."""
     if record.get("withdrawn"):
         return
     for affected in record["affected"]:
         named = affected.get("package", {})
-        for package in wanted.get((named.get("ecosystem", ""), _normal(named)), ()):
-            hit, fixed = _affects(affected, package)
-            if hit:
+        for package in by_name.get((named.get("ecosystem", ""), _normal(named)), ()):
+            affected_now, fixed = _affects(affected, package)
+            if affected_now:
                 yield Finding(package, _known_as(record), fixed, _urgency(record, affected))
 
 
 def _normal(named: dict[str, str]) -> str:
-    """The name; a wheel's as PEP 503 writes it."""
+    """The package name, normalized by PEP 503 for PyPI."""
     name = named.get("name", "")
     return re.sub(r"[-_.]+", "-", name).lower() if named.get("ecosystem") == "PyPI" else name
 
@@ -125,13 +125,13 @@ def _affects(affected: dict[str, Any], package: Package) -> tuple[bool, str]:
     listed, fixed = package.source_version in affected.get("versions", ()), ""
     for one in affected.get("ranges", ()):
         if one.get("type") == "ECOSYSTEM":
-            hit, end = ordering.in_events(package.source_version, one["events"], key)
-            listed, fixed = listed or hit, fixed or (end if hit else "")
+            affected_now, end = ordering.in_events(package.source_version, one["events"], key)
+            listed, fixed = listed or affected_now, fixed or (end if affected_now else "")
     return listed, fixed
 
 
 def _known_as(record: dict[str, Any]) -> str:
-    """The CVE's number where it has one: other databases call it so, too."""
+    """The CVE number if there is one, which other databases use as well."""
     names = [*record.get("aliases", ()), *record.get("upstream", ()), record["id"]]
     return str(next((name for name in names if name.startswith("CVE-")), record["id"]))
 
@@ -150,7 +150,7 @@ def _is_tracker(document: Any) -> bool:
 
 
 def _of_tracker(document: dict[str, Any], packages: Collection[Package]) -> Iterator[Finding]:
-    """Debian's tracker: "resolved" from `fixed_version` on ("0": it never was affected), else open."""
+    """Findings of Debian's tracker: "resolved" from `fixed_version` on ("0": never affected), otherwise open."""
     for package in packages:
         for identifier, entry in document.get(package.source, {}).items() if package.release else ():
             release = entry["releases"].get(package.release)

@@ -66,11 +66,11 @@ def _faults_in(path: Path) -> Iterator[Fault]:
         marks = dict(_marks(function))
         if "fault" in marks:
             call = marks.pop("fault")
-            told = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+            values = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
             yield Fault(
                 what=ast.literal_eval(call.args[0]),
-                serves=told["serves"],
-                says=told["says"],
+                serves=values["serves"],
+                says=values["says"],
                 test=f"{path.relative_to(HOUSE)}::{function.name}",
                 arguments=tuple(argument.arg for argument in function.args.args),
                 tiers=tuple(name for name in marks if name not in {"parametrize", "timeout"}),

@@ -1,9 +1,9 @@
-"""Unpack what a device needs of Intel's OpenVINO archive for arm64, after checking that it is the file that was meant.
+"""Unpack what a device needs from Intel's OpenVINO archive for arm64, after checking its SHA-256.
 
     archive.py FOLDER OUTPUT
 
-FOLDER holds one file, l_openvino_toolkit_…_arm64.tgz; ARCHIVE_SHA256 in the environment is its SHA-256. Of it, the bindings
-for Python 3.9, the runtime with its MYRIAD plugin and the stick's firmware, TBB and the licenses are kept.
+FOLDER holds one file, l_openvino_toolkit_…_arm64.tgz; ARCHIVE_SHA256 in the environment is its SHA-256. Unpacked are the
+bindings for Python 3.9, the runtime with its MYRIAD plugin and the stick's firmware, TBB and the licenses.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bytecode
 
 NEEDED = ("python/python3.9/", "runtime/lib/aarch64/")
-KEPT = (*NEEDED, "runtime/3rdparty/tbb/lib/", "licensing/")
+UNPACKED = (*NEEDED, "runtime/3rdparty/tbb/lib/", "licensing/")
 UNUSED = ("*_frontend.so*", "*.a", "*.cmake", "*/pcie-ma2x8x.mvcmd", "*/libopenvino_c.so*", "*/openvino/tools/*")
 READERS = ("*libopenvino_ir_frontend.so*",)
 
 
 def unpack(archive: Path, output: Path) -> None:
-    """Unpack what is kept of `archive` into `output`, without its top folder; exits with a reason when it lacks something."""
-    found = set()
+    """Unpack the used files into `output`, without the top folder; exit with a message if required ones are missing."""
+    present = set()
     with tarfile.open(archive) as packed:
         for member in packed:
             name = str(PurePosixPath(*PurePosixPath(member.name).parts[1:]))
-            prefix = next((prefix for prefix in KEPT if name.startswith(prefix)), None)
-            if prefix is None or member.isdir() or not wanted(name):
+            prefix = next((prefix for prefix in UNPACKED if name.startswith(prefix)), None)
+            if prefix is None or member.isdir() or not is_used(name):
                 continue
-            found.add(prefix)
+            present.add(prefix)
             _write(packed, member, output, name)
-    missing = [prefix for prefix in NEEDED if prefix not in found]
+    missing = [prefix for prefix in NEEDED if prefix not in present]
     if missing:
-        sys.exit(f"archive: {archive.name} holds no {', '.join(missing)}: is it Intel's OpenVINO 2022.3.2 for arm64?")
+        sys.exit(f"archive: {archive.name} has no {', '.join(missing)}: is it Intel's OpenVINO 2022.3.2 for arm64?")
 
 
-def wanted(name: str) -> bool:
-    """Whether the file at `name` is used on a device: of the readers of model formats, that of IR alone is."""
+def is_used(name: str) -> bool:
+    """Whether a device uses the file. Of the model format readers, it uses only that of IR."""
     if any(fnmatch.fnmatch(name, pattern) for pattern in READERS):
         return True
     return not any(fnmatch.fnmatch(name, pattern) for pattern in UNUSED)
@@ -66,17 +66,17 @@ def _write(packed: tarfile.TarFile, member: tarfile.TarInfo, output: Path, name:
 
 
 def check(folder: Path, sha256: str) -> Path:
-    """The one archive in `folder`; exits with a reason when there is another number of them or it is another file."""
+    """Return the archive in `folder`; exit with a message unless there is exactly one with this SHA-256."""
     archives = sorted(folder.glob("*.tgz"))
     if len(archives) != 1:
-        sys.exit(f"archive: one .tgz is needed, {len(archives)} were given")
+        sys.exit(f"archive: exactly one .tgz is needed, and {len(archives)} are there")
     digest = hashlib.sha256()
     with archives[0].open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     if digest.hexdigest() != sha256:
         sys.exit(
-            f"archive: {archives[0].name} has the SHA-256 {digest.hexdigest()}, and {sha256 or 'none'} was given: "
+            f"archive: {archives[0].name} has the SHA-256 {digest.hexdigest()}, and {sha256 or 'none'} was expected: "
             "the download is damaged, or it is another file"
         )
     return archives[0]

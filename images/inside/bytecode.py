@@ -1,10 +1,10 @@
-"""Compile every Python file under a folder into __pycache__ folders under another: the same bytes whenever it is run.
+"""Compile all Python files of a folder into __pycache__ folders of another, reproducibly.
 
     bytecode.py SOURCE OUTPUT
 
-Everything in OUTPUT gets the time SOURCE_DATE_EPOCH, so that a layer that is copied from it is the same on each build.
+All files in OUTPUT get the time SOURCE_DATE_EPOCH, so that a layer copied from it is the same in each build.
 
-The compiled files say that they need no check against their source: an image is read-only, and copying changes times.
+The bytecode is marked as unchecked: an image is read-only, and copying changes file times.
 Runs on Python 3.9 and later, inside an image being built.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def compile_tree(source: Path, output: Path) -> int:
-    """Compile the tree at `source`; how many files. One that is no valid Python (a template) is left out."""
+    """Compile the tree at `source` and return the number of files. Invalid Python (a template) is skipped."""
     count = 0
     for folder, folders, names in os.walk(source):
         folders.sort()
@@ -40,7 +40,7 @@ def _compile(file: Path, source: Path, output: Path) -> bool:
 
 
 def settle_times(folder: Path) -> None:
-    """Give everything in `folder`, and itself, the time SOURCE_DATE_EPOCH."""
+    """Set the times of `folder` and of everything in it to SOURCE_DATE_EPOCH."""
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     for path in [*folder.rglob("*"), folder, *folder.parents]:
         if path != Path("/"):

@@ -1,10 +1,10 @@
-"""Lay the toolkit's source out as its wheel would be installed, with bytecode and its command.
+"""Lay out the toolkit's source as its wheel would install it, with bytecode and its command.
 
     package.py SOURCE=PLACE… OUTPUT
 
-Each folder SOURCE goes to OUTPUT/opt/toolkit/site/PLACE, less what a machine made for itself; the command to
-OUTPUT/usr/local/bin/toolkit. The interpreter is told of the site by a file of its own, not by PYTHONPATH: the embedded
-fleet's devices start it with an environment that holds nothing of the toolkit's. Runs inside an image being built.
+Each folder SOURCE goes to OUTPUT/opt/toolkit/site/PLACE without caches, the command to OUTPUT/usr/local/bin/toolkit. A .pth
+file adds the site folder to the interpreter's path; PYTHONPATH would not do, because devices of the local fleet start it with
+a device's environment. Runs inside an image being built.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bytecode
 
 SITE = "opt/toolkit/site"
-TOLD = "usr/lib/python3/dist-packages/toolkit.pth"
-"""Debian's Python looks here for folders to take packages from."""
+PATH_FILE = "usr/lib/python3/dist-packages/toolkit.pth"
+"""Debian's Python reads additional package folders from here."""
 COMMAND = """\
 #!/usr/bin/python3
 # `docker run IMAGE run …` and `docker run IMAGE toolkit run …` are the same.
@@ -34,7 +34,7 @@ main()
 
 
 def copy(source: Path, place: Path) -> None:
-    """Copy the tree at `source` without caches, the same modes for all."""
+    """Copy the tree at `source` without caches, with the same modes everywhere."""
     shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*"), dirs_exist_ok=True)
     for path in [place, *place.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -42,14 +42,14 @@ def copy(source: Path, place: Path) -> None:
 
 def main() -> None:
     """Copy, compile, write the command."""
-    *given, output = sys.argv[1:]
-    site, told = Path(output, SITE), Path(output, TOLD)
-    for word in given:
-        source, place = word.split("=", 1)
+    *sources, output = sys.argv[1:]
+    site, path_file = Path(output, SITE), Path(output, PATH_FILE)
+    for argument in sources:
+        source, place = argument.split("=", 1)
         copy(Path(source), site / place)
     bytecode.compile_tree(site, site)
-    told.parent.mkdir(parents=True)
-    told.write_text(f"/{SITE}\n")
+    path_file.parent.mkdir(parents=True)
+    path_file.write_text(f"/{SITE}\n")
     command = Path(output, "usr/local/bin/toolkit")
     command.parent.mkdir(parents=True)
     command.write_text(COMMAND)

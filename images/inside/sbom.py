@@ -1,9 +1,9 @@
-"""The software bill of materials of an image: what dpkg and the wheels' metadata say, as SPDX 2.3, made without a network.
+"""Software bill of materials (SPDX 2.3) of an image, from dpkg's and the wheels' metadata, without network access.
 
     sbom.py                     as BuildKit's generator: reads BUILDKIT_SCAN_SOURCE, writes to BUILDKIT_SCAN_DESTINATION
     sbom.py ROOT                print the document for an unpacked root filesystem
 
-Nothing in it depends on when or where it is made.
+The document does not depend on when or where it is generated.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ WHEELS = "**/*.dist-info/METADATA"
 
 
 def packages(root: Path) -> list[Entry]:
-    """One SPDX package for each Debian package and each wheel under `root`, in order of their identifiers."""
-    found = [*_debian(root), *_wheels(root)]
-    return sorted(found, key=lambda entry: str(entry["SPDXID"]))
+    """Return an SPDX package for each Debian package and wheel under `root`, sorted by identifier."""
+    entries = [*_debian(root), *_wheels(root)]
+    return sorted(entries, key=lambda entry: str(entry["SPDXID"]))
 
 
 def _debian(root: Path) -> Iterator[Entry]:
@@ -43,18 +43,18 @@ def _debian(root: Path) -> Iterator[Entry]:
 
 
 def _source(control: Message) -> str:
-    """From which source package it was built: databases of vulnerabilities know Debian's packages by that."""
+    """The source package it was built from, by which vulnerability databases list Debian packages."""
     name, _, version = control.get("Source", control["Package"]).partition(" ")
     return f"built package from: {name} {version.strip('()') or control['Version']}"
 
 
 def _release(root: Path) -> str:
-    """Debian's name of the release, as the root filesystem says it; empty when it does not."""
+    """Codename of the Debian release in the root filesystem; empty without one."""
     file = root / "usr/lib/os-release"
-    found = re.search(
+    entries = re.search(
         "^VERSION_CODENAME=(.+)$", file.read_text(encoding="utf-8") if file.exists() else "", re.MULTILINE
     )
-    return found[1] if found else ""
+    return entries[1] if entries else ""
 
 
 def _wheels(root: Path) -> Iterator[Entry]:
@@ -86,12 +86,12 @@ def _escape(version: str) -> str:
 
 
 def document(root: Path, name: str, epoch: int) -> Entry:
-    """The SPDX document of the root filesystem at `root`."""
-    found = packages(root)
-    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    """Return the SPDX document of the root filesystem at `root`."""
+    entries = packages(root)
+    digest = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
     relations = [
         {"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": entry["SPDXID"]}
-        for entry in found
+        for entry in entries
     ]
     return {
         "spdxVersion": "SPDX-2.3",
@@ -103,7 +103,7 @@ def document(root: Path, name: str, epoch: int) -> Entry:
             "creators": ["Tool: edge-vision-toolkit-sbom"],
             "created": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         },
-        "packages": found,
+        "packages": entries,
         "relationships": relations,
     }
 

@@ -1,16 +1,17 @@
-"""Install locked wheels into folders of an image, for its platform, on the platform that builds: nothing is emulated.
+"""Install locked wheels for the image's platform on the building platform, without emulation.
 
     wheels.py OUTPUT SITE NAME…
 
-Each requirement *NAME* goes to the folder SITE under OUTPUT/NAME, the others to OUTPUT/rest, side by side. Each becomes a layer of its
-own: layers are compressed side by side, too, and an unchanged one is not sent again.
+Requirements that contain NAME go to the folder SITE under OUTPUT/NAME, all others to OUTPUT/rest, in parallel. Each becomes a
+layer of its own: layers are compressed in parallel, and unchanged ones are not sent again.
 
-Build arguments come as the environment, for there is no shell to make words of them: REQUIREMENTS names the lock file,
-REQUIREMENTS_ARM64 another one for arm64; /run/context/leave-out.txt lists what is not used; TARGETARCH, PYTHON_VERSION and GLIBC_VERSION say what the wheels are for. With
-WHEELS=emulated it installs for the platform it runs on, one after the other, as pip does: the slow way, to be measured against.
+Build arguments come from the environment, because the image has no shell: REQUIREMENTS names the lock file,
+REQUIREMENTS_ARM64 another one for arm64; /run/context/leave-out.txt lists unused files; TARGETARCH, PYTHON_VERSION and
+GLIBC_VERSION select the wheels. With WHEELS=emulated it installs for the platform it runs on, sequentially, as pip does: a
+baseline for benchmarks.
 
-Runs inside an image being built, on Python 3.9 and later. pip is a wheel file in /run/pip and never enters an image. A CA
-bundle comes as the build secret `ca`, an index of one's own as the build secret `pip` (a pip.conf).
+Runs inside an image being built, on Python 3.9 and later. pip is a wheel file in /run/pip and never part of an image. The build
+secret `ca` holds a CA bundle, the build secret `pip` a pip.conf with another package index.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ import bytecode
 
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 SECRETS = {"PIP_CERT": Path("/run/secrets/ca"), "PIP_CONFIG_FILE": Path("/run/secrets/pip")}
-# What pip writes for its own later use; there is no pip later.
+# Files that pip writes for its own later use; the image has no pip.
 BOOKKEEPING = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 
 
 def platform_tags(architecture: str, glibc: str) -> list[str]:
-    """The wheel tags that a Debian with this glibc takes, the newest first."""
+    """Return the wheel tags that a Debian with this glibc accepts, newest first."""
     machine, newest = MACHINES[architecture], int(glibc.split(".")[1])
     tags = [f"manylinux_2_{minor}_{machine}" for minor in range(newest, 16, -1)]
     older = ["manylinux_2_12_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"] if machine == "x86_64" else []
@@ -46,7 +47,7 @@ def platform_tags(architecture: str, glibc: str) -> list[str]:
 
 
 def load_pip() -> Callable[[list[str]], int]:
-    """The command of pip, loaded: forks of this process need not load it again."""
+    """Load pip and return its command; forked processes need not load it again."""
     sys.path.insert(0, str(next(Path("/run/pip").glob("pip-*.whl"))))
     os.environ.update({name: str(path) for name, path in SECRETS.items() if path.exists()})
     importlib.import_module("pip._internal.commands.install")
@@ -54,17 +55,23 @@ def load_pip() -> Callable[[list[str]], int]:
 
 
 def install(pip: Callable[[list[str]], int], requirements: Path, output: Path) -> None:
-    """Let pip install; exits as pip does when it fails."""
-    words = ["install", "--quiet", "--no-deps", "--no-compile", "--no-cache-dir"]
-    words += ["--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--root-user-action=ignore"]
-    words += ["--retries=5", "--timeout=120", f"--target={output}", f"--requirement={requirements}", *cross_options()]
-    code = pip(words)
+    """Let pip install; exit with pip's code if it fails."""
+    arguments = ["install", "--quiet", "--no-deps", "--no-compile", "--no-cache-dir"]
+    arguments += ["--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--root-user-action=ignore"]
+    arguments += [
+        "--retries=5",
+        "--timeout=120",
+        f"--target={output}",
+        f"--requirement={requirements}",
+        *cross_options(),
+    ]
+    code = pip(arguments)
     if code:
         sys.exit(code)
 
 
 def split(lock: str, names: list[str]) -> dict[str, str]:
-    """The requirements of a lock file by the first of `names` that they contain, the others by "rest"; each with its hashes."""
+    """Group the requirements of a lock file, with hashes, by the first of `names` that each contains, or "rest"."""
     groups = dict.fromkeys([*names, "rest"], "")
     for requirement in re.findall(r"^[^\s#].*\n(?:[ \t].*\n?)*", lock, re.MULTILINE):
         project = re.split("[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
@@ -73,7 +80,7 @@ def split(lock: str, names: list[str]) -> dict[str, str]:
 
 
 def cross_options() -> list[str]:
-    """What tells pip to install for another platform than its own."""
+    """Return the options that make pip install for another platform."""
     if os.environ["WHEELS"] == "emulated":
         return []
     options = ["--implementation=cp", f"--python-version={os.environ['PYTHON_VERSION']}"]
@@ -82,7 +89,7 @@ def cross_options() -> list[str]:
 
 
 def remove_unused(folder: Path, patterns: list[str]) -> int:
-    """Remove what matches a pattern, and pip's bookkeeping; how many bytes that saves."""
+    """Remove files that match a pattern, and pip's bookkeeping; return the bytes saved."""
     saved = 0
     for file in _files(folder):
         name = str(file.relative_to(folder))
@@ -100,13 +107,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def read_patterns(file: Path) -> list[str]:
-    """The patterns of a file, one a line; # begins a remark."""
+    """Read the patterns of a file, one per line; # starts a comment."""
     lines = (line.split("#", 1)[0].strip() for line in file.read_text().splitlines())
     return [line for line in lines if line]
 
 
 def fill(pip: Callable[[list[str]], int], lock: str, site: Path) -> None:
-    """Install, remove what is not used, compile the rest."""
+    """Install, remove unused files, compile the rest."""
     site.mkdir(parents=True)
     if lock:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -117,11 +124,11 @@ def fill(pip: Callable[[list[str]], int], lock: str, site: Path) -> None:
     saved = remove_unused(site, read_patterns(Path("/run/context/leave-out.txt")))
     count = bytecode.compile_tree(site, site)
     bytecode.settle_times(site)
-    print(f"wheels: {site}: left out {saved / 1e6:.0f} MB, compiled {count} files", file=sys.stderr)
+    print(f"wheels: {site}: removed {saved / 1e6:.0f} MB, compiled {count} files", file=sys.stderr)
 
 
 def run_all(tasks: Sequence[Callable[[], None]], *, at_once: bool) -> None:
-    """Run each in a fork of this process; exits when one fails."""
+    """Run each task in a forked process; exit if one fails."""
     forks = [multiprocessing.get_context("fork").Process(target=task) for task in tasks]
     for fork in forks:
         fork.start()
@@ -130,7 +137,7 @@ def run_all(tasks: Sequence[Callable[[], None]], *, at_once: bool) -> None:
     for fork in forks:
         fork.join()
     if any(fork.exitcode for fork in forks):
-        sys.exit("wheels: not installed; what went wrong is said above")
+        sys.exit("wheels: the installation failed; see the messages above")
 
 
 def main() -> None:

@@ -71,8 +71,8 @@ def play(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Play:
         "LC_ALL": "C.UTF-8",
     }
 
-    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [BIN / "ansible-playbook", *words]
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [BIN / "ansible-playbook", *arguments]
         return subprocess.run(command, cwd=ansible_dir, env=environment, capture_output=True, text=True, check=False)
 
     return run
@@ -107,10 +107,10 @@ def booted(variables: dict[str, Any], *, suite: str = SUITE, sticks: bool = Fals
     try:
         fleet = devices.up(workspace, 1, Lines(), suite=suite, sticks=sticks)
         (device,) = fleet.devices
-        given: dict[str, Any] = yaml.safe_load(fleet.inventory.read_text())
-        given["virtual"]["vars"] |= variables
+        inventory_data: dict[str, Any] = yaml.safe_load(fleet.inventory.read_text())
+        inventory_data["virtual"]["vars"] |= variables
         inventory = folder / "fleet.yml"
-        inventory.write_text(yaml.safe_dump(given))
+        inventory.write_text(yaml.safe_dump(inventory_data))
         yield Pi(device, devices.machine(workspace, device.name), inventory, connected(device, folder / "ssh"))
     finally:
         devices.down(workspace)
@@ -126,15 +126,15 @@ def pi() -> Iterator[Pi]:
         "monitoring_every_seconds": 5,
         "performance_governor": "performance",
     }
-    with booted(variables, sticks=True) as found:
-        yield found
+    with booted(variables, sticks=True) as state:
+        yield state
 
 
 def deploy(pi: Pi, bundle: Path, workspace: Path) -> None:
     """By `toolkit deploy`, through every gate."""
-    words = [BIN / "toolkit", "deploy", shutil.copytree(bundle, workspace / bundle.name), "--fleet"]
-    words += ["--inventory", pi.inventory, "--workspace", workspace]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    arguments = [BIN / "toolkit", "deploy", shutil.copytree(bundle, workspace / bundle.name), "--fleet"]
+    arguments += ["--inventory", pi.inventory, "--workspace", workspace]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -142,17 +142,17 @@ def app_state(pi: Pi) -> dict[str, Any]:
     """What the live app says of itself, nothing while it does not answer."""
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/v1/state').read().decode())"
     done = pi.host.run("python3 -c %s", ask)
-    found: dict[str, Any] = json.loads(done.stdout) if done.rc == 0 else {}
-    return found
+    state: dict[str, Any] = json.loads(done.stdout) if done.rc == 0 else {}
+    return state
 
 
 def wait_for_app(pi: Pi, true: Callable[[dict[str, Any]], bool], seconds: float = 180) -> dict[str, Any]:
     """What it says once that is so."""
     deadline = time.monotonic() + seconds
-    while not true(found := app_state(pi)):
-        assert time.monotonic() < deadline, (found, pi.sh("journalctl -u toolkit-runner -n 20 --no-pager"))
+    while not true(state := app_state(pi)):
+        assert time.monotonic() < deadline, (state, pi.sh("journalctl -u toolkit-runner -n 20 --no-pager"))
         time.sleep(1)
-    return found
+    return state
 
 
 def connected(device: Device, shared: Path | None = None) -> Any:

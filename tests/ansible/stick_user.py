@@ -53,9 +53,9 @@ def wait_for(product: str, seconds: float = 60.0) -> int:
     """Open the stick once it is there in that shape."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = find()
-        if found and found[0] == product and os.access(found[1], os.R_OK | os.W_OK):
-            handle = os.open(found[1], os.O_RDWR)
+        stick = find()
+        if stick and stick[0] == product and os.access(stick[1], os.R_OK | os.W_OK):
+            handle = os.open(stick[1], os.O_RDWR)
             fcntl.ioctl(handle, CLAIM, ctypes.c_uint(0))
             return handle
         time.sleep(0.2)
@@ -81,8 +81,8 @@ def boot() -> int:
 
 def serve(report: Path) -> None:
     """Until the stick is gone."""
-    found = find()
-    if found is None or found[0] != "f63b":
+    stick = find()
+    if stick is None or stick[0] != "f63b":
         boot()
     handle = wait_for("f63b")
     answers = json.loads(line(report) or "{}").get("answers", 0)

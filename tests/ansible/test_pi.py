@@ -63,8 +63,8 @@ def test_ssh_takes_keys_only(provisioned: Pi) -> None:
 
 
 def test_runner_is_exposed_to_little(provisioned: Pi) -> None:
-    said = provisioned.sh("systemd-analyze security --no-pager toolkit-runner.service | tail -1")
-    assert float(re.findall(r"([0-9.]+) ", said)[-1]) <= 2.0
+    output = provisioned.sh("systemd-analyze security --no-pager toolkit-runner.service | tail -1")
+    assert float(re.findall(r"([0-9.]+) ", output)[-1]) <= 2.0
 
 
 def test_logs_are_put_aside_as_the_runners_user(provisioned: Pi) -> None:
@@ -91,10 +91,10 @@ def test_bundle_is_deployed_and_reproduces_its_golden_answers(
 def test_metrics_tell_of_the_release_and_the_stick(provisioned: Pi) -> None:
     provisioned.sh("systemctl start toolkit-metrics.service")
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
-    said = provisioned.sh(f'python3 -c "{ask}"')
-    assert "\ntoolkit_up 1\n" in said
-    assert re.search(r'\ntoolkit_release_info\{bundle="[0-9a-f]{64}",release="[0-9a-f]{64}"\} 1\n', said)
-    assert '\ntoolkit_sticks{product="2485"} 1\n' in said
+    output = provisioned.sh(f'python3 -c "{ask}"')
+    assert "\ntoolkit_up 1\n" in output
+    assert re.search(r'\ntoolkit_release_info\{bundle="[0-9a-f]{64}",release="[0-9a-f]{64}"\} 1\n', output)
+    assert '\ntoolkit_sticks{product="2485"} 1\n' in output
 
 
 def test_everything_is_as_it_was_after_a_restart(provisioned: Pi) -> None:

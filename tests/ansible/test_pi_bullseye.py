@@ -51,8 +51,8 @@ def old_pi(archive: tuple[str, str]) -> Iterator[Pi]:
         "base_security_updates": False,
         "camera_enabled": False,
     }
-    with booted(variables, suite=LEGACY_SUITE, sticks=True) as found:
-        yield found
+    with booted(variables, suite=LEGACY_SUITE, sticks=True) as device:
+        yield device
 
 
 def test_archive_with_another_sum_is_refused_and_nothing_is_unpacked(play: Play, old_pi: Pi) -> None:
@@ -63,15 +63,15 @@ def test_archive_with_another_sum_is_refused_and_nothing_is_unpacked(play: Play,
 
 
 def test_device_for_a_stick_is_provisioned_from_the_archive(play: Play, old_pi: Pi, archive: tuple[str, str]) -> None:
-    words = ("-i", old_pi.inventory, "provision-pi.yml", "-e", f"openvino_archive_sha256={archive[1]}")
-    assert changed(play(*words)) > 0
-    said = old_pi.sh('/opt/toolkit/venv/bin/python -c "import cv2, numpy, openvino; print(openvino.STAND_IN)"')
-    assert said.strip() == "True"
+    arguments = ("-i", old_pi.inventory, "provision-pi.yml", "-e", f"openvino_archive_sha256={archive[1]}")
+    assert changed(play(*arguments)) > 0
+    output = old_pi.sh('/opt/toolkit/venv/bin/python -c "import cv2, numpy, openvino; print(openvino.STAND_IN)"')
+    assert output.strip() == "True"
     assert old_pi.host.file("/opt/intel/openvino/.sha256").content_string.strip() == archive[1]
     assert not old_pi.host.file("/opt/intel/openvino/archive.tgz").exists
     libraries = old_pi.sh("cat /etc/ld.so.conf.d/openvino-archive.conf").strip()
     assert old_pi.host.file(f"{libraries}/usb-ma2x8x.mvcmd").exists
-    assert changed(play(*words)) == 0
+    assert changed(play(*arguments)) == 0
 
 
 def test_stick_may_be_opened_there_by_the_runner_and_by_no_stranger(old_pi: Pi) -> None:

@@ -28,17 +28,17 @@ def watching(provisioned: Pi, tiny_bundle: Path, tmp_path_factory: pytest.TempPa
 
 
 def test_service_answers_what_its_camera_sees(watching: Pi) -> None:
-    found = wait_for_app(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > 20)
-    assert found["source"] == "/dev/video0"
-    assert found["frames"]["failed"] == 0
-    assert {ranked["label"] for ranked in found["latest"]["ranking"]} == {"dark", "light"}
+    state = wait_for_app(watching, lambda state: bool(state.get("camera")) and state["frames"]["answered"] > 20)
+    assert state["source"] == "/dev/video0"
+    assert state["frames"]["failed"] == 0
+    assert {ranked["label"] for ranked in state["latest"]["ranking"]} == {"dark", "light"}
 
 
 def test_service_says_that_its_camera_is_gone_and_goes_on_when_it_is_back(watching: Pi) -> None:
-    wait_for_app(watching, lambda said: bool(said.get("camera")))
+    wait_for_app(watching, lambda state: bool(state.get("camera")))
     watching.sh(UNBIND)
-    assert wait_for_app(watching, lambda said: said.get("camera") is False)["frames"]["answered"] > 0
+    assert wait_for_app(watching, lambda state: state.get("camera") is False)["frames"]["answered"] > 0
     assert watching.sh("systemctl is-active toolkit-runner.service").strip() == "active"
     watching.sh(BIND)
     before = app_state(watching)["frames"]["answered"]
-    wait_for_app(watching, lambda said: bool(said.get("camera")) and said["frames"]["answered"] > before)
+    wait_for_app(watching, lambda state: bool(state.get("camera")) and state["frames"]["answered"] > before)

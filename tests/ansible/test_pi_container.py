@@ -26,13 +26,13 @@ def contained() -> Iterator[Pi]:
         "base_security_updates": False,
         "camera_enabled": False,
     }
-    with booted(variables) as found:
-        yield found
+    with booted(variables) as device:
+        yield device
 
 
 def well(pi: Pi) -> str:
     """The release that the live app says it answers with, once it answers."""
-    return str(wait_for_app(pi, lambda said: bool(said) and said["frames"]["answered"] >= 3, 300)["release"])
+    return str(wait_for_app(pi, lambda state: bool(state) and state["frames"]["answered"] >= 3, 300)["release"])
 
 
 def test_playbook_makes_a_device_for_containers_and_changes_nothing_when_run_again(play: Play, contained: Pi) -> None:

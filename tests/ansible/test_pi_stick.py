@@ -93,9 +93,9 @@ def test_rules_hold_for_what_the_stick_becomes_when_its_firmware_runs(prepared: 
     wait_for(prepared, "2485")
     prepared.host.run("true")
     send(prepared, USER, "/opt/toolkit/stick_user.py")
-    said = prepared.sh("sudo -u toolkit python3 /opt/toolkit/stick_user.py --boot-only")
-    assert json.loads(said)["sent_bytes"] > 1_000_000
-    assert prepared.stick.state().firmware_bytes == json.loads(said)["sent_bytes"]
+    output = prepared.sh("sudo -u toolkit python3 /opt/toolkit/stick_user.py --boot-only")
+    assert json.loads(output)["sent_bytes"] > 1_000_000
+    assert prepared.stick.state().firmware_bytes == json.loads(output)["sent_bytes"]
     assert_opened_by_the_right_ones(prepared, wait_for(prepared, "f63b"))
 
 
@@ -124,17 +124,17 @@ def test_service_recovers_when_the_stick_is_pulled_and_plugged_in_again(prepared
 
 def answering(pi: Pi, after: dict[str, int] | None = None) -> dict[str, int]:
     """What the service says of itself once the stick has answered it since `after`."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
 
     def is_new() -> bool:
         done = pi.host.run("cat /var/log/toolkit-runner/stick.json")
-        found.update(json.loads(done.stdout) if done.rc == 0 and done.stdout else {})
-        return found.get("answers", 0) > (after or {}).get("answers", 0) and found.get("pid") != (after or {}).get(
+        counts.update(json.loads(done.stdout) if done.rc == 0 and done.stdout else {})
+        return counts.get("answers", 0) > (after or {}).get("answers", 0) and counts.get("pid") != (after or {}).get(
             "pid"
         )
 
     wait(pi, is_new, 120)
-    return dict(found)
+    return dict(counts)
 
 
 def send(pi: Pi, path: Path, remote: str) -> None:

@@ -257,9 +257,9 @@ def test_runner_is_locked_in_and_still_loads_openvino(provisioned: Path, shell: 
     probe = "[Service]\\nType=oneshot\\nRestart=no\\nExecStartPre=\\nExecStart=\\nExecStart=/opt/toolkit/venv/bin/python -m device probe\\n"
     shell(f"printf '{probe}' >/run/systemd/system/toolkit-runner.service.d/probe.conf && systemctl daemon-reload")
     shell("systemctl restart toolkit-runner.service || true")
-    said = shell("journalctl --output=cat --unit=toolkit-runner.service")
-    assert '"openvino": "20' in said, said
-    assert '"accelerators": ["CPU"' in said
+    output = shell("journalctl --output=cat --unit=toolkit-runner.service")
+    assert '"openvino": "20' in output, output
+    assert '"accelerators": ["CPU"' in output
     shell("rm -r /run/systemd/system/toolkit-runner.service.d /opt/toolkit/current /opt/toolkit/releases/x")
 
 

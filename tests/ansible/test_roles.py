@@ -136,16 +136,16 @@ def test_runner_names_signers_when_given_and_leaves_files_alone_when_not(play: P
     task = {"ansible.builtin.include_role": {"name": "runner", "tasks_from": "signers.yml"}}
     playbook = tmp_path / "play.yml"
     playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-    words = ("-i", "localhost,", "-c", "local", "--check", "--diff", playbook, "-e")
+    arguments = ("-i", "localhost,", "-c", "local", "--check", "--diff", playbook, "-e")
     here = {"toolkit_root": str(tmp_path), "ansible_python_interpreter": sys.executable}
-    done = play(*words, json.dumps(here | {"runner_allowed_signers": signers}))
+    done = play(*arguments, json.dumps(here | {"runner_allowed_signers": signers}))
     assert "HANDLER [runner : Restart the runner]" in done.stdout  # which fails where systemd does not run
     assert [line for line in done.stdout.splitlines() if line.startswith("+") and "++" not in line] == [
         "+# Written by the role runner.",
         *(f"+{signer}" for signer in signers),
     ]
     assert f"after: {tmp_path}/allowed_signers" in done.stdout
-    assert "changed=0" in play(*words, json.dumps(here)).stdout
+    assert "changed=0" in play(*arguments, json.dumps(here)).stdout
 
 
 def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Path, tmp_path: Path) -> None:
@@ -236,16 +236,16 @@ def advice(play: Play, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     variables = json.dumps({"preflight_facts": "{{ case }}", "preflight_clock_seconds": 600})
     done = play("-i", folder / "fleet.yml", folder / "play.yml", "-e", variables)
     assert done.returncode == 2, done.stdout + done.stderr
-    said = dict(re.findall(r"^fatal: \[(\w+)\]: FAILED! =>(.*?)(?=^\S|\Z)", done.stdout, re.MULTILINE | re.DOTALL))
-    return {host: " ".join(text.partition("msg:")[2].split()) for host, text in said.items()}
+    output = dict(re.findall(r"^fatal: \[(\w+)\]: FAILED! =>(.*?)(?=^\S|\Z)", done.stdout, re.MULTILINE | re.DOTALL))
+    return {host: " ".join(text.partition("msg:")[2].split()) for host, text in output.items()}
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_preflight_says_all_that_is_wrong_and_what_to_do(advice: dict[str, str], number: int) -> None:
     _, _, says = CASES[number]
-    said = advice.get(f"case{number}", "")
-    assert bool(said) == bool(says), said
-    assert [words for words in says if words not in said] == [], said
+    output = advice.get(f"case{number}", "")
+    assert bool(output) == bool(says), output
+    assert [arguments for arguments in says if arguments not in output] == [], output
 
 
 def test_measure_prints_json_when_the_folder_is_not_there_yet(ansible_dir: Path) -> None:
@@ -271,11 +271,11 @@ def test_metrics_are_what_prometheus_reads(ansible_dir: Path, tmp_path: Path) ->
     script = ansible_dir / "roles/monitoring/files/toolkit-metrics.py"
     command = [sys.executable, script, tmp_path / "root", tmp_path / "toolkit.prom"]
     subprocess.run(command, check=True, env={"PATH": str(stand_in.parent)})
-    said = (tmp_path / "toolkit.prom").read_text()
-    samples = dict(line.rsplit(" ", 1) for line in said.splitlines() if not line.startswith("#"))
+    output = (tmp_path / "toolkit.prom").read_text()
+    samples = dict(line.rsplit(" ", 1) for line in output.splitlines() if not line.startswith("#"))
     assert samples["toolkit_up"] == "1"
     assert samples["toolkit_restarts_total"] == "3"
     assert samples['toolkit_release_info{release="abc",bundle="def"}'] == "1"
     assert "toolkit_memory_bytes" not in samples
-    assert "# TYPE toolkit_restarts_total counter\n" in said
+    assert "# TYPE toolkit_restarts_total counter\n" in output
     assert [path.name for path in tmp_path.glob("*.part")] == []

@@ -76,13 +76,13 @@ def test_rules_apply_to_both_shapes_of_the_stick_and_to_nothing_else(
     device.write_text(STICK.format(vendor=vendor, product=product))
     ask = tools.command("udevadm", "test", "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-1")
     library = tools.root / f"usr/lib/{platform.machine()}-linux-gnu"
-    words = f"LD_LIBRARY_PATH={library}:{library}/systemd {shlex.join(tools.command('umockdev-run', '-d', device, '--', *ask))}"
-    script = f"mount -t tmpfs none /run && mkdir -p /run/udev && cp -r {shlex.quote(str(rules))} /run/udev/rules.d && {words}"
+    command_line = f"LD_LIBRARY_PATH={library}:{library}/systemd {shlex.join(tools.command('umockdev-run', '-d', device, '--', *ask))}"
+    script = f"mount -t tmpfs none /run && mkdir -p /run/udev && cp -r {shlex.quote(str(rules))} /run/udev/rules.d && {command_line}"
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    assert "/run/udev/rules.d/97-myriad-usbboot.rules" in said
-    assert ("ID_MM_DEVICE_IGNORE=1" in said) == applies, said
-    assert bool(re.search(r"97-myriad-usbboot\.rules:\d+ MODE 0660", said)) == applies, said
-    assert bool(re.search(r"97-myriad-usbboot\.rules:\d+ GROUP 100", said)) == applies, said
-    assert ('power/control}="on"' in said) == applies, said
+    output = done.stdout + done.stderr
+    assert "/run/udev/rules.d/97-myriad-usbboot.rules" in output
+    assert ("ID_MM_DEVICE_IGNORE=1" in output) == applies, output
+    assert bool(re.search(r"97-myriad-usbboot\.rules:\d+ MODE 0660", output)) == applies, output
+    assert bool(re.search(r"97-myriad-usbboot\.rules:\d+ GROUP 100", output)) == applies, output
+    assert ('power/control}="on"' in output) == applies, output

@@ -28,12 +28,12 @@ PLATFORMS = ("linux/amd64", "linux/arm64")
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], layout.Layout]:
     """stored("runner:dev"): the image's layout, with all its platforms."""
-    kept: dict[str, layout.Layout] = {}
+    layouts: dict[str, layout.Layout] = {}
 
     def read(name: str) -> layout.Layout:
-        if name not in kept:
-            kept[name] = layout.Layout(layout.save(f"edge-vision/{name}", tmp_path_factory.mktemp("image")))
-        return kept[name]
+        if name not in layouts:
+            layouts[name] = layout.Layout(layout.save(f"edge-vision/{name}", tmp_path_factory.mktemp("image")))
+        return layouts[name]
 
     return read
 

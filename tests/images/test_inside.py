@@ -56,7 +56,7 @@ def test_run_all_exits_when_one_of_its_forks_fails(tmp_path: Path, at_once: bool
 
     wheels.run_all([partial(Path.touch, tmp_path / name) for name in "abc"], at_once=at_once)
     assert len(list(tmp_path.iterdir())) == 3
-    with pytest.raises(SystemExit, match="what went wrong is said above"):
+    with pytest.raises(SystemExit, match="see the messages above"):
         wheels.run_all([fail], at_once=at_once)
 
 

@@ -33,8 +33,8 @@ def sha256(file: Path) -> str:
 
 def test_unpack_keeps_what_a_device_needs(stand_in: Path, tmp_path: Path) -> None:
     archive.unpack(stand_in, tmp_path)
-    kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if not path.is_dir()}
-    assert kept == {
+    unpacked = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if not path.is_dir()}
+    assert unpacked == {
         "licensing/license.txt",
         "python/python3.9/openvino/__init__.py",
         "runtime/lib/aarch64/libopenvino.so",
@@ -50,7 +50,7 @@ def test_unpack_says_what_is_missing_when_it_is_another_archive(tmp_path: Path) 
     other = packed(tmp_path / "other.tgz", {"python/python3.9/openvino/__init__.py": b""})
     with tarfile.open(other, "w:gz") as stream:
         stream.addfile(tarfile.TarInfo(f"{TOP}/python/python3.9/openvino/__init__.py"), io.BytesIO(b""))
-    with pytest.raises(SystemExit, match=r"holds no runtime/lib/aarch64/"):
+    with pytest.raises(SystemExit, match=r"has no runtime/lib/aarch64/"):
         archive.unpack(other, tmp_path / "out")
 
 
@@ -69,10 +69,10 @@ def test_check_refuses_another_file_than_the_one_that_was_meant(stand_in: Path) 
         archive.check(stand_in.parent, "0" * 64)
 
 
-def build(**given: str) -> subprocess.CompletedProcess[str]:
+def build(**variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, REPOSITORY / "images/build.py", "runner-ncs2-cross", "--progress=plain"]
     return subprocess.run(
-        command, env=os.environ | {"TAG": "stand-in"} | given, capture_output=True, text=True, check=False
+        command, env=os.environ | {"TAG": "stand-in"} | variables, capture_output=True, text=True, check=False
     )
 
 
@@ -101,5 +101,5 @@ def test_image_finds_the_bindings_and_a_libusb_without_udev(stand_in: Path, dock
         "assert 'udev' not in open('/proc/self/maps').read(); print(platform.machine(), openvino.STAND_IN)"
     )
     options = ("--entrypoint", "python3")
-    said = docker_run("edge-vision/runner-ncs2:stand-in", "-c", program, platform="linux/arm64", options=options)
-    assert said.stdout == "aarch64 True\n", said.stderr
+    done = docker_run("edge-vision/runner-ncs2:stand-in", "-c", program, platform="linux/arm64", options=options)
+    assert done.stdout == "aarch64 True\n", done.stderr

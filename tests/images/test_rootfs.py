@@ -29,7 +29,7 @@ def test_merged_puts_the_old_folders_into_usr(name: str, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "included"),
     [
         ("usr/share/doc/libc6/copyright", True),
         ("usr/share/doc/libc6/changelog.Debian.gz", False),
@@ -37,8 +37,8 @@ def test_merged_puts_the_old_folders_into_usr(name: str, place: str) -> None:
         ("usr/lib/libc.so.6", True),
     ],
 )
-def test_wanted_keeps_licenses_and_programs(name: str, kept: bool) -> None:
-    assert rootfs.wanted(RECIPE, name) is kept
+def test_wanted_keeps_licenses_and_programs(name: str, included: bool) -> None:
+    assert rootfs.is_included(RECIPE, name) is included
 
 
 def unpacked(path: Path, times: int) -> Path:

@@ -80,7 +80,7 @@ def scan(*words: object, folder: Path | None = None) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-def found(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def rows_by_id(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 1, done.stderr
     (rows,) = json.loads(done.stdout).values()
     return {row["identifier"]: row for row in rows}
@@ -96,11 +96,11 @@ def test_scan_says_what_to_fetch_when_no_database_is_at_hand(bill: Path, tmp_pat
 
 def test_scan_knows_debian_packages_by_their_source_in_the_tracker(bill: Path, tmp_path: Path) -> None:
     (tmp_path / "tracker.json").write_text(json.dumps(TRACKER))
-    rows = found(scan(bill, "--database", tmp_path / "tracker.json", "--json"))
+    rows = rows_by_id(scan(bill, "--database", tmp_path / "tracker.json", "--json"))
     assert set(rows) == {"CVE-2000-0001"}
     assert rows["CVE-2000-0001"]["fixed"] == "2.36-9+deb12u9"
     assert rows["CVE-2000-0001"]["package"]["name"] == "libc6"
-    with_all = found(scan(bill, "--database", tmp_path / "tracker.json", "--json", "--unimportant"))
+    with_all = rows_by_id(scan(bill, "--database", tmp_path / "tracker.json", "--json", "--unimportant"))
     assert set(with_all) == {"CVE-2000-0001", "CVE-2000-0003"}
 
 
@@ -120,7 +120,7 @@ def test_scan_reads_records_of_osv_in_every_form(bill: Path, tmp_path: Path, for
         (place / "osv.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
     else:
         (place / "osv.json.gz").write_bytes(gzip.compress(json.dumps(records).encode()))
-    rows = found(scan(bill, "--json", folder=place))
+    rows = rows_by_id(scan(bill, "--json", folder=place))
     assert set(rows) == {"CVE-2000-0007", "CVE-2000-0008"}
     assert rows["CVE-2000-0007"]["fixed"] == "2.0.1"
     assert rows["CVE-2000-0008"]["package"]["source"] == "glibc"

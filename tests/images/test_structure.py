@@ -44,12 +44,12 @@ def content(stored: Stored) -> Callable[[str, str], Content]:
 
     @functools.cache
     def read(name: str, platform: str) -> Content:
-        found = Content([], [])
+        files = Content([], [])
         for member, data in stored(name).files(stored(name).images()[platform]):
-            found.members.append(member)
+            files.members.append(member)
             if not member.name.endswith((".py", ".pyc", ".so")) and SECRETS.search(data):
-                found.secret.append(member.name)
-        return found
+                files.secret.append(member.name)
+        return files
 
     return read
 
@@ -58,11 +58,11 @@ def content(stored: Stored) -> Callable[[str, str], Content]:
 def test_image_holds_no_shell_compiler_package_manager_or_secret(
     content: Callable[[str, str], Content], name: str, platform: str
 ) -> None:
-    found = content(name, platform)
-    assert not [member.name for member in found.members if UNWANTED.search(member.name)]
-    assert not found.secret
-    assert not [member.name for member in found.members if member.name.startswith("run/")], "a secret's place"
-    assert not [member.name for member in found.members if member.mode & 0o6000], "nothing is setuid"
+    files = content(name, platform)
+    assert not [member.name for member in files.members if UNWANTED.search(member.name)]
+    assert not files.secret
+    assert not [member.name for member in files.members if member.name.startswith("run/")], "a secret's place"
+    assert not [member.name for member in files.members if member.mode & 0o6000], "nothing is setuid"
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -97,12 +97,12 @@ def test_no_file_is_newer_than_the_epoch(content: Callable[[str, str], Content],
 
 def test_index_and_manifests_are_annotated_with_what_the_labels_say(stored: Stored) -> None:
     image = stored("runner:dev")
-    told = image.annotations()
-    assert told["org.opencontainers.image.title"] == "runner"
+    annotations = image.annotations()
+    assert annotations["org.opencontainers.image.title"] == "runner"
     for platform in PLATFORMS:
         one = image.images()[platform]
-        assert one.manifest["annotations"] == told
-        assert {key: one.config["config"]["Labels"][key] for key in told} == told
+        assert one.manifest["annotations"] == annotations
+        assert {key: one.config["config"]["Labels"][key] for key in annotations} == annotations
 
 
 def test_provenance_and_bill_of_materials_are_attached_for_each_platform(stored: Stored) -> None:

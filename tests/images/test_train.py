@@ -62,11 +62,11 @@ def test_run_works_in_the_image_with_folders_mounted(experiment: Path) -> None:
     command += ["toolkit", "run", "tones.toml", "--limit", "local-1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:] or done.stdout[-6000:]
-    told = json.loads(done.stdout)
-    (model,) = told["models"]
+    result = json.loads(done.stdout)
+    (model,) = result["models"]
     assert model["versions"]["build"] == "mkl"
-    assert told["failed"] == []
-    assert [record["scenario"] for record in told["records"]] == ["accuracy", "single-stream", "offline"]
+    assert result["failed"] == []
+    assert [record["scenario"] for record in result["records"]] == ["accuracy", "single-stream", "offline"]
     assert list((folder / "workspace" / "bundles").iterdir())
     assert list((folder / "workspace" / "profiles").glob("*-train/mobilenet.json")), "the machine was measured once"
     assert (folder / "workspace" / "reports").is_dir()

@@ -17,16 +17,16 @@ BAKE = (REPOSITORY / "images/docker-bake.hcl").read_text()
 
 
 def declared(name: str) -> str:
-    found = re.search(rf'^variable "{name}" {{ default = "([^"]*)" }}$', BAKE, re.MULTILINE)
-    assert found, name
-    return found.group(1)
+    match = re.search(rf'^variable "{name}" {{ default = "([^"]*)" }}$', BAKE, re.MULTILINE)
+    assert match, name
+    return match.group(1)
 
 
 def locked(file: str, project: str) -> str:
     text = (REPOSITORY / "requirements" / file).read_text()
-    found = re.search(rf"^{project}==(\S+)", text, re.MULTILINE)
-    assert found, (file, project)
-    return found.group(1)
+    match = re.search(rf"^{project}==(\S+)", text, re.MULTILINE)
+    assert match, (file, project)
+    return match.group(1)
 
 
 @pytest.mark.parametrize("project", ["numpy", "opencv-python-headless", "openvino"])

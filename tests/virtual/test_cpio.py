@@ -7,17 +7,17 @@ from toolkit.virtual import cpio
 
 def unpacked(content: bytes) -> dict[str, tuple[int, int, bytes]]:
     """Mode, owner and content by name, as the kernel's documentation of the form says (initramfs buffer format)."""
-    found, place = {}, 0
+    entries, place = {}, 0
     while place < len(content):
         assert content[place : place + 6] == b"070701"
         fields = [int(content[place + 6 + 8 * n : place + 14 + 8 * n], 16) for n in range(13)]
         name_end = place + 110 + fields[11]
         name = content[place + 110 : name_end - 1].decode()
         begin = name_end + -name_end % 4
-        found[name] = fields[1], fields[2], content[begin : begin + fields[6]]
+        entries[name] = fields[1], fields[2], content[begin : begin + fields[6]]
         place = begin + fields[6] + -(begin + fields[6]) % 4
-    assert found.pop("TRAILER!!!") == (0, 0, b"")
-    return found
+    assert entries.pop("TRAILER!!!") == (0, 0, b"")
+    return entries
 
 
 def test_archive_says_what_each_entry_is() -> None:

@@ -18,12 +18,12 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_arguments_bind_ssh_to_loopback_and_share_the_kernel(machine: Machine, tmp_path: Path) -> None:
-    words = arguments(machine, Disk(tmp_path / "disk"), Size(cpus=3, memory_mib=700), ("tcg", "cortex-a72"))
-    given = dict(zip(words[::2], words[1::2], strict=False))
-    assert given["-netdev"] == f"user,id=net,hostfwd=tcp:127.0.0.1:{machine.port}-:22"
-    assert (given["-smp"], given["-m"], given["-cpu"]) == ("3", "700", "cortex-a72")
-    assert given["-kernel"] == str(tmp_path / "disk/vmlinuz")
-    assert "systemd.mask=apt-daily.timer" in given["-append"]
+    command = arguments(machine, Disk(tmp_path / "disk"), Size(cpus=3, memory_mib=700), ("tcg", "cortex-a72"))
+    options = dict(zip(command[::2], command[1::2], strict=False))
+    assert options["-netdev"] == f"user,id=net,hostfwd=tcp:127.0.0.1:{machine.port}-:22"
+    assert (options["-smp"], options["-m"], options["-cpu"]) == ("3", "700", "cortex-a72")
+    assert options["-kernel"] == str(tmp_path / "disk/vmlinuz")
+    assert "systemd.mask=apt-daily.timer" in options["-append"]
 
 
 def test_machine_that_never_ran_is_not_running_and_cannot_be_stopped(machine: Machine) -> None:
