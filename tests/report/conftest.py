@@ -236,7 +236,7 @@ def answer(bundle: Bundle, image: int) -> list[float]:
     return [share] if "sigmoid" in bundle.name else [1 - share, share]
 
 
-def measure(store: Store, bundle: Bundle, base_ms: float, images: str) -> None:
+def metric(store: Store, bundle: Bundle, base_ms: float, images: str) -> None:
     for number, device in enumerate(DEVICES):
         for scenario in ("single-stream", "offline", "accuracy"):
             broken = ("throttled",) if (number, scenario, bundle.name) == BROKEN else ()
@@ -273,7 +273,7 @@ def fill(workspace: Workspace, store: Store) -> None:
                     bundle = make_bundle(ir, model)
                     store.put(ir)
                     store.put(bundle)
-                    measure(store, bundle, base_ms * (0.97 if precision == "fp16" else 1), images)
+                    metric(store, bundle, base_ms * (0.97 if precision == "fp16" else 1), images)
 
 
 def slower(store: Store) -> BenchRecord:

@@ -11,70 +11,77 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Deployment
 from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
+from toolkit.report.charts import pareto
 from toolkit.report.data import paired_tests
-from toolkit.report.data.load import Gathered, gather
-from toolkit.report.recommendation import GATE, judge
+from toolkit.report.data.load import ReportData, load_report
+from toolkit.report.recommendation import ACCURACY_SHARE, recommend_model
 from toolkit.report.tables import lineage, results_tables
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 
 @pytest.fixture
-def look(workspace: Workspace, store: Store, experiment: Experiment) -> Callable[[], Gathered]:
-    return lambda: gather(workspace, store, experiment)
+def look(workspace: Workspace, store: Store, experiment: Experiment) -> Callable[[], ReportData]:
+    return lambda: load_report(workspace, store, experiment)
 
 
-def state(gathered: Gathered, title: str) -> str:
-    return next(check.state for check in judge(gathered).checks if check.title == title)
+def state(report: ReportData, title: str) -> str:
+    return next(check.state for check in recommend_model(report).checks if check.title == title)
 
 
-def test_judge_takes_the_fastest_of_the_accurate(look: Callable[[], Gathered]) -> None:
-    gathered = look()
-    choice = judge(gathered).choice
+def test_recommend_model_takes_the_fastest_of_the_accurate(look: Callable[[], ReportData]) -> None:
+    report = look()
+    choice = recommend_model(report).choice
     assert choice is not None
-    best = max(variant.accuracy for variant in gathered.variants)
-    rivals = [v.slowest_ms for v in gathered.variants if v.accuracy >= GATE * best and v.slowest_ms]
-    assert choice.accuracy >= GATE * best
+    best = max(variant.accuracy for variant in report.variants)
+    rivals = [v.slowest_ms for v in report.variants if v.accuracy >= ACCURACY_SHARE * best and v.slowest_ms]
+    assert choice.accuracy >= ACCURACY_SHARE * best
     assert choice.slowest_ms == min(rivals)
 
 
-def test_judge_says_what_keeps_one_from_trusting_it(look: Callable[[], Gathered]) -> None:
-    verdict = judge(look())
-    said = {check.title: check.text for check in verdict.checks}
+def test_recommend_model_says_what_keeps_one_from_trusting_it(look: Callable[[], ReportData]) -> None:
+    recommendation = recommend_model(look())
+    said = {check.title: check.text for check in recommendation.checks}
     assert "Synthetic masks" in said["Data"]
     assert "Quick runs" in said["Speed"]
     assert "1 run broke a rule (throttled) and is left out" in said["Speed"]
     assert "x86_64, not on Raspberry Pis" in said["Devices"]
     assert "MobileNet · sigmoid · top layers" in said["Training"]
-    assert verdict.state == "care"
-    assert verdict.trust == "With care: mind data, accuracy, training, speed, devices and deployment."
+    assert recommendation.state == "warning"
+    assert recommendation.trust == "With care: see data, accuracy, training, speed, devices and deployment."
 
 
-def test_judge_says_on_which_device_it_is_fastest(look: Callable[[], Gathered]) -> None:
-    assert judge(look()).where.startswith("pi-1 is the fastest of 3, with ")
+def test_recommend_model_says_on_which_device_it_is_fastest(look: Callable[[], ReportData]) -> None:
+    assert recommend_model(look()).where.startswith("pi-1 is the fastest of 3, with ")
 
 
-def test_judge_distrusts_a_choice_that_training_warned_of(store: Store, look: Callable[[], Gathered]) -> None:
-    choice = judge(look()).choice
+def test_recommend_model_distrusts_a_choice_that_training_warned_of(
+    store: Store, look: Callable[[], ReportData]
+) -> None:
+    choice = recommend_model(look()).choice
     assert choice is not None
     store.put(dataclasses.replace(choice.model, warnings=("the validation loss only rises. Usual causes: many",)))
-    verdict = judge(look())
+    recommendation = recommend_model(look())
     assert state(look(), "Training") == "bad"
-    assert verdict.trust == "Not yet: training does not hold."
+    assert recommendation.trust == "Not yet: training does not hold."
 
 
 @pytest.mark.parametrize(
-    ("note", "expected"), [("synthetic masks", "care"), ("", "good"), ("stand-in for the paper's images", "care")]
+    ("note", "expected"), [("synthetic masks", "warning"), ("", "good"), ("stand-in for the paper's images", "warning")]
 )
-def test_judge_minds_what_the_data_are(store: Store, look: Callable[[], Gathered], note: str, expected: str) -> None:
+def test_recommend_model_minds_what_the_data_are(
+    store: Store, look: Callable[[], ReportData], note: str, expected: str
+) -> None:
     store.put(dataclasses.replace(store.all(Split)[0], note=note))
-    check = next(check for check in judge(look()).checks if check.title == "Data")
+    check = next(check for check in recommend_model(look()).checks if check.title == "Data")
     assert check.state == expected
     assert note.lower() in check.text.lower()
 
 
-def test_judge_sees_devices_that_were_given_another_model(store: Store, look: Callable[[], Gathered]) -> None:
-    choice = judge(look()).choice
+def test_recommend_model_sees_devices_that_were_given_another_model(
+    store: Store, look: Callable[[], ReportData]
+) -> None:
+    choice = recommend_model(look()).choice
     assert choice is not None
     assert choice.bundle is not None
     for n, device in enumerate(("pi-1", "pi-2", "pi-3")):
@@ -83,23 +90,27 @@ def test_judge_sees_devices_that_were_given_another_model(store: Store, look: Ca
     assert state(look(), "Deployment") == "good"
 
 
-def test_judge_ships_nothing_when_every_conversion_failed(store: Store, look: Callable[[], Gathered]) -> None:
+def test_recommend_model_ships_nothing_when_every_conversion_failed(
+    store: Store, look: Callable[[], ReportData]
+) -> None:
     for ir in store.all(IrModel):
         store.put(dataclasses.replace(ir, parity=dataclasses.replace(ir.parity, passed=False)))
-    verdict = judge(look())
-    assert verdict.choice is None
-    assert verdict.headline == "Nothing can be shipped yet"
+    recommendation = recommend_model(look())
+    assert recommendation.choice is None
+    assert recommendation.headline == "No model can be recommended yet"
 
 
-def test_judge_trusts_devices_when_they_are_raspberry_pis(store: Store, look: Callable[[], Gathered]) -> None:
+def test_recommend_model_trusts_devices_when_they_are_raspberry_pis(
+    store: Store, look: Callable[[], ReportData]
+) -> None:
     for record in store.all(BenchRecord):
         facts = {**record.facts, "model": "Raspberry Pi 4 Model B Rev 1.4", "machine": "aarch64"}
         store.put(dataclasses.replace(record, facts=facts))
     assert state(look(), "Devices") == "good"
 
 
-def test_judge_distrusts_the_devices_answers_when_they_are_below_the_gate(
-    store: Store, look: Callable[[], Gathered]
+def test_recommend_model_distrusts_the_devices_answers_when_they_are_below_the_gate(
+    store: Store, look: Callable[[], ReportData]
 ) -> None:
     for record in store.all(BenchRecord):
         if record.scenario == "accuracy":
@@ -122,7 +133,7 @@ def test_pair_counts_the_images_that_one_alone_got_right(store: Store) -> None:
     assert paired_tests.pair(one, other, ()) is None
 
 
-def test_heads_compares_sigmoid_and_softmax_per_network_and_stage(look: Callable[[], Gathered]) -> None:
+def test_heads_compares_sigmoid_and_softmax_per_network_and_stage(look: Callable[[], ReportData]) -> None:
     pairs = list(paired_tests.heads(look()))
     assert [(p.first.head, p.second.head) for p in pairs] == [("sigmoid", "softmax")] * 4
     for pair in pairs:
@@ -131,7 +142,7 @@ def test_heads_compares_sigmoid_and_softmax_per_network_and_stage(look: Callable
         assert pair.interval[0] <= pair.difference <= pair.interval[1]
 
 
-def test_judge_says_what_checks_without_a_device_found(store: Store, look: Callable[[], Gathered]) -> None:
+def test_recommend_model_says_what_checks_without_a_device_found(store: Store, look: Callable[[], ReportData]) -> None:
     bundle = store.all(Bundle)[0]
     kept = BundleCheck(
         digest="a" * 64,
@@ -150,7 +161,7 @@ def test_judge_says_what_checks_without_a_device_found(store: Store, look: Calla
     assert state(look(), "Bundles") == "bad"
 
 
-def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Callable[[], Gathered]) -> None:
+def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Callable[[], ReportData]) -> None:
     pairs = list(paired_tests.networks(look()))
     assert [(p.first.network, p.second.network, p.first.stage) for p in pairs] == [
         ("efficientnet_lite0", "mobilenet", "fine-tune")
@@ -160,7 +171,7 @@ def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Cal
         assert row[4].text == f"{gap:+.1f}"
 
 
-def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], Gathered]) -> None:
+def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], ReportData]) -> None:
     assert lineage.layer_errors(look()).rows == ()
     layer = LayerError(name="conv_1", kind="Convolution", error=2e-3, added_error=1.5e-3, largest=6.0)
     kept = LayerErrorReport(
@@ -178,3 +189,58 @@ def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, l
     (row,) = lineage.layer_errors(look()).rows
     assert [cell.text for cell in row[1:]] == ["conv_1", "Convolution", "0.0015", "0.002", "6.00"]
     assert row[1].href == "raw/layer-errors-cccccccccccc.json"
+
+
+def with_accuracy(store: Store, accuracy: float) -> None:
+    """Give every converted model this accuracy, and its Keras model predictions to match."""
+    for model in store.all(TrainedModel):
+        predictions = tuple(n % 2 if n < 160 * accuracy else 1 - n % 2 for n in range(160))
+        store.put(dataclasses.replace(model, evaluation=dataclasses.replace(model.evaluation, predictions=predictions)))
+    for ir in store.all(IrModel):
+        store.put(dataclasses.replace(ir, parity=dataclasses.replace(ir.parity, accuracy=accuracy)))
+
+
+def test_recommend_model_names_no_winner_of_a_tie(store: Store, look: Callable[[], ReportData]) -> None:
+    with_accuracy(store, 0.95)
+    for record in store.all(BenchRecord):
+        store.put(dataclasses.replace(record, samples_ms=(), scenario="accuracy"))
+    for ir in store.all(IrModel):
+        store.put(dataclasses.replace(ir, size_bytes=1_000_000))
+    recommendation = recommend_model(look())
+    assert recommendation.choice is None
+    assert recommendation.reason.startswith("A tie: ")
+
+
+def test_recommend_model_takes_fp16_when_it_is_as_good_and_half_the_size(
+    store: Store, look: Callable[[], ReportData]
+) -> None:
+    for record in store.all(BenchRecord):
+        bundle = store.get(Bundle, record.parent)
+        assert bundle
+        slow = 1.03 if bundle.precision == "fp16" else 1.0
+        store.put(dataclasses.replace(record, samples_ms=tuple(4.0 * slow for _ in record.samples_ms)))
+    choice = recommend_model(look()).choice
+    assert choice
+    assert choice.ir.precision == "fp16"
+
+
+def test_recommend_model_names_nothing_at_chance_level(store: Store, look: Callable[[], ReportData]) -> None:
+    with_accuracy(store, 0.52)
+    recommendation = recommend_model(look())
+    assert recommendation.choice is None
+    assert "chance level" in recommendation.reason
+    for axis in ("latency", "rate"):
+        assert all(panel.frontier == () for panel in pareto.panels(look(), axis))
+
+
+def test_recommend_model_names_nothing_of_models_tested_on_different_data(
+    store: Store, look: Callable[[], ReportData]
+) -> None:
+    model = store.all(TrainedModel)[-1]
+    store.put(dataclasses.replace(model, parent="another split"))
+    assert "tested on different data" in recommend_model(look()).reason
+
+
+def test_recommend_model_says_what_was_not_asked(look: Callable[[], ReportData]) -> None:
+    (check,) = (check for check in recommend_model(look()).checks if check.title == "Bundles")
+    assert (check.state, check.text) == ("none", "Not asked: `toolkit check` was not run.")

@@ -61,8 +61,8 @@ class Outlier:
 
 def find_outliers(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Outlier, ...]:
     """Those that lie apart, the slowest first; a throttled run counts as what its device does, never as what is usual."""
-    told = [one for group in _groups(records, names) for one in _apart(group, names)]
-    return tuple(sorted(told, key=lambda one: (-one.gap, one.device, one.kind)))
+    found_outliers = [one for group in _groups(records, names) for one in _apart(group, names)]
+    return tuple(sorted(found_outliers, key=lambda one: (-one.gap, one.device, one.kind)))
 
 
 def _groups(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[list[BenchRecord]]:
@@ -117,11 +117,11 @@ def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
     """What the record itself says, the firmware's word first."""
     if THROTTLED in record.broken_rules:
         yield f"throttled: the firmware says {_bits(record)}"
-    for name, words, tells in READINGS:
+    for name, text, tells in READINGS:
         own = reading(record, name)
         usual = [value for peer in peers if (value := reading(peer, name)) is not None]
         if own is not None and usual and tells(own, statistics.median(usual)):
-            yield words.format(own, statistics.median(usual))
+            yield text.format(own, statistics.median(usual))
     if fact_text(record, "boot_id") and fact_text(record, "boot_id") in {fact_text(peer, "boot_id") for peer in peers}:
         yield SAME_MACHINE
     for title, name in (("governor", "governor"), ("OpenVINO", "openvino"), ("kernel", "kernel"), ("Python", "python")):

@@ -122,7 +122,7 @@ class Metric:
 
     name: str
     kind: str
-    told: str
+    help: str
     samples: Callable[[BenchRecord], Iterator[tuple[str, Mapping[str, str], float]]]
     """Of one record: the name's suffix, more labels, the value."""
 
@@ -139,8 +139,8 @@ def _single(value: Callable[[BenchRecord], float | None]) -> Callable[[BenchReco
     """A family with one sample per record, or none."""
 
     def samples(record: BenchRecord) -> Iterator[tuple[str, Mapping[str, str], float]]:
-        if (told := value(record)) is not None:
-            yield "", {}, told
+        if (number := value(record)) is not None:
+            yield "", {}, number
 
     return samples
 
@@ -171,7 +171,7 @@ def _prometheus(records: Sequence[BenchRecord], names: Mapping[str, str]) -> byt
     lines: list[str] = []
     for metric in METRICS:
         lines += [
-            f"# HELP toolkit_bench_{metric.name} {metric.told}",
+            f"# HELP toolkit_bench_{metric.name} {metric.help}",
             f"# TYPE toolkit_bench_{metric.name} {metric.kind}",
         ]
         for labels, record in sorted(newest.items()):

@@ -1,5 +1,6 @@
 """One page that answers which model to ship, on which device, and whether to trust it; CSV and Markdown beside it."""
 
-from toolkit.report.render.write import Recommendation, Report, recommend, write_report
+from toolkit.report.recommendation import Recommendation
+from toolkit.report.render.write import Report, recommend, write_report
 
 __all__ = ["Recommendation", "Report", "recommend", "write_report"]

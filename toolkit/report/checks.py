@@ -8,11 +8,12 @@ from typing import Literal
 
 from toolkit.analysis import outliers
 from toolkit.report import formatting
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.data.variants import Variant
 
-State = Literal["good", "care", "bad"]
-STATES: tuple[State, ...] = ("good", "care", "bad")
+State = Literal["good", "warning", "bad", "none"]
+STATES: tuple[State, ...] = ("good", "warning", "bad", "none")
+"""From "holds" to "does not hold"; "none" was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,44 +25,47 @@ class Check:
     text: str
 
 
-def past(gathered: Gathered) -> Iterator[Check]:
+def past(report: ReportData) -> Iterator[Check]:
     """Whether devices are still as fast as they were, where any was measured more than once."""
-    slower = [each for each in gathered.compared if each.change == "slower"]
+    slower = [each for each in report.compared if each.change == "slower"]
     if slower:
         worst = max(slower, key=lambda each: each.shift)
         names = formatting.listed(sorted({each.device for each in slower})[:4])
-        text = f"{formatting.count(len(slower), 'run')} of {len(gathered.compared)} took longer than before, on {names}; the most by {formatting.percent(worst.shift, 0)}."
-        yield Check("Speed over time", "care", text)
-    elif gathered.compared:
-        total = formatting.count(len(gathered.compared), "comparison")
+        text = f"{formatting.count(len(slower), 'run')} of {len(report.compared)} took longer than before, on {names}; the most by {formatting.percent(worst.shift, 0)}."
+        yield Check("Speed over time", "warning", text)
+    elif report.compared:
+        total = formatting.count(len(report.compared), "comparison")
         yield Check("Speed over time", "good", f"No device became slower, in {total} with earlier runs.")
 
 
-def fleet(gathered: Gathered) -> Iterator[Check]:
+def fleet(report: ReportData) -> Iterator[Check]:
     """Devices that are slower than others of their kind, and what their records say of why."""
     slow: dict[str, list[str]] = {}
-    apart = [each for each in gathered.outliers if each.gap > 0]
+    apart = [each for each in report.outliers if each.gap > 0]
     for each in apart:
         slow.setdefault(each.device, []).extend(each.causes)
     if apart and all(outliers.SAME_MACHINE in each.causes for each in apart):
         most = formatting.percent(max(each.gap for each in apart), 0)
         text = f"The devices are one machine, which was slower at some moments than at others: {formatting.count(len(apart), 'run')} by up to {most}."
-        yield Check("Fleet", "care", text)
+        yield Check("Fleet", "warning", text)
     elif slow:
-        told = [f"{device} ({found[0]})" if found else device for device, found in sorted(slow.items())]
-        more = f", and {len(told) - 3} more" if len(told) > 3 else ""
-        yield Check("Fleet", "care", f"Slower than their like in some runs: {'; '.join(told[:3])}{more}.")
+        names = [f"{device} ({found[0]})" if found else device for device, found in sorted(slow.items())]
+        more = f", and {len(names) - 3} more" if len(names) > 3 else ""
+        yield Check("Fleet", "warning", f"Slower than their like in some runs: {'; '.join(names[:3])}{more}.")
 
 
-def drift(gathered: Gathered, choice: Variant) -> Iterator[Check]:
+def drift(report: ReportData, choice: Variant) -> Iterator[Check]:
     """Whether the devices were given what is named here, where anything was deployed."""
-    if not gathered.given or choice.bundle is None:
+    if not report.last_deployments or choice.bundle is None:
+        yield Check("Deployment", "none", "Not asked: nothing of this report was deployed.")
         return
-    other = [given.device for given in gathered.given if given.parent != choice.bundle.digest]
+    other = [deployment.device for deployment in report.last_deployments if deployment.parent != choice.bundle.digest]
     if not other:
         yield Check(
-            "Deployment", "good", f"All {formatting.count(len(gathered.given), 'device')} were given this model last."
+            "Deployment",
+            "good",
+            f"All {formatting.count(len(report.last_deployments), 'device')} were given this model last.",
         )
         return
     names = formatting.listed(other[:4]) + (f" and {len(other) - 4} more" if len(other) > 4 else "")
-    yield Check("Deployment", "care", f"{names} {'was' if len(other) == 1 else 'were'} given another model last.")
+    yield Check("Deployment", "warning", f"{names} {'was' if len(other) == 1 else 'were'} given another model last.")

@@ -78,8 +78,8 @@ def number(value: float | None, significant: int = 3) -> str:
 
 
 def size(size_bytes: int) -> str:
-    """Bytes as MB of a million."""
-    return f"{size_bytes / 1e6:.1f} MB"
+    """Bytes as MB of a million, or as kB below that."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 999_950 else f"{max(size_bytes / 1e3, 0.1):.1f} kB"
 
 
 def span(values: Iterable[float | None], unit: str) -> str:

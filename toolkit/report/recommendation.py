@@ -1,29 +1,33 @@
-"""The first answer of the report: which model to ship, on which device, and whether to trust it."""
+"""The recommendation: which model to ship, on which device, and whether to trust it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from toolkit.artifacts.bundle import Bundle
 from toolkit.report import checks, formatting
 from toolkit.report.checks import STATES, Check, State
-from toolkit.report.data.load import Gathered
-from toolkit.report.data.paired_tests import not_told_apart
+from toolkit.report.data.load import ReportData
+from toolkit.report.data.paired_tests import indistinguishable
 from toolkit.report.data.variants import Variant
 
-PARTS = {"train": "train", "validation": "validate", "test": "test"}
-GATE = 0.99
-"""A model counts as good as the best from this share of its accuracy (bench rule 6)."""
+SUBSETS = {"train": "train", "validation": "validate", "test": "test"}
+ACCURACY_SHARE = 0.99
+"""A model counts as accurate as the best from this share of its accuracy (bench rule 6)."""
+TIE = 0.05
+"""Speeds and sizes that differ by a smaller share are a tie."""
 
 NO_SPLIT = "name a split of the data that is not among this workspace's records"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Recommendation:
     """What to ship and why."""
 
     choice: Variant | None
-    """None when no form of any model passed parity."""
+    """None when no model can be named; `reason` says why."""
     headline: str
     reason: str
     checks: tuple[Check, ...]
@@ -31,57 +35,93 @@ class Verdict:
     """On which device, in a sentence; empty where none was measured."""
 
     @property
+    def bundle(self) -> Bundle | None:
+        """The bundle to deploy, if there is one."""
+        return self.choice.bundle if self.choice else None
+
+    @property
     def state(self) -> State:
         """The worst of the checks."""
         found = {check.state for check in self.checks}
-        return "bad" if "bad" in found else "care" if "care" in found else "good"
+        return "bad" if "bad" in found else "warning" if "warning" in found else "good"
 
     @property
     def trust(self) -> str:
         """Whether to trust it, in a sentence; empty where nothing is named."""
         if self.choice is None:
             return ""
-        minded = {state: [check.title.lower() for check in self.checks if check.state == state] for state in STATES}
-        if minded["bad"]:
-            return (
-                f"Not yet: {formatting.listed(minded['bad'])} {'does' if len(minded['bad']) == 1 else 'do'} not hold."
-            )
-        if minded["care"]:
-            return f"With care: mind {formatting.listed(minded['care'])}."
-        return f"Yes: all {len(self.checks)} checks hold."
+        by_state = {state: [check.title.lower() for check in self.checks if check.state == state] for state in STATES}
+        if by_state["bad"]:
+            return f"Not yet: {formatting.listed(by_state['bad'])} {'does' if len(by_state['bad']) == 1 else 'do'} not hold."
+        if by_state["warning"]:
+            return f"With care: see {formatting.listed(by_state['warning'])}."
+        asked = [check for check in self.checks if check.state != "none"]
+        return f"Yes: all {len(asked)} checks hold."
 
 
-def judge(gathered: Gathered) -> Verdict:
-    """The fastest of those as accurate as the best, among the models whose conversion holds."""
-    sound = [variant for variant in gathered.variants if variant.ir.parity.passed]
-    if not sound:
-        why = f"No model has been converted and found equal to its original. {_best_trained(gathered)}"
-        checks = (_data(gathered), _training(gathered), *((_conversion(gathered),) if gathered.variants else ()))
-        return Verdict(None, "Nothing can be shipped yet", why, checks)
-    best = max(variant.accuracy for variant in sound)
-    choice = min((v for v in sound if v.accuracy >= GATE * best), key=_cost)
-    return Verdict(
+def recommend_model(report: ReportData) -> Recommendation:
+    """Recommend the fastest of the models as accurate as the best one, as far as the results can tell."""
+    passed = [variant for variant in report.variants if variant.ir.parity.passed]
+    able = [variant for variant in passed if not report.is_at_chance(variant)]
+    if not passed:
+        return _none(report, f"No model has been converted and found equal to its original. {_best_trained(report)}")
+    if not able:
+        return _none(report, "Every converted model is at chance level: none is better than always naming one class.")
+    if len({variant.model.parent for variant in able}) > 1:
+        return _none(report, "The models were tested on different data, so their accuracies cannot be compared.")
+    best = max(variant.accuracy for variant in able)
+    finalists = _finalists(report, [variant for variant in able if variant.accuracy >= ACCURACY_SHARE * best])
+    if len({variant.model.digest for variant in finalists}) > 1:
+        names = formatting.listed(formatting.form(each.model, each.ir) for each in finalists[:4])
+        return _none(report, f"A tie: neither accuracy, speed nor size sets one of these apart: {names}.")
+    choice = finalists[0]
+    return Recommendation(
         choice,
         f"Ship {formatting.form(choice.model, choice.ir)}",
         _reason(choice, best),
-        _checks(gathered, choice),
+        _checks(report, choice),
         _where(choice),
     )
 
 
-def _best_trained(gathered: Gathered) -> str:
-    best = max(gathered.models, key=lambda model: model.evaluation.accuracy)
+def _none(report: ReportData, reason: str) -> Recommendation:
+    conversion = (_conversion(report),) if report.variants else ()
+    return Recommendation(
+        None, "No model can be recommended yet", reason, (_data(report), _training(report), *conversion)
+    )
+
+
+def _finalists(report: ReportData, accurate: Sequence[Variant]) -> list[Variant]:
+    """Those that are about as fast as the fastest, then about as small as the smallest, then not significantly worse."""
+    slowest = _slowest_ms(accurate)
+    fastest = min(slowest.values(), default=0.0)
+    fast = [v for v in accurate if not slowest or slowest.get(v.ir.digest, math.inf) <= (1 + TIE) * fastest]
+    smallest = min(variant.ir.size_bytes for variant in fast)
+    small = [variant for variant in fast if variant.ir.size_bytes <= (1 + TIE) * smallest]
+    best = max(small, key=lambda variant: (variant.accuracy, -variant.ir.size_bytes))
+    alike = {model.digest for model in indistinguishable(report, best.model)}
+    known = bool(report.truth.get(best.model.parent))
+    tied = [v for v in small if v.model.digest in alike or (not known and v.accuracy == best.accuracy)]
+    return [best, *(variant for variant in tied if variant is not best)]
+
+
+def _slowest_ms(variants: Sequence[Variant]) -> dict[str, float]:
+    """Per IR its p90 latency on the slowest of the devices that all measured ones have in common; empty if none is."""
+    latencies = {
+        v.ir.digest: {(m.device, m.accelerator): m.p90_ms for m in v.measured if m.p90_ms is not None} for v in variants
+    }
+    places = [set(each) for each in latencies.values() if each]
+    common = set.intersection(*places) if places else set()
+    return {ir: max(each[place] for place in common) for ir, each in latencies.items() if common and each}
+
+
+def _best_trained(report: ReportData) -> str:
+    best = max(report.models, key=lambda model: model.evaluation.accuracy)
     judged = best.evaluation
     return (
         f"The best of those trained is {formatting.model(best)}, with {formatting.percent(judged.accuracy)} of {judged.images:,} "
         f"test images right (95 % interval {formatting.interval(*judged.interval)})."
     )
-
-
-def _cost(variant: Variant) -> tuple[float, int, float]:
-    """What is better sorts first: fast on the slowest device, then small, then accurate."""
-    slowest = variant.slowest_ms
-    return float("inf") if slowest is None else slowest, variant.ir.size_bytes, -variant.accuracy
 
 
 def _reason(choice: Variant, best: float) -> str:
@@ -95,7 +135,7 @@ def _reason(choice: Variant, best: float) -> str:
     if not latencies:
         return f"{accuracy}, {place}. Its speed has not been measured."
     speed = f"answers within {formatting.span(latencies, 'ms')} (p90) on {formatting.count(len(latencies), 'device')}"
-    return f"{accuracy}, {place}, and {speed}; none as accurate is faster on its slowest device."
+    return f"{accuracy}, {place}, and {speed}; none as accurate is more than 5 % faster on its slowest device."
 
 
 def _where(choice: Variant) -> str:
@@ -110,51 +150,53 @@ def _where(choice: Variant) -> str:
     return f"{on} is the fastest of {len(places)}, with {formatting.number(fastest)} ms; {other} the slowest, with {formatting.number(slowest)} ms."
 
 
-def _checks(gathered: Gathered, choice: Variant) -> tuple[Check, ...]:
+def _checks(report: ReportData, choice: Variant) -> tuple[Check, ...]:
     return (
-        _data(gathered),
-        _accuracy(gathered, choice),
-        _training(gathered, choice),
-        _conversion(gathered),
-        *_without_device(gathered),
+        _data(report),
+        _accuracy(report, choice),
+        _training(report, choice),
+        _conversion(report),
+        *_without_device(report),
         *_on_device(choice),
-        _speed(gathered),
-        _devices(gathered),
-        *checks.past(gathered),
-        *checks.fleet(gathered),
-        *checks.drift(gathered, choice),
+        _speed(report),
+        _devices(report),
+        *checks.past(report),
+        *checks.fleet(report),
+        *checks.drift(report, choice),
     )
 
 
-def _data(gathered: Gathered) -> Check:
-    if any("synthetic" in note for note in gathered.notes):
+def _data(report: ReportData) -> Check:
+    if any("synthetic" in note for note in report.notes):
         text = (
-            f"{formatting.listed(gathered.notes).capitalize()}: every figure here comes from made images. They show that "
+            f"{formatting.listed(report.notes).capitalize()}: every figure here comes from made images. They show that "
             "the line works and how its models compare, not how well one does in the street."
         )
-        return Check("Data", "care", text)
-    if len(gathered.splits) != 1:
-        why = "were not all trained and judged on the same split of the data" if gathered.splits else NO_SPLIT
+        return Check("Data", "warning", text)
+    if len(report.splits) != 1:
+        why = "were not all trained and judged on the same split of the data" if report.splits else NO_SPLIT
         return Check("Data", "bad", f"The models {why}.")
-    (split,) = gathered.splits
-    sizes = ", ".join(f"{split.size(part):,} to {verb}" for part, verb in PARTS.items())
+    (split,) = report.splits
+    sizes = ", ".join(f"{split.size(subset):,} to {verb}" for subset, verb in SUBSETS.items())
     text = f"All models saw the same split of {split.name}: {sizes}."
     if split.note:
-        return Check("Data", "care", f"{text} Mind what it is: {split.note}.")
+        return Check("Data", "warning", f"{text} Mind what it is: {split.note}.")
     return Check("Data", "good", text)
 
 
-def _accuracy(gathered: Gathered, choice: Variant) -> Check:
+def _accuracy(report: ReportData, choice: Variant) -> Check:
     low, high = choice.interval
-    alike = len(not_told_apart(gathered, choice.model))
+    alike = len(indistinguishable(report, choice.model))
     others = f" {formatting.count(alike, 'other model')} cannot be told from it on these images." if alike else ""
     text = f"The test set leaves {100 * (high - low):.1f} points of uncertainty.{others}"
-    return Check("Accuracy", "good" if high - low <= 0.05 else "care", text)
+    return Check("Accuracy", "good" if high - low <= 0.05 else "warning", text)
 
 
-def _training(gathered: Gathered, choice: Variant | None = None) -> Check:
-    warned = [model for model in gathered.models if model.warnings]
-    total = formatting.count(len(gathered.models), "model")
+def _training(report: ReportData, choice: Variant | None = None) -> Check:
+    if all(model.imported for model in report.models):
+        return Check("Training", "none", "Not asked: the models were imported, not trained here.")
+    warned = [model for model in report.models if model.warnings]
+    total = formatting.count(len(report.models), "model")
     if not warned:
         return Check("Training", "good", f"{total} trained without a warning.")
     if choice and choice.model in warned:
@@ -162,28 +204,28 @@ def _training(gathered: Gathered, choice: Variant | None = None) -> Check:
     names = formatting.listed(formatting.model(model) for model in warned[:3])
     more = f", and {len(warned) - 3} more" if len(warned) > 3 else ""
     text = f"{len(warned)} of {total} may have learned nothing, or the wrong thing: {names}{more}."
-    return Check("Training", "care", f"{text}{' The one named above is not among them.' if choice else ''}")
+    return Check("Training", "warning", f"{text}{' The one named above is not among them.' if choice else ''}")
 
 
-def _conversion(gathered: Gathered) -> Check:
-    failed = [v for v in gathered.variants if not v.ir.parity.passed]
+def _conversion(report: ReportData) -> Check:
+    failed = [v for v in report.variants if not v.ir.parity.passed]
     if failed:
         names = formatting.listed(formatting.form(v.model, v.ir) for v in failed[:3])
         more = f", and {len(failed) - 3} more" if len(failed) > 3 else ""
-        state: State = "bad" if len(failed) == len(gathered.variants) else "care"
+        state: State = "bad" if len(failed) == len(report.variants) else "warning"
         return Check("Conversion", state, f"Not equal to the original, and left out: {names}{more}.")
-    agree = min(v.ir.parity.top1_agreement for v in gathered.variants)
-    total = formatting.count(len(gathered.variants), "converted model")
+    agree = min(v.ir.parity.top1_agreement for v in report.variants)
+    total = formatting.count(len(report.variants), "converted model")
     least = "on every test image" if agree == 1 else f"on at least {formatting.percent(agree)} of the test images"
-    most = max(v.ir.parity.max_abs for v in gathered.variants)
+    most = max(v.ir.parity.max_abs for v in report.variants)
     text = f"{total} within tolerance of Keras, with the same answer {least}; no probability moved by more than {formatting.number(most, 2)}."
     return Check("Conversion", "good", text)
 
 
-def _without_device(gathered: Gathered) -> Iterator[Check]:
+def _without_device(report: ReportData) -> Iterator[Check]:
     """Older runtimes and the stick's compiler, where `toolkit check` was run."""
-    failed = [check for check in gathered.checks if check.outcome == "failed"]
-    passed = formatting.listed(sorted({check.name for check in gathered.checks if check.outcome == "passed"}))
+    failed = [check for check in report.checks if check.outcome == "failed"]
+    passed = formatting.listed(sorted({check.name for check in report.checks if check.outcome == "passed"}))
     if failed:
         yield Check(
             "Bundles",
@@ -192,45 +234,46 @@ def _without_device(gathered: Gathered) -> Iterator[Check]:
         )
     elif passed:
         yield Check("Bundles", "good", f"Without a device these checks passed: {passed}.")
+    else:
+        yield Check("Bundles", "none", "Not asked: `toolkit check` was not run.")
 
 
 def _on_device(choice: Variant) -> Iterator[Check]:
-    """The accuracy pass on the devices against the FP32 reference (rule 6), where there was one."""
+    """The accuracy passes on the devices against the FP32 reference (rule 6)."""
     reached = [m.accuracy.accuracy for m in choice.measured if m.accuracy and m.accuracy.accuracy is not None]
-    if reached:
-        reference = choice.ir.parity.reference_accuracy
-        state: State = "good" if min(reached) >= GATE * reference else "bad"
-        span = formatting.span((100 * each for each in reached), "%")
-        yield Check(
-            "Same on the device",
-            state,
-            f"It reached {span} on the devices; Keras reached {formatting.percent(reference)}.",
-        )
+    if not reached:
+        yield Check("Same on the device", "none", "Not asked: no device has a valid accuracy pass of this model.")
+        return
+    reference = choice.ir.parity.reference_accuracy
+    state: State = "good" if min(reached) >= ACCURACY_SHARE * reference else "bad"
+    span = formatting.span((100 * each for each in reached), "%")
+    text = f"It reached {span} on the devices; before conversion it reached {formatting.percent(reference)}."
+    yield Check("Same on the device", state, text)
 
 
-def _speed(gathered: Gathered) -> Check:
-    if not gathered.records:
+def _speed(report: ReportData) -> Check:
+    if not report.records:
         return Check("Speed", "bad", "No device has been measured yet.")
-    broken = sum(bool(record.broken_rules) for record in gathered.records)
-    rules = formatting.listed(dict.fromkeys(rule for record in gathered.records for rule in record.broken_rules))
+    broken = sum(bool(record.broken_rules) for record in report.records)
+    rules = formatting.listed(dict.fromkeys(rule for record in report.records for rule in record.broken_rules))
     left_out = (
         f" {formatting.count(broken, 'run')} broke a rule ({rules}) and {'is' if broken == 1 else 'are'} left out."
         if broken
         else ""
     )
-    if gathered.only_quick:
+    if report.only_quick:
         text = "Quick runs, below 60 s or 1,024 queries: good for a first look, never to be compared with full ones."
-        return Check("Speed", "care", text + left_out)
-    return Check("Speed", "care" if broken else "good", f"Full runs by the rules.{left_out}")
+        return Check("Speed", "warning", text + left_out)
+    return Check("Speed", "warning" if broken else "good", f"Full runs by the rules.{left_out}")
 
 
-def _devices(gathered: Gathered) -> Check:
-    machines = {str(record.facts.get("machine") or "unknown") for record in gathered.records}
+def _devices(report: ReportData) -> Check:
+    machines = {str(record.facts.get("machine") or "unknown") for record in report.records}
     if not machines:
         return Check("Devices", "bad", "No device was part of this.")
-    models = {str(record.facts.get("model") or "") for record in gathered.records}
+    models = {str(record.facts.get("model") or "") for record in report.records}
     if all("Raspberry Pi" in model for model in models):
         return Check("Devices", "good", f"Measured on {formatting.listed(sorted(models))}.")
-    total = formatting.count(len(gathered.devices), "device")
+    total = formatting.count(len(report.devices), "device")
     text = f"Measured on {total} of the kind {formatting.listed(sorted(machines))}, not on Raspberry Pis: expect other speeds there."
-    return Check("Devices", "care", text)
+    return Check("Devices", "warning", text)

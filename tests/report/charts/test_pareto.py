@@ -5,7 +5,7 @@ import dataclasses
 from toolkit.experiment.schema import Experiment
 from toolkit.report.charts import pareto
 from toolkit.report.charts.pareto import Point
-from toolkit.report.data.load import gather
+from toolkit.report.data.load import load_report
 from toolkit.report.data.variants import Variant
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -18,7 +18,7 @@ def point(variant: Variant, accuracy: float, speed: float) -> Point:
 
 
 def some_variant(workspace: Workspace, store: Store, experiment: Experiment) -> Variant:
-    return gather(workspace, store, experiment).variants[0]
+    return load_report(workspace, store, experiment).variants[0]
 
 
 def test_frontier_keeps_what_nothing_beats_in_both(workspace: Workspace, store: Store, experiment: Experiment) -> None:

@@ -9,7 +9,7 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
 from toolkit.report.charts import roc_pr_calibration
 from toolkit.report.data import misclassified
-from toolkit.report.data.load import Gathered, gather
+from toolkit.report.data.load import ReportData, load_report
 from toolkit.report.tables import class_tables
 from toolkit.stats import curves
 from toolkit.store import Store
@@ -38,7 +38,7 @@ def test_worst_puts_the_surest_mistake_first(store: Store) -> None:
 
 
 def test_contact_embeds_each_image_once(workspace: Workspace, store: Store, experiment: Experiment) -> None:
-    found = misclassified.contact(gather(workspace, store, experiment))
+    found = misclassified.contact(load_report(workspace, store, experiment))
     shown = [mistake.image for worst in found.models for mistake in worst.mistakes]
     assert set(shown) == set(found.images)
     assert len(shown) > len(found.images)
@@ -48,23 +48,23 @@ def test_contact_embeds_each_image_once(workspace: Workspace, store: Store, expe
 def test_contact_is_empty_when_the_images_are_gone(workspace: Workspace, store: Store, experiment: Experiment) -> None:
     for image in (workspace.root / "data" / "x").iterdir():
         image.unlink()
-    assert misclassified.contact(gather(workspace, store, experiment)).models == ()
+    assert misclassified.contact(load_report(workspace, store, experiment)).models == ()
 
 
-def of_three(gathered: Gathered) -> Gathered:
+def of_three(report: ReportData) -> ReportData:
     """The first model alone, as if it told three classes apart."""
-    model = gathered.models[0]
+    model = report.models[0]
     judged = dataclasses.replace(
         model.evaluation,
         confusion=((5, 1, 0), (2, 3, 0), (0, 0, 4)),
         probabilities=((0.2, 0.5, 0.3),) * len(model.evaluation.probabilities),
     )
     model = dataclasses.replace(model, evaluation=judged, labels=("a", "b", "c"))
-    return dataclasses.replace(gathered, models=(model,))
+    return dataclasses.replace(report, models=(model,))
 
 
 def test_confused_lists_what_is_taken_for_what(workspace: Workspace, store: Store, experiment: Experiment) -> None:
-    shown = class_tables.confused(of_three(gather(workspace, store, experiment)))
+    shown = class_tables.confused(of_three(load_report(workspace, store, experiment)))
     assert [tuple(cell.text for cell in row[1:]) for row in shown.rows] == [
         ("b", "a", "2", "40.0 %"),
         ("a", "b", "1", "16.7 %"),
@@ -72,5 +72,5 @@ def test_confused_lists_what_is_taken_for_what(workspace: Workspace, store: Stor
 
 
 def test_ranked_puts_the_likeliest_class_first(workspace: Workspace, store: Store, experiment: Experiment) -> None:
-    (row,) = class_tables.ranked(of_three(gather(workspace, store, experiment))).rows
+    (row,) = class_tables.ranked(of_three(load_report(workspace, store, experiment))).rows
     assert [cell.text for cell in row[2:]] == ["b 50.00 %", "c 30.00 %", "a 20.00 %", "\N{EN DASH}"]

@@ -11,7 +11,7 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import DataError
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data.bench_record_values import p90_ms, rate
-from toolkit.report.data.load import gather
+from toolkit.report.data.load import load_report
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -26,20 +26,20 @@ def of(store: Store, bundle: Bundle, scenario: str) -> BenchRecord:
 
 def test_gather_raises_when_nothing_is_trained(workspace: Workspace, empty: Store) -> None:
     with pytest.raises(DataError, match="nothing is trained yet"):
-        gather(workspace, empty, None)
+        load_report(workspace, empty, None)
 
 
 def test_gather_takes_the_experiment_trained_last_when_none_is_named(workspace: Workspace, store: Store) -> None:
     model = dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64, experiment="later")
     store.put(model)
-    assert [found.digest for found in gather(workspace, store, None).models] == [model.digest]
+    assert [found.digest for found in load_report(workspace, store, None).models] == [model.digest]
 
 
 def test_gather_passes_over_models_that_were_made_elsewhere(workspace: Workspace, store: Store) -> None:
     store.put(
         dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64, experiment="", stage="given", history=())
     )
-    assert gather(workspace, store, None).name == "demo"
+    assert load_report(workspace, store, None).name == "demo"
 
 
 def test_gather_keeps_only_the_newest_when_a_trial_was_trained_twice(
@@ -47,7 +47,7 @@ def test_gather_keeps_only_the_newest_when_a_trial_was_trained_twice(
 ) -> None:
     again = dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64)
     store.put(again)
-    digests = [model.digest for model in gather(workspace, store, experiment).models]
+    digests = [model.digest for model in load_report(workspace, store, experiment).models]
     assert again.digest in digests
     assert len(digests) == 8
 
@@ -56,15 +56,15 @@ def test_gather_leaves_out_what_the_experiment_no_longer_names(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
     fewer = experiment.model_copy(update={"matrix": experiment.matrix.model_copy(update={"networks": ("mobilenet",)})})
-    assert {model.network for model in gather(workspace, store, fewer).models} == {"mobilenet"}
+    assert {model.network for model in load_report(workspace, store, fewer).models} == {"mobilenet"}
 
 
 def test_gather_leaves_out_records_that_broke_a_rule(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
-    gathered = gather(workspace, store, experiment)
-    broken = [record for record in gathered.records if record.broken_rules]
-    counted = [m.latency for variant in gathered.variants for m in variant.measured]
+    report = load_report(workspace, store, experiment)
+    broken = [record for record in report.records if record.broken_rules]
+    counted = [m.latency for variant in report.variants for m in variant.measured]
     assert len(broken) == 1
     assert broken[0] not in counted
     assert counted.count(None) == 1
@@ -75,9 +75,9 @@ def test_gather_never_sets_quick_runs_beside_full_ones(
 ) -> None:
     quick = of(store, some_bundle(store), "single-stream")
     store.put(dataclasses.replace(quick, digest="e" * 64, quick=False))
-    gathered = gather(workspace, store, experiment)
-    assert not gathered.only_quick
-    counted = [m.latency for variant in gathered.variants for m in variant.measured if m.latency]
+    report = load_report(workspace, store, experiment)
+    assert not report.only_quick
+    counted = [m.latency for variant in report.variants for m in variant.measured if m.latency]
     assert [record.digest for record in counted] == ["e" * 64]
 
 
@@ -96,7 +96,7 @@ def test_rate_is_images_over_the_runs_length(store: Store) -> None:
 def test_at_does_not_move_when_a_deployment_changed_nothing(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
-    before = gather(workspace, store, experiment).at
+    before = load_report(workspace, store, experiment).at
     last = store.all(Deployment)[-1]
     store.put(dataclasses.replace(last, digest="a" * 64, outcome="unchanged", at="2099-01-01T00:00:00+00:00"))
-    assert gather(workspace, store, experiment).at == before
+    assert load_report(workspace, store, experiment).at == before

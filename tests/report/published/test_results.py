@@ -9,7 +9,7 @@ from toolkit.errors import ConfigurationError
 from toolkit.experiment.load import load_experiment, shipped_experiment
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data import device_predictions
-from toolkit.report.data.load import Gathered, gather
+from toolkit.report.data.load import ReportData, load_report
 from toolkit.report.published import results
 from toolkit.report.published.results import Published, Sheet
 from toolkit.report.tables import published_comparison
@@ -18,8 +18,8 @@ from toolkit.workspace import Workspace
 
 
 @pytest.fixture
-def gathered(workspace: Workspace, store: Store, experiment: Experiment) -> Gathered:
-    return gather(workspace, store, experiment)
+def report(workspace: Workspace, store: Store, experiment: Experiment) -> ReportData:
+    return load_report(workspace, store, experiment)
 
 
 def sheet(found: Published, name: str) -> Sheet:
@@ -30,8 +30,8 @@ def figures(of: Sheet) -> dict[tuple[str, ...], tuple[float, ...]]:
     return {tuple(row.names.values()): tuple(value for _, value in row.figures) for row in of.rows}
 
 
-def test_load_holds_every_published_figure_of_face_mask(gathered: Gathered) -> None:
-    found = results.load("face-mask", gathered)
+def test_load_holds_every_published_figure_of_face_mask(report: ReportData) -> None:
+    found = results.load("face-mask", report)
     tests, inferences = figures(sheet(found, "published_tests")), figures(sheet(found, "published_inferences"))
     assert (len(tests), len(inferences)) == (12, 24)
     assert tests["inception_v3", "fine-tune", "sigmoid"] == (0.078655010, 0.96655520)
@@ -57,9 +57,9 @@ def test_load_holds_every_published_figure_of_face_mask(gathered: Gathered) -> N
     ],
 )
 def test_load_holds_the_published_figures_of_the_other_experiments(
-    gathered: Gathered, name: str, table: str, row: tuple[str, ...], expected: tuple[float, ...]
+    report: ReportData, name: str, table: str, row: tuple[str, ...], expected: tuple[float, ...]
 ) -> None:
-    assert figures(sheet(results.load(name, gathered), table))[row] == expected
+    assert figures(sheet(results.load(name, report), table))[row] == expected
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_names_know_what_the_experiments_name(name: str) -> None:
     assert load_experiment(shipped_experiment(name)).published in results.names()
 
 
-def test_load_joins_ours_only_where_we_ran_it(gathered: Gathered) -> None:
-    found = results.load("face-mask", gathered)
+def test_load_joins_ours_only_where_we_ran_it(report: ReportData) -> None:
+    found = results.load("face-mask", report)
     for each in found.sheets:
         assert {row.names["network"] for row in each.rows if row.ours} == {"mobilenet"}
-    shown = published_comparison.tables(found, gathered)["published_tests"]
+    shown = published_comparison.tables(found, report)["published_tests"]
     assert {row[0].text: row[-1].text == "not run" for row in shown.rows} == {
         "InceptionV3": True,
         "MobileNet": False,
@@ -81,9 +81,9 @@ def test_load_joins_ours_only_where_we_ran_it(gathered: Gathered) -> None:
     }
 
 
-def test_load_sets_ours_of_another_network_beside_a_row_and_names_it(gathered: Gathered) -> None:
-    found = results.load("cifar10", gathered)
-    shown = published_comparison.tables(found, gathered)["published_tests"]
+def test_load_sets_ours_of_another_network_beside_a_row_and_names_it(report: ReportData) -> None:
+    found = results.load("cifar10", report)
+    shown = published_comparison.tables(found, report)["published_tests"]
     assert shown.columns[-1] == "Ours is"
     assert [row[-1].text for row in shown.rows] == [
         "MobileNet · sigmoid · fine-tuning",
@@ -91,25 +91,25 @@ def test_load_sets_ours_of_another_network_beside_a_row_and_names_it(gathered: G
     ]
 
 
-def test_tables_set_a_single_row_upright_with_the_data_in_its_head(gathered: Gathered) -> None:
-    shown = published_comparison.tables(results.load("flowers", gathered), gathered)["published_tests"]
+def test_tables_set_a_single_row_upright_with_the_data_in_its_head(report: ReportData) -> None:
+    shown = published_comparison.tables(results.load("flowers", report), report)["published_tests"]
     assert shown.columns[2].startswith("Ours, synthetic masks: ")
     assert [row[0].text for row in shown.rows][:2] == ["Accuracy", "Last epoch, loss"]
     assert shown.rows[0][1].text == "95.62 %"
 
 
-def test_tables_show_the_confidences_that_devices_gave_negative_where_wrong(gathered: Gathered) -> None:
-    shown = published_comparison.tables(results.load("face-mask", gathered), gathered)["published_inferences"]
+def test_tables_show_the_confidences_that_devices_gave_negative_where_wrong(report: ReportData) -> None:
+    shown = published_comparison.tables(results.load("face-mask", report), report)["published_inferences"]
     ours = {tuple(cell.text for cell in row[:4]): tuple(cell.text for cell in row[-2:]) for row in shown.rows}
     assert ours["FP16", "MobileNet", "fine-tuning", "sigmoid"] == ("87.50 %", "\N{MINUS SIGN}75.00 %")
     assert ours["FP32", "VGG16", "top layers", "softmax"] == ("not run", "not run")
 
 
-def test_shown_takes_the_first_logged_image_of_each_class(gathered: Gathered, store: Store) -> None:
+def test_shown_takes_the_first_logged_image_of_each_class(report: ReportData, store: Store) -> None:
     (split,) = store.all(Split)
-    found = device_predictions.shown(gathered, split.digest)
+    found = device_predictions.shown(report, split.digest)
     assert {label: shown.number for label, shown in found.items()} == {"without_mask": 4, "with_mask": 3}
-    assert found["with_mask"].image.sha256[:12] in published_comparison.images_words(gathered)
+    assert found["with_mask"].image.sha256[:12] in published_comparison.images_note(report)
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,17 @@ def test_signed_confidence_is_of_the_answer_given(output: list[float], truth: in
 
 
 def test_load_calls_data_the_same_only_by_source_and_number_and_without_a_note(
-    workspace: Workspace, store: Store, experiment: Experiment, gathered: Gathered
+    workspace: Workspace, store: Store, experiment: Experiment, report: ReportData
 ) -> None:
-    assert not results.load("flowers", gathered).same_data
+    assert not results.load("flowers", report).same_data
     (split,) = store.all(Split)
     store.put(dataclasses.replace(split, note="", counts={"test": {"rose": 8189}}))
     data = experiment.data.model_copy(update={"source": "flowers102"})
-    same = gather(workspace, store, experiment.model_copy(update={"data": data}))
+    same = load_report(workspace, store, experiment.model_copy(update={"data": data}))
     assert results.load("flowers", same).same_data
     assert not results.load("face-mask", same).same_data
 
 
-def test_load_names_what_is_known_when_there_is_no_such_table(gathered: Gathered) -> None:
+def test_load_names_what_is_known_when_there_is_no_such_table(report: ReportData) -> None:
     with pytest.raises(ConfigurationError, match="face-mask"):
-        results.load("face-msk", gathered)
+        results.load("face-msk", report)

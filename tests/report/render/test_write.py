@@ -92,7 +92,7 @@ def test_write_report_shows_models_that_are_only_trained(workspace: Workspace, s
             bare.put(artifact)
         found = write_report(workspace, bare)
     page = html(found)
-    assert found.headline == "Nothing can be shipped yet"
+    assert found.headline == "No model can be recommended yet"
     assert [row[3] for row in found.rows] == ["not converted"] * len(models)
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
     assert "The best of those trained is " in page

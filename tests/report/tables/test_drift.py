@@ -13,8 +13,8 @@ from toolkit.artifacts.bundle import Bundle, IrModel
 from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
 from toolkit.report import write_report
-from toolkit.report.data.load import gather
-from toolkit.report.recommendation import judge
+from toolkit.report.data.load import load_report
+from toolkit.report.recommendation import recommend_model
 from toolkit.report.tables import drift, imported_models, latency_history
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -32,34 +32,34 @@ def slowed(store: Store, slow_down: Callable[[Store], BenchRecord]) -> BenchReco
 def test_drift_names_who_became_slower_and_what_else_changed(
     workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
 ) -> None:
-    gathered = gather(workspace, store, experiment)
-    (row,) = drift.drift(gathered).rows
+    report = load_report(workspace, store, experiment)
+    (row,) = drift.drift(report).rows
     texts = [cell.text for cell in row]
     assert (texts[0], texts[3], texts[6], texts[7]) == (slowed.device, "2", "+100 %", "< 0.001")
     assert texts[8:] == ["slower", "OpenVINO 2026.4.1 → 2026.5.0"]
     assert row[5].href == "#record-eeeeeeeeeeee"
-    (told,) = latency_history.history(gathered).rows
+    (told,) = latency_history.history(report).rows
     assert told[-1].text == "slower, p < 0.001"
 
 
-def test_judge_minds_devices_that_became_slower(
+def test_recommend_model_minds_devices_that_became_slower(
     workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
 ) -> None:
-    checks = {check.title: check for check in judge(gather(workspace, store, experiment)).checks}
-    assert checks["Speed over time"].state == "care"
+    checks = {check.title: check for check in recommend_model(load_report(workspace, store, experiment)).checks}
+    assert checks["Speed over time"].state == "warning"
     assert f"took longer than before, on {slowed.device}; the most by 100 %" in checks["Speed over time"].text
     assert slowed.device in checks["Fleet"].text
 
 
-def test_judge_is_content_when_no_device_became_slower(
+def test_recommend_model_is_content_when_no_device_became_slower(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
     assert {"Speed over time", "Fleet"} & {
-        check.title for check in judge(gather(workspace, store, experiment)).checks
+        check.title for check in recommend_model(load_report(workspace, store, experiment)).checks
     } == set()
     first = next(r for r in store.all(BenchRecord) if r.scenario == "offline")
     store.put(dataclasses.replace(first, digest="e" * 64, at="2026-11-21T10:00:00+00:00"))
-    checks = {check.title: check for check in judge(gather(workspace, store, experiment)).checks}
+    checks = {check.title: check for check in recommend_model(load_report(workspace, store, experiment)).checks}
     assert (checks["Speed over time"].state, "1 comparison" in checks["Speed over time"].text) == ("good", True)
 
 
@@ -76,17 +76,17 @@ def test_outliers_name_the_throttled_device_that_is_left_out_elsewhere(
         facts=dict(found.facts) | {"environment": {"before": {"throttled": 0}, "after": {"throttled": 0x50005}}},
     )
     store.put(hot)
-    (row,) = drift.outliers(gather(workspace, store, experiment)).rows
+    (row,) = drift.outliers(load_report(workspace, store, experiment)).rows
     assert (row[0].text, row[-1].text) == ("pi-3", "throttled: the firmware says 0x50005")
     assert row[5].href == f"#record-{hot.digest[:12]}"
 
 
-def test_judge_does_not_tell_devices_apart_that_are_one_machine(
+def test_recommend_model_does_not_tell_devices_apart_that_are_one_machine(
     workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
 ) -> None:
-    gathered = gather(workspace, store, experiment)
-    shared = tuple(dataclasses.replace(each, causes=(SAME_MACHINE,)) for each in gathered.outliers)
-    checks = {check.title: check for check in judge(dataclasses.replace(gathered, outliers=shared)).checks}
+    report = load_report(workspace, store, experiment)
+    shared = tuple(dataclasses.replace(each, causes=(SAME_MACHINE,)) for each in report.outliers)
+    checks = {check.title: check for check in recommend_model(dataclasses.replace(report, outliers=shared)).checks}
     assert checks["Fleet"].text.startswith(
         "The devices are one machine, which was slower at some moments than at others: "
     )
@@ -98,7 +98,7 @@ def test_figures_of_replaced_records_lead_to_their_files(
     model = dataclasses.replace(
         next(
             v.model
-            for v in gather(workspace, store, experiment).variants
+            for v in load_report(workspace, store, experiment).variants
             if v.bundle and v.bundle.digest == slowed.parent
         ),
         digest="9" * 64,
@@ -132,12 +132,12 @@ def test_write_report_is_about_models_from_elsewhere_when_nothing_was_trained(
 def test_elsewhere_lists_models_that_were_not_trained_here(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, adopt: Adopt
 ) -> None:
-    assert imported_models.elsewhere(gather(workspace, store, experiment)).rows == ()
+    assert imported_models.imported_models(load_report(workspace, store, experiment)).rows == ()
     adopt(store)
-    gathered = gather(workspace, store, experiment)
-    (row,) = imported_models.elsewhere(gathered).rows
+    report = load_report(workspace, store, experiment)
+    (row,) = imported_models.imported_models(report).rows
     assert [cell.text for cell in row[:4]] == ["street", "street.onnx", "onnx", "FP32"]
-    assert "street" not in {model.network for model in gathered.models}
+    assert "street" not in {model.network for model in report.models}
     written = write_report(workspace, store, experiment=experiment, destination=tmp_path / "written")
     for cell in row:
         assert not cell.href or (written.index.parent / cell.href).is_file()

@@ -5,7 +5,7 @@ import re
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.experiment.schema import Experiment
-from toolkit.report.data.load import gather
+from toolkit.report.data.load import load_report
 from toolkit.report.tables import latency_history
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -14,7 +14,7 @@ from toolkit.workspace import Workspace
 def test_history_is_empty_when_everything_was_measured_once(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
-    assert latency_history.history(gather(workspace, store, experiment)).rows == ()
+    assert latency_history.history(load_report(workspace, store, experiment)).rows == ()
 
 
 def test_history_joins_runs_of_one_form_on_one_device_and_never_quick_with_full(
@@ -24,7 +24,7 @@ def test_history_joins_runs_of_one_form_on_one_device_and_never_quick_with_full(
     slower = tuple(2 * sample for sample in first.samples_ms)
     store.put(dataclasses.replace(first, digest="e" * 64, at="2026-11-21T10:00:00+00:00", samples_ms=slower))
     store.put(dataclasses.replace(first, digest="f" * 64, at="2026-11-22T10:00:00+00:00", quick=False))
-    (row,) = latency_history.history(gather(workspace, store, experiment)).rows
+    (row,) = latency_history.history(load_report(workspace, store, experiment)).rows
     assert (row[0].text, row[2].text, row[6].text) == (first.device, "2", "+100 %")
     assert row[5].href == "#record-eeeeeeeeeeee"
 
@@ -37,8 +37,8 @@ def test_sparkline_begins_at_zero_and_stays_in_its_box() -> None:
 def test_serving_says_whether_devices_were_given_what_is_named(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
-    gathered = gather(workspace, store, experiment)
-    (given,) = {deployment.parent for deployment in gathered.given}
-    choice = next(v for v in gathered.variants if v.bundle and v.bundle.digest == given)
-    assert {row[4].text for row in latency_history.serving(gathered, choice).rows} == {"yes"}
-    assert {row[4].text for row in latency_history.serving(gathered, gathered.variants[0]).rows} == {"no"}
+    report = load_report(workspace, store, experiment)
+    (given,) = {deployment.parent for deployment in report.last_deployments}
+    choice = next(v for v in report.variants if v.bundle and v.bundle.digest == given)
+    assert {row[4].text for row in latency_history.serving(report, choice).rows} == {"yes"}
+    assert {row[4].text for row in latency_history.serving(report, report.variants[0]).rows} == {"no"}

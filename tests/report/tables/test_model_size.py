@@ -5,7 +5,7 @@ import json
 
 from toolkit.experiment.schema import Experiment
 from toolkit.networks.inspection import KerasInspection, KerasLayer, Separation
-from toolkit.report.data.load import gather
+from toolkit.report.data.load import load_report
 from toolkit.report.tables import model_size
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -35,15 +35,15 @@ COUNTS = KerasInspection(
 def test_counted_leaves_out_models_whose_files_are_gone(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
-    assert model_size.counted(gather(workspace, store, experiment), workspace) == ()
+    assert model_size.counted(load_report(workspace, store, experiment), workspace) == ()
 
 
 def test_counted_takes_what_was_counted_before(workspace: Workspace, store: Store, experiment: Experiment) -> None:
-    gathered = gather(workspace, store, experiment)
-    model = next(model for model in reversed(gathered.models) if model.network == "mobilenet")
+    report = load_report(workspace, store, experiment)
+    model = next(model for model in reversed(report.models) if model.network == "mobilenet")
     kept = workspace.folder("cache", "layers") / f"{model.digest}.json"
     kept.write_text(json.dumps(dataclasses.asdict(COUNTS)), encoding="utf-8")
-    (own,) = model_size.counted(gathered, workspace)
+    (own,) = model_size.counted(report, workspace)
     assert own.counts == COUNTS
     (row,) = model_size.separations([own]).rows
     assert [cell.text for cell in row[-2:]] == ["0.1267", "0.1267"]

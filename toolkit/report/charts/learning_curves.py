@@ -9,12 +9,12 @@ from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.report import formatting
 from toolkit.report.charts import svg
 from toolkit.report.charts.results_charts import Panel, floor, styled
-from toolkit.report.data.load import STAGES, Gathered
+from toolkit.report.data.load import STAGES, ReportData
 
 
-def curves(gathered: Gathered) -> Iterator[Panel]:
+def curves(report: ReportData) -> Iterator[Panel]:
     """Loss and accuracy per epoch, one panel per network and head, both stages on one axis."""
-    histories = dict(_histories(gathered.models))
+    histories = dict(_histories(report.models))
     losses = [loss for history in histories.values() for epoch in history for loss in (epoch.loss, epoch.val_loss)]
     accuracies = [
         a for history in histories.values() for epoch in history for a in (epoch.accuracy, epoch.val_accuracy)

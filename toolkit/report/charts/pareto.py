@@ -9,8 +9,8 @@ from typing import Any, Literal
 from toolkit.report import formatting
 from toolkit.report.charts import svg
 from toolkit.report.charts.results_charts import floor, series, styled
-from toolkit.report.data.load import Gathered
-from toolkit.report.data.variants import Measured, Variant
+from toolkit.report.data.load import ReportData
+from toolkit.report.data.variants import DeviceResults, Variant
 
 Axis = Literal["latency", "rate"]
 SHAPES = {"sigmoid": "circle", "softmax": "square", "multi-sigmoid": "diamond"}
@@ -25,7 +25,7 @@ class Point:
     """One form of a model on one device; `speed` is ms at p90 (less is better) or images/s (more is better)."""
 
     variant: Variant
-    measured: Measured
+    measured: DeviceResults
     speed: float
     rank: int
     """1, 2, 3… along the frontier from the fastest; 0 off it."""
@@ -57,19 +57,19 @@ def frontier(points: Sequence[Point], axis: Axis) -> tuple[Point, ...]:
     return tuple(found)
 
 
-def panels(gathered: Gathered, axis: Axis) -> tuple[Panel, ...]:
+def panels(report: ReportData, axis: Axis) -> tuple[Panel, ...]:
     """A panel per device and accelerator, all on the same axes."""
     places: dict[tuple[str, str], list[Point]] = {}
-    for point in _points(gathered, axis):
+    for point in _points(report, axis):
         places.setdefault((point.measured.device, point.measured.accelerator), []).append(point)
     domains = _domains([point for points in places.values() for point in points])
     shown = sorted(places)[:MOST_PANELS]
     width = {1: 860, 2: 540}.get(len(shown), 372)
-    return tuple(_panel(gathered, axis, place, places[place], domains, width) for place in shown)
+    return tuple(_panel(report, axis, place, places[place], domains, width) for place in shown)
 
 
-def _points(gathered: Gathered, axis: Axis) -> Iterator[Point]:
-    for variant in gathered.variants:
+def _points(report: ReportData, axis: Axis) -> Iterator[Point]:
+    for variant in report.variants:
         for measured in variant.measured:
             speed = measured.p90_ms if axis == "latency" else measured.rate
             if speed is not None:
@@ -83,26 +83,26 @@ def _domains(points: Sequence[Point]) -> dict[str, tuple[float, float]]:
 
 
 def _panel(
-    gathered: Gathered,
+    report: ReportData,
     axis: Axis,
     place: tuple[str, str],
     points: list[Point],
     domains: dict[str, tuple[float, float]],
     width: int,
 ) -> Panel:
-    best = frontier(points, axis)
+    best = frontier([point for point in points if not report.is_at_chance(point.variant)], axis)
     device = f"{place[0]} · {place[1]}"
     label = f"Accuracy against {'p90 latency' if axis == 'latency' else 'images per second'} on {device}, {len(points)} models; links lead to the raw records."
-    rows = list(_rows(gathered, axis, points, best))
+    rows = list(_rows(report, axis, points, best))
     sizes = ((width, 400 if width > 600 else 330, "wide"), (360, 330, "narrow")) if width > 400 else ((width, 330, ""),)
     drawings = (svg.draw(_chart(rows, axis, domains, w, h), label, role="group", width_class=c) for w, h, c in sizes)
     return Panel(device, tuple(drawings), best)
 
 
 def _rows(
-    gathered: Gathered, axis: Axis, points: Sequence[Point], best: Sequence[Point]
+    report: ReportData, axis: Axis, points: Sequence[Point], best: Sequence[Point]
 ) -> Iterator[dict[str, object]]:
-    colors, ranks = series(gathered), {id(point.variant): point.rank for point in best}
+    colors, ranks = series(report), {id(point.variant): point.rank for point in best}
     unit = "ms" if axis == "latency" else "images/s"
     for point in points:
         variant, (low, high) = point.variant, point.variant.interval

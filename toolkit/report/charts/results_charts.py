@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.report import formatting
 from toolkit.report.charts import svg
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.data.paired_tests import Pair
 
 TEXT = 12  # pixels at the chart's own width
@@ -22,9 +22,9 @@ class Panel:
     drawings: tuple[str, ...]
 
 
-def series(gathered: Gathered) -> dict[str, str]:
+def series(report: ReportData) -> dict[str, str]:
     """A color per network, the same in every chart."""
-    names = dict.fromkeys(model.network for model in gathered.models)
+    names = dict.fromkeys(model.network for model in report.models)
     return {name: svg.SERIES[n % len(svg.SERIES)] for n, name in enumerate(names)}
 
 
@@ -56,17 +56,17 @@ SCORES = (("precision", "triangle-up"), ("recall", "square"), ("f1", "circle"))
 MANY_CLASSES = 12  # from here a panel per class would be a wall; tables and CSV serve better
 
 
-def scores(gathered: Gathered) -> Iterator[Panel]:
+def scores(report: ReportData) -> Iterator[Panel]:
     """Precision, recall and F1 of every model, one panel per class; none where there are too many classes."""
-    labels = tuple(dict.fromkeys(score.label for model in gathered.models for score in model.evaluation.classes))
+    labels = tuple(dict.fromkeys(score.label for model in report.models for score in model.evaluation.classes))
     if not 0 < len(labels) <= MANY_CLASSES:
         return
     lowest = min(
-        getattr(score, name) for model in gathered.models for score in model.evaluation.classes for name, _ in SCORES
+        getattr(score, name) for model in report.models for score in model.evaluation.classes for name, _ in SCORES
     )
     domain = (floor(lowest, 0.1), 1.0)
     for label in labels:
-        rows = list(_score_rows(gathered, label))
+        rows = list(_score_rows(report, label))
         yield Panel(
             label,
             tuple(svg.draw(_scores(rows, domain, w), f"{label}: {_worst(rows)}", width_class=c) for w, c in WIDTHS),
@@ -77,9 +77,9 @@ WIDTHS = ((540, "wide"), (350, "narrow"))
 """Chart widths in pixels and the classes that CSS shows them by."""
 
 
-def _score_rows(gathered: Gathered, label: str) -> Iterator[dict[str, object]]:
-    colors = series(gathered)
-    for model in gathered.models:
+def _score_rows(report: ReportData, label: str) -> Iterator[dict[str, object]]:
+    colors = series(report)
+    for model in report.models:
         found = next((score for score in model.evaluation.classes if score.label == label), None)
         for name, _ in SCORES if found else ():
             value = getattr(found, name)

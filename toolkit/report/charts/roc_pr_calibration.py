@@ -15,7 +15,7 @@ from toolkit.data import Image
 from toolkit.report import formatting
 from toolkit.report.charts import svg
 from toolkit.report.charts.results_charts import styled
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.stats import curves
 
 WORST = 3
@@ -56,13 +56,13 @@ class Panel:
     """Per line its color's number, its name and its figures."""
 
 
-def panels(gathered: Gathered) -> Iterator[Panel]:
+def panels(report: ReportData) -> Iterator[Panel]:
     """Every model that has probabilities and whose right answers are known."""
     found: dict[str, list[Line]] = {}
-    for model in gathered.models:
+    for model in report.models:
         stage = f"{formatting.network(model.network)} · {formatting.stage(model.stage)}"
         title = stage if len(model.labels) == 2 else formatting.model(model)
-        found.setdefault(title, []).extend(_lines(model, gathered.tests.get(model.parent, ())))
+        found.setdefault(title, []).extend(_lines(model, report.tests.get(model.parent, ())))
     for title, lines in found.items():
         if lines:
             yield _panel(title, lines)
@@ -91,12 +91,12 @@ def _shown_classes(model: TrainedModel) -> tuple[int, ...]:
 
 
 def _panel(title: str, lines: Sequence[Line]) -> Panel:
-    said = "; ".join(f"{line.name}: {line.figures}" for line in lines)
+    summary = "; ".join(f"{line.name}: {line.figures}" for line in lines)
     kinds = {line.model.digest: line for line in lines}.values()
     errors = "; ".join(f"{_who(line)}: {_ece(line.model)}" for line in kinds)
     drawings = (
-        svg.draw(_curves(lines, "roc"), f"{title}, ROC curves. {said}."),
-        svg.draw(_curves(lines, "precision_recall"), f"{title}, precision against recall. {said}."),
+        svg.draw(_curves(lines, "roc"), f"{title}, ROC curves. {summary}."),
+        svg.draw(_curves(lines, "precision_recall"), f"{title}, precision against recall. {summary}."),
         svg.draw(_reliability(list(kinds)), f"{title}, accuracy against confidence. {errors}."),
     )
     two = len(lines[0].model.labels) == 2
@@ -191,14 +191,14 @@ def _dashes(lines: int) -> Any:
 
 def thinned(curve: Curve) -> Curve:
     """The same line on a grid, without the points that lie between two others on a straight line."""
-    kept: list[tuple[float, float]] = []
+    thinned_points: list[tuple[float, float]] = []
     for x, y in curve:
         point = (round(x / STEP) * STEP, round(y / STEP) * STEP)
-        if len(kept) > 1 and _straight(kept[-2], kept[-1], point):
-            kept.pop()
-        if not kept or kept[-1] != point:
-            kept.append(point)
-    return tuple(kept)
+        if len(thinned_points) > 1 and _straight(thinned_points[-2], thinned_points[-1], point):
+            thinned_points.pop()
+        if not thinned_points or thinned_points[-1] != point:
+            thinned_points.append(point)
+    return tuple(thinned_points)
 
 
 def _straight(first: tuple[float, float], second: tuple[float, float], third: tuple[float, float]) -> bool:

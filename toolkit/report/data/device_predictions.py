@@ -12,12 +12,12 @@ from typing import Any
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.data import Image
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.data.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SharedImage:
     """One image that every device was asked about; `number` is its place among the test images."""
 
     label: str
@@ -25,46 +25,46 @@ class Shown:
     image: Image
 
 
-def shown(gathered: Gathered, split: str) -> dict[str, Shown]:
+def shown(report: ReportData, split: str) -> dict[str, SharedImage]:
     """One image per label: the first that all accuracy passes on this split logged."""
-    tests = gathered.tests.get(split, ())
-    labels = next((found.labels for found in gathered.splits if found.digest == split), ())
-    logged = [set(_answers(record)) for record in _passes(gathered, split)]
+    tests = report.tests.get(split, ())
+    labels = next((found.labels for found in report.splits if found.digest == split), ())
+    logged = [set(_answers(record)) for record in _passes(report, split)]
     common = sorted(set.intersection(*logged)) if logged else []
-    found: dict[str, Shown] = {}
+    found: dict[str, SharedImage] = {}
     for number in common:
         label = labels[tests[number].label]
-        found.setdefault(label, Shown(label, number, tests[number]))
+        found.setdefault(label, SharedImage(label, number, tests[number]))
     return {label: found[label] for label in labels if label in found}
 
 
-def confidences(gathered: Gathered, variant: Variant, label: str) -> tuple[float, ...]:
+def confidences(report: ReportData, variant: Variant, label: str) -> tuple[float, ...]:
     """The percentage that each device gave its answer to the image of `label`; negative where it was wrong."""
-    chosen = shown(gathered, variant.model.parent).get(label)
+    chosen = shown(report, variant.model.parent).get(label)
     if chosen is None:
         return ()
-    passes = (record for record in _own_passes(gathered, variant))
+    passes = (record for record in _own_passes(report, variant))
     return tuple(signed_confidence(_answers(record)[chosen.number], chosen.image.label) for record in passes)
 
 
 def signed_confidence(output: Sequence[float], truth: int) -> float:
     """The probability of the answer in percent, negative if it is not `truth`; one output is that of label 1."""
     shares = [1 - output[0], output[0]] if len(output) == 1 else list(output)
-    said = max(range(len(shares)), key=shares.__getitem__)
-    return 100 * shares[said] * (1 if said == truth else -1)
+    answer = max(range(len(shares)), key=shares.__getitem__)
+    return 100 * shares[answer] * (1 if answer == truth else -1)
 
 
-def _passes(gathered: Gathered, split: str) -> Iterator[BenchRecord]:
+def _passes(report: ReportData, split: str) -> Iterator[BenchRecord]:
     """The accuracy passes that count, on the very test images of the split."""
-    for variant in gathered.variants:
+    for variant in report.variants:
         if variant.model.parent == split:
-            yield from _own_passes(gathered, variant)
+            yield from _own_passes(report, variant)
 
 
-def _own_passes(gathered: Gathered, variant: Variant) -> Iterator[BenchRecord]:
-    wanted = gathered.image_sets.get(variant.model.parent)
+def _own_passes(report: ReportData, variant: Variant) -> Iterator[BenchRecord]:
+    image_set = report.image_sets.get(variant.model.parent)
     for measured in variant.measured:
-        if measured.accuracy and wanted and measured.accuracy.facts.get("image_set") == wanted:
+        if measured.accuracy and image_set and measured.accuracy.facts.get("image_set") == image_set:
             yield measured.accuracy
 
 

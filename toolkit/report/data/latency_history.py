@@ -15,7 +15,7 @@ from toolkit.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class LatencyPoint:
     """One valid latency of a form of a model, now or before; `current` if this report shows the record itself."""
 
     name: str
@@ -28,7 +28,7 @@ class Past:
     current: bool
 
 
-def last_given(store: Store, devices: set[str]) -> tuple[Deployment, ...]:
+def last_deployments(store: Store, devices: set[str]) -> tuple[Deployment, ...]:
     """The newest deployment of each of `devices` that changed it, whatever it was of; where none did, the newest."""
     newest = {each.device: each for each in sorted(store.all(Deployment), key=_last_told)}
     return tuple(newest[device] for device in sorted(devices))
@@ -40,22 +40,22 @@ def _last_told(each: Deployment) -> tuple[bool, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RecordHistory:
     """Every record of the forms that a report shows, of models that were replaced meanwhile too."""
 
     names: Mapping[str, str]
     """Per bundle digest, which form of which model it is."""
     records: tuple[BenchRecord, ...]
 
-    def latencies(self, current: frozenset[str]) -> Iterator[Past]:
+    def latencies(self, current: frozenset[str]) -> Iterator[LatencyPoint]:
         """The valid ones that allow a p90; `current` are the digests of the records that the report shows."""
         for r in self.records:
             p90, name = p90_ms(r), self.names[r.parent]
             if p90 is not None and is_valid(r):
-                yield Past(name, r.device, r.accelerator, r.quick, r.at, p90, r.digest, r.digest in current)
+                yield LatencyPoint(name, r.device, r.accelerator, r.quick, r.at, p90, r.digest, r.digest in current)
 
 
-def kept(store: Store, models: Iterable[TrainedModel]) -> Kept:
+def load_history(store: Store, models: Iterable[TrainedModel]) -> RecordHistory:
     """Of all models, replaced ones too, that were trained for the same places in the experiment."""
     places = {(m.experiment, m.network, m.head, m.stage) for m in models}
     names = {
@@ -65,4 +65,4 @@ def kept(store: Store, models: Iterable[TrainedModel]) -> Kept:
         for ir in store.all(IrModel, parent=model.digest)
         for bundle in store.all(Bundle, parent=ir.digest)
     }
-    return Kept(names, tuple(record for bundle in names for record in store.all(BenchRecord, parent=bundle)))
+    return RecordHistory(names, tuple(record for bundle in names for record in store.all(BenchRecord, parent=bundle)))

@@ -6,6 +6,7 @@ say what the right answers were.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +23,8 @@ from toolkit.data.targets import label_bitmask
 from toolkit.errors import DataError
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data.bench_record_values import is_full
-from toolkit.report.data.latency_history import Past, kept, last_given
-from toolkit.report.data.variants import Variant, adopted_models, imported, newest_irs, variant
+from toolkit.report.data.latency_history import LatencyPoint, last_deployments, load_history
+from toolkit.report.data.variants import Variant, imported_models, imported_variants, newest_irs, variant
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -33,7 +34,7 @@ ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True)
-class Gathered:
+class ReportData:
     """All that one report shows."""
 
     name: str
@@ -45,16 +46,16 @@ class Gathered:
     models: tuple[TrainedModel, ...]
     variants: tuple[Variant, ...]
     deployments: tuple[Deployment, ...]
-    given: tuple[Deployment, ...]
+    last_deployments: tuple[Deployment, ...]
     """The newest deployment of each device that these bundles were ever sent to, whatever it was of."""
-    past: tuple[Past, ...]
+    past: tuple[LatencyPoint, ...]
     compared: tuple[Comparison, ...]
     """Each device against its own past."""
     outliers: tuple[Outlier, ...]
     """Devices that lie apart from those like them."""
     earlier: tuple[BenchRecord, ...]
     """Records of these forms that are not of `variants`: of models and bundles that were replaced."""
-    imported: tuple[Variant, ...]
+    imported_variants: tuple[Variant, ...]
     """Forms of models that were not trained here."""
     checks: tuple[BundleCheck, ...]
     """What `toolkit check` found of these bundles."""
@@ -67,6 +68,14 @@ class Gathered:
     def truth(self) -> dict[str, tuple[int, ...]]:
         """Per split digest the right answers of its test images, written as predictions are."""
         return {digest: tuple(map(_answer, found)) for digest, found in self.tests.items()}
+
+    def is_at_chance(self, variant: Variant) -> bool:
+        """Whether the test images cannot tell the model from one that always names the most frequent class."""
+        model, truth = variant.model, self.truth.get(variant.model.parent, ())
+        if model.evaluation.multilabel:
+            return False
+        chance = max(Counter(truth).values()) / len(truth) if truth else 1 / len(model.labels)
+        return variant.interval[0] <= chance
 
     @cached_property
     def image_sets(self) -> dict[str, str]:
@@ -93,9 +102,9 @@ class Gathered:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about the data, such as "synthetic masks"."""
-        kept = {split.digest for split in self.splits}
-        told = [split.note for split in self.splits] + [m.note for m in self.models if m.parent not in kept]
-        return tuple(dict.fromkeys(note for note in told if note))
+        known = {split.digest for split in self.splits}
+        notes = [split.note for split in self.splits] + [m.note for m in self.models if m.parent not in known]
+        return tuple(dict.fromkeys(note for note in notes if note))
 
     @cached_property
     def only_quick(self) -> bool:
@@ -104,7 +113,7 @@ class Gathered:
         return any(record is not None and record.quick for record in chosen)
 
 
-def gather(workspace: Workspace, store: Store, experiment: Experiment | None) -> Gathered:
+def load_report(workspace: Workspace, store: Store, experiment: Experiment | None) -> ReportData:
     """What the store holds of `experiment`, or of the one trained last.
 
     Raises:
@@ -115,11 +124,11 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
     bundles = {ir.digest: store.all(Bundle, parent=ir.digest)[-1:] for _, ir in irs}
     records = {b.digest: store.all(BenchRecord, parent=b.digest) for found in bundles.values() for b in found}
     quick_counts = not any(is_full(record) for found in records.values() for record in found)
-    history = kept(store, models)
+    history = load_history(store, models)
     current = frozenset(record.digest for found in records.values() for record in found)
     deployments = tuple(d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest))
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
-    return Gathered(
+    return ReportData(
         name=models[0].experiment or ELSEWHERE,
         title=(experiment.title if experiment else "") or models[0].experiment or "Models from elsewhere",
         plan=experiment,
@@ -130,12 +139,12 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
         deployments=deployments,
         checks=tuple(c for found in bundles.values() for b in found for c in store.all(BundleCheck, parent=b.digest)),
         layer_errors=tuple(report for _, ir in irs for report in store.all(LayerErrorReport, parent=ir.digest)[-1:]),
-        given=last_given(store, {deployment.device for deployment in deployments}),
+        last_deployments=last_deployments(store, {deployment.device for deployment in deployments}),
         past=tuple(history.latencies(current)),
         compared=detect_regressions(history.records, history.names),
         outliers=find_outliers(history.records, history.names),
         earlier=tuple(record for record in history.records if record.digest not in current),
-        imported=tuple(imported(store)),
+        imported_variants=tuple(imported_variants(store)),
         tests={split.digest: _tests(split, workspace) for split in splits},
     )
 
@@ -143,10 +152,10 @@ def gather(workspace: Workspace, store: Store, experiment: Experiment | None) ->
 def _models(store: Store, experiment: Experiment | None) -> tuple[TrainedModel, ...]:
     """The newest model of each network, head and stage, networks in the order they were first trained or are listed."""
     everything = [model for model in store.all(TrainedModel) if model.experiment]  # others were made elsewhere
-    if not everything and experiment is None and (adopted := adopted_models(store)):
+    if not everything and experiment is None and (adopted := imported_models(store)):
         return adopted
     name = experiment.name if experiment else next((model.experiment for model in reversed(everything)), "")
-    newest = {(m.network, m.head, m.stage): m for m in everything if m.experiment == name and _asked(m, experiment)}
+    newest = {(m.network, m.head, m.stage): m for m in everything if m.experiment == name and _is_listed(m, experiment)}
     if not newest:
         what = f'nothing is trained yet for "{name}"' if name else "nothing is trained yet"
         raise DataError(what, where="the workspace's toolkit.db", remedy="toolkit run EXPERIMENT.toml, or toolkit demo")
@@ -155,7 +164,7 @@ def _models(store: Store, experiment: Experiment | None) -> tuple[TrainedModel, 
     return tuple(newest[key] for key in order)
 
 
-def _asked(model: TrainedModel, experiment: Experiment | None) -> bool:
+def _is_listed(model: TrainedModel, experiment: Experiment | None) -> bool:
     """Whether the experiment, as it stands now, still names this model."""
     if experiment is None:
         return True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from toolkit.artifacts.model import TrainedModel
 from toolkit.data import Image
 from toolkit.report import formatting
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 
 EACH, MOST = 8, 60
 """Mistakes shown of each model, and images embedded in all."""
@@ -27,8 +27,8 @@ class Mistake:
     """One image that a model named wrongly; `confidence` is the probability of what it said."""
 
     image: str
-    is_: str
-    said: str
+    truth: str
+    answer: str
     confidence: float
 
 
@@ -49,13 +49,13 @@ class Contact:
     images: dict[str, str]
 
 
-def contact(gathered: Gathered) -> Contact:
+def contact(report: ReportData) -> Contact:
     """The sheet of every model that made mistakes, as far as the images can still be read."""
     images: dict[str, str] = {}
     found = []
-    for model in gathered.models:
-        tests = gathered.tests.get(model.parent, ())
-        wrong = worst(model, gathered.truth.get(model.parent, ()))
+    for model in report.models:
+        tests = report.tests.get(model.parent, ())
+        wrong = worst(model, report.truth.get(model.parent, ()))
         shown = tuple(filter(None, (_mistake(model, tests[n], n, images) for n in wrong[:EACH])))
         if shown:
             found.append(Worst(formatting.model(model), len(wrong), shown))
@@ -64,11 +64,11 @@ def contact(gathered: Gathered) -> Contact:
 
 def worst(model: TrainedModel, truth: Sequence[int]) -> list[int]:
     """The numbers of the wrongly named test images, the surest mistake first; none where labels are many."""
-    said = model.evaluation.predictions
-    if model.evaluation.multilabel or not len(said) == len(truth) == len(model.evaluation.probabilities):
+    answer = model.evaluation.predictions
+    if model.evaluation.multilabel or not len(answer) == len(truth) == len(model.evaluation.probabilities):
         return []
-    wrong = [n for n, label in enumerate(truth) if said[n] != label]
-    return sorted(wrong, key=lambda n: (-probability(model, n, said[n]), n))
+    wrong = [n for n, label in enumerate(truth) if answer[n] != label]
+    return sorted(wrong, key=lambda n: (-probability(model, n, answer[n]), n))
 
 
 def probability(model: TrainedModel, image: int, label: int) -> float:
@@ -85,8 +85,8 @@ def _mistake(model: TrainedModel, image: Image, number: int, images: dict[str, s
         images[name] = drawn
     if name not in images:
         return None
-    said = model.evaluation.predictions[number]
-    return Mistake(name, model.labels[image.label], model.labels[said], probability(model, number, said))
+    answer = model.evaluation.predictions[number]
+    return Mistake(name, model.labels[image.label], model.labels[answer], probability(model, number, answer))
 
 
 def thumbnail(image: Image, edge: int = EDGE) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.artifacts.model import TrainedModel
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.stats import intervals
 
 
@@ -26,7 +26,7 @@ class Pair:
     """McNemar's exact test, two-sided."""
 
     @property
-    def told_apart(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the test calls them different at 5 %."""
         return self.p_value < 0.05
 
@@ -46,27 +46,27 @@ def pair(first: TrainedModel, second: TrainedModel, truth: tuple[int, ...]) -> P
     )
 
 
-def heads(gathered: Gathered) -> Iterator[Pair]:
+def heads(report: ReportData) -> Iterator[Pair]:
     """Sigmoid (first) against softmax (second), per network and stage that have both."""
-    cells = {(model.network, model.stage, model.head): model for model in gathered.models}
-    for network, stage in dict.fromkeys((model.network, model.stage) for model in gathered.models):
+    cells = {(model.network, model.stage, model.head): model for model in report.models}
+    for network, stage in dict.fromkeys((model.network, model.stage) for model in report.models):
         sigmoid, softmax = (cells.get((network, stage, head)) for head in ("sigmoid", "softmax"))
-        if sigmoid and softmax and (found := pair(sigmoid, softmax, gathered.truth.get(sigmoid.parent, ()))):
+        if sigmoid and softmax and (found := pair(sigmoid, softmax, report.truth.get(sigmoid.parent, ()))):
             yield found
 
 
-def networks(gathered: Gathered) -> Iterator[Pair]:
+def networks(report: ReportData) -> Iterator[Pair]:
     """Per head the most accurate network (first) against each of the others, all at their last stage."""
-    for head in dict.fromkeys(model.head for model in gathered.models):
-        last = {model.network: model for model in gathered.models if model.head == head}
+    for head in dict.fromkeys(model.head for model in report.models):
+        last = {model.network: model for model in report.models if model.head == head}
         best = max(last.values(), key=lambda model: model.evaluation.accuracy)
         for other in last.values():
-            if other is not best and (found := pair(best, other, gathered.truth.get(best.parent, ()))):
+            if other is not best and (found := pair(best, other, report.truth.get(best.parent, ()))):
                 yield found
 
 
-def not_told_apart(gathered: Gathered, model: TrainedModel) -> tuple[TrainedModel, ...]:
+def indistinguishable(report: ReportData, model: TrainedModel) -> tuple[TrainedModel, ...]:
     """The other models that these images cannot tell from `model`."""
-    truth = gathered.truth.get(model.parent, ())
-    pairs = (pair(model, other, truth) for other in gathered.models if other is not model)
-    return tuple(found.second for found in pairs if found and not found.told_apart)
+    truth = report.truth.get(model.parent, ())
+    pairs = (pair(model, other, truth) for other in report.models if other is not model)
+    return tuple(found.second for found in pairs if found and not found.is_significant)

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolkit.report import formatting
-from toolkit.report.data.load import ELSEWHERE, STAGES, Gathered
+from toolkit.report.data.load import ELSEWHERE, STAGES, ReportData
 from toolkit.report.data.variants import SCENARIOS, Variant
 
 
-def why_different(gathered: Gathered) -> str:
+def why_different(report: ReportData) -> str:
     """One line on why ours and the published figures differ."""
-    data = formatting.listed([split.note or split.name for split in gathered.splits])
-    machines = sorted({str(record.facts.get("machine") or "unknown") for record in gathered.records})
-    accelerators = sorted({record.accelerator for record in gathered.records})
+    data = formatting.listed([split.note or split.name for split in report.splits])
+    machines = sorted({str(record.facts.get("machine") or "unknown") for record in report.records})
+    accelerators = sorted({record.accelerator for record in report.records})
     where = (
         f"on {formatting.listed(machines)} with {formatting.listed(accelerators)}"
         if machines
@@ -25,35 +25,35 @@ def why_different(gathered: Gathered) -> str:
     return f"Ours differ for their data ({data}), their training as listed below, and their hardware ({where}): set side by side, not ranked."
 
 
-def commands(gathered: Gathered) -> str:
+def commands(report: ReportData) -> str:
     """What to type to make this again."""
-    if gathered.name == ELSEWHERE:
-        files = (model.weights for model in gathered.models)
+    if report.name == ELSEWHERE:
+        files = (model.weights for model in report.models)
         return "\n".join((*(f"toolkit convert {file} --labels … --images …" for file in files), "toolkit report"))
     return "\n".join(
         ("toolkit demo",)
-        if gathered.name == "demo"
-        else (f"toolkit run models/{gathered.name}.toml", f"toolkit report models/{gathered.name}.toml")
+        if report.name == "demo"
+        else (f"toolkit run models/{report.name}.toml", f"toolkit report models/{report.name}.toml")
     )
 
 
-def results_command(gathered: Gathered, file: Path) -> str:
+def results_command(report: ReportData, file: Path) -> str:
     """What to type to write a file of results."""
-    return f"toolkit report models/{gathered.name}.toml --markdown {file}"
+    return f"toolkit report models/{report.name}.toml --markdown {file}"
 
 
-def versions(gathered: Gathered) -> str:
+def versions(report: ReportData) -> str:
     """Every version that took part, on the side of training."""
-    found = {(name, version) for model in gathered.models for name, version in model.versions.items()}
+    found = {(name, version) for model in report.models for name, version in model.versions.items()}
     return (
         formatting.listed(f"{name} {version}" for name, version in sorted(found)) or "versions that were not recorded"
     )
 
 
-def warnings(gathered: Gathered) -> list[tuple[str, str]]:
+def warnings(report: ReportData) -> list[tuple[str, str]]:
     """What training warned of, and of which models: those that were told the same together."""
     found: dict[str, list[str]] = {}
-    for model in gathered.models:
+    for model in report.models:
         for text in model.warnings:
             found.setdefault(text.rstrip("."), []).append(formatting.model(model))
     return [(formatting.listed(models), text) for text, models in found.items()]
@@ -73,16 +73,16 @@ def _processor() -> str:
     return next(named, platform.machine())
 
 
-def not_run(gathered: Gathered) -> tuple[str, ...]:
+def not_run(report: ReportData) -> tuple[str, ...]:
     """What the experiment asks for and the store does not hold, and what of it holds only for these devices."""
-    return (*_untrained(gathered), *_unconverted(gathered), *_unmeasured(gathered), *_no_pi(gathered))
+    return (*_untrained(report), *_unconverted(report), *_unmeasured(report), *_no_pi(report))
 
 
-def _untrained(gathered: Gathered) -> Iterator[str]:
-    plan = gathered.plan
+def _untrained(report: ReportData) -> Iterator[str]:
+    plan = report.plan
     if plan is None:
         return
-    done = {(model.network, model.head, model.stage) for model in gathered.models}
+    done = {(model.network, model.head, model.stage) for model in report.models}
     for network in plan.matrix.networks:
         for head in plan.matrix.heads:
             stages = [stage.name for stage in plan.stages if (network, head, stage.name) not in done]
@@ -91,13 +91,13 @@ def _untrained(gathered: Gathered) -> Iterator[str]:
                 yield f"Not trained: {formatting.network(network)}, {head}, {names}."
 
 
-def _unconverted(gathered: Gathered) -> Iterator[str]:
+def _unconverted(report: ReportData) -> Iterator[str]:
     """Models of which forms are missing, those that miss the same ones together."""
-    wanted = gathered.plan.convert if gathered.plan else None
-    done = {(variant.model.digest, variant.ir.precision, variant.ir.target) for variant in gathered.variants}
-    forms = [(p, t) for t in wanted.targets for p in wanted.precisions] if wanted else []
+    config = report.plan.convert if report.plan else None
+    done = {(variant.model.digest, variant.ir.precision, variant.ir.target) for variant in report.variants}
+    forms = [(p, t) for t in config.targets for p in config.precisions] if config else []
     missing: dict[tuple[str, ...], list[str]] = {}
-    for model in gathered.models:
+    for model in report.models:
         lacking = tuple(f"{p.upper()} for {t}" for p, t in forms if (model.digest, p, t) not in done)
         missing.setdefault(lacking, []).append(formatting.model(model))
     yield from (
@@ -112,14 +112,14 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:4])} and {len(names) - 4} more" if len(names) > 4 else formatting.listed(names)
 
 
-def _unmeasured(gathered: Gathered) -> Iterator[str]:
-    if not gathered.variants:
+def _unmeasured(report: ReportData) -> Iterator[str]:
+    if not report.variants:
         return
-    if not gathered.records:
+    if not report.records:
         yield "Not measured on any device."
         return
     for scenario in SCENARIOS:
-        missing = [v for v in gathered.variants if not any(_counts(v, scenario))]
+        missing = [v for v in report.variants if not any(_counts(v, scenario))]
         if missing:
             yield f"No {scenario} run that counts: {_some([formatting.form(v.model, v.ir) for v in missing])}."
 
@@ -130,9 +130,9 @@ def _counts(variant: Variant, scenario: str) -> Iterator[bool]:
         yield found[scenario] is not None
 
 
-def _no_pi(gathered: Gathered) -> Iterator[str]:
-    kinds = {str(record.facts.get("model") or record.facts.get("machine") or "unknown") for record in gathered.records}
+def _no_pi(report: ReportData) -> Iterator[str]:
+    kinds = {str(record.facts.get("model") or record.facts.get("machine") or "unknown") for record in report.records}
     if kinds and not any("Raspberry Pi" in kind for kind in kinds):
         yield f"Not on a Raspberry Pi: the devices were {formatting.listed(sorted(kinds))}."
-    if kinds and not any(record.accelerator == "MYRIAD" for record in gathered.records):
+    if kinds and not any(record.accelerator == "MYRIAD" for record in report.records):
         yield "Not on a Neural Compute Stick 2: none was there."

@@ -16,7 +16,7 @@ SCENARIOS = ("single-stream", "offline", "accuracy")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class DeviceResults:
     """One bundle on one device: the record that counts of each scenario, or None."""
 
     device: str
@@ -44,7 +44,7 @@ class Variant:
     ir: IrModel
     bundle: Bundle | None
     records: tuple[BenchRecord, ...]
-    measured: tuple[Measured, ...]
+    measured: tuple[DeviceResults, ...]
 
     @property
     def accuracy(self) -> float:
@@ -69,14 +69,14 @@ class Variant:
         return max((each.p90_ms for each in self.measured if each.p90_ms is not None), default=None)
 
 
-def adopted_models(store: Store) -> tuple[TrainedModel, ...]:
+def imported_models(store: Store) -> tuple[TrainedModel, ...]:
     """The newest of each file's name that was made elsewhere."""
     return tuple({model.network: model for model in store.all(TrainedModel) if model.imported}.values())
 
 
-def imported(store: Store) -> Iterator[Variant]:
+def imported_variants(store: Store) -> Iterator[Variant]:
     """The forms of the newest model of each file's name that came from elsewhere, quick runs counting where no full is."""
-    for model in adopted_models(store):
+    for model in imported_models(store):
         for ir in newest_irs(store, model):
             bundles = store.all(Bundle, parent=ir.digest)[-1:]
             records = {bundle.digest: store.all(BenchRecord, parent=bundle.digest) for bundle in bundles}
@@ -102,7 +102,7 @@ def variant(
     own = records[bundle.digest] if bundle else ()
     places = sorted({(record.device, record.accelerator) for record in own})
     measured = tuple(
-        Measured(device, accelerator, *(_counting(own, device, accelerator, s, quick_counts) for s in SCENARIOS))
+        DeviceResults(device, accelerator, *(_counting(own, device, accelerator, s, quick_counts) for s in SCENARIOS))
         for device, accelerator in places
     )
     return Variant(model, ir, bundle, own, measured)

@@ -16,8 +16,8 @@ from typing import Any
 
 from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ConfigurationError
-from toolkit.report.data.load import STAGES, Gathered
-from toolkit.report.published.metrics import MEASURES, Figure, Ours
+from toolkit.report.data.load import STAGES, ReportData
+from toolkit.report.published.metrics import METRICS, Figure, OurResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Row:
 
     names: Mapping[str, str]
     figures: tuple[tuple[Figure, float], ...]
-    ours: Ours | None
+    ours: OurResult | None
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Sheet:
     def figures(self) -> tuple[Figure, ...]:
         """The published columns, those of one measure beside each other."""
         found = [figure for figure, _ in self.rows[0].figures]
-        order = list(dict.fromkeys(figure.measure.name for figure in found))
-        return tuple(sorted(found, key=lambda figure: order.index(figure.measure.name)))
+        order = list(dict.fromkeys(figure.metric.name for figure in found))
+        return tuple(sorted(found, key=lambda figure: order.index(figure.metric.name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
-def load(name: str, gathered: Gathered) -> Published:
+def load(name: str, report: ReportData) -> Published:
     """The published figures of `name` beside ours.
 
     Raises:
@@ -85,51 +85,51 @@ def load(name: str, gathered: Gathered) -> Published:
         data=content["data"],
         hardware=content["hardware"],
         training=content["training"],
-        same_data=_same_data(content["same"], gathered),
-        sheets=tuple(_sheet(table, gathered) for table in content["tables"]),
+        same_data=_same_data(content["same"], report),
+        sheets=tuple(_sheet(table, report) for table in content["tables"]),
     )
 
 
-def _same_data(same: Mapping[str, Any], gathered: Gathered) -> bool:
+def _same_data(same: Mapping[str, Any], report: ReportData) -> bool:
     """By the kind of source and the number of images; nothing that carries a note is."""
-    if gathered.plan is None or gathered.plan.data.source not in same["sources"]:
+    if report.plan is None or report.plan.data.source not in same["sources"]:
         return False
-    totals = {sum(map(split.size, split.counts)) for split in gathered.splits}
-    return not gathered.notes and totals == {same["images"]}
+    totals = {sum(map(split.size, split.counts)) for split in report.splits}
+    return not report.notes and totals == {same["images"]}
 
 
-def _sheet(table: Mapping[str, Any], gathered: Gathered) -> Sheet:
+def _sheet(table: Mapping[str, Any], report: ReportData) -> Sheet:
     match = tuple(table["match"])
-    found = tuple(_row(dict(zip(table["columns"], row, strict=True)), match, gathered) for row in table["rows"])
+    found = tuple(_row(dict(zip(table["columns"], row, strict=True)), match, report) for row in table["rows"])
     return Sheet(table["name"], table["caption"], match, found)
 
 
-def _row(cells: Mapping[str, str | float], match: Sequence[str], gathered: Gathered) -> Row:
+def _row(cells: Mapping[str, str | float], match: Sequence[str], report: ReportData) -> Row:
     names = {column: str(value) for column, value in cells.items() if isinstance(value, str)}
     figures = tuple((_figure(column), float(value)) for column, value in cells.items() if column not in names)
-    wanted = {key: names[key] for key in match}
-    fitting = (own for own in _all_ours(gathered, "precision" in match) if wanted.items() <= own.keys.items())
+    keys = {key: names[key] for key in match}
+    fitting = (own for own in _all_ours(report, "precision" in match) if keys.items() <= own.keys.items())
     return Row(names, figures, max(fitting, key=_weight, default=None))
 
 
-def _weight(own: Ours) -> tuple[int, bool]:
+def _weight(own: OurResult) -> tuple[int, bool]:
     """Of several that fit a row: the last stage, and a form that was measured."""
     return STAGES.index(own.model.stage), bool(own.variant and own.variant.measured)
 
 
 def _figure(column: str) -> Figure:
-    measure, _, label = column.partition(":")
-    return Figure(MEASURES[measure], label)
+    metric, _, label = column.partition(":")
+    return Figure(METRICS[metric], label)
 
 
-def _all_ours(gathered: Gathered, by_precision: bool) -> Iterator[Ours]:
+def _all_ours(report: ReportData, by_precision: bool) -> Iterator[OurResult]:
     """Every model, or every form of it; the keys are what a row may be matched by."""
     if by_precision:
-        for variant in gathered.variants:
-            yield Ours(gathered, variant.model, variant, _keys(variant.model) | {"precision": variant.ir.precision})
+        for variant in report.variants:
+            yield OurResult(report, variant.model, variant, _keys(variant.model) | {"precision": variant.ir.precision})
         return
-    for model in gathered.models:
-        yield Ours(gathered, model, None, _keys(model))
+    for model in report.models:
+        yield OurResult(report, model, None, _keys(model))
 
 
 def _keys(model: TrainedModel) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.report.data import paired_tests
 from toolkit.report.data.bench_record_values import p90_ms, rate
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.data.variants import Variant
 from toolkit.report.published.results import Published
 from toolkit.report.tables import model_size, published_comparison
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 
 
-def frames(gathered: Gathered, published: Published | None, counted: Sequence[Counted]) -> dict[str, pl.DataFrame]:
+def frames(report: ReportData, published: Published | None, counted: Sequence[Counted]) -> dict[str, pl.DataFrame]:
     """Every CSV file by its name; those with nothing to say are left out."""
     import polars as pl
 
     rows: dict[str, Iterable[Row]] = {
-        "models.csv": map(_model, gathered.variants),
-        "epochs.csv": _epochs(gathered),
-        "classes.csv": _classes(gathered),
-        "confusion.csv": _confusion(gathered),
-        "heads.csv": _heads(gathered),
-        "parity.csv": (_key(v) | dataclasses.asdict(v.ir.parity) for v in gathered.variants),
-        "records.csv": (_key(v) | _record(record) for v in gathered.variants for record in v.records),
-        "lineage.csv": _lineage(gathered),
+        "models.csv": map(_model, report.variants),
+        "epochs.csv": _epochs(report),
+        "classes.csv": _classes(report),
+        "confusion.csv": _confusion(report),
+        "heads.csv": _heads(report),
+        "parity.csv": (_key(v) | dataclasses.asdict(v.ir.parity) for v in report.variants),
+        "records.csv": (_key(v) | _record(record) for v in report.variants for record in v.records),
+        "lineage.csv": _lineage(report),
         "layers.csv": model_size.frame(counted),
         **(dict(published_comparison.frames(published)) if published else {}),
     }
@@ -73,29 +73,29 @@ def _model(variant: Variant) -> Row:
     }
 
 
-def _epochs(gathered: Gathered) -> Iterator[Row]:
-    for model in gathered.models:
+def _epochs(report: ReportData) -> Iterator[Row]:
+    for model in report.models:
         for epoch in model.history:
             yield {"network": model.network, "head": model.head, "model": model.digest} | dataclasses.asdict(epoch)
 
 
-def _classes(gathered: Gathered) -> Iterator[Row]:
-    for model in gathered.models:
+def _classes(report: ReportData) -> Iterator[Row]:
+    for model in report.models:
         for score in model.evaluation.classes:
             key = {"network": model.network, "head": model.head, "stage": model.stage, "model": model.digest}
             yield key | dataclasses.asdict(score)
 
 
-def _confusion(gathered: Gathered) -> Iterator[Row]:
-    for model in gathered.models:
+def _confusion(report: ReportData) -> Iterator[Row]:
+    for model in report.models:
         key = {"network": model.network, "head": model.head, "stage": model.stage, "model": model.digest}
         for true, row in zip(model.labels, model.evaluation.confusion, strict=False):  # none where labels are many
             for predicted, images in zip(model.labels, row, strict=True):
                 yield key | {"true": true, "predicted": predicted, "images": images}
 
 
-def _heads(gathered: Gathered) -> Iterator[Row]:
-    for pair in paired_tests.heads(gathered):
+def _heads(report: ReportData) -> Iterator[Row]:
+    for pair in paired_tests.heads(report):
         yield {
             "network": pair.first.network,
             "stage": pair.first.stage,
@@ -142,8 +142,8 @@ def _record(record: BenchRecord) -> Row:
     }
 
 
-def _lineage(gathered: Gathered) -> Iterator[Row]:
-    for variant in gathered.variants:
+def _lineage(report: ReportData) -> Iterator[Row]:
+    for variant in report.variants:
         yield _key(variant) | {
             "bundle": variant.bundle.digest if variant.bundle else None,
             "ir": variant.ir.digest,

@@ -13,7 +13,7 @@ from toolkit.artifacts.bundle import Bundle, BundleCheck, IrModel, LayerErrorRep
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Deployment
 from toolkit.artifacts.model import TrainedModel
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 
 FOLDER = "raw"
 KINDS = {
@@ -33,25 +33,25 @@ def file_of(artifact: Any) -> str:
     return f"{FOLDER}/{KINDS[type(artifact)]}-{artifact.digest[:12]}.json"
 
 
-def files(gathered: Gathered) -> Iterator[tuple[str, bytes]]:
+def files(report: ReportData) -> Iterator[tuple[str, bytes]]:
     """Every artifact that the report rests on, all digits and samples kept."""
-    for artifact in _artifacts(gathered):
+    for artifact in _artifacts(report):
         kind = type(artifact)
         body = TypeAdapter(kind).dump_python(artifact, mode="json")
         yield file_of(artifact), json.dumps({"kind": kind.__name__} | body, ensure_ascii=False).encode() + b"\n"
 
 
-def _artifacts(gathered: Gathered) -> Iterator[Any]:
-    yield from gathered.splits
-    yield from gathered.models
-    for variant in gathered.variants:
+def _artifacts(report: ReportData) -> Iterator[Any]:
+    yield from report.splits
+    yield from report.models
+    for variant in report.variants:
         yield variant.ir
         if variant.bundle:
             yield variant.bundle
         yield from variant.records
-    yield from gathered.earlier
-    for variant in gathered.imported:
+    yield from report.earlier
+    for variant in report.imported_variants:
         yield from (variant.model, variant.ir, *((variant.bundle,) if variant.bundle else ()), *variant.records)
-    yield from gathered.checks
-    yield from gathered.layer_errors
-    yield from dict.fromkeys((*gathered.deployments, *gathered.given))
+    yield from report.checks
+    yield from report.layer_errors
+    yield from dict.fromkeys((*report.deployments, *report.last_deployments))

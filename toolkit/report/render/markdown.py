@@ -41,7 +41,7 @@ MANY_ROWS = 60
 
 def render(shown: Content) -> str:
     """The whole report, as it lies beside the page."""
-    newest = formatting.date(shown.gathered.at) or "nothing measured yet"
+    newest = formatting.date(shown.report.at) or "nothing measured yet"
     about = f"\nNewest record: {newest}. The charts are in [index.html](index.html)."
     return "\n".join((*_top(shown), about, *_tables(shown), *_how(shown))) + "\n"
 
@@ -52,21 +52,21 @@ def results(shown: Content, file: Path) -> str:
 
 
 def _top(shown: Content) -> Iterator[str]:
-    gathered, verdict = shown.gathered, shown.verdict
-    yield f"# {gathered.title}\n"
-    yield f"> Data: {published_comparison.data_words(gathered)}.\n"
-    yield f"**{verdict.headline}.** {verdict.reason}\n"
-    yield from (f"- {check.title} ({STATES[check.state]}): {check.text}" for check in verdict.checks)
+    report, recommendation = shown.report, shown.recommendation
+    yield f"# {report.title}\n"
+    yield f"> Data: {published_comparison.data_label(report)}.\n"
+    yield f"**{recommendation.headline}.** {recommendation.reason}\n"
+    yield from (f"- {check.title} ({STATES[check.state]}): {check.text}" for check in recommendation.checks)
 
 
 def _conditions(shown: Content, file: Path) -> Iterator[str]:
-    gathered = shown.gathered
-    yield f"\nMade by `{provenance.results_command(gathered, file)}` from the records of one workspace; no figure was written by hand."
-    yield f"Newest record: {formatting.date(gathered.at) or 'nothing measured yet'}. Written on: {provenance.machine()}."
-    missing = provenance.not_run(gathered)
+    report = shown.report
+    yield f"\nMade by `{provenance.results_command(report, file)}` from the records of one workspace; no figure was written by hand."
+    yield f"Newest record: {formatting.date(report.at) or 'nothing measured yet'}. Written on: {provenance.machine()}."
+    missing = provenance.not_run(report)
     yield "\n## Not run\n"
     yield from (f"- {text}" for text in missing or ("Nothing that the experiment asks for was left out.",))
-    if warned := provenance.warnings(gathered):
+    if warned := provenance.warnings(report):
         yield "\n## Warnings of training\n"
         yield from (f"- {models}: {text}." for models, text in warned)
 
@@ -88,27 +88,27 @@ def _published(shown: Content) -> Iterator[str]:
     if found is None:
         return
     yield f"\n## Published, and ours\n\nPublished: {found.source}; {found.data}; {found.hardware}; {found.training}."
-    yield f"{provenance.why_different(shown.gathered)}"
+    yield f"{provenance.why_different(shown.report)}"
     if not found.same_data:
-        yield f"\n**Not the same data:** ours is {published_comparison.data_words(shown.gathered)}, so neither is better or worse for it."
+        yield f"\n**Not the same data:** ours is {published_comparison.data_label(shown.report)}, so neither is better or worse for it."
     for sheet in found.sheets:
         yield f"\n### {sheet.caption}\n"
         yield from _table(shown.tables[sheet.name])
-        if any(figure.measure.labeled for figure in sheet.figures):
-            yield f"\n{published_comparison.images_words(shown.gathered)}"
+        if any(figure.metric.labeled for figure in sheet.figures):
+            yield f"\n{published_comparison.images_note(shown.report)}"
 
 
 def _how(shown: Content) -> Iterator[str]:
-    gathered = shown.gathered
-    yield f"\n## How it was made\n\n```sh\n{provenance.commands(gathered)}\n```\n\nMade with {provenance.versions(gathered)}."
+    report = shown.report
+    yield f"\n## How it was made\n\n```sh\n{provenance.commands(report)}\n```\n\nMade with {provenance.versions(report)}."
 
 
 def _table(table: Table) -> Iterator[str]:
     drawn = {n for row in table.rows for n, cell in enumerate(row) if cell.drawing}
-    told = [n for n in range(len(table.columns)) if n not in drawn]
-    yield _row(table.columns[n] for n in told)
-    yield _row("---:" if n in table.numeric else "---" for n in told)
-    yield from (_row(row[n].text for n in told) for row in table.rows)
+    shown_columns = [n for n in range(len(table.columns)) if n not in drawn]
+    yield _row(table.columns[n] for n in shown_columns)
+    yield _row("---:" if n in table.numeric else "---" for n in shown_columns)
+    yield from (_row(row[n].text for n in shown_columns) for row in table.rows)
 
 
 def _row(cells: object) -> str:

@@ -14,9 +14,9 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.charts import learning_curves, pareto, results_charts, roc_pr_calibration, svg
 from toolkit.report.data import misclassified, paired_tests, provenance
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.published.results import Published
-from toolkit.report.recommendation import Verdict
+from toolkit.report.recommendation import Recommendation
 from toolkit.report.tables import (
     class_tables,
     drift,
@@ -29,15 +29,15 @@ from toolkit.report.tables import (
 )
 
 SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
-STATES = {"good": "holds", "care": "mind this", "bad": "does not hold"}
+STATES = {"good": "holds", "warning": "see the text", "bad": "does not hold", "none": "not asked"}
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """What the page and the Markdown both show."""
 
-    gathered: Gathered
-    verdict: Verdict
+    report: ReportData
+    recommendation: Recommendation
     published: Published | None
     tables: dict[str, results_tables.Table]
     heads_verdict: str
@@ -54,91 +54,94 @@ class Tile:
 
 
 def content(
-    gathered: Gathered, verdict: Verdict, published: Published | None, counted: Sequence[model_size.Counted]
+    report: ReportData,
+    recommendation: Recommendation,
+    published: Published | None,
+    counted: Sequence[model_size.Counted],
 ) -> Content:
     """Every table, by name."""
-    pairs = tuple(paired_tests.heads(gathered))
+    pairs = tuple(paired_tests.heads(report))
     found = {
-        "models": results_tables.models(gathered),
-        "trained": results_tables.trained(gathered),
+        "models": results_tables.models(report),
+        "trained": results_tables.trained(report),
         "heads": results_tables.heads(pairs),
-        "networks": results_tables.networks(paired_tests.networks(gathered)),
-        "classes": class_tables.classes(gathered),
-        "multilabel": class_tables.multilabel(gathered),
-        "confused": class_tables.confused(gathered),
-        "ranked": class_tables.ranked(gathered),
-        "parity": results_tables.parity(gathered),
-        "layer_errors": lineage.layer_errors(gathered),
-        "checks": lineage.checks(gathered),
-        "devices": results_tables.devices(gathered),
-        "speeds": results_tables.speeds(gathered),
-        "history": latency_history.history(gathered),
-        "drift": drift.drift(gathered),
-        "outliers": drift.outliers(gathered),
-        "elsewhere": imported_models.elsewhere(gathered),
-        "serving": latency_history.serving(gathered, verdict.choice),
-        "records": results_tables.records(gathered),
+        "networks": results_tables.networks(paired_tests.networks(report)),
+        "classes": class_tables.classes(report),
+        "multilabel": class_tables.multilabel(report),
+        "confused": class_tables.confused(report),
+        "ranked": class_tables.ranked(report),
+        "parity": results_tables.parity(report),
+        "layer_errors": lineage.layer_errors(report),
+        "checks": lineage.checks(report),
+        "devices": results_tables.devices(report),
+        "speeds": results_tables.speeds(report),
+        "history": latency_history.history(report),
+        "drift": drift.drift(report),
+        "outliers": drift.outliers(report),
+        "elsewhere": imported_models.imported_models(report),
+        "serving": latency_history.serving(report, recommendation.choice),
+        "records": results_tables.records(report),
         "sizes": model_size.sizes(counted),
         "separations": model_size.separations(counted),
-        "splits": lineage.splits(gathered),
-        "lineage": lineage.lineage(gathered),
+        "splits": lineage.splits(report),
+        "lineage": lineage.lineage(report),
     }
     if published:
-        found |= published_comparison.tables(published, gathered)
-    return Content(gathered, verdict, published, found, heads_verdict(pairs) if pairs else "")
+        found |= published_comparison.tables(published, report)
+    return Content(report, recommendation, published, found, heads_verdict(pairs) if pairs else "")
 
 
 def render(shown: Content, csv_names: Sequence[str]) -> str:
     """The page's HTML."""
     from jinja2 import Environment, PackageLoader
 
-    gathered, verdict = shown.gathered, shown.verdict
-    pairs = tuple(paired_tests.heads(gathered))
+    report, recommendation = shown.report, shown.recommendation
+    pairs = tuple(paired_tests.heads(report))
     values: dict[str, Any] = {
-        "curves": tuple(learning_curves.curves(gathered)),
-        "behind": tuple(roc_pr_calibration.panels(gathered)),
-        "contact": misclassified.contact(gathered),
+        "curves": tuple(learning_curves.curves(report)),
+        "behind": tuple(roc_pr_calibration.panels(report)),
+        "contact": misclassified.contact(report),
         "heads": results_charts.differences(pairs) if pairs else "",
         "heads_verdict": shown.heads_verdict,
-        "latency": pareto.panels(gathered, "latency"),
-        "matrices": tuple(_matrices(gathered)),
+        "latency": pareto.panels(report, "latency"),
+        "matrices": tuple(_matrices(report)),
         "networks": [
-            (formatting.network(n), svg.SERIES.index(c) + 1) for n, c in results_charts.series(gathered).items()
+            (formatting.network(n), svg.SERIES.index(c) + 1) for n, c in results_charts.series(report).items()
         ],
         "published_charts": tuple(published_comparison.charts(shown.published)) if shown.published else (),
-        "scores": tuple(results_charts.scores(gathered)),
-        "throughput": pareto.panels(gathered, "rate"),
+        "scores": tuple(results_charts.scores(report)),
+        "throughput": pareto.panels(report, "rate"),
     }
     page = Environment(
         loader=PackageLoader("toolkit.report.render", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.j2")
     html = page.render(
         **values,
-        chosen=_chosen(gathered, verdict),
-        commands=provenance.commands(gathered),
+        chosen=_chosen(report, recommendation),
+        commands=provenance.commands(report),
         contents=_contents(shown, values),
         csv_names=csv_names,
-        data_words=published_comparison.data_words(gathered),
-        data_names=formatting.listed(split.name for split in gathered.splits),
-        device_names=formatting.listed(gathered.devices) or "none yet",
-        gathered=gathered,
+        data_label=published_comparison.data_label(report),
+        data_names=formatting.listed(split.name for split in report.splits),
+        device_names=formatting.listed(report.devices) or "none yet",
+        report=report,
         history_alpha=regressions.ALPHA,
         history_shift=formatting.percent(regressions.LEAST_SHIFT, 0),
-        key=_key(gathered),
+        key=_key(report),
         mistakes_each=misclassified.EACH,
         outlier_gap=formatting.percent(outliers.LEAST_GAP, 0),
-        images_words=published_comparison.images_words(gathered) if shown.published else "",
+        images_note=published_comparison.images_note(report) if shown.published else "",
         published=shown.published,
         states=STATES,
         style=resources.files("toolkit.report.render").joinpath("page.css").read_text("utf-8"),
         tables=shown.tables,
-        tiles=tuple(_tiles(verdict)),
-        two_classes=_two_classes(gathered),
-        verdict=verdict,
-        versions=provenance.versions(gathered),
-        why_different=provenance.why_different(gathered),
-        warned=provenance.warnings(gathered),
-        words=formatting,
+        tiles=tuple(_tiles(recommendation)),
+        two_classes=_two_classes(report),
+        recommendation=recommendation,
+        versions=provenance.versions(report),
+        why_different=provenance.why_different(report),
+        warned=provenance.warnings(report),
+        formatting=formatting,
     )
     return re.sub(r"\n\s*\n+", "\n", _linked(html))
 
@@ -159,20 +162,20 @@ def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
         ("heads", "Sigmoid against softmax", values["heads"]),
         ("classes", "Class by class", shown.tables["classes"].rows),
         ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
-        ("parity", "Parity", shown.gathered.variants),
-        ("devices", "Devices", shown.gathered.records),
+        ("parity", "Parity", shown.report.variants),
+        ("devices", "Devices", shown.report.records),
         ("history", "History", shown.tables["history"].rows or shown.tables["outliers"].rows),
         ("elsewhere", "From elsewhere", shown.tables["elsewhere"].rows),
         ("published", "Published", shown.published),
         ("sizes", "Sizes", shown.tables["sizes"].rows),
         ("made", "How it was made", True),
     )
-    return [(anchor, title) for anchor, title, wanted in parts if wanted]
+    return [(anchor, title) for anchor, title, shown_ in parts if shown_]
 
 
-def _key(gathered: Gathered) -> dict[str, Any]:
+def _key(report: ReportData) -> dict[str, Any]:
     """What the marks of the frontier mean, as far as they occur."""
-    models, precisions = [v.model for v in gathered.variants], {v.ir.precision for v in gathered.variants}
+    models, precisions = [v.model for v in report.variants], {v.ir.precision for v in report.variants}
     return {
         "heads": [head for head in pareto.SHAPES if any(model.head == head for model in models)],
         "hollow": any(model.stage == "top" for model in models),
@@ -184,8 +187,8 @@ def _key(gathered: Gathered) -> dict[str, Any]:
     }
 
 
-def _tiles(verdict: Verdict) -> Iterator[Tile]:
-    choice = verdict.choice
+def _tiles(recommendation: Recommendation) -> Iterator[Tile]:
+    choice = recommendation.choice
     if choice is None:
         return
     yield Tile(
@@ -205,18 +208,18 @@ def _tiles(verdict: Verdict) -> Iterator[Tile]:
     )
 
 
-def _chosen(gathered: Gathered, verdict: Verdict) -> int | None:
-    return next((n for n, variant in enumerate(gathered.variants) if variant is verdict.choice), None)
+def _chosen(report: ReportData, recommendation: Recommendation) -> int | None:
+    return next((n for n, variant in enumerate(report.variants) if variant is recommendation.choice), None)
 
 
-def _two_classes(gathered: Gathered) -> str:
+def _two_classes(report: ReportData) -> str:
     """Which of two classes the curves are of; empty where there are more."""
-    labels = {model.labels for model in gathered.models}
+    labels = {model.labels for model in report.models}
     return next(iter(labels))[1] if all(len(each) == 2 for each in labels) and len(labels) == 1 else ""
 
 
-def _matrices(gathered: Gathered) -> Iterator[dict[str, Any]]:
-    for model in gathered.models:
+def _matrices(report: ReportData) -> Iterator[dict[str, Any]]:
+    for model in report.models:
         if model.evaluation.confusion and len(model.labels) <= results_charts.MANY_CLASSES:
             yield {"title": formatting.model(model), "labels": model.labels, "rows": list(_matrix_rows(model))}
 
@@ -233,7 +236,7 @@ def _matrix_rows(model: TrainedModel) -> Iterator[dict[str, Any]]:
 
 def heads_verdict(pairs: Sequence[paired_tests.Pair]) -> str:
     """One sentence on sigmoid against softmax."""
-    if apart := [pair for pair in pairs if pair.told_apart]:
+    if apart := [pair for pair in pairs if pair.is_significant]:
         names = formatting.listed(
             f"{formatting.network(p.first.network)}, {formatting.stage(p.first.stage)}" for p in apart
         )

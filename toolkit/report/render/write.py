@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import files
-from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.load import load_experiment, shipped_experiment
 from toolkit.experiment.schema import Experiment
 from toolkit.report.checks import Check
-from toolkit.report.data.load import gather
+from toolkit.report.data.load import load_report
 from toolkit.report.published import results as figures
-from toolkit.report.recommendation import judge
+from toolkit.report.recommendation import Recommendation, recommend_model
 from toolkit.report.render import export_csv, export_json, markdown, page
 from toolkit.report.tables import model_size
 from toolkit.store import Store
@@ -37,23 +36,13 @@ class Report:
     """The table of models as it stands on the page."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """The bundle that a report recommends, None if it recommends none, and why."""
-
-    bundle: Bundle | None
-    reason: str
-
-
 def recommend(workspace: Workspace, store: Store) -> Recommendation:
     """Return what the report on the experiment trained last recommends.
 
     Raises:
         DataError: nothing was trained yet.
     """
-    verdict = judge(gather(workspace, store, _shipped(store)))
-    bundle = verdict.choice.bundle if verdict.choice else None
-    return Recommendation(bundle, verdict.reason)
+    return recommend_model(load_report(workspace, store, _shipped(store)))
 
 
 def write_report(
@@ -72,14 +61,14 @@ def write_report(
         DataError: nothing was trained yet.
         ConfigurationError: the experiment names published figures that do not exist.
     """
-    gathered = gather(workspace, store, experiment or _shipped(store))
-    published = figures.load(gathered.published, gathered) if gathered.published else None
-    counted = model_size.counted(gathered, workspace)
-    shown = page.content(gathered, judge(gathered), published, counted)
-    csv = {name: frame.write_csv().encode() for name, frame in export_csv.frames(gathered, published, counted).items()}
-    folder = destination or workspace.folder("reports", gathered.name)
+    report = load_report(workspace, store, experiment or _shipped(store))
+    published = figures.load(report.published, report) if report.published else None
+    counted = model_size.counted(report, workspace)
+    shown = page.content(report, recommend_model(report), published, counted)
+    csv = {name: frame.write_csv().encode() for name, frame in export_csv.frames(report, published, counted).items()}
+    folder = destination or workspace.folder("reports", report.name)
     texts = {"report.md": markdown.render(shown).encode(), "index.html": page.render(shown, tuple(csv)).encode()}
-    for name, content in (dict(export_json.files(gathered)) | csv | texts).items():
+    for name, content in (dict(export_json.files(report)) | csv | texts).items():
         _write(folder / name, content)
     if results:
         _write(results, markdown.results(shown, results).encode())
@@ -88,10 +77,10 @@ def write_report(
         index=folder / "index.html",
         csv=tuple(folder / name for name in csv),
         markdown=folder / "report.md",
-        note=", ".join(gathered.notes),
-        headline=shown.verdict.headline,
-        reason=shown.verdict.reason,
-        checks=shown.verdict.checks,
+        note=", ".join(report.notes),
+        headline=shown.recommendation.headline,
+        reason=shown.recommendation.reason,
+        checks=shown.recommendation.checks,
         columns=summary.columns,
         rows=tuple(tuple(cell.text for cell in row) for row in summary.rows),
     )

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.tables.results_tables import Cell, Table, table, to_model
 
 
-def classes(gathered: Gathered) -> Table:
+def classes(report: ReportData) -> Table:
     """Precision, recall and F1 of every model for every class."""
     columns = ("Model", "Class", "#Precision", "#Recall", "#F1", "#Images")
     rows = (
@@ -22,13 +22,13 @@ def classes(gathered: Gathered) -> Table:
             f"{s.f1:.3f}",
             f"{s.support:,}",
         )
-        for m in gathered.models
+        for m in report.models
         for s in m.evaluation.classes
     )
     return table("Precision, recall and F1 per class", columns, rows, "classes.csv")
 
 
-def multilabel(gathered: Gathered) -> Table:
+def multilabel(report: ReportData) -> Table:
     """Models that may give an image several labels: how well they tell each."""
     columns = ("Model", "#Exact match", "#Hamming loss", "#Micro F1", "#Macro F1", "#mAP", "#mAP, 11 points")
     rows = (
@@ -41,7 +41,7 @@ def multilabel(gathered: Gathered) -> Table:
             formatting.number(found.mean_average_precision),
             formatting.number(found.mean_eleven_point),
         )
-        for model in gathered.models
+        for model in report.models
         if (found := model.evaluation.multilabel)
     )
     return table("Several labels to an image", columns, rows)
@@ -50,26 +50,26 @@ def multilabel(gathered: Gathered) -> Table:
 MOST_CONFUSED = 5
 
 
-def confused(gathered: Gathered) -> Table:
+def confused(report: ReportData) -> Table:
     """Of models of more than two classes, the pairs that are taken for one another most often."""
     columns = ("Model", "Is", "Said", "#Images", "#Share of the class")
-    rows = (row for model in gathered.models if len(model.labels) > 2 for row in _confused_rows(model))
+    rows = (row for model in report.models if len(model.labels) > 2 for row in _confused_rows(model))
     return table("Most often confused", columns, rows, "confusion.csv")
 
 
 def _confused_rows(model: TrainedModel) -> Iterator[tuple[Cell | str, ...]]:
     pairs = [
-        (count, sum(row), true, said)
+        (count, sum(row), true, answer)
         for true, row in enumerate(model.evaluation.confusion)
-        for said, count in enumerate(row)
-        if count and said != true
+        for answer, count in enumerate(row)
+        if count and answer != true
     ]
-    for count, total, true, said in sorted(pairs, key=lambda pair: (-pair[0], pair[2:]))[:MOST_CONFUSED]:
+    for count, total, true, answer in sorted(pairs, key=lambda pair: (-pair[0], pair[2:]))[:MOST_CONFUSED]:
         share = formatting.percent(count / total)
         yield (
             Cell(formatting.model(model), to_model(model)),
             model.labels[true],
-            model.labels[said],
+            model.labels[answer],
             f"{count:,}",
             share,
         )
@@ -78,10 +78,10 @@ def _confused_rows(model: TrainedModel) -> Iterator[tuple[Cell | str, ...]]:
 RANKS = 4
 
 
-def ranked(gathered: Gathered) -> Table:
+def ranked(report: ReportData) -> Table:
     """What each model of more than two classes says of the first test image, the likeliest first."""
-    asked = [model for model in gathered.models if len(model.labels) > 2 and model.evaluation.probabilities]
-    shown = [(model, tests[0]) for model in asked if (tests := gathered.tests.get(model.parent))]
+    models = [model for model in report.models if len(model.labels) > 2 and model.evaluation.probabilities]
+    shown = [(model, tests[0]) for model in models if (tests := report.tests.get(model.parent))]
     columns = ("Model", "Is", *(f"{n + 1}." for n in range(RANKS)))
     rows = (_ranked_row(model, [model.labels[n] for n in image.indices]) for model, image in shown)
     name = f" ({shown[0][1].sha256[:12]})" if shown else ""

@@ -8,15 +8,15 @@ from toolkit.analysis import Comparison, Outlier
 from toolkit.analysis.comparability import ComparisonKey
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.report import formatting
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.tables.results_tables import Cell, Table, table
 
-MOODS = {"slower": "bad", "faster": "good", "same": "quiet"}
+STYLES = {"slower": "bad", "faster": "good", "same": "quiet"}
 
 
-def drift(gathered: Gathered) -> Table:
+def drift(report: ReportData) -> Table:
     """Every comparison with the past that found a change, the largest first."""
-    found = sorted((c for c in gathered.compared if c.change != "same"), key=lambda c: (-c.shift, c.device))
+    found = sorted((c for c in report.compared if c.change != "same"), key=lambda c: (-c.shift, c.device))
     columns = (
         "Device",
         "Model",
@@ -34,17 +34,17 @@ def drift(gathered: Gathered) -> Table:
 
 def _drift_row(of: Comparison) -> Iterator[Cell | str]:
     yield of.device
-    yield from _told(of.kind)
+    yield from _key_cells(of.kind)
     yield str(len(of.earlier) + 1)
     yield linked(of.earlier[-1], formatting.number(of.before_ms))
     yield linked(of.newest, formatting.number(of.now_ms))
     yield signed(of.shift)
     yield p_value(of.p_value)
-    yield Cell(of.change, mood=MOODS[of.change])
-    yield formatting.listed(of.changed) or Cell("nothing that is on record", mood="quiet")
+    yield Cell(of.change, style=STYLES[of.change])
+    yield formatting.listed(of.changed) or Cell("nothing that is on record", style="quiet")
 
 
-def outliers(gathered: Gathered) -> Table:
+def outliers(report: ReportData) -> Table:
     """Every run that lies apart, the slowest first."""
     columns = (
         "Device",
@@ -56,20 +56,20 @@ def outliers(gathered: Gathered) -> Table:
         "#Apart by",
         "What its record says of why",
     )
-    return table("Devices that lie apart from their like", columns, map(_outlier_row, gathered.outliers))
+    return table("Devices that lie apart from their like", columns, map(_outlier_row, report.outliers))
 
 
 def _outlier_row(of: Outlier) -> Iterator[Cell | str]:
     yield of.device
-    yield from _told(of.kind)
+    yield from _key_cells(of.kind)
     yield formatting.count(len(of.peers), "device")
     yield linked(of.peers[0], formatting.number(of.usual_ms))
     yield linked(of.record, formatting.number(of.now_ms))
-    yield Cell(signed(of.gap), mood="bad" if of.gap > 0 else "")
-    yield formatting.listed(of.causes) or Cell("nothing", mood="quiet")
+    yield Cell(signed(of.gap), style="bad" if of.gap > 0 else "")
+    yield formatting.listed(of.causes) or Cell("nothing", style="quiet")
 
 
-def _told(kind: ComparisonKey) -> tuple[str, str]:
+def _key_cells(kind: ComparisonKey) -> tuple[str, str]:
     """Model and scenario, with what sets the kind apart."""
     name = kind.name if kind.accelerator == "CPU" else f"{kind.name}, {kind.accelerator}"
     return name, f"{kind.scenario}{', quick' if kind.quick else ''}"

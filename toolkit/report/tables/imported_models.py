@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.report import formatting
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.data.variants import Variant
 from toolkit.report.render import export_json
 from toolkit.report.tables.results_tables import Cell, Table, table
 
 
-def elsewhere(gathered: Gathered) -> Table:
+def imported_models(report: ReportData) -> Table:
     """A row per form; the digests lead to the raw records."""
     columns = (
         "Model",
@@ -23,8 +23,8 @@ def elsewhere(gathered: Gathered) -> Table:
         "#Accuracy",
         "#Parity, max. diff.",
     )
-    rows = map(_row, gathered.imported)
-    return table("Models from elsewhere", (*columns, "#p90, ms", "#Samples/s", "#Size, MB"), rows)
+    rows = map(_row, report.imported_variants)
+    return table("Models from elsewhere", (*columns, "#p90, ms", "#Samples/s", "#Size"), rows)
 
 
 def _row(of: Variant) -> Iterator[Cell | str]:
@@ -41,4 +41,4 @@ def _row(of: Variant) -> Iterator[Cell | str]:
     yield Cell(formatting.span((m.p90_ms for m in of.measured), ""), export_json.file_of(latency) if latency else "")
     offline = next((measured.offline for measured in of.measured if measured.offline), None)
     yield Cell(formatting.span((m.rate for m in of.measured), ""), export_json.file_of(offline) if offline else "")
-    yield f"{ir.size_bytes / 1e6:.1f}"
+    yield formatting.size(ir.size_bytes)

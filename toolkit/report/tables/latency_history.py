@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from toolkit.analysis import Comparison
 from toolkit.report import formatting
-from toolkit.report.data.latency_history import Past
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.latency_history import LatencyPoint
+from toolkit.report.data.load import ReportData
 from toolkit.report.data.variants import Variant
 from toolkit.report.tables import drift
 from toolkit.report.tables.results_tables import Cell, Table, table
@@ -24,18 +24,18 @@ class Series:
     device: str
     accelerator: str
     quick: bool
-    past: tuple[Past, ...]
+    past: tuple[LatencyPoint, ...]
 
 
-def series(gathered: Gathered) -> tuple[Series, ...]:
+def series(report: ReportData) -> tuple[Series, ...]:
     """Those with at least two runs: one alone has no history."""
-    found: dict[tuple[str, str, str, bool], list[Past]] = {}
-    for each in sorted(gathered.past, key=lambda past: past.at):
+    found: dict[tuple[str, str, str, bool], list[LatencyPoint]] = {}
+    for each in sorted(report.past, key=lambda past: past.at):
         found.setdefault((each.name, each.device, each.accelerator, each.quick), []).append(each)
     return tuple(Series(*key, tuple(past)) for key, past in found.items() if len(past) > 1)
 
 
-def history(gathered: Gathered) -> Table:
+def history(report: ReportData) -> Table:
     """A row per series with its sparkline."""
     columns = (
         "Device",
@@ -48,8 +48,8 @@ def history(gathered: Gathered) -> Table:
         "Since",
         "By the test",
     )
-    compared = {comparison.newest.digest: comparison for comparison in gathered.compared}
-    rows = (_history_row(each, compared.get(each.past[-1].digest)) for each in series(gathered))
+    compared = {comparison.newest.digest: comparison for comparison in report.compared}
+    rows = (_history_row(each, compared.get(each.past[-1].digest)) for each in series(report))
     return table("Speed over time", columns, rows)
 
 
@@ -64,9 +64,9 @@ def _history_row(of: Series, compared: Comparison | None) -> Iterator[Cell | str
     yield f"{100 * change:+.0f} %".replace("-", formatting.MINUS)
     yield formatting.date(first.at)
     if compared is None:
-        yield Cell("nothing to compare with", mood="quiet")
+        yield Cell("nothing to compare with", style="quiet")
     else:
-        yield Cell(f"{compared.change}, p {drift.p_value(compared.p_value)}", mood=drift.MOODS[compared.change])
+        yield Cell(f"{compared.change}, p {drift.p_value(compared.p_value)}", style=drift.STYLES[compared.change])
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -84,20 +84,20 @@ def sparkline(values: Sequence[float]) -> str:
     )
 
 
-def serving(gathered: Gathered, choice: Variant | None) -> Table:
+def serving(report: ReportData, choice: Variant | None) -> Table:
     """What each device was given last, and whether that is what the verdict names."""
-    wanted = choice.bundle.digest if choice and choice.bundle else ""
-    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in gathered.variants if v.bundle}
+    recommended = choice.bundle.digest if choice and choice.bundle else ""
+    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in report.variants if v.bundle}
     rows = (
         (
-            given.device,
-            Cell(given.outcome, mood="bad" if given.outcome in {"failed", "rolled-back"} else ""),
-            Cell(given.release[:12], mood="mono"),
-            names.get(given.parent, "another experiment's, or an older one"),
-            Cell("yes", mood="good") if given.parent == wanted else Cell("no", mood="care"),
-            formatting.date(given.at),
+            deployment.device,
+            Cell(deployment.outcome, style="bad" if deployment.outcome in {"failed", "rolled-back"} else ""),
+            Cell(deployment.release[:12], style="mono"),
+            names.get(deployment.parent, "another experiment's, or an older one"),
+            Cell("yes", style="good") if deployment.parent == recommended else Cell("no", style="warning"),
+            formatting.date(deployment.at),
         )
-        for given in gathered.given
+        for deployment in report.last_deployments
     )
     columns = ("Device", "Last deployment", "Release", "Model", "As the verdict says", "When")
     return table("What each device was given last", columns, rows)

@@ -8,36 +8,36 @@ from toolkit.artifacts.bundle import Bundle, IrModel
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.render import export_json
 from toolkit.report.tables.results_tables import Cell, Table, table
 
-NONE = Cell("none", mood="quiet")
+NONE = Cell("none", style="quiet")
 
 
-def lineage(gathered: Gathered) -> Table:
+def lineage(report: ReportData) -> Table:
     """From each bundle back to the split: digests. Models that were not converted come last."""
     columns = ("Form", "Bundle", "IR", "Model", "Split", "Run", "First weights", "#Parameters", "Input", "Scaling")
-    return table("What each figure was made from", columns, _lineage_rows(gathered), "lineage.csv")
+    return table("What each figure was made from", columns, _lineage_rows(report), "lineage.csv")
 
 
-def _lineage_rows(gathered: Gathered) -> Iterator[Iterable[Cell | str]]:
+def _lineage_rows(report: ReportData) -> Iterator[Iterable[Cell | str]]:
     seen: set[str] = set()
-    for variant in gathered.variants:
+    for variant in report.variants:
         model, ir, bundle = variant.model, variant.ir, variant.bundle
         made = (_raw(bundle, f"bundle-{bundle.short}") if bundle else NONE, _raw(ir, f"ir-{ir.digest[:12]}"))
-        yield formatting.form(model, ir), *made, *_model_cells(gathered, model, first=model.digest not in seen)
+        yield formatting.form(model, ir), *made, *_model_cells(report, model, first=model.digest not in seen)
         seen.add(model.digest)
-    for model in gathered.models:
+    for model in report.models:
         if model.digest not in seen:
-            yield formatting.model(model), NONE, NONE, *_model_cells(gathered, model, first=True)
+            yield formatting.model(model), NONE, NONE, *_model_cells(report, model, first=True)
 
 
-def _model_cells(gathered: Gathered, model: TrainedModel, *, first: bool) -> Iterator[Cell | str]:
-    known = any(split.digest == model.parent for split in gathered.splits)
+def _model_cells(report: ReportData, model: TrainedModel, *, first: bool) -> Iterator[Cell | str]:
+    known = any(split.digest == model.parent for split in report.splits)
     yield _raw(model, f"model-{model.digest[:12]}" if first else "")
     yield Cell(model.parent[:12], f"#split-{model.parent[:12]}" if known else "", "mono")
-    yield Cell(model.run[:12], mood="mono")
+    yield Cell(model.run[:12], style="mono")
     yield model.weights
     yield f"{model.parameters:,}"
     yield f"{model.input_size[0]} x {model.input_size[1]}, {model.crop}"
@@ -48,19 +48,19 @@ def _raw(of: Bundle | IrModel | TrainedModel | Split, anchor: str) -> Cell:
     return Cell(of.digest[:12], export_json.file_of(of), "mono", anchor)
 
 
-def splits(gathered: Gathered) -> Table:
+def splits(report: ReportData) -> Table:
     """The data: images per part and label."""
     columns = ("Split", "Data", "Note", "Part", "#Images", "Per label")
     rows = (
         (
             _raw(split, f"split-{split.digest[:12]}" if first else ""),
             split.name,
-            Cell(split.note or "none", mood="" if split.note else "quiet"),
+            Cell(split.note or "none", style="" if split.note else "quiet"),
             part,
             f"{split.size(part):,}",
             ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items())[:12]),
         )
-        for split in gathered.splits
+        for split in report.splits
         for first, (part, counts) in zip((True, False, False), _parts(split.counts.items()), strict=False)
     )
     return table("The data", columns, rows)
@@ -71,18 +71,18 @@ def _parts(items: Iterable[tuple[str, object]]) -> list[tuple[str, dict[str, int
     return [(part, dict(counts)) for part, counts in sorted(items, key=lambda item: order.index(item[0]))]  # type: ignore[call-overload]  # counts is a mapping
 
 
-def checks(gathered: Gathered) -> Table:
+def checks(report: ReportData) -> Table:
     """What older runtimes and the stick's own compiler say of the bundles, where `toolkit check` was run."""
-    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in gathered.variants if v.bundle}
-    moods = {"passed": "good", "failed": "bad", "skipped": "quiet"}
+    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in report.variants if v.bundle}
+    styles = {"passed": "good", "failed": "bad", "skipped": "quiet"}
     rows = (
         (
             names[check.parent],
             Cell(check.name, export_json.file_of(check)),
-            Cell(check.outcome, mood=moods[check.outcome]),
+            Cell(check.outcome, style=styles[check.outcome]),
             check.message,
         )
-        for check in gathered.checks
+        for check in report.checks
     )
     return table("Checked without a device", ("Form", "Check", "Outcome", "Found"), rows)
 
@@ -90,9 +90,9 @@ def checks(gathered: Gathered) -> Table:
 STEEPEST = 5
 
 
-def layer_errors(gathered: Gathered) -> Table:
+def layer_errors(report: ReportData) -> Table:
     """Where along the network a form departs from the float32 graph, where `toolkit parity` was run."""
-    names = {variant.ir.digest: formatting.form(variant.model, variant.ir) for variant in gathered.variants}
+    names = {variant.ir.digest: formatting.form(variant.model, variant.ir) for variant in report.variants}
     rows = (
         (
             names[found.parent],
@@ -102,7 +102,7 @@ def layer_errors(gathered: Gathered) -> Table:
             formatting.number(layer.error, 2),
             formatting.number(layer.largest),
         )
-        for found in gathered.layer_errors
+        for found in report.layer_errors
         for layer in found.largest_increases[:STEEPEST]
     )
     columns = ("Form", "Layer", "Type", "#Error grows by", "#To", "#Largest value")

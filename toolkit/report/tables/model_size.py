@@ -16,7 +16,7 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ToolkitError
 from toolkit.networks.inspection import KerasInspection, inspect_file
 from toolkit.report import formatting
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.tables.results_tables import Cell, Table, table
 from toolkit.workspace import Workspace
 
@@ -31,27 +31,27 @@ class Counted:
     counts: KerasInspection
 
 
-def counted(gathered: Gathered, workspace: Workspace) -> tuple[Counted, ...]:
+def counted(report: ReportData, workspace: Workspace) -> tuple[Counted, ...]:
     """One model per network; none of which the file is gone, or where there is no TensorFlow to read it with."""
-    one_each = {model.network: model for model in gathered.models}.values()
+    one_each = {model.network: model for model in report.models}.values()
     found = ((model, _counts(model, workspace)) for model in one_each)
     return tuple(Counted(model, counts) for model, counts in found if counts)
 
 
 def _counts(model: TrainedModel, workspace: Workspace) -> KerasInspection | None:
-    kept, file = workspace.root / "cache" / "layers" / f"{model.digest}.json", workspace.absolute(model.path)
+    cached, file = workspace.root / "cache" / "layers" / f"{model.digest}.json", workspace.absolute(model.path)
     try:
-        return _COUNTS.validate_json(kept.read_bytes())
+        return _COUNTS.validate_json(cached.read_bytes())
     except (OSError, ValidationError):
-        return _count(file, kept) if file.is_file() else None
+        return _count(file, cached) if file.is_file() else None
 
 
-def _count(file: Path, kept: Path) -> KerasInspection | None:
+def _count(file: Path, cached: Path) -> KerasInspection | None:
     try:
         counts = inspect_file(file)
     except (ImportError, ToolkitError):
         return None
-    with files.atomic_write(kept) as stream:
+    with files.atomic_write(cached) as stream:
         stream.write(_COUNTS.dump_json(counts))
     return counts
 
@@ -70,7 +70,7 @@ def _size_row(own: Counted) -> Iterator[Cell | str]:
     yield f"{counts.parameters:,}"
     yield f"{counts.multiply_adds:,}"
     saving = counts.depthwise_saving
-    yield Cell("has no depthwise layers", mood="quiet") if saving is None else f"{saving:.2f} times as many"
+    yield Cell("has no depthwise layers", style="quiet") if saving is None else f"{saving:.2f} times as many"
 
 
 def separations(found: Sequence[Counted]) -> Table:

@@ -9,12 +9,12 @@ from toolkit.report import formatting
 from toolkit.report.charts import svg
 from toolkit.report.charts.results_charts import floor, short, styled
 from toolkit.report.data import device_predictions
-from toolkit.report.data.load import Gathered
-from toolkit.report.published.metrics import Figure, Ours
+from toolkit.report.data.load import ReportData
+from toolkit.report.published.metrics import Figure, OurResult
 from toolkit.report.published.results import Published, Row, Sheet
 from toolkit.report.tables.results_tables import Cell, Table, table, to_model
 
-NOT_RUN = Cell("not run", mood="quiet")
+NOT_RUN = Cell("not run", style="quiet")
 TITLES = {"network": "Network", "stage": "Stage", "head": "Head", "precision": "Precision", "start": "First weights"}
 CHARTS = {
     "loss": "Test loss",
@@ -25,19 +25,19 @@ CHARTS = {
 """The measures that are drawn, where a table has several rows of them."""
 
 
-def data_words(gathered: Gathered) -> str:
+def data_label(report: ReportData) -> str:
     """What ours are of, such as "synthetic masks" or "fashion-mnist"."""
-    return formatting.listed(dict.fromkeys(split.note or split.name for split in gathered.splits) or gathered.notes)
+    return formatting.listed(dict.fromkeys(split.note or split.name for split in report.splits) or report.notes)
 
 
-def tables(found: Published, gathered: Gathered) -> dict[str, Table]:
+def tables(found: Published, report: ReportData) -> dict[str, Table]:
     """Every published table with ours, by name; one of a single row is set upright."""
-    return {sheet.name: (_upright if len(sheet.rows) == 1 else _wide)(sheet, gathered) for sheet in found.sheets}
+    return {sheet.name: (_upright if len(sheet.rows) == 1 else _wide)(sheet, report) for sheet in found.sheets}
 
 
-def _wide(sheet: Sheet, gathered: Gathered) -> Table:
+def _wide(sheet: Sheet, report: ReportData) -> Table:
     names = [TITLES[column] for column in sheet.columns]
-    heads = [f"#{title}" for title in _titles(sheet, data_words(gathered))]
+    heads = [f"#{title}" for title in _titles(sheet, data_label(report))]
     which = ["Ours is"] if _loose(sheet) else []
     rows = (_wide_row(sheet, row) for row in sheet.rows)
     return table(f"{sheet.caption}, published and ours", (*names, *heads, *which), rows, f"{sheet.name}.csv")
@@ -57,12 +57,12 @@ def _titles(sheet: Sheet, data: str) -> Iterator[str]:
 def _by_measure(sheet: Sheet) -> list[list[Figure]]:
     found: dict[str, list[Figure]] = {}
     for figure in sheet.figures:
-        found.setdefault(figure.measure.name, []).append(figure)
+        found.setdefault(figure.metric.name, []).append(figure)
     return list(found.values())
 
 
 def _wide_row(sheet: Sheet, row: Row) -> Iterator[Cell | str]:
-    yield from (name_in_words(column, row.names[column]) for column in sheet.columns)
+    yield from (format_name(column, row.names[column]) for column in sheet.columns)
     published = dict(row.figures)
     for figures in _by_measure(sheet):
         yield from (_published_cell(figure, published[figure]) for figure in figures)
@@ -71,14 +71,14 @@ def _wide_row(sheet: Sheet, row: Row) -> Iterator[Cell | str]:
         yield formatting.model(row.ours.model) if row.ours else NOT_RUN
 
 
-def name_in_words(column: str, value: str) -> str:
+def format_name(column: str, value: str) -> str:
     """A name of a row as people write it."""
     known = {"network": formatting.network, "stage": formatting.stage, "precision": str.upper}
     return known[column](value) if column in known else value
 
 
 def _published_cell(figure: Figure, value: float) -> Cell:
-    return Cell(figure.measure.write(value), mood="bad" if value < 0 else "")
+    return Cell(figure.metric.write(value), style="bad" if value < 0 else "")
 
 
 def _our_cell(figure: Figure, row: Row) -> Cell:
@@ -92,25 +92,25 @@ SCENARIOS = {"rate": "offline", "confidence": "accuracy"}
 """Measures that come from a device, and by which of its runs."""
 
 
-def _our_link(figure: Figure, ours: Ours) -> str:
+def _our_link(figure: Figure, ours: OurResult) -> str:
     """The raw record behind one of our figures."""
-    scenario = SCENARIOS.get(figure.measure.name)
+    scenario = SCENARIOS.get(figure.metric.name)
     return ours.variant.link(scenario) if scenario and ours.variant else to_model(ours.model)
 
 
-def _upright(sheet: Sheet, gathered: Gathered) -> Table:
+def _upright(sheet: Sheet, report: ReportData) -> Table:
     (row,) = sheet.rows
-    theirs = " · ".join(name_in_words(column, row.names[column]) for column in sheet.columns)
+    theirs = " · ".join(format_name(column, row.names[column]) for column in sheet.columns)
     ours = formatting.model(row.ours.model) if row.ours else "not run"
     published = dict(row.figures)
     rows = ((f.title, _published_cell(f, published[f]), _our_cell(f, row)) for f in sheet.figures)
-    columns = ("Figure", f"#Published: {theirs}", f"#Ours, {data_words(gathered)}: {ours}")
+    columns = ("Figure", f"#Published: {theirs}", f"#Ours, {data_label(report)}: {ours}")
     return table(f"{sheet.caption}, published and ours", columns, rows, f"{sheet.name}.csv")
 
 
-def images_words(gathered: Gathered) -> str:
+def images_note(report: ReportData) -> str:
     """Which images the confidences of ours are on, by digest; empty where no device was asked."""
-    chosen = [shown for split in gathered.splits for shown in device_predictions.shown(gathered, split.digest).values()]
+    chosen = [shown for split in report.splits for shown in device_predictions.shown(report, split.digest).values()]
     if not chosen:
         return ""
     named = formatting.listed(f"{shown.label} {shown.image.sha256[:12]}" for shown in chosen)
@@ -129,7 +129,7 @@ def frames(found: Published) -> Iterator[tuple[str, list[dict[str, object]]]]:
 def _frame_row(row: Row) -> dict[str, object]:
     line: dict[str, object] = dict(row.names)
     for figure, value in row.figures:
-        name = f"{figure.measure.name}_{figure.label}".rstrip("_")
+        name = f"{figure.metric.name}_{figure.label}".rstrip("_")
         ours = figure.ours(row.ours)
         line |= {f"published_{name}": value, f"our_least_{name}": min(ours, default=None)}
         line[f"our_most_{name}"] = max(ours, default=None)
@@ -140,33 +140,33 @@ def charts(found: Published) -> Iterator[tuple[str, str]]:
     """Title and drawing per figure that several rows have: hollow diamonds are published, dots are ours."""
     for sheet in found.sheets:
         for figure in sheet.figures if len(sheet.rows) > 2 else ():
-            title = CHARTS[figure.measure.name] + (f" · {figure.label.replace('_', ' ')}" if figure.label else "")
+            title = CHARTS[figure.metric.name] + (f" · {figure.label.replace('_', ' ')}" if figure.label else "")
             label = f"{title}: published and ours, {len(sheet.rows)} rows; the table above has the figures."
-            yield title, svg.draw(_chart(list(_points(sheet, figure)), figure.measure.name), label)
+            yield title, svg.draw(_chart(list(_points(sheet, figure)), figure.metric.name), label)
 
 
 def _points(sheet: Sheet, figure: Figure) -> Iterator[dict[str, object]]:
-    write = figure.measure.write
+    write = figure.metric.write
     for row in sheet.rows:
         names = row.names
-        name = " · ".join(name_in_words(column, names[column]) for column in sheet.columns)
+        name = " · ".join(format_name(column, names[column]) for column in sheet.columns)
         brief = short(names.get("network", ""), names.get("head", ""), names.get("stage", ""))
         key: dict[str, object] = {"name": name, "brief": f"{brief} {names.get('precision', '').upper()}".rstrip()}
         value = dict(row.figures)[figure]
         yield key | {"who": "published", "value": value, "label": f"{name}: published {write(value)}"}
         if ours := figure.ours(row.ours):
             span: dict[str, object] = {"value": sum(ours) / len(ours), "low": min(ours), "high": max(ours)}
-            if figure.measure.name == "accuracy" and row.ours:
+            if figure.metric.name == "accuracy" and row.ours:
                 span["low"], span["high"] = row.ours.model.evaluation.interval
             yield key | span | {"who": "ours", "label": f"{name}: ours {figure.our_text(row.ours)}"}
 
 
-def _chart(rows: list[dict[str, object]], measure: str) -> Any:
+def _chart(rows: list[dict[str, object]], metric: str) -> Any:
     import altair as alt
 
-    scale = alt.Scale(domain=_domain(rows, measure))
+    scale = alt.Scale(domain=_domain(rows, metric))
     formats = {"accuracy": "%", "confidence": "d", "rate": "d"}
-    axis = alt.Axis(format=formats.get(measure, "~g"), orient="top", tickCount=5)
+    axis = alt.Axis(format=formats.get(metric, "~g"), orient="top", tickCount=5)
     x = alt.X("value:Q", title=None, scale=scale, axis=axis)
     names = alt.Axis(labelColor=svg.INK, labelLimit=190, labelPadding=8, grid=True)
     y = alt.Y("brief:N", sort=None, title=None, axis=names)
@@ -181,14 +181,14 @@ def _chart(rows: list[dict[str, object]], measure: str) -> Any:
         ),
         ours.mark_point(filled=True, size=80, color=svg.SERIES[0], opacity=1).encode(x=x, description="label:N"),
     ]
-    if measure == "confidence":
+    if metric == "confidence":
         zero = alt.Chart(alt.Data(values=[{"value": 0}])).mark_rule(color=svg.MUTED, aria=False)
         layers.insert(0, zero.encode(x=alt.X("value:Q", scale=scale)))
     return styled(alt.layer(*layers), 430, 44 + 24 * len({str(row["name"]) for row in rows}))
 
 
-def _domain(rows: list[dict[str, object]], measure: str) -> tuple[float, float]:
-    if measure == "confidence":
+def _domain(rows: list[dict[str, object]], metric: str) -> tuple[float, float]:
+    if metric == "confidence":
         return -100, 100
     values = [float(str(row.get(key, row["value"]))) for row in rows for key in ("low", "high")]
-    return (floor(min(values), 0.1), 1) if measure == "accuracy" else (0, 1.05 * max(values))
+    return (floor(min(values), 0.1), 1) if metric == "accuracy" else (0, 1.05 * max(values))

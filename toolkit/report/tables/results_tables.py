@@ -10,18 +10,18 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.data.bench_record_values import p90_ms, rate
-from toolkit.report.data.load import Gathered
+from toolkit.report.data.load import ReportData
 from toolkit.report.data.paired_tests import Pair
-from toolkit.report.data.variants import Measured, Variant
+from toolkit.report.data.variants import DeviceResults, Variant
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what it says, where it leads, and how it is meant ("good", "care", "bad", "quiet", "mono" or nothing)."""
+    """One cell: what it says, where it leads, and how it is meant ("good", "warning", "bad", "quiet", "mono" or nothing)."""
 
     text: str
     href: str = ""
-    mood: str = ""
+    style: str = ""
     anchor: str = ""
     drawing: str = ""
     """An SVG in the place of the text."""
@@ -54,14 +54,14 @@ def to_model(model: TrainedModel) -> str:
     return f"#model-{model.digest[:12]}"
 
 
-def models(gathered: Gathered) -> Table:
+def models(report: ReportData) -> Table:
     """Every form of every model, with speeds over the devices."""
     columns = ("Network", "Head", "Stage", "Precision", "#Test accuracy", "#95 % interval", "#p90, ms", "#Samples/s")
-    more = ("#Loss", "#Parity, max. diff.", "#Size, MB")
-    converted = {variant.model.digest for variant in gathered.variants}
+    more = ("#Loss", "#Parity, max. diff.", "#Size")
+    converted = {variant.model.digest for variant in report.variants}
     rows = chain(
-        map(_model_row, gathered.variants),
-        (_unconverted_row(model) for model in gathered.models if model.digest not in converted),
+        map(_model_row, report.variants),
+        (_unconverted_row(model) for model in report.models if model.digest not in converted),
     )
     return table("Every model in every form", columns + more, rows, "models.csv")
 
@@ -73,23 +73,23 @@ def _model_row(variant: Variant) -> Iterator[Cell]:
         Cell,
         (model.head, formatting.stage(model.stage), formatting.precision(ir), formatting.percent(variant.accuracy)),
     )
-    yield Cell(formatting.interval(*variant.interval), mood="quiet")
+    yield Cell(formatting.interval(*variant.interval), style="quiet")
     yield Cell(formatting.span((m.p90_ms for m in variant.measured), ""), _first_record(variant))
     yield Cell(
         formatting.span((m.rate for m in variant.measured), ""), variant.link("offline") if variant.measured else ""
     )
     yield Cell(f"{model.evaluation.loss:.4f}", to_model(model))
     yield Cell(formatting.number(ir.parity.max_abs, 2), f"#ir-{ir.digest[:12]}", "" if ir.parity.passed else "bad")
-    yield Cell(f"{ir.size_bytes / 1e6:.1f}")
+    yield Cell(formatting.size(ir.size_bytes))
 
 
 def _unconverted_row(model: TrainedModel) -> Iterator[Cell]:
     """A model that exists only as Keras made it."""
     judged = model.evaluation
     yield from map(Cell, (formatting.network(model.network), model.head, formatting.stage(model.stage)))
-    yield Cell("not converted", mood="quiet")
+    yield Cell("not converted", style="quiet")
     yield Cell(formatting.percent(judged.accuracy))
-    yield Cell(formatting.interval(*judged.interval), mood="quiet")
+    yield Cell(formatting.interval(*judged.interval), style="quiet")
     yield from map(
         Cell, (formatting.NOTHING, formatting.NOTHING, f"{judged.loss:.4f}", formatting.NOTHING, formatting.NOTHING)
     )
@@ -100,15 +100,15 @@ def _first_record(variant: Variant) -> str:
     return f"#record-{found.digest[:12]}" if found else ""
 
 
-def trained(gathered: Gathered) -> Table:
+def trained(report: ReportData) -> Table:
     """Every trained model as Keras judged it."""
     columns = ("Network", "Head", "Stage", "First weights", "Input", "#Parameters", "#Epochs", "#Seconds")
     more = ("#Test accuracy", "#95 % interval", "#Top-5 error", "#Loss", "#Calibration error")
     shown: tuple[str, ...] = (
-        more if any(model.evaluation.top5 is not None for model in gathered.models) else (*more[:2], *more[3:])
+        more if any(model.evaluation.top5 is not None for model in report.models) else (*more[:2], *more[3:])
     )
-    shown += ("Profile",) if any(model.profile for model in gathered.models) else ()
-    rows = (_trained_row(model, shown) for model in gathered.models)
+    shown += ("Profile",) if any(model.profile for model in report.models) else ()
+    rows = (_trained_row(model, shown) for model in report.models)
     return table("Every trained model, judged by Keras on the test images", columns + shown, rows, "classes.csv")
 
 
@@ -121,13 +121,13 @@ def _trained_row(model: TrainedModel, shown: Sequence[str]) -> Iterator[Cell | s
     yield str(sum(epoch.stage == model.stage for epoch in model.history))
     yield f"{model.seconds:,.0f}"
     yield formatting.percent(judged.accuracy, 2)
-    yield Cell(formatting.interval(*judged.interval), mood="quiet")
+    yield Cell(formatting.interval(*judged.interval), style="quiet")
     if "#Top-5 error" in shown:
         yield formatting.percent(None if judged.top5 is None else 1 - judged.top5, 2)
     yield f"{judged.loss:.4f}"
     yield formatting.NOTHING if judged.calibration is None else f"{judged.calibration.ece:.4f}"
     if "Profile" in shown:
-        yield model.profile or Cell("none named", mood="quiet")
+        yield model.profile or Cell("none named", style="quiet")
 
 
 def heads(pairs: Iterable[Pair]) -> Table:
@@ -150,11 +150,11 @@ def _head_row(pair: Pair) -> Iterator[Cell | str]:
     yield formatting.stage(pair.first.stage)
     yield from (Cell(formatting.percent(m.evaluation.accuracy), to_model(m)) for m in (pair.first, pair.second))
     yield formatting.points(pair.difference)
-    yield Cell(f"{formatting.points(pair.interval[0])} to {formatting.points(pair.interval[1])}", mood="quiet")
+    yield Cell(f"{formatting.points(pair.interval[0])} to {formatting.points(pair.interval[1])}", style="quiet")
     yield str(pair.only_first)
     yield str(pair.only_second)
     yield f"{pair.p_value:.3f}"
-    yield Cell("yes", mood="good") if pair.told_apart else Cell("no", mood="quiet")
+    yield Cell("yes", style="good") if pair.is_significant else Cell("no", style="quiet")
 
 
 def networks(pairs: Iterable[Pair]) -> Table:
@@ -176,15 +176,15 @@ def _reversed(pair: Pair) -> Iterator[Cell | str]:
     """As in the table of heads, with the difference as the first's less the second's."""
     low, high = -pair.interval[1], -pair.interval[0]
     yield formatting.points(-pair.difference)
-    yield Cell(f"{formatting.points(low)} to {formatting.points(high)}", mood="quiet")
+    yield Cell(f"{formatting.points(low)} to {formatting.points(high)}", style="quiet")
     yield from tuple(_head_row(pair))[6:]
 
 
-def parity(gathered: Gathered) -> Table:
+def parity(report: ReportData) -> Table:
     """Each converted model against Keras."""
     columns = ("Model", "Precision", "#Images", "#Max diff.", "#Mean diff.", "#Tolerance", "#Same top-1", "#Accuracy")
     return table(
-        "Converted models against Keras", (*columns, "Verdict"), map(_parity_row, gathered.variants), "parity.csv"
+        "Converted models against Keras", (*columns, "Verdict"), map(_parity_row, report.variants), "parity.csv"
     )
 
 
@@ -198,15 +198,15 @@ def _parity_row(variant: Variant) -> Iterator[Cell | str]:
     yield dropped or formatting.number(found.tolerance, 2)
     yield formatting.percent(found.top1_agreement)
     yield formatting.percent(found.accuracy)
-    yield Cell("within", mood="good") if found.passed else Cell("outside", mood="bad")
+    yield Cell("within", style="good") if found.passed else Cell("outside", style="bad")
 
 
 FACTS = ("model", "machine", "os", "kernel", "cores", "openvino", "python", "governor", "temperature_c")
 
 
-def devices(gathered: Gathered) -> Table:
+def devices(report: ReportData) -> Table:
     """What each device is, by its newest record."""
-    newest = {record.device: record for record in sorted(gathered.records, key=lambda record: record.at)}
+    newest = {record.device: record for record in sorted(report.records, key=lambda record: record.at)}
     columns = (
         "Device",
         "Model",
@@ -228,7 +228,7 @@ def devices(gathered: Gathered) -> Table:
 def _fact(record: BenchRecord, name: str) -> Cell:
     value = record.facts.get(name)
     if value is None or value == "":
-        return Cell("not known", mood="quiet")
+        return Cell("not known", style="quiet")
     if name == "openvino":
         return Cell(str(value).partition("-")[0])  # the build is in the raw record
     return Cell(f"{value:.1f} °C" if name == "temperature_c" and isinstance(value, int | float) else str(value))
@@ -238,35 +238,35 @@ MOST_PLACES, MOST_RECORDS = 12, 400
 """A page for a large fleet shows the first so many devices and records; records.csv and raw/ have them all."""
 
 
-def speeds(gathered: Gathered) -> Table:
+def speeds(report: ReportData) -> Table:
     """Per form of a model: p90 and samples/s on each device, each leading to its raw record."""
-    places = sorted({(m.device, m.accelerator) for v in gathered.variants for m in v.measured})[:MOST_PLACES]
+    places = sorted({(m.device, m.accelerator) for v in report.variants for m in v.measured})[:MOST_PLACES]
     names = [device if accelerator == "CPU" else f"{device} {accelerator}" for device, accelerator in places]
     columns = ("Model", "Precision", *(f"#{n}, p90 ms" for n in names), *(f"#{n}, /s" for n in names))
-    rows = (_speed_row(variant, places) for variant in gathered.variants if variant.measured)
+    rows = (_speed_row(variant, places) for variant in report.variants if variant.measured)
     return table("Speed on each device", (*columns, "#Accuracy there"), rows, "records.csv")
 
 
 def _speed_row(variant: Variant, places: Sequence[tuple[str, str]]) -> Iterator[Cell | str]:
     found = {(measured.device, measured.accelerator): measured for measured in variant.measured}
-    there = [found.get(place, Measured(*place, None, None, None)) for place in places]
+    there = [found.get(place, DeviceResults(*place, None, None, None)) for place in places]
     yield formatting.model(variant.model)
     yield formatting.precision(variant.ir)
     yield from (_linked(measured.latency, formatting.number(measured.p90_ms)) for measured in there)
     yield from (_linked(measured.offline, formatting.number(measured.rate)) for measured in there)
     reached = (100 * m.accuracy.accuracy for m in there if m.accuracy and m.accuracy.accuracy is not None)
-    yield Cell(formatting.span(reached, "%"), mood="quiet")
+    yield Cell(formatting.span(reached, "%"), style="quiet")
 
 
 def _linked(record: BenchRecord | None, text: str) -> Cell:
     return Cell(text, f"#record-{record.digest[:12]}" if record else "")
 
 
-def records(gathered: Gathered) -> Table:
+def records(report: ReportData) -> Table:
     """The raw records, whether they count or not."""
     columns = ("Record", "Bundle", "Device", "Scenario", "#Result", "#Queries", "#Seconds", "Computed in", "Validity")
-    rows = (_record_row(variant, record) for variant in gathered.variants for record in variant.records)
-    title = "Every record" if len(gathered.records) <= MOST_RECORDS else f"The first {MOST_RECORDS} records"
+    rows = (_record_row(variant, record) for variant in report.variants for record in variant.records)
+    title = "Every record" if len(report.records) <= MOST_RECORDS else f"The first {MOST_RECORDS} records"
     return table(title, columns, islice(rows, MOST_RECORDS), "records.csv")
 
 
@@ -303,5 +303,9 @@ def computed_in(record: BenchRecord) -> str:
 def validity(record: BenchRecord) -> Cell:
     """Valid, quick, or the rules it broke."""
     if record.broken_rules:
-        return Cell(f"left out: {', '.join(record.broken_rules)}", mood="bad")
-    return Cell("quick", mood="care") if record.quick and record.scenario != "accuracy" else Cell("valid", mood="good")
+        return Cell(f"left out: {', '.join(record.broken_rules)}", style="bad")
+    return (
+        Cell("quick", style="warning")
+        if record.quick and record.scenario != "accuracy"
+        else Cell("valid", style="good")
+    )
