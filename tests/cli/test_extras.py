@@ -13,7 +13,7 @@ DEVICE = f"{BASE} numpy cv2 openvino"
 FLEET = "ansible asyncssh fabric paramiko invoke packaging requests yaml cryptography"
 EXTRAS = {
     "device": DEVICE,
-    "train": f"{DEVICE} keras nncf onnxruntime packaging pip tensorflow",
+    "train": f"{DEVICE} keras nncf onnxruntime packaging pip requests tensorflow",
     "fleet": f"{BASE} {FLEET}",
     "report": f"{BASE} altair jinja2 numpy polars vl_convert",
 }

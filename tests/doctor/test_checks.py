@@ -12,18 +12,8 @@ from typing import Any
 import pytest
 
 from toolkit.artifacts.fleet import Device
-from toolkit.doctor import (
-    Place,
-    checks,
-    clock,
-    container_engine,
-    disk,
-    inventory,
-    packages,
-    ssh_agent,
-    weights,
-    workspace,
-)
+from toolkit.doctor import Place, all_checks
+from toolkit.doctor.checks import clock, container_engine, disk, inventory, packages, ssh_agent, weights, workspace
 from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -39,15 +29,15 @@ def states(check: Any, place: Place) -> list[str]:
 
 
 def test_checks_have_unique_names_and_say_who_needs_them() -> None:
-    names = [check.name for check in checks()]
+    names = [check.name for check in all_checks()]
     assert len(names) == len(set(names)) == 14
-    assert all(check.about for check in checks())
+    assert all(check.about for check in all_checks())
 
 
 def test_checks_give_a_remedy_unless_all_is_good(place: Place) -> None:
     results = [
         (check.name, finding)
-        for check in checks()
+        for check in all_checks()
         if check.name not in {"engine", "legacy-openvino"}
         for finding in check.check(place)
     ]

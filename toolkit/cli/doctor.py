@@ -31,12 +31,12 @@ def doctor(
 
     Every finding comes with the next thing to do. Exit code 1 if part of the pipeline will not work.
     """
-    from toolkit.doctor import Place, checks, run_checks
+    from toolkit.doctor import Place, all_checks, run_checks
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
     place = Place(Workspace(workspace), inventory, create_progress(quiet=as_json))
-    diagnoses = run_checks(_select(checks(), only or []), place, fix=fix)
+    diagnoses = run_checks(_select(all_checks(), only or []), place, fix=fix)
     if as_json:
         print_json({"checks": [{"state": each.state, **to_json(each)} for each in diagnoses]})
     else:

@@ -3,7 +3,7 @@
     toolkit doctor          run every check; each finding comes with the next thing to do
     toolkit doctor --fix    also do what is safe: add what is missing, change nothing that exists
 
-To add one: a module with CHECK, and its name in the list below.
+To add one: a module of `checks/` with CHECK, and its name in the list below.
 """
 
 from importlib import import_module
@@ -11,7 +11,7 @@ from importlib import import_module
 from toolkit.doctor.finding import Check, Finding, Place, bad
 from toolkit.doctor.runner import Diagnosis, run_checks
 
-__all__ = ["Check", "Diagnosis", "Finding", "Place", "checks", "run_checks"]
+__all__ = ["Check", "Diagnosis", "Finding", "Place", "all_checks", "run_checks"]
 
 _MODULES = (
     "python",
@@ -32,14 +32,14 @@ _MODULES = (
 """In the order in which their findings are best fixed."""
 
 
-def checks() -> tuple[Check, ...]:
+def all_checks() -> tuple[Check, ...]:
     """Return all checks; one whose packages are not installed reports that instead."""
     return tuple(map(_load, _MODULES))
 
 
 def _load(name: str) -> Check:
     try:
-        check: Check = import_module(f"toolkit.doctor.{name}").CHECK
+        check: Check = import_module(f"toolkit.doctor.checks.{name}").CHECK
     except ModuleNotFoundError as error:
         missing = bad(f"not checked: the package {error.name} is missing", "pip install 'edge-vision-toolkit[all]'")
         return Check(name.replace("_", "-"), "", lambda _: iter((missing,)))

@@ -1,0 +1,1 @@
+"""Checks of this machine, one per module, each with a CHECK."""
