@@ -13,7 +13,7 @@ import pytest
 from toolkit import hashing
 from toolkit.progress import Lines
 from toolkit.virtual import devices
-from toolkit.virtual.machine import tell
+from toolkit.virtual.machine import send_command
 from toolkit.workspace import Workspace
 
 from ..bundles import sealed
@@ -61,7 +61,7 @@ def test_device_serves_the_old_or_the_new_release_whole_when_its_power_was_cut(
     words = [BIN / "toolkit", "deploy", new, "--fleet", "--inventory", provisioned.inventory, "--workspace", tmp_path]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as rollout:
         provisioned.sh(f"SERVES={serves} RELEASES='{releases}'; until {SIGNS[moment]}; do sleep 0.02; done")
-        tell(provisioned.machine, "quit")
+        send_command(provisioned.machine, "quit")
         output, _ = rollout.communicate()
     assert rollout.returncode != 0, output
     devices.up(Workspace(provisioned.inventory.parent), 1, Lines(), sticks=True)

@@ -8,7 +8,16 @@ import pytest
 
 from toolkit.errors import MachineError
 from toolkit.virtual.disk_image import Disk
-from toolkit.virtual.machine import Machine, Size, arguments, free_ports, is_running, stop, tell, wait_for_ssh
+from toolkit.virtual.machine import (
+    Machine,
+    Size,
+    free_ports,
+    is_running,
+    qemu_arguments,
+    send_command,
+    stop,
+    wait_for_ssh,
+)
 
 
 @pytest.fixture
@@ -18,7 +27,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_arguments_bind_ssh_to_loopback_and_share_the_kernel(machine: Machine, tmp_path: Path) -> None:
-    command = arguments(machine, Disk(tmp_path / "disk"), Size(cpus=3, memory_mib=700), ("tcg", "cortex-a72"))
+    command = qemu_arguments(machine, Disk(tmp_path / "disk"), Size(cpus=3, memory_mib=700), ("tcg", "cortex-a72"))
     options = dict(zip(command[::2], command[1::2], strict=False))
     assert options["-netdev"] == f"user,id=net,hostfwd=tcp:127.0.0.1:{machine.port}-:22"
     assert (options["-smp"], options["-m"], options["-cpu"]) == ("3", "700", "cortex-a72")
@@ -30,12 +39,12 @@ def test_machine_that_never_ran_is_not_running_and_cannot_be_stopped(machine: Ma
     machine.control.write_text("left from a crash")
     assert not is_running(machine)
     assert not stop(machine)
-    assert tell(machine, "query-status") is None
+    assert send_command(machine, "query-status") is None
 
 
 def test_wait_for_ssh_says_what_the_console_said_when_the_machine_ended(machine: Machine) -> None:
     machine.console.write_text("booting\nno root\npanic\n")
-    with pytest.raises(MachineError, match="virtual-1 did not come up: booting; no root; panic"):
+    with pytest.raises(MachineError, match="virtual-1 did not start: booting; no root; panic"):
         wait_for_ssh(machine)
 
 

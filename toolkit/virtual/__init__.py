@@ -1,1 +1,1 @@
-"""Devices that are not there: whole arm64 machines under QEMU, and the stick that may be plugged into them."""
+"""Virtual devices: arm64 machines under QEMU with a virtual Neural Compute Stick 2, and SD card images."""

@@ -1,6 +1,7 @@
-"""Archives that the kernel unpacks into its first file system: cpio's "newc" form, by people's documentation of it.
+"""cpio archives in the "newc" format, which the kernel unpacks into its initial RAM disk.
 
-Written here and not by the program, since anybody may then say whose a file is. The kernel takes several, one after another.
+Written in Python rather than by the cpio program, which cannot set owners without root. The kernel accepts several
+archives, one after another.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _END = "TRAILER!!!"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A folder, file or link; `mode` has its type's bits, too. A link's content is where it points."""
+    """A folder, file or link; `mode` includes the type bits. The content of a link is its target."""
 
     name: str
     mode: int
@@ -23,27 +24,27 @@ class Entry:
 
 
 def folder(name: str, permissions: int = 0o755, owner: int = 0) -> Entry:
-    """A folder."""
+    """Return a folder."""
     return Entry(name, stat.S_IFDIR | permissions, owner=owner)
 
 
 def file(name: str, content: bytes | str, permissions: int = 0o644, owner: int = 0) -> Entry:
-    """A file."""
+    """Return a file."""
     return Entry(name, stat.S_IFREG | permissions, content.encode() if isinstance(content, str) else content, owner)
 
 
 def link(name: str, target: str) -> Entry:
-    """A symbolic link."""
+    """Return a symbolic link."""
     return Entry(name, stat.S_IFLNK | 0o777, target.encode())
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
-    """All of them, in their order: a folder has to come before what is in it."""
+    """Return an archive of the entries, in their order: a folder must come before its content."""
     numbered = enumerate([*entries, Entry(_END, 0)], 1)
-    return b"".join(piece for number, entry in numbered for piece in _pieces(number, entry))
+    return b"".join(block for number, entry in numbered for block in _blocks(number, entry))
 
 
-def _pieces(number: int, entry: Entry) -> Iterator[bytes]:
+def _blocks(number: int, entry: Entry) -> Iterator[bytes]:
     name = entry.name.encode() + b"\0"
     links, time, device, checksum = 1, 0, 0, 0
     fields = [number, entry.mode, entry.owner, entry.owner, links, time, len(entry.content), *[device] * 4, len(name)]

@@ -1,7 +1,7 @@
-"""A fleet of virtual devices: `toolkit fleet up --virtual 2`. Bare machines, as a Pi is with a fresh card.
+"""A fleet of virtual devices (`toolkit fleet up --virtual 2`): bare machines, like a Pi with a fresh card.
 
-WORKSPACE/virtual/ holds the inventory, the pinned host keys, and a folder for each device: its disk stays from one `up` to the
-next, with all that was installed on it. The devices know one user, `pi`, by keys/client.
+WORKSPACE/virtual/ holds the inventory, the pinned host keys, and a folder for each device. Its disk persists from one `up` to
+the next. The devices have one user, `pi`, who logs in with keys/client.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FOLDER = "virtual"
 
 @dataclass(frozen=True, slots=True)
 class Virtual:
-    """What `up` made of it."""
+    """Result of `up`."""
 
     inventory: Path
     devices: tuple[Device, ...]
     started: tuple[str, ...]
-    """Those that did not run already."""
+    """Devices that were not running before."""
 
 
 def up(
@@ -48,12 +48,12 @@ def up(
     sticks: bool = False,
     size: Size | None = None,
 ) -> Virtual:
-    """Start so many devices and wait for their SSH; those that run are left alone, and so are those beyond `count`.
+    """Start `count` devices and wait for their SSH servers. Running devices and those beyond `count` are left alone.
 
-    `suite` is what they have if they are new. With `sticks`, each has a virtual Neural Compute Stick 2 plugged in.
+    New devices get `suite`. With `sticks`, each has a virtual Neural Compute Stick 2 plugged in.
 
     Raises:
-        MachineError: something is missing here, or a device did not come up.
+        MachineError: a program is missing, or a device did not start.
     """
     tools = get_tools(progress)
     disk = get_disk(tools, progress, suite)
@@ -76,7 +76,7 @@ def _names(machines: Sequence[Machine]) -> tuple[str, ...]:
 
 
 def _wait_for_all(machines: Sequence[Machine], progress: Progress) -> None:
-    """Wait for each; if one does not come up, none of those started is left running."""
+    """Wait for each; if one does not start, stop all that were started."""
     with progress.track("booting", len(machines)) as task:
         try:
             for machine in machines:
@@ -89,7 +89,7 @@ def _wait_for_all(machines: Sequence[Machine], progress: Progress) -> None:
 
 
 def down(workspace: Workspace, *, remove: bool = False) -> tuple[str, ...]:
-    """Switch off those that run, and name them; with `remove`, their disks and keys go, too."""
+    """Stop the running devices and return their names; with `remove`, also delete disks and keys."""
     folder = workspace.root.absolute() / FOLDER
     machines = _known(folder)
     stopped = [machine for machine in machines if stop(machine)]
@@ -99,20 +99,20 @@ def down(workspace: Workspace, *, remove: bool = False) -> tuple[str, ...]:
 
 
 def machine(workspace: Workspace, name: str) -> Machine:
-    """One of them.
+    """Return the device of that name.
 
     Raises:
-        MachineError: there is none of that name.
+        MachineError: there is none.
     """
     known = _known(workspace.root.absolute() / FOLDER)
-    found = next((machine for machine in known if machine.name == name), None)
-    if found is None:
+    match = next((machine for machine in known if machine.name == name), None)
+    if match is None:
         raise MachineError(f"there is no virtual device {name}", remedy="toolkit fleet up --virtual 1")
-    return found
+    return match
 
 
 def _known(folder: Path) -> list[Machine]:
-    """Those that there ever were here."""
+    """All devices of the workspace, running or not."""
     return [Machine(name, folder / "devices" / name, port) for name, port in _ports(folder).items()]
 
 
@@ -124,7 +124,7 @@ def _ports(folder: Path) -> dict[str, int]:
 
 
 def _machines(folder: Path, count: int) -> list[Machine]:
-    """So many, each with the port that it had last time."""
+    """Return `count` devices, each with the port that it had before."""
     ports = _ports(folder)
     names = [f"virtual-{number}" for number in range(1, count + 1)]
     new = [name for name in names if name not in ports]
@@ -142,7 +142,7 @@ def _seed(folder: Path, machine: Machine) -> Seed:
 
 
 def _describe(folder: Path, machines: Sequence[Machine]) -> None:
-    """The inventory, and the host keys, which are known before the devices ever ran."""
+    """Write the inventory and known_hosts; host keys are known before the first boot."""
     for machine in _known(folder):
         make_key(folder / "keys" / f"{machine.name}-host")
     keys = [key for machine in _known(folder) for key in _host_keys(folder, machine)]
@@ -152,7 +152,7 @@ def _describe(folder: Path, machines: Sequence[Machine]) -> None:
 
 
 def _host_keys(folder: Path, machine: Machine) -> list[str]:
-    """Lines for known_hosts: the key that it is given, or what is pinned for one that ran before, whose key may have been changed."""
+    """Lines for known_hosts: the key of a new device, or the pinned keys of one that ran before (they may have been rotated)."""
     entry = f"[{ADDRESS}]:{machine.port}"
     pinned: list[str] = []
     if machine.disk.exists():
@@ -163,7 +163,7 @@ def _host_keys(folder: Path, machine: Machine) -> list[str]:
 
 
 def _inventory(folder: Path, machines: Sequence[Machine]) -> str:
-    """An Ansible inventory; JSON is YAML."""
+    """Return an Ansible inventory; JSON is YAML."""
     known_hosts = folder / "known_hosts"
     shared = {
         "ansible_host": ADDRESS,

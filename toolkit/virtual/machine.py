@@ -1,6 +1,6 @@
-"""One virtual device: a QEMU process, found again by its control socket, with a disk of its own over the shared one.
+"""One virtual device: a QEMU process, identified by its control socket, with a disk of its own over the shared disk image.
 
-The socket tells whether it runs: only the process that made it answers there, so a stale file is never taken for a machine.
+The device runs if its socket answers; a stale socket file is thus never mistaken for a running device.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ ADDRESS = "127.0.0.1"
 STARTING_S = 600.0
 STOPPING_S = 60.0
 STICK = "10.0.2.100:3240"
-"""Where a device finds its stick: an address of the network that QEMU plays to it."""
+"""Address of the virtual stick in the network that QEMU emulates."""
 
 _POLL_S = 0.2
-# What would run now and then on its own account.
+# Timers that would start work in the background.
 _QUIET = ("apt-daily", "apt-daily-upgrade", "dpkg-db-backup", "e2scrub_all", "fstrim", "man-db")
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of this machine a device may take."""
+    """Resources of a device."""
 
     cpus: int = 2
     memory_mib: int = 1024
@@ -45,7 +45,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A device in `folder`; `port` is its SSH on loopback."""
+    """A device in `folder`; `port` is its SSH port on loopback."""
 
     name: str
     folder: Path
@@ -53,7 +53,7 @@ class Machine:
 
     @property
     def disk(self) -> Path:
-        """What differs from the shared disk."""
+        """The device's own disk, over the shared disk image."""
         return self.folder / "disk.qcow2"
 
     @property
@@ -63,12 +63,12 @@ class Machine:
 
     @property
     def console(self) -> Path:
-        """What the device wrote to its serial console."""
+        """Output of its serial console."""
         return self.folder / "console.log"
 
 
 def create(machine: Machine, disk: Disk, seed: bytes, tools: Tools) -> None:
-    """An empty disk over the shared one, unless the device has its own already; `seed` is for its first start."""
+    """Create the device's disk if it has none; `seed` applies at its first boot."""
     machine.folder.mkdir(parents=True, exist_ok=True)
     (machine.folder / "initrd").write_bytes(disk.initrd + seed)
     if not machine.disk.exists():
@@ -76,17 +76,17 @@ def create(machine: Machine, disk: Disk, seed: bytes, tools: Tools) -> None:
 
 
 def start(machine: Machine, disk: Disk, tools: Tools, *, size: Size | None = None, stick: Path | None = None) -> None:
-    """Let it boot; returns at once. `stick` is the folder of a virtual stick that it finds plugged in.
+    """Boot the device without waiting for it. `stick` is the folder of its virtual stick.
 
     Raises:
-        MachineError: QEMU would not start; in its own words.
+        MachineError: QEMU did not start; includes its message.
     """
     machine.control.unlink(missing_ok=True)
-    words = arguments(machine, disk, size or Size(), accelerator())
+    command = qemu_arguments(machine, disk, size or Size(), accelerator())
     if stick is not None:
-        words[words.index("-netdev") + 1] += f",guestfwd=tcp:{STICK}-cmd:{_stick_command(stick)}"
-        words[words.index("-append") + 1] += " stick"
-    debian_packages.run_program(tools.qemu(*words), "starting QEMU", machine.folder)
+        command[command.index("-netdev") + 1] += f",guestfwd=tcp:{STICK}-cmd:{_stick_command(stick)}"
+        command[command.index("-append") + 1] += " stick"
+    debian_packages.run_program(tools.qemu(*command), "starting QEMU", machine.folder)
 
 
 def _stick_command(folder: Path) -> str:
@@ -94,14 +94,14 @@ def _stick_command(folder: Path) -> str:
 
 
 def accelerator() -> tuple[str, str]:
-    """QEMU's accelerator and CPU: this machine's own where it is one of arm64 that lets us, else emulation."""
+    """Return QEMU's accelerator and CPU: KVM on arm64 machines that allow it, otherwise emulation."""
     if platform.machine() == "aarch64" and os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "kvm", "host"
     return "tcg,thread=multi,tb-size=512", "cortex-a72"
 
 
-def arguments(machine: Machine, disk: Disk, size: Size, accelerated: tuple[str, str]) -> list[str]:
-    """QEMU's words; it is to be started in the machine's folder, since a socket's path may have some hundred letters only."""
+def qemu_arguments(machine: Machine, disk: Disk, size: Size, accelerated: tuple[str, str]) -> list[str]:
+    """Return QEMU's arguments. It must start in the device's folder, because socket paths are limited to about 100 characters."""
     accel, cpu = accelerated
     masked = " ".join(f"systemd.mask={name}.timer" for name in _QUIET)
     return [
@@ -119,16 +119,16 @@ def arguments(machine: Machine, disk: Disk, size: Size, accelerated: tuple[str, 
 
 
 def wait_for_ssh(machine: Machine, seconds: float = STARTING_S) -> None:
-    """Until its SSH server greets.
+    """Wait until its SSH server answers.
 
     Raises:
-        MachineError: it ended, or did not within `seconds`; with the last lines of its console.
+        MachineError: QEMU ended, or `seconds` passed; includes the last lines of the console.
     """
     deadline = time.monotonic() + seconds
     while not _greets(machine):
         if time.monotonic() > deadline or not is_running(machine):
             lines = machine.console.read_text(errors="replace").strip().splitlines()[-3:]
-            raise MachineError(f"{machine.name} did not come up: {'; '.join(lines)}", where=str(machine.console))
+            raise MachineError(f"{machine.name} did not start: {'; '.join(lines)}", where=str(machine.console))
         time.sleep(_POLL_S)
 
 
@@ -140,36 +140,36 @@ def _greets(machine: Machine) -> bool:
 
 
 def is_running(machine: Machine) -> bool:
-    """Whether its process answers."""
+    """Whether the device runs."""
     with suppress(OSError), _control(machine):
         return True
     return False
 
 
 def stop(machine: Machine, seconds: float = STOPPING_S) -> bool:
-    """Switch it off as its power button does, or pull its plug if it takes too long; False if it did not run."""
+    """Shut the device down, by force after `seconds`; return False if it did not run."""
     if not is_running(machine):
         return False
     deadline = time.monotonic() + seconds
-    tell(machine, "system_powerdown")
+    send_command(machine, "system_powerdown")
     while is_running(machine):
         if time.monotonic() > deadline:
-            tell(machine, "quit")
+            send_command(machine, "quit")
         time.sleep(_POLL_S)
     return True
 
 
-def tell(machine: Machine, command: str, **given: Any) -> Any:
-    """QEMU's answer to one of its control commands; None if it went meanwhile."""
+def send_command(machine: Machine, command: str, **arguments: Any) -> Any:
+    """Send a control command to QEMU and return its answer; None if QEMU ended."""
     with suppress(OSError, ValueError), _control(machine) as stream:
-        _send(stream, {"execute": command, "arguments": given})
+        _send(stream, {"execute": command, "arguments": arguments})
         return _answer(stream)
     return None
 
 
 @contextmanager
 def _control(machine: Machine) -> Iterator[SocketIO]:
-    """A conversation with QEMU, which holds one at a time."""
+    """Connection to QEMU's control socket, which accepts one at a time."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
         connection.connect(_short(machine.control))
@@ -181,7 +181,7 @@ def _control(machine: Machine) -> Iterator[SocketIO]:
 
 
 def _short(path: Path) -> str:
-    """A socket's path may have some hundred letters only."""
+    """The shorter form of a path: socket paths are limited to about 100 characters."""
     return min(str(path), os.path.relpath(path), key=len)
 
 
@@ -190,16 +190,16 @@ def _send(stream: SocketIO, message: dict[str, object]) -> None:
 
 
 def _answer(stream: SocketIO) -> Any:
-    """What it returns; events that come before are passed over."""
+    """Return the answer, skipping events."""
     while line := stream.readline():
-        said = json.loads(line)
-        if "event" not in said:
-            return said.get("return")
+        message = json.loads(line)
+        if "event" not in message:
+            return message.get("return")
     raise OSError("QEMU hung up")
 
 
 def free_ports(count: int) -> Sequence[int]:
-    """Ports of loopback that nobody listens on now."""
+    """Return unused ports on loopback."""
     listeners = [socket.create_server((ADDRESS, 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in listeners]
     for listener in listeners:

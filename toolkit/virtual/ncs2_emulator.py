@@ -1,10 +1,10 @@
-"""A virtual Neural Compute Stick 2: the two shapes that the real one has on the USB, and what leads from one to the other.
+"""Emulated Neural Compute Stick 2: its two USB identities, and the transition between them.
 
-Plugged in, it is 03e7:2485, the boot ROM: it takes its firmware on a bulk endpoint, in packets of 512 bytes, up to the first shorter one.
-Then it leaves the bus and comes back as 03e7:f63b. It computes nothing: what is written to it then, it gives back.
+Plugged in, it is 03e7:2485, the boot ROM. It receives firmware on a bulk endpoint, in packets of 512 bytes up to the first
+shorter one, then leaves the bus and returns as 03e7:f63b. It computes nothing: it echoes what is written to it.
 
-Its state is a file, so that a person or a test can pull it (`Stick(folder).unplug()`) while QEMU runs
-`python -m toolkit.virtual.ncs2_emulator FOLDER` for each connection that the device's cable makes, with the connection as stdin.
+Its state is a file, so a user or a test can unplug it (`Stick(folder).unplug()`) while QEMU runs
+`python -m toolkit.virtual.ncs2_emulator FOLDER` for each connection of the device's USB/IP client, with the connection as stdin.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DEVICE, _CONFIGURATION, _STRING = 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How it is: `plugs` counts how often it was plugged in, `firmware_bytes` what was sent to it since."""
+    """State of the stick: `plugs` counts how often it was plugged in, `firmware_bytes` the firmware received since."""
 
     plugged: bool = False
     running: bool = False
@@ -46,35 +46,35 @@ class State:
 
     @property
     def product(self) -> int:
-        """Its USB id's second half."""
+        """USB product id."""
         return FIRMWARE if self.running else BOOT_ROM
 
 
 class Stick:
-    """The stick of `folder`. Several processes may look at it and pull it."""
+    """The stick of `folder`. Several processes may read and change its state."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "stick.json"
 
     def state(self) -> State:
-        """How it is now."""
+        """Return the current state."""
         with suppress(FileNotFoundError):
             return State(**json.loads(self._path.read_bytes()))
         return State()
 
     def plug_in(self) -> None:
-        """As it comes out of its box: without firmware."""
+        """Plug the stick in, without firmware."""
         with self._changing() as now:
             if not now.plugged:
                 self._write(State(plugged=True, plugs=now.plugs + 1))
 
     def unplug(self) -> None:
-        """Pull it, whatever it does."""
+        """Unplug the stick, whatever it does."""
         with self._changing() as now:
             self._write(State(plugs=now.plugs))
 
     def started(self, plugs: int, firmware_bytes: int) -> None:
-        """Its firmware runs; nothing happens if it was pulled since it was plugged in for the `plugs`th time."""
+        """Record that the firmware runs, unless the stick was unplugged since it was plugged in for the `plugs`th time."""
         with self._changing() as now:
             if now.plugged and now.plugs == plugs:
                 self._write(replace(now, running=True, firmware_bytes=firmware_bytes))
@@ -92,7 +92,7 @@ class Stick:
 
 
 class Plugged:
-    """The stick as it is from one appearance on the bus to the next: a UsbDevice."""
+    """The stick between two changes of its identity: a UsbDevice."""
 
     def __init__(self, stick: Stick, state: State) -> None:
         self._stick, self._state = stick, state
@@ -102,7 +102,7 @@ class Plugged:
 
     @classmethod
     def now(cls, stick: Stick) -> Plugged | None:
-        """The stick, if it is plugged in."""
+        """Return the stick if it is plugged in."""
         state = stick.state()
         return cls(stick, state) if state.plugged else None
 
@@ -150,7 +150,7 @@ class Plugged:
 
 
 def _configuration() -> bytes:
-    """One interface of the maker's own class with a bulk endpoint each way; 500 mA."""
+    """One vendor-specific interface with a bulk endpoint in each direction; 500 mA."""
     body = struct.pack("<BBBBBBBBB", 9, 4, 0, 0, 2, 0xFF, 0xFF, 0xFF, 0)
     for endpoint in (0x81, 0x01):
         body += struct.pack("<BBBBHB", 7, 5, endpoint, 2, PACKET_BYTES, 0)
@@ -158,7 +158,7 @@ def _configuration() -> bytes:
 
 
 def main(folder: str) -> None:
-    """One connection, given as stdin."""
+    """Serve the connection on stdin."""
     stick = Stick(Path(folder))
     with socket.socket(fileno=0) as connection, suppress(EOFError, OSError):
         serve(connection, lambda: Plugged.now(stick))

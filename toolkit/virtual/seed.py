@@ -1,6 +1,6 @@
-"""What makes one device of many alike: its name, its keys, its machine id. Written at its first start, before systemd runs.
+"""First-boot files of one device: name, keys and machine id. Copied into the root filesystem before systemd starts.
 
-The kernel takes it as an archive after its initial RAM disk's own, so nobody has to write into a file system here.
+The kernel unpacks them from an archive behind the initial RAM disk, so no filesystem has to be written here.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from toolkit.virtual import cpio
 
 USER = "pi"
 OWNER = 1000
-CABLE = Path(__file__).with_name("usbip_client.py")
+USBIP_CLIENT = Path(__file__).with_name("usbip_client.py")
 
-_CABLE_UNIT = """\
+_USBIP_UNIT = """\
 [Unit]
-Description=The cable of a virtual stick
+Description=USB/IP client of the virtual Neural Compute Stick 2
 ConditionKernelCommandLine=stick
 
 [Service]
-ExecStart=/usr/bin/python3 /usr/local/lib/cable.py
+ExecStart=/usr/bin/python3 /usr/local/lib/usbip_client.py
 Restart=always
 
 [Install]
@@ -32,17 +32,17 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """One device's own. Keys are texts: a private one as OpenSSH writes it, public ones a line each."""
+    """First-boot settings of one device. Keys are texts: a private one as OpenSSH writes it, public ones a line each."""
 
     name: str
     host_key: str
     host_key_public: str
     authorized_keys: tuple[str, ...]
     more: tuple[cpio.Entry, ...] = ()
-    """Further files, by names below "seed"; what is in `seed/seed.sh` is run in the root at the first start, by sh."""
+    """Additional files below "seed"; sh runs `seed/seed.sh` in the root at the first boot."""
 
     def archive(self) -> bytes:
-        """What is put after the initial RAM disk."""
+        """Return the archive to append to the initial RAM disk."""
         return cpio.archive(self._entries())
 
     def _entries(self) -> Iterator[cpio.Entry]:
@@ -57,15 +57,15 @@ class Seed:
         yield cpio.folder(f"seed/home/{USER}/.ssh", 0o700, OWNER)
         keys = "".join(f"{key}\n" for key in self.authorized_keys)
         yield cpio.file(f"seed/home/{USER}/.ssh/authorized_keys", keys, 0o600, OWNER)
-        yield from _cable()
+        yield from _usbip_client()
         yield from self.more
 
 
-def _cable() -> Iterator[cpio.Entry]:
-    """What plugs a virtual stick in where the kernel was told of one."""
+def _usbip_client() -> Iterator[cpio.Entry]:
+    """Service that attaches the virtual stick if the kernel command line says "stick"."""
     yield cpio.folder("seed/usr/local/lib")
-    yield cpio.file("seed/usr/local/lib/cable.py", CABLE.read_bytes())
-    yield cpio.file("seed/etc/systemd/system/cable.service", _CABLE_UNIT)
+    yield cpio.file("seed/usr/local/lib/usbip_client.py", USBIP_CLIENT.read_bytes())
+    yield cpio.file("seed/etc/systemd/system/usbip-client.service", _USBIP_UNIT)
     wants = "seed/etc/systemd/system/multi-user.target.wants"
     yield cpio.folder(wants)
-    yield cpio.link(f"{wants}/cable.service", "../cable.service")
+    yield cpio.link(f"{wants}/usbip-client.service", "../usbip-client.service")

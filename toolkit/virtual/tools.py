@@ -1,8 +1,8 @@
-"""QEMU and what disk images are made with: Debian 13's programs, unpacked into the user's cache and run from there.
+"""QEMU and the programs that build disk images, from Debian 13, unpacked into the user's cache and run from there.
 
-They are started by the loader that comes with them, so they run on older systems too, and QEMU 10 starts a machine in half the
-time of Debian 12's QEMU 7.2. The cache is $XDG_CACHE_HOME/edge-vision-toolkit/tools/ and a digest of what was asked for;
-QEMU_HOME names a folder that holds such programs instead.
+Their own loader starts them, so they run on older systems too. QEMU 10 boots a machine in half the time of Debian 12's
+QEMU 7.2. The cache is $XDG_CACHE_HOME/edge-vision-toolkit/tools/, keyed by a digest of the packages; QEMU_HOME names a folder
+with such programs to use instead.
 """
 
 from __future__ import annotations
@@ -26,39 +26,41 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """A folder in which Debian packages were unpacked beside one another."""
+    """A folder of unpacked Debian packages."""
 
     root: Path
 
     def command(self, program: str, *words: str | Path) -> list[str]:
-        """The words that run one of its programs."""
+        """Return the command line that runs one of the programs."""
         library = self.root / f"usr/lib/{platform.machine()}-linux-gnu"
         (loader,) = library.glob("ld-linux-*.so.*")
         paths = (self.root / folder / program for folder in ("usr/bin", "usr/sbin", "bin", "sbin"))
         path = next((path for path in paths if path.exists()), None)
         if path is None:
-            raise MachineError(f"there is no {program}", where=str(self.root), remedy="remove this folder")
+            raise MachineError(
+                f"{program} is missing", where=str(self.root), remedy="remove this folder and run the command again"
+            )
         start = [loader, "--inhibit-cache", "--library-path", f"{library}:{library}/systemd", "--argv0", program, path]
         return [str(word) for word in (*start, *words)]
 
     def qemu(self, *words: str | Path) -> list[str]:
-        """The words that start a machine."""
+        """Return the command line that starts QEMU."""
         return self.command("qemu-system-aarch64", "-L", self.root / "usr/share/qemu", *words)
 
     def run(self, program: str, *words: str | Path) -> str:
-        """What a program prints, run to its end.
+        """Run a program and return its output.
 
         Raises:
-            MachineError: it failed; with its own words.
+            MachineError: it failed; includes its message.
         """
         return debian_packages.run_program(self.command(program, *words), program, self.root)
 
 
 def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:
-    """The programs of these packages, fetched the first time.
+    """Return the programs of these packages, downloading them the first time.
 
     Raises:
-        MachineError: this is no Debian, or its packages cannot be fetched; says why.
+        MachineError: this system is not Debian, or the packages cannot be downloaded.
     """
     named = os.environ.get("QEMU_HOME")
     if named and packages == PACKAGES:
@@ -74,7 +76,7 @@ def _make(folder: Path, packages: Sequence[str], progress: Progress) -> None:
     if architecture is None:
         raise MachineError(f"virtual devices run on x86-64 and arm64; this is {platform.machine()}")
     debian_packages.check_programs()
-    progress.log(f"fetching {packages[-1]} and more from the packages of Debian 13")
+    progress.log(f"downloading {packages[-1]} and its dependencies from Debian 13")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
         archive = debian_packages.Archive(Path(beside) / "apt", debian_packages.sources(SUITE), architecture)

@@ -1,7 +1,7 @@
-"""One USB device over one connection, as USB/IP carries it (the kernel's documentation, usbip_protocol.rst).
+"""USB/IP server for one USB device over one connection (protocol: usbip_protocol.rst in the kernel's documentation).
 
-A client asks what there is or for the device by its bus id; from then on it sends requests (URBs) of its host controller, and
-gets an answer for each. Numbers on the wire are big-endian, but for those inside of USB's own messages.
+A client lists devices or imports one by its bus id. It then sends the requests (URBs) of its host controller, and gets an answer
+for each. Integers are big-endian, except inside USB's own messages.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a bus shows of a device before anybody speaks to it."""
+    """USB vendor and product id."""
 
     vendor: int
     product: int
 
     def packed(self) -> bytes:
-        """As both replies carry it: the path, the bus id, where and how fast it is, and what."""
+        """Return the device record of both replies: path, bus id, bus position, speed and ids."""
         path = f"/sys/devices/virtual/{BUS_ID}".encode()
         where = struct.pack(">256s32sIII", path, BUS_ID.encode(), 1, 2, HIGH_SPEED)
         return where + struct.pack(">HHHBBBBBB", self.vendor, self.product, 1, 0, 0, 0, 1, 1, 1)
 
 
 class UsbDevice(Protocol):
-    """What is at the far end of the cable."""
+    """Interface of an emulated USB device."""
 
     identity: Identity
 
     def control(self, setup: bytes) -> bytes | None:
-        """What it answers to a control request of eight bytes; None stalls."""
+        """Answer a control request of eight bytes; None stalls."""
 
     def write(self, content: bytes) -> None:
-        """What arrived on its bulk endpoint."""
+        """Receive data on the bulk endpoint."""
 
     def read(self, limit: int) -> bytes:
-        """What it has to say on the other one; empty: nothing yet."""
+        """Return data for the host; empty if there is none yet."""
 
     def is_there(self) -> bool:
-        """False ends the connection: it was pulled, or comes back as another."""
+        """Whether the device is still connected; False ends the connection."""
 
 
 def serve(connection: socket.socket, device: Callable[[], UsbDevice | None]) -> None:
-    """One client's whole conversation; `device` gives what is plugged in now, if anything is."""
-    version, asked, _ = struct.unpack(">HHI", receive(connection, 8))
+    """Serve one client; `device` returns the plugged-in device, if any."""
+    version, command, _ = struct.unpack(">HHI", receive(connection, 8))
     plugged = device()
     if version != VERSION:
         return
-    if asked == ASK_LIST:
+    if command == ASK_LIST:
         interface = b"\xff\xff\xff\x00"
-        found = b"" if plugged is None else plugged.identity.packed() + interface
-        connection.sendall(struct.pack(">HHII", VERSION, GIVE_LIST, 0, int(bool(found))) + found)
-    elif asked == ASK_IMPORT:
-        wanted = receive(connection, 32).rstrip(b"\0").decode()
-        if plugged is None or wanted != BUS_ID:
+        listed = b"" if plugged is None else plugged.identity.packed() + interface
+        connection.sendall(struct.pack(">HHII", VERSION, GIVE_LIST, 0, int(bool(listed))) + listed)
+    elif command == ASK_IMPORT:
+        bus_id = receive(connection, 32).rstrip(b"\0").decode()
+        if plugged is None or bus_id != BUS_ID:
             connection.sendall(struct.pack(">HHI", VERSION, GIVE_IMPORT, 1))
         else:
             connection.sendall(struct.pack(">HHI", VERSION, GIVE_IMPORT, 0) + plugged.identity.packed())
@@ -76,12 +76,12 @@ def serve(connection: socket.socket, device: Callable[[], UsbDevice | None]) -> 
 
 
 class _Requests:
-    """Answers what a host controller asks, until the device or the client is gone."""
+    """Answers requests of a host controller until the device or the client disconnects."""
 
     def __init__(self, connection: socket.socket, device: UsbDevice) -> None:
         self._connection, self._device = connection, device
         self._waiting: dict[int, int] = {}
-        """Of reads that there is no answer to yet: how many bytes at most, by number."""
+        """Maximum bytes of pending reads, by request number."""
 
     def serve(self) -> None:
         while self._device.is_there():
@@ -128,15 +128,15 @@ class _Requests:
 
 
 def receive(connection: socket.socket, count: int) -> bytes:
-    """So many bytes.
+    """Receive exactly `count` bytes.
 
     Raises:
-        EOFError: the far end hung up.
+        EOFError: the connection was closed.
     """
     content = bytearray()
     while len(content) < count:
-        piece = connection.recv(count - len(content))
-        if not piece:
+        block = connection.recv(count - len(content))
+        if not block:
             raise EOFError
-        content += piece
+        content += block
     return bytes(content)
