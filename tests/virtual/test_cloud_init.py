@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import UsageError
@@ -32,6 +32,7 @@ def test_host_key_is_protected_before_and_removed_after_the_first_boot() -> None
     assert "user-data" in settings["runcmd"][-1][-1]
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=32), st.text(min_size=8, max_size=63))
 def test_network_config_carries_any_wifi_name_and_password(ssid: str, password: str) -> None:
     text = cloud_init.network_config(Network(ssid, password, "PT"))

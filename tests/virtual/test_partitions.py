@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import UsageError
@@ -62,6 +62,7 @@ def test_first_fat_counts_without_that_label(tmp_path: Path) -> None:
     assert find_boot_partition(image(tmp_path / "i", table, {4 * MIB: b"", 8 * MIB: b"X"})).offset == 4 * MIB
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=1200), st.binary(max_size=700).map(lambda noise: gpt(MIB)[:600] + noise)))
 def test_any_other_file_is_refused_in_one_sentence(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "noise.img"
