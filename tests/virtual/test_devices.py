@@ -48,7 +48,7 @@ def test_describe_keeps_the_changed_key_of_a_device_that_ran(tmp_path: Path) -> 
 
 def test_seed_holds_one_devices_own_and_is_closed_to_others() -> None:
     content = Seed("kitchen", "PRIVATE", "PUBLIC\n", ("ssh-ed25519 AAAA you", "ssh-ed25519 BBBB me")).archive()
-    for text in (b"kitchen\n", b"PRIVATE", b"ssh-ed25519 AAAA you\nssh-ed25519 BBBB me\n", b"plug_in"):
+    for text in (b"kitchen\n", b"PRIVATE", b"ssh-ed25519 AAAA you\nssh-ed25519 BBBB me\n", b"attach"):
         assert text in content
     assert content != Seed("kitchen", "PRIVATE", "PUBLIC\n", ()).archive()
 
