@@ -149,9 +149,15 @@ def test_prepare_refuses_when_a_part_lacks_a_class(divided: Path, workspace: Wor
     assert 'class "dog" has no images in test' in refused(divided, workspace)
 
 
-def test_prepare_refuses_when_a_part_is_missing(divided: Path, workspace: Workspace) -> None:
+def test_prepare_refuses_when_the_test_part_is_missing(divided: Path, workspace: Workspace) -> None:
+    shutil.rmtree(divided / "test")
+    assert "no folder for test" in refused(divided, workspace)
+
+
+def test_prepare_takes_validation_from_train_when_it_is_missing(divided: Path, workspace: Workspace) -> None:
     shutil.rmtree(divided / "valid")
-    assert "no folder for validation" in refused(divided, workspace)
+    counts = prepared(divided, workspace, validation=0.34).counts
+    assert counts == {"train": {"cat": 2, "dog": 2}, "validation": {"cat": 1, "dog": 1}, "test": {"cat": 3, "dog": 3}}
 
 
 def test_prepare_refuses_when_a_folder_lies_beside_the_parts(divided: Path, workspace: Workspace) -> None:

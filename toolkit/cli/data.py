@@ -53,7 +53,7 @@ def inspect(
 
     progress = create_progress(quiet=as_json)
     result = summarize(_table(data, source), Workspace(workspace), progress)
-    duplicates = result.alike(progress)
+    duplicates = result.near_duplicates(progress)
     if as_json:
         output.print_json(_summary(result, duplicates))
     else:
@@ -155,9 +155,9 @@ def _summary(result: DatasetSummary, duplicates: Sequence[Pair]) -> dict[str, ob
         "counts": result.counts(),
         "sizes": result.sizes(),
         "ignored": result.scan.ignored,
-        "alike": [
+        "near_duplicates": [
             {
-                "images": [result.checked[pair.one].found.path, result.checked[pair.other].found.path],
+                "images": [result.checked[pair.one].file.path, result.checked[pair.other].file.path],
                 "correlation": round(pair.correlation, 4),
             }
             for pair in duplicates
@@ -167,13 +167,15 @@ def _summary(result: DatasetSummary, duplicates: Sequence[Pair]) -> dict[str, ob
 
 
 def _print_survey(result: DatasetSummary, duplicates: Sequence[Pair]) -> None:
+    from toolkit.data.formats.scan import format_ignored
+
     rows = [(part, label, number) for part, labels in result.counts().items() for label, number in labels.items()]
     output.print_table(("subset", "class", "images"), rows, title=str(result.scan.root))
     if sizes := result.sizes():
         print(f"height {sizes['height'][0]}…{sizes['height'][1]}, width {sizes['width'][0]}…{sizes['width'][1]} pixels")
-    if result.scan.ignored:
-        print(f"{len(result.scan.ignored)} files ignored: their names are not those of images")
-    for line in result.told_alike(duplicates):
+    for line in format_ignored(result.scan.ignored, result.scan.root):
+        print(line)
+    for line in result.format_near_duplicates(duplicates):
         print(line)
     for problem in result.problems:
         log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)

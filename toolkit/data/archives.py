@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from toolkit.errors import DataError
 
-_FILE_MOST = 1 << 30  # bytes of one file
-_ALL_MOST = 1 << 36  # bytes of all files
+FILE_MAX_BYTES = 1 << 30
+TOTAL_MAX_BYTES = 1 << 36
 
 Wanted = Callable[[PurePosixPath], bool]
 
@@ -63,16 +63,24 @@ def _each_member(opened: tarfile.TarFile, archive: Path, wanted: Wanted) -> Iter
     for member in opened:
         inside = PurePosixPath(member.name)
         _refuse_hostile(member, inside, archive)
+        total += member.size
+        if total > TOTAL_MAX_BYTES:
+            raise _too_large(archive, "the archive", TOTAL_MAX_BYTES)
         if not (member.isreg() and wanted(inside)):
             continue
-        total += member.size
-        if member.size > _FILE_MOST or total > _ALL_MOST:
-            raise DataError("unpacks to too much", where=f"{archive}: {inside}", remedy="do not use this archive")
+        if member.size > FILE_MAX_BYTES:
+            raise _too_large(archive, str(inside), FILE_MAX_BYTES)
         stream = opened.extractfile(member)
         content = stream.read() if stream else b""
         if len(content) != member.size:
             raise EOFError(f"{inside} has {len(content)} of {member.size} bytes")
         yield inside, content
+
+
+def _too_large(archive: Path, what: str, limit: int) -> DataError:
+    return DataError(
+        f"{what} expands beyond the limit of {limit >> 30} GiB", where=str(archive), remedy="do not use this archive"
+    )
 
 
 def _refuse_hostile(member: tarfile.TarInfo, inside: PurePosixPath, archive: Path) -> None:

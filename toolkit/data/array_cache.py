@@ -56,9 +56,9 @@ def load_or_create(
     Raises:
         MachineError: there is no room for it.
     """
-    found = open_cached(path, shape, dtype)
-    if found is not None:
-        return found
+    cached = open_cached(path, shape, dtype)
+    if cached is not None:
+        return cached
     if path.exists():
         say(f"  {path} is damaged, and made again")
     create(path, shape, dtype, fill)

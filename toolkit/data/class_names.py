@@ -28,10 +28,10 @@ def read_class_names(path: Path | None, classes: Sequence[str]) -> dict[str, str
             what, where=str(path), remedy="name each class on a line, or leave data.class_names out"
         ) from None
     split = (line.split(maxsplit=1) for line in lines)
-    told = {words[0]: words[1].split(",")[0].strip() for words in split if len(words) == 2}
-    lacking = [label for label in classes if not told.get(label)]
+    names = {fields[0]: fields[1].split(",")[0].strip() for fields in split if len(fields) == 2}
+    lacking = [label for label in classes if not names.get(label)]
     if lacking:
         problems = [Problem(f"does not name {label}", str(path), "add a line for it") for label in lacking]
         raise DataError.from_problems(problems)
-    times = Counter(told[label] for label in classes)
-    return {label: told[label] if times[told[label]] == 1 else f"{told[label]} ({label})" for label in classes}
+    times = Counter(names[label] for label in classes)
+    return {label: names[label] if times[names[label]] == 1 else f"{names[label]} ({label})" for label in classes}

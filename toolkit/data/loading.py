@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from toolkit import hashing
 from toolkit.data import array_cache
+from toolkit.data.decoding import DecodingError, decode_image
 from toolkit.data.parallel import parallel_map
 from toolkit.data.split_manifest import Image
 from toolkit.errors import DataError, Problem
@@ -83,9 +84,9 @@ def _decode(
     def decode(index: int) -> Problem | None:
         try:
             fitted = _fitted(images[index], size, crop)
-        except (OSError, ValueError) as error:
+        except (OSError, DecodingError) as error:
             remedy = "put it back as it was, or prepare the data again"
-            return Problem(str(error).removeprefix("image: "), str(images[index].path), remedy)
+            return Problem(str(error), str(images[index].path), remedy)
         put(index, fitted[None])
         return None
 
@@ -95,9 +96,7 @@ def _decode(
 
 
 def _fitted(image: Image, size: tuple[int, int], crop: str) -> Pixels:
-    from toolkit.device.image_io import read_image, resize
-
     content = image.path.read_bytes()
     if hashing.sha256_bytes(content) != image.sha256:
-        raise ValueError("changed since the split was made")
-    return resize(read_image(content), size, crop)
+        raise DecodingError("changed since the split was made")
+    return decode_image(content, size, crop)

@@ -6,6 +6,7 @@ are stored, not compressed, so their bytes (and with them the split's digest) ar
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -14,15 +15,19 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
-from toolkit.data.formats.folders import ImageFile, Scan
-from toolkit.data.parallel import parallel_map
+from toolkit.data.archives import iter_files
+from toolkit.data.formats.scan import ImageFile, Scan
+from toolkit.data.parallel import batched, prefetch
 from toolkit.errors import DataError, MachineError
 from toolkit.progress import Progress
+from toolkit.system.cpu_quota import available_cpus
+from toolkit.system.sandbox import Limits, Sandbox
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
 STAMP = "made.json"
 _INDEX = "index.json"
 _CODE = 1  # raised whenever the same source would give other files
+_BATCH = 200
+_LIMITS = Limits(memory_bytes=8 << 30, seconds=3600)
 _STORED_MOST = 0xFFFF  # bytes in a stored block (RFC 1951, 3.2.4)
 
 
@@ -51,7 +58,7 @@ class ArrayDataset:
     """A whole data set in memory."""
 
     labels: tuple[str, ...]
-    blocks: tuple[ArrayPart, ...]
+    parts: tuple[ArrayPart, ...]
 
 
 def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path], None]) -> bool:
@@ -72,31 +79,75 @@ def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path]
             shutil.rmtree(folder)
         beside.rename(folder)
     except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise MachineError(what, where=str(folder), remedy="make room there, or choose another --workspace") from error
+        raise _cannot_write(folder, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return True
 
 
-def unpack_arrays(
-    name: str, source: Mapping[str, object], read: Callable[[], ArrayDataset], workspace: Workspace, progress: Progress
-) -> Scan:
-    """The images that `read` gives, as files; `read` is only called if they are not there. `source` names what is read.
+@dataclass(frozen=True, slots=True)
+class ArrayReader:
+    """A function that reads an array data set, called in a confined worker."""
+
+    function: str
+    """MODULE:FUNCTION, which returns an ArrayDataset."""
+    arguments: Mapping[str, object]
+    root: Path
+    """The file or folder that it reads."""
+
+
+def extract(archives: Sequence[Path], folder: Path, rule: str) -> int:
+    """Write members of tar archives to `folder`, in a confined worker; returns the number of files.
+
+    Args:
+        archives: The archives, one after another.
+        folder: Where the files go.
+        rule: MODULE:FUNCTION that maps a member's name to a path below `folder`, or to None to leave it out.
 
     Raises:
-        DataError: whatever `read` finds wrong.
+        DataError: an archive is damaged, too large, or names paths outside itself.
+        MachineError: the files cannot be written.
+    """
+    with Sandbox(archives, [folder], _LIMITS) as worker:
+        return int(
+            worker.call("toolkit.data.materialize:extract_here", archives=list(archives), folder=folder, rule=rule)
+        )
+
+
+def extract_here(archives: Sequence[str], folder: str, rule: str) -> int:
+    """What `extract` runs in the worker."""
+    target_of = _resolve(rule)
+    number = 0
+    for archive in archives:
+        for member, content in iter_files(Path(archive), lambda member: target_of(str(member)) is not None):
+            place = Path(folder, str(target_of(str(member))))
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+            except OSError as error:
+                raise _cannot_write(Path(folder), error) from None
+            number += 1
+    return number
+
+
+def unpack_arrays(
+    name: str, source: Mapping[str, object], reader: ArrayReader, workspace: Workspace, progress: Progress
+) -> Scan:
+    """The images that `reader` gives, as files; it is only called if they are not there. `source` names what is read.
+
+    Raises:
+        DataError: whatever `reader` finds wrong.
         MachineError: the files cannot be written.
     """
     folder = unpacked_folder(name, source, workspace)
-    kept = _listed(folder)
-    if kept is None and folder.exists():
+    cached = _listed(folder)
+    if cached is None and folder.exists():
         shutil.rmtree(folder)
-    make_folder(folder, {"code": _CODE, "source": dict(source)}, lambda beside: _write(read(), beside, name, progress))
-    scanned = kept or _listed(folder)
-    if scanned is None:
+    make_folder(folder, {"code": _CODE, "source": dict(source)}, lambda beside: _unpack(reader, beside, name, progress))
+    scan = cached or _listed(folder)
+    if scan is None:
         raise DataError("the unpacked images are gone", where=str(folder), remedy="prepare the data again")
-    return scanned
+    return scan
 
 
 def unpacked_folder(name: str, source: Mapping[str, object], workspace: Workspace) -> Path:
@@ -132,10 +183,10 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 def _is_whole(folder: Path, stamp: Mapping[str, object]) -> bool:
     """Whether it was made of that and no file has gone since."""
     try:
-        found = json.loads((folder / STAMP).read_bytes())
+        stamped = json.loads((folder / STAMP).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and found == json.loads(
+    return isinstance(stamped, dict) and stamped == json.loads(
         hashing.canonical_json({**stamp, "files": _count(folder) - 1})  # the stamp itself
     )
 
@@ -144,29 +195,63 @@ def _count(folder: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
-def _write(arrays: ArrayDataset, folder: Path, name: str, progress: Progress) -> None:
-    """Every image as PART/CLASS/NUMBER.png, and the index that says which is which."""
-    told = list(_placed(arrays))
-    for parent in {folder / Path(file).parent for file, _, _ in told}:
+def _cannot_write(folder: Path, error: OSError) -> MachineError:
+    what = f"cannot be written: {error.strerror or error}"
+    return MachineError(what, where=str(folder), remedy="make room there, or choose another --workspace")
+
+
+def _resolve(function: str) -> Callable[..., Any]:
+    """The function that MODULE:FUNCTION names."""
+    module, _, name = function.partition(":")
+    resolved: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return resolved
+
+
+def _unpack(reader: ArrayReader, folder: Path, name: str, progress: Progress) -> None:
+    """Read and write all images in a confined worker."""
+    arguments = {"reader": reader.function, "arguments": dict(reader.arguments), "folder": folder}
+    with Sandbox([reader.root], [folder], _LIMITS) as worker:
+        numbers = worker.stream("toolkit.data.materialize:unpack_here", **arguments)
+        with progress.track(f"unpacking {name}", next(numbers)) as task:
+            for number in numbers:
+                task.advance(number)
+
+
+def unpack_here(reader: str, arguments: Mapping[str, Any], folder: str) -> Iterator[int]:
+    """What `unpack_arrays` runs in the worker: yields the number of images, then the numbers of those written since."""
+    arrays: ArrayDataset = _resolve(reader)(**arguments)
+    yield sum(len(part.labels) for part in arrays.parts)
+    try:
+        yield from _write(arrays, Path(folder))
+    except OSError as error:
+        raise _cannot_write(Path(folder), error) from None
+
+
+def _write(arrays: ArrayDataset, folder: Path) -> Iterator[int]:
+    """Every image as PART/CLASS/NUMBER.png, and the index of them all."""
+    placed = list(_placed(arrays))
+    for parent in {folder / Path(file).parent for file, _, _ in placed}:
         parent.mkdir(parents=True)
-    parallel_map(
-        lambda one: (folder / one[0]).write_bytes(encode_png(one[1])),
-        [(file, block.pixels[row]) for file, block, row in told],
-        f"unpacking {name}",
-        progress,
-    )
-    listed = [[file, block.labels[row], block.part] for file, block, row in told]
+
+    def write(one: tuple[str, ArrayPart, int]) -> int:
+        file, part, row = one
+        return (folder / file).write_bytes(encode_png(part.pixels[row]))
+
+    with closing(prefetch(write, placed, available_cpus(), 1000)) as written:
+        for batch in batched(written, _BATCH):
+            yield len(batch)
+    listed = [[file, part.labels[row], part.part] for file, part, row in placed]
     (folder / _INDEX).write_bytes(hashing.canonical_json({"labels": arrays.labels, "images": listed}))
 
 
 def _placed(arrays: ArrayDataset) -> Iterator[tuple[str, ArrayPart, int]]:
-    """Each image's file name, block and row; numbers run through a part, so that they say where an image was."""
+    """Each image's file name, part and row; numbers run through a part, so that they say where an image was."""
     folders = [f"{index:03}-{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}" for index, label in enumerate(arrays.labels)]
     numbers: dict[str, int] = {}
-    for block in arrays.blocks:
-        for row, label in enumerate(block.labels):
-            number = numbers[block.part] = numbers.get(block.part, -1) + 1
-            yield f"{block.part}/{folders[label]}/{number:05}.png", block, row
+    for part in arrays.parts:
+        for row, label in enumerate(part.labels):
+            number = numbers[part.part] = numbers.get(part.part, -1) + 1
+            yield f"{part.part}/{folders[label]}/{number:05}.png", part, row
 
 
 def _listed(folder: Path) -> Scan | None:
@@ -174,7 +259,8 @@ def _listed(folder: Path) -> Scan | None:
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         labels = tuple(str(label) for label in index["labels"])
-        found = tuple(ImageFile(folder / file, labels[label], part) for file, label, part in index["images"])
+        images = tuple(ImageFile(folder / file, labels[label], part) for file, label, part in index["images"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
-    return Scan(folder, found, (), (), labels) if all(one.path.is_file() for one in found) else None
+    inside = all(".." not in image.path.parts and image.path.is_relative_to(folder) for image in images)
+    return Scan(folder, images, order=labels) if inside and all(image.path.is_file() for image in images) else None

@@ -50,7 +50,7 @@ def perceptual_hash(image: Pixels) -> int | None:
     import cv2
     import numpy as np
 
-    small = _thumbnail(image)
+    small = thumbnail(image)
     if float(small.std()) < _FLAT:
         return None
     waves = cv2.dct(small)[:8, :8].ravel()
@@ -66,28 +66,28 @@ def candidate_pairs(hashes: Sequence[int | None], parts: Sequence[object]) -> tu
     values = np.array([one for one in hashes if one is not None], np.uint64)
     numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
     of_part = np.array([numbers[parts[index]] for index in seen], np.int64)
-    found: set[tuple[int, int]] = set()
-    for pairs in _sharing(values, of_part):
-        found |= {(min(pair), max(pair)) for pair in seen[pairs].tolist()}
-        if len(found) >= _MOST:
+    pairs: set[tuple[int, int]] = set()
+    for places in _sharing(values, of_part):
+        pairs |= {(min(pair), max(pair)) for pair in seen[places].tolist()}
+        if len(pairs) >= _MOST:
             break
-    return tuple(sorted(found)[:_MOST])
+    return tuple(sorted(pairs)[:_MOST])
 
 
 def confirm_pairs(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: Progress) -> tuple[Pair, ...]:
     """Those of `pairs` whose thumbnails agree as well; reads only the images that are named."""
     import numpy as np
 
-    from toolkit.device.image_io import read_image
+    from toolkit.data.decoding import decode_thumbnail
 
-    wanted = sorted({index for pair in pairs for index in pair})
-    if not wanted:
+    named = sorted({index for pair in pairs for index in pair})
+    if not named:
         return ()
-    small = parallel_map(lambda index: _thumbnail(read_image(paths[index])), wanted, "comparing images", progress)
-    flat = np.array(small, np.float32).reshape(len(wanted), -1)
+    small = parallel_map(lambda index: decode_thumbnail(paths[index].read_bytes()), named, "comparing images", progress)
+    flat = np.array(small, np.float32).reshape(len(named), -1)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    rows = {index: row for row, index in enumerate(wanted)}
+    rows = {index: row for row, index in enumerate(named)}
     judged = (Pair(one, other, float(flat[rows[one]] @ flat[rows[other]])) for one, other in pairs)
     return tuple(pair for pair in judged if pair.correlation >= _ALIKE)
 
@@ -109,7 +109,7 @@ def format_pairs(pairs: Sequence[Pair], names: Sequence[str], parts: Sequence[st
     )
 
 
-def _thumbnail(image: Pixels) -> npt.NDArray[np.float32]:
+def thumbnail(image: Pixels) -> npt.NDArray[np.float32]:
     """Gray, f32 [32, 32] in 0…255."""
     import cv2
     import numpy as np

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import islice
 from typing import TypeVar
 
 from toolkit.progress import Progress
@@ -29,6 +30,13 @@ def parallel_map(
             results.append(result)
             task.advance()
     return results
+
+
+def batched(things: Iterable[Thing], size: int) -> Generator[list[Thing]]:
+    """Lists of `size` things, the last perhaps shorter."""
+    iterator = iter(things)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def prefetch(work: Callable[[Thing], Result], things: Iterable[Thing], threads: int, most: int) -> Generator[Result]:

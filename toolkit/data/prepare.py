@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.artifacts.dataset import Split
 from toolkit.data.formats import scan_source
-from toolkit.data.formats.folders import Scan
+from toolkit.data.formats.scan import Scan, format_ignored
 from toolkit.data.near_duplicates import Pair, candidate_pairs, confirm_pairs, format_pairs
 from toolkit.data.split_manifest import (
     PARTS,
@@ -42,12 +42,12 @@ class DatasetSummary:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Readable images by part and class; a folder that is not divided yet has the one part "all"."""
-        found: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str, int]] = {}
         for one in self.checked:
-            classes = found.setdefault(one.found.part or "all", dict.fromkeys(self.scan.labels, 0))
-            for name in one.found.names:
+            classes = counts.setdefault(one.file.part or "all", dict.fromkeys(self.scan.labels, 0))
+            for name in one.file.names:
                 classes[name] += 1
-        return found
+        return counts
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """The least and the greatest height and width in pixels; empty without images."""
@@ -56,19 +56,19 @@ class DatasetSummary:
         heights, widths = [one.height for one in self.checked], [one.width for one in self.checked]
         return {"height": (min(heights), max(heights)), "width": (min(widths), max(widths))}
 
-    def alike(self, progress: Progress, parts: Mapping[Path, str] | None = None) -> tuple[Pair, ...]:
+    def near_duplicates(self, progress: Progress, parts: Mapping[Path, str] | None = None) -> tuple[Pair, ...]:
         """Pairs of images that look the same in two parts, by their places in `checked`.
 
         `parts` says where each lies; unset: where it was given, or anywhere if the data is not divided.
         """
-        paths = [one.found.path for one in self.checked]
-        lie = [parts[path] for path in paths] if parts else [one.found.part or one.found.path for one in self.checked]
+        paths = [one.file.path for one in self.checked]
+        lie = [parts[path] for path in paths] if parts else [one.file.part or one.file.path for one in self.checked]
         return confirm_pairs(candidate_pairs([one.hash for one in self.checked], lie), paths, progress)
 
-    def told_alike(self, pairs: Sequence[Pair], parts: Mapping[Path, str] | None = None) -> tuple[str, ...]:
+    def format_near_duplicates(self, pairs: Sequence[Pair], parts: Mapping[Path, str] | None = None) -> tuple[str, ...]:
         """The same for people: how many between which parts, and the closest by name."""
-        paths = [one.found.path for one in self.checked]
-        lie = [parts[path] if parts else one.found.part or "all" for path, one in zip(paths, self.checked, strict=True)]
+        paths = [one.file.path for one in self.checked]
+        lie = [parts[path] if parts else one.file.part or "all" for path, one in zip(paths, self.checked, strict=True)]
         return format_pairs(pairs, [_name(path, self.scan.root) for path in paths], lie)
 
 
@@ -82,10 +82,10 @@ def prepare_dataset(table: DataConfig, origin: Path, workspace: Workspace, progr
     if table.source == "synthetic-masks":
         return prepare_masks(table, workspace, progress)
     if table.source == "faces":
-        return _prepared(table, workspace, progress, name="orl-faces", note=FACES_NOTE)
+        return _prepare(table, workspace, progress, name="orl-faces", note=FACES_NOTE)
     own = {"cifar10", "cifar100", "flowers102"}
     name = table.source if table.source in own else (table.path or Path()).resolve().name.split(".")[0]
-    return _prepared(resolve_paths(table, origin), workspace, progress, name=name)
+    return _prepare(resolve_paths(table, origin), workspace, progress, name=name)
 
 
 def resolve_paths(table: DataConfig, origin: Path) -> DataConfig:
@@ -100,34 +100,37 @@ def prepare_masks(table: DataConfig, workspace: Workspace, progress: Progress) -
 
     root = make_masks(workspace, table.seed, progress)
     made = table.model_copy(update={"source": "folders", "path": root, "group": PERSON})
-    return _prepared(made, workspace, progress, name="synthetic-masks", note=SYNTHETIC_NOTE)
+    return _prepare(made, workspace, progress, name="synthetic-masks", note=SYNTHETIC_NOTE)
 
 
-def _prepared(table: DataConfig, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
+def _prepare(table: DataConfig, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
     pattern = _compiled(table.group)
-    surveyed = summarize(table, workspace, progress)
-    if surveyed.problems:
-        raise DataError.from_problems(surveyed.problems)
-    images = _placed(surveyed, table, pattern)
-    parts = {image.path: image.part for image in images}
-    for line in surveyed.told_alike(surveyed.alike(progress, parts), parts):
+    summary = summarize(table, workspace, progress)
+    for line in format_ignored(summary.scan.ignored, summary.scan.root):
         progress.log(line)
-    return _written(images, surveyed.scan.labels, name, note, workspace, progress)
+    if summary.problems:
+        raise DataError.from_problems(summary.problems)
+    images = _assign_parts(summary, table, pattern)
+    parts = {image.path: image.part for image in images}
+    for line in summary.format_near_duplicates(summary.near_duplicates(progress, parts), parts):
+        progress.log(line)
+    return _write_split(images, summary.scan.labels, name, note, workspace, progress)
 
 
 def summarize(table: DataConfig, workspace: Workspace, progress: Progress) -> DatasetSummary:
     """Look at everything that the table, whose paths are whole, names; problems are collected, not raised."""
-    scanned = scan_source(table, workspace, progress)
-    checked, unreadable = validate_images(scanned.found, scanned.root, workspace, progress)
+    scan = scan_source(table, workspace, progress)
+    max_bytes = None if table.max_image_mb is None else int(table.max_image_mb * 1e6)
+    checked, unreadable = validate_images(scan.images, scan.root, workspace, progress, max_bytes)
     if table.leaks == "refuse":
-        return DatasetSummary(scanned, checked, (*scanned.problems, *unreadable, *duplicates(checked)))
-    kept = drop_duplicates(checked)
-    if dropped := len(checked) - len(kept):
+        return DatasetSummary(scan, checked, (*scan.problems, *unreadable, *duplicates(checked)))
+    remaining = drop_duplicates(checked)
+    if dropped := len(checked) - len(remaining):
         progress.log(f"left out {dropped} images whose bytes lie in another part or class as well")
-    return DatasetSummary(scanned, kept, (*scanned.problems, *unreadable))
+    return DatasetSummary(scan, remaining, (*scan.problems, *unreadable))
 
 
-def _written(
+def _write_split(
     images: Sequence[Image], labels: tuple[str, ...], name: str, note: str, workspace: Workspace, progress: Progress
 ) -> Split:
     path, changed = write_manifest(images, labels, workspace)
@@ -147,27 +150,25 @@ def _written(
     return split
 
 
-def _placed(surveyed: DatasetSummary, table: DataConfig, group: re.Pattern[str] | None) -> tuple[Image, ...]:
+def _assign_parts(summary: DatasetSummary, table: DataConfig, group: re.Pattern[str] | None) -> tuple[Image, ...]:
     """Every image with its part: its folder's, or one dealt by the seed."""
-    root, labels = surveyed.scan.root, surveyed.scan.labels
-    names = {one.found.path: _name(one.found.path, root) for one in surveyed.checked}
+    root, labels = summary.scan.root, summary.scan.labels
+    names = {one.file.path: _name(one.file.path, root) for one in summary.checked}
     groups = _groups(names, group)
     items = {
-        name: Item(name, one.sha256, one.found.label, groups.get(name), one.found.labels)
-        for one in surveyed.checked
-        for name in [names[one.found.path]]
+        name: Item(name, one.sha256, one.file.label, groups.get(name), one.file.labels)
+        for one in summary.checked
+        for name in [names[one.file.path]]
     }
-    if surveyed.scan.divided:
-        parts = {names[one.found.path]: str(one.found.part) for one in surveyed.checked}
+    if summary.scan.divided:
+        parts = {names[one.file.path]: str(one.file.part) for one in summary.checked}
         _refuse_straddling(groups, parts, root)
         if "validation" not in parts.values():
             parts |= _validated([item for name, item in items.items() if parts[name] == "train"], table)
     else:
         parts = split_dataset(list(items.values()), {part: getattr(table.split, part) for part in PARTS}, table.seed)
     placed = (
-        _image(one, labels, parts[name], groups.get(name))
-        for one in surveyed.checked
-        for name in [names[one.found.path]]
+        _image(one, labels, parts[name], groups.get(name)) for one in summary.checked for name in [names[one.file.path]]
     )
     images = sort_images(placed)
     _refuse_gaps(images, labels, table, root)
@@ -175,11 +176,11 @@ def _placed(surveyed: DatasetSummary, table: DataConfig, group: re.Pattern[str] 
 
 
 def _image(one: ValidatedImage, labels: Sequence[str], part: str, group: str | None) -> Image:
-    found = one.found
-    if found.labels is None:
-        return Image(found.path, one.sha256, labels.index(found.label), part, group)
-    held, unsure = ([labels.index(name) for name in names] for names in (found.labels, found.unsure))
-    return with_indices(found.path, one.sha256, held, unsure, part, group)
+    file = one.file
+    if file.labels is None:
+        return Image(file.path, one.sha256, labels.index(file.label), part, group)
+    held, unsure = ([labels.index(name) for name in names] for names in (file.labels, file.unsure))
+    return with_indices(file.path, one.sha256, held, unsure, part, group)
 
 
 def _name(path: Path, root: Path) -> str:

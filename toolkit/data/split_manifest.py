@@ -48,11 +48,11 @@ class Image:
 
 def split_digest(images: Iterable[Image], labels: Sequence[str]) -> str:
     """What names a split: every image's bytes, label and part, and the labels; neither paths nor order."""
-    told = sorted([image.sha256, _told(image, labels), image.part] for image in images)
-    return hashing.sha256_json({"labels": list(labels), "images": told})
+    entries = sorted([image.sha256, _label_entry(image, labels), image.part] for image in images)
+    return hashing.sha256_json({"labels": list(labels), "images": entries})
 
 
-def _told(image: Image, labels: Sequence[str]) -> str | list[list[str]]:
+def _label_entry(image: Image, labels: Sequence[str]) -> str | list[list[str]]:
     if image.labels is None:
         return labels[image.label]
     return [[labels[index] for index in indices] for indices in (image.labels, image.unsure)]
@@ -60,15 +60,15 @@ def _told(image: Image, labels: Sequence[str]) -> str | list[list[str]]:
 
 def count_labels(images: Iterable[Image], labels: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
     """Images per part and label, one with many in each; a part or label without images counts 0."""
-    found = Counter((image.part, index) for image in images for index in image.indices)
-    return {part: {label: found[part, index] for index, label in enumerate(labels)} for part in PARTS}
+    counts = Counter((image.part, index) for image in images for index in image.indices)
+    return {part: {label: counts[part, index] for index, label in enumerate(labels)} for part in PARTS}
 
 
 def count_images(images: Sequence[Image]) -> Mapping[str, int]:
     """Images per part where they have many labels; empty where each has one, as the counts by label say it then."""
     multi_label = any(image.labels is not None for image in images)
-    found = Counter(image.part for image in images)
-    return {part: found[part] for part in PARTS} if multi_label else {}
+    counts = Counter(image.part for image in images)
+    return {part: counts[part] for part in PARTS} if multi_label else {}
 
 
 def sort_images(images: Iterable[Image]) -> tuple[Image, ...]:
@@ -131,13 +131,13 @@ def _image(entry: Mapping[str, Any], labels: Sequence[str], workspace: Workspace
     path = workspace.absolute(entry["path"])
     if "label" in entry:
         return Image(path, entry["sha256"], labels.index(entry["label"]), entry["part"], entry.get("group"))
-    held, unsure = (tuple(labels.index(name) for name in entry[key]) for key in ("labels", "unsure"))
-    return with_indices(path, entry["sha256"], held, unsure, entry["part"], entry.get("group"))
+    present, unsure = (tuple(labels.index(name) for name in entry[key]) for key in ("labels", "unsure"))
+    return with_indices(path, entry["sha256"], present, unsure, entry["part"], entry.get("group"))
 
 
 def with_indices(
     path: Path, sha256: str, labels: Iterable[int], unsure: Iterable[int], part: str, group: str | None = None
 ) -> Image:
     """An image of a set with many labels."""
-    held = tuple(sorted(labels))
-    return Image(path, sha256, held[0] if held else -1, part, group, held, tuple(sorted(unsure)))
+    present = tuple(sorted(labels))
+    return Image(path, sha256, present[0] if present else -1, part, group, present, tuple(sorted(unsure)))

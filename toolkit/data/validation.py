@@ -9,17 +9,20 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toolkit import files, hashing
-from toolkit.data.formats.folders import ImageFile
+from toolkit.data.decoding import DecodingError, inspect_image
+from toolkit.data.formats.scan import ImageFile
 from toolkit.data.parallel import parallel_map
 from toolkit.data.split_manifest import PARTS
 from toolkit.errors import Problem
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
+_FILE_MAX_BYTES = 1 << 30
 _OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
 
 
@@ -27,7 +30,7 @@ _OR_DROP = ', or set leaks = "drop" in the experiment\'s [data]'
 class ValidatedImage:
     """An image that can be read: the digest of its bytes, height and width in pixels when upright, perceptual hash."""
 
-    found: ImageFile
+    file: ImageFile
     sha256: str
     height: int
     width: int
@@ -35,18 +38,22 @@ class ValidatedImage:
 
 
 def validate_images(
-    found: Sequence[ImageFile], root: Path, workspace: Workspace, progress: Progress
+    files: Sequence[ImageFile], root: Path, workspace: Workspace, progress: Progress, max_bytes: int | None = None
 ) -> tuple[tuple[ValidatedImage, ...], tuple[Problem, ...]]:
-    """The images that can be read, and one problem for each that cannot."""
+    """The images that can be read, and one problem for each that cannot.
+
+    `max_bytes` limits the memory of a decoded image.
+    """
     index = workspace.folder("cache", "checked") / f"{hashing.sha256_json(str(root.resolve()))[:16]}.json"
-    known, marks = _remembered(index), {image.path: _mark(image.path) for image in found}
-    read = {image.path: _recalled(image, known.get(str(image.path)), marks[image.path]) for image in found}
-    fresh = [image for image in found if read[image.path] is None]
-    seen = parallel_map(_look, fresh, "checking images", progress) if fresh else []
-    problems = tuple(result for result in seen if isinstance(result, Problem))
-    read |= {result.found.path: result for result in seen if isinstance(result, ValidatedImage)}
-    checked = tuple(result for result in read.values() if result)
-    _remember(index, checked, marks)
+    known, marks = _load_index(index), {file.path: _mark(file.path, max_bytes) for file in files}
+    results = {file.path: _recall(file, known.get(str(file.path)), marks[file.path]) for file in files}
+    fresh = [file for file in files if results[file.path] is None]
+    validate = partial(_validate, max_bytes=max_bytes)
+    outcomes = parallel_map(validate, fresh, "checking images", progress) if fresh else []
+    problems = tuple(outcome for outcome in outcomes if isinstance(outcome, Problem))
+    results |= {outcome.file.path: outcome for outcome in outcomes if isinstance(outcome, ValidatedImage)}
+    checked = tuple(result for result in results.values() if result)
+    _save_index(index, checked, marks)
     return checked, problems
 
 
@@ -54,12 +61,12 @@ def duplicates(checked: Sequence[ValidatedImage]) -> tuple[Problem, ...]:
     """Images with the same bytes in two parts (a leak: the test would ask what training told) or in two classes."""
     same: dict[str, list[ImageFile]] = defaultdict(list)
     for image in checked:
-        same[image.sha256].append(image.found)
-    return tuple(problem for group in same.values() for problem in _repeat(group))
+        same[image.sha256].append(image.file)
+    return tuple(problem for group in same.values() for problem in _duplicate_problems(group))
 
 
 def drop_duplicates(checked: Sequence[ValidatedImage]) -> tuple[ValidatedImage, ...]:
-    """Every image but those that `repeats` would name.
+    """Every image but those that `duplicates` would name.
 
     The later part keeps its copies, so that a published test part stays whole; where copies have two labels none is
     trained on.
@@ -67,64 +74,74 @@ def drop_duplicates(checked: Sequence[ValidatedImage]) -> tuple[ValidatedImage, 
     same: dict[str, list[ValidatedImage]] = defaultdict(list)
     for image in checked:
         same[image.sha256].append(image)
-    kept = {one.found.path for group in same.values() for one in _kept(group)}
-    return tuple(image for image in checked if image.found.path in kept)
+    remaining = {one.file.path for group in same.values() for one in _remaining(group)}
+    return tuple(image for image in checked if image.file.path in remaining)
 
 
-def _kept(group: Sequence[ValidatedImage]) -> Sequence[ValidatedImage]:
-    parts = [PARTS.index(one.found.part) if one.found.part else 0 for one in group]
+def _remaining(group: Sequence[ValidatedImage]) -> Sequence[ValidatedImage]:
+    parts = [PARTS.index(one.file.part) if one.file.part else 0 for one in group]
     last = [one for one, part in zip(group, parts, strict=True) if part == max(parts)]
-    torn = len({one.found.label for one in last}) > 1 and PARTS[max(parts)] != "test"
+    torn = len({one.file.label for one in last}) > 1 and PARTS[max(parts)] != "test"
     return [] if torn else last
 
 
-def _repeat(group: Sequence[ImageFile]) -> list[Problem]:
-    names = ", ".join(str(found.path) for found in group[1:])
+def _duplicate_problems(group: Sequence[ImageFile]) -> list[Problem]:
+    names = ", ".join(str(file.path) for file in group[1:])
     problems = []
-    if len({found.part for found in group}) > 1:
-        parts = " and ".join(sorted({str(found.part) for found in group}))
+    if len({file.part for file in group}) > 1:
+        parts = " and ".join(sorted({str(file.part) for file in group}))
         problems.append(
             Problem(f"the same image lies in {parts}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}")
         )
-    if len({found.label for found in group}) > 1:
-        classes = " and ".join(sorted({found.label for found in group}))
+    if len({file.label for file in group}) > 1:
+        classes = " and ".join(sorted({file.label for file in group}))
         what = f"the same image is labeled {classes}, also as {names}"
         problems.append(Problem(what, str(group[0].path), f"keep it in the right class{_OR_DROP}"))
     return problems
 
 
-def _look(found: ImageFile) -> ValidatedImage | Problem:
-    from toolkit.data.near_duplicates import perceptual_hash
-    from toolkit.device.image_io import ImageError, read_image
-
+def _validate(file: ImageFile, max_bytes: int | None) -> ValidatedImage | Problem:
     try:
-        content = found.path.read_bytes()
-        image = read_image(content)
-        height, width = image.shape[:2]
+        content = _read(file.path)
+        height, width, image_hash = inspect_image(content, max_bytes)
     except OSError as error:
-        return Problem(error.strerror or str(error), str(found.path), "make it readable, or remove it")
-    except ImageError as error:
-        why = str(error).removeprefix("image: ")
-        return Problem(why, str(found.path), "replace it by a whole copy, or remove it")
-    return ValidatedImage(found, hashing.sha256_bytes(content), height, width, perceptual_hash(image))
+        return Problem(error.strerror or str(error), str(file.path), "make it readable, or remove it")
+    except DecodingError as error:
+        return Problem(str(error), str(file.path), _remedy(str(error)))
+    return ValidatedImage(file, hashing.sha256_bytes(content), height, width, image_hash)
 
 
-def _mark(path: Path) -> list[int]:
-    """What changes when a file changes: size in bytes, time of change in ns, and the code that judged it."""
+def _read(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > _FILE_MAX_BYTES:
+        raise DecodingError(f"a file of {size / 1e6:.0f} MB, more than the limit of {_FILE_MAX_BYTES / 1e6:.0f} MB")
+    return path.read_bytes()
+
+
+def _remedy(what: str) -> str:
+    if "more than the limit" in what or "that can be decoded" in what:
+        return "scale the image down, or raise data.max_image_mb (or TOOLKIT_MAX_IMAGE_MB)"
+    damaged = "truncated" in what or "damaged" in what or "empty" in what
+    return "replace it by a whole copy, or remove it" if damaged else "convert it to JPEG or PNG, or remove it"
+
+
+def _mark(path: Path, max_bytes: int | None) -> list[int]:
+    """What changes when a file or its verdict changes: size, time of change in ns, code, and the limit."""
     from toolkit.data import near_duplicates
     from toolkit.device import image_io
 
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns, image_io.VERSION, near_duplicates.VERSION]
+    limit = image_io.MAX_BYTES if max_bytes is None else max_bytes
+    return [status.st_size, status.st_mtime_ns, image_io.VERSION, near_duplicates.VERSION, limit]
 
 
-def _recalled(found: ImageFile, entry: Mapping[str, Any] | None, mark: list[int]) -> ValidatedImage | None:
+def _recall(file: ImageFile, entry: Mapping[str, Any] | None, mark: list[int]) -> ValidatedImage | None:
     if entry is None or entry["mark"] != mark:
         return None
-    return ValidatedImage(found, entry["sha256"], entry["height"], entry["width"], entry["hash"])
+    return ValidatedImage(file, entry["sha256"], entry["height"], entry["width"], entry["hash"])
 
 
-def _remembered(index: Path) -> Mapping[str, Mapping[str, Any]]:
+def _load_index(index: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
         content = json.loads(index.read_bytes())
     except (OSError, ValueError):
@@ -132,10 +149,10 @@ def _remembered(index: Path) -> Mapping[str, Mapping[str, Any]]:
     return content if isinstance(content, dict) else {}
 
 
-def _remember(index: Path, checked: Sequence[ValidatedImage], marks: Mapping[Path, list[int]]) -> None:
+def _save_index(index: Path, checked: Sequence[ValidatedImage], marks: Mapping[Path, list[int]]) -> None:
     entries = {
-        str(image.found.path): {
-            "mark": marks[image.found.path],
+        str(image.file.path): {
+            "mark": marks[image.file.path],
             "sha256": image.sha256,
             "height": image.height,
             "width": image.width,

@@ -138,8 +138,10 @@ def test_prepare_names_what_is_at_odds_when_voc_is_not_whole(build: Build, refus
 def test_prepare_refuses_entities_when_an_annotation_has_them(build: Build, refusal: Refusal) -> None:
     root = build(labeled=False)
     path = root / "Annotations" / "tr000001.xml"
-    path.write_text('<!DOCTYPE a [<!ENTITY b "c">]>' + path.read_text())
-    assert "no plain annotation" in refusal("voc", root)
+    plain = path.read_text()
+    for encoding in ("utf-8", "utf-16"):
+        path.write_bytes(f'<!DOCTYPE a [<!ENTITY b "c">]>{plain}'.encode(encoding))
+        assert "is not a valid VOC annotation: it has a document type" in refusal("voc", root)
     path.write_text("<annotation>")
     assert "not XML that can be read" in refusal("voc", root)
 

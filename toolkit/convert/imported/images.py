@@ -110,9 +110,9 @@ def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress
 def _labeled_by_itself(folder: Path, opened: ImportedGraph, crop: str, workspace: Workspace) -> list[Image]:
     """The images that lie in the folder, each with the label that the model's own runtime gives it."""
     from toolkit import data
-    from toolkit.data.formats.folders import IMAGE_SUFFIXES
+    from toolkit.data.formats.scan import list_files
 
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    files, _ignored = list_files(folder, recursive=False)
     bare = [data.Image(file.resolve(), hashing.sha256_file(file), 0, "test") for file in files]
     if len(bare) < 2:
         remedy = "give some of each class, as the model will see them"

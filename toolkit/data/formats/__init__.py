@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from toolkit.data.formats.caltech import read_caltech
 from toolkit.data.formats.cifar import read_cifar
 from toolkit.data.formats.csv_list import read_csv_list
 from toolkit.data.formats.faces import read_faces
 from toolkit.data.formats.flowers import read_flowers
-from toolkit.data.formats.folders import Scan, scan_folder
+from toolkit.data.formats.folders import scan_folder
 from toolkit.data.formats.idx import read_idx
-from toolkit.data.formats.imagenet import read_caltech, read_imagenet
+from toolkit.data.formats.imagenet import read_imagenet
+from toolkit.data.formats.scan import Scan
 from toolkit.data.formats.voc import read_voc
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataConfig
@@ -47,4 +49,4 @@ def scan_source(table: DataConfig, workspace: Workspace, progress: Progress) -> 
     try:
         return FORMATS[table.source](table, root, workspace, progress)
     except DataError as error:
-        return Scan(root, (), (), error.problems)
+        return Scan(root, problems=error.problems)

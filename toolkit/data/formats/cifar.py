@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their python and binary forms, as the .tar.gz or as the folder it unpacks to.
+"""CIFAR-10 and CIFAR-100 in their python and binary layouts, as the .tar.gz or as the folder it unpacks to.
 
 Python: pickled dictionaries with "data", u8 [n, 3072] (red, green, blue planes of 32 x 32), and labels.
 Binary: records of one label byte (CIFAR-100: coarse, then fine) and the same 3072 bytes.
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
 from toolkit.data.archives import iter_files
-from toolkit.data.formats.folders import Scan
 from toolkit.data.formats.pickles import read_pickle
-from toolkit.data.materialize import ArrayDataset, ArrayPart, unpack_arrays
+from toolkit.data.formats.scan import Scan
+from toolkit.data.materialize import ArrayDataset, ArrayPart, ArrayReader, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
@@ -31,14 +31,14 @@ Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """One of the four forms: its files of images by part, where the names of classes are, how a file is read."""
+class _Layout:
+    """One of the four layouts: its files of images by part, where the names of classes are, how a file is read."""
 
     parts: Mapping[str, tuple[str, ...]]
     names: str
     labels_key: str
-    """Which names or labels of a pickle; unused by the binary forms."""
-    read: Callable[[_Form, bytes], tuple[npt.NDArray[np.uint8], list[int]]]
+    """Which names or labels of a pickle; unused by the binary layouts."""
+    read: Callable[[_Layout, bytes], tuple[npt.NDArray[np.uint8], list[int]]]
     label_bytes: int = 1
     label_at: int = 0
     per_file: str = ""
@@ -56,16 +56,25 @@ def read_cifar(table: DataConfig, root: Path, workspace: Workspace, progress: Pr
     Raises:
         DataError: with every file that is missing, cut short or at odds with itself.
     """
-    forms = _FORMS[table.source, table.labels]
-    known = {name for form in forms for name in form.files}
-    source = {"labels": table.labels, **_digests(root, known)}
+    layouts = _LAYOUTS[table.source, table.labels]
+    known = {name for layout in layouts for name in layout.files}
+    digests = {"labels": table.labels, **_digests(root, known)}
+    arguments = {"root": root, "source": table.source, "labels": table.labels}
+    reader = ArrayReader("toolkit.data.formats.cifar:load", arguments, root)
+    return unpack_arrays(table.source, digests, reader, workspace, progress)
 
-    def read() -> ArrayDataset:
-        files = {path.name: content for path, content in iter_files(root, lambda path: path.name in known)}
-        form = max(forms, key=lambda form: sum(name in files for name in form.files))
-        return _arrays(form, files, root)
 
-    return unpack_arrays(table.source, source, read, workspace, progress)
+def load(root: str, source: str, labels: str) -> ArrayDataset:
+    """The data set in the archive or folder; run in a confined worker.
+
+    Raises:
+        DataError: with everything that is wrong with it.
+    """
+    layouts = _LAYOUTS[source, labels]
+    known = {name for layout in layouts for name in layout.files}
+    files = {path.name: content for path, content in iter_files(Path(root), lambda path: path.name in known)}
+    layout = max(layouts, key=lambda layout: sum(name in files for name in layout.files))
+    return _arrays(layout, files, Path(root))
 
 
 def _digests(root: Path, known: set[str]) -> dict[str, str]:
@@ -78,15 +87,15 @@ def _digests(root: Path, known: set[str]) -> dict[str, str]:
     raise DataError("no such file or folder", where=str(root), remedy=remedy)
 
 
-def _arrays(form: _Form, files: Files, root: Path) -> ArrayDataset:
-    missing = [Problem("no such file in it", f"{root}: {name}", _AGAIN) for name in form.files if name not in files]
+def _arrays(layout: _Layout, files: Files, root: Path) -> ArrayDataset:
+    missing = [Problem("no such file in it", f"{root}: {name}", _AGAIN) for name in layout.files if name not in files]
     if missing:
         raise DataError.from_problems(missing)
     blocks, problems = [], []
-    labels, each = _names(form, files, root)
-    for part, name in ((part, name) for part, names in form.parts.items() for name in names):
+    labels, each = _names(layout, files, root)
+    for part, name in ((part, name) for part, names in layout.parts.items() for name in names):
         try:
-            pixels, numbers = form.read(form, files[name])
+            pixels, numbers = layout.read(layout, files[name])
             _check(pixels, numbers, len(labels), each)
             blocks.append(ArrayPart(part, pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers))
         except ValueError as error:
@@ -96,42 +105,42 @@ def _arrays(form: _Form, files: Files, root: Path) -> ArrayDataset:
     return ArrayDataset(labels, tuple(blocks))
 
 
-def _names(form: _Form, files: Files, root: Path) -> tuple[tuple[str, ...], int | None]:
+def _names(layout: _Layout, files: Files, root: Path) -> tuple[tuple[str, ...], int | None]:
     """The classes in the order of their numbers, and how many images each file must hold, where that is said."""
-    if form.read is _read_binary:
-        lines = files[form.names].decode("utf-8", "replace").splitlines()
+    if layout.read is _read_binary:
+        lines = files[layout.names].decode("utf-8", "replace").splitlines()
         return tuple(line.strip() for line in lines if line.strip()), None
     try:
-        told = read_pickle(files[form.names])
+        metadata = read_pickle(files[layout.names])
     except ValueError as error:
-        raise DataError(str(error), where=f"{root}: {form.names}", remedy=_AGAIN) from None
-    names, each = told.get(form.labels_key), told.get(form.per_file)
+        raise DataError(str(error), where=f"{root}: {layout.names}", remedy=_AGAIN) from None
+    names, each = metadata.get(layout.labels_key), metadata.get(layout.per_file)
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-        what = f"has no list of text {form.labels_key}"
-        raise DataError(what, where=f"{root}: {form.names}", remedy=_AGAIN)
+        what = f"has no list of text {layout.labels_key}"
+        raise DataError(what, where=f"{root}: {layout.names}", remedy=_AGAIN)
     return tuple(names), each if isinstance(each, int) else None
 
 
-def _read_pickled(form: _Form, content: bytes) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    held = read_pickle(content)
+def _read_pickled(layout: _Layout, content: bytes) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    batch = read_pickle(content)
     key = {"label_names": "labels", "fine_label_names": "fine_labels", "coarse_label_names": "coarse_labels"}
-    pixels: Any = held.get("data")
-    labels = held.get(key[form.labels_key])
+    pixels: Any = batch.get("data")
+    labels = batch.get(key[layout.labels_key])
     if getattr(pixels, "ndim", 0) != 2 or pixels.shape[1] != _BYTES:
         raise ValueError(f"its data is no array [n, {_BYTES}]")
     if not (isinstance(labels, list) and all(isinstance(label, int) for label in labels)):
-        raise ValueError(f"has no list of numbers {key[form.labels_key]}")
+        raise ValueError(f"has no list of numbers {key[layout.labels_key]}")
     return pixels, labels
 
 
-def _read_binary(form: _Form, content: bytes) -> tuple[npt.NDArray[np.uint8], list[int]]:
+def _read_binary(layout: _Layout, content: bytes) -> tuple[npt.NDArray[np.uint8], list[int]]:
     import numpy as np
 
-    size = form.label_bytes + _BYTES
+    size = layout.label_bytes + _BYTES
     if not content or len(content) % size:
         raise ValueError(f"truncated: {len(content)} bytes are not a whole number of records of {size}")
     records = np.frombuffer(content, np.uint8).reshape(-1, size)
-    return np.ascontiguousarray(records[:, form.label_bytes :]), records[:, form.label_at].tolist()
+    return np.ascontiguousarray(records[:, layout.label_bytes :]), records[:, layout.label_at].tolist()
 
 
 def _check(pixels: npt.NDArray[np.uint8], numbers: Sequence[int], classes: int, each: int | None) -> None:
@@ -150,19 +159,19 @@ def _ten(suffix: str) -> dict[str, tuple[str, ...]]:
 
 
 _TEN = (
-    _Form(_ten(""), "batches.meta", "label_names", _read_pickled, per_file="num_cases_per_batch"),
-    _Form(_ten(".bin"), "batches.meta.txt", "", _read_binary),
+    _Layout(_ten(""), "batches.meta", "label_names", _read_pickled, per_file="num_cases_per_batch"),
+    _Layout(_ten(".bin"), "batches.meta.txt", "", _read_binary),
 )
 
 
-def _hundred(kind: str, label_at: int) -> tuple[_Form, _Form]:
-    python = _Form({"train": ("train",), "test": ("test",)}, "meta", f"{kind}_label_names", _read_pickled)
+def _hundred(kind: str, label_at: int) -> tuple[_Layout, _Layout]:
+    python = _Layout({"train": ("train",), "test": ("test",)}, "meta", f"{kind}_label_names", _read_pickled)
     files = {"train": ("train.bin",), "test": ("test.bin",)}
     names = f"{kind}_label_names.txt"
-    return python, _Form(files, names, "", _read_binary, label_bytes=2, label_at=label_at)
+    return python, _Layout(files, names, "", _read_binary, label_bytes=2, label_at=label_at)
 
 
-_FORMS: Mapping[tuple[str, str], tuple[_Form, ...]] = {
+_LAYOUTS: Mapping[tuple[str, str], tuple[_Layout, ...]] = {
     ("cifar10", "fine"): _TEN,
     ("cifar100", "coarse"): _hundred("coarse", 0),
     ("cifar100", "fine"): _hundred("fine", 1),

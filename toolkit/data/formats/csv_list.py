@@ -12,7 +12,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.data.formats.folders import PART_NAMES, ImageFile, Scan, class_problems, multilabel_file
+from toolkit.data.formats.folders import PART_NAMES
+from toolkit.data.formats.scan import ImageFile, Scan, class_problems, multilabel_file
 from toolkit.errors import Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
@@ -29,14 +30,14 @@ def read_csv_list(table: DataConfig, path: Path, workspace: Workspace, progress:
             columns, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         remedy = "write a line path,label and then one for each image"
-        return Scan(root, (), (), (Problem("no such file", str(path), remedy),))
+        return Scan(root, problems=(Problem("no such file", str(path), remedy),))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        return Scan(root, (), (), (Problem(f"not a CSV file: {error}", str(path), "write it as UTF-8"),))
+        return Scan(root, problems=(Problem(f"not a CSV file: {error}", str(path), "write it as UTF-8"),))
     problems = _column_problems(columns, path)
     if problems:
-        return Scan(root, (), (), tuple(problems))
-    found, problems = _images(rows, path, table.separator)
-    return Scan(root, tuple(found), (), (*problems, *(class_problems(path, found) if not problems else ())))
+        return Scan(root, problems=tuple(problems))
+    images, problems = _images(rows, path, table.separator)
+    return Scan(root, tuple(images), problems=(*problems, *(class_problems(path, images) if not problems else ())))
 
 
 def _column_problems(columns: Sequence[str], path: Path) -> list[Problem]:
@@ -51,7 +52,7 @@ def _column_problems(columns: Sequence[str], path: Path) -> list[Problem]:
 def _images(
     rows: Sequence[dict[str, str | None]], path: Path, separator: str | None
 ) -> tuple[list[ImageFile], list[Problem]]:
-    found: list[ImageFile] = []
+    images: list[ImageFile] = []
     problems: list[Problem] = []
     seen: dict[Path, int] = {}
     divided = any((row.get("part") or "").strip() for row in rows)
@@ -65,11 +66,11 @@ def _images(
             continue
         seen[image] = number
         part = PART_NAMES.get((row.get("part") or "").strip().lower())
-        found.append(_found(image, (row["label"] or "").strip(), separator, part))
-    return found, problems
+        images.append(_image_file(image, (row["label"] or "").strip(), separator, part))
+    return images, problems
 
 
-def _found(image: Path, label: str, separator: str | None, part: str | None) -> ImageFile:
+def _image_file(image: Path, label: str, separator: str | None, part: str | None) -> ImageFile:
     if separator is None:
         return ImageFile(image, label, part)
     labels = (one.strip() for one in label.split(separator))

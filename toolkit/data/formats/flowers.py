@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from toolkit import hashing
-from toolkit.data.archives import iter_files
 from toolkit.data.class_names import read_class_names
-from toolkit.data.formats.folders import ImageFile, Scan
 from toolkit.data.formats.matlab import read_mat
-from toolkit.data.materialize import make_folder, unpacked_folder
+from toolkit.data.formats.scan import ImageFile, Scan
+from toolkit.data.materialize import extract, make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
+from toolkit.system.sandbox import Limits, Sandbox
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def read_flowers(table: DataConfig, root: Path, workspace: Workspace, progress: 
     labels = numbers["labels"]
     plain = [f"{number:03}" for number in range(1, max(labels) + 1)]
     names = read_class_names(table.class_names, plain)
-    found = tuple(
+    images_ = tuple(
         ImageFile(images[number], names[plain[labels[number - 1] - 1]], part)
         for key, part in _PARTS.items()
         for number in numbers[key]
     )
-    return Scan(root, found, (), (), tuple(names[label] for label in plain))
+    return Scan(root, images_, order=tuple(names[label] for label in plain))
 
 
 def _require(root: Path) -> None:
@@ -63,16 +63,27 @@ def _require(root: Path) -> None:
 
 
 def _matrices(root: Path) -> dict[str, list[int]]:
-    """labels, trnid, valid and tstid as whole numbers."""
-    wanted = {"imagelabels.mat": ("labels",), "setid.mat": tuple(_PARTS)}
+    """labels, trnid, valid and tstid as whole numbers, read in a confined worker."""
+    with Sandbox([root], limits=Limits(memory_bytes=4 << 30, seconds=120)) as worker:
+        numbers: dict[str, list[int]] = worker.call("toolkit.data.formats.flowers:load_matrices", root=root)
+    return numbers
+
+
+def load_matrices(root: str) -> dict[str, list[int]]:
+    """What the MATLAB files hold.
+
+    Raises:
+        DataError: with every file that is damaged or lacks a matrix.
+    """
     numbers: dict[str, list[int]] = {}
     problems = []
-    for file, names in wanted.items():
+    for file, names in {"imagelabels.mat": ("labels",), "setid.mat": tuple(_PARTS)}.items():
+        path = Path(root, file)
         try:
-            held = read_mat((root / file).read_bytes())
-            numbers |= {name: _row(held, name) for name in names}
+            matrices = read_mat(path.read_bytes())
+            numbers |= {name: _row(matrices, name) for name in names}
         except (ValueError, OSError) as error:
-            problems.append(Problem(str(error), str(root / file), "fetch it again: it did not arrive whole"))
+            problems.append(Problem(str(error), str(path), "fetch it again: it did not arrive whole"))
     if problems:
         raise DataError.from_problems(problems)
     return numbers
@@ -101,17 +112,17 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     folder = unpacked_folder("flowers102", source, workspace)
 
     def fill(beside: Path) -> None:
-        wanted = iter_files(archive, lambda path: bool(_is_image(path)))
-        for path, content in wanted:
-            (beside / path.name).write_bytes(content)
+        extract([archive], beside, "toolkit.data.formats.flowers:extracted_name")
 
     if make_folder(folder, source, fill):
         progress.log(f"unpacked {archive.name}")
     return folder
 
 
-def _is_image(path: PurePosixPath) -> bool:
-    return path.parent.name == "jpg" and bool(_IMAGE.fullmatch(path.name))
+def extracted_name(member: str) -> str | None:
+    """Where a member of the archive goes: jpg/image_00001.jpg as image_00001.jpg, others nowhere."""
+    path = PurePosixPath(member)
+    return path.name if path.parent.name == "jpg" and _IMAGE.fullmatch(path.name) else None
 
 
 def _problems(numbers: Mapping[str, Sequence[int]], images: Mapping[int, Path], root: Path) -> list[Problem]:

@@ -1,146 +1,182 @@
-"""What lies in a folder of images: class folders, or train, validation and test with class folders in each.
+"""Folders of images: class folders, or parts with class folders in each.
 
 FOLDER/CLASS/…image                    not yet divided
-FOLDER/train/CLASS/…image              divided by whoever made it; val and valid mean validation
+FOLDER/train/CLASS/…image              divided by its author, under any usual name: Training/, val/, test_set/, seg_train/
+FOLDER/NAME/…                          a folder that holds nothing but one of these is looked through
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from toolkit.data.formats.scan import (
+    BESIDE_CLASSES,
+    IgnoredFile,
+    ImageFile,
+    Scan,
+    class_label,
+    class_problems,
+    list_files,
+    subfolders,
+)
 from toolkit.data.split_manifest import PARTS
 from toolkit.errors import Problem
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".tif", ".tiff"})
-PART_NAMES = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
-"""How people spell the parts, in lower case."""
+PART_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("validation", "validate", "validating", "val", "valid", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
+}
+"""The usual names of parts, in lower case."""
+_ADDITIONS = {"set", "data", "dataset", "images", "imgs", "split", "folder", "samples", "sets"}
+_WORD = re.compile(r"[a-z]+|\d+")
+_DEPTH = 3
 
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image file where it was found; `part` is None when the folder is not divided yet."""
-
-    path: Path
-    label: str
-    """Of a set with many labels to an image: all of them in one word, see `with_labels`."""
-    part: str | None
-    labels: tuple[str, ...] | None = None
-    """What is on it, in a set with many labels to an image; None where each has one."""
-    unsure: tuple[str, ...] = ()
-    """What it is not judged for: labels that the data set itself leaves open."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its label, or all of them."""
-        return (self.label,) if self.labels is None else self.labels
-
-
-def multilabel_file(path: Path, labels: Iterable[str], unsure: Iterable[str], part: str | None) -> ImageFile:
-    """An image of a set with many labels; "cat;dog" and "cat;dog;?sofa" are what its label and its copies' must equal."""
-    held, open_ = tuple(sorted(set(labels))), tuple(sorted(set(unsure)))
-    return ImageFile(path, ";".join([*held, *(f"?{name}" for name in open_)]), part, held, open_)
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What a folder holds, and what is wrong with it as it stands; `ignored` are files that are no images by name."""
-
-    root: Path
-    found: tuple[ImageFile, ...]
-    ignored: tuple[Path, ...]
-    problems: tuple[Problem, ...]
-    order: tuple[str, ...] = ()
-    """The classes in the order that the data set gives them; empty where it gives none."""
-
-    @property
-    def divided(self) -> bool:
-        """Whether it comes with its own parts."""
-        return any(image.part for image in self.found)
-
-    @property
-    def many(self) -> bool:
-        """Whether an image may have several labels, or none."""
-        return any(image.labels is not None for image in self.found)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The classes, in the data set's order or sorted by name."""
-        return self.order or tuple(sorted({name for image in self.found for name in image.names}))
+Parts = Sequence[tuple[Path, str]]
 
 
 def scan_folder(root: Path) -> Scan:
-    """Look into `root`; reads no image and raises nothing: problems are collected."""
+    """List the images below `root` with their classes and parts; reads none of them, and collects problems."""
     if not root.is_dir():
-        remedy = "give a folder that holds one folder per class"
-        return Scan(root, (), (), (Problem("no such folder", str(root), remedy),))
-    parts = _part_folders(root)
-    found: list[ImageFile] = []
-    ignored: list[Path] = []
-    problems: list[Problem] = _part_problems(root, parts) if parts else []
-    whole: list[tuple[Path, str | None]] = [(root, None)]
-    for folder, part in parts or whole:
-        for class_folder in _folders(folder):
-            files = list(_files(class_folder))
-            images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-            found += [ImageFile(path, class_folder.name, part) for path in images]
-            ignored += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
-            problems += [] if images else [_empty(class_folder)]
-    problems += class_problems(root, found)
-    return Scan(root, tuple(found), tuple(ignored), tuple(problems))
+        return Scan(root, problems=(Problem("no such folder", str(root), "give a folder with one folder per class"),))
+    ignored: list[IgnoredFile] = []
+    top, root = root, _innermost(root, ignored)
+    parts = part_folders(root)
+    scans = [_scan_classes(folder, part) for folder, part in parts] if parts else [_scan_classes(root, None)]
+    ignored += [file for scan in scans for file in scan.ignored]
+    if parts:
+        ignored += _beside(root)
+    images = tuple(image for scan in scans for image in scan.images)
+    problems = [problem for scan in scans for problem in scan.problems]
+    problems += _part_problems(root, parts) if parts else []
+    problems += class_problems(root, images) if images or not problems else []
+    return Scan(top, images, tuple(ignored), tuple(problems))
 
 
-def _part_folders(root: Path) -> list[tuple[Path, str]]:
-    """The folders of `root` that are parts by name; none unless there is one to train on."""
-    parts = [
-        (folder, PART_NAMES[folder.name.lower()]) for folder in _folders(root) if folder.name.lower() in PART_NAMES
+def part_of(name: str) -> str | None:
+    """The part that a folder's name stands for: "Training" and "test_set" do, "trainer" does not."""
+    words = _words(name)
+    return next((PART_NAMES[word] for word in words if word in PART_NAMES), None) if _plain(words) else None
+
+
+def part_folders(root: Path) -> list[tuple[Path, str]]:
+    """The folders of `root` that are parts, with their parts; empty unless there is one to train on."""
+    folders = subfolders(root)
+    parts = [(folder, part) for folder in folders if (part := part_of(folder.name))]
+    if len({part for _, part in parts}) < 2:
+        common = _with_common_word(folders)
+        parts = common if len({part for _, part in common}) > 1 else parts
+    if not any(part == "train" for _, part in parts):
+        return []
+    if len(parts) < len(folders) and not any(subfolders(folder) for folder, _ in parts):
+        return []  # a class that happens to be called "train"
+    return parts
+
+
+def _words(name: str) -> list[str]:
+    return _WORD.findall(name.lower())
+
+
+def _plain(words: Sequence[str]) -> bool:
+    """Whether nothing but a part is named."""
+    names = [word for word in words if word in PART_NAMES]
+    return len(names) == 1 and all(word in PART_NAMES or word in _ADDITIONS or word.isdigit() for word in words)
+
+
+def _with_common_word(folders: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Folders such as seg_train and seg_test: the same words, apart from the part."""
+    by_rest: dict[tuple[str, ...], list[tuple[Path, str]]] = {}
+    for folder in folders:
+        words = _words(folder.name)
+        names = [word for word in words if word in PART_NAMES]
+        if len(names) == 1:
+            rest = tuple(word for word in words if word not in PART_NAMES)
+            by_rest.setdefault(rest, []).append((folder, PART_NAMES[names[0]]))
+    return max(by_rest.values(), key=len, default=[])
+
+
+def _innermost(root: Path, ignored: list[IgnoredFile], part: str | None = None) -> Path:
+    """The folder that holds the parts or classes, below folders that hold nothing but one folder.
+
+    Inside a part only a folder that is called like a part is looked through: another one is a class.
+    """
+    for _ in range(_DEPTH):
+        inner, (images, others) = subfolders(root), list_files(root, recursive=False)
+        if len(inner) != 1 or images or not subfolders(inner[0]):
+            break
+        if part and not (inner[0].name == root.name or part_of(inner[0].name) == part):
+            break
+        ignored += others
+        root = inner[0]
+    return root
+
+
+def _scan_classes(folder: Path, part: str | None) -> Scan:
+    """The class folders of one part, or of an undivided data set."""
+    ignored: list[IgnoredFile] = []
+    root = _innermost(folder, ignored, part) if part else folder
+    loose, others = list_files(root, recursive=False)
+    ignored += [*others, *(IgnoredFile(path, BESIDE_CLASSES) for path in loose)]
+    classes = subfolders(root)
+    if part and not classes:
+        return Scan(root, (), (), (_no_classes(folder, len(loose)),))
+    images: list[ImageFile] = []
+    problems = _name_problems(classes)
+    for class_folder in classes:
+        paths, others = list_files(class_folder)
+        images += [ImageFile(path, class_label(class_folder), part) for path in paths]
+        ignored += others
+        if not paths:
+            problems.append(Problem("empty class folder", str(class_folder), "put images into it, or remove it"))
+    return Scan(root, tuple(images), tuple(ignored), tuple(problems))
+
+
+def _no_classes(folder: Path, images: int) -> Problem:
+    what = f"{folder.name}/ has no class folders; its {images} images have no labels" if images else "an empty part"
+    return Problem(what, str(folder), "sort its images into class folders, or move it out of the data set")
+
+
+def _name_problems(folders: Sequence[Path]) -> list[Problem]:
+    """Folders whose names look alike and would become one class."""
+    names: dict[str, list[Path]] = {}
+    for folder in folders:
+        names.setdefault(class_label(folder), []).append(folder)
+    remedy = "merge the folders, or give them different names"
+    return [
+        Problem(f"{' and '.join(repr(path.name) for path in same)} {_difference(same)}", str(same[0].parent), remedy)
+        for same in names.values()
+        if len(same) > 1
     ]
-    return parts if any(part == "train" for _, part in parts) else []
 
 
-def _part_problems(root: Path, parts: Sequence[tuple[Path, str]]) -> list[Problem]:
+def _difference(same: Sequence[Path]) -> str:
+    spaces = len({path.name.strip() for path in same}) == 1
+    how = "by a space at an end" if spaces else "in how an accented letter is encoded (composed or decomposed)"
+    return f"look like one class; they differ only {how}"
+
+
+def _part_problems(root: Path, parts: Parts) -> list[Problem]:
+    """What is wrong with the parts of `root`; a missing validation part is made from the training images later."""
     times = Counter(part for _, part in parts)
-    remedy = "add it, or put all images into class folders without parts and let the toolkit divide them"
-    problems = [Problem(f"no folder for {part}", str(root), remedy) for part in PARTS if not times[part]]
-    if times["validation"] > 1:
-        problems.append(Problem("val, valid and validation mean the same", str(root), "keep one of them"))
+    remedy = "add it, or put all images into class folders without parts, and the toolkit divides them"
+    problems = [Problem("no folder for test", str(root), remedy)] if not times["test"] else []
+    for part in PARTS:
+        if times[part] > 1:
+            names = " and ".join(sorted(folder.name for folder, of in parts if of == part))
+            problems.append(Problem(f"{names} mean the same: {part}", str(root), "merge them, or rename one"))
     known = {folder for folder, _ in parts}
-    strangers = [folder for folder in _folders(root) if folder not in known]
-    remedy = "move it into a part, or out of the data set"
+    remedy = "move it into a part, or out of the data set; if a class is called like a part, rename the class"
     return problems + [
-        Problem("lies beside the parts and is none of them", str(folder), remedy) for folder in strangers
+        Problem("lies beside the parts and is none of them", str(folder), remedy)
+        for folder in subfolders(root)
+        if folder not in known
     ]
 
 
-def class_problems(root: Path, found: Sequence[ImageFile]) -> list[Problem]:
-    """What is wrong with the classes: no images, one class, a class that a part lacks."""
-    labels = {name for image in found for name in image.names}
-    if not found:
-        return [Problem("no images", str(root), "put images into one folder per class: FOLDER/CLASS/image.jpg")]
-    if len(labels) < 2:
-        only = f'only one class, "{min(labels)}"'
-        return [Problem(only, str(root), "there must be two or more class folders with images")]
-    held = {(image.part, name) for image in found for name in image.names}
-    parts = {image.part for image in found}
-    lacking = [(p, c) for p in PARTS if p in parts for c in sorted(labels) if (p, c) not in held]
-    remedy = "move some of its images there, or put all into class folders without parts"
-    return [Problem(f'class "{c}" has no images in {p}', str(root), remedy) for p, c in lacking]
-
-
-def _empty(folder: Path) -> Problem:
-    return Problem("empty class folder", str(folder), "put images into it, or remove it")
-
-
-def _folders(root: Path) -> list[Path]:
-    hidden = (".", "__MACOSX")
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(hidden))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Every visible file below `folder`, sorted."""
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).parts
-        if path.is_file() and not any(part.startswith(".") for part in inside):
-            yield path
+def _beside(root: Path) -> list[IgnoredFile]:
+    """The files beside the folders of the parts."""
+    images, others = list_files(root, recursive=False)
+    return [*others, *(IgnoredFile(path, BESIDE_CLASSES) for path in images)]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import hashing
-from toolkit.data.formats.folders import Scan
-from toolkit.data.materialize import ArrayDataset, ArrayPart, unpack_arrays
+from toolkit.data.formats.scan import Scan
+from toolkit.data.materialize import ArrayDataset, ArrayPart, ArrayReader, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
@@ -29,7 +29,7 @@ _SOURCE = (
     "put the four idx files there, gzipped or not (Debian's package dataset-fashion-mnist has Fashion-MNIST's in "
     "/usr/share/datasets/fashion-mnist)"
 )
-_MOST = 1 << 31  # bytes
+_MAX_BYTES = 1 << 31
 
 
 def read_idx(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
@@ -40,7 +40,9 @@ def read_idx(table: DataConfig, root: Path, workspace: Workspace, progress: Prog
     """
     files = _files(root)
     source = {name: hashing.sha256_file(path) for name, path in files.items()} | {"classes": list(table.classes)}
-    return unpack_arrays(root.name or "idx", source, lambda: _arrays(files, table.classes), workspace, progress)
+    arguments = {"files": files, "classes": list(table.classes)}
+    reader = ArrayReader("toolkit.data.formats.idx:load", arguments, root)
+    return unpack_arrays(root.name or "idx", source, reader, workspace, progress)
 
 
 def parse_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
@@ -54,8 +56,8 @@ def parse_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     content = _content(path)
     if len(content) < 4:
         raise ValueError(f"truncated: {len(content)} bytes are no idx file")
-    zero, kind, found = struct.unpack_from(">HBB", content)
-    if zero or kind != 8 or found != dimensions:
+    zero, kind, rank = struct.unpack_from(">HBB", content)
+    if zero or kind != 8 or rank != dimensions:
         raise ValueError(f"wrong magic {content[:4].hex(' ')}, expected 00 00 08 {dimensions:02}")
     if len(content) < 4 + 4 * dimensions:
         raise ValueError("truncated within its header")
@@ -72,23 +74,27 @@ def _content(path: Path) -> bytes:
     with path.open("rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
     if not zipped:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"is larger than the limit of {_MAX_BYTES >> 20} MiB")
         return path.read_bytes()
     try:
         with gzip.open(path) as stream:
-            content = stream.read(_MOST)
+            content = stream.read(_MAX_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"truncated or damaged gzip file: {error}") from None
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"expands beyond the limit of {_MAX_BYTES >> 20} MiB")
     return content
 
 
 def _files(root: Path) -> dict[str, Path]:
     """Each of the four files by its plain name."""
-    wanted = [f"{part}-{what}" for part in _PARTS for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
-    found = {name: path for name in wanted if (path := _spelled(root, name))}
-    missing = [name for name in wanted if name not in found]
+    names = [f"{part}-{what}" for part in _PARTS for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    files = {name: path for name in names if (path := _spelled(root, name))}
+    missing = [name for name in names if name not in files]
     if missing:
         raise DataError.from_problems([Problem("no such file", str(root / name), _SOURCE) for name in missing])
-    return found
+    return files
 
 
 def _spelled(root: Path, name: str) -> Path | None:
@@ -96,9 +102,14 @@ def _spelled(root: Path, name: str) -> Path | None:
     return next((root / spelling for spelling in spellings if (root / spelling).is_file()), None)
 
 
-def _arrays(files: dict[str, Path], classes: Sequence[str]) -> ArrayDataset:
+def load(files: Mapping[str, str], classes: Sequence[str]) -> ArrayDataset:
+    """The data set in the four files, by their plain names; run in a confined worker.
+
+    Raises:
+        DataError: with everything that is wrong with them.
+    """
     read, problems = {}, []
-    for name, path in files.items():
+    for name, path in ((name, Path(file)) for name, file in files.items()):
         try:
             read[name] = parse_idx(path, 3 if "images" in name else 1)
         except (ValueError, OSError) as error:
@@ -108,7 +119,7 @@ def _arrays(files: dict[str, Path], classes: Sequence[str]) -> ArrayDataset:
     pairs = {part: (read[f"{part}-images-idx3-ubyte"], read[f"{part}-labels-idx1-ubyte"]) for part in _PARTS}
     named = tuple(classes) or tuple(str(number) for number in range(_greatest(pairs) + 1))
     for part, (images, labels) in pairs.items():
-        problems += _problems(len(images), labels, len(named), files[f"{part}-labels-idx1-ubyte"])
+        problems += _problems(len(images), labels, len(named), Path(files[f"{part}-labels-idx1-ubyte"]))
     if problems:
         raise DataError.from_problems(problems)
     return ArrayDataset(

@@ -16,21 +16,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from toolkit import hashing
-from toolkit.data.archives import iter_files
-from toolkit.data.formats.folders import ImageFile, Scan, class_problems, multilabel_file
-from toolkit.data.materialize import make_folder, unpacked_folder
+from toolkit.data.formats.scan import ImageFile, Scan, class_problems, multilabel_file
+from toolkit.data.materialize import extract, make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
+from toolkit.system.sandbox import Limits, Sandbox
 from toolkit.workspace import Workspace
 
 _CLASS_FILE = re.compile(r"(.+)_(?:train|val|trainval|test)\.txt")
 _NAME = re.compile(r"[\w-]+")
-_ROOM = ("JPEGImages", "Annotations", "ImageSets")
+_FOLDERS = ("JPEGImages", "Annotations", "ImageSets")
 _AGAIN = "fetch it again, or use files that belong together"
-_XML_MOST = 1 << 20  # bytes of one annotation; VOC's largest has 30 kB
+_XML_MAX_BYTES = 1 << 20  # bytes of one annotation; VOC's largest has 30 kB
 
 Truth = Mapping[str, Mapping[str, int]]
 """By image and class: 1 there, 0 difficult, -1 not there (or not named)."""
@@ -63,29 +64,43 @@ def read_voc(table: DataConfig, root: Path, workspace: Workspace, progress: Prog
         DataError: no such data, several years and none chosen, or with everything in it that is at odds.
     """
     year = _Year(_choose(_unpacked(root, workspace, progress), table.year, root))
-    parts = _parts(year)
-    truths = {part: _truth(year, name, names) for part, (name, names) in parts.items()}
-    classes = sorted({label for truth in truths.values() for held in truth.values() for label in held})
-    problems = [problem for part, (_, names) in parts.items() for problem in _problems(year, names, truths[part])]
+    parts = _load_confined(year.root)
+    classes = sorted({label for _, truth in parts for labels in truth.values() for label in labels})
+    problems = [problem for _, truth in parts for problem in _problems(year, truth)]
     if problems:
         raise DataError.from_problems(problems)
-    found = tuple(
-        _found(year.image(name), truths[part][name], None if part == "all" else part)
-        for part, (_, names) in parts.items()
-        for name in names
+    images = tuple(
+        _image_file(year.image(name), labels, None if part == "all" else part)
+        for part, truth in parts
+        for name, labels in truth.items()
     )
-    return Scan(year.root, found, (), tuple(class_problems(year.root, found)), tuple(classes))
+    return Scan(year.root, images, problems=tuple(class_problems(year.root, images)), order=tuple(classes))
+
+
+def _load_confined(root: Path) -> list[tuple[str, Truth]]:
+    with Sandbox([root], limits=Limits(memory_bytes=4 << 30)) as worker:
+        return [(part, truth) for part, truth in worker.call("toolkit.data.formats.voc:load", root=root)]
+
+
+def load(root: str) -> list[tuple[str, Truth]]:
+    """The images of each part with their labels, or of the part "all"; run in a confined worker.
+
+    Raises:
+        DataError: a file of it is damaged, or parts are missing.
+    """
+    year = _Year(Path(root))
+    return [(part, _truth(year, name, names)) for part, (name, names) in _parts(year).items()]
 
 
 def _choose(root: Path, year: int | None, asked: Path) -> Path:
     """The folder of the year that is meant."""
     if not root.is_dir():
         raise DataError("no such file or folder", where=str(asked), remedy="put VOC's archives or VOCdevkit there")
-    found = sorted({path.parent for path in root.rglob("JPEGImages") if path.is_dir()})
-    chosen = [path for path in found if year is None or path.name == f"VOC{year}"]
+    years = sorted({path.parent for path in root.rglob("JPEGImages") if path.is_dir()})
+    chosen = [path for path in years if year is None or path.name == f"VOC{year}"]
     if len(chosen) == 1:
         return chosen[0]
-    names = ", ".join(path.name for path in found)
+    names = ", ".join(path.name for path in years)
     if not chosen:
         what = f"holds no VOC{year}; it has {names}" if names else "holds no JPEGImages/"
         raise DataError(what, where=str(asked), remedy="give VOCdevkit/VOC20xx, or a .tar of it, as VOC gives it out")
@@ -101,38 +116,38 @@ def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
     folder = unpacked_folder("voc", source, workspace)
 
     def fill(beside: Path) -> None:
-        for archive in archives:
-            for path, content in iter_files(archive, _is_wanted):
-                place = beside.joinpath(*path.parts[_depth(path) :])
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
+        extract(archives, beside, "toolkit.data.formats.voc:extracted_name")
 
     if make_folder(folder, source, fill):
         progress.log(f"unpacked {', '.join(path.name for path in archives)}")
     return folder
 
 
-def _is_wanted(path: PurePosixPath) -> bool:
-    room = next((part for part in path.parts if part in _ROOM), None)
-    main = room != "ImageSets" or path.parts[-2:-1] == ("Main",)
-    return room is not None and main and path.suffix in {".jpg", ".xml", ".txt"} and _depth(path) >= 0
+def extracted_name(member: str) -> str | None:
+    """Where a member of the archive goes: VOC20xx/JPEGImages/… and the like, others nowhere."""
+    path = PurePosixPath(member)
+    folder = next((part for part in path.parts if part in _FOLDERS), None)
+    main = folder != "ImageSets" or path.parts[-2:-1] == ("Main",)
+    if folder is None or not main or path.suffix not in {".jpg", ".xml", ".txt"} or _depth(path) < 0:
+        return None
+    return "/".join(path.parts[_depth(path) :])
 
 
 def _depth(path: PurePosixPath) -> int:
     """How many folders lie above that of the year."""
-    return next((place - 1 for place, part in enumerate(path.parts) if part in _ROOM), -1)
+    return next((place - 1 for place, part in enumerate(path.parts) if part in _FOLDERS), -1)
 
 
 def _parts(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
     """By our part: VOC's name of it and its images; "all" where it is not divided."""
-    held = {name: _names(year.sets / f"{name}.txt") for name in ("train", "val", "test")}
-    tested = bool(held["test"]) and (any(year.sets.glob("*_test.txt")) or year.annotation(held["test"][0]).is_file())
-    if held["train"] and tested:
-        return {part: (name, held[name]) for part, name in _GIVEN.items() if held[name]}
-    if held["train"] and held["val"]:
-        return {"train": ("train", held["train"]), "test": ("val", held["val"])}
+    names = {name: _names(year.sets / f"{name}.txt") for name in ("train", "val", "test")}
+    tested = bool(names["test"]) and (any(year.sets.glob("*_test.txt")) or year.annotation(names["test"][0]).is_file())
+    if names["train"] and tested:
+        return {part: (name, names[name]) for part, name in _GIVEN.items() if names[name]}
+    if names["train"] and names["val"]:
+        return {"train": ("train", names["train"]), "test": ("val", names["val"])}
     annotated = sorted(path.stem for path in (year.root / "Annotations").glob("*.xml"))
-    if held["train"] or not annotated:
+    if names["train"] or not annotated:
         what = "holds neither train.txt with val.txt or test.txt, nor images with annotations alone"
         raise DataError(what, where=str(year.sets), remedy=_AGAIN)
     return {"all": ("", annotated)}
@@ -188,31 +203,43 @@ def _annotated(path: Path) -> Mapping[str, int]:
     """The classes of an annotation's objects: 1, or 0 where all of a class are difficult; nothing if it is missing."""
     if not path.is_file():
         return {}
+    if path.stat().st_size > _XML_MAX_BYTES:
+        raise DataError("is too large for a VOC annotation", where=str(path), remedy="do not use it")
     content = path.read_bytes()
     try:
-        if len(content) > _XML_MOST or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-            raise DataError("is no plain annotation", where=str(path), remedy="do not use it")
-        objects = ET.fromstring(content).findall("object")  # noqa: S314 - without entities it can only be as large as it is
-    except ET.ParseError as error:
-        raise DataError(f"not XML that can be read: {error}", where=str(path), remedy=_AGAIN) from None
-    held: dict[str, int] = {}
+        _refuse_doctype(content)
+        objects = ET.fromstring(content).findall("object")  # noqa: S314 - without entities it cannot expand
+    except (ET.ParseError, expat.ExpatError, ValueError, LookupError) as error:
+        raise DataError(f"is not a valid VOC annotation: {error}", where=str(path), remedy=_AGAIN) from None
+    names: dict[str, int] = {}
     for one in objects:
         label, difficult = (one.findtext("name") or "").strip(), (one.findtext("difficult") or "0").strip() == "1"
-        held[label] = max(held.get(label, 0), 0 if difficult else 1)
-    return {label: value for label, value in held.items() if label}
+        names[label] = max(names.get(label, 0), 0 if difficult else 1)
+    return {label: value for label, value in names.items() if label}
 
 
-def _problems(year: _Year, names: Sequence[str], truth: Truth) -> Iterator[Problem]:
+def _refuse_doctype(content: bytes) -> None:
+    """Raise ValueError for a document type, which alone can define entities, in whatever encoding."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it has a document type, which could define entities")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(content, True)
+
+
+def _problems(year: _Year, truth: Truth) -> Iterator[Problem]:
     """Images that are named and not there, or of which nothing is said."""
     for what, lacking in (
-        ("image", [name for name in names if not year.image(name).is_file()]),
-        ("word of what is on it", [name for name in names if not truth[name] and not year.annotation(name).is_file()]),
+        ("image", [name for name in truth if not year.image(name).is_file()]),
+        ("label", [name for name in truth if not truth[name] and not year.annotation(name).is_file()]),
     ):
         if lacking:
             more = f" ({len(lacking)} such)" if len(lacking) > 1 else ""
             yield Problem(f"no {what}{more}", str(year.image(lacking[0])), _AGAIN)
 
 
-def _found(image: Path, held: Mapping[str, int], part: str | None) -> ImageFile:
-    there = [label for label, value in held.items() if value == 1]
-    return multilabel_file(image, there, [label for label, value in held.items() if value == 0], part)
+def _image_file(image: Path, names: Mapping[str, int], part: str | None) -> ImageFile:
+    there = [label for label, value in names.items() if value == 1]
+    return multilabel_file(image, there, [label for label, value in names.items() if value == 0], part)

@@ -107,13 +107,17 @@ class Sandbox:
         self._stack = contextlib.ExitStack()
         self._result: Any = None
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Start the worker; `close` stops it.
+
+        Raises:
+            MachineError: this machine cannot confine it.
+        """
         with contextlib.ExitStack() as stack:
             self._channel, theirs = socket.socketpair()
             stack.callback(self._channel.close)
-            scratch = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-", ignore_cleanup_errors=True))
-            )
+            folder = tempfile.TemporaryDirectory(prefix="toolkit-", ignore_cleanup_errors=True)
+            scratch = Path(stack.enter_context(folder))
             self._stderr = stack.enter_context(tempfile.TemporaryFile())
             with theirs:
                 self._process = _start(theirs, scratch, self._stderr)
@@ -123,10 +127,17 @@ class Sandbox:
             self._stack = stack.pop_all()
         return self
 
+    def close(self) -> None:
+        """Stop the worker at once, whatever it does."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self.close()
 
     def call(self, function: str, **arguments: object) -> Any:
         """The result of `MODULE:FUNCTION` in the worker.

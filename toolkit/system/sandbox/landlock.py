@@ -11,6 +11,7 @@ from toolkit.system.sandbox import libc
 from toolkit.system.sandbox.namespaces import DEVICES, PROC_FILES
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 14, 1 << 15
+_MAKE_SPECIAL = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12  # devices, sockets, FIFOs, symbolic links
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
@@ -41,7 +42,7 @@ def apply(readable: Sequence[str], writable: Sequence[str]) -> int:
 
 def _rules(readable: Sequence[str], writable: Sequence[str], rights: int) -> Iterator[tuple[str, int]]:
     yield from ((path, _READ) for path in readable)
-    yield from ((path, rights & ~_EXECUTE) for path in writable)
+    yield from ((path, rights & ~(_EXECUTE | _MAKE_SPECIAL)) for path in writable)
     yield from ((f"/dev/{name}", _READ_FILE | _WRITE_FILE) for name in DEVICES)
     yield from ((f"/proc/{name}", _READ_FILE | _READ_DIR) for name in (*PROC_FILES, str(os.getpid())))
 
