@@ -143,7 +143,7 @@ def test_prepare_refuses_entities_when_an_annotation_has_them(build: Build, refu
         path.write_bytes(f'<!DOCTYPE a [<!ENTITY b "c">]>{plain}'.encode(encoding))
         assert "is not a valid VOC annotation: it has a document type" in refusal("voc", root)
     path.write_text("<annotation>")
-    assert "not XML that can be read" in refusal("voc", root)
+    assert "is not a valid VOC annotation: no element" in refusal("voc", root)
 
 
 def test_prepare_finds_the_leak_when_two_parts_hold_the_same_image(
