@@ -22,6 +22,7 @@ HEAD_SEEDS = 3
 """Each head is trained so often for its accuracy, the first one on the clock: the median is not at one seed's mercy."""
 EXPERIMENT = """
 name = "bench-train"
+augment = "none"
 [data]
 source = "folders"
 path = "images"
@@ -33,11 +34,18 @@ weights = "body.weights.h5"
 [train]
 hidden = [1024]
 batch_size = 64
+label_smoothing = 0
+class_weights = "none"
 [[stages]]
 name = "top"
 epochs = {epochs}
 learning_rate = 0.001
 patience = 5
+optimizer = "adam"
+schedule = "constant"
+weight_decay = 0
+clip_norm = 0
+average = 0
 """
 
 
@@ -105,7 +113,7 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
     began, seen = time.perf_counter(), 0
     pixels = data.load_images(images, (SIZE, SIZE), "resize", workspace=place)
     examples = Examples(pixels, np.zeros(len(images), np.int64))
-    for epoch in range(plan.stages[0].epochs):
+    for epoch in range(plan.stages[0].epochs or 0):
         order = shuffled(len(images), plan.train.batch_size, seed=0, stage="top", epoch=epoch)
         seen += sum(len(inputs) for _, inputs in examples.batches(order, epoch))
     return {"seconds": time.perf_counter() - began, "images": seen}

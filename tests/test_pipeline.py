@@ -33,6 +33,7 @@ heads = ["sigmoid"]
 [train]
 hidden = [8]
 batch_size = 8
+offer = "all"
 [[stages]]
 name = "top"
 epochs = 1

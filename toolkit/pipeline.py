@@ -7,7 +7,7 @@ Stages do not import one another; the pipeline passes one's result to the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,9 +73,9 @@ class Pipeline:
             store.put(split)
             trained = self._train(split, store)
             models = trained.models
-            bundles = self._convert(models, split, store)
+            bundles = self._convert([model for model in models if not model.withheld], split, store)
             with self._devices() as devices:
-                chosen = self._choose(models, bundles)
+                chosen = self._choose(bundles)
                 deployed = self._deploy(chosen, devices, store)
                 measured = self._bench(tuple(bundles), devices, split, store)
             written = report.write_report(self.workspace, store, experiment=self.plan)
@@ -99,7 +99,7 @@ class Pipeline:
             self.plan, trials, split, self.workspace, store, self.progress, sweep_options=self.sweep_options
         )
 
-    def _convert(self, models: tuple[TrainedModel, ...], split: Split, store: Store) -> Mapping[Bundle, TrainedModel]:
+    def _convert(self, models: Sequence[TrainedModel], split: Split, store: Store) -> Mapping[Bundle, TrainedModel]:
         """Return every bundle with its model."""
         self._title("conversion and comparison with Keras")
         settings = self.plan.convert
@@ -130,9 +130,9 @@ class Pipeline:
             if up.started:
                 control.down(self.workspace)
 
-    def _choose(self, models: tuple[TrainedModel, ...], bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
+    def _choose(self, bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
         """Return the bundle to deploy: best on the validation images, never on the test images; then the smallest."""
-        best = max(models, key=_validation_score)
+        best = max(bundles.values(), key=_validation_score)
         return min((bundle for bundle, model in bundles.items() if model == best), key=lambda bundle: bundle.size_bytes)
 
     def _deploy(self, chosen: Bundle, devices: tuple[Device, ...], store: Store) -> deploy.RolloutResult:

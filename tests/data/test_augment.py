@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from toolkit.data.augment import AugmentParams, augment, augment_image, draw_params, geometry
-from toolkit.experiment.schema import AugmentConfig
+from toolkit.experiment.training_schema import AugmentConfig
 
 ALL = AugmentConfig(flip=True, rotate=20, zoom=0.2, crop=0.2, brightness=0.1, contrast=0.2)
 STILL = AugmentParams(False, 0, 1, 1, 0, 0, 0, 1)

@@ -24,6 +24,7 @@ from toolkit.workspace import Workspace
 
 EXPERIMENT = """
 name = "tiny"
+augment = "none"
 [data]
 source = "folders"
 path = "images"
@@ -34,14 +35,29 @@ heads = ["softmax", "sigmoid"]
 [train]
 hidden = [4]
 batch_size = 4
+label_smoothing = 0
+offer = "all"
 [[stages]]
 name = "top"
 epochs = 3
 learning_rate = 0.01
+optimizer = "adam"
+schedule = "constant"
+weight_decay = 0
+clip_norm = 0
+average = 0
+patience = 5
 [[stages]]
 name = "fine-tune"
 epochs = 3
 learning_rate = 0.003
+optimizer = "adam"
+schedule = "constant"
+weight_decay = 0
+clip_norm = 0
+average = 0
+patience = 5
+head_rate = 1
 """
 
 
@@ -102,12 +118,25 @@ class Bench:
 
     def split(self, workspace: Workspace) -> Split:
         own = load_experiment(self.file)
-        return data.prepare(own.data, own.origin, workspace, Silent())
+        return data.prepare_dataset(own.data, own.origin, workspace, Silent())
 
     def change(self, old: str, new: str) -> None:
         text = self.file.read_text()
         assert old in text
-        self.file.write_text(text.replace(old, new))
+        self.file.write_text(_first_of_each_key(text.replace(old, new)))
+
+
+def _first_of_each_key(text: str) -> str:
+    """Without the lines that set again, in the same table, what a line before them sets."""
+    lines, seen = list[str](), set[str]()
+    for line in text.splitlines():
+        if line.startswith("["):
+            seen = set()
+        key = line.partition(" = ")[0] if " = " in line else ""
+        if not key or key not in seen:
+            lines.append(line)
+        seen.add(key)
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture

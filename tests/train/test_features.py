@@ -38,8 +38,8 @@ def test_training_on_features_equals_training_through_the_backbone_when_it_is_fr
             return top(backbone(x, training=False) if through else x, training=True)  # type: ignore[operator]
 
         state = TrainState(used, forward, top.trainable_variables, job.head, job.class_weights, batched_predict(used))
-        history = fit(state, examples["train"], examples["validation"], job.plan(stage), Silent())
-        job.plan(stage).checkpoint.unlink()
+        history = fit(state, examples["train"], examples["validation"], job.fit_config(stage), Silent())
+        job.fit_config(stage).checkpoint.unlink()
         trained.append((history, top.get_weights()))
     for one, other in zip(trained[0][1], trained[1][1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)

@@ -12,7 +12,7 @@ from toolkit.artifacts.model import Epoch
 from toolkit.errors import ConfigurationError
 from toolkit.experiment import lr_schedules
 from toolkit.experiment.load import load_experiment
-from toolkit.experiment.schema import StageConfig
+from toolkit.experiment.training_schema import StageConfig
 from toolkit.train.loop import FitConfig
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_exponential_is_the_textbooks_when_an_epoch_is_a_step() -> None:
 
 def test_exponential_is_the_textbooks_when_batches_are_its_steps() -> None:
     schedule = lr_schedules.Exponential(rate=0.5, decay_steps=4)
-    assert [schedule.share_at(steps) for steps in (0, 2, 4, 10)] == pytest.approx([1, 0.5**0.5, 0.5, 0.5**2.5])
+    assert [schedule.share_at(steps, 5) for steps in (0, 2, 4, 10)] == pytest.approx([1, 0.5**0.5, 0.5, 0.5**2.5])
     assert training_state(schedule, [1.0] * 3, 3) == [1, 1, 1]
     assert "decay_steps" not in lr_schedules.Exponential(rate=0.5).model_dump()
     with pytest.raises(ValueError, match="set one of them"):
@@ -48,7 +48,8 @@ def test_exponential_is_the_textbooks_when_batches_are_its_steps() -> None:
 def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -> None:
     stage = StageConfig(name="top", learning_rate=0.1, schedule=lr_schedules.Exponential(rate=0.5, decay_steps=2))
     plan = FitConfig("top", stage, 8, 0, Path("checkpoint.npz"), on_epoch_end=lambda _: None)
-    optimizer, seen = SimpleNamespace(learning_rate=0.0), list[float]()
+    optimizer, seen = SimpleNamespace(rate=0.0), list[float]()
+    optimizer.set_rate = lambda rate: setattr(optimizer, "rate", rate)
     epochs = [
         Epoch(
             stage="top",
@@ -61,11 +62,11 @@ def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -
             learning_rate=0.1,
         )
     ][:done]
-    step = plan.with_lr_schedule(lambda: seen.append(optimizer.learning_rate), optimizer, epochs, 3 * done)
+    step = plan.with_lr_schedule(lambda: seen.append(optimizer.rate), optimizer, epochs, 3)
     for _ in range(3):
         step()
     assert seen == pytest.approx([0.1 * 0.5 ** ((3 * done + number) / 2) for number in range(3)])
-    assert plan.learning_rate(epochs, 3 * done) == seen[0]
+    assert plan.learning_rate(epochs, 3 * done, 3) == seen[0]
 
 
 def test_cosine_ends_near_its_floor_when_all_epochs_are_done() -> None:
@@ -94,7 +95,8 @@ def test_constant_stays_when_epochs_go_by() -> None:
 def test_load_reads_a_schedule_when_named_or_written_out(
     written: str, expected: lr_schedules.Schedule, bench: Bench
 ) -> None:
-    bench.change("learning_rate = 0.003", f"schedule = {written}\n[networks.tiny.stages.top]\nschedule = {written}")
+    bench.change("learning_rate = 0.003", f"schedule = {written}")
+    bench.change("head_rate = 1", f"head_rate = 1\n[networks.tiny.stages.top]\nschedule = {written}")
     top, tuned = next(load_experiment(bench.file).trials()).stages
     assert (top.schedule, tuned.schedule) == (expected, expected)
 
@@ -126,9 +128,17 @@ def test_load_refuses_with_the_place_when_a_setting_cannot_be(old: str, new: str
         load_experiment(bench.file)
 
 
-def test_trial_is_written_as_before_when_nothing_new_is_set(bench: Bench) -> None:
+def test_trial_leaves_out_what_is_unset_when_it_is_written(bench: Bench) -> None:
     written = next(load_experiment(bench.file).trials()).model_dump(mode="json")
-    assert set(written) == {
-        "network", "head", "weights", "input_size", "crop", "hidden", "batch_size", "seed", "stages",
-    }  # fmt: skip
-    assert set(written["stages"][0]) == {"name", "epochs", "optimizer", "learning_rate", "patience"}
+    assert {"reject", "scaling", "loss", "dropout", "precision"}.isdisjoint(written)
+    assert "from_layer" not in written["stages"][0]
+
+
+@pytest.mark.parametrize(
+    "schedule", [lr_schedules.Constant(warmup=2), lr_schedules.Exponential(decay_steps=10, warmup=2)]
+)
+def test_rate_rises_step_by_step_when_there_is_a_warm_up(schedule: lr_schedules.Schedule) -> None:
+    plain = schedule.model_copy(update={"warmup": 0})
+    shares = [schedule.share_at(step, 5) / plain.share_at(step, 5) for step in range(12)]
+    assert schedule.by_step
+    assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1])

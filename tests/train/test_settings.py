@@ -39,7 +39,7 @@ def test_one_node_and_two_learn_alike_when_given_the_same_images(bench: Bench, w
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(None, [1, 1]), ("balanced", [1, 1]), ({"red": 2.5}, [1, 2.5])],
+    [("none", [1, 1]), ("balanced", [1, 1]), ({"red": 2.5}, [1, 2.5])],
 )
 def test_weights_of_classes_are_by_label_when_given(
     given: Any, expected: list[float], bench: Bench, workspace: Workspace

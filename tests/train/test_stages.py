@@ -56,6 +56,21 @@ def test_train_trial_ends_the_same_to_the_bit_when_everything_is_set_and_it_was_
     assert straight[0].history[-1].learning_rate < 30
 
 
+def test_train_trial_resumes_to_the_bit_with_averaged_weights(
+    bench: Bench, workspace: Workspace, stopping: type[Stopping]
+) -> None:
+    recipe = 'optimizer = "adamw"\nweight_decay = 0.01\nclip_norm = 0.5\naverage = 0.9\nhead_rate = 10\n'
+    bench.change(
+        "learning_rate = 0.003", f'{recipe}schedule = {{ kind = "cosine", warmup = 1 }}\nlearning_rate = 0.003'
+    )
+    stopped = Workspace(workspace.root / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        bench.train(stopped, stopping(images=3 * 12 + 2 * 12 + 5))
+    resumed, straight = bench.train(stopped), bench.train(workspace)
+    assert [model.digest for model in resumed] == [model.digest for model in straight]
+    assert [epoch.val_loss for epoch in resumed[1].history] == [epoch.val_loss for epoch in straight[1].history]
+
+
 def test_train_trial_leaves_the_layers_below_alone_when_told_from_which_to_tune(
     bench: Bench, workspace: Workspace
 ) -> None:

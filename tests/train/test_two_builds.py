@@ -34,9 +34,19 @@ input_size = 32
 [[stages]]
 name = "top"
 epochs = 1
+optimizer = "adam"
+schedule = "constant"
+weight_decay = 0
+clip_norm = 0
+average = 0
 [[stages]]
 name = "fine-tune"
 epochs = 1
+optimizer = "adam"
+schedule = "constant"
+weight_decay = 0
+clip_norm = 0
+average = 0
 batch_norm = "inference"
 """
 MKL = Path(__file__).parents[2] / ".venv-mkl/bin/python"

@@ -142,6 +142,32 @@ class ImportedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationResult:
+    """How a stage ended on the validation images, to be compared with other stages of its trial."""
+
+    temperature: float
+    """Logits are divided by it to make probabilities that are right as often as they say (Guo et al., ICML 2017)."""
+    loss: float
+    """The mean cross-entropy in nats at that temperature."""
+    correct: tuple[bool, ...]
+    """Per image, in the manifest's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """When a model answers "unknown": if the largest probability at `temperature` is below `threshold`."""
+
+    error: float
+    """The requested share of wrong answers among those given."""
+    temperature: float
+    threshold: float
+    validation_error: float
+    """The share of wrong answers among those given on the validation images."""
+    coverage: float
+    """The share of validation images that get an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
     """A Keras model that takes float32 NHWC RGB images in 0…255 (its scaling is inside) and gives probabilities."""
 
@@ -177,3 +203,7 @@ class TrainedModel:
     """The training profile of the process that made it (toolkit.experiment.compute_profiles); empty: it was started without naming one."""
     imported: ImportedModel | None = None
     """For a model that was not trained here: where it came from. Its history is empty, and `evaluation` is of the file."""
+    validation: ValidationResult | None = None
+    withheld: str = ""
+    """Why this stage is not converted, deployed or recommended; empty: it is offered."""
+    rejection: Rejection | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.experiment.schema import AugmentConfig
+from toolkit.experiment.training_schema import AugmentConfig
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -22,6 +22,9 @@ Floor = Annotated[float, Field(ge=0, lt=1)]
 class _Schedule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    warmup: Annotated[float, Field(ge=0, allow_inf_nan=False, exclude_if=lambda epochs: not epochs)] = 0
+    """Epochs, or a fraction of one, in which the rate rises step by step from nearly 0 to its full value."""
+
     def share(self, losses: Sequence[float], epochs: int) -> float:
         """The share of the stage's learning_rate that the next epoch takes.
 
@@ -34,12 +37,11 @@ class _Schedule(BaseModel):
     @property
     def by_step(self) -> bool:
         """Whether the rate changes within an epoch too."""
-        return False
+        return self.warmup > 0
 
-    def share_at(self, steps: int) -> float:
-        """The share of that which is left after so many steps (batches) of the stage."""
-        del steps
-        return 1.0
+    def share_at(self, steps: int, steps_per_epoch: int) -> float:
+        """What to multiply that share by after so many steps (batches) of the stage."""
+        return min(1.0, (steps + 1) / (self.warmup * steps_per_epoch)) if self.warmup else 1.0
 
 
 class Constant(_Schedule):
@@ -83,16 +85,17 @@ class Exponential(_Schedule):
     def share(self, losses: Sequence[float], epochs: int) -> float:
         """rate^(epochs done / every); 1 where steps count."""
         del epochs
-        return 1.0 if self.by_step else math.pow(self.rate, len(losses) / self.every)
+        return 1.0 if self.decay_steps is not None else math.pow(self.rate, len(losses) / self.every)
 
     @property
     def by_step(self) -> bool:
-        """Whether decay_steps is set."""
-        return self.decay_steps is not None
+        """Whether decay_steps or warmup is set."""
+        return self.decay_steps is not None or super().by_step
 
-    def share_at(self, steps: int) -> float:
-        """rate^(steps / decay_steps); 1 where epochs count."""
-        return 1.0 if self.decay_steps is None else math.pow(self.rate, steps / self.decay_steps)
+    def share_at(self, steps: int, steps_per_epoch: int) -> float:
+        """rate^(steps / decay_steps), or 1 where epochs count; times the warm-up."""
+        decay = 1.0 if self.decay_steps is None else math.pow(self.rate, steps / self.decay_steps)
+        return decay * super().share_at(steps, steps_per_epoch)
 
 
 class Cosine(_Schedule):

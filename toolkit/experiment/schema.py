@@ -24,23 +24,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from toolkit import compat
 from toolkit.device.bench.spec import BenchSpec
 from toolkit.errors import ConfigurationError
-from toolkit.experiment.compute_profiles import ComputePrecision
-from toolkit.experiment.lr_schedules import Schedule
+from toolkit.experiment import recipe
+from toolkit.experiment.training_schema import (
+    AugmentConfig,
+    Config,
+    Head,
+    NetworkConfig,
+    RejectConfig,
+    Stage,
+    StageConfig,
+    StageOverride,
+    TrainConfig,
+    Trial,
+)
 
 Precision = Literal["fp32", "fp16", "int8"]
-Head = Literal["sigmoid", "softmax", "multi-sigmoid"]
-Stage = Literal["top", "fine-tune"]
-Optimizer = Literal["adam", "adamax", "sgd", "adamw"]
-Loss = Literal["auto", "binary", "categorical", "sparse-categorical"]
-BatchNorm = Literal["inference", "training"]
-OwnScaling = Literal["none", "unit", "symmetric", "caffe", "torch"]
 Source = Literal[
     "synthetic-masks",
     "folders",
@@ -55,8 +60,6 @@ Source = Literal[
     "faces",
 ]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 _SIZE = r"([1-9]\d*|(100|[1-9]\d?)%)"
 """A number of devices, or a percentage of them."""
 
@@ -82,16 +85,7 @@ def head_refusal(head: str, *, multi_label: bool) -> str:
     return ""
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _is_unset(value: object) -> bool:
-    """Left out where a table is written down, so that what it says needs no change when a setting is added."""
-    return value in (None, 0, "auto", "float32")
-
-
-class SplitFractions(_Config):
+class SplitFractions(Config):
     """How an unsplit data set is divided."""
 
     train: Fraction = 0.7
@@ -106,7 +100,7 @@ class SplitFractions(_Config):
         return self
 
 
-class DataConfig(_Config):
+class DataConfig(Config):
     """Where the images come from."""
 
     source: Source
@@ -161,140 +155,15 @@ class DataConfig(_Config):
         return self
 
 
-class MatrixConfig(_Config):
+class MatrixConfig(Config):
     """Every network is trained with every head."""
 
-    networks: tuple[str, ...] = Field(min_length=1)
-    heads: tuple[Head, ...] = Field(default=("softmax",), min_length=1)
+    networks: tuple[str, ...] = Field(default=("efficientnet_lite0",), min_length=1)
+    heads: tuple[Head, ...] = ()
+    """Empty: "softmax", or "multi-sigmoid" where an image may have several labels."""
 
 
-class StageOverride(_Config):
-    """What one network does differently in one stage; everything unset is the stage's own."""
-
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    optimizer: Optimizer | None = None
-    learning_rate: Positive | None = None
-    patience: Annotated[int, Field(ge=1)] | None = None
-    schedule: Schedule | None = None
-    from_layer: str | None = None
-    batch_norm: BatchNorm | None = None
-
-
-class StageConfig(_Config):
-    """One stage of training: "top" with the backbone frozen, or "fine-tune" of the whole network."""
-
-    name: Stage
-    epochs: int = Field(default=5, ge=1)
-    optimizer: Optimizer = "adam"
-    learning_rate: Positive = 0.001
-    patience: int | None = Field(default=5, ge=1)
-    """Stop after so many epochs without a better validation loss, and keep the best weights; none: never."""
-    schedule: Schedule | None = Field(default=None, exclude_if=_is_unset)
-    """How the learning rate falls: "step", "exponential", "cosine", "plateau" or a table of one; unset: constant."""
-    from_layer: str | None = Field(default=None, exclude_if=_is_unset)
-    """Fine-tune the body from this layer on; unset: all of it."""
-    batch_norm: BatchNorm | None = Field(default=None, exclude_if=_is_unset)
-    """Whether fine-tuning uses and moves a batch's own statistics; unset: only if the first weights are random."""
-
-    @model_validator(mode="after")
-    def _of_this_stage(self) -> Self:
-        if self.name == "top":
-            _refuse_on_top(self)
-        return self
-
-    def overridden(self, by: StageOverride) -> StageConfig:
-        """This stage with all that `by` sets."""
-        return self.model_copy(update={name: getattr(by, name) for name in by.model_fields_set})
-
-
-def _refuse_on_top(stage: StageConfig | StageOverride) -> None:
-    for key in ("from_layer", "batch_norm"):
-        if getattr(stage, key) is not None:
-            raise ValueError(f"{key} belongs to fine-tune: the top stage leaves the whole body as it is")
-
-
-class TrainConfig(_Config):
-    """What all stages share."""
-
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (1024,)
-    """Units of the dense ReLU layers between the pooled features and the output."""
-    batch_size: int = Field(default=64, ge=1)
-    seed: int = 0
-    loss: dict[Head, Loss] = Field(default_factory=dict)
-    """One for all heads, or a table by head. "auto": binary for sigmoids, categorical for a softmax. "binary" on a
-    softmax takes each class's probability against its one-hot target and averages over the classes."""
-    dropout: Share = 0
-    """The share of units that are left out, at random, before the output layer."""
-    label_smoothing: Share = 0
-    """How far targets are drawn towards all classes alike; validation and test losses are of the plain targets."""
-    class_weights: Literal["balanced"] | dict[str, Positive] | None = None
-    """How much a training image counts, by its label: a table (others count 1), or in inverse proportion to how many
-    there are of it. With many labels to an image: how much its having a label counts; "balanced" is as much as all
-    those without it."""
-    precision: ComputePrecision = "float32"
-    """What fine-tuning computes the body in; weights, the head, and what is judged and kept are float32 in any case."""
-
-    @field_validator("loss", mode="before")
-    @classmethod
-    def _for_every_head(cls, given: object) -> object:
-        return dict.fromkeys(get_args(Head), given) if isinstance(given, str) else given
-
-
-class AugmentConfig(_Config):
-    """How training images are varied, anew in each epoch; validation and test images never are."""
-
-    flip: bool = False
-    """Left and right swapped for every other image."""
-    rotate: Annotated[float, Field(ge=0, le=180)] = 0
-    """Degrees either way."""
-    zoom: Share = 0
-    """The size becomes 1 - zoom to 1 + zoom times its own."""
-    crop: Share = 0
-    """Up to this share of each side is cut off, anywhere, and the rest stretched to the whole."""
-    brightness: Share = 0
-    """Up to this share of white is added or taken away."""
-    contrast: Share = 0
-    """Each pixel's distance from the mean becomes 1 - contrast to 1 + contrast times its own."""
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not any(self.model_dump().values()):
-            raise ValueError("nothing in it is on; set flip, rotate, zoom, crop, brightness or contrast, or remove it")
-        return self
-
-
-class NetworkConfig(_Config):
-    """What differs for one network; everything unset is the network's or the experiment's own."""
-
-    weights: str | None = None
-    """"imagenet" (the default), "none", or a file, relative to the experiment file."""
-    input_size: Annotated[int, Field(ge=32, le=1024)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    body: str | None = None
-    """A .keras file of your own, relative to the experiment file: scaled images to a feature map."""
-    scaling: OwnScaling | None = None
-    """What that body wants done to pixels in 0…255 before it sees them; unset: nothing."""
-    stages: dict[Stage, StageOverride] = Field(default_factory=dict)
-    """Overrides per stage: networks.mobilenet.stages.top.epochs = 12."""
-
-    @model_validator(mode="after")
-    def _of_the_top_stage(self) -> Self:
-        if "top" in self.stages:
-            _refuse_on_top(self.stages["top"])
-        return self
-
-    @model_validator(mode="after")
-    def _own_body(self) -> Self:
-        if self.body is None and self.scaling is not None:
-            raise ValueError("scaling belongs to a body of your own; the toolkit's networks have theirs")
-        if self.body is not None and self.input_size is None:
-            raise ValueError("body needs input_size")
-        if self.body is not None and self.weights is not None:
-            raise ValueError("body and weights are both set; the body's file holds its weights")
-        return self
-
-
-class ConvertConfig(_Config):
+class ConvertConfig(Config):
     """Which IRs are made of each model."""
 
     precisions: tuple[Precision, ...] = Field(default=("fp32", "fp16"), min_length=1)
@@ -319,7 +188,7 @@ def _check_form(target: str, precision: str) -> None:
         raise ValueError(str(error.problems[0])) from None
 
 
-class DeployConfig(_Config):
+class DeployConfig(Config):
     """How a fleet is rolled out to; the options of `toolkit deploy` mean the same."""
 
     batch: str | None = Field(default=None, pattern=rf"^{_SIZE}(,{_SIZE})*$")
@@ -335,7 +204,7 @@ class DeployConfig(_Config):
     hooks: Path | None = None
 
 
-class Experiment(_Config):
+class Experiment(Config):
     """A whole experiment file, validated; `origin` is where it was read from."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -343,10 +212,13 @@ class Experiment(_Config):
     published: str | None = None
     """The name of a table of published figures to set beside ours."""
     data: DataConfig
-    matrix: MatrixConfig
-    stages: tuple[StageConfig, ...] = Field(min_length=1)
+    matrix: MatrixConfig = MatrixConfig()
+    stages: tuple[StageConfig, ...] = ()
+    """Empty: the recipe's."""
     train: TrainConfig = TrainConfig()
-    augment: AugmentConfig | None = None
+    augment: AugmentConfig | Literal["none"] | None = None
+    """Unset: the recipe's light augmentation."""
+    reject: RejectConfig | None = None
     networks: dict[str, NetworkConfig] = Field(default_factory=dict)
     convert: ConvertConfig = ConvertConfig()
     deploy: DeployConfig = DeployConfig()
@@ -365,14 +237,14 @@ class Experiment(_Config):
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
-        for head in self.matrix.heads:
+        for head in self.heads:
             if why := head_refusal(head, multi_label=self.data.multi_label):
                 raise ValueError(f'matrix.heads: "{head}" does not fit this data: {why}')
         return self
 
     @model_validator(mode="after")
     def _losses_fit(self) -> Self:
-        for head in self.matrix.heads:
+        for head in self.heads:
             loss = self.train.loss.get(head, "auto")
             if (head, loss) in NO_LOSS:
                 raise ValueError(f'train.loss = "{loss}" does not fit the head "{head}": {NO_LOSS[head, loss]}')
@@ -383,26 +255,38 @@ class Experiment(_Config):
                 )
         return self
 
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads of the matrix."""
+        return self.matrix.heads or (("multi-sigmoid",) if self.data.multi_label else ("softmax",))
+
+    @property
+    def stage_names(self) -> tuple[Stage, ...]:
+        """The stages that trials of this experiment have; without pretrained weights the recipe leaves out "top"."""
+        return tuple(stage.name for stage in self.stages) or recipe.STAGES
+
     def trials(self) -> Iterator[Trial]:
         """The matrix, network by network, with every override applied."""
         for network in self.matrix.networks:
-            for head in self.matrix.heads:
+            for head in self.heads:
                 yield self.trial(network, head)
 
     def trial(self, network: str, head: Head) -> Trial:
         """One cell of the matrix."""
         own = self.networks.get(network, NetworkConfig())
-        stages = tuple(stage.overridden(own.stages.get(stage.name, StageOverride())) for stage in self.stages)
+        weights = own.body or own.weights or "imagenet"
+        usual = (name for name in recipe.STAGES if name in {*recipe.default_stages(weights), *own.stages})
+        stages = self.stages or tuple(StageConfig(name=name) for name in usual)
         return Trial(
             network=network,
             head=head,
-            weights=own.body or own.weights or "imagenet",
+            weights=weights,
             input_size=own.input_size,
             crop=self.data.crop,
             hidden=self.train.hidden,
             batch_size=own.batch_size or self.train.batch_size,
             seed=self.train.seed,
-            stages=stages,
+            stages=tuple(stage.overridden(own.stages.get(stage.name, StageOverride())) for stage in stages),
             scaling=own.scaling,
             loss=self.train.loss.get(head, "auto"),
             dropout=self.train.dropout,
@@ -410,35 +294,10 @@ class Experiment(_Config):
             class_weights=self.train.class_weights,
             augment=self.augment,
             precision=self.train.precision,
+            offer=self.train.offer,
+            reject=self.reject,
         )
 
     def beside(self, path: str | Path) -> Path:
         """A path written in the experiment file, seen from where that file lies."""
         return self.origin.parent / path
-
-
-class Trial(_Config):
-    """One network with one head, and all that decides its weights besides the data."""
-
-    network: str
-    head: Head
-    weights: str
-    input_size: int | None
-    crop: str
-    hidden: tuple[int, ...]
-    batch_size: int
-    seed: int
-    stages: tuple[StageConfig, ...]
-    # What is left out of a run's digest where it is unset, so that earlier runs keep their names.
-    scaling: OwnScaling | None = Field(default=None, exclude_if=_is_unset)
-    loss: Loss = Field(default="auto", exclude_if=_is_unset)
-    dropout: float = Field(default=0, exclude_if=_is_unset)
-    label_smoothing: float = Field(default=0, exclude_if=_is_unset)
-    class_weights: Literal["balanced"] | dict[str, float] | None = Field(default=None, exclude_if=_is_unset)
-    augment: AugmentConfig | None = Field(default=None, exclude_if=_is_unset)
-    precision: ComputePrecision = Field(default="float32", exclude_if=_is_unset)
-
-    @property
-    def name(self) -> str:
-        """For people and folders."""
-        return f"{self.network}-{self.head}"

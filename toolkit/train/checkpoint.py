@@ -35,24 +35,26 @@ class TrainingState:
         return done >= epochs or (patience is not None and done - self.best_epoch >= patience)
 
 
-def save(path: Path, course: TrainingState, variables: Sequence[Any], optimizer: Sequence[Any]) -> None:
-    """Write model and optimizer variables and the course, whole."""
+def save(
+    path: Path, state: TrainingState, variables: Sequence[Any], optimizer: Sequence[Any], *, averaged: bool = False
+) -> None:
+    """Write model and optimizer variables and the state, whole; `averaged`: the best weights are not the model's own."""
     facts = {
-        "epochs": [asdict(epoch) for epoch in course.epochs],
-        "best_loss": course.best_loss,
-        "best_epoch": course.best_epoch,
+        "epochs": [asdict(epoch) for epoch in state.epochs],
+        "best_loss": state.best_loss,
+        "best_epoch": state.best_epoch,
     }
     arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8)}
     arrays |= {f"model{index}": tf_compat.array(variable) for index, variable in enumerate(variables)}
     arrays |= {f"optimizer{index}": tf_compat.array(variable) for index, variable in enumerate(optimizer)}
-    if course.best_epoch != len(course.epochs):
-        arrays |= {f"best{index}": array for index, array in enumerate(course.best)}
+    if averaged or state.best_epoch != len(state.epochs):
+        arrays |= {f"best{index}": array for index, array in enumerate(state.best)}
     with files.atomic_write(path) as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the keywords for its own flag
 
 
 def restore(path: Path, variables: Sequence[Any], optimizer: Sequence[Any]) -> TrainingState:
-    """Put a checkpoint's values into the variables; a new course if there is no checkpoint that fits them."""
+    """Put a checkpoint's values into the variables; a new state if there is no checkpoint that fits them."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)

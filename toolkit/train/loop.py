@@ -15,12 +15,13 @@ import numpy as np
 
 from toolkit.artifacts.model import Epoch
 from toolkit.data.parallel import prefetch
-from toolkit.experiment.schema import StageConfig
+from toolkit.experiment.training_schema import StageConfig
 from toolkit.networks import Head, start_tensorflow, tf_compat
 from toolkit.progress import Progress, Task
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train import checkpoint, sanity_checks
 from toolkit.train.metrics import dispatch
+from toolkit.train.optimizer import StageOptimizer
 
 if TYPE_CHECKING:
     import keras
@@ -67,6 +68,8 @@ class TrainState:
     """How much a training image counts by its label, float32 [classes]."""
     predict: BatchedPredict
     """`model` over whole arrays."""
+    head_variables: tuple[Any, ...] = ()
+    """Those that learn at the stage's `head_rate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +84,39 @@ class FitConfig:
     on_epoch_end: Callable[[Epoch], None]
     """Hears of every epoch once the checkpoint holds it."""
 
-    def learning_rate(self, epochs: Sequence[Epoch], steps: int) -> float:
-        """What the step after so many steps, of which these epochs are made, takes."""
+    @property
+    def epochs(self) -> int:
+        """How many at most."""
+        return self.stage.epochs or 1
+
+    def learning_rate(self, epochs: Sequence[Epoch], step: int, steps_per_epoch: int) -> float:
+        """The learning rate of a step, counted from 0 over the stage, that follows these epochs."""
+        rate = self.stage.learning_rate or 1e-3
         if self.stage.schedule is None:
-            return self.stage.learning_rate
+            return rate
         losses = [epoch.val_loss for epoch in epochs]
-        share = self.stage.schedule.share(losses, self.stage.epochs) * self.stage.schedule.share_at(steps)
-        return self.stage.learning_rate * share
+        share = self.stage.schedule.share(losses, self.epochs)
+        return rate * share * self.stage.schedule.share_at(step, steps_per_epoch)
 
     def with_lr_schedule(
-        self, step: Callable[..., Any], optimizer: Any, epochs: Sequence[Epoch], steps: int
+        self, step: Callable[..., Any], optimizer: StageOptimizer, epochs: Sequence[Epoch], steps_per_epoch: int
     ) -> Callable[..., Any]:
-        """`step`, at the learning rate of each where that falls by steps."""
+        """`step`, each at its own learning rate where the schedule changes it within an epoch."""
         if self.stage.schedule is None or not self.stage.schedule.by_step:
             return step
-        numbers, before = itertools.count(steps), tuple(epochs)
+        numbers, before = itertools.count(len(epochs) * steps_per_epoch), tuple(epochs)
 
-        def at_its_rate(*batch: Any) -> Any:
-            optimizer.learning_rate = self.learning_rate(before, next(numbers))
+        def scheduled(*batch: Any) -> Any:
+            optimizer.set_rate(self.learning_rate(before, next(numbers), steps_per_epoch))
             return step(*batch)
 
-        return at_its_rate
+        return scheduled
 
 
 def fit(
     state: TrainState, train: Examples, validation: Examples, config: FitConfig, progress: Progress
 ) -> tuple[Epoch, ...]:
-    """Train `learner`, from its last finished epoch if it was stopped; leaves it with the best epoch's weights.
+    """Train `state`, from its last finished epoch if it was stopped; leaves it with the best epoch's weights.
 
     With patience unset the last epoch's weights are kept. After every epoch the checkpoint holds all that going on
     takes, so a stop at any time loses the running epoch at most, and the end is the same to the bit.
@@ -115,42 +124,33 @@ def fit(
     Raises:
         DataError: the loss is no longer a number.
     """
-    optimizer = make_optimizer(config.stage)
-    optimizer.build(state.variables)
+    optimizer = StageOptimizer(config.stage, state.variables, state.head_variables)
     variables = tf_compat.state(state.model)
-    training_state = checkpoint.restore(config.checkpoint, variables, optimizer.variables)
-    if training_state.epochs:
-        progress.log(f"  {config.title}: going on after epoch {len(training_state.epochs)} of {config.stage.epochs}")
+    history = checkpoint.restore(config.checkpoint, variables, optimizer.variables)
+    if history.epochs:
+        progress.log(f"  {config.title}: resuming after epoch {len(history.epochs)} of {config.epochs}")
     step = training_step(state, optimizer)
-    left = (config.stage.epochs - len(training_state.epochs)) * len(train.labels)
-    with progress.track(config.title, left) as task:
-        while not training_state.enough(config.stage.epochs, config.stage.patience):
-            steps = len(training_state.epochs) * math.ceil(len(train.labels) / config.batch_size)
-            rate = config.learning_rate(training_state.epochs, steps)
-            optimizer.learning_rate = rate
-            with_lr_schedule = config.with_lr_schedule(step, optimizer, training_state.epochs, steps)
-            epoch = _run_epoch(
-                state, with_lr_schedule, train, validation, config, len(training_state.epochs) + 1, rate, task
-            )
-            training_state.epochs.append(epoch)
-            if epoch.val_loss < training_state.best_loss:
-                training_state.best_loss, training_state.best_epoch = epoch.val_loss, epoch.number
-                training_state.best = [np.array(tf_compat.array(variable)) for variable in variables]
-            checkpoint.save(config.checkpoint, training_state, variables, optimizer.variables)
+    steps_per_epoch = math.ceil(len(train.labels) / config.batch_size)
+    with progress.track(config.title, (config.epochs - len(history.epochs)) * len(train.labels)) as task:
+        while not history.enough(config.epochs, config.stage.patience):
+            done = history.epochs
+            rate = config.learning_rate(done, len(done) * steps_per_epoch, steps_per_epoch)
+            optimizer.set_rate(rate)
+            scheduled = config.with_lr_schedule(step, optimizer, done, steps_per_epoch)
+            figures = _train_epoch(state, scheduled, train, config, len(done) + 1, task)
+            with optimizer.averaged():
+                epoch = _judge_epoch(state, validation, config, figures, len(done) + 1, rate)
+                done.append(epoch)
+                if epoch.val_loss < history.best_loss:
+                    history.best_loss, history.best_epoch = epoch.val_loss, epoch.number
+                    history.best = [np.array(tf_compat.array(variable)) for variable in variables]
+            checkpoint.save(config.checkpoint, history, variables, optimizer.variables, averaged=optimizer.averages)
             config.on_epoch_end(epoch)
             progress.log(_line(config, epoch, len(train.labels)))
     if config.stage.patience is not None:
-        for variable, value in zip(variables, training_state.best, strict=True):
+        for variable, value in zip(variables, history.best, strict=True):
             variable.assign(value)
-    return tuple(training_state.epochs)
-
-
-def make_optimizer(stage: StageConfig) -> keras.optimizers.Optimizer:
-    """The stage's optimizer at its learning rate, all else as Keras has it."""
-    import keras
-
-    kinds = {"adam": "Adam", "adamax": "Adamax", "sgd": "SGD", "adamw": "AdamW"}
-    return getattr(keras.optimizers, kinds[stage.optimizer])(learning_rate=stage.learning_rate)
+    return tuple(history.epochs)
 
 
 def batched_predict(model: keras.Model) -> BatchedPredict:
@@ -177,7 +177,7 @@ def shuffled(count: int, batch_size: int, *, seed: int, stage: str, epoch: int) 
     yield from (order[start : start + batch_size] for start in range(0, count, batch_size))
 
 
-def training_step(state: TrainState, optimizer: keras.optimizers.Optimizer) -> Callable[..., Any]:
+def training_step(state: TrainState, optimizer: StageOptimizer) -> Callable[..., Any]:
     """One batch: logits by `forward`, weighted mean loss, gradients, update; gives that loss and the logits."""
     tf = start_tensorflow()
     losses_of = state.head.losses()
@@ -192,23 +192,25 @@ def training_step(state: TrainState, optimizer: keras.optimizers.Optimizer) -> C
             logits = state.forward(inputs)
             loss = tf.reduce_mean(losses_of(targets, logits) * weights)
         gradients = tape.gradient(loss, tf_compat.tensors(state.variables))
-        optimizer.apply_gradients(zip(gradients, state.variables, strict=True))
+        optimizer.apply(gradients)
         return loss, logits
 
     return step  # type: ignore[no-any-return]  # tensorflow ships no types
 
 
-def _run_epoch(
-    state: TrainState,
-    step: Callable[..., Any],
-    train: Examples,
-    validation: Examples,
-    config: FitConfig,
-    number: int,
-    rate: float,
-    task: Task,
-) -> Epoch:
-    """Every training image once, then the validation images. Training figures are those of the moving weights."""
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """Of an epoch's training steps, with the weights as they moved."""
+
+    started: float
+    loss: float
+    accuracy: float
+
+
+def _train_epoch(
+    state: TrainState, step: Callable[..., Any], train: Examples, config: FitConfig, number: int, task: Task
+) -> _Figures:
+    """Every training image once."""
     start, seen, loss_sum, correct = time.monotonic(), 0, 0.0, 0
     targets = state.head.targets(train.labels, len(state.class_weights))
     weights = state.head.weights(train.labels, state.class_weights)
@@ -222,35 +224,42 @@ def _run_epoch(
             note = _note(config, number, seen, loss_sum, correct, len(targets), time.monotonic() - start)
             task.advance(len(batch), note)
     sanity_checks.raise_on_nan(loss_sum, "loss", number, config.title)
+    return _Figures(start, loss_sum / seen, correct / seen)
+
+
+def _judge_epoch(
+    state: TrainState, validation: Examples, config: FitConfig, figures: _Figures, number: int, rate: float
+) -> Epoch:
+    """The validation images, with the weights as they are now."""
     logits = state.predict(validation.inputs, config.batch_size)
     val_loss = dispatch.cross_entropy(logits, validation.labels, state.head.loss_name)
     sanity_checks.raise_on_nan(val_loss, "validation loss", number, config.title)
     return Epoch(
         stage=config.stage.name,
         number=number,
-        loss=loss_sum / seen,
-        accuracy=correct / seen,
+        loss=figures.loss,
+        accuracy=figures.accuracy,
         val_loss=val_loss,
         val_accuracy=float(np.mean(dispatch.is_correct(logits, validation.labels))),
-        seconds=time.monotonic() - start,
+        seconds=time.monotonic() - figures.started,
         learning_rate=rate,
     )
 
 
 def _note(config: FitConfig, number: int, seen: int, loss_sum: float, correct: int, total: int, seconds: float) -> str:
     """What stands beside the bar: epoch, speed, loss, accuracy and the time left in the stage."""
-    left = ((config.stage.epochs - number + 1) * total - seen) * seconds / seen
+    left = ((config.epochs - number + 1) * total - seen) * seconds / seen
     return (
-        f"epoch {number}/{config.stage.epochs}, {seen / seconds:.0f} images/s, loss {loss_sum / seen:.3f}, "
+        f"epoch {number}/{config.epochs}, {seen / seconds:.0f} images/s, loss {loss_sum / seen:.3f}, "
         f"accuracy {correct / seen:.3f}, {left:.0f} s left"
     )
 
 
 def _line(config: FitConfig, epoch: Epoch, total: int) -> str:
     """An epoch that is over, for people."""
-    left = (config.stage.epochs - epoch.number) * epoch.seconds
+    left = (config.epochs - epoch.number) * epoch.seconds
     return (
-        f"  {config.title}: epoch {epoch.number}/{config.stage.epochs}, {total / epoch.seconds:.0f} images/s, "
+        f"  {config.title}: epoch {epoch.number}/{config.epochs}, {total / epoch.seconds:.0f} images/s, "
         f"loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}, validation loss {epoch.val_loss:.4f}, "
         f"accuracy {epoch.val_accuracy:.4f}, at most {left:.0f} s left"
     )

@@ -22,7 +22,8 @@ from toolkit import __version__, files, hashing
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import MachineError
-from toolkit.experiment.schema import Experiment, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Trial
 from toolkit.networks import tf_compat
 from toolkit.workspace import Workspace
 

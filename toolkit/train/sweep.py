@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import DataError, ExitCode, Problem
-from toolkit.experiment.schema import Experiment, Stage, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Stage, Trial
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
 from toolkit.train import run_dir

@@ -6,20 +6,25 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from toolkit import networks
 from toolkit.artifacts.dataset import Split
-from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel
+from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel, ValidationResult
 from toolkit.data.augment import augment
 from toolkit.experiment.compute_profiles import NAME_VARIABLE
-from toolkit.experiment.schema import Experiment, Stage, StageConfig, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Stage, StageConfig, Trial
 from toolkit.progress import Progress
-from toolkit.train import run_dir, sanity_checks
+from toolkit.train import calibration, run_dir, sanity_checks
 from toolkit.train.features import frozen_features
+from toolkit.train.head_solver import solve_head
 from toolkit.train.loop import Examples, TrainState, batched_predict, fit
 from toolkit.train.metrics import dispatch
+from toolkit.train.stage_gate import withhold_reason
 from toolkit.train.trial_context import (
     EpochCallback,
     SubsetArrays,
@@ -34,7 +39,14 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     import keras
 
-_Course = tuple[tuple[Epoch, ...], Evaluation]
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a stage did: its epochs, and its logits on the images that it is judged on."""
+
+    history: tuple[Epoch, ...]
+    validation_logits: np.ndarray
+    test_logits: np.ndarray
 
 
 class StageStore(Protocol):
@@ -63,10 +75,11 @@ def train_trial(
         DataError: a part without images, or a loss that is no longer a number.
     """
     context = prepare_trial(experiment, trial, split, workspace, progress, on_epoch_end)
+    trial = context.trial
     names = [stage.name for stage in trial.stages]
     models: list[TrainedModel] = []
     subsets: dict[str, SubsetArrays] = {}
-    for stage in trial.stages[: names.index(last) + 1 if last else None]:
+    for stage in trial.stages[: names.index(last) + 1 if last in names else None]:
         model = run_dir.load_stage(context.folder(stage.name))
         if model is not None:
             progress.log(f"{trial.name} {stage.name}: trained already, skipped ({_summary(model.evaluation)})")
@@ -81,14 +94,14 @@ def train_trial(
 def _train_stage(
     context: TrialContext, stage: StageConfig, subsets: dict[str, SubsetArrays], before: TrainedModel | None
 ) -> TrainedModel:
-    """Train, judge, keep, tell."""
+    """Train, judge, save, report."""
     start = time.monotonic()
     run_dir.remove_partial_files(context.folder(stage.name))
     model = starting_model(context, before)
-    history, evaluation = (_train_top if stage.name == "top" else _fine_tune)(context, stage, model, subsets)
-    trained = _describe(context, stage, model, history, evaluation, time.monotonic() - start)
+    outcome = (_train_top if stage.name == "top" else _fine_tune)(context, stage, model, subsets)
+    trained = _describe(context, stage, model, outcome, subsets, before, time.monotonic() - start)
     run_dir.save_stage(trained, model, context.folder(stage.name))
-    context.progress.log(f"{context.trial.name} {stage.name}: {_summary(evaluation)}; {trained.seconds:.0f} s")
+    context.progress.log(f"{context.trial.name} {stage.name}: {_summary(trained.evaluation)}; {trained.seconds:.0f} s")
     for warning in trained.warnings:
         context.progress.log(f"warning: {context.trial.name} {stage.name}: {warning}")
     return trained
@@ -96,21 +109,24 @@ def _train_stage(
 
 def _train_top(
     context: TrialContext, stage: StageConfig, model: keras.Model, subsets: dict[str, SubsetArrays]
-) -> _Course:
+) -> _Outcome:
     """The head alone: on the frozen backbone's features, or through the backbone where images are varied."""
     top = networks.head_part(model)
-    if context.trial.augment:
+    if context.trial.augmentation("top"):
         return _train_top_on_images(context, stage, model, subsets)
-    made = frozen_features(context, model, subsets)
+    features = frozen_features(context, model, subsets)
     state = _train_state(context, top, lambda x: top(x, training=True), top.trainable_variables)
-    history = fit(state, made["train"], made["validation"], context.fit_config(stage), context.progress)
-    return history, _judge(context, state, made["test"])
+    if stage.optimizer == "lbfgs":
+        history: tuple[Epoch, ...] = (solve_head(state, model, features["train"], features["validation"]),)
+    else:
+        history = fit(state, features["train"], features["validation"], context.fit_config(stage), context.progress)
+    return _outcome(context, state, history, features["validation"], features["test"])
 
 
 def _train_top_on_images(
     context: TrialContext, stage: StageConfig, model: keras.Model, subsets: dict[str, SubsetArrays]
-) -> _Course:
-    """A varied image is another one in every epoch, so no features of it can be kept: the backbone runs each time."""
+) -> _Outcome:
+    """A varied image is another one in every epoch, so no features of it can be cached: the backbone runs each time."""
     context.progress.log(f"  {context.trial.name} top: [augment] is on, so the backbone runs in every epoch")
     backbone, top = networks.features_part(model), networks.head_part(model)
 
@@ -118,19 +134,28 @@ def _train_top_on_images(
         return top(backbone(x, training=False), training=True)
 
     state = _train_state(context, networks.logits_part(model), forward, top.trainable_variables)
-    history = fit(
-        state,
-        _varied(context, stage, subsets),
-        subsets["validation"].examples,
-        context.fit_config(stage),
-        context.progress,
-    )
-    return history, _judge(context, state, subsets["test"].examples)
+    return _fit_on_images(context, stage, state, subsets)
 
 
-def _varied(context: TrialContext, stage: StageConfig, subsets: dict[str, SubsetArrays]) -> Examples:
+def _fit_on_images(
+    context: TrialContext, stage: StageConfig, state: TrainState, subsets: dict[str, SubsetArrays]
+) -> _Outcome:
+    validation, test = subsets["validation"].examples, subsets["test"].examples
+    train = _augmented(context, stage, subsets)
+    history = fit(state, train, validation, context.fit_config(stage), context.progress)
+    return _outcome(context, state, history, validation, test)
+
+
+def _outcome(
+    context: TrialContext, state: TrainState, history: tuple[Epoch, ...], validation: Examples, test: Examples
+) -> _Outcome:
+    size = context.trial.batch_size
+    return _Outcome(history, state.predict(validation.inputs, size), state.predict(test.inputs, size))
+
+
+def _augmented(context: TrialContext, stage: StageConfig, subsets: dict[str, SubsetArrays]) -> Examples:
     """The training images, varied if the trial says so; in each stage by another seed."""
-    examples, table = subsets["train"].examples, context.trial.augment
+    examples, table = subsets["train"].examples, context.trial.augmentation(stage.name)
     if table is None:
         return examples
     seed = 2 * context.trial.seed + (stage.name == "fine-tune")
@@ -139,7 +164,7 @@ def _varied(context: TrialContext, stage: StageConfig, subsets: dict[str, Subset
 
 def _fine_tune(
     context: TrialContext, stage: StageConfig, model: keras.Model, subsets: dict[str, SubsetArrays]
-) -> _Course:
+) -> _Outcome:
     """The whole network, or from a layer on.
 
     Its batch-norms keep the statistics of its first weights, if it had any, unless the stage says otherwise; those of
@@ -156,19 +181,12 @@ def _fine_tune(
         return top(features(x), training=True)
 
     variables = networks.fine_tuned_variables(model, context.network, stage.from_layer)
-    left_alone, _ = networks.split_model(
-        model.get_layer(context.network.name), stage.from_layer or context.network.unfreezes_from
-    )
+    body = model.get_layer(context.network.name)
+    left_alone, _ = networks.split_model(body, stage.from_layer or context.network.unfreezes_from)
     state = _train_state(context, networks.logits_part(model), forward, variables)
+    state = replace(state, head_variables=tuple(top.trainable_variables))
     with _frozen(left_alone):
-        history = fit(
-            state,
-            _varied(context, stage, subsets),
-            subsets["validation"].examples,
-            context.fit_config(stage),
-            context.progress,
-        )
-    return history, _judge(context, state, subsets["test"].examples)
+        return _fit_on_images(context, stage, state, subsets)
 
 
 @contextmanager
@@ -190,20 +208,32 @@ def _train_state(
     return TrainState(model, forward, variables, context.head, context.class_weights, batched_predict(model))
 
 
-def _judge(context: TrialContext, state: TrainState, test: Examples) -> Evaluation:
-    logits = state.predict(test.inputs, context.trial.batch_size)
-    return dispatch.evaluate(logits, test.labels, context.split.labels, "test", context.head.loss_name)
+def _validation_result(context: TrialContext, logits: np.ndarray, labels: np.ndarray) -> ValidationResult:
+    loss = context.head.loss_name
+    temperature = calibration.fit_temperature(logits, labels, loss)
+    return ValidationResult(
+        temperature=temperature,
+        loss=dispatch.cross_entropy(logits / temperature, labels, loss),
+        correct=tuple(dispatch.is_correct(logits, labels).tolist()),
+    )
 
 
 def _describe(
     context: TrialContext,
     stage: StageConfig,
     model: keras.Model,
-    history: tuple[Epoch, ...],
-    evaluation: Evaluation,
+    outcome: _Outcome,
+    subsets: dict[str, SubsetArrays],
+    before: TrainedModel | None,
     seconds: float,
 ) -> TrainedModel:
-    """All there is to say of a model just trained."""
+    """The record of a model just trained."""
+    test, held_out = subsets["test"].examples.labels, subsets["validation"].examples.labels
+    loss, weights, reject = context.head.loss_name, context.trial.weights, context.trial.reject
+    evaluation = dispatch.evaluate(outcome.test_logits, test, context.split.labels, "test", loss)
+    validation = _validation_result(context, outcome.validation_logits, held_out)
+    withheld = withhold_reason(before, stage.name, validation) if context.trial.offer == "improved" else ""
+    warnings = sanity_checks.warnings_for(evaluation, weights=weights, stage=stage.name, history=outcome.history)
     return TrainedModel(
         digest=run_dir.model_digest(model),
         parent=context.split.digest,
@@ -220,15 +250,18 @@ def _describe(
         scaling=context.network.scaling.words,
         path=context.workspace.relative(run_dir.model_file(context.folder(stage.name))),
         parameters=model.count_params(),
-        history=history,
+        history=outcome.history,
         evaluation=evaluation,
         seconds=seconds,
         loss=context.head.loss_name,
-        warnings=sanity_checks.warnings_for(
-            evaluation, weights=context.trial.weights, stage=stage.name, history=history
-        ),
+        warnings=(*warnings, *([f"not offered: {withheld}"] if withheld else [])),
         versions=run_dir.versions(),
         profile=os.environ.get(NAME_VARIABLE, ""),
+        validation=validation,
+        withheld=withheld,
+        rejection=calibration.fit_rejection(outcome.validation_logits, held_out, reject.error, validation.temperature)
+        if reject and not context.head.multi_label
+        else None,
     )
 
 

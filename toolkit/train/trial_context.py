@@ -14,7 +14,9 @@ from toolkit import data, hashing, networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.errors import ConfigurationError, DataError, Problem
-from toolkit.experiment.schema import Experiment, StageConfig, Trial
+from toolkit.experiment import recipe
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import StageConfig, Trial
 from toolkit.progress import Progress
 from toolkit.train import run_dir
 from toolkit.train.loop import Examples, FitConfig
@@ -89,9 +91,11 @@ def prepare_trial(
         ConfigurationError: an unknown network or layer, a head or weights of classes that do not fit the data.
         DataError: with every part that has no images.
     """
+    counts = split.counts.get("train", {})
+    trial = recipe.complete(trial, counts, images=split.size("train"), multi_label=split.multi_label)
     network = networks.resolve_network(experiment, trial.network)
     head = networks.find_head(
-        trial.head, len(split.labels), trial.loss, trial.label_smoothing, multi_label=split.multi_label
+        trial.head, len(split.labels), trial.loss, trial.label_smoothing or 0.0, multi_label=split.multi_label
     )
     class_weights = class_weight_array(trial.class_weights, split)
     empty = [subset for subset in data.PARTS if not split.size(subset)]
@@ -119,7 +123,7 @@ def prepare_trial(
     )
 
 
-def class_weight_array(requested: str | Mapping[str, float] | None, split: Split) -> np.ndarray:
+def class_weight_array(requested: str | Mapping[str, float], split: Split) -> np.ndarray:
     """How much a training image counts by its label, float32 [classes].
 
     "balanced" is images / (classes x images of the label), so that every label counts alike and the mean is 1. Of
@@ -128,7 +132,7 @@ def class_weight_array(requested: str | Mapping[str, float] | None, split: Split
     Raises:
         ConfigurationError: a label that the data does not have, or none of one to balance.
     """
-    if requested is None:
+    if requested == "none":
         return np.ones(len(split.labels), np.float32)
     if isinstance(requested, str):
         counts = np.array([split.counts["train"].get(label, 0) for label in split.labels], np.float64)

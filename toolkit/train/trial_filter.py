@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toolkit.errors import Problem, UsageError
-from toolkit.experiment.schema import Experiment, Stage, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Stage, Trial
 
 
 def select_trials(experiment: Experiment, *, network: str | None, head: str | None) -> tuple[Trial, ...]:
@@ -15,7 +16,7 @@ def select_trials(experiment: Experiment, *, network: str | None, head: str | No
         UsageError: the experiment has no such network or head.
     """
     _refuse_unknown(
-        experiment.name, ("--network", network, experiment.matrix.networks), ("--head", head, experiment.matrix.heads)
+        experiment.name, ("--network", network, experiment.matrix.networks), ("--head", head, experiment.heads)
     )
     return tuple(
         trial for trial in experiment.trials() if network in {None, trial.network} and head in {None, trial.head}
@@ -28,7 +29,7 @@ def last_stage(experiment: Experiment, stage: str | None) -> Stage | None:
     Raises:
         UsageError: the experiment has no such stage.
     """
-    names: tuple[Stage, ...] = tuple(own.name for own in experiment.stages)
+    names = experiment.stage_names
     _refuse_unknown(experiment.name, ("--stage", stage, names))
     return next((name for name in names if name == stage), None)
 

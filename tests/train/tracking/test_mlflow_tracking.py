@@ -18,7 +18,7 @@ import pytest
 from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel
 from toolkit.errors import MachineError
 from toolkit.experiment.load import load_experiment
-from toolkit.experiment.schema import Trial
+from toolkit.experiment.training_schema import Trial
 from toolkit.progress import Silent
 from toolkit.train import SweepOptions
 from toolkit.train.tracking.base import NullTracker, tracker_for

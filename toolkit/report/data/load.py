@@ -168,8 +168,8 @@ def _is_listed(model: TrainedModel, experiment: Experiment | None) -> bool:
     """Whether the experiment, as it stands now, still names this model."""
     if experiment is None:
         return True
-    matrix, stages = experiment.matrix, {stage.name for stage in experiment.stages}
-    return model.network in matrix.networks and model.head in matrix.heads and model.stage in stages
+    networks, heads, stages = experiment.matrix.networks, experiment.heads, experiment.stage_names
+    return model.network in networks and model.head in heads and model.stage in stages
 
 
 def _tests(split: Split, workspace: Workspace) -> tuple[data.Image, ...]:

@@ -84,8 +84,9 @@ def _untrained(report: ReportData) -> Iterator[str]:
         return
     done = {(model.network, model.head, model.stage) for model in report.models}
     for network in plan.matrix.networks:
-        for head in plan.matrix.heads:
-            stages = [stage.name for stage in plan.stages if (network, head, stage.name) not in done]
+        for head in plan.heads:
+            trial = plan.trial(network, head)
+            stages = [stage.name for stage in trial.stages if (network, head, stage.name) not in done]
             if stages:
                 names = formatting.listed(formatting.stage(stage) for stage in sorted(stages, key=STAGES.index))
                 yield f"Not trained: {formatting.network(network)}, {head}, {names}."

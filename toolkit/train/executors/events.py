@@ -20,7 +20,8 @@ from toolkit import errors
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Epoch
 from toolkit.errors import Problem, ToolkitError
-from toolkit.experiment.schema import Experiment, Stage, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Stage, Trial
 from toolkit.progress import Task
 from toolkit.workspace import Workspace
 

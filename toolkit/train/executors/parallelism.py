@@ -6,7 +6,8 @@ from pathlib import Path
 
 from toolkit import networks
 from toolkit.errors import ToolkitError
-from toolkit.experiment.schema import Experiment, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Trial
 
 CPUS_PER_TRIAL = 4
 """Two trials on eight CPUs each are done sooner than one after the other on all; on fewer they are not."""

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from toolkit.artifacts.model import Epoch, TrainedModel
 from toolkit.errors import MachineError
-from toolkit.experiment.schema import Experiment, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Trial
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 

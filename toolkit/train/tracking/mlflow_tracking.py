@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel
-from toolkit.experiment.schema import Experiment, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Trial
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 

@@ -23,10 +23,12 @@ import numpy as np
 from toolkit import networks
 from toolkit.experiment.compute_profiles import ComputePrecision
 from toolkit.experiment.load import load_experiment
-from toolkit.experiment.schema import Experiment, StageConfig, TrainConfig, Trial
+from toolkit.experiment.schema import Experiment
+from toolkit.experiment.training_schema import Optimizer, StageConfig, TrainConfig, Trial
 from toolkit.networks import tf_compat
 from toolkit.progress import Silent
-from toolkit.train.loop import TrainState, batched_predict, make_optimizer, training_step
+from toolkit.train.loop import TrainState, batched_predict, training_step
+from toolkit.train.optimizer import StageOptimizer
 from toolkit.train.trial_filter import select_trials
 
 
@@ -43,7 +45,7 @@ class Workload:
     hidden: tuple[int, ...] = (1024,)
     normalizing: bool = False
     """Whether batch-norms follow each batch's statistics, as they do from random weights on."""
-    optimizer: str = "adam"
+    optimizer: Optimizer = "adam"
     precision: ComputePrecision = "float32"
 
 
@@ -72,7 +74,7 @@ def workload_for_trial(plan: Experiment, trial: Trial) -> Workload:
         batch_size=trial.batch_size,
         hidden=trial.hidden,
         normalizing=fine.batch_norm == "training" if fine.batch_norm else trial.weights == "none",
-        optimizer=fine.optimizer,
+        optimizer=fine.optimizer or "adamw",
         precision=trial.precision,
     )
 
@@ -131,8 +133,7 @@ def prepare(workload: Workload) -> Callable[[int], None]:
         np.ones(2, np.float32),
         batched_predict(logits),
     )
-    optimizer = make_optimizer(StageConfig.model_validate({"name": "fine-tune", "optimizer": workload.optimizer}))
-    optimizer.build(variables)
+    optimizer = StageOptimizer(StageConfig(name="fine-tune", optimizer=workload.optimizer), variables)
     return _taking(training_step(state, optimizer), head, workload.edge)
 
 
