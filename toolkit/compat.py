@@ -66,6 +66,8 @@ class Target:
     """Per precision and accelerator: the largest allowed difference from the golden outputs."""
     layout: str = "NHWC"
     """Order of the input's axes: "NHWC" or "NCHW"."""
+    fp16_arithmetic: bool = False
+    """Whether its accelerator computes in FP16, so that every layer's output must be within FP16's range."""
     moves_strides: bool = False
     """Whether strides of 1 x 1 convolutions are moved upstream because its runtime does not do so."""
     avoided: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ import pytest
 
 from toolkit import networks
 from toolkit.errors import ConfigurationError
-from toolkit.networks import tf_compat
+from toolkit.networks import keras_files
 from toolkit.networks.scaling import CAFFE_MEANS_BGR
 from toolkit.progress import Silent
 
@@ -46,7 +46,7 @@ def test_assemble_scales_inside_the_model_when_given_raw_pixels(name: str, expec
 def test_assemble_answers_alike_when_saved_and_loaded(pixels: np.ndarray, tmp_path: Path) -> None:
     model = make("vgg16", head="sigmoid")
     model.save(tmp_path / "model.keras")
-    loaded = tf_compat.load(tmp_path / "model.keras")
+    loaded = keras_files.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(pixels), model(pixels))
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     assert model.output_shape == (None, 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit import networks
-from toolkit.networks import tf_compat
+from toolkit.networks import keras_files
 from toolkit.networks.scaling import TORCH_DEVIATIONS, TORCH_MEANS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(
     assert (row.smallest, row.input_size) == (32, 224)
     model = assembled(row, dropout=0.25)
     model.save(tmp_path / "model.keras")
-    loaded = tf_compat.load(tmp_path / "model.keras")
+    loaded = keras_files.load_model(tmp_path / "model.keras")
     answers = model(pixels, training=False)
     np.testing.assert_array_equal(loaded(pixels, training=False), answers)
     assert model.get_layer(name).output.shape[1:3] == (1, 1)

@@ -13,7 +13,7 @@ import pytest
 
 from toolkit.experiment import compute_profiles
 from toolkit.experiment.compute_profiles import ComputeProfile
-from toolkit.networks import tf_compat
+from toolkit.networks import keras_files
 from toolkit.workspace import Workspace
 
 EXPERIMENT = """
@@ -90,4 +90,4 @@ def test_train_switches_to_the_profiles_build_and_both_builds_use_the_model(fold
     by_stock = json.loads(toolkit(sys.executable, folder, "convert", model, "--precision", "fp32", "--json").stdout)
     assert by_mkl
     assert by_stock
-    assert tf_compat.load(folder / "workspace" / last["path"]).count_params() == last["parameters"]
+    assert keras_files.load_model(folder / "workspace" / last["path"]).count_params() == last["parameters"]

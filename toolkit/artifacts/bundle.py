@@ -100,6 +100,8 @@ class IrModel:
     """What made it: the toolkit's and OpenVINO's versions."""
     quantization: Quantization | None = None
     """For INT8."""
+    forced: str = ""
+    """The reason for which it was kept although layers leave FP16's range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

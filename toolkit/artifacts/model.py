@@ -119,9 +119,9 @@ class ImportedModel:
     file: str
     """Its name, without folders."""
     sha256: str
-    """Of the file; of a folder, of its files' names and digests."""
+    """Of the file; of several files, of their names and digests."""
     format: str
-    """One of "keras", "saved-model", "onnx", "tflite"."""
+    """One of "keras", "saved-model", "frozen-graph", "onnx", "tflite", "openvino"."""
     dtype: str
     """The type of its input: "f32", "f16", "u8" or "i8"."""
     layout: str
@@ -139,6 +139,15 @@ class ImportedModel:
     output_scale: float | None = None
     output_zero_point: int = 0
     """Its integer answers are (number - zero) * scale; a scale of None: they are floats."""
+    input_scale: float | None = None
+    input_zero_point: int = 0
+    """Its integer input is number / scale + zero; a scale of None: it takes floats, or pixels as they are."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of every file of it, such as those with an ONNX model's weights, by its path beside `file`."""
+    signature: str = ""
+    """Of a SavedModel; empty: its default."""
+    forced: str = ""
+    """The reason for which it was imported although it is no better than guessing on the labeled images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

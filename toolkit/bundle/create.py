@@ -158,7 +158,13 @@ def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outpu
         | ({} if model.imported is None else {"imported": dataclasses.asdict(model.imported)}),
         "versions": dict(model.versions) | dict(ir.versions),
         "parity": _parity(ir),
-    } | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
+    } | _optional(ir)
+
+
+def _optional(ir: IrModel) -> dict[str, Any]:
+    """What a manifest has only where there is something to say."""
+    forced = {"forced": ir.forced} if ir.forced else {}
+    return forced | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
 
 
 def _golden_tolerance(ir: IrModel) -> dict[str, float]:

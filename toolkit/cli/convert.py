@@ -108,8 +108,16 @@ def convert(
         typer.Option(metavar="SIZE", help="224 or HEIGHTxWIDTH, for inputs of any size.", rich_help_panel=IMPORTED),
     ] = None,
     crop: Annotated[
-        Crop, typer.Option(help="How images are brought to the input size.", rich_help_panel=IMPORTED)
-    ] = Crop.RESIZE,
+        Crop | None,
+        typer.Option(help="How images are brought to the input size. Default: resize.", rich_help_panel=IMPORTED),
+    ] = None,
+    signature: Annotated[
+        str, typer.Option(metavar="NAME", help="Signature of a SavedModel.", rich_help_panel=IMPORTED)
+    ] = "",
+    force: Annotated[
+        str,
+        typer.Option(metavar="REASON", help="Convert in spite of chance-level accuracy or FP16 overflow."),
+    ] = "",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,7 +144,9 @@ def convert(
         color=color and color.value,
         output=output and output.value,
         size=parse_size(input_size),
-        crop=crop.value,
+        crop=crop and crop.value,
+        signature=signature,
+        force=force,
     )
     place = Workspace(workspace)
     log = progress.create_progress(quiet=as_json)
@@ -146,7 +156,7 @@ def convert(
         bundles = [
             (ir, create_bundle(ir, trained, split, place, store, log))
             for name, kind in variants
-            for ir in [convert_model(trained, kind, name, place, store, log, tolerance, max_drop)]
+            for ir in [convert_model(trained, kind, name, place, store, log, tolerance, max_drop, force)]
         ]
     if sign is not None:
         for _, bundle in bundles:

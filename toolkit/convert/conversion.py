@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from toolkit import compat
 from toolkit.artifacts.bundle import IrModel, Parity, Quantization
 from toolkit.artifacts.dataset import Split
@@ -21,9 +23,10 @@ from toolkit.compat import Target
 from toolkit.convert import graphs, parity
 from toolkit.convert.int8 import quantize
 from toolkit.convert.ir_writer import write_ir
-from toolkit.convert.parity import Comparison
+from toolkit.convert.lowering import activation_range
+from toolkit.convert.parity import Comparison, Images
 from toolkit.convert.reference import ReferenceModel, TestImages, model_name, reference_runtime, test_images, versions
-from toolkit.errors import ConfigurationError, DataError, ParityError
+from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -41,11 +44,13 @@ def convert_model(
     progress: Progress,
     tolerance: float | None = None,
     max_drop: float | None = None,
+    force: str = "",
 ) -> IrModel:
     """Make the IR of `model` in `precision` for `target`, or take the one that is there already.
 
     `tolerance` is the largest allowed difference of any probability from Keras' (default: parity.TOLERANCE); for INT8
-    `max_drop` is the accuracy that may be lost, as a fraction of all images (default: int8.MAX_DROP).
+    `max_drop` is the accuracy that may be lost, as a fraction of all images (default: int8.MAX_DROP). With `force`, a reason
+    that the bundle then holds, layers may leave FP16's range.
 
     Raises:
         ConversionError: the target's runtime cannot say an operation, or FP16 a number.
@@ -59,6 +64,8 @@ def convert_model(
     limits = _limits(model, precision, tolerance, max_drop)
     title = f"{model_name(model)} {precision} for {target}"
     done = _already(model, precision, target, limits, workspace, store)
+    if done is not None and done.forced and not force:
+        done = None
     if done is not None:
         progress.log(f"convert {title}: already done ({done.digest[:12]})")
         return done
@@ -69,7 +76,8 @@ def convert_model(
     test = test_images(model, split, workspace)
     quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
-        path = write_ir(source, wanted, precision, Path(beside) / "new", progress, quantizer)
+        ranges = ActivationCheck(model, split, test, workspace, progress, force) if wanted.fp16_arithmetic else None
+        path = write_ir(source, wanted, precision, Path(beside) / "new", progress, quantizer, ranges)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
             raise _disagreement(title, reference_runtime(model), compared, test)
@@ -85,10 +93,15 @@ def convert_model(
         seconds=time.monotonic() - start,
         versions=_versions(precision),
         quantization=None if quantizer is None else quantizer.told,
+        forced=force if ranges is not None and ranges.overflows else "",
     )
     store.put(ir)
     _say_parity(ir, reference_runtime(model), progress)
     return ir
+
+
+_MEASURED = 64
+"""Images of a subset on which the ranges of activations are measured, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,46 @@ class Quantizer:
         taught = quantize.load_calibration_data(self.model, self.split, self.workspace)
         quantized, self.told = quantize.quantize(graph, taught, self.max_drop, self.progress)
         return quantized
+
+
+@dataclass
+class ActivationCheck:
+    """Refuses a graph whose layers leave FP16's range on training and test images; `overflows` says afterwards if any does."""
+
+    model: TrainedModel
+    split: Split
+    test: TestImages
+    workspace: Workspace
+    progress: Progress
+    force: str = ""
+    overflows: bool = False
+
+    def __call__(self, graph: ov.Model) -> None:
+        """Check a float32 graph.
+
+        Raises:
+            ConversionError: naming each layer that leaves the range, unless a reason to go on was given.
+        """
+        images = np.concatenate([*self._training_images(), self.test.pixels[_spread(len(self.test.pixels), _MEASURED)]])
+        try:
+            activation_range.refuse_overflow(activation_range.measure(graph, images))
+        except ConversionError as error:
+            self.overflows = True
+            if not self.force:
+                raise
+            self.progress.log(f"  goes on by --force although {error.problems[0].where}: {error.problems[0].what}")
+
+    def _training_images(self) -> list[Images]:
+        from toolkit.data import load_images, read_manifest
+
+        training = [image for image in read_manifest(self.split, self.workspace) if image.part == "train"]
+        chosen = [training[index] for index in _spread(len(training), _MEASURED)]
+        return [load_images(chosen, self.model.input_size, self.model.crop)] if chosen else []
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` indices below `count`, evenly spread."""
+    return sorted({index * count // min(most, count) for index in range(min(most, count))}) if count else []
 
 
 def _check_quantized(model: TrainedModel, target: Target) -> None:

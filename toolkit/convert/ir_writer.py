@@ -21,12 +21,13 @@ def write_ir(
     folder: Path,
     progress: Progress,
     quantize: Callable[[Any], Any] | None = None,
+    check_ranges: Callable[[Any], None] | None = None,
 ) -> Path:
     """Write the IR of `source` into `folder` and return the .xml's path.
 
     The file names its model, target and precision, so two IRs of different purpose never share a digest. For FP16,
     container 11 keeps FP16 constants that a runtime turns into what it computes in; container 10 is FP16 throughout.
-    For INT8, `quantize` gives the lowered graph its other form.
+    For INT8, `quantize` gives the lowered graph its other form. `check_ranges` may refuse the graph while it is float32.
 
     Raises:
         ConversionError: the target's runtime has no form for an operation, or FP16 none for a number.
@@ -42,8 +43,10 @@ def write_ir(
         known = {node.get_friendly_name() for node in model.get_ops()}
         model = quantize(model)
         graphs.name_new_operations(model, known)
+    if check_ranges is not None:
+        check_ranges(model)
     if precision == "fp16":
-        _check_ranges(model, progress)
+        _check_weights(model, progress)
     whole = precision == "fp16" and target.container == 10
     if whole:
         _cast(model)
@@ -54,7 +57,7 @@ def write_ir(
     return path
 
 
-def _check_ranges(model: Any, progress: Progress) -> None:
+def _check_weights(model: Any, progress: Progress) -> None:
     found = fp16_range.find_losses(model)
     fp16_range.refuse_losses(found)
     vanished = sum(loss.vanished for loss in found)

@@ -18,7 +18,7 @@ from toolkit import __version__, hashing, networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.convert import graphs, keras_reference
-from toolkit.convert.imported.formats import RUNTIMES
+from toolkit.convert.imported.formats import FORMATS
 from toolkit.convert.imported.model import ImportedGraph
 from toolkit.convert.parity import Images, Labels, Probabilities
 from toolkit.errors import DataError
@@ -28,6 +28,7 @@ from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import keras
+    import openvino as ov
 
     from toolkit.data import Image
 
@@ -80,11 +81,15 @@ class ReferenceModel:
             graph = (
                 self._imported.trace() if self.model.imported else networks.add_uint8_input(networks.trace(self._keras))
             )
-            graphs.name_operations(graph)
-            with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
-                graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
-                Path(beside, "graph").replace(path.parent)
+            self.store_graph(graph)
         return path
+
+    def store_graph(self, graph: ov.Model) -> None:
+        """Store the float32 graph, whose operations get names that depend on the graph alone."""
+        graphs.name_operations(graph)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
+            graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
+            Path(beside, "graph").replace(self.folder / "graph")
 
     def reference(self, split: Split, test: TestImages) -> Probabilities:
         """Keras' probabilities for the test images, or those of an imported file's own runtime, f32 [n, classes]."""
@@ -95,9 +100,13 @@ class ReferenceModel:
             answers = (
                 self._imported.predict(chunks) if self.model.imported else keras_reference.predict(self._keras, chunks)
             )
-            with atomic_write(path) as stream:
-                np.save(stream, answers)
+            self.store_answers(split, answers)
         return np.asarray(np.load(path), dtype=np.float32)
+
+    def store_answers(self, split: Split, answers: Probabilities) -> None:
+        """Store the reference answers to the test images of a split, in their order."""
+        with atomic_write(self.folder / f"keras-{split.digest}.npy") as stream:
+            np.save(stream, answers)
 
     @property
     def _imported(self) -> ImportedGraph:
@@ -110,7 +119,7 @@ class ReferenceModel:
 
 def reference_runtime(model: TrainedModel) -> str:
     """Who gives the reference answers, for people."""
-    return RUNTIMES[model.imported.format] if model.imported else "Keras"
+    return FORMATS[model.imported.format].runtime_name if model.imported else "Keras"
 
 
 def model_name(model: TrainedModel) -> str:

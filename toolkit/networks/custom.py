@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.errors import ConfigurationError
 from toolkit.experiment.schema import Experiment
-from toolkit.networks import tf_compat
+from toolkit.networks import keras_files
 from toolkit.networks.registry import NETWORKS, Builder, Network, find_network
 from toolkit.networks.scaling import SCALINGS
 from toolkit.progress import Progress
@@ -62,7 +62,7 @@ def _loads(path: Path, where: str) -> Builder:
         del pretrained
         progress.log(f"reading the body {path.name}")
         try:
-            body = tf_compat.load(path)
+            body = keras_files.load_model(path)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(f"cannot be read as a Keras model: {error}", where=f"{where}.body") from error
         _check(body, size, where)

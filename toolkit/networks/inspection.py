@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import MachineError
-from toolkit.networks import tf_compat
+from toolkit.networks import keras_files, tf_compat
 
 _PASSED_THROUGH = {"BatchNormalization", "ReLU", "Activation", "LeakyReLU", "Dropout", "ZeroPadding2D"}
 
@@ -75,7 +75,7 @@ def inspect_file(path: Path) -> KerasInspection:
         MachineError: it cannot be read.
     """
     try:
-        return inspect_model(tf_compat.load(path))
+        return inspect_model(keras_files.load_model(path))
     except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise MachineError(f"cannot be read as a Keras model: {error}", where=str(path)) from error
 

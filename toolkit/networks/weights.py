@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.errors import ConfigurationError
-from toolkit.networks import tf_compat
+from toolkit.networks import keras_files
 
 if TYPE_CHECKING:
     import keras
@@ -71,7 +71,7 @@ def _of_model(path: Path) -> LayerArrays:
         for layer in model.layers:
             yield from layers(layer) if hasattr(layer, "layers") else [layer]
 
-    return {layer.name: layer.get_weights() for layer in layers(tf_compat.load(path))}
+    return {layer.name: layer.get_weights() for layer in layers(keras_files.load_model(path))}
 
 
 def _of_weights_h5(path: Path) -> LayerArrays:

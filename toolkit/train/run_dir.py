@@ -24,7 +24,7 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import MachineError
 from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import Trial
-from toolkit.networks import tf_compat
+from toolkit.networks import keras_files, tf_compat
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def load_file(path: Path) -> keras.Model:
         MachineError: the file is gone or damaged.
     """
     try:
-        return tf_compat.load(path)
+        return keras_files.load_model(path)
     except (OSError, TypeError, ValueError) as error:
         raise MachineError(
             f"the model cannot be loaded: {error}", where=str(path), remedy="train it again: toolkit train"

@@ -121,8 +121,10 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("file", ["colors.keras", "colors", "colors.tflite", "colors.onnx"])
-def test_bring_in_makes_a_bundle_that_answers_as_its_own_runtime_when_read(bring: Any, file: str) -> None:
-    manifest, folder = bring(file)
+def test_import_model_makes_a_bundle_that_answers_as_its_own_runtime_when_read(
+    bring: Any, made: Path, file: str
+) -> None:
+    manifest, folder = bring(file, images=made / "flat")
     assert manifest["parity"]["max_abs"] <= 1e-4
     assert manifest["labels"] == list(LABELS)
     assert manifest["input"]["layout"] == "NHWC"
@@ -131,43 +133,46 @@ def test_bring_in_makes_a_bundle_that_answers_as_its_own_runtime_when_read(bring
     np.testing.assert_allclose(np.load(folder / "golden/outputs.npy").sum(axis=1), 1, atol=1e-5)
 
 
-def test_bring_in_judges_by_the_labels_when_the_images_are_in_class_folders(bring: Any) -> None:
+def test_import_model_judges_by_the_labels_when_the_images_are_in_class_folders(bring: Any) -> None:
     manifest, _ = bring("colors.onnx")
     assert (manifest["parity"]["reference_accuracy"], manifest["lineage"]["note"]) == (1.0, "")
     assert manifest["lineage"]["imported"]["layout"] == "NCHW"
 
 
-def test_bring_in_swaps_the_channels_when_the_model_takes_bgr(bring: Any) -> None:
+def test_import_model_swaps_the_channels_when_the_model_takes_bgr(bring: Any) -> None:
     """Red and blue change places; green stays."""
-    manifest, _ = bring("colors.onnx", color="BGR")
+    with pytest.raises(DataError, match="no better than guessing") as refused:
+        bring("colors.onnx", color="BGR")
+    assert "with --color RGB it would be right on 100%" in refused.value.problems[0].remedy
+    manifest, _ = bring("colors.onnx", color="BGR", force="the cameras swap them")
+    assert manifest["lineage"]["imported"]["forced"] == "the cameras swap them"
     assert manifest["parity"]["reference_accuracy"] == pytest.approx(1 / 3)
     assert manifest["parity"]["max_abs"] <= 1e-4
 
 
-def test_bring_in_says_who_labeled_when_the_images_have_no_labels(bring: Any, made: Path) -> None:
+def test_import_model_says_who_labeled_when_the_images_have_no_labels(bring: Any, made: Path) -> None:
     manifest, _ = bring("colors.onnx", images=made / "flat")
     assert manifest["parity"]["reference_accuracy"] == 1.0
     assert "labeled by the model itself" in manifest["lineage"]["note"]
 
 
-def test_bring_in_takes_bytes_as_they_are_when_the_model_came_quantized(bring: Any) -> None:
-    manifest, _ = bring("bytes.tflite", scaling=None)
+def test_import_model_uses_the_scale_of_its_own_when_the_model_came_quantized(bring: Any, made: Path) -> None:
+    manifest, _ = bring("bytes.tflite", scaling=None, images=made / "flat")
     imported = manifest["lineage"]["imported"]
-    assert (imported["dtype"], imported["quantized"], imported["mean"]) == ("i8", True, [128.0] * 3)
+    assert (imported["dtype"], imported["quantized"], imported["std"]) == ("i8", True, [255.0] * 3)
+    assert imported["input_scale"] == pytest.approx(1 / 255, rel=0.02)
     assert manifest["parity"]["max_abs"] <= 5e-2
-    with pytest.raises(UsageError, match="leave --scaling out"):
-        bring("bytes.tflite")
     with pytest.raises(ConfigurationError, match="came quantized"):
-        bring("bytes.tflite", "fp16", "ncs2", scaling=None)
+        bring("bytes.tflite", "fp16", "ncs2", images=made / "flat")
 
 
 @pytest.mark.parametrize("file", ["colors.keras", "colors.onnx"])
-def test_bring_in_lowers_as_any_other_when_aimed_at_a_stick(bring: Any, file: str) -> None:
-    manifest, _ = bring(file, "fp16", "ncs2", scaling="caffe")
+def test_import_model_lowers_as_any_other_when_aimed_at_a_stick(bring: Any, made: Path, file: str) -> None:
+    manifest, _ = bring(file, "fp16", "ncs2", scaling="caffe", images=made / "flat")
     assert manifest["parity"]["max_abs"] <= 1e-2
 
 
-def test_bring_in_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path: Path) -> None:
+def test_import_model_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path: Path) -> None:
     free = write_onnx(tmp_path / "free.onnx", space=("H", "W"))
     with pytest.raises(DataError, match="images of any size"):
         bring(free)
@@ -180,11 +185,11 @@ def test_bring_in_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path: Pa
     [
         ({"kind": 7}, DataError, "numbers of type i64"),
         ({"outputs": ["shares", "flat"]}, DataError, "has 2 outputs: shares, flat"),
-        ({"operation": "Blur", "domain": "mine"}, ConversionError, r"does not know its operation mine\.Blur"),
+        ({"operation": "Blur", "domain": "mine"}, ConversionError, r"cannot convert the operation mine\.Blur"),
         ({"channels": 1}, DataError, "takes 1 channels"),
     ],
 )
-def test_bring_in_says_what_is_in_the_way_when_the_model_does_not_fit(
+def test_import_model_says_what_is_in_the_way_when_the_model_does_not_fit(
     bring: Any, tmp_path: Path, changes: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
@@ -194,33 +199,33 @@ def test_bring_in_says_what_is_in_the_way_when_the_model_does_not_fit(
 @pytest.mark.parametrize(
     ("words", "kind", "message"),
     [
-        ({"scaling": None}, UsageError, "how were its pixels scaled"),
-        ({"scaling": "1/2/3"}, UsageError, "is no scaling"),
+        ({"scaling": None}, UsageError, "does not say how its pixels were scaled"),
+        ({"scaling": "1/2/3"}, UsageError, "is not a scaling"),
         ({"images": None}, UsageError, "proves its answers by images"),
         ({"output": "logits", "scaling": "0/1e30"}, DataError, "answers all 12 images alike"),
         ({"layout": "NHWC"}, DataError, "takes 32 channels"),
         ({"size": (64, 64)}, DataError, "not images of 64 x 64"),
     ],
 )
-def test_bring_in_refuses_when_the_words_do_not_fit(
+def test_import_model_refuses_when_the_words_do_not_fit(
     bring: Any, words: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
         bring("colors.onnx", **words)
 
 
-def test_bring_in_refuses_when_scores_are_called_probabilities(bring: Any) -> None:
+def test_import_model_refuses_when_scores_are_called_probabilities(bring: Any) -> None:
     with pytest.raises(DataError, match="not the probabilities"):
         bring("colors.keras", output="probabilities", scaling="none")
 
 
-def test_bring_in_runs_no_code_when_a_keras_file_holds_some(bring: Any) -> None:
+def test_import_model_runs_no_code_when_a_keras_file_holds_some(bring: Any) -> None:
     with pytest.raises(DataError, match="Lambda layer"):
         bring("code.keras")
 
 
 @pytest.mark.parametrize("name", ["broken.onnx", "broken.tflite", "broken.keras", "broken/saved_model.pb"])
-def test_bring_in_names_the_file_when_it_is_damaged(bring: Any, tmp_path: Path, name: str) -> None:
+def test_import_model_names_the_file_when_it_is_damaged(bring: Any, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"damaged" * 40)
@@ -228,13 +233,13 @@ def test_bring_in_names_the_file_when_it_is_damaged(bring: Any, tmp_path: Path, 
         bring(file if file.suffix != ".pb" else file.parent)
 
 
-def test_bring_in_counts_when_labels_do_not_fit(bring: Any, tmp_path: Path) -> None:
+def test_import_model_counts_when_labels_do_not_fit(bring: Any, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("red\ngreen\n")
     with pytest.raises(DataError, match="2 labels, but the model has 3 outputs"):
         bring("colors.onnx", labels=labels)
     labels.write_text("red\nred\nblue\n")
-    with pytest.raises(ConfigurationError, match="says twice: red"):
+    with pytest.raises(ConfigurationError, match="has a label twice: red"):
         bring("colors.onnx", labels=labels)
     labels.write_text("rot\ngelb\nblau\n")
     with pytest.raises(DataError, match="no such label") as failed:
@@ -242,7 +247,7 @@ def test_bring_in_counts_when_labels_do_not_fit(bring: Any, tmp_path: Path) -> N
     assert len(failed.value.problems) == 3
 
 
-def test_find_or_bring_in_says_what_is_needed_when_labels_are_not_given(bring: Any) -> None:
+def test_find_or_import_says_what_is_needed_when_labels_are_not_given(bring: Any) -> None:
     with pytest.raises(UsageError, match="--labels FILE"):
         bring("colors.onnx", labels=None)
 

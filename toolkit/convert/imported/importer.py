@@ -1,8 +1,9 @@
-"""A model that was not trained here becomes one that everything else can work on: converted, checked, deployed, measured.
+"""Import a model that was not trained here, so that it can be converted, checked, deployed and measured as any other.
 
-    file ─read▶ graph ─its ends▶ what it takes and gives ─its own runtime on the user's images▶ TrainedModel with no history
+    file ─worker▶ graph, what it says ─its runtime on the user's images▶ answers ─output kind, sanity▶ TrainedModel
 
-The file is copied into the workspace. Images are needed: a bundle proves its answers by some, and parity is shown on them.
+The reference is the file's own runtime, fed as the file says. The file and those that belong to it are copied into the
+workspace. Images are needed: a bundle proves its answers by some, and parity is shown on them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import dataclasses
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +24,13 @@ from toolkit import hashing
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Evaluation, ImportedModel, TrainedModel
 from toolkit.convert import parity
-from toolkit.convert.imported import formats, io_adapters
-from toolkit.convert.imported.images import build_split, check_labels, read_labels
-from toolkit.convert.imported.model import ImportedGraph
-from toolkit.convert.imported.options import ImportOptions
-from toolkit.convert.parity import Probabilities
+from toolkit.convert.imported import dataset, io_adapters, output_kind, sanity
+from toolkit.convert.imported.file_facts import FileFacts, facts_beside, merged
+from toolkit.convert.imported.formats import FORMATS, format_of
+from toolkit.convert.imported.model import Inspected, ModelReader, adapt, as_probabilities
+from toolkit.convert.imported.options import SCALINGS, ImportOptions, choose_scaling
+from toolkit.convert.parity import Images, Probabilities
+from toolkit.convert.reference import ReferenceModel, test_images
 from toolkit.convert.resolve import resolve_model
 from toolkit.errors import DataError, ToolkitError, UsageError
 from toolkit.progress import Progress
@@ -36,168 +41,241 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     import openvino as ov
 
+    from toolkit.data import Image
 
 STAGE = "imported"
-_ALIKE = 1e-6
-"""Answers that differ less than this between all images are one answer."""
+_TRIED = 64
+"""Images on which other settings are tried, when a model turns out to be useless with those it has."""
 
 
 def import_model(
-    file: Path, said: ImportOptions, workspace: Workspace, store: Store, progress: Progress
+    file: Path, options: ImportOptions, workspace: Workspace, store: Store, progress: Progress
 ) -> TrainedModel:
-    """Read the model in `file`, ask it about the images, and put it among the trained ones.
+    """Read the model in `file`, ask it about the images, and store it among the trained models.
 
     Raises:
-        UsageError: a word that is needed was not said: its labels, its images, its scaling.
+        UsageError: something is needed that neither the file nor an option says: labels, images, scaling, what it returns.
         DataError: the file, the labels or the images cannot be used, or do not fit one another.
         ConversionError: OpenVINO does not know an operation in it.
     """
-    form = formats.format_of(file)
-    progress.log(f"reading {file.name} ({form})")
-    labels = read_labels(said.labels)
-    graph, imported, size = _opened(file, form, said)
-    check_labels(labels, io_adapters.classes_of(graph), said.labels)
-    opened = ImportedGraph(file, imported, size)
-    split = build_split(opened, labels, said, workspace, progress)
-    answers, truth = _answers(opened, split, said.crop, workspace)
-    _refuse_nonsense(answers, imported)
-    kept = ImportedGraph(_copied(opened, workspace), imported, size)
-    model = _described(kept, split, labels, graph, (answers, truth), said, workspace)
+    progress.log(f"reading {file.name} ({FORMATS[format_of(file)].format})")
+    beside = facts_beside(file)
+    size = options.size or beside.size
+    with ModelReader(file, size, options.signature) as reader, _naming(file):
+        inspected = reader.inspect()
+        facts = merged(inspected.facts, beside)
+        labels = dataset.read_labels(options.labels, facts.labels)
+        spec = _input_spec(inspected, options, size)
+        dataset.check_labels(labels, io_adapters.classes_of(inspected.graph), options.labels)
+        imported = _describe_file(file, inspected, spec, facts, options)
+        crop = options.crop or facts.crop or "resize"
+        images, labeled = dataset.find_images(options, labels, workspace, progress)
+        test, pixels = _test_images(images, spec.size, crop, workspace)
+        answers, imported = _ask(reader, pixels, imported, inspected.graph, options)
+        if not labeled:
+            guesses = parity.top1(answers)
+            images = [dataclasses.replace(one, label=int(guess)) for one, guess in zip(test, guesses, strict=True)]
+            test = images
+        truth = np.array([image.label for image in test], dtype=np.int64)
+        if labeled and sanity.is_chance(int(np.sum(parity.top1(answers) == truth)), len(truth), len(labels)):
+            if not options.force:
+                others = list(_other_settings(reader, pixels, imported, truth))
+                raise sanity.chance_error(answers, truth, labels, imported.file, others)
+            imported = dataclasses.replace(imported, forced=options.force)
+            progress.log(f"  goes on by --force although it is no better than guessing: {options.force}")
+    split = dataset.make_split(images, labels, Path(str(options.images)), workspace, labeled=labeled)
+    copy = _copy(file, imported, workspace)
+    model = _describe_model(
+        copy, imported, split, spec.size, crop, _parameters(inspected.graph), (answers, truth), workspace
+    )
+    reference = ReferenceModel(model, workspace, progress)
+    if not (reference.folder / "graph").exists():
+        reference.store_graph(adapt(inspected.graph, spec, imported))
+    by_path = {image.path: answer for image, answer in zip(test, answers, strict=True)}
+    reference.store_answers(
+        split, np.stack([by_path[image.path] for image in test_images(model, split, workspace).images])
+    )
     store.put(split)
     store.put(model)
-    progress.log(f"  known as {model.network}-{model.head}-{model.stage}, {model.digest[:12]}")
+    progress.log(f"  imported as {model.network}-{model.head}-{model.stage}, {model.digest[:12]}")
     return model
 
 
 def find_or_import(
-    words: str, said: ImportOptions, workspace: Workspace, store: Store, progress: Progress
+    reference: str, options: ImportOptions, workspace: Workspace, store: Store, progress: Progress
 ) -> TrainedModel:
-    """The trained model that is meant or, where labels are given, the one in the file of that name.
+    """The trained model that `reference` names or, where labels or images are given, the one in the file of that name.
 
     Raises:
-        UsageError: there is none; of a file that was not trained here, says what is needed.
+        UsageError: there is none; for a file that was not trained here, says what is needed.
     """
-    if said.labels is not None:
-        return import_model(Path(words), said, workspace, store, progress)
+    if options.labels is not None or (options.images is not None and Path(reference).exists()):
+        return import_model(Path(reference), options, workspace, store, progress)
     try:
-        return resolve_model(words, workspace, store)
+        return resolve_model(reference, workspace, store)
     except UsageError:
-        if not Path(words).exists():
+        if not Path(reference).exists():
             raise
-        remedy = "--labels FILE --images FOLDER --scaling WORDS make a bundle of a model from elsewhere"
-        raise UsageError("was not trained in this workspace", where=words, remedy=remedy) from None
+        format_of(Path(reference))
+        remedy = "to import it, add --labels FILE --images FOLDER --scaling NAME"
+        raise UsageError("was not trained in this workspace", where=reference, remedy=remedy) from None
 
 
-def _copied(opened: ImportedGraph, workspace: Workspace) -> Path:
-    """The file as the workspace keeps it, in a folder named by its digest."""
-    place = workspace.folder("imported", opened.imported.sha256) / opened.path.name
-    if not place.exists():
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=place.parent) as beside:
-            new = Path(beside) / place.name
-            (shutil.copytree if opened.path.is_dir() else shutil.copyfile)(opened.path, new)
-            new.replace(place)
-    return place
-
-
-def _opened(path: Path, form: str, said: ImportOptions) -> tuple[ov.Model, ImportedModel, tuple[int, int]]:
-    """The graph with its batch fixed, and how its ends are to be read."""
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Let errors from within name the model's file before the place in it."""
     try:
-        graph = formats.read(path, form, said.size)
-        entry = io_adapters.infer_input_spec(graph, said.layout, said.size, formats.USUAL_LAYOUT[form])
-        io_adapters.fix_shape(graph, entry)
-        io_adapters.classes_of(graph)
-        scaling = said.scaling_of(entry.kind)
+        yield
     except ToolkitError as error:
-        raise type(error).from_problems(
-            [dataclasses.replace(problem, where=_placed(path, problem.where)) for problem in error.problems]
-        ) from error
-    given = graph.outputs[0].element_type.get_type_name()
-    integers = None if given in io_adapters.FLOATS else formats.output_quantization(path, form)
-    if given not in io_adapters.FLOATS and integers is None:
-        raise DataError(f"gives numbers of type {given}, not probabilities", where=path.name)
-    known = io_adapters.last_operation(graph) in {"Softmax", "Sigmoid"}
-    imported = ImportedModel(
-        file=path.name,
-        sha256=formats.digest_of(path),
-        format=form,
-        dtype=entry.kind,
-        layout=entry.layout,
-        color=said.color or scaling.color,
-        mean=scaling.mean,
-        std=scaling.std,
-        output=said.output or ("probabilities" if known else "logits"),
-        quantized=io_adapters.is_quantized(graph),
-        output_scale=None if integers is None else integers.scale,
-        output_zero_point=0 if integers is None else integers.zero,
-    )
-    return graph, imported, entry.size
+        problems = [dataclasses.replace(each, where=_placed(file, each.where)) for each in error.problems]
+        raise type(error).from_problems(problems) from error
 
 
 def _placed(path: Path, where: str) -> str:
-    return str(path.name) if not where or where == str(path) else f"{path.name}: {where}"
+    if where and (Path(where).exists() or str(path.absolute()) in where):
+        return where
+    return path.name if not where or where == path.name else f"{path.name}: {where}"
 
 
-def _answers(
-    opened: ImportedGraph, split: Split, crop: str, workspace: Workspace
-) -> tuple[Probabilities, npt.NDArray[np.int64]]:
-    """What the file's own runtime says of the test images, and what is right."""
+def _input_spec(inspected: Inspected, options: ImportOptions, size: tuple[int, int] | None) -> io_adapters.InputSpec:
+    """What the model takes; its graph then takes one such image."""
+    graph = inspected.graph
+    fixed = None if options.size is None and _has_size(graph) else size
+    spec = io_adapters.infer_input_spec(graph, options.layout, fixed, FORMATS[inspected.format].usual_layout)
+    io_adapters.fix_shape(graph, spec)
+    return spec
+
+
+def _has_size(graph: ov.Model) -> bool:
+    shape = graph.inputs[0].partial_shape if graph.inputs else None
+    return shape is not None and shape.rank.is_static and not any(side.is_dynamic for side in list(shape)[1:])
+
+
+def _describe_file(
+    path: Path, inspected: Inspected, spec: io_adapters.InputSpec, facts: FileFacts, options: ImportOptions
+) -> ImportedModel:
+    """How the input and the output are to be read; what the output is follows from the answers."""
+    scaling = choose_scaling(options.scaling, spec.dtype, inspected.input_scale, facts.scaling)
+    given = inspected.graph.outputs[0].element_type.get_type_name()
+    integers = inspected.output_scale
+    if given not in io_adapters.FLOATS and integers is None:
+        raise DataError(f"gives numbers of type {given}, not probabilities", where=path.name)
+    return ImportedModel(
+        file=path.name,
+        sha256=inspected.digest,
+        files=inspected.digests,
+        format=inspected.format,
+        signature=options.signature,
+        dtype=spec.dtype,
+        layout=spec.layout,
+        color=options.color or (facts.color if options.scaling is None else None) or scaling.color,
+        mean=scaling.mean,
+        std=scaling.std,
+        input_scale=None if inspected.input_scale is None else inspected.input_scale.scale,
+        input_zero_point=0 if inspected.input_scale is None else inspected.input_scale.zero_point,
+        output="",
+        quantized=io_adapters.is_quantized(inspected.graph),
+        output_scale=None if integers is None else integers.scale,
+        output_zero_point=0 if integers is None else integers.zero_point,
+    )
+
+
+def _test_images(
+    images: Sequence[Image], size: tuple[int, int], crop: str, workspace: Workspace
+) -> tuple[list[Image], Images]:
     from toolkit import data
 
-    test = [image for image in data.read_manifest(split, workspace) if image.part == "test"]
+    test = [image for image in images if image.part == "test"]
     if not test:
-        raise DataError("has no test images", where=split.name, remedy="put some into a folder test/")
-    pixels = data.load_images(test, opened.size, crop, workspace=workspace)
-    return opened.predict([pixels]), np.array([image.label for image in test], dtype=np.int64)
+        raise DataError("has no test images", where="--images", remedy="put some into a folder test/")
+    return test, data.load_images(test, size, crop, workspace=workspace)
 
 
-def _refuse_nonsense(answers: Probabilities, imported: ImportedModel) -> None:
-    remedy = "see that --scaling, --color, --layout and --output are those it was trained with"
-    if not np.isfinite(answers).all():
-        raise DataError("answers with numbers that are none (NaN or infinite)", where=imported.file, remedy=remedy)
-    if len(answers) > 1 and float(np.ptp(answers, axis=0).max()) < _ALIKE:
-        raise DataError(f"answers all {len(answers)} images alike", where=imported.file, remedy=remedy)
-    sums = answers.sum(axis=1)
-    slack = 0.05 if imported.quantized else 1e-3
-    odd = answers.shape[1] > 1 and bool(np.abs(sums - 1).max() > slack)
-    if odd or answers.min() < -slack or answers.max() > 1 + slack:
-        told = f"gives {answers.min():.3g} to {answers.max():.3g}, in sum {sums.min():.3g} to {sums.max():.3g}"
-        remedy = "say --output logits; several labels to an image can only be had from models trained here"
-        raise DataError(f"{told}, which are not the probabilities of classes", where=imported.file, remedy=remedy)
+def _ask(
+    reader: ModelReader, pixels: Images, imported: ImportedModel, graph: ov.Model, options: ImportOptions
+) -> tuple[Probabilities, ImportedModel]:
+    """The probabilities of the file's own runtime, and the file's description with what it returns."""
+    answers = reader.answers([pixels], imported)
+    sanity.refuse_useless(answers, imported.file)
+    slack = 1e-2 + answers.shape[1] / 512 if imported.quantized or imported.output_scale is not None else 1e-3
+    kind = output_kind.decide(answers, output_kind.tail_of(graph), options.output, slack)
+    return as_probabilities(answers, kind), dataclasses.replace(imported, output=kind)
 
 
-def _described(
-    opened: ImportedGraph,
+def _other_settings(
+    reader: ModelReader, pixels: Images, imported: ImportedModel, truth: npt.NDArray[np.int64]
+) -> Iterator[tuple[str, float]]:
+    """Other options, each with the accuracy that the model would have with it on some of the images."""
+    chosen = np.unique(np.linspace(0, len(truth) - 1, min(len(truth), _TRIED)).astype(int))
+    changes: dict[str, dict[str, Any]] = {f"--color {color}": {"color": color} for color in ("RGB", "BGR")}
+    if imported.dtype not in io_adapters.RANGES or imported.input_scale is not None:
+        changes |= {f"--scaling {name}": dataclasses.asdict(scaling) for name, scaling in SCALINGS.items()}
+    for option, change in changes.items():
+        answers = reader.answers([pixels[chosen]], dataclasses.replace(imported, **change))
+        accuracy = parity.accuracy(as_probabilities(answers, imported.output), truth[chosen])
+        yield option, accuracy
+
+
+def _copy(file: Path, imported: ImportedModel, workspace: Workspace) -> Path:
+    """The model's files as the workspace keeps them, in a folder named by their digest; the path of the model there.
+
+    Raises:
+        DataError: they changed since they were read.
+    """
+    source = file.parent if file.name == "saved_model.pb" else file
+    place = workspace.folder("imported", imported.sha256) / source.name
+    if place.exists():
+        return place
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=place.parent) as beside:
+        folder = Path(beside) / source.name if source.is_dir() else Path(beside)
+        origin = source if source.is_dir() else source.parent
+        for name, digest in imported.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(origin / name, folder / name)
+            if hashing.sha256_file(folder / name) != digest:
+                raise DataError("changed while it was imported", where=str(origin / name), remedy="import it again")
+        for name in {name.split("/")[0] for name in imported.files} if not source.is_dir() else {source.name}:
+            (Path(beside) / name).replace(place.parent / name)
+    return place
+
+
+def _describe_model(
+    path: Path,
+    imported: ImportedModel,
     split: Split,
-    labels: tuple[str, ...],
-    graph: ov.Model,
+    size: tuple[int, int],
+    crop: str,
+    parameters: int,
     judged: tuple[Probabilities, npt.NDArray[np.int64]],
-    said: ImportOptions,
     workspace: Workspace,
 ) -> TrainedModel:
     answers, truth = judged
-    imported = opened.imported
-    told = dataclasses.asdict(imported) | {"crop": said.crop, "size": list(opened.size), "split": split.digest}
+    described = dataclasses.asdict(imported) | {"crop": crop, "size": list(size), "split": split.digest}
     return TrainedModel(
-        digest=hashing.sha256_json(_plain(told)),
+        digest=hashing.sha256_json(_plain(described)),
         parent=split.digest,
         run=imported.sha256,
         experiment="",
-        network=re.sub(r"[^a-z0-9]+", "_", opened.path.stem.lower()).strip("_") or "model",
+        network=re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "model",
         head="sigmoid" if answers.shape[1] == 1 else "softmax",
         stage=STAGE,
         weights=imported.file,
         note=split.note,
-        labels=labels,
-        input_size=opened.size,
-        crop=said.crop,
+        labels=split.labels,
+        input_size=size,
+        crop=crop,
         scaling=f"(x - {list(imported.mean)}) / {list(imported.std)}, {imported.color}",
-        path=workspace.relative(opened.path),
-        parameters=sum(_elements(node) for node in graph.get_ops()),
+        path=workspace.relative(path),
+        parameters=parameters,
         history=(),
         evaluation=_evaluation(answers, truth),
         seconds=0.0,
         imported=imported,
     )
+
+
+def _parameters(graph: ov.Model) -> int:
+    return sum(_elements(node) for node in graph.get_ops())
 
 
 def _elements(node: Any) -> int:

@@ -1,10 +1,11 @@
-"""The two ends of a model that was made elsewhere: what it takes and gives, and how both become a bundle's.
+"""Input and output of an imported model, adapted to those of every bundle.
 
 u8 [1,H,W,3] RGB ─color, scaling, layout, type▶ the model's own input … its own output ─type, shape, softmax▶ probabilities
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
     import openvino as ov
 
 FLOATS = {"f32", "f16"}
-BYTES = {"u8", "i8"}
-"""Integer inputs are those of quantized models: a pixel as it is, or less 128."""
+RANGES = {"u8": (0, 255), "i8": (-128, 127)}
+"""The integer types that an input may have, each with its smallest and largest number."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What a model takes: one RGB or BGR image in this type, layout and size."""
 
-    kind: str
+    dtype: str
     """"f32", "f16", "u8" or "i8"."""
     layout: str
     """"NHWC" or "NCHW"."""
@@ -75,7 +76,7 @@ def classes_of(graph: ov.Model) -> int:
 
 
 def fix_shape(graph: ov.Model, entry: InputSpec) -> None:
-    """One image of the entry's size at a time.
+    """Make the graph take one image of the entry's size at a time.
 
     Raises:
         DataError: something inside does not allow it.
@@ -87,10 +88,14 @@ def fix_shape(graph: ov.Model, entry: InputSpec) -> None:
     except RuntimeError as error:
         why = str(error).strip().splitlines()[-1]
         raise DataError(f"cannot take one image at a time: {why}", remedy="export it with a free batch size") from None
+    given = graph.output(0).partial_shape
+    if given.rank.is_static and len(given) > 0 and given[0].is_static and given[0].get_length() != 1:
+        what = f"cannot take one image at a time: given one, it returns {given}, since its batch size is fixed inside"
+        raise DataError(what, remedy="export it with a free batch size")
 
 
-def add_preprocessing(graph: ov.Model, entry: InputSpec, imported: ImportedModel) -> ov.Model:
-    """`graph` with the input u8 NHWC [1,H,W,3] RGB; color, scaling, layout and type are inside."""
+def add_preprocessing(graph: ov.Model, spec: InputSpec, imported: ImportedModel) -> ov.Model:
+    """`graph` with the input u8 NHWC [1,H,W,3] RGB; color, scaling, quantization, layout and type are inside."""
     import openvino as ov
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
@@ -99,7 +104,7 @@ def add_preprocessing(graph: ov.Model, entry: InputSpec, imported: ImportedModel
         ColorFormat.RGB
     )
     steps = builder.input().preprocess()
-    if entry.kind != "u8":
+    if spec.dtype != "u8" or imported.input_scale is not None:
         steps.convert_element_type(ov.Type.f32)
     if imported.color == "BGR":
         steps.convert_color(ColorFormat.BGR)
@@ -107,13 +112,29 @@ def add_preprocessing(graph: ov.Model, entry: InputSpec, imported: ImportedModel
         steps.mean(list(imported.mean))
     if any(each != 1 for each in imported.std):
         steps.scale(list(imported.std))
+    if imported.input_scale is not None:
+        steps.custom(_quantize(imported))
     steps.convert_element_type(graph.input(0).element_type)
-    builder.input().model().set_layout(ov.Layout(entry.layout))
+    builder.input().model().set_layout(ov.Layout(spec.layout))
     return builder.build()
 
 
+def _quantize(imported: ImportedModel) -> Callable[[Any], Any]:
+    """Floats as the integers of the file's own scale and zero point, rounded and kept in the type's range."""
+    from openvino import opset5
+
+    scale, zero_point, (low, high) = imported.input_scale, imported.input_zero_point, RANGES[imported.dtype]
+
+    def apply(value: Any) -> Any:
+        steps = opset5.divide(value, opset5.constant(np.float32(scale)))
+        moved = opset5.add(steps, opset5.constant(np.float32(zero_point)))
+        return opset5.clamp(opset5.round(moved, "half_to_even"), float(low), float(high)).output(0)
+
+    return apply
+
+
 def add_probability_output(graph: ov.Model, imported: ImportedModel) -> ov.Model:
-    """`graph` with the output f32 [1,n]: dequantized, flattened, and through a softmax (a sigmoid for one number)."""
+    """`graph` with the output f32 [1,n]: dequantized, flattened, and of logits a softmax (a sigmoid for one number)."""
     import openvino as ov
     from openvino import opset1
 
@@ -131,14 +152,6 @@ def add_probability_output(graph: ov.Model, imported: ImportedModel) -> ov.Model
     if end.get_node().get_output_size() > 1 or end.get_node().get_type_name() == "Parameter":
         end = opset1.reshape(end, opset1.constant(np.array([1, count], np.int64)), special_zero=False).output(0)
     return ov.Model([opset1.result(end)], graph.get_parameters(), "toolkit")
-
-
-def last_operation(graph: ov.Model) -> str:
-    """The type of the operation that makes the output, past what only shapes, rounds or converts it."""
-    node = graph.get_results()[0].input_value(0).get_node()
-    while node.get_type_name() in {"Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "FakeQuantize"}:
-        node = node.input_value(0).get_node()
-    return str(node.get_type_name())
 
 
 def is_quantized(graph: ov.Model) -> bool:
@@ -171,7 +184,7 @@ def _layout(sides: list[int | None], usual: str) -> str:
 
 
 def _type_problems(name: str, kind: str) -> list[Problem]:
-    if kind in FLOATS | BYTES:
+    if kind in FLOATS | RANGES.keys():
         return []
     return [Problem(f"takes numbers of type {kind}, not pixels", name, "export it with a float32 input")]
 

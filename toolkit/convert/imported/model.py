@@ -1,27 +1,101 @@
-"""A file of another maker with its ends understood: a graph like any other's, and reference answers by its own runtime."""
+"""An imported model with its input and output understood: a graph like any other's, and reference answers by its own runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from toolkit.artifacts.model import ImportedModel, TrainedModel
-from toolkit.convert.imported import formats, io_adapters
+from toolkit.convert.imported import io_adapters, output_kind
+from toolkit.convert.imported.file_facts import FileFacts, Scaling
+from toolkit.convert.imported.formats import format_of
+from toolkit.convert.imported.model_file import IntegerScale
 from toolkit.convert.parity import Images, Probabilities
+from toolkit.system.sandbox import Limits, Sandbox
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import openvino as ov
 
+_WORKER = "toolkit.convert.imported.worker"
+_LIMITS = Limits(memory_bytes=32 << 30)
+"""Of address space, of which TensorFlow reserves much more than it uses."""
+_DTYPES: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "u8": np.uint8, "i8": np.int8}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """What a file holds and says."""
+
+    graph: ov.Model
+    format: str
+    digest: str
+    digests: dict[str, str]
+    facts: FileFacts
+    input_scale: IntegerScale | None
+    output_scale: IntegerScale | None
+
+
+class ModelReader:
+    """A confined worker that has one model file open; nothing of the file is parsed in this process."""
+
+    def __init__(self, path: Path, size: tuple[int, int] | None = None, signature: str = "") -> None:
+        self._file = path.parent if path.name == "saved_model.pb" else path
+        self._arguments: dict[str, Any] = {"path": str(self._file.absolute()), "size": size, "signature": signature}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        kind = format_of(self._file)
+        with contextlib.ExitStack() as stack:
+            self._out = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-import-")))
+            reads = [self._file.parent if kind in {"onnx", "openvino"} else self._file]
+            sandbox = Sandbox(reads=reads, writes=[self._out], limits=_LIMITS, where=str(self._file))
+            self._sandbox = stack.enter_context(sandbox)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def inspect(self) -> Inspected:
+        """The graph with input and output as they are, and what the file says of itself."""
+        import openvino as ov
+
+        found = self._sandbox.call(f"{_WORKER}:inspect", **self._arguments, out=str(self._out))
+        return Inspected(
+            graph=ov.Core().read_model(self._out / "graph.xml"),
+            format=str(found["format"]),
+            digest=str(found["digest"]),
+            digests=dict(found["digests"]),
+            facts=_facts(found["facts"]),
+            input_scale=_scale(found["scales"][0]),
+            output_scale=_scale(found["scales"][1]),
+        )
+
+    def answers(self, chunks: Iterable[Images], imported: ImportedModel) -> npt.NDArray[np.float32]:
+        """The raw answers of the format's own runtime, as numbers, f32 [n, classes], to u8 [n,H,W,3] images."""
+        return np.stack([_as_numbers(row, imported) for chunk in chunks for row in self._rows(chunk, imported)])
+
+    def _rows(self, chunk: Images, imported: ImportedModel) -> Iterator[npt.NDArray[Any]]:
+        size = list(chunk.shape[1:3])
+        for start in range(0, len(chunk), 16):
+            inputs = as_model_input(chunk[start : start + 16], imported)
+            yield from self._sandbox.call(f"{_WORKER}:answer", **self._arguments | {"size": size}, inputs=inputs)
+
 
 @dataclass(frozen=True, slots=True)
 class ImportedGraph:
-    """An imported file with its ends understood."""
+    """The copy of an imported file in the workspace."""
 
     path: Path
     imported: ImportedModel
@@ -29,45 +103,71 @@ class ImportedGraph:
 
     @classmethod
     def of(cls, model: TrainedModel, workspace: Workspace) -> ImportedGraph:
-        """The one that `model` was brought in from."""
+        """The one that `model` was made of."""
         if model.imported is None:
             raise ValueError(f"{model.digest} was trained here")
         return cls(workspace.absolute(model.path), model.imported, model.input_size)
 
     def trace(self) -> ov.Model:
-        """u8 NHWC RGB image in, probabilities out."""
-        graph = formats.read(self.path, self.imported.format, self.size)
-        entry = io_adapters.InputSpec(self.imported.dtype, self.imported.layout, self.size)
-        io_adapters.fix_shape(graph, entry)
-        return io_adapters.add_probability_output(
-            io_adapters.add_preprocessing(graph, entry, self.imported), self.imported
-        )
+        """The graph with a u8 NHWC RGB image as its input and probabilities as its output."""
+        with self._reader() as reader:
+            graph = reader.inspect().graph
+        return adapt(graph, io_adapters.InputSpec(self.imported.dtype, self.imported.layout, self.size), self.imported)
 
     def predict(self, chunks: Iterable[Images]) -> Probabilities:
-        """What the format's own runtime answers, f32 [n, classes], to u8 [n,H,W,3] images."""
-        ask = formats.runtime(self.path, self.imported.format, self.size)
-        rows = [_probabilities(ask(self._shown(image)), self.imported) for chunk in chunks for image in chunk]
-        return np.stack(rows).astype(np.float32)
+        """The probabilities of the format's own runtime, f32 [n, classes], for u8 [n,H,W,3] images."""
+        with self._reader() as reader:
+            return as_probabilities(reader.answers(chunks, self.imported), self.imported.output)
 
-    def _shown(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """u8 [H,W,3] RGB as the model's own input."""
-        colored = image[..., ::-1] if self.imported.color == "BGR" else image
-        scaled = (colored.astype(np.float32) - np.array(self.imported.mean, np.float32)) / np.array(
-            self.imported.std, np.float32
-        )
-        kind = {"f32": np.float32, "f16": np.float16, "u8": np.uint8, "i8": np.int8}[self.imported.dtype]
-        turned = scaled if self.imported.layout == "NHWC" else scaled.transpose(2, 0, 1)
-        return np.ascontiguousarray(turned[np.newaxis], dtype=kind)
+    def _reader(self) -> ModelReader:
+        return ModelReader(self.path, self.size, self.imported.signature)
 
 
-def _probabilities(answer: npt.NDArray[Any], imported: ImportedModel) -> npt.NDArray[np.float32]:
-    """One raw answer as f32 [classes]."""
-    row = answer.reshape(-1).astype(np.float32)
-    if imported.output_scale is not None:
-        row = (row - imported.output_zero_point) * np.float32(imported.output_scale)
-    if imported.output == "logits":
-        if len(row) == 1:
-            return np.asarray(1 / (1 + np.exp(-row)), dtype=np.float32)
-        raised = np.exp(row - row.max())
-        row = raised / raised.sum()
-    return np.asarray(row, dtype=np.float32)
+def adapt(graph: ov.Model, spec: io_adapters.InputSpec, imported: ImportedModel) -> ov.Model:
+    """A file's graph with a u8 NHWC RGB image as its input and probabilities as its output."""
+    io_adapters.fix_shape(graph, spec)
+    return io_adapters.add_probability_output(io_adapters.add_preprocessing(graph, spec, imported), imported)
+
+
+def as_model_input(images: Images, imported: ImportedModel) -> npt.NDArray[Any]:
+    """u8 [n,H,W,3] RGB images as the model's own input, [n,…]: color, scaling, quantization, layout and type."""
+    colored = images[..., ::-1] if imported.color == "BGR" else images
+    values = (colored.astype(np.float32) - np.array(imported.mean, np.float32)) / np.array(imported.std, np.float32)
+    if imported.input_scale is not None:
+        steps = np.round(values / np.float32(imported.input_scale) + np.float32(imported.input_zero_point))
+        values = np.clip(steps, *io_adapters.RANGES[imported.dtype])
+    turned = values if imported.layout == "NHWC" else values.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(turned, dtype=_DTYPES[imported.dtype])
+
+
+def as_probabilities(answers: npt.NDArray[np.float32], output: str) -> Probabilities:
+    """Raw answers, f32 [n, classes], as probabilities."""
+    if output != output_kind.LOGITS:
+        return answers
+    if answers.shape[1] == 1:
+        return np.asarray(1 / (1 + np.exp(-answers)), dtype=np.float32)
+    raised = np.exp(answers - answers.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _as_numbers(row: npt.NDArray[Any], imported: ImportedModel) -> npt.NDArray[np.float32]:
+    values = row.astype(np.float32)
+    if imported.output_scale is None:
+        return values
+    return np.asarray((values - imported.output_zero_point) * np.float32(imported.output_scale), np.float32)
+
+
+def _scale(described: Any) -> IntegerScale | None:
+    return None if described is None else IntegerScale(float(described[0]), int(described[1]))
+
+
+def _facts(described: dict[str, Any]) -> FileFacts:
+    scaling = described["scaling"]
+    return FileFacts(
+        labels=None if described["labels"] is None else tuple(described["labels"]),
+        scaling=None if scaling is None else Scaling(tuple(scaling["mean"]), tuple(scaling["std"]), scaling["color"]),
+        color=described["color"],
+        size=None if described["size"] is None else tuple(described["size"]),
+        crop=described["crop"],
+        source=described["source"],
+    )

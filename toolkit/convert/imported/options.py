@@ -1,4 +1,4 @@
-"""What a user says about a model that was not trained here, and how the words are read."""
+"""What a user says about an imported model, and how its pixels are scaled."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.convert.imported.file_facts import Scaling, Three
+from toolkit.convert.imported.io_adapters import RANGES
+from toolkit.convert.imported.model_file import IntegerScale
 from toolkit.errors import UsageError
-
-Three = tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """(pixel in 0…255 - mean) / std, in the order of the model's own channels."""
-
-    mean: Three = (0.0, 0.0, 0.0)
-    std: Three = (1.0, 1.0, 1.0)
-    color: str = "RGB"
-
 
 SCALINGS = {
     "none": Scaling(),
@@ -28,11 +19,13 @@ SCALINGS = {
     "torch": Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
 """As Keras' preprocess_input and torchvision have them."""
+_FULL_RANGE = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
+_REMEDY = f"--scaling with one of {', '.join(SCALINGS)}, or MEAN/STD such as 127/128 or 124,116,104/58,57,57"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """The words; None is what the file itself, or its images, must tell."""
+    """The options; None is what the file or the images must show."""
 
     labels: Path | None = None
     images: Path | None = None
@@ -41,55 +34,73 @@ class ImportOptions:
     color: str | None = None
     output: str | None = None
     size: tuple[int, int] | None = None
-    crop: str = "resize"
-
-    def scaling_of(self, kind: str) -> Scaling:
-        """What is done to pixels for an input of that type.
-
-        Raises:
-            UsageError: a float input whose scaling is not said (a wrong guess would answer, and answer wrongly), words
-                that are no scaling, or one for an integer input, which has its own.
-        """
-        if kind in {"u8", "i8"}:
-            if self.scaling not in {None, "none"}:
-                remedy = "leave --scaling out: it takes pixels as they are" + (", less 128" if kind == "i8" else "")
-                raise UsageError(f"its input is {kind}, whose scaling is inside", remedy=remedy)
-            return Scaling((128.0, 128.0, 128.0)) if kind == "i8" else Scaling()
-        remedy = f"--scaling with one of {', '.join(SCALINGS)}, or MEAN/STD such as 127/128 or 124,116,104/58,57,57"
-        if self.scaling is None:
-            raise UsageError("how were its pixels scaled? The file does not say", remedy=remedy)
-        if self.scaling in SCALINGS:
-            return SCALINGS[self.scaling]
-        return _numbers(self.scaling, remedy)
+    crop: str | None = None
+    signature: str = ""
+    force: str = ""
+    """The reason for which a model that is no better than guessing is imported all the same."""
 
 
-def parse_size(words: str | None) -> tuple[int, int] | None:
+def choose_scaling(option: str | None, dtype: str, integers: IntegerScale | None, known: Scaling | None) -> Scaling:
+    """How pixels become a model's input, by the option, or else by what the file says.
+
+    `integers` is the file's own scale of a quantized input. Without one, integers are pixels, less 128 where they are signed.
+
+    Raises:
+        UsageError: neither says it (a wrong guess would answer, and wrongly), or the option does not fit.
+    """
+    if dtype in RANGES and integers is None:
+        if option not in {None, "none"}:
+            remedy = "leave --scaling out: it takes pixels as they are" + (", less 128" if dtype == "i8" else "")
+            raise UsageError(f"its input is {dtype} without a scale of its own", remedy=remedy)
+        return Scaling((128.0, 128.0, 128.0)) if dtype == "i8" else Scaling()
+    if option is not None:
+        return SCALINGS.get(option) or _numbers(option)
+    if known is not None:
+        return known
+    if integers is None:
+        raise UsageError("does not say how its pixels were scaled", remedy=_REMEDY)
+    return _scaling_of_full_range(dtype, integers)
+
+
+def _scaling_of_full_range(dtype: str, integers: IntegerScale) -> Scaling:
+    """The usual scaling whose values from black to white are just those that the integers stand for."""
+    low, high = ((bound - integers.zero_point) * integers.scale for bound in RANGES[dtype])
+    for name, (darkest, brightest) in _FULL_RANGE.items():
+        if abs(low - darkest) <= 1.5 * integers.scale and abs(high - brightest) <= 1.5 * integers.scale:
+            return SCALINGS[name]
+    raise UsageError(
+        f"takes integers that stand for numbers from {low:.4g} to {high:.4g}, and does not say how pixels become those",
+        remedy=_REMEDY,
+    )
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
     """Height and width out of "224" or "224x192".
 
     Raises:
-        UsageError: they are not there.
+        UsageError: the text is not a size.
     """
-    if words is None:
+    if text is None:
         return None
-    found = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", words)
-    if not found:
-        raise UsageError(f"{words!r} is no size", remedy="--input-size 224, or HEIGHTxWIDTH such as 224x192")
-    return int(found[1]), int(found[2] or found[1])
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
+    if not match:
+        raise UsageError(f"{text!r} is not a size", remedy="--input-size 224, or HEIGHTxWIDTH such as 224x192")
+    return int(match[1]), int(match[2] or match[1])
 
 
-def _numbers(words: str, remedy: str) -> Scaling:
-    mean, slash, std = words.partition("/")
+def _numbers(text: str) -> Scaling:
+    mean, slash, std = text.partition("/")
     try:
-        read = Scaling(_three(mean), _three(std))
+        scaling = Scaling(_three(mean), _three(std))
     except ValueError:
-        raise UsageError(f"{words!r} is no scaling", remedy=remedy) from None
-    if not slash or 0 in read.std:
-        raise UsageError(f"{words!r} is no scaling", remedy=remedy)
-    return read
+        raise UsageError(f"{text!r} is not a scaling", remedy=_REMEDY) from None
+    if not slash or 0 in scaling.std:
+        raise UsageError(f"{text!r} is not a scaling", remedy=_REMEDY)
+    return scaling
 
 
-def _three(words: str) -> Three:
-    numbers = [float(word) for word in words.split(",")]
+def _three(text: str) -> Three:
+    numbers = [float(word) for word in text.split(",")]
     if len(numbers) == 1:
         numbers *= 3
     red, green, blue = numbers

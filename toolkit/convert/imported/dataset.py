@@ -1,16 +1,15 @@
-"""The labels and the images that a user gives with a model that was not trained here."""
+"""The labels and the images that a user gives with an imported model."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import hashing
 from toolkit.artifacts.dataset import Split
-from toolkit.convert import parity
-from toolkit.convert.imported.model import ImportedGraph
 from toolkit.convert.imported.options import ImportOptions
 from toolkit.errors import ConfigurationError, DataError, Problem, UsageError
 from toolkit.progress import Progress
@@ -22,25 +21,44 @@ if TYPE_CHECKING:
 SELF_LABELED_NOTE = "labeled by the model itself: accuracy is agreement with it"
 
 
-def read_labels(path: Path | None) -> tuple[str, ...]:
-    """One label a line, in the order of the model's outputs.
+def read_labels(path: Path | None, known: Sequence[str] | None) -> tuple[str, ...]:
+    """The labels in the order of the model's outputs: from a file with one a line, or those that the model itself names.
+
+    Lines may be numbered, as Teachable Machine writes them ("0 red"); the numbers then give the order.
 
     Raises:
-        UsageError: no file was named.
-        ConfigurationError: it cannot be read, is empty, or says a label twice.
+        UsageError: there are none.
+        ConfigurationError: the file cannot be read, is empty, or has a label twice.
+        DataError: the model names the same labels in another order.
     """
     if path is None:
+        if known and len(known) > 1:
+            return tuple(known)
         remedy = "--labels FILE, one label a line, in the order of the model's outputs"
-        raise UsageError("a model that was not trained here needs its labels", remedy=remedy)
+        raise UsageError("an imported model needs its labels", remedy=remedy)
     try:
-        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot be read: {error}", where=str(path)) from None
+    labels = _without_numbers(lines)
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice or len(labels) < 2:
-        what = f"says twice: {', '.join(twice[:5])}" if twice else f"names {len(labels)} labels, not two or more"
+        what = f"has a label twice: {', '.join(twice[:5])}" if twice else f"has {len(labels)} labels, not two or more"
         raise ConfigurationError(what, where=str(path), remedy="one label a line, each once")
+    if known and set(known) == set(labels) and tuple(known) != labels:
+        what = f"has the labels in another order than the model itself, which names them {', '.join(known[:10])}"
+        raise DataError(what, where=str(path), remedy="leave --labels out, or put them in the model's order")
     return labels
+
+
+def _without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
+    """The labels of lines that are all numbered from 0 or 1 on, by their numbers; other lines as they are."""
+    matches = [match for line in lines if (match := re.fullmatch(r"(\d+)[\s:,;.)]+(\S.*)", line))]
+    numbered = sorted((int(match[1]), match[2].strip()) for match in matches)
+    numbers = [number for number, _ in numbered]
+    if len(matches) < len(lines) or numbers not in (list(range(len(lines))), list(range(1, len(lines) + 1))):
+        return tuple(lines)
+    return tuple(label for _, label in numbered)
 
 
 def check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None:
@@ -60,28 +78,37 @@ def check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None
     )
 
 
-def build_split(
-    opened: ImportedGraph, labels: tuple[str, ...], said: ImportOptions, workspace: Workspace, progress: Progress
-) -> Split:
-    """The user's images as a split: class folders, or one folder of images, labeled by what the model answers."""
-    from toolkit.data.split_manifest import count_images, count_labels, sort_images, split_digest, write_manifest
+def find_images(
+    options: ImportOptions, labels: Sequence[str], workspace: Workspace, progress: Progress
+) -> tuple[list[Image], bool]:
+    """The user's images, and whether they are labeled: class folders, or one folder of images.
 
-    folder = said.images
+    Raises:
+        UsageError: no folder was named.
+        DataError: a class folder is not one of the labels, or there are fewer than two images.
+    """
+    folder = options.images
     if folder is None or not folder.is_dir():
         remedy = "--images FOLDER: class folders named as the labels, or a folder of images"
         what = "no such folder" if folder else "a bundle proves its answers by images"
         raise UsageError(what, where=str(folder or ""), remedy=remedy)
-    divided = any(entry.is_dir() for entry in folder.iterdir())
-    if divided:
-        images = _labeled(folder, labels, workspace, progress)
-    else:
-        images = _labeled_by_itself(folder, opened, said.crop, workspace)
+    if any(entry.is_dir() for entry in folder.iterdir()):
+        return _labeled(folder, labels, workspace, progress), True
+    return _unlabeled(folder), False
+
+
+def make_split(
+    images: Sequence[Image], labels: tuple[str, ...], folder: Path, workspace: Workspace, *, labeled: bool
+) -> Split:
+    """The images as a split, whose manifest is written into the workspace."""
+    from toolkit.data.split_manifest import count_images, count_labels, sort_images, split_digest, write_manifest
+
     ordered = sort_images(images)
     path, _ = write_manifest(ordered, labels, workspace)
     return Split(
         digest=split_digest(ordered, labels),
         name=folder.resolve().name,
-        note="" if divided else SELF_LABELED_NOTE,
+        note="" if labeled else SELF_LABELED_NOTE,
         labels=labels,
         counts=count_labels(ordered, labels),
         path=workspace.relative(path),
@@ -107,16 +134,13 @@ def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress
     ]
 
 
-def _labeled_by_itself(folder: Path, opened: ImportedGraph, crop: str, workspace: Workspace) -> list[Image]:
-    """The images that lie in the folder, each with the label that the model's own runtime gives it."""
+def _unlabeled(folder: Path) -> list[Image]:
+    """The images that lie in the folder."""
     from toolkit import data
     from toolkit.data.formats.scan import list_files
 
     files, _ignored = list_files(folder, recursive=False)
-    bare = [data.Image(file.resolve(), hashing.sha256_file(file), 0, "test") for file in files]
-    if len(bare) < 2:
+    if len(files) < 2:
         remedy = "give some of each class, as the model will see them"
-        raise DataError(f"holds {len(bare)} images; two are the least", where=str(folder), remedy=remedy)
-    pixels = data.load_images(bare, opened.size, crop, workspace=workspace)
-    found = parity.top1(opened.predict([pixels]))
-    return [dataclasses.replace(one, label=int(label)) for one, label in zip(bare, found, strict=True)]
+        raise DataError(f"holds {len(files)} images; two are the least", where=str(folder), remedy=remedy)
+    return [data.Image(file.resolve(), hashing.sha256_file(file), 0, "test") for file in files]
