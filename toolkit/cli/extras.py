@@ -18,6 +18,7 @@ _OF_PACKAGE = {
 _OF_VERB = {
     "demo": "all",
     "run": "all",
+    "init": "train",
     "tune": "train",
     "train": "train",
     "evaluate": "train",

@@ -25,6 +25,7 @@ from toolkit.cli import (
     extras,
     fleet,
     help_labels,
+    init,
     inspect,
     parity,
     predict,
@@ -100,7 +101,7 @@ def _root(
 
 # In the order of the pipeline, as in the help.
 _GROUPS = {
-    "Pipeline": (run.demo, run.run),
+    "Pipeline": (run.demo, init.init, run.run),
     "Models": (
         tune.tune,
         train.train,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ TRAINING = "Training"
 WORK = "Workspace and output"
 """Titles of option groups in --help."""
 
+EXPERIMENT_ARGUMENT: Any = typer.Argument(
+    metavar="EXPERIMENT",
+    help="Experiment file, such as models/*.toml, or a folder with a subfolder of images per class.",
+)
 WorkspaceOption = Annotated[
     Path,
     typer.Option(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file, such as models/*.toml.")],
+    experiment: Annotated[Path, options.EXPERIMENT_ARGUMENT],
     inventory: Annotated[
         Path | None,
         typer.Option(

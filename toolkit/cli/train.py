@@ -19,7 +19,7 @@ CONTAINER = "Container"
 
 
 def train(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file, such as models/*.toml.")],
+    experiment: Annotated[Path, options.EXPERIMENT_ARGUMENT],
     network: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only network of the experiment to train.")
     ] = None,

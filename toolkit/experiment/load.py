@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -22,16 +23,20 @@ def shipped_experiment(name: str) -> Path:
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Read an experiment file.
+    """Read an experiment file; of a folder of images, make the experiment that trains on it by the default recipe.
 
     Raises:
         ConfigurationError: with every problem in the file, each with its path in it.
     """
+    if path.is_dir():
+        return _for_folder(path.resolve())
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(
-            "no such experiment file", where=str(path), remedy="see models/ for those that come with the toolkit"
+            "no such experiment file or folder of images",
+            where=str(path),
+            remedy="see models/ for experiments that come with the toolkit",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"not valid TOML: {error}", where=str(path)) from None
@@ -39,6 +44,12 @@ def load_experiment(path: Path) -> Experiment:
         return Experiment.model_validate(content | {"origin": path.resolve()})
     except ValidationError as error:
         raise ConfigurationError.from_problems([_explain(path, detail) for detail in error.errors()]) from None
+
+
+def _for_folder(folder: Path) -> Experiment:
+    name = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "images"
+    data = {"source": "folders", "path": folder}
+    return Experiment.model_validate({"name": name, "data": data, "origin": folder})
 
 
 def _explain(path: Path, detail: ErrorDetails) -> Problem:

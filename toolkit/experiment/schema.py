@@ -43,6 +43,7 @@ from toolkit.experiment.training_schema import (
     StageOverride,
     TrainConfig,
     Trial,
+    is_unset,
 )
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -129,7 +130,7 @@ class DataConfig(Config):
     """Which year of "voc", where several lie side by side."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """What stands between the labels of "csv" where an image may have several, such as ";"; unset: each has one."""
-    max_image_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(default=None, exclude_if=_is_unset)
+    max_image_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(default=None, exclude_if=is_unset)
     """The memory of the largest decoded image, in MB; unset: $TOOLKIT_MAX_IMAGE_MB, or 400."""
 
     @property

@@ -32,7 +32,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _is_unset(value: object) -> bool:
+def is_unset(value: object) -> bool:
     """Left out where a table is written down, so that its digest needs no change when a setting is added."""
     return value in (None, 0, "auto", "float32")
 
@@ -76,7 +76,7 @@ class StageConfig(Config):
     """Decay of the exponential moving average of the weights that is validated and saved. 0: no average."""
     head_rate: Positive | None = None
     """In fine-tuning, the head learns at this multiple of `learning_rate`, which is the body's."""
-    from_layer: str | None = Field(default=None, exclude_if=_is_unset)
+    from_layer: str | None = Field(default=None, exclude_if=is_unset)
     """Fine-tune the body from this layer on; unset: all of it."""
     batch_norm: BatchNorm | None = None
     """Whether fine-tuning uses and moves a batch's own statistics; unset: only if the first weights are random."""
@@ -210,11 +210,11 @@ class Trial(Config):
     """None: the recipe's."""
     offer: Offer = "improved"
     # What is left out of a run's digest where it is unset, so that earlier runs keep their names.
-    reject: RejectConfig | None = Field(default=None, exclude_if=_is_unset)
-    scaling: OwnScaling | None = Field(default=None, exclude_if=_is_unset)
-    loss: Loss = Field(default="auto", exclude_if=_is_unset)
-    dropout: float = Field(default=0, exclude_if=_is_unset)
-    precision: ComputePrecision = Field(default="float32", exclude_if=_is_unset)
+    reject: RejectConfig | None = Field(default=None, exclude_if=is_unset)
+    scaling: OwnScaling | None = Field(default=None, exclude_if=is_unset)
+    loss: Loss = Field(default="auto", exclude_if=is_unset)
+    dropout: float = Field(default=0, exclude_if=is_unset)
+    precision: ComputePrecision = Field(default="float32", exclude_if=is_unset)
 
     @property
     def name(self) -> str:

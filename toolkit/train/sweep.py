@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from toolkit import data
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import DataError, ExitCode, Problem
+from toolkit.experiment import recipe
 from toolkit.experiment.schema import Experiment
+from toolkit.experiment.toml_writer import experiment_toml
 from toolkit.experiment.training_schema import Stage, Trial
 from toolkit.progress import Progress, Task
 from toolkit.store import Store
@@ -78,6 +81,15 @@ def train_trials(
         finally:
             monitor.clear()
     return monitor.result()
+
+
+def describe_settings(experiment: Experiment, workspace: Workspace, progress: Progress) -> str:
+    """The experiment as a TOML file that holds every training setting, as the recipe chooses them for this data."""
+    split = data.prepare_dataset(experiment.data, experiment.origin, workspace, progress)
+    trial = next(experiment.trials())
+    counts = split.counts.get("train", {})
+    completed = recipe.complete(trial, counts, images=split.size("train"), multi_label=split.multi_label)
+    return experiment_toml(experiment, completed, experiment.beside(experiment.data.path or ""))
 
 
 def _executor(sweep_options: SweepOptions, progress: Progress) -> Executor:

@@ -98,7 +98,7 @@ def _unconverted(report: ReportData) -> Iterator[str]:
     done = {(variant.model.digest, variant.ir.precision, variant.ir.target) for variant in report.variants}
     forms = [(p, t) for t in config.targets for p in config.precisions] if config else []
     missing: dict[tuple[str, ...], list[str]] = {}
-    for model in report.models:
+    for model in (one for one in report.models if not one.withheld):
         lacking = tuple(f"{p.upper()} for {t}" for p, t in forms if (model.digest, p, t) not in done)
         missing.setdefault(lacking, []).append(formatting.model(model))
     yield from (
