@@ -41,7 +41,7 @@ def test_written_file_trains_the_same_trial(images: int, tmp_path: Path) -> None
 
 @settings(max_examples=30, deadline=None)
 @given(
-    weights=st.dictionaries(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1), st.floats(0.1, 9)),
+    weights=st.dictionaries(st.text(st.characters(exclude_categories=("Cs",)), min_size=1), st.floats(0.1, 9)),
     smoothing=st.floats(0, 0.9),
     hidden=st.lists(st.integers(1, 999), max_size=3),
 )

@@ -100,8 +100,13 @@ def _value(value: object) -> str:
         return "{ " + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _quoted(value)
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
+
+
+def _quoted(value: object) -> str:
+    """As JSON writes it; TOML has the same escapes, and wants one for DEL too."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
