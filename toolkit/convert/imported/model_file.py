@@ -81,7 +81,7 @@ class ModelFile(ABC):
         if self.path.is_dir():
             return {each.relative_to(self.path).as_posix(): hashing.sha256_file(each) for each in _files(self.path)}
         names = (self.path.name, *self.side_files())
-        return {name: hashing.sha256_file(self.path.with_name(name)) for name in names}
+        return {name: hashing.sha256_file(self.path.parent / name) for name in names}
 
     def digest(self) -> str:
         """The SHA-256 of a single file; of several files, that of their names and digests."""

@@ -65,7 +65,7 @@ def measure(model: ov.Model, images: Images) -> tuple[LayerRange, ...]:
     for image in images:
         request.infer([parity.in_model_layout(image, shape)])
         values = np.array([float(request.get_output_tensor(index).data) for index in range(len(names))])
-        largest = np.maximum(largest, np.nan_to_num(values, nan=np.inf))
+        largest = np.maximum(largest, np.where(np.isnan(values), np.inf, values))
     found = dict(zip(names, largest.tolist(), strict=True))
     nodes = [node for node in model.get_ordered_ops() if node.get_friendly_name() in found]
     return tuple(
