@@ -23,7 +23,7 @@ test on devices behind real SSH servers. It brings the fault about, then asserts
 
 "Old" is the release that was served before, "new" the one that was being rolled out. Power is cut there by ending every process
 of a device at once; on a booted arm64 machine, whose disk loses what was not written, it is cut by
-[tests of their own](architecture/04-provisioning.md#on-the-booted-arm64-machine).
+[tests of their own](architecture/04-provisioning.md#tests).
 
 | what goes wrong | serves afterwards | the report says | test |
 |---|---|---|---|
