@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The container engine that images are built and tested with, on a machine that may have none.
+# Set up a container engine to build and test images, on a machine that may have none.
 #
-#   engine.sh check             say what is missing and how to get it; exit 4 when something is
+#   engine.sh check             report what is missing and how to install it; exit 4 if anything is
 #   engine.sh install           install engine, buildx, emulation and mmdebstrap (root, Debian 12)
-#   engine.sh up                start an engine when none runs, and register the emulation of arm64
-#   engine.sh down              stop the engine that `up` started; one that was running before is left alone
-#   engine.sh with COMMAND…     up, run COMMAND, and down again if this call started the engine
+#   engine.sh up                start an engine if none runs, and register the emulation of arm64
+#   engine.sh down              stop the engine that `up` started; leave an engine alone that ran before
+#   engine.sh with COMMAND…     up, run COMMAND, then down if this call started the engine
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,7 +13,7 @@ readonly here
 readonly state=${EDGE_VISION_ENGINE_STATE:-/run/edge-vision-toolkit/engine}
 readonly log=$state/dockerd.log
 readonly lists=${XDG_CACHE_HOME:-$HOME/.cache}/edge-vision-toolkit/apt-engine
-readonly suite=trixie # Debian 12's own engine is too old for a store of multi-platform images and attestations
+readonly suite=trixie # Debian 12's engine does not store multi-platform images with attestations
 readonly engine_packages=(docker.io docker-cli containerd docker-buildx)
 readonly own_packages=(runc docker-registry qemu-user-static binfmt-support mmdebstrap arch-test)
 
@@ -24,8 +24,8 @@ fail() {
 }
 
 running() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
-# The engine's version, its store, and docker's plugins: three lines by one call, because each takes a tenth of a second.
-told() {
+# The engine's version, its image store and docker's plugins: three lines from one call, which takes a tenth of a second.
+engine_info() {
     docker info --format '{{.ServerVersion}}{{"\n"}}{{.DriverStatus}}{{"\n"}}{{range .ClientInfo.Plugins}}{{.Name}} {{end}}' \
         2>/dev/null || true
 }
@@ -33,32 +33,32 @@ emulates_arm64() {
     [ "$(uname -m)" = aarch64 ] || grep -qsx enabled /proc/sys/fs/binfmt_misc/qemu-aarch64
 }
 
-# One line for each thing that is missing; nothing when all is there.
+# One line for each missing thing, nothing if all is there.
 missing() {
     local version='' store='' plugins=''
-    command -v mmdebstrap >/dev/null || echo "no mmdebstrap (it makes the root filesystems of the base image)"
-    emulates_arm64 || echo "programs for arm64 do not run here (packages qemu-user-static and binfmt-support; then: images/engine.sh up)"
+    command -v mmdebstrap >/dev/null || echo "no mmdebstrap (it builds the root filesystems of the base images)"
+    emulates_arm64 || echo "arm64 programs do not run on this machine (packages qemu-user-static and binfmt-support; then: images/engine.sh up)"
     command -v docker >/dev/null || { echo "no docker command" && return; }
-    { read -r version && read -r store && read -r plugins; } < <(told) || true
+    { read -r version && read -r store && read -r plugins; } < <(engine_info) || true
     [[ " $plugins " == *" buildx "* ]] || echo "docker has no buildx plugin"
     if [ -z "$version" ]; then
-        echo "no container engine answers (root starts one with: images/engine.sh up)"
+        echo "no container engine is running (as root: images/engine.sh up)"
     elif [[ $store != *io.containerd.snapshotter* ]]; then
         echo 'the engine lacks the containerd image store: add {"features": {"containerd-snapshotter": true}} to its daemon.json'
     fi
 }
 
 check() {
-    local found
-    found=$(missing)
-    [ -z "$found" ] && return
-    while IFS= read -r line; do say "$line"; done <<<"$found"
+    local problems
+    problems=$(missing)
+    [ -z "$problems" ] && return
+    while IFS= read -r line; do say "$line"; done <<<"$problems"
     fail "on Debian 12, as root: images/engine.sh install && images/engine.sh up"
 }
 
 need_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root."; }
 
-# This machine's own Debian sources, with the suite replaced: no host is named here.
+# This machine's Debian sources with the suite replaced, so that no host is named here.
 sources_for_engine() { # FOLDER
     local file
     mkdir -p "$1/sources.list.d" "$1/preferences.d"
@@ -76,13 +76,13 @@ installed() {
     done
 }
 
-# The sources of the newer suite lie in a folder of their own: the machine's apt is not changed.
+# The sources of the newer suite are in a temporary folder: the machine's apt configuration is not changed.
 install_packages() {
     local folder options
     need_root install
     installed && return
-    grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || fail "this installs on Debian 12 only; elsewhere install" \
-        "docker >= 26 with buildx, qemu-user-static with binfmt, and mmdebstrap by your system's own means."
+    grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || fail "this installs on Debian 12 only; on other systems, install" \
+        "docker >= 26 with buildx, qemu-user-static with binfmt, and mmdebstrap from your system's packages."
     folder=$(mktemp -d)
     mkdir -p "$lists/partial"
     sources_for_engine "$folder"
@@ -90,7 +90,7 @@ install_packages() {
         -o "Dir::Etc::PreferencesParts=$folder/preferences.d" -o "Dir::State::Lists=$lists"
         -o "Acquire::Retries=3" -o "APT::Sandbox::User=root")
     apt-get "${options[@]}" -qq update >&2
-    # No service may start: this engine is started by `up`, and only when none runs.
+    # No service may start: `up` starts the engine, and only if none runs.
     printf '#!/bin/sh\nexit 101\n' >"$folder/policy-rc.d"
     chmod +x "$folder/policy-rc.d"
     POLICYRCD=$folder/policy-rc.d DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" -qq install -y \
@@ -104,7 +104,7 @@ emulate_arm64() {
     mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
     command -v update-binfmts >/dev/null || fail "emulating arm64 needs the packages qemu-user-static and binfmt-support."
     update-binfmts --enable qemu-aarch64 >&2
-    emulates_arm64 || fail "the kernel did not take the emulation of arm64."
+    emulates_arm64 || fail "the kernel did not accept the emulation of arm64."
 }
 
 start_engine() {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Build every image that can be built from public packages, then test them; arguments go to pytest.
-# `just test-images` runs it inside `engine.sh with`, so that an engine is there.
+# Build every image that needs public packages only, then test them; arguments are passed to pytest.
+# `just test-images` runs it inside `engine.sh with`, which provides an engine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# No test measures these, and nobody pulls them from here: compressing their layers would take longer than testing them.
+# No test measures their size, and compressing their layers would take longer than testing them.
 readonly uncompressed=output=type=image,compression=uncompressed
 .venv/bin/python images/build.py all --set="train.$uncompressed" --set="legacy-*.$uncompressed"
 .venv/bin/pytest -m engine tests/images tests/deploy/test_containers.py tests/train/test_in_container.py "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build libusb without udev into the folder $1, for TARGETARCH; runs in the toolchain's stage, where nothing is configured:
-# there is no /bin/sh, so everything that wants a shell is told of this one.
+# Build libusb without udev into the folder $1, for TARGETARCH. Runs in the toolchain stage, where no package is configured:
+# the links to /bin/sh and awk are created here.
 set -euo pipefail
 
 readonly output=$1
@@ -26,7 +26,7 @@ mkdir -p "$folder" "$output/var/lib/dpkg/status.d" "$output/usr/share/doc/libusb
 cp -P /installed/usr/lib/"$host"/libusb-1.0.so.0* "$folder/"
 "$host-strip" --strip-unneeded "$folder"/libusb-1.0.so.0.*
 cp COPYING "$output/usr/share/doc/libusb-1.0-0/copyright"
-# The record that a bill of materials is made from.
+# Package record for the bill of materials.
 cat >"$output/var/lib/dpkg/status.d/libusb-1.0-0" <<RECORD
 Package: libusb-1.0-0
 Source: libusb-1.0
