@@ -137,7 +137,7 @@ apt-get update -o Dir::Etc::sourcelist=sources.list.d/kitchen.list -o Dir::Etc::
 """A package on the device, and a newer one where apt looks for updates."""
 
 
-def test_update_brings_a_package_up_to_date_and_leaves_the_device_well(play: Play, provisioned: Pi) -> None:
+def test_update_upgrades_a_package_on_a_healthy_device(play: Play, provisioned: Pi) -> None:
     provisioned.sh(REPOSITORY)
     try:
         assert changed(play("-i", provisioned.inventory, "update.yml", "--check", "--diff")) == 1

@@ -34,7 +34,7 @@ def test_service_answers_what_its_camera_sees(watching: Pi) -> None:
     assert {ranked["label"] for ranked in state["latest"]["ranking"]} == {"dark", "light"}
 
 
-def test_service_says_that_its_camera_is_gone_and_goes_on_when_it_is_back(watching: Pi) -> None:
+def test_service_reports_a_lost_camera_and_resumes(watching: Pi) -> None:
     wait_for_app(watching, lambda state: bool(state.get("camera")))
     watching.sh(UNBIND)
     assert wait_for_app(watching, lambda state: state.get("camera") is False)["frames"]["answered"] > 0

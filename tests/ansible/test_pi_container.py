@@ -35,7 +35,7 @@ def well(pi: Pi) -> str:
     return str(wait_for_app(pi, lambda state: bool(state) and state["frames"]["answered"] >= 3, 300)["release"])
 
 
-def test_playbook_makes_a_device_for_containers_and_changes_nothing_when_run_again(play: Play, contained: Pi) -> None:
+def test_playbook_provisions_containers_and_is_idempotent(play: Play, contained: Pi) -> None:
     assert changed(play("-i", contained.inventory, "provision-pi.yml")) > 0
     assert changed(play("-i", contained.inventory, "provision-pi.yml")) == 0
     assert contained.host.service("docker").is_running
@@ -51,7 +51,7 @@ def test_release_is_deployed_with_its_image_through_every_gate(
     assert contained.sh(f"docker image inspect --format '{{{{.Architecture}}}}' {container_image}").strip() == "arm64"
 
 
-def test_service_runs_the_release_in_its_image_and_again_after_a_kill(contained: Pi) -> None:
+def test_service_restarts_the_container_after_a_kill(contained: Pi) -> None:
     release = contained.sh("readlink -f /opt/toolkit/current").strip().rpartition("/")[2]
     assert well(contained) == release
     first = contained.sh("docker ps --quiet --filter name=toolkit-runner").strip()

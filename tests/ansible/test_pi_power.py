@@ -51,7 +51,7 @@ def serves_whole(pi: Pi) -> str:
 
 
 @pytest.mark.parametrize("moment", SIGNS)
-def test_device_serves_the_old_or_the_new_release_whole_when_its_power_was_cut(
+def test_power_cut_leaves_a_whole_release_serving(
     moment: str, provisioned: Pi, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "old").mkdir()

@@ -89,7 +89,7 @@ def test_stick_may_be_opened_by_the_runner_and_by_no_stranger(prepared: Pi) -> N
     assert "ID_MM_DEVICE_IGNORE=1" in properties
 
 
-def test_rules_hold_for_what_the_stick_becomes_when_its_firmware_runs(prepared: Pi) -> None:
+def test_rules_apply_once_the_firmware_runs(prepared: Pi) -> None:
     wait_for(prepared, "2485")
     prepared.host.run("true")
     send(prepared, USER, "/opt/toolkit/stick_user.py")
@@ -99,7 +99,7 @@ def test_rules_hold_for_what_the_stick_becomes_when_its_firmware_runs(prepared: 
     assert_opened_by_the_right_ones(prepared, wait_for(prepared, "f63b"))
 
 
-def test_service_recovers_when_the_stick_is_pulled_and_plugged_in_again(prepared: Pi) -> None:
+def test_service_recovers_when_the_stick_is_replugged(prepared: Pi) -> None:
     pi = prepared
     send(pi, USER, "/opt/toolkit/stick_user.py")
     pi.sh("mkdir -p /run/systemd/system/toolkit-runner.service.d")

@@ -134,7 +134,7 @@ def test_check_agrees_when_the_machine_is_as_it_should_be(play: Play, provisione
     assert changed(play("-i", provisioned, "provision-pi.yml", "--check", "--diff")) == 0
 
 
-def test_check_sees_a_change_and_makes_none_when_a_file_was_edited(play: Play, provisioned: Path, shell: Shell) -> None:
+def test_check_reports_an_edited_file_and_changes_nothing(play: Play, provisioned: Path, shell: Shell) -> None:
     drop_in = "/etc/systemd/journald.conf.d/50-toolkit.conf"
     shell(f"sed -i s/64M/65M/ {drop_in}")
     done = play("-i", provisioned, "provision-pi.yml", "--check", "--diff", "--tags", "base")

@@ -131,7 +131,7 @@ def test_roles_refuse_values_before_they_do_anything(
     assert "ok=0" in done.stdout
 
 
-def test_runner_names_signers_when_given_and_leaves_files_alone_when_not(play: Play, tmp_path: Path) -> None:
+def test_runner_writes_signers_only_when_given(play: Play, tmp_path: Path) -> None:
     signers = ["ci@example.org ssh-ed25519 AAAA", "you@laptop ssh-ed25519 BBBB"]
     task = {"ansible.builtin.include_role": {"name": "runner", "tasks_from": "signers.yml"}}
     playbook = tmp_path / "play.yml"

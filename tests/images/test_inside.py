@@ -19,14 +19,14 @@ import toolkit
 INSIDE = Path(toolkit.__file__).parents[1] / "images/inside"
 
 
-def test_platform_tags_begin_with_the_newest_that_the_glibc_takes() -> None:
+def test_platform_tags_begin_with_the_newest_glibc() -> None:
     tags = wheels.platform_tags("arm64", "2.36")
     assert tags[0] == "manylinux_2_36_aarch64"
     assert {"manylinux_2_35_aarch64", "manylinux2014_aarch64"} <= set(tags)
     assert "manylinux_2_35_x86_64" not in wheels.platform_tags("amd64", "2.31")
 
 
-def test_remove_unused_removes_patterns_bookkeeping_and_empty_folders(tmp_path: Path) -> None:
+def test_remove_unused_removes_patterns_and_bookkeeping(tmp_path: Path) -> None:
     for name in ("a/tests/one.py", "a/used.py", "a-1.dist-info/RECORD", "a-1.dist-info/METADATA"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("text")

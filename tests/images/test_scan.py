@@ -94,7 +94,7 @@ def test_scan_says_what_to_fetch_when_no_database_is_at_hand(bill: Path, tmp_pat
     assert "Traceback" not in done.stderr
 
 
-def test_scan_knows_debian_packages_by_their_source_in_the_tracker(bill: Path, tmp_path: Path) -> None:
+def test_scan_finds_debian_packages_by_their_source(bill: Path, tmp_path: Path) -> None:
     (tmp_path / "tracker.json").write_text(json.dumps(TRACKER))
     rows = rows_by_id(scan(bill, "--database", tmp_path / "tracker.json", "--json"))
     assert set(rows) == {"CVE-2000-0001"}
@@ -126,7 +126,7 @@ def test_scan_reads_records_of_osv_in_every_form(bill: Path, tmp_path: Path, for
     assert rows["CVE-2000-0008"]["package"]["source"] == "glibc"
 
 
-def test_scan_tells_people_what_is_known_and_how_old_the_database_is(bill: Path, tmp_path: Path) -> None:
+def test_scan_prints_findings_and_the_database_age(bill: Path, tmp_path: Path) -> None:
     database = tmp_path / "osv.json"
     database.write_text(json.dumps(WHEEL))
     os.utime(database, (0, 0))

@@ -95,7 +95,7 @@ def test_no_file_is_newer_than_the_epoch(content: Callable[[str, str], Content],
     assert not [member.name for member in content(name, platform).members if member.mtime > 1760000000]
 
 
-def test_index_and_manifests_are_annotated_with_what_the_labels_say(stored: Stored) -> None:
+def test_index_and_manifests_repeat_the_labels(stored: Stored) -> None:
     image = stored("runner:dev")
     annotations = image.annotations()
     assert annotations["org.opencontainers.image.title"] == "runner"
@@ -105,7 +105,7 @@ def test_index_and_manifests_are_annotated_with_what_the_labels_say(stored: Stor
         assert {key: one.config["config"]["Labels"][key] for key in annotations} == annotations
 
 
-def test_provenance_and_bill_of_materials_are_attached_for_each_platform(stored: Stored) -> None:
+def test_each_platform_has_provenance_and_an_sbom(stored: Stored) -> None:
     statements = stored("runner:dev").statements()
     kinds = [statement["predicateType"] for statement in statements]
     assert kinds.count("https://slsa.dev/provenance/v0.2") == len(PLATFORMS)
@@ -123,9 +123,7 @@ def test_bill_of_materials_names_sources_and_the_release(stored: Stored) -> None
     assert library["externalRefs"][0]["referenceLocator"].endswith("?arch=arm64&distro=trixie")
 
 
-def test_bill_of_materials_made_of_the_layers_is_the_one_attached(
-    stored: Stored, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sbom_of_the_layers_equals_the_attached_one(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
     image = stored("runner:dev")
     attached = layout.bill_of_materials(image, "linux/arm64")
     monkeypatch.setattr(image, "statements", lambda _digest: [])

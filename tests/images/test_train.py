@@ -100,7 +100,7 @@ def test_train_in_image_leaves_models_that_this_side_converts(experiment: Path) 
     assert converted.returncode == 0, converted.stderr[-3000:]
 
 
-def test_python_in_the_image_finds_its_packages_whatever_its_environment() -> None:
+def test_python_finds_its_packages_in_any_environment() -> None:
     command = ["docker", "run", "--rm", "--entrypoint", "/usr/bin/env", IMAGE, "-i", "/usr/bin/python3", "-c"]
     subprocess.run([*command, "import cv2, numpy, openvino, toolkit"], check=True)
 

@@ -30,7 +30,7 @@ def locked(file: str, project: str) -> str:
 
 
 @pytest.mark.parametrize("project", ["numpy", "opencv-python-headless", "openvino"])
-def test_lock_of_the_runner_names_the_versions_of_every_other_machine(project: str) -> None:
+def test_runner_lock_has_the_versions_of_other_locks(project: str) -> None:
     assert locked("image-runner.txt", project) == locked("dev.txt", project) == locked("device.txt", project)
 
 
@@ -56,7 +56,7 @@ def test_declared_archive_is_the_one_that_ansible_takes() -> None:
     assert generation["versions"][0] <= declared("NCS2_ARCHIVE_OPENVINO") <= generation["versions"][1]
 
 
-def test_declared_runtime_is_in_an_era_that_allows_its_python_and_glibc() -> None:
+def test_declared_runtime_supports_its_python_and_glibc() -> None:
     generations = tomllib.loads((REPOSITORY / "toolkit/compat.toml").read_text())["generations"]
     for openvino, python, glibc in (
         ("OPENVINO", "PYTHON", "GLIBC"),

@@ -26,7 +26,7 @@ def test_user_data_presets_account_keys_and_host_key() -> None:
     assert settings["ssh_pwauth"] is False
 
 
-def test_host_key_is_protected_before_and_removed_after_the_first_boot() -> None:
+def test_private_host_key_is_removed_after_the_first_boot() -> None:
     settings = yaml.safe_load(cloud_init.user_data("kitchen", LOGIN))
     assert ["systemctl", "mask", "--now", "regenerate_ssh_host_keys.service"] in settings["bootcmd"]
     assert "user-data" in settings["runcmd"][-1][-1]

@@ -14,7 +14,7 @@ from toolkit.virtual.seed import Seed
 from toolkit.workspace import Workspace
 
 
-def test_describe_writes_an_inventory_that_pins_keys_of_devices_that_never_ran(tmp_path: Path) -> None:
+def test_inventory_pins_host_keys_before_the_first_boot(tmp_path: Path) -> None:
     folder = tmp_path / "work space" / "virtual"
     folder.mkdir(parents=True)
     make_key(folder / "keys" / "client")

@@ -53,7 +53,7 @@ def test_mmdebstrap_reads_sources_from_stdin_and_keeps_the_lists() -> None:
     assert "--skip=cleanup/apt/lists" in words
 
 
-def test_older_suite_takes_no_updates_which_mirrors_hold_for_other_processors_only(
+def test_legacy_suite_has_no_update_sources(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     listed = {

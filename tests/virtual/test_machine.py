@@ -35,14 +35,14 @@ def test_arguments_bind_ssh_to_loopback_and_share_the_kernel(machine: Machine, t
     assert "systemd.mask=apt-daily.timer" in options["-append"]
 
 
-def test_machine_that_never_ran_is_not_running_and_cannot_be_stopped(machine: Machine) -> None:
+def test_machine_that_never_ran_is_not_running(machine: Machine) -> None:
     machine.control.write_text("left from a crash")
     assert not is_running(machine)
     assert not stop(machine)
     assert send_command(machine, "query-status") is None
 
 
-def test_wait_for_ssh_says_what_the_console_said_when_the_machine_ended(machine: Machine) -> None:
+def test_wait_for_ssh_includes_the_last_console_lines(machine: Machine) -> None:
     machine.console.write_text("booting\nno root\npanic\n")
     with pytest.raises(MachineError, match="virtual-1 did not start: booting; no root; panic"):
         wait_for_ssh(machine)

@@ -117,7 +117,7 @@ def test_stick_starts_when_the_last_packet_is_empty(stick: Stick, tmp_path: Path
     assert stick.state().running
 
 
-def test_stick_hangs_up_and_forgets_its_firmware_when_it_is_pulled(stick: Stick, tmp_path: Path) -> None:
+def test_unplugged_stick_forgets_its_firmware(stick: Stick, tmp_path: Path) -> None:
     stick.started(1, 2000)
     with connected(tmp_path / "stick") as host:
         assert host.import_device() == (0x03E7, 0xF63B)
@@ -131,7 +131,7 @@ def test_stick_hangs_up_and_forgets_its_firmware_when_it_is_pulled(stick: Stick,
     assert stick.state() == State(plugs=2)
 
 
-def test_stick_takes_back_a_read_when_the_host_no_longer_wants_it(stick: Stick, tmp_path: Path) -> None:
+def test_stick_cancels_a_read_that_the_host_unlinks(stick: Stick, tmp_path: Path) -> None:
     stick.started(1, 2000)
     with connected(tmp_path / "stick") as host:
         host.import_device()

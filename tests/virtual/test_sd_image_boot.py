@@ -89,7 +89,7 @@ def setting(config: str, begin: str) -> str:
     return line.removeprefix(begin)
 
 
-def test_card_starts_a_machine_that_is_known_and_logged_in_to_by_what_was_preset(started: Started) -> None:
+def test_card_boots_with_its_preset_name_user_and_keys(started: Started) -> None:
     assert started.sh("hostname; id -un; sudo id -un").split() == [NAME, USER, "root"]
 
 

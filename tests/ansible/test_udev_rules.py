@@ -68,7 +68,7 @@ def test_udev_names_what_is_wrong_when_a_rule_is_broken(tools: Tools, tmp_path: 
     ("vendor", "product", "applies"),
     [("03e7", "2485", True), ("03e7", "f63b", True), ("03e7", "2150", False), ("046d", "2485", False)],
 )
-def test_rules_apply_to_both_shapes_of_the_stick_and_to_nothing_else(
+def test_rules_apply_to_both_ids_of_the_stick_only(
     tools: Tools, rules: Path, tmp_path: Path, vendor: str, product: str, applies: bool
 ) -> None:
     """Of `udevadm test` the output counts: it ends well whatever a rule does. It sees our rules in a /run of its own."""

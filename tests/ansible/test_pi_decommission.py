@@ -54,9 +54,7 @@ def test_decommission_is_refused_until_it_is_confirmed(play: Play, provisioned: 
     assert provisioned.host.file("/opt/toolkit/venv").exists
 
 
-def test_decommission_leaves_a_plain_machine_and_changes_nothing_more_when_run_again(
-    play: Play, provisioned: Pi
-) -> None:
+def test_decommission_removes_everything_and_is_idempotent(play: Play, provisioned: Pi) -> None:
     assert changed(play("-i", provisioned.inventory, "decommission.yml", "--check", "--diff")) > 0
     words = ("decommission.yml", "-e", "decommission_confirmed=true")
     assert changed(play("-i", provisioned.inventory, *words)) > 0
