@@ -51,7 +51,7 @@ def test_inspect_shows_every_problem_when_images_are_bad(
     captured = capsys.readouterr()
     assert "bad.jpg: empty file" in captured.err
     assert "fish: empty class folder" in captured.err
-    assert "1 files ignored" in captured.out
+    assert "ignored 1 file: not an image (cat/notes.txt)" in captured.out
     assert "height 12…12, width 16…16" in captured.out
 
 
@@ -110,7 +110,7 @@ def test_inspect_reads_the_experiments_data_when_given_one(
     assert run("data", "inspect", experiment, "--workspace", tmp_path / "w", "--json") == 0
     answer = said(capsys)
     assert answer["counts"] == {"all": {"cat": 10, "dog": 10}}
-    assert answer["alike"] == []
+    assert answer["near_duplicates"] == []
     assert run("data", "inspect", pets / "list.csv", "--workspace", tmp_path / "w", "--json") == 0
     assert said(capsys) == answer | {"folder": str(pets)}
 

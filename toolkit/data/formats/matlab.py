@@ -21,7 +21,7 @@ _COMPLEX = 0x08
 # Storage types, and the classes of arrays that they may hold: MATLAB stores doubles in fewer bytes where they fit.
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-_MOST = 1 << 28  # bytes of one matrix
+_MAX_BYTES = 1 << 28
 
 
 def read_mat(content: bytes) -> dict[str, npt.NDArray[Any]]:
@@ -76,11 +76,11 @@ def _elements(content: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]
 def _inflated(body: bytes) -> bytes:
     inflater = zlib.decompressobj()
     try:
-        content = inflater.decompress(body, _MOST)
+        content = inflater.decompress(body, _MAX_BYTES)
     except zlib.error as error:
         raise ValueError(f"damaged: {error}") from None
     if inflater.unconsumed_tail:
-        raise ValueError("unpacks to too much")
+        raise ValueError(f"a matrix that expands beyond the limit of {_MAX_BYTES >> 20} MiB")
     if not inflater.eof:
         raise ValueError("truncated: a compressed element that does not end")
     return content
@@ -107,9 +107,9 @@ def _numbers(name: str, part: tuple[int, bytes], shape: tuple[int, ...], order: 
     if kind not in _STORED:
         raise ValueError(f'"{name}" holds numbers of the unknown type {kind}')
     dtype = np.dtype(f"{order}{_STORED[kind]}")
-    wanted = 1
+    numbers = 1
     for edge in shape:
-        wanted *= edge
-    if min(shape, default=-1) < 0 or wanted * dtype.itemsize != len(content):
+        numbers *= edge
+    if min(shape, default=-1) < 0 or numbers * dtype.itemsize != len(content):
         raise ValueError(f'"{name}" says its shape is {shape}, but has {len(content)} bytes of {dtype.itemsize} each')
     return np.frombuffer(content, dtype).reshape(shape, order="F")

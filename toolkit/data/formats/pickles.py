@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def read_pickle(content: bytes) -> dict[str, Any]:
         ValueError: it is cut short, no pickle, no dictionary, or names something to call.
     """
     try:
+        _check_operations(content)
         value = _Reader(io.BytesIO(content), encoding="bytes").load()
     except pickle.UnpicklingError as error:
         raise ValueError(f"refused or truncated pickle: {error}") from None
@@ -85,15 +87,30 @@ def read_pickle(content: bytes) -> dict[str, Any]:
         raise ValueError(f"truncated or damaged pickle: {type(error).__name__}") from None
     if not isinstance(value, dict):
         raise ValueError(f"a pickled {type(value).__name__}, not a dictionary")  # noqa: TRY004  # the file is wrong
-    return {_plain(key): _plain(held) for key, held in value.items()}
+    return {_plain(key, inner=True): _plain(item) for key, item in value.items()}
 
 
-def _plain(value: Any) -> Any:
+def _check_operations(content: bytes) -> None:
+    """Refuse memo places beyond the pickle's length, for which the unpickler would make room."""
+    for operation, argument, _position in pickletools.genops(content):
+        if operation.name in _MEMO_WRITES and int(str(argument)) > len(content):
+            raise pickle.UnpicklingError(f"a memo place of {argument} in {len(content)} bytes")
+
+
+_MEMO_WRITES = {"PUT", "BINPUT", "LONG_BINPUT"}
+
+
+def _plain(value: Any, *, inner: bool = False) -> Any:
+    """Plain values; lists hold no lists, which could name one another and grow without end."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return _array(value) if isinstance(value, _Array) else value
+    if isinstance(value, list) and not inner:
+        return [_plain(item, inner=True) for item in value]
+    if isinstance(value, _Array):
+        return _array(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError(f"a {type(value).__name__}{' in a list' if inner else ''}, which no CIFAR file has")
 
 
 def _array(held: _Array) -> npt.NDArray[np.uint8]:
@@ -102,5 +119,5 @@ def _array(held: _Array) -> npt.NDArray[np.uint8]:
     array = np.frombuffer(held.content, np.uint8)
     try:
         return array.reshape(held.shape, order="F" if held.columns_first else "C")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"an array of {len(array)} bytes that says its shape is {held.shape}") from None
