@@ -19,7 +19,7 @@ import pytest
 import toolkit
 from toolkit.convert.runtimes.interpreters import ensure_python
 from toolkit.progress import Silent
-from toolkit.system import wheel_cache
+from toolkit.system.cache_dirs import cache_dir
 
 from .runtime.test_error_messages import READ
 from .test_in_flight import SCRIPT, check
@@ -69,7 +69,7 @@ def era(request: pytest.FixtureRequest) -> Runtime:
     """One for each of PACKAGES; fetched once and kept for good."""
     packages = PACKAGES[request.param]
     key = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
-    folder = wheel_cache.cache_folder().parent / "legacy" / f"{request.param}-{key}-packages"
+    folder = cache_dir("legacy") / f"{request.param}-{key}-packages"
     if not folder.exists():
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
             new = Path(beside) / "new"

@@ -10,7 +10,6 @@ $XDG_CACHE_HOME/edge-vision-toolkit/wheels/SHA256/FILE (~/.cache/… by default)
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from toolkit import hashing
 from toolkit.errors import MachineError
 from toolkit.progress import Progress, Silent
+from toolkit.system.cache_dirs import cache_dir
 
 _TIMEOUT_S = 600
 
@@ -41,15 +41,9 @@ class Wheel:
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
 
 
-def cache_folder() -> Path:
-    """Where fetched wheels are kept for all workspaces of this user."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge-vision-toolkit" / "wheels"
-
-
 def cached_path(wheel: Wheel) -> Path:
     """Where `wheel` lies once it is here."""
-    return cache_folder() / wheel.sha256 / wheel.file
+    return cache_dir("wheels") / wheel.sha256 / wheel.file
 
 
 def fetch_wheel(wheel: Wheel, progress: Progress | None = None) -> Path:

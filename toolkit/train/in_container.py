@@ -16,7 +16,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from toolkit.errors import MachineError
-from toolkit.system import container_engine, wheel_cache
+from toolkit.system import container_engine
+from toolkit.system.cache_dirs import cache_dir
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -100,7 +101,7 @@ def _container(
 
 def _mounts(readable: Sequence[Path], workspace: Path) -> dict[str, dict[str, str]]:
     """Each at its own path; what lies within the workspace comes with it, and so do the wheels fetched here."""
-    wheel_cache_folder = wheel_cache.cache_folder()
+    wheel_cache_folder = cache_dir("wheels")
     wheel_cache_folder.mkdir(parents=True, exist_ok=True)
     whole = workspace.resolve()
     mounts = {str(path.resolve()): {"bind": str(path.absolute()), "mode": "ro"} for path in readable if path.exists()}

@@ -21,7 +21,8 @@ from pathlib import Path
 from toolkit import hashing
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
-from toolkit.system import debian_packages, wheel_cache
+from toolkit.system import debian_packages
+from toolkit.system.cache_dirs import cache_dir
 from toolkit.virtual import cpio
 from toolkit.virtual.tools import Tools
 
@@ -94,7 +95,7 @@ def get_disk(tools: Tools, progress: Progress, suite: str = SUITE) -> Disk:
     Raises:
         MachineError: a program is missing, or the Debian archive cannot be reached.
     """
-    folder = wheel_cache.cache_folder().parent / "disks" / _digest(suite)
+    folder = cache_dir("disks") / _digest(suite)
     if not folder.exists():
         progress.log(f"building the disk image of a bare arm64 device (Debian {suite}): takes some minutes, once")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +118,7 @@ def _root_digest(suite: str) -> str:
 
 
 def _root_tar(suite: str) -> Path:
-    return wheel_cache.cache_folder().parent / "disks" / f"root-{_root_digest(suite)}.tar"
+    return cache_dir("disks") / f"root-{_root_digest(suite)}.tar"
 
 
 def packages(suite: str) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from toolkit import hashing
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
-from toolkit.system import debian_packages, wheel_cache
+from toolkit.system import debian_packages
+from toolkit.system.cache_dirs import cache_dir
 
 SUITE = "trixie"
 PACKAGES = ("e2fsprogs", "kmod", "libarchive13t64", "mtools", "qemu-utils", "qemu-system-arm")
@@ -65,7 +66,7 @@ def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:
     named = os.environ.get("QEMU_HOME")
     if named and packages == PACKAGES:
         return Tools(Path(named).absolute())
-    folder = wheel_cache.cache_folder().parent / "tools" / hashing.sha256_json([SUITE, *packages])[:16]
+    folder = cache_dir("tools") / hashing.sha256_json([SUITE, *packages])[:16]
     if not folder.exists():
         _make(folder, packages, progress)
     return Tools(folder)

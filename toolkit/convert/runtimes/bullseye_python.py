@@ -13,7 +13,8 @@ from pathlib import Path
 from toolkit import hashing
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
-from toolkit.system import debian_packages, wheel_cache
+from toolkit.system import debian_packages
+from toolkit.system.cache_dirs import cache_dir
 
 SUITE = "bullseye"
 VERSION = "3.9"
@@ -32,7 +33,7 @@ def bullseye_python(progress: Progress) -> Path:
     Raises:
         MachineError: this is no Debian on x86-64, or its packages cannot be fetched; says why.
     """
-    folder = wheel_cache.cache_folder().parent / SUITE / hashing.sha256_file(LOCK)
+    folder = cache_dir(SUITE) / hashing.sha256_file(LOCK)
     starter = folder / "bin" / f"python{VERSION}"
     if not starter.exists():
         _make(folder, progress)

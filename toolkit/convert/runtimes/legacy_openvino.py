@@ -30,6 +30,7 @@ from toolkit.convert.runtimes import interpreters
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
 from toolkit.system import wheel_cache
+from toolkit.system.cache_dirs import cache_dir
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 5e-2}
 """How far an era's probabilities may be from the current runtime's, on the same IR."""
@@ -118,7 +119,7 @@ def prepare(era: Generation, progress: Progress) -> Path:
             f"wheels of OpenVINO {era.versions[1]} are for Linux on x86-64; this is {' on '.join(machine)}"
         )
     pins = [wheel_cache.Wheel(*pin) for pin in era.worker_wheels]
-    folder = wheel_cache.cache_folder().parent / "legacy" / hashing.sha256_json([pin.sha256 for pin in pins])
+    folder = cache_dir("legacy") / hashing.sha256_json([pin.sha256 for pin in pins])
     if not folder.exists():
         _unpack([wheel_cache.fetch_wheel(pin, progress) for pin in pins], folder)
     return folder

@@ -17,6 +17,7 @@ from toolkit import hashing
 from toolkit.errors import MachineError, Problem
 from toolkit.progress import Progress
 from toolkit.system import wheel_cache
+from toolkit.system.cache_dirs import cache_dir
 
 WHEEL = wheel_cache.Wheel(
     "openvino",
@@ -58,7 +59,7 @@ def find_compiler(progress: Progress) -> Path:
 
 def folder() -> Path:
     """Where it lies in the cache once it is unpacked."""
-    return wheel_cache.cache_folder().parent / "ncs2-compiler" / hashing.sha256_json(_FILES)
+    return cache_dir("ncs2-compiler") / hashing.sha256_json(_FILES)
 
 
 def check_unchanged(folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.doctor.finding import Check, Finding, Place, bad, good, warning
-from toolkit.system import wheel_cache
+from toolkit.system.cache_dirs import cache_dir
 
 NEEDED_BYTES = 2_000_000_000
 """What the demo's workspace needs with all wheels and models."""
@@ -18,7 +18,7 @@ LEAST_BYTES = 300_000_000
 def check(place: Place) -> Iterator[Finding]:
     """Check each file system once."""
     folders: dict[int, Path] = {}
-    for folder in (place.workspace.root, wheel_cache.cache_folder(), Path(tempfile.gettempdir())):
+    for folder in (place.workspace.root, cache_dir("wheels"), Path(tempfile.gettempdir())):
         existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
         folders.setdefault(existing.stat().st_dev, existing)
     for folder in folders.values():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import tarfile
@@ -25,6 +24,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.errors import ConfigurationError, MachineError
 from toolkit.fleet.transfer.tree import FileTree, build_tree
 from toolkit.system import container_engine
+from toolkit.system.cache_dirs import cache_dir
 
 SENT = "toolkit-runner"
 """What a device's engine calls a container image that was sent to it; the tag is its digest."""
@@ -80,12 +80,6 @@ def images_for(devices: Iterable[Device]) -> dict[str, ContainerImage]:
     return resolve_images(device.container_image for device in devices if device.container_image)
 
 
-def cache_folder() -> Path:
-    """Where exported container images are kept for all workspaces of this user."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edge-vision-toolkit" / "exported-container-images"
-
-
 def _here(name: str) -> ContainerImage:
     layout = _exported(name)
     (top,) = _read(layout / "index.json")["manifests"]
@@ -106,7 +100,11 @@ def _exported(name: str) -> Path:
         raise ConfigurationError(
             "no such container image in this machine's engine", where=name, remedy=remedy
         ) from None
-    place = cache_folder() / name.replace("/", "_").replace(":", "_") / str(container_image.id).partition(":")[2]
+    place = (
+        cache_dir("exported-container-images")
+        / name.replace("/", "_").replace(":", "_")
+        / str(container_image.id).partition(":")[2]
+    )
     place.parent.mkdir(parents=True, exist_ok=True)
     with (place.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two rollouts may begin at once
