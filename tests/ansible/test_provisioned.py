@@ -189,6 +189,7 @@ def test_health_never_runs_code_of_a_release(play: Play, provisioned: Path, shel
     shell(f"rm -r /opt/toolkit/current {release}")
     assert done.returncode == 2
     assert "The current release is not what was deployed" in " ".join(done.stdout.split())
+    assert "Traceback" not in done.stdout
     assert shell("ls /run/hostile /tmp/hostile 2>/dev/null || true") == ""
 
 
