@@ -27,7 +27,7 @@ import fleet_ground
 from fleet_ground import Ground
 from scores import Score, conclude
 
-from toolkit.fleet.inventory.load import ansible_command
+from toolkit.fleet.inventory.ansible import ansible_command
 
 HERE = Path(__file__).parent
 METHOD = (

@@ -27,7 +27,7 @@ from toolkit.deploy.gates import health
 from toolkit.fleet import connect
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import SENT, resolve_images
-from toolkit.fleet.inventory.load import ansible_command
+from toolkit.fleet.inventory.ansible import ansible_command
 from toolkit.fleet.transfer.staging import TransferOptions
 from toolkit.progress import Silent
 from toolkit.store import Store

@@ -14,7 +14,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy, rollback, status
 from toolkit.errors import FleetError
 from toolkit.fleet import connect, load_inventory
-from toolkit.fleet.inventory.load import ansible_command
+from toolkit.fleet.inventory.ansible import ansible_command
 from toolkit.fleet.local_fleet.control import LocalFleet
 
 pytestmark = pytest.mark.openssh

@@ -8,7 +8,8 @@ import pytest
 from toolkit.cli.output import print_json
 from toolkit.errors import ConfigurationError
 from toolkit.fleet import load_inventory
-from toolkit.fleet.inventory.load import ansible_command, find_inventory
+from toolkit.fleet.inventory.ansible import ansible_command
+from toolkit.fleet.inventory.load import find_inventory
 from toolkit.workspace import Workspace
 
 INVENTORY = """

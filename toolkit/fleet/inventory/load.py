@@ -1,81 +1,76 @@
-"""The one list of devices, read as Ansible reads it: by `ansible-inventory`.
+"""The list of devices: an Ansible inventory, read by `ansible-inventory`, so that one inventory means one thing.
 
-Precedence, groups, patterns and vaults mean here what they mean there. Variables of a host:
+Precedence, groups, patterns, templates and vaults mean what they mean to Ansible. Variables of a host:
 
-    ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file   how to reach a device
-    toolkit_root, toolkit_python, toolkit_accelerator                        what it is
-    toolkit_container_image                                                            what releases run in (toolkit.fleet.container_images.local)
+    ansible_host, ansible_port, ansible_user, ansible_ssh_private_key_file   how to reach a device; also by their old names
+    ansible_password, ansible_become_password                                the passwords of the login and of sudo
+    ansible_ssh_args, ansible_ssh_common_args, ansible_ssh_extra_args        further arguments of ssh
+    ansible_connection                                                       "ssh", or "local" for this machine
+    toolkit_root, toolkit_python, toolkit_accelerator                        what the device is
+    toolkit_container_image                                                  what releases run in (see container_images)
     toolkit_known_hosts                                                      its pinned host key; beside the inventory
+    toolkit_ssh_config, toolkit_ssh_transport                                see toolkit.fleet.ssh.connection
     toolkit_require_signature                                                whether only signed bundles are deployed to it
-    toolkit_service, toolkit_restart, toolkit_health                         what runs a release there (toolkit.deploy)
+    toolkit_service, toolkit_restart, toolkit_health                         what runs a release there (see toolkit.deploy)
 
-Templates and vault-encrypted values of these are read as Ansible reads them.
+What ansible.cfg sets of remote_user, remote_port, private_key_file and the arguments of ssh applies as well.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts.fleet import Device
-from toolkit.errors import ConfigurationError, MachineError, Problem
-from toolkit.fleet.container_images import local
-from toolkit.fleet.inventory.variables import resolve_variables
+from toolkit.errors import ConfigurationError
+from toolkit.fleet.inventory.ansible import connection_settings, is_host_list, run_ansible
+from toolkit.fleet.inventory.device import parse_device
+from toolkit.fleet.inventory.variables import resolve_variables, unwrap
 from toolkit.workspace import Workspace
 
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
-SYSTEM_PYTHON = "/usr/bin/python3"
-"""What a device has anyway: where releases run in a container image, it takes them in and checks them, which needs no more."""
-_DEFAULTS = Device(name="", host="")
-_SETTINGS = {
-    "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
-    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-    "ANSIBLE_NOCOLOR": "1",
-}
-_MISSING_COMMAND = "install the extra: pip install 'edge-vision-toolkit[fleet]'"
 
 
 def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
-    """The devices of an Ansible inventory (a file or a folder), in its own order; `limit` as Ansible's --limit.
+    """Return the devices of an inventory (a file, a folder, or hosts such as "pi-1,"); `limit` is Ansible's --limit.
 
     Raises:
-        ConfigurationError: the file is missing, cannot be read, or has values that cannot be used (all of them named);
-            or nothing matches `limit`.
-        MachineError: ansible-inventory is not installed.
+        ConfigurationError: the file is missing or cannot be read, values are not valid (all of them are named), or no
+            device matches `limit`.
+        MachineError: Ansible is not installed.
     """
-    if not path.exists():
+    if not path.exists() and not is_host_list(path):
         raise ConfigurationError(
             "no such inventory", where=str(path), remedy="`toolkit fleet up` makes one, or give --inventory"
         )
-    listing = _listing(path, limit)
+    listing = _list(path, limit)
     hosts, problems = resolve_variables(
-        listing["_meta"]["hostvars"], lambda message: _asked(path, limit, message), path
+        listing["_meta"]["hostvars"], lambda message: _debug(path, limit, message), path
     )
     names = list(dict.fromkeys(_hosts_of("all", listing)))
     if not names:
-        raise _nobody(path, limit)
-    devices = tuple(_device(name, hosts.get(name, {}), _groups_of(name, listing), path, problems) for name in names)
+        raise _no_devices(path, limit)
+    settings = connection_settings(path)
+    devices = tuple(
+        parse_device(name, hosts.get(name, {}), _groups_of(name, listing), path, settings, problems) for name in names
+    )
     if problems:
         raise ConfigurationError.from_problems(problems)
     return devices
 
 
-def find_inventory(given: Path | None, workspace: Workspace) -> Path:
-    """The inventory to use: the one that was asked for, else the local fleet's, the virtual one's, the repository's.
+def find_inventory(requested: Path | None, workspace: Workspace) -> Path:
+    """Return the requested inventory, else that of the local fleet, of the virtual fleet, or the repository's.
 
     Raises:
-        ConfigurationError: there is none of them.
+        ConfigurationError: none of them exists.
     """
     own = (workspace.root / folder / "inventory.yml" for folder in ("fleet", "virtual"))
-    candidates = (given,) if given else (*own, DEFAULT_INVENTORY)
+    candidates = (requested,) if requested else (*own, DEFAULT_INVENTORY)
     for path in candidates:
-        if path.exists():
+        if path.exists() or is_host_list(path):
             return path
     raise ConfigurationError(
         "no such inventory",
@@ -84,55 +79,36 @@ def find_inventory(given: Path | None, workspace: Workspace) -> Path:
     )
 
 
-def _listing(path: Path, limit: str | None) -> dict[str, Any]:
-    """What `ansible-inventory --list` says."""
-    command = [*ansible_command("inventory"), "-i", str(path), "--list"]
-    if limit is not None:
-        command += ["--limit", limit]
-    answer = _run(command, path)
+def _list(path: Path, limit: str | None) -> dict[str, Any]:
+    """Return the output of `ansible-inventory --list`."""
+    answer = run_ansible("inventory", path, ["--list", *_limit(limit)])
     if answer.returncode:
         raise ConfigurationError(
-            f"Ansible cannot read it: {_gist(answer.stderr)}",
+            f"Ansible cannot read it: {_reasons(answer.stderr)}",
             where=str(path),
             remedy="check it with: ansible-inventory --list -i " + str(path),
         )
-    listing: dict[str, Any] = json.loads(answer.stdout)
+    listing: dict[str, Any] = unwrap(json.loads(answer.stdout))
     return listing
 
 
-def _asked(path: Path, limit: str | None, message: str) -> str:
-    """What Ansible prints of a message, for each host; nothing is connected to."""
-    command = [*ansible_command("adhoc"), "-i", str(path), "all", "-m", "ansible.builtin.debug", "-a", message]
-    return _run([*command, *(("--limit", limit) if limit is not None else ())], path).stdout
+def _debug(path: Path, limit: str | None, message: str) -> str:
+    """Return what Ansible prints of a message for each host, without connecting to any."""
+    return run_ansible("adhoc", path, ["all", "-m", "ansible.builtin.debug", "-a", message, *_limit(limit)]).stdout
 
 
-def _run(command: Sequence[str], path: Path) -> subprocess.CompletedProcess[str]:
-    """One of Ansible's commands with the settings that playbooks have which are run from the inventory's folder or the one above."""
-    folder = (path if path.is_dir() else path.parent).absolute()
-    own = next((place / "ansible.cfg" for place in (folder, folder.parent) if (place / "ansible.cfg").exists()), None)
-    settings = ({"ANSIBLE_CONFIG": str(own)} if own else {}) | os.environ | _SETTINGS
-    return subprocess.run(command, capture_output=True, text=True, env=settings, check=False, stdin=subprocess.DEVNULL)
+def _limit(limit: str | None) -> list[str]:
+    return [] if limit is None else ["--limit", limit]
 
 
-def ansible_command(name: str) -> list[str]:
-    """The words that run one of Ansible's commands ("inventory", "adhoc", …) in this Python.
-
-    Raises:
-        MachineError: Ansible is not installed here.
-    """
-    if importlib.util.find_spec("ansible") is None:
-        raise MachineError("ansible-core is not installed", where=sys.executable, remedy=_MISSING_COMMAND)
-    return [sys.executable, "-m", "ansible", name]
-
-
-def _gist(stderr: str) -> str:
-    """The lines that say why, without decoration and repetition."""
+def _reasons(stderr: str) -> str:
+    """Return the lines that name the cause, without decoration and repetition."""
     noise = ("<<<", "[WARNING]: No inventory", "(source not shown")
     lines = (line.removeprefix("[ERROR]: ").removeprefix("[WARNING]: ").strip() for line in stderr.splitlines())
     return "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(noise))) or "no reason given"
 
 
-def _nobody(path: Path, limit: str | None) -> ConfigurationError:
+def _no_devices(path: Path, limit: str | None) -> ConfigurationError:
     if limit is None:
         return ConfigurationError("lists no devices", where=str(path), remedy="add hosts to it")
     known = ", ".join(device.name for device in load_inventory(path))
@@ -140,7 +116,7 @@ def _nobody(path: Path, limit: str | None) -> ConfigurationError:
 
 
 def _hosts_of(group: str, listing: Mapping[str, Any]) -> Iterator[str]:
-    """A group's hosts, those of its children included."""
+    """Yield a group's hosts, including those of its children."""
     entry = listing.get(group, {})
     yield from entry.get("hosts", ())
     for child in entry.get("children", ()):
@@ -148,66 +124,6 @@ def _hosts_of(group: str, listing: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _groups_of(name: str, listing: Mapping[str, Any]) -> tuple[str, ...]:
-    """The groups that hold it, at any depth; not those that hold everything or what is left over."""
+    """Return the groups that contain a host at any depth, except "all" and "ungrouped"."""
     groups = (group for group in listing if group not in {"_meta", "all", "ungrouped"})
     return tuple(sorted(group for group in groups if name in _hosts_of(group, listing)))
-
-
-def _device(
-    name: str, values: Mapping[str, Any], groups: tuple[str, ...], path: Path, problems: list[Problem]
-) -> Device:
-    """One host; what is wrong with its values is added to `problems`."""
-    problems += _problems(name, values, path)
-    port = str(values.get("ansible_port", 22))
-    key = values.get("ansible_ssh_private_key_file")
-    return Device(
-        name=name,
-        host=str(values.get("ansible_host", name)),
-        port=int(port) if port.isdigit() else 22,
-        user=_text(values.get("ansible_user")),
-        key_file=str(Path(str(key)).expanduser()) if key else None,
-        known_hosts=_known_hosts(values.get("toolkit_known_hosts"), path),
-        groups=groups,
-        root=str(values.get("toolkit_root", _DEFAULTS.root)).rstrip("/") or "/",
-        python=str(
-            values.get("toolkit_python")
-            or (SYSTEM_PYTHON if values.get("toolkit_container_image") else _DEFAULTS.python)
-        ),
-        accelerator=str(values.get("toolkit_accelerator", _DEFAULTS.accelerator)),
-        container_image=_text(values.get("toolkit_container_image")) or None,
-        variables=dict(values),
-    )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _known_hosts(value: object, inventory: Path) -> str | None:
-    """Where the host keys are pinned: as given (from the inventory's folder), else the file beside the inventory."""
-    folder = inventory if inventory.is_dir() else inventory.parent
-    if value:
-        return str((folder / Path(str(value)).expanduser()).absolute())
-    beside = folder / "known_hosts"
-    return str(beside.absolute()) if beside.exists() else None
-
-
-def _problems(name: str, values: Mapping[str, Any], path: Path) -> Iterator[Problem]:
-    """What of the variables that the toolkit reads cannot be used."""
-    where = f"{path}: {name}"
-    port = str(values.get("ansible_port", 22))
-    if not (port.isdigit() and 0 < int(port) < 65536):
-        yield Problem(f"ansible_port is {port!r}, not a port", where, "give a number from 1 to 65535")
-    root = str(values.get("toolkit_root", _DEFAULTS.root))
-    if not root.startswith("/"):
-        yield Problem(f"toolkit_root is {root!r}", where, "give an absolute path, such as /opt/toolkit")
-    accelerator = str(values.get("toolkit_accelerator", _DEFAULTS.accelerator))
-    if accelerator not in {"CPU", "MYRIAD", "AUTO"}:
-        yield Problem(f"toolkit_accelerator is {accelerator!r}", where, 'give "CPU", "MYRIAD" or "AUTO"')
-    container_image = values.get("toolkit_container_image")
-    if container_image and not local.is_name(str(container_image)):
-        yield Problem(
-            f"toolkit_container_image is {container_image!r}",
-            where,
-            "give NAME:TAG, or REGISTRY/NAME@sha256:… to have it pulled",
-        )

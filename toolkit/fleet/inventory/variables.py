@@ -1,4 +1,4 @@
-"""What templates and vault-encrypted values of an inventory come to: Ansible itself is asked, for those that the toolkit reads.
+"""The values of templates and vault-encrypted variables of an inventory, as Ansible itself resolves them.
 
 `ansible-inventory` prints both as they were written. A vault's password is found as Ansible finds it: ANSIBLE_VAULT_PASSWORD_FILE,
 or vault_password_file in ansible.cfg.
@@ -15,63 +15,85 @@ from typing import Any
 from toolkit.artifacts.fleet import Secret
 from toolkit.errors import Problem
 
-CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_ssh_private_key_file", "ansible_timeout")
-"""The variables of Ansible's own that the toolkit reads."""
+HOST = ("ansible_host", "ansible_ssh_host")
+PORT = ("ansible_port", "ansible_ssh_port")
+USER = ("ansible_user", "ansible_ssh_user")
+KEY_FILE = ("ansible_private_key_file", "ansible_ssh_private_key_file")
+PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+BECOME_PASSWORD = ("ansible_sudo_pass", "ansible_become_pass", "ansible_become_password")
+SSH_ARGS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+"""The names of one setting each; of several that are set, Ansible takes the last."""
+CONNECTION = {
+    *(*HOST, *PORT, *USER, *KEY_FILE, *PASSWORD, *BECOME_PASSWORD, *SSH_ARGS),
+    *("ansible_timeout", "ansible_connection"),
+}
+"""Ansible's own variables that the toolkit reads."""
+UNSAFE = "__ansible_unsafe"
 VAULT = "__ansible_vault"
 
 Ask = Callable[[str], str]
-"""Gives what `ansible all -m debug` prints for a message."""
+"""Returns what `ansible all -m debug` prints for a message."""
+
+
+def unwrap(value: Any) -> Any:
+    """Return a value of `ansible-inventory --list` with `!unsafe` texts as plain ones."""
+    if isinstance(value, dict):
+        if set(value) == {UNSAFE}:
+            return value[UNSAFE]
+        return {key: unwrap(item) for key, item in value.items()}
+    return [unwrap(item) for item in value] if isinstance(value, list) else value
 
 
 def resolve_variables(
     hosts: Mapping[str, Mapping[str, Any]], ask: Ask, where: Path
 ) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
-    """Each host's variables with their values in place of templates and vaults, and what could not be resolved.
+    """Return each host's variables with templates and vaults resolved, and a problem for each that cannot be.
 
-    The latter has no value then. Ansible is asked once, and not at all if there is nothing to resolve; `where` is the inventory.
+    A variable that cannot be resolved is left out. Ansible is run once, or not at all if there is nothing to resolve; `where`
+    is the inventory.
     """
     resolved = {host: dict(values) for host, values in hosts.items()}
-    open_names = {
-        host: [name for name, value in values.items() if _is_open(name, value)] for host, values in hosts.items()
+    unresolved = {
+        host: [name for name, value in values.items() if _is_unresolved(name, value)] for host, values in hosts.items()
     }
-    names = sorted({name for found in open_names.values() for name in found})
+    names = sorted({name for each in unresolved.values() for name in each})
     if not names:
         return resolved, []
     problems = []
     answers = parse(ask(_message(names)))
-    for host, wanted in open_names.items():
-        said = answers.get(host, {"msg": "Ansible did not answer"})["msg"] if wanted else []
-        if isinstance(said, str):
-            listed = ", ".join(wanted)
-            problems.append(Problem(f"{listed} cannot be read: {_gist(said)}", f"{where}: {host}", _remedy(said)))
-        values = dict(zip(names, said, strict=False)) if isinstance(said, list) else {}
-        for name in wanted:
-            given = resolved[host].pop(name)
+    for host, own in unresolved.items():
+        answer = answers.get(host, {"msg": "Ansible did not answer"})["msg"] if own else []
+        if isinstance(answer, str):
+            what = f"{', '.join(own)} cannot be read: {_reason(answer)}"
+            problems.append(Problem(what, f"{where}: {host}", _remedy(answer)))
+        values = dict(zip(names, answer, strict=False)) if isinstance(answer, list) else {}
+        for name in own:
+            written = resolved[host].pop(name)
             if name in values:
-                resolved[host][name] = Secret(values[name]) if isinstance(given, dict) else values[name]
+                resolved[host][name] = Secret(values[name]) if isinstance(written, dict) else values[name]
     return resolved, problems
 
 
-def _is_open(name: str, value: object) -> bool:
-    """Whether the toolkit reads it and it is not yet a value."""
-    read = name.startswith("toolkit_") or name in CONNECTION
-    return read and ("{{" in str(value) or (isinstance(value, dict) and VAULT in value))
+def _is_unresolved(name: str, value: object) -> bool:
+    """Return whether the toolkit reads the variable and it is a template or vault-encrypted."""
+    is_read = name.startswith("toolkit_") or name in CONNECTION
+    return is_read and ("{{" in str(value) or (isinstance(value, dict) and VAULT in value))
 
 
 def _message(names: Sequence[str]) -> str:
-    listed = ", ".join(f"'{name}'" for name in names)
-    return json.dumps({"msg": f"{{{{ query('vars', {listed}, default='') }}}}"})
+    quoted = ", ".join(f"'{name}'" for name in names)
+    return json.dumps({"msg": f"{{{{ query('vars', {quoted}, default='') }}}}"})
 
 
-def parse(said: str) -> dict[str, dict[str, Any]]:
-    """From the output of `ansible`: a JSON object after each "HOST | RESULT => "."""
+def parse(output: str) -> dict[str, dict[str, Any]]:
+    """Parse the output of `ansible`: a JSON object after each "HOST | RESULT => "."""
     decoder = json.JSONDecoder()
-    heads = re.finditer(r"^(\S+) \| [\w!]+ => (?=\{)", said, re.MULTILINE)
-    return {head.group(1): decoder.raw_decode(said, head.end())[0] for head in heads}
+    heads = re.finditer(r"^(\S+) \| [\w!]+ => (?=\{)", output, re.MULTILINE)
+    return {head.group(1): decoder.raw_decode(output, head.end())[0] for head in heads}
 
 
-def _gist(message: str) -> str:
-    """The last of the reasons that Ansible chains."""
+def _reason(message: str) -> str:
+    """Return the last of the reasons that Ansible chains."""
     return re.split(r"(?:failed|template|value for 'msg'|variable): ", message)[-1].strip()
 
 

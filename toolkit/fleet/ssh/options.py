@@ -27,8 +27,6 @@ _FOLLOWED = _SHARING | {
     "passwordauthentication",
     "serveraliveinterval",
     "serveralivecountmax",
-    "port",
-    "user",
     "identitiesonly",
     "preferredauthentications",
     "kbdinteractiveauthentication",
@@ -62,10 +60,12 @@ def openssh_options(device: Device) -> list[str]:
         arguments += ["-i", device.key_file, "-o", "IdentitiesOnly=yes"]
     if device.user is not None:
         arguments += ["-l", device.user]
-    arguments += ["-p", str(device.port), "-o", f"ConnectTimeout={max(1, round(connect_timeout_s(device)))}"]
+    if device.port != 22 or not _sets_port(device):
+        arguments += ["-p", str(device.port)]
+    arguments += ["-o", f"ConnectTimeout={max(1, round(connect_timeout_s(device)))}"]
     arguments += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     for flag, value in parse(device.ssh_args):
-        if flag == "-o" and _option_name(value) not in _SHARING | {"stricthostkeychecking", "batchmode"}:
+        if flag == "-o" and value and _option_name(value) not in _SHARING | {"stricthostkeychecking", "batchmode"}:
             arguments += ["-o", value]
         elif flag not in {"-o", "-S", "-M", "-N", "-n", "-f", "-t", "-T"}:
             arguments += [flag] if value is None else [flag, value]
@@ -94,6 +94,10 @@ def split_arguments(text: str) -> tuple[str, ...]:
     return tuple(shlex.split(text))
 
 
+def _sets_port(device: Device) -> bool:
+    return any(flag == "-p" or _option_name(value) == "port" for flag, value in parse(device.ssh_args))
+
+
 def _words(value: str | None) -> list[str]:
     """Return an option's name and value, such as ["ProxyJump", "gate"] for "ProxyJump=gate"."""
     return re.split(r"[=\s]+", (value or "").strip(), maxsplit=1)
@@ -113,7 +117,7 @@ def _reasons(device: Device) -> Iterator[str]:
         name = _option_name(value) if flag == "-o" else ""
         if flag == "-o" and name not in _FOLLOWED:
             yield f"the inventory sets {_words(value)[0]}"
-        if flag in {"-J", "-i", "-I", "-b", "-B", "-c", "-m", "-W", "-w", "-4", "-6"}:
+        if flag in {"-J", "-i", "-I", "-b", "-B", "-c", "-m", "-W", "-w", "-4", "-6", "-l", "-p"}:
             yield f"the inventory sets {flag}"
         if flag == "-F" and value not in {"none", "/dev/null"}:
             yield f"the inventory names the configuration {value}"
