@@ -6,6 +6,7 @@ stdout is reserved for data.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -41,6 +42,15 @@ class _Settings:
     log_format: LogFormat = "text"
 
 
+_CONTROL = dict.fromkeys(
+    (
+        *(code for code in range(0x20) if code not in {0x09, 0x0A}),
+        *range(0x7F, 0xA0),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    ),
+    "\N{REPLACEMENT CHARACTER}",
+)
 _settings = _Settings()
 _has_output = threading.Event()
 
@@ -67,7 +77,20 @@ def log_error(text: str, **fields: str) -> None:
     if _settings.log_format == "json":
         print(json_line("error", message=text, **fields), file=sys.stderr, flush=True)
     else:
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        print(strip_control(f"error: {text}"), file=sys.stderr, flush=True)
+
+
+def strip_control(text: str) -> str:
+    """Return text that cannot command a terminal: control characters and bidirectional overrides are replaced.
+
+    Line ends and tabs stay. Whatever a device, a registry or a file from outside says passes through here on its way to a person.
+    """
+    return text.translate(_CONTROL)
+
+
+def escape_control(text: str) -> str:
+    """Return JSON text in which no character commands a terminal; it has the same value."""
+    return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def mark_output() -> None:
@@ -135,7 +158,7 @@ class Lines:
     def log(self, text: str) -> None:
         """Print one line."""
         mark_output()
-        print(text, file=sys.stderr, flush=True)
+        print(strip_control(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Task]:
@@ -157,7 +180,8 @@ class JsonLines(Lines):
 def json_line(level: str, **fields: str) -> str:
     """Return a log record as one line of JSON; empty fields are left out."""
     record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level}
-    return json.dumps(record | {name: value for name, value in fields.items() if value}, ensure_ascii=False)
+    text = json.dumps(record | {name: value for name, value in fields.items() if value}, ensure_ascii=False)
+    return escape_control(text)
 
 
 class Terminal:
@@ -171,7 +195,7 @@ class Terminal:
     def log(self, text: str) -> None:
         """Print one line."""
         mark_output()
-        self._console.print(text, markup=False)
+        self._console.print(strip_control(text), markup=False)
 
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Task]:

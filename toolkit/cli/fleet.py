@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -190,7 +191,7 @@ def probe(
 ) -> None:
     """Probe devices over SSH.
 
-    Shows machine, system, Python, OpenVINO, accelerators, free space and current release.
+    Shows machine, system, Python, OpenVINO, accelerators, free space, current release and transport.
     """
     from toolkit import fleet
     from toolkit.artifacts.fleet import Device
@@ -201,11 +202,12 @@ def probe(
 
     def fetch_facts(device: Device) -> DeviceFacts:
         with fleet.connect(device) as shell:
-            return fleet.probe_current(device, shell)
+            facts = fleet.probe_current(device, shell)
+            return replace(facts, details={**facts.details, "transport": shell.transport})
 
     devices = fleet.load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
     result = fleet.fan_out(devices, fetch_facts, forks, progress=create_progress(quiet=as_json), title="probing")
-    columns = ("machine", "system", "python", "openvino", "accelerators", "free", "serves")
+    columns = ("machine", "system", "python", "openvino", "accelerators", "free", "serves", "reached by")
     print_results(result, columns, _facts_row, as_json=as_json)
 
 
@@ -222,6 +224,7 @@ def _facts_row(facts: DeviceFacts) -> tuple[object, ...]:
         ", ".join(facts.accelerators) or "none",
         f"{facts.free_bytes / 1e9:.1f} GB",
         (facts.current or "nothing")[:12],
+        facts.details.get("transport", ""),
     )
 
 

@@ -54,7 +54,7 @@ def _show(result: FleetResult[Result], *, as_json: bool) -> None:
     from toolkit.cli.fleet_output import exit_with, failures_json
     from toolkit.cli.output import print_json, to_json
     from toolkit.errors import ExitCode
-    from toolkit.progress import log_error
+    from toolkit.progress import log_error, strip_control
 
     bad = {device.name: answer.code for device, answer in result.ok.items() if answer.code}
     if as_json:
@@ -66,7 +66,7 @@ def _show(result: FleetResult[Result], *, as_json: bool) -> None:
         for device, answer in result.ok.items():
             for stream, text in ((sys.stdout, answer.stdout), (sys.stderr, answer.stderr)):
                 for line in text.splitlines():
-                    print(f"{device.name:<{width}} | {line}", file=stream)
+                    print(strip_control(f"{device.name:<{width}} | {line}"), file=stream)
     for name, code in bad.items():
         log_error(f"{name}: exit code {code}")
     exit_with(result.failed, ExitCode.SOME_FAILED if bad else result.exit_code)

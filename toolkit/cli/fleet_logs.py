@@ -69,6 +69,8 @@ def _follow(options: FleetOptions, devices: Sequence[Device], lines: int) -> Non
 def _line(device: Device, line: str, *, as_json: bool) -> str:
     import json
 
+    from toolkit.progress import escape_control, strip_control
+
     if as_json:
-        return json.dumps({"device": device.name, "line": line}, ensure_ascii=False)
-    return f"{device.name} | {line}"
+        return escape_control(json.dumps({"device": device.name, "line": line}, ensure_ascii=False))
+    return strip_control(f"{device.name} | {line}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts.fleet import Secret
-from toolkit.progress import mark_output
+from toolkit.progress import escape_control, mark_output, strip_control
 
 
 def to_json(value: object) -> Any:
@@ -32,8 +32,7 @@ def to_json(value: object) -> Any:
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
     mark_output()
-    json.dump(to_json(value), sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(escape_control(json.dumps(to_json(value), indent=2, ensure_ascii=False)) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
@@ -47,7 +46,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(strip_control(str(cell))) for cell in row))
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
 
 
