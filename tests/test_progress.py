@@ -1,3 +1,10 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from toolkit.progress import Lines, escape_control, log_error
 
 
 @pytest.mark.parametrize("letter", ["\x1b", "\x07", "\r", "\x08", "\x7f", "\x9b", "\u202e", "\u2066"])
