@@ -54,19 +54,18 @@ def publish(
     """
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.channel_statement import StatementOptions
-    from toolkit.deploy.registry.oci_registry import Channel
     from toolkit.deploy.registry.publish import publish as push
     from toolkit.progress import create_progress
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    destination, place = Channel.parse(channel), Workspace(workspace)
+    place = Workspace(workspace)
     with Store(place.database) as store:
         path = bundle_folder(bundle, place, store)
     progress = create_progress(quiet=as_json)
     statement = StatementOptions(expires_days=expires_days, allow_downgrade=allow_downgrade)
     result = push(
-        path, destination, key=sign, credentials=credentials, plain=plain_http, progress=progress, options=statement
+        path, channel, key=sign, credentials=credentials, plain=plain_http, progress=progress, options=statement
     )
     if as_json:
         print_json(result)

@@ -51,11 +51,10 @@ def status(
 def _report_channel(options: FleetOptions, channel: str, credentials: Path | None, *, plain: bool) -> None:
     """Print what devices reported to the registry; exit code 1 if one does not serve what the channel holds."""
     from toolkit.cli.output import print_json, print_table
-    from toolkit.deploy.registry.oci_registry import Channel
     from toolkit.deploy.registry.publish import fetch_reports
     from toolkit.errors import ExitCode
 
-    reports = fetch_reports(Channel.parse(channel), credentials=credentials, plain=plain)
+    reports = fetch_reports(channel, credentials=credentials, plain=plain)
     if options.as_json:
         print_json({"devices": reports})
     else:

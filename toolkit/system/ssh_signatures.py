@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,3 +48,20 @@ def last_message(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
     said = [line.strip().rstrip("\r") for line in lines if line.strip()]
     return "; ".join(said) or f"ssh-keygen ended with {done.returncode}"
+
+
+def is_signed_by(document: bytes, signature: bytes, key: Path, namespace: str, folder: Path) -> bool:
+    """Return whether a signature is this key's own, for exactly this document; `folder` is for a temporary file.
+
+    Raises:
+        MachineError: there is no ssh-keygen.
+    """
+    path = folder / "signature"
+    path.write_bytes(signature)
+    check = ssh_keygen(["check-novalidate", "-n", namespace, "-s", str(path)], document)
+    signer = re.search(rb"SHA256:[\w+/]+", check.stdout)
+    if check.returncode != 0 or signer is None:
+        return False
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", str(key)], capture_output=True, check=False)
+    own = re.search(rb"SHA256:[\w+/]+", shown.stdout)
+    return own is not None and own[0] == signer[0]

@@ -15,16 +15,18 @@ from typing import Any, Protocol
 
 import bcrypt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import toolkit
 from toolkit import hashing
 from toolkit.artifacts.fleet import Device
 from toolkit.bundle.release import release_tree
 from toolkit.cli.main import main
-from toolkit.deploy.registry.oci_registry import Channel
-from toolkit.deploy.registry.publish import fetch_reports, publish
+from toolkit.deploy.registry.oci_registry import open_registry
+from toolkit.deploy.registry.publish import fetch_reports, parse_report, publish
 from toolkit.device.release.oci_registry import MANIFEST, parse_reference
-from toolkit.device.release.pull import EMPTY, STATE_TYPE
+from toolkit.device.release.pull import EMPTY, STATE_TYPE, TITLE
 from toolkit.errors import FleetError, UsageError
 from toolkit.system import debian_packages
 from toolkit.workspace import Workspace
@@ -57,7 +59,7 @@ class Server:
         self._words = [program, "serve", str(folder / "config.yml")]
         text = CONFIG.format(folder=folder, address=address, port=self._at[1], auth=auth, tls=tls)
         (folder / "config.yml").write_text(text)
-        self.channel = Channel.parse(f"{address}:{self._at[1]}/vision/kitchen:stable")
+        self.channel = f"{address}:{self._at[1]}/vision/kitchen:stable"
         self.start()
 
     def start(self) -> None:
@@ -104,7 +106,7 @@ def pull(tmp_path: Path, server: Server) -> Pull:
     return run
 
 
-def pulled(channel: Channel, root: Path, *words: str | Path) -> tuple[int, dict[str, Any]]:
+def pulled(channel: str, root: Path, *words: str | Path) -> tuple[int, dict[str, Any]]:
     """The exit code and the answer of a device that looks at its channel."""
     command = [sys.executable, "-B", "-m", "toolkit.device", "pull", str(channel), "--root", root, *words]
     folder = Path(toolkit.__file__).parents[1]
@@ -252,7 +254,7 @@ def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
 
 def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle: Path) -> None:
     publish(bundle, server.channel)
-    registry = parse_reference(str(server.channel))
+    registry = parse_reference(server.channel)
 
     def tell(number: int) -> None:
         config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
@@ -271,7 +273,7 @@ def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: 
     (tmp_path / "login").write_text("fleet:secret\n")
     server = Server(program, tmp_path, auth=LOGIN.format(folder=tmp_path))
     try:
-        with pytest.raises(FleetError, match="answers 401"):
+        with pytest.raises(FleetError, match="requires a login"):
             publish(bundle, server.channel)
         assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
         code, said = pulled(server.channel, tmp_path / "root")
@@ -285,7 +287,8 @@ def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
     program: str, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = Office(tmp_path)
-    (tmp_path / "login").write_text(f"{NAME}:{PASSWORD}\n")
+    (tmp_path / "login").write_text(f"{NAME}:{PASSWORD}\n{office.realm}\n")
+    (tmp_path / "closed").write_text(f"{NAME}:{PASSWORD}\n")
     (tmp_path / "wrong").write_text(f"{NAME}:guessed\n")
     with office.open():
         tokens = TOKENS.format(office=office, service=SERVICE, issuer=ISSUER)
@@ -294,8 +297,8 @@ def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
             with pytest.raises(FleetError, match="certificate verify failed"):
                 publish(bundle, server.channel)
             monkeypatch.setenv("SSL_CERT_FILE", str(office.certificate))
-            for credentials in (None, tmp_path / "wrong"):
-                with pytest.raises(FleetError, match="answers 401"):
+            for credentials in (None, tmp_path / "wrong", tmp_path / "closed"):
+                with pytest.raises(FleetError, match="requires a login"):
                     publish(bundle, server.channel, credentials=credentials)
             assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
             root, report = tmp_path / "root", ("--report", "one", "--credentials")
@@ -310,6 +313,62 @@ def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
 
 
 @pytest.mark.parametrize("text", ["", "host", "host/name", "host/Name:tag", "host/name:", "host/name:a b"])
-def test_channel_parse_refuses_what_is_none(text: str) -> None:
-    with pytest.raises(UsageError, match="is no channel"):
-        Channel.parse(text)
+def test_publish_refuses_what_is_not_a_channel(bundle: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="is not a valid channel"):
+        publish(bundle, text)
+
+
+@pytest.mark.parametrize("name", ["release.json.sig", "channel.json.sig"])
+def test_publish_replaces_a_signature_that_is_garbage(
+    server: Server, pull: Pull, bundle: Path, signed: Callable[[Path], Path], key: Path, tmp_path: Path, name: str
+) -> None:
+    """Whoever may write to the registry could else keep every device from the release: it would count as published."""
+    root = tmp_path / "devices/one"
+    root.mkdir(parents=True)
+    (root / "allowed_signers").write_text(f"ci@example.org {key.with_suffix('.pub').read_text()}")
+    whole = signed(bundle)
+    assert publish(whole, server.channel, key=key).changed
+    assert not publish(whole, server.channel, key=key).changed
+    with open_registry(server.channel) as registry:
+        _, manifest = registry.tagged("stable")
+        for layer in manifest["layers"]:
+            if layer["annotations"].get(TITLE) == name:
+                layer.update(registry.put_blob(b"garbage"))
+        registry.put_manifest("stable", manifest)
+    assert pull()[0] == 1
+    assert publish(whole, server.channel, key=key).changed
+    assert pull()[1]["outcome"] == "deployed"
+
+
+def test_fetch_reports_reads_the_others_when_one_is_hostile(server: Server, pull: Pull, bundle: Path) -> None:
+    publish(bundle, server.channel)
+    pull("good")
+    with open_registry(server.channel) as registry:
+        for name, content in (("array", b"[1]"), ("deep", b"[" * 60_000), ("text", b"\xff"), ("large", bytes(70_000))):
+            layer = {"mediaType": STATE_TYPE, **registry.put_blob(content)}
+            registry.put_manifest(
+                f"stable-device-{name}", {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer]}
+            )
+        empty = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": []}
+        registry.put_manifest(
+            "stable-device-none", empty | {"config": {"mediaType": EMPTY, **registry.put_blob(b"{}")}}
+        )
+    outcomes = {each.device: each.outcome for each in fetch_reports(server.channel)}
+    assert outcomes == {"good": "deployed"} | dict.fromkeys(("array", "deep", "text", "large", "none"), "unreadable")
+
+
+@given(
+    st.binary() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
+)
+def test_parse_report_reads_whatever_a_device_sends(content: bytes) -> None:
+    report = parse_report("one", content, "a" * 64)
+    assert report.device == "one"
+    assert not report.as_published
+
+
+@given(
+    st.dictionaries(st.sampled_from(["serves", "outcome", "reason", "at", "bundle"]), st.none() | st.lists(st.text()))
+)
+def test_parse_report_takes_texts_alone(fields: dict[str, object]) -> None:
+    report = parse_report("one", json.dumps(fields).encode(), "a" * 64)
+    assert (report.serves, report.outcome, report.reason, report.at) == (None, "unknown", "", "")

@@ -1,13 +1,14 @@
-"""A release into an OCI registry, for devices that fetch it themselves, and what they have told of it since.
+"""Publishing a release to an OCI registry, for devices that pull it, and reading what they report.
 
-One artifact (container image manifest of OCI 1.1 with an artifactType): its first layers describe the release, the others are its pieces,
-so those that the registry has are not sent again, and a device fetches only what it lacks. The device's side is
+A release is one artifact (an OCI 1.1 image manifest with an artifactType): its first layers describe the release, the others
+are its chunks. Chunks that the registry has are not sent again, and a device fetches only what it lacks. The device's side is
 toolkit/device/release/pull.py.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +17,23 @@ from typing import Any
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.channel_statement import DEFAULT_STATEMENT, StatementOptions, counter_of, is_due
 from toolkit.deploy.offline import release_documents
-from toolkit.deploy.registry.oci_registry import MANIFEST, Channel, Registry, digest_of
-from toolkit.device.release.freshness import STATEMENT
+from toolkit.deploy.registry.oci_registry import PublishingRegistry, open_registry
+from toolkit.device.errors import DeviceError
+from toolkit.device.release.descriptor import RELEASE, SIGNATURE
+from toolkit.device.release.freshness import STATEMENT, STATEMENT_SIGNATURE
+from toolkit.device.release.oci_registry import MANIFEST, oci_digest
+from toolkit.device.release.pull import CHUNK, EMPTY, SHA256, TITLE
+from toolkit.device.release.signature import CHANNEL as CHANNEL_NAMESPACE
+from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.fleet.transfer.diff import unique_chunks
 from toolkit.fleet.transfer.stream import compress
 from toolkit.fleet.transfer.tree import FileTree
 from toolkit.progress import Progress, Silent
+from toolkit.system.ssh_signatures import is_signed_by
 
-RELEASE = "application/vnd.edge-vision-toolkit.release.v1"
+RELEASE_TYPE = "application/vnd.edge-vision-toolkit.release.v1"
 DOCUMENT = "application/vnd.edge-vision-toolkit.document.v1"
-CHUNK = "application/vnd.edge-vision-toolkit.chunk.v1"
-EMPTY = "application/vnd.oci.empty.v1+json"
-TITLE = "org.opencontainers.image.title"
-SHA256 = "edge-vision-toolkit.sha256"
+MAX_REPORT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +42,18 @@ class Published:
 
     channel: str
     digest: str
-    """The artifact's."""
+    """Of the artifact."""
     bundle: str
     release: str
     signed: bool
     sent_bytes: int
-    """0: every piece was there already."""
+    """0: the registry had every chunk."""
     changed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceReport:
-    """What a device that fetches its releases told last."""
+    """The last report of a device that pulls its releases. Its texts come from the device and are not trusted."""
 
     device: str
     serves: str | None
@@ -63,7 +68,7 @@ class DeviceReport:
 
 def publish(
     bundle: Path,
-    channel: Channel,
+    channel: str,
     *,
     key: Path | None = None,
     credentials: Path | None = None,
@@ -71,81 +76,112 @@ def publish(
     progress: Progress | None = None,
     options: StatementOptions = DEFAULT_STATEMENT,
 ) -> Published:
-    """Make the channel hold the bundle's release, signed by an SSH key; pieces that are there already are not sent.
+    """Publish the bundle's release to a channel, signed by an SSH key; chunks that the registry has are not sent.
 
     Raises:
-        BundleError: the bundle is not what its manifest says.
-        UsageError: the key cannot sign.
+        BundleError: the bundle differs from its manifest.
+        UsageError: the key cannot sign, or the channel is not valid.
         FleetError: the registry cannot be reached, or refuses.
     """
     tree = release_tree(bundle)
-    with Registry(channel, credentials, plain=plain) as registry:
-        before, manifest = registry.manifest(channel.tag)
-        statement = _statement(registry, manifest)
+    with open_registry(channel, credentials, plain=plain) as registry:
+        before, manifest = registry.tagged(registry.tag)
+        statement = _document(registry, manifest, STATEMENT)
         renewed = key is not None and is_due(statement, options)
-        if _is_there(manifest, tree, signed=key is not None) and not renewed:
-            return _published(channel, tree, before, key, sent_bytes=0, changed=False)
-        layers, sent = [], 0
-        documents = release_documents(tree, key, f"{channel.name}:{channel.tag}", options, counter_of(statement))
+        if not renewed and _is_published(registry, manifest, tree, key):
+            return _published(registry, tree, before, key, sent_bytes=0, changed=False)
+        documents = release_documents(tree, key, registry.channel, options, counter_of(statement))
         blobs = list(_blobs(tree, documents))
+        sent = 0
         with (progress or Silent()).track("publishing", len(blobs)) as task:
             for layer, content in blobs:
                 sent += _put(registry, layer["digest"], content)
-                layers.append(layer)
                 task.advance()
-        _put(registry, digest_of(b"{}"), b"{}")
-        digest = registry.put_manifest(_manifest(tree, layers))
-    return _published(channel, tree, digest, key, sent_bytes=sent, changed=True)
+        _put(registry, oci_digest(b"{}"), b"{}")
+        digest = registry.publish_manifest(_manifest(tree, [layer for layer, _ in blobs]))
+        return _published(registry, tree, digest, key, sent_bytes=sent, changed=True)
 
 
-def _put(registry: Registry, digest: str, content: bytes) -> int:
-    """The bytes that had to be sent."""
+def _put(registry: PublishingRegistry, digest: str, content: bytes) -> int:
+    """Store a blob and return how many bytes had to be sent."""
     if registry.has_blob(digest):
         return 0
     registry.put_blob(content)
     return len(content)
 
 
-def _is_there(manifest: dict[str, Any], tree: FileTree, *, signed: bool) -> bool:
-    """Whether the channel holds this very release already, and is signed if that is wanted; signatures differ each time."""
-    notes = [layer.get("annotations", {}) for layer in manifest.get("layers", ())]
-    release = any(note.get(TITLE) == "release.json" and note.get(SHA256) == tree.digest for note in notes)
-    return release and (not signed or any(note.get(TITLE) == "release.json.sig" for note in notes))
+def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: FileTree, key: Path | None) -> bool:
+    """Return whether the channel holds this release, with signatures by this key that verify, if one is given."""
+    if _document(registry, manifest, RELEASE) != _source(tree):
+        return False
+    if key is None:
+        return True
+    pairs = ((RELEASE, SIGNATURE, RELEASE_NAMESPACE), (STATEMENT, STATEMENT_SIGNATURE, CHANNEL_NAMESPACE))
+    with tempfile.TemporaryDirectory() as folder:
+        return all(
+            is_signed_by(
+                _document(registry, manifest, document),
+                _document(registry, manifest, signature),
+                key,
+                namespace,
+                Path(folder),
+            )
+            for document, signature, namespace in pairs
+        )
 
 
-def _statement(registry: Registry, manifest: dict[str, Any]) -> bytes:
-    """What the channel states now; empty if nothing."""
-    for layer in manifest.get("layers", ()):
-        if layer.get("annotations", {}).get(TITLE) == STATEMENT:
-            return registry.blob(layer["digest"])
+def _source(tree: FileTree) -> bytes:
+    source = next(file.source for file in tree.files if file.path == RELEASE)
+    assert isinstance(source, bytes)  # noqa: S101 - release.json is generated, never read from a file
+    return source
+
+
+def _document(registry: PublishingRegistry, manifest: dict[str, Any], name: str) -> bytes:
+    """Return a document of the channel's release; empty if it is missing or cannot be read."""
+    for layer in _layers(manifest):
+        if _annotations(layer).get(TITLE) == name:
+            try:
+                return registry.blob(str(layer.get("digest")))
+            except DeviceError:
+                return b""
     return b""
 
 
+def _layers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    layers = manifest.get("layers")
+    return [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+
+
+def _annotations(value: dict[str, Any]) -> dict[str, Any]:
+    annotations = value.get("annotations")
+    return annotations if isinstance(annotations, dict) else {}
+
+
 def _blobs(tree: FileTree, documents: dict[str, bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Each layer's descriptor and bytes."""
+    """Yield each layer's descriptor and bytes."""
     for name, content in documents.items():
-        yield _layer(DOCUMENT, content, {TITLE: name, SHA256: digest_of(content).partition(":")[2]}), content
-    for piece in unique_chunks(tree.files):
-        content, form = compress(piece)
-        yield _layer(CHUNK + ("+zlib" if form else ""), content, {SHA256: piece.sha256}), content
+        yield _layer(DOCUMENT, content, {TITLE: name, SHA256: oci_digest(content).partition(":")[2]}), content
+    for chunk in unique_chunks(tree.files):
+        content, suffix = compress(chunk)
+        yield _layer(CHUNK + ("+zlib" if suffix else ""), content, {SHA256: chunk.sha256}), content
 
 
-def _layer(kind: str, content: bytes, notes: dict[str, str]) -> dict[str, Any]:
-    return {"mediaType": kind, "digest": digest_of(content), "size": len(content), "annotations": notes}
+def _layer(kind: str, content: bytes, annotations: dict[str, str]) -> dict[str, Any]:
+    return {"mediaType": kind, "digest": oci_digest(content), "size": len(content), "annotations": annotations}
 
 
 def _manifest(tree: FileTree, layers: list[dict[str, Any]]) -> dict[str, Any]:
-    config = {"mediaType": EMPTY, "digest": digest_of(b"{}"), "size": 2}
-    notes = {"edge-vision-toolkit.bundle": tree.parent, "edge-vision-toolkit.release": tree.digest}
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": RELEASE, "config": config}
-    return manifest | {"layers": layers, "annotations": notes}
+    config = {"mediaType": EMPTY, "digest": oci_digest(b"{}"), "size": 2}
+    annotations = {"edge-vision-toolkit.bundle": tree.parent, "edge-vision-toolkit.release": tree.digest}
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": RELEASE_TYPE, "config": config}
+    return manifest | {"layers": layers, "annotations": annotations}
 
 
 def _published(
-    channel: Channel, tree: FileTree, digest: str, key: Path | None, *, sent_bytes: int, changed: bool
+    registry: PublishingRegistry, tree: FileTree, digest: str, key: Path | None, *, sent_bytes: int, changed: bool
 ) -> Published:
     return Published(
-        channel=str(channel),
+        channel=registry.where,
         digest=digest,
         bundle=tree.parent,
         release=tree.digest,
@@ -155,35 +191,50 @@ def _published(
     )
 
 
-def fetch_reports(
-    channel: Channel, *, credentials: Path | None = None, plain: bool = False
-) -> tuple[DeviceReport, ...]:
-    """What each device that reports to this channel told last, by name.
+def fetch_reports(channel: str, *, credentials: Path | None = None, plain: bool = False) -> tuple[DeviceReport, ...]:
+    """Return the last report of each device that reports to this channel, by name.
+
+    A report that cannot be read counts as one device with the outcome "unreadable", and hides no other.
 
     Raises:
         FleetError: the registry cannot be reached, or refuses.
     """
-    prefix = f"{channel.tag}-device-"
-    with Registry(channel, credentials, plain=plain) as registry:
-        _, manifest = registry.manifest(channel.tag)
-        wanted = manifest.get("annotations", {}).get("edge-vision-toolkit.release")
-        names = sorted(tag for tag in registry.tags() if tag.startswith(prefix))
-        return tuple(_told(tag.removeprefix(prefix), _state(registry, tag), wanted) for tag in names)
+    with open_registry(channel, credentials, plain=plain) as registry:
+        _, manifest = registry.tagged(registry.tag)
+        published = _annotations(manifest).get("edge-vision-toolkit.release")
+        prefix = f"{registry.tag}-device-"
+        tags = sorted(tag for tag in registry.tags() if tag.startswith(prefix))
+        return tuple(parse_report(tag.removeprefix(prefix), _read_report(registry, tag), published) for tag in tags)
 
 
-def _state(registry: Registry, tag: str) -> dict[str, Any]:
-    _, manifest = registry.manifest(tag)
-    state: dict[str, Any] = json.loads(registry.blob(manifest["layers"][0]["digest"]))
-    return state
+def _read_report(registry: PublishingRegistry, tag: str) -> bytes:
+    """Return the bytes of a device's report; empty if there are none, or too many."""
+    _, manifest = registry.tagged(tag)
+    layer = next(iter(_layers(manifest)), {})
+    size = layer.get("size")
+    if not isinstance(size, int) or not 0 < size <= MAX_REPORT_BYTES:
+        return b""
+    try:
+        return registry.blob(str(layer.get("digest")))
+    except DeviceError:
+        return b""
 
 
-def _told(device: str, state: dict[str, Any], wanted: str | None) -> DeviceReport:
+def parse_report(device: str, content: bytes, published: object) -> DeviceReport:
+    """Parse what a device reported, whatever it is; `published` is the release that the channel holds."""
+    try:
+        report = json.loads(content)
+    except (ValueError, RecursionError):
+        report = None
+    if not isinstance(report, dict):
+        report = {"outcome": "unreadable", "reason": "its report is not a JSON object of at most 64 KiB"}
+    text = {name: value for name, value in report.items() if isinstance(value, str)}
     return DeviceReport(
         device=device,
-        serves=state.get("serves"),
-        outcome=str(state.get("outcome", "unknown")),
-        reason=str(state.get("reason", "")),
-        at=str(state.get("at", "")),
-        bundle=str(state.get("bundle", "")),
-        as_published=wanted is not None and state.get("serves") == wanted,
+        serves=text.get("serves"),
+        outcome=text.get("outcome", "unknown"),
+        reason=text.get("reason", ""),
+        at=text.get("at", ""),
+        bundle=text.get("bundle", ""),
+        as_published=isinstance(published, str) and text.get("serves") == published,
     )

@@ -47,6 +47,8 @@ class Registry:
     """NAME:PASSWORD, or empty."""
     plain: bool = False
     """HTTP, unencrypted."""
+    token_services: Tuple[str, ...] = ()
+    """Addresses of token services on other origins that may be sent the credentials, too."""
     _authorization: List[Credentials] = field(default_factory=list, init=False, repr=False, compare=False)
     """The last login that the registry accepted, if it required one."""
     _client: HttpClient = field(default_factory=HttpClient, init=False, repr=False, compare=False)
@@ -162,7 +164,8 @@ class Registry:
     def _login(self, challenge: str) -> Optional[Credentials]:
         """RFC 7617, or the distribution project's token protocol; None where there is nothing to log in with.
 
-        A token service on another origin than the registry's gets no password: it can only give an anonymous token.
+        A token service on another origin than the registry's gets the password only if the credentials name it; else it can
+        only give an anonymous token.
         """
         registry = origin_of(self.base_url)
         scheme, _, rest = challenge.partition(" ")
@@ -176,6 +179,8 @@ class Registry:
         realm = fields.pop("realm", "")
         if origin_of(realm)[0] != registry[0]:
             return None
+        if basic is not None and any(origin_of(trusted) == origin_of(realm) for trusted in self.token_services):
+            basic = Credentials(origin_of(realm), basic.header)
         query = urllib.parse.urlencode([(name, fields[name]) for name in ("service", "scope") if name in fields])
         answer = self._client.request("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", credentials=basic)
         try:
@@ -186,12 +191,16 @@ class Registry:
         valid = isinstance(token, str) and re.fullmatch(r"[!-~]+", token)
         return Credentials(registry, f"Bearer {token}") if valid else None
 
+    def close(self) -> None:
+        """End its connections."""
+        self._client.close()
+
     def _is_plain(self) -> bool:
         return self.plain or (self.host.rpartition(":")[0] or self.host) in _LOOPBACK
 
 
 def parse_reference(reference: str, credentials: Optional[Path] = None, *, plain: bool = False) -> Registry:
-    """From HOST[:PORT]/NAME:CHANNEL.
+    """From HOST[:PORT]/NAME:CHANNEL and a file: NAME:PASSWORD, then the token services that may be sent it, one a line.
 
     Raises:
         DeviceError: it is not a valid channel, or the file of the credentials cannot be read.
@@ -200,12 +209,14 @@ def parse_reference(reference: str, credentials: Optional[Path] = None, *, plain
     if match is None:
         raise DeviceError("is not a valid channel", where=reference, remedy="write it as HOST[:PORT]/NAME:CHANNEL")
     try:
-        login = credentials.read_text(encoding="utf-8").strip() if credentials else ""
+        lines = credentials.read_text(encoding="utf-8").split() if credentials else []
     except (OSError, ValueError) as error:
         raise DeviceError(f"cannot be read: {error}", where=str(credentials)) from None
-    registry = Registry(match["host"], match["name"], match["tag"], login, plain)
+    login, *token_services = lines or [""]
+    registry = Registry(match["host"], match["name"], match["tag"], login, plain, tuple(token_services))
     try:
-        origin_of(registry.base_url)
+        for url in (registry.base_url, *token_services):
+            origin_of(url)
     except ValueError as error:
         raise DeviceError(str(error), where=reference, remedy="write it as HOST[:PORT]/NAME:CHANNEL") from None
     return registry
