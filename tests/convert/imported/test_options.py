@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from toolkit.convert.imported.file_facts import Scaling
+from toolkit.convert.imported.model_file import IntegerScale
+from toolkit.convert.imported.options import SCALINGS, choose_scaling
+from toolkit.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "expected"),
+    [
+        ("i8", 1.0, -128, "none"),
+        ("u8", 1.0, 0, "none"),
+        ("i8", 1 / 255, -128, "unit"),
+        ("u8", 1 / 255, 0, "unit"),
+        ("i8", 1 / 127.5, -1, "symmetric"),
+        ("u8", 1 / 127.5, 127, "symmetric"),
+    ],
+)
+def test_choose_scaling_knows_the_usual_ranges_of_integers(
+    dtype: str, scale: float, zero_point: int, expected: str
+) -> None:
+    assert choose_scaling(None, dtype, IntegerScale(scale, zero_point), None) == SCALINGS[expected]
+
+
+def test_choose_scaling_asks_when_integers_stand_for_other_numbers() -> None:
+    with pytest.raises(UsageError, match=r"from -124 to 141\.7"):
+        choose_scaling(None, "i8", IntegerScale(1.0421, -9), None)
+    assert choose_scaling("caffe", "i8", IntegerScale(1.0421, -9), None) == SCALINGS["caffe"]
+
+
+def test_choose_scaling_takes_the_option_before_what_the_file_says() -> None:
+    known = Scaling((1.0, 2.0, 3.0))
+    assert choose_scaling(None, "f32", None, known) == known
+    assert choose_scaling("127/128", "f32", None, known) == Scaling((127.0,) * 3, (128.0,) * 3)
+    with pytest.raises(UsageError, match="does not say how its pixels were scaled"):
+        choose_scaling(None, "f32", None, None)
+
+
+def test_choose_scaling_takes_integers_without_a_scale_as_pixels() -> None:
+    assert choose_scaling(None, "u8", None, None) == Scaling()
+    assert choose_scaling(None, "i8", None, None) == Scaling((128.0,) * 3)
+    with pytest.raises(UsageError, match="without a scale of its own"):
+        choose_scaling("unit", "u8", None, None)
