@@ -81,9 +81,10 @@ def _newest(store: Store) -> Iterator[TrainedModel]:
 
 def _row(model: TrainedModel, precision: str, tolerances: Mapping[str, float], room: Workspace, store: Store) -> Row:
     from toolkit.artifacts.bundle import BundleCheck
-    from toolkit.bundle.create import create_bundle, images_for
     from toolkit.convert import check_bundle, convert_model, save_check_results
+    from toolkit.convert.bundling import create_bundle
     from toolkit.convert.conversion import split_of
+    from toolkit.convert.reference import images_for
     from toolkit.progress import create_progress
 
     talk = create_progress()

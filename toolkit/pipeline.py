@@ -18,7 +18,7 @@ from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Device
 from toolkit.artifacts.model import TrainedModel
-from toolkit.bundle.create import create_bundle
+from toolkit.convert.bundling import create_bundle
 from toolkit.errors import ExitCode, Problem
 from toolkit.experiment.schema import Experiment
 from toolkit.fleet.local_fleet import control

@@ -12,10 +12,10 @@ import pytest
 
 from toolkit import hashing
 from toolkit.artifacts.bundle import Bundle
-from toolkit.bundle.create import create_bundle, golden_images
 from toolkit.bundle.resolve import load_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import convert_model
+from toolkit.convert.bundling import create_bundle, golden_images
 from toolkit.errors import BundleError, UsageError
 from toolkit.progress import Silent
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from toolkit.artifacts.bundle import LayerErrorReport
-from toolkit.bundle.create import create_bundle
 from toolkit.cli.main import main
 from toolkit.convert import convert_model, graphs, layer_errors
+from toolkit.convert.bundling import create_bundle
 from toolkit.convert.layer_errors import compute_layer_errors
 from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.progress import Silent

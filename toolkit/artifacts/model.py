@@ -212,6 +212,12 @@ class TrainedModel:
     """The training profile of the process that made it (toolkit.experiment.compute_profiles); empty: it was started without naming one."""
     imported: ImportedModel | None = None
     """For a model that was not trained here: where it came from. Its history is empty, and `evaluation` is of the file."""
+
+    @property
+    def name(self) -> str:
+        """NETWORK-HEAD-STAGE, by which messages and commands call it."""
+        return f"{self.network}-{self.head}-{self.stage}"
+
     validation: ValidationResult | None = None
     withheld: str = ""
     """Why this stage is not converted, deployed or recommended; empty: it is offered."""

@@ -2,8 +2,7 @@
 
     manifest.json   what it is, what it was made from, and the digest of every other file
     model.xml .bin  labels.txt
-    golden/         eight test images and what the FP32 form answers to them, computed in float32; of an INT8 form, its
-                    own answers, since its distance from FP32 says nothing about a device
+    golden/         eight test images and the answers to them
 
 There is nothing in it that depends on when or where it was made: the same model and versions give the same bytes.
 """
@@ -13,12 +12,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from toolkit import compat, hashing
 from toolkit.artifacts.bundle import Bundle, IrModel, Quantization
@@ -26,28 +25,31 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import describe_bundle
 from toolkit.bundle.verify import FORMAT, MANIFEST, verify_bundle
-from toolkit.convert import parity
-from toolkit.convert.parity import Images
-from toolkit.convert.reference import ReferenceModel, TestImages, model_name, test_images
 from toolkit.errors import BundleError
 from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-_GOLDEN = 8
 _OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
 """What a manifest says of parity only where it has a meaning."""
 
 
-def create_bundle(
-    ir: IrModel, model: TrainedModel, split: Split, workspace: Workspace, store: Store, progress: Progress
+def write_bundle(
+    ir: IrModel,
+    model: TrainedModel,
+    split: Split,
+    golden: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]],
+    workspace: Workspace,
+    store: Store,
+    progress: Progress,
 ) -> Bundle:
-    """Make the bundle of `ir`, or take the one that is there already; a damaged one is replaced."""
-    source = ReferenceModel(model, workspace, progress)
-    test = test_images(model, split, workspace)
+    """Write the bundle of `ir`, or take the one that is there already; a damaged one is replaced.
+
+    `golden` are the golden images, u8 [n,H,W,3], and the answers to them, f32 [n, classes].
+    """
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("bundles")) as beside:
         folder = Path(beside) / "new"
-        _fill(folder, ir, source, split, test)
+        _fill(folder, ir, model, split, golden, workspace)
         digest = hashing.sha256_file(folder / MANIFEST)
         place = workspace.folder("bundles") / digest
         if _intact(place):
@@ -60,22 +62,10 @@ def create_bundle(
     return bundle
 
 
-def images_for(folder: Path, workspace: Workspace, store: Store) -> Images | None:
-    """The test images that the bundle's model was judged on, u8 [n,H,W,3]; None if this workspace has them not."""
-    try:
-        lineage = verify_bundle(folder)["lineage"]
-    except BundleError:
-        return None
-    model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
-    if model is None or split is None:
-        return None
-    return test_images(model, split, workspace).pixels
-
-
 def bundle_name(ir: IrModel, model: TrainedModel) -> str:
     """For people: network-head-stage-precision, and the target when it is not the current runtime."""
     aimed = "" if ir.target == "cpu" else f"-{ir.target}"
-    return f"{model_name(model)}-{ir.precision}{aimed}"
+    return f"{model.name}-{ir.precision}{aimed}"
 
 
 def _intact(place: Path) -> bool:
@@ -95,29 +85,25 @@ def _move(folder: Path, place: Path) -> None:
     folder.rename(place)
 
 
-def _fill(folder: Path, ir: IrModel, source: ReferenceModel, split: Split, test: TestImages) -> None:
+def _fill(
+    folder: Path,
+    ir: IrModel,
+    model: TrainedModel,
+    split: Split,
+    golden: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]],
+    workspace: Workspace,
+) -> None:
     """Write every file of the bundle, the manifest last."""
     (folder / "golden").mkdir(parents=True)
-    xml = source.workspace.absolute(ir.path)
+    xml = workspace.absolute(ir.path)
     shutil.copyfile(xml, folder / "model.xml")
     shutil.copyfile(xml.with_suffix(".bin"), folder / "model.bin")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in split.labels), encoding="utf-8")
-    inputs = np.ascontiguousarray(test.pixels[golden_images([image.label for image in test.images], _GOLDEN)])
-    outputs = parity.predict(xml if ir.precision == "int8" else source.graph, [inputs])
+    inputs, outputs = golden
     np.save(folder / "golden" / "inputs.npy", inputs)
     np.save(folder / "golden" / "outputs.npy", outputs)
-    manifest = _manifest(ir, source.model, split, len(inputs), outputs.shape[1]) | {"files": _files(folder)}
+    manifest = _manifest(ir, model, split, len(inputs), outputs.shape[1]) | {"files": _files(folder)}
     (folder / MANIFEST).write_bytes(hashing.canonical_json(manifest))
-
-
-def golden_images(labels: Sequence[int], count: int) -> list[int]:
-    """The indices of `count` images (fewer if there are fewer): the first of each class, then the second, and so on."""
-    seen: Counter[int] = Counter()
-    order = []
-    for index, label in enumerate(labels):
-        order.append((seen[label], label, index))
-        seen[label] += 1
-    return [index for *_, index in sorted(order)[:count]]
 
 
 def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outputs: int) -> dict[str, Any]:

@@ -29,9 +29,9 @@ def check(
     needs them. Exit code 1 if a check fails.
     """
     from toolkit import progress
-    from toolkit.bundle.create import images_for
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.convert import check_bundle, save_check_results
+    from toolkit.convert.reference import images_for
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 

@@ -126,9 +126,9 @@ def convert(
     A bundle is created only if the converted model gives the same answers as the original on the test images.
     """
     from toolkit import compat, progress
-    from toolkit.bundle.create import create_bundle
     from toolkit.bundle.signing import sign_bundle
     from toolkit.convert import ImportOptions, convert_model, find_or_import, parse_size
+    from toolkit.convert.bundling import create_bundle
     from toolkit.convert.conversion import split_of
     from toolkit.store import Store
     from toolkit.workspace import Workspace

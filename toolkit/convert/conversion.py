@@ -25,7 +25,7 @@ from toolkit.convert.int8 import quantize
 from toolkit.convert.ir_writer import write_ir
 from toolkit.convert.lowering import activation_range
 from toolkit.convert.parity import Comparison, Images
-from toolkit.convert.reference import ReferenceModel, TestImages, model_name, reference_runtime, test_images, versions
+from toolkit.convert.reference import ReferenceModel, TestImages, reference_runtime, test_images, versions
 from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -62,7 +62,7 @@ def convert_model(
     compat.check_precision(wanted, precision)
     _check_quantized(model, wanted)
     limits = _limits(model, precision, tolerance, max_drop)
-    title = f"{model_name(model)} {precision} for {target}"
+    title = f"{model.name} {precision} for {target}"
     done = _already(model, precision, target, limits, workspace, store)
     if done is not None and done.forced and not force:
         done = None
@@ -203,7 +203,7 @@ def split_of(model: TrainedModel, store: Store) -> Split:
     split = store.get(Split, model.parent)
     if split is None:
         raise DataError(
-            f"the store knows no split {model.parent[:12]}, which {model_name(model)} was trained on",
+            f"the store knows no split {model.parent[:12]}, which {model.name} was trained on",
             remedy="prepare the data again with `toolkit run` on the model's experiment",
         )
     return split

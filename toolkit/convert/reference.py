@@ -17,13 +17,15 @@ import numpy as np
 from toolkit import __version__, hashing, networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
+from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import graphs, keras_reference
 from toolkit.convert.imported.formats import FORMATS
 from toolkit.convert.imported.model import ImportedGraph
 from toolkit.convert.parity import Images, Labels, Probabilities
-from toolkit.errors import DataError
+from toolkit.errors import BundleError, DataError
 from toolkit.files import atomic_write
 from toolkit.progress import Progress
+from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class ReferenceModel:
         """The float32 graph, u8 [1,H,W,3] in: the .xml."""
         path = self.folder / "graph" / "model.xml"
         if not path.exists():
-            self.progress.log(f"  tracing {model_name(self.model)}")
+            self.progress.log(f"  tracing {self.model.name}")
             graph = (
                 self._imported.trace() if self.model.imported else networks.add_uint8_input(networks.trace(self._keras))
             )
@@ -122,9 +124,16 @@ def reference_runtime(model: TrainedModel) -> str:
     return FORMATS[model.imported.format].runtime_name if model.imported else "Keras"
 
 
-def model_name(model: TrainedModel) -> str:
-    """For people: network-head-stage."""
-    return f"{model.network}-{model.head}-{model.stage}"
+def images_for(folder: Path, workspace: Workspace, store: Store) -> Images | None:
+    """The test images that a bundle's model was judged on, u8 [n,H,W,3]; None if this workspace does not have them."""
+    try:
+        lineage = verify_bundle(folder)["lineage"]
+    except BundleError:
+        return None
+    model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
+    if model is None or split is None:
+        return None
+    return test_images(model, split, workspace).pixels
 
 
 def test_images(model: TrainedModel, split: Split, workspace: Workspace) -> TestImages:

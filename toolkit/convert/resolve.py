@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import bundle_folder, has_bundle
-from toolkit.convert.reference import ReferenceModel, model_name
+from toolkit.convert.reference import ReferenceModel
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -22,13 +22,13 @@ def resolve_model(words: str, workspace: Workspace, store: Store) -> TrainedMode
         UsageError: there is none, or several digests begin so; lists what there is.
     """
     known = store.all(TrainedModel)
-    named = [model for model in known if model_name(model) == words or _is_path(words, model, workspace)]
+    named = [model for model in known if model.name == words or _is_path(words, model, workspace)]
     if named:
         return named[-1]
     found = store.starting_with(TrainedModel, words)
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(f"{model.digest[:12]} {model_name(model)}" for model in found or known)
+    listed = ", ".join(f"{model.digest[:12]} {model.name}" for model in found or known)
     raise UsageError(
         f"{words!r} names {'several models' if found else 'no trained model'}",
         where=str(workspace.root),

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.bundle.create import create_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import ImportOptions, check_bundle, convert_model, find_or_import
+from toolkit.convert.bundling import create_bundle
 from toolkit.convert.conversion import split_of
 from toolkit.convert.imported.options import parse_size
 from toolkit.errors import ConfigurationError, ConversionError, DataError, UsageError

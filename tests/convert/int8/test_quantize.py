@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from toolkit.artifacts.bundle import IrModel
-from toolkit.bundle.create import create_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import convert_model
+from toolkit.convert.bundling import create_bundle
 from toolkit.convert.int8 import quantize
 from toolkit.convert.int8.quantize import CalibrationData, interleave_classes
 from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError

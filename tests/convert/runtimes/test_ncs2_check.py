@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.bundle.create import create_bundle
 from toolkit.convert import convert_model
+from toolkit.convert.bundling import create_bundle
 from toolkit.convert.checking import check_bundle
 from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.convert.runtimes import ncs2_compiler
