@@ -34,8 +34,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge-
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def wheelhouse_of(machine: str, lock: str = "device", python: str = "3.11", glibc: int = 36) -> Path:
-    """The wheels of a device, for one without a package index; fetched once."""
+def wheelhouse_of(machine: str, lock: str = "device", python: str = "3.13", glibc: int = 41) -> Path:
+    """Folder of a device's wheels, downloaded once."""
     content = (HOUSE / f"requirements/{lock}.txt").read_bytes()
     folder = CACHE / "wheelhouse" / hashlib.sha256(f"{machine}{python}{glibc}".encode() + content).hexdigest()[:12]
     if not folder.is_dir():
@@ -46,7 +46,7 @@ def wheelhouse_of(machine: str, lock: str = "device", python: str = "3.11", glib
 
 
 def changed(done: subprocess.CompletedProcess[str]) -> int:
-    """How many tasks of a play that went well changed something, on its last host."""
+    """Number of tasks that changed the last host, of a play that succeeded."""
     assert done.returncode == 0, done.stdout + done.stderr
     return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
 
@@ -58,7 +58,7 @@ def ansible_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def play(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """Run ansible-playbook with the given words."""
+    """Run ansible-playbook with these arguments."""
     home = tmp_path_factory.mktemp("ansible")
     environment = {
         **os.environ,
@@ -80,7 +80,7 @@ def play(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 @dataclass(frozen=True)
 class Pi:
-    """A booted one, and how to reach it."""
+    """A booted device, and how to reach it."""
 
     device: Device
     machine: Machine
@@ -93,7 +93,7 @@ class Pi:
         return Stick(self.machine.folder)
 
     def sh(self, script: str) -> str:
-        """What a script prints, run there by root."""
+        """Run a script as root and return its output."""
         done = self.host.run("sh -euc %s", script)
         assert done.rc == 0, done.stdout + done.stderr
         return str(done.stdout)
@@ -101,7 +101,7 @@ class Pi:
 
 @contextmanager
 def booted(variables: dict[str, Any], *, suite: str = SUITE, sticks: bool = False) -> Iterator[Pi]:
-    """A bare one for the length of a with-block, its inventory with what a user would add to it."""
+    """Boot a bare device for the length of a with-block; `variables` are added to its inventory."""
     folder = Path(tempfile.mkdtemp(prefix="pi-"))
     workspace = Workspace(folder)
     try:
@@ -119,7 +119,7 @@ def booted(variables: dict[str, Any], *, suite: str = SUITE, sticks: bool = Fals
 
 @pytest.fixture(scope="session")
 def pi() -> Iterator[Pi]:
-    """A bare one, with a stick plugged in."""
+    """A bare device with a stick plugged in."""
     variables = {
         "openvino_wheelhouse": str(wheelhouse_of("aarch64")),
         "monitoring_enabled": True,
@@ -131,7 +131,7 @@ def pi() -> Iterator[Pi]:
 
 
 def deploy(pi: Pi, bundle: Path, workspace: Path) -> None:
-    """By `toolkit deploy`, through every gate."""
+    """Run `toolkit deploy`."""
     arguments = [BIN / "toolkit", "deploy", shutil.copytree(bundle, workspace / bundle.name), "--fleet"]
     arguments += ["--inventory", pi.inventory, "--workspace", workspace]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -139,7 +139,7 @@ def deploy(pi: Pi, bundle: Path, workspace: Path) -> None:
 
 
 def app_state(pi: Pi) -> dict[str, Any]:
-    """What the live app says of itself, nothing while it does not answer."""
+    """Status of the live app; empty while it does not answer."""
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/v1/state').read().decode())"
     done = pi.host.run("python3 -c %s", ask)
     state: dict[str, Any] = json.loads(done.stdout) if done.rc == 0 else {}
@@ -147,7 +147,7 @@ def app_state(pi: Pi) -> dict[str, Any]:
 
 
 def wait_for_app(pi: Pi, true: Callable[[dict[str, Any]], bool], seconds: float = 180) -> dict[str, Any]:
-    """What it says once that is so."""
+    """Wait until the status satisfies a condition, and return it."""
     deadline = time.monotonic() + seconds
     while not true(state := app_state(pi)):
         assert time.monotonic() < deadline, (state, pi.sh("journalctl -u toolkit-runner -n 20 --no-pager"))
@@ -156,7 +156,7 @@ def wait_for_app(pi: Pi, true: Callable[[dict[str, Any]], bool], seconds: float 
 
 
 def connected(device: Device, shared: Path | None = None) -> Any:
-    """The device, over a connection for each command, or over one for all of them whose socket is `shared`."""
+    """Connect to the device: a connection for each command, or one for all with the socket `shared`."""
     import testinfra  # needed by this tier alone
 
     options = f"-F none -o UserKnownHostsFile={device.known_hosts} -o StrictHostKeyChecking=yes"
@@ -168,7 +168,7 @@ def connected(device: Device, shared: Path | None = None) -> Any:
 
 @pytest.fixture(scope="session")
 def provisioned(pi: Pi, play: Play) -> Pi:
-    """After the playbook has run once."""
+    """The device after the first run of the playbook."""
     done = play("-i", pi.inventory, "provision-pi.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     return pi

@@ -32,7 +32,7 @@ class Bulk(ctypes.Structure):
 
 
 def find() -> tuple[str, Path] | None:
-    """Product and device file of the stick."""
+    """USB product id and device file of the stick."""
     for vendor in Path("/sys/bus/usb/devices").glob("*/idVendor"):
         number = line(vendor.with_name("devnum"))
         if line(vendor) == "03e7" and number:
@@ -42,7 +42,7 @@ def find() -> tuple[str, Path] | None:
 
 
 def line(path: Path) -> str:
-    """What a small file holds; nothing if it is gone."""
+    """Content of a small file; empty if it is gone."""
     try:
         return path.read_text().strip()
     except OSError:
@@ -50,7 +50,7 @@ def line(path: Path) -> str:
 
 
 def wait_for(product: str, seconds: float = 60.0) -> int:
-    """Open the stick once it is there in that shape."""
+    """Wait for the stick with that product id, and open it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         stick = find()
@@ -63,14 +63,14 @@ def wait_for(product: str, seconds: float = 60.0) -> int:
 
 
 def transfer(handle: int, endpoint: int, content: bytes) -> bytes:
-    """Send or receive; what was received."""
+    """Send or receive data; return what was received."""
     buffer = ctypes.create_string_buffer(content, len(content))
     count = fcntl.ioctl(handle, BULK, Bulk(endpoint, len(content), 5000, ctypes.addressof(buffer)))
     return buffer.raw[:count]
 
 
 def boot() -> int:
-    """Send the firmware; how many bytes."""
+    """Send the firmware; return the number of bytes."""
     handle = wait_for("2485")
     sent = 0
     while sent < len(FIRMWARE):
@@ -80,7 +80,7 @@ def boot() -> int:
 
 
 def serve(report: Path) -> None:
-    """Until the stick is gone."""
+    """Wait until the stick is gone."""
     stick = find()
     if stick is None or stick[0] != "f63b":
         boot()

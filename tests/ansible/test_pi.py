@@ -1,4 +1,4 @@
-"""provision-pi.yml on a booted arm64 Debian 12, over real SSH: `just test-pi`."""
+"""provision-pi.yml on a booted arm64 Debian 13, over real SSH: `just test-pi`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def test_services_run_and_start_with_the_machine(provisioned: Pi) -> None:
 
 def test_files_have_their_owners_and_modes(provisioned: Pi) -> None:
     expected = {
-        "/opt/toolkit": ("pi", "toolkit", 0o755),
+        "/opt/toolkit": ("root", "pi", 0o1775),
         "/opt/toolkit/releases": ("pi", "toolkit", 0o755),
         "/opt/toolkit/store": ("pi", "toolkit", 0o755),
         "/opt/toolkit/venv/requirements.txt": ("root", "root", 0o644),
+        "/usr/lib/toolkit-agent/toolkit-agent": ("root", "root", 0o755),
         "/etc/systemd/system/toolkit-runner.service": ("root", "root", 0o644),
         "/etc/ssh/sshd_config.d/10-toolkit.conf": ("root", "root", 0o644),
         "/etc/systemd/journald.conf.d/50-toolkit.conf": ("root", "root", 0o644),
@@ -112,7 +113,7 @@ def test_everything_is_as_it_was_after_a_restart(provisioned: Pi) -> None:
 
 
 def boot_id(pi: Pi) -> str:
-    """Another one after each start; "" while it cannot be reached."""
+    """Changes with each boot; "" while the device cannot be reached."""
     with suppress(RuntimeError):
         return pi.sh("cat /proc/sys/kernel/random/boot_id")
     return ""
@@ -134,7 +135,7 @@ dpkg --install clock-1.deb
 echo 'deb [trusted=yes] file:/srv/updates ./' >/etc/apt/sources.list.d/kitchen.list
 apt-get update -o Dir::Etc::sourcelist=sources.list.d/kitchen.list -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0
 """
-"""A package on the device, and a newer one where apt looks for updates."""
+"""Install a package, and offer a newer version to apt."""
 
 
 def test_update_upgrades_a_package_on_a_healthy_device(play: Play, provisioned: Pi) -> None:

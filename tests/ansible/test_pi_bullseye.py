@@ -1,6 +1,6 @@
-"""A device for a Neural Compute Stick 2: Debian 11 on arm64, with the runtime out of a stand-in for Intel's archive.
+"""A device for a Neural Compute Stick 2: Debian 11 on arm64, with the runtime from a stand-in for Intel's archive.
 
-The stand-in is served from loopback under the path that the real one has; the real one cannot be had here.
+The stand-in is served from loopback under the path of the real archive, which is not publicly available.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]
 
 LAYOUT = "repositories/openvino/packages/2022.3.2/linux"
 HOST = "10.0.2.2"
-"""This machine's loopback, as a virtual device sees it."""
+"""Address of this machine's loopback on a virtual device."""
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The stand-in's address for a virtual device, and its SHA-256."""
+    """URL of the stand-in on a virtual device, and its SHA-256."""
     root = tmp_path_factory.mktemp("intel")
     (root / LAYOUT).mkdir(parents=True)
     path = packed(root / LAYOUT / f"{TOP}.tgz", CONTENT)

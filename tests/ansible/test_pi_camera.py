@@ -1,4 +1,4 @@
-"""A camera in the booted arm64 machine: the kernel's own virtual one (vivid), as /dev/video0 behind the live app's service."""
+"""The kernel's virtual camera (vivid) as /dev/video0 of the live app's service, on the booted arm64 machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNBIND, BIND = (f"printf vivid.0 >/sys/bus/platform/drivers/vivid/{word}" for wo
 
 @pytest.fixture(scope="module")
 def watching(provisioned: Pi, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
-    """With a release and a camera: `node_types` asks vivid for nothing but a capture device."""
+    """A device with a release and a camera; `node_types` limits vivid to a capture device."""
     deploy(provisioned, tiny_bundle, tmp_path_factory.mktemp("camera"))
     provisioned.sh(
         "modprobe vivid n_devs=1 node_types=0x1 && udevadm settle && systemctl restart toolkit-runner.service"

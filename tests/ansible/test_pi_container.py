@@ -13,12 +13,12 @@ from .conftest import Pi, Play, booted, changed, deploy, wait_for_app
 pytestmark = [pytest.mark.pi, pytest.mark.engine, pytest.mark.timeout(2400)]
 
 RUNNER = "edge-vision/runner:dev"
-"""What `just build runner-cross` makes."""
+"""Built by `just build runner-cross`."""
 
 
 @pytest.fixture(scope="module")
 def contained() -> Iterator[Pi]:
-    """A bare one that is to have an engine, and no OpenVINO of its own."""
+    """A bare device whose releases run in a container image."""
     variables = {
         "toolkit_container_image": RUNNER,
         "runner_source": "pattern",
@@ -31,7 +31,7 @@ def contained() -> Iterator[Pi]:
 
 
 def well(pi: Pi) -> str:
-    """The release that the live app says it answers with, once it answers."""
+    """The release that the live app reports, once it answers."""
     return str(wait_for_app(pi, lambda state: bool(state) and state["frames"]["answered"] >= 3, 300)["release"])
 
 

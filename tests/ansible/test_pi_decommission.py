@@ -1,4 +1,4 @@
-"""What ends a device's time on a booted arm64 machine: other keys, then no device any more. Runs after all else there."""
+"""Key rotation and decommissioning on a booted arm64 machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plug pulled on the booted arm64 machine while a release is put on it: QEMU ends at once, and what was not on the disk is lost."""
+"""Power cuts of the booted arm64 machine during a deployment: QEMU ends at once, and unwritten data is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .conftest import BIN, Pi, deploy
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(1800)]
 
 PADDING_BYTES = 24_000_000
-"""So that the transfer takes a while."""
+"""Slows the transfer down."""
 ROOT = "/opt/toolkit"
 SIGNS = {
     "during the transfer": f"ls {ROOT}/store/*.part >/dev/null 2>&1",
@@ -33,7 +33,7 @@ SIGNS = {
 
 
 def padded(bundle: Path, folder: Path) -> Path:
-    """The same model with bytes that no device has."""
+    """The same model with additional bytes."""
     copy = shutil.copytree(bundle, folder / "copy")
     (copy / "padding.bin").write_bytes(os.urandom(PADDING_BYTES))
     manifest = json.loads((copy / "manifest.json").read_text())
@@ -43,7 +43,7 @@ def padded(bundle: Path, folder: Path) -> Path:
 
 
 def serves_whole(pi: Pi) -> str:
-    """The bundle that serves, after every byte of its release was held against its digest, on the machine itself."""
+    """The current bundle, after its release was verified on the device."""
     run = f"cd {ROOT}/current && {ROOT}/venv/bin/python -B -m device"
     assert json.loads(pi.sh(f"{run} verify ."))["ok"]
     assert json.loads(pi.sh(f"{run} golden ."))["ok"]

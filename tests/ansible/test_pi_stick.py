@@ -37,7 +37,7 @@ ExecStart=/usr/bin/python3 /opt/toolkit/stick_user.py /var/log/toolkit-runner/st
 
 @pytest.fixture(scope="module")
 def prepared(provisioned: Pi, play: Play, tmp_path_factory: pytest.TempPathFactory) -> Pi:
-    """With the role, and the runner's service as it is on a device whose accelerator is a stick."""
+    """A device with the role ncs2 and the runner service of a stick."""
     roles = [{"role": "preflight"}, {"role": "ncs2"}]
     roles.append({"role": "runner", "vars": {"toolkit_accelerator": "MYRIAD"}})
     playbook = tmp_path_factory.mktemp("ncs2") / "ncs2.yml"
@@ -55,20 +55,20 @@ def wait(pi: Pi, true: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def plugged(pi: Pi) -> tuple[str, str]:
-    """What is plugged in and its device file; twice nothing if nothing is."""
+    """USB product id and device file of the stick; both empty without one."""
     product, _, node = pi.sh(NODE).partition(" ")
     return product, node
 
 
 def wait_for(pi: Pi, product: str) -> str:
-    """The device file of the stick, once it is there and udev is done with it."""
+    """Device file of the stick, once udev has applied its rules."""
     wait(pi, lambda: plugged(pi)[0] == product)
     pi.sh("udevadm settle")
     return plugged(pi)[1]
 
 
 def may_open(pi: Pi, user: str, node: str) -> bool:
-    """Whether a fresh process of that user may open it."""
+    """Whether a new process of that user may open it."""
     return pi.host.run("sudo -u %s sh -c %s", user, f": <>{node}").rc == 0
 
 
@@ -123,7 +123,7 @@ def test_service_recovers_when_the_stick_is_replugged(prepared: Pi) -> None:
 
 
 def answering(pi: Pi, after: dict[str, int] | None = None) -> dict[str, int]:
-    """What the service says of itself once the stick has answered it since `after`."""
+    """Counts of the service, once the stick has answered it since `after`."""
     counts: dict[str, int] = {}
 
     def is_new() -> bool:

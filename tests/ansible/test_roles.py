@@ -1,4 +1,4 @@
-"""The roles without a machine to run them on: syntax, what they accept, and what preflight says of a machine."""
+"""The roles without a machine: syntax, accepted values, and preflight's advice."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ CASES: list[tuple[dict[str, object], str, list[str]]] = [
 
 @pytest.fixture(scope="module")
 def advice(play: Play, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What preflight says of each case's machine, by host name; all of them in one run."""
+    """Preflight's advice for each case, by host name; one run for all."""
     folder = tmp_path_factory.mktemp("preflight")
     hosts = {
         f"case{number}": {
@@ -260,7 +260,7 @@ def test_measure_prints_json_when_the_folder_is_not_there_yet(ansible_dir: Path)
 
 
 def test_metrics_are_what_prometheus_reads(ansible_dir: Path, tmp_path: Path) -> None:
-    """With a systemctl of our own: it is the only program that the script runs everywhere."""
+    """With a stand-in for systemctl, the only program that the script runs everywhere."""
     stand_in = tmp_path / "bin/systemctl"
     stand_in.parent.mkdir()
     stand_in.write_text("#!/bin/sh\nprintf 'ActiveState=active\nNRestarts=3\nMemoryCurrent=[not set]\n'\n")

@@ -1,4 +1,4 @@
-"""The line that runs a release in a container is one: what the docs print is what the role container_engine writes."""
+"""The docker command in the docs is the one that the role container_engine installs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def documented(container_image: str) -> list[str]:
 
 
 def written(ansible_dir: Path, container_image: str, accelerator: str) -> list[str]:
-    """The line of the role's script, up to the image."""
+    """The command of the role's script, up to the image."""
     role = ansible_dir / "roles/container_engine"
     template = jinja2.Environment(autoescape=False, trim_blocks=True).from_string(
         (role / "templates/toolkit-container.j2").read_text()

@@ -1,4 +1,4 @@
-"""The rules of the role ncs2, read by udev itself: that of Debian 13, which knows `udevadm verify`, unpacked without root."""
+"""udev rules of the role ncs2, checked by Debian 13's udev (`udevadm verify`), unpacked without root."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_udev_names_what_is_wrong_when_a_rule_is_broken(tools: Tools, tmp_path: 
 def test_rules_apply_to_both_ids_of_the_stick_only(
     tools: Tools, rules: Path, tmp_path: Path, vendor: str, product: str, applies: bool
 ) -> None:
-    """Of `udevadm test` the output counts: it ends well whatever a rule does. It sees our rules in a /run of its own."""
+    """The output of `udevadm test` counts: its exit code is 0 regardless. It reads our rules in a /run of its own."""
     device = tmp_path / "stick.umockdev"
     device.write_text(STICK.format(vendor=vendor, product=product))
     ask = tools.command("udevadm", "test", "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-1")
