@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - it is run by its path
+# ruff: noqa: INP001 - run by its path
 """Write docs/cli.md from the commands; a test compares the file with them. `just docs-cli`."""
 
 from __future__ import annotations

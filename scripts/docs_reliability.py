@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - it is run by its path
-"""Write docs/reliability.md from the tests that are marked `fault`; a test holds the file against them. `just docs-reliability`."""
+# ruff: noqa: INP001 - run by its path
+"""Generate docs/reliability.md from the tests marked `fault`; a test compares the file with them. `just docs-reliability`."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ class Fault:
     serves: str
     says: str
     test: str
-    """Path and name, as pytest takes them."""
+    """Path and name in pytest's notation."""
     arguments: tuple[str, ...]
     tiers: tuple[str, ...]
-    """Its other markers, which say what it needs to run."""
+    """Other markers of the test: what it needs to run."""
 
 
 def faults(folder: Path = HOUSE / "tests") -> tuple[Fault, ...]:
-    """Every fault, in the order of files and lines."""
+    """Return every fault, sorted by file and line."""
     return tuple(fault for path in sorted(folder.rglob("test_*.py")) for fault in _faults_in(path))
 
 
 def render() -> str:
-    """The whole file."""
+    """Return the whole file."""
     return TOP + "".join(f"{_row(fault)}\n" for fault in faults()) + _soak()
 
 
 def _soak() -> str:
-    """The section that `just soak` writes itself, as it is."""
+    """Return the section that `just soak` writes, unchanged."""
     _, marker, section = FILE.read_text(encoding="utf-8").partition(SOAK)
     return f"\n{marker}{section}" if marker else ""
 
@@ -78,7 +78,7 @@ def _faults_in(path: Path) -> Iterator[Fault]:
 
 
 def _marks(function: ast.FunctionDef) -> Iterator[tuple[str, ast.Call]]:
-    """Its decorators pytest.mark.NAME, called or not."""
+    """Return the decorators pytest.mark.NAME of a test, called or not."""
     for decorator in function.decorator_list:
         call = decorator if isinstance(decorator, ast.Call) else ast.Call(decorator, [], [])
         if ast.unparse(call.func).startswith("pytest.mark."):

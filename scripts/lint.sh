@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check of `just lint`: all of them run, and the failed ones are named at the end.
+# All checks of `just lint`; failed ones are listed at the end.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -16,7 +16,7 @@ check() { # NAME COMMAND…
     fi
 }
 
-# Files under version control, or about to be, that match any of the patterns.
+# Tracked and new files that match any of the patterns.
 files() { git ls-files --cached --others --exclude-standard -- "$@"; }
 
 shell_files() {

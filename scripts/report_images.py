@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - it is run by its path
-"""Draw the README's images of a report: `just docs-images [INDEX.html]`, by default the demo's in workspace/.
+# ruff: noqa: INP001 - run by its path
+"""Render the README's images of a report in Chromium: `just docs-images [INDEX.html]`, by default the demo's in workspace/.
 
 docs/images/report.png is the top of the page, speed-against-accuracy.png the part of that name.
 """
@@ -17,7 +17,7 @@ WIDTH, TOP, PART, MARGIN = 1280, 1000, 640, 28
 
 
 def draw(page: Page, index: Path) -> None:
-    """Both images, in daylight."""
+    """Render both images, in the light theme."""
     page.goto(index.resolve().as_uri())
     page.screenshot(path=IMAGES / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": TOP})
     heading = page.locator("#speed").bounding_box()
@@ -28,7 +28,7 @@ def draw(page: Page, index: Path) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Open the report in Chromium and draw."""
+    """Open the report in Chromium and take a screenshot."""
     index = Path(words[0]) if words else Path("workspace/reports/demo/index.html")
     if not index.is_file():
         raise SystemExit(f"there is no {index}: toolkit demo writes it")

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Make .venv from requirements/dev.txt, or .venv-NAME from requirements/NAME.txt:
+# Create .venv from requirements/dev.txt, or .venv-NAME from requirements/NAME.txt:
 #   scripts/setup.sh [NAME]
-# Run again it does nothing; interrupted, it is finished by the next run.
-# PYTHON names the interpreter; without it an existing environment keeps its own, and a named one takes that of .venv.
+# A second run does nothing; an interrupted run is completed by the next one.
+# PYTHON selects the interpreter. Without it, an existing environment keeps its own, and .venv-NAME takes that of .venv.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,7 +11,7 @@ readonly venv=.venv${name:+-$name}
 readonly stamp=$venv/setup.sha256 lock=requirements/${name:-dev}.txt
 readonly locks=(requirements/{uv,hatchling}.txt "$lock")
 case "$name" in
-    mkl) readonly versions=(3.11) needed="Python 3.11" ;; # the newest that intel-tensorflow was built for
+    mkl) readonly versions=(3.11) needed="Python 3.11" ;; # the newest that intel-tensorflow supports
     *) readonly versions=(3.13 3.12 3.11) needed="Python 3.11, 3.12 or 3.13" ;;
 esac
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -21,7 +21,7 @@ fail() {
     exit 4
 }
 
-# The version as 3.x of an interpreter that runs, else nothing.
+# Version (3.x) of an interpreter, empty if it does not run.
 version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true
 }
@@ -32,7 +32,7 @@ supported() {
     [ -n "$version" ] && [[ " ${versions[*]} " == *" $version "* ]]
 }
 
-# Those of pyenv, whose shims may stand for nothing.
+# Interpreters of pyenv, whose shims may point nowhere.
 shopt -s nullglob
 pyenv=()
 for version in "${versions[@]}"; do
@@ -54,7 +54,7 @@ choose_python() {
         "Install one of them and name it: PYTHON=python${versions[-1]} just setup${name:+-$name}"
 }
 
-# Where the environment stands, what runs it, and what shall be in it.
+# Path, interpreter and requirements of the environment.
 fingerprint() {
     { pwd && cat "$venv/pyvenv.cfg" "${locks[@]}" pyproject.toml; } | sha256sum
 }
@@ -69,7 +69,7 @@ make_environment() {
     local python
     if [ -z "${PYTHON:-}" ] && supported "$venv/bin/python"; then return; fi
     python=$(choose_python "$(version_of python3)")
-    # Without pip: Debian keeps ensurepip in a package of its own, and uv installs the rest anyway.
+    # Without pip: ensurepip is a separate package on Debian, and uv installs everything anyway.
     "$python" -m venv --clear --without-pip "$venv"
 }
 
@@ -82,18 +82,18 @@ install_uv() {
         return
     done
     "$venv/bin/python" -m ensurepip --default-pip >/dev/null 2>&1 ||
-        fail "no pip was found to begin with. On Debian: apt-get install python3-pip"
+        fail "pip was not found. On Debian: apt-get install python3-pip"
     "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --requirement requirements/uv.txt
 }
 
-[ -z "$name" ] || [ -f "$lock" ] || fail "there is no $lock, so no environment $name to make."
+[ -z "$name" ] || [ -f "$lock" ] || fail "there is no $lock: $name is not an environment."
 if finished; then exit 0; fi
 rm -f "$stamp"
 make_environment
 echo "setup: installing the locked requirements into $venv (Python $(version_of "$venv/bin/python"))" >&2
 install_uv
 readonly uv=("$venv/bin/uv" pip)
-# Compiled at once: a device's benchmark or a test then starts in half the time, also where nothing may write bytecode.
+# Bytecode is compiled now: benchmarks and tests then start in half the time, even where they cannot write bytecode.
 "${uv[@]}" sync --python "$venv/bin/python" --require-hashes --compile-bytecode "${locks[@]}"
 "${uv[@]}" install --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
 fingerprint >"$stamp.part"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run the device code's tests on arm64 in a container. The wheels are installed from here, across platforms, because
-# under emulation that alone takes minutes. DEVICE_IMAGE is any arm64 image with Python 3.11 and glibc 2.36 or later.
+# Test the device code on arm64 in a container. The wheels are installed on this platform, because that takes minutes under
+# emulation. DEVICE_IMAGE is any arm64 image with Python 3.11 and glibc 2.36 or later.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
