@@ -14,7 +14,7 @@ from pathlib import Path
 from toolkit import hashing
 from toolkit.convert.runtimes.interpreters import ensure_python
 from toolkit.progress import create_progress
-from toolkit.system import wheel_cache
+from toolkit.system.cache_dirs import cache_dir
 
 _LOCK = Path(__file__).parents[1] / "requirements" / "legacy" / "mo.txt"
 _ONCE = Path(__file__).with_name("intel_mo_once.py")
@@ -26,7 +26,7 @@ def environment() -> Path:
     Raises:
         MachineError: there is no Python 3.9.
     """
-    folder = wheel_cache.cache_folder().parent / "legacy" / f"mo-{hashing.sha256_file(_LOCK)}"
+    folder = cache_dir("legacy") / f"mo-{hashing.sha256_file(_LOCK)}"
     finished, python = folder / "finished", folder / "bin" / "python"
     if not finished.exists():
         uv = str(Path(sys.executable).with_name("uv"))

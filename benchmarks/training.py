@@ -62,7 +62,7 @@ def prepared(folder: Path, epochs: int, *, quick: bool) -> None:
 
     place = Workspace(folder / "masks")
     split = data.prepare_dataset(DataConfig(source="synthetic-masks"), folder, place, Silent())
-    parts = {image.path.name: image.part for image in data.read_manifest(split, place)}
+    parts = {image.path.name: image.subset for image in data.read_manifest(split, place)}
     for seed in range(1 if quick else SEEDS):
         for path in sorted(make_masks(place, seed, Silent()).glob("*/*.jpg"))[:: 8 if quick else 1]:
             target = folder / "images" / parts[path.name] / path.parent.name / f"{path.stem}-{seed}.jpg"
@@ -109,7 +109,7 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
     _import_all()
     plan, place = load_experiment(folder / "bench-train.toml"), Workspace(workspace)
     split = data.prepare_dataset(plan.data, plan.origin, place, Silent())
-    images = [image for image in data.read_manifest(split, place) if image.part == "train"]
+    images = [image for image in data.read_manifest(split, place) if image.subset == "train"]
     began, seen = time.perf_counter(), 0
     pixels = data.load_images(images, (SIZE, SIZE), "resize", workspace=place)
     examples = Examples(pixels, np.zeros(len(images), np.int64))

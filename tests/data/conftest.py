@@ -43,12 +43,12 @@ def pets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def divided(tmp_path: Path) -> Path:
-    """Two classes in three parts, spelled as people do."""
-    for part_number, part in enumerate(("Train", "valid", "test")):
+    """Two classes in three subsets, spelled as people do."""
+    for subset_number, subset in enumerate(("Train", "valid", "test")):
         for label_number, label in enumerate(("cat", "dog")):
             for number in range(3):
-                seed = 100 * part_number + 10 * label_number + number
-                write_image(tmp_path / "divided" / part / label / f"{number}.png", seed)
+                seed = 100 * subset_number + 10 * label_number + number
+                write_image(tmp_path / "divided" / subset / label / f"{number}.png", seed)
     return tmp_path / "divided"
 
 

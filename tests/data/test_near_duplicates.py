@@ -55,15 +55,15 @@ def test_find_pairs_is_what_comparing_all_with_all_gives_when_hashes_are_many() 
         flips = rng.choice(64, int(rng.integers(0, 6)), replace=False)
         hashes.append(int(hashes[int(rng.integers(200))] or 0) ^ sum(1 << int(bit) for bit in flips))
     hashes += [None, None]
-    parts = [("train", "test")[int(number)] for number in rng.integers(0, 2, len(hashes))]
+    subsets = [("train", "test")[int(number)] for number in rng.integers(0, 2, len(hashes))]
     expected = [
         (one, other)
         for one in range(260)
         for other in range(one + 1, 260)
-        if parts[one] != parts[other] and distance(hashes[one], hashes[other]) <= 3
+        if subsets[one] != subsets[other] and distance(hashes[one], hashes[other]) <= 3
     ]
     assert len(expected) > 5
-    assert candidate_pairs(hashes, parts) == tuple(expected)
+    assert candidate_pairs(hashes, subsets) == tuple(expected)
 
 
 @pytest.mark.parametrize("hashes", [[], [5], [None, None]])
@@ -85,9 +85,9 @@ def test_confirm_keeps_only_what_looks_the_same_when_hashes_collide(tmp_path: Pa
 
 def test_prepare_names_near_duplicates_and_goes_on_when_parts_share_them(tmp_path: Path, workspace: Workspace) -> None:
     root = tmp_path / "scenes"
-    for number, part in enumerate(("train", "validation", "test")):
+    for number, subset in enumerate(("train", "validation", "test")):
         for seed in range(4):
-            write(root / part / ("a", "b")[seed % 2] / f"{seed}.jpg", scene(100 * number + seed))
+            write(root / subset / ("a", "b")[seed % 2] / f"{seed}.jpg", scene(100 * number + seed))
     write(root / "test" / "a" / "again.jpg", cv2.resize(scene(2), (80, 90)), quality=70)
     progress = Silent()
     table = DataConfig(source="folders", path=root)

@@ -30,7 +30,7 @@ def refused(folder: Path, workspace: Workspace, **settings: object) -> str:
 
 
 def names(images: tuple[Image, ...]) -> list[tuple[str, str]]:
-    return [(image.part, image.path.name) for image in images]
+    return [(image.subset, image.path.name) for image in images]
 
 
 def test_prepare_divides_by_the_fractions_when_there_are_class_folders(pets: Path, workspace: Workspace) -> None:
@@ -51,7 +51,7 @@ def test_prepare_finds_the_path_beside_the_experiment_when_it_is_relative(pets: 
 
 def test_prepare_keeps_the_parts_when_the_folder_has_them(divided: Path, workspace: Workspace) -> None:
     split = prepared(divided, workspace)
-    assert split.counts == {part: {"cat": 3, "dog": 3} for part in ("train", "validation", "test")}
+    assert split.counts == {subset: {"cat": 3, "dog": 3} for subset in ("train", "validation", "test")}
 
 
 def test_prepare_does_nothing_and_says_so_when_nothing_changed(pets: Path, workspace: Workspace) -> None:
@@ -83,7 +83,7 @@ def test_prepare_gives_another_split_when_the_seed_differs(pets: Path, workspace
 
 def test_prepare_never_divides_a_group_when_one_is_named(pets: Path, workspace: Workspace) -> None:
     images = read_manifest(prepared(pets, workspace, group=r"^([pq]\d+)_"), workspace)
-    groups = {(image.group, image.part) for image in images}
+    groups = {(image.group, image.subset) for image in images}
     assert len(groups) == len({image.group for image in images}) == 20
 
 
@@ -100,7 +100,7 @@ def test_prepare_refuses_when_the_group_is_no_expression_with_a_group(
         prepared(pets, workspace, group=group)
 
 
-def test_prepare_refuses_when_a_group_lies_in_two_given_parts(divided: Path, workspace: Workspace) -> None:
+def test_prepare_refuses_when_a_group_lies_in_two_given_subsets(divided: Path, workspace: Workspace) -> None:
     assert 'group "0" lies in test and train and validation' in refused(divided, workspace, group=r"^(\d)")
 
 
@@ -160,12 +160,12 @@ def test_prepare_takes_validation_from_train_when_it_is_missing(divided: Path, w
     assert counts == {"train": {"cat": 2, "dog": 2}, "validation": {"cat": 1, "dog": 1}, "test": {"cat": 3, "dog": 3}}
 
 
-def test_prepare_refuses_when_a_folder_lies_beside_the_parts(divided: Path, workspace: Workspace) -> None:
+def test_prepare_refuses_when_a_folder_lies_beside_the_subsets(divided: Path, workspace: Workspace) -> None:
     (divided / "cat").mkdir()
-    assert "lies beside the parts" in refused(divided, workspace)
+    assert "lies beside the subsets" in refused(divided, workspace)
 
 
-def test_prepare_refuses_when_an_image_leaks_into_another_part(divided: Path, workspace: Workspace) -> None:
+def test_prepare_refuses_when_an_image_leaks_into_another_subset(divided: Path, workspace: Workspace) -> None:
     shutil.copy(divided / "Train" / "cat" / "0.png", divided / "test" / "cat" / "copy.png")
     said = refused(divided, workspace)
     assert "the same image lies in test and train" in said
@@ -181,7 +181,7 @@ def test_prepare_keeps_copies_in_one_part_when_it_divides(pets: Path, workspace:
     for number in range(20):
         shutil.copy(next((pets / "cat").glob(f"p*_{number}.png")), pets / "cat" / f"copy{number}.png")
     images = read_manifest(prepared(pets, workspace), workspace)
-    cats = {(image.sha256, image.part) for image in images if image.label == 0}
+    cats = {(image.sha256, image.subset) for image in images if image.label == 0}
     assert len(cats) == 20
 
 
@@ -194,7 +194,7 @@ def test_prepare_refuses_when_a_class_is_too_small_to_divide(pets: Path, workspa
 def test_read_manifest_gives_parts_then_classes_when_read(pets: Path, workspace: Workspace) -> None:
     images = read_manifest(prepared(pets, workspace), workspace)
     order = ["train", "validation", "test"]
-    keys = [(order.index(image.part), image.label, str(image.path)) for image in images]
+    keys = [(order.index(image.subset), image.label, str(image.path)) for image in images]
     assert keys == sorted(keys)
     assert names(images) == names(read_manifest(prepared(pets, workspace), workspace))
 
@@ -203,7 +203,7 @@ def test_read_manifest_refuses_when_it_was_changed_or_is_gone(pets: Path, worksp
     split = prepared(pets, workspace)
     path = workspace.absolute(split.path)
     content = path.read_text()
-    path.write_text(content.replace('"part":"test"', '"part":"train"', 1))
+    path.write_text(content.replace('"subset":"test"', '"subset":"train"', 1))
     with pytest.raises(DataError, match="was changed"):
         read_manifest(split, workspace)
     path.write_text(content[: len(content) // 2])

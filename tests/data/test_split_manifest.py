@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toolkit.artifacts.dataset import Split
 from toolkit.data import label_array, read_manifest
 from toolkit.data.split_manifest import (
-    PARTS,
+    SUBSETS,
     Image,
     count_images,
     count_labels,
@@ -31,7 +31,7 @@ LABELS = ("a", "b", "c")
 def test_split_digest_stays_what_it_is_when_images_have_one_label() -> None:
     """Pinned: the digest, and the lines of the manifest, as they were before images could have many."""
     images = [
-        Image(Path(f"/x/{n}.png"), f"{n:064x}", n % 3, PARTS[n % 4 % 3], None if n % 2 else "g") for n in range(50)
+        Image(Path(f"/x/{n}.png"), f"{n:064x}", n % 3, SUBSETS[n % 4 % 3], None if n % 2 else "g") for n in range(50)
     ]
     assert split_digest(images, LABELS) == "80a662db85c3302709bb909dfb4bf66719bb457f77c8b5ada9ded1854825d546"
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def test_split_digest_stays_what_it_is_when_images_have_one_label() -> None:
 
 
 KINDS = st.lists(
-    st.tuples(st.sampled_from(PARTS), st.dictionaries(st.integers(0, 2), st.sampled_from((0, 1)))),
+    st.tuples(st.sampled_from(SUBSETS), st.dictionaries(st.integers(0, 2), st.sampled_from((0, 1)))),
     min_size=1,
     max_size=20,
 )
@@ -58,9 +58,9 @@ def test_read_manifest_gives_back_every_label_when_images_have_many(
             f"{number:064x}",
             [label for label, sure in held.items() if sure],
             [label for label, sure in held.items() if not sure],
-            part,
+            subset,
         )
-        for number, (part, held) in enumerate(kinds)
+        for number, (subset, held) in enumerate(kinds)
     )
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
@@ -75,10 +75,10 @@ def test_read_manifest_gives_back_every_label_when_images_have_many(
         )
         assert read_manifest(split, workspace) == images
     assert split.multi_label
-    assert sum(split.size(part) for part in PARTS) == len(kinds)
+    assert sum(split.size(subset) for subset in SUBSETS) == len(kinds)
     table = label_array(images, 3)
     assert [int((table[:, k] == 1).sum()) for k in range(3)] == [
-        sum(split.counts[part][label] for part in PARTS) for label in LABELS
+        sum(split.counts[subset][label] for subset in SUBSETS) for label in LABELS
     ]
     assert int((table == -1).sum()) == sum(len(one.unsure) for one in images)
     assert np.array_equal(label_array([Image(Path("x"), "", 2, "test")], 3), [2])

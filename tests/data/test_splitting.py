@@ -25,7 +25,7 @@ def data_sets(draw: st.DrawFn) -> list[Item]:
 @st.composite
 def all_shares(draw: st.DrawFn) -> dict[str, float]:
     weights = draw(st.tuples(st.integers(1, 10), st.integers(0, 5), st.integers(0, 5)))
-    return {part: weight / sum(weights) for part, weight in zip(SHARES, weights, strict=True)}
+    return {subset: weight / sum(weights) for subset, weight in zip(SHARES, weights, strict=True)}
 
 
 @given(items=data_sets(), shares=all_shares(), seed=st.integers(0, 99))
@@ -34,7 +34,7 @@ def test_divide_places_every_image_once_whatever_the_set(
 ) -> None:
     placed = split_dataset(items, shares, seed)
     assert placed.keys() == {item.name for item in items}
-    assert all(shares[part] > 0 for part in placed.values())
+    assert all(shares[subset] > 0 for subset in placed.values())
 
 
 @given(items=data_sets(), shares=all_shares(), seed=st.integers(0, 99))
@@ -47,7 +47,7 @@ def test_divide_keeps_groups_and_same_bytes_together_whatever_the_set(
         for item in items:
             if getattr(item, key) is not None:
                 where.setdefault(getattr(item, key), set()).add(placed[item.name])
-        assert all(len(parts) == 1 for parts in where.values())
+        assert all(len(subsets) == 1 for subsets in where.values())
 
 
 @given(items=data_sets(), shares=all_shares(), seed=st.integers(0, 99))
@@ -59,9 +59,9 @@ def test_divide_is_within_one_unit_of_the_shares_whatever_the_set(
         own = [item for item in items if item.label == label]
         largest = max(Counter(item.group or item.sha256 for item in own).values())
         counts = Counter(placed[item.name] for item in own)
-        assert all(abs(counts[part] - share * len(own)) <= 2 * largest for part, share in shares.items())
+        assert all(abs(counts[subset] - share * len(own)) <= 2 * largest for subset, share in shares.items())
         if largest == 1:
-            assert all(abs(counts[part] - share * len(own)) < 1 + 1e-9 for part, share in shares.items())
+            assert all(abs(counts[subset] - share * len(own)) < 1 + 1e-9 for subset, share in shares.items())
 
 
 @given(items=data_sets(), seed=st.integers(0, 99), order=st.randoms(use_true_random=False))
@@ -93,6 +93,6 @@ def test_divide_shares_every_label_out_when_images_have_many(
     assert placed == split_dataset(items[::-1], shares, seed)
     assert sorted(placed) == sorted(item.name for item in items)
     rarest = min("abcd", key=lambda label: (sum(label in labels for labels in held) or 1000, label))
-    for part, share in shares.items():
-        there = sum(placed[f"{n}.png"] == part for n, labels in enumerate(held) if rarest in labels)
+    for subset, share in shares.items():
+        there = sum(placed[f"{n}.png"] == subset for n, labels in enumerate(held) if rarest in labels)
         assert abs(there - share * sum(rarest in labels for labels in held)) <= 1

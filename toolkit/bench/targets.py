@@ -52,7 +52,7 @@ def prepare_target(bundle: Bundle, split: Split | None, workspace: Workspace, st
     release = release_tree(folder)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     split = split or _split(manifest, folder, store)
-    test = [image for image in read_manifest(split, workspace) if image.part == "test"]
+    test = [image for image in read_manifest(split, workspace) if image.subset == "test"]
     if not test:
         raise DataError("has no test images", where=split.name, remedy="prepare the data with a test part")
     images = build_image_set(test, split.labels)

@@ -160,7 +160,7 @@ class ActivationCheck:
     def _training_images(self) -> list[Images]:
         from toolkit.data import load_images, read_manifest
 
-        training = [image for image in read_manifest(self.split, self.workspace) if image.part == "train"]
+        training = [image for image in read_manifest(self.split, self.workspace) if image.subset == "train"]
         chosen = [training[index] for index in _spread(len(training), _MEASURED)]
         return [load_images(chosen, self.model.input_size, self.model.crop)] if chosen else []
 

@@ -144,7 +144,7 @@ def test_images(model: TrainedModel, split: Split, workspace: Workspace) -> Test
     """
     from toolkit.data import label_array, load_images, read_manifest
 
-    images = tuple(image for image in read_manifest(split, workspace) if image.part == "test")
+    images = tuple(image for image in read_manifest(split, workspace) if image.subset == "test")
     if not images:
         raise DataError("no test images to compare on", where=split.path, remedy="give the split a test part")
     pixels = load_images(images, model.input_size, model.crop, workspace=workspace)

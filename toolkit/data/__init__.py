@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from toolkit.data.loading import load_images
 from toolkit.data.prepare import prepare_dataset
-from toolkit.data.split_manifest import PARTS, Image, read_manifest
+from toolkit.data.split_manifest import SUBSETS, Image, read_manifest
 from toolkit.data.targets import label_array
 
-__all__ = ["PARTS", "Image", "label_array", "load_images", "prepare_dataset", "read_manifest"]
+__all__ = ["SUBSETS", "Image", "label_array", "load_images", "prepare_dataset", "read_manifest"]

@@ -41,7 +41,7 @@ class AugmentParams:
 
 
 def draw_params(table: AugmentConfig, seed: int, epoch: int, index: int) -> AugmentParams:
-    """The chances of the image at `index` of its part, in that epoch."""
+    """The chances of the image at `index` of its subset, in that epoch."""
     flip, *rest = np.random.default_rng([seed, epoch, index]).random(8)
     turn, zoom, kept, left, top, brightness, contrast = rest
     return AugmentParams(
@@ -57,7 +57,7 @@ def draw_params(table: AugmentConfig, seed: int, epoch: int, index: int) -> Augm
 
 
 def augment(images: Pixels, indices: npt.NDArray[np.integer], table: AugmentConfig, *, seed: int, epoch: int) -> Pixels:
-    """`images` u8 [n, height, width, 3] varied, a new array of that shape; `indices` [n] are their places in the part."""
+    """`images` u8 [n, height, width, 3] varied, a new array of that shape; `indices` [n] are their places in the subset."""
     varied = np.empty_like(images)
     for row, index in enumerate(indices):
         varied[row] = augment_image(images[row], draw_params(table, seed, epoch, int(index)))

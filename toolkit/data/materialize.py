@@ -45,10 +45,10 @@ _STORED_MOST = 0xFFFF  # bytes in a stored block (RFC 1951, 3.2.4)
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayPart:
-    """Images of one part: u8 [n, height, width] gray or [n, height, width, 3] RGB, and an index into the labels each."""
+class ArraySubset:
+    """Images of one subset: u8 [n, height, width] gray or [n, height, width, 3] RGB, and an index into the labels each."""
 
-    part: str
+    subset: str
     pixels: Pixels
     labels: Sequence[int]
 
@@ -58,7 +58,7 @@ class ArrayDataset:
     """A whole data set in memory."""
 
     labels: tuple[str, ...]
-    parts: tuple[ArrayPart, ...]
+    subsets: tuple[ArraySubset, ...]
 
 
 def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path], None]) -> bool:
@@ -162,8 +162,8 @@ def encode_png(image: Pixels) -> bytes:
     color = 2 if image.ndim == 3 else 0
     rows = b"".join(b"\x00" + image[row].tobytes() for row in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", b"\x78\x01" + _stored(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in parts)
+    subsets = ((b"IHDR", header), (b"IDAT", b"\x78\x01" + _stored(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in subsets)
 
 
 def _stored(content: bytes) -> bytes:
@@ -220,7 +220,7 @@ def _unpack(reader: ArrayReader, folder: Path, name: str, progress: Progress) ->
 def unpack_here(reader: str, arguments: Mapping[str, Any], folder: str) -> Iterator[int]:
     """What `unpack_arrays` runs in the worker: yields the number of images, then the numbers of those written since."""
     arrays: ArrayDataset = _resolve(reader)(**arguments)
-    yield sum(len(part.labels) for part in arrays.parts)
+    yield sum(len(subset.labels) for subset in arrays.subsets)
     try:
         yield from _write(arrays, Path(folder))
     except OSError as error:
@@ -228,30 +228,30 @@ def unpack_here(reader: str, arguments: Mapping[str, Any], folder: str) -> Itera
 
 
 def _write(arrays: ArrayDataset, folder: Path) -> Iterator[int]:
-    """Every image as PART/CLASS/NUMBER.png, and the index of them all."""
+    """Every image as SUBSET/CLASS/NUMBER.png, and the index of them all."""
     placed = list(_placed(arrays))
     for parent in {folder / Path(file).parent for file, _, _ in placed}:
         parent.mkdir(parents=True)
 
-    def write(one: tuple[str, ArrayPart, int]) -> int:
-        file, part, row = one
-        return (folder / file).write_bytes(encode_png(part.pixels[row]))
+    def write(one: tuple[str, ArraySubset, int]) -> int:
+        file, subset, row = one
+        return (folder / file).write_bytes(encode_png(subset.pixels[row]))
 
     with closing(prefetch(write, placed, available_cpus(), 1000)) as written:
         for batch in batched(written, _BATCH):
             yield len(batch)
-    listed = [[file, part.labels[row], part.part] for file, part, row in placed]
+    listed = [[file, subset.labels[row], subset.subset] for file, subset, row in placed]
     (folder / _INDEX).write_bytes(hashing.canonical_json({"labels": arrays.labels, "images": listed}))
 
 
-def _placed(arrays: ArrayDataset) -> Iterator[tuple[str, ArrayPart, int]]:
-    """Each image's file name, part and row; numbers run through a part, so that they say where an image was."""
+def _placed(arrays: ArrayDataset) -> Iterator[tuple[str, ArraySubset, int]]:
+    """Each image's file name, subset and row; numbers run through a subset, so that they say where an image was."""
     folders = [f"{index:03}-{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}" for index, label in enumerate(arrays.labels)]
     numbers: dict[str, int] = {}
-    for part in arrays.parts:
-        for row, label in enumerate(part.labels):
-            number = numbers[part.part] = numbers.get(part.part, -1) + 1
-            yield f"{part.part}/{folders[label]}/{number:05}.png", part, row
+    for subset in arrays.subsets:
+        for row, label in enumerate(subset.labels):
+            number = numbers[subset.subset] = numbers.get(subset.subset, -1) + 1
+            yield f"{subset.subset}/{folders[label]}/{number:05}.png", subset, row
 
 
 def _listed(folder: Path) -> Scan | None:
@@ -259,7 +259,7 @@ def _listed(folder: Path) -> Scan | None:
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         labels = tuple(str(label) for label in index["labels"])
-        images = tuple(ImageFile(folder / file, labels[label], part) for file, label, part in index["images"])
+        images = tuple(ImageFile(folder / file, labels[label], subset) for file, label, subset in index["images"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
     inside = all(".." not in image.path.parts and image.path.is_relative_to(folder) for image in images)

@@ -58,16 +58,16 @@ def perceptual_hash(image: Pixels) -> int | None:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def candidate_pairs(hashes: Sequence[int | None], parts: Sequence[object]) -> tuple[tuple[int, int], ...]:
-    """Every pair, in order, whose hashes are at most three bits apart and whose `parts` differ; 200,000 are enough."""
+def candidate_pairs(hashes: Sequence[int | None], subsets: Sequence[object]) -> tuple[tuple[int, int], ...]:
+    """Every pair, in order, whose hashes are at most three bits apart and whose `subsets` differ; 200,000 are enough."""
     import numpy as np
 
     seen = np.array([index for index, one in enumerate(hashes) if one is not None], np.intp)
     values = np.array([one for one in hashes if one is not None], np.uint64)
-    numbers = {part: number for number, part in enumerate(dict.fromkeys(parts))}
-    of_part = np.array([numbers[parts[index]] for index in seen], np.int64)
+    numbers = {subset: number for number, subset in enumerate(dict.fromkeys(subsets))}
+    of_subset = np.array([numbers[subsets[index]] for index in seen], np.int64)
     pairs: set[tuple[int, int]] = set()
-    for places in _sharing(values, of_part):
+    for places in _sharing(values, of_subset):
         pairs |= {(min(pair), max(pair)) for pair in seen[places].tolist()}
         if len(pairs) >= _MOST:
             break
@@ -92,11 +92,11 @@ def confirm_pairs(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progr
     return tuple(pair for pair in judged if pair.correlation >= _ALIKE)
 
 
-def format_pairs(pairs: Sequence[Pair], names: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
-    """For people: how many images between which parts, then the closest few by name."""
+def format_pairs(pairs: Sequence[Pair], names: Sequence[str], subsets: Sequence[str]) -> tuple[str, ...]:
+    """For people: how many images between which subsets, then the closest few by name."""
     if not pairs:
         return ()
-    between = Counter(tuple(sorted({parts[pair.one], parts[pair.other]})) for pair in pairs)
+    between = Counter(tuple(sorted({subsets[pair.one], subsets[pair.other]})) for pair in pairs)
     counts = (
         f"{number} between {' and '.join(where)}" if len(where) > 1 else str(number)
         for where, number in sorted(between.items())
@@ -118,7 +118,7 @@ def thumbnail(image: Pixels) -> npt.NDArray[np.float32]:
     return np.asarray(cv2.resize(gray, (_EDGE, _EDGE), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _sharing(values: npt.NDArray[np.uint64], parts: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.intp]]:
+def _sharing(values: npt.NDArray[np.uint64], subsets: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.intp]]:
     """Pairs [n, 2] of places, band by band: sorted by a band's bits, each with the next, then the one after."""
     import numpy as np
 
@@ -130,7 +130,7 @@ def _sharing(values: npt.NDArray[np.uint64], parts: npt.NDArray[np.int64]) -> It
         while len(live := live[live + step < len(order)]):
             live = live[keys[live] == keys[live + step]]
             one, other = order[live], order[live + step]
-            near = (parts[one] != parts[other]) & (_distance(values[one], values[other]) <= _BITS)
+            near = (subsets[one] != subsets[other]) & (_distance(values[one], values[other]) <= _BITS)
             yield np.stack([one[near], other[near]], axis=1)
             step += 1
 

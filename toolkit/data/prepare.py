@@ -12,7 +12,7 @@ from toolkit.data.formats import scan_source
 from toolkit.data.formats.scan import Scan, format_ignored
 from toolkit.data.near_duplicates import Pair, candidate_pairs, confirm_pairs, format_pairs
 from toolkit.data.split_manifest import (
-    PARTS,
+    SUBSETS,
     Image,
     count_images,
     count_labels,
@@ -29,7 +29,7 @@ from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
 SYNTHETIC_NOTE = "synthetic masks"
-FACES_NOTE = "faces of 40 volunteers from 1992 to 1994, each of them in every part"
+FACES_NOTE = "faces of 40 volunteers from 1992 to 1994, each of them in every subset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class DatasetSummary:
     problems: tuple[Problem, ...]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Readable images by part and class; a folder that is not divided yet has the one part "all"."""
+        """Readable images by subset and class; a folder that is not divided yet has the one subset "all"."""
         counts: dict[str, dict[str, int]] = {}
         for one in self.checked:
-            classes = counts.setdefault(one.file.part or "all", dict.fromkeys(self.scan.labels, 0))
+            classes = counts.setdefault(one.file.subset or "all", dict.fromkeys(self.scan.labels, 0))
             for name in one.file.names:
                 classes[name] += 1
         return counts
@@ -56,19 +56,26 @@ class DatasetSummary:
         heights, widths = [one.height for one in self.checked], [one.width for one in self.checked]
         return {"height": (min(heights), max(heights)), "width": (min(widths), max(widths))}
 
-    def near_duplicates(self, progress: Progress, parts: Mapping[Path, str] | None = None) -> tuple[Pair, ...]:
-        """Pairs of images that look the same in two parts, by their places in `checked`.
+    def near_duplicates(self, progress: Progress, subsets: Mapping[Path, str] | None = None) -> tuple[Pair, ...]:
+        """Pairs of images that look the same in two subsets, by their places in `checked`.
 
-        `parts` says where each lies; unset: where it was given, or anywhere if the data is not divided.
+        `subsets` says where each lies; unset: where it was given, or anywhere if the data is not divided.
         """
         paths = [one.file.path for one in self.checked]
-        lie = [parts[path] for path in paths] if parts else [one.file.part or one.file.path for one in self.checked]
+        lie = (
+            [subsets[path] for path in paths] if subsets else [one.file.subset or one.file.path for one in self.checked]
+        )
         return confirm_pairs(candidate_pairs([one.hash for one in self.checked], lie), paths, progress)
 
-    def format_near_duplicates(self, pairs: Sequence[Pair], parts: Mapping[Path, str] | None = None) -> tuple[str, ...]:
-        """The same for people: how many between which parts, and the closest by name."""
+    def format_near_duplicates(
+        self, pairs: Sequence[Pair], subsets: Mapping[Path, str] | None = None
+    ) -> tuple[str, ...]:
+        """The same for people: how many between which subsets, and the closest by name."""
         paths = [one.file.path for one in self.checked]
-        lie = [parts[path] if parts else one.file.part or "all" for path, one in zip(paths, self.checked, strict=True)]
+        lie = [
+            subsets[path] if subsets else one.file.subset or "all"
+            for path, one in zip(paths, self.checked, strict=True)
+        ]
         return format_pairs(pairs, [_name(path, self.scan.root) for path in paths], lie)
 
 
@@ -110,9 +117,9 @@ def _prepare(table: DataConfig, workspace: Workspace, progress: Progress, *, nam
         progress.log(line)
     if summary.problems:
         raise DataError.from_problems(summary.problems)
-    images = _assign_parts(summary, table, pattern)
-    parts = {image.path: image.part for image in images}
-    for line in summary.format_near_duplicates(summary.near_duplicates(progress, parts), parts):
+    images = _assign_subsets(summary, table, pattern)
+    subsets = {image.path: image.subset for image in images}
+    for line in summary.format_near_duplicates(summary.near_duplicates(progress, subsets), subsets):
         progress.log(line)
     return _write_split(images, summary.scan.labels, name, note, workspace, progress)
 
@@ -126,7 +133,7 @@ def summarize(table: DataConfig, workspace: Workspace, progress: Progress) -> Da
         return DatasetSummary(scan, checked, (*scan.problems, *unreadable, *duplicates(checked)))
     remaining = drop_duplicates(checked)
     if dropped := len(checked) - len(remaining):
-        progress.log(f"left out {dropped} images whose bytes lie in another part or class as well")
+        progress.log(f"left out {dropped} images whose bytes lie in another subset or class as well")
     return DatasetSummary(scan, remaining, (*scan.problems, *unreadable))
 
 
@@ -144,14 +151,14 @@ def _write_split(
         path=workspace.relative(path),
         images=count_images(images),
     )
-    sizes = ", ".join(f"{part} {split.size(part)}" for part in PARTS)
+    sizes = ", ".join(f"{subset} {split.size(subset)}" for subset in SUBSETS)
     state = "" if changed else "; nothing changed"
     progress.log(f"split {digest[:12]} of {name}{f' ({note})' if note else ''}: {sizes}{state}")
     return split
 
 
-def _assign_parts(summary: DatasetSummary, table: DataConfig, group: re.Pattern[str] | None) -> tuple[Image, ...]:
-    """Every image with its part: its folder's, or one dealt by the seed."""
+def _assign_subsets(summary: DatasetSummary, table: DataConfig, group: re.Pattern[str] | None) -> tuple[Image, ...]:
+    """Every image with its subset: its folder's, or one dealt by the seed."""
     root, labels = summary.scan.root, summary.scan.labels
     names = {one.file.path: _name(one.file.path, root) for one in summary.checked}
     groups = _groups(names, group)
@@ -161,26 +168,30 @@ def _assign_parts(summary: DatasetSummary, table: DataConfig, group: re.Pattern[
         for name in [names[one.file.path]]
     }
     if summary.scan.divided:
-        parts = {names[one.file.path]: str(one.file.part) for one in summary.checked}
-        _refuse_straddling(groups, parts, root)
-        if "validation" not in parts.values():
-            parts |= _validated([item for name, item in items.items() if parts[name] == "train"], table)
+        subsets = {names[one.file.path]: str(one.file.subset) for one in summary.checked}
+        _refuse_straddling(groups, subsets, root)
+        if "validation" not in subsets.values():
+            subsets |= _validated([item for name, item in items.items() if subsets[name] == "train"], table)
     else:
-        parts = split_dataset(list(items.values()), {part: getattr(table.split, part) for part in PARTS}, table.seed)
+        subsets = split_dataset(
+            list(items.values()), {subset: getattr(table.split, subset) for subset in SUBSETS}, table.seed
+        )
     placed = (
-        _image(one, labels, parts[name], groups.get(name)) for one in summary.checked for name in [names[one.file.path]]
+        _image(one, labels, subsets[name], groups.get(name))
+        for one in summary.checked
+        for name in [names[one.file.path]]
     )
     images = sort_images(placed)
     _refuse_gaps(images, labels, table, root)
     return images
 
 
-def _image(one: ValidatedImage, labels: Sequence[str], part: str, group: str | None) -> Image:
+def _image(one: ValidatedImage, labels: Sequence[str], subset: str, group: str | None) -> Image:
     file = one.file
     if file.labels is None:
-        return Image(file.path, one.sha256, labels.index(file.label), part, group)
+        return Image(file.path, one.sha256, labels.index(file.label), subset, group)
     held, unsure = ([labels.index(name) for name in names] for names in (file.labels, file.unsure))
-    return with_indices(file.path, one.sha256, held, unsure, part, group)
+    return with_indices(file.path, one.sha256, held, unsure, subset, group)
 
 
 def _name(path: Path, root: Path) -> str:
@@ -189,7 +200,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _validated(items: Sequence[Item], table: DataConfig) -> dict[str, str]:
-    """The training images of data that came without a validation part, divided by data.validation."""
+    """The training images of data that came without a validation subset, divided by data.validation."""
     return split_dataset(items, {"train": 1 - table.validation, "validation": table.validation}, table.seed)
 
 
@@ -218,13 +229,13 @@ def _groups(names: Mapping[Path, str], pattern: re.Pattern[str] | None) -> dict[
     return {names[path]: match[1] for path, match in matches.items() if match}
 
 
-def _refuse_straddling(groups: Mapping[str, str], parts: Mapping[str, str], root: Path) -> None:
+def _refuse_straddling(groups: Mapping[str, str], subsets: Mapping[str, str], root: Path) -> None:
     """Parts that came with the data must not share a group either."""
     held: dict[str, set[str]] = {}
     for name, group in groups.items():
-        held.setdefault(group, set()).add(parts[name])
+        held.setdefault(group, set()).add(subsets[name])
     problems = [
-        Problem(f'group "{group}" lies in {" and ".join(sorted(where))}', str(root), "move it into one part")
+        Problem(f'group "{group}" lies in {" and ".join(sorted(where))}', str(root), "move it into one subset")
         for group, where in sorted(held.items())
         if len(where) > 1
     ]
@@ -233,17 +244,17 @@ def _refuse_straddling(groups: Mapping[str, str], parts: Mapping[str, str], root
 
 
 def _refuse_gaps(images: Sequence[Image], labels: Sequence[str], table: DataConfig, root: Path) -> None:
-    """Every part that is asked for needs images of every class."""
+    """Every subset that is asked for needs images of every class."""
     counts = count_labels(images, labels)
     problems = [
         Problem(
-            f'class "{label}" has no images in {part}: {sum(counts[p][label] for p in PARTS)} are too few to divide',
+            f'class "{label}" has no images in {subset}: {sum(counts[p][label] for p in SUBSETS)} are too few to divide',
             str(root / label),
             "add images of it, change data.split, or use finer groups",
         )
-        for part in PARTS
+        for subset in SUBSETS
         for label in labels
-        if not counts[part][label] and getattr(table.split, part) > 0
+        if not counts[subset][label] and getattr(table.split, subset) > 0
     ]
     if problems:
         raise DataError.from_problems(problems)

@@ -1,7 +1,7 @@
 """The split manifest: JSON lines, one image each, named by what it says.
 
-    {"group":"s1","label":"with_mask","part":"train","path":"data/…/s1_01.png","sha256":"ab12…"}
-    {"labels":["cat","dog"],"part":"train","path":"data/…/000012.jpg","sha256":"cd34…","unsure":["sofa"]}     many labels
+    {"group":"s1","label":"with_mask","subset":"train","path":"data/…/s1_01.png","sha256":"ab12…"}
+    {"labels":["cat","dog"],"subset":"train","path":"data/…/000012.jpg","sha256":"cd34…","unsure":["sofa"]}     many labels
 
 Paths inside the workspace are relative to it, others absolute; the digest does not cover them, so a moved data set is the
 same split.
@@ -21,12 +21,12 @@ from toolkit.artifacts.dataset import Split
 from toolkit.errors import DataError
 from toolkit.workspace import Workspace
 
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image of a split: `label` is an index into the split's labels, `part` one of PARTS.
+    """One image of a split: `label` is an index into the split's labels, `subset` one of SUBSETS.
 
     In a set with many labels to an image `labels` has all of them and `label` is the first, or -1 without any.
     """
@@ -34,7 +34,7 @@ class Image:
     path: Path
     sha256: str
     label: int
-    part: str
+    subset: str
     group: str | None = None
     labels: tuple[int, ...] | None = None
     unsure: tuple[int, ...] = ()
@@ -47,8 +47,8 @@ class Image:
 
 
 def split_digest(images: Iterable[Image], labels: Sequence[str]) -> str:
-    """What names a split: every image's bytes, label and part, and the labels; neither paths nor order."""
-    entries = sorted([image.sha256, _label_entry(image, labels), image.part] for image in images)
+    """What names a split: every image's bytes, label and subset, and the labels; neither paths nor order."""
+    entries = sorted([image.sha256, _label_entry(image, labels), image.subset] for image in images)
     return hashing.sha256_json({"labels": list(labels), "images": entries})
 
 
@@ -59,21 +59,21 @@ def _label_entry(image: Image, labels: Sequence[str]) -> str | list[list[str]]:
 
 
 def count_labels(images: Iterable[Image], labels: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    """Images per part and label, one with many in each; a part or label without images counts 0."""
-    counts = Counter((image.part, index) for image in images for index in image.indices)
-    return {part: {label: counts[part, index] for index, label in enumerate(labels)} for part in PARTS}
+    """Images per subset and label, one with many in each; a subset or label without images counts 0."""
+    counts = Counter((image.subset, index) for image in images for index in image.indices)
+    return {subset: {label: counts[subset, index] for index, label in enumerate(labels)} for subset in SUBSETS}
 
 
 def count_images(images: Sequence[Image]) -> Mapping[str, int]:
-    """Images per part where they have many labels; empty where each has one, as the counts by label say it then."""
+    """Images per subset where they have many labels; empty where each has one, as the counts by label say it then."""
     multi_label = any(image.labels is not None for image in images)
-    counts = Counter(image.part for image in images)
-    return {part: counts[part] for part in PARTS} if multi_label else {}
+    counts = Counter(image.subset for image in images)
+    return {subset: counts[subset] for subset in SUBSETS} if multi_label else {}
 
 
 def sort_images(images: Iterable[Image]) -> tuple[Image, ...]:
     """Train, validation, test; by label and path within each."""
-    return tuple(sorted(images, key=lambda image: (PARTS.index(image.part), image.label, str(image.path))))
+    return tuple(sorted(images, key=lambda image: (SUBSETS.index(image.subset), image.label, str(image.path))))
 
 
 def write_manifest(images: Sequence[Image], labels: Sequence[str], workspace: Workspace) -> tuple[Path, bool]:
@@ -115,7 +115,7 @@ def _line(image: Image, labels: Sequence[str], workspace: Workspace) -> bytes:
     entry: dict[str, object] = {
         "path": path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path),
         "sha256": image.sha256,
-        "part": image.part,
+        "subset": image.subset,
     }
     if image.labels is None:
         entry["label"] = labels[image.label]
@@ -130,14 +130,14 @@ def _line(image: Image, labels: Sequence[str], workspace: Workspace) -> bytes:
 def _image(entry: Mapping[str, Any], labels: Sequence[str], workspace: Workspace) -> Image:
     path = workspace.absolute(entry["path"])
     if "label" in entry:
-        return Image(path, entry["sha256"], labels.index(entry["label"]), entry["part"], entry.get("group"))
+        return Image(path, entry["sha256"], labels.index(entry["label"]), entry["subset"], entry.get("group"))
     present, unsure = (tuple(labels.index(name) for name in entry[key]) for key in ("labels", "unsure"))
-    return with_indices(path, entry["sha256"], present, unsure, entry["part"], entry.get("group"))
+    return with_indices(path, entry["sha256"], present, unsure, entry["subset"], entry.get("group"))
 
 
 def with_indices(
-    path: Path, sha256: str, labels: Iterable[int], unsure: Iterable[int], part: str, group: str | None = None
+    path: Path, sha256: str, labels: Iterable[int], unsure: Iterable[int], subset: str, group: str | None = None
 ) -> Image:
     """An image of a set with many labels."""
     present = tuple(sorted(labels))
-    return Image(path, sha256, present[0] if present else -1, part, group, present, tuple(sorted(unsure)))
+    return Image(path, sha256, present[0] if present else -1, subset, group, present, tuple(sorted(unsure)))

@@ -1,11 +1,11 @@
 """Divide images into train, validation and test: pure, stratified, and the same for the same seed.
 
-Images that belong together (one group, or the same bytes) form a unit that never straddles two parts. Units are put
-in an order that looks random but rests only on the seed and the unit's name, and each goes to the part that is furthest
-below its share of the stratum (the units with the same labels). So every part is within one unit of its share.
+Images that belong together (one group, or the same bytes) form a unit that never straddles two subsets. Units are put
+in an order that looks random but rests only on the seed and the unit's name, and each goes to the subset that is furthest
+below its share of the stratum (the units with the same labels). So every subset is within one unit of its share.
 
 Where images have many labels there are nearly as many combinations as images, so the labels are dealt instead: that
-with the fewest units left first, each of its units to the part that is furthest below its share of this label (iterative
+with the fewest units left first, each of its units to the subset that is furthest below its share of this label (iterative
 stratification: Sechidis, Tsoumakas and Vlahavas, ECML 2011).
 """
 
@@ -31,11 +31,11 @@ class Item:
 
 
 def split_dataset(items: Sequence[Item], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """The part of each item by its name; `shares` are the fractions of the parts and add up to 1."""
+    """The subset of each item by its name; `shares` are the fractions of the subsets and add up to 1."""
     units = sorted(_units(items), key=lambda unit: _order(unit, seed))
     multi_label = any(item.labels is not None for item in items)
     dealt = _deal_labels(units, shares) if multi_label else _deal_strata(units, shares)
-    return {item.name: part for unit, part in dealt for item in unit}
+    return {item.name: subset for unit, subset in dealt for item in unit}
 
 
 def _deal_strata(units: Sequence[list[Item]], shares: Mapping[str, float]) -> Iterator[tuple[list[Item], str]]:
@@ -50,29 +50,29 @@ def _deal_labels(units: Sequence[list[Item]], shares: Mapping[str, float]) -> It
     """The rarest label's units first; those without any at the end."""
     held = [Counter(label for item in unit for label in item.labels or ()) for unit in units]
     totals = sum(held, Counter[str]())
-    lacking = {label: {part: share * totals[label] for part, share in shares.items()} for label in totals}
-    room = {part: share * sum(map(len, units)) for part, share in shares.items()}
+    lacking = {label: {subset: share * totals[label] for subset, share in shares.items()} for label in totals}
+    room = {subset: share * sum(map(len, units)) for subset, share in shares.items()}
     left = dict(enumerate(held))
     while left:
         times = Counter(label for labels in left.values() for label in labels)
         rarest = min(times, key=lambda label: (times[label], label), default=None)
         for index in [index for index, labels in left.items() if rarest is None or rarest in labels]:
             wanting = lacking[rarest] if rarest else room
-            part = max(shares, key=lambda part: (wanting[part], room[part]))
+            subset = max(shares, key=lambda subset: (wanting[subset], room[subset]))
             for label, number in left.pop(index).items():
-                lacking[label][part] -= number
-            room[part] -= len(units[index])
-            yield units[index], part
+                lacking[label][subset] -= number
+            room[subset] -= len(units[index])
+            yield units[index], subset
 
 
 def _deal(units: Sequence[list[Item]], shares: Mapping[str, float]) -> Iterator[tuple[list[Item], str]]:
-    """Each unit in turn to the part that lacks most."""
+    """Each unit in turn to the subset that lacks most."""
     total = sum(len(unit) for unit in units)
-    lacking = {part: share * total for part, share in shares.items()}
+    lacking = {subset: share * total for subset, share in shares.items()}
     for unit in units:
-        part = max(lacking, key=lacking.__getitem__)
-        lacking[part] -= len(unit)
-        yield unit, part
+        subset = max(lacking, key=lacking.__getitem__)
+        lacking[subset] -= len(unit)
+        yield unit, subset
 
 
 def _order(unit: Sequence[Item], seed: int) -> str:

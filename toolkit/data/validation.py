@@ -17,7 +17,7 @@ from toolkit import files, hashing
 from toolkit.data.decoding import DecodingError, inspect_image
 from toolkit.data.formats.scan import ImageFile
 from toolkit.data.parallel import parallel_map
-from toolkit.data.split_manifest import PARTS
+from toolkit.data.split_manifest import SUBSETS
 from toolkit.errors import Problem
 from toolkit.progress import Progress
 from toolkit.workspace import Workspace
@@ -58,7 +58,7 @@ def validate_images(
 
 
 def duplicates(checked: Sequence[ValidatedImage]) -> tuple[Problem, ...]:
-    """Images with the same bytes in two parts (a leak: the test would ask what training told) or in two classes."""
+    """Images with the same bytes in two subsets (a leak: the test would ask what training told) or in two classes."""
     same: dict[str, list[ImageFile]] = defaultdict(list)
     for image in checked:
         same[image.sha256].append(image.file)
@@ -68,7 +68,7 @@ def duplicates(checked: Sequence[ValidatedImage]) -> tuple[Problem, ...]:
 def drop_duplicates(checked: Sequence[ValidatedImage]) -> tuple[ValidatedImage, ...]:
     """Every image but those that `duplicates` would name.
 
-    The later part keeps its copies, so that a published test part stays whole; where copies have two labels none is
+    The later subset keeps its copies, so that a published test subset stays whole; where copies have two labels none is
     trained on.
     """
     same: dict[str, list[ValidatedImage]] = defaultdict(list)
@@ -79,19 +79,21 @@ def drop_duplicates(checked: Sequence[ValidatedImage]) -> tuple[ValidatedImage, 
 
 
 def _remaining(group: Sequence[ValidatedImage]) -> Sequence[ValidatedImage]:
-    parts = [PARTS.index(one.file.part) if one.file.part else 0 for one in group]
-    last = [one for one, part in zip(group, parts, strict=True) if part == max(parts)]
-    torn = len({one.file.label for one in last}) > 1 and PARTS[max(parts)] != "test"
+    subsets = [SUBSETS.index(one.file.subset) if one.file.subset else 0 for one in group]
+    last = [one for one, subset in zip(group, subsets, strict=True) if subset == max(subsets)]
+    torn = len({one.file.label for one in last}) > 1 and SUBSETS[max(subsets)] != "test"
     return [] if torn else last
 
 
 def _duplicate_problems(group: Sequence[ImageFile]) -> list[Problem]:
     names = ", ".join(str(file.path) for file in group[1:])
     problems = []
-    if len({file.part for file in group}) > 1:
-        parts = " and ".join(sorted({str(file.part) for file in group}))
+    if len({file.subset for file in group}) > 1:
+        subsets = " and ".join(sorted({str(file.subset) for file in group}))
         problems.append(
-            Problem(f"the same image lies in {parts}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}")
+            Problem(
+                f"the same image lies in {subsets}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}"
+            )
         )
     if len({file.label for file in group}) > 1:
         classes = " and ".join(sorted({file.label for file in group}))

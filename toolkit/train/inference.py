@@ -81,7 +81,7 @@ def evaluate_folder(
     images = [
         _as_the_model_has(image, split.labels, model.labels)
         for image in data.read_manifest(split, workspace)
-        if image.part == "test"
+        if image.subset == "test"
     ]
     pixels = data.load_images(images, model.input_size, model.crop, workspace=workspace, progress=progress)
     labels, logits = data.label_array(images, len(model.labels)), _logits(file, pixels)

@@ -98,7 +98,7 @@ def prepare_trial(
         trial.head, len(split.labels), trial.loss, trial.label_smoothing or 0.0, multi_label=split.multi_label
     )
     class_weights = class_weight_array(trial.class_weights, split)
-    empty = [subset for subset in data.PARTS if not split.size(subset)]
+    empty = [subset for subset in data.SUBSETS if not split.size(subset)]
     if empty:
         raise DataError.from_problems(
             [Problem("no images in this part", f"{split.name}: {subset}") for subset in empty]
@@ -157,7 +157,9 @@ def class_weight_array(requested: str | Mapping[str, float], split: Split) -> np
 def load_subsets(context: TrialContext) -> dict[str, SubsetArrays]:
     """The images of every part."""
     listed = data.read_manifest(context.split, context.workspace)
-    return {subset: _load_part(context, [image for image in listed if image.part == subset]) for subset in data.PARTS}
+    return {
+        subset: _load_part(context, [image for image in listed if image.subset == subset]) for subset in data.SUBSETS
+    }
 
 
 def starting_model(context: TrialContext, before: TrainedModel | None) -> keras.Model:

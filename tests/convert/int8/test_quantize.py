@@ -108,7 +108,7 @@ def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path)
 def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from toolkit import data
 
-    kept = tuple(image for image in data.read_manifest(line.split, line.workspace) if image.part == "test")
+    kept = tuple(image for image in data.read_manifest(line.split, line.workspace) if image.subset == "test")
     monkeypatch.setattr(data, "read_manifest", lambda *_: kept)
     with pytest.raises(DataError, match="no training images"):
         quantize.load_calibration_data(line.softmax, line.split, line.workspace)

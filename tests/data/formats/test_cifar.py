@@ -104,12 +104,12 @@ def test_prepare_gives_one_split_when_cifar_comes_in_any_form(
     splits = [gather("cifar10", source, validation=0.2) for source in sources]
     assert len({split.digest for split in splits}) == 1
     assert splits[0].labels == ("airplane", "automobile")
-    assert {part: list(counts.values()) for part, counts in splits[0].counts.items()} == {
+    assert {subset: list(counts.values()) for subset, counts in splits[0].counts.items()} == {
         "train": [12, 12],
         "validation": [3, 3],
         "test": [3, 3],
     }
-    tests = [image for image in read_manifest(splits[0], workspace) if image.part == "test"]
+    tests = [image for image in read_manifest(splits[0], workspace) if image.subset == "test"]
     assert np.array_equal(read_image(tests[0].path), pixels(5)[0].reshape(3, 32, 32).transpose(1, 2, 0))
 
 

@@ -20,7 +20,7 @@ def test_prepare_divides_when_a_csv_names_images_and_labels(pets: Path, gather: 
     lines = (f"{path.relative_to(pets)},{path.parent.name}" for path in sorted(pets.rglob("*.*")))
     split = gather("csv", write(pets / "list.csv", "path,label", *lines))
     assert split.name == "list"
-    assert {part: list(counts.values()) for part, counts in split.counts.items()} == {
+    assert {subset: list(counts.values()) for subset, counts in split.counts.items()} == {
         "train": [14, 14],
         "validation": [2, 2],
         "test": [4, 4],
@@ -30,10 +30,12 @@ def test_prepare_divides_when_a_csv_names_images_and_labels(pets: Path, gather: 
 def test_prepare_keeps_the_parts_when_the_csv_has_them(divided: Path, workspace: Workspace, gather: Gather) -> None:
     paths = sorted(divided.rglob("*.png"))
     rows = ((path, path.parent.name, path.relative_to(divided).parts[0].lower()) for path in paths)
-    listed = write(divided / "all.csv", "part,label,path", *(f"{part},{label},{path}" for path, label, part in rows))
+    listed = write(
+        divided / "all.csv", "subset,label,path", *(f"{subset},{label},{path}" for path, label, subset in rows)
+    )
     images = read_manifest(gather("csv", listed), workspace)
     assert len(images) == 18
-    assert {(image.part, image.path.relative_to(divided).parts[0]) for image in images} == {
+    assert {(image.subset, image.path.relative_to(divided).parts[0]) for image in images} == {
         ("train", "Train"),
         ("validation", "valid"),
         ("test", "test"),
@@ -50,11 +52,11 @@ def test_prepare_names_every_line_when_the_csv_is_wrong(pets: Path, refusal: Ref
         "dog/q01_2.jpg,dog",
         "dog/q01_3.jpg,dog,test,more",
     )
-    said = refusal("csv", write(pets / "list.csv", "path,label,part", *lines))
+    said = refusal("csv", write(pets / "list.csv", "path,label,subset", *lines))
     assert "line 3: the same image as in line 2" in said
     assert "line 4: no such image" in said
     assert "line 5: has no label" in said
-    assert 'line 6: "later" is no part' in said
+    assert 'line 6: "later" is no subset' in said
     assert "line 7: has more or fewer fields" in said
     assert "line 8: has more or fewer fields" in said
 

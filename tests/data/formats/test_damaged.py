@@ -83,7 +83,7 @@ def is_refused(read: Callable[[], Any], *expected: type[Exception]) -> None:
 @FUZZ
 @given(st.data(), st.booleans(), st.booleans())
 def test_idx_is_read_or_refused_when_damaged(tmp_path: Path, data: st.DataObject, packed: bool, labels: bool) -> None:
-    names = [f"{part}-{what}" for part in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    names = [f"{subset}-{what}" for subset in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
     files = {name: tmp_path / name for name in names}
     for name, path in files.items():
         path.write_bytes(idx_bytes((3, 2, 2) if "images" in name else (3,)))
@@ -144,7 +144,7 @@ def test_voc_is_read_or_refused_when_damaged(tmp_path: Path, data: st.DataObject
 
 
 @FUZZ
-@given(damaged(b"path,label,part\na.png,cat,train\nb.png,dog,test\n"))
+@given(damaged(b"path,label,subset\na.png,cat,train\nb.png,dog,test\n"))
 def test_csv_is_read_or_refused_when_damaged(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "list.csv").write_bytes(content)
     for name in ("a.png", "b.png"):

@@ -71,7 +71,7 @@ def test_prepare_keeps_oxfords_parts_when_flowers_are_read(
 ) -> None:
     split = gather("flowers102", flowers)
     assert split.labels == ("001", "002")
-    assert {part: list(counts.values()) for part, counts in split.counts.items()} == {
+    assert {subset: list(counts.values()) for subset, counts in split.counts.items()} == {
         "train": [2, 2],
         "validation": [1, 1],
         "test": [3, 3],

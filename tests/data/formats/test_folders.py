@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from toolkit.artifacts.dataset import Split
-from toolkit.data.formats.folders import part_of, scan_folder
+from toolkit.data.formats.folders import scan_folder, subset_of
 from toolkit.data.formats.scan import Scan, format_ignored
 
 Gather = Callable[..., Split]
@@ -38,8 +38,11 @@ def problems(scan: Scan) -> str:
     return "\n".join(problem.what for problem in scan.problems)
 
 
-def parts(scan: Scan) -> dict[str | None, int]:
-    return {part: sum(image.part == part for image in scan.images) for part in {image.part for image in scan.images}}
+def subsets(scan: Scan) -> dict[str | None, int]:
+    return {
+        subset: sum(image.subset == subset for image in scan.images)
+        for subset in {image.subset for image in scan.images}
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,7 @@ def parts(scan: Scan) -> dict[str | None, int]:
     ],
 )
 @pytest.mark.parametrize("wrapped", ["", "archive", "a/b"])
-def test_scan_folder_knows_the_usual_names_of_parts(
+def test_scan_folder_knows_the_usual_names_of_subsets(
     tmp_path: Path, train: str, validation: str, test: str, wrapped: str
 ) -> None:
     for name in (train, validation, test):
@@ -62,18 +65,18 @@ def test_scan_folder_knows_the_usual_names_of_parts(
     scan = scan_folder(tmp_path / "set")
     assert scan.problems == ()
     assert scan.labels == ("cat", "dog")
-    assert parts(scan) == {"train": 8, "validation": 8, "test": 8}
+    assert subsets(scan) == {"train": 8, "validation": 8, "test": 8}
 
 
 def test_scan_folder_looks_through_parts_that_hold_themselves(tmp_path: Path) -> None:
     for name in ("seg_train", "seg_test"):
         classes(tmp_path / name / name)
-    assert parts(scan_folder(tmp_path)) == {"train": 8, "test": 8}
+    assert subsets(scan_folder(tmp_path)) == {"train": 8, "test": 8}
 
 
 @pytest.mark.parametrize("name", ["trainer", "latest", "vale", "train station", "contest"])
 def test_part_of_leaves_other_words_alone(name: str) -> None:
-    assert part_of(name) is None
+    assert subset_of(name) is None
 
 
 def test_prepare_makes_validation_of_train_and_test(tmp_path: Path, gather: Gather) -> None:
@@ -91,7 +94,7 @@ def test_scan_folder_names_a_test_part_with_loose_images(tmp_path: Path) -> None
     assert problems(scan_folder(tmp_path)) == "test/ has no class folders; its 18 images have no labels"
 
 
-def test_scan_folder_names_two_folders_of_one_part(tmp_path: Path) -> None:
+def test_scan_folder_names_two_folders_of_one_subset(tmp_path: Path) -> None:
     for name in ("train", "Training", "test"):
         classes(tmp_path / name)
     assert "Training and train mean the same: train" in problems(scan_folder(tmp_path))
@@ -169,14 +172,14 @@ def test_scan_folder_takes_a_class_called_train(tmp_path: Path) -> None:
     assert scan.labels == ("bus", "car", "train")
 
 
-def test_scan_folder_explains_a_class_beside_the_parts(tmp_path: Path) -> None:
+def test_scan_folder_explains_a_class_beside_the_subsets(tmp_path: Path) -> None:
     for name in ("train", "test"):
         classes(tmp_path / name)
     fill(tmp_path / "bus")
     (problem,) = scan_folder(tmp_path).problems
-    assert problem.what == "lies beside the parts and is none of them"
+    assert problem.what == "lies beside the subsets and is none of them"
     assert problem.where.endswith("bus")
-    assert "if a class is called like a part, rename the class" in problem.remedy
+    assert "if a class is called like a subset, rename the class" in problem.remedy
 
 
 def test_scan_folder_explains_classes_that_differ_by_a_space(tmp_path: Path) -> None:
@@ -187,8 +190,8 @@ def test_scan_folder_explains_classes_that_differ_by_a_space(tmp_path: Path) -> 
 def test_scan_folder_explains_classes_that_differ_in_encoding(tmp_path: Path) -> None:
     names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
     assert "composed or decomposed" in problems(scan_folder(classes(tmp_path / "one", *names, "tea")))
-    for part, name in zip(("train", "test"), names, strict=True):
-        classes(tmp_path / "two" / part, name, "tea")
+    for subset, name in zip(("train", "test"), names, strict=True):
+        classes(tmp_path / "two" / subset, name, "tea")
     scan = scan_folder(tmp_path / "two")
     assert scan.problems == ()
     assert scan.labels == (names[0], "tea")

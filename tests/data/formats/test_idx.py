@@ -48,12 +48,12 @@ def test_prepare_takes_validation_from_train_when_idx_gives_train_and_test(
     split = gather("idx", mnist, classes=["T-shirt/top", "Trouser"], validation=0.2)
     assert split.name == "fashion-mnist"
     assert split.labels == ("T-shirt/top", "Trouser")
-    assert {part: list(counts.values()) for part, counts in split.counts.items()} == {
+    assert {subset: list(counts.values()) for subset, counts in split.counts.items()} == {
         "train": [8, 8],
         "validation": [2, 2],
         "test": [3, 3],
     }
-    tests = [image for image in read_manifest(split, workspace) if image.part == "test"]
+    tests = [image for image in read_manifest(split, workspace) if image.subset == "test"]
     assert np.array_equal(read_image(tests[0].path), np.repeat(images(6, 2)[0][..., None], 3, axis=2))
     assert all(image.path.is_relative_to(workspace.root / "data") for image in tests)
 
@@ -117,7 +117,7 @@ def test_prepare_asks_what_to_do_when_a_test_image_is_trained_on(mnist: Path, ga
     (mnist / "t10k-images-idx3-ubyte.gz").write_bytes(idx(np.concatenate([images(20, 1)[:2], images(4, 3)])))
     assert 'leaks = "drop"' in refusal("idx", mnist)
     counts = gather("idx", mnist, leaks="drop").counts
-    assert {part: sum(held.values()) for part, held in counts.items()} == {"train": 16, "validation": 2, "test": 6}
+    assert {subset: sum(held.values()) for subset, held in counts.items()} == {"train": 16, "validation": 2, "test": 6}
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (200, 150, 3)])

@@ -59,12 +59,14 @@ def test_prepare_tests_on_val_when_imagenet_has_no_labeled_test(
     tmp_path: Path, fill: Callable[..., Path], gather: Gather
 ) -> None:
     ids = ("n02110341", "n01440764")
-    root = fill(tmp_path / "imagenet", *(f"{part}/{one}" for part in ("train", "val") for one in ids), suffix=".JPEG")
+    root = fill(
+        tmp_path / "imagenet", *(f"{subset}/{one}" for subset in ("train", "val") for one in ids), suffix=".JPEG"
+    )
     (root / "test").mkdir()
     (tmp_path / "words.txt").write_text("n01440764\ttench, Tinca tinca\nn02110341\tdalmatian, coach dog\nn0 other\n")
     split = gather("imagenet", root, class_names="words.txt", validation=0.2)
     assert split.labels == ("tench", "dalmatian")
-    assert {part: list(counts.values()) for part, counts in split.counts.items()} == {
+    assert {subset: list(counts.values()) for subset, counts in split.counts.items()} == {
         "train": [8, 8],
         "validation": [2, 2],
         "test": [10, 10],

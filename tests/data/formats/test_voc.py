@@ -46,23 +46,23 @@ Build = Callable[..., Path]
 
 @pytest.fixture
 def build(tmp_path: Path, image: Write) -> Build:
-    """VOCdevkit/VOC20xx with ten images in each part."""
+    """VOCdevkit/VOC20xx with ten images in each subset."""
 
-    def built(year: int = 2007, parts: tuple[str, ...] = ("train", "val", "test"), *, labeled: bool = True) -> Path:
+    def built(year: int = 2007, subsets: tuple[str, ...] = ("train", "val", "test"), *, labeled: bool = True) -> Path:
         root = tmp_path / "VOCdevkit" / f"VOC{year}"
         for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        held = {f"{part[:2]}{number:06}": KINDS[number % 5] for part in parts for number in range(10)}
+        held = {f"{subset[:2]}{number:06}": KINDS[number % 5] for subset in subsets for number in range(10)}
         for seed, (name, kinds) in enumerate(held.items()):
             image(root / "JPEGImages" / f"{name}.jpg", 1000 * year + seed)
             objects = "".join(OBJECT.format(name=label, difficult=1 - value) for label, value in kinds.items())
             (root / "Annotations" / f"{name}.xml").write_text(ANNOTATION.format(name=name, objects=objects))
-        for part in parts:
-            own = {name: kinds for name, kinds in held.items() if name.startswith(part[:2])}
-            (root / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{name}\n" for name in own))
+        for subset in subsets:
+            own = {name: kinds for name, kinds in held.items() if name.startswith(subset[:2])}
+            (root / "ImageSets" / "Main" / f"{subset}.txt").write_text("".join(f"{name}\n" for name in own))
             for label in CLASSES if labeled else ():
                 lines = (f"{name} {kinds.get(label, -1):2}\n" for name, kinds in own.items())
-                (root / "ImageSets" / "Main" / f"{label}_{part}.txt").write_text("".join(lines))
+                (root / "ImageSets" / "Main" / f"{label}_{subset}.txt").write_text("".join(lines))
         return root
 
     return built
@@ -78,7 +78,7 @@ def test_prepare_keeps_the_parts_when_voc_2007_has_a_labeled_test(
     assert split.labels == CLASSES
     assert split.images == {"train": 10, "validation": 10, "test": 10}
     assert split.counts == {"train": COUNTS, "validation": COUNTS, "test": COUNTS}
-    test = {one.path.stem: one for one in read_manifest(split, workspace) if one.part == "test"}
+    test = {one.path.stem: one for one in read_manifest(split, workspace) if one.subset == "test"}
     assert (test["te000003"].labels, test["te000003"].unsure) == ((0, 1), ())
     assert (test["te000004"].labels, test["te000004"].unsure) == ((2,), (1,))
 
@@ -87,9 +87,9 @@ def test_prepare_reads_the_same_split_when_voc_comes_in_archives(build: Build, g
     root = build()
     archives = tmp_path / "archives"
     archives.mkdir()
-    for part, name in (("t[er]", "VOCtrainval_06-Nov-2007.tar"), ("va", "VOCtest_06-Nov-2007.tar")):
+    for subset, name in (("t[er]", "VOCtrainval_06-Nov-2007.tar"), ("va", "VOCtest_06-Nov-2007.tar")):
         with tarfile.open(archives / name, "w") as opened:
-            for path in sorted([*root.glob(f"*/{part}*.*"), *root.glob("ImageSets/Main/*.txt")]):
+            for path in sorted([*root.glob(f"*/{subset}*.*"), *root.glob("ImageSets/Main/*.txt")]):
                 opened.add(path, f"VOCdevkit/VOC2007/{path.relative_to(root)}")
     assert gather("voc", archives).digest == gather("voc", root).digest
 
@@ -113,7 +113,7 @@ def test_prepare_divides_label_by_label_when_there_are_annotations_alone(build: 
     split = gather("voc", root, split={"train": 0.5, "validation": 0.25, "test": 0.25})
     assert sum(split.images.values()) == 30
     for label in CLASSES:
-        counts = [split.counts[part][label] for part in ("train", "validation", "test")]
+        counts = [split.counts[subset][label] for subset in ("train", "validation", "test")]
         assert all(abs(count - share) <= 1 for count, share in zip(counts, (6, 3, 3), strict=True)), (label, counts)
 
 

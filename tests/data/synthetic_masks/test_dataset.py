@@ -130,6 +130,6 @@ def test_prepare_divides_by_person_when_masks_are_synthetic(small_set: None, wor
     images = read_manifest(split, workspace)
     assert split.note == "synthetic masks"
     assert split.labels == ("with_mask", "without_mask")
-    assert len({(image.group, image.part) for image in images}) == len({image.group for image in images}) >= 9
+    assert len({(image.group, image.subset) for image in images}) == len({image.group for image in images}) >= 9
     assert workspace.absolute(split.path).read_text().startswith('{"group":"person')
     assert '"path":"data/synthetic-masks-0/' in workspace.absolute(split.path).read_text()

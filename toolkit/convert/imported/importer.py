@@ -185,7 +185,7 @@ def _test_images(
 ) -> tuple[list[Image], Images]:
     from toolkit import data
 
-    test = [image for image in images if image.part == "test"]
+    test = [image for image in images if image.subset == "test"]
     if not test:
         raise DataError("has no test images", where="--images", remedy="put some into a folder test/")
     return test, data.load_images(test, size, crop, workspace=workspace)

@@ -67,7 +67,7 @@ def load_calibration_data(model: TrainedModel, split: Split, workspace: Workspac
     from toolkit.data import label_array, load_images, read_manifest
 
     images = read_manifest(split, workspace)
-    training = [image for image in images if image.part == "train"]
+    training = [image for image in images if image.subset == "train"]
     if not training:
         raise DataError(
             "no training images to take the ranges from; test images only judge",
@@ -148,7 +148,7 @@ def interleave_classes(labels: Sequence[int], count: int) -> list[int]:
 
 def _judging(images: Iterable[Image], training: Sequence[Image], chosen: Sequence[int]) -> tuple[Sequence[Image], str]:
     """The validation images; without any, the training images that did not calibrate, or all of those."""
-    validation = [image for image in images if image.part == "validation"]
+    validation = [image for image in images if image.subset == "validation"]
     if validation:
         return validation, "validation"
     taken = set(chosen)

@@ -24,7 +24,7 @@ FormatReader = Callable[[DataConfig, Path, Workspace, Progress], Scan]
 
 
 def read_folders(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """Class folders, or parts with class folders in each."""
+    """Class folders, or subsets with class folders in each."""
     del table, workspace, progress
     return scan_folder(root)
 

@@ -15,7 +15,7 @@ from toolkit import hashing
 from toolkit.data.archives import iter_files
 from toolkit.data.formats.pickles import read_pickle
 from toolkit.data.formats.scan import Scan
-from toolkit.data.materialize import ArrayDataset, ArrayPart, ArrayReader, unpack_arrays
+from toolkit.data.materialize import ArrayDataset, ArrayReader, ArraySubset, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
@@ -32,9 +32,9 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """One of the four layouts: its files of images by part, where the names of classes are, how a file is read."""
+    """One of the four layouts: its files of images by subset, where the names of classes are, how a file is read."""
 
-    parts: Mapping[str, tuple[str, ...]]
+    subsets: Mapping[str, tuple[str, ...]]
     names: str
     labels_key: str
     """Which names or labels of a pickle; unused by the binary layouts."""
@@ -47,7 +47,7 @@ class _Layout:
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that is needed."""
-        return (*(name for names in self.parts.values() for name in names), self.names)
+        return (*(name for names in self.subsets.values() for name in names), self.names)
 
 
 def read_cifar(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
@@ -93,11 +93,11 @@ def _arrays(layout: _Layout, files: Files, root: Path) -> ArrayDataset:
         raise DataError.from_problems(missing)
     blocks, problems = [], []
     labels, each = _names(layout, files, root)
-    for part, name in ((part, name) for part, names in layout.parts.items() for name in names):
+    for subset, name in ((subset, name) for subset, names in layout.subsets.items() for name in names):
         try:
             pixels, numbers = layout.read(layout, files[name])
             _check(pixels, numbers, len(labels), each)
-            blocks.append(ArrayPart(part, pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers))
+            blocks.append(ArraySubset(subset, pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), numbers))
         except ValueError as error:
             problems.append(Problem(str(error), f"{root}: {name}", _AGAIN))
     if problems:

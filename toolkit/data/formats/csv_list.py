@@ -1,7 +1,7 @@
-"""A CSV file that names images: the columns path and label, and part where it is divided already.
+"""A CSV file that names images: the columns path and label, and subset where it is divided already.
 
-path,label,part
-cats/tom.jpg,cat,train                 relative to the file; parts are train, validation (val, valid) and test
+path,label,subset
+cats/tom.jpg,cat,train                 relative to the file; subsets are train, validation (val, valid) and test
 
 With data.separator = ";" an image may have several labels, or none: both.jpg,cat;dog,train and street.jpg,,train
 """
@@ -12,7 +12,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.data.formats.folders import PART_NAMES
+from toolkit.data.formats.folders import SUBSET_NAMES
 from toolkit.data.formats.scan import ImageFile, Scan, class_problems, multilabel_file
 from toolkit.errors import Problem
 from toolkit.experiment.schema import DataConfig
@@ -41,9 +41,9 @@ def read_csv_list(table: DataConfig, path: Path, workspace: Workspace, progress:
 
 
 def _column_problems(columns: Sequence[str], path: Path) -> list[Problem]:
-    remedy = "make the first line path,label or path,label,part"
+    remedy = "make the first line path,label or path,label,subset"
     lacking = [name for name in ("path", "label") if name not in columns]
-    strange = [name for name in columns if name not in {"path", "label", "part"}]
+    strange = [name for name in columns if name not in {"path", "label", "subset"}]
     return [Problem(f'has no column "{name}"', str(path), remedy) for name in lacking] + [
         Problem(f'"{name}" is no column it can have', str(path), remedy) for name in strange
     ]
@@ -55,7 +55,7 @@ def _images(
     images: list[ImageFile] = []
     problems: list[Problem] = []
     seen: dict[Path, int] = {}
-    divided = any((row.get("part") or "").strip() for row in rows)
+    divided = any((row.get("subset") or "").strip() for row in rows)
     for number, row in enumerate(rows, start=2):
         image = path.parent / (row.get("path") or "").strip()
         what = _row_problem(row, image, divided=divided, multi_label=separator is not None)
@@ -65,16 +65,16 @@ def _images(
             problems.append(Problem(what, f"{path}: line {number}", "mend the line, or remove it"))
             continue
         seen[image] = number
-        part = PART_NAMES.get((row.get("part") or "").strip().lower())
-        images.append(_image_file(image, (row["label"] or "").strip(), separator, part))
+        subset = SUBSET_NAMES.get((row.get("subset") or "").strip().lower())
+        images.append(_image_file(image, (row["label"] or "").strip(), separator, subset))
     return images, problems
 
 
-def _image_file(image: Path, label: str, separator: str | None, part: str | None) -> ImageFile:
+def _image_file(image: Path, label: str, separator: str | None, subset: str | None) -> ImageFile:
     if separator is None:
-        return ImageFile(image, label, part)
+        return ImageFile(image, label, subset)
     labels = (one.strip() for one in label.split(separator))
-    return multilabel_file(image, filter(None, labels), (), part)
+    return multilabel_file(image, filter(None, labels), (), subset)
 
 
 def _row_problem(row: dict[str, str | None], image: Path, *, divided: bool, multi_label: bool) -> str:
@@ -83,7 +83,7 @@ def _row_problem(row: dict[str, str | None], image: Path, *, divided: bool, mult
         return "has more or fewer fields than the first line"
     if not multi_label and not (row["label"] or "").strip():
         return "has no label"
-    part = (row.get("part") or "").strip()
-    if divided and part.lower() not in PART_NAMES:
-        return f'"{part}" is no part: train, validation or test'
+    subset = (row.get("subset") or "").strip()
+    if divided and subset.lower() not in SUBSET_NAMES:
+        return f'"{subset}" is no subset: train, validation or test'
     return "" if image.is_file() else f"no such image: {image}"

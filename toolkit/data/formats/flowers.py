@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 _ARCHIVE = "102flowers.tgz"
 _IMAGE = re.compile(r"image_(\d{5})\.jpg")
-_PARTS = {"trnid": "train", "valid": "validation", "tstid": "test"}
+_SUBSETS = {"trnid": "train", "valid": "validation", "tstid": "test"}
 _SOURCE = "put it there, as the Visual Geometry Group in Oxford gives it out with its 102 flowers"
 
 
 def read_flowers(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """The images of folder `root` in their given parts; the archive's are unpacked, those of jpg/ stay where they are.
+    """The images of folder `root` in their given subsets; the archive's are unpacked, those of jpg/ stay where they are.
 
     Raises:
         DataError: with every file that is missing, cut short or at odds with the others.
@@ -47,8 +47,8 @@ def read_flowers(table: DataConfig, root: Path, workspace: Workspace, progress: 
     plain = [f"{number:03}" for number in range(1, max(labels) + 1)]
     names = read_class_names(table.class_names, plain)
     images_ = tuple(
-        ImageFile(images[number], names[plain[labels[number - 1] - 1]], part)
-        for key, part in _PARTS.items()
+        ImageFile(images[number], names[plain[labels[number - 1] - 1]], subset)
+        for key, subset in _SUBSETS.items()
         for number in numbers[key]
     )
     return Scan(root, images_, order=tuple(names[label] for label in plain))
@@ -77,7 +77,7 @@ def load_matrices(root: str) -> dict[str, list[int]]:
     """
     numbers: dict[str, list[int]] = {}
     problems = []
-    for file, names in {"imagelabels.mat": ("labels",), "setid.mat": tuple(_PARTS)}.items():
+    for file, names in {"imagelabels.mat": ("labels",), "setid.mat": tuple(_SUBSETS)}.items():
         path = Path(root, file)
         try:
             matrices = read_mat(path.read_bytes())
@@ -132,12 +132,12 @@ def _problems(numbers: Mapping[str, Sequence[int]], images: Mapping[int, Path], 
     if len(labels) != len(images):
         what = f"{len(labels)} labels for {len(images)} images"
         problems.append(Problem(what, str(root / "imagelabels.mat"), again))
-    for key in _PARTS:
+    for key in _SUBSETS:
         beyond = sorted(number for number in numbers[key] if number > len(labels) or number not in images)
         if beyond:
             what = f"{key} names image {beyond[0]}, which is not there ({len(beyond)} such)"
             problems.append(Problem(what, str(root / "setid.mat"), again))
-    twice = sum(len(numbers[key]) for key in _PARTS) - len({number for key in _PARTS for number in numbers[key]})
+    twice = sum(len(numbers[key]) for key in _SUBSETS) - len({number for key in _SUBSETS for number in numbers[key]})
     if twice:
         problems.append(Problem(f"names {twice} images twice", str(root / "setid.mat"), again))
     return problems

@@ -1,4 +1,4 @@
-"""Folders of images: class folders, or parts with class folders in each.
+"""Folders of images: class folders, or subsets with class folders in each.
 
 FOLDER/CLASS/…image                    not yet divided
 FOLDER/train/CLASS/…image              divided by its author, under any usual name: Training/, val/, test_set/, seg_train/
@@ -22,58 +22,58 @@ from toolkit.data.formats.scan import (
     list_files,
     subfolders,
 )
-from toolkit.data.split_manifest import PARTS
+from toolkit.data.split_manifest import SUBSETS
 from toolkit.errors import Problem
 
-PART_NAMES: Mapping[str, str] = {
+SUBSET_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("validation", "validate", "validating", "val", "valid", "dev", "development"), "validation"),
     **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
 }
-"""The usual names of parts, in lower case."""
+"""The usual names of subsets, in lower case."""
 _ADDITIONS = {"set", "data", "dataset", "images", "imgs", "split", "folder", "samples", "sets"}
 _WORD = re.compile(r"[a-z]+|\d+")
 _DEPTH = 3
 
-Parts = Sequence[tuple[Path, str]]
+Subsets = Sequence[tuple[Path, str]]
 
 
 def scan_folder(root: Path) -> Scan:
-    """List the images below `root` with their classes and parts; reads none of them, and collects problems."""
+    """List the images below `root` with their classes and subsets; reads none of them, and collects problems."""
     if not root.is_dir():
         return Scan(root, problems=(Problem("no such folder", str(root), "give a folder with one folder per class"),))
     ignored: list[IgnoredFile] = []
     top, root = root, _innermost(root, ignored)
-    parts = part_folders(root)
-    scans = [_scan_classes(folder, part) for folder, part in parts] if parts else [_scan_classes(root, None)]
+    subsets = subset_folders(root)
+    scans = [_scan_classes(folder, subset) for folder, subset in subsets] if subsets else [_scan_classes(root, None)]
     ignored += [file for scan in scans for file in scan.ignored]
-    if parts:
+    if subsets:
         ignored += _beside(root)
     images = tuple(image for scan in scans for image in scan.images)
     problems = [problem for scan in scans for problem in scan.problems]
-    problems += _part_problems(root, parts) if parts else []
+    problems += _subset_problems(root, subsets) if subsets else []
     problems += class_problems(root, images) if images or not problems else []
     return Scan(top, images, tuple(ignored), tuple(problems))
 
 
-def part_of(name: str) -> str | None:
-    """The part that a folder's name stands for: "Training" and "test_set" do, "trainer" does not."""
+def subset_of(name: str) -> str | None:
+    """The subset that a folder's name stands for: "Training" and "test_set" do, "trainer" does not."""
     words = _words(name)
-    return next((PART_NAMES[word] for word in words if word in PART_NAMES), None) if _plain(words) else None
+    return next((SUBSET_NAMES[word] for word in words if word in SUBSET_NAMES), None) if _plain(words) else None
 
 
-def part_folders(root: Path) -> list[tuple[Path, str]]:
-    """The folders of `root` that are parts, with their parts; empty unless there is one to train on."""
+def subset_folders(root: Path) -> list[tuple[Path, str]]:
+    """The folders of `root` that are subsets, with their subsets; empty unless there is one to train on."""
     folders = subfolders(root)
-    parts = [(folder, part) for folder in folders if (part := part_of(folder.name))]
-    if len({part for _, part in parts}) < 2:
+    subsets = [(folder, subset) for folder in folders if (subset := subset_of(folder.name))]
+    if len({subset for _, subset in subsets}) < 2:
         common = _with_common_word(folders)
-        parts = common if len({part for _, part in common}) > 1 else parts
-    if not any(part == "train" for _, part in parts):
+        subsets = common if len({subset for _, subset in common}) > 1 else subsets
+    if not any(subset == "train" for _, subset in subsets):
         return []
-    if len(parts) < len(folders) and not any(subfolders(folder) for folder, _ in parts):
+    if len(subsets) < len(folders) and not any(subfolders(folder) for folder, _ in subsets):
         return []  # a class that happens to be called "train"
-    return parts
+    return subsets
 
 
 def _words(name: str) -> list[str]:
@@ -81,53 +81,53 @@ def _words(name: str) -> list[str]:
 
 
 def _plain(words: Sequence[str]) -> bool:
-    """Whether nothing but a part is named."""
-    names = [word for word in words if word in PART_NAMES]
-    return len(names) == 1 and all(word in PART_NAMES or word in _ADDITIONS or word.isdigit() for word in words)
+    """Whether nothing but a subset is named."""
+    names = [word for word in words if word in SUBSET_NAMES]
+    return len(names) == 1 and all(word in SUBSET_NAMES or word in _ADDITIONS or word.isdigit() for word in words)
 
 
 def _with_common_word(folders: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Folders such as seg_train and seg_test: the same words, apart from the part."""
+    """Folders such as seg_train and seg_test: the same words, apart from the subset."""
     by_rest: dict[tuple[str, ...], list[tuple[Path, str]]] = {}
     for folder in folders:
         words = _words(folder.name)
-        names = [word for word in words if word in PART_NAMES]
+        names = [word for word in words if word in SUBSET_NAMES]
         if len(names) == 1:
-            rest = tuple(word for word in words if word not in PART_NAMES)
-            by_rest.setdefault(rest, []).append((folder, PART_NAMES[names[0]]))
+            rest = tuple(word for word in words if word not in SUBSET_NAMES)
+            by_rest.setdefault(rest, []).append((folder, SUBSET_NAMES[names[0]]))
     return max(by_rest.values(), key=len, default=[])
 
 
-def _innermost(root: Path, ignored: list[IgnoredFile], part: str | None = None) -> Path:
-    """The folder that holds the parts or classes, below folders that hold nothing but one folder.
+def _innermost(root: Path, ignored: list[IgnoredFile], subset: str | None = None) -> Path:
+    """The folder that holds the subsets or classes, below folders that hold nothing but one folder.
 
-    Inside a part only a folder that is called like a part is looked through: another one is a class.
+    Inside a subset only a folder that is called like a subset is looked through: another one is a class.
     """
     for _ in range(_DEPTH):
         inner, (images, others) = subfolders(root), list_files(root, recursive=False)
         if len(inner) != 1 or images or not subfolders(inner[0]):
             break
-        if part and not (inner[0].name == root.name or part_of(inner[0].name) == part):
+        if subset and not (inner[0].name == root.name or subset_of(inner[0].name) == subset):
             break
         ignored += others
         root = inner[0]
     return root
 
 
-def _scan_classes(folder: Path, part: str | None) -> Scan:
-    """The class folders of one part, or of an undivided data set."""
+def _scan_classes(folder: Path, subset: str | None) -> Scan:
+    """The class folders of one subset, or of an undivided data set."""
     ignored: list[IgnoredFile] = []
-    root = _innermost(folder, ignored, part) if part else folder
+    root = _innermost(folder, ignored, subset) if subset else folder
     loose, others = list_files(root, recursive=False)
     ignored += [*others, *(IgnoredFile(path, BESIDE_CLASSES) for path in loose)]
     classes = subfolders(root)
-    if part and not classes:
+    if subset and not classes:
         return Scan(root, (), (), (_no_classes(folder, len(loose)),))
     images: list[ImageFile] = []
     problems = _name_problems(classes)
     for class_folder in classes:
         paths, others = list_files(class_folder)
-        images += [ImageFile(path, class_label(class_folder), part) for path in paths]
+        images += [ImageFile(path, class_label(class_folder), subset) for path in paths]
         ignored += others
         if not paths:
             problems.append(Problem("empty class folder", str(class_folder), "put images into it, or remove it"))
@@ -135,7 +135,7 @@ def _scan_classes(folder: Path, part: str | None) -> Scan:
 
 
 def _no_classes(folder: Path, images: int) -> Problem:
-    what = f"{folder.name}/ has no class folders; its {images} images have no labels" if images else "an empty part"
+    what = f"{folder.name}/ has no class folders; its {images} images have no labels" if images else "an empty subset"
     return Problem(what, str(folder), "sort its images into class folders, or move it out of the data set")
 
 
@@ -158,25 +158,25 @@ def _difference(same: Sequence[Path]) -> str:
     return f"look like one class; they differ only {how}"
 
 
-def _part_problems(root: Path, parts: Parts) -> list[Problem]:
-    """What is wrong with the parts of `root`; a missing validation part is made from the training images later."""
-    times = Counter(part for _, part in parts)
-    remedy = "add it, or put all images into class folders without parts, and the toolkit divides them"
+def _subset_problems(root: Path, subsets: Subsets) -> list[Problem]:
+    """What is wrong with the subsets of `root`; a missing validation subset is made from the training images later."""
+    times = Counter(subset for _, subset in subsets)
+    remedy = "add it, or put all images into class folders without subsets, and the toolkit divides them"
     problems = [Problem("no folder for test", str(root), remedy)] if not times["test"] else []
-    for part in PARTS:
-        if times[part] > 1:
-            names = " and ".join(sorted(folder.name for folder, of in parts if of == part))
-            problems.append(Problem(f"{names} mean the same: {part}", str(root), "merge them, or rename one"))
-    known = {folder for folder, _ in parts}
-    remedy = "move it into a part, or out of the data set; if a class is called like a part, rename the class"
+    for subset in SUBSETS:
+        if times[subset] > 1:
+            names = " and ".join(sorted(folder.name for folder, of in subsets if of == subset))
+            problems.append(Problem(f"{names} mean the same: {subset}", str(root), "merge them, or rename one"))
+    known = {folder for folder, _ in subsets}
+    remedy = "move it into a subset, or out of the data set; if a class is called like a subset, rename the class"
     return problems + [
-        Problem("lies beside the parts and is none of them", str(folder), remedy)
+        Problem("lies beside the subsets and is none of them", str(folder), remedy)
         for folder in subfolders(root)
         if folder not in known
     ]
 
 
 def _beside(root: Path) -> list[IgnoredFile]:
-    """The files beside the folders of the parts."""
+    """The files beside the folders of the subsets."""
     images, others = list_files(root, recursive=False)
     return [*others, *(IgnoredFile(path, BESIDE_CLASSES) for path in images)]

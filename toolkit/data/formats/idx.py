@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from toolkit import hashing
 from toolkit.data.formats.scan import Scan
-from toolkit.data.materialize import ArrayDataset, ArrayPart, ArrayReader, unpack_arrays
+from toolkit.data.materialize import ArrayDataset, ArrayReader, ArraySubset, unpack_arrays
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_PARTS = {"train": "train", "t10k": "test"}
+_SUBSETS = {"train": "train", "t10k": "test"}
 _SOURCE = (
     "put the four idx files there, gzipped or not (Debian's package dataset-fashion-mnist has Fashion-MNIST's in "
     "/usr/share/datasets/fashion-mnist)"
@@ -89,7 +89,7 @@ def _content(path: Path) -> bytes:
 
 def _files(root: Path) -> dict[str, Path]:
     """Each of the four files by its plain name."""
-    names = [f"{part}-{what}" for part in _PARTS for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    names = [f"{subset}-{what}" for subset in _SUBSETS for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
     files = {name: path for name in names if (path := _spelled(root, name))}
     missing = [name for name in names if name not in files]
     if missing:
@@ -116,14 +116,15 @@ def load(files: Mapping[str, str], classes: Sequence[str]) -> ArrayDataset:
             problems.append(Problem(str(error), str(path), "fetch it again: it did not arrive whole"))
     if problems:
         raise DataError.from_problems(problems)
-    pairs = {part: (read[f"{part}-images-idx3-ubyte"], read[f"{part}-labels-idx1-ubyte"]) for part in _PARTS}
+    pairs = {subset: (read[f"{subset}-images-idx3-ubyte"], read[f"{subset}-labels-idx1-ubyte"]) for subset in _SUBSETS}
     named = tuple(classes) or tuple(str(number) for number in range(_greatest(pairs) + 1))
-    for part, (images, labels) in pairs.items():
-        problems += _problems(len(images), labels, len(named), Path(files[f"{part}-labels-idx1-ubyte"]))
+    for subset, (images, labels) in pairs.items():
+        problems += _problems(len(images), labels, len(named), Path(files[f"{subset}-labels-idx1-ubyte"]))
     if problems:
         raise DataError.from_problems(problems)
     return ArrayDataset(
-        named, tuple(ArrayPart(_PARTS[part], images, labels.tolist()) for part, (images, labels) in pairs.items())
+        named,
+        tuple(ArraySubset(_SUBSETS[subset], images, labels.tolist()) for subset, (images, labels) in pairs.items()),
     )
 
 

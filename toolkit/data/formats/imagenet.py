@@ -17,7 +17,7 @@ _WNID = re.compile(r"n\d{8}")
 
 
 def read_imagenet(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
-    """Folders named by WordNet ids: train/ID and val/ID (which is the test part where there is no test/), or just ID.
+    """Folders named by WordNet ids: train/ID and val/ID (which is the test subset where there is no test/), or just ID.
 
     data.class_names may name a file of ids and words; classes stand in the order of their ids.
 
@@ -25,13 +25,13 @@ def read_imagenet(table: DataConfig, root: Path, workspace: Workspace, progress:
         DataError: data.class_names cannot be read or lacks a class.
     """
     del workspace, progress
-    parts: dict[str | None, Path] = {part: root / name for part, name in _part_folders(root).items()}
+    subsets: dict[str | None, Path] = {subset: root / name for subset, name in _subset_folders(root).items()}
     images: list[ImageFile] = []
     ignored: list[IgnoredFile] = []
-    for part, folder in (parts or {None: root}).items():
+    for subset, folder in (subsets or {None: root}).items():
         for class_folder in subfolders(folder) if folder.is_dir() else []:
             paths, others = list_files(class_folder, recursive=False)
-            images += [ImageFile(path, class_folder.name, part) for path in paths]
+            images += [ImageFile(path, class_folder.name, subset) for path in paths]
             ignored += others
     problems = list(class_problems(root, images))
     ids = sorted({image.label for image in images})
@@ -45,13 +45,13 @@ def read_imagenet(table: DataConfig, root: Path, workspace: Workspace, progress:
     return Scan(root, renamed, tuple(ignored), tuple(problems), tuple(names[label] for label in ids))
 
 
-def _part_folders(root: Path) -> dict[str, str]:
-    """The folder of each part; none without train/. Its test images have no labels, so val/ is what tests."""
+def _subset_folders(root: Path) -> dict[str, str]:
+    """The folder of each subset; none without train/. Its test images have no labels, so val/ is what tests."""
     if not (root / "train").is_dir():
         return {}
     held = [name for name in ("val", "validation") if (root / name).is_dir()]
     tested = (root / "test").is_dir() and any(_WNID.fullmatch(path.name) for path in (root / "test").iterdir())
-    parts = {"train": "train"}
+    subsets = {"train": "train"}
     if tested:
-        parts["test"] = "test"
-    return parts | {"validation" if tested else "test": name for name in held[:1]}
+        subsets["test"] = "test"
+    return subsets | {"validation" if tested else "test": name for name in held[:1]}

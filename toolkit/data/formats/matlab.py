@@ -88,22 +88,22 @@ def _inflated(body: bytes) -> bytes:
 
 def _matrix(body: bytes, order: str) -> tuple[str, npt.NDArray[Any]]:
     """Flags, dimensions, name and numbers, in that order."""
-    parts = list(_elements(body, 0, order))
-    kinds = [kind for kind, _ in parts]
-    if len(parts) < 3 or kinds[:3] != [_UINT32, _INT32, _INT8] or len(parts[0][1]) != 8:
+    subsets = list(_elements(body, 0, order))
+    kinds = [kind for kind, _ in subsets]
+    if len(subsets) < 3 or kinds[:3] != [_UINT32, _INT32, _INT8] or len(subsets[0][1]) != 8:
         raise ValueError("damaged: a matrix without flags, dimensions or name")
-    name = parts[2][1].decode("ascii", "replace")
-    (flags,) = struct.unpack_from(f"{order}I", parts[0][1])
-    if flags & 0xFF not in _CLASSES or flags >> 8 & _COMPLEX or len(parts) != 4:
+    name = subsets[2][1].decode("ascii", "replace")
+    (flags,) = struct.unpack_from(f"{order}I", subsets[0][1])
+    if flags & 0xFF not in _CLASSES or flags >> 8 & _COMPLEX or len(subsets) != 4:
         raise ValueError(f'"{name}" is no matrix of real numbers')
-    shape = struct.unpack(f"{order}{len(parts[1][1]) // 4}i", parts[1][1])
-    return name, _numbers(name, parts[3], shape, order).astype(_CLASSES[flags & 0xFF])
+    shape = struct.unpack(f"{order}{len(subsets[1][1]) // 4}i", subsets[1][1])
+    return name, _numbers(name, subsets[3], shape, order).astype(_CLASSES[flags & 0xFF])
 
 
-def _numbers(name: str, part: tuple[int, bytes], shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
+def _numbers(name: str, subset: tuple[int, bytes], shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
     import numpy as np
 
-    kind, content = part
+    kind, content = subset
     if kind not in _STORED:
         raise ValueError(f'"{name}" holds numbers of the unknown type {kind}')
     dtype = np.dtype(f"{order}{_STORED[kind]}")

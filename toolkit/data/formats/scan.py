@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.data.split_manifest import PARTS
+from toolkit.data.split_manifest import SUBSETS
 from toolkit.errors import Problem
 
 IMAGE_SUFFIXES = frozenset(
@@ -72,12 +72,12 @@ CIRCULAR_LINK = "a link to a folder that it lies in"
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file of a data set; `part` is None when the data set is not divided yet."""
+    """An image file of a data set; `subset` is None when the data set is not divided yet."""
 
     path: Path
     label: str
     """Of a multi-label set: all labels in one text, see `multilabel_file`."""
-    part: str | None
+    subset: str | None
     labels: tuple[str, ...] | None = None
     """The labels in a multi-label set; None where each image has one."""
     unsure: tuple[str, ...] = ()
@@ -97,10 +97,10 @@ class IgnoredFile:
     reason: str
 
 
-def multilabel_file(path: Path, labels: Iterable[str], unsure: Iterable[str], part: str | None) -> ImageFile:
+def multilabel_file(path: Path, labels: Iterable[str], unsure: Iterable[str], subset: str | None) -> ImageFile:
     """An image of a multi-label set; "cat;dog" and "cat;dog;?sofa" are what its label and its copies' must equal."""
     present, uncertain = tuple(sorted(set(labels))), tuple(sorted(set(unsure)))
-    return ImageFile(path, ";".join([*present, *(f"?{name}" for name in uncertain)]), part, present, uncertain)
+    return ImageFile(path, ";".join([*present, *(f"?{name}" for name in uncertain)]), subset, present, uncertain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,8 @@ class Scan:
 
     @property
     def divided(self) -> bool:
-        """Whether it comes with its own parts."""
-        return any(image.part for image in self.images)
+        """Whether it comes with its own subsets."""
+        return any(image.subset for image in self.images)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ def class_label(folder: Path) -> str:
 
 
 def class_problems(root: Path, images: Sequence[ImageFile]) -> list[Problem]:
-    """What is wrong with the classes: no images, one class, names that differ in case, a class that a part lacks."""
+    """What is wrong with the classes: no images, one class, names that differ in case, a class that a subset lacks."""
     labels = {name for image in images for name in image.names}
     if not images:
         return [Problem("no images", str(root), "put images into one folder per class: FOLDER/CLASS/image.jpg")]
@@ -182,10 +182,10 @@ def class_problems(root: Path, images: Sequence[ImageFile]) -> list[Problem]:
         only = f'only one class, "{min(labels)}"'
         return [Problem(only, str(root), "there must be two or more class folders with images")]
     problems = _case_problems(root, sorted(labels))
-    present = {(image.part, name) for image in images for name in image.names}
-    parts = {image.part for image in images}
-    lacking = [(p, c) for p in PARTS if p in parts for c in sorted(labels) if (p, c) not in present]
-    remedy = "move some of its images there, or put all into class folders without parts"
+    present = {(image.subset, name) for image in images for name in image.names}
+    subsets = {image.subset for image in images}
+    lacking = [(p, c) for p in SUBSETS if p in subsets for c in sorted(labels) if (p, c) not in present]
+    remedy = "move some of its images there, or put all into class folders without subsets"
     return problems + [Problem(f'class "{c}" has no images in {p}', str(root), remedy) for p, c in lacking]
 
 

@@ -2,10 +2,10 @@
 
     JPEGImages/000012.jpg
     Annotations/000012.xml             every object with its name and whether it is difficult
-    ImageSets/Main/train.txt           the parts, by image; val.txt, test.txt
+    ImageSets/Main/train.txt           the subsets, by image; val.txt, test.txt
     ImageSets/Main/car_train.txt       "000012  1": there is one; -1: none; 0: only such as are difficult to see
 
-An image with only difficult objects of a class is not judged for it, as in VOC's own evaluation. Where a part has no
+An image with only difficult objects of a class is not judged for it, as in VOC's own evaluation. Where a subset has no
 class files its annotations say the same; without ImageSets/ all annotated images are taken, not divided.
 """
 
@@ -57,21 +57,21 @@ class _Year:
 def read_voc(table: DataConfig, root: Path, workspace: Workspace, progress: Progress) -> Scan:
     """The images of one year: a VOC20xx folder, what it lies in, a .tar of it, or a folder of such archives.
 
-    Parts are VOC's own. Where test.txt has no labels beside it (from 2008 on), val is the test part and the toolkit takes
+    Parts are VOC's own. Where test.txt has no labels beside it (from 2008 on), val is the test subset and the toolkit takes
     its own validation images from train.
 
     Raises:
         DataError: no such data, several years and none chosen, or with everything in it that is at odds.
     """
     year = _Year(_choose(_unpacked(root, workspace, progress), table.year, root))
-    parts = _load_confined(year.root)
-    classes = sorted({label for _, truth in parts for labels in truth.values() for label in labels})
-    problems = [problem for _, truth in parts for problem in _problems(year, truth)]
+    subsets = _load_confined(year.root)
+    classes = sorted({label for _, truth in subsets for labels in truth.values() for label in labels})
+    problems = [problem for _, truth in subsets for problem in _problems(year, truth)]
     if problems:
         raise DataError.from_problems(problems)
     images = tuple(
-        _image_file(year.image(name), labels, None if part == "all" else part)
-        for part, truth in parts
+        _image_file(year.image(name), labels, None if subset == "all" else subset)
+        for subset, truth in subsets
         for name, labels in truth.items()
     )
     return Scan(year.root, images, problems=tuple(class_problems(year.root, images)), order=tuple(classes))
@@ -79,17 +79,17 @@ def read_voc(table: DataConfig, root: Path, workspace: Workspace, progress: Prog
 
 def _load_confined(root: Path) -> list[tuple[str, Truth]]:
     with Sandbox([root], limits=Limits(memory_bytes=4 << 30)) as worker:
-        return [(part, truth) for part, truth in worker.call("toolkit.data.formats.voc:load", root=root)]
+        return [(subset, truth) for subset, truth in worker.call("toolkit.data.formats.voc:load", root=root)]
 
 
 def load(root: str) -> list[tuple[str, Truth]]:
-    """The images of each part with their labels, or of the part "all"; run in a confined worker.
+    """The images of each subset with their labels, or of the subset "all"; run in a confined worker.
 
     Raises:
-        DataError: a file of it is damaged, or parts are missing.
+        DataError: a file of it is damaged, or subsets are missing.
     """
     year = _Year(Path(root))
-    return [(part, _truth(year, name, names)) for part, (name, names) in _parts(year).items()]
+    return [(subset, _truth(year, name, names)) for subset, (name, names) in _subsets(year).items()]
 
 
 def _choose(root: Path, year: int | None, asked: Path) -> Path:
@@ -126,7 +126,7 @@ def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
 def extracted_name(member: str) -> str | None:
     """Where a member of the archive goes: VOC20xx/JPEGImages/… and the like, others nowhere."""
     path = PurePosixPath(member)
-    folder = next((part for part in path.parts if part in _FOLDERS), None)
+    folder = next((folder for folder in path.parts if folder in _FOLDERS), None)
     main = folder != "ImageSets" or path.parts[-2:-1] == ("Main",)
     if folder is None or not main or path.suffix not in {".jpg", ".xml", ".txt"} or _depth(path) < 0:
         return None
@@ -135,15 +135,15 @@ def extracted_name(member: str) -> str | None:
 
 def _depth(path: PurePosixPath) -> int:
     """How many folders lie above that of the year."""
-    return next((place - 1 for place, part in enumerate(path.parts) if part in _FOLDERS), -1)
+    return next((place - 1 for place, name in enumerate(path.parts) if name in _FOLDERS), -1)
 
 
-def _parts(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
-    """By our part: VOC's name of it and its images; "all" where it is not divided."""
+def _subsets(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
+    """By our subset: VOC's name of it and its images; "all" where it is not divided."""
     names = {name: _names(year.sets / f"{name}.txt") for name in ("train", "val", "test")}
     tested = bool(names["test"]) and (any(year.sets.glob("*_test.txt")) or year.annotation(names["test"][0]).is_file())
     if names["train"] and tested:
-        return {part: (name, names[name]) for part, name in _GIVEN.items() if names[name]}
+        return {subset: (name, names[name]) for subset, name in _GIVEN.items() if names[name]}
     if names["train"] and names["val"]:
         return {"train": ("train", names["train"]), "test": ("val", names["val"])}
     annotated = sorted(path.stem for path in (year.root / "Annotations").glob("*.xml"))
@@ -157,7 +157,7 @@ _GIVEN = {"train": "train", "validation": "val", "test": "test"}
 
 
 def _names(path: Path) -> Sequence[str]:
-    """The images that a part's file names; none if there is no such file."""
+    """The images that a subset's file names; none if there is no such file."""
     if not path.is_file():
         return ()
     names = tuple(words[0] for words in _lines(path))
@@ -173,9 +173,9 @@ def _lines(path: Path) -> list[list[str]]:
     return [words for line in lines if (words := line.split())]
 
 
-def _truth(year: _Year, part: str, names: Sequence[str]) -> Truth:
-    """What the class files of a part say, or the annotations of its images."""
-    files = sorted(year.sets.glob(f"*_{part}.txt")) if part else []
+def _truth(year: _Year, subset: str, names: Sequence[str]) -> Truth:
+    """What the class files of a subset say, or the annotations of its images."""
+    files = sorted(year.sets.glob(f"*_{subset}.txt")) if subset else []
     if not files:
         return {name: _annotated(year.annotation(name)) for name in names}
     truth: dict[str, dict[str, int]] = {name: {} for name in names}
@@ -240,6 +240,6 @@ def _problems(year: _Year, truth: Truth) -> Iterator[Problem]:
             yield Problem(f"no {what}{more}", str(year.image(lacking[0])), _AGAIN)
 
 
-def _image_file(image: Path, names: Mapping[str, int], part: str | None) -> ImageFile:
+def _image_file(image: Path, names: Mapping[str, int], subset: str | None) -> ImageFile:
     there = [label for label, value in names.items() if value == 1]
-    return multilabel_file(image, there, [label for label, value in names.items() if value == 0], part)
+    return multilabel_file(image, there, [label for label, value in names.items() if value == 0], subset)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WITH, WITHOUT = "with_mask", "without_mask"
 PERSON = r"^(person\d+)_"
-"""What keeps a person's images in one part of the split."""
+"""What keeps a person's images in one subset of the split."""
 
 _CODE = 1  # raised whenever the same seed would give other images
 _SCALE = 2

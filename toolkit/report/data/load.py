@@ -175,7 +175,7 @@ def _is_listed(model: TrainedModel, experiment: Experiment | None) -> bool:
 def _tests(split: Split, workspace: Workspace) -> tuple[data.Image, ...]:
     """The test images; none where the manifest is gone or was changed."""
     try:
-        return tuple(image for image in data.read_manifest(split, workspace) if image.part == "test")
+        return tuple(image for image in data.read_manifest(split, workspace) if image.subset == "test")
     except DataError:
         return ()
 
