@@ -97,5 +97,5 @@ def test_geometry_keeps_the_middle_when_it_turns_and_zooms() -> None:
 
 
 def test_augment_table_refuses_when_nothing_is_on() -> None:
-    with pytest.raises(ValidationError, match="nothing in it is on"):
+    with pytest.raises(ValidationError, match="no variation is on"):
         AugmentConfig(flip=False)

@@ -155,6 +155,6 @@ def test_read_mat_refuses_when_cut_anywhere_or_flipped() -> None:
 
 
 def test_read_mat_refuses_when_little_unpacks_to_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.data.formats.matlab._MOST", 1000)
-    with pytest.raises(ValueError, match="unpacks to too much"):
+    monkeypatch.setattr("toolkit.data.formats.matlab._MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match="expands beyond the limit"):
         read_mat(mat(matrix("labels", np.zeros(100_000), "u1")))
