@@ -49,7 +49,6 @@ def preset_image(
     """
     network.check()
     expected = sha256 or _published_sum(source)
-    tools = get_tools(progress, PACKAGES)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".image-", dir=target.parent) as folder:
         part = Path(folder) / "image"
@@ -63,7 +62,7 @@ def preset_image(
             )
         if not expected:
             progress.log(f"SHA-256 not checked: give --sha256, or put {source.name}.sha256 beside the image")
-        _preset(part, name, login, network, tools)
+        _preset(part, name, login, network, get_tools(progress, PACKAGES))
         part.replace(target)
 
 
