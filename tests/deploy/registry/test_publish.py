@@ -254,9 +254,9 @@ def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
 
 def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle: Path) -> None:
     publish(bundle, server.channel)
-    registry = parse_reference(server.channel)
 
     def tell(number: int) -> None:
+        registry = parse_reference(server.channel)
         config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
         layer = {"mediaType": STATE_TYPE, **registry.put_blob(json.dumps({"serves": str(number)}).encode())}
         told = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
@@ -287,10 +287,10 @@ def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
     program: str, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = Office(tmp_path)
-    (tmp_path / "login").write_text(f"{NAME}:{PASSWORD}\n{office.realm}\n")
-    (tmp_path / "closed").write_text(f"{NAME}:{PASSWORD}\n")
-    (tmp_path / "wrong").write_text(f"{NAME}:guessed\n")
     with office.open():
+        for name, password in (("login", PASSWORD), ("wrong", "guessed")):
+            (tmp_path / name).write_text(f"{NAME}:{password}\n{office.realm}\n")
+        (tmp_path / "closed").write_text(f"{NAME}:{PASSWORD}\n")  # does not name the token service, which gets nothing
         tokens = TOKENS.format(office=office, service=SERVICE, issuer=ISSUER)
         server = Server(program, tmp_path, auth=tokens, tls=TLS.format(office=office), address=ADDRESS)
         try:
@@ -344,15 +344,12 @@ def test_fetch_reports_reads_the_others_when_one_is_hostile(server: Server, pull
     publish(bundle, server.channel)
     pull("good")
     with open_registry(server.channel) as registry:
+        config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config}
         for name, content in (("array", b"[1]"), ("deep", b"[" * 60_000), ("text", b"\xff"), ("large", bytes(70_000))):
             layer = {"mediaType": STATE_TYPE, **registry.put_blob(content)}
-            registry.put_manifest(
-                f"stable-device-{name}", {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer]}
-            )
-        empty = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": []}
-        registry.put_manifest(
-            "stable-device-none", empty | {"config": {"mediaType": EMPTY, **registry.put_blob(b"{}")}}
-        )
+            registry.put_manifest(f"stable-device-{name}", manifest | {"layers": [layer]})
+        registry.put_manifest("stable-device-none", manifest | {"layers": []})
     outcomes = {each.device: each.outcome for each in fetch_reports(server.channel)}
     assert outcomes == {"good": "deployed"} | dict.fromkeys(("array", "deep", "text", "large", "none"), "unreadable")
 

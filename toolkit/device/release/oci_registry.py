@@ -209,10 +209,10 @@ def parse_reference(reference: str, credentials: Optional[Path] = None, *, plain
     if match is None:
         raise DeviceError("is not a valid channel", where=reference, remedy="write it as HOST[:PORT]/NAME:CHANNEL")
     try:
-        lines = credentials.read_text(encoding="utf-8").split() if credentials else []
+        lines = credentials.read_text(encoding="utf-8").split("\n") if credentials else []
     except (OSError, ValueError) as error:
         raise DeviceError(f"cannot be read: {error}", where=str(credentials)) from None
-    login, *token_services = lines or [""]
+    login, *token_services = [line.strip() for line in lines if line.strip()] or [""]
     registry = Registry(match["host"], match["name"], match["tag"], login, plain, tuple(token_services))
     try:
         for url in (registry.base_url, *token_services):

@@ -22,7 +22,7 @@ from toolkit.fleet.ssh.shell import LocalShell, Shell
 from toolkit.fleet.ssh.ssh_errors import openssh_can_help
 
 TRANSPORTS = ("auto", "fabric", "openssh")
-_requires_openssh: dict[tuple[str, int, str | None], str] = {}
+_requires_openssh: dict[tuple[str, str, int, str | None], str] = {}
 """Devices that fabric could not connect to in this process, and why."""
 
 
@@ -50,8 +50,8 @@ def open_shell(device: Device) -> Shell:
     if device.connection == "local":
         return LocalShell(device)
     transport = str(device.variables.get("toolkit_ssh_transport", "auto"))
-    key = (device.host, device.port, device.user)
-    reason = _requires_openssh.get(key) or options.needs_openssh(device)
+    key = (device.name, device.host, device.port, device.user)
+    reason = options.needs_openssh(device) or _requires_openssh.get(key, "")
     if transport == "openssh" or (transport == "auto" and reason):
         return OpenSshShell(device, reason if transport == "auto" else "toolkit_ssh_transport is openssh")
     try:
