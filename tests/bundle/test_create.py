@@ -82,8 +82,8 @@ def test_make_bundle_makes_it_again_when_it_is_damaged(line: Any) -> None:
 
 def test_make_bundle_passes_the_devices_own_checks_when_made(made: Path) -> None:
     for command in ("verify", "golden"):
-        words = [sys.executable, "-m", "toolkit.device", command, str(made)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        label = [sys.executable, "-m", "toolkit.device", command, str(made)]
+        done = subprocess.run(label, capture_output=True, text=True, check=False)
         assert json.loads(done.stdout)["ok"], done.stdout + done.stderr
 
 

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no s
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
-    words = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "a key for a test", "-f", str(path)]
-    subprocess.run(words, check=True)
+    text = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "a key for a test", "-f", str(path)]
+    subprocess.run(text, check=True)
     return path
 
 
@@ -129,9 +129,9 @@ def test_signatures_say_what_to_install_when_ssh_keygen_is_missing(
 def test_check_trusts_a_bundle_only_when_an_allowed_signer_signed_it(
     line: Any, tmp_path: Path, key: Path, allowed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(*words: str) -> tuple[int, Any]:
+    def run(*text: str) -> tuple[int, Any]:
         with pytest.raises(SystemExit) as left:
-            main([*words, "--json", "--workspace", str(line.workspace.root)])
+            main([*text, "--json", "--workspace", str(line.workspace.root)])
         return int(left.value.code or 0), json.loads(capsys.readouterr().out)
 
     convert = ("convert", "tiny-softmax-top", "--precision", "fp32")
@@ -141,8 +141,8 @@ def test_check_trusts_a_bundle_only_when_an_allowed_signer_signed_it(
     assert (code, [one["outcome"] for one in unsigned["checks"]]) == (1, ["passed", "failed"])
     code, (signed,) = run(*convert, "--sign", str(key))
     assert (code, signed["bundle"]) == (0, plain["bundle"])
-    code, found = run(*check)
+    code, result = run(*check)
     assert code == 0
-    assert found["checks"][1]["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
+    assert result["checks"][1]["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
     other = allow(tmp_path / "others", "else@example.org", make_key(tmp_path / "other"))
     assert run(*check[:-1], str(other))[0] == 1

@@ -18,5 +18,5 @@ def test_save_check_results_replaces_the_earlier_outcome(tmp_path: Path) -> None
             save_check_results(
                 [CheckResult(name="ncs2", outcome=outcome, message=outcome, details={"stages": 197})], digest, store
             )
-        (kept,) = store.all(BundleCheck, parent=digest)
-    assert (kept.name, kept.outcome, kept.details) == ("ncs2", "passed", {"stages": 197})
+        (remaining,) = store.all(BundleCheck, parent=digest)
+    assert (remaining.name, remaining.outcome, remaining.details) == ("ncs2", "passed", {"stages": 197})

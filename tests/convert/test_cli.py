@@ -12,9 +12,9 @@ from toolkit.cli.main import main
 def run(shared_line: Any, capsys: pytest.CaptureFixture[str]) -> Any:
     """run(words…): the exit code, what is on stdout, and stderr."""
 
-    def call(*words: str) -> tuple[int, str, str]:
+    def call(*text: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
-            main([*words, "--workspace", str(shared_line.workspace.root)])
+            main([*text, "--workspace", str(shared_line.workspace.root)])
         shown = capsys.readouterr()
         return int(left.value.code or 0), shown.out, shown.err
 
@@ -47,12 +47,12 @@ def test_convert_lists_the_models_when_the_name_is_wrong(run: Any) -> None:
 def test_check_passes_when_the_bundle_is_whole_and_fails_when_not(run: Any, shared_line: Any) -> None:
     run("convert", "tiny-sigmoid-top", "--precision", "fp16")
     code, out, _ = run("check", "tiny-sigmoid-top-fp16", "--json")
-    found = json.loads(out)
-    assert (code, {c["name"]: c["outcome"] for c in found["checks"]}["golden"]) == (0, "passed")
-    folder = shared_line.workspace.root / "bundles" / found["bundle"]
+    result = json.loads(out)
+    assert (code, {c["name"]: c["outcome"] for c in result["checks"]}["golden"]) == (0, "passed")
+    folder = shared_line.workspace.root / "bundles" / result["bundle"]
     labels = (folder / "labels.txt").read_bytes()
     (folder / "labels.txt").write_bytes(labels[:-1])
-    code, out, _ = run("check", found["bundle"])
+    code, out, _ = run("check", result["bundle"])
     assert code == 1
     assert "labels.txt has 10 bytes" in out
     (folder / "labels.txt").write_bytes(labels)
@@ -61,8 +61,8 @@ def test_check_passes_when_the_bundle_is_whole_and_fails_when_not(run: Any, shar
 def test_inspect_counts_when_given_a_model_a_bundle_or_a_file(run: Any, shared_line: Any) -> None:
     run("convert", "tiny-softmax-top", "--precision", "fp16")
     totals = set()
-    for words in ("tiny-softmax-top-fp16", "tiny-softmax-top"):
-        code, out, _ = run("inspect", words, "--json")
+    for text in ("tiny-softmax-top-fp16", "tiny-softmax-top"):
+        code, out, _ = run("inspect", text, "--json")
         assert code == 0
         totals.add(json.loads(out)["multiply_adds"])
     assert len(totals) == 1

@@ -77,9 +77,9 @@ def test_convert_model_stores_half_the_bytes_when_fp16(shared_line: Any) -> None
 
 def test_convert_model_does_nothing_when_done_before(line: Any) -> None:
     first, _ = convert(line, line.softmax)
-    again, said = convert(line, line.softmax)
+    again, predicted = convert(line, line.softmax)
     assert again == first
-    assert said == [f"convert tiny-softmax-top fp32 for cpu: already done ({first.digest[:12]})"]
+    assert predicted == [f"convert tiny-softmax-top fp32 for cpu: already done ({first.digest[:12]})"]
 
 
 def test_convert_model_converts_again_when_the_file_was_changed(line: Any) -> None:
@@ -123,8 +123,8 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_converts(lin
     )
     other = Workspace(line.workspace.root.parent / "other")
     shutil.copytree(pristine.workspace.root, other.root)
-    words = [sys.executable, "-c", script, str(other.root), line.softmax.digest]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    label = [sys.executable, "-c", script, str(other.root), line.softmax.digest]
+    done = subprocess.run(label, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == here
     assert done.stderr == ""
 

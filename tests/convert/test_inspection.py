@@ -15,14 +15,14 @@ def inspected(line: Any, precision: str) -> Any:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_inspect_ir_counts_by_hand_when_small(shared_line: Any, precision: str) -> None:
-    found = inspected(shared_line, precision)
-    by_kind = {operation.kind: operation for operation in found.operations}
+    result = inspected(shared_line, precision)
+    by_kind = {operation.kind: operation for operation in result.operations}
     assert by_kind["Convolution"].multiply_adds == 16 * 16 * 8 * 3 * 3 * 3
     assert by_kind["GroupConvolution"].multiply_adds == 16 * 16 * 8 * 3 * 3
     assert (by_kind["MatMul"].multiply_adds, by_kind["MatMul"].parameters) == (16, 16)
-    assert found.multiply_adds == 55296 + 18432 + 16
-    assert found.depthwise_saving is None
-    assert max(found.weight_types, key=found.weight_types.__getitem__) == ("f32" if precision == "fp32" else "f16")
+    assert result.multiply_adds == 55296 + 18432 + 16
+    assert result.depthwise_saving is None
+    assert max(result.weight_types, key=result.weight_types.__getitem__) == ("f32" if precision == "fp32" else "f16")
 
 
 def test_inspect_ir_names_the_depthwise_saving_when_separable(tmp_path: Any) -> None:
@@ -34,6 +34,6 @@ def test_inspect_ir_names_the_depthwise_saving_when_separable(tmp_path: Any) -> 
     deep = ops.group_convolution(x, np.ones((8, 1, 1, 3, 3), np.float32), [1, 1], [1, 1], [1, 1], [1, 1])
     point = ops.convolution(ops.relu(deep), np.ones((16, 8, 1, 1), np.float32), [1, 1], [0, 0], [0, 0], [1, 1])
     ov.save_model(ov.Model([point], [x]), tmp_path / "m.xml", compress_to_fp16=False)
-    found = inspect_ir(tmp_path / "m.xml")
-    assert found.multiply_adds == 100 * (8 * 9 + 8 * 16)
-    assert found.depthwise_saving == pytest.approx(8 * 9 * 16 / (8 * 9 + 8 * 16))
+    result = inspect_ir(tmp_path / "m.xml")
+    assert result.multiply_adds == 100 * (8 * 9 + 8 * 16)
+    assert result.depthwise_saving == pytest.approx(8 * 9 * 16 / (8 * 9 + 8 * 16))

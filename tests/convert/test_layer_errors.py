@@ -55,15 +55,15 @@ def test_layer_errors_name_the_layer_when_one_computes_otherwise(tmp_path: Path)
 def test_find_growth_is_kept_and_told_when_a_bundle_is_asked(line: Any, capsys: Any) -> None:
     ir = convert_model(line.softmax, "fp16", "ncs2", line.workspace, line.store, Silent())
     bundle = create_bundle(ir, line.softmax, line.split, line.workspace, line.store, Silent())
-    found = compute_layer_errors(line.workspace.absolute(bundle.path), line.workspace, line.store, Silent())
-    assert found.first is None or found.first.error > found.threshold
-    assert {layer.name for layer in found.largest_increases} <= {layer.name for layer in found.layers}
-    assert found.layers[-1].name == "probabilities"
-    assert len(found.layers) > 8
-    assert line.store.all(LayerErrorReport, parent=ir.digest) == (found,)
-    for words in ((), ("--json",)):
+    match = compute_layer_errors(line.workspace.absolute(bundle.path), line.workspace, line.store, Silent())
+    assert match.first is None or match.first.error > match.threshold
+    assert {layer.name for layer in match.largest_increases} <= {layer.name for layer in match.layers}
+    assert match.layers[-1].name == "probabilities"
+    assert len(match.layers) > 8
+    assert line.store.all(LayerErrorReport, parent=ir.digest) == (match,)
+    for text in ((), ("--json",)):
         try:
-            main(["parity", bundle.name, "--workspace", str(line.workspace.root), *words])
+            main(["parity", bundle.name, "--workspace", str(line.workspace.root), *text])
         except SystemExit as ended:
             assert ended.code == 0  # noqa: PT017 - the command ends so
     out = capsys.readouterr().out

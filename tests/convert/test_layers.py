@@ -22,13 +22,13 @@ SIDE = 16
 Middle = Callable[[Any, Any], Any]
 
 
-def words(layers: Any, x: Any) -> Any:
+def text(layers: Any, x: Any) -> Any:
     """Positions as a sequence."""
     return layers.Reshape((SIDE * SIDE, 8))(x)
 
 
 def attention(layers: Any, x: Any) -> Any:
-    sequence = words(layers, x)
+    sequence = text(layers, x)
     return layers.MultiHeadAttention(2, 4)(sequence, sequence)
 
 
@@ -68,13 +68,13 @@ TAKEN: dict[str, Middle] = {
     "gate": excited,
     "permutation": one("Permute", (3, 1, 2)),
     "attention of several heads": attention,
-    "attention": lambda layers, x: layers.Attention()([words(layers, x)] * 2),
+    "attention": lambda layers, x: layers.Attention()([text(layers, x)] * 2),
     "unrolled LSTM": lambda layers, x: layers.LSTM(6, unroll=True)(layers.Reshape((8, -1))(x)),
 }
 
 REFUSED: dict[str, tuple[Middle, str]] = {
-    "LSTM": (lambda layers, x: layers.LSTM(6)(words(layers, x)), r"TensorList\n.*unroll=True"),
-    "GRU": (lambda layers, x: layers.GRU(6)(words(layers, x)), r"TensorList\n.*unroll=True"),
+    "LSTM": (lambda layers, x: layers.LSTM(6)(text(layers, x)), r"TensorList\n.*unroll=True"),
+    "GRU": (lambda layers, x: layers.GRU(6)(text(layers, x)), r"TensorList\n.*unroll=True"),
     "cubic resizing": (one("Resizing", 24, 20, interpolation="bicubic"), "ResizeBicubic"),
     "softmax over two axes": (one("Softmax", axis=(1, 2)), "IsFinite-10 has no form in opset 6"),
     "sparsemax": (one("Activation", "sparsemax"), "TopK-11 has no form in opset 6"),
@@ -117,14 +117,14 @@ def test_lower_answers_alike_on_older_runtimes_when_the_layer_is_taken(name: str
     model, images, _ = lowered(TAKEN[name])
     graphs.write(model, tmp_path / "model.xml", container=10, compress=False, notes={})
     for era in ("2021", "2022"):
-        found = legacy_openvino.compare(
+        result = legacy_openvino.compare(
             tmp_path / "model.xml", compat.known().generations[era], "fp32", images, Silent()
         )
-        assert found.passed, found
+        assert result.passed, result
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_lower_names_the_operation_when_the_layer_has_no_older_form(name: str) -> None:
-    middle, said = REFUSED[name]
-    with pytest.raises(ConversionError, match=said):
+    middle, predicted = REFUSED[name]
+    with pytest.raises(ConversionError, match=predicted):
         lowered(middle)

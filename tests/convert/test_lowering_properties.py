@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, actual, settings
 from hypothesis import strategies as st
 
 from toolkit import compat
@@ -43,7 +43,7 @@ pools = st.fixed_dictionaries(
 layers = st.one_of(
     st.tuples(st.just("convolution"), convolutions),
     st.tuples(st.just("MaxPool"), pools),
-    st.tuples(st.just("AvgPool"), pools.map(lambda words: words | {"opset": 14})),
+    st.tuples(st.just("AvgPool"), pools.map(lambda text: text | {"opset": 14})),
     st.tuples(st.sampled_from(["Relu", "HSigmoid", "Gelu", "SoftSign", "HSwish", "Swish", "Abs"]), st.just({})),
     st.tuples(st.sampled_from(["depthwise", "transposed", "residual", "gate", "concat", "attention"]), st.just({})),
     st.tuples(st.just("Pad"), st.fixed_dictionaries({"mode": st.sampled_from(["constant", "reflect", "edge"])})),
@@ -94,9 +94,9 @@ def attention(x: Any, channels: int, random: np.random.Generator) -> Any:
     if shape[2] > SIDE:
         return x
     flat = make_op(1, "Reshape", [x, constant([1, channels, -1], np.int64)], special_zero=False)
-    words = make_op(1, "Transpose", [flat, constant([0, 2, 1], np.int64)])
-    mixed = make_op(7, "Einsum", [words, constant(random.normal(0, 0.5, (channels, channels)))], equation="abc,ce->abe")
-    seen = make_op(13, "ScaledDotProductAttention", [mixed, words, words], causal=False)
+    text = make_op(1, "Transpose", [flat, constant([0, 2, 1], np.int64)])
+    mixed = make_op(7, "Einsum", [text, constant(random.normal(0, 0.5, (channels, channels)))], equation="abc,ce->abe")
+    seen = make_op(13, "ScaledDotProductAttention", [mixed, text, text], causal=False)
     back = make_op(1, "Transpose", [seen, constant([0, 2, 1], np.int64)])
     return make_op(1, "Reshape", [back, constant(shape, np.int64)], special_zero=False)
 
@@ -113,37 +113,37 @@ COMPOUND = {
 
 def grow(x: Any, layer: Layer, random: np.random.Generator) -> Any:
     """One more layer on `x`; NCHW, as the converter leaves them."""
-    kind, words = layer
+    kind, text = layer
     channels, side = int(x.get_output_shape(0)[1]), int(x.get_output_shape(0)[2])
     if kind == "convolution":
-        kernel = (words["filters"], channels, words["kernel"], words["kernel"])
+        kernel = (text["filters"], channels, text["kernel"], text["kernel"])
         weights = constant(random.normal(0, 0.5, kernel))
-        own = {"strides": [words["stride"]] * 2, "dilations": [words["dilation"]] * 2}
+        own = {"strides": [text["stride"]] * 2, "dilations": [text["dilation"]] * 2}
         return make_op(1, "Convolution", [x, weights], **own, **UNPADDED, auto_pad="same_upper")
     if kind in COMPOUND:
         return COMPOUND[kind](x, channels, random)
     if kind.endswith("Pool"):
-        if side < words["kernel"]:
+        if side < text["kernel"]:
             return x
         window = {
-            "strides": [words["stride"]] * 2,
-            "kernel": [words["kernel"]] * 2,
+            "strides": [text["stride"]] * 2,
+            "kernel": [text["kernel"]] * 2,
             "pads_begin": [0, 0],
             "pads_end": [0, 0],
         }
         own = {"dilations": [1, 1]} if kind == "MaxPool" else {"exclude-pad": True}
         return make_op(
-            words["opset"], kind, [x], **window, **own, auto_pad=words["auto_pad"], rounding_type=words["rounding_type"]
+            text["opset"], kind, [x], **window, **own, auto_pad=text["auto_pad"], rounding_type=text["rounding_type"]
         )
     if kind == "Pad":
         if side < 2:
             return x
         sizes = [constant(size, np.int64) for size in ([0, 0, 1, 0], [0, 0, 1, 1])]
-        return make_op(12, "Pad", [x, *sizes, constant(0.25)], pad_mode=words["mode"])
+        return make_op(12, "Pad", [x, *sizes, constant(0.25)], pad_mode=text["mode"])
     if kind == "Interpolate":
         if side > SIDE:
             return x
-        sizes = constant([side * words["factor"]] * 2, np.int64)
+        sizes = constant([side * text["factor"]] * 2, np.int64)
         axes = constant([2, 3], np.int64)
         how = {"mode": "linear_onnx", "shape_calculation_mode": "sizes", "coordinate_transformation_mode": "half_pixel"}
         return make_op(11, "Interpolate", [x, sizes, axes], **how)
@@ -171,7 +171,7 @@ def network(chosen: list[Layer], seed: int) -> Any:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(chosen=st.lists(layers, min_size=1, max_size=7), seed=st.integers(0, 2**16))
+@actual(chosen=st.lists(layers, min_size=1, max_size=7), seed=st.integers(0, 2**16))
 def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer], seed: int) -> None:
     before = network(chosen, seed)
     images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
@@ -186,12 +186,12 @@ def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer
 @pytest.mark.legacy
 @pytest.mark.parametrize("era", ["2021", "2022"])
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(chosen=st.lists(layers, min_size=3, max_size=7), seed=st.integers(0, 2**16))
+@actual(chosen=st.lists(layers, min_size=3, max_size=7), seed=st.integers(0, 2**16))
 def test_lower_gives_the_same_numbers_when_an_older_runtime_reads_it(
     tmp_path: Path, era: str, chosen: list[Layer], seed: int
 ) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     xml = tmp_path / f"{seed}" / "model.xml"
     graphs.write(lower(network(chosen, seed), NCS2).model, xml, container=10, compress=False, notes={})
-    found = legacy_openvino.compare(xml, compat.known().generations[era], "fp32", images, Silent())
-    assert found.passed, found
+    match = legacy_openvino.compare(xml, compat.known().generations[era], "fp32", images, Silent())
+    assert match.passed, match

@@ -19,9 +19,9 @@ def answers(right: int, of: int, by: float = 0.01) -> Any:
 @pytest.mark.parametrize(("right", "passed"), [(200, True), (198, True), (197, False)])
 def test_compare_refuses_when_less_than_99_percent_of_the_accuracy_is_left(right: int, passed: bool) -> None:
     labels = np.ones(200, np.int64)
-    found = parity.compare(answers(200, 200), answers(right, 200), labels, tolerance=0.1).parity
-    assert found.max_abs <= found.tolerance
-    assert (found.accuracy, found.passed) == (right / 200, passed)
+    result = parity.compare(answers(200, 200), answers(right, 200), labels, tolerance=0.1).parity
+    assert result.max_abs <= result.tolerance
+    assert (result.accuracy, result.passed) == (right / 200, passed)
 
 
 def test_compare_measures_against_the_reference_when_that_errs_itself() -> None:
@@ -37,11 +37,11 @@ def test_compare_keeps_micro_f1_when_images_have_many_labels() -> None:
     outputs = reference.copy()
     outputs[0, 2] = 0.52  # it is not judged for that label
     outputs[1, 0] = 0.48
-    found = parity.compare(reference, outputs, labels, tolerance=0.1).parity
-    assert (found.accuracy, found.reference_accuracy) == (199 / 200, 1.0)
-    assert found.micro_f1 == pytest.approx(2 * 299 / (2 * 299 + 1))
-    assert found.top1_agreement == pytest.approx(598 / 600)
-    assert found.passed
+    result = parity.compare(reference, outputs, labels, tolerance=0.1).parity
+    assert (result.accuracy, result.reference_accuracy) == (199 / 200, 1.0)
+    assert result.micro_f1 == pytest.approx(2 * 299 / (2 * 299 + 1))
+    assert result.top1_agreement == pytest.approx(598 / 600)
+    assert result.passed
     outputs[: 2 * 6, 0] = 0.48  # of 300 labels 12 are missed: a micro F1 of 0.98
     assert not parity.compare(reference, outputs, labels, tolerance=0.1).parity.passed
 
@@ -49,8 +49,8 @@ def test_compare_keeps_micro_f1_when_images_have_many_labels() -> None:
 def test_compare_refuses_when_a_value_is_no_number() -> None:
     outputs = answers(10, 10)
     outputs[3] = np.nan
-    found = parity.compare(answers(10, 10), outputs, np.ones(10, np.int64), 0.1)
-    assert (found.parity.passed, found.worst) == (False, 3)
+    result = parity.compare(answers(10, 10), outputs, np.ones(10, np.int64), 0.1)
+    assert (result.parity.passed, result.worst) == (False, 3)
 
 
 def test_convert_model_names_both_accuracies_and_keeps_nothing_when_too_little_is_left(

@@ -57,8 +57,8 @@ def test_folded_gives_the_same_answers_and_slopes_when_in_float32() -> None:
     quick = bn_folding.folded(body)
     assert [layer.name for layer in quick.layers if type(layer).__name__ == "Folded"] == ["first_bn", "depthwise_bn"]
     answer, slopes = answer_and_slopes(body, body.trainable_variables)
-    found, found_slopes = answer_and_slopes(quick, body.trainable_variables)
-    assert far(answer, found) < 1e-5
+    result, found_slopes = answer_and_slopes(quick, body.trainable_variables)
+    assert far(answer, result) < 1e-5
     assert max(far(one, other) for one, other in zip(slopes, found_slopes, strict=True)) < 1e-4
 
 
@@ -66,8 +66,8 @@ def test_folded_gives_nearly_the_same_when_in_bfloat16() -> None:
     body = make_body()
     before = body.to_json()
     answer, slopes = answer_and_slopes(body, body.trainable_variables)
-    found, found_slopes = answer_and_slopes(bn_folding.folded(body, "bfloat16"), body.trainable_variables)
-    assert 0 < far(answer, found) < 0.05
+    result, found_slopes = answer_and_slopes(bn_folding.folded(body, "bfloat16"), body.trainable_variables)
+    assert 0 < far(answer, result) < 0.05
     for one, other in zip(slopes, found_slopes, strict=True):
         assert np.vdot(one, other) > 0.99 * np.linalg.norm(one) * np.linalg.norm(other)
     assert body.to_json() == before

@@ -65,8 +65,8 @@ def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(
     model = assembled(row, weights=own.folder / "my-net.keras")
     import keras
 
-    given = keras.models.load_model(own.folder / "my-net.keras")
-    expected = np.asarray(given(pixels / 255)).mean(axis=(1, 2))
+    actual = keras.models.load_model(own.folder / "my-net.keras")
+    expected = np.asarray(actual(pixels / 255)).mean(axis=(1, 2))
     np.testing.assert_allclose(networks.features_part(model)(pixels), expected, atol=1e-5)
     assert len(networks.fine_tuned_variables(model, row)) == 4
 
@@ -85,10 +85,10 @@ def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(
     ],
 )
 def test_find_for_says_why_when_the_body_cannot_be_used(
-    saved: dict[str, Any], change: tuple[str, ...], words: str, own: Own, assembled: Assembled
+    saved: dict[str, Any], change: tuple[str, ...], text: str, own: Own, assembled: Assembled
 ) -> None:
     own.save(**saved)
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match=text):
         assembled(own.find(*change), weights=own.folder / "my-net.keras")
 
 

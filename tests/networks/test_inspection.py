@@ -32,24 +32,24 @@ def mobilenet() -> Any:
 
 
 def test_inspect_model_agrees_with_the_formula_when_separable(mobilenet: Any) -> None:
-    found = inspect_model(mobilenet)
-    assert len(found.separations) == 13
-    for pair in found.separations:
+    result = inspect_model(mobilenet)
+    assert len(result.separations) == 13
+    for pair in result.separations:
         assert pair.share == pytest.approx(1 / pair.filters + 1 / prod(pair.kernel), rel=1e-12)
         assert pair.formula == pytest.approx(pair.share)
-    plain = sum(pair.plain_multiply_adds - pair.multiply_adds for pair in found.separations) + found.multiply_adds
-    assert found.depthwise_saving == pytest.approx(plain / found.multiply_adds)
-    assert 8 < (found.depthwise_saving or 0) < 9
+    plain = sum(pair.plain_multiply_adds - pair.multiply_adds for pair in result.separations) + result.multiply_adds
+    assert result.depthwise_saving == pytest.approx(plain / result.multiply_adds)
+    assert 8 < (result.depthwise_saving or 0) < 9
 
 
 def test_inspect_model_counts_by_hand_when_a_layer_is_known(mobilenet: Any) -> None:
-    found = inspect_model(mobilenet)
-    by_name = {layer.name: layer for layer in found.layers}
+    result = inspect_model(mobilenet)
+    by_name = {layer.name: layer for layer in result.layers}
     assert by_name["conv1"].multiply_adds == 32 * 32 * 32 * 3 * 3 * 3
     assert by_name["conv_dw_1"].multiply_adds == 32 * 32 * 32 * 3 * 3
     assert by_name["conv_pw_1"].multiply_adds == 32 * 32 * 32 * 64
     assert (by_name["logits"].parameters, by_name["logits"].multiply_adds) == (8 * 2 + 2, 16)
-    assert found.parameters == mobilenet.count_params()
+    assert result.parameters == mobilenet.count_params()
 
 
 def test_inspect_prints_each_layer_and_the_saving_when_given_a_keras_file(
@@ -59,8 +59,8 @@ def test_inspect_prints_each_layer_and_the_saving_when_given_a_keras_file(
     mobilenet.save(path)
     assert inspect_file(path) == inspect_model(mobilenet)
     verb.inspect(str(path), as_json=True, every=False, workspace=tmp_path)
-    told = json.loads(capsys.readouterr().out)
-    assert told["separations"][0]["share"] == pytest.approx(1 / 64 + 1 / 9)
+    message = json.loads(capsys.readouterr().out)
+    assert message["separations"][0]["share"] == pytest.approx(1 / 64 + 1 / 9)
     verb.inspect(str(path), as_json=False, every=False, workspace=tmp_path)
     text = capsys.readouterr().out
     assert "conv_dw_13" in text

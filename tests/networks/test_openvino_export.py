@@ -27,12 +27,12 @@ UNSAID = [] if is_keras_2() else [(recurrent, r"TensorList\n.*unroll=True")]
     ("middle", "words"),
     [*UNSAID, (cubic, r"ResizeBicubic\n.*bilinear")],
 )
-def test_trace_names_the_operation_when_openvino_has_no_words_for_it(middle: Any, words: str) -> None:
+def test_trace_names_the_operation_when_openvino_has_no_words_for_it(middle: Any, text: str) -> None:
     start_tensorflow()
     import keras
 
     image = keras.Input((8, 8, 3))
     x = middle(keras.layers, keras.layers.Conv2D(1, 1)(image))
     model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x), name="unsaid")
-    with pytest.raises(ConversionError, match=f"unsaid: OpenVINO has no words for TensorFlow's {words}"):
+    with pytest.raises(ConversionError, match=f"unsaid: OpenVINO has no words for TensorFlow's {text}"):
         trace(model)

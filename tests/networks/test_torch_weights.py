@@ -27,10 +27,10 @@ class Payload:
 
 def test_read_state_dict_gives_the_tensors_when_the_file_is_whole(torch_files: TorchFiles) -> None:
     arrays = {"a.weight": np.arange(6, dtype="f4").reshape(2, 3), "b.bias": np.ones(4, "f4")}
-    found = read_state_dict(torch_files.make(arrays), "weights.pth")
-    assert found.keys() == arrays.keys()
+    result = read_state_dict(torch_files.make(arrays), "weights.pth")
+    assert result.keys() == arrays.keys()
     for name, array in arrays.items():
-        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(result[name], array)
 
 
 def test_read_state_dict_runs_nothing_when_the_pickle_is_hostile(torch_files: TorchFiles, tmp_path: Path) -> None:

@@ -44,12 +44,12 @@ NAMED = ["given.keras", "given.h5", *(["given.weights.h5"] if not is_keras_2() e
 @pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("nested", [False, True])
 def test_fill_from_file_fills_every_layer_when_the_names_agree(name: str, nested: bool, tmp_path: Path) -> None:
-    given, wanted = body(), body()
-    given.set_weights([np.random.default_rng(1).random(array.shape) for array in given.get_weights()])
-    model = with_top(given) if nested else given
+    actual, expected = body(), body()
+    actual.set_weights([np.random.default_rng(1).random(array.shape) for array in actual.get_weights()])
+    model = with_top(actual) if nested else actual
     (model.save_weights if name.endswith(".weights.h5") else model.save)(tmp_path / name)
-    fill_from_file(wanted, tmp_path / name)
-    for one, other in zip(given.get_weights(), wanted.get_weights(), strict=True):
+    fill_from_file(expected, tmp_path / name)
+    for one, other in zip(actual.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -83,9 +83,9 @@ def test_fill_from_file_names_the_layers_when_shapes_differ(tmp_path: Path) -> N
     ],
 )
 def test_fill_from_file_says_what_is_wrong_when_it_is_no_weights_file(
-    name: str, content: bytes | None, words: str, tmp_path: Path
+    name: str, content: bytes | None, text: str, tmp_path: Path
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match=text):
         fill_from_file(body(), tmp_path / name)

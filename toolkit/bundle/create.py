@@ -162,21 +162,21 @@ def _golden_tolerance(ir: IrModel) -> dict[str, float]:
 
 
 def _parity(ir: IrModel) -> dict[str, Any]:
-    found = ir.parity
+    result = ir.parity
     return {
-        "images": found.images,
-        "max_abs": found.max_abs,
-        "mean_abs": found.mean_abs,
-        "top1_agreement": found.top1_agreement,
-        "accuracy": found.accuracy,
-        "reference_accuracy": found.reference_accuracy,
-        "tolerance": found.tolerance,
-    } | {name: value for name in _OF_SOME if (value := getattr(found, name)) is not None}
+        "images": result.images,
+        "max_abs": result.max_abs,
+        "mean_abs": result.mean_abs,
+        "top1_agreement": result.top1_agreement,
+        "accuracy": result.accuracy,
+        "reference_accuracy": result.reference_accuracy,
+        "tolerance": result.tolerance,
+    } | {name: value for name in _OF_SOME if (value := getattr(result, name)) is not None}
 
 
-def _quantization(found: Quantization) -> dict[str, Any]:
+def _quantization(result: Quantization) -> dict[str, Any]:
     """As the manifest says it: lists in place of tuples."""
-    return dataclasses.asdict(found) | {"reverted": list(found.reverted)}
+    return dataclasses.asdict(result) | {"reverted": list(result.reverted)}
 
 
 def _files(folder: Path) -> dict[str, Mapping[str, Any]]:

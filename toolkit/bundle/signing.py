@@ -65,8 +65,8 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
     principals = names.stdout.decode(errors="replace").splitlines()
     if names.returncode != 0 or not principals:
         raise _not_allowed(f"signed with {key}, which is no allowed signer's", signature, allowed_signers)
-    found = ["verify", "-n", BUNDLE, "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
-    done = _judged(found, folder)
+    result = ["verify", "-n", BUNDLE, "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
+    done = _judged(result, folder)
     if done.returncode != 0:
         raise _not_allowed(f"{principals[0]} may not sign this: {last_message(done)}", signature, allowed_signers)
     return Signer(principals[0], key)
@@ -75,14 +75,14 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
 def _signing_key(folder: Path, signature: Path) -> str:
     """The key that signed these very bytes, whoever's it is."""
     done = _judged(["check-novalidate", "-n", BUNDLE, "-s", str(signature)], folder)
-    found = _KEY.search(done.stdout.decode(errors="replace"))
-    if done.returncode != 0 or not found:
+    result = _KEY.search(done.stdout.decode(errors="replace"))
+    if done.returncode != 0 or not result:
         raise BundleError(
             f"the signature is not of this manifest: one of them was changed ({last_message(done)})",
             where=str(signature),
             remedy="copy the bundle again from where it came; " + _SIGN_AGAIN,
         )
-    return found.group(1)
+    return result.group(1)
 
 
 def _not_allowed(what: str, signature: Path, allowed_signers: Path) -> BundleError:
@@ -90,6 +90,6 @@ def _not_allowed(what: str, signature: Path, allowed_signers: Path) -> BundleErr
     return BundleError(what, where=str(signature), remedy=remedy)
 
 
-def _judged(words: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
+def _judged(argv: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
     """`ssh-keygen -Y WORDS` on the manifest in `folder`."""
-    return ssh_keygen(words, (folder / MANIFEST).read_bytes())
+    return ssh_keygen(argv, (folder / MANIFEST).read_bytes())

@@ -89,8 +89,8 @@ def _digests(folder: Path) -> CheckResult:
     try:
         manifest = verify_bundle(folder)
     except BundleError as error:
-        told = "; ".join(_in_words(problem) for problem in error.problems)
-        return CheckResult(name="digests", outcome="failed", message=told, remedy=error.problems[0].remedy)
+        message = "; ".join(_in_words(problem) for problem in error.problems)
+        return CheckResult(name="digests", outcome="failed", message=message, remedy=error.problems[0].remedy)
     return CheckResult(
         name="digests", outcome="passed", message=f"all {len(manifest['files'])} files are as the manifest says"
     )
@@ -102,8 +102,8 @@ def _signature(folder: Path, allowed_signers: Path) -> CheckResult:
     except BundleError as error:
         (problem, *_) = error.problems
         return CheckResult(name="signature", outcome="failed", message=problem.what, remedy=problem.remedy)
-    told = f"signed by {signer.principal} with {signer.key}"
-    return CheckResult(name="signature", outcome="passed", message=told, details=dataclasses.asdict(signer))
+    message = f"signed by {signer.principal} with {signer.key}"
+    return CheckResult(name="signature", outcome="passed", message=message, details=dataclasses.asdict(signer))
 
 
 def _in_words(problem: Problem) -> str:
@@ -118,20 +118,20 @@ def _agrees(
     if precision not in legacy_openvino.TOLERANCE:
         return CheckResult(name=name, outcome="skipped", message=f"how far {precision} may be off there is not known")
     try:
-        found = legacy_openvino.compare(
+        result = legacy_openvino.compare(
             folder / "model.xml", era, precision, images, progress, manifest["output"]["kind"]
         )
     except MachineError as error:
         (problem, *_) = error.problems
         return CheckResult(name=name, outcome="skipped", message=problem.what, remedy=problem.remedy)
-    if found.failure:
-        return CheckResult(name=name, outcome="failed", message=f"OpenVINO {era.versions[1]}: {found.failure}")
+    if result.failure:
+        return CheckResult(name=name, outcome="failed", message=f"OpenVINO {era.versions[1]}: {result.failure}")
     return CheckResult(
         name=name,
-        outcome="passed" if found.passed else "failed",
-        message=f"OpenVINO {found.openvino.split('-')[0]} in {found.precision} on {found.images} images: at most "
-        f"{found.max_abs:.1e} from the current runtime (allowed {found.tolerance:.0e}), same top-1 on {found.top1_agreement:.2%}",
-        details=dataclasses.asdict(found),
+        outcome="passed" if result.passed else "failed",
+        message=f"OpenVINO {result.openvino.split('-')[0]} in {result.precision} on {result.images} images: at most "
+        f"{result.max_abs:.1e} from the current runtime (allowed {result.tolerance:.0e}), same top-1 on {result.top1_agreement:.2%}",
+        details=dataclasses.asdict(result),
     )
 
 
@@ -141,8 +141,8 @@ def _fits_the_stick(folder: Path, progress: Progress) -> CheckResult:
         fit = compile_for_ncs2(folder / "model.xml", progress)
     except ConversionError as error:
         (problem, *_) = error.problems
-        told = f"does not fit: {problem.where + ': ' if problem.where else ''}{problem.what}"
-        return CheckResult(name="ncs2", outcome="failed", message=told, remedy=problem.remedy)
+        message = f"does not fit: {problem.where + ': ' if problem.where else ''}{problem.what}"
+        return CheckResult(name="ncs2", outcome="failed", message=message, remedy=problem.remedy)
     except MachineError as error:
         (problem, *_) = error.problems
         return CheckResult(name="ncs2", outcome="skipped", message=problem.what, remedy=problem.remedy)
@@ -157,24 +157,24 @@ def _fits_the_stick(folder: Path, progress: Progress) -> CheckResult:
 
 def _golden(folder: Path) -> CheckResult:
     """The golden images through the very code that runs on devices."""
-    words = [sys.executable, "-m", "toolkit.device", "golden", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_GOLDEN_TIMEOUT_S)
+    argv = [sys.executable, "-m", "toolkit.device", "golden", str(folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_GOLDEN_TIMEOUT_S)
     try:
-        found = json.loads(done.stdout)
+        result = json.loads(done.stdout)
     except ValueError:
         return CheckResult(
             name="golden",
             outcome="failed",
             message=f"the device code ended with {done.returncode}: {done.stderr.strip()}",
         )
-    if "max_abs" not in found:
-        error = found.get("error", {})
+    if "max_abs" not in result:
+        error = result.get("error", {})
         return CheckResult(
-            name="golden", outcome="failed", message=str(error.get("what", found)), remedy=str(error.get("remedy", ""))
+            name="golden", outcome="failed", message=str(error.get("what", result)), remedy=str(error.get("remedy", ""))
         )
     return CheckResult(
         name="golden",
-        outcome="passed" if found["ok"] else "failed",
-        message=f"{found['count']} golden images, at most {found['max_abs']:.1e} off (allowed {found['tolerance']:.0e})",
-        details=found,
+        outcome="passed" if result["ok"] else "failed",
+        message=f"{result['count']} golden images, at most {result['max_abs']:.1e} off (allowed {result['tolerance']:.0e})",
+        details=result,
     )

@@ -58,9 +58,9 @@ def convert_model(
         ConfigurationError: no such target, or the target does not take that precision.
         DataError: the model or its split cannot be used.
     """
-    wanted = compat.find_target(target)
-    compat.check_precision(wanted, precision)
-    _check_quantized(model, wanted)
+    aim = compat.find_target(target)
+    compat.check_precision(aim, precision)
+    _check_quantized(model, aim)
     limits = _limits(model, precision, tolerance, max_drop)
     title = f"{model.name} {precision} for {target}"
     done = _already(model, precision, target, limits, workspace, store)
@@ -76,23 +76,23 @@ def convert_model(
     test = test_images(model, split, workspace)
     quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
-        ranges = ActivationCheck(model, split, test, workspace, progress, force) if wanted.fp16_arithmetic else None
-        path = write_ir(source, wanted, precision, Path(beside) / "new", progress, quantizer, ranges)
+        ranges = ActivationCheck(model, split, test, workspace, progress, force) if aim.fp16_arithmetic else None
+        path = write_ir(source, aim, precision, Path(beside) / "new", progress, quantizer, ranges)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
             raise _disagreement(title, reference_runtime(model), compared, test)
-        kept = _publish(path, workspace)
+        place = _publish(path, workspace)
     ir = IrModel(
-        digest=graphs.digest_of(kept),
+        digest=graphs.digest_of(place),
         parent=model.digest,
         precision=precision,
         target=target,
-        path=workspace.relative(kept),
-        size_bytes=graphs.size_of(kept),
+        path=workspace.relative(place),
+        size_bytes=graphs.size_of(place),
         parity=compared.parity,
         seconds=time.monotonic() - start,
         versions=_versions(precision),
-        quantization=None if quantizer is None else quantizer.told,
+        quantization=None if quantizer is None else quantizer.details,
         forced=force if ranges is not None and ranges.overflows else "",
     )
     store.put(ir)
@@ -114,19 +114,19 @@ class Tolerances:
 
 @dataclass
 class Quantizer:
-    """Makes INT8 of a lowered graph; `told` says afterwards how."""
+    """Makes INT8 of a lowered graph; `details` says afterwards how."""
 
     model: TrainedModel
     split: Split
     max_drop: float
     workspace: Workspace
     progress: Progress
-    told: Quantization | None = None
+    details: Quantization | None = None
 
     def __call__(self, graph: ov.Model) -> ov.Model:
         """The graph in INT8."""
-        taught = quantize.load_calibration_data(self.model, self.split, self.workspace)
-        quantized, self.told = quantize.quantize(graph, taught, self.max_drop, self.progress)
+        samples = quantize.load_calibration_data(self.model, self.split, self.workspace)
+        quantized, self.details = quantize.quantize(graph, samples, self.max_drop, self.progress)
         return quantized
 
 
@@ -222,8 +222,8 @@ def _already(
 
 def _passes_still(ir: IrModel) -> bool:
     """Made by these versions, and good enough by today's rules."""
-    kept = parity.keeps_accuracy(*parity.score_pair(ir.parity), ir.parity.max_drop)
-    return kept and dict(ir.versions) == _versions(ir.precision)
+    place = parity.keeps_accuracy(*parity.score_pair(ir.parity), ir.parity.max_drop)
+    return place and dict(ir.versions) == _versions(ir.precision)
 
 
 def _intact(ir: IrModel, workspace: Workspace) -> bool:
@@ -238,20 +238,20 @@ def _compared(source: ReferenceModel, split: Split, test: TestImages, path: Path
 
 
 def _disagreement(title: str, origin: str, compared: Comparison, test: TestImages) -> ParityError:
-    found = compared.parity
-    if not parity.keeps_accuracy(*parity.score_pair(found), found.max_drop):
-        least = f"{parity.ACCURACY_KEPT:.0%} of" if found.max_drop is None else f"{found.max_drop:g} below"
-        what = "an accuracy" if found.micro_f1 is None else "a micro F1"
-        ours, wanted = parity.score_pair(found)
+    result = compared.parity
+    if not parity.keeps_accuracy(*parity.score_pair(result), result.max_drop):
+        least = f"{parity.ACCURACY_KEPT:.0%} of" if result.max_drop is None else f"{result.max_drop:g} below"
+        what = "an accuracy" if result.micro_f1 is None else "a micro F1"
+        ours, aim = parity.score_pair(result)
         return ParityError(
-            f"{title} has {what} of {ours:.5f} on {found.images} test images; allowed is at least "
-            f"{least} {origin}'s {wanted:.5f}. Nothing was kept",
+            f"{title} has {what} of {ours:.5f} on {result.images} test images; allowed is at least "
+            f"{least} {origin}'s {aim:.5f}. Nothing was kept",
             where=str(test.images[compared.worst].path),
             remedy="look at that image first, which is furthest off; or keep this model in fp32",
         )
     return ParityError(
-        f"{title} answers up to {found.max_abs:.2e} away from {origin} on {found.images} test images; "
-        f"allowed is {found.tolerance:.0e}. {_same(found).capitalize()}. Nothing was kept",
+        f"{title} answers up to {result.max_abs:.2e} away from {origin} on {result.images} test images; "
+        f"allowed is {result.tolerance:.0e}. {_same(result).capitalize()}. Nothing was kept",
         where=str(test.images[compared.worst].path),
         remedy="look at that image first; if the difference is harmless for you, allow it with --tolerance, or with "
         "convert.tolerance in the experiment",
@@ -268,28 +268,28 @@ def _publish(path: Path, workspace: Workspace) -> Path:
 
 
 def _say_parity(ir: IrModel, origin: str, progress: Progress) -> None:
-    found = ir.parity
+    result = ir.parity
     progress.log(
-        f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {found.max_abs:.1e} from {origin} on {found.images} "
-        f"images ({_allowed(found)}), {_same(found)}"
+        f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {result.max_abs:.1e} from {origin} on {result.images} "
+        f"images ({_allowed(result)}), {_same(result)}"
     )
     if ir.quantization is not None:
         _say_quantization(ir.quantization, progress)
 
 
-def _same(found: Parity) -> str:
-    what = "top-1 on" if found.micro_f1 is None else "decision on the labels in"
-    return f"same {what} {found.top1_agreement:.1%}"
+def _same(result: Parity) -> str:
+    what = "top-1 on" if result.micro_f1 is None else "decision on the labels in"
+    return f"same {what} {result.top1_agreement:.1%}"
 
 
-def _allowed(found: Parity) -> str:
-    if found.max_drop is None:
-        return f"allowed {found.tolerance:.0e}"
-    ours, wanted = parity.score_pair(found)
-    what = "accuracy" if found.micro_f1 is None else "micro F1"
-    return f"{what} {ours:.2%} of {wanted:.2%}, allowed {found.max_drop:.2%} less"
+def _allowed(result: Parity) -> str:
+    if result.max_drop is None:
+        return f"allowed {result.tolerance:.0e}"
+    ours, aim = parity.score_pair(result)
+    what = "accuracy" if result.micro_f1 is None else "micro F1"
+    return f"{what} {ours:.2%} of {aim:.2%}, allowed {result.max_drop:.2%} less"
 
 
-def _say_quantization(told: Quantization, progress: Progress) -> None:
-    kept = f"; left in float: {', '.join(told.reverted)}" if told.reverted else ""
-    progress.log(f"  {told.layers} layers in INT8 by {told.calibration_images} training images{kept}")
+def _say_quantization(details: Quantization, progress: Progress) -> None:
+    place = f"; left in float: {', '.join(details.reverted)}" if details.reverted else ""
+    progress.log(f"  {details.layers} layers in INT8 by {details.calibration_images} training images{place}")

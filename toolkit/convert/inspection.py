@@ -96,11 +96,11 @@ def _multiply_adds(node: Any, shape: tuple[int, ...]) -> int:
 
 
 def _weight_types(model: Any) -> Mapping[str, int]:
-    found: Counter[str] = Counter()
+    result: Counter[str] = Counter()
     for node in model.get_ops():
         if node.get_type_name() == "Constant" and node.get_element_type().is_real():
-            found[node.get_element_type().get_type_name()] += prod(node.shape)
-    return dict(found)
+            result[node.get_element_type().get_type_name()] += prod(node.shape)
+    return dict(result)
 
 
 def _extra_if_plain(node: Any) -> int:

@@ -36,8 +36,8 @@ def write_ir(
 
     lowered = lower(ov.Core().read_model(source.graph), target)
     if lowered.replaced:
-        told = ", ".join(f"{count} {kind}" for kind, count in sorted(lowered.replaced.items()))
-        progress.log(f"  said in opset {target.opset}: {told}")
+        text = ", ".join(f"{count} {kind}" for kind, count in sorted(lowered.replaced.items()))
+        progress.log(f"  said in opset {target.opset}: {text}")
     model = lowered.model
     if quantize is not None:
         known = {node.get_friendly_name() for node in model.get_ops()}
@@ -58,11 +58,11 @@ def write_ir(
 
 
 def _check_weights(model: Any, progress: Progress) -> None:
-    found = fp16_range.find_losses(model)
-    fp16_range.refuse_losses(found)
-    vanished = sum(loss.vanished for loss in found)
+    result = fp16_range.find_losses(model)
+    fp16_range.refuse_losses(result)
+    vanished = sum(loss.vanished for loss in result)
     if vanished:
-        progress.log(f"  {vanished} weights in {len(found)} constants are below 3e-8 and become 0 in fp16")
+        progress.log(f"  {vanished} weights in {len(result)} constants are below 3e-8 and become 0 in fp16")
 
 
 def _cast(model: Any) -> None:

@@ -59,7 +59,7 @@ def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progr
     worst = int(differences.argmax())
     errors = compare_layers(graph, xml, test.pixels[worst])
     threshold = THRESHOLD[manifest["precision"]]
-    found = LayerErrorReport(
+    match = LayerErrorReport(
         digest=hashing.sha256_json({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
         parent=lineage["ir"],
         bundle=manifest["name"],
@@ -70,8 +70,8 @@ def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progr
         largest_increases=steepest(errors),
         layers=errors,
     )
-    store.put(found)
-    return found
+    store.put(match)
+    return match
 
 
 def compare_layers(reference: Path, form: Path, image: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
@@ -83,14 +83,14 @@ def compare_layers(reference: Path, form: Path, image: npt.NDArray[np.uint8]) ->
     shared = _shared(whole, other)
     ours, theirs = _answers(other, shared, image), _answers(whole, shared, image)
     errors: dict[str, float] = {}
-    found = []
+    match = []
     for node in whole.get_ordered_ops():
         name = node.get_friendly_name()
         if name not in shared:
             continue
         errors[name] = _error(theirs[name], ours[name])
         before = max((errors[source] for source in _sources(node, shared)), default=0.0)
-        found.append(
+        match.append(
             LayerError(
                 name=name,
                 kind=node.get_type_name(),
@@ -99,7 +99,7 @@ def compare_layers(reference: Path, form: Path, image: npt.NDArray[np.uint8]) ->
                 largest=float(np.abs(theirs[name]).max(initial=0.0)),
             )
         )
-    return tuple(found)
+    return tuple(match)
 
 
 def first_beyond(errors: tuple[LayerError, ...], threshold: float) -> LayerError | None:
@@ -115,11 +115,11 @@ def steepest(errors: tuple[LayerError, ...]) -> tuple[LayerError, ...]:
 
 def _shared(whole: ov.Model, other: ov.Model) -> set[str]:
     """Names of layers with numbers of the same shape in both."""
-    shapes = [{node.get_friendly_name(): shape for node, shape in _told(model)} for model in (whole, other)]
+    shapes = [{node.get_friendly_name(): shape for node, shape in _compared(model)} for model in (whole, other)]
     return {name for name, shape in shapes[0].items() if shapes[1].get(name) == shape}
 
 
-def _told(model: ov.Model) -> Iterator[tuple[Any, tuple[int, ...]]]:
+def _compared(model: ov.Model) -> Iterator[tuple[Any, tuple[int, ...]]]:
     for node in model.get_ordered_ops():
         if node.get_type_name() not in _UNTOLD and node.get_output_element_type(0).is_real() and _depends(node):
             yield node, tuple(node.get_output_shape(0))
@@ -132,12 +132,12 @@ def _depends(node: Any) -> bool:
 
 def _answers(model: ov.Model, names: set[str], image: npt.NDArray[np.uint8]) -> Answers:
     """Every named layer's output; they are made outputs of the model."""
-    model.add_outputs([node.output(0) for node, _ in _told(model) if node.get_friendly_name() in names])
+    model.add_outputs([node.output(0) for node, _ in _compared(model) if node.get_friendly_name() in names])
     made_by = [result.input_value(0).get_node().get_friendly_name() for result in model.get_results()]
     request = parity.compile_model(model).create_infer_request()
     request.infer([parity.in_model_layout(image, model.input(0).get_shape())])
-    found = ((name, request.get_output_tensor(index).data) for index, name in enumerate(made_by))
-    return {name: data.astype(np.float32) for name, data in found if name in names}
+    match = ((name, request.get_output_tensor(index).data) for index, name in enumerate(made_by))
+    return {name: data.astype(np.float32) for name, data in match if name in names}
 
 
 def _error(reference: npt.NDArray[np.float32], value: npt.NDArray[np.float32]) -> float:

@@ -102,7 +102,7 @@ def compare(
     multi_label = labels.ndim == 2
     ours, theirs = (outputs > 0.5, reference > 0.5) if multi_label else (top1(outputs), top1(reference))
     max_abs = float(difference.max())
-    found, wanted = score(outputs, labels), score(reference, labels)
+    achieved, expected = score(outputs, labels), score(reference, labels)
     parity = Parity(
         images=len(labels),
         max_abs=max_abs,
@@ -111,10 +111,10 @@ def compare(
         accuracy=accuracy(outputs, labels),
         reference_accuracy=accuracy(reference, labels),
         tolerance=tolerance,
-        passed=max_abs <= tolerance and keeps_accuracy(found, wanted, max_drop),
+        passed=max_abs <= tolerance and keeps_accuracy(achieved, expected, max_drop),
         max_drop=max_drop,
-        micro_f1=found if multi_label else None,
-        reference_micro_f1=wanted if multi_label else None,
+        micro_f1=achieved if multi_label else None,
+        reference_micro_f1=expected if multi_label else None,
     )
     return Comparison(parity, int(difference.max(axis=1).argmax()))
 
@@ -130,15 +130,15 @@ def score(probabilities: Probabilities, labels: Labels) -> float:
     """What conversion has to keep: the accuracy, or of many labels the micro F1, which every decision moves."""
     if labels.ndim == 1:
         return accuracy(probabilities, labels)
-    said, there = (probabilities > 0.5) & (labels >= 0), labels == 1
-    return float(2 * (said & there).sum() / max(int(said.sum() + there.sum()), 1))
+    predicted, there = (probabilities > 0.5) & (labels >= 0), labels == 1
+    return float(2 * (predicted & there).sum() / max(int(predicted.sum() + there.sum()), 1))
 
 
-def score_pair(found: Parity) -> tuple[float, float]:
+def score_pair(achieved: Parity) -> tuple[float, float]:
     """Ours and the reference's, as `keeps` takes them."""
-    if found.micro_f1 is None or found.reference_micro_f1 is None:
-        return found.accuracy, found.reference_accuracy
-    return found.micro_f1, found.reference_micro_f1
+    if achieved.micro_f1 is None or achieved.reference_micro_f1 is None:
+        return achieved.accuracy, achieved.reference_accuracy
+    return achieved.micro_f1, achieved.reference_micro_f1
 
 
 def keeps_accuracy(ours: float, reference: float, max_drop: float | None = None) -> bool:

@@ -13,7 +13,7 @@ from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 
-def resolve_model(words: str, workspace: Workspace, store: Store) -> TrainedModel:
+def resolve_model(reference: str, workspace: Workspace, store: Store) -> TrainedModel:
     """The model whose digest begins so, whose name (network-head-stage) or path in the workspace it is.
 
     Of several with the name, the newest.
@@ -22,33 +22,33 @@ def resolve_model(words: str, workspace: Workspace, store: Store) -> TrainedMode
         UsageError: there is none, or several digests begin so; lists what there is.
     """
     known = store.all(TrainedModel)
-    named = [model for model in known if model.name == words or _is_path(words, model, workspace)]
+    named = [model for model in known if model.name == reference or _is_path(reference, model, workspace)]
     if named:
         return named[-1]
-    found = store.starting_with(TrainedModel, words)
-    if len(found) == 1:
-        return found[0]
-    listed = ", ".join(f"{model.digest[:12]} {model.name}" for model in found or known)
+    matches = store.starting_with(TrainedModel, reference)
+    if len(matches) == 1:
+        return matches[0]
+    listed = ", ".join(f"{model.digest[:12]} {model.name}" for model in matches or known)
     raise UsageError(
-        f"{words!r} names {'several models' if found else 'no trained model'}",
+        f"{reference!r} names {'several models' if matches else 'no trained model'}",
         where=str(workspace.root),
         remedy=f"one of: {listed}" if listed else "train one first: `toolkit train EXPERIMENT.toml`",
     )
 
 
-def resolve_ir(words: str, workspace: Workspace, store: Store, progress: Progress) -> Path:
+def resolve_ir(reference: str, workspace: Workspace, store: Store, progress: Progress) -> Path:
     """The .xml of an IR file, of a bundle (folder, name or digest), or of a trained model (traced if it was not yet).
 
     Raises:
         UsageError: the words name none of them.
     """
-    if words.endswith(".xml") and Path(words).exists():
-        return Path(words)
-    if has_bundle(words, store):
-        return bundle_folder(words, workspace, store) / "model.xml"
-    return ReferenceModel(resolve_model(words, workspace, store), workspace, progress).graph
+    if reference.endswith(".xml") and Path(reference).exists():
+        return Path(reference)
+    if has_bundle(reference, store):
+        return bundle_folder(reference, workspace, store) / "model.xml"
+    return ReferenceModel(resolve_model(reference, workspace, store), workspace, progress).graph
 
 
-def _is_path(words: str, model: TrainedModel, workspace: Workspace) -> bool:
+def _is_path(reference: str, model: TrainedModel, workspace: Workspace) -> bool:
     own = workspace.absolute(model.path).resolve()
-    return own in {Path(words).resolve(), workspace.absolute(words).resolve()}
+    return own in {Path(reference).resolve(), workspace.absolute(reference).resolve()}

@@ -73,16 +73,16 @@ def _loads(path: Path, where: str) -> Builder:
 
 
 def _check(body: keras.Model, size: tuple[int, int], where: str) -> None:
-    taken, given = body.input_shape, body.output_shape
+    taken, shape_out = body.input_shape, body.output_shape
     if not isinstance(taken, tuple) or len(taken) != 4 or taken[3] != 3:
         raise ConfigurationError(f"takes {taken}, not RGB images [n, h, w, 3]", where=f"{where}.body")
-    if not isinstance(given, tuple) or len(given) != 4:
+    if not isinstance(shape_out, tuple) or len(shape_out) != 4:
         raise ConfigurationError(
-            f"gives {given}, not a feature map [n, h, w, channels]",
+            f"gives {shape_out}, not a feature map [n, h, w, channels]",
             where=f"{where}.body",
             remedy="save the model without its pooling and classifier",
         )
-    if any(own not in {None, wanted} for own, wanted in zip(taken[1:3], size, strict=True)):
+    if any(own not in {None, expected} for own, expected in zip(taken[1:3], size, strict=True)):
         raise ConfigurationError(
             f"the body takes images of {taken[1]} x {taken[2]} pixels only", where=f"{where}.input_size"
         )

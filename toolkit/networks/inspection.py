@@ -83,13 +83,13 @@ def inspect_file(path: Path) -> KerasInspection:
 def inspect_model(model: Any) -> KerasInspection:
     """Count; the size of an image is the model's own."""
     layers = list(_leaves(model))
-    told = tuple(_layer(layer) for layer in layers)
+    text = tuple(_layer(layer) for layer in layers)
     pairs = tuple(_separations(layers))
-    total = sum(layer.multiply_adds for layer in told)
+    total = sum(layer.multiply_adds for layer in text)
     extra = sum(pair.plain_multiply_adds - pair.multiply_adds for pair in pairs)
     return KerasInspection(
-        layers=told,
-        parameters=sum(layer.parameters for layer in told),
+        layers=text,
+        parameters=sum(layer.parameters for layer in text),
         multiply_adds=total,
         separations=pairs,
         depthwise_saving=(total + extra) / total if extra else None,

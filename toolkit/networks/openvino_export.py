@@ -102,8 +102,8 @@ def _image_shape(model: keras.Model) -> tuple[int, int, int]:
 
 def _with_one_output(graph: ov.Model) -> ov.Model:
     """`graph` without the ends that activations with a gradient of their own (swish) leave in the trace."""
-    kept = graph.output("Identity:0")
+    remaining = graph.output("Identity:0")
     for result in graph.get_results():
-        if result.output(0) != kept:
+        if result.output(0) != remaining:
             graph.remove_result(result)
     return graph

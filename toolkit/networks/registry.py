@@ -142,12 +142,12 @@ def find_network(name: str) -> Network:
 
 def _unreachable(name: str, error: Exception) -> Exception:
     """Keras' failed download, told with the file to fetch and the place to put it; any other error as it is."""
-    found = re.search(r"https?://\S+/([\w.-]+\.(?:h5|keras))", str(error))
-    if found is None:
+    result = re.search(r"https?://\S+/([\w.-]+\.(?:h5|keras))", str(error))
+    if result is None:
         return error
     return MachineError(
         f"the ImageNet weights of {name} are not on this machine and could not be fetched",
-        where=f"~/.keras/models/{found[1]}",
-        remedy=f"fetch {found[0]} on a machine with a network and put it there as ~/.keras/models/{found[1]}, "
+        where=f"~/.keras/models/{result[1]}",
+        remedy=f"fetch {result[0]} on a machine with a network and put it there as ~/.keras/models/{result[1]}, "
         'or set weights = "none" or a file of your own under [networks.…]',
     )

@@ -21,7 +21,7 @@ LAYER_NAME = "scaling"
 class Scaling:
     """A network's own input scaling: `words` for people, `layer` makes the Keras layer that does it."""
 
-    words: str
+    text: str
     layer: Callable[[], keras.layers.Layer]
 
 

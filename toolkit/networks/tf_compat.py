@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def versions() -> dict[str, str]:
     """What computes here. Packages go by either name of TensorFlow's wheels; the stock build's goes without saying."""
-    found = {"tensorflow": start_tensorflow().__version__, "keras": version("keras")}
-    return found | ({"build": "mkl"} if is_mkl() else {})
+    result = {"tensorflow": start_tensorflow().__version__, "keras": version("keras")}
+    return result | ({"build": "mkl"} if is_mkl() else {})
 
 
 def is_mkl() -> bool:

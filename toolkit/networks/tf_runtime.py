@@ -54,14 +54,14 @@ def _native_noise_held_back() -> Iterator[None]:
     TensorFlow's C++ logs before it reads its own log level.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
+    with tempfile.TemporaryFile() as remaining:
         real = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+        os.dup2(remaining.fileno(), 2)
         try:
             yield
         except Exception:
-            kept.seek(0)
-            os.write(real, kept.read())
+            remaining.seek(0)
+            os.write(real, remaining.read())
             raise
         finally:
             os.dup2(real, 2)

@@ -27,22 +27,22 @@ def fill_from_file(body: keras.Model, path: Path) -> None:
     Raises:
         ConfigurationError: the file is missing, of no known form, or does not fit; says which layers.
     """
-    given = _read(path)
-    wanted = {layer.name: layer for layer in body.layers if layer.weights}
-    missing = [name for name in wanted if name not in given]
+    stored = _read(path)
+    expected = {layer.name: layer for layer in body.layers if layer.weights}
+    missing = [name for name in expected if name not in stored]
     if missing:
         raise ConfigurationError(
-            f"holds {len(wanted) - len(missing)} of the {len(wanted)} layers of {body.name}; missing: {_some(missing)}",
+            f"holds {len(expected) - len(missing)} of the {len(expected)} layers of {body.name}; missing: {_some(missing)}",
             where=str(path),
-            remedy=f"it holds {_some(list(given))}; is it a file of this network?",
+            remedy=f"it holds {_some(list(stored))}; is it a file of this network?",
         )
-    unfit = [name for name, layer in wanted.items() if _shapes(layer.get_weights()) != _shapes(given[name])]
+    unfit = [name for name, layer in expected.items() if _shapes(layer.get_weights()) != _shapes(stored[name])]
     if unfit:
         raise ConfigurationError(
             f"the shapes of {len(unfit)} layers differ: {_some(unfit)}", where=str(path), remedy="is it this network's?"
         )
-    for name, layer in wanted.items():
-        layer.set_weights(given[name])
+    for name, layer in expected.items():
+        layer.set_weights(stored[name])
 
 
 def _read(path: Path) -> LayerArrays:
@@ -78,7 +78,7 @@ def _of_weights_h5(path: Path) -> LayerArrays:
     """Keras 3 numbers a layer's variables in a group `vars` that bears the layer's name."""
     import h5py
 
-    found: LayerArrays = {}
+    layers: LayerArrays = {}
 
     def visit(name: str, group: Any) -> None:
         if name.endswith("/vars") and len(group):
@@ -86,25 +86,25 @@ def _of_weights_h5(path: Path) -> LayerArrays:
                 raise ValueError(
                     "it does not name its layers, as Keras 2 leaves out; save the whole model as .keras or .h5"
                 )
-            found[str(group.attrs["name"])] = [np.asarray(group[key]) for key in sorted(group, key=int)]
+            layers[str(group.attrs["name"])] = [np.asarray(group[key]) for key in sorted(group, key=int)]
 
     with h5py.File(path) as file:
         file.visititems(visit)
-    return found
+    return layers
 
 
 def _of_h5(path: Path) -> LayerArrays:
     """Keras' HDF5 names each array MODEL/…/LAYER/ARRAY:0; the layer is the last but one."""
     import h5py
 
-    found: LayerArrays = {}
+    layers: LayerArrays = {}
     with h5py.File(path) as file:
         root = file.get("model_weights", file)
         for group in (root[_text(name)] for name in root.attrs["layer_names"]):
             for array in map(_text, group.attrs["weight_names"]):
                 layer = array.split("/")[-2] if "/" in array else group.name.rsplit("/")[-1]
-                found.setdefault(layer, []).append(np.asarray(group[array]))
-    return found
+                layers.setdefault(layer, []).append(np.asarray(group[array]))
+    return layers
 
 
 def _text(name: str | bytes) -> str:

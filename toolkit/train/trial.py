@@ -247,7 +247,7 @@ def _describe(
         labels=context.split.labels,
         input_size=context.size,
         crop=context.trial.crop,
-        scaling=context.network.scaling.words,
+        scaling=context.network.scaling.text,
         path=context.workspace.relative(run_dir.model_file(context.folder(stage.name))),
         parameters=model.count_params(),
         history=outcome.history,

@@ -94,10 +94,10 @@ def write_onnx(path: Path, **changes: Any) -> Path:
         helper.make_node("Softmax", ["scores"], ["shares"], axis=1),
     ]
     taken = helper.make_tensor_value_info("image", kind, [batch, channels, *changes.get("space", (32, 32))])
-    given = [
+    actual = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in changes.get("outputs", ["shares"])
     ]
-    graph = helper.make_graph([first, odd, *rest], "colors", [taken], given, [matrix])
+    graph = helper.make_graph([first, odd, *rest], "colors", [taken], actual, [matrix])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
@@ -108,10 +108,12 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
     """bring(file, precision, target, words…): the manifest of the bundle that is made, and the bundle's folder."""
     workspace = Workspace(tmp_path / "workspace")
 
-    def call(file: str | Path, precision: str = "fp32", target: str = "cpu", **words: Any) -> tuple[Any, Path]:
-        said = ImportOptions(**{"labels": made / "labels.txt", "images": made / "images", "scaling": "unit"} | words)
+    def call(file: str | Path, precision: str = "fp32", target: str = "cpu", **text: Any) -> tuple[Any, Path]:
+        predicted = ImportOptions(
+            **{"labels": made / "labels.txt", "images": made / "images", "scaling": "unit"} | text
+        )
         with Store(workspace.database) as store:
-            model = find_or_import(str(made / file), said, workspace, store, Silent())
+            model = find_or_import(str(made / file), predicted, workspace, store, Silent())
             ir = convert_model(model, precision, target, workspace, store, Silent())
             bundle = create_bundle(ir, model, split_of(model, store), workspace, store, Silent())
         folder = workspace.absolute(bundle.path)
@@ -208,10 +210,10 @@ def test_import_model_says_what_is_in_the_way_when_the_model_does_not_fit(
     ],
 )
 def test_import_model_refuses_when_the_words_do_not_fit(
-    bring: Any, words: dict[str, Any], kind: type[Exception], message: str
+    bring: Any, text: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        bring("colors.onnx", **words)
+        bring("colors.onnx", **text)
 
 
 def test_import_model_refuses_when_scores_are_called_probabilities(bring: Any) -> None:

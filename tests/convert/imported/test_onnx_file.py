@@ -27,8 +27,8 @@ def write(
         *more,
     ]
     taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, 8, 8])
-    given = outputs or [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 3])]
-    graph = helper.make_graph(nodes, "colors", [taken], given, [matrix])
+    actual = outputs or [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 3])]
+    graph = helper.make_graph(nodes, "colors", [taken], actual, [matrix])
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import actual, settings
 from hypothesis import strategies as st
 
 from toolkit.convert.imported.output_kind import Tail, decide
@@ -50,7 +50,7 @@ def scores_of(seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", PROBABILITIES)
-@given(seeds)
+@actual(seeds)
 @settings(max_examples=60, deadline=None)
 def test_decide_takes_probabilities_as_they_are(name: str, seed: int) -> None:
     make, following = PROBABILITIES[name]
@@ -62,7 +62,7 @@ def test_decide_takes_probabilities_as_they_are(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-@given(seeds)
+@actual(seeds)
 @settings(max_examples=60, deadline=None)
 def test_decide_asks_or_refuses_when_neither_is_certain(name: str, seed: int) -> None:
     make, following = OTHERS[name]
@@ -75,7 +75,7 @@ def test_decide_asks_or_refuses_when_neither_is_certain(name: str, seed: int) ->
 
 
 @pytest.mark.parametrize("name", LOGITS)
-@given(seeds)
+@actual(seeds)
 @settings(max_examples=60, deadline=None)
 def test_decide_gives_logits_their_softmax(name: str, seed: int) -> None:
     make, following = LOGITS[name]

@@ -49,9 +49,9 @@ def test_read_saved_model_answers_as_tensorflow_does(saved: Path, signature: str
 
 
 def test_read_saved_model_names_the_signatures(saved: Path) -> None:
-    for wanted in (None, "typo"):
+    for expected in (None, "typo"):
         with pytest.raises(UsageError, match="has no signature") as refused:
-            read_saved_model(saved, wanted)
+            read_saved_model(saved, expected)
         assert "--signature: backward, forward" in refused.value.problems[0].remedy
 
 
@@ -87,8 +87,8 @@ def hostile(folder: Path, victim: Path) -> Path:
         @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32)])
         def forward(self, image: Any) -> Any:
             tf.io.write_file(str(victim), "taken over")
-            found = tf.cast(self.table.lookup(tf.constant(["a"])), tf.float32)
-            return {"scores": tf.nn.softmax(tf.reduce_mean(image, (1, 2)) @ self.weights) + 0 * found}
+            result = tf.cast(self.table.lookup(tf.constant(["a"])), tf.float32)
+            return {"scores": tf.nn.softmax(tf.reduce_mean(image, (1, 2)) @ self.weights) + 0 * result}
 
     (folder.parent / "words.txt").write_text("a\nb\n")
     model = Hostile()
@@ -138,7 +138,7 @@ def test_operations_that_touch_files_are_refused_by_name(tmp_path: Path) -> None
     victim = tmp_path / "victim"
     with ModelReader(hostile(tmp_path / "model", victim)) as reader, pytest.raises(DataError) as refused:
         reader.inspect()
-    told = "\n".join(problem.what for problem in refused.value.problems)
-    assert "WriteFile" in told
-    assert "LookupTableFindV2" in told
+    text = "\n".join(problem.what for problem in refused.value.problems)
+    assert "WriteFile" in text
+    assert "LookupTableFindV2" in text
     assert not victim.exists()

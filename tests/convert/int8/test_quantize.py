@@ -36,10 +36,10 @@ def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_line: Any, c
     assert types & {"i8", "u8"}
     assert converted.parity.max_drop == 0.01
     assert converted.parity.accuracy >= converted.parity.reference_accuracy - 0.01
-    told = converted.quantization
-    assert told is not None
-    assert (told.calibration_images, told.judged_on, told.reverted) == (12, "train", ())
-    assert told.layers == 3
+    message = converted.quantization
+    assert message is not None
+    assert (message.calibration_images, message.judged_on, message.reverted) == (12, "train", ())
+    assert message.layers == 3
     assert "nncf" in converted.versions
 
 
@@ -50,9 +50,9 @@ def test_make_bundle_holds_int8_against_its_own_answers_when_golden(shared_line:
     manifest = verify_bundle(folder)
     assert manifest["quantization"]["reverted"] == []
     assert manifest["golden"]["tolerance"] == {"CPU": 5e-2}
-    words = [sys.executable, "-m", "toolkit.device", "golden", str(folder)]
-    found = json.loads(subprocess.run(words, capture_output=True, text=True, check=False).stdout)
-    assert found["max_abs"] <= 1e-6
+    label = [sys.executable, "-m", "toolkit.device", "golden", str(folder)]
+    result = json.loads(subprocess.run(label, capture_output=True, text=True, check=False).stdout)
+    assert result["max_abs"] <= 1e-6
 
 
 def test_convert_model_does_nothing_when_int8_was_done_with_the_same_bound(
@@ -76,8 +76,8 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_quantizes(
     )
     other = Workspace(shared_line.workspace.root.parent / "other")
     shutil.copytree(pristine.workspace.root, other.root)
-    words = [sys.executable, "-c", script, str(other.root), shared_line.softmax.digest]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    label = [sys.executable, "-c", script, str(other.root), shared_line.softmax.digest]
+    done = subprocess.run(label, capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == (converted.digest, "")
 
 
@@ -108,20 +108,20 @@ def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path)
 def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from toolkit import data
 
-    kept = tuple(image for image in data.read_manifest(line.split, line.workspace) if image.subset == "test")
-    monkeypatch.setattr(data, "read_manifest", lambda *_: kept)
+    remaining = tuple(image for image in data.read_manifest(line.split, line.workspace) if image.subset == "test")
+    monkeypatch.setattr(data, "read_manifest", lambda *_: remaining)
     with pytest.raises(DataError, match="no training images"):
         quantize.load_calibration_data(line.softmax, line.split, line.workspace)
 
 
 def test_quantize_reverts_the_layer_that_costs_accuracy_when_the_bound_asks_for_it() -> None:
     """Of two channels one is a million everywhere, so that 256 steps leave nothing of the other, which decides."""
-    model, taught = two_channels(), dark_and_light()
-    reverted, told = quantize.quantize(model, taught, 0.01, Silent())
-    assert (told.reference_accuracy, told.accuracy) == (1.0, 1.0)
-    assert told.reverted == ("decide",)
-    assert told.layers == 1
-    free, careless = quantize.quantize(model, taught, 0.9, Silent())
+    model, samples = two_channels(), dark_and_light()
+    reverted, message = quantize.quantize(model, samples, 0.01, Silent())
+    assert (message.reference_accuracy, message.accuracy) == (1.0, 1.0)
+    assert message.reverted == ("decide",)
+    assert message.layers == 1
+    free, careless = quantize.quantize(model, samples, 0.9, Silent())
     assert (careless.accuracy, careless.reverted, careless.layers) == (0.5, (), 2)
     kinds = [[node.get_type_name() for node in graph.get_ops()].count("FakeQuantize") for graph in (reverted, free)]
     assert kinds[0] < kinds[1]

@@ -27,9 +27,9 @@ def test_losses_is_empty_when_all_fits() -> None:
 
 
 def test_check_names_the_constant_when_values_would_be_clamped() -> None:
-    found = fp16_range.find_losses(scaled_by([1e5, -7e4, 2.0]))
+    result = fp16_range.find_losses(scaled_by([1e5, -7e4, 2.0]))
     with pytest.raises(ConversionError, match=r"weights, read by scale: 2 of 3 values.*100000"):
-        fp16_range.refuse_losses(found)
+        fp16_range.refuse_losses(result)
 
 
 def test_check_names_the_constant_when_all_would_vanish() -> None:

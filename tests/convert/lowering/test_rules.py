@@ -22,8 +22,8 @@ def one_operation(kind: str, opset: int, shape: list[int], *inputs: Any, **attri
     from openvino import opset1
 
     image = opset1.parameter(shape, np.float32, name="image")
-    words = {"exclude-pad" if key == "exclude_pad" else key: value for key, value in attributes.items()}
-    node = make_op(opset, kind, [image, *(constant(value, _dtype(value)) for value in inputs)], **words)
+    text = {"exclude-pad" if key == "exclude_pad" else key: value for key, value in attributes.items()}
+    node = make_op(opset, kind, [image, *(constant(value, _dtype(value)) for value in inputs)], **text)
     node.set_friendly_name("probabilities")
     node.output(0).get_tensor().set_names({"probabilities"})
     result = opset1.result(node.output(0))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, actual, settings
 from hypothesis import strategies as st
 
 from toolkit.convert.lowering.ops import constant, make_op
@@ -52,8 +52,8 @@ def run(model: Any, side: int = SIDE) -> list[Any]:
 
 
 def steps(model: Any) -> list[tuple[str, int]]:
-    found = [(node.get_type_name(), node.get_attributes().get("strides")) for node in model.get_ordered_ops()]
-    return [(kind, strides[0]) for kind, strides in found if strides]
+    result = [(node.get_type_name(), node.get_attributes().get("strides")) for node in model.get_ordered_ops()]
+    return [(kind, strides[0]) for kind, strides in result if strides]
 
 
 def residual(x: Any) -> Any:
@@ -184,7 +184,7 @@ def grow(x: Any, layer: str, ends: list[Any]) -> Any:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(chosen=st.lists(LAYERS, min_size=2, max_size=9), side=st.integers(5, 14))
+@actual(chosen=st.lists(LAYERS, min_size=2, max_size=9), side=st.integers(5, 14))
 def test_move_strides_gives_the_same_numbers_when_the_network_is_any(chosen: list[str], side: int) -> None:
     ends: list[Any] = []
 

@@ -71,9 +71,9 @@ def test_get_python_makes_one_that_runs_both_eras_when_none_is_found(bare: Path)
     home = Path.home()
     for name, version in (("2021", "2021.4.2"), ("2022", "2022.3.2")):
         worker = legacy_openvino.find_worker(compat.known().generations[name], Silent())
-        assert worker.words[0] == str(python)
+        assert worker.argv[0] == str(python)
         done = subprocess.run(
-            [*worker.words, "probe", "--root", home],
+            [*worker.argv, "probe", "--root", home],
             env=dict(worker.environment),
             capture_output=True,
             check=True,

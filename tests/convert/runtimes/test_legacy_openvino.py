@@ -68,35 +68,35 @@ def test_compare_agrees_when_lowered_for_the_era(
 ) -> None:
     line = shared_line
     ir = convert_model(getattr(line, head), precision, target, line.workspace, line.store, Silent())
-    found = legacy_openvino.compare(
+    result = legacy_openvino.compare(
         line.workspace.absolute(ir.path), compat.known().generations[era], precision, images, Silent()
     )
-    assert found.passed, found
-    assert found.openvino.startswith(era)
-    assert (found.images, found.precision) == (400, "f32")
-    assert found.tolerance == {"fp32": 1e-4, "fp16": 1e-2}[precision]
+    assert result.passed, result
+    assert result.openvino.startswith(era)
+    assert (result.images, result.precision) == (400, "f32")
+    assert result.tolerance == {"fp32": 1e-4, "fp16": 1e-2}[precision]
 
 
 @pytest.mark.legacy
 def test_compare_agrees_when_int8(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "int8", "cpu-2022", line.workspace, line.store, Silent())
-    found = legacy_openvino.compare(
+    result = legacy_openvino.compare(
         line.workspace.absolute(ir.path), compat.known().generations["2022"], "int8", images, Silent()
     )
-    assert found.passed, found
-    assert (found.images, found.tolerance) == (400, 5e-2)
+    assert result.passed, result
+    assert (result.images, result.tolerance) == (400, 5e-2)
 
 
 @pytest.mark.legacy
 def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
-    found = legacy_openvino.compare(
+    result = legacy_openvino.compare(
         line.workspace.absolute(ir.path), compat.known().generations["2021"], "fp32", images, Silent()
     )
-    assert not found.passed
-    assert "Cannot find reader" in found.failure
+    assert not result.passed
+    assert "Cannot find reader" in result.failure
 
 
 def test_prepare_says_so_when_the_machine_is_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,9 +66,9 @@ def test_compile_for_ncs2_gives_the_same_blob_as_by_default_when_it_does_not_loo
     """With Intel's own settings no compile takes less than 5 s."""
     model = saved(tmp_path, "Relu", [1, 8, 8, 8])
     quick = compile_for_ncs2(model, Silent(), tmp_path / "quick.blob")
-    words = [str(compiler), "-m", str(model), "-o", str(tmp_path / "slow.blob"), "-ip", "U8", "-op", "FP32"]
+    text = [str(compiler), "-m", str(model), "-o", str(tmp_path / "slow.blob"), "-ip", "U8", "-op", "FP32"]
     start = time.monotonic()
-    subprocess.run(words, env={"LD_LIBRARY_PATH": str(compiler.parent)}, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(text, env={"LD_LIBRARY_PATH": str(compiler.parent)}, cwd=tmp_path, check=True, capture_output=True)
     assert quick.seconds < time.monotonic() - start - 3
     assert (tmp_path / "quick.blob").read_bytes() == (tmp_path / "slow.blob").read_bytes()
 
@@ -100,9 +100,9 @@ def test_check_unchanged_names_the_file_when_a_bit_is_flipped(compiler: Path, tm
     ],
 )
 def test_compile_for_ncs2_names_layer_and_type_when_it_does_not_fit(
-    compiler: Path, tmp_path: Path, kind: str, inputs: tuple[float, ...], attributes: dict[str, Any], words: str
+    compiler: Path, tmp_path: Path, kind: str, inputs: tuple[float, ...], attributes: dict[str, Any], text: str
 ) -> None:
-    with pytest.raises(ConversionError, match=words):
+    with pytest.raises(ConversionError, match=text):
         compile_for_ncs2(saved(tmp_path, kind, [1, 4, 8, 8], *inputs, **attributes), Silent())
 
 
@@ -152,16 +152,16 @@ SOURCE = "[ GENERAL_ERROR ] \n/home/jenkins/agent/workspace/x/"
         ("", "without a word"),
     ],
 )
-def test_explain_turns_its_words_into_advice_when_it_refuses(talk: str, words: str) -> None:
-    with pytest.raises(ConversionError, match=words):
+def test_explain_turns_its_words_into_advice_when_it_refuses(talk: str, text: str) -> None:
+    with pytest.raises(ConversionError, match=text):
         raise explain(talk, {"conv": "Convolution", "compare": "LessEqual"})
 
 
 def test_read_header_refuses_when_it_is_no_blob(tmp_path: Path) -> None:
     path = tmp_path / "model.blob"
-    for content, words in ((b"short", "too short"), (bytes(200), "not a blob")):
+    for content, text in ((b"short", "too short"), (bytes(200), "not a blob")):
         path.write_bytes(content)
-        with pytest.raises(MachineError, match=words):
+        with pytest.raises(MachineError, match=text):
             read_header(path)
 
 

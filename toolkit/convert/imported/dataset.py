@@ -67,12 +67,12 @@ def check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None
     Raises:
         DataError: there are more or fewer.
     """
-    wanted = 2 if classes == 1 else classes
-    if len(labels) == wanted:
+    expected = 2 if classes == 1 else classes
+    if len(labels) == expected:
         return
     hint = "; one more output than labels is often a background class, which comes first" * (classes == len(labels) + 1)
     raise DataError(
-        f"names {len(labels)} labels, but the model has {classes} output{'s' * (classes > 1)}, which need {wanted}",
+        f"names {len(labels)} labels, but the model has {classes} output{'s' * (classes > 1)}, which need {expected}",
         where=str(file),
         remedy=f"one label a line, in the order of the outputs{hint}",
     )

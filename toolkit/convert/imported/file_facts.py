@@ -114,14 +114,14 @@ def _labels(text: str) -> tuple[str, ...] | None:
         if isinstance(value, dict):
             return tuple(str(value[key]) for key in sorted(value, key=int))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        found = re.split(r"[\n,]\s*" if re.search(r"[\n,]", text) else r"\s+", text.strip())
-        return tuple(word.strip() for word in found if word.strip())
+        result = re.split(r"[\n,]\s*" if re.search(r"[\n,]", text) else r"\s+", text.strip())
+        return tuple(word.strip() for word in result if word.strip())
     return tuple(map(str, value)) if isinstance(value, list | tuple) else None
 
 
 def _numbers(text: str | None, usual: float) -> Three:
-    found = [float(each) for each in re.findall(r"-?\d+(?:\.\d+)?(?:[eE]-?\d+)?", text or "", re.ASCII)]
-    return _three(found or [usual])
+    result = [float(each) for each in re.findall(r"-?\d+(?:\.\d+)?(?:[eE]-?\d+)?", text or "", re.ASCII)]
+    return _three(result or [usual])
 
 
 def _three(values: list[float]) -> Three:

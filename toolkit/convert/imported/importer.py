@@ -156,10 +156,10 @@ def _describe_file(
 ) -> ImportedModel:
     """How the input and the output are to be read; what the output is follows from the answers."""
     scaling = choose_scaling(options.scaling, spec.dtype, inspected.input_scale, facts.scaling)
-    given = inspected.graph.outputs[0].element_type.get_type_name()
+    output_type = inspected.graph.outputs[0].element_type.get_type_name()
     integers = inspected.output_scale
-    if given not in io_adapters.FLOATS and integers is None:
-        raise DataError(f"gives numbers of type {given}, not probabilities", where=path.name)
+    if output_type not in io_adapters.FLOATS and integers is None:
+        raise DataError(f"gives numbers of type {output_type}, not probabilities", where=path.name)
     return ImportedModel(
         file=path.name,
         sha256=inspected.digest,

@@ -42,23 +42,23 @@ def infer_input_spec(graph: ov.Model, layout: str | None, size: tuple[int, int] 
         DataError: it is not one image of three channels and a known size, or the user says otherwise; every problem.
     """
     _only_one(graph)
-    (given,) = graph.inputs
-    name, shape = name_of(given), given.partial_shape
+    (port,) = graph.inputs
+    name, shape = name_of(port), port.partial_shape
     if shape.rank.is_dynamic or len(shape) != 4:
         raise DataError(f"takes {shape}, not an image with four axes", where=name)
     sides = [None if side.is_dynamic else side.get_length() for side in shape]
-    kind = given.element_type.get_type_name()
-    found = layout or _layout(sides, usual)
-    channels, *space = (sides[axis] for axis in ((3, 1, 2) if found == "NHWC" else (1, 2, 3)))
-    problems = [*_type_problems(name, kind), *_channel_problems(name, shape, channels, found)]
+    kind = port.element_type.get_type_name()
+    axes = layout or _layout(sides, usual)
+    channels, *space = (sides[axis] for axis in ((3, 1, 2) if axes == "NHWC" else (1, 2, 3)))
+    problems = [*_type_problems(name, kind), *_channel_problems(name, shape, channels, axes)]
     if None in space and size is None:
         problems.append(Problem(f"takes images of any size ({shape})", name, "say which: --input-size HEIGHTxWIDTH"))
-    if size is not None and any(side not in {None, wanted} for side, wanted in zip(space, size, strict=True)):
+    if size is not None and any(side not in {None, expected} for side, expected in zip(space, size, strict=True)):
         problems.append(Problem(f"takes {shape}, not images of {size[0]} x {size[1]}", name, "leave --input-size out"))
     if problems:
         raise DataError.from_problems(problems)
     height, width = size or space
-    return InputSpec(kind, found, (int(height or 0), int(width or 0)))
+    return InputSpec(kind, axes, (int(height or 0), int(width or 0)))
 
 
 def classes_of(graph: ov.Model) -> int:
@@ -67,11 +67,11 @@ def classes_of(graph: ov.Model) -> int:
     Raises:
         DataError: it is not one row.
     """
-    (given,) = graph.outputs
-    shape = given.partial_shape
+    (port,) = graph.outputs
+    shape = port.partial_shape
     if shape.is_dynamic or prod(shape.to_shape()[1:]) != max(shape.to_shape()[1:], default=0) or len(shape) < 2:
         remedy = "give a classifier, with its pooling and its last layer"
-        raise DataError(f"gives {shape}, not one row of numbers per image", where=name_of(given), remedy=remedy)
+        raise DataError(f"gives {shape}, not one row of numbers per image", where=name_of(port), remedy=remedy)
     return int(prod(shape.to_shape()[1:]))
 
 
@@ -88,9 +88,9 @@ def fix_shape(graph: ov.Model, entry: InputSpec) -> None:
     except RuntimeError as error:
         why = str(error).strip().splitlines()[-1]
         raise DataError(f"cannot take one image at a time: {why}", remedy="export it with a free batch size") from None
-    given = graph.output(0).partial_shape
-    if given.rank.is_static and len(given) > 0 and given[0].is_static and given[0].get_length() != 1:
-        what = f"cannot take one image at a time: given one, it returns {given}, since its batch size is fixed inside"
+    port = graph.output(0).partial_shape
+    if port.rank.is_static and len(port) > 0 and port[0].is_static and port[0].get_length() != 1:
+        what = f"cannot take one image at a time: given one, it returns {port}, since its batch size is fixed inside"
         raise DataError(what, remedy="export it with a free batch size")
 
 

@@ -71,15 +71,15 @@ class ModelReader:
         """The graph with input and output as they are, and what the file says of itself."""
         import openvino as ov
 
-        found = self._sandbox.call(f"{_WORKER}:inspect", **self._arguments, out=str(self._out))
+        described = self._sandbox.call(f"{_WORKER}:inspect", **self._arguments, out=str(self._out))
         return Inspected(
             graph=ov.Core().read_model(self._out / "graph.xml"),
-            format=str(found["format"]),
-            digest=str(found["digest"]),
-            digests=dict(found["digests"]),
-            facts=_facts(found["facts"]),
-            input_scale=_scale(found["scales"][0]),
-            output_scale=_scale(found["scales"][1]),
+            format=str(described["format"]),
+            digest=str(described["digest"]),
+            digests=dict(described["digests"]),
+            facts=_facts(described["facts"]),
+            input_scale=_scale(described["scales"][0]),
+            output_scale=_scale(described["scales"][1]),
         )
 
     def answers(self, chunks: Iterable[Images], imported: ImportedModel) -> npt.NDArray[np.float32]:

@@ -107,10 +107,10 @@ def damaged(path: Path, why: str) -> DataError:
 
 
 def _files(folder: Path) -> Sequence[Path]:
-    found = sorted(folder.rglob("*"))
-    for each in found:
+    result = sorted(folder.rglob("*"))
+    for each in result:
         if each.is_symlink():
             raise DataError(
                 "is a link, which may lead out of the model's folder", where=str(each), remedy="copy the file there"
             )
-    return [each for each in found if each.is_file()]
+    return [each for each in result if each.is_file()]

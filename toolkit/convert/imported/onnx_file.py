@@ -75,9 +75,9 @@ class OnnxFile(ModelFile):
         self.side_files()
         model = onnx.load(str(self.path))
         needed = _needed(model.graph, [str(self._output)])
-        kept = [node for node in model.graph.node if set(node.output) & needed]
+        nodes = [node for node in model.graph.node if set(node.output) & needed]
         del model.graph.node[:], model.graph.output[:]
-        model.graph.node.extend(kept)
+        model.graph.node.extend(nodes)
         model.graph.output.append(onnx.helper.make_tensor_value_info(str(self._output), onnx.TensorProto.FLOAT, None))
         onnx.save(model, str(folder / "scores.onnx"))
         return folder / "scores.onnx"
@@ -91,10 +91,12 @@ class OnnxFile(ModelFile):
         options.log_severity_level = 4
         session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         taken = session.get_inputs()[0]
-        given = self._zipmap.output[0] if self._zipmap is not None else self._output or session.get_outputs()[0].name
+        output_name = (
+            self._zipmap.output[0] if self._zipmap is not None else self._output or session.get_outputs()[0].name
+        )
 
         def run(images: Numbers) -> Numbers:
-            (answer,) = session.run([given], {taken.name: images})
+            (answer,) = session.run([output_name], {taken.name: images})
             if self._zipmap is not None:
                 return np.array([[row[label] for label in self._classes] for row in answer], np.float32)
             return np.asarray(answer)
@@ -104,9 +106,11 @@ class OnnxFile(ModelFile):
     @property
     def _classes(self) -> list[Any]:
         """The keys of the ZipMap's answers, in the order of the scores."""
-        found = {attribute.name: attribute for attribute in self._zipmap.attribute} if self._zipmap is not None else {}
-        texts = found["classlabels_strings"].strings if "classlabels_strings" in found else []
-        return [text.decode() for text in texts] or list(found["classlabels_int64s"].ints if found else [])
+        attributes = (
+            {attribute.name: attribute for attribute in self._zipmap.attribute} if self._zipmap is not None else {}
+        )
+        texts = attributes["classlabels_strings"].strings if "classlabels_strings" in attributes else []
+        return [text.decode() for text in texts] or list(attributes["classlabels_int64s"].ints if attributes else [])
 
     def facts(self) -> FileFacts:
         """Labels of the ZipMap, and the metadata."""

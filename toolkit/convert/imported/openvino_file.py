@@ -51,10 +51,10 @@ class OpenvinoFile(ModelFile):
 
     def facts(self) -> FileFacts:
         """What the Model API's `model_info` says."""
-        found: Any = self.graph().get_rt_info()
-        if "model_info" not in found:
+        result: Any = self.graph().get_rt_info()
+        if "model_info" not in result:
             return FileFacts()
-        info = found["model_info"]
+        info = result["model_info"]
         return facts_of_metadata({str(key): metadata_text(info[key]) for key in info})
 
     def side_files(self) -> tuple[str, ...]:

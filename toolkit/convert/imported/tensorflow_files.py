@@ -121,10 +121,10 @@ def _explain(path: Path, error: Exception) -> ToolkitError:
         remedy = "replace it by layers of Keras, or export the model as a SavedModel or ONNX"
         return DataError(f"{error}, and no code out of a file is run", where=str(path), remedy=remedy)
     why = str(error)
-    found = re.search(r"Could not (?:locate|deserialize) (?:class|function) '([^']+)'", why)
-    if found:
+    result = re.search(r"Could not (?:locate|deserialize) (?:class|function) '([^']+)'", why)
+    if result:
         remedy = "export it as a SavedModel or ONNX, which hold the operations themselves"
-        return DataError(f"has a layer that this Keras does not have, {found[1]}", where=str(path), remedy=remedy)
+        return DataError(f"has a layer that this Keras does not have, {result[1]}", where=str(path), remedy=remedy)
     if "Unrecognized keyword" in why:
         remedy = "export it as a SavedModel or ONNX from the Keras that made it"
         return DataError(

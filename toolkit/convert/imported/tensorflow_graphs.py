@@ -236,11 +236,11 @@ def read_saved_model(path: Path, signature: str | None) -> FrozenGraph:
     """
     meta = _meta_graph(path)
     chosen = _signature(meta, signature, path)
-    (taken,), (given,) = chosen.inputs.values(), chosen.outputs.values()
-    graph = _pruned(meta.graph_def, [_node_of(given.name), _node_of(taken.name)])
+    (taken,), (output_port,) = chosen.inputs.values(), chosen.outputs.values()
+    graph = _pruned(meta.graph_def, [_node_of(output_port.name), _node_of(taken.name)])
     _check_operations(graph, path)
     values = _variable_values(graph, meta, path)
-    return FrozenGraph(_with_values(graph, values, _node_of(given.name)), taken.name, given.name)
+    return FrozenGraph(_with_values(graph, values, _node_of(output_port.name)), taken.name, output_port.name)
 
 
 def signatures_of(meta: Any) -> list[str]:
@@ -267,11 +267,11 @@ def _parse(message: Any, path: Path) -> None:
         raise damaged(path, str(error)) from error
 
 
-def _signature(meta: Any, wanted: str | None, path: Path) -> Any:
+def _signature(meta: Any, expected: str | None, path: Path) -> Any:
     names = signatures_of(meta)
-    name = wanted or (DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in names else names[0] if len(names) == 1 else None)
+    name = expected or (DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in names else names[0] if len(names) == 1 else None)
     if name is None or name not in names:
-        what = f"has no signature {wanted!r}" if wanted else f"has no signature {DEFAULT_SIGNATURE!r}"
+        what = f"has no signature {expected!r}" if expected else f"has no signature {DEFAULT_SIGNATURE!r}"
         remedy = f"choose one with --signature: {', '.join(names)}" if names else "export it with a serving signature"
         raise UsageError(what, where=str(path), remedy=remedy)
     chosen = meta.signature_def[name]
@@ -331,11 +331,11 @@ def _check_operations(graph: Any, path: Path) -> None:
     """Refuse every operation that is not on the list, by name."""
     bodies = [graph.node, *(function.node_def for function in graph.library.function)]
     library = {function.signature.name for function in graph.library.function}
-    found = {node.op: node.name for body in bodies for node in body if node.op not in ALLOWED | library}
+    result = {node.op: node.name for body in bodies for node in body if node.op not in ALLOWED | library}
     remedy = "export the model without it, or as ONNX"
     problems = [
         Problem(f"operation {kind} is not one of those that only compute, so it is not run", f"{path}: {name}", remedy)
-        for kind, name in sorted(found.items())
+        for kind, name in sorted(result.items())
     ]
     if problems:
         raise DataError.from_problems(problems)
@@ -374,7 +374,7 @@ def _checkpoint_keys(graph: Any, meta: Any, reader: Any) -> dict[str, str]:
     objects = trackable_object_graph_pb2.TrackableObjectGraph()
     objects.ParseFromString(reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"))
     attributes = {number: list(node.attributes) for number, node in enumerate(objects.nodes)}
-    by_name = {each.full_name: each.checkpoint_key for found in attributes.values() for each in found}
+    by_name = {each.full_name: each.checkpoint_key for result in attributes.values() for each in result}
     handles = {node.name: node for node in graph.node if node.op == "VarHandleOp"}
     keys = {
         name: by_name[shared]

@@ -37,7 +37,7 @@ class TfliteFile(ModelFile):
     def runtime(self) -> Runtime:
         """The interpreter, one image at a time."""
         interpreter = self._interpreter()
-        (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+        (taken,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
         height, width = self.size or taken["shape"][1:3]
         interpreter.resize_tensor_input(taken["index"], (1, height, width, 3))
         interpreter.allocate_tensors()
@@ -45,7 +45,7 @@ class TfliteFile(ModelFile):
         def run(image: Numbers) -> Numbers:
             interpreter.set_tensor(taken["index"], image)
             interpreter.invoke()
-            return np.asarray(interpreter.get_tensor(given["index"]))
+            return np.asarray(interpreter.get_tensor(output_details["index"]))
 
         return run
 

@@ -34,15 +34,15 @@ def restore_float_layers(
 
     `images`, u8 [n,H,W,3], rank the groups.
     """
-    kept: list[str] = []
+    remaining: list[str] = []
     model = quantized
     for group in _ranked(quantized, original, images):
-        kept.append(group)
-        model = _reverted(quantized, original, kept)
+        remaining.append(group)
+        model = _reverted(quantized, original, remaining)
         progress.log(f"  back to float: {', '.join(_readers(_find(quantized, group)))}")
         if holds(model):
             break
-    return model, tuple(name for group in kept for name in _readers(_find(quantized, group)))
+    return model, tuple(name for group in remaining for name in _readers(_find(quantized, group)))
 
 
 def quantized_layers(model: ov.Model) -> list[str]:
@@ -53,11 +53,11 @@ def quantized_layers(model: ov.Model) -> list[str]:
 
 def _ranked(quantized: ov.Model, original: ov.Model, images: Images) -> list[str]:
     """The names of the activations' FakeQuantize, the one to put back first in front."""
-    wanted = parity.predict(original, [images])
+    expected = parity.predict(original, [images])
 
     def distance(group: str) -> float:
-        found = parity.predict(_reverted(quantized, original, [group]), [images])
-        return float(np.abs(found - wanted).mean())
+        result = parity.predict(_reverted(quantized, original, [group]), [images])
+        return float(np.abs(result - expected).mean())
 
     return sorted(_groups(quantized), key=distance)
 

@@ -85,7 +85,7 @@ def load_calibration_data(model: TrainedModel, split: Split, workspace: Workspac
 
 
 def quantize(
-    model: ov.Model, taught: CalibrationData, max_drop: float, progress: Progress
+    model: ov.Model, samples: CalibrationData, max_drop: float, progress: Progress
 ) -> tuple[ov.Model, Quantization]:
     """`model`, a lowered float32 graph, in INT8, losing at most `max_drop` of the accuracy on the judging images.
 
@@ -98,22 +98,22 @@ def quantize(
     nncf = _nncf()
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise ConversionError("it is quantized already", remedy="convert it to fp32, which keeps it as it is")
-    progress.log(f"  taking ranges from {len(taught.calibration)} training images")
+    progress.log(f"  taking ranges from {len(samples.calibration)} training images")
 
     def score(graph: ov.Model) -> float:
-        return parity.score(parity.predict(graph, [taught.judging]), taught.labels)
+        return parity.score(parity.predict(graph, [samples.judging]), samples.labels)
 
-    before, whole = score(model), _quantized(nncf, model, taught)
+    before, whole = score(model), _quantized(nncf, model, samples)
     names, quantized, after = quantized_layers(whole), whole, score(whole)
     reverted: tuple[str, ...] = ()
     if not names:
         raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
     if not parity.keeps_accuracy(after, before, max_drop):
-        progress.log(f"  {taught.judged_on} images: {before - after:.2%} lost, more than the bound")
+        progress.log(f"  {samples.judged_on} images: {before - after:.2%} lost, more than the bound")
         quantized, reverted = restore_float_layers(
             whole,
             model,
-            taught.judging[:_RANKING],
+            samples.judging[:_RANKING],
             lambda graph: parity.keeps_accuracy(score(graph), before, max_drop),
             progress,
         )
@@ -121,9 +121,9 @@ def quantize(
     left = quantized_layers(quantized)
     _check(names, left, parity.keeps_accuracy(after, before, max_drop), max_drop, before - after)
     return quantized, Quantization(
-        calibration_images=len(taught.calibration),
-        judged_on=taught.judged_on,
-        images=len(taught.labels),
+        calibration_images=len(samples.calibration),
+        judged_on=samples.judged_on,
+        images=len(samples.labels),
         accuracy=after,
         reference_accuracy=before,
         layers=len(left),
@@ -173,16 +173,16 @@ def _nncf() -> Any:
     return nncf
 
 
-def _quantized(nncf: Any, model: ov.Model, taught: CalibrationData) -> ov.Model:
+def _quantized(nncf: Any, model: ov.Model, samples: CalibrationData) -> ov.Model:
     """A new graph with every layer quantized that NNCF can quantize."""
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
-    calibration = nncf.Dataset(range(len(taught.calibration)), lambda index: taught.calibration[index][np.newaxis])
+    calibration = nncf.Dataset(range(len(samples.calibration)), lambda index: samples.calibration[index][np.newaxis])
     with _quiet():
         return nncf.quantize(
             model,
             calibration,
-            subset_size=len(taught.calibration),
+            subset_size=len(samples.calibration),
             advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
         )
 

@@ -66,14 +66,14 @@ def measure(model: ov.Model, images: Images) -> tuple[LayerRange, ...]:
         request.infer([parity.in_model_layout(image, shape)])
         values = np.array([float(request.get_output_tensor(index).data) for index in range(len(names))])
         largest = np.maximum(largest, np.where(np.isnan(values), np.inf, values))
-    found = dict(zip(names, largest.tolist(), strict=True))
-    nodes = [node for node in model.get_ordered_ops() if node.get_friendly_name() in found]
+    match = dict(zip(names, largest.tolist(), strict=True))
+    nodes = [node for node in model.get_ordered_ops() if node.get_friendly_name() in match]
     return tuple(
         LayerRange(
             name=node.get_friendly_name(),
             kind=node.get_type_name(),
-            largest=found[node.get_friendly_name()],
-            fused_into=_fused_into(node, found),
+            largest=match[node.get_friendly_name()],
+            fused_into=_fused_into(node, match),
         )
         for node in nodes
     )

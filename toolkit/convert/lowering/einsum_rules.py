@@ -42,21 +42,21 @@ def einsum(node: Node) -> Node:
         raise CannotLowerError(f"{equation} is not a product of two tensors with axes of their own")
     sizes = dict(zip(left + right, (*node.get_input_shape(0), *node.get_input_shape(1)), strict=True))
     both = [axis for axis in left if axis in right]
-    kept, summed = [axis for axis in both if axis in ends], [axis for axis in both if axis not in ends]
+    remaining, summed = [axis for axis in both if axis in ends], [axis for axis in both if axis not in ends]
     rows, columns = ([axis for axis in side if axis not in both] for side in (left, right))
-    if sorted(ends) != sorted(kept + rows + columns):
+    if sorted(ends) != sorted(remaining + rows + columns):
         raise CannotLowerError(f"{equation} sums an axis of one tensor alone")
     product = make_op(
         1,
         "MatMul",
         [
-            _side_by_side(node.input_value(0), left, (kept, rows, summed), sizes),
-            _side_by_side(node.input_value(1), right, (kept, summed, columns), sizes),
+            _side_by_side(node.input_value(0), left, (remaining, rows, summed), sizes),
+            _side_by_side(node.input_value(1), right, (remaining, summed, columns), sizes),
         ],
         transpose_a=False,
         transpose_b=False,
     )
-    made = kept + rows + columns
+    made = remaining + rows + columns
     whole = make_op(1, "Reshape", [product, constant([sizes[axis] for axis in made], np.int64)], special_zero=False)
     return make_op(1, "Transpose", [whole, constant([made.index(axis) for axis in ends], np.int64)])
 

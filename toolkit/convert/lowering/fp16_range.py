@@ -39,17 +39,17 @@ class PrecisionLoss:
 
 def find_losses(model: Any) -> tuple[PrecisionLoss, ...]:
     """Every float32 constant of an ov.Model that FP16 would clamp or make vanish in part."""
-    found = (_loss(node) for node in model.get_ordered_ops() if _is_float32_constant(node))
-    return tuple(loss for loss in found if loss.clamped or loss.vanished)
+    result = (_loss(node) for node in model.get_ordered_ops() if _is_float32_constant(node))
+    return tuple(loss for loss in result if loss.clamped or loss.vanished)
 
 
-def refuse_losses(found: Iterable[PrecisionLoss]) -> None:
+def refuse_losses(result: Iterable[PrecisionLoss]) -> None:
     """See that nothing serious is lost.
 
     Raises:
         ConversionError: naming each constant with values that would be clamped, or that would vanish as a whole.
     """
-    problems = [_problem(loss) for loss in found if loss.serious]
+    problems = [_problem(loss) for loss in result if loss.serious]
     if problems:
         raise ConversionError.from_problems(problems)
 

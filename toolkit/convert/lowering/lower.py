@@ -91,10 +91,10 @@ def _take_place(old: Any, new: Any) -> None:
         reader.replace_source_output(new.output(0))
 
 
-def _left(model: Any, target: Target, told: set[str]) -> Iterator[Problem]:
+def _left(model: Any, target: Target, text: set[str]) -> Iterator[Problem]:
     for node in model.get_ordered_ops():
         kind, name = node.get_type_name(), node.get_friendly_name()
-        if name in told:
+        if name in text:
             continue
         if kind in target.refused:
             yield Problem(f"{kind} is turned down by {target.summary}", name, target.refused[kind])

@@ -44,7 +44,7 @@ def _positive(node: Node, axis: int) -> int:
 
 
 def _pool(kind: str) -> Callable[[Node], Node]:
-    kept = ("strides", "pads_begin", "pads_end", "kernel", "auto_pad", "exclude-pad")
+    remaining = ("strides", "pads_begin", "pads_end", "kernel", "auto_pad", "exclude-pad")
 
     def build(node: Node) -> Node:
         attributes = node.get_attributes()
@@ -52,7 +52,7 @@ def _pool(kind: str) -> Callable[[Node], Node]:
             raise CannotLowerError("its window is dilated")
         if node.get_output_size() > 1 and node.output(1).get_target_inputs():
             raise CannotLowerError("the places of the largest values are used, not only the values")
-        old = {key: attributes[key] for key in kept if key in attributes}
+        old = {key: attributes[key] for key in remaining if key in attributes}
         for rounding in ("floor", "ceil"):
             new = make_op(1, kind, [node.input_value(0)], rounding_type=rounding, **old)
             if attributes["rounding_type"] in {rounding, "ceil_torch"} and _same_shape(node, new):

@@ -47,7 +47,7 @@ def move_strides(model: Any) -> int:
         if node.get_type_name() not in _CONVOLUTIONS | _EACH_POSITION_ALONE:
             continue
         value = node.output(0)
-        step = _wanted(value)
+        step = _demand(value)
         plan = _Plan()
         if step is not None and _takes(value, plan) and plan.pays:
             readers = [reader.get_node() for reader in value.get_target_inputs()]
@@ -57,7 +57,7 @@ def move_strides(model: Any) -> int:
     return moved
 
 
-def _wanted(value: Output) -> Step | None:
+def _demand(value: Output) -> Step | None:
     """The step that every reader of a map takes: all are strided 1 x 1 convolutions, and alike."""
     steps = {_pointwise_step(reader) for reader in value.get_target_inputs()}
     return steps.pop() if len(steps) == 1 else None

@@ -71,8 +71,8 @@ def _fetch(folder: Path, listed: str, progress: Progress) -> list[Path]:
     """The packages, as the archive signs them; that one differs from the lock is told and no error."""
     lock = dict(line.split(" sha256:") for line in LOCK.read_text(encoding="utf-8").splitlines())
     names = sorted(line.partition("=")[0] for line in lock)
-    found = debian_packages.Archive(folder, listed, "amd64").download(names)
-    others = [path.name for path in found if hashing.sha256_file(path) not in lock.values()]
+    result = debian_packages.Archive(folder, listed, "amd64").download(names)
+    others = [path.name for path in result if hashing.sha256_file(path) not in lock.values()]
     if others:
         progress.log(f"signed by the archive, but not those that {LOCK.name} names: {', '.join(others)}")
-    return found
+    return result

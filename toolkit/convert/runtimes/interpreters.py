@@ -18,9 +18,9 @@ def ensure_python(version: str, progress: Progress) -> Path:
     Raises:
         MachineError: there is none and none can be made; says what to do.
     """
-    found = find_python(version)
-    if found is not None:
-        return found
+    python = find_python(version)
+    if python is not None:
+        return python
     try:
         return _made(version, progress)
     except MachineError as error:
@@ -44,7 +44,7 @@ def find_python(version: str) -> Path | None:
     candidates = [os.environ.get(_variable(version)), shutil.which(name)]
     candidates += sorted(map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/{name}")))
     candidates += sorted(map(str, Path.home().glob(f".local/share/uv/python/cpython-{version}.*/bin/{name}")))
-    return next((Path(found) for found in candidates if found and _is_python(found, version)), None)
+    return next((Path(python) for python in candidates if python and _is_python(python, version)), None)
 
 
 def _variable(version: str) -> str:
@@ -53,9 +53,9 @@ def _variable(version: str) -> str:
 
 def _is_python(candidate: str, version: str) -> bool:
     """A shim of that name may stand for nothing: ask it."""
-    words = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    argv = [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     except OSError:
         return False
     return done.stdout.strip() == version

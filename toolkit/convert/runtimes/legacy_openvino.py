@@ -67,7 +67,7 @@ class Agreement:
 class LegacyWorker:
     """The device code on an older runtime: how it is started, in which environment, and what it calls the release there."""
 
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     """FOLDER in them stands for the release's folder here."""
     environment: Mapping[str, str]
     release: str = ""
@@ -93,16 +93,16 @@ def compare(
     worker = find_worker(era, progress)
     with tempfile.TemporaryDirectory(prefix="era-") as folder:
         _fill(Path(folder), xml, images, TOLERANCE[precision], kind)
-        found = _ask(worker, Path(folder))
-    error = found.get("error")
+        result = _ask(worker, Path(folder))
+    error = result.get("error")
     return Agreement(
         era=era.name,
-        openvino=str(found.get("openvino", era.versions[1])),
+        openvino=str(result.get("openvino", era.versions[1])),
         images=len(images),
-        max_abs=float(found.get("max_abs", np.inf)),
-        top1_agreement=float(found.get("top1_agreement", 0.0)),
+        max_abs=float(result.get("max_abs", np.inf)),
+        top1_agreement=float(result.get("top1_agreement", 0.0)),
         tolerance=TOLERANCE[precision],
-        precision=str(found.get("precision")),
+        precision=str(result.get("precision")),
         failure=str(error["what"]) if error else "",
     )
 
@@ -187,14 +187,14 @@ def _docker(image: str) -> tuple[str, ...]:
 
 
 def _ask(worker: LegacyWorker, folder: Path) -> Mapping[str, Any]:
-    words = [word.replace("FOLDER", str(folder)) for word in worker.words] + ["golden", worker.release or str(folder)]
+    argv = [word.replace("FOLDER", str(folder)) for word in worker.argv] + ["golden", worker.release or str(folder)]
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=dict(worker.environment)
+            argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, env=dict(worker.environment)
         )
-        found: Mapping[str, Any] = json.loads(done.stdout)
+        result: Mapping[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return {"error": {"what": f"no answer within {_TIMEOUT_S} s"}}
     except ValueError:
         return {"error": {"what": f"ended with {done.returncode}: {done.stderr.strip()[-500:]}"}}
-    return found
+    return result

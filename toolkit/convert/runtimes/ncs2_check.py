@@ -147,11 +147,11 @@ def _advice(kind: str) -> str:
 def _run(compiler: Path, xml: Path, blob: Path) -> None:
     settings = blob.with_name("settings.txt")
     settings.write_text(_SETTINGS, encoding="utf-8")
-    words = [str(compiler), "-m", str(xml), "-o", str(blob), "-ip", "U8", "-op", "FP32", "-c", str(settings)]
+    argv = [str(compiler), "-m", str(xml), "-o", str(blob), "-ip", "U8", "-op", "FP32", "-c", str(settings)]
     environment = {"LD_LIBRARY_PATH": str(compiler.parent), "PATH": "/usr/bin:/bin"}
     try:
         done = subprocess.run(
-            words,
+            argv,
             capture_output=True,
             text=True,
             check=False,
