@@ -136,7 +136,7 @@ def test_verify_bundle_explains_when_the_manifest_is_bad(folder: Path, change: d
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
-def test_verify_bundle_explains_when_the_manifest_is_no_json_object(folder: Path, content: bytes) -> None:
+def test_verify_bundle_explains_when_the_manifest_is_no_json(folder: Path, content: bytes) -> None:
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json: is not"):
         verify_bundle(folder)
@@ -152,6 +152,6 @@ def test_load_bundle_finds_it_when_named_by_digest_name_or_path(shared_line: Any
         load_bundle("nothing", shared_line.workspace, shared_line.store)
 
 
-def test_golden_images_takes_turns_among_classes_when_classes_differ_in_size() -> None:
+def test_golden_images_takes_turns_among_classes_when_classes() -> None:
     assert golden_images([0, 0, 0, 0, 1, 1, 2], 6) == [0, 4, 6, 1, 5, 2]
     assert golden_images([0, 1], 8) == [0, 1]

@@ -56,9 +56,7 @@ def test_verify_signature_names_the_signer_when_allowed(tmp_path: Path, folder: 
     assert signer.key.startswith(f"{kind.upper()} key SHA256:")
 
 
-def test_verify_signature_names_the_key_when_the_signer_is_another(
-    tmp_path: Path, folder: Path, allowed: Path, key: Path
-) -> None:
+def test_verify_signature_names_the_key_when_the_signer(tmp_path: Path, folder: Path, allowed: Path, key: Path) -> None:
     sign_bundle(folder, make_key(tmp_path / "other"))
     with pytest.raises(BundleError, match=r"signed with ED25519 key SHA256:\S+, which is no allowed signer's"):
         verify_signature(folder, allowed)
@@ -83,7 +81,7 @@ def test_verify_signature_says_so_when_it_is_not_signed(folder: Path, allowed: P
         verify_signature(folder, allowed)
 
 
-def test_verify_signature_refuses_when_it_was_made_for_another_purpose(folder: Path, allowed: Path, key: Path) -> None:
+def test_verify_signature_refuses_when_it_was_made(folder: Path, allowed: Path, key: Path) -> None:
     manifest = folder / "manifest.json"
     subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", str(key), str(manifest)], check=True)
     with pytest.raises(BundleError, match="not of this manifest"):
@@ -99,7 +97,7 @@ def test_verify_signature_heeds_options_when_the_line_has_them(
         verify_signature(folder, allow(tmp_path / "signers", "ci@example.org", key, options))
 
 
-def test_verify_signature_says_so_when_there_are_no_allowed_signers(tmp_path: Path, folder: Path, key: Path) -> None:
+def test_verify_signature_says_so_when_there_are_no_allowed(tmp_path: Path, folder: Path, key: Path) -> None:
     sign_bundle(folder, key)
     with pytest.raises(UsageError, match="none: is no file"):
         verify_signature(folder, tmp_path / "none")
@@ -115,7 +113,7 @@ def test_sign_bundle_gives_ssh_keygens_words_when_the_key_is_bad(tmp_path: Path,
     assert not (folder / "manifest.json.sig").exists()
 
 
-def test_signatures_say_what_to_install_when_ssh_keygen_is_missing(
+def test_signatures_say_what_to_install_when_ssh_keygen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, key: Path, allowed: Path
 ) -> None:
     sign_bundle(folder, key)
@@ -126,7 +124,7 @@ def test_signatures_say_what_to_install_when_ssh_keygen_is_missing(
         verify_signature(folder, allowed)
 
 
-def test_check_trusts_a_bundle_only_when_an_allowed_signer_signed_it(
+def test_check_trusts_a_bundle_only_when_an_allowed_signer(
     line: Any, tmp_path: Path, key: Path, allowed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*text: str) -> tuple[int, Any]:

@@ -44,7 +44,7 @@ def test_convert_lists_the_models_when_the_name_is_wrong(run: Any) -> None:
     assert "tiny-sigmoid-top" in err
 
 
-def test_check_passes_when_the_bundle_is_whole_and_fails_when_not(run: Any, shared_line: Any) -> None:
+def test_check_passes_when_the_bundle_is_whole_and_fails(run: Any, shared_line: Any) -> None:
     run("convert", "tiny-sigmoid-top", "--precision", "fp16")
     code, out, _ = run("check", "tiny-sigmoid-top-fp16", "--json")
     result = json.loads(out)

@@ -41,7 +41,7 @@ def test_convert_model_answers_as_keras_does_when_converted(
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize(("target", "container"), [("cpu-2022", "11"), ("ncs2", "10")])
-def test_convert_model_writes_what_an_older_runtime_reads_when_aimed_at_it(
+def test_convert_model_writes_what_an_older_runtime_reads(
     shared_line: Any, precision: str, target: str, container: str
 ) -> None:
     ir = convert_model(shared_line.softmax, precision, target, shared_line.workspace, shared_line.store, Silent())
@@ -57,7 +57,7 @@ def test_convert_model_writes_what_an_older_runtime_reads_when_aimed_at_it(
     assert ir.parity.passed
 
 
-def test_convert_model_takes_a_u8_image_and_gives_probabilities_when_read_back(shared_line: Any) -> None:
+def test_convert_model_takes_a_u8_image_and_gives_probabilities(shared_line: Any) -> None:
     import openvino as ov
 
     ir, _ = convert(shared_line, shared_line.softmax)
@@ -93,14 +93,14 @@ def test_convert_model_converts_again_when_the_file_was_changed(line: Any) -> No
     assert weights.read_bytes() != bytes(content)
 
 
-def test_convert_model_traces_and_asks_keras_once_when_precisions_follow(line: Any) -> None:
+def test_convert_model_traces_and_asks_keras_once(line: Any) -> None:
     _, first = convert(line, line.softmax, "fp32")
     _, second = convert(line, line.softmax, "fp16")
     assert any("tracing" in text for text in first)
     assert not any("tracing" in text or "asking Keras" in text for text in second)
 
 
-def test_convert_model_names_image_and_keeps_nothing_when_parity_fails(line: Any) -> None:
+def test_convert_model_names_image_and_keeps_nothing_when_parity(line: Any) -> None:
     with pytest.raises(ParityError) as failed:
         convert(line, line.softmax, "fp16", tolerance=1e-9)
     message = str(failed.value)
@@ -110,7 +110,7 @@ def test_convert_model_names_image_and_keeps_nothing_when_parity_fails(line: Any
     assert [path.name for path in (line.workspace.root / "ir").iterdir()] == ["sources"]
 
 
-def test_convert_model_is_the_same_to_the_byte_when_another_process_converts(line: Any, pristine: Any) -> None:
+def test_convert_model_is_the_same_to_the_byte(line: Any, pristine: Any) -> None:
     """The first process has traced other models before: numbers in names would differ."""
     here = {precision: convert(line, line.softmax, precision)[0].digest for precision in ("fp32", "fp16")}
     script = (
@@ -129,20 +129,20 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_converts(lin
     assert done.stderr == ""
 
 
-def test_convert_model_computes_in_float32_when_trained_in_bfloat16(line: Any, make_model: Any) -> None:
+def test_convert_model_computes_in_float32_when_trained(line: Any, make_model: Any) -> None:
     model = make_model(line.workspace, line.split, "softmax", "mixed_bfloat16")
     ir, _ = convert(line, model)
     assert ir.parity.max_abs <= 1e-4
 
 
-def test_convert_model_refuses_when_target_or_precision_is_unknown(line: Any) -> None:
+def test_convert_model_refuses_when_target_or_precision(line: Any) -> None:
     with pytest.raises(ConfigurationError, match="cpu-2022"):
         convert_model(line.softmax, "fp32", "gpu", line.workspace, line.store, Silent())
     with pytest.raises(ConfigurationError, match="fp16"):
         convert_model(line.softmax, "int4", "cpu", line.workspace, line.store, Silent())
 
 
-def test_convert_model_says_what_is_wrong_when_the_model_cannot_be_read(line: Any) -> None:
+def test_convert_model_says_what_is_wrong_when_the_model_cannot(line: Any) -> None:
     line.workspace.absolute(line.softmax.path).write_bytes(b"not a zip")
     broken = dataclasses.replace(line.softmax, digest="1" * 64)
     with pytest.raises(DataError, match=r"model\.keras"):

@@ -35,7 +35,7 @@ def network(*, turned_first: bool) -> Any:
 
 
 @pytest.mark.parametrize(("turned_first", "transposes"), [(True, 0), (False, 2)])
-def test_take_planes_answers_alike_when_the_image_comes_as_planes(turned_first: bool, transposes: int) -> None:
+def test_take_planes_answers_alike_when_the_image_comes(turned_first: bool, transposes: int) -> None:
     model = network(turned_first=turned_first)
     images = np.random.default_rng(3).integers(0, 256, (3, *SIZE, 3), dtype=np.uint8)
     before = parity.predict(model, [images])

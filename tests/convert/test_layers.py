@@ -113,7 +113,7 @@ def test_lower_answers_as_keras_when_the_layer_is_taken(name: str) -> None:
 
 @pytest.mark.legacy
 @pytest.mark.parametrize("name", TAKEN)
-def test_lower_answers_alike_on_older_runtimes_when_the_layer_is_taken(name: str, tmp_path: Path) -> None:
+def test_lower_answers_alike_on_older_runtimes_when_the_layer(name: str, tmp_path: Path) -> None:
     model, images, _ = lowered(TAKEN[name])
     graphs.write(model, tmp_path / "model.xml", container=10, compress=False, notes={})
     for era in ("2021", "2022"):
@@ -124,7 +124,7 @@ def test_lower_answers_alike_on_older_runtimes_when_the_layer_is_taken(name: str
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_lower_names_the_operation_when_the_layer_has_no_older_form(name: str) -> None:
+def test_lower_names_the_operation_when_the_layer_has_no_older(name: str) -> None:
     middle, predicted = REFUSED[name]
     with pytest.raises(ConversionError, match=predicted):
         lowered(middle)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, actual, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolkit import compat
@@ -171,7 +171,7 @@ def network(chosen: list[Layer], seed: int) -> Any:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@actual(chosen=st.lists(layers, min_size=1, max_size=7), seed=st.integers(0, 2**16))
+@given(chosen=st.lists(layers, min_size=1, max_size=7), seed=st.integers(0, 2**16))
 def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer], seed: int) -> None:
     before = network(chosen, seed)
     images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
@@ -186,8 +186,8 @@ def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer
 @pytest.mark.legacy
 @pytest.mark.parametrize("era", ["2021", "2022"])
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@actual(chosen=st.lists(layers, min_size=3, max_size=7), seed=st.integers(0, 2**16))
-def test_lower_gives_the_same_numbers_when_an_older_runtime_reads_it(
+@given(chosen=st.lists(layers, min_size=3, max_size=7), seed=st.integers(0, 2**16))
+def test_lower_gives_the_same_numbers_when_an_older_runtime(
     tmp_path: Path, era: str, chosen: list[Layer], seed: int
 ) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)

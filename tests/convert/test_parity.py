@@ -17,14 +17,14 @@ def answers(right: int, of: int, by: float = 0.01) -> Any:
 
 
 @pytest.mark.parametrize(("right", "passed"), [(200, True), (198, True), (197, False)])
-def test_compare_refuses_when_less_than_99_percent_of_the_accuracy_is_left(right: int, passed: bool) -> None:
+def test_compare_refuses_when_less_than_99_percent(right: int, passed: bool) -> None:
     labels = np.ones(200, np.int64)
     result = parity.compare(answers(200, 200), answers(right, 200), labels, tolerance=0.1).parity
     assert result.max_abs <= result.tolerance
     assert (result.accuracy, result.passed) == (right / 200, passed)
 
 
-def test_compare_measures_against_the_reference_when_that_errs_itself() -> None:
+def test_compare_measures_against_the_reference_when_that_errs() -> None:
     labels = np.ones(100, np.int64)
     assert parity.compare(answers(60, 100), answers(60, 100), labels, 0.1).parity.passed
     assert parity.compare(answers(60, 100), answers(100, 100), labels, 0.1).parity.passed
@@ -53,9 +53,7 @@ def test_compare_refuses_when_a_value_is_no_number() -> None:
     assert (result.parity.passed, result.worst) == (False, 3)
 
 
-def test_convert_model_names_both_accuracies_and_keeps_nothing_when_too_little_is_left(
-    line: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_convert_model_names_both_accuracies_and_keeps_nothing(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
     made = len(line.store.all(IrModel))
     monkeypatch.setattr(parity, "ACCURACY_KEPT", 1.01)

@@ -52,7 +52,7 @@ def far(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max() / np.abs(one).max())
 
 
-def test_folded_gives_the_same_answers_and_slopes_when_in_float32() -> None:
+def test_folded_gives_the_same_answers_and_slopes() -> None:
     body = make_body()
     quick = bn_folding.folded(body)
     assert [layer.name for layer in quick.layers if type(layer).__name__ == "Folded"] == ["first_bn", "depthwise_bn"]
@@ -73,7 +73,7 @@ def test_folded_gives_nearly_the_same_when_in_bfloat16() -> None:
     assert body.to_json() == before
 
 
-def test_features_trained_refuses_when_norms_would_follow_batches_in_bfloat16() -> None:
+def test_features_trained_refuses_when_norms_would_follow() -> None:
     model = networks.assemble(
         networks.find_network("mobilenet"),
         networks.find_head("softmax", 2),

@@ -60,14 +60,14 @@ def test_parts_compose_to_the_whole_when_run_one_after_the_other(pixels: np.ndar
     np.testing.assert_allclose(softmax(logits), model(pixels), atol=1e-6)
 
 
-def test_fine_tuned_variables_leave_out_the_scaling_when_it_has_weights() -> None:
+def test_fine_tuned_variables_leave_out_the_scaling() -> None:
     model = make("vgg16")
     tuned = {id(variable) for variable in networks.fine_tuned_variables(model, networks.find_network("vgg16"))}
     assert len(tuned) == 2 * (13 + 2)
     assert not any(id(variable) in tuned for variable in model.get_layer("scaling").variables)
 
 
-def test_assemble_refuses_when_the_size_is_too_small_for_the_network() -> None:
+def test_assemble_refuses_when_the_size_is_too_small() -> None:
     with pytest.raises(ConfigurationError, match="at least 75 pixels, and 64 are set"):
         make("inception_v3", size=64)
 

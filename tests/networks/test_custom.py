@@ -57,9 +57,7 @@ def own(tmp_path: Path) -> Own:
     return Own(tmp_path)
 
 
-def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(
-    own: Own, assembled: Assembled, pixels: np.ndarray
-) -> None:
+def test_find_for_gives_the_users_body_with_its_weights(own: Own, assembled: Assembled, pixels: np.ndarray) -> None:
     own.save()
     row = own.find()
     model = assembled(row, weights=own.folder / "my-net.keras")
@@ -72,7 +70,7 @@ def test_find_for_gives_the_users_body_with_its_weights_when_a_file_is_named(
 
 
 @pytest.mark.parametrize(
-    ("saved", "change", "words"),
+    ("saved", "change", "text"),
     [
         ({"pooled": True}, (), r"gives \(None, 4\), not a feature map"),
         ({"size": 48}, (), "takes images of 48 x 48 pixels only"),

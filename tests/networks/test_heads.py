@@ -45,7 +45,7 @@ def test_targets_are_drawn_to_the_middle_when_smoothed() -> None:
 
 
 @pytest.mark.parametrize(("head", "loss"), list(product(HEADS, LOSSES)))
-def test_find_head_refuses_with_the_reason_when_the_pair_is_wrong(head: str, loss: str) -> None:
+def test_find_head_refuses_with_the_reason_when_the_pair(head: str, loss: str) -> None:
     if (head, loss) in NO_LOSS:
         with pytest.raises(ConfigurationError, match=re.escape(NO_LOSS[head, loss])):
             find_head(head, 2, loss, multi_label=head == "multi-sigmoid")
@@ -61,15 +61,13 @@ def test_find_head_refuses_with_the_reason_when_the_pair_is_wrong(head: str, los
         ("multi-sigmoid", False, "each image has one label"),
     ],
 )
-def test_find_head_refuses_with_the_reason_when_images_have_other_labels(
-    head: str, multi_label: bool, why: str
-) -> None:
+def test_find_head_refuses_with_the_reason_when_images(head: str, multi_label: bool, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         find_head(head, 2, multi_label=multi_label)
 
 
 @pytest.mark.parametrize(("head", "loss"), [("sigmoid", "binary"), *(("softmax", loss) for loss in LOSSES)])
-def test_losses_are_alike_when_the_heads_say_the_same_of_two_classes(head: str, loss: str) -> None:
+def test_losses_are_alike_when_the_heads_say_the_same_of_two(head: str, loss: str) -> None:
     start_tensorflow()
     z, labels = np.array([-3.0, 0.0, 0.5, 8.0], "f4"), np.array([1, 0, 1, 0])
     expected = [math.log1p(math.exp(3)), math.log(2), math.log1p(math.exp(-0.5)), math.log1p(math.exp(8))]
@@ -78,7 +76,7 @@ def test_losses_are_alike_when_the_heads_say_the_same_of_two_classes(head: str, 
     np.testing.assert_allclose(own.losses()(own.targets(labels, 2), logits), expected, rtol=1e-5)
 
 
-def test_softmax_binary_cross_entropy_is_the_papers_when_computed_by_its_words() -> None:
+def test_softmax_binary_cross_entropy_is_the_papers() -> None:
     start_tensorflow()
     logits = np.random.default_rng(0).normal(size=(6, 5)).astype("f4")
     one_hot = np.eye(5, dtype="f4")[[0, 1, 2, 3, 4, 0]]
@@ -87,7 +85,7 @@ def test_softmax_binary_cross_entropy_is_the_papers_when_computed_by_its_words()
     np.testing.assert_allclose(softmax_binary_cross_entropy(one_hot, logits), expected, rtol=1e-5)
 
 
-def test_softmax_binary_cross_entropy_and_its_slope_are_finite_when_logits_are_huge() -> None:
+def test_softmax_binary_cross_entropy_and_its_slope_are_finite() -> None:
     tf = start_tensorflow()
     logits = tf.constant([[90.0, 0.0, -90.0], [1e4, -1e4, 0.0], [50.0, 50.0, 50.0]])
     with tf.GradientTape() as tape:

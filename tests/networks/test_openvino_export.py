@@ -24,10 +24,10 @@ UNSAID = [] if is_keras_2() else [(recurrent, r"TensorList\n.*unroll=True")]
 
 
 @pytest.mark.parametrize(
-    ("middle", "words"),
+    ("middle", "text"),
     [*UNSAID, (cubic, r"ResizeBicubic\n.*bilinear")],
 )
-def test_trace_names_the_operation_when_openvino_has_no_words_for_it(middle: Any, text: str) -> None:
+def test_trace_names_the_operation_when_openvino_has_no_words(middle: Any, text: str) -> None:
     start_tensorflow()
     import keras
 

@@ -27,14 +27,14 @@ def test_find_gives_the_row_when_the_name_is_known() -> None:
     assert find_network("inception_v3").input_size == 299
 
 
-def test_find_lists_the_known_and_the_nearest_when_the_name_is_unknown() -> None:
+def test_find_lists_the_known_and_the_nearest_when_the_name() -> None:
     with pytest.raises(ConfigurationError) as caught:
         find_network("MobilNet")
     assert "did you mean mobilenet?" in str(caught.value)
     assert all(name in str(caught.value) for name in NETWORKS)
 
 
-def test_build_names_the_file_and_its_place_when_there_is_no_network(tmp_path: Path) -> None:
+def test_build_names_the_file_and_its_place(tmp_path: Path) -> None:
     environment = os.environ | {
         "HOME": str(tmp_path),
         "HTTPS_PROXY": "http://127.0.0.1:9",

@@ -17,7 +17,7 @@ ROWS = ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "resnet50", "de
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(
+def test_assemble_answers_alike_after_a_file_when_the_row(
     name: str, assembled: Assembled, pixels: np.ndarray, tmp_path: Path
 ) -> None:
     row = networks.find_network(name)
@@ -33,7 +33,7 @@ def test_assemble_answers_alike_after_a_file_when_the_row_is_at_its_smallest(
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
 
 
-def test_torch_scaling_is_that_of_imagenets_channels_when_applied(pixels: np.ndarray) -> None:
+def test_torch_scaling_is_that_of_imagenets_channels(pixels: np.ndarray) -> None:
     networks.start_tensorflow()
     scaled = networks.find_network("densenet121").scaling.layer()(pixels)
     np.testing.assert_allclose(scaled, (pixels / 255 - TORCH_MEANS) / TORCH_DEVIATIONS, atol=1e-5)

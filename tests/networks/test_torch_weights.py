@@ -25,7 +25,7 @@ class Payload:
         return Path.touch, (self.proof,)
 
 
-def test_read_state_dict_gives_the_tensors_when_the_file_is_whole(torch_files: TorchFiles) -> None:
+def test_read_state_dict_gives_the_tensors_when_the_file(torch_files: TorchFiles) -> None:
     arrays = {"a.weight": np.arange(6, dtype="f4").reshape(2, 3), "b.bias": np.ones(4, "f4")}
     result = read_state_dict(torch_files.make(arrays), "weights.pth")
     assert result.keys() == arrays.keys()
@@ -41,7 +41,7 @@ def test_read_state_dict_runs_nothing_when_the_pickle_is_hostile(torch_files: To
     assert not proof.exists()
 
 
-def test_read_state_dict_runs_nothing_when_the_first_pickle_is_hostile(tmp_path: Path) -> None:
+def test_read_state_dict_runs_nothing_when_the_first_pickle(tmp_path: Path) -> None:
     proof = tmp_path / "proof"
     with pytest.raises(DataError):
         read_state_dict(pickle.dumps(Payload(proof)), "weights.pth")
@@ -49,13 +49,13 @@ def test_read_state_dict_runs_nothing_when_the_first_pickle_is_hostile(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["os.system", "builtins.eval", "torch.load", "collections.Counter"])
-def test_read_state_dict_refuses_when_a_foreign_name_is_asked_for(name: str) -> None:
+def test_read_state_dict_refuses_when_a_foreign_name_is_asked(name: str) -> None:
     module, attribute = name.split(".")
     with pytest.raises(DataError, match=name):
         read_state_dict(f"c{module}\n{attribute}\n.".encode(), "weights.pth")
 
 
-def test_read_state_dict_refuses_when_a_tensor_reaches_outside_its_storage(torch_files: TorchFiles) -> None:
+def test_read_state_dict_refuses_when_a_tensor_reaches_outside(torch_files: TorchFiles) -> None:
     with pytest.raises(DataError, match="outside its storage"):
         read_state_dict(torch_files.make({"a": np.ones(4, "f4")}, offset=1), "weights.pth")
 

@@ -53,7 +53,7 @@ def test_fill_from_file_fills_every_layer_when_the_names_agree(name: str, nested
         np.testing.assert_array_equal(one, other)
 
 
-def test_fill_from_file_says_so_when_the_file_does_not_name_its_layers(tmp_path: Path) -> None:
+def test_fill_from_file_says_so_when_the_file_does_not_name(tmp_path: Path) -> None:
     """As Keras 2 writes it."""
     with h5py.File(tmp_path / "given.weights.h5", "w") as file:
         file["_layer_checkpoint_dependencies/conv2d/vars/0"] = np.zeros(3)
@@ -74,7 +74,7 @@ def test_fill_from_file_names_the_layers_when_shapes_differ(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "text"),
     [
         ("absent.h5", None, "no such weights file"),
         ("weights.onnx", b"", "not a weights file"),
@@ -82,7 +82,7 @@ def test_fill_from_file_names_the_layers_when_shapes_differ(tmp_path: Path) -> N
         ("damaged.keras", b"no zip", "cannot be read as weights"),
     ],
 )
-def test_fill_from_file_says_what_is_wrong_when_it_is_no_weights_file(
+def test_fill_from_file_says_what_is_wrong_when_it_is_no_weights(
     name: str, content: bytes | None, text: str, tmp_path: Path
 ) -> None:
     if content is not None:

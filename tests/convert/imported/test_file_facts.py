@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import actual
+from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.convert.imported.file_facts import FileFacts, Scaling, facts_beside, facts_of_metadata, merged
@@ -59,6 +59,6 @@ def test_merged_prefers_the_first() -> None:
     assert merged(first, second) == FileFacts(labels=("a", "b"), size=(8, 8))
 
 
-@actual(st.dictionaries(st.sampled_from(["names", "labels", "mean_values", "scale_values"]), st.text()))
+@given(st.dictionaries(st.sampled_from(["names", "labels", "mean_values", "scale_values"]), st.text()))
 def test_facts_of_metadata_reads_any_text_without_failing(properties: dict[str, str]) -> None:
     facts_of_metadata(properties)

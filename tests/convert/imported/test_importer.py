@@ -123,9 +123,7 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("file", ["colors.keras", "colors", "colors.tflite", "colors.onnx"])
-def test_import_model_makes_a_bundle_that_answers_as_its_own_runtime_when_read(
-    bring: Any, made: Path, file: str
-) -> None:
+def test_import_model_makes_a_bundle_that_answers_as_its_own(bring: Any, made: Path, file: str) -> None:
     manifest, folder = bring(file, images=made / "flat")
     assert manifest["parity"]["max_abs"] <= 1e-4
     assert manifest["labels"] == list(LABELS)
@@ -135,13 +133,13 @@ def test_import_model_makes_a_bundle_that_answers_as_its_own_runtime_when_read(
     np.testing.assert_allclose(np.load(folder / "golden/outputs.npy").sum(axis=1), 1, atol=1e-5)
 
 
-def test_import_model_judges_by_the_labels_when_the_images_are_in_class_folders(bring: Any) -> None:
+def test_import_model_judges_by_the_labels_when_the_images(bring: Any) -> None:
     manifest, _ = bring("colors.onnx")
     assert (manifest["parity"]["reference_accuracy"], manifest["lineage"]["note"]) == (1.0, "")
     assert manifest["lineage"]["imported"]["layout"] == "NCHW"
 
 
-def test_import_model_swaps_the_channels_when_the_model_takes_bgr(bring: Any) -> None:
+def test_import_model_swaps_the_channels_when_the_model_takes(bring: Any) -> None:
     """Red and blue change places; green stays."""
     with pytest.raises(DataError, match="no better than guessing") as refused:
         bring("colors.onnx", color="BGR")
@@ -152,13 +150,13 @@ def test_import_model_swaps_the_channels_when_the_model_takes_bgr(bring: Any) ->
     assert manifest["parity"]["max_abs"] <= 1e-4
 
 
-def test_import_model_says_who_labeled_when_the_images_have_no_labels(bring: Any, made: Path) -> None:
+def test_import_model_says_who_labeled_when_the_images(bring: Any, made: Path) -> None:
     manifest, _ = bring("colors.onnx", images=made / "flat")
     assert manifest["parity"]["reference_accuracy"] == 1.0
     assert "labeled by the model itself" in manifest["lineage"]["note"]
 
 
-def test_import_model_uses_the_scale_of_its_own_when_the_model_came_quantized(bring: Any, made: Path) -> None:
+def test_import_model_uses_the_scale_of_its_own_when_the_model(bring: Any, made: Path) -> None:
     manifest, _ = bring("bytes.tflite", scaling=None, images=made / "flat")
     imported = manifest["lineage"]["imported"]
     assert (imported["dtype"], imported["quantized"], imported["std"]) == ("i8", True, [255.0] * 3)
@@ -191,7 +189,7 @@ def test_import_model_needs_a_size_when_the_input_takes_any(bring: Any, tmp_path
         ({"channels": 1}, DataError, "takes 1 channels"),
     ],
 )
-def test_import_model_says_what_is_in_the_way_when_the_model_does_not_fit(
+def test_import_model_says_what_is_in_the_way_when_the_model(
     bring: Any, tmp_path: Path, changes: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
@@ -199,7 +197,7 @@ def test_import_model_says_what_is_in_the_way_when_the_model_does_not_fit(
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "message"),
+    ("text", "kind", "message"),
     [
         ({"scaling": None}, UsageError, "does not say how its pixels were scaled"),
         ({"scaling": "1/2/3"}, UsageError, "is not a scaling"),
@@ -216,7 +214,7 @@ def test_import_model_refuses_when_the_words_do_not_fit(
         bring("colors.onnx", **text)
 
 
-def test_import_model_refuses_when_scores_are_called_probabilities(bring: Any) -> None:
+def test_import_model_refuses_when_scores_are_called(bring: Any) -> None:
     with pytest.raises(DataError, match="not the probabilities"):
         bring("colors.keras", output="probabilities", scaling="none")
 
@@ -249,7 +247,7 @@ def test_import_model_counts_when_labels_do_not_fit(bring: Any, tmp_path: Path) 
     assert len(failed.value.problems) == 3
 
 
-def test_find_or_import_says_what_is_needed_when_labels_are_not_given(bring: Any) -> None:
+def test_find_or_import_says_what_is_needed_when_labels(bring: Any) -> None:
     with pytest.raises(UsageError, match="--labels FILE"):
         bring("colors.onnx", labels=None)
 

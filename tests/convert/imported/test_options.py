@@ -25,13 +25,13 @@ def test_choose_scaling_knows_the_usual_ranges_of_integers(
     assert choose_scaling(None, dtype, IntegerScale(scale, zero_point), None) == SCALINGS[expected]
 
 
-def test_choose_scaling_asks_when_integers_stand_for_other_numbers() -> None:
+def test_choose_scaling_asks_when_integers_stand() -> None:
     with pytest.raises(UsageError, match=r"from -124 to 141\.7"):
         choose_scaling(None, "i8", IntegerScale(1.0421, -9), None)
     assert choose_scaling("caffe", "i8", IntegerScale(1.0421, -9), None) == SCALINGS["caffe"]
 
 
-def test_choose_scaling_takes_the_option_before_what_the_file_says() -> None:
+def test_choose_scaling_takes_the_option_before_what_the_file() -> None:
     known = Scaling((1.0, 2.0, 3.0))
     assert choose_scaling(None, "f32", None, known) == known
     assert choose_scaling("127/128", "f32", None, known) == Scaling((127.0,) * 3, (128.0,) * 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import actual, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.convert.imported.output_kind import Tail, decide
@@ -50,7 +50,7 @@ def scores_of(seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", PROBABILITIES)
-@actual(seeds)
+@given(seeds)
 @settings(max_examples=60, deadline=None)
 def test_decide_takes_probabilities_as_they_are(name: str, seed: int) -> None:
     make, following = PROBABILITIES[name]
@@ -62,7 +62,7 @@ def test_decide_takes_probabilities_as_they_are(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-@actual(seeds)
+@given(seeds)
 @settings(max_examples=60, deadline=None)
 def test_decide_asks_or_refuses_when_neither_is_certain(name: str, seed: int) -> None:
     make, following = OTHERS[name]
@@ -75,7 +75,7 @@ def test_decide_asks_or_refuses_when_neither_is_certain(name: str, seed: int) ->
 
 
 @pytest.mark.parametrize("name", LOGITS)
-@actual(seeds)
+@given(seeds)
 @settings(max_examples=60, deadline=None)
 def test_decide_gives_logits_their_softmax(name: str, seed: int) -> None:
     make, following = LOGITS[name]
@@ -91,6 +91,6 @@ def test_decide_asks_when_one_number_could_be_either() -> None:
     assert decide(single * 9, tail("Add"), None, 1e-3) == "logits"
 
 
-def test_decide_refuses_what_the_user_calls_probabilities_and_is_none() -> None:
+def test_decide_refuses_what_the_user_calls_probabilities() -> None:
     with pytest.raises(DataError, match="not the probabilities of classes"):
         decide(np.array([[2.0, -1.0]], np.float32), tail("Add"), "probabilities", 1e-3)

@@ -43,7 +43,7 @@ def test_convert_model_keeps_weights_in_eight_bits_when_int8(shared_line: Any, c
     assert "nncf" in converted.versions
 
 
-def test_make_bundle_holds_int8_against_its_own_answers_when_golden(shared_line: Any, converted: IrModel) -> None:
+def test_make_bundle_holds_int8_against_its_own_answers(shared_line: Any, converted: IrModel) -> None:
     line = shared_line
     bundle = create_bundle(converted, line.softmax, line.split, line.workspace, line.store, Silent())
     folder = line.workspace.absolute(bundle.path)
@@ -55,18 +55,14 @@ def test_make_bundle_holds_int8_against_its_own_answers_when_golden(shared_line:
     assert result["max_abs"] <= 1e-6
 
 
-def test_convert_model_does_nothing_when_int8_was_done_with_the_same_bound(
-    shared_line: Any, converted: IrModel
-) -> None:
+def test_convert_model_does_nothing_when_int8_was_done(shared_line: Any, converted: IrModel) -> None:
     line, progress = shared_line, Silent()
     again = convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, progress)
     assert again == converted
     assert "already done" in progress.messages[0]
 
 
-def test_convert_model_is_the_same_to_the_byte_when_another_process_quantizes(
-    shared_line: Any, converted: IrModel, pristine: Any
-) -> None:
+def test_convert_model_is_the_same_to_the_byte(shared_line: Any, converted: IrModel, pristine: Any) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom toolkit.artifacts.dataset import *\nfrom toolkit.artifacts.model import *\nfrom toolkit.artifacts.bundle import *\nfrom toolkit.workspace import *\nfrom toolkit.convert import *\n"
         "from toolkit.progress import Silent\nfrom toolkit.store import Store\n"
@@ -81,7 +77,7 @@ def test_convert_model_is_the_same_to_the_byte_when_another_process_quantizes(
     assert (done.stdout.strip(), done.stderr) == (converted.digest, "")
 
 
-def test_convert_model_keeps_nothing_when_the_test_images_say_otherwise(line: Any) -> None:
+def test_convert_model_keeps_nothing_when_the_test_images_say(line: Any) -> None:
     """Layers are reverted by other images; the test part has the last word, here by a tolerance of nothing."""
     with pytest.raises(ParityError, match="Nothing was kept"):
         convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, Silent(), tolerance=1e-9)
@@ -114,7 +110,7 @@ def test_lessons_refuses_when_there_is_nothing_to_learn_from(line: Any, monkeypa
         quantize.load_calibration_data(line.softmax, line.split, line.workspace)
 
 
-def test_quantize_reverts_the_layer_that_costs_accuracy_when_the_bound_asks_for_it() -> None:
+def test_quantize_reverts_the_layer_that_costs_accuracy() -> None:
     """Of two channels one is a million everywhere, so that 256 steps leave nothing of the other, which decides."""
     model, samples = two_channels(), dark_and_light()
     reverted, message = quantize.quantize(model, samples, 0.01, Silent())

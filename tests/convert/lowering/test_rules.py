@@ -169,7 +169,7 @@ def test_lower_keeps_newer_operations_when_the_target_knows_them() -> None:
     assert lower(gather, find_target("cpu-2022")).replaced == {"MaxPool": 1}
 
 
-def test_lower_gives_the_advice_of_the_table_when_the_stick_turns_it_down() -> None:
+def test_lower_gives_the_advice_of_the_table_when_the_stick() -> None:
     ends = [np.float32(value) for value in (-1, 1, -1, 1)]
     with pytest.raises(ConversionError, match="FP16 only"):
         lower(one_operation("FakeQuantize", 1, [1, 4], *ends, levels=256), NCS2)

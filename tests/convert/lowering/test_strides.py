@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, actual, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolkit.convert.lowering.ops import constant, make_op
@@ -91,7 +91,7 @@ MOVED = {
 
 
 @pytest.mark.parametrize("name", MOVED)
-def test_move_strides_lets_the_convolution_before_it_skip_when_nobody_else_reads_it(name: str) -> None:
+def test_move_strides_lets_the_convolution_before_it_skip(name: str) -> None:
     body, expected = MOVED[name]
     model = network(body)
     before = run(model)
@@ -100,7 +100,7 @@ def test_move_strides_lets_the_convolution_before_it_skip_when_nobody_else_reads
     np.testing.assert_allclose(run(model)[0], before[0], rtol=0, atol=1e-5)
 
 
-def test_move_strides_takes_positions_out_of_the_other_term_when_a_sum_is_strided() -> None:
+def test_move_strides_takes_positions_out_of_the_other_term() -> None:
     model = network(residual)
     before = run(model)
     assert move_strides(model) == 2
@@ -184,8 +184,8 @@ def grow(x: Any, layer: str, ends: list[Any]) -> Any:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@actual(chosen=st.lists(LAYERS, min_size=2, max_size=9), side=st.integers(5, 14))
-def test_move_strides_gives_the_same_numbers_when_the_network_is_any(chosen: list[str], side: int) -> None:
+@given(chosen=st.lists(LAYERS, min_size=2, max_size=9), side=st.integers(5, 14))
+def test_move_strides_gives_the_same_numbers_when_the_network(chosen: list[str], side: int) -> None:
     ends: list[Any] = []
 
     def body(x: Any) -> Any:

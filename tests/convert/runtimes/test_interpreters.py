@@ -53,9 +53,7 @@ def test_get_python_says_what_to_do_when_this_is_no_debian(bare: Path, monkeypat
 
 
 @pytest.mark.legacy
-def test_get_python_gives_apts_words_when_the_archive_cannot_be_reached(
-    bare: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_get_python_gives_apts_words_when_the_archive_cannot(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEBIAN_MIRROR", f"file://{bare}/nothing")
     with pytest.raises(MachineError, match=r"reading the archive's lists: .*nothing"):
         interpreters.ensure_python("3.9", Silent())
@@ -63,7 +61,7 @@ def test_get_python_gives_apts_words_when_the_archive_cannot_be_reached(
 
 
 @pytest.mark.legacy
-def test_get_python_makes_one_that_runs_both_eras_when_none_is_found(bare: Path) -> None:
+def test_get_python_makes_one_that_runs_both_eras_when_none(bare: Path) -> None:
     python = interpreters.ensure_python("3.9", Silent())
     assert python.is_relative_to(bare / "cache")
     made = python.stat()

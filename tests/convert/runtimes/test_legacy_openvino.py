@@ -89,7 +89,7 @@ def test_compare_agrees_when_int8(shared_line: Any, images: Any) -> None:
 
 
 @pytest.mark.legacy
-def test_compare_gives_the_eras_own_words_when_it_cannot_read_the_file(shared_line: Any, images: Any) -> None:
+def test_compare_gives_the_eras_own_words_when_it_cannot_read(shared_line: Any, images: Any) -> None:
     line = shared_line
     ir = convert_model(line.softmax, "fp32", "cpu", line.workspace, line.store, Silent())
     result = legacy_openvino.compare(
