@@ -26,7 +26,7 @@ def debian(version: str) -> tuple[Any, ...]:
 def _digits_apart(text: str) -> tuple[Any, ...]:
     """Alternating characters and numbers: "~" sorts before the end, the end before letters, letters before the rest."""
     parts = re.findall(r"(\D*)(\d*)", text)
-    return tuple((tuple(_rank(one) for one in (*words, "")), int(digits or 0)) for words, digits in parts)
+    return tuple((tuple(_rank(one) for one in (*letters, "")), int(digits or 0)) for letters, digits in parts)
 
 
 def _rank(character: str) -> int:

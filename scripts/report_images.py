@@ -27,9 +27,9 @@ def draw(page: Page, index: Path) -> None:
     page.screenshot(path=IMAGES / "speed-against-accuracy.png", clip=clip, full_page=True)
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Open the report in Chromium and take a screenshot."""
-    index = Path(words[0]) if words else Path("workspace/reports/demo/index.html")
+    index = Path(arguments[0]) if arguments else Path("workspace/reports/demo/index.html")
     if not index.is_file():
         raise SystemExit(f"there is no {index}: toolkit demo writes it")
     with sync_playwright() as driver:

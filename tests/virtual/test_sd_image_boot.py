@@ -104,4 +104,6 @@ def test_firmware_finds_the_trees_of_the_pis_it_is_for(started: Started) -> None
 
 
 def test_firmware_is_mounted_where_updates_of_it_are_written(started: Started) -> None:
-    assert started.sh("findmnt --noheadings --output FSTYPE,LABEL /boot/firmware").split() == ["vfat", "FIRMWARE"]
+    assert started.sh(
+        "sudo systemctl start boot-firmware.mount && findmnt -n -o FSTYPE,LABEL /boot/firmware"
+    ).split() == ["vfat", "FIRMWARE"]

@@ -31,7 +31,7 @@ class Tools:
 
     root: Path
 
-    def command(self, program: str, *words: str | Path) -> list[str]:
+    def command(self, program: str, *arguments: str | Path) -> list[str]:
         """Return the command line that runs one of the programs."""
         library = self.root / f"usr/lib/{platform.machine()}-linux-gnu"
         (loader,) = library.glob("ld-linux-*.so.*")
@@ -42,19 +42,19 @@ class Tools:
                 f"{program} is missing", where=str(self.root), remedy="remove this folder and run the command again"
             )
         start = [loader, "--inhibit-cache", "--library-path", f"{library}:{library}/systemd", "--argv0", program, path]
-        return [str(word) for word in (*start, *words)]
+        return [str(one) for one in (*start, *arguments)]
 
-    def qemu(self, *words: str | Path) -> list[str]:
+    def qemu(self, *arguments: str | Path) -> list[str]:
         """Return the command line that starts QEMU."""
-        return self.command("qemu-system-aarch64", "-L", self.root / "usr/share/qemu", *words)
+        return self.command("qemu-system-aarch64", "-L", self.root / "usr/share/qemu", *arguments)
 
-    def run(self, program: str, *words: str | Path) -> str:
+    def run(self, program: str, *arguments: str | Path) -> str:
         """Run a program and return its output.
 
         Raises:
             MachineError: it failed; includes its message.
         """
-        return debian_packages.run_program(self.command(program, *words), program, self.root)
+        return debian_packages.run_program(self.command(program, *arguments), program, self.root)
 
 
 def get_tools(progress: Progress, packages: Sequence[str] = PACKAGES) -> Tools:
