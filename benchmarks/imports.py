@@ -196,10 +196,9 @@ def tflite_model(
     def answer(images: np.ndarray) -> np.ndarray:
         rows = []
         for values in scaled(images):
-            if int8:
-                scale, zero = taken["quantization"]
-                values = np.clip(np.round(values / scale + zero), -128, 127).astype(np.int8)
-            interpreter.set_tensor(taken["index"], values[np.newaxis])
+            scale, zero = taken["quantization"]
+            steps = np.clip(np.round(values / scale + zero), -128, 127).astype(np.int8) if int8 else values
+            interpreter.set_tensor(taken["index"], steps[np.newaxis])
             interpreter.invoke()
             row = interpreter.get_tensor(out["index"]).astype(np.float32)
             rows.append((row - out["quantization"][1]) * out["quantization"][0] if int8 else row)
