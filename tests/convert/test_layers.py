@@ -116,9 +116,9 @@ def test_lower_answers_as_keras_when_the_layer_is_taken(name: str) -> None:
 def test_lower_answers_alike_on_older_runtimes_when_the_layer(name: str, tmp_path: Path) -> None:
     model, images, _ = lowered(TAKEN[name])
     graphs.write(model, tmp_path / "model.xml", container=10, compress=False, notes={})
-    for era in ("2021", "2022"):
+    for generation in ("2021", "2022"):
         result = legacy_openvino.compare(
-            tmp_path / "model.xml", compat.known().generations[era], "fp32", images, Silent()
+            tmp_path / "model.xml", compat.known().generations[generation], "fp32", images, Silent()
         )
         assert result.passed, result
 

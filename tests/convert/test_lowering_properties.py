@@ -184,14 +184,14 @@ def test_lower_gives_the_same_numbers_when_the_network_is_any(chosen: list[Layer
 
 
 @pytest.mark.legacy
-@pytest.mark.parametrize("era", ["2021", "2022"])
+@pytest.mark.parametrize("generation", ["2021", "2022"])
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(chosen=st.lists(layers, min_size=3, max_size=7), seed=st.integers(0, 2**16))
 def test_lower_gives_the_same_numbers_when_an_older_runtime(
-    tmp_path: Path, era: str, chosen: list[Layer], seed: int
+    tmp_path: Path, generation: str, chosen: list[Layer], seed: int
 ) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     xml = tmp_path / f"{seed}" / "model.xml"
     graphs.write(lower(network(chosen, seed), NCS2).model, xml, container=10, compress=False, notes={})
-    match = legacy_openvino.compare(xml, compat.known().generations[era], "fp32", images, Silent())
+    match = legacy_openvino.compare(xml, compat.known().generations[generation], "fp32", images, Silent())
     assert match.passed, match

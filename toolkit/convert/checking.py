@@ -60,7 +60,10 @@ def check_bundle(
     target = compat.find_target(manifest["target"])
     checks = [*trust, _golden(folder)]
     shown = np.load(folder / "golden" / "inputs.npy") if images is None else images
-    checks += [_agrees(folder, era, manifest, shown, progress) for era in legacy_openvino.eras_of(target)]
+    checks += [
+        _agrees(folder, generation, manifest, shown, progress)
+        for generation in legacy_openvino.legacy_generations(target)
+    ]
     if "MYRIAD" in target.accelerators:
         checks.append(_fits_the_stick(folder, progress))
     return tuple(checks)
@@ -111,21 +114,21 @@ def _in_words(problem: Problem) -> str:
 
 
 def _agrees(
-    folder: Path, era: Generation, manifest: Mapping[str, Any], images: Images, progress: Progress
+    folder: Path, generation: Generation, manifest: Mapping[str, Any], images: Images, progress: Progress
 ) -> CheckResult:
     """An older runtime beside the current one."""
-    name, precision = f"era {era.name}", manifest["precision"]
+    name, precision = f"openvino {generation.name}", manifest["precision"]
     if precision not in legacy_openvino.TOLERANCE:
         return CheckResult(name=name, outcome="skipped", message=f"how far {precision} may be off there is not known")
     try:
         result = legacy_openvino.compare(
-            folder / "model.xml", era, precision, images, progress, manifest["output"]["kind"]
+            folder / "model.xml", generation, precision, images, progress, manifest["output"]["kind"]
         )
     except MachineError as error:
         (problem, *_) = error.problems
         return CheckResult(name=name, outcome="skipped", message=problem.what, remedy=problem.remedy)
     if result.failure:
-        return CheckResult(name=name, outcome="failed", message=f"OpenVINO {era.versions[1]}: {result.failure}")
+        return CheckResult(name=name, outcome="failed", message=f"OpenVINO {generation.versions[1]}: {result.failure}")
     return CheckResult(
         name=name,
         outcome="passed" if result.passed else "failed",

@@ -1,4 +1,4 @@
-"""Where the Python of old runtimes comes from. The real unpacking is of the tier eras: it needs Debian on x86-64."""
+"""Where the Python of old runtimes comes from. The real unpacking is runs with `just test-legacy`: it needs Debian on x86-64."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_get_python_says_what_to_do_when_this_is_no_debian(bare: Path, monkeypat
     (problem,) = caught.value.problems
     assert problem.what.endswith("none can be made here: apt-get and dpkg-deb not found: this is no Debian")
     assert "TOOLKIT_PYTHON39" in problem.remedy
-    assert "just build eras" in problem.remedy
+    assert "just build legacy" in problem.remedy
 
 
 @pytest.mark.legacy

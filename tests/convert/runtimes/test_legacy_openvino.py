@@ -27,7 +27,7 @@ def images() -> Any:
 
 def agreement(**changes: Any) -> legacy_openvino.Agreement:
     exact = legacy_openvino.Agreement(
-        era="2021", openvino="2021.4.2", images=1000, max_abs=1e-4, top1_agreement=0.995, tolerance=1e-4
+        generation="2021", openvino="2021.4.2", images=1000, max_abs=1e-4, top1_agreement=0.995, tolerance=1e-4
     )
     return replace(exact, **changes)
 
@@ -56,23 +56,25 @@ def test_agreement_fails_when_one_thing_is_beyond(changes: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(("target", "expected"), [("cpu", []), ("cpu-2022", ["2022"]), ("ncs2", ["2021", "2022"])])
 def test_eras_of_names_those_that_read_it_when_asked(target: str, expected: list[str]) -> None:
-    assert [era.name for era in legacy_openvino.eras_of(compat.find_target(target))] == expected
+    assert [
+        generation.name for generation in legacy_openvino.legacy_generations(compat.find_target(target))
+    ] == expected
 
 
 @pytest.mark.legacy
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize(("target", "era"), [("cpu-2022", "2022"), ("ncs2", "2021"), ("ncs2", "2022")])
+@pytest.mark.parametrize(("target", "generation"), [("cpu-2022", "2022"), ("ncs2", "2021"), ("ncs2", "2022")])
 def test_compare_agrees_when_lowered_for_the_era(
-    shared_line: Any, images: Any, head: str, precision: str, target: str, era: str
+    shared_line: Any, images: Any, head: str, precision: str, target: str, generation: str
 ) -> None:
     line = shared_line
     ir = convert_model(getattr(line, head), precision, target, line.workspace, line.store, Silent())
     result = legacy_openvino.compare(
-        line.workspace.absolute(ir.path), compat.known().generations[era], precision, images, Silent()
+        line.workspace.absolute(ir.path), compat.known().generations[generation], precision, images, Silent()
     )
     assert result.passed, result
-    assert result.openvino.startswith(era)
+    assert result.openvino.startswith(generation)
     assert (result.images, result.precision) == (400, "f32")
     assert result.tolerance == {"fp32": 1e-4, "fp16": 1e-2}[precision]
 

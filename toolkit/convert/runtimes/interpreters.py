@@ -26,9 +26,9 @@ def ensure_python(version: str, progress: Progress) -> Path:
     except MachineError as error:
         (problem, *_) = error.problems
         raise MachineError(
-            f"no Python {version} was found, which OpenVINO of that era needs, and none can be made here: {problem.what}",
+            f"no Python {version} was found, which OpenVINO of that generation needs, and none can be made here: {problem.what}",
             remedy=f"{problem.remedy + '; or ' if problem.remedy else ''}install one (`pyenv install {version}`) and set "
-            f"{_variable(version)} to it; or, where a container engine runs, `just build eras`",
+            f"{_variable(version)} to it; or, where a container engine runs, `just build legacy`",
         ) from None
 
 

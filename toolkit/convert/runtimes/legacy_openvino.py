@@ -1,8 +1,8 @@
 """The same IR in older runtimes: do OpenVINO 2021.4 and 2022.3 answer as the current one does?
 
-Each era runs in a process of its own, on the Python that its wheels are made for, through the very code that runs on
+Each generation runs in a process of its own, on the Python that its wheels are made for, through the very code that runs on
 devices (`python -m toolkit.device golden`), in float32. Its wheels are pinned in compat.toml by SHA-256 and unpacked once.
-Where that Python can neither be found nor made, the image `era` takes its place, if `just build eras` has made it.
+Where that Python can neither be found nor made, the container image `legacy` takes its place, if `just build legacy` has made it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from toolkit.system import wheel_cache
 from toolkit.system.cache_dirs import cache_dir
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 5e-2}
-"""How far an era's probabilities may be from the current runtime's, on the same IR."""
+"""How far a generation's probabilities may be from the current runtime's, on the same IR."""
 TOP1_AGREEMENT = 0.995
 
 _ROUGH = ("bf16", "f16")
@@ -43,18 +43,18 @@ _HOUSE = Path(toolkit.__file__).parent.parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How one era's answers compare with the current runtime's."""
+    """How one generation's answers compare with the current runtime's."""
 
-    era: str
+    generation: str
     openvino: str
     images: int
     max_abs: float
     top1_agreement: float
     tolerance: float
     precision: str = "f32"
-    """What the era computed in, by its own word: BF16 and FP16 would compare arithmetics, not runtimes."""
+    """What the generation computed in, by its own word: BF16 and FP16 would compare arithmetics, not runtimes."""
     failure: str = ""
-    """What the era said when it could not answer at all."""
+    """What the generation said when it could not answer at all."""
 
     @property
     def passed(self) -> bool:
@@ -73,31 +73,31 @@ class LegacyWorker:
     release: str = ""
 
 
-def eras_of(target: Target) -> tuple[Generation, ...]:
+def legacy_generations(target: Target) -> tuple[Generation, ...]:
     """Those with a worker that should read what is written for `target`."""
     return tuple(
-        era
-        for era in compat.known().generations.values()
-        if era.worker_wheels and target.container in era.containers and target.opset <= era.opset
+        generation
+        for generation in compat.known().generations.values()
+        if generation.worker_wheels and target.container in generation.containers and target.opset <= generation.opset
     )
 
 
 def compare(
-    xml: Path, era: Generation, precision: str, images: Images, progress: Progress, kind: str = "softmax"
+    xml: Path, generation: Generation, precision: str, images: Images, progress: Progress, kind: str = "softmax"
 ) -> Agreement:
-    """Let `era` answer u8 [n,H,W,3] `images` with the IR at `xml`; `kind` is the manifest's of its output.
+    """Let `generation` answer u8 [n,H,W,3] `images` with the IR at `xml`; `kind` is the manifest's of its output.
 
     Raises:
-        MachineError: the era cannot run here: another processor, no such Python, wheels that cannot be fetched.
+        MachineError: the generation cannot run here: another processor, no such Python, wheels that cannot be fetched.
     """
-    worker = find_worker(era, progress)
-    with tempfile.TemporaryDirectory(prefix="era-") as folder:
+    worker = find_worker(generation, progress)
+    with tempfile.TemporaryDirectory(prefix="legacy-") as folder:
         _fill(Path(folder), xml, images, TOLERANCE[precision], kind)
         result = _ask(worker, Path(folder))
     error = result.get("error")
     return Agreement(
-        era=era.name,
-        openvino=str(result.get("openvino", era.versions[1])),
+        generation=generation.name,
+        openvino=str(result.get("openvino", generation.versions[1])),
         images=len(images),
         max_abs=float(result.get("max_abs", np.inf)),
         top1_agreement=float(result.get("top1_agreement", 0.0)),
@@ -107,8 +107,8 @@ def compare(
     )
 
 
-def prepare(era: Generation, progress: Progress) -> Path:
-    """The folder with the era's packages, unpacked from its wheels the first time.
+def prepare(generation: Generation, progress: Progress) -> Path:
+    """The folder with the generation's packages, unpacked from its wheels the first time.
 
     Raises:
         MachineError: the wheels are for another machine, or cannot be fetched.
@@ -116,9 +116,9 @@ def prepare(era: Generation, progress: Progress) -> Path:
     machine = (platform.system(), platform.machine())
     if machine != ("Linux", "x86_64"):
         raise MachineError(
-            f"wheels of OpenVINO {era.versions[1]} are for Linux on x86-64; this is {' on '.join(machine)}"
+            f"wheels of OpenVINO {generation.versions[1]} are for Linux on x86-64; this is {' on '.join(machine)}"
         )
-    pins = [wheel_cache.Wheel(*pin) for pin in era.worker_wheels]
+    pins = [wheel_cache.Wheel(*pin) for pin in generation.worker_wheels]
     folder = cache_dir("legacy") / hashing.sha256_json([pin.sha256 for pin in pins])
     if not folder.exists():
         _unpack([wheel_cache.fetch_wheel(pin, progress) for pin in pins], folder)
@@ -150,22 +150,22 @@ def _fill(folder: Path, xml: Path, images: Images, tolerance: float, kind: str) 
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def find_worker(era: Generation, progress: Progress) -> LegacyWorker:
-    """How to run the device code with the era's runtime here.
+def find_worker(generation: Generation, progress: Progress) -> LegacyWorker:
+    """How to run the device code with the generation's runtime here.
 
     Raises:
-        MachineError: another processor, neither such a Python nor the era's image, or wheels that cannot be fetched.
+        MachineError: another processor, neither such a Python nor the generation's image, or wheels that cannot be fetched.
     """
     try:
-        python = interpreters.ensure_python(era.worker_python, progress)
+        python = interpreters.ensure_python(generation.worker_python, progress)
     except MachineError:
-        image = f"edge-vision/era:dev-{era.name}"
+        image = f"edge-vision/legacy:dev-{generation.name}"
         if not _has_image(image):
             raise
         return LegacyWorker(_docker(image), {"PATH": os.environ.get("PATH", "")}, "/release")
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "PYTHONPATH": os.pathsep.join((str(prepare(era, progress)), str(_HOUSE))),
+        "PYTHONPATH": os.pathsep.join((str(prepare(generation, progress)), str(_HOUSE))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
     }
