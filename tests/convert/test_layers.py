@@ -76,9 +76,9 @@ REFUSED: dict[str, tuple[Middle, str]] = {
     "LSTM": (lambda layers, x: layers.LSTM(6)(text(layers, x)), r"TensorList\n.*unroll=True"),
     "GRU": (lambda layers, x: layers.GRU(6)(text(layers, x)), r"TensorList\n.*unroll=True"),
     "cubic resizing": (one("Resizing", 24, 20, interpolation="bicubic"), "ResizeBicubic"),
-    "softmax over two axes": (one("Softmax", axis=(1, 2)), "IsFinite-10 has no form in opset 6"),
-    "sparsemax": (one("Activation", "sparsemax"), "TopK-11 has no form in opset 6"),
-    "sparse sigmoid": (one("Activation", "sparse_sigmoid"), "GreaterEqual is turned down"),
+    "softmax over two axes": (one("Softmax", axis=(1, 2)), "IsFinite-10 cannot be lowered to opset 6"),
+    "sparsemax": (one("Activation", "sparsemax"), "TopK-11 cannot be lowered to opset 6"),
+    "sparse sigmoid": (one("Activation", "sparse_sigmoid"), "GreaterEqual is not supported"),
 }
 
 

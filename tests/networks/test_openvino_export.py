@@ -1,4 +1,4 @@
-"""What OpenVINO's converter has no words for is refused by name."""
+"""What OpenVINO cannot convert is refused by name."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def test_trace_names_the_operation_when_openvino_has_no_words(middle: Any, text:
     image = keras.Input((8, 8, 3))
     x = middle(keras.layers, keras.layers.Conv2D(1, 1)(image))
     model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x), name="unsaid")
-    with pytest.raises(ConversionError, match=f"unsaid: OpenVINO has no words for TensorFlow's {text}"):
+    with pytest.raises(ConversionError, match=f"unsaid: OpenVINO cannot convert the TensorFlow operation {text}"):
         trace(model)

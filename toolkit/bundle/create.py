@@ -4,7 +4,7 @@
     model.xml .bin  labels.txt
     golden/         eight test images and the answers to them
 
-There is nothing in it that depends on when or where it was made: the same model and versions give the same bytes.
+Nothing in it depends on when or where it was created: the same model and versions give the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 _OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
-"""What a manifest says of parity only where it has a meaning."""
+"""Fields of parity that a manifest has only where they apply."""
 
 
 def write_bundle(
@@ -148,13 +148,13 @@ def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outpu
 
 
 def _optional(ir: IrModel) -> dict[str, Any]:
-    """What a manifest has only where there is something to say."""
+    """Fields that a manifest has only where they apply."""
     forced = {"forced": ir.forced} if ir.forced else {}
     return forced | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
 
 
 def _golden_tolerance(ir: IrModel) -> dict[str, float]:
-    """The target's, widened where the user let parity be wider; INT8 is held against itself, so nothing widens it."""
+    """The target's tolerance, or the parity tolerance if the user set a wider one; INT8, which is compared with itself, keeps the target's."""
     stated = compat.find_target(ir.target).golden_tolerance[ir.precision]
     if ir.precision == "int8":
         return dict(stated)
@@ -175,7 +175,7 @@ def _parity(ir: IrModel) -> dict[str, Any]:
 
 
 def _quantization(result: Quantization) -> dict[str, Any]:
-    """As the manifest says it: lists in place of tuples."""
+    """For JSON: lists instead of tuples."""
     return dataclasses.asdict(result) | {"reverted": list(result.reverted)}
 
 

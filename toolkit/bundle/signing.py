@@ -38,7 +38,7 @@ def sign_bundle(folder: Path, key: Path) -> Path:
     """Sign the bundle in `folder` with an SSH private key (or the public one of a key that ssh-agent holds).
 
     Raises:
-        UsageError: the key cannot be used; with ssh-keygen's words.
+        UsageError: the key cannot be used; with ssh-keygen's message.
         MachineError: there is no ssh-keygen.
     """
     signature = sign((folder / MANIFEST).read_bytes(), key, BUNDLE)

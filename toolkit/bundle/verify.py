@@ -1,4 +1,4 @@
-"""Is a bundle what its manifest says, to the last bit? Every fault is reported, each with its file."""
+"""Verify a bundle against its manifest; every fault is reported with its file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Everything that can be known about a bundle without the device, as a list of checks, each with its verdict.
 
-A check that cannot run here (another processor, a library missing) says so; it neither passes nor fails.
+A check that cannot run here (another processor, a missing library) is reported as skipped.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def check_bundle(
         for generation in legacy_openvino.legacy_generations(target)
     ]
     if "MYRIAD" in target.accelerators:
-        checks.append(_fits_the_stick(folder, progress))
+        checks.append(_fits_the_ncs2(folder, progress))
     return tuple(checks)
 
 
@@ -95,7 +95,7 @@ def _digests(folder: Path) -> CheckResult:
         message = "; ".join(_in_words(problem) for problem in error.problems)
         return CheckResult(name="digests", outcome="failed", message=message, remedy=error.problems[0].remedy)
     return CheckResult(
-        name="digests", outcome="passed", message=f"all {len(manifest['files'])} files are as the manifest says"
+        name="digests", outcome="passed", message=f"all {len(manifest['files'])} files match the manifest"
     )
 
 
@@ -138,7 +138,7 @@ def _agrees(
     )
 
 
-def _fits_the_stick(folder: Path, progress: Progress) -> CheckResult:
+def _fits_the_ncs2(folder: Path, progress: Progress) -> CheckResult:
     """Intel's own compiler decides."""
     try:
         fit = compile_for_ncs2(folder / "model.xml", progress)

@@ -1,6 +1,6 @@
-"""From a trained model, or one brought in, to an OpenVINO IR that is proven to answer alike.
+"""Convert a trained or imported model to an OpenVINO IR that is proven to give the same answers.
 
-    Source ─graph▶ form for a target and precision ─write▶ IR ─run on the test images▶ Parity ─passed?▶ kept
+    ReferenceModel ─graph▶ lowered for target and precision ─write▶ IR ─run on the test images▶ Parity ─passed?▶ stored
 
 The IR is made beside its place and renamed only after parity has passed: a failed one is never found as converted.
 """
@@ -53,8 +53,8 @@ def convert_model(
     that the bundle then holds, layers may leave FP16's range.
 
     Raises:
-        ConversionError: the target's runtime cannot say an operation, or FP16 a number.
-        ParityError: it answers differently on the test images; nothing is kept.
+        ConversionError: the target's runtime lacks an operation, or a number or activation does not fit FP16.
+        ParityError: it answers differently on the test images; nothing is stored.
         ConfigurationError: no such target, or the target does not take that precision.
         DataError: the model or its split cannot be used.
     """
@@ -114,7 +114,7 @@ class Tolerances:
 
 @dataclass
 class Quantizer:
-    """Makes INT8 of a lowered graph; `details` says afterwards how."""
+    """Quantizes a lowered graph to INT8; `details` describes the result afterwards."""
 
     model: TrainedModel
     split: Split
@@ -132,7 +132,7 @@ class Quantizer:
 
 @dataclass
 class ActivationCheck:
-    """Refuses a graph whose layers leave FP16's range on training and test images; `overflows` says afterwards if any does."""
+    """Refuses a graph whose layers leave FP16's range on training and test images; `overflows` is set if any does."""
 
     model: TrainedModel
     split: Split
@@ -245,13 +245,13 @@ def _disagreement(title: str, origin: str, compared: Comparison, test: TestImage
         ours, aim = parity.score_pair(result)
         return ParityError(
             f"{title} has {what} of {ours:.5f} on {result.images} test images; allowed is at least "
-            f"{least} {origin}'s {aim:.5f}. Nothing was kept",
+            f"{least} {origin}'s {aim:.5f}. The converted model was discarded",
             where=str(test.images[compared.worst].path),
             remedy="look at that image first, which is furthest off; or keep this model in fp32",
         )
     return ParityError(
         f"{title} answers up to {result.max_abs:.2e} away from {origin} on {result.images} test images; "
-        f"allowed is {result.tolerance:.0e}. {_same(result).capitalize()}. Nothing was kept",
+        f"allowed is {result.tolerance:.0e}. {_same(result).capitalize()}. The converted model was discarded",
         where=str(test.images[compared.worst].path),
         remedy="look at that image first; if the difference is harmless for you, allow it with --tolerance, or with "
         "convert.tolerance in the experiment",

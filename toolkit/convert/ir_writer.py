@@ -1,4 +1,4 @@
-"""The form a model takes for a target and a precision, written to disk."""
+"""Write the IR of a model for a target and a precision."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def write_ir(
 
     The file names its model, target and precision, so two IRs of different purpose never share a digest. For FP16,
     container 11 keeps FP16 constants that a runtime turns into what it computes in; container 10 is FP16 throughout.
-    For INT8, `quantize` gives the lowered graph its other form. `check_ranges` may refuse the graph while it is float32.
+    For INT8, `quantize` quantizes the lowered graph. `check_ranges` may refuse the graph while it is float32.
 
     Raises:
-        ConversionError: the target's runtime has no form for an operation, or FP16 none for a number.
+        ConversionError: the target's runtime lacks an operation, or a number does not fit FP16.
     """
     import openvino as ov
 
     lowered = lower(ov.Core().read_model(source.graph), target)
     if lowered.replaced:
         text = ", ".join(f"{count} {kind}" for kind, count in sorted(lowered.replaced.items()))
-        progress.log(f"  said in opset {target.opset}: {text}")
+        progress.log(f"  lowered to opset {target.opset}: {text}")
     model = lowered.model
     if quantize is not None:
         known = {node.get_friendly_name() for node in model.get_ops()}

@@ -1,4 +1,4 @@
-"""Keras models as this room needs them: loaded in float32, asked for reference answers."""
+"""Keras models in float32, for reference answers."""
 
 from __future__ import annotations
 

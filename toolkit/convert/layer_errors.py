@@ -1,7 +1,7 @@
-"""Where along a network the difference of two forms grows: every layer's output on one image, form beside form.
+"""Layer-wise error of an IR: every layer's output on one image, compared with the float32 graph's.
 
 Layers are matched by their names, which lowering keeps. A layer's error is the largest difference of its output over the
-largest magnitude in it; its growth is what that is beyond the largest error among the layers that it reads.
+largest magnitude in it; the error it adds is what exceeds the largest error among the layers that it reads.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progr
     """Compare the IR of the bundle in `folder` with the float32 graph that it was made from, and store the result.
 
     Raises:
-        BundleError: its bytes are not what its manifest says.
+        BundleError: its bytes differ from its manifest.
         DataError: the model or its test images are not in this workspace.
     """
     manifest = verify_bundle(folder)

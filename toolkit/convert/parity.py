@@ -1,4 +1,4 @@
-"""How far one form of a model is from another: both computed in float32, on the same images."""
+"""Parity of a converted model with its original: both computed in float32, on the same images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Labels = npt.NDArray[np.int64] | npt.NDArray[np.int8]
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1.0}
 """The largest allowed difference of a probability from Keras' own, unless the user says otherwise.
 
-INT8 is bounded by its accuracy (`max_drop`); how far its probabilities move is told, and any distance is allowed."""
+INT8 is bounded by its accuracy (`max_drop`); the change of its probabilities is reported, and any change is allowed."""
 
 QUANTIZED_TOLERANCE = 5e-2
 """The same for an imported model that came quantized: its own runtime rounds to 256 steps where OpenVINO's does not."""
@@ -96,7 +96,7 @@ def compare(
     """Set `outputs` beside `reference`, both f32 [n, classes]; `labels` are the true ones.
 
     A value that is not a number counts as infinitely far. It passes if no difference is beyond `tolerance` and the
-    score is kept as `keeps` says.
+    score satisfies `keeps_accuracy`.
     """
     difference = np.nan_to_num(np.abs(outputs - reference), nan=np.inf)
     multi_label = labels.ndim == 2

@@ -1,6 +1,6 @@
-"""What every form of a model is made from and judged by: its float32 graph, and Keras' own answers.
+"""The reference of a model's conversions: its float32 graph, and the answers of its own runtime.
 
-Both are made once per model and kept under workspace/ir/sources, so that several precisions and targets share them.
+Both are computed once per model and cached under workspace/ir/sources; all precisions and targets share them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class TestImages:
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """A trained model, opened for conversion; each part is made when it is first asked for."""
+    """A trained model opened for conversion; each part is computed on first use."""
 
     model: TrainedModel
     workspace: Workspace
@@ -70,7 +70,7 @@ class ReferenceModel:
 
     @property
     def folder(self) -> Path:
-        """Where what is made once is kept: another model or other versions, another folder."""
+        """The cache folder, one for each model and combination of versions."""
         key = hashing.sha256_json({"model": self.model.digest, "versions": dict(versions())})
         return self.workspace.folder("ir", "sources", key)
 

@@ -1,4 +1,4 @@
-"""The model that a person's words mean."""
+"""Resolve the argument MODEL of a command."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def resolve_ir(reference: str, workspace: Workspace, store: Store, progress: Pro
     """The .xml of an IR file, of a bundle (folder, name or digest), or of a trained model (traced if it was not yet).
 
     Raises:
-        UsageError: the words name none of them.
+        UsageError: it names none of them.
     """
     if reference.endswith(".xml") and Path(reference).exists():
         return Path(reference)

@@ -22,7 +22,7 @@ _PASSED_THROUGH = {"BatchNormalization", "ReLU", "Activation", "LeakyReLU", "Dro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KerasLayer:
-    """One layer; a model inside a model is told layer by layer."""
+    """One layer; a nested model is listed layer by layer."""
 
     name: str
     kind: str
@@ -51,7 +51,7 @@ class Separation:
 
     @property
     def formula(self) -> float:
-        """What the formula says it should be: 1/N + 1/k²."""
+        """The value by the formula 1/N + 1/k²."""
         return 1 / self.filters + 1 / prod(self.kernel)
 
 

@@ -151,7 +151,7 @@ def _in_float32(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_keras_2(described: dict[str, Any]) -> dict[str, Any]:
-    """One object of a Keras 2 configuration: Keras 3 has its models elsewhere, and takes fewer arguments for some layers."""
+    """One object of a Keras 2 configuration: Keras 3 has its models in other modules, and fewer arguments for some layers."""
     kind, config = described.get("class_name"), described.get("config")
     if kind == "Sequential" and isinstance(config, list):  # before Keras 2.2
         return described | {"config": {"name": "sequential", "layers": config}}

@@ -1,6 +1,6 @@
 """Keras models as graphs of OpenVINO: what converting keeps, and what runs a frozen backbone.
 
-Nothing here asks which Keras it is: a model is traced as any function of TensorFlow's.
+It works with every Keras: a model is traced as a TensorFlow function.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def trace(model: keras.Model) -> ov.Model:
 
     Raises:
         DataError: it does not take one RGB image, or does not give one row of numbers.
-        ConversionError: OpenVINO has no words for what it does.
+        ConversionError: OpenVINO cannot convert an operation of it.
     """
     shape = _image_shape(model)
     tf = start_tensorflow()
@@ -43,7 +43,7 @@ def trace(model: keras.Model) -> ov.Model:
     return _with_one_output(graph)
 
 
-# What TensorFlow's operations stand for in Keras, and what OpenVINO can say in their stead.
+# What to use in Keras instead of TensorFlow operations that OpenVINO cannot convert.
 _INSTEAD = {
     "Bitcast": "keras.ops.argmax has none; let the network give its scores",
     "Bucketize": "discretise before the network",
@@ -55,17 +55,21 @@ _INSTEAD = {
 
 
 def _unsaid(talk: str, name: str) -> ToolkitError:
-    """What the converter said: each operation that it knows no words for, with what to use instead."""
+    """The converter's error: each operation that it cannot convert, with what to use instead."""
     listed = re.findall(r"No conversion rule found for operations: ([\w, ]+)", talk)
     kinds = [
         *(kind for line in listed for kind in line.split(", ")),
         *re.findall(r"^-- (\w+) with a message", talk, re.MULTILINE),
     ]
     if not kinds:
-        return ConversionError(f"OpenVINO cannot take it: {talk}", where=name)
+        return ConversionError(f"OpenVINO cannot convert it: {talk}", where=name)
     return ConversionError.from_problems(
         [
-            Problem(f"OpenVINO has no words for TensorFlow's {kind}", name, _INSTEAD.get(kind, "use another layer"))
+            Problem(
+                f"OpenVINO cannot convert the TensorFlow operation {kind}",
+                name,
+                _INSTEAD.get(kind, "use another layer"),
+            )
             for kind in dict.fromkeys(kinds)
         ]
     )
@@ -83,7 +87,7 @@ def add_uint8_input(graph: ov.Model) -> ov.Model:
 
 
 def _answer_for_openvino(tensorflow: str) -> None:
-    """Say which TensorFlow this is: OpenVINO 2026.4 asks by exec("del tensorflow"), which fails since PEP 667."""
+    """Answer which TensorFlow is installed: OpenVINO 2026.4 asks by exec("del tensorflow"), which fails since PEP 667."""
     from openvino.frontend.tensorflow import utils
 
     known = {"python_version": platform.python_version(), "tensorflow": tensorflow, "sys_platform": sys.platform}

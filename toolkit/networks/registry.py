@@ -141,7 +141,7 @@ def find_network(name: str) -> Network:
 
 
 def _unreachable(name: str, error: Exception) -> Exception:
-    """Keras' failed download, told with the file to fetch and the place to put it; any other error as it is."""
+    """The error for a failed download by Keras: the file to fetch and where to put it; any other error unchanged."""
     result = re.search(r"https?://\S+/([\w.-]+\.(?:h5|keras))", str(error))
     if result is None:
         return error

@@ -19,7 +19,7 @@ LAYER_NAME = "scaling"
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """A network's own input scaling: `words` for people, `layer` makes the Keras layer that does it."""
+    """A network's own input scaling: `text` describes it, `layer` creates the Keras layer."""
 
     text: str
     layer: Callable[[], keras.layers.Layer]

@@ -1,4 +1,4 @@
-"""What differs between the two builds of TensorFlow that networks are trained with; nothing else asks which it is.
+"""Differences between the two builds of TensorFlow; no other module asks which one runs.
 
 stock    tensorflow-cpu or tensorflow, with Keras 3
 mkl      intel-tensorflow 2.14, with MKL and OpenMP and Keras 2.14, in an environment of its own

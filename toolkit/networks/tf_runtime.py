@@ -32,7 +32,7 @@ def start_tensorflow() -> Any:
         if is_keras_2():  # its random layers keep their state in a variable, as Keras 3's do, only when told to
             tf.keras.backend.experimental.enable_tf_random_generator()
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        tf.constant(0)  # starts the runtime, which has its own words to say
+        tf.constant(0)  # starts the runtime, which logs on its own
     return tf
 
 

@@ -44,7 +44,7 @@ def read_state_dict(content: bytes, where: str) -> dict[str, np.ndarray]:
     """The tensors in a weights file of torch before 1.6, by name.
 
     Raises:
-        DataError: the file names foreign classes, is cut short, or is no such file; nothing in it was run.
+        DataError: the file names other classes, is truncated, or is not such a file; nothing in it was run.
     """
     try:
         return _read(io.BytesIO(content))

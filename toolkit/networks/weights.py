@@ -1,6 +1,6 @@
 """A user's own weights file put into a network's body, layer by layer, by name.
 
-Three forms: .keras (a whole model), .h5 (Keras 2's or 3's HDF5, a whole model or weights), .weights.h5 (Keras 3).
+Three formats: .keras (a whole model), .h5 (Keras 2's or 3's HDF5, a whole model or weights), .weights.h5 (Keras 3).
 Layers that the body does not have (an old classifier) are left out; a layer that the file lacks is an error.
 """
 
@@ -25,7 +25,7 @@ def fill_from_file(body: keras.Model, path: Path) -> None:
     """Fill every layer of `body` that has weights from the layer of the same name in the file.
 
     Raises:
-        ConfigurationError: the file is missing, of no known form, or does not fit; says which layers.
+        ConfigurationError: the file is missing, in an unknown format, or does not fit; names the layers.
     """
     stored = _read(path)
     expected = {layer.name: layer for layer in body.layers if layer.weights}

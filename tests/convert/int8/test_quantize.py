@@ -79,7 +79,7 @@ def test_convert_model_is_the_same_to_the_byte(shared_line: Any, converted: IrMo
 
 def test_convert_model_keeps_nothing_when_the_test_images_say(line: Any) -> None:
     """Layers are reverted by other images; the test part has the last word, here by a tolerance of nothing."""
-    with pytest.raises(ParityError, match="Nothing was kept"):
+    with pytest.raises(ParityError, match="The converted model was discarded"):
         convert_model(line.softmax, "int8", "cpu", line.workspace, line.store, Silent(), tolerance=1e-9)
     assert line.store.all(IrModel) == ()
 

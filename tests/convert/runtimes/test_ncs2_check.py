@@ -92,9 +92,9 @@ def test_check_unchanged_names_the_file_when_a_bit_is_flipped(compiler: Path, tm
 @pytest.mark.parametrize(
     ("kind", "inputs", "attributes", "text"),
     [
-        ("FakeQuantize", (-1.0, 1.0, -1.0, 1.0), {"levels": 256}, "layer: the stick has no FakeQuantize\n.*FP16 only"),
-        ("Selu", (1.6, 1.05), {}, "layer: the stick has no Selu\n.*another layer"),
-        ("Acos", (), {}, "layer: the stick has no Acos"),
+        ("FakeQuantize", (-1.0, 1.0, -1.0, 1.0), {"levels": 256}, "layer: the NCS2 does not support FakeQuantize\n.*FP16 only"),
+        ("Selu", (1.6, 1.05), {}, "layer: the NCS2 does not support Selu\n.*another layer"),
+        ("Acos", (), {}, "layer: the NCS2 does not support Acos"),
     ],
 )
 def test_compile_for_ncs2_names_layer_and_type_when_it_does(
@@ -132,20 +132,20 @@ SOURCE = "[ GENERAL_ERROR ] \n/home/jenkins/agent/workspace/x/"
                 f'{SOURCE}frontend.cpp:434 Failed to compile layer "conv": {SOURCE}convolution.cpp:407 number of biases must '
                 "equal to number of output channels per group"
             ),
-            "conv: the stick has no convolution in three dimensions",
+            "conv: the NCS2 does not support 3D convolutions",
         ),
         (
             f'{SOURCE}frontend.cpp:434 Failed to compile layer "conv": {SOURCE}x.cpp:7 something else about it',
-            "conv: the stick cannot do this Convolution: something else about it",
+            "conv: the NCS2 does not support this Convolution: something else about it",
         ),
         (
             (
                 f"{SOURCE}stage.cpp:1 compare of type Less_equal: Stage node compare (Less_equal) types check error: "
                 "output #0 has type S32, but one of [FP16] is expected"
             ),
-            r"compare: the stick has no LessEqual of these types of numbers\n.*use Greater",
+            r"compare: the NCS2 does not support LessEqual of these element types\n.*use Greater",
         ),
-        ("[ GENERAL_ERROR ]  AssertionFailed: value >= 0-812249088", "too large for the stick"),
+        ("[ GENERAL_ERROR ]  AssertionFailed: value >= 0-812249088", "too large for the NCS2"),
         (f"{SOURCE}other.cpp:1 something new", "refuses it: something new"),
         ("", "without a word"),
     ],

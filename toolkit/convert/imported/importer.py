@@ -197,7 +197,7 @@ def _ask(
     """The probabilities of the file's own runtime, and the file's description with what it returns."""
     answers = reader.answers([pixels], imported)
     sanity.refuse_useless(answers, imported.file)
-    slack = 1e-2 + answers.shape[1] / 512 if imported.quantized or imported.output_scale is not None else 1e-3
+    slack = max(5e-2, answers.shape[1] / 512) if imported.quantized or imported.output_scale is not None else 1e-3
     kind = output_kind.decide(answers, output_kind.tail_of(graph), options.output, slack)
     return as_probabilities(answers, kind), dataclasses.replace(imported, output=kind)
 

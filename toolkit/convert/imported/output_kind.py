@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROBABILITIES, LOGITS = "probabilities", "logits"
 _SHAPING = {
-    *("Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "FakeQuantize", "Clamp", "Identity"),
+    *("Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "FakeQuantize", "Clamp", "Minimum", "Maximum"),
     *("StridedSlice", "Slice", "VariadicSplit"),
 }
 """Operations that leave what numbers mean as it is."""

@@ -46,7 +46,7 @@ def restore_float_layers(
 
 
 def quantized_layers(model: ov.Model) -> list[str]:
-    """The layers with weights whose weights are kept in eight bits, by name, in the graph's order."""
+    """The layers whose weights are stored in eight bits, by name, in the graph's order."""
     layers = (node for node in model.get_ordered_ops() if node.get_type_name() in LAYERS)
     return [node.get_friendly_name() for node in layers if _has_quantized_weights(node)]
 

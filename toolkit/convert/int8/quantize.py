@@ -1,4 +1,4 @@
-"""INT8: ranges taken from training images, and as many layers kept in float as the bound on the accuracy asks for.
+"""INT8 quantization: ranges from training images, and as many layers left in float as the accuracy bound needs.
 
     training images ─ranges▶ every layer quantized ─validation images▶ drop ≤ max_drop? ─no▶ revert the worst layer, again
 
@@ -156,7 +156,7 @@ def _judging(images: Iterable[Image], training: Sequence[Image], chosen: Sequenc
 
 
 def _nncf() -> Any:
-    """NNCF, told to keep its news to itself: neither on the screen nor to its makers.
+    """NNCF without its output and telemetry.
 
     Raises:
         MachineError: it is not installed.

@@ -1,4 +1,4 @@
-"""Say a model in the operations that a target's runtime knows, or say by name what cannot be said so.
+"""Lower a model to the operations that a target's runtime supports, or refuse the others by name.
 
     fold constants ─▶ replace by the table of rules ─▶ anything left above the opset, or refused? ─▶ checked graph
     ─▶ move strides upstream, take the image in planes, where the target gains by it
@@ -23,7 +23,7 @@ from toolkit.errors import ConversionError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """The model in older words, and how many operations of each type were replaced."""
+    """The lowered model, and how many operations of each type were replaced."""
 
     model: Any
     replaced: Mapping[str, int]
@@ -35,7 +35,7 @@ def lower(model: Any, target: Target) -> Lowered:
     """A copy of `model` (an ov.Model) with no operation that `target` does not take.
 
     Raises:
-        ConversionError: naming every operation that has no older form, and what to use in its stead.
+        ConversionError: naming every operation without a rule, and what to use instead.
     """
     model = model.clone()
     _fold(model)
@@ -97,13 +97,13 @@ def _left(model: Any, target: Target, text: set[str]) -> Iterator[Problem]:
         if name in text:
             continue
         if kind in target.refused:
-            yield Problem(f"{kind} is turned down by {target.summary}", name, target.refused[kind])
+            yield Problem(f"{kind} is not supported by {target.summary}", name, target.refused[kind])
         elif opset_of(node) > target.opset:
             yield _problem(node, target, "")
 
 
 def _problem(node: Any, target: Target, reason: str) -> Problem:
-    what = f"{node.get_type_name()}-{opset_of(node)} has no form in opset {target.opset}"
+    what = f"{node.get_type_name()}-{opset_of(node)} cannot be lowered to opset {target.opset}"
     return Problem(
         what + (f": {reason}" if reason else ""),
         node.get_friendly_name(),

@@ -1,4 +1,4 @@
-"""Operations of exactly the opset that is asked for, and what rules ask of those that they replace."""
+"""Constructors of operations of a given opset, and accessors for the nodes that rules replace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Output = Any
 
 
 class CannotLowerError(Exception):
-    """This one node has no older form; the words say why."""
+    """This node cannot be lowered; with the reason."""
 
 
 def make_op(opset: int, kind: str, inputs: Sequence[Node | Output], **attributes: object) -> Node:

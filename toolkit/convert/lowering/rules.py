@@ -1,6 +1,6 @@
-"""The table of rules: how each newer operation is said in operations that older runtimes know.
+"""The lowering rules: each newer operation expressed in operations that older runtimes support.
 
-A rule builds what takes a node's place out of operations of opset 6 or less, or says why this one cannot be said so.
+A rule builds a node's replacement from operations of opset 6 or less, or gives the reason why it cannot.
 The numbers it gives are the same up to rounding; each has its test in tests/convert/lowering/test_rules.py.
 """
 
@@ -134,19 +134,19 @@ def _gelu(node: Node) -> Node:
 
 
 def _hard_sigmoid(node: Node) -> Node:
-    """min(max(x + 3, 0), 6) / 6: the stick has no HSigmoid."""
+    """min(max(x + 3, 0), 6) / 6: the NCS2 has no HSigmoid."""
     clamped = make_op(1, "Clamp", [add(node.input_value(0), constant(3.0))], min=0.0, max=6.0)
     return multiply(clamped, constant(1 / 6))
 
 
 def _selu(node: Node) -> Node:
-    """Factor times elu(x, alpha): the stick has Elu but no Selu."""
+    """Factor times elu(x, alpha): the NCS2 has Elu but no Selu."""
     alpha, factor = (float(constant_value(node, port).reshape(())) for port in (1, 2))
     return multiply(make_op(1, "Elu", [node.input_value(0)], alpha=alpha), constant(factor))
 
 
 def _absolute(node: Node) -> Node:
-    """The stick has no Abs: the larger of x and -x."""
+    """The NCS2 has no Abs: the larger of x and -x."""
     return _without_sign(node.input_value(0))
 
 

@@ -31,7 +31,7 @@ def bullseye_python(progress: Progress) -> Path:
     """An interpreter of Python 3.9, made the first time.
 
     Raises:
-        MachineError: this is no Debian on x86-64, or its packages cannot be fetched; says why.
+        MachineError: the machine is not a Debian on x86-64, or the packages cannot be fetched; with the reason.
     """
     folder = cache_dir(SUITE) / hashing.sha256_file(LOCK)
     starter = folder / "bin" / f"python{VERSION}"
@@ -68,7 +68,7 @@ def _check_machine() -> None:
 
 
 def _fetch(folder: Path, listed: str, progress: Progress) -> list[Path]:
-    """The packages, as the archive signs them; that one differs from the lock is told and no error."""
+    """The packages as signed by the archive; a difference from the lock file is logged, and is no error."""
     lock = dict(line.split(" sha256:") for line in LOCK.read_text(encoding="utf-8").splitlines())
     names = sorted(line.partition("=")[0] for line in lock)
     result = debian_packages.Archive(folder, listed, "amd64").download(names)

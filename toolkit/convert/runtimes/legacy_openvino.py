@@ -54,7 +54,7 @@ class Agreement:
     precision: str = "f32"
     """What the generation computed in, by its own word: BF16 and FP16 would compare arithmetics, not runtimes."""
     failure: str = ""
-    """What the generation said when it could not answer at all."""
+    """The error of the runtime, if it could not answer at all."""
 
     @property
     def passed(self) -> bool:

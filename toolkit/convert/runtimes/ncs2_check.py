@@ -1,4 +1,4 @@
-"""Does a model fit the Neural Compute Stick 2? Intel's own Myriad X compiler is the judge; no stick is needed.
+"""Check that a model fits the Neural Compute Stick 2 (NCS2), by Intel's own Myriad X compiler; no stick is needed.
 
 It compiles with the settings that the runtime itself would use on the stick, and with one more: how long it may look
 for a stick before it compiles. By default that is five seconds; the blob is the same to the byte without them. What it
@@ -23,7 +23,7 @@ from toolkit.errors import ConversionError, MachineError
 from toolkit.progress import Progress
 
 NCS2_MEMORY_BYTES = 512 * 2**20
-"""The Myriad X of the stick has 512 MB beside it; its firmware takes some of them."""
+"""The memory of the NCS2, of which its firmware uses some."""
 
 _TIMEOUT_S = 1800
 # An option of Intel's plugin, in seconds. 0 stands for its default; a negative one is over before the search begins.
@@ -48,19 +48,19 @@ class CompiledBlob:
 
     blob_bytes: int
     stages: int
-    """Steps that the stick runs one after another."""
+    """Steps that the NCS2 runs one after another."""
     shaves: int
     """Vector processors that it uses, of sixteen."""
     cmx_slices: int
     memory_bytes: int
-    """An estimate of what it takes on the stick: the blob, its working memory, input and output."""
+    """An estimate of the memory it needs on the NCS2: the blob, its working memory, input and output."""
     inputs_bytes: int
     outputs_bytes: int
     seconds: float
 
 
 def compile_for_ncs2(xml: Path, progress: Progress, blob: Path | None = None) -> CompiledBlob:
-    """Compile the IR at `xml` (container 10) for the stick; the blob is kept at `blob` if one is named.
+    """Compile the IR at `xml` (container 10) for the NCS2; write the blob to `blob` if given.
 
     Raises:
         ConversionError: it does not fit: names the layer, its type, and what to use instead.
@@ -79,7 +79,7 @@ def compile_for_ncs2(xml: Path, progress: Progress, blob: Path | None = None) ->
 
 
 def read_header(blob: Path, seconds: float = 0.0) -> CompiledBlob:
-    """What a blob's header says.
+    """Read a blob's header.
 
     Raises:
         MachineError: it is not a blob of the format that OpenVINO 2020.3 to 2022.3 write.
@@ -106,24 +106,28 @@ def read_header(blob: Path, seconds: float = 0.0) -> CompiledBlob:
 
 
 def explain(talk: str, kinds: Mapping[str, str]) -> ConversionError:
-    """The compiler's refusal in words that a person can act on; `kinds` are the types of the model's layers by name."""
+    """The compiler's refusal as an error with a remedy; `kinds` are the types of the model's layers by name."""
     text = " ".join(_NOISE.sub("", talk).split())
     layer, stage, check = _LAYER.search(text), _STAGE.search(text), _CHECK.search(text)
     if layer:
         name, reason = layer.groups()
         kind = _TYPE.search(reason)
         if kind:
-            return ConversionError(f"the stick has no {kind.group(1)}", where=name, remedy=_advice(kind.group(1)))
+            return ConversionError(
+                f"the NCS2 does not support {kind.group(1)}", where=name, remedy=_advice(kind.group(1))
+            )
         if _FLAT_ONLY in reason:
             return ConversionError(
-                "the stick has no convolution in three dimensions", where=name, remedy="use convolutions of images"
+                "the NCS2 does not support 3D convolutions", where=name, remedy="use 2D convolutions"
             )
         own = kinds.get(name, "layer")
-        return ConversionError(f"the stick cannot do this {own}: {reason}", where=name, remedy=_advice(own))
+        return ConversionError(f"the NCS2 does not support this {own}: {reason}", where=name, remedy=_advice(own))
     if check:
         name, plugin_kind = check.groups()
         own = kinds.get(name, plugin_kind)
-        return ConversionError(f"the stick has no {own} of these types of numbers", where=name, remedy=_advice(own))
+        return ConversionError(
+            f"the NCS2 does not support {own} of these element types", where=name, remedy=_advice(own)
+        )
     if stage:
         name, kind_name = stage.groups()
         return ConversionError(
@@ -133,10 +137,10 @@ def explain(talk: str, kinds: Mapping[str, str]) -> ConversionError:
         )
     if "only non-negative amount is supported" in text or "AssertionFailed: value >= 0" in text:
         return ConversionError(
-            "a tensor is too large for the stick: its size does not fit 31 bits",
+            "a tensor is too large for the NCS2: its size does not fit 31 bits",
             remedy="use a smaller input or fewer channels",
         )
-    return ConversionError(f"the stick's compiler refuses it: {text or 'without a word'}")
+    return ConversionError(f"the NCS2 compiler refuses the model: {text or 'no reason given'}")
 
 
 def _advice(kind: str) -> str:
@@ -160,7 +164,7 @@ def _run(compiler: Path, xml: Path, blob: Path) -> None:
             env=environment,
         )
     except subprocess.TimeoutExpired:
-        raise ConversionError(f"the stick's compiler was not done after {_TIMEOUT_S} s", where=str(xml)) from None
+        raise ConversionError(f"the NCS2 compiler did not finish within {_TIMEOUT_S} s", where=str(xml)) from None
     if done.returncode == 0 and blob.exists():
         return
     if "error while loading shared libraries" in done.stderr or "Cannot load library" in done.stderr:

@@ -1,7 +1,7 @@
-"""Intel's own compiler for the Myriad X, taken out of its wheel and kept in the user's cache, unchanged to the byte.
+"""Intel's own compiler for the Myriad X, extracted from its wheel into the user's cache, unchanged to the byte.
 
 The wheel is pinned by SHA-256, and so is every file taken out of it; they are held against it before each use, because
-what these programs say is the toolkit's claim that a model fits.
+the toolkit's claim that a model fits rests on its verdict.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def _check_machine() -> None:
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
         raise MachineError(
-            f"Intel's compiler for the stick runs on Linux on x86-64 only; this is {system} on {machine}",
+            f"Intel's compiler for the NCS2 runs on Linux on x86-64 only; this is {system} on {machine}",
             remedy="run `toolkit check` on such a machine",
         )
     try:
         ctypes.CDLL("libusb-1.0.so.0")
     except OSError:
         raise MachineError(
-            "Intel's compiler for the stick needs libusb-1.0.so.0", remedy="apt-get install libusb-1.0-0"
+            "Intel's compiler for the NCS2 needs libusb-1.0.so.0", remedy="apt-get install libusb-1.0-0"
         ) from None
 
 
