@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit import hashing
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy import deploy, status
-from toolkit.deploy.status import drift
+from toolkit.deploy import commands, deploy, status
+from toolkit.deploy.status import drift, parse
+from toolkit.fleet import LocalShell
 
 names = st.text("abcdef/._- ", min_size=1, max_size=8)
 
@@ -56,3 +58,46 @@ def _write(path: Path, change: Callable[[Path], object]) -> None:
     if path.exists():
         path.chmod(0o644)
     change(path)
+
+
+@given(st.text(), st.text())
+def test_parse_and_drift_read_whatever_a_device_prints(output: str, release: str) -> None:
+    """Hostile output of one device must not end the status of all."""
+    current = parse(Device(name="one", host="h"), output)
+    assert all(value is None or isinstance(value, str) for value in (current.release, current.bundle, current.name))
+    assert all(isinstance(each, str) for each in drift(output, release))
+
+
+@pytest.mark.parametrize(
+    "index", ['{"files": 3}', '{"files": {"a": 3}}', "[" * 100_000, '{"files": {"a": {"sha256": []}}}']
+)
+def test_drift_reports_a_release_whose_index_is_hostile(index: str) -> None:
+    assert drift(f"{index}\n{'0' * 64}  ./a\n", "1" * 64)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "current:999999999999 'current' -> 'releases/x'",
+        "current:-1 'current' -> 'releases/x'",
+        'current/manifest.json:{"name": ["x"]}',
+        "current/release.json:" + "[" * 100_000,
+        "deploy.lock/info:[1]",
+    ],
+)
+def test_parse_takes_hostile_fields_as_unknown(line: str) -> None:
+    current = parse(Device(name="one", host="h"), line)
+    assert (current.since, current.bundle, current.name) == (None, None, None)
+
+
+def test_drift_names_links_and_byte_code(tmp_path: Path) -> None:
+    """Nothing may lie in a release that its index does not name."""
+    release = tmp_path / "releases/x"
+    (release / "device/__pycache__").mkdir(parents=True)
+    (release / "device/__pycache__/a.pyc").write_bytes(b"code")
+    (release / "link").symlink_to("/etc/passwd")
+    (release / "release.json").write_text('{"files": {"a": {"sha256": "0"}}}')
+    device = Device(name="one", host="h", root=str(tmp_path))
+    differences = drift(LocalShell(device).run(commands.files(device, "x")).stdout, "x")
+    assert "device/__pycache__/a.pyc is not part of the release" in differences
+    assert "link is not part of the release" in differences

@@ -26,7 +26,7 @@ from toolkit.deploy import (
 from toolkit.deploy.gates.gate import GateContext
 from toolkit.deploy.lock import device_lock
 from toolkit.deploy.strategy import Size
-from toolkit.errors import BundleError, ExitCode, UsageError
+from toolkit.errors import BundleError, ConfigurationError, ExitCode, UsageError
 from toolkit.fleet import connect
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -136,7 +136,7 @@ def test_deploy_touches_no_device_when_a_bit_of_the_bundle_is_flipped(
 ) -> None:
     damaged = make_bundle("damaged", padding_bytes=1000)
     _flip_a_bit(damaged / "padding.bin")
-    with pytest.raises(BundleError, match=r"padding\.bin: is not what the manifest says"):
+    with pytest.raises(BundleError, match=r"padding\.bin: its bytes are not those"):
         deploy(damaged, devices)
     assert not any(Path(device.root).exists() for device in devices)
 
@@ -318,3 +318,11 @@ def _only(known_hosts: Path, port: int) -> Path:
     lines = [line for line in known_hosts.read_text().splitlines() if f":{port} " in line]
     known_hosts.write_text(lines[-1] + "\n")
     return known_hosts
+
+
+def test_deploy_refuses_two_names_of_one_device_up_front(devices: tuple[Device, ...], bundle: Path) -> None:
+    twin = replace(devices[0], name="twin")
+    for verb in (deploy, plan_rollout):
+        with pytest.raises(ConfigurationError, match="local-1 and twin are the same device"):
+            verb(bundle, (devices[0], twin, devices[1]))
+    assert not any(Path(device.root).exists() for device in devices[:2])

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Deployment
 from toolkit.errors import MachineError
-from toolkit.store import Store
+from toolkit.store import Store, database
 
 RECORD = BenchRecord(
     digest="d1",
@@ -51,6 +53,18 @@ def test_all_gives_those_of_one_parent_when_asked(tmp_path: Path) -> None:
         assert store.all(BenchRecord) == (RECORD, other)
         assert store.all(BenchRecord, parent="b2") == (other,)
         assert store.starting_with(BenchRecord, "d") == (RECORD, other)
+
+
+def test_all_keeps_the_order_of_recording_when_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`deploy NAME` takes the last bundle of that name: an older one must not come back with the clock."""
+    later = dataclasses.replace(RECORD, digest="a0")
+    with Store(tmp_path / "toolkit.db") as store:
+        for record, year in ((RECORD, 2030), (later, 2020)):
+            monkeypatch.setattr(database, "datetime", Mock(now=Mock(return_value=datetime(year, 1, 1, tzinfo=UTC))))
+            store.put(record)
+        assert store.all(BenchRecord) == (RECORD, later)
 
 
 def test_put_replaces_when_the_digest_is_the_same(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def load_bundle(bundle: Path | str, workspace: Workspace, store: Store) -> Bundl
 def bundle_folder(bundle: Path | str, workspace: Workspace, store: Store) -> Path:
     """Return the folder of the bundle that the argument names, without verifying it.
 
-    Of several bundles with the same name, the newest is taken.
+    Of several bundles with the same name, the one recorded last is taken, whatever the clock said.
 
     Raises:
         UsageError: no bundle matches, or several do.

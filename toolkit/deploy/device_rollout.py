@@ -44,6 +44,8 @@ class Preview:
     plan: DeployPlan
     before: DeviceState | None
     """None where nothing is to be done."""
+    machine: str = ""
+    """See RemoteState."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +88,14 @@ class DeviceRollout:
             known = self._survey(device, shell)
             refused = any(signature_policy.missing_signature(tree, device))
             if not refused and is_served(tree, known.current, known) and self._has_container_image(device, shell):
-                return Preview(plan=DeployPlan(device.name, tree.digest, ()), before=None)
+                return Preview(plan=DeployPlan(device.name, tree.digest, ()), before=None, machine=known.machine)
             facts, missing_image = runtime_facts(device, shell, self._container_image(device))
             before = DeviceState(read_status(device, shell), facts)
-            return Preview(plan=make_plan(tree, device, facts, known, self.gates, missing_image), before=before)
+            return Preview(
+                plan=make_plan(tree, device, facts, known, self.gates, missing_image),
+                before=before,
+                machine=known.machine,
+            )
 
     def apply(self, device: Device, before: DeviceState) -> Applied:
         """Do what is needed now; the switch comes after the gates, so a failure leaves the old release.

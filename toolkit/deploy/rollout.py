@@ -26,7 +26,7 @@ from toolkit.deploy.lock import rollout_lock
 from toolkit.deploy.plan import DeployPlan
 from toolkit.deploy.rollout_log import RolloutLog, RolloutResult, deployment_record
 from toolkit.deploy.strategy import Batch, Size, Strategy, check_groups, is_too_many, make_batches, parse_sizes
-from toolkit.errors import FleetError, ToolkitError
+from toolkit.errors import ConfigurationError, FleetError, Problem, ToolkitError
 from toolkit.experiment.schema import DeployConfig
 from toolkit.fleet import FleetResult
 from toolkit.fleet.container_images import local
@@ -75,9 +75,27 @@ def plan_rollout(
         MachineError, ConfigurationError: a container image that devices are to be sent is not here.
     """
     device_rollout = DeviceRollout(tree=release_tree(bundle), container_images=local.images_for(devices), gates=gates)
-    return fleet.fan_out(
-        devices, lambda device: device_rollout.preview(device).plan, forks, progress=progress, title="planning"
-    )
+    previews = fleet.fan_out(devices, device_rollout.preview, forks, progress=progress, title="planning")
+    check_distinct(previews.ok)
+    return FleetResult({device: preview.plan for device, preview in previews.ok.items()}, previews.errors)
+
+
+def check_distinct(previews: Mapping[Device, Preview]) -> None:
+    """Check that no two names of the inventory lead to one device, which would be changed by two tasks at once.
+
+    Raises:
+        ConfigurationError: some do; names them.
+    """
+    names: dict[str, list[str]] = {}
+    for device, preview in previews.items():
+        names.setdefault(preview.machine or device.name, []).append(device.name)
+    problems = [
+        Problem(f"{' and '.join(same)} are the same device", same[0], "list it once, or give each its own toolkit_root")
+        for same in names.values()
+        if len(same) > 1
+    ]
+    if problems:
+        raise ConfigurationError.from_problems(problems)
 
 
 def deploy(
@@ -138,8 +156,8 @@ class _Rollout:
 
     def run(self, devices: Sequence[Device]) -> None:
         """All of it; what became of whom is in the log."""
-        found = self._look(devices)
-        waiting = {device: prospect.before for device, prospect in found.items() if prospect.before}
+        previews = self._preview(devices)
+        waiting = {device: preview.before for device, preview in previews.items() if preview.before}
         if not waiting:
             return
         first, *_ = waiting
@@ -149,15 +167,18 @@ class _Rollout:
             self._go_through(waiting)
             self.hooks.run_after("post-deploy", tuple(waiting), self._not_deployed(waiting))
 
-    def _look(self, devices: Sequence[Device]) -> Mapping[Device, Preview]:
+    def _preview(self, devices: Sequence[Device]) -> Mapping[Device, Preview]:
         start = time.monotonic()
-        found = fleet.fan_out(devices, self.device_rollout.preview, self.forks, progress=self.progress, title="looking")
-        for device, error in found.errors.items():
+        previews = fleet.fan_out(
+            devices, self.device_rollout.preview, self.forks, progress=self.progress, title="looking"
+        )
+        check_distinct(previews.ok)
+        for device, error in previews.errors.items():
             self.log.fail(device, error, self._record(device, "failed", start))
-        for device, prospect in found.ok.items():
-            if prospect.before is None:
+        for device, preview in previews.ok.items():
+            if preview.before is None:
                 self.log.add(self._record(device, "unchanged", start))
-        return found.ok
+        return previews.ok
 
     def _go_through(self, waiting: Mapping[Device, DeviceState]) -> None:
         batches = make_batches(tuple(waiting), self.strategy)

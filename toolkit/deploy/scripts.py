@@ -79,7 +79,8 @@ FILES = r"""
 cd "$1/releases/$2" 2>/dev/null || exit 0
 cat release.json 2>/dev/null | tr -d '\n'
 echo
-find . -type f ! -path '*/__pycache__/*' -exec sha256sum {} +
+find . -type f -exec sha256sum {} +
+find . ! -type f ! -type d -exec printf 'special  %s\n' {} +
 exit 0
 """
 

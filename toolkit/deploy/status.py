@@ -1,4 +1,8 @@
-"""What each device serves, and whether that is what was deployed last."""
+"""What each device serves, and whether that is what was deployed last.
+
+Everything that a device prints is untrusted: a field that is not what it should be counts as unknown, and one device's output
+never affects another's.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +30,27 @@ _SERVING = {"deployed", "unchanged", "rolled-back"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceStatus:
-    """One device's answer; None is "nothing" or "not known"."""
+    """The status of one device; None means "nothing" or "unknown"."""
 
     device: str
     release: str | None
     bundle: str | None
     name: str | None
-    """The bundle's, for people."""
+    """Of the bundle."""
     previous: str | None
     since: str | None
     lock: str | None
     """Who is changing it right now."""
     rollout: str | None = None
-    """Whose rollout begins with it and is going on."""
+    """Whose rollout begins with it and is in progress."""
     expected: str | None = None
-    """The release that this workspace put there last."""
+    """The release that this workspace deployed last."""
     drift: tuple[str, ...] = ()
-    """How it differs from what it should be, in words: another release, files that were changed."""
+    """How it differs from what was deployed: another release, changed files."""
 
     @property
     def as_expected(self) -> bool | None:
-        """Whether it serves what this workspace put there last; None if it never did."""
+        """Whether it serves what this workspace deployed last; None if it never deployed there."""
         return None if self.expected is None else self.release == self.expected
 
 
@@ -58,62 +62,71 @@ def status(
     progress: Progress | None = None,
     files: bool = True,
 ) -> FleetResult[DeviceStatus]:
-    """Ask every device; changes nothing, and needs no Python there. `files`: compare those of the release, too."""
+    """Return the status of every device; changes nothing and needs no Python there. `files`: compare the release's files."""
     expected = _expected(store) if store is not None else {}
 
-    def ask(device: Device) -> DeviceStatus:
+    def read(device: Device) -> DeviceStatus:
         with fleet.connect(device) as shell:
-            found = replace(read_status(device, shell), expected=expected.get(device.name))
-            changed = _changed(device, shell, found.release) if files and found.release else ()
-            return replace(found, drift=(*_other(found), *changed))
+            current = replace(read_status(device, shell), expected=expected.get(device.name))
+            changed = _changed(device, shell, current.release) if files and current.release else ()
+            return replace(current, drift=(*_other_release(current), *changed))
 
-    return fleet.fan_out(devices, ask, forks, progress=progress, title="asking")
+    return fleet.fan_out(devices, read, forks, progress=progress, title="asking")
 
 
 def read_status(device: Device, shell: Shell) -> DeviceStatus:
-    """What one device serves."""
-    return parse(device, shell.run(commands.status(device)).check(device, "asking what it serves").stdout)
+    """Return the status of one device."""
+    return parse(device, shell.run(commands.status(device)).check(device, "reading its status").stdout)
 
 
-def _other(found: DeviceStatus) -> Iterator[str]:
-    if found.as_expected is False:
-        yield f"serves {(found.release or 'nothing')[:12]} instead of {(found.expected or '')[:12]}"
+def _other_release(current: DeviceStatus) -> Iterator[str]:
+    if current.as_expected is False:
+        yield f"serves {(current.release or 'nothing')[:12]} instead of {(current.expected or '')[:12]}"
 
 
 def _changed(device: Device, shell: Shell, release: str) -> tuple[str, ...]:
-    said = shell.run(commands.files(device, release), timeout=TIMEOUT_S).check(device, "reading the release's files")
-    return drift(said.stdout, release)
+    listing = shell.run(commands.files(device, release), timeout=TIMEOUT_S).check(device, "reading the release's files")
+    return drift(listing.stdout, release)
 
 
-def drift(said: str, release: str) -> tuple[str, ...]:
-    """What of a release is not as it was released, from what `commands.files` prints; names are told, not bytes."""
-    listing, _, rest = said.partition("\n")
-    there = {
+def drift(output: str, release: str) -> tuple[str, ...]:
+    """Return how a release's files differ from what was released, from the output of `commands.files`."""
+    index, _, rest = output.partition("\n")
+    actual = {
         path.removeprefix("./"): sha256 for sha256, _, path in (line.partition("  ") for line in rest.splitlines())
     }
-    named = _json(listing).get("files") or {}
-    should = {path: entry.get("sha256") for path, entry in named.items()} | {"release.json": release}
-    off = {path: "was changed" if path in there else "is missing" for path in should if there.get(path) != should[path]}
-    off |= {path: "is not part of the release" for path in there if path not in should and named}
-    return tuple(f"{path} {what}" for path, what in sorted(off.items()))
+    listed = _json(index).get("files")
+    entries = listed if isinstance(listed, dict) else {}
+    expected = {path: _digest(entry) for path, entry in entries.items()} | {"release.json": release}
+    changes = {
+        path: "was changed" if path in actual else "is missing"
+        for path, sha256 in expected.items()
+        if actual.get(path) != sha256
+    }
+    changes |= {path: "is not part of the release" for path in actual if path not in expected and entries}
+    return tuple(f"{path} {change}" for path, change in sorted(changes.items()))
 
 
-def parse(device: Device, said: str) -> DeviceStatus:
-    """From the lines that `commands.status` prints: `file:line` of each file, `link:seconds 'link' -> 'target'` of each link."""
-    found: dict[str, str] = {}
-    for line in said.splitlines():
+def _digest(entry: object) -> object:
+    return entry.get("sha256") if isinstance(entry, dict) else None
+
+
+def parse(device: Device, output: str) -> DeviceStatus:
+    """Parse the output of `commands.status`: `file:line` of each file, `link:seconds 'link' -> 'target'` of each link."""
+    fields: dict[str, str] = {}
+    for line in output.splitlines():
         name, _, value = line.partition(":")
-        found[name] = found.get(name, "") + value
-    since, release = _link(found.get("current"))
+        fields[name] = fields.get(name, "") + value
+    since, release = _link(fields.get("current"))
     return DeviceStatus(
         device=device.name,
         release=release,
-        bundle=_json(found.get("current/release.json")).get("bundle"),
-        name=_json(found.get("current/manifest.json")).get("name"),
-        previous=_link(found.get("previous"))[1],
-        since=datetime.fromtimestamp(since, UTC).isoformat() if since is not None else None,
-        lock=_lock(found.get("deploy.lock/info")),
-        rollout=_lock(found.get("rollout.lock/info")),
+        bundle=_text(_json(fields.get("current/release.json")).get("bundle")),
+        name=_text(_json(fields.get("current/manifest.json")).get("name")),
+        previous=_link(fields.get("previous"))[1],
+        since=since,
+        lock=_lock(fields.get("deploy.lock/info")),
+        rollout=_lock(fields.get("rollout.lock/info")),
     )
 
 
@@ -121,21 +134,30 @@ def _lock(info: str | None) -> str | None:
     return describe_lock(info) if info else None
 
 
-def _link(told: str | None) -> tuple[int | None, str | None]:
-    """When a link was made and the release that it leads to."""
-    found = re.fullmatch(r"(\d+) '.*' -> '(?:.*/)?([^/']+)'", told or "")
-    return (int(found[1]), found[2]) if found else (None, None)
+def _link(text: str | None) -> tuple[str | None, str | None]:
+    """Return when a link was made and the release that it leads to."""
+    match = re.fullmatch(r"([0-9]{1,11}) '.*' -> '(?:.*/)?([^/']+)'", text or "")
+    if match is None:
+        return None, None
+    try:
+        return datetime.fromtimestamp(int(match[1]), UTC).isoformat(), match[2]
+    except (ValueError, OverflowError, OSError):
+        return None, match[2]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _json(text: str | None) -> Mapping[str, Any]:
-    """An object, or an empty one where the file is missing or damaged: `toolkit deploy` says more about that."""
+    """Return a JSON object; an empty one if the text is missing or damaged, which `toolkit deploy` explains."""
     try:
         value = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _expected(store: Store) -> dict[str, str]:
-    """The release that each device was left with, by this workspace's own record; the last word counts."""
+    """Return the release that each device was left with, by this workspace's own records; the last one counts."""
     return {record.device: record.release for record in store.all(Deployment) if record.outcome in _SERVING}

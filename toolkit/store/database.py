@@ -64,7 +64,8 @@ class Store:
         body = _ADAPTERS[type(artifact)].dump_python(artifact, mode="json")
         samples = body.pop("samples_ms", None)
         self._connection.execute(
-            "INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO artifact"
+            " SELECT ?, ?, ?, ?, ?, ?, coalesce(max(sequence), 0) + 1 FROM artifact",
             (
                 type(artifact).__name__,
                 artifact.digest,
@@ -92,7 +93,7 @@ class Store:
     def _select(self, kind: type[A], condition: str, *values: object) -> Iterator[A]:
         fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every kind is a dataclass
         rows = self._connection.execute(
-            f"SELECT body, samples FROM artifact WHERE kind = ? {condition} ORDER BY recorded_at, digest",  # noqa: S608 - conditions are this module's own
+            f"SELECT body, samples FROM artifact WHERE kind = ? {condition} ORDER BY sequence",  # noqa: S608 - conditions are this module's own
             (kind.__name__, *values),
         )
         for body, samples in rows:

@@ -1,7 +1,8 @@
 """The tables, as a list of migrations: the file's `user_version` says how many of them it has had.
 
 One row per artifact. `body` is the artifact as JSON; `samples` are its raw measurements as little-endian doubles, apart,
-so that a listing never reads them. Views give people with a SQLite shell the columns they would look for.
+so that a listing never reads them. `sequence` orders artifacts as they
+were recorded, even if the clock was set back meanwhile. Views give people with a SQLite shell the columns they look for.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ MIGRATIONS: tuple[str, ...] = (
         recorded_at TEXT NOT NULL,
         body TEXT NOT NULL CHECK (json_valid(body)),
         samples BLOB,
+        sequence INTEGER NOT NULL,
         PRIMARY KEY (kind, digest)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX artifact_sequence ON artifact (sequence);
     CREATE INDEX artifact_parent ON artifact (parent);
     CREATE VIEW trained_model AS
         SELECT digest, parent AS split, recorded_at,

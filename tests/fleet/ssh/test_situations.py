@@ -45,6 +45,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 LogLevel ERROR
+MaxStartups 200
 """
 SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "plain": (("ed25519",), ()),
@@ -177,6 +178,7 @@ def _ask_both(inventory: Path) -> Outcomes:
     command = [*ansible_command("adhoc"), "-i", str(inventory), "all", "-m", "ping", "-f", "8"]
     settings = {
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",  # else hosts with one address share a connection
+        "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_SSH_PASSWORD_MECHANISM": "ssh_askpass",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # ssh calls `ansible` for the password

@@ -35,21 +35,24 @@ class RemoteState:
     current: str | None = None
     """The release that it serves."""
     writable: bool = True
+    machine: str = ""
+    """Identifies the device's root among all machines: equal for two names of one device."""
 
 
-def parse_remote_state(said: str, found: Mapping[str, Any]) -> RemoteState:
-    """From the lines `room BLOCKS SIZE INODES TOTAL` and `current LINK`, and what the device code's survey found."""
-    lines = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+def parse_remote_state(output: str, survey: Mapping[str, Any]) -> RemoteState:
+    """Parse the lines `room BLOCKS SIZE INODES TOTAL`, `current LINK` and `machine ID`, and the device code's survey."""
+    lines = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
     blocks, block_bytes, inodes, all_inodes = lines["room"].split()
     return RemoteState(
         free_bytes=int(blocks) * int(block_bytes),
         free_inodes=int(inodes) if int(all_inodes) else None,
-        intact=frozenset(found.get("intact", ())),
-        stored=frozenset(found.get("stored", ())),
-        damaged=tuple(found.get("damaged", ())),
-        chunks=frozenset(found.get("chunks", ())),
+        intact=frozenset(survey.get("intact", ())),
+        stored=frozenset(survey.get("stored", ())),
+        damaged=tuple(survey.get("damaged", ())),
+        chunks=frozenset(survey.get("chunks", ())),
         current=lines.get("current", "").rpartition("/")[2] or None,
-        writable="writable" in said.splitlines(),
+        writable="writable" in output.splitlines(),
+        machine=lines.get("machine", ""),
     )
 
 

@@ -20,6 +20,7 @@ place=$root
 while [ ! -d "$place" ]; do place=$(dirname "$place"); done
 echo "room $(stat -f -c '%a %S %d %c' "$place")"
 echo "current $(readlink "$root/current")"
+echo "machine $(cat /proc/sys/kernel/random/boot_id 2>/dev/null) $(stat -c '%d:%i' "$place") $(readlink -m "$root")"
 [ -w "$place" ] && echo writable
 [ -d "$root/store" ] || [ -d "$destination" ] || echo bare
 command -v "$python" >/dev/null 2>&1 && echo python
