@@ -154,6 +154,7 @@ def _summary(result: DatasetSummary, duplicates: Sequence[Pair]) -> dict[str, ob
         "labels": result.scan.labels,
         "counts": result.counts(),
         "sizes": result.sizes(),
+        "files": result.files(),
         "ignored": result.scan.ignored,
         "near_duplicates": [
             {
@@ -167,13 +168,11 @@ def _summary(result: DatasetSummary, duplicates: Sequence[Pair]) -> dict[str, ob
 
 
 def _print_survey(result: DatasetSummary, duplicates: Sequence[Pair]) -> None:
-    from toolkit.data.formats.scan import format_ignored
-
     rows = [(part, label, number) for part, labels in result.counts().items() for label, number in labels.items()]
     output.print_table(("subset", "class", "images"), rows, title=str(result.scan.root))
     if sizes := result.sizes():
         print(f"height {sizes['height'][0]}…{sizes['height'][1]}, width {sizes['width'][0]}…{sizes['width'][1]} pixels")
-    for line in format_ignored(result.scan.ignored, result.scan.root):
+    for line in result.format_files():
         print(line)
     for line in result.format_near_duplicates(duplicates):
         print(line)

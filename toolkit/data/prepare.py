@@ -49,6 +49,16 @@ class DatasetSummary:
                 classes[name] += 1
         return counts
 
+    def files(self) -> dict[str, int]:
+        """Files used, ignored and refused."""
+        refused = len(self.scan.images) - len(self.checked)
+        return {"used": len(self.checked), "ignored": len(self.scan.ignored), "refused": refused}
+
+    def format_files(self) -> tuple[str, ...]:
+        """The account of every file, for people: the numbers, then what is ignored and why."""
+        numbers = ", ".join(f"{number} {what}" for what, number in self.files().items())
+        return f"files: {numbers}", *format_ignored(self.scan.ignored, self.scan.root)
+
     def sizes(self) -> dict[str, tuple[int, int]]:
         """The least and the greatest height and width in pixels; empty without images."""
         if not self.checked:
@@ -113,7 +123,7 @@ def prepare_masks(table: DataConfig, workspace: Workspace, progress: Progress) -
 def _prepare(table: DataConfig, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
     pattern = _compiled(table.group)
     summary = summarize(table, workspace, progress)
-    for line in format_ignored(summary.scan.ignored, summary.scan.root):
+    for line in summary.format_files():
         progress.log(line)
     if summary.problems:
         raise DataError.from_problems(summary.problems)

@@ -9,6 +9,12 @@ import re
 import struct
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".gif", ".webp"),
+    *(".bmp", ".dib", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm"),
+}
+"""The suffixes of files that hold an image, in lower case."""
+
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 ORIENTATION = 0x0112
 _PNM_TOKEN = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])*(\d+)")

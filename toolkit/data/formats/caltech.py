@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from toolkit import hashing
 from toolkit.data.formats.folders import scan_folder
-from toolkit.data.formats.scan import IMAGE_SUFFIXES, IgnoredFile, Scan
+from toolkit.data.formats.scan import IgnoredFile, Scan
 from toolkit.data.materialize import STAMP, extract, make_folder, unpacked_folder
+from toolkit.device.image_header import IMAGE_SUFFIXES
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress

@@ -11,52 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.data.split_manifest import SUBSETS
+from toolkit.device.image_header import IMAGE_SUFFIXES
 from toolkit.errors import Problem
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".jif",
-        ".png",
-        ".gif",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-        ".pnm",
-        ".mpo",
-        ".apng",
-    ]
-)
-_UNREADABLE = frozenset(
-    [
-        ".heic",
-        ".heif",
-        ".avif",
-        ".svg",
-        ".psd",
-        ".raw",
-        ".cr2",
-        ".nef",
-        ".arw",
-        ".dng",
-        ".jp2",
-        ".ico",
-        ".tga",
-        ".exr",
-        ".hdr",
-        ".jxl",
-        ".eps",
-        ".pdf",
-    ]
-)
+_UNREADABLE = {
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".ico", ".tga", ".exr", ".hdr"),
+    *(".raw", ".cr2", ".nef", ".arw", ".dng", ".svg", ".psd", ".eps", ".pdf"),
+}
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 _HIDDEN = (".", "__MACOSX")
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})

@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 
 from ... import image_io
+from ...image_header import IMAGE_SUFFIXES
 from .base import RawFrame, SourceLost
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Pixels
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class TestPattern:
@@ -69,7 +68,7 @@ class ImageFolder:
 
     def _images(self) -> List[Path]:
         try:
-            return sorted(path for path in self._path.rglob("*") if path.suffix.lower() in SUFFIXES)
+            return sorted(path for path in self._path.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         except OSError as error:
             raise SourceLost(f"cannot be read: {error.strerror}") from None
 
@@ -77,7 +76,7 @@ class ImageFolder:
         """See Source."""
         path = next(self._endless)
         try:
-            if path.suffix.lower() in {".jpg", ".jpeg"}:
+            if path.suffix.lower() in {".jpg", ".jpeg", ".jpe", ".jfif"}:
                 return path.read_bytes()
             return np.ascontiguousarray(image_io.read_image(path)[..., ::-1])
         except (OSError, image_io.ImageError) as error:
