@@ -90,7 +90,7 @@ def test_rollback_refuses_when_there_is_no_previous_release_or_it_is_damaged(
     assert "has no previous release" in rollback(one).failed[one[0]].what
     deploy(other_bundle, one)
     _flip_a_bit(_link(one[0], "previous") / "model.xml")
-    assert "model.xml: its bytes are not those" in rollback(one).failed[one[0]].what
+    assert "model.xml: its bytes are not the released ones" in rollback(one).failed[one[0]].what
     assert _serves(one[0]) == other_bundle.name
 
 

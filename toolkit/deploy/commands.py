@@ -113,6 +113,7 @@ def restart(device: Device) -> list[str]:
         device.root,
         service(device),
         str(device.variables.get(RESTART) or ""),
+        "yes" if device.become_password else "no",
     ]
 
 

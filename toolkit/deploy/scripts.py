@@ -95,11 +95,22 @@ fi
 printf '%s\n' "$2" >> audit.jsonl
 """
 
-RESTART = r"""
+SUDO = r"""
+as_root() { # with the password on stdin, if the inventory has one
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif [ "$with_password" = yes ]; then sudo -S -p '' "$@"
+  else sudo -n "$@"
+  fi
+}
+"""
+
+RESTART = rf"""
+{SUDO}
 cd "$1" || exit 1
+with_password=$4
 if [ -n "$3" ]; then eval "$3" && echo "by its own command"; exit; fi
-systemctl cat "$2" >/dev/null 2>&1 || { echo none; exit 0; }
-if [ "$(id -u)" = 0 ]; then systemctl restart "$2"; else sudo -n systemctl restart "$2"; fi && echo "$2"
+systemctl cat "$2" >/dev/null 2>&1 || {{ echo none; exit 0; }}
+as_root systemctl restart "$2" && echo "$2"
 """
 
 LOGS = r"""

@@ -61,11 +61,12 @@ def restart(device: Device, shell: Shell) -> str | None:
     Raises:
         FleetError: it could not be restarted.
     """
-    remedy = (
-        f"let {device.user or 'the user'} run systemctl restart {commands.service(device)} by sudo without a password"
-    )
-    done = shell.run(commands.restart(device)).check(device, "restarting the service", remedy).stdout.strip()
-    return None if done.endswith("none") else done.rpartition("\n")[2]
+    user = device.user or "the user"
+    remedy = f"let {user} run systemctl restart {commands.service(device)} by sudo without a password, or set "
+    remedy += "ansible_become_password in the inventory"
+    password = b"" if device.become_password is None else f"{device.become_password}\n".encode()
+    done = shell.run(commands.restart(device), stdin=password).check(device, "restarting the service", remedy)
+    return None if done.stdout.strip().endswith("none") else done.stdout.strip().rpartition("\n")[2]
 
 
 def _ask(device: Device, shell: Shell, words: Sequence[str]) -> dict[str, Any]:
