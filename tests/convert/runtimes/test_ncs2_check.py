@@ -146,8 +146,8 @@ SOURCE = "[ GENERAL_ERROR ] \n/home/jenkins/agent/workspace/x/"
             r"compare: the NCS2 does not support LessEqual of these element types\n.*use Greater",
         ),
         ("[ GENERAL_ERROR ]  AssertionFailed: value >= 0-812249088", "too large for the NCS2"),
-        (f"{SOURCE}other.cpp:1 something new", "refuses it: something new"),
-        ("", "without a word"),
+        (f"{SOURCE}other.cpp:1 something new", "refuses the model: something new"),
+        ("", "no reason given"),
     ],
 )
 def test_explain_turns_its_words_into_advice_when_it_refuses(talk: str, text: str) -> None:
