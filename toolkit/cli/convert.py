@@ -47,8 +47,8 @@ def convert(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="Digest, NETWORK-HEAD-STAGE or path of a trained model; with --labels a .keras, .onnx or .tflite file "
-            "or a SavedModel folder.",
+            help="Digest, NETWORK-HEAD-STAGE or path of a trained model; with --images a .keras, .h5, .onnx, .tflite, .pb or "
+            ".xml file, or a SavedModel folder.",
         ),
     ],
     precision: Annotated[

@@ -95,7 +95,7 @@ def test_load_says_why_when_an_experiment_wants_int8_for_a_stick(tmp_path: Path)
         'name = "x"\n[data]\nsource = "synthetic-masks"\n[matrix]\nnetworks = ["mobilenet"]\n[[stages]]\nname = "top"\n'
         '[convert]\nprecisions = ["int8"]\ntargets = ["cpu", "ncs2"]\nmax_drop = 0.02\n'
     )
-    with pytest.raises(ConfigurationError, match=r"convert.*target ncs2 does not take precision 'int8'"):
+    with pytest.raises(ConfigurationError, match=r"convert.*target ncs2 does not support precision 'int8'"):
         load_experiment(path)
     path.write_text(path.read_text().replace(', "ncs2"', ""))
     assert load_experiment(path).convert.max_drop == 0.02
