@@ -112,12 +112,12 @@ def convert(
         typer.Option(help="How images are brought to the input size. Default: resize.", rich_help_panel=IMPORTED),
     ] = None,
     signature: Annotated[
-        str, typer.Option(metavar="NAME", help="Signature of a SavedModel.", rich_help_panel=IMPORTED)
-    ] = "",
+        str | None, typer.Option(metavar="NAME", help="Signature of a SavedModel.", rich_help_panel=IMPORTED)
+    ] = None,
     force: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="REASON", help="Convert in spite of chance-level accuracy or FP16 overflow."),
-    ] = "",
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -145,8 +145,8 @@ def convert(
         output=output and output.value,
         size=parse_size(input_size),
         crop=crop and crop.value,
-        signature=signature,
-        force=force,
+        signature=signature or "",
+        force=force or "",
     )
     place = Workspace(workspace)
     log = progress.create_progress(quiet=as_json)
@@ -156,7 +156,7 @@ def convert(
         bundles = [
             (ir, create_bundle(ir, trained, split, place, store, log))
             for name, kind in variants
-            for ir in [convert_model(trained, kind, name, place, store, log, tolerance, max_drop, force)]
+            for ir in [convert_model(trained, kind, name, place, store, log, tolerance, max_drop, force or "")]
         ]
     if sign is not None:
         for _, bundle in bundles:

@@ -64,8 +64,7 @@ class Store:
         body = _ADAPTERS[type(artifact)].dump_python(artifact, mode="json")
         samples = body.pop("samples_ms", None)
         self._connection.execute(
-            "INSERT OR REPLACE INTO artifact"
-            " SELECT ?, ?, ?, ?, ?, ?, coalesce(max(sequence), 0) + 1 FROM artifact",
+            "INSERT OR REPLACE INTO artifact SELECT ?, ?, ?, ?, ?, ?, coalesce(max(sequence), 0) + 1 FROM artifact",
             (
                 type(artifact).__name__,
                 artifact.digest,
