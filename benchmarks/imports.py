@@ -53,19 +53,19 @@ def onnx_model(path: Path, random: np.random.Generator, tail: str) -> tuple[Answ
 
     opset, classes, scaling = int(random.integers(9, 22)), int(random.integers(3, 8)), str(random.choice([*SCALINGS]))
     nhwc = bool(random.random() < 0.3)
-    shape = ["N", SIZE, SIZE, 3] if nhwc else ["N", 3, SIZE, SIZE]
+    shape: list[str | int | None] = ["N", SIZE, SIZE, 3] if nhwc else ["N", 3, SIZE, SIZE]
     spread = 4.0 / (255 / SCALINGS[scaling][1])
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "kernel": random.normal(0, 0.4, (6, 3, 3, 3)),
         "matrix": random.normal(0, 1, (6, classes)) * spread * 4,
         "order": random.permutation(classes).astype(np.int64),
         "few": np.arange(classes - 1, dtype=np.int64),
-        "hundred": np.float32(100),
-        "two": np.float32(2),
-        "step": np.float32(1 / 256),
-        "zero": np.uint8(0),
-        "low": np.float32(1e-7),
-        "one": np.float32(1),
+        "hundred": np.array(100, np.float32),
+        "two": np.array(2, np.float32),
+        "step": np.array(1 / 256, np.float32),
+        "zero": np.array(0, np.uint8),
+        "low": np.array(1e-7, np.float32),
+        "one": np.array(1, np.float32),
         "shape": np.array([-1, classes, 1, 1], np.int64),
     }
     node = helper.make_node
@@ -117,7 +117,7 @@ def onnx_model(path: Path, random: np.random.Generator, tail: str) -> tuple[Answ
     nodes += tails[tail]
     used = {name for each in nodes for name in each.input}
     stored = [
-        numpy_helper.from_array(value.astype(np.float32) if value.dtype == np.float64 else np.asarray(value), name)
+        numpy_helper.from_array(value.astype(np.float32) if value.dtype == np.float64 else value, name)
         for name, value in arrays.items()
         if name in used
     ]
@@ -146,7 +146,7 @@ def keras_model(path: Path, random: np.random.Generator, tail: str) -> tuple[Ans
     import keras
 
     layers, scaling, classes = keras.layers, str(random.choice([*SCALINGS])), int(random.integers(3, 8))
-    keras.utils.set_random_seed(int(random.integers(1e6)))
+    keras.utils.set_random_seed(int(random.integers(1_000_000)))
     image = keras.Input((SIZE, SIZE, 3))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, activation="relu")(image))
     scores = layers.Dense(classes, kernel_initializer=keras.initializers.RandomNormal(stddev=0.5))(x)

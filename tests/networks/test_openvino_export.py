@@ -8,7 +8,8 @@ import pytest
 
 from toolkit.errors import ConversionError
 from toolkit.networks.openvino_export import trace
-from toolkit.networks.tf_runtime import is_keras_2, start_tensorflow
+from toolkit.networks.tf_compat import is_keras_2
+from toolkit.networks.tf_runtime import start_tensorflow
 
 
 def recurrent(layers: Any, x: Any) -> Any:

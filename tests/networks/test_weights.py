@@ -9,7 +9,7 @@ import pytest
 
 from toolkit import networks
 from toolkit.errors import ConfigurationError
-from toolkit.networks.tf_runtime import is_keras_2
+from toolkit.networks.tf_compat import is_keras_2
 from toolkit.networks.weights import fill_from_file
 
 

@@ -24,7 +24,7 @@ from toolkit.bundle.verify import verify_bundle
 from toolkit.compat import Generation
 from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import legacy_openvino
-from toolkit.convert.runtimes.ncs2_check import NCS2_MEMORY_BYTES, compile_for_ncs2
+from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2, needs_ncs2
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -64,7 +64,7 @@ def check_bundle(
         _agrees(folder, generation, manifest, shown, progress)
         for generation in legacy_openvino.legacy_generations(target)
     ]
-    if "MYRIAD" in target.accelerators:
+    if needs_ncs2(target):
         checks.append(_fits_the_ncs2(folder, progress))
     return tuple(checks)
 
@@ -152,8 +152,7 @@ def _fits_the_ncs2(folder: Path, progress: Progress) -> CheckResult:
     return CheckResult(
         name="ncs2",
         outcome="passed",
-        message=f"fits: a blob of {fit.blob_bytes / 1e6:.1f} MB, {fit.stages} stages on {fit.shaves} SHAVEs, about "
-        f"{fit.memory_bytes / 1e6:.1f} of {NCS2_MEMORY_BYTES / 1e6:.0f} MB of memory, compiled in {fit.seconds:.1f} s",
+        message=f"fits: {fit}",
         details=dataclasses.asdict(fit),
     )
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.networks.tf_runtime import is_keras_2, start_tensorflow
+from toolkit.networks.tf_compat import is_keras_2
+from toolkit.networks.tf_runtime import start_tensorflow
 
 if TYPE_CHECKING:
     import keras

@@ -6,13 +6,12 @@ mkl      intel-tensorflow 2.14, with MKL and OpenMP and Keras 2.14, in an enviro
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from toolkit.networks.tf_runtime import is_keras_2, start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -20,8 +19,22 @@ if TYPE_CHECKING:
 
 def versions() -> dict[str, str]:
     """What computes here. Packages go by either name of TensorFlow's wheels; the stock build's goes without saying."""
+    from toolkit.networks.tf_runtime import start_tensorflow
+
     result = {"tensorflow": start_tensorflow().__version__, "keras": version("keras")}
     return result | ({"build": "mkl"} if is_mkl() else {})
+
+
+@functools.cache
+def is_keras_2() -> bool:
+    """Whether this interpreter has the Keras that TensorFlow had up to 2.15."""
+    return version("keras").startswith("2.")
+
+
+def keep_random_state(tf: Any) -> None:
+    """Let random layers keep their state in a variable, as those of Keras 3 do by themselves."""
+    if is_keras_2():
+        tf.keras.backend.experimental.enable_tf_random_generator()
 
 
 def is_mkl() -> bool:

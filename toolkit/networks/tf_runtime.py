@@ -9,9 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
+from toolkit.networks import tf_compat
 from toolkit.system.cpu_quota import available_cpus
 
 
@@ -29,17 +29,10 @@ def start_tensorflow() -> Any:
 
         _set_threads(tf)
         tf.config.experimental.enable_op_determinism()
-        if is_keras_2():  # its random layers keep their state in a variable, as Keras 3's do, only when told to
-            tf.keras.backend.experimental.enable_tf_random_generator()
+        tf_compat.keep_random_state(tf)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         tf.constant(0)  # starts the runtime, which logs on its own
     return tf
-
-
-@functools.cache
-def is_keras_2() -> bool:
-    """Whether this interpreter has the Keras that TensorFlow had up to 2.15."""
-    return version("keras").startswith("2.")
 
 
 def _set_threads(tf: Any) -> None:

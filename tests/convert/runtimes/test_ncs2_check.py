@@ -92,7 +92,12 @@ def test_check_unchanged_names_the_file_when_a_bit_is_flipped(compiler: Path, tm
 @pytest.mark.parametrize(
     ("kind", "inputs", "attributes", "text"),
     [
-        ("FakeQuantize", (-1.0, 1.0, -1.0, 1.0), {"levels": 256}, "layer: the NCS2 does not support FakeQuantize\n.*FP16 only"),
+        (
+            "FakeQuantize",
+            (-1.0, 1.0, -1.0, 1.0),
+            {"levels": 256},
+            "layer: the NCS2 does not support FakeQuantize\n.*FP16 only",
+        ),
         ("Selu", (1.6, 1.05), {}, "layer: the NCS2 does not support Selu\n.*another layer"),
         ("Acos", (), {}, "layer: the NCS2 does not support Acos"),
     ],
