@@ -46,18 +46,23 @@ def golden(device: Device, release: str) -> list[str]:
 
 def health(device: Device, release: str, seconds: float, patience_s: float) -> list[str]:
     """Whether the service that runs the release is well for so long, by the release's own code; the machine's systemd knows."""
-    asked = {"unit": service(device), "url": device.variables.get(HEALTH), "seconds": seconds, "patience": patience_s}
-    given = [f"--{name}={value}" for name, value in asked.items() if value]
+    arguments = {
+        "unit": service(device),
+        "url": device.variables.get(HEALTH),
+        "seconds": seconds,
+        "patience": patience_s,
+    }
+    options = [f"--{name}={value}" for name, value in arguments.items() if value]
     folder = release_folder(device, release)
-    return device_command.on_host(device, folder, "health", folder, *given)
+    return device_command.on_host(device, folder, "health", folder, *options)
 
 
 def bench(device: Device, release: str, images: str, settings: Mapping[str, object]) -> list[str]:
     """A short benchmark by its own code on images that are there; it ends when stdin does."""
-    given = [f"--{name}={value}" for name, value in settings.items() if value is not None]
-    asked = [f"--images={device.root}/images/{images}", f"--root={device.root}", "--stop-on-eof"]
+    options = [f"--{name}={value}" for name, value in settings.items() if value is not None]
+    arguments = [f"--images={device.root}/images/{images}", f"--root={device.root}", "--stop-on-eof"]
     folder = release_folder(device, release)
-    return device_command.in_runtime(device, folder, "bench", folder, "--scenario=single-stream", *asked, *given)
+    return device_command.in_runtime(device, folder, "bench", folder, "--scenario=single-stream", *arguments, *options)
 
 
 def has_images(device: Device, images: str) -> list[str]:

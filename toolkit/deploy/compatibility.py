@@ -18,10 +18,10 @@ def bundle_manifest(tree: FileTree) -> Mapping[str, Any]:
     """The bundle's manifest, out of the release that is to be sent; empty where there is none."""
     for file in tree.files:
         if file.path == "manifest.json":
-            found: dict[str, Any] = json.loads(
+            result: dict[str, Any] = json.loads(
                 file.source if isinstance(file.source, bytes) else file.source.read_bytes()
             )
-            return found
+            return result
     return {}
 
 

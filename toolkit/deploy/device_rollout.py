@@ -166,15 +166,15 @@ class DeviceRollout:
             place, verify = commands.releases_path(tree.digest), plan.has(IntegrityGate.name)
             staged = staging.stage_and_verify(shell, device, tree, place, known, self.sending, verify=verify)
             context, sent = replace(context, verified=staged.verified), staged.sent_bytes
-        found = _asked(self._planned(plan, after_switch=False), context)
+        result = _asked(self._planned(plan, after_switch=False), context)
         if plan.has("switch"):
             shell.run(commands.switch(device, tree.digest)).check(device, "switching to the new release")
             try:
                 health.restart(device, shell)
-                found |= _asked(self._planned(plan, after_switch=True), context)
+                result |= _asked(self._planned(plan, after_switch=True), context)
             except Exception as error:  # whatever a gate raises, the old release serves again
                 raise self._put_back(device, shell, now, error) from error
-        return Applied(sent_bytes=sent, gates=found, repaired=plan.damaged)
+        return Applied(sent_bytes=sent, gates=result, repaired=plan.damaged)
 
     def _planned(self, plan: DeployPlan, *, after_switch: bool) -> Iterable[Gate]:
         return (gate for gate in self.gates if plan.has(gate.name) and gate.after_switch is after_switch)
@@ -185,14 +185,14 @@ class DeviceRollout:
         try:
             self._restore(device, shell, old)
         except FleetError as second:
-            told = f"and what served before could not be put back: {problem_of(device, second).what}"
+            message = f"and what served before could not be put back: {problem_of(device, second).what}"
         else:
-            told = f"{(old.release or 'nothing')[:12]} serves again"
-        return FleetError(f"{problem.what}; {told}", where=device.name, remedy=problem.remedy)
+            message = f"{(old.release or 'nothing')[:12]} serves again"
+        return FleetError(f"{problem.what}; {message}", where=device.name, remedy=problem.remedy)
 
     def _restore(self, device: Device, shell: Shell, old: DeviceStatus) -> None:
-        words = commands.restore(device, old.release, old.previous)
-        shell.run(words).check(device, "putting back what served before")
+        argv = commands.restore(device, old.release, old.previous)
+        shell.run(argv).check(device, "putting back what served before")
         health.restart(device, shell)
 
     def _note(self, device: Device, shell: Shell, before: DeviceStatus, outcome: str, reason: str = "") -> None:
@@ -207,7 +207,7 @@ def audit_line(
 ) -> str:
     """One JSON object, by the controller's clock: the device's own may be off by years."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    told = {
+    message = {
         "at": at,
         "who": operator_name(),
         "rollout": rollout,
@@ -215,7 +215,7 @@ def audit_line(
         "release": release,
         "replaced": replaced,
     }
-    return json.dumps(told | {"outcome": outcome, "reason": reason}, ensure_ascii=False)
+    return json.dumps(message | {"outcome": outcome, "reason": reason}, ensure_ascii=False)
 
 
 def _asked(gates: Iterable[Gate], context: GateContext) -> dict[str, str]:

@@ -59,9 +59,9 @@ class Hooks:
         try:
             self.run(name, devices, **outcome, **more)
         except (ConfigurationError, FleetError) as error:
-            told = str(error)
-            self.progress.log(told)
-            return told
+            message = str(error)
+            self.progress.log(message)
+            return message
         return ""
 
     def _environment(self, name: str, devices: Sequence[Device]) -> dict[str, str]:

@@ -29,9 +29,9 @@ def device_lock(device: Device, shell: Shell, why: str, *, break_lock: bool = Fa
     Raises:
         FleetError: somebody else holds it; says who, since when, why, and how to break it.
     """
-    with shell.background(commands.lock(device, lock_info(why), break_lock=break_lock)) as said:
-        if said != "held":
-            raise _refused(device, said)
+    with shell.background(commands.lock(device, lock_info(why), break_lock=break_lock)) as output:
+        if output != "held":
+            raise _refused(device, output)
         yield
 
 
@@ -43,10 +43,10 @@ def rollout_lock(first: Device, why: str, *, break_lock: bool = False) -> Iterat
         FleetError: another rollout is going on; says whose, since when, why, and how to break its lock.
     """
     with fleet.connect(first) as shell:
-        words = commands.lock(first, lock_info(why), break_lock=break_lock, name="rollout")
-        with shell.background(words) as said:
-            if said != "held":
-                raise _refused(first, said, "another rollout is going on: ")
+        argv = commands.lock(first, lock_info(why), break_lock=break_lock, name="rollout")
+        with shell.background(argv) as output:
+            if output != "held":
+                raise _refused(first, output, "another rollout is going on: ")
             yield
 
 
@@ -64,21 +64,21 @@ def lock_info(why: str) -> str:
 def describe_lock(info: str) -> str:
     """The info for people; whatever it says if it is not ours."""
     try:
-        said = json.loads(info)
-        return f"{said['who']} (process {said['pid']}) since {said['since'][:19]} UTC: {said['why']}"
+        output = json.loads(info)
+        return f"{output['who']} (process {output['pid']}) since {output['since'][:19]} UTC: {output['why']}"
     except (ValueError, KeyError, TypeError):
         return info or "nobody who says so"
 
 
-def _refused(device: Device, said: str, meaning: str = "") -> FleetError:
-    if said.startswith("taken"):
+def _refused(device: Device, output: str, meaning: str = "") -> FleetError:
+    if output.startswith("taken"):
         return FleetError(
-            f"{meaning}locked by {describe_lock(said.removeprefix('taken').strip())}",
+            f"{meaning}locked by {describe_lock(output.removeprefix('taken').strip())}",
             where=device.name,
             remedy="wait for it to end; if it is gone for good, break the lock with --break-lock",
         )
     return FleetError(
-        f"the lock {said or 'cannot be taken'}",
+        f"the lock {output or 'cannot be taken'}",
         where=device.name,
         remedy=f"make {device.root} writable for {device.user or 'the user'} there; see whether the disk is full",
     )

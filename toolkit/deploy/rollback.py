@@ -45,20 +45,20 @@ def rollback(
     Raises:
         FleetError: a rollout is going on, or the hook pre-rollback failed; no device was touched.
     """
-    told = progress or Silent()
-    log = RolloutLog(store, told)
-    run = _Rollback(log=log, hooks=Hooks(hooks, log.rollout, told, {}), break_lock=break_lock)
-    found = plan_rollback(devices, forks=forks, progress=progress)
-    for device, error in found.errors.items():
+    message = progress or Silent()
+    log = RolloutLog(store, message)
+    run = _Rollback(log=log, hooks=Hooks(hooks, log.rollout, message, {}), break_lock=break_lock)
+    current = plan_rollback(devices, forks=forks, progress=progress)
+    for device, error in current.errors.items():
         log.fail(device, error, deployment_record("", device, "", "failed", time.monotonic()))
-    if found.ok:
-        going = tuple(found.ok)
+    if current.ok:
+        going = tuple(current.ok)
         with rollout_lock(going[0], f"rollback of {len(going)} devices", break_lock=break_lock):
             run.hooks.run("pre-rollback", going)
             fleet.fan_out(going, run.take, forks, progress=progress, title="rolling back")
             failed = [device for device in going if log.outcome(device) == "failed"]
             run.hooks.run_after("post-rollback", going, failed)
-    return log.result(devices, wanted=frozenset({"rolled-back"}))
+    return log.result(devices, expected=frozenset({"rolled-back"}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +80,15 @@ class _Rollback:
     def _switch(self, device: Device) -> tuple[str, str]:
         """The release that serves now, and its bundle."""
         with fleet.connect(device) as shell, device_lock(device, shell, "rollback", break_lock=self.break_lock):
-            found = _reversible(device, read_status(device, shell))
-            assert found.previous is not None  # noqa: S101 - that is what _reversible sees to
-            health.check_integrity(device, shell, found.previous)
-            shell.run(commands.switch_back(device, found.previous)).check(device, "switching back")
+            current = _reversible(device, read_status(device, shell))
+            assert current.previous is not None  # noqa: S101 - that is what _reversible sees to
+            health.check_integrity(device, shell, current.previous)
+            shell.run(commands.switch_back(device, current.previous)).check(device, "switching back")
             health.restart(device, shell)
-            line = audit_line("rollback", found.previous, found.release, "rolled-back", rollout=self.log.rollout)
+            line = audit_line("rollback", current.previous, current.release, "rolled-back", rollout=self.log.rollout)
             with suppress(FleetError):
                 shell.run(commands.audit(device, line))
-            return found.previous, read_status(device, shell).bundle or ""
+            return current.previous, read_status(device, shell).bundle or ""
 
 
 def _look(device: Device) -> DeviceStatus:
@@ -96,7 +96,7 @@ def _look(device: Device) -> DeviceStatus:
         return _reversible(device, read_status(device, shell))
 
 
-def _reversible(device: Device, found: DeviceStatus) -> DeviceStatus:
-    if found.previous is None or found.previous == found.release:
+def _reversible(device: Device, current: DeviceStatus) -> DeviceStatus:
+    if current.previous is None or current.previous == current.release:
         raise FleetError("has no previous release", where=device.name, remedy="deploy the bundle that you want instead")
-    return found
+    return current

@@ -124,8 +124,8 @@ def deploy(
     """
     tree = release_tree(bundle)
     check_groups(devices, strategy)
-    told = progress or Silent()
-    log = RolloutLog(store, told)
+    message = progress or Silent()
+    log = RolloutLog(store, message)
     rollout = _Rollout(
         device_rollout=DeviceRollout(
             tree=tree,
@@ -136,10 +136,10 @@ def deploy(
             break_lock=break_lock,
         ),
         strategy=strategy,
-        hooks=Hooks(hooks, log.rollout, told, {"TOOLKIT_BUNDLE": tree.parent, "TOOLKIT_RELEASE": tree.digest}),
+        hooks=Hooks(hooks, log.rollout, message, {"TOOLKIT_BUNDLE": tree.parent, "TOOLKIT_RELEASE": tree.digest}),
         log=log,
         forks=forks,
-        progress=told,
+        progress=message,
     )
     rollout.run(devices)
     return log.result(devices)
@@ -216,8 +216,8 @@ class _Rollout:
             self.log.fail(device, error, self._record(device, "failed", start, batch=batch.number))
             self._stop_if_too_many(batch, batches)
             return
-        told = f"repaired there: {', '.join(done.repaired)}" if done.repaired else ""
-        more = {"reason": told, "sent_bytes": done.sent_bytes, "gates": done.gates}
+        message = f"repaired there: {', '.join(done.repaired)}" if done.repaired else ""
+        more = {"reason": message, "sent_bytes": done.sent_bytes, "gates": done.gates}
         self.log.add(self._record(device, "deployed", start, batch=batch.number, **more))
 
     def _stop_if_too_many(self, batch: Batch, batches: Sequence[Batch]) -> None:
@@ -234,8 +234,8 @@ class _Rollout:
         for batch in batches:
             for device in batch.devices:
                 if not self.log.outcome(device):
-                    told = self._record(device, "skipped", time.monotonic(), reason=self.log.stopped)
-                    self.log.add(told)
+                    message = self._record(device, "skipped", time.monotonic(), reason=self.log.stopped)
+                    self.log.add(message)
 
     def _take_back(self, waiting: Mapping[Device, DeviceState]) -> None:
         """From all that had their turn: also one that failed may have switched, and been lost before it could say so."""
@@ -249,13 +249,13 @@ class _Rollout:
             now = self.device_rollout.revert(device, waiting[device].status, self.log.stopped)
             if now is not None and self.log.outcome(device) == "deployed":
                 reason = f"taken back: {self.log.stopped}"
-                told = deployment_record(
+                message = deployment_record(
                     now.bundle or "", device, now.release or "", "rolled-back", start, reason=reason
                 )
-                self.log.add(told)
+                self.log.add(message)
 
-        found = fleet.fan_out(had, back, self.forks, progress=self.progress, title="taking back")
-        for device, error in found.errors.items():
+        reverted = fleet.fan_out(had, back, self.forks, progress=self.progress, title="taking back")
+        for device, error in reverted.errors.items():
             if self.log.outcome(device) == "deployed":
                 self.log.add_problem(device, _not_taken_back(device, error))
 

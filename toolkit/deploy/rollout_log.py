@@ -29,7 +29,7 @@ class RolloutResult:
     """What went wrong, by device; one that was only skipped or taken back has none."""
     stopped: str = ""
     """Why the rollout ended before all had had their turn; empty if it did not."""
-    wanted: frozenset[str] = SUCCESSFUL
+    expected: frozenset[str] = SUCCESSFUL
     """The outcomes that were asked for."""
 
     @property
@@ -49,12 +49,12 @@ class RolloutResult:
         return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
 
     def _is_done(self, device: Device) -> bool:
-        return device not in self.problems and self.outcomes[device].outcome in self.wanted
+        return device not in self.problems and self.outcomes[device].outcome in self.expected
 
     def _why(self, device: Device) -> Problem:
-        found = self.outcomes[device]
+        entry = self.outcomes[device]
         return Problem(
-            f"{found.outcome}: {found.reason}", device.name, "mend what stopped the rollout, and run it again"
+            f"{entry.outcome}: {entry.reason}", device.name, "mend what stopped the rollout, and run it again"
         )
 
 
@@ -70,15 +70,15 @@ class RolloutLog:
 
     def add(self, deployment: Deployment) -> Deployment:
         """Into the store, and a line for people; a later outcome of a device takes the place of an earlier one."""
-        kept = replace(deployment, rollout=self.rollout)
+        stored = replace(deployment, rollout=self.rollout)
         with self._lock:
-            self._outcomes[kept.device] = kept
+            self._outcomes[stored.device] = stored
             if self._store is not None:
-                self._store.put(kept)
-        sent = f", {kept.sent_bytes / 1e6:,.1f} MB sent" if kept.sent_bytes else ""
-        found = "".join(f"; {name}: {told}" for name, told in kept.gates.items())
-        self._progress.log(f"  {kept.device}: {kept.outcome} in {kept.seconds:.1f} s{sent}{found}")
-        return kept
+                self._store.put(stored)
+        sent = f", {stored.sent_bytes / 1e6:,.1f} MB sent" if stored.sent_bytes else ""
+        entry = "".join(f"; {name}: {detail}" for name, detail in stored.gates.items())
+        self._progress.log(f"  {stored.device}: {stored.outcome} in {stored.seconds:.1f} s{sent}{entry}")
+        return stored
 
     def fail(self, device: Device, error: Exception, deployment: Deployment) -> None:
         """A device whose turn, or whose look beforehand, ended in an error."""
@@ -94,23 +94,23 @@ class RolloutLog:
 
     def outcome(self, device: Device) -> str:
         """What became of a device so far; empty if nothing did."""
-        found = self._outcomes.get(device.name)
-        return found.outcome if found else ""
+        entry = self._outcomes.get(device.name)
+        return entry.outcome if entry else ""
 
     @property
     def failed_turns(self) -> int:
         """How many devices failed in their turn, and not before."""
         with self._lock:
-            return sum(found.outcome == "failed" and found.batch > 0 for found in self._outcomes.values())
+            return sum(entry.outcome == "failed" and entry.batch > 0 for entry in self._outcomes.values())
 
-    def result(self, devices: Sequence[Device], wanted: frozenset[str] = SUCCESSFUL) -> RolloutResult:
+    def result(self, devices: Sequence[Device], expected: frozenset[str] = SUCCESSFUL) -> RolloutResult:
         """All of it, in the order of `devices`."""
         return RolloutResult(
             rollout=self.rollout,
             outcomes={device: self._outcomes[device.name] for device in devices if device.name in self._outcomes},
             problems={device: self._problems[device.name] for device in devices if device.name in self._problems},
             stopped=self.stopped,
-            wanted=wanted,
+            expected=expected,
         )
 
 

@@ -32,13 +32,13 @@ def missing_signature(tree: FileTree, device: Device) -> Iterator[Problem]:
         )
 
 
-def verify_signature_checked(device: Device, found: Mapping[str, Any]) -> None:
+def verify_signature_checked(device: Device, result: Mapping[str, Any]) -> None:
     """See that a device that requires signatures has looked at this one; `found` is what its `verify` said.
 
     Raises:
         FleetError: it has no allowed_signers, so it would run anything.
     """
-    signature = found.get("signature") or {}
+    signature = result.get("signature") or {}
     if requires_signature(device) and not signature.get("checked"):
         raise FleetError(
             f"{REQUIRE} is set, but the device checks no signature: {signature.get('told', 'its code is too old')}",

@@ -44,15 +44,15 @@ in_container "$(cat {CONTAINER_IMAGE})" "$root" "$folder" "$network" "$accelerat
 BESIDE = 'cd "$1" && shift && exec "$@"'
 
 
-def in_runtime(device: Device, folder: str, *words: str, network: str = "none") -> list[str]:
+def in_runtime(device: Device, folder: str, *argv: str, network: str = "none") -> list[str]:
     """`python -m device WORDS` in a release's folder, in the release's container image if it names one."""
-    own = [device.python, "-B", "-m", "device", *words]
+    own = [device.python, "-B", "-m", "device", *argv]
     return ["/bin/sh", "-c", RUN, "sh", device.root, folder, network, device.accelerator, *own]
 
 
-def on_host(device: Device, folder: str, *words: str) -> list[str]:
+def on_host(device: Device, folder: str, *argv: str) -> list[str]:
     """The same by the machine's own interpreter in any case, for what needs the standard library alone: -S."""
-    return ["/bin/sh", "-c", BESIDE, "sh", folder, device.python, "-B", "-S", "-m", "device", *words]
+    return ["/bin/sh", "-c", BESIDE, "sh", folder, device.python, "-B", "-S", "-m", "device", *argv]
 
 
 def probe(device: Device, container_image: str) -> Sequence[str]:

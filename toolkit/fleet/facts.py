@@ -45,15 +45,15 @@ def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
     Raises:
         FleetError: unreachable, or its interpreter is there and does not work.
     """
-    words = ["/bin/sh", "-c", PROBE_SCRIPT, "sh", device.python, device.root]
-    answer = shell.run(words, stdin=code.read_bytes())
-    said = answer.check(device, "probing", f"try by hand: {device.python} -V; {_PROVISION}").stdout
-    if said.startswith("python ="):
-        return parse_facts(device, _without_python(said))
+    argv = ["/bin/sh", "-c", PROBE_SCRIPT, "sh", device.python, device.root]
+    answer = shell.run(argv, stdin=code.read_bytes())
+    output = answer.check(device, "probing", f"try by hand: {device.python} -V; {_PROVISION}").stdout
+    if output.startswith("python ="):
+        return parse_facts(device, _without_python(output))
     try:
-        return parse_facts(device, json.loads(said))
+        return parse_facts(device, json.loads(output))
     except (ValueError, KeyError) as error:
-        what = f"its probe answered something else than facts: {said[:200]!r} ({error})"
+        what = f"its probe answered something else than facts: {output[:200]!r} ({error})"
         raise FleetError(what, where=device.name, remedy=_PROVISION) from None
 
 
@@ -66,11 +66,11 @@ def probe_in_image(
         FleetError: the container image does not run there, or has no Python.
     """
     answer = shell.run(device_command.probe(device, container_image), stdin=code.read_bytes())
-    found = json.loads(
+    values = json.loads(
         answer.check(device, f"probing in {container_image}", "try it there: toolkit-container probe").stdout
     )
     brought = ("numpy", "numpy_error", "opencv", "opencv_error", "openvino", "openvino_error", "accelerators")
-    return parse_facts(device, {**facts.details, **{name: found[name] for name in brought}})
+    return parse_facts(device, {**facts.details, **{name: values[name] for name in brought}})
 
 
 def probe_current(device: Device, shell: Shell) -> DeviceFacts:
@@ -97,19 +97,19 @@ def runtime_facts(
     return facts, MissingImage(container_image.name, size)
 
 
-def parse_facts(device: Device, found: Mapping[str, Any]) -> DeviceFacts:
+def parse_facts(device: Device, values: Mapping[str, Any]) -> DeviceFacts:
     """The probe's JSON, kept whole, with the parts that decisions rest on named."""
     return DeviceFacts(
         device=device.name,
-        machine=found["machine"],
-        python=found["python"] or "",
-        openvino=found["openvino"],
-        accelerators=tuple(found["accelerators"]),
-        free_bytes=found["free_bytes"],
-        current=found["current"],
-        previous=found["previous"],
-        releases=tuple(found["releases"]),
-        details=dict(found),
+        machine=values["machine"],
+        python=values["python"] or "",
+        openvino=values["openvino"],
+        accelerators=tuple(values["accelerators"]),
+        free_bytes=values["free_bytes"],
+        current=values["current"],
+        previous=values["previous"],
+        releases=tuple(values["releases"]),
+        details=dict(values),
     )
 
 
@@ -148,20 +148,20 @@ def _has(facts: DeviceFacts, accelerator: str) -> bool:
     return any(name == accelerator or name.startswith(f"{accelerator}.") for name in facts.accelerators)
 
 
-def _without_python(said: str) -> dict[str, Any]:
+def _without_python(output: str) -> dict[str, Any]:
     """The facts as sh gives them, one `name = value` a line."""
-    found = {name: value.strip() for name, _, value in (line.partition(" = ") for line in said.splitlines())}
-    blocks, block_bytes = found["free"].split()
+    values = {name: value.strip() for name, _, value in (line.partition(" = ") for line in output.splitlines())}
+    blocks, block_bytes = values["free"].split()
     return {
-        "machine": found["machine"],
-        "kernel": found["kernel"],
-        "root": found["root"],
+        "machine": values["machine"],
+        "kernel": values["kernel"],
+        "root": values["root"],
         "python": None,
-        "other_python": found["other_python"],
+        "other_python": values["other_python"],
         "openvino": None,
         "accelerators": [],
         "free_bytes": int(blocks) * int(block_bytes),
-        "current": found["current"].rpartition("/")[2] or None,
-        "previous": found["previous"].rpartition("/")[2] or None,
+        "current": values["current"].rpartition("/")[2] or None,
+        "previous": values["previous"].rpartition("/")[2] or None,
         "releases": [],
     }

@@ -77,33 +77,33 @@ def read_sample(device: Device, shell: Shell) -> DeviceSample:
     Raises:
         FleetError: its answer cannot be read.
     """
-    given = {"--app": device.variables.get(APP), "--state-file": device.variables.get(STATE_FILE)}
-    named = [str(word) for option, value in given.items() if value for word in (option, value)]
-    words = ["--root", device.root, "--glance", *named]
-    command = ["/bin/sh", "-c", SAMPLE_SCRIPT, "sh", device.python, *words]
+    options = {"--app": device.variables.get(APP), "--state-file": device.variables.get(STATE_FILE)}
+    named = [str(word) for option, value in options.items() if value for word in (option, value)]
+    argv = ["--root", device.root, "--glance", *named]
+    command = ["/bin/sh", "-c", SAMPLE_SCRIPT, "sh", device.python, *argv]
     answer = shell.run(command, stdin=PROBE.read_bytes(), timeout=PATIENCE_S).check(device, "looking")
     try:
-        found: dict[str, Any] = json.loads(answer.stdout)
+        sample: dict[str, Any] = json.loads(answer.stdout)
     except ValueError:
         raise FleetError(f"answered something else: {answer.stdout[:200]!r}", where=device.name) from None
-    return parse_sample(device, found)
+    return parse_sample(device, sample)
 
 
-def parse_sample(device: Device, found: dict[str, Any]) -> DeviceSample:
+def parse_sample(device: Device, sample: dict[str, Any]) -> DeviceSample:
     """The device's JSON as a value."""
-    app: dict[str, Any] | None = found.get("app")
+    app: dict[str, Any] | None = sample.get("app")
     fps = app.get("fps") if app else None
-    silent = found.get("app_error") if device.variables.get(APP) else None
+    silent = sample.get("app_error") if device.variables.get(APP) else None
     return DeviceSample(
         device=device.name,
-        release=found.get("release"),
-        name=found.get("name"),
+        release=sample.get("release"),
+        name=sample.get("name"),
         fps=float(fps) if isinstance(fps, int | float) else None,
         app=silent if app is None else str(app.get("problem") or "well"),
-        temperature_c=found.get("temperature_c"),
-        throttled=found.get("throttled"),
-        clock_mhz=found.get("clock_mhz"),
-        load_1min=found.get("load_1min"),
+        temperature_c=sample.get("temperature_c"),
+        throttled=sample.get("throttled"),
+        clock_mhz=sample.get("clock_mhz"),
+        load_1min=sample.get("load_1min"),
         seen=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

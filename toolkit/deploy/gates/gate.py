@@ -86,8 +86,8 @@ class GoldenGate:
 
     def check(self, context: GateContext) -> str:
         """See Gate."""
-        found = health.check_golden(context.device, context.shell, context.tree.digest)
-        return f"differs by {found['max_abs']:.1e}, {found['tolerance']:g} allowed"
+        result = health.check_golden(context.device, context.shell, context.tree.digest)
+        return f"differs by {result['max_abs']:.1e}, {result['tolerance']:g} allowed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,17 @@ _TIMEOUT_S = 600.0
 """A Neural Compute Stick takes minutes to load a large network."""
 
 
-def check_integrity(device: Device, shell: Shell, release: str, found: Mapping[str, Any] | None = None) -> None:
+def check_integrity(device: Device, shell: Shell, release: str, result: Mapping[str, Any] | None = None) -> None:
     """Every byte of it, and its signature where the device asks for one. `found`: what it said of that a moment ago.
 
     Raises:
         FleetError: names what is wrong, by file; or the inventory requires a signature and the device checks none.
     """
-    found = found or _ask(device, shell, commands.verify(device, release))
-    if not found["ok"]:
-        bad = "; ".join(found.get("problems", ()))
-        raise _failed(device, found, bad, "the device refuses the release", "deploy it again, whole and signed")
-    signature_policy.verify_signature_checked(device, found)
+    result = result or _ask(device, shell, commands.verify(device, release))
+    if not result["ok"]:
+        bad = "; ".join(result.get("problems", ()))
+        raise _failed(device, result, bad, "the device refuses the release", "deploy it again, whole and signed")
+    signature_policy.verify_signature_checked(device, result)
 
 
 def check_golden(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
@@ -34,12 +34,12 @@ def check_golden(device: Device, shell: Shell, release: str) -> Mapping[str, Any
     Raises:
         FleetError: its answers are further from the recorded ones than the bundle's tolerance.
     """
-    found = _ask(device, shell, commands.golden(device, release))
-    if not found["ok"]:
-        measured = f"max_abs {found.get('max_abs')} is over the tolerance {found.get('tolerance')}"
+    result = _ask(device, shell, commands.golden(device, release))
+    if not result["ok"]:
+        measured = f"max_abs {result.get('max_abs')} is over the tolerance {result.get('tolerance')}"
         remedy = "compare OpenVINO's version there with the bundle's" + _by_hand(device, release)
-        raise _failed(device, found, measured, "golden check failed", remedy)
-    return found
+        raise _failed(device, result, measured, "golden check failed", remedy)
+    return result
 
 
 def check_health(device: Device, shell: Shell, release: str, seconds: float, patience_s: float) -> str:
@@ -48,11 +48,11 @@ def check_health(device: Device, shell: Shell, release: str, seconds: float, pat
     Raises:
         FleetError: it does not; says what it is instead.
     """
-    found = _ask(device, shell, commands.health(device, release, seconds, patience_s))
-    if not found["ok"]:
+    result = _ask(device, shell, commands.health(device, release, seconds, patience_s))
+    if not result["ok"]:
         remedy = f"see its log: toolkit fleet logs --limit {device.name}"
-        raise _failed(device, found, str(found.get("message")), "the service is not well", remedy)
-    return str(found["message"])
+        raise _failed(device, result, str(result.get("message")), "the service is not well", remedy)
+    return str(result["message"])
 
 
 def restart(device: Device, shell: Shell) -> str | None:
@@ -69,21 +69,21 @@ def restart(device: Device, shell: Shell) -> str | None:
     return None if done.stdout.strip().endswith("none") else done.stdout.strip().rpartition("\n")[2]
 
 
-def _ask(device: Device, shell: Shell, words: Sequence[str]) -> dict[str, Any]:
+def _ask(device: Device, shell: Shell, argv: Sequence[str]) -> dict[str, Any]:
     """The one JSON document that the device code prints."""
-    answer = shell.run(words, timeout=_TIMEOUT_S)
+    answer = shell.run(argv, timeout=_TIMEOUT_S)
     try:
-        found: dict[str, Any] = json.loads(answer.stdout)
+        result: dict[str, Any] = json.loads(answer.stdout)
     except ValueError:
-        said = "; ".join(answer.stderr.strip().splitlines()[-2:])
-        what = f"the device code gave no answer (exit code {answer.code}): {said}"
+        output = "; ".join(answer.stderr.strip().splitlines()[-2:])
+        what = f"the device code gave no answer (exit code {answer.code}): {output}"
         raise FleetError(what, where=device.name, remedy="run `toolkit fleet probe` to see what is missing") from None
-    return found
+    return result
 
 
-def _failed(device: Device, found: Mapping[str, Any], measured: str, what: str, remedy: str) -> FleetError:
+def _failed(device: Device, result: Mapping[str, Any], measured: str, what: str, remedy: str) -> FleetError:
     """The device code's own error where it has one, else what it measured."""
-    error = found.get("error") or {}
+    error = result.get("error") or {}
     why = ": ".join(part for part in (error.get("where"), error.get("what")) if part) or measured
     return FleetError(f"{what}: {why}", where=device.name, remedy=error.get("remedy") or remedy)
 

@@ -67,26 +67,26 @@ class SpeedGate:
         """See Gate."""
         device, name = context.device, str(bundle_manifest(context.tree)["name"])
         known = [each for each in self._known[device.name] if each.settings["accelerator"] == device.accelerator]
-        found = choose_baseline(known, context.tree.parent, name, context.replaced)
-        if found is None:
+        result = choose_baseline(known, context.tree.parent, name, context.replaced)
+        if result is None:
             return "no record to hold it against"
-        if context.shell.run(commands.has_images(device, found.images)).code:
+        if context.shell.run(commands.has_images(device, result.images)).code:
             return "the images of its record are not there any more: not measured"
-        return compare(device, self._measure(context, found), found, self._share)
+        return compare(device, self._measure(context, result), result, self._share)
 
     def _measure(self, context: GateContext, like: Baseline) -> float:
         """The 90th percentile in ms; devices of one machine one after the other, else they would measure each other."""
         boot = context.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
         settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
-        words = commands.bench(context.device, context.tree.digest, like.images, settings)
-        with self._turns[boot or context.device.name], context.shell.background(words, timeout=PATIENCE_S) as said:
-            return _p90(context.device, said)
+        argv = commands.bench(context.device, context.tree.digest, like.images, settings)
+        with self._turns[boot or context.device.name], context.shell.background(argv, timeout=PATIENCE_S) as output:
+            return _p90(context.device, output)
 
 
 def load_baselines(store: Store) -> tuple[Baseline, ...]:
     """Everything in the store that a release can be held against, oldest first."""
     records = sorted(store.all(BenchRecord), key=lambda record: record.at)
-    return tuple(found for record in records if (found := _yardstick(record)) is not None)
+    return tuple(result for record in records if (result := _yardstick(record)) is not None)
 
 
 def choose_baseline(known: Sequence[Baseline], bundle: str, name: str, replaced: str | None) -> Baseline | None:
@@ -109,14 +109,14 @@ def compare(device: Device, p90_ms: float, like: Baseline, share: float) -> str:
         FleetError: slower than it may be.
     """
     kind = "quick record" if like.quick else "record"
-    found = f"p90 {p90_ms:.2f} ms, {like.p90_ms / p90_ms:.0%} of the speed in {like.name}'s {kind} of {like.at[:10]}"
+    result = f"p90 {p90_ms:.2f} ms, {like.p90_ms / p90_ms:.0%} of the speed in {like.name}'s {kind} of {like.at[:10]}"
     if like.p90_ms < share * p90_ms:
         raise FleetError(
-            f"slower than its gate: {found}; {share:.0%} is asked for",
+            f"slower than its gate: {result}; {share:.0%} is asked for",
             where=device.name,
             remedy="see whether the device throttles or is busy (toolkit bench), or lower --min-speed",
         )
-    return found
+    return result
 
 
 def _yardstick(record: BenchRecord) -> Baseline | None:
@@ -136,19 +136,19 @@ def _yardstick(record: BenchRecord) -> Baseline | None:
     )
 
 
-def _p90(device: Device, said: str) -> float:
+def _p90(device: Device, output: str) -> float:
     """From the device's JSON.
 
     Raises:
         FleetError: it could not measure; says why.
     """
     try:
-        found: dict[str, Any] = json.loads(said)
+        result: dict[str, Any] = json.loads(output)
     except ValueError:
         raise FleetError("the speed could not be measured: no answer", where=device.name) from None
-    if not found.get("ok"):
-        error = found["error"]
+    if not result.get("ok"):
+        error = result["error"]
         raise FleetError(f"the speed could not be measured: {error['what']}", where=device.name, remedy=error["remedy"])
-    p90_ms = percentile(found["samples_ms"], 90)
+    p90_ms = percentile(result["samples_ms"], 90)
     assert p90_ms is not None  # noqa: S101 - so many queries were asked for
     return p90_ms

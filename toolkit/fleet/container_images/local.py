@@ -128,11 +128,11 @@ def _export(stream: Iterator[bytes], name: str, place: Path) -> None:
 
 
 def _unpack(stream: Iterator[bytes], place: Path) -> None:
-    with tempfile.TemporaryFile(dir=place.parent) as kept:
+    with tempfile.TemporaryFile(dir=place.parent) as stored:
         for block in stream:
-            kept.write(block)
-        kept.seek(0)
-        with tarfile.open(fileobj=kept) as archive:
+            stored.write(block)
+        stored.seek(0)
+        with tarfile.open(fileobj=stored) as archive:
             archive.extractall(place, filter="data")
 
 
@@ -141,14 +141,14 @@ def _manifests(layout: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Ma
     blob = _blob(layout, entry)
     if not blob.exists():
         return
-    found = _read(blob)
-    if "manifests" in found:
-        for each in found["manifests"]:
+    result = _read(blob)
+    if "manifests" in result:
+        for each in result["manifests"]:
             yield from _manifests(layout, each)
         return
-    parts = [found["config"], *found["layers"]]
+    parts = [result["config"], *result["layers"]]
     if all(_blob(layout, part).exists() for part in parts):
-        architecture = _read(_blob(layout, found["config"])).get("architecture", "unknown")
+        architecture = _read(_blob(layout, result["config"])).get("architecture", "unknown")
         if architecture != "unknown":
             yield str(architecture), entry
 
@@ -181,5 +181,5 @@ def _blob(layout: Path, entry: Mapping[str, Any]) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_bytes())
-    return found
+    result: dict[str, Any] = json.loads(path.read_bytes())
+    return result

@@ -77,27 +77,27 @@ def inspect_image(device: Device, shell: Shell, container_image: ContainerImage)
     )
 
 
-def parse(said: str) -> RemoteImage:
+def parse(output: str) -> RemoteImage:
     """From what LOOK prints."""
-    first, _, rest = said.partition("\n")
+    first, _, rest = output.partition("\n")
     if not first.startswith("engine "):
         return RemoteImage(error=first.strip() or "its engine does not answer")
     identity, _, architecture = rest.strip().partition(" ")
     return RemoteImage() if identity == "absent" else RemoteImage(id=identity, architecture=architecture)
 
 
-def is_there(container_image: ContainerImage, found: RemoteImage) -> bool:
+def is_there(container_image: ContainerImage, result: RemoteImage) -> bool:
     """Whether the engine has these very bytes; what it has pulled by its digest, it has checked itself."""
-    variant = container_image.variants.get(found.architecture)
-    return bool(found.id) and (container_image.is_pulled or (variant is not None and found.id in variant.ids))
+    variant = container_image.variants.get(result.architecture)
+    return bool(result.id) and (container_image.is_pulled or (variant is not None and result.id in variant.ids))
 
 
-def problems(device: Device, container_image: ContainerImage, found: RemoteImage, machine: str) -> Iterator[Problem]:
+def problems(device: Device, container_image: ContainerImage, result: RemoteImage, machine: str) -> Iterator[Problem]:
     """What keeps the device from running it; asked before anything is sent."""
-    if found.error:
-        yield Problem(f"no container engine for {device.user or 'the user'}: {found.error}", device.name, _PROVISION)
+    if result.error:
+        yield Problem(f"no container engine for {device.user or 'the user'}: {result.error}", device.name, _PROVISION)
     own = ARCHITECTURES.get(machine, machine)
-    had = {found.architecture} if container_image.is_pulled and found.id else set(container_image.variants)
+    had = {result.architecture} if container_image.is_pulled and result.id else set(container_image.variants)
     if had and own not in had:
         what = f"{container_image.name} is made for {' and '.join(sorted(had))}, and the device is {machine} ({own})"
         yield Problem(what, device.name, "build it for that as well (in a checkout: just build runner-cross)")
@@ -109,10 +109,10 @@ def require_runnable(device: Device, shell: Shell, container_image: ContainerIma
     Raises:
         FleetError: there is no engine that the user may use, or the container image is for other machines.
     """
-    found = inspect_image(device, shell, container_image)
-    if wrong := tuple(problems(device, container_image, found, machine)):
+    result = inspect_image(device, shell, container_image)
+    if wrong := tuple(problems(device, container_image, result, machine)):
         raise FleetError.from_problems(wrong)
-    return found
+    return result
 
 
 def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> int:
@@ -153,17 +153,17 @@ def ensure_image(
         sent = staging.stage(
             shell, device, tree, place, sending=TransferOptions(sending.bandwidth) if sending else None
         )
-        words = ["/bin/sh", "-c", LOAD, "sh", f"{device.root}/{place}"]
+        argv = ["/bin/sh", "-c", LOAD, "sh", f"{device.root}/{place}"]
         _run(
             shell,
             device,
-            words,
+            argv,
             "loading the container image",
             "make room where its engine keeps container images: docker system df",
         )
-    found = require_runnable(device, shell, container_image, machine)
-    if not is_there(container_image, found):
-        what = f"its engine has another container image than {container_image.reference}: {found.id or 'none'}"
+    result = require_runnable(device, shell, container_image, machine)
+    if not is_there(container_image, result):
+        what = f"its engine has another container image than {container_image.reference}: {result.id or 'none'}"
         raise FleetError(what, where=device.name, remedy="run the command again; see `docker image ls` there")
     return sent
 
@@ -174,11 +174,11 @@ def prune_images(device: Device, shell: Shell) -> None:
 
 
 def _variant(device: Device, container_image: ContainerImage, machine: str) -> Variant:
-    found = container_image.variants.get(ARCHITECTURES.get(machine, ""))
-    if found is None:
+    result = container_image.variants.get(ARCHITECTURES.get(machine, ""))
+    if result is None:
         raise FleetError.from_problems(list(problems(device, container_image, RemoteImage(), machine)))
-    return found
+    return result
 
 
-def _run(shell: Shell, device: Device, words: list[str], doing: str, remedy: str) -> None:
-    shell.run(words, timeout=_TIMEOUT_S).check(device, doing, remedy)
+def _run(shell: Shell, device: Device, argv: list[str], doing: str, remedy: str) -> None:
+    shell.run(argv, timeout=_TIMEOUT_S).check(device, doing, remedy)

@@ -101,9 +101,9 @@ def _running(fleet: Path) -> tuple[int, int] | None:
         with (fleet / "server.pid").open("r+") as lock:
             while _is_held(lock):
                 lock.seek(0)
-                if said := lock.read():
-                    found = json.loads(said)
-                    return found["pid"], found["count"]
+                if output := lock.read():
+                    result = json.loads(output)
+                    return result["pid"], result["count"]
                 time.sleep(_POLL_S)  # it is just starting or ending
     except FileNotFoundError:
         pass
@@ -120,11 +120,11 @@ def _is_held(lock: IO[str]) -> bool:
 
 def _start(fleet: Path, count: int) -> None:
     """A process of its own session, adopted by init, that says "ready" once all devices answer."""
-    words = [sys.executable, "-m", "toolkit.fleet.local_fleet.server", str(fleet), str(count)]
+    argv = [sys.executable, "-m", "toolkit.fleet.local_fleet.server", str(fleet), str(count)]
     with (
         (fleet / "server.log").open("wb") as log,
         subprocess.Popen(
-            ["/bin/sh", "-c", '"$@" &', "sh", *words],
+            ["/bin/sh", "-c", '"$@" &', "sh", *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -135,9 +135,9 @@ def _start(fleet: Path, count: int) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         ready = process.stdout.readline() == b"ready\n"
     if not ready:
-        said = (fleet / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
+        output = (fleet / "server.log").read_text(errors="replace").strip().splitlines()[-3:]
         raise MachineError(
-            f"the local fleet did not start: {'; '.join(said) or 'no reason given'}",
+            f"the local fleet did not start: {'; '.join(output) or 'no reason given'}",
             where=str(fleet / "server.log"),
             remedy="install the extra: pip install 'edge-vision-toolkit[fleet]'",
         )

@@ -17,10 +17,10 @@ GRACE_S = 2.0
 
 async def run_command(process: asyncssh.SSHServerProcess[bytes], folder: Path) -> None:
     """Run one command in a process group of its own, which ends with the channel at the latest."""
-    words = ["/bin/sh", "-c", process.command] if process.command else ["/bin/sh"]
+    argv = ["/bin/sh", "-c", process.command] if process.command else ["/bin/sh"]
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
-        *words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=_environment(folder), start_new_session=True
+        *argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder, env=_environment(folder), start_new_session=True
     )
     talk = asyncio.create_task(_converse(process, child))
     hung_up = asyncio.create_task(process.channel.wait_closed())

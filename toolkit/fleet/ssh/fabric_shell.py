@@ -194,7 +194,7 @@ def _open(device: Device) -> Any:
         connect_timeout=timeout_s,
         connect_kwargs=_credentials(device)
         | {"banner_timeout": timeout_s, "auth_timeout": timeout_s}
-        | {"transport_factory": lambda *given, **named: _transport(kinds, *given, **named)},
+        | {"transport_factory": lambda *values, **named: _transport(kinds, *values, **named)},
     )
     connection.client = _client(device, pinned)
     connection.open()
@@ -202,11 +202,11 @@ def _open(device: Device) -> Any:
     return connection
 
 
-def _transport(host_key_kinds: tuple[str, ...], *given: Any, **named: Any) -> paramiko.Transport:
+def _transport(host_key_kinds: tuple[str, ...], *values: Any, **named: Any) -> paramiko.Transport:
     """Return a transport that asks for the pinned kinds of host key alone, and for AES-GCM first, which is the fastest."""
     import paramiko
 
-    transport = paramiko.Transport(*given, **named)
+    transport = paramiko.Transport(*values, **named)
     security = transport.get_security_options()
     security.ciphers = tuple(sorted(security.ciphers, key=lambda name: "-gcm@" not in name))
     if kinds := tuple(kind for kind in security.key_types if kind in host_key_kinds):

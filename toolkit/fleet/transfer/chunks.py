@@ -57,8 +57,8 @@ class Chunk:
 
 def tensors_of(xml: bytes) -> tuple[Span, ...]:
     """Return the spans of an IR's constants in its .bin; empty if the XML is not an IR."""
-    found = ([pattern.search(tag) for pattern in _NUMBER.values()] for tag in _TAG.findall(xml))
-    return tuple(sorted({(int(begin[1]), int(size[1])) for begin, size in found if begin and size}))
+    result = ([pattern.search(tag) for pattern in _NUMBER.values()] for tag in _TAG.findall(xml))
+    return tuple(sorted({(int(begin[1]), int(size[1])) for begin, size in result if begin and size}))
 
 
 def split(size_bytes: int, tensors: Iterable[Span] = ()) -> tuple[Span, ...]:

@@ -50,9 +50,9 @@ _MODULES = ("store", "prune", "receiver")
 """Of device/release; each imports only those before it."""
 
 
-def receiver(device: Device, *words: str) -> list[str]:
+def receiver(device: Device, *argv: str) -> list[str]:
     """The command that reads `program` and then what `words` want from stdin."""
-    return [device.python, "-I", "-S", "-B", "-c", _LOADER, *words]
+    return [device.python, "-I", "-S", "-B", "-c", _LOADER, *argv]
 
 
 @cache

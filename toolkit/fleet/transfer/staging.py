@@ -104,30 +104,30 @@ def stage_and_verify(
     if all(file.path in known.intact for file in tree.files):
         return StageResult(0)
     check_room(device, missing_files(tree, known), known)
-    wanted = missing_chunks(tree, known)
+    chunks = missing_chunks(tree, known)
     sent = 0
     for _ in range(_ROUNDS):
-        answer = _receive(shell, device, tree, destination, wanted, sending or TransferOptions(), verify=verify)
-        sent += sum(piece.size_bytes for piece in wanted)
+        answer = _receive(shell, device, tree, destination, chunks, sending or TransferOptions(), verify=verify)
+        sent += sum(piece.size_bytes for piece in chunks)
         if answer["ok"]:
             return StageResult(sent, answer.get("verify"))
         _raise_if_damaged(device, tree, answer["damaged"])
-        wanted = tuple(piece for piece in unique_chunks(tree.files) if piece.sha256 in answer["lacking"])
-    raise FleetError(f"lacks {len(wanted)} pieces that were sent", where=device.name, remedy="run the command again")
+        chunks = tuple(piece for piece in unique_chunks(tree.files) if piece.sha256 in answer["lacking"])
+    raise FleetError(f"lacks {len(chunks)} pieces that were sent", where=device.name, remedy="run the command again")
 
 
 def read_remote_state(shell: Shell, device: Device, tree: FileTree, destination: str) -> RemoteState:
     """Look at what is there, changing nothing: one round trip, and a second if the destination is not intact."""
     place = _place(device, destination)
     listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
-    words = ["/bin/sh", "-c", LOOK, "sh", device.root, place, hashing.sha256_bytes(listed), device.python]
-    said = shell.run(words, timeout=_TIMEOUT_S).check(device, f"looking at {device.root}").stdout
-    told, found = set(said.splitlines()), dict[str, Any]()
-    if "whole" in told:
-        found = {"intact": [file.path for file in tree.files]}
-    elif "python" in told and "bare" not in told:  # without a Python, the probe says so
-        found = _ask(shell, device, ("survey", device.root), [_layout_line(tree, place)])
-    return parse_remote_state(said, found)
+    argv = ["/bin/sh", "-c", LOOK, "sh", device.root, place, hashing.sha256_bytes(listed), device.python]
+    output = shell.run(argv, timeout=_TIMEOUT_S).check(device, f"looking at {device.root}").stdout
+    lines, survey = set(output.splitlines()), dict[str, Any]()
+    if "whole" in lines:
+        survey = {"intact": [file.path for file in tree.files]}
+    elif "python" in lines and "bare" not in lines:  # without a Python, the probe says so
+        survey = _ask(shell, device, ("survey", device.root), [_layout_line(tree, place)])
+    return parse_remote_state(output, survey)
 
 
 def _layout_line(tree: FileTree, place: str) -> bytes:
@@ -143,18 +143,18 @@ def _receive(
     device: Device,
     tree: FileTree,
     destination: str,
-    wanted: tuple[Chunk, ...],
+    chunks: tuple[Chunk, ...],
     sending: TransferOptions,
     *,
     verify: bool,
 ) -> dict[str, Any]:
     """Send the pieces and let the device put the place together."""
-    size_bytes = sum(piece.size_bytes for piece in wanted)
+    size_bytes = sum(piece.size_bytes for piece in chunks)
     slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
     keep = "all" if sending.keep is None else str(sending.keep)
-    words = ("receive", device.root, keep, *(["verify"] if verify else []))
-    stdin = _all_of([_layout_line(tree, _place(device, destination))], tar_stream(wanted, sending.bandwidth))
-    return _ask(shell, device, words, stdin, _TIMEOUT_S + size_bytes / slowest)
+    argv = ("receive", device.root, keep, *(["verify"] if verify else []))
+    stdin = _all_of([_layout_line(tree, _place(device, destination))], tar_stream(chunks, sending.bandwidth))
+    return _ask(shell, device, argv, stdin, _TIMEOUT_S + size_bytes / slowest)
 
 
 def _all_of(*parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -163,14 +163,14 @@ def _all_of(*parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _ask(
-    shell: Shell, device: Device, words: tuple[str, ...], stdin: Iterable[bytes], timeout: float = _TIMEOUT_S
+    shell: Shell, device: Device, argv: tuple[str, ...], stdin: Iterable[bytes], timeout: float = _TIMEOUT_S
 ) -> dict[str, Any]:
     """What the device code says, which is one line of JSON.
 
     Raises:
         FleetError: its disk takes no more, or its Python does not work.
     """
-    result = shell.run(receiver(device, *words), stdin=_all_of([program()], stdin), timeout=timeout)
+    result = shell.run(receiver(device, *argv), stdin=_all_of([program()], stdin), timeout=timeout)
     answer: dict[str, Any] = json.loads(result.check(device, "receiving files").stdout)
     if "error" in answer:
         what = f"cannot write {answer['where']}: {answer['error']}"
