@@ -21,12 +21,12 @@ def put_all(rows: array_cache.RowWriter) -> None:
     rows.put(0, WHOLE[:4])
 
 
-def kept(path: Path, said: list[str] | None = None) -> np.ndarray:
-    return array_cache.load_or_create(path, WHOLE.shape, "f4", put_all, (said if said is not None else []).append)
+def cached(path: Path, message: list[str] | None = None) -> np.ndarray:
+    return array_cache.load_or_create(path, WHOLE.shape, "f4", put_all, (message if message is not None else []).append)
 
 
 def test_kept_maps_what_was_put_in_any_order_when_made(tmp_path: Path) -> None:
-    made = kept(tmp_path / "cache" / "a.npy")
+    made = cached(tmp_path / "cache" / "a.npy")
     assert isinstance(made, np.memmap)
     np.testing.assert_array_equal(made, WHOLE)
     np.testing.assert_array_equal(np.load(tmp_path / "cache" / "a.npy"), WHOLE)
@@ -35,7 +35,7 @@ def test_kept_maps_what_was_put_in_any_order_when_made(tmp_path: Path) -> None:
 
 
 def test_kept_makes_nothing_when_it_is_there(tmp_path: Path) -> None:
-    kept(tmp_path / "a.npy")
+    cached(tmp_path / "a.npy")
     again = array_cache.load_or_create(tmp_path / "a.npy", WHOLE.shape, "f4", pytest.fail, pytest.fail)
     np.testing.assert_array_equal(again, WHOLE)
 
@@ -45,27 +45,27 @@ def test_kept_makes_nothing_when_it_is_there(tmp_path: Path) -> None:
 def test_kept_makes_it_again_and_says_so_when_any_byte_changed(
     at: int, by: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path, said = tmp_path_factory.mktemp("arrays") / "a.npy", list[str]()
-    kept(path)
+    path, message = tmp_path_factory.mktemp("arrays") / "a.npy", list[str]()
+    cached(path)
     content = bytearray(path.read_bytes())
     content[at] ^= by
     path.unlink()
     path.write_bytes(content)
-    np.testing.assert_array_equal(kept(path, said), WHOLE)
-    assert said == [f"  {path} is damaged, and made again"]
+    np.testing.assert_array_equal(cached(path, message), WHOLE)
+    assert message == [f"  {path} is damaged, and made again"]
 
 
 @pytest.mark.parametrize("left", [0, 5, 100, 128 + 96, -1])
 def test_kept_makes_it_again_when_the_file_was_cut(left: int, tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
-    kept(path)
+    cached(path)
     path.write_bytes(path.read_bytes()[:left])
-    np.testing.assert_array_equal(kept(path), WHOLE)
+    np.testing.assert_array_equal(cached(path), WHOLE)
 
 
 def test_find_is_none_when_shape_or_type_differ(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
-    kept(path)
+    cached(path)
     assert array_cache.open_cached(path, (6, 4), "f4") is None
     assert array_cache.open_cached(path, WHOLE.shape, "f8") is None
 
@@ -80,7 +80,7 @@ def test_make_leaves_nothing_when_it_fails(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_make_refuses_before_it_begins_when_the_disk_is_too_small(tmp_path: Path) -> None:
+def test_create_refuses_at_once_when_the_disk_is_too_small(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"4000000\.0 GB are needed, and .* are free") as caught:
         array_cache.create(tmp_path / "a.npy", (10**15,), "f4", pytest.fail)
     assert caught.value.problems[0].where == str(tmp_path)

@@ -18,11 +18,11 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), dtype=np.uint8)
 
 
-def changed(**chances: float) -> AugmentParams:
-    return AugmentParams(**{name: chances.get(name, getattr(STILL, name)) for name in STILL.__slots__})
+def changed(**params: float) -> AugmentParams:
+    return AugmentParams(**{name: params.get(name, getattr(STILL, name)) for name in STILL.__slots__})
 
 
-def test_augment_gives_the_same_whatever_the_batches_when_asked_again(images: np.ndarray) -> None:
+def test_augment_does_not_depend_on_the_batches(images: np.ndarray) -> None:
     indices = np.array([4, 0, 9, 2, 7, 5])
     whole = augment(images, indices, ALL, seed=3, epoch=2)
     assert whole.shape == images.shape
@@ -45,18 +45,23 @@ def test_draw_keeps_the_others_when_one_kind_is_turned_off() -> None:
     for index in range(20):
         one, other = draw_params(ALL, 0, 1, index), draw_params(calm, 0, 1, index)
         assert (other.degrees, other.flip) == (0, False)
-        assert (one.zoom, one.kept, one.left, one.brightness) == (other.zoom, other.kept, other.left, other.brightness)
+        assert (one.zoom, one.scale, one.left, one.brightness) == (
+            other.zoom,
+            other.scale,
+            other.left,
+            other.brightness,
+        )
 
 
 def test_draw_stays_within_the_table_when_drawn_often() -> None:
     drawn = [draw_params(ALL, 0, 1, index) for index in range(400)]
-    assert 150 < sum(chances.flip for chances in drawn) < 250
+    assert 150 < sum(params.flip for params in drawn) < 250
     for values, low, high in (
-        ([chances.degrees for chances in drawn], -20, 20),
-        ([chances.zoom for chances in drawn], 0.8, 1.2),
-        ([chances.kept for chances in drawn], 0.8, 1),
-        ([chances.brightness for chances in drawn], -0.1, 0.1),
-        ([chances.contrast for chances in drawn], 0.8, 1.2),
+        ([params.degrees for params in drawn], -20, 20),
+        ([params.zoom for params in drawn], 0.8, 1.2),
+        ([params.scale for params in drawn], 0.8, 1),
+        ([params.brightness for params in drawn], -0.1, 0.1),
+        ([params.contrast for params in drawn], 0.8, 1.2),
     ):
         span = high - low
         assert low <= min(values) < low + 0.05 * span
@@ -85,7 +90,7 @@ def test_apply_brightens_and_stays_in_range_when_light_changes() -> None:
 
 
 def test_geometry_stretches_the_kept_corner_when_it_crops() -> None:
-    matrix = geometry(changed(kept=0.5, left=1, top=0), 21, 41)
+    matrix = geometry(changed(scale=0.5, left=1, top=0), 21, 41)
     assert matrix @ [20, 0, 1] == pytest.approx([0, 0])
     assert matrix @ [40, 10, 1] == pytest.approx([40, 20])
 

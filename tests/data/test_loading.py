@@ -57,9 +57,7 @@ def test_load_images_decodes_anew_when_the_kept_array_is_damaged(
     assert np.array_equal(load_images(images, (8, 8), "resize", workspace=workspace), first)
 
 
-def test_load_images_names_all_of_them_when_images_changed_or_are_gone(
-    images: tuple[Image, ...], workspace: Workspace
-) -> None:
+def test_load_images_names_every_changed_or_missing_image(images: tuple[Image, ...], workspace: Workspace) -> None:
     images[0].path.unlink()
     images[1].path.write_bytes(images[2].path.read_bytes())
     with pytest.raises(DataError) as caught:

@@ -37,18 +37,18 @@ def distance(one: int | None, other: int | None) -> int:
     return (one ^ other).bit_count()
 
 
-def test_hash_of_hardly_changes_when_an_image_is_resized_or_relit() -> None:
+def test_perceptual_hash_survives_resizing_and_lighting() -> None:
     image = scene(1)
     kin = (cv2.resize(image, (70, 64)), (image * 0.7 + 20).astype(np.uint8), cv2.GaussianBlur(image, (3, 3), 0))
     assert all(distance(perceptual_hash(image), perceptual_hash(other)) <= 3 for other in kin)
     assert all(distance(perceptual_hash(image), perceptual_hash(scene(seed))) > 8 for seed in range(2, 40))
 
 
-def test_hash_of_is_none_when_there_is_nothing_to_see() -> None:
+def test_perceptual_hash_is_none_for_a_flat_image() -> None:
     assert perceptual_hash(np.full((9, 9, 3), 77, np.uint8)) is None
 
 
-def test_find_pairs_is_what_comparing_all_with_all_gives_when_hashes_are_many() -> None:
+def test_candidate_pairs_equals_brute_force() -> None:
     rng = np.random.default_rng(0)
     hashes: list[int | None] = [int(value) for value in rng.integers(0, 2**63, 200)]
     for _ in range(60):
@@ -76,14 +76,14 @@ def test_find_pairs_stops_when_there_are_too_many(monkeypatch: pytest.MonkeyPatc
     assert len(candidate_pairs([7] * 400, list(range(400)))) == 50
 
 
-def test_confirm_keeps_only_what_looks_the_same_when_hashes_collide(tmp_path: Path) -> None:
+def test_confirm_pairs_drops_colliding_hashes(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{n}.png", image) for n, image in enumerate((scene(1), scene(1, 80), scene(2)))]
     (pair,) = confirm_pairs([(0, 1), (0, 2)], paths, Silent())
     assert (pair.one, pair.other) == (0, 1)
     assert pair.correlation > 0.997
 
 
-def test_prepare_names_near_duplicates_and_goes_on_when_parts_share_them(tmp_path: Path, workspace: Workspace) -> None:
+def test_prepare_reports_near_duplicates_and_goes_on(tmp_path: Path, workspace: Workspace) -> None:
     root = tmp_path / "scenes"
     for number, subset in enumerate(("train", "validation", "test")):
         for seed in range(4):

@@ -33,7 +33,7 @@ def names(images: tuple[Image, ...]) -> list[tuple[str, str]]:
     return [(image.subset, image.path.name) for image in images]
 
 
-def test_prepare_divides_by_the_fractions_when_there_are_class_folders(pets: Path, workspace: Workspace) -> None:
+def test_prepare_divides_class_folders_by_the_fractions(pets: Path, workspace: Workspace) -> None:
     split = prepared(pets, workspace)
     assert split.name == "pets"
     assert split.labels == ("cat", "dog")
@@ -44,7 +44,7 @@ def test_prepare_divides_by_the_fractions_when_there_are_class_folders(pets: Pat
     }
 
 
-def test_prepare_finds_the_path_beside_the_experiment_when_it_is_relative(pets: Path, workspace: Workspace) -> None:
+def test_prepare_resolves_a_path_beside_the_experiment(pets: Path, workspace: Workspace) -> None:
     table = DataConfig(source="folders", path=Path("pets"))
     assert prepare_dataset(table, pets.parent / "experiment.toml", workspace, Silent()) == prepared(pets, workspace)
 
@@ -87,15 +87,13 @@ def test_prepare_never_divides_a_group_when_one_is_named(pets: Path, workspace: 
     assert len(groups) == len({image.group for image in images}) == 20
 
 
-def test_prepare_names_every_file_when_names_do_not_match_the_group(pets: Path, workspace: Workspace) -> None:
-    said = refused(pets, workspace, group=r"^(p\d+)_")
-    assert said.count("does not match data.group") == 20
+def test_prepare_names_every_file_outside_the_groups(pets: Path, workspace: Workspace) -> None:
+    message = refused(pets, workspace, group=r"^(p\d+)_")
+    assert message.count("does not match data.group") == 20
 
 
 @pytest.mark.parametrize("group", ["(", "p.._"])
-def test_prepare_refuses_when_the_group_is_no_expression_with_a_group(
-    pets: Path, workspace: Workspace, group: str
-) -> None:
+def test_prepare_refuses_a_group_that_is_no_expression(pets: Path, workspace: Workspace, group: str) -> None:
     with pytest.raises(ConfigurationError, match=r"data\.group"):
         prepared(pets, workspace, group=group)
 
@@ -109,10 +107,10 @@ def test_prepare_reports_every_bad_image_when_several_are(pets: Path, workspace:
     (pets / "dog" / "q00_0.jpg").write_bytes(whole[:-30])
     (pets / "dog" / "größter hund no. 1.jpg").write_bytes(b"")
     (pets / "cat" / "not a cat.png").write_text("dear diary")
-    said = refused(pets, workspace)
-    assert "q00_0.jpg: truncated JPEG" in said
-    assert "größter hund no. 1.jpg: empty file" in said
-    assert "not a cat.png: not an image" in said
+    message = refused(pets, workspace)
+    assert "q00_0.jpg: truncated JPEG" in message
+    assert "größter hund no. 1.jpg: empty file" in message
+    assert "not a cat.png: not an image" in message
 
 
 def test_prepare_takes_it_when_the_bad_image_was_mended(pets: Path, workspace: Workspace) -> None:
@@ -167,9 +165,9 @@ def test_prepare_refuses_when_a_folder_lies_beside_the_subsets(divided: Path, wo
 
 def test_prepare_refuses_when_an_image_leaks_into_another_subset(divided: Path, workspace: Workspace) -> None:
     shutil.copy(divided / "Train" / "cat" / "0.png", divided / "test" / "cat" / "copy.png")
-    said = refused(divided, workspace)
-    assert "the same image lies in test and train" in said
-    assert "copy.png" in said
+    message = refused(divided, workspace)
+    assert "the same image lies in test and train" in message
+    assert "copy.png" in message
 
 
 def test_prepare_refuses_when_an_image_has_two_labels(pets: Path, workspace: Workspace) -> None:
@@ -187,8 +185,8 @@ def test_prepare_keeps_copies_in_one_part_when_it_divides(pets: Path, workspace:
 
 def test_prepare_refuses_when_a_class_is_too_small_to_divide(pets: Path, workspace: Workspace, image: Write) -> None:
     image(pets / "fish" / "only.png", 500)
-    said = refused(pets, workspace)
-    assert 'class "fish" has no images in validation: 1 are too few to divide' in said
+    message = refused(pets, workspace)
+    assert 'class "fish" has no images in validation: 1 are too few to divide' in message
 
 
 def test_read_manifest_gives_parts_then_classes_when_read(pets: Path, workspace: Workspace) -> None:

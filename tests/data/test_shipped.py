@@ -15,16 +15,16 @@ MODELS = shipped_experiment("demo").parent
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)
-def test_load_takes_the_experiment_when_it_comes_with_the_toolkit(path: Path) -> None:
+def test_load_reads_every_shipped_experiment(path: Path) -> None:
     experiment = load_experiment(path)
     assert experiment.name == path.stem
     assert experiment.data.source in FORMATS or experiment.data.source == "synthetic-masks"
     for trial in experiment.trials():
         assert networks.find_network(trial.network).name == trial.network
     if experiment.data.path:
-        told = resolve_paths(experiment.data, experiment.origin).path
-        assert told is not None
-        assert told.is_absolute()
+        reported = resolve_paths(experiment.data, experiment.origin).path
+        assert reported is not None
+        assert reported.is_absolute()
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.stem)

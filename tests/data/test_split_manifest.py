@@ -28,7 +28,7 @@ from toolkit.workspace import Workspace
 LABELS = ("a", "b", "c")
 
 
-def test_split_digest_stays_what_it_is_when_images_have_one_label() -> None:
+def test_split_digest_is_pinned_for_single_labels() -> None:
     """Pinned: the digest, and the lines of the manifest, as they were before images could have many."""
     images = [
         Image(Path(f"/x/{n}.png"), f"{n:064x}", n % 3, SUBSETS[n % 4 % 3], None if n % 2 else "g") for n in range(50)
@@ -49,7 +49,7 @@ KINDS = st.lists(
 
 
 @given(KINDS)
-def test_read_manifest_gives_back_every_label_when_images_have_many(
+def test_read_manifest_returns_every_label_when_multi_label(
     kinds: list[tuple[str, Mapping[int, int]]],
 ) -> None:
     images = sort_images(

@@ -29,7 +29,7 @@ def all_shares(draw: st.DrawFn) -> dict[str, float]:
 
 
 @given(items=data_sets(), shares=all_shares(), seed=st.integers(0, 99))
-def test_divide_places_every_image_once_whatever_the_set(
+def test_split_dataset_places_every_image_once_whatever_the_set(
     items: list[Item], shares: dict[str, float], seed: int
 ) -> None:
     placed = split_dataset(items, shares, seed)
@@ -38,9 +38,7 @@ def test_divide_places_every_image_once_whatever_the_set(
 
 
 @given(items=data_sets(), shares=all_shares(), seed=st.integers(0, 99))
-def test_divide_keeps_groups_and_same_bytes_together_whatever_the_set(
-    items: list[Item], shares: dict[str, float], seed: int
-) -> None:
+def test_split_dataset_keeps_groups_and_copies_together(items: list[Item], shares: dict[str, float], seed: int) -> None:
     placed = split_dataset(items, shares, seed)
     for key in ("group", "sha256"):
         where: dict[str, set[str]] = {}
@@ -51,9 +49,7 @@ def test_divide_keeps_groups_and_same_bytes_together_whatever_the_set(
 
 
 @given(items=data_sets(), shares=all_shares(), seed=st.integers(0, 99))
-def test_divide_is_within_one_unit_of_the_shares_whatever_the_set(
-    items: list[Item], shares: dict[str, float], seed: int
-) -> None:
+def test_split_dataset_is_within_one_unit_of_the_shares(items: list[Item], shares: dict[str, float], seed: int) -> None:
     placed = split_dataset(items, shares, seed)
     for label in {item.label for item in items}:
         own = [item for item in items if item.label == label]
@@ -65,13 +61,13 @@ def test_divide_is_within_one_unit_of_the_shares_whatever_the_set(
 
 
 @given(items=data_sets(), seed=st.integers(0, 99), order=st.randoms(use_true_random=False))
-def test_divide_is_the_same_when_the_images_come_in_another_order(items: list[Item], seed: int, order: object) -> None:
+def test_split_dataset_ignores_the_order_of_images(items: list[Item], seed: int, order: object) -> None:
     shuffled = items.copy()
     order.shuffle(shuffled)  # type: ignore[attr-defined]
     assert split_dataset(shuffled, SHARES, seed) == split_dataset(items, SHARES, seed)
 
 
-def test_divide_differs_when_the_seed_does() -> None:
+def test_split_dataset_differs_when_the_seed_does() -> None:
     items = [Item(f"{number}", f"{number:064x}", "a") for number in range(100)]
     assert split_dataset(items, SHARES, 0) != split_dataset(items, SHARES, 1)
     assert Counter(split_dataset(items, SHARES, 0).values()) == {"train": 70, "validation": 10, "test": 20}
@@ -82,7 +78,7 @@ def test_divide_differs_when_the_seed_does() -> None:
     st.integers(0, 5),
     st.sampled_from(({"train": 0.6, "validation": 0.15, "test": 0.25}, {"train": 0.9, "validation": 0.1})),
 )
-def test_divide_shares_every_label_out_when_images_have_many(
+def test_split_dataset_shares_out_every_label_when_multi_label(
     held: list[set[str]], seed: int, shares: dict[str, float]
 ) -> None:
     items = [

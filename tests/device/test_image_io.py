@@ -70,7 +70,7 @@ def close(image: Pixels, expected: npt.ArrayLike, tolerance: int = 4) -> bool:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_read_image_is_upright_when_a_jpeg_has_an_exif_orientation(orientation: int) -> None:
+def test_read_image_applies_the_orientation_of_a_jpeg(orientation: int) -> None:
     image = read_image(files.rotated_jpeg(quarters(), orientation))
     expected = UPRIGHT[orientation](quarters())
     assert image.shape == expected.shape
@@ -79,7 +79,7 @@ def test_read_image_is_upright_when_a_jpeg_has_an_exif_orientation(orientation: 
 
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_read_image_is_upright_when_a_transparent_png_has_an_exif_orientation(orientation: int, order: str) -> None:
+def test_read_image_applies_the_orientation_of_a_png(orientation: int, order: str) -> None:
     opaque = np.dstack([quarters(), np.full((32, 48), 255, np.uint8)])
     content = files.png(opaque, 6, [(b"eXIf", files.exif(orientation, order))])
     assert np.array_equal(read_image(content), UPRIGHT[orientation](quarters()))
@@ -111,7 +111,7 @@ def test_read_image_keeps_the_high_byte_when_a_png_has_16_bits() -> None:
     assert np.array_equal(read_image(files.png(np.full((8, 9), 40000, np.uint16), 0))[3, 3], [156] * 3)
 
 
-def test_read_image_lays_it_over_white_when_a_16_bit_png_is_transparent() -> None:
+def test_read_image_lays_a_16_bit_png_over_white() -> None:
     deep = np.zeros((8, 9, 4), np.uint16) + np.array([0, 0, 0, 128 << 8], np.uint16)
     assert close(read_image(files.png(deep, 6))[3, 3], [127] * 3, 1)
 
@@ -122,7 +122,7 @@ def test_read_image_looks_colors_up_when_a_png_has_a_palette() -> None:
     assert np.array_equal(read_image(files.png(indices, 3, [palette])), [[RED, BLUE], [BLUE, RED]])
 
 
-def test_read_image_lays_it_over_white_when_a_palette_is_transparent() -> None:
+def test_read_image_lays_a_palette_over_white() -> None:
     indices = np.array([[0, 1]], np.uint8)
     content = files.png(indices, 3, [(b"PLTE", bytes((*RED, *BLUE))), (b"tRNS", bytes((0,)))])
     assert np.array_equal(read_image(content), [[(255, 255, 255), BLUE]])
@@ -169,14 +169,14 @@ def test_read_image_refuses_when_it_is_truncated(tmp_path: Path, suffix: str, ke
         read_image(path)
 
 
-def test_read_image_says_that_a_jpeg_is_truncated_wherever_it_was_cut() -> None:
+def test_read_image_refuses_a_jpeg_wherever_it_was_cut() -> None:
     content = encoded(".jpg", noise())
     for kept in range(3, len(content)):
         with pytest.raises(ImageError, match="truncated JPEG"):
             read_image(content[:kept])
 
 
-def test_scans_of_a_jpeg_end_where_a_marker_is_that_belongs_to_none() -> None:
+def test_scan_ends_are_where_a_foreign_marker_is() -> None:
     chooser = np.random.default_rng(7)
     for length in range(2, 300):
         content = bytes(chooser.choice([0, 1, 0xCF, 0xD0, 0xD7, 0xD8, 0xDA, 0xFF, 0xFF, 0xFF], length).tolist())

@@ -37,7 +37,7 @@ def test_within_is_whole_and_never_more_than_any_limit_needs(count: int, limits:
     assert found == count or any(found >= limit for limit in limits)
 
 
-def test_limits_holds_those_around_when_cgroups_lie_in_one_another(tmp_path: Path) -> None:
+def test_cgroup_limits_include_enclosing_cgroups(tmp_path: Path) -> None:
     own = write(tmp_path / "own", "0::/machine.slice/box/inner\n")
     write(tmp_path / "mounts/machine.slice/cpu.max", "300000 100000\n")
     write(tmp_path / "mounts/machine.slice/box/cpu.max", "max 100000\n")

@@ -65,8 +65,8 @@ def test_expired_releases_pass_for_snapshots_only(tmp_path: Path) -> None:
 
 
 def test_sources_are_the_mirror_when_one_is_named(tmp_path: Path) -> None:
-    told = debian_packages.sources("bullseye", tmp_path, {"DEBIAN_MIRROR": "http://mirror.invalid/snapshot"})
-    assert told.endswith("] http://mirror.invalid/snapshot bullseye main\n")
+    reported = debian_packages.sources("bullseye", tmp_path, {"DEBIAN_MIRROR": "http://mirror.invalid/snapshot"})
+    assert reported.endswith("] http://mirror.invalid/snapshot bullseye main\n")
 
 
 @pytest.mark.parametrize("release", [OS_RELEASE.replace("ID=debian", "ID=ubuntu"), OS_RELEASE.replace("book", "trix")])

@@ -44,14 +44,14 @@ def test_fetch_wheel_asks_pip_once_when_called_twice(shelf: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [FILE]
 
 
-def test_fetch_wheel_fetches_again_when_the_cached_file_was_damaged(shelf: Path) -> None:
+def test_fetch_wheel_fetches_a_damaged_file_again(shelf: Path) -> None:
     wheel = make_wheel(shelf)
     path = fetch_wheel(wheel)
     path.write_bytes(b"damaged")
     assert hashlib.sha256(fetch_wheel(wheel).read_bytes()).hexdigest() == wheel.sha256
 
 
-def test_fetch_wheel_says_which_file_goes_where_when_it_cannot_be_had(shelf: Path) -> None:
+def test_fetch_wheel_says_where_the_file_belongs(shelf: Path) -> None:
     wheel = Wheel("toolkit-test-wheel", "1.0", "0" * 64, FILE)
     with pytest.raises(MachineError) as caught:
         fetch_wheel(wheel)
@@ -68,7 +68,7 @@ def test_fetch_wheel_refuses_the_file_when_its_digest_is_another(shelf: Path) ->
     assert not cached_path(Wheel(made.name, made.version, "0" * 64, FILE)).exists()
 
 
-def test_fetch_wheel_takes_the_file_when_it_was_put_there_by_hand(shelf: Path) -> None:
+def test_fetch_wheel_takes_a_file_put_there_by_hand(shelf: Path) -> None:
     wheel = make_wheel(shelf)
     cached_path(wheel).parent.mkdir(parents=True)
     (shelf / FILE).rename(cached_path(wheel))

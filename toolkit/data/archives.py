@@ -18,22 +18,22 @@ from toolkit.errors import DataError
 FILE_MAX_BYTES = 1 << 30
 TOTAL_MAX_BYTES = 1 << 36
 
-Wanted = Callable[[PurePosixPath], bool]
+Selector = Callable[[PurePosixPath], bool]
 
 
-def iter_files(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Path inside `source` and content of every wanted file, in the order of the archive or by name.
+def iter_files(source: Path, selects: Selector) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Path inside `source` and content of every file that `selects` accepts, in the order of the archive or by name.
 
     Raises:
         DataError: no such file, no tar archive, cut short, too large, or it names paths outside itself.
     """
-    yield from (_each_in_folder if source.is_dir() else _each_in_archive)(source, wanted)
+    yield from (_each_in_folder if source.is_dir() else _each_in_archive)(source, selects)
 
 
-def _each_in_folder(folder: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _each_in_folder(folder: Path, selects: Selector) -> Iterator[tuple[PurePosixPath, bytes]]:
     for path in sorted(folder.rglob("*")):
         inside = PurePosixPath(path.relative_to(folder).as_posix())
-        if wanted(inside) and path.is_file():
+        if selects(inside) and path.is_file():
             try:
                 yield inside, path.read_bytes()
             except OSError as error:
@@ -41,11 +41,11 @@ def _each_in_folder(folder: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPat
                 raise DataError(what, where=str(path), remedy="make it readable") from error
 
 
-def _each_in_archive(archive: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _each_in_archive(archive: Path, selects: Selector) -> Iterator[tuple[PurePosixPath, bytes]]:
     again = "fetch it again: it did not arrive whole"
     try:
         with tarfile.open(archive, "r|*") as opened:
-            yield from _each_member(opened, archive, wanted)
+            yield from _each_member(opened, archive, selects)
     except FileNotFoundError:
         raise DataError("no such file or folder", where=str(archive), remedy="put it there") from None
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
@@ -58,7 +58,7 @@ def _each_in_archive(archive: Path, wanted: Wanted) -> Iterator[tuple[PurePosixP
         raise DataError(error.strerror or str(error), where=str(archive), remedy=again) from error
 
 
-def _each_member(opened: tarfile.TarFile, archive: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _each_member(opened: tarfile.TarFile, archive: Path, selects: Selector) -> Iterator[tuple[PurePosixPath, bytes]]:
     total = 0
     for member in opened:
         inside = PurePosixPath(member.name)
@@ -66,7 +66,7 @@ def _each_member(opened: tarfile.TarFile, archive: Path, wanted: Wanted) -> Iter
         total += member.size
         if total > TOTAL_MAX_BYTES:
             raise _too_large(archive, "the archive", TOTAL_MAX_BYTES)
-        if not (member.isreg() and wanted(inside)):
+        if not (member.isreg() and selects(inside)):
             continue
         if member.size > FILE_MAX_BYTES:
             raise _too_large(archive, str(inside), FILE_MAX_BYTES)

@@ -1,6 +1,6 @@
-"""Training images varied by chance that is none: what becomes of an image follows from seed, epoch and its index.
+"""Augmentation of training images that is reproducible: what becomes of an image follows from seed, epoch and its index.
 
-So a run that was stopped goes on with the very images it would have seen, whatever the batches or threads. All chances
+So a run that was stopped goes on with the very images it would have seen, whatever the batches or threads. All params
 are drawn for every image in one order, so that turning one kind on changes nothing in the others.
 """
 
@@ -29,7 +29,7 @@ class AugmentParams:
     degrees: float
     zoom: float
     """How large it becomes: 1 leaves it as it is."""
-    kept: float
+    scale: float
     """The share of each side that a crop keeps."""
     left: float
     """Where the crop lies between left (0) and right (1)."""
@@ -41,14 +41,14 @@ class AugmentParams:
 
 
 def draw_params(table: AugmentConfig, seed: int, epoch: int, index: int) -> AugmentParams:
-    """The chances of the image at `index` of its subset, in that epoch."""
+    """The parameters of the image at `index` of its subset, in that epoch."""
     flip, *rest = np.random.default_rng([seed, epoch, index]).random(8)
-    turn, zoom, kept, left, top, brightness, contrast = rest
+    turn, zoom, scale, left, top, brightness, contrast = rest
     return AugmentParams(
         flip=table.flip and bool(flip < 0.5),
         degrees=table.rotate * (2 * turn - 1),
         zoom=1 + table.zoom * (2 * zoom - 1),
-        kept=1 - table.crop * kept,
+        scale=1 - table.crop * scale,
         left=left,
         top=top,
         brightness=table.brightness * (2 * brightness - 1),
@@ -64,39 +64,39 @@ def augment(images: Pixels, indices: npt.NDArray[np.integer], table: AugmentConf
     return varied
 
 
-def augment_image(image: Pixels, chances: AugmentParams) -> Pixels:
+def augment_image(image: Pixels, params: AugmentParams) -> Pixels:
     """One image u8 [height, width, 3] varied; what a turn or a smaller zoom uncovers mirrors what is beside it."""
     import cv2
 
-    if chances.flip:
+    if params.flip:
         image = image[:, ::-1]
     height, width = image.shape[:2]
-    if chances.degrees or chances.zoom != 1 or chances.kept != 1:
+    if params.degrees or params.zoom != 1 or params.scale != 1:
         image = cv2.warpAffine(
             np.ascontiguousarray(image),
-            geometry(chances, height, width),
+            geometry(params, height, width),
             (width, height),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-    if chances.brightness or chances.contrast != 1:
-        image = _lit(image, chances)
+    if params.brightness or params.contrast != 1:
+        image = _lit(image, params)
     return image
 
 
-def geometry(chances: AugmentParams, height: int, width: int) -> Matrix:
-    """Where each point goes, [2, 3]: turned and zoomed about the middle, then the kept part stretched to the whole."""
+def geometry(params: AugmentParams, height: int, width: int) -> Matrix:
+    """Where each point goes, [2, 3]: turned and zoomed about the middle, then the cropped part stretched to the whole."""
     x, y = (width - 1) / 2, (height - 1) / 2
-    angle = math.radians(chances.degrees)
-    cos, sin = chances.zoom * math.cos(angle), chances.zoom * math.sin(angle)
+    angle = math.radians(params.degrees)
+    cos, sin = params.zoom * math.cos(angle), params.zoom * math.sin(angle)
     turned = np.array([[cos, sin, x - cos * x - sin * y], [-sin, cos, y + sin * x - cos * y], [0, 0, 1]])
-    left, top = chances.left * (1 - chances.kept) * (width - 1), chances.top * (1 - chances.kept) * (height - 1)
-    cropped = np.array([[1 / chances.kept, 0, -left / chances.kept], [0, 1 / chances.kept, -top / chances.kept]])
+    left, top = params.left * (1 - params.scale) * (width - 1), params.top * (1 - params.scale) * (height - 1)
+    cropped = np.array([[1 / params.scale, 0, -left / params.scale], [0, 1 / params.scale, -top / params.scale]])
     return np.asarray(cropped @ turned, np.float64)
 
 
-def _lit(image: Pixels, chances: AugmentParams) -> Pixels:
+def _lit(image: Pixels, params: AugmentParams) -> Pixels:
     levels = image.astype(np.float32)
     mean = levels.mean()
-    relit = (levels - mean) * chances.contrast + mean + 255 * chances.brightness
+    relit = (levels - mean) * params.contrast + mean + 255 * params.brightness
     return np.asarray(np.clip(relit + 0.5, 0, 255), np.uint8)

@@ -123,8 +123,9 @@ def prepare_masks(table: DataConfig, workspace: Workspace, progress: Progress) -
 def _prepare(table: DataConfig, workspace: Workspace, progress: Progress, *, name: str, note: str = "") -> Split:
     pattern = _compiled(table.group)
     summary = summarize(table, workspace, progress)
-    for line in summary.format_files():
-        progress.log(line)
+    if summary.files()["used"] < sum(summary.files().values()):
+        for line in summary.format_files():
+            progress.log(line)
     if summary.problems:
         raise DataError.from_problems(summary.problems)
     images = _assign_subsets(summary, table, pattern)

@@ -58,7 +58,7 @@ def validate_images(
 
 
 def duplicates(checked: Sequence[ValidatedImage]) -> tuple[Problem, ...]:
-    """Images with the same bytes in two subsets (a leak: the test would ask what training told) or in two classes."""
+    """Images with the same bytes in two subsets (a leak: the test would contain what was trained on) or in two classes."""
     same: dict[str, list[ImageFile]] = defaultdict(list)
     for image in checked:
         same[image.sha256].append(image.file)

@@ -113,16 +113,16 @@ class Archive:
 
     def download_closure(self, names: Sequence[str]) -> list[Path]:
         """These packages and all that they depend on."""
-        words = ["install", "--yes", "--download-only", "--no-install-recommends", *names]
-        run_program([*self._apt("apt-get"), *words], "fetching packages", self.folder)
+        argv = ["install", "--yes", "--download-only", "--no-install-recommends", *names]
+        run_program([*self._apt("apt-get"), *argv], "fetching packages", self.folder)
         return sorted((self.folder / "cache/archives").glob("*.deb"))
 
     def dependencies(self, name: str) -> tuple[str, ...]:
         """The names of the packages that one depends on."""
-        said = run_program(
+        output = run_program(
             [*self._apt("apt-cache"), "depends", "--important", name], f"looking for {name}", self.folder
         )
-        return tuple(re.findall(r"Depends: (\S+)", said))
+        return tuple(re.findall(r"Depends: (\S+)", output))
 
 
 def _options(folder: Path, architecture: str) -> list[str]:
@@ -148,16 +148,16 @@ def unpack(packages: Iterable[Path], folder: Path) -> None:
         run_program(["dpkg-deb", "--extract", str(package), str(folder)], "unpacking", package.parent)
 
 
-def run_program(words: Sequence[str], what: str, folder: Path) -> str:
+def run_program(argv: Sequence[str], what: str, folder: Path) -> str:
     """What a program of Debian's prints; its errors are MachineErrors that begin with `what`."""
     environment = os.environ | {"LC_ALL": "C.UTF-8"}  # English, and names of files in any script
     try:
         done = subprocess.run(
-            words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
+            argv, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
-        raise MachineError(f"{what}: {words[0]} did not end within {_TIMEOUT_S} s") from None
+        raise MachineError(f"{what}: {argv[0]} did not end within {_TIMEOUT_S} s") from None
     if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()[-1:]
-        raise MachineError(f"{what}: {' '.join(line.removeprefix('E: ') for line in said)}")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()[-1:]
+        raise MachineError(f"{what}: {' '.join(line.removeprefix('E: ') for line in errors)}")
     return done.stdout

@@ -44,10 +44,10 @@ def ssh_keygen(argv: list[str], document: bytes) -> subprocess.CompletedProcess[
 
 
 def last_message(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What ssh-keygen said last, in one line."""
+    """The messages of ssh-keygen, in one line."""
     lines = (done.stderr or done.stdout).decode(errors="replace").split("\n")
-    said = [line.strip().rstrip("\r") for line in lines if line.strip()]
-    return "; ".join(said) or f"ssh-keygen ended with {done.returncode}"
+    messages = [line.strip().rstrip("\r") for line in lines if line.strip()]
+    return "; ".join(messages) or f"ssh-keygen ended with {done.returncode}"
 
 
 def is_signed_by(document: bytes, signature: bytes, key: Path, namespace: str, folder: Path) -> bool:

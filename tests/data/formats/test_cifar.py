@@ -114,7 +114,7 @@ def test_prepare_gives_one_split_when_cifar_comes_in_any_form(
 
 
 @pytest.mark.parametrize(("labels", "expected"), [("fine", ("bee", "crab", "fox")), ("coarse", ("insects", "others"))])
-def test_prepare_takes_fine_or_coarse_labels_when_cifar100_is_asked_for(
+def test_prepare_takes_fine_or_coarse_cifar100_labels(
     tmp_path: Path, gather: Gather, labels: str, expected: tuple[str, ...]
 ) -> None:
     fine, coarse = [0, 1, 2] * 2, [0, 1, 1] * 2
@@ -138,12 +138,12 @@ def test_prepare_names_every_file_when_cifar_is_damaged(tmp_path: Path, refusal:
     files["data_batch_3"] = python2({b"labels": [0, 7] * 3, b"data": pixels(2)})
     files["data_batch_4"] = python2({b"labels": NUMBERS[:4], b"data": pixels(3)[:4]})
     files["test_batch"] = python2({b"labels": NUMBERS})
-    said = refusal("cifar10", folder(tmp_path / "c", files))
-    assert "data_batch_1: refused or truncated pickle" in said or "data_batch_1: truncated" in said
-    assert "data_batch_2: 5 labels for 6 images" in said
-    assert "data_batch_3: label 7, but there are 2 classes" in said
-    assert "data_batch_4: 4 images; batches.meta says 6" in said
-    assert "test_batch: its data is no array [n, 3072]" in said
+    message = refusal("cifar10", folder(tmp_path / "c", files))
+    assert "data_batch_1: refused or truncated pickle" in message or "data_batch_1: truncated" in message
+    assert "data_batch_2: 5 labels for 6 images" in message
+    assert "data_batch_3: label 7, but there are 2 classes" in message
+    assert "data_batch_4: 4 images; batches.meta says 6" in message
+    assert "test_batch: its data is no array [n, 3072]" in message
 
 
 def test_prepare_refuses_when_cifar_records_are_cut(tmp_path: Path, refusal: Refusal) -> None:
@@ -156,7 +156,7 @@ def test_prepare_refuses_when_cifar_records_are_cut(tmp_path: Path, refusal: Ref
     )
 
 
-def test_prepare_refuses_when_the_archive_is_cut_hostile_or_missing(
+def test_prepare_refuses_a_cut_hostile_or_missing_archive(
     tmp_path: Path, workspace: Workspace, refusal: Refusal
 ) -> None:
     whole = archive(tmp_path / "whole.tar.gz", ten_python()).read_bytes()

@@ -52,19 +52,19 @@ def test_prepare_names_every_line_when_the_csv_is_wrong(pets: Path, refusal: Ref
         "dog/q01_2.jpg,dog",
         "dog/q01_3.jpg,dog,test,more",
     )
-    said = refusal("csv", write(pets / "list.csv", "path,label,subset", *lines))
-    assert "line 3: the same image as in line 2" in said
-    assert "line 4: no such image" in said
-    assert "line 5: has no label" in said
-    assert 'line 6: "later" is no subset' in said
-    assert "line 7: has more or fewer fields" in said
-    assert "line 8: has more or fewer fields" in said
+    message = refusal("csv", write(pets / "list.csv", "path,label,subset", *lines))
+    assert "line 3: the same image as in line 2" in message
+    assert "line 4: no such image" in message
+    assert "line 5: has no label" in message
+    assert 'line 6: "later" is no subset' in message
+    assert "line 7: has more or fewer fields" in message
+    assert "line 8: has more or fewer fields" in message
 
 
-def test_prepare_refuses_when_the_csv_has_other_columns_or_is_none(pets: Path, refusal: Refusal) -> None:
-    said = refusal("csv", write(pets / "list.csv", "file,label", "a,b"))
-    assert 'has no column "path"' in said
-    assert '"file" is no column' in said
+def test_prepare_refuses_a_csv_with_other_columns(pets: Path, refusal: Refusal) -> None:
+    message = refusal("csv", write(pets / "list.csv", "file,label", "a,b"))
+    assert 'has no column "path"' in message
+    assert '"file" is no column' in message
     (pets / "list.csv").write_bytes(b"path,label\n\xff\xfe\n")
     assert "not a CSV file" in refusal("csv", pets / "list.csv")
     assert "no such file" in refusal("csv", pets / "gone.csv")

@@ -96,27 +96,27 @@ def test_prepare_names_the_flowers_when_there_are_words(flowers: Path, gather: G
 
 
 def test_prepare_names_every_file_when_flowers_lack_them(tmp_path: Path, refusal: Refusal) -> None:
-    said = refusal("flowers102", tmp_path / "none")
-    assert all(f"{name}: no such file" in said for name in ("imagelabels.mat", "setid.mat", "102flowers.tgz"))
+    message = refusal("flowers102", tmp_path / "none")
+    assert all(f"{name}: no such file" in message for name in ("imagelabels.mat", "setid.mat", "102flowers.tgz"))
 
 
 def test_prepare_refuses_when_flowers_counts_disagree(flowers: Path, refusal: Refusal) -> None:
     (flowers / "imagelabels.mat").write_bytes(mat(matrix("labels", LABELS[:11], "u1")))
     sets = SETS | {"valid": np.array([1, 6]), "tstid": np.array([7, 99])}
     (flowers / "setid.mat").write_bytes(mat(*(matrix(name, row, "u2") for name, row in sets.items())))
-    said = refusal("flowers102", flowers)
-    assert "11 labels for 12 images" in said
-    assert "tstid names image 99, which is not there" in said
-    assert "names 1 images twice" in said
+    message = refusal("flowers102", flowers)
+    assert "11 labels for 12 images" in message
+    assert "tstid names image 99, which is not there" in message
+    assert "names 1 images twice" in message
 
 
 def test_prepare_refuses_when_flowers_files_are_damaged(flowers: Path, refusal: Refusal) -> None:
     whole = (flowers / "imagelabels.mat").read_bytes()
     (flowers / "imagelabels.mat").write_bytes(whole[:-4])
     (flowers / "setid.mat").write_bytes(b"MATLAB 7.3".ljust(200))
-    said = refusal("flowers102", flowers)
-    assert "imagelabels.mat: truncated" in said
-    assert "setid.mat: wrong magic" in said
+    message = refusal("flowers102", flowers)
+    assert "imagelabels.mat: truncated" in message
+    assert "setid.mat: wrong magic" in message
 
 
 def test_prepare_leaves_nothing_when_the_flowers_archive_is_cut(

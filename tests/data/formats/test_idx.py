@@ -42,9 +42,7 @@ def mnist(tmp_path: Path) -> Path:
     return folder
 
 
-def test_prepare_takes_validation_from_train_when_idx_gives_train_and_test(
-    mnist: Path, workspace: Workspace, gather: Gather
-) -> None:
+def test_prepare_takes_idx_validation_from_train(mnist: Path, workspace: Workspace, gather: Gather) -> None:
     split = gather("idx", mnist, classes=["T-shirt/top", "Trouser"], validation=0.2)
     assert split.name == "fashion-mnist"
     assert split.labels == ("T-shirt/top", "Trouser")
@@ -58,7 +56,7 @@ def test_prepare_takes_validation_from_train_when_idx_gives_train_and_test(
     assert all(image.path.is_relative_to(workspace.root / "data") for image in tests)
 
 
-def test_prepare_gives_the_same_split_when_the_files_are_not_gzipped(mnist: Path, gather: Gather) -> None:
+def test_prepare_reads_idx_files_gzipped_or_not_alike(mnist: Path, gather: Gather) -> None:
     first = gather("idx", mnist)
     for path in list(mnist.iterdir()):
         path.with_name(path.name.removesuffix(".gz").replace("-idx", ".idx")).write_bytes(
@@ -86,10 +84,10 @@ def test_prepare_unpacks_once_and_again_when_an_image_is_gone(
 def test_prepare_names_every_file_when_idx_files_are_missing(mnist: Path, refusal: Refusal) -> None:
     for path in mnist.glob("t10k*"):
         path.unlink()
-    said = refusal("idx", mnist)
-    assert "t10k-images-idx3-ubyte: no such file" in said
-    assert "t10k-labels-idx1-ubyte: no such file" in said
-    assert "dataset-fashion-mnist" in said
+    message = refusal("idx", mnist)
+    assert "t10k-images-idx3-ubyte: no such file" in message
+    assert "t10k-labels-idx1-ubyte: no such file" in message
+    assert "dataset-fashion-mnist" in message
 
 
 def test_prepare_names_every_file_when_idx_files_are_damaged(
@@ -99,18 +97,18 @@ def test_prepare_names_every_file_when_idx_files_are_damaged(
     (mnist / "train-images-idx3-ubyte.gz").write_bytes(zipped[:-100])
     (mnist / "train-labels-idx1-ubyte.gz").write_bytes(idx(labels(20))[:-1])
     (mnist / "t10k-images-idx3-ubyte.gz").write_bytes(idx(labels(6)))
-    said = refusal("idx", mnist)
-    assert "train-images-idx3-ubyte.gz: truncated or damaged gzip file" in said
-    assert "train-labels-idx1-ubyte.gz: truncated: 19 bytes of data, its header says 20" in said
-    assert "t10k-images-idx3-ubyte.gz: wrong magic 00 00 08 01" in said
+    message = refusal("idx", mnist)
+    assert "train-images-idx3-ubyte.gz: truncated or damaged gzip file" in message
+    assert "train-labels-idx1-ubyte.gz: truncated: 19 bytes of data, its header says 20" in message
+    assert "t10k-images-idx3-ubyte.gz: wrong magic 00 00 08 01" in message
     assert not list((workspace.root / "data").iterdir())
 
 
 def test_prepare_refuses_when_idx_counts_or_labels_disagree(mnist: Path, refusal: Refusal) -> None:
     (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(labels(5)))
-    said = refusal("idx", mnist, classes=["only one"])
-    assert "5 labels for 6 images" in said
-    assert "label 1, but data.classes names 1" in said
+    message = refusal("idx", mnist, classes=["only one"])
+    assert "5 labels for 6 images" in message
+    assert "label 1, but data.classes names 1" in message
 
 
 def test_prepare_asks_what_to_do_when_a_test_image_is_trained_on(mnist: Path, gather: Gather, refusal: Refusal) -> None:

@@ -27,7 +27,7 @@ def fill(image: Write) -> Callable[..., Path]:
     return filled
 
 
-def test_prepare_leaves_the_background_out_when_caltech_101_is_read(
+def test_prepare_leaves_the_background_of_caltech_out(
     tmp_path: Path, fill: Callable[..., Path], gather: Gather
 ) -> None:
     classes = ("accordion", "BACKGROUND_Google", "wrench")
@@ -36,7 +36,7 @@ def test_prepare_leaves_the_background_out_when_caltech_101_is_read(
     assert gather("caltech", root / "101_ObjectCategories", clutter=True).labels == tuple(sorted(classes))
 
 
-def test_prepare_gives_the_same_split_when_caltech_256_is_an_archive(
+def test_prepare_reads_caltech_256_from_an_archive_alike(
     tmp_path: Path, fill: Callable[..., Path], gather: Gather
 ) -> None:
     root = fill(tmp_path / "256_ObjectCategories", "001.ak47", "002.american-flag", "257.clutter")
@@ -77,6 +77,6 @@ def test_prepare_names_strange_folders_when_imagenet_has_them(
     tmp_path: Path, fill: Callable[..., Path], refusal: Refusal
 ) -> None:
     root = fill(tmp_path / "imagenet", "train/n01440764", "train/dogs", "val/n01440764")
-    said = refusal("imagenet", root)
-    assert '"dogs" is no WordNet id' in said
-    assert 'class "dogs" has no images in test' in said
+    message = refusal("imagenet", root)
+    assert '"dogs" is no WordNet id' in message
+    assert 'class "dogs" has no images in test' in message

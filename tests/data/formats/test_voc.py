@@ -71,9 +71,7 @@ def build(tmp_path: Path, image: Write) -> Build:
 COUNTS = {"car": 4, "person": 4, "train": 4}
 
 
-def test_prepare_keeps_the_parts_when_voc_2007_has_a_labeled_test(
-    build: Build, gather: Gather, workspace: Workspace
-) -> None:
+def test_prepare_keeps_the_subsets_of_voc_2007(build: Build, gather: Gather, workspace: Workspace) -> None:
     split = gather("voc", build())
     assert split.labels == CLASSES
     assert split.images == {"train": 10, "validation": 10, "test": 10}
@@ -102,11 +100,11 @@ def test_prepare_tests_on_val_when_voc_2012_has_no_labeled_test(build: Build, ga
     assert split.counts["test"] == COUNTS
 
 
-def test_prepare_takes_the_annotations_when_there_are_no_class_files(build: Build, gather: Gather) -> None:
+def test_prepare_reads_voc_annotations_without_class_files(build: Build, gather: Gather) -> None:
     assert gather("voc", build(labeled=False)).digest == gather("voc", build()).digest
 
 
-def test_prepare_divides_label_by_label_when_there_are_annotations_alone(build: Build, gather: Gather) -> None:
+def test_prepare_stratifies_voc_annotations_by_label(build: Build, gather: Gather) -> None:
     root = build()
     for path in (root / "ImageSets" / "Main").iterdir():
         path.unlink()
@@ -146,15 +144,13 @@ def test_prepare_refuses_entities_when_an_annotation_has_them(build: Build, refu
     assert "is not a valid VOC annotation: no element" in refusal("voc", root)
 
 
-def test_prepare_finds_the_leak_when_two_parts_hold_the_same_image(
-    build: Build, gather: Gather, refusal: Refusal
-) -> None:
+def test_prepare_finds_a_leak_between_voc_subsets(build: Build, gather: Gather, refusal: Refusal) -> None:
     root = build()
     (root / "JPEGImages" / "te000000.jpg").write_bytes((root / "JPEGImages" / "tr000000.jpg").read_bytes())
     (root / "JPEGImages" / "tr000003.jpg").write_bytes((root / "JPEGImages" / "tr000005.jpg").read_bytes())
-    said = refusal("voc", root)
-    assert "the same image lies in test and train" in said
-    assert "the same image is labeled car and car;person" in said
+    message = refusal("voc", root)
+    assert "the same image lies in test and train" in message
+    assert "the same image is labeled car and car;person" in message
     assert gather("voc", root, leaks="drop").images == {"train": 7, "validation": 10, "test": 10}
 
 

@@ -42,7 +42,7 @@ def test_wear_mask_covers_nose_and_mouth_when_worn(face: accessories.Pixels) -> 
     assert share(face, accessories.wear_mask, EYE) == 0
 
 
-def test_wear_mask_leaves_nose_and_mouth_free_when_under_the_chin(face: accessories.Pixels) -> None:
+def test_wear_mask_under_the_chin_leaves_the_mouth_free(face: accessories.Pixels) -> None:
     assert share(face, accessories.wear_mask, NOSE, under_chin=True) == 0
     assert share(face, accessories.wear_mask, MOUTH, under_chin=True) == 0
     assert share(face, accessories.wear_mask, CHIN, under_chin=True) > 0.8

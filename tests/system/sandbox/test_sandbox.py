@@ -95,8 +95,8 @@ def test_sandbox_passes_no_environment_on(confined: Start, monkeypatch: pytest.M
 
 def test_sandbox_limits_memory(confined: Start) -> None:
     with confined(limits=Limits(memory_bytes=1 << 30)) as worker:
-        said = refusal(worker, "allocate", size=2 << 30)
-        assert "more memory than the limit of 1.0 GiB" in said
+        message = refusal(worker, "allocate", size=2 << 30)
+        assert "more memory than the limit of 1.0 GiB" in message
         assert worker.call("attacks:allocate", size=1000) == 1000
 
 

@@ -79,8 +79,8 @@ def load(root: str, source: str, labels: str) -> ArrayDataset:
 
 def _digests(root: Path, known: set[str]) -> dict[str, str]:
     if root.is_dir():
-        wanted: Callable[[PurePosixPath], bool] = lambda path: path.name in known  # noqa: E731  # typed for mypy
-        return {path.name: hashing.sha256_bytes(content) for path, content in iter_files(root, wanted)}
+        selects: Callable[[PurePosixPath], bool] = lambda path: path.name in known  # noqa: E731  # typed for mypy
+        return {path.name: hashing.sha256_bytes(content) for path, content in iter_files(root, selects)}
     if root.is_file():
         return {"archive": hashing.sha256_file(root)}
     remedy = "put the archive (cifar-10-python.tar.gz or its like, as the University of Toronto gives it out) there"

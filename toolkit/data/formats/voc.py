@@ -92,10 +92,10 @@ def load(root: str) -> list[tuple[str, Truth]]:
     return [(subset, _truth(year, name, names)) for subset, (name, names) in _subsets(year).items()]
 
 
-def _choose(root: Path, year: int | None, asked: Path) -> Path:
+def _choose(root: Path, year: int | None, requested: Path) -> Path:
     """The folder of the year that is meant."""
     if not root.is_dir():
-        raise DataError("no such file or folder", where=str(asked), remedy="put VOC's archives or VOCdevkit there")
+        raise DataError("no such file or folder", where=str(requested), remedy="put VOC's archives or VOCdevkit there")
     years = sorted({path.parent for path in root.rglob("JPEGImages") if path.is_dir()})
     chosen = [path for path in years if year is None or path.name == f"VOC{year}"]
     if len(chosen) == 1:
@@ -103,8 +103,8 @@ def _choose(root: Path, year: int | None, asked: Path) -> Path:
     names = ", ".join(path.name for path in years)
     if not chosen:
         what = f"holds no VOC{year}; it has {names}" if names else "holds no JPEGImages/"
-        raise DataError(what, where=str(asked), remedy="give VOCdevkit/VOC20xx, or a .tar of it, as VOC gives it out")
-    raise DataError(f"holds several years: {names}", where=str(asked), remedy="choose one by data.year")
+        raise DataError(what, where=str(requested), remedy="give VOCdevkit/VOC20xx, or a .tar of it, as VOC gives it out")
+    raise DataError(f"holds several years: {names}", where=str(requested), remedy="choose one by data.year")
 
 
 def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
@@ -143,7 +143,7 @@ def _subsets(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
     names = {name: _names(year.sets / f"{name}.txt") for name in ("train", "val", "test")}
     tested = bool(names["test"]) and (any(year.sets.glob("*_test.txt")) or year.annotation(names["test"][0]).is_file())
     if names["train"] and tested:
-        return {subset: (name, names[name]) for subset, name in _GIVEN.items() if names[name]}
+        return {subset: (name, names[name]) for subset, name in _OFFICIAL_SUBSETS.items() if names[name]}
     if names["train"] and names["val"]:
         return {"train": ("train", names["train"]), "test": ("val", names["val"])}
     annotated = sorted(path.stem for path in (year.root / "Annotations").glob("*.xml"))
@@ -153,14 +153,14 @@ def _subsets(year: _Year) -> dict[str, tuple[str, Sequence[str]]]:
     return {"all": ("", annotated)}
 
 
-_GIVEN = {"train": "train", "validation": "val", "test": "test"}
+_OFFICIAL_SUBSETS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def _names(path: Path) -> Sequence[str]:
     """The images that a subset's file names; none if there is no such file."""
     if not path.is_file():
         return ()
-    names = tuple(words[0] for words in _lines(path))
+    names = tuple(fields[0] for fields in _lines(path))
     strange = next((name for name in names if not _NAME.fullmatch(name)), None)
     if strange is not None:
         raise DataError(f"not the name of an image: {strange!r}", where=str(path), remedy=_AGAIN)
@@ -168,9 +168,9 @@ def _names(path: Path) -> Sequence[str]:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    """The words of every line that has any."""
+    """The fields of every line that has any."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [words for line in lines if (words := line.split())]
+    return [fields for line in lines if (fields := line.split())]
 
 
 def _truth(year: _Year, subset: str, names: Sequence[str]) -> Truth:
@@ -193,10 +193,10 @@ def _label_of(path: Path) -> str:
 
 
 def _values(path: Path) -> Iterator[tuple[str, int]]:
-    for words in _lines(path):
-        if len(words) != 2 or words[1] not in {"-1", "0", "1"}:
-            raise DataError(f"not an image and -1, 0 or 1: {' '.join(words)!r}", where=str(path), remedy=_AGAIN)
-        yield words[0], int(words[1])
+    for fields in _lines(path):
+        if len(fields) != 2 or fields[1] not in {"-1", "0", "1"}:
+            raise DataError(f"not an image and -1, 0 or 1: {' '.join(fields)!r}", where=str(path), remedy=_AGAIN)
+        yield fields[0], int(fields[1])
 
 
 def _annotated(path: Path) -> Mapping[str, int]:
