@@ -23,7 +23,7 @@ from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import Result
 from toolkit.fleet.facts import PROBE_SCRIPT
-from toolkit.fleet.ssh.shell import Ask, Command, Input, iter_blocks
+from toolkit.fleet.ssh.shell import Ask, Command, Input, Stream, iter_blocks
 from toolkit.fleet.transfer.scripts import LOOK
 
 FORKS = 64
@@ -42,6 +42,8 @@ _DEPTH = 1 << 18
 
 class SimulatedShell:
     """One device's command line, answered from memory."""
+
+    transport = "simulated"
 
     def __init__(self, device: Device, kept: dict[str, Any]) -> None:
         self.device, self._kept = device, kept
@@ -67,7 +69,11 @@ class SimulatedShell:
         self._travel()
         yield "held"
 
-    def follow(self, command: Command, tell: Callable[[str], None]) -> None:
+    def dial(self, port: int) -> Stream:
+        """No port is forwarded."""
+        raise FleetError(f"port {port} is not forwarded", where=self.device.name)
+
+    def follow(self, command: Command, on_line: Callable[[str], None]) -> None:
         """See Shell."""
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What runs on a device, as words: pure, so that tests read whole commands and need no device.
+"""The commands that run on a device, as argument vectors. Pure, so that tests compare whole commands without a device.
 
 ROOT/releases/<digest>/   a release, read-only
 ROOT/current, previous    links to releases, each switched by one rename
@@ -23,29 +23,29 @@ AUDIT_BYTES = 1 << 20
 
 
 def releases_path(release: str) -> str:
-    """Where a release is, relative to ROOT."""
+    """Return a release's path relative to ROOT."""
     return f"releases/{release}"
 
 
 def release_folder(device: Device, release: str) -> str:
-    """Where a release is on the device."""
+    """Return a release's folder on the device."""
     return f"{device.root}/{releases_path(release)}"
 
 
 def verify(device: Device, release: str) -> list[str]:
-    """Every byte of the release against its digests, and its signature: by its own code, outside of any container."""
+    """Verify the release's digests and signature, by its own code, outside any container."""
     folder = release_folder(device, release)
     return device_command.on_host(device, folder, "verify", folder)
 
 
 def golden(device: Device, release: str) -> list[str]:
-    """The golden images answered there, by its own code, on the device's accelerator."""
+    """Check the golden samples, by the release's own code, on the device's accelerator."""
     folder = release_folder(device, release)
     return device_command.in_runtime(device, folder, "golden", folder, "--accelerator", device.accelerator)
 
 
 def health(device: Device, release: str, seconds: float, patience_s: float) -> list[str]:
-    """Whether the service that runs the release is well for so long, by the release's own code; the machine's systemd knows."""
+    """Check that the service stays healthy for so long, by the release's own code and the machine's systemd."""
     arguments = {
         "unit": service(device),
         "url": device.variables.get(HEALTH),
@@ -58,7 +58,7 @@ def health(device: Device, release: str, seconds: float, patience_s: float) -> l
 
 
 def bench(device: Device, release: str, images: str, settings: Mapping[str, object]) -> list[str]:
-    """A short benchmark by its own code on images that are there; it ends when stdin does."""
+    """Run a short benchmark by the release's own code on images of the device; it ends with stdin."""
     options = [f"--{name}={value}" for name, value in settings.items() if value is not None]
     arguments = [f"--images={device.root}/images/{images}", f"--root={device.root}", "--stop-on-eof"]
     folder = release_folder(device, release)
@@ -66,27 +66,27 @@ def bench(device: Device, release: str, images: str, settings: Mapping[str, obje
 
 
 def has_images(device: Device, images: str) -> list[str]:
-    """Whether a set of images that the bench has sent is still there, by its exit code."""
+    """Check by the exit code whether a set of images sent for a benchmark still exists."""
     return ["test", "-f", f"{device.root}/images/{images}/images.json"]
 
 
 def switch(device: Device, release: str) -> list[str]:
-    """Serve the release from now on and remember the one before; cut between the two renames, the old one serves."""
+    """Serve the release and remember the one before; if cut between the two renames, the old one serves."""
     return ["/bin/sh", "-c", scripts.SWITCH, "sh", device.root, release]
 
 
 def switch_back(device: Device, release: str) -> list[str]:
-    """Serve the previous release again; cut between the two renames, it serves already."""
+    """Serve the previous release again; if cut between the two renames, it already serves."""
     return ["/bin/sh", "-c", scripts.SWITCH_BACK, "sh", device.root, release]
 
 
 def restore(device: Device, release: str | None, previous: str | None) -> list[str]:
-    """Make the links what they were; None is "no link", and so is a previous release that has been pruned since."""
+    """Restore both links; None, or a previous release that was pruned meanwhile, removes the link."""
     return ["/bin/sh", "-c", scripts.RESTORE, "sh", device.root, release or "", previous or ""]
 
 
 def lock(device: Device, info: str, *, break_lock: bool, name: str = "deploy") -> list[str]:
-    """Take one of the device's locks by an atomic mkdir and keep it until stdin ends, however the controller goes.
+    """Take one of the device's locks by an atomic mkdir, and hold it until stdin ends.
 
     A lock from before the device's last start is taken over; prints "held", or "taken" and the info of who has it.
     """
@@ -94,22 +94,22 @@ def lock(device: Device, info: str, *, break_lock: bool, name: str = "deploy") -
 
 
 def status(device: Device) -> list[str]:
-    """What it serves, one `name = value` a line; needs no Python there."""
+    """Print what the device serves; needs no Python there."""
     return ["/bin/sh", "-c", scripts.STATUS, "sh", device.root]
 
 
 def files(device: Device, release: str) -> list[str]:
-    """The release's own list of its files on the first line, then every file's digest and path; nothing if it is not there."""
+    """Print the release's index on the first line, then each file's digest and path; nothing if there is no release."""
     return ["/bin/sh", "-c", scripts.FILES, "sh", device.root, release]
 
 
 def audit(device: Device, line: str, limit: int = AUDIT_BYTES) -> list[str]:
-    """Append a line to the device's audit log, which is put aside when it has grown beyond `limit` bytes."""
+    """Append a line to the device's audit log, which is rotated beyond `limit` bytes."""
     return ["/bin/sh", "-c", scripts.AUDIT, "sh", device.root, line, str(limit)]
 
 
 def restart(device: Device) -> list[str]:
-    """Make the service run what `current` leads to now; prints what was restarted, or "none"."""
+    """Restart the service on the current release; prints what was restarted, or "none"."""
     return [
         "/bin/sh",
         "-c",
@@ -123,10 +123,10 @@ def restart(device: Device) -> list[str]:
 
 
 def logs(device: Device, lines: int, *, follow: bool) -> list[str]:
-    """What the service wrote, by the journal; where systemd does not run it, what was done to the device."""
+    """Print the service's journal; without a unit, the device's audit log."""
     return ["/bin/sh", "-c", scripts.LOGS, "sh", device.root, service(device), str(lines), "yes" if follow else ""]
 
 
 def service(device: Device) -> str:
-    """The systemd unit that runs the release."""
+    """Return the systemd unit that runs the release."""
     return str(device.variables.get(SERVICE) or UNIT)

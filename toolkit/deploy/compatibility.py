@@ -1,4 +1,4 @@
-"""Is a bundle made for a device: its target's accelerators, and the runtimes that read it? Asked before anything is sent."""
+"""Whether a bundle's target fits a device's accelerator and OpenVINO. Checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONVERT = "convert the model for this device: toolkit convert MODEL --target {}
 
 
 def bundle_manifest(tree: FileTree) -> Mapping[str, Any]:
-    """The bundle's manifest, out of the release that is to be sent; empty where there is none."""
+    """Return the manifest of a release's bundle; empty if there is none."""
     for file in tree.files:
         if file.path == "manifest.json":
             result: dict[str, Any] = json.loads(
@@ -26,7 +26,7 @@ def bundle_manifest(tree: FileTree) -> Mapping[str, Any]:
 
 
 def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: DeviceFacts) -> Iterator[Problem]:
-    """Why it is not; a target that this toolkit does not know is left to the golden images."""
+    """Yield why the bundle does not fit; an unknown target is left to the golden gate."""
     target = compat.known().targets.get(str(manifest.get("target")))
     if target is None:
         return
@@ -58,10 +58,10 @@ def _era(facts: DeviceFacts) -> compat.Generation | None:
 
 
 def _reads(era: compat.Generation, target: compat.Target) -> bool:
-    """Whether the runtime knows the file's version and all of its operations, though nobody has tried it."""
+    """Return whether the runtime reads the file's version and all of its operations."""
     return target.container in era.containers and target.opset <= era.opset
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """(2026, 4, 1) of 2026.4.1-22982."""
+    """Return (2026, 4, 1) for 2026.4.1-22982."""
     return tuple(int(part) for part in version.partition("-")[0].split(".")[:3] if part.isdigit())

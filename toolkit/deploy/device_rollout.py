@@ -1,4 +1,4 @@
-"""One device at a time: look at it, give it the release, take the release back. Each under the device's own lock."""
+"""The rollout to one device: preview, apply, revert. Each runs under the device's own lock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from toolkit.fleet.transfer.tree import FileTree
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """A device as the rollout found it."""
+    """The state of a device before the rollout."""
 
     status: DeviceStatus
     facts: DeviceFacts
@@ -39,46 +39,46 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What was found on a device before the rollout began, and what is to be done there."""
+    """The plan for a device, and its state before the rollout."""
 
     plan: DeployPlan
     before: DeviceState | None
-    """None where nothing is to be done."""
+    """None if nothing has to be done."""
     machine: str = ""
     """See RemoteState."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a device's turn came to."""
+    """The result of applying a release to a device."""
 
     sent_bytes: int
     gates: dict[str, str]
-    """What each gate found, in words."""
+    """The message of each gate."""
     repaired: tuple[str, ...]
-    """What lay there and had the wrong bytes."""
+    """Paths that had wrong bytes and were replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRollout:
-    """What is the same for all devices of a rollout."""
+    """What all devices of a rollout have in common."""
 
     tree: FileTree
-    """The release as it is without an image."""
+    """The release without a container image."""
     container_images: Mapping[str, ContainerImage] = field(default_factory=dict)
-    """By the name that the inventory gives."""
+    """By the inventory's name."""
     gates: Sequence[Gate]
     sending: TransferOptions | None = None
     rollout: str = ""
     break_lock: bool = False
 
     def tree_of(self, device: Device) -> FileTree:
-        """The release as the device gets it."""
+        """Return the release for one device."""
         container_image = self._container_image(device)
         return self.tree if container_image is None else with_container_image(self.tree, container_image.reference)
 
     def preview(self, device: Device) -> Preview:
-        """A cheap look first: a device that serves it already is not probed, which takes it seconds. Changes nothing.
+        """Return what has to be done; a device that already serves the release is not probed. Changes nothing.
 
         Raises:
             FleetError: the device cannot be reached, cannot run the release or has no room for it.
@@ -98,7 +98,7 @@ class DeviceRollout:
             )
 
     def apply(self, device: Device, before: DeviceState) -> Applied:
-        """Do what is needed now; the switch comes after the gates, so a failure leaves the old release.
+        """Apply the release; the switch comes after the gates, so a failure leaves the old release in place.
 
         Raises:
             FleetError: a step or a gate failed, or somebody else has changed the device since it was looked at.
@@ -116,7 +116,7 @@ class DeviceRollout:
             return done
 
     def revert(self, device: Device, seen: DeviceStatus, why: str) -> DeviceStatus | None:
-        """Make the device serve what it was seen to serve, if it serves this release; None: there was nothing to do.
+        """Return to the earlier release if this one is served; None if nothing had to be done.
 
         A device that served nothing before keeps the release: it has proved itself there.
         """
@@ -146,7 +146,7 @@ class DeviceRollout:
         )
 
     def _do(self, device: Device, shell: Shell, before: DeviceState, now: DeviceStatus) -> Applied:
-        """The container image first, because what a release needs is found in there; then what is still to be done."""
+        """Bring the container image first, because the release's requirements are probed in it; then apply the plan."""
         facts, sent, container_image = before.facts, 0, self._container_image(device)
         if container_image is not None:
             sent = remote.ensure_image(device, shell, container_image, facts.machine, self.sending)
@@ -180,7 +180,7 @@ class DeviceRollout:
         return (gate for gate in self.gates if plan.has(gate.name) and gate.after_switch is after_switch)
 
     def _put_back(self, device: Device, shell: Shell, old: DeviceStatus, error: Exception) -> FleetError:
-        """Undo the switch on the spot; the error then tells what serves."""
+        """Revert the switch, and return an error that says what is served now."""
         problem = problem_of(device, error)
         try:
             self._restore(device, shell, old)
@@ -196,7 +196,7 @@ class DeviceRollout:
         health.restart(device, shell)
 
     def _note(self, device: Device, shell: Shell, before: DeviceStatus, outcome: str, reason: str = "") -> None:
-        """Into the device's own log; a device that cannot take it, having no room or no connection, loses the line."""
+        """Append to the device's audit log, best effort: without room or connection the line is lost."""
         line = audit_line("deploy", self.tree_of(device).digest, before.release, outcome, reason, self.rollout)
         with suppress(FleetError):
             shell.run(commands.audit(device, line))
@@ -205,7 +205,7 @@ class DeviceRollout:
 def audit_line(
     what: str, release: str | None, replaced: str | None, outcome: str, reason: str = "", rollout: str = ""
 ) -> str:
-    """One JSON object, by the controller's clock: the device's own may be off by years."""
+    """Return one JSON object with the controller's time: a device's clock may be off by years."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     message = {
         "at": at,

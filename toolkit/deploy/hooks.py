@@ -1,4 +1,4 @@
-"""What a user wants run before and after: executables in one folder, on this machine, named by when they run.
+"""Hooks: a user's executables in one folder of this machine, named after the step they belong to.
 
     pre-deploy    pre-batch    pre-rollback      one that fails stops what it stands before
     post-deploy   post-batch   post-rollback     one that fails is told of, and changes nothing
@@ -28,16 +28,16 @@ NAMES = ("pre-deploy", "post-deploy", "pre-batch", "post-batch", "pre-rollback",
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The hooks of one call; `folder` None or missing: there are none."""
+    """The hooks of one command; none if `folder` is None or missing."""
 
     folder: Path | None
     rollout: str
     progress: Progress
     about: Mapping[str, str]
-    """Further variables, the same for all hooks of the call."""
+    """Further variables of all hooks."""
 
     def run(self, name: str, devices: Sequence[Device], **more: str) -> None:
-        """Run one, if it is there.
+        """Run a hook if it exists.
 
         Raises:
             ConfigurationError: the file is there, and cannot be run.
@@ -54,7 +54,7 @@ class Hooks:
             raise FleetError(f"the hook {name} failed (exit code {code})", where=str(path), remedy="see what it says")
 
     def run_after(self, name: str, devices: Sequence[Device], failed: Sequence[Device], **more: str) -> str:
-        """Run one that cannot stop anything any more, and tell how it failed if it did."""
+        """Run a hook that stops nothing; return and log its error, if any."""
         outcome = {"TOOLKIT_OUTCOME": "failed" if failed else "done", "TOOLKIT_FAILED": _names(failed)}
         try:
             self.run(name, devices, **outcome, **more)
@@ -80,7 +80,7 @@ def _names(devices: Sequence[Device]) -> str:
 
 
 def _run(path: Path, environment: Mapping[str, str], progress: Progress) -> int:
-    """Its exit code; what it writes is passed on line by line."""
+    """Return its exit code; its output is logged line by line."""
     with subprocess.Popen(
         [str(path.absolute())],
         stdin=subprocess.DEVNULL,

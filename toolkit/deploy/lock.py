@@ -1,4 +1,4 @@
-"""One controller at a time per device, and per fleet.
+"""Locks: one controller at a time per device and per fleet.
 
 A device's lock is held while that device is changed. A rollout's is held on its first device for as long as it goes on,
 so that a second one over the same devices is refused before it begins. Two that began with different devices, and meet
@@ -24,7 +24,7 @@ from toolkit.fleet import Shell
 
 @contextmanager
 def device_lock(device: Device, shell: Shell, why: str, *, break_lock: bool = False) -> Iterator[None]:
-    """Hold the device's lock for the length of a with-block; the device itself frees it when the connection drops.
+    """Hold the device's lock for the length of a with-block; the device releases it when the connection drops.
 
     Raises:
         FleetError: somebody else holds it; says who, since when, why, and how to break it.
@@ -37,7 +37,7 @@ def device_lock(device: Device, shell: Shell, why: str, *, break_lock: bool = Fa
 
 @contextmanager
 def rollout_lock(first: Device, why: str, *, break_lock: bool = False) -> Iterator[None]:
-    """Hold the lock of a rollout on the first of its devices; it is freed when the controller is gone, however it went.
+    """Hold a rollout's lock on the first of its devices; it is released when the controller is gone, for any reason.
 
     Raises:
         FleetError: another rollout is going on; says whose, since when, why, and how to break its lock.
@@ -51,18 +51,18 @@ def rollout_lock(first: Device, why: str, *, break_lock: bool = False) -> Iterat
 
 
 def operator_name() -> str:
-    """The user and the machine."""
+    """Return USER@MACHINE."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def lock_info(why: str) -> str:
-    """Who, since when and why, as JSON on one line."""
+    """Return who, since when and why, as one line of JSON."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     return json.dumps({"who": operator_name(), "pid": os.getpid(), "since": now, "why": why}, ensure_ascii=False)
 
 
 def describe_lock(info: str) -> str:
-    """The info for people; whatever it says if it is not ours."""
+    """Return a lock's info for people; the text itself if it is not JSON of this toolkit."""
     try:
         output = json.loads(info)
         return f"{output['who']} (process {output['pid']}) since {output['since'][:19]} UTC: {output['why']}"

@@ -1,4 +1,4 @@
-"""A release as one file, for devices that no network reaches: `python -m device install FILE` takes it there.
+"""A release as one file, for devices without a network; `python -m device install FILE` installs it there.
 
 The documents that describe and sign it come first, then the chunks, as they are sent over SSH.
 """
@@ -25,7 +25,7 @@ from toolkit.system import ssh_signatures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """What was written."""
+    """The archive that was written."""
 
     path: str
     bundle: str
@@ -59,7 +59,7 @@ def write_archive(
 def release_documents(
     tree: FileTree, key: Path | None, channel: str, options: StatementOptions, last_counter: int = 0
 ) -> dict[str, bytes]:
-    """The documents that describe the release to a device before it accepts any of it, by name."""
+    """Return the documents that describe and sign the release, by name."""
     release = next(file.source for file in tree.files if file.path == "release.json")
     assert isinstance(release, bytes)  # noqa: S101 - it is made, not read
     layout = diff.layout(tree, commands.releases_path(tree.digest))

@@ -1,4 +1,4 @@
-"""What a device needs to serve a release: pure, so that --dry-run is the truth."""
+"""The plan of a deployment to one device. Pure, so that --dry-run shows what will happen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolkit.fleet.transfer.tree import FileTree
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do."""
+    """One step of a plan."""
 
     name: str
     """"image", "send", "switch", or a gate's name."""
@@ -27,22 +27,22 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class DeployPlan:
-    """All that is to be done on one device, in order; nothing if `steps` is empty."""
+    """The steps for one device, in order; none if nothing has to be done."""
 
     device: str
     release: str
     steps: tuple[Step, ...]
     send_bytes: int = 0
     damaged: tuple[str, ...] = ()
-    """What the device has and no longer holds the right bytes: it will be repaired."""
+    """Paths on the device that have wrong bytes and will be repaired."""
 
     def has(self, name: str) -> bool:
-        """Whether a step of that name is among them."""
+        """Return whether the plan has a step of that name."""
         return any(step.name == name for step in self.steps)
 
 
 def is_served(tree: FileTree, current: str | None, known: RemoteState) -> bool:
-    """Whether there is nothing to do: it serves that very release, and every byte of it is right."""
+    """Return whether the device serves exactly this release, intact."""
     return current == tree.digest and _is_whole(tree, known)
 
 

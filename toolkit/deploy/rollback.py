@@ -1,4 +1,4 @@
-"""Back to the release before."""
+"""Rolling devices back to their previous release."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from toolkit.store import Store
 def plan_rollback(
     devices: Sequence[Device], *, forks: int = DEFAULT_LIMIT, progress: Progress | None = None
 ) -> FleetResult[DeviceStatus]:
-    """What each device serves, and what it would serve then (`previous`); changes nothing."""
+    """Return the status of each device, with the release it would return to (`previous`); changes nothing."""
     return fleet.fan_out(devices, _look, forks, progress=progress, title="looking")
 
 
@@ -40,7 +40,7 @@ def rollback(
     progress: Progress | None = None,
     break_lock: bool = False,
 ) -> RolloutResult:
-    """Make every device serve its previous release, after checking that it is whole; a second time goes forth again.
+    """Roll every device back to its previous release after verifying it; running it again returns to the newer one.
 
     Raises:
         FleetError: a rollout is going on, or the hook pre-rollback failed; no device was touched.
@@ -68,7 +68,7 @@ class _Rollback:
     break_lock: bool
 
     def take(self, device: Device) -> None:
-        """One device; an error of it is in the log."""
+        """Roll one device back; its error goes to the log."""
         start = time.monotonic()
         try:
             release, bundle = self._switch(device)
@@ -78,7 +78,7 @@ class _Rollback:
             self.log.add(deployment_record(bundle, device, release, "rolled-back", start, batch=1))
 
     def _switch(self, device: Device) -> tuple[str, str]:
-        """The release that serves now, and its bundle."""
+        """Return the release that is served now, and its bundle."""
         with fleet.connect(device) as shell, device_lock(device, shell, "rollback", break_lock=self.break_lock):
             current = _reversible(device, read_status(device, shell))
             assert current.previous is not None  # noqa: S101 - that is what _reversible sees to

@@ -39,7 +39,7 @@ _CAREFUL = Strategy()
 
 
 def strategy_from_config(table: DeployConfig) -> Strategy:
-    """In which order, and when it stops.
+    """Return the rollout strategy of a configuration.
 
     Raises:
         UsageError: a size is none.
@@ -54,7 +54,7 @@ def strategy_from_config(table: DeployConfig) -> Strategy:
 
 
 def gates_from_config(table: DeployConfig, store: Store) -> tuple[Gate, ...]:
-    """What a release must pass on each device; the speeds that were measured are in `store`."""
+    """Return the gates of a configuration; `store` has the measured speeds."""
     speed = [SpeedGate(table.min_speed, load_baselines(store))] if table.min_speed else []
     healthy = [HealthGate(table.healthy_s)] if table.healthy_s else []
     return (*REQUIRED_GATES, *speed, *healthy)
@@ -68,7 +68,7 @@ def plan_rollout(
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
 ) -> FleetResult[DeployPlan]:
-    """What `deploy` would do on each device; looks, and changes nothing.
+    """Return what `deploy` would do on each device; changes nothing.
 
     Raises:
         BundleError: the bundle is not what its manifest says.
@@ -111,7 +111,7 @@ def deploy(
     progress: Progress | None = None,
     break_lock: bool = False,
 ) -> RolloutResult:
-    """Make every device serve the bundle; on each, the old release serves until the new one has passed the gates there.
+    """Deploy the bundle to every device; the old release serves until the new one has passed the gates there.
 
     Every outcome is kept in `store` as it comes. Devices that serve it already are "unchanged" and sent nothing. `hooks` is
     the folder of those (see toolkit.deploy.hooks).
@@ -155,7 +155,7 @@ class _Rollout:
     progress: Progress
 
     def run(self, devices: Sequence[Device]) -> None:
-        """All of it; what became of whom is in the log."""
+        """Run the rollout; outcomes are in the log."""
         previews = self._preview(devices)
         waiting = {device: preview.before for device, preview in previews.items() if preview.before}
         if not waiting:
@@ -192,7 +192,7 @@ class _Rollout:
                 return
 
     def _give(self, batch: Batch, batches: Sequence[Batch], waiting: Mapping[Device, DeviceState]) -> None:
-        """One batch, its hooks around it."""
+        """Deploy to one batch, with its hooks."""
         place = f"{batch.number}/{len(batches)}"
         try:
             self.hooks.run("pre-batch", batch.devices, TOOLKIT_BATCH=place)
@@ -238,7 +238,7 @@ class _Rollout:
                     self.log.add(message)
 
     def _take_back(self, waiting: Mapping[Device, DeviceState]) -> None:
-        """From all that had their turn: also one that failed may have switched, and been lost before it could say so."""
+        """Revert every device that was tried: one that failed may have switched before its connection was lost."""
         had = [device for device in waiting if self.log.outcome(device) in {"deployed", "failed"}]
         if not self.strategy.undo or not had:
             return

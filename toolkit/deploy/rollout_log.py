@@ -1,4 +1,4 @@
-"""What became of each device: kept in the store as it comes, told as it comes, and put together at the end."""
+"""The outcomes of a rollout: stored and logged as they arrive, and summarized at the end."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ SUCCESSFUL = frozenset({"deployed", "unchanged"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutResult:
-    """What became of each device, in the order of the inventory."""
+    """The outcome of each device, in the inventory's order."""
 
     rollout: str
     outcomes: Mapping[Device, Deployment]
     problems: Mapping[Device, Problem]
-    """What went wrong, by device; one that was only skipped or taken back has none."""
+    """Problems by device; a device that was only skipped or reverted has none."""
     stopped: str = ""
-    """Why the rollout ended before all had had their turn; empty if it did not."""
+    """Why the rollout stopped early; empty if it did not."""
     expected: frozenset[str] = SUCCESSFUL
-    """The outcomes that were asked for."""
+    """The outcomes that count as success."""
 
     @property
     def ok(self) -> dict[Device, Deployment]:
-        """Those with which all is as it was asked for."""
+        """The devices that succeeded."""
         return {device: each for device, each in self.outcomes.items() if self._is_done(device)}
 
     @property
     def failed(self) -> dict[Device, Problem]:
-        """One problem for each of the others, in words."""
+        """One problem for each other device."""
         others = (device for device in self.outcomes if not self._is_done(device))
         return {device: self.problems.get(device) or self._why(device) for device in others}
 
     @property
     def exit_code(self) -> ExitCode:
-        """Done, or some failed, were taken back or never had their turn."""
+        """SOME_FAILED if a device failed, was reverted or skipped."""
         return ExitCode.SOME_FAILED if self.failed else ExitCode.DONE
 
     def _is_done(self, device: Device) -> bool:
@@ -59,7 +59,7 @@ class RolloutResult:
 
 
 class RolloutLog:
-    """Takes each outcome as it comes, from whichever thread, so that an interruption loses none."""
+    """Records outcomes as they arrive, from any thread, so that an interruption loses none."""
 
     def __init__(self, store: Store | None, progress: Progress) -> None:
         self.rollout = uuid.uuid4().hex[:12]
@@ -69,7 +69,7 @@ class RolloutLog:
         self._problems: dict[str, Problem] = {}
 
     def add(self, deployment: Deployment) -> Deployment:
-        """Into the store, and a line for people; a later outcome of a device takes the place of an earlier one."""
+        """Store and log an outcome; a later one of a device replaces an earlier one."""
         stored = replace(deployment, rollout=self.rollout)
         with self._lock:
             self._outcomes[stored.device] = stored
@@ -81,30 +81,30 @@ class RolloutLog:
         return stored
 
     def fail(self, device: Device, error: Exception, deployment: Deployment) -> None:
-        """A device whose turn, or whose look beforehand, ended in an error."""
+        """Record a device's failure."""
         problem = problem_of(device, error)
         with self._lock:
             self._problems[device.name] = problem
         self.add(replace(deployment, outcome="failed", reason=problem.what))
 
     def add_problem(self, device: Device, error: Exception) -> None:
-        """Something went wrong that leaves the device's outcome what it is."""
+        """Record a problem that does not change the device's outcome."""
         with self._lock:
             self._problems[device.name] = problem_of(device, error)
 
     def outcome(self, device: Device) -> str:
-        """What became of a device so far; empty if nothing did."""
+        """Return a device's outcome so far; empty if it has none."""
         entry = self._outcomes.get(device.name)
         return entry.outcome if entry else ""
 
     @property
     def failed_turns(self) -> int:
-        """How many devices failed in their turn, and not before."""
+        """The number of devices that failed while being deployed to."""
         with self._lock:
             return sum(entry.outcome == "failed" and entry.batch > 0 for entry in self._outcomes.values())
 
     def result(self, devices: Sequence[Device], expected: frozenset[str] = SUCCESSFUL) -> RolloutResult:
-        """All of it, in the order of `devices`."""
+        """Return the result, in the order of `devices`."""
         return RolloutResult(
             rollout=self.rollout,
             outcomes={device: self._outcomes[device.name] for device in devices if device.name in self._outcomes},
@@ -126,7 +126,7 @@ def deployment_record(
     batch: int = 0,
     gates: Mapping[str, str] | None = None,
 ) -> Deployment:
-    """The record of it; `start` by time.monotonic()."""
+    """Return the record of a deployment; `start` is a time.monotonic()."""
     at = datetime.now(UTC).isoformat(timespec="microseconds")
     return Deployment(
         digest=hashing.sha256_json([bundle, device.name, release, outcome, at]),

@@ -1,4 +1,4 @@
-"""Signatures, by the inventory's word: `toolkit_require_signature: true` on a device or a group.
+"""The signature policy of the inventory: `toolkit_require_signature: true` on a device or a group.
 
 The device itself decides whether it trusts a signature, by the allowed_signers in its ROOT. Requiring one here means that an
 unsigned bundle is not even sent, and that a device which would not check is an error instead of a silence.
@@ -18,12 +18,12 @@ REQUIRE = "toolkit_require_signature"
 
 
 def requires_signature(device: Device) -> bool:
-    """Whether the inventory requires one for this device."""
+    """Return whether the inventory requires a signature for this device."""
     return str(device.variables.get(REQUIRE, False)).lower() in {"true", "yes", "1"}
 
 
 def missing_signature(tree: FileTree, device: Device) -> Iterator[Problem]:
-    """The problem with sending a release without a signature to a device that requires one."""
+    """Yield a problem if the device requires a signature and the release has none."""
     if requires_signature(device) and all(file.path != SIGNATURE for file in tree.files):
         yield Problem(
             f"the bundle is not signed, and {REQUIRE} is set",

@@ -1,4 +1,4 @@
-"""In which order devices get a release, and when the rollout stops: pure, so that --dry-run is the truth.
+"""The order in which devices get a release, and when a rollout stops. Pure, so that --dry-run shows what will happen.
 
 Sizes mean what Ansible's `serial` means: a number of devices or a percentage of all, at least one; the last size is used
 for every further batch. A group is a group of the inventory, or VARIABLE=VALUE for a label that the inventory gives.
@@ -16,7 +16,7 @@ from toolkit.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """So many devices, or so many percent of them."""
+    """A number of devices, or a percentage."""
 
     number: int
     percent: bool = False
@@ -35,7 +35,7 @@ class Size:
         return size
 
     def of(self, total: int) -> int:
-        """How many that are of `total`, rounded down."""
+        """Return the number for a fleet of `total`, rounded down."""
         return total * self.number // 100 if self.percent else self.number
 
 
@@ -46,7 +46,7 @@ AT_ONCE = (Size(100, percent=True),)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """How to go through a fleet."""
+    """The order and limits of a rollout."""
 
     batches: tuple[Size, ...] | None = None
     """None: a canary first, or where `groups` are named each of them at once."""
@@ -55,14 +55,14 @@ class Strategy:
     pause_s: float = 0.0
     """Between two batches."""
     max_failures: Size = Size(0)
-    """More devices than these that fail in their turn end the rollout; of the first of several batches none may."""
+    """More failures than this stop the rollout; of the first of several batches no device may fail."""
     undo: bool = True
-    """Whether a rollout that ends so takes back what it has done."""
+    """Whether a stopped rollout reverts the devices it has deployed to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Devices that get the release side by side."""
+    """Devices that get the release at the same time."""
 
     number: int
     """From 1."""
@@ -83,14 +83,14 @@ def parse_sizes(text: str) -> tuple[Size, ...]:
 
 
 def make_batches(devices: Sequence[Device], strategy: Strategy) -> tuple[Batch, ...]:
-    """Every device in exactly one batch, in the order that it was given within its group."""
+    """Return batches with every device in exactly one, in the given order within its group."""
     sizes = strategy.batches or (AT_ONCE if strategy.groups else CANARY_FIRST)
     parts = ((group, part) for group, members in _grouped(devices, strategy.groups) for part in _cut(members, sizes))
     return tuple(Batch(number, part, group) for number, (group, part) in enumerate(parts, start=1))
 
 
 def check_groups(devices: Sequence[Device], strategy: Strategy) -> None:
-    """See that each of the groups has a device.
+    """Check that each group has a device.
 
     Raises:
         UsageError: one has none; says which groups there are.
@@ -106,7 +106,7 @@ def check_groups(devices: Sequence[Device], strategy: Strategy) -> None:
 
 
 def is_too_many(failed: int, batch: Batch, batches: Sequence[Batch], strategy: Strategy) -> bool:
-    """Whether the rollout ends, so many devices having failed in their turn until and in this batch."""
+    """Return whether so many failures up to this batch stop the rollout."""
     if batch.number == 1 and len(batches) > 1:
         return failed > 0
     total = sum(len(each.devices) for each in batches)

@@ -1,4 +1,4 @@
-"""The devices: what they are, how to reach them, and the same work on many at once."""
+"""Devices: the inventory, connections, facts, and the same work on many devices at once."""
 
 from toolkit.fleet.facts import probe, probe_current, probe_in_image
 from toolkit.fleet.inventory.load import load_inventory

@@ -1,4 +1,4 @@
-"""What is open while a fan-out runs, so that Ctrl-C can hang up on every device at once.
+"""Cancellation: Ctrl-C closes all connections of a fan-out at once.
 
 A fan-out makes one `Lifetimes` and enters it in each of its threads; what opens a connection there registers how to
 close it. Outside a fan-out nothing is kept.
@@ -15,7 +15,7 @@ from toolkit.errors import FleetError
 
 
 class CancelScope:
-    """The ways to close what is open; once ended, nothing opens any more."""
+    """The open connections of a fan-out; once ended, no more can be opened."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class CancelScope:
         self._ended = False
 
     def add(self, close: Callable[[], None]) -> int:
-        """Keep `close` and give a ticket to take it back with.
+        """Register `close` and return a ticket to remove it with.
 
         Raises:
             FleetError: all was ended already.
@@ -36,12 +36,12 @@ class CancelScope:
             return ticket
 
     def drop(self, ticket: int) -> None:
-        """It was closed in the usual way."""
+        """Remove a connection that was closed normally."""
         with self._lock:
             self._closers.pop(ticket, None)
 
     def end(self) -> None:
-        """Close all that is open."""
+        """Close all connections."""
         with self._lock:
             self._ended = True
             closers, self._closers = list(self._closers.values()), {}
@@ -51,7 +51,7 @@ class CancelScope:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Make this the place where the current thread registers what it opens."""
+        """Make this the scope of the current thread."""
         token = _current.set(self)
         try:
             yield
@@ -64,7 +64,7 @@ _current: ContextVar[CancelScope | None] = ContextVar("lifetimes", default=None)
 
 @contextmanager
 def cancellable(close: Callable[[], None]) -> Iterator[None]:
-    """Registered for the length of a with-block, where there is a fan-out to register with."""
+    """Register `close` for the length of a with-block, if there is a fan-out."""
     lifetimes = _current.get()
     if lifetimes is None:
         yield

@@ -1,4 +1,4 @@
-"""How a device runs the code of a release: by its own interpreter, or in the container image that the release names.
+"""The commands that run a release's code: by the device's interpreter, or in the container image that the release names.
 
 What decides is the release's file `container-image`: the same words mean the same on every device, and going back to an earlier
 release is going back to its image. In there, the release lies at its own place, read-only, as do images; the code that
@@ -45,17 +45,17 @@ BESIDE = 'cd "$1" && shift && exec "$@"'
 
 
 def in_runtime(device: Device, folder: str, *argv: str, network: str = "none") -> list[str]:
-    """`python -m device WORDS` in a release's folder, in the release's container image if it names one."""
+    """Return `python -m device ARGS` in a release's folder, in the release's container image if it names one."""
     own = [device.python, "-B", "-m", "device", *argv]
     return ["/bin/sh", "-c", RUN, "sh", device.root, folder, network, device.accelerator, *own]
 
 
 def on_host(device: Device, folder: str, *argv: str) -> list[str]:
-    """The same by the machine's own interpreter in any case, for what needs the standard library alone: -S."""
+    """Return the same by the machine's own interpreter, for commands that need the standard library alone."""
     return ["/bin/sh", "-c", BESIDE, "sh", folder, device.python, "-B", "-S", "-m", "device", *argv]
 
 
 def probe(device: Device, container_image: str) -> Sequence[str]:
-    """The probe that comes on stdin, in a container image of the device's engine."""
+    """Return the command that runs the probe from stdin in a container image."""
     script = rf"""{CONTAINER} in_container "$1" "$2" '' none "$3" -B - --root "$2" """
     return ["/bin/sh", "-c", script, "sh", container_image, device.root, device.accelerator]

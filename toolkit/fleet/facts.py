@@ -1,4 +1,4 @@
-"""What a device is: asked by the device code's own probe, sent along, so that a bare device answers too.
+"""The facts of a device, from the device code's probe, which is sent along, so that a bare device answers too.
 
 `toolkit/device/probe.py` imports none of its neighbors and runs from stdin. Where its interpreter is missing, a few
 lines of sh say what there is and what is not.
@@ -40,7 +40,7 @@ echo "other_python = $(command -v python3) $(python3 -V 2>/dev/null)"
 
 
 def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
-    """Ask the device what it is: one round trip, nothing left behind there.
+    """Return the facts of a device, in one round trip; nothing is left on it.
 
     Raises:
         FleetError: unreachable, or its interpreter is there and does not work.
@@ -60,7 +60,7 @@ def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
 def probe_in_image(
     facts: DeviceFacts, device: Device, shell: Shell, container_image: str, code: Path = PROBE
 ) -> DeviceFacts:
-    """The same device with what a container image of its engine brings along.
+    """Return the facts of a device with those of a container image of its engine.
 
     Raises:
         FleetError: the container image does not run there, or has no Python.
@@ -74,7 +74,7 @@ def probe_in_image(
 
 
 def probe_current(device: Device, shell: Shell) -> DeviceFacts:
-    """What the device is, with what the container image of the release that it serves brings along, if that runs in one."""
+    """Return the facts of a device, with those of its current release's container image, if there is one."""
     facts = probe(device, shell)
     container_image = shell.run(["cat", f"{device.root}/current/{device_command.CONTAINER_IMAGE}"]).stdout.strip()
     return probe_in_image(facts, device, shell, container_image) if container_image else facts
@@ -98,7 +98,7 @@ def runtime_facts(
 
 
 def parse_facts(device: Device, values: Mapping[str, Any]) -> DeviceFacts:
-    """The probe's JSON, kept whole, with the parts that decisions rest on named."""
+    """Return the probe's JSON as facts."""
     return DeviceFacts(
         device=device.name,
         machine=values["machine"],
@@ -118,7 +118,7 @@ _DRIVE_STICKS = ("2021.", "2022.")
 
 
 def missing_requirements(device: Device, facts: DeviceFacts, *, in_container: bool = False) -> tuple[Problem, ...]:
-    """What keeps the device from running a bundle; what a container image lacks is known once it was probed there."""
+    """Return what keeps the device from running a bundle; what a container image lacks is known once it was probed."""
     if not facts.python:
         other = str(facts.details.get("other_python") or "no Python at all")
         return (Problem(f"toolkit_python not found: {device.python} (it has: {other})", device.name, _PROVISION),)
@@ -149,7 +149,7 @@ def _has(facts: DeviceFacts, accelerator: str) -> bool:
 
 
 def _without_python(output: str) -> dict[str, Any]:
-    """The facts as sh gives them, one `name = value` a line."""
+    """Parse the facts that sh prints, one `name = value` per line."""
     values = {name: value.strip() for name, _, value in (line.partition(" = ") for line in output.splitlines())}
     blocks, block_bytes = values["free"].split()
     return {

@@ -1,4 +1,4 @@
-"""The same work on many devices at once: a bounded pool in which no device stops or hides another."""
+"""Running the same function on many devices at once, in a bounded pool; every device's error is collected."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ PARTING_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class FleetResult(Generic[T]):
-    """What became of each device; every one that was asked is in `ok` or in `errors`, in the order of the inventory."""
+    """The result of each device; every one is in `ok` or in `errors`, in the inventory's order."""
 
     ok: Mapping[Device, T]
     errors: Mapping[Device, Exception] = field(default_factory=dict)
 
     @property
     def failed(self) -> dict[Device, Problem]:
-        """One problem per device that failed, with everything its error says."""
+        """One problem per failed device, with everything its error says."""
         return {device: problem_of(device, error) for device, error in self.errors.items()}
 
     @property
     def exit_code(self) -> ExitCode:
-        """Done, or some failed."""
+        """SOME_FAILED if a device failed."""
         return ExitCode.SOME_FAILED if self.errors else ExitCode.DONE
 
 
 def problem_of(device: Device, error: Exception) -> Problem:
-    """What an exception says about a device."""
+    """Return the problem of an exception on a device."""
     if not isinstance(error, ToolkitError):
         what = f"{type(error).__name__}: {error}"
         return Problem(what, device.name, "a bug of the toolkit: run with TOOLKIT_DEBUG=1 for where it happened")
@@ -63,7 +63,7 @@ def fan_out(
     progress: Progress | None = None,
     title: str = "devices",
 ) -> FleetResult[T]:
-    """Call `fn` with each device, on at most `limit` of them at once.
+    """Call `fn` with each device, at most `limit` at once.
 
     An exception of one, expected or not, is kept in the result. Ctrl-C starts no more, closes the connections of
     those that run (those opened by `connect`), and goes on up.
@@ -114,7 +114,7 @@ class _Pool(Generic[T]):
             thread.start()
 
     def stop(self) -> None:
-        """Start nothing more, hang up on what runs, and give it a moment to end."""
+        """Start nothing more, close open connections, and wait a moment for the threads to end."""
         self._stopped.set()
         self._lifetimes.end()
         for thread in self._threads:

@@ -1,4 +1,4 @@
-"""A glance at each device, again and again: what it serves, how fast, how hot, and when it was last seen."""
+"""Polling devices: what each serves, how fast, how hot, and when it was last seen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from toolkit.fleet.ssh.connection import connect
 from toolkit.fleet.ssh.shell import Shell
 
 APP, STATE_FILE = "toolkit_app", "toolkit_state_file"
-"""The inventory's words for where the live app answers, as the device reaches it, and for the file it writes."""
+"""The inventory's variables for the live app's address on the device, and for the file it writes."""
 THROTTLED_NOW, THROTTLED_SINCE_BOOT = 0xF, 0xF0000
 PATIENCE_S = 20.0
 SAMPLE_SCRIPT = r"""
@@ -31,14 +31,14 @@ echo '{}'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSample:
-    """One device at one moment; None is "not known"."""
+    """One poll of a device; None means unknown."""
 
     device: str
     release: str | None = None
     name: str | None = None
-    """The bundle's, for people."""
+    """Of the bundle."""
     fps: float | None = None
-    """Images per second that its live app answers; None where none runs."""
+    """Images per second of its live app; None if none runs."""
     app: str | None = None
     """"well", or what troubles the live app, or why it does not answer; None where none runs and none was named."""
     temperature_c: float | None = None
@@ -47,9 +47,9 @@ class DeviceSample:
     clock_mhz: float | None = None
     load_1min: float | None = None
     seen: str | None = None
-    """When it answered last, by this machine's clock."""
+    """When it last answered, by this machine's clock."""
     problem: str | None = None
-    """Why it did not answer just now."""
+    """Why it did not answer this time."""
 
     @property
     def throttle(self) -> str:
@@ -62,7 +62,7 @@ class DeviceSample:
 
 
 def poll(device: Device) -> DeviceSample:
-    """Connect and look.
+    """Connect and poll.
 
     Raises:
         FleetError: it cannot be reached, or its answer cannot be read.
@@ -72,7 +72,7 @@ def poll(device: Device) -> DeviceSample:
 
 
 def read_sample(device: Device, shell: Shell) -> DeviceSample:
-    """One round trip; the program goes along, so that a device without a release answers too.
+    """Poll in one round trip; the program is sent along, so that a device without a release answers too.
 
     Raises:
         FleetError: its answer cannot be read.
@@ -90,7 +90,7 @@ def read_sample(device: Device, shell: Shell) -> DeviceSample:
 
 
 def parse_sample(device: Device, sample: dict[str, Any]) -> DeviceSample:
-    """The device's JSON as a value."""
+    """Return the device's JSON as a sample."""
     app: dict[str, Any] | None = sample.get("app")
     fps = app.get("fps") if app else None
     silent = sample.get("app_error") if device.variables.get(APP) else None
@@ -110,7 +110,7 @@ def parse_sample(device: Device, sample: dict[str, Any]) -> DeviceSample:
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at the same devices as often as it is asked; who does not answer keeps what it said last."""
+    """Polls the same devices repeatedly; a device that does not answer keeps its last sample."""
 
     devices: Sequence[Device]
     forks: int = DEFAULT_LIMIT
@@ -118,7 +118,7 @@ class Watch:
     _last: dict[str, DeviceSample] = field(default_factory=dict)
 
     def round(self) -> tuple[DeviceSample, ...]:
-        """One look at all of them, in the inventory's order."""
+        """Poll all devices, in the inventory's order."""
         result = fan_out(self.devices, self.look, self.forks)
         for device, seen in result.ok.items():
             self._last[device.name] = seen
@@ -129,7 +129,7 @@ class Watch:
 
 
 def ago(seen: str | None, now: float | None = None) -> str:
-    """How long that is past, in words."""
+    """Return how long ago that was."""
     if seen is None:
         return "never"
     past = (time.time() if now is None else now) - datetime.fromisoformat(seen).timestamp()

@@ -1,1 +1,1 @@
-"""gates."""
+"""The gates that a release must pass on a device."""

@@ -1,4 +1,4 @@
-"""What a release must pass on a device, and who asks.
+"""The gates that a release must pass on a device.
 
     Whole      before the switch   every byte, and the signature where the device asks for one
     Answers    before the switch   the golden images, within the bundle's tolerance
@@ -22,33 +22,33 @@ from toolkit.fleet.transfer.tree import FileTree
 
 @dataclass(frozen=True, slots=True)
 class GateContext:
-    """What a gate is asked about: a release that lies on a device, whole or not."""
+    """What a gate checks: a release on a device."""
 
     device: Device
     shell: Shell
     tree: FileTree
     replaced: str | None
-    """The bundle that the device served until now."""
+    """The bundle that the device has served so far."""
     verified: Mapping[str, Any] | None = None
-    """What the release's own `verify` has just said of it there, if it was asked as the last file came."""
+    """The result of the release's own `verify`, if it ran when the last file arrived."""
 
 
 class Gate(Protocol):
-    """One question to a device."""
+    """One check of a release on a device."""
 
     @property
     def name(self) -> str:
-        """One word, as plans and outcomes show it."""
+        """The name in plans and outcomes."""
 
     @property
     def after_switch(self) -> bool:
-        """Whether it can only be asked of what serves already."""
+        """Whether it runs after the switch."""
 
     def describe(self, device: Device) -> str:
-        """What would be asked there, for --dry-run."""
+        """Return what would be checked, for --dry-run."""
 
     def check(self, context: GateContext) -> str:
-        """What was found, in words.
+        """Return the result as a message.
 
         Raises:
             FleetError: the release does not pass.
@@ -57,7 +57,7 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IntegrityGate:
-    """Every byte, and the signature where the device or the inventory asks for one."""
+    """The digests of all files, and the signature if the device or the inventory requires one."""
 
     name = "verify"
     after_switch = False
@@ -75,7 +75,7 @@ class IntegrityGate:
 
 @dataclass(frozen=True, slots=True)
 class GoldenGate:
-    """The golden images."""
+    """The golden samples, within the bundle's tolerance."""
 
     name = "golden"
     after_switch = False
@@ -92,11 +92,11 @@ class GoldenGate:
 
 @dataclass(frozen=True, slots=True)
 class HealthGate:
-    """What runs the release gets well, and stays so."""
+    """The service becomes healthy and stays so."""
 
     seconds: float
     patience_s: float = 60.0
-    """How long it may take to get well: a stick takes a while to load a large network."""
+    """How long it may take to become healthy: a Neural Compute Stick loads large networks slowly."""
     name = "healthy"
     after_switch = True
 

@@ -1,4 +1,4 @@
-"""Is a release what it should be, does it answer as it should, and does its service do well, on that very device?"""
+"""Checks of a release on a device: integrity, golden samples, health of its service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIMEOUT_S = 600.0
 
 
 def check_integrity(device: Device, shell: Shell, release: str, result: Mapping[str, Any] | None = None) -> None:
-    """Every byte of it, and its signature where the device asks for one. `found`: what it said of that a moment ago.
+    """Check all digests, and the signature if the device requires one; `result` is that of a verification just made.
 
     Raises:
         FleetError: names what is wrong, by file; or the inventory requires a signature and the device checks none.
@@ -29,7 +29,7 @@ def check_integrity(device: Device, shell: Shell, release: str, result: Mapping[
 
 
 def check_golden(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
-    """The golden images; gives what the check measured.
+    """Check the golden samples and return what was measured.
 
     Raises:
         FleetError: its answers are further from the recorded ones than the bundle's tolerance.
@@ -43,7 +43,7 @@ def check_golden(device: Device, shell: Shell, release: str) -> Mapping[str, Any
 
 
 def check_health(device: Device, shell: Shell, release: str, seconds: float, patience_s: float) -> str:
-    """Whether what runs the release gets well and stays so for `seconds`; gives what it found, in words.
+    """Check that the service becomes healthy and stays so for `seconds`; return its message.
 
     Raises:
         FleetError: it does not; says what it is instead.
@@ -56,7 +56,7 @@ def check_health(device: Device, shell: Shell, release: str, seconds: float, pat
 
 
 def restart(device: Device, shell: Shell) -> str | None:
-    """Make the service run what `current` leads to now, and tell what was restarted; None where no service runs it.
+    """Restart the service on the current release; return what was restarted, None if there is no service.
 
     Raises:
         FleetError: it could not be restarted.
@@ -70,7 +70,7 @@ def restart(device: Device, shell: Shell) -> str | None:
 
 
 def _ask(device: Device, shell: Shell, argv: Sequence[str]) -> dict[str, Any]:
-    """The one JSON document that the device code prints."""
+    """Return the JSON document that the device code prints."""
     answer = shell.run(argv, timeout=_TIMEOUT_S)
     try:
         result: dict[str, Any] = json.loads(answer.stdout)
@@ -82,13 +82,13 @@ def _ask(device: Device, shell: Shell, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _failed(device: Device, result: Mapping[str, Any], measured: str, what: str, remedy: str) -> FleetError:
-    """The device code's own error where it has one, else what it measured."""
+    """Return the device code's own error if it has one, else what it measured."""
     error = result.get("error") or {}
     why = ": ".join(part for part in (error.get("where"), error.get("what")) if part) or measured
     return FleetError(f"{what}: {why}", where=device.name, remedy=error.get("remedy") or remedy)
 
 
 def _by_hand(device: Device, release: str) -> str:
-    """The command to try there, for a device without containers."""
+    """Return the command to try by hand on a device without containers."""
     folder = commands.release_folder(device, release)
     return "" if device.container_image else f"; by hand: cd {folder} && {device.python} -B -m device golden {folder}"

@@ -1,4 +1,4 @@
-"""Is a release as fast on a device as it was measured there before? A short look, no measurement: nothing of it is kept.
+"""The speed gate: is a release as fast as measured before on that device? A short check; nothing is recorded.
 
 It is held against the newest valid single-stream record of that device and accelerator: of the very bundle, else of the
 same form of an earlier model (by name), else of what the device serves now. A full record is taken before a quick one.
@@ -32,7 +32,7 @@ _SAME = ("clock", "threads", "streams", "precision", "accelerator")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What was measured on a device, as far as a release can be held against it."""
+    """An earlier measurement of a device that a release is compared with."""
 
     device: str
     bundle: str
@@ -45,7 +45,7 @@ class Baseline:
 
 
 class SpeedGate:
-    """The gate: at least `share` of the speed that was measured."""
+    """Requires at least `share` of the measured speed."""
 
     name = "speed"
     after_switch = False
@@ -75,7 +75,7 @@ class SpeedGate:
         return compare(device, self._measure(context, result), result, self._share)
 
     def _measure(self, context: GateContext, like: Baseline) -> float:
-        """The 90th percentile in ms; devices of one machine one after the other, else they would measure each other."""
+        """Return the 90th percentile in ms; devices on one machine take turns, so that they do not slow each other down."""
         boot = context.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
         settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
         argv = commands.bench(context.device, context.tree.digest, like.images, settings)
@@ -84,13 +84,13 @@ class SpeedGate:
 
 
 def load_baselines(store: Store) -> tuple[Baseline, ...]:
-    """Everything in the store that a release can be held against, oldest first."""
+    """Return all measurements in the store that a release can be compared with, oldest first."""
     records = sorted(store.all(BenchRecord), key=lambda record: record.at)
     return tuple(result for record in records if (result := _yardstick(record)) is not None)
 
 
 def choose_baseline(known: Sequence[Baseline], bundle: str, name: str, replaced: str | None) -> Baseline | None:
-    """The one that says most about a bundle: its own, that of the same form, that of what it replaces."""
+    """Return the best baseline of a bundle: its own, else one of the same name, else that of the bundle it replaces."""
     for alike in (
         [each for each in known if each.bundle == bundle],
         [each for each in known if each.name == name],
@@ -103,7 +103,7 @@ def choose_baseline(known: Sequence[Baseline], bundle: str, name: str, replaced:
 
 
 def compare(device: Device, p90_ms: float, like: Baseline, share: float) -> str:
-    """What was found, in words.
+    """Return the result as a message.
 
     Raises:
         FleetError: slower than it may be.
@@ -120,7 +120,7 @@ def compare(device: Device, p90_ms: float, like: Baseline, share: float) -> str:
 
 
 def _yardstick(record: BenchRecord) -> Baseline | None:
-    """None where it does not count, or is of something else than latency."""
+    """Return a record's baseline; None if it is not valid or not of latency."""
     p90_ms = percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
     if p90_ms is None or record.broken_rules:
         return None

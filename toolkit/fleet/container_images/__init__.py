@@ -1,1 +1,1 @@
-"""container_images."""
+"""Container images that releases run in, on the controller and on devices."""

@@ -1,4 +1,4 @@
-"""Container images that releases run in: what a name means here, and how its bytes travel.
+"""Container images on the controller: what a name in the inventory means, and the files that are transferred for it.
 
     toolkit_container_image: edge-vision/runner:dev                    in this machine's engine; its layers are sent to the device as files
     toolkit_container_image: registry.example/vision/runner@sha256:…   the device pulls it, by its digest
@@ -46,7 +46,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class ContainerImage:
-    """What an inventory's name means."""
+    """A container image of the inventory."""
 
     name: str
     reference: str
@@ -56,17 +56,17 @@ class ContainerImage:
 
     @property
     def is_pulled(self) -> bool:
-        """Whether the device fetches it by itself."""
+        """Whether the device pulls it by itself."""
         return not self.variants
 
 
 def is_name(text: str) -> bool:
-    """Whether a container image can be called so."""
+    """Return whether the text is a valid container image name."""
     return _NAME.fullmatch(text) is not None
 
 
 def resolve_images(names: Iterable[str]) -> dict[str, ContainerImage]:
-    """Every container image, by its name: exported from this machine's engine, unless devices pull it.
+    """Return container images by name: exported from this machine's engine, unless devices pull them.
 
     Raises:
         MachineError: no engine answers here, or it is too old.
@@ -76,7 +76,7 @@ def resolve_images(names: Iterable[str]) -> dict[str, ContainerImage]:
 
 
 def images_for(devices: Iterable[Device]) -> dict[str, ContainerImage]:
-    """Those that releases run in on any of the devices; see `find`."""
+    """Return the container images of the devices; see `resolve_images`."""
     return resolve_images(device.container_image for device in devices if device.container_image)
 
 
@@ -90,7 +90,7 @@ def _here(name: str) -> ContainerImage:
 
 
 def _exported(name: str) -> Path:
-    """The container image as an OCI layout in a folder of the cache; earlier exports of that name are let go."""
+    """Return the container image as an OCI layout in the cache; earlier exports of that name are removed."""
     import docker
 
     try:
@@ -154,7 +154,7 @@ def _manifests(layout: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Ma
 
 
 def _variant(layout: Path, entry: Mapping[str, Any], reference: str) -> Variant:
-    """The layout of one manifest alone, for engines with either kind of store."""
+    """Return the layout of one manifest alone, for engines with either kind of store."""
     manifest = _read(_blob(layout, entry))
     config, layers = manifest["config"], manifest["layers"]
     name = {

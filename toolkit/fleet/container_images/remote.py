@@ -1,4 +1,4 @@
-"""A container image on a device: is it there, and what brings it there. Its engine is asked by the command docker, as whoever deploys.
+"""Container images on a device: inspecting, sending or pulling, pruning. Uses the docker command as the user who deploys.
 
 look      the engine, and what it calls the container image: one round trip; `looked` refuses what cannot run there
 bring     sent: the layers that the device's store lacks, then `docker load`; or pulled by the device, by digest
@@ -47,12 +47,12 @@ exit 0
 
 @dataclass(frozen=True, slots=True)
 class RemoteImage:
-    """What a device's engine says of an image."""
+    """What a device's engine reports about a container image."""
 
     error: str = ""
-    """Why there is no engine to ask; empty where there is."""
+    """Why there is no usable engine; empty if there is one."""
     id: str = ""
-    """Empty where the container image is not there."""
+    """Empty if the container image is missing."""
     architecture: str = ""
 
 
@@ -71,14 +71,14 @@ class MissingImage:
 
 
 def inspect_image(device: Device, shell: Shell, container_image: ContainerImage) -> RemoteImage:
-    """Ask; changes nothing."""
+    """Inspect a container image; changes nothing."""
     return parse(
         shell.run(["/bin/sh", "-c", LOOK, "sh", container_image.reference]).check(device, "asking its engine").stdout
     )
 
 
 def parse(output: str) -> RemoteImage:
-    """From what LOOK prints."""
+    """Parse the output of LOOK."""
     first, _, rest = output.partition("\n")
     if not first.startswith("engine "):
         return RemoteImage(error=first.strip() or "its engine does not answer")
@@ -87,13 +87,13 @@ def parse(output: str) -> RemoteImage:
 
 
 def is_there(container_image: ContainerImage, result: RemoteImage) -> bool:
-    """Whether the engine has these very bytes; what it has pulled by its digest, it has checked itself."""
+    """Return whether the engine has exactly this image; it verifies itself what it pulls by digest."""
     variant = container_image.variants.get(result.architecture)
     return bool(result.id) and (container_image.is_pulled or (variant is not None and result.id in variant.ids))
 
 
 def problems(device: Device, container_image: ContainerImage, result: RemoteImage, machine: str) -> Iterator[Problem]:
-    """What keeps the device from running it; asked before anything is sent."""
+    """Yield what keeps the device from running it; checked before anything is sent."""
     if result.error:
         yield Problem(f"no container engine for {device.user or 'the user'}: {result.error}", device.name, _PROVISION)
     own = ARCHITECTURES.get(machine, machine)
@@ -104,7 +104,7 @@ def problems(device: Device, container_image: ContainerImage, result: RemoteImag
 
 
 def require_runnable(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> RemoteImage:
-    """What `look` finds.
+    """Inspect a container image that must be able to run on the device.
 
     Raises:
         FleetError: there is no engine that the user may use, or the container image is for other machines.
@@ -116,7 +116,7 @@ def require_runnable(device: Device, shell: Shell, container_image: ContainerIma
 
 
 def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> int:
-    """How much of it the device lacks; 0 where it pulls the image."""
+    """Return how many bytes the device lacks; 0 if it pulls the image."""
     if container_image.is_pulled:
         return 0
     tree = _variant(device, container_image, machine).tree
@@ -128,7 +128,7 @@ def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage,
 def ensure_image(
     device: Device, shell: Shell, container_image: ContainerImage, machine: str, sending: TransferOptions | None = None
 ) -> int:
-    """Make the device's engine have it, and tell how many bytes were sent. A cut leaves what came, and the same goes on.
+    """Send or pull the image, and return how many bytes were sent. After a cut, the same call resumes.
 
     Raises:
         FleetError: nothing was sent: it cannot run there; or it could not be sent, pulled or loaded, or is another than was asked for.
@@ -169,7 +169,7 @@ def ensure_image(
 
 
 def prune_images(device: Device, shell: Shell) -> None:
-    """Remove what was sent for releases that are no more; a container image that something uses stays."""
+    """Remove images sent for releases that no longer exist; images in use stay."""
     shell.run(["/bin/sh", "-c", TIDY, "sh", device.root], timeout=_TIMEOUT_S)
 
 

@@ -58,7 +58,7 @@ def connection_settings(inventory: Path) -> dict[str, str]:
     if config := _config(inventory):
         parser.read(config, encoding="utf-8-sig")
     values = {
-        name: os.environ.get(variable) or parser.get(section, name, fallback="")
+        name: os.environ.get(variable) or str(parser.get(section, name, fallback=""))
         for name, (section, variable) in CONNECTION_SETTINGS.items()
     }
     return {name: value for name, value in values.items() if value}

@@ -1,1 +1,1 @@
-"""local_fleet."""
+"""The fleet of SSH servers on loopback ports."""

@@ -1,4 +1,4 @@
-"""A local fleet: real SSH servers on loopback ports, in one process of their own, for trials and tests.
+"""The local fleet: real SSH servers on loopback ports, in one process, for trials and tests.
 
 Whether it runs is told by a lock that its process holds, so a stale pid file can never be mistaken for a server, nor
 another program that got the same pid be ended for it.
@@ -31,12 +31,12 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class LocalFleet:
-    """What `up` made of it."""
+    """A started local fleet."""
 
     inventory: Path
     devices: tuple[Device, ...]
     started: bool
-    """False: it ran already."""
+    """False if it was running already."""
 
 
 def up(workspace: Workspace, count: int | None = None, allowed_signers: Path | None = None) -> LocalFleet:
@@ -73,7 +73,7 @@ def _read(allowed_signers: Path) -> bytes:
 
 
 def _trust(devices: Sequence[Device], signers: bytes) -> None:
-    """What Ansible's role runner does on a real device."""
+    """Install the allowed signers, as Ansible's role runner does on a real device."""
     for device in devices:
         with atomic_write(Path(device.root) / "allowed_signers") as stream:
             stream.write(signers)
@@ -96,7 +96,7 @@ def down(workspace: Workspace) -> bool:
 
 
 def _running(fleet: Path) -> tuple[int, int] | None:
-    """The server's pid and how many devices it serves, or None if no process holds its lock."""
+    """Return the server's pid and its number of devices, or None if no process holds its lock."""
     try:
         with (fleet / "server.pid").open("r+") as lock:
             while _is_held(lock):

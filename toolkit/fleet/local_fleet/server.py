@@ -31,7 +31,7 @@ ADDRESS = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class DeviceHome:
-    """One device's folder and keys."""
+    """The folder and keys of a device."""
 
     name: str
     folder: Path
@@ -39,12 +39,12 @@ class DeviceHome:
 
     @property
     def root(self) -> Path:
-        """Where releases live on it."""
+        """Where its releases are."""
         return self.folder / "opt" / "toolkit"
 
 
 def device_homes(fleet: Path, count: int) -> tuple[DeviceHome, ...]:
-    """The devices of a local fleet in `fleet`."""
+    """Return the devices of the local fleet in `fleet`."""
     names = [f"local-{number}" for number in range(1, count + 1)]
     return tuple(DeviceHome(name, fleet / "devices" / name, fleet / "keys" / f"{name}-host") for name in names)
 
@@ -68,7 +68,7 @@ async def serve(fleet: Path, count: int) -> None:
 
 
 async def _listen(home: DeviceHome, fleet: Path) -> asyncssh.SSHAcceptor:
-    """Answer for one device, on the port that it had last time if that is free."""
+    """Start the server of one device, on its last port if that is free."""
     home.root.mkdir(parents=True, exist_ok=True)
     make_key(home.host_key)
     options: dict[str, Any] = {
@@ -87,23 +87,23 @@ async def _listen(home: DeviceHome, fleet: Path) -> asyncssh.SSHAcceptor:
 
 
 class Reachable(asyncssh.SSHServer):
-    """Lets whoever has logged in reach what answers on the device's loopback, as OpenSSH does."""
+    """Allows forwarding to the device's loopback interface."""
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-        """Whether a connection may be made from the device."""
+        """Return whether a connection may be forwarded."""
         del dest_port, orig_host, orig_port
         return dest_host == ADDRESS
 
 
 def _last_port(home: DeviceHome, fleet: Path) -> int:
-    """The port it had, or 0 for any."""
+    """Return its last port, or 0 for any."""
     with suppress(OSError, ValueError):
         return int(json.loads((fleet / "ports.json").read_text()).get(home.name, 0))
     return 0
 
 
 def _describe(fleet: Path, devices: list[DeviceHome], ports: dict[str, int]) -> None:
-    """The inventory, the pinned host keys and the ports for next time; earlier devices keep theirs."""
+    """Write the inventory, the pinned host keys, and the ports for next time."""
     with suppress(OSError, ValueError):
         ports = json.loads((fleet / "ports.json").read_text()) | ports
     keys = "".join(f"[{ADDRESS}]:{ports[home.name]} {public_key(home.host_key)}\n" for home in devices)
@@ -117,7 +117,7 @@ def _describe(fleet: Path, devices: list[DeviceHome], ports: dict[str, int]) -> 
 
 
 def _inventory(fleet: Path, devices: list[DeviceHome], ports: dict[str, int]) -> str:
-    """An Ansible inventory; JSON is YAML."""
+    """Return an Ansible inventory; JSON is YAML."""
     known_hosts = fleet / "known_hosts"
     shared = {
         "ansible_host": ADDRESS,
@@ -137,7 +137,7 @@ def _inventory(fleet: Path, devices: list[DeviceHome], ports: dict[str, int]) ->
 
 
 def _take(lock: int) -> None:
-    """Hold it. Whoever asks whether a server runs has it for a moment, hence the second and third try."""
+    """Take the lock. A check whether a server runs holds it for a moment, hence the retries."""
     for pause_s in (0.1, 0.3, 1.0):
         with suppress(BlockingIOError):
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,7 +146,7 @@ def _take(lock: int) -> None:
 
 
 def main(folder: str, count: str) -> None:
-    """Take the lock, say who holds it, serve; the lock goes with the process, not a moment before."""
+    """Take the lock, write who holds it, and serve; the lock ends with the process."""
     fleet = Path(folder).absolute()
     lock = os.open(fleet / "server.pid", os.O_RDWR | os.O_CREAT, 0o644)
     _take(lock)

@@ -1,4 +1,4 @@
-"""What a login on a device of the local fleet can do: run commands by /bin/sh in its folder, and move files by SFTP within it."""
+"""A session on a device of the local fleet: commands by /bin/sh in its folder, and SFTP within it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def run_command(process: asyncssh.SSHServerProcess[bytes], folder: Path) -
 
 
 async def _converse(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Carry its input and output, then report how it ended."""
+    """Relay its input and output, then report how it ended."""
     listening = asyncio.create_task(_listen_to(process, child))
     try:
         await asyncio.gather(_copy(child.stdout, process.stdout), _copy(child.stderr, process.stderr))
@@ -43,7 +43,7 @@ async def _converse(process: asyncssh.SSHServerProcess[bytes], child: asyncio.su
 
 
 async def _listen_to(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Hand on what the client sends: bytes, signals, the end."""
+    """Relay what the client sends: bytes, signals, the end."""
     assert child.stdin is not None  # noqa: S101 - a pipe was asked for
     with suppress(OSError, asyncssh.Error):
         while (piece := await _next(process, child)) is not None:
@@ -53,7 +53,7 @@ async def _listen_to(process: asyncssh.SSHServerProcess[bytes], child: asyncio.s
 
 
 async def _next(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> bytes | None:
-    """The next bytes, or None at their end; a signal goes straight to the command."""
+    """Return the next bytes, or None at the end; signals are passed to the command."""
     try:
         return await process.stdin.read(CHUNK) or None
     except asyncssh.SignalReceived as received:
@@ -64,7 +64,7 @@ async def _next(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subpro
 
 
 async def _copy(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes]) -> None:
-    """Hand on what the command says until it says no more, or nobody listens."""
+    """Relay the command's output until it ends or the client is gone."""
     assert source is not None  # noqa: S101 - a pipe was asked for
     with suppress(OSError, asyncssh.Error):
         while piece := await source.read(CHUNK):
@@ -73,7 +73,7 @@ async def _copy(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[by
 
 
 def _report(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
-    """The exit code, or the signal that ended it."""
+    """Report the exit code, or the signal that ended it."""
     if code >= 0:
         process.exit(code)
     else:
@@ -81,7 +81,7 @@ def _report(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Nothing of it stays: first asked, then made to."""
+    """End the whole process group, first by SIGHUP, then by SIGKILL."""
     if child.returncode is None:
         _signal_group(child.pid, signal.SIGHUP)
         with suppress(TimeoutError):
@@ -95,13 +95,13 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What a login on a small Debian has; nothing of the toolkit's own process."""
+    """Return the environment of a login, without the toolkit's own."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {"HOME": str(folder), "PATH": path, "LANG": "C.UTF-8", "SHELL": "/bin/sh", "USER": "toolkit"}
 
 
 class ConfinedSftp(asyncssh.SFTPServer):
-    """Files by the same absolute paths that commands see, within one folder; relative ones start in it."""
+    """SFTP by the same absolute paths that commands see, within one folder; relative paths start there."""
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], folder: Path) -> None:
         super().__init__(channel)

@@ -151,7 +151,9 @@ class OpenSshShell:
         near, far = socket.socketpair()
         with far:
             argv = [*self._argv(), "-W", f"127.0.0.1:{port}", "--", self.device.host]
-            subprocess.Popen(argv, stdin=far, stdout=far, stderr=subprocess.DEVNULL, env=self._environment)
+            subprocess.Popen(
+                argv, stdin=far.fileno(), stdout=far.fileno(), stderr=subprocess.DEVNULL, env=self._environment
+            )
         return near
 
     def close(self) -> None:

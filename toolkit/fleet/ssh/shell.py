@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
@@ -143,9 +143,9 @@ def after_begin(output: bytes) -> bytes:
     return rest if begin else output
 
 
-def skip_to_begin(stream: IO[bytes]) -> None:
+def skip_to_begin(lines: Iterable[bytes]) -> None:
     """Read past the line BEGIN."""
-    for line in stream:
+    for line in lines:
         if line.endswith(f"{BEGIN}\n".encode()):
             return
 

@@ -1,1 +1,1 @@
-"""transfer."""
+"""Transferring content-addressed files to devices."""

@@ -12,9 +12,9 @@ from toolkit.fleet.transfer.chunks import Chunk
 from toolkit.fleet.transfer.tree import File, FileTree
 
 RESERVE_BYTES = 64 << 20
-"""What stays free on a device, unless its toolkit_reserve_bytes says otherwise: logs and the system need room too."""
+"""What stays free on a device, unless toolkit_reserve_bytes is set: logs and the system need room too."""
 _SLACK_BYTES = 4096
-"""What a file takes beyond its bytes: the rest of its last block."""
+"""The most that a file takes beyond its bytes, by its last block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,15 @@ class RemoteState:
 
     free_bytes: int
     free_inodes: int | None
-    """None where the file system has no such limit."""
+    """None if the file system has no such limit."""
     intact: frozenset[str]
-    """Paths of the destination that hold the right bytes."""
+    """Paths of the destination with the right bytes."""
     stored: frozenset[str]
-    """Digests of the store whose bytes are right; looked at only if the destination is not intact."""
+    """Digests of intact files in the store; read only if the destination is not intact."""
     damaged: tuple[str, ...]
-    """What is there and has the wrong bytes: paths, and store/<sha256>."""
+    """Paths with wrong bytes, including store/<sha256>."""
     chunks: frozenset[str] = frozenset()
-    """Digests of pieces whose bytes are there, of files that are not."""
+    """Digests of chunks that are on the device, of files that are not."""
     current: str | None = None
     """The release that it serves."""
     writable: bool = True
@@ -57,7 +57,7 @@ def parse_remote_state(output: str, survey: Mapping[str, Any]) -> RemoteState:
 
 
 def layout(tree: FileTree, place: str) -> dict[str, Any]:
-    """What shall be where, as the device code reads it."""
+    """Return the layout of a tree as the device code reads it."""
     return {"place": place, "files": [_described(file) for file in tree.files]}
 
 
@@ -69,7 +69,7 @@ def _described(file: File) -> dict[str, Any]:
 
 
 def missing_files(tree: FileTree, known: RemoteState) -> tuple[File, ...]:
-    """The files whose bytes the device has nowhere as a whole, each content once."""
+    """Return the files that the device has nowhere, each content once."""
     lacking = {
         file.sha256: file for file in tree.files if file.path not in known.intact and file.sha256 not in known.stored
     }
@@ -87,7 +87,7 @@ def unique_chunks(files: Iterable[File]) -> tuple[Chunk, ...]:
 
 
 def check_room(device: Device, lacking: tuple[File, ...], known: RemoteState) -> None:
-    """Find out before anything is sent, not half-way.
+    """Check for room before anything is sent.
 
     Raises:
         FleetError: nothing can be written there, or the files would not leave free what shall stay free.

@@ -51,13 +51,13 @@ _MODULES = ("store", "prune", "receiver")
 
 
 def receiver(device: Device, *argv: str) -> list[str]:
-    """The command that reads `program` and then what `words` want from stdin."""
+    """Return the command that reads `program` from stdin, then the input of its arguments."""
     return [device.python, "-I", "-S", "-B", "-c", _LOADER, *argv]
 
 
 @cache
 def program() -> bytes:
-    """The receiver's modules, after a line that says how long they are."""
+    """Return the receiver's modules, after a line with their length."""
     code = {name: (DEVICE_CODE / "release" / f"{name}.py").read_text(encoding="utf-8") for name in _MODULES}
     packed = zlib.compress(json.dumps(code).encode(), 9)
     return b"%d\n%s" % (len(packed), packed)

@@ -1,4 +1,4 @@
-"""Files onto a device: only the pieces that it lacks, each checked there, the whole there at once or not at all.
+"""Transferring files to a device: only missing chunks, each verified there; the result appears whole or not at all.
 
     look      room, what it serves, and whether the destination holds every byte already: one round trip, a few lines
     survey    if it does not: which files are intact, which the store has, which pieces of the others are there already
@@ -37,9 +37,9 @@ from toolkit.fleet.transfer.tree import File, FileTree
 
 _TIMEOUT_S = 1800.0
 _SLOWEST_BYTES_PER_S = 4000.0
-"""A device that takes less is given up."""
+"""Slower devices time out."""
 _ROUNDS = 2
-"""A piece that the survey found and that is gone or damaged when it is needed is sent after all."""
+"""A chunk that is gone or damaged by the time it is needed is sent in a second round."""
 _REMEDIES = {
     errno.ENOSPC: "make room there: df -h and df -i say of what",
     errno.EDQUOT: "make room there: the user's quota is used up",
@@ -50,21 +50,21 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """How to send."""
+    """Options of a transfer."""
 
     bandwidth: RateLimit | None = None
-    """What all devices together may take of the line."""
+    """The limit of all devices together."""
     keep: int | None = None
-    """So many releases stay on the device besides the one that serves and the one before; None: all of them."""
+    """Older releases to keep besides the current and the previous one; None keeps all."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What staging came to."""
+    """The result of a transfer."""
 
     sent_bytes: int
     verified: Mapping[str, Any] | None = None
-    """What the release's own code found of it there; None if it was not asked, or nothing had to be sent."""
+    """The result of the release's own verification; None if it did not run, or nothing had to be sent."""
 
 
 def stage(
@@ -75,7 +75,7 @@ def stage(
     known: RemoteState | None = None,
     sending: TransferOptions | None = None,
 ) -> int:
-    """Make ROOT/<destination> hold exactly what `tree` says, and tell how many bytes of files had to be sent.
+    """Make ROOT/<destination> hold exactly the tree, and return how many bytes had to be sent.
 
     `known` is what `survey` has just found, if the caller has asked already. Nothing is sent if all is there.
 
@@ -95,7 +95,7 @@ def stage_and_verify(
     *,
     verify: bool = True,
 ) -> StageResult:
-    """The same for a release, which then verifies itself by its own code, in the process that took it in.
+    """Do the same for a release, which then verifies itself by its own code in the receiving process.
 
     Raises:
         FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
@@ -117,7 +117,7 @@ def stage_and_verify(
 
 
 def read_remote_state(shell: Shell, device: Device, tree: FileTree, destination: str) -> RemoteState:
-    """Look at what is there, changing nothing: one round trip, and a second if the destination is not intact."""
+    """Return what the device has: one round trip, and a second if the destination is not intact."""
     place = _place(device, destination)
     listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
     argv = ["/bin/sh", "-c", LOOK, "sh", device.root, place, hashing.sha256_bytes(listed), device.python]
@@ -148,7 +148,7 @@ def _receive(
     *,
     verify: bool,
 ) -> dict[str, Any]:
-    """Send the pieces and let the device put the place together."""
+    """Send the chunks and let the device assemble the destination."""
     size_bytes = sum(piece.size_bytes for piece in chunks)
     slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
     keep = "all" if sending.keep is None else str(sending.keep)
@@ -165,7 +165,7 @@ def _all_of(*parts: Iterable[bytes]) -> Iterator[bytes]:
 def _ask(
     shell: Shell, device: Device, argv: tuple[str, ...], stdin: Iterable[bytes], timeout: float = _TIMEOUT_S
 ) -> dict[str, Any]:
-    """What the device code says, which is one line of JSON.
+    """Return the device code's answer, one line of JSON.
 
     Raises:
         FleetError: its disk takes no more, or its Python does not work.
