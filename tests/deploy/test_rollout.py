@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import (
@@ -19,14 +20,17 @@ from toolkit.deploy import (
     Strategy,
     commands,
     deploy,
+    gates_from_config,
     plan_rollout,
     rollback,
     status,
+    strategy_from_config,
 )
 from toolkit.deploy.gates.gate import GateContext
 from toolkit.deploy.lock import device_lock
-from toolkit.deploy.strategy import Size
+from toolkit.deploy.strategy import Size, Strategy
 from toolkit.errors import BundleError, ConfigurationError, ExitCode, UsageError
+from toolkit.experiment.schema import DeployConfig
 from toolkit.fleet import connect
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -326,3 +330,31 @@ def test_deploy_refuses_two_names_of_one_device_up_front(devices: tuple[Device, 
         with pytest.raises(ConfigurationError, match="local-1 and twin are the same device"):
             verb(bundle, (devices[0], twin, devices[1]))
     assert not any(Path(device.root).exists() for device in devices[:2])
+
+
+def test_strategy_from_config_reads_the_table() -> None:
+    table = DeployConfig(batch="2,50%", groups=("attic",), pause_s=3, max_failures="10%", undo=False)
+    assert strategy_from_config(table) == Strategy(
+        batches=(Size(2), Size(50, percent=True)),
+        groups=("attic",),
+        pause_s=3,
+        max_failures=Size(10, percent=True),
+        undo=False,
+    )
+    assert strategy_from_config(DeployConfig()) == Strategy()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": "0"}, {"batch": "1,"}, {"batch": "101%"}, {"max_failures": "-1"}, {"min_speed": 0}, {"healthy_s": -1}],
+)
+def test_the_table_refuses_what_no_rollout_can_do(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        DeployConfig(**wrong)
+
+
+def test_gates_from_config_leaves_out_what_is_not_asked_for(workspace: Workspace) -> None:
+    with Store(workspace.database) as store:
+        assert [gate.name for gate in gates_from_config(DeployConfig(), store)] == ["verify", "golden", "healthy"]
+        table = DeployConfig(min_speed=0.5, healthy_s=0, hooks=Path("hooks"))
+        assert [gate.name for gate in gates_from_config(table, store)] == ["verify", "golden", "speed"]
