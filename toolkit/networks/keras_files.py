@@ -25,7 +25,15 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 _CONFIGURATION, _FACTS = "config.json", "metadata.json"
 _MODELS = {"Functional", "Model"}
 _CODE = {"Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "__lambda__"}
-_OUTDATED = {"groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint", "time_major", "implementation"}
+_OUTDATED = {
+    "groups",
+    "kernel_initializer",
+    "kernel_regularizer",
+    "kernel_constraint",
+    "time_major",
+    "implementation",
+    "rng_type",
+}
 """Arguments that Keras 2 wrote for layers that Keras 3 gives them no longer."""
 
 Translation = Callable[[dict[str, Any]], dict[str, Any]]
@@ -76,7 +84,7 @@ def refuse_code(configuration: Any) -> None:
         if kind in _CODE:
             raise UnreadableLayerError(f"has a {kind} layer, which is code", kind)
         registered = str(described.get("registered_name") or "")
-        if module.split(".", maxsplit=1)[0] not in {"keras", "builtins"} or ">" in registered:
+        if module.split(".", maxsplit=1)[0] not in {"keras", "tf_keras", "builtins"} or ">" in registered:
             raise UnreadableLayerError(f"has a layer of its author's own, {kind}, which is not in the file", kind)
 
 
@@ -153,6 +161,8 @@ def _in_float32(described: dict[str, Any]) -> dict[str, Any]:
 
 def _from_keras_2(described: dict[str, Any]) -> dict[str, Any]:
     """One object of a Keras 2 configuration: Keras 3 has its models in other modules, and fewer arguments for some layers."""
+    if str(described.get("module")).startswith("tf_keras"):  # Keras 2 as a package of its own
+        described = described | {"module": described["module"].removeprefix("tf_")}
     kind, config = described.get("class_name"), described.get("config")
     if kind == "Sequential" and isinstance(config, list):  # before Keras 2.2
         return described | {"config": {"name": "sequential", "layers": config}}
