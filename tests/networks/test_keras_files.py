@@ -122,3 +122,51 @@ def test_load_model_says_when_a_file_holds_weights_alone(tmp_path: Path) -> None
         file.attrs["layer_names"] = ["a"]
     with pytest.raises(ValueError, match="holds weights, not a whole model"):
         load_model(tmp_path / "weights.h5")
+
+
+def layer(kind: str, name: str, source: str | None = None, **config: Any) -> dict[str, Any]:
+    """A layer as Keras 2 describes it in an HDF5 file."""
+    nodes = {} if source is None else {"inbound_nodes": [[[source, 0, 0, {}]]]}
+    return {"class_name": kind, "name": name, "config": {"name": name, "dtype": "float32"} | config} | nodes
+
+
+def write_nested(path: Path, kernel: np.ndarray, matrix: np.ndarray) -> None:
+    """What Teachable Machine exports: a Sequential of Sequentials, the first with a Functional body."""
+    import h5py
+
+    shape = {"batch_input_shape": [None, 16, 16, 3]}
+    inner = [
+        {**layer("InputLayer", "input_1", **shape), "inbound_nodes": []},
+        layer("Conv2D", "conv", "input_1", filters=4, kernel_size=[3, 3], use_bias=False),
+    ]
+    ends = {"input_layers": [["input_1", 0, 0]], "output_layers": [["conv", 0, 0]]}
+    body = {"class_name": "Functional", "config": {"name": "model1", "layers": inner} | ends}
+    pool = layer("GlobalAveragePooling2D", "pool", data_format="channels_last")
+    dense = layer("Dense", "dense", units=3, activation="softmax", use_bias=False)
+    first = layer("Sequential", "first", layers=[layer("InputLayer", "model1_input", **shape), body, pool])
+    second = layer(
+        "Sequential", "second", layers=[layer("InputLayer", "dense_input", batch_input_shape=[None, 4]), dense]
+    )
+    whole = layer("Sequential", "whole", layers=[layer("InputLayer", "first_input", **shape), first, second])
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"], file.attrs["keras_version"], file.attrs["backend"] = (
+            json.dumps(whole),
+            "2.4.0",
+            "tensorflow",
+        )
+        weights = file.create_group("model_weights")
+        weights.attrs["layer_names"] = [b"first", b"second"]
+        for group, name, value in (("first", "conv/kernel:0", kernel), ("second", "dense/kernel:0", matrix)):
+            weights.create_group(group).attrs["weight_names"] = [name.encode()]
+            weights[group][name] = value
+
+
+def test_load_model_reads_nested_models_of_teachable_machine(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    kernel = random.normal(0, 1, (3, 3, 3, 4)).astype(np.float32)
+    matrix = random.normal(0, 1, (4, 3)).astype(np.float32)
+    write_nested(tmp_path / "keras_model.h5", kernel, matrix)
+    windows = np.lib.stride_tricks.sliding_window_view(IMAGE[0], (3, 3), axis=(0, 1))
+    scores = np.einsum("hwcij,ijck->k", windows, kernel) / windows.shape[0] / windows.shape[1] @ matrix
+    expected = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    np.testing.assert_allclose(load_model(tmp_path / "keras_model.h5")(IMAGE)[0], expected, atol=1e-5)

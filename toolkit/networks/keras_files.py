@@ -199,4 +199,10 @@ def _counted_from_0(model: dict[str, Any]) -> dict[str, Any]:
         return [counted(one) for one in source] if isinstance(source, list) else source
 
     layers = [layer | {"inbound_nodes": counted(layer["inbound_nodes"])} for layer in model["layers"]]
-    return model | {"layers": layers, "output_layers": counted(model["output_layers"])}
+    ends = {"input_layers": model["input_layers"], "output_layers": counted(model["output_layers"])}
+    return model | {"layers": layers} | {name: _single(each) for name, each in ends.items()}
+
+
+def _single(ends: list[Any]) -> list[Any]:
+    """One input or output by itself: of a list of one, Keras 3 makes a model that returns a list."""
+    return ends[0] if len(ends) == 1 and isinstance(ends[0], list) else ends
