@@ -28,7 +28,7 @@ from toolkit.deploy import (
 )
 from toolkit.deploy.gates.gate import GateContext
 from toolkit.deploy.lock import device_lock
-from toolkit.deploy.strategy import Size, Strategy
+from toolkit.deploy.strategy import Size
 from toolkit.errors import BundleError, ConfigurationError, ExitCode, UsageError
 from toolkit.experiment.schema import DeployConfig
 from toolkit.fleet import connect
