@@ -36,7 +36,7 @@ def run(workspace: Workspace, capfd: pytest.CaptureFixture[str], monkeypatch: py
     return run
 
 
-def test_deploy_status_and_rollback_print_a_row_per_device_when_one_is_unreachable(
+def test_verbs_print_a_row_for_an_unreachable_device(
     run: Run,
     devices: tuple[Device, ...],
     unreachable: Device,
@@ -183,9 +183,7 @@ def store(workspace: Workspace) -> Iterator[Store]:
         yield store
 
 
-def test_find_bundle_takes_a_folder_a_digest_or_the_newest_of_a_name(
-    workspace: Workspace, store: Store, bundle: Path
-) -> None:
+def test_find_bundle_takes_a_folder_digest_or_name(workspace: Workspace, store: Store, bundle: Path) -> None:
     assert bundle_folder(str(bundle), workspace, store) == bundle
     assert bundle_folder("aaaa", workspace, store) == workspace.root / "bundles" / ("a" * 64)
     assert bundle_folder("net", workspace, store) == workspace.root / "bundles" / ("b" * 64)

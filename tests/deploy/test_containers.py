@@ -128,7 +128,7 @@ def test_deploy_sends_nothing_when_no_engine_answers(
     assert not Path(device.root, "store").exists()
 
 
-def test_deploy_keeps_the_old_release_when_the_golden_check_fails_in_the_image(
+def test_deploy_keeps_the_old_release_when_golden_fails_in_image(
     device: Device, make_bundle: Callable[..., Path], bundle: Path
 ) -> None:
     place = replace(device, root=f"{device.root} and golden")
@@ -155,7 +155,7 @@ def test_deploy_removes_an_image_that_no_release_names(
         assert remote.is_there(container_image, remote.inspect_image(place, shell, container_image))
 
 
-def test_bench_measures_in_the_image_and_its_record_is_what_the_next_release_is_held_against(
+def test_bench_in_the_image_is_the_next_releases_baseline(
     device: Device, tiny_bundle: Path, workspace: Workspace
 ) -> None:
     place = replace(device, root=f"{device.root} and bench")

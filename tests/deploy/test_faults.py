@@ -105,9 +105,7 @@ def test_deploy_keeps_what_was_done_when_told_not_to_undo(
     serves="old",
     says="the service is not well: .* answers 500.* serves again",
 )
-def test_deploy_puts_the_old_release_back_when_the_service_does_not_get_well(
-    lone: Scene, aftermath: Aftermath, tmp_path: Path
-) -> None:
+def test_deploy_restores_the_release_when_the_service_fails(lone: Scene, aftermath: Aftermath, tmp_path: Path) -> None:
     with _service(Path(lone.devices[0].root), sick=_release(lone.new)) as url:
         restarted = tmp_path / "restarted"
         variables = {"toolkit_health": url, "toolkit_restart": f"readlink current >> {restarted}"}
@@ -130,7 +128,7 @@ def test_deploy_is_refused_when_another_rollout_is_going_on(lone: Scene, afterma
 
 
 @pytest.mark.fault("two controllers at once, on one device", serves="old", says="locked by .* another deploy")
-def test_deploy_leaves_a_device_alone_when_somebody_else_changes_it(lone: Scene, aftermath: Aftermath) -> None:
+def test_deploy_skips_a_device_that_somebody_else_changes(lone: Scene, aftermath: Aftermath) -> None:
     device = lone.devices[0]
     with connect(device) as shell, device_lock(device, shell, "another deploy"):
         result = lone.deploy()
@@ -138,7 +136,7 @@ def test_deploy_leaves_a_device_alone_when_somebody_else_changes_it(lone: Scene,
 
 
 @pytest.mark.fault("a bundle signed by somebody else", serves="old", says="the device refuses the release")
-def test_deploy_changes_nothing_when_the_signature_is_not_trusted(
+def test_deploy_changes_nothing_on_an_untrusted_signature(
     lone: Scene, aftermath: Aftermath, tmp_path: Path
 ) -> None:
     keys = [_key(tmp_path / name) for name in ("trusted", "other")]
@@ -153,7 +151,7 @@ def test_deploy_changes_nothing_when_the_signature_is_not_trusted(
 @pytest.mark.fault(
     "a bundle for another target: nothing is sent", serves="old", says="the bundle is made for cpu .*, not for MYRIAD"
 )
-def test_deploy_sends_nothing_when_the_bundle_is_for_another_target(lone: Scene, aftermath: Aftermath) -> None:
+def test_deploy_sends_nothing_for_another_target(lone: Scene, aftermath: Aftermath) -> None:
     result = lone.deploy(*(replace(device, accelerator="MYRIAD") for device in lone.devices))
     assert {each.outcome for each in result.outcomes.values()} == {"failed"}
     assert not any((Path(device.root) / f"releases/{_release(lone.new)}").exists() for device in lone.devices)
@@ -161,7 +159,7 @@ def test_deploy_sends_nothing_when_the_bundle_is_for_another_target(lone: Scene,
 
 
 @pytest.mark.fault("a device slower than its gate", serves="old", says="slower than its gate: p90")
-def test_deploy_keeps_the_old_release_when_it_is_slower_than_measured(
+def test_deploy_keeps_the_old_release_when_too_slow(
     scene: Scene, aftermath: Aftermath, workspace: Workspace
 ) -> None:
     fast = replace(scene.devices[0], name="fast")

@@ -68,7 +68,7 @@ def test_deploy_touches_no_device_when_pre_deploy_fails(
     assert not any((Path(device.root) / "current").exists() for device in devices)
 
 
-def test_deploy_stops_and_takes_back_when_a_later_pre_batch_fails(
+def test_deploy_reverts_when_a_later_pre_batch_fails(
     devices: tuple[Device, ...], bundle: Path, other_bundle: Path, write_hook: Write
 ) -> None:
     deploy(bundle, devices)

@@ -72,7 +72,7 @@ def controller(write_inventory: Callable[..., Path], workspace: Workspace, tmp_p
 
 
 @pytest.mark.parametrize("moment", ["golden", "transfer"])
-def test_deploy_exits_130_and_the_next_run_heals_when_interrupted(
+def test_deploy_exits_130_when_interrupted_and_heals_next(
     moment: str, devices: tuple[Device, ...], serving: Any, make_bundle: Callable[..., Path], controller: Start
 ) -> None:
     device, root = devices[0], Path(devices[0].root)

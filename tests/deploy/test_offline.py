@@ -63,7 +63,7 @@ def rewritten(file: Path, change: Callable[[str, bytes], bytes]) -> Path:
     return changed
 
 
-def test_install_makes_the_release_current_and_nothing_the_second_time(
+def test_install_makes_the_release_current_once(
     install: Install, devices: tuple[Device, ...], bundle: Path, other_bundle: Path, file: Path
 ) -> None:
     one = devices[:1]
@@ -84,7 +84,7 @@ def test_install_makes_the_release_current_and_nothing_the_second_time(
     assert sum(json.loads(line)["what"] == "install" for line in log) == 2
 
 
-def test_install_keeps_the_old_release_when_the_golden_answers_differ(
+def test_install_keeps_the_old_release_when_golden_fails(
     install: Install, devices: tuple[Device, ...], bundle: Path, make_bundle: Callable[..., Path], file: Path
 ) -> None:
     write_archive(bundle, file)
@@ -96,7 +96,7 @@ def test_install_keeps_the_old_release_when_the_golden_answers_differ(
     assert not (Path(devices[0].root) / "deploy.lock").exists()
 
 
-def test_install_refuses_before_anything_is_taken_when_nobody_trusted_has_signed(
+def test_install_takes_nothing_that_nobody_trusted_has_signed(
     install: Install, devices: tuple[Device, ...], bundle: Path, signed: Callable[[Path], Path], key: Path, file: Path
 ) -> None:
     root = Path(devices[0].root)
@@ -112,7 +112,7 @@ def test_install_refuses_before_anything_is_taken_when_nobody_trusted_has_signed
     assert "signed by ci@example.org" in said["signature"]
 
 
-def test_install_refuses_an_archive_whose_device_code_was_changed(
+def test_install_refuses_changed_device_code(
     install: Install, devices: tuple[Device, ...], bundle: Path, signed: Callable[[Path], Path], key: Path, file: Path
 ) -> None:
     trusts(devices[0], key)
@@ -172,7 +172,7 @@ def test_install_keeps_what_came_when_the_file_is_cut(install: Install, bundle: 
     assert install(file)[1]["outcome"] == "deployed"
 
 
-def test_install_refuses_when_there_is_no_room_or_somebody_deploys(
+def test_install_refuses_without_room_or_while_locked(
     install: Install, devices: tuple[Device, ...], bundle: Path, file: Path
 ) -> None:
     write_archive(bundle, file)

@@ -53,7 +53,7 @@ def test_shell_keeps_its_promises_when_the_server_is_openssh(openssh_device: Dev
         _wait_for(gone)
 
 
-def test_ansible_reaches_the_local_fleet_when_given_its_inventory(local_fleet: LocalFleet, tmp_path: Path) -> None:
+def test_ansible_reaches_the_local_fleet_by_its_inventory(local_fleet: LocalFleet, tmp_path: Path) -> None:
     words = [*ansible_command("adhoc"), "-i", local_fleet.inventory, "all", "-m"]
     ping = subprocess.run([*words, "ping"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ping.stdout.count('"ping": "pong"') == 3, ping.stdout + ping.stderr

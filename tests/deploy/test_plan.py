@@ -34,7 +34,7 @@ BARE = RemoteState(free_bytes=1 << 34, free_inodes=None, intact=frozenset(), sto
 WHOLE = replace(BARE, intact=frozenset("abc"))
 
 
-def test_make_plan_sends_each_content_once_when_the_device_is_bare() -> None:
+def test_make_plan_sends_each_content_once_to_a_bare_device() -> None:
     plan = make_plan(TREE, DEVICE, FACTS, BARE)
     assert [step.name for step in plan.steps] == ["send", "verify", "golden", "switch"]
     assert plan.send_bytes == 12
@@ -42,7 +42,7 @@ def test_make_plan_sends_each_content_once_when_the_device_is_bare() -> None:
     assert plan.steps[-1].what == "serve it instead of 000000000000"
 
 
-def test_make_plan_sends_nothing_when_the_release_is_there_and_another_serves() -> None:
+def test_make_plan_sends_nothing_when_the_release_is_stored() -> None:
     assert [step.name for step in make_plan(TREE, DEVICE, FACTS, WHOLE).steps] == ["verify", "golden", "switch"]
 
 
@@ -62,7 +62,7 @@ def test_make_plan_is_empty_when_it_serves_already() -> None:
     assert not is_served(TREE, None, WHOLE)
 
 
-def test_make_plan_names_every_reason_when_the_device_cannot_run_it() -> None:
+def test_make_plan_names_every_reason_against_a_device() -> None:
     lacking = replace(FACTS, accelerators=("CPU",), details={"openvino": "2022.3.2", "numpy_error": "ImportError: no"})
     with pytest.raises(FleetError) as caught:
         make_plan(TREE, DEVICE, lacking, BARE)
@@ -74,7 +74,7 @@ def test_make_plan_names_every_reason_when_the_device_cannot_run_it() -> None:
     ]
 
 
-def test_make_plan_says_that_this_openvino_drives_no_stick_when_it_is_too_new() -> None:
+def test_make_plan_explains_an_openvino_too_new_for_the_ncs2() -> None:
     with pytest.raises(FleetError, match=r"sees no MYRIAD.*\n.*OpenVINO 2026\.4\.1 drives no stick: "):
         make_plan(TREE, DEVICE, replace(FACTS, accelerators=("CPU",), openvino="2026.4.1-22982"), BARE)
 
@@ -89,7 +89,7 @@ def test_make_plan_refuses_when_there_is_no_room() -> None:
         make_plan(TREE, DEVICE, FACTS, replace(BARE, free_bytes=1_000_000))
 
 
-def test_golden_runs_the_releases_own_code_on_the_devices_accelerator() -> None:
+def test_golden_runs_the_releases_code_on_the_accelerator() -> None:
     folder = "/opt/toolkit/releases/abc"
     assert commands.golden(DEVICE, "abc") == [
         *("/bin/sh", "-c", device_command.RUN, "sh", "/opt/toolkit", folder, "none", "MYRIAD"),

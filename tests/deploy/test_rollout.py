@@ -44,7 +44,7 @@ def store(workspace: Workspace) -> Iterator[Store]:
         yield store
 
 
-def test_deploy_serves_the_bundle_and_does_nothing_the_second_time(
+def test_deploy_serves_the_bundle_once(
     devices: Devices, bundle: Path, store: Store
 ) -> None:
     first = deploy(bundle, devices, store=store)
@@ -86,9 +86,7 @@ def test_rollback_serves_the_release_before_and_forth_again(
     assert (now.bundle, now.as_expected) == (other_bundle.name, True)
 
 
-def test_rollback_refuses_when_there_is_no_previous_release_or_it_is_damaged(
-    devices: Devices, bundle: Path, other_bundle: Path
-) -> None:
+def test_rollback_refuses_a_missing_or_damaged_release(devices: Devices, bundle: Path, other_bundle: Path) -> None:
     one = devices[:1]
     deploy(bundle, one)
     assert "has no previous release" in rollback(one).failed[one[0]].what
@@ -122,7 +120,7 @@ def test_deploy_serves_the_others_when_some_devices_fail(
     assert recorded["full"].reason == reasons["full"]
 
 
-def test_deploy_keeps_the_old_release_when_the_golden_answers_differ(
+def test_deploy_keeps_the_old_release_when_golden_fails(
     devices: Devices, bundle: Path, make_bundle: Callable[..., Path]
 ) -> None:
     one = devices[:1]
@@ -135,7 +133,7 @@ def test_deploy_keeps_the_old_release_when_the_golden_answers_differ(
     assert not (Path(one[0].root) / "deploy.lock").exists()
 
 
-def test_deploy_touches_no_device_when_a_bit_of_the_bundle_is_flipped(
+def test_deploy_touches_no_device_when_the_bundle_is_damaged(
     devices: Devices, make_bundle: Callable[..., Path]
 ) -> None:
     damaged = make_bundle("damaged", padding_bytes=1000)
@@ -145,7 +143,7 @@ def test_deploy_touches_no_device_when_a_bit_of_the_bundle_is_flipped(
     assert not any(Path(device.root).exists() for device in devices)
 
 
-def test_deploy_mends_the_release_when_it_was_damaged_on_the_device(devices: Devices, bundle: Path) -> None:
+def test_deploy_repairs_a_release_damaged_on_the_device(devices: Devices, bundle: Path) -> None:
     one = devices[:1]
     deploy(bundle, one)
     _flip_a_bit(_link(one[0], "current") / "model.bin")
@@ -166,9 +164,7 @@ def test_deploy_refuses_when_somebody_else_holds_the_lock(devices: Devices, bund
     assert not deploy(bundle, (device,)).failed
 
 
-def test_deploy_goes_on_when_told_to_break_the_lock_or_when_it_is_from_before_a_restart(
-    devices: Devices, bundle: Path, other_bundle: Path
-) -> None:
+def test_deploy_breaks_a_lock_on_request_or_after_a_restart(devices: Devices, bundle: Path, other_bundle: Path) -> None:
     device = devices[0]
     lock = Path(device.root) / "deploy.lock"
     for boot, break_lock in ((Path("/proc/sys/kernel/random/boot_id").read_text(), True), ("another boot\n", False)):
@@ -271,7 +267,7 @@ def test_the_log_on_a_device_is_put_aside_when_it_has_grown(devices: Devices) ->
     assert (root / "audit.jsonl.2").read_text() == '{"it\'s": 2}\n{"it\'s": 3}\n'
 
 
-def test_deploy_leaves_a_device_alone_when_it_changed_since_the_rollout_looked(
+def test_deploy_skips_a_device_changed_since_the_preview(
     devices: Devices, bundle: Path, other_bundle: Path, make_bundle: Callable[..., Path]
 ) -> None:
     deploy(bundle, devices)

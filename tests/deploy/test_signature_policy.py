@@ -20,7 +20,7 @@ def trust(device: Device, key: Path) -> None:
     path.write_text(f"ci@example.org {kind} {public}\n")
 
 
-def test_deploy_serves_a_signed_bundle_and_refuses_an_unsigned_one_before_the_switch(
+def test_deploy_serves_a_signed_bundle_and_refuses_an_unsigned(
     devices: tuple[Device, ...], bundle: Path, other_bundle: Path, signed: Signed, key: Path
 ) -> None:
     one = devices[:1]
@@ -34,7 +34,7 @@ def test_deploy_serves_a_signed_bundle_and_refuses_an_unsigned_one_before_the_sw
     assert status(one).ok[one[0]].bundle == bundle.name
 
 
-def test_deploy_makes_another_release_of_it_when_a_bundle_was_signed_since(
+def test_deploy_makes_another_release_of_a_signed_bundle(
     devices: tuple[Device, ...], bundle: Path, signed: Signed, key: Path
 ) -> None:
     one = devices[:1]
@@ -46,9 +46,7 @@ def test_deploy_makes_another_release_of_it_when_a_bundle_was_signed_since(
     assert "not signed" in rollback(one).failed[one[0]].what
 
 
-def test_deploy_refuses_before_anything_is_sent_when_the_inventory_requires_a_signature(
-    devices: tuple[Device, ...], bundle: Path
-) -> None:
+def test_deploy_sends_nothing_unsigned_if_signing_is_required(devices: tuple[Device, ...], bundle: Path) -> None:
     device = replace(devices[0], variables={**devices[0].variables, "toolkit_require_signature": True})
     problem = deploy(bundle, (device,)).failed[device]
     assert problem.what == "the bundle is not signed, and toolkit_require_signature is set"
@@ -56,7 +54,7 @@ def test_deploy_refuses_before_anything_is_sent_when_the_inventory_requires_a_si
     assert not Path(device.root).exists()
 
 
-def test_deploy_refuses_when_a_signature_is_required_and_the_device_would_not_check_it(
+def test_deploy_refuses_a_device_that_checks_no_signature(
     devices: tuple[Device, ...], bundle: Path, signed: Signed, key: Path
 ) -> None:
     device = replace(devices[0], variables={**devices[0].variables, "toolkit_require_signature": "yes"})

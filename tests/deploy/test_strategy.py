@@ -75,7 +75,7 @@ def test_divide_takes_a_canary_then_a_quarter_then_the_others() -> None:
     assert [len(batch.devices) for batch in make_batches(fleet(10), repeated)] == [1, 4, 4, 1]
 
 
-def test_divide_takes_groups_and_labels_one_after_the_other_and_the_others_last() -> None:
+def test_make_batches_takes_groups_in_order_and_others_last() -> None:
     divided = make_batches(fleet(7), Strategy(groups=("garden", "toolkit_room=odd")))
     told = [(batch.group, [device.name for device in batch.devices]) for batch in divided]
     assert told == [
@@ -105,7 +105,7 @@ def test_parse_sizes_refuses_what_is_no_size(text: str) -> None:
         parse_sizes(text)
 
 
-def test_check_groups_names_those_that_there_are_when_one_is_empty() -> None:
+def test_check_groups_names_the_groups_when_one_is_empty() -> None:
     with pytest.raises(UsageError, match=r"no device is in cellar(.|\n)*attic, garden, kitchen, pis"):
         check_groups(fleet(3), Strategy(groups=("kitchen", "cellar")))
     check_groups(fleet(3), Strategy(groups=("kitchen", "toolkit_room=odd")))

@@ -12,7 +12,7 @@ from toolkit.fleet import LocalShell, probe
 from toolkit.fleet.facts import missing_requirements
 
 
-def test_probe_tells_what_a_bare_device_is_and_leaves_nothing_there(devices: tuple[Device, ...]) -> None:
+def test_probe_describes_a_bare_device_and_leaves_nothing(devices: tuple[Device, ...]) -> None:
     device = devices[0]
     from toolkit.fleet import connect
 
@@ -50,7 +50,7 @@ def test_probe_explains_when_the_interpreter_does_not_work(
             probe(replace(local_device, python=str(broken)), local_shell)
 
 
-def test_shortcomings_names_each_package_that_the_interpreter_lacks(
+def test_missing_requirements_names_each_missing_package(
     local_device: Device, local_shell: LocalShell, tmp_path: Path
 ) -> None:
     alone = tmp_path / "python"

@@ -33,7 +33,7 @@ def test_fan_out_keeps_every_outcome_in_order_when_some_fail() -> None:
     assert isinstance(result.errors[DEVICES[7]], ZeroDivisionError)
 
 
-def test_fan_out_says_everything_when_a_device_has_several_problems() -> None:
+def test_fan_out_reports_every_problem_of_a_device() -> None:
     def work(device: Device) -> None:
         raise FleetError.from_problems([Problem("one", device.name, "a"), Problem("two", "its disk", "b")])
 

@@ -54,7 +54,7 @@ def test_ask_tells_release_readings_and_what_the_service_says(folder: Device, se
     assert (seen.problem, ago(seen.seen)) == (None, "now")
 
 
-def test_ask_reads_the_file_that_the_app_writes_before_it_asks_the_app(folder: Device, service: str) -> None:
+def test_read_sample_prefers_the_apps_state_file(folder: Device, service: str) -> None:
     file = Path(folder.root) / "app.json"
     file.write_text('{"fps": 7.25, "problem": "no camera: gone"}')
     told = dataclasses.replace(folder, variables={APP: service, STATE_FILE: str(file)})
@@ -73,7 +73,7 @@ def test_ask_goes_on_when_the_app_says_nothing(folder: Device, service: str) -> 
     assert parse_sample(folder, {"app": None, "app_error": "refused"}).app is None  # nobody said that one runs there
 
 
-def test_ask_answers_when_neither_release_nor_interpreter_is_there(tmp_path: Path) -> None:
+def test_read_sample_answers_on_a_bare_device(tmp_path: Path) -> None:
     bare = Device(name="bare", host="localhost", root=str(tmp_path / "none"), python="/no/such/python")
     seen = read_sample(bare, LocalShell(bare))
     assert (seen.release, seen.name, seen.app) == (None, None, None)
@@ -134,7 +134,7 @@ def test_toolkit_fleet_watch_prints_one_look_when_asked_once(
     assert [bool(each["problem"]) for each in json.loads(told.stdout)["devices"]] == [False, False, True]
 
 
-def test_toolkit_fleet_watch_goes_on_line_by_line_until_it_is_interrupted(
+def test_fleet_watch_prints_lines_until_interrupted(
     devices: tuple[Device, ...], write_inventory: Callable[..., Path]
 ) -> None:
     words = command(write_inventory(devices[:1]), "--every", "0.2", "--json")

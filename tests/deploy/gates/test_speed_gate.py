@@ -26,7 +26,7 @@ OWN = Baseline(
 )
 
 
-def test_choose_prefers_the_bundles_own_record_then_its_forms_then_what_it_replaces() -> None:
+def test_choose_baseline_prefers_own_then_name_then_replaced() -> None:
     alike, replaced, other = (
         replace(OWN, bundle="old"),
         replace(OWN, bundle="served", name="x"),

@@ -129,7 +129,7 @@ def serves(root: Path) -> str | None:
     return str(described["bundle"])
 
 
-def test_pull_serves_what_was_published_and_does_nothing_the_second_time(
+def test_pull_serves_what_was_published_once(
     server: Server, pull: Pull, bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
     first = publish(bundle, server.channel)
@@ -148,7 +148,7 @@ def test_pull_serves_what_was_published_and_does_nothing_the_second_time(
     assert not fetch_reports(server.channel)[0].as_published
 
 
-def test_pull_keeps_the_old_release_and_does_not_ask_again_when_the_golden_answers_differ(
+def test_pull_keeps_the_old_release_when_golden_fails(
     server: Server, pull: Pull, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
     publish(bundle, server.channel)
@@ -178,7 +178,7 @@ def test_pull_takes_only_what_a_trusted_signer_has_signed(
     assert (code, "signed by ci@example.org" in said["signature"]) == (0, True)
 
 
-def test_pull_says_so_when_the_channel_is_empty_or_holds_something_else(server: Server, pull: Pull) -> None:
+def test_pull_explains_a_channel_without_a_release(server: Server, pull: Pull) -> None:
     code, said = pull()
     assert (code, said["error"]["what"]) == (1, "does not exist")
     assert "toolkit publish" in said["error"]["remedy"]
@@ -198,7 +198,7 @@ def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
     assert pull()[1]["outcome"] == "deployed"
 
 
-def test_publish_and_status_verbs_tell_what_the_channel_and_the_devices_hold(
+def test_publish_and_status_verbs_show_channel_and_devices(
     server: Server, pull: Pull, bundle: Path, workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def run(*words: object) -> tuple[int, str]:
@@ -224,7 +224,7 @@ class Aftermath(Protocol):
 
 @pytest.mark.timeout(900)
 @pytest.mark.fault("the registry is killed while 30 devices fetch", serves="old or new", says="does not answer")
-def test_thirty_devices_heal_when_the_registry_is_killed_in_the_middle(
+def test_thirty_devices_heal_when_the_registry_is_killed(
     server: Server, pull: Pull, make_bundle: Callable[..., Path], tmp_path: Path, aftermath: Aftermath
 ) -> None:
     names = [f"device-{number}" for number in range(30)]
@@ -283,7 +283,7 @@ def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: 
         server.kill()
 
 
-def test_publish_and_pull_ask_for_tokens_over_tls_when_the_registry_wants_them(
+def test_publish_and_pull_use_tokens_over_tls(
     program: str, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office = Office(tmp_path)

@@ -52,9 +52,7 @@ def content(tree: FileTree, path: str) -> bytes:
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
-def test_find_gives_one_layout_for_each_architecture_that_is_whole(
-    container_image: ContainerImage, layout: Path
-) -> None:
+def test_resolve_images_gives_a_layout_per_complete_architecture(container_image: ContainerImage, layout: Path) -> None:
     top = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"].partition(":")[2]
     assert container_image.variants.keys() == LAYERS.keys()
     assert container_image.reference == f"toolkit-runner:{top}"
@@ -99,7 +97,7 @@ def test_is_name_takes_what_an_engine_takes(name: str, expected: bool) -> None:
     assert local.is_name(name) is expected
 
 
-def test_problems_name_the_missing_engine_and_the_wrong_architecture(container_image: ContainerImage) -> None:
+def test_problems_name_a_missing_engine_and_wrong_architecture(container_image: ContainerImage) -> None:
     assert not list(remote.problems(DEVICE, container_image, RemoteImage(), "aarch64"))
     (engine,) = remote.problems(DEVICE, container_image, RemoteImage(error="permission denied"), "x86_64")
     assert engine.what == "no container engine for the user: permission denied"

@@ -37,7 +37,7 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_load_inventory_applies_ansibles_precedence_when_groups_nest(inventory: Path) -> None:
+def test_load_inventory_applies_ansibles_precedence(inventory: Path) -> None:
     one, two, till = load_inventory(inventory)
     assert (one.name, one.host, one.port, one.user, one.root) == ("pi-1", "10.0.0.1", 2222, "lab", "/srv/toolkit")
     assert (one.accelerator, one.groups, one.known_hosts) == ("MYRIAD", ("bench", "lab"), None)
@@ -55,9 +55,7 @@ def test_load_inventory_applies_ansibles_precedence_when_groups_nest(inventory: 
         ("pi-1,till-1", ["pi-1", "till-1"]),
     ],
 )
-def test_load_inventory_limits_as_ansible_does_when_given_a_pattern(
-    inventory: Path, limit: str, names: list[str]
-) -> None:
+def test_load_inventory_limits_as_ansible_does(inventory: Path, limit: str, names: list[str]) -> None:
     assert [device.name for device in load_inventory(inventory, limit)] == names
 
 
@@ -66,7 +64,7 @@ def test_load_inventory_names_the_devices_when_none_matches(inventory: Path) -> 
         load_inventory(inventory, "nobody")
 
 
-def test_load_inventory_explains_when_the_file_is_broken_or_missing(tmp_path: Path) -> None:
+def test_load_inventory_explains_a_broken_or_missing_file(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
     broken.write_text("all: [")
     with pytest.raises(ConfigurationError, match=r"broken\.yml: Ansible cannot read it: .*YAML parsing failed"):
@@ -75,7 +73,7 @@ def test_load_inventory_explains_when_the_file_is_broken_or_missing(tmp_path: Pa
         load_inventory(tmp_path / "missing.yml")
 
 
-def test_load_inventory_names_every_bad_value_when_there_are_several(tmp_path: Path) -> None:
+def test_load_inventory_names_every_invalid_value(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yml"
     path.write_text(
         "all: {hosts: {a: {ansible_port: ssh, toolkit_accelerator: GPU},"
@@ -90,14 +88,14 @@ def test_load_inventory_names_every_bad_value_when_there_are_several(tmp_path: P
         assert part in whats
 
 
-def test_load_inventory_pins_to_the_file_beside_it_when_there_is_one(tmp_path: Path) -> None:
+def test_load_inventory_pins_to_the_known_hosts_beside_it(tmp_path: Path) -> None:
     (tmp_path / "fleet.ini").write_text("[pis]\npi-1\n")
     (tmp_path / "known_hosts").touch()
     (device,) = load_inventory(tmp_path / "fleet.ini")
     assert device.known_hosts == str(tmp_path / "known_hosts")
 
 
-def test_find_inventory_prefers_the_one_given_then_the_local_fleets(workspace: Workspace, tmp_path: Path) -> None:
+def test_find_inventory_prefers_the_requested_one(workspace: Workspace, tmp_path: Path) -> None:
     own, given = workspace.folder("fleet") / "inventory.yml", tmp_path / "mine.yml"
     own.touch()
     given.touch()
@@ -132,7 +130,7 @@ def encrypted(folder: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 
 
-def test_load_inventory_reads_vaults_and_templates_by_ansibles_precedence(
+def test_load_inventory_resolves_vaults_and_templates(
     vaulted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(tmp_path / "password"))
@@ -144,7 +142,7 @@ def test_load_inventory_reads_vaults_and_templates_by_ansibles_precedence(
     assert "from the host" not in capsys.readouterr().out
 
 
-def test_load_inventory_finds_the_password_by_the_ansible_cfg_above(vaulted: Path, tmp_path: Path) -> None:
+def test_load_inventory_finds_the_vault_password_by_ansible_cfg(vaulted: Path, tmp_path: Path) -> None:
     (tmp_path / "ansible.cfg").write_text(f"[defaults]\nvault_password_file = {tmp_path}/password\n")
     assert [device.root for device in load_inventory(vaulted)] == ["/lab/toolkit", "/of-b/toolkit"]
 

@@ -26,7 +26,7 @@ def own(tmp_path: Path) -> Iterator[Workspace]:
     control.down(workspace)
 
 
-def test_up_does_nothing_when_it_runs_and_keeps_ports_and_keys_when_started_anew(own: Workspace) -> None:
+def test_up_does_nothing_when_running_and_keeps_ports_and_keys(own: Workspace) -> None:
     first = control.up(own, 2)
     assert first.started
     process = _server(own)
@@ -51,7 +51,7 @@ def test_up_takes_another_port_when_the_old_one_is_taken(own: Workspace) -> None
             assert shell.run("true").code == 0
 
 
-def test_up_gives_its_devices_allowed_signers_when_told_whom_to_trust(own: Workspace, tmp_path: Path) -> None:
+def test_up_installs_allowed_signers_on_its_devices(own: Workspace, tmp_path: Path) -> None:
     control.up(own, 2)
     signers = tmp_path / "signers"
     signers.write_text("ci@example.org ssh-ed25519 AAAA\n")
@@ -68,7 +68,7 @@ def test_up_says_what_its_log_says_when_it_cannot_start(own: Workspace) -> None:
         control.up(own, 1)
 
 
-def test_down_ends_nothing_when_the_pid_file_is_left_from_another_process(own: Workspace) -> None:
+def test_down_ends_nothing_when_the_pid_file_is_stale(own: Workspace) -> None:
     (own.folder("fleet") / "server.pid").write_text(json.dumps({"pid": os.getpid(), "count": 3}))
     assert not control.down(own)
 

@@ -48,15 +48,15 @@ def test_run_streams_stdin_when_it_is_large(shell: Shell) -> None:
     assert said.count("\0") == 3_000_000
 
 
-def test_run_does_not_wait_when_the_command_leaves_its_stdin_unread(ssh_shell: Shell) -> None:
+def test_run_does_not_wait_when_stdin_is_left_unread(ssh_shell: Shell) -> None:
     assert ssh_shell.run("exit 3", stdin=bytes(20_000_000)).code == 3
 
 
-def test_run_says_minus_one_when_a_signal_ends_the_command(shell: Shell) -> None:
+def test_run_gives_minus_one_when_a_signal_ends_the_command(shell: Shell) -> None:
     assert shell.run("kill -9 $$").code == -1
 
 
-def test_run_raises_the_callers_error_when_reading_its_input_fails(ssh_shell: Shell) -> None:
+def test_run_raises_the_callers_error_when_its_input_fails(ssh_shell: Shell) -> None:
     def broken() -> Iterator[bytes]:
         yield b"half"
         raise OSError("the disk here is gone")
@@ -85,7 +85,7 @@ def test_put_writes_a_file_whole_when_its_name_has_spaces(shell: Shell, tmp_path
         shell.put(b"", "/nowhere/file")
 
 
-def test_hold_waits_for_the_end_of_the_command_when_the_block_fails(shell: Shell, tmp_path: Path) -> None:
+def test_background_waits_for_the_end_when_the_block_fails(shell: Shell, tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="meanwhile"),
         shell.background(f"echo here; cat > /dev/null; sleep 0.5; echo gone > '{tmp_path}/gone'"),
@@ -135,16 +135,12 @@ def test_connect_explains_when_it_is_no_ssh_server(devices: tuple[Device, ...]) 
         _refused(replace(devices[0], port=server.getsockname()[1]), "no SSH server answers|hung up", "")
 
 
-def test_connect_refuses_and_says_what_to_do_when_the_host_key_is_another(
-    devices: tuple[Device, ...], tmp_path: Path
-) -> None:
+def test_connect_refuses_a_changed_host_key_with_a_remedy(devices: tuple[Device, ...], tmp_path: Path) -> None:
     pinned = _known_hosts(tmp_path, devices[0], asyncssh.generate_private_key("ssh-ed25519"))
     _refused(pinned, "is not the pinned one: another machine answers, which shows SHA256:", "ssh-keygen -f .* -R")
 
 
-def test_connect_refuses_and_says_what_to_do_when_the_host_key_is_unknown(
-    devices: tuple[Device, ...], tmp_path: Path
-) -> None:
+def test_connect_refuses_an_unknown_host_key_with_a_remedy(devices: tuple[Device, ...], tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     _refused(replace(devices[0], known_hosts=str(tmp_path / "empty")), "unknown hosts are refused", "ssh-keyscan")
 

@@ -12,7 +12,7 @@ spans = st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(0, 900_000)), 
 
 
 @given(size=st.integers(0, 3_000_000), tensors=spans)
-def test_cut_covers_the_file_without_gaps_whatever_the_tensors_are(size: int, tensors: list[tuple[int, int]]) -> None:
+def test_split_covers_the_file_without_gaps(size: int, tensors: list[tuple[int, int]]) -> None:
     pieces = split(size, tensors)
     ends = [begin + length for begin, length in pieces]
     assert [begin for begin, _ in pieces] == [0, *ends[:-1]]
@@ -21,9 +21,7 @@ def test_cut_covers_the_file_without_gaps_whatever_the_tensors_are(size: int, te
 
 
 @given(sizes=st.lists(st.integers(1, 400_000), min_size=3, max_size=12), data=st.data())
-def test_cut_gives_large_tensors_the_same_pieces_when_something_before_them_grew(
-    sizes: list[int], data: st.DataObject
-) -> None:
+def test_split_keeps_chunks_of_tensors_when_earlier_bytes_grow(sizes: list[int], data: st.DataObject) -> None:
     grown = data.draw(st.integers(1, 200_000))
     tensors = [np.random.default_rng(number).bytes(size) for number, size in enumerate(sizes)]
     before, after = ({chunk.sha256 for chunk in _chunks([first, *tensors[1:]])} for first in (tensors[0], bytes(grown)))

@@ -66,7 +66,7 @@ def test_stage_sends_nothing_when_all_is_there(shell: Shell, tree: FileTree) -> 
     assert read_remote_state(shell, shell.device, tree, PLACE).damaged == ()
 
 
-def test_stage_sends_only_what_is_new_when_another_tree_shares_files(shell: Shell, tree: FileTree) -> None:
+def test_stage_sends_only_what_is_new_to_the_store(shell: Shell, tree: FileTree) -> None:
     stage(shell, shell.device, tree, PLACE)
     other = build_tree({file.path: file.source for file in tree.files} | {"new": b"123"})
     assert stage(shell, shell.device, other, "releases/other") == 3
@@ -98,7 +98,7 @@ def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) ->
     assert (again.sent_bytes, again.verified) == (0, None)
 
 
-def test_stage_and_verify_gives_the_failure_when_the_release_refuses_itself(local_shell: Shell) -> None:
+def test_stage_and_verify_reports_a_release_that_refuses_itself(local_shell: Shell) -> None:
     says = b"from ..errors import DeviceError\ndef verify(release):\n    raise DeviceError('no ssh-keygen', 'here', 'get it')\n"
     own = build_tree(
         {
@@ -133,9 +133,7 @@ def test_stage_leaves_no_half_and_heals_when_cut_at_any_step(
     assert [path.name for path in place.parent.glob(".*")] == [".set.sums"]
 
 
-def test_stage_takes_two_commands_on_a_bare_device_so_that_the_cuts_above_are_all(
-    local_shell: Shell, tree: FileTree
-) -> None:
+def test_stage_takes_two_commands_on_a_bare_device(local_shell: Shell, tree: FileTree) -> None:
     assert stage(CutShell(local_shell, 2), local_shell.device, tree, PLACE) > 0
 
 
@@ -169,14 +167,14 @@ def test_stage_mends_the_file_when_a_bit_flipped_on_the_device(local_shell: Shel
     _is_whole(local_shell.device, tree)
 
 
-def test_stage_puts_a_file_back_when_it_was_deleted_on_the_device(local_shell: Shell, tree: FileTree) -> None:
+def test_stage_restores_a_file_deleted_on_the_device(local_shell: Shell, tree: FileTree) -> None:
     stage(local_shell, local_shell.device, tree, PLACE)
     shutil.rmtree(Path(local_shell.device.root) / PLACE / "a folder")
     assert stage(local_shell, local_shell.device, tree, PLACE) == 0
     _is_whole(local_shell.device, tree)
 
 
-def test_stage_refuses_before_anything_is_sent_when_there_is_no_room(local_shell: Shell, tree: FileTree) -> None:
+def test_stage_sends_nothing_when_there_is_no_room(local_shell: Shell, tree: FileTree) -> None:
     keeps_all = replace(local_shell.device, variables={"toolkit_reserve_bytes": 1 << 60})
     with pytest.raises(FleetError, match=r"local: no room: .* to stay free"):
         stage(local_shell, keeps_all, tree, PLACE)
@@ -209,7 +207,7 @@ def test_stage_goes_on_where_it_was_cut_when_pieces_had_come(local_shell: Shell,
     _is_whole(local_shell.device, tree)
 
 
-def test_stage_sends_only_the_pieces_that_are_new_when_two_files_share_others(local_shell: Shell) -> None:
+def test_stage_sends_only_new_chunks_of_a_similar_file(local_shell: Shell) -> None:
     backbone = os.urandom(4 * MAX_CHUNK_BYTES)
     stage(local_shell, local_shell.device, build_tree({"a.bin": backbone + b"head"}), PLACE)
     other = build_tree({"b.bin": backbone + b"another head"})
@@ -217,9 +215,7 @@ def test_stage_sends_only_the_pieces_that_are_new_when_two_files_share_others(lo
     assert (Path(local_shell.device.root) / "images/other/b.bin").read_bytes() == backbone + b"another head"
 
 
-def test_stage_sends_a_fraction_when_a_head_was_retrained_and_lies_before_the_backbone(
-    local_shell: Shell, tmp_path: Path
-) -> None:
+def test_stage_sends_a_fraction_when_only_the_head_changed(local_shell: Shell, tmp_path: Path) -> None:
     backbone = [os.urandom(size) for size in (900_000, 300_000, 3_000, 70_000)]
     first, second = (_ir(tmp_path / name, [os.urandom(size), *backbone]) for name, size in (("a", 2_000), ("b", 5_000)))
     stage(local_shell, local_shell.device, build_tree(first), PLACE)
@@ -236,7 +232,7 @@ def _ir(folder: Path, tensors: list[bytes]) -> dict[str, Path]:
     return {name: folder / name for name in ("model.xml", "model.bin")}
 
 
-def test_stage_sends_a_piece_after_all_when_what_the_survey_found_is_gone(local_shell: Shell) -> None:
+def test_stage_sends_a_chunk_that_is_gone_since_the_survey(local_shell: Shell) -> None:
     backbone = os.urandom(2 * MAX_CHUNK_BYTES)
     stage(local_shell, local_shell.device, build_tree({"a.bin": backbone + b"head"}), PLACE)
     other = build_tree({"b.bin": backbone + b"another head"})
@@ -254,7 +250,7 @@ def test_stage_keeps_to_the_bandwidth(local_shell: Shell, tree: FileTree, monkey
     assert sum(taken) >= 300_006
 
 
-def test_survey_says_nothing_is_there_when_the_device_lacks_its_python(local_shell: Shell, tree: FileTree) -> None:
+def test_read_remote_state_is_empty_without_the_devices_python(local_shell: Shell, tree: FileTree) -> None:
     bare = replace(local_shell.device, python="/nowhere/python")
     known = read_remote_state(local_shell, bare, tree, PLACE)
     assert (known.intact, known.stored, known.current) == (frozenset(), frozenset(), None)
