@@ -131,7 +131,7 @@ def layer(kind: str, name: str, source: str | None = None, **config: Any) -> dic
 
 
 def write_nested(path: Path, kernel: np.ndarray, matrix: np.ndarray) -> None:
-    """What Teachable Machine exports: a Sequential of Sequentials, the first with a Functional body."""
+    """What Teachable Machine exports: a Sequential of two, the first with a Functional body."""
     import h5py
 
     shape = {"batch_input_shape": [None, 16, 16, 3]}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.convert.imported.file_facts import Scaling
-from toolkit.convert.imported.model_file import IntegerScale
+from toolkit.convert.imported.formats.model_file import IntegerScale
 from toolkit.convert.imported.options import SCALINGS, choose_scaling
 from toolkit.errors import UsageError
 

@@ -9,9 +9,6 @@ workspace. Images are needed: a bundle proves its answers by some, and parity is
 from __future__ import annotations
 
 import dataclasses
-import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit import hashing
-from toolkit.artifacts.dataset import Split
-from toolkit.artifacts.model import Evaluation, ImportedModel, TrainedModel
+from toolkit.artifacts.model import ImportedModel, TrainedModel
 from toolkit.convert import parity
 from toolkit.convert.imported import dataset, io_adapters, output_kind, sanity
+from toolkit.convert.imported.describe import copy_files, count_parameters, describe_model
 from toolkit.convert.imported.file_facts import FileFacts, facts_beside, merged
 from toolkit.convert.imported.formats import FORMATS, format_of
 from toolkit.convert.imported.model import Inspected, ModelReader, adapt, as_probabilities
@@ -34,7 +30,6 @@ from toolkit.convert.reference import ReferenceModel, test_images
 from toolkit.convert.resolve import resolve_model
 from toolkit.errors import DataError, ToolkitError, UsageError
 from toolkit.progress import Progress
-from toolkit.stats import intervals
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -43,7 +38,6 @@ if TYPE_CHECKING:
 
     from toolkit.data import Image
 
-STAGE = "imported"
 _TRIED = 64
 """Images on which other settings are tried, when a model turns out to be useless with those it has."""
 
@@ -84,9 +78,9 @@ def import_model(
             imported = dataclasses.replace(imported, forced=options.force)
             progress.log(f"  goes on by --force although it is no better than guessing: {options.force}")
     split = dataset.make_split(images, labels, Path(str(options.images)), workspace, labeled=labeled)
-    copy = _copy(file, imported, workspace)
-    model = _describe_model(
-        copy, imported, split, spec.size, crop, _parameters(inspected.graph), (answers, truth), workspace
+    copy = copy_files(file, imported, workspace)
+    model = describe_model(
+        copy, imported, split, spec.size, crop, count_parameters(inspected.graph), (answers, truth), workspace
     )
     reference = ReferenceModel(model, workspace, progress)
     if not (reference.folder / "graph").exists():
@@ -214,94 +208,3 @@ def _other_settings(
         answers = reader.answers([pixels[chosen]], dataclasses.replace(imported, **change))
         accuracy = parity.accuracy(as_probabilities(answers, imported.output), truth[chosen])
         yield option, accuracy
-
-
-def _copy(file: Path, imported: ImportedModel, workspace: Workspace) -> Path:
-    """The model's files as the workspace keeps them, in a folder named by their digest; the path of the model there.
-
-    Raises:
-        DataError: they changed since they were read.
-    """
-    source = file.parent if file.name == "saved_model.pb" else file
-    place = workspace.folder("imported", imported.sha256) / source.name
-    if place.exists():
-        return place
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=place.parent) as beside:
-        folder = Path(beside) / source.name if source.is_dir() else Path(beside)
-        origin = source if source.is_dir() else source.parent
-        for name, digest in imported.files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(origin / name, folder / name)
-            if hashing.sha256_file(folder / name) != digest:
-                raise DataError("changed while it was imported", where=str(origin / name), remedy="import it again")
-        for name in {name.split("/")[0] for name in imported.files} if not source.is_dir() else {source.name}:
-            (Path(beside) / name).replace(place.parent / name)
-    return place
-
-
-def _describe_model(
-    path: Path,
-    imported: ImportedModel,
-    split: Split,
-    size: tuple[int, int],
-    crop: str,
-    parameters: int,
-    judged: tuple[Probabilities, npt.NDArray[np.int64]],
-    workspace: Workspace,
-) -> TrainedModel:
-    answers, truth = judged
-    described = dataclasses.asdict(imported) | {"crop": crop, "size": list(size), "split": split.digest}
-    return TrainedModel(
-        digest=hashing.sha256_json(_plain(described)),
-        parent=split.digest,
-        run=imported.sha256,
-        experiment="",
-        network=re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "model",
-        head="sigmoid" if answers.shape[1] == 1 else "softmax",
-        stage=STAGE,
-        weights=imported.file,
-        note=split.note,
-        labels=split.labels,
-        input_size=size,
-        crop=crop,
-        scaling=f"(x - {list(imported.mean)}) / {list(imported.std)}, {imported.color}",
-        path=workspace.relative(path),
-        parameters=parameters,
-        history=(),
-        evaluation=_evaluation(answers, truth),
-        seconds=0.0,
-        imported=imported,
-    )
-
-
-def _parameters(graph: ov.Model) -> int:
-    return sum(_elements(node) for node in graph.get_ops())
-
-
-def _elements(node: Any) -> int:
-    if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() not in {"f32", "f16", "i8", "u8"}:
-        return 0
-    return int(np.prod(list(node.get_output_shape(0)), dtype=np.int64))
-
-
-def _evaluation(answers: Probabilities, truth: npt.NDArray[np.int64]) -> Evaluation:
-    """Accuracy and mean loss of the file's own runtime; the rest is for models that were trained here."""
-    guesses = parity.top1(answers)
-    right = int(np.sum(guesses == truth))
-    whole = np.hstack([1 - answers, answers]) if answers.shape[1] == 1 else answers
-    loss = float(-np.log(np.maximum(whole[np.arange(len(truth)), truth], 1e-7)).mean())
-    return Evaluation(
-        subset="test",
-        images=len(truth),
-        loss=loss,
-        accuracy=right / len(truth),
-        interval=intervals.wilson(right, len(truth)),
-        top5=None,
-        classes=(),
-        confusion=(),
-        predictions=tuple(int(guess) for guess in guesses),
-    )
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}

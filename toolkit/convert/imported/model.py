@@ -17,7 +17,7 @@ from toolkit.artifacts.model import ImportedModel, TrainedModel
 from toolkit.convert.imported import io_adapters, output_kind
 from toolkit.convert.imported.file_facts import FileFacts, Scaling
 from toolkit.convert.imported.formats import format_of
-from toolkit.convert.imported.model_file import IntegerScale
+from toolkit.convert.imported.formats.model_file import IntegerScale
 from toolkit.convert.parity import Images, Probabilities
 from toolkit.system.sandbox import Limits, Sandbox
 from toolkit.workspace import Workspace

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.convert.imported.file_facts import Scaling, Three
+from toolkit.convert.imported.formats.model_file import IntegerScale
 from toolkit.convert.imported.io_adapters import RANGES
-from toolkit.convert.imported.model_file import IntegerScale
 from toolkit.errors import UsageError
 
 SCALINGS = {

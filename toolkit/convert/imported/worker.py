@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from toolkit.convert.imported.formats import open_model
-from toolkit.convert.imported.model_file import ModelFile, Runtime, damaged
+from toolkit.convert.imported.formats.model_file import ModelFile, Runtime, damaged
 from toolkit.errors import DataError, MachineError, ToolkitError
 
 

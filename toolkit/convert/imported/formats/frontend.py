@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolkit.convert.imported.model_file import damaged
+from toolkit.convert.imported.formats.model_file import damaged
 from toolkit.errors import ConversionError, DataError, Problem, ToolkitError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.convert.imported.model_file import ModelFile
-from toolkit.convert.imported.onnx_file import OnnxFile
-from toolkit.convert.imported.openvino_file import OpenvinoFile
-from toolkit.convert.imported.tensorflow_files import FrozenGraphFile, KerasFile, SavedModelFile
-from toolkit.convert.imported.tflite_file import TfliteFile
+from toolkit.convert.imported.formats.model_file import ModelFile
+from toolkit.convert.imported.formats.onnx_file import OnnxFile
+from toolkit.convert.imported.formats.openvino_file import OpenvinoFile
+from toolkit.convert.imported.formats.tensorflow_files import FrozenGraphFile, KerasFile, SavedModelFile
+from toolkit.convert.imported.formats.tflite_file import TfliteFile
 from toolkit.errors import UsageError
 
 FORMATS: dict[str, type[ModelFile]] = {

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from toolkit.convert.imported.onnx_file import OnnxFile
+from toolkit.convert.imported.formats.onnx_file import OnnxFile
 from toolkit.errors import DataError
 
 IMAGE = np.random.default_rng(1).random((1, 3, 8, 8), np.float32)

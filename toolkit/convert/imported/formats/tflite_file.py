@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from toolkit.convert.imported.file_facts import FileFacts
-from toolkit.convert.imported.frontend import read_graph
-from toolkit.convert.imported.model_file import IntegerScale, ModelFile, Numbers, Runtime, damaged
+from toolkit.convert.imported.formats.frontend import read_graph
+from toolkit.convert.imported.formats.model_file import IntegerScale, ModelFile, Numbers, Runtime, damaged
 from toolkit.errors import DataError
 from toolkit.networks.tf_runtime import start_tensorflow
 

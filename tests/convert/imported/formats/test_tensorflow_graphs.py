@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from toolkit.convert.imported.formats.tensorflow_graphs import read_frozen, read_saved_model
 from toolkit.convert.imported.model import ModelReader
-from toolkit.convert.imported.tensorflow_graphs import read_frozen, read_saved_model
 from toolkit.errors import DataError, UsageError
 from toolkit.networks.tf_runtime import start_tensorflow
 

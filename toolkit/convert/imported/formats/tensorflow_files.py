@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from toolkit import networks
-from toolkit.convert.imported import tensorflow_graphs
-from toolkit.convert.imported.frontend import read_graph
-from toolkit.convert.imported.model_file import ModelFile, Runtime, damaged, one_at_a_time
-from toolkit.convert.imported.tensorflow_graphs import FrozenGraph
+from toolkit.convert.imported.formats import tensorflow_graphs
+from toolkit.convert.imported.formats.frontend import read_graph
+from toolkit.convert.imported.formats.model_file import ModelFile, Runtime, damaged, one_at_a_time
+from toolkit.convert.imported.formats.tensorflow_graphs import FrozenGraph
 from toolkit.errors import DataError, ToolkitError
 from toolkit.networks import keras_files
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from toolkit.convert.imported.file_facts import FileFacts, facts_of_metadata
-from toolkit.convert.imported.frontend import read_graph
-from toolkit.convert.imported.model_file import ModelFile, Numbers, Runtime, damaged, one_at_a_time
+from toolkit.convert.imported.formats.frontend import read_graph
+from toolkit.convert.imported.formats.model_file import ModelFile, Numbers, Runtime, damaged, one_at_a_time
 from toolkit.errors import DataError
 
 if TYPE_CHECKING:
