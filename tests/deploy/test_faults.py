@@ -136,9 +136,7 @@ def test_deploy_skips_a_device_that_somebody_else_changes(lone: Scene, aftermath
 
 
 @pytest.mark.fault("a bundle signed by somebody else", serves="old", says="the device refuses the release")
-def test_deploy_changes_nothing_on_an_untrusted_signature(
-    lone: Scene, aftermath: Aftermath, tmp_path: Path
-) -> None:
+def test_deploy_changes_nothing_on_an_untrusted_signature(lone: Scene, aftermath: Aftermath, tmp_path: Path) -> None:
     keys = [_key(tmp_path / name) for name in ("trusted", "other")]
     signed = [_signed(lone.new, key, tmp_path / key.name / "bundles") for key in keys]
     kind, public, *_ = keys[0].with_suffix(".pub").read_text().split()
@@ -159,9 +157,7 @@ def test_deploy_sends_nothing_for_another_target(lone: Scene, aftermath: Afterma
 
 
 @pytest.mark.fault("a device slower than its gate", serves="old", says="slower than its gate: p90")
-def test_deploy_keeps_the_old_release_when_too_slow(
-    scene: Scene, aftermath: Aftermath, workspace: Workspace
-) -> None:
+def test_deploy_keeps_the_old_release_when_too_slow(scene: Scene, aftermath: Aftermath, workspace: Workspace) -> None:
     fast = replace(scene.devices[0], name="fast")
     with Store(workspace.database) as store:
         store.put(_record(scene.new, scene.devices[0], p90_ms=1e-6))

@@ -44,9 +44,7 @@ def store(workspace: Workspace) -> Iterator[Store]:
         yield store
 
 
-def test_deploy_serves_the_bundle_once(
-    devices: Devices, bundle: Path, store: Store
-) -> None:
+def test_deploy_serves_the_bundle_once(devices: Devices, bundle: Path, store: Store) -> None:
     first = deploy(bundle, devices, store=store)
     assert not first.failed
     assert [(found.outcome, found.parent) for found in first.ok.values()] == [("deployed", bundle.name)] * 3

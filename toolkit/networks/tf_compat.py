@@ -64,6 +64,15 @@ def array(variable: Any) -> np.ndarray:
     return held
 
 
+def new_variable(value: np.ndarray) -> Any:
+    """A variable that is not trained, of the kind that `tensors` and `array` take."""
+    if is_keras_2():
+        return start_tensorflow().Variable(value, trainable=False)
+    import keras
+
+    return keras.Variable(value, trainable=False)
+
+
 def state(model: keras.Model) -> list[Any]:
     """All variables that going on takes, those of random layers among them; Keras 2 keeps those out of `variables`."""
     generators = [getattr(layer, "_random_generator", None) for layer in model.layers] if is_keras_2() else []

@@ -32,7 +32,7 @@ class StageOptimizer:
             for is_head in (False, True)
             if (group := [one for one, own in zip(self._targets, self._in_head, strict=True) if own == is_head])
         ]
-        self._average = [_shadow(variable) for variable in self._targets] if stage.average else []
+        self._average = [tf_compat.new_variable(tf_compat.array(one)) for one in self._targets] if stage.average else []
 
     @property
     def variables(self) -> list[Any]:
@@ -64,7 +64,7 @@ class StageOptimizer:
         """The model has its averaged weights inside, if there are any, and those being trained again afterwards."""
         trained = [np.array(tf_compat.array(variable)) for variable in self._targets] if self._average else []
         for variable, shadow in zip(self._targets if trained else [], self._average, strict=True):
-            variable.assign(shadow.numpy())
+            variable.assign(tf_compat.array(shadow))
         try:
             yield
         finally:
@@ -78,8 +78,9 @@ class StageOptimizer:
         tf = start_tensorflow()
         steps = tf.cast(tf.convert_to_tensor(self._groups[0][0].iterations), tf.float32)
         decay = tf.minimum(float(self._stage.average or 0), (1 + steps) / (10 + steps))
-        for shadow, value in zip(self._average, tf_compat.tensors(self._targets), strict=True):
-            shadow.assign(decay * shadow + (1 - decay) * value)
+        values, averages = tf_compat.tensors(self._targets), tf_compat.tensors(self._average)
+        for shadow, average, value in zip(self._average, averages, values, strict=True):
+            shadow.assign(decay * average + (1 - decay) * value)
 
 
 def _make(stage: StageConfig, variables: Sequence[Any]) -> keras.optimizers.Optimizer:
@@ -93,7 +94,3 @@ def _make(stage: StageConfig, variables: Sequence[Any]) -> keras.optimizers.Opti
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     optimizer.build(list(variables))
     return optimizer
-
-
-def _shadow(variable: Any) -> Any:
-    return start_tensorflow().Variable(tf_compat.array(variable), trainable=False)
