@@ -67,7 +67,9 @@ def array(variable: Any) -> np.ndarray:
 def new_variable(value: np.ndarray) -> Any:
     """A variable that is not trained, of the kind that `tensors` and `array` take."""
     if is_keras_2():
-        return start_tensorflow().Variable(value, trainable=False)
+        import tensorflow as tf
+
+        return tf.Variable(value, trainable=False)
     import keras
 
     return keras.Variable(value, trainable=False)
