@@ -303,3 +303,12 @@ def test_read_image_only_refuses_whatever_the_bytes(content: bytes, data: st.Dat
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ImageError):
         read_image(bytes(changed), 10_000_000)
+
+
+def test_memory_budget_follows_the_available_memory(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 900000 kB\nMemAvailable: 400000 kB\n")
+    assert image_io.memory_budget(str(meminfo)) == 400_000 * 1024 // 8
+    meminfo.write_text("nothing\n")
+    assert image_io.memory_budget(str(meminfo)) == image_io.MAX_BYTES
+    assert 0 < image_io.memory_budget() <= image_io.MAX_BYTES

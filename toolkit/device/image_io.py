@@ -78,6 +78,17 @@ def _refuse_large(header: Header, max_bytes: Optional[int], name: str) -> None:
         raise ImageTooLargeError(f"{size} need {needed}, more than the limit of {limit / 1e6:.0f} MB{hint}")
 
 
+def memory_budget(meminfo: str = "/proc/meminfo") -> int:
+    """The most bytes that one image from outside may need decoded: an eighth of the available memory, up to MAX_BYTES."""
+    try:
+        with open(meminfo, encoding="ascii") as stream:
+            fields = dict(line.split(":", 1) for line in stream if ":" in line)
+        available = 1024 * int(fields["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError, IndexError):
+        return MAX_BYTES
+    return min(MAX_BYTES, available // 8)
+
+
 def resize(image: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
     """`image` [H, W, 3] as u8 [height, width, 3] for size = (height, width) in pixels.
 

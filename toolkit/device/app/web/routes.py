@@ -230,6 +230,6 @@ def _json_object(content: bytes) -> Dict[str, Any]:
 def _image(content: bytes) -> Pixels:
     """u8 [height, width, 3], RGB; read as strictly as a file is."""
     try:
-        return image_io.read_image(content)
+        return image_io.read_image(content, image_io.memory_budget())
     except image_io.ImageError as error:
         raise HttpError(422, str(error), "send a JPEG, PNG, WebP or BMP file as it is") from None
