@@ -92,8 +92,8 @@ def test_deploy_sends_the_image_once_and_runs_every_gate_in_it(
     assert not first.failed, first.failed
     assert first.ok[device].sent_bytes == planned.send_bytes > 50_000_000
     assert "differs by" in first.ok[device].gates["golden"]
-    assert docker(engine, "container_image", "ls", "-q", reference).stdout.strip()
-    assert Path(device.root, "current", "container_image").read_text().strip() == reference
+    assert docker(engine, "image", "ls", "-q", reference).stdout.strip()
+    assert Path(device.root, "current", "container-image").read_text().strip() == reference
     assert deploy(bundle, [device]).ok[device].outcome == "unchanged"
     second = deploy(other_bundle, [device])
     assert not second.failed, second.failed
@@ -106,7 +106,7 @@ def test_rollback_goes_back_to_what_a_release_ran_in(device: Device, bundle: Pat
     native = replace(contained, container_image=None, python=sys.executable)
     assert not deploy(bundle, [native]).failed
     assert not deploy(other_bundle, [contained]).failed
-    named = Path(contained.root, "current", "container_image")
+    named = Path(contained.root, "current", "container-image")
     assert named.is_file()
     assert not rollback([contained]).failed
     assert status([contained]).ok[contained].bundle == bundle.name
@@ -145,7 +145,7 @@ def test_deploy_removes_an_image_that_no_release_names(
     (planned,) = plan_rollout(bundle, [place]).ok.values()
     assert planned.has("send")
     old = f"{SENT}:{'0' * 64}"
-    stale = Path(place.root, "container_images", "1" * 64)
+    stale = Path(place.root, "container-images", "1" * 64)
     stale.mkdir(parents=True)
     (stale / "manifest.json").write_text(f'[{{"Config": "x", "RepoTags": ["{old}"], "Layers": []}}]')
     assert not deploy(other_bundle, [place], sending=TransferOptions(keep=0)).failed
