@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.convert.imported.sanity import chance_error, is_chance, refuse_useless
+from toolkit.convert.imported.sanity import chance_error, is_chance, refuse_useless, swapped_labels
 from toolkit.errors import DataError
 
 LABELS = ("red", "green", "blue")
@@ -42,6 +42,15 @@ def test_chance_error_names_the_option_that_fits() -> None:
     assert "with --scaling unit it would be right on 90%" in error.problems[0].remedy
     error = chance_error(same, truth, LABELS, "net.onnx", [("--scaling unit", 0.4)])
     assert error.problems[0].remedy.startswith("check that --labels")
+
+
+def test_swapped_labels_warns_of_two_that_are_swapped() -> None:
+    labels = ("a", "b", "c", "d", "e")
+    truth = np.repeat(np.arange(5), 4)
+    swapped = np.array([1, 0, 2, 3, 4])[truth]
+    hint = swapped_labels(np.eye(5, dtype=np.float32)[swapped], truth, labels)
+    assert hint == "the labels seem to be in another order: b, a, c, d, e would fit the images"
+    assert swapped_labels(np.eye(5, dtype=np.float32)[truth], truth, labels) == ""
 
 
 def test_refuse_useless_names_what_is_wrong() -> None:

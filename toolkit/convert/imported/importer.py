@@ -77,6 +77,9 @@ def import_model(
                 raise sanity.chance_error(answers, truth, labels, imported.file, others)
             imported = dataclasses.replace(imported, forced=options.force)
             progress.log(f"  goes on by --force although it is no better than guessing: {options.force}")
+    hint = sanity.swapped_labels(answers, truth, labels) if labeled else ""
+    if hint:
+        progress.log(f"warning: {hint} better")
     split = dataset.make_split(images, labels, Path(str(options.images)), workspace, labeled=labeled)
     copy = copy_files(file, imported, workspace)
     model = describe_model(

@@ -18,6 +18,8 @@ _ALIKE = 1e-6
 """Answers that differ less than this between all images are one answer."""
 _LIKELY = 0.05
 """How likely guesses may reach an accuracy before it counts as chance."""
+_CLEARLY_RIGHT = 0.9
+"""Accuracy above which no other order of labels is looked for."""
 _ENOUGH = 12
 """Images from which that is asked; of fewer, only whether they are right more often than guesses are on average."""
 REMEDY = "check that --labels, --scaling, --color, --layout and --output are those that it was trained with"
@@ -53,6 +55,14 @@ def chance_error(
     return DataError(what, where=file, remedy=f"{explained or REMEDY}; {force}")
 
 
+def swapped_labels(answers: Probabilities, truth: Truth, labels: Sequence[str]) -> str:
+    """A warning if the images fit another order of labels much better, as when two are swapped; else ""."""
+    guesses = parity.top1(answers)
+    if float(np.mean(guesses == truth)) > _CLEARLY_RIGHT:
+        return ""
+    return _order_that_fits(guesses, truth, labels)
+
+
 def is_chance(right: int, count: int, classes: int) -> bool:
     """Whether guessing among `classes` would plausibly be right as often."""
     share = 1 / classes
@@ -76,6 +86,6 @@ def _order_that_fits(guesses: npt.NDArray[np.int64], truth: Truth, labels: Seque
     np.add.at(counts, (guesses, truth), 1)
     order = counts.argmax(axis=1).tolist()
     one_each = bool((counts.sum(axis=1) > 0).all()) and len(set(order)) == len(labels)
-    if not one_each or counts.max(axis=1).sum() < 0.8 * len(truth):
+    if not one_each or order == list(range(len(labels))) or counts.max(axis=1).sum() < 0.8 * len(truth):
         return ""
     return f"the labels seem to be in another order: {', '.join(labels[index] for index in order)} would fit the images"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -134,4 +136,8 @@ def _explain(path: Path, error: Exception) -> ToolkitError:
             where=str(path),
             remedy=remedy,
         )
-    return damaged(path, why)
+    if isinstance(error, OSError | KeyError | zipfile.BadZipFile | UnicodeDecodeError | json.JSONDecodeError):
+        return damaged(path, why)
+    cause = (why.strip().splitlines() or ["no reason given"])[-1][:300]
+    remedy = "export it as a SavedModel or ONNX from the Keras that made it"
+    return DataError(f"cannot be rebuilt by this Keras: {cause}", where=str(path), remedy=remedy)
