@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def run(workspace: Workspace, capfd: pytest.CaptureFixture[str], monkeypatch: py
     def run(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
             main([str(word) for word in words])
-        return int(str(caught.value.code)), *capfd.readouterr()
+        out, err = capfd.readouterr()
+        return int(str(caught.value.code)), out, re.sub(r"^toolkit \w+: loading\n", "", err)  # said on a slow machine
 
     return run
 
@@ -107,7 +109,7 @@ def test_fleet_exec_speaks_for_each_device(
         "local-2",
         "unreachable",
     ]
-    assert "say where" in run("fleet", "exec", "--", "true")[2]
+    assert "no target selected" in run("fleet", "exec", "--", "true")[2]
 
 
 def test_fleet_logs_tells_what_was_done_to_each_device(
@@ -163,7 +165,7 @@ def test_fleet_verbs_start_list_probe_and_stop(run: Run, workspace: Workspace) -
 
 def test_deploy_asks_where_when_neither_fleet_nor_limit_is_given(run: Run, bundle: Path) -> None:
     code, _, err = run("deploy", bundle)
-    assert (code, "say where" in err) == (2, True)
+    assert (code, "no target selected" in err) == (2, True)
 
 
 @pytest.fixture

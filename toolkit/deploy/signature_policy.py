@@ -41,7 +41,7 @@ def verify_signature_checked(device: Device, result: Mapping[str, Any]) -> None:
     signature = result.get("signature") or {}
     if requires_signature(device) and not signature.get("checked"):
         raise FleetError(
-            f"{REQUIRE} is set, but the device checks no signature: {signature.get('told', 'its code is too old')}",
+            f"{REQUIRE} is set, but the device checks no signature: {signature.get('message', 'its code is too old')}",
             where=device.name,
             remedy="name runner_allowed_signers in the inventory and run ansible/provision-pi.yml",
         )
