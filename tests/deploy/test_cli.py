@@ -153,14 +153,14 @@ def test_fleet_verbs_start_list_probe_and_stop(run: Run, workspace: Workspace) -
     try:
         code, out, err = run("fleet", "up", "--count", 1)
         assert (code, out.splitlines()[1].split()[0], err) == (0, "local-1", "started\n")
-        assert "it runs already: nothing to do" in run("fleet", "up")[2]
+        assert "already running, nothing to do" in run("fleet", "up")[2]
         assert json.loads(run("fleet", "list", "--json")[1])[0]["name"] == "local-1"
         code, out, _ = run("fleet", "probe")
         assert (code, "CPU" in out) == (0, True)
     finally:
         stopped = run("fleet", "down")
     assert stopped == (0, "", "stopped\n")
-    assert run("fleet", "down")[2] == "none runs: nothing to do\n"
+    assert run("fleet", "down")[2] == "not running, nothing to do\n"
 
 
 def test_deploy_asks_where_when_neither_fleet_nor_limit_is_given(run: Run, bundle: Path) -> None:
