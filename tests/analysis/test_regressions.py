@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from toolkit.analysis import detect_regressions
+from toolkit.analysis.comparability import BATCHES, batch_means_ms
 
 NAMES = {"b" * 64: "tiny-softmax-top-fp32", "c" * 64: "tiny-softmax-top-fp32"}
 
@@ -67,3 +68,18 @@ def test_against_past_rarely_cries_wolf_when_many_devices_are_compared(make: Any
     assert (len(told), {each.change for each in told}) == (100, {"same"})
     one = dataclasses.replace(make(device="pi-7", day=3, ms=11.5))
     assert [each.device for each in detect_regressions([*records, one], NAMES) if each.change == "slower"] == ["pi-7"]
+
+
+def test_change_follows_from_its_neighbors_and_names_the_cores(make: Any) -> None:
+    before, now = make(day=1, ms=1.59, facts={"cores": 2}), make(day=2, ms=3.98, facts={"cores": 1})
+    (comparison,) = detect_regressions([before, now], NAMES)
+    assert comparison.shift == comparison.now_ms / comparison.before_ms - 1
+    assert "2 → 1 cores" in comparison.changed
+
+
+@pytest.mark.parametrize("scenario", ["single-stream", "offline"])
+def test_batch_means_average_to_the_mean_of_the_samples(make: Any, scenario: str) -> None:
+    record = make(scenario=scenario, ms=10)
+    means = batch_means_ms(record)
+    assert len(means) == BATCHES
+    assert sum(means) / BATCHES == pytest.approx(10, rel=0.1)

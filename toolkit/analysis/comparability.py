@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -72,20 +72,19 @@ def reading(record: BenchRecord, name: str) -> float | None:
 def batch_means_ms(record: BenchRecord) -> tuple[float, ...]:
     """Milliseconds per image in BATCHES parts of the run of equally many images; empty if there is not one for each.
 
-    Neighboring latencies resemble each other, and a test that takes them for independent finds news in noise; means of
-    long batches hardly do (Law, Simulation Modeling and Analysis, 9.5.3). What is left over at the end is not used.
+    Neighboring latencies resemble each other, and a test that treats them as independent reports noise as change; means
+    of long batches are hardly correlated (Law, Simulation Modeling and Analysis, 9.5.3). The remainder is not used.
     """
-    each = _latencies_ms(record)
-    size = len(each) // BATCHES
-    means = [statistics.fmean(each[start : start + size]) for start in range(0, size * BATCHES, size or 1)]
-    return tuple(means) if means and min(means) > 0 else ()
-
-
-def _latencies_ms(record: BenchRecord) -> Sequence[float]:
-    """Of offline runs the time between one completion and the next."""
-    if record.scenario == "offline":
-        return [later - earlier for earlier, later in pairwise((0.0, *record.samples_ms))]
-    return record.samples_ms
+    samples = record.samples_ms
+    size = len(samples) // BATCHES
+    if not size:
+        return ()
+    if record.scenario == "offline":  # completion times: a batch takes from its first one's start to its last one's end
+        edges = (0.0, *samples[size - 1 : size * BATCHES : size])
+        means = [(end - start) / size for start, end in pairwise(edges)]
+    else:
+        means = [sum(samples[start : start + size]) / size for start in range(0, size * BATCHES, size)]
+    return tuple(means) if min(means) > 0 else ()
 
 
 def middle_ms(record: BenchRecord) -> float | None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from toolkit.analysis.comparability import SPEEDS, ComparisonKey, batch_means_ms, fact_text, key_of, middle_ms
 from toolkit.artifacts.bench import BenchRecord
-from toolkit.stats.rank_tests import MIN_SAMPLES, hodges_lehmann_ratio, holm, mann_whitney, modified_z_score
+from toolkit.stats.rank_tests import MIN_SAMPLES, holm, mann_whitney, modified_z_score
 
 ALPHA = 0.01
 """The chance of one false alarm among all comparisons of one call."""
@@ -46,14 +46,17 @@ class Comparison:
     before_ms: float
     """The median time per image of the earlier runs together."""
     now_ms: float
-    shift: float
-    """By which fraction the time per image grew; negative: it fell."""
     p_value: float
     """Of Mann and Whitney's test on batch means, adjusted by Holm for all comparisons made together."""
     within_spread: bool
     """Whether earlier runs already differed by as much among themselves."""
     changed: tuple[str, ...]
     """What else is not as it was, such as "OpenVINO 2025.2 → 2026.4"."""
+
+    @property
+    def shift(self) -> float:
+        """The fraction by which the time per image grew from `before_ms` to `now_ms`; negative: it fell."""
+        return self.now_ms / self.before_ms - 1
 
     @property
     def change(self) -> Change:
@@ -92,7 +95,6 @@ def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Compariso
         earlier=earlier,
         before_ms=statistics.median(past),
         now_ms=statistics.median(now),
-        shift=hodges_lehmann_ratio(now, past) - 1,
         p_value=mann_whitney(now, past)[1],
         within_spread=_within_spread(newest, earlier),
         changed=tuple(_changes(earlier[-1], newest)),
@@ -114,6 +116,9 @@ def _changes(last: BenchRecord, newest: BenchRecord) -> Iterator[str]:
         was, is_ = fact_text(last, *path), fact_text(newest, *path)
         if was != is_:
             yield f"{title} {_short(was)} → {_short(is_)}"
+    cores = [fact_text(record, "cores") or "unknown" for record in (last, newest)]
+    if cores[0] != cores[1]:
+        yield f"{cores[0]} → {cores[1]} cores"
 
 
 def _short(value: str) -> str:

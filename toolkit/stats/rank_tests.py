@@ -54,15 +54,6 @@ def _variance(n: int, m: int, ties: Iterable[int]) -> float:
     return n * m / 12 * (total + 1 - tied / (total * (total - 1)))
 
 
-def hodges_lehmann_ratio(first: Sequence[float], second: Sequence[float]) -> float:
-    """How many times `second` `first` is: Hodges and Lehmann's shift of the logarithms, so the median of all quotients.
-
-    Annals of Mathematical Statistics 34, 1963. All values are above 0.
-    """
-    logs = [[math.log(value) for value in side] for side in (first, second)]
-    return math.exp(statistics.median(one - other for one in logs[0] for other in logs[1]))
-
-
 def holm(p_values: Mapping[K, float]) -> dict[K, float]:
     """The p-values adjusted so that the chance of one false alarm among all of them stays what it was for one.
 

@@ -7,14 +7,14 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from toolkit.store.database_schema import migrate
+from toolkit.store.database_schema import create_tables
 
 _TIMEOUT_S = 30
 _NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Return a connection to the migrated file; one that refuses writes if the file system does.
+    """Return a connection to the file; one that refuses writes if the file system does.
 
     Raises:
         sqlite3.Error: the file is damaged, locked or not a database.
@@ -39,7 +39,7 @@ def _open_writable(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        migrate(connection, str(path))
+        create_tables(connection, str(path))
     except BaseException:
         connection.close()
         raise
@@ -57,7 +57,7 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
         except sqlite3.OperationalError:  # WAL needs a writable folder, or a promise that nobody writes
             connection.close()
             connection = _open_file(path, "immutable=1")
-    migrate(connection, str(path))
+    create_tables(connection, str(path))
     connection.execute("PRAGMA query_only = ON")
     return connection
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from toolkit.store.connection import open_database
 
@@ -96,7 +97,7 @@ class Store:
             (kind.__name__, *values),
         )
         for body, samples in rows:
-            value = json.loads(body)
+            value = from_json(body)
             if "samples_ms" in fields:
                 value["samples_ms"] = array("d", samples or b"").tolist()
             yield _ADAPTERS[kind].validate_python(value)

@@ -1,4 +1,4 @@
-"""The tables, as a list of migrations: the file's `user_version` says how many of them it has had.
+"""The tables of the database; the file's `user_version` says which version of them it has.
 
 One row per artifact. `body` is the artifact as JSON; `samples` are its raw measurements as little-endian doubles, apart,
 so that a listing never reads them. `sequence` orders artifacts as they
@@ -11,8 +11,8 @@ import sqlite3
 
 from toolkit.errors import MachineError
 
-MIGRATIONS: tuple[str, ...] = (
-    """
+VERSION = 1
+SCHEMA = """
     CREATE TABLE artifact (
         kind TEXT NOT NULL,
         digest TEXT NOT NULL,
@@ -39,30 +39,24 @@ MIGRATIONS: tuple[str, ...] = (
         FROM artifact WHERE kind = 'BenchRecord';
     CREATE VIEW deployment AS
         SELECT digest, parent AS bundle, recorded_at, body ->> 'device' AS device, body ->> 'release' AS release,
-               body ->> 'outcome' AS outcome, body ->> 'reason' AS reason, body ->> 'sent_bytes' AS sent_bytes
-        FROM artifact WHERE kind = 'Deployment';
-    """,
-    """
-    DROP VIEW deployment;
-    CREATE VIEW deployment AS
-        SELECT digest, parent AS bundle, recorded_at, body ->> 'device' AS device, body ->> 'release' AS release,
                body ->> 'outcome' AS outcome, body ->> 'reason' AS reason, body ->> 'sent_bytes' AS sent_bytes,
                body ->> 'rollout' AS rollout, body ->> 'batch' AS batch, body ->> 'gates' AS gates
         FROM artifact WHERE kind = 'Deployment';
-    """,
-)
+"""
 
 
-def migrate(connection: sqlite3.Connection, where: str) -> None:
-    """Bring the file up to this version of the toolkit, one migration at a time, each whole or not at all.
+def create_tables(connection: sqlite3.Connection, where: str) -> None:
+    """Create the tables in a new file, whole or not at all.
 
     Raises:
         MachineError: a newer toolkit wrote the file.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
+    if version > VERSION:
         raise MachineError(
-            "written by a newer toolkit", where=where, remedy="update this one, or use another --workspace"
+            "the database was written by a newer toolkit",
+            where=where,
+            remedy="update this one, or use another --workspace",
         )
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+    if version < VERSION:
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
