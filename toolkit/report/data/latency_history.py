@@ -1,9 +1,11 @@
-"""What the store holds from before: earlier speeds of the same forms, and what each device was given last."""
+"""Earlier records of the same models, and the last deployment of each device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle, IrModel
@@ -30,22 +32,31 @@ class LatencyPoint:
 
 def last_deployments(store: Store, devices: set[str]) -> tuple[Deployment, ...]:
     """The newest deployment of each of `devices` that changed it, whatever it was of; where none did, the newest."""
-    newest = {each.device: each for each in sorted(store.all(Deployment), key=_last_told)}
+    newest = {each.device: each for each in sorted(store.all(Deployment), key=_recency)}
     return tuple(newest[device] for device in sorted(devices))
 
 
-def _last_told(each: Deployment) -> tuple[bool, str]:
-    """A device that was found unchanged is one that was given the same before."""
+def _recency(each: Deployment) -> tuple[bool, str]:
+    """A device that was found unchanged had been given the same release before."""
     return each.outcome != "unchanged", each.at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordHistory:
     """Every record of the forms that a report shows, of models that were replaced meanwhile too."""
 
     names: Mapping[str, str]
     """Per bundle digest, which form of which model it is."""
     records: tuple[BenchRecord, ...]
+    """Those of a bundle follow one another."""
+
+    @cached_property
+    def _by_bundle(self) -> dict[str, tuple[BenchRecord, ...]]:
+        return {bundle: tuple(records) for bundle, records in groupby(self.records, key=lambda record: record.parent)}
+
+    def of(self, bundle: Bundle) -> tuple[BenchRecord, ...]:
+        """The records of one bundle, oldest first."""
+        return self._by_bundle.get(bundle.digest, ())
 
     def latencies(self, current: frozenset[str]) -> Iterator[LatencyPoint]:
         """The valid ones that allow a p90; `current` are the digests of the records that the report shows."""

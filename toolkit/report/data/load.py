@@ -122,9 +122,9 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
     models = _models(store, experiment)
     irs = [(model, ir) for model in models for ir in newest_irs(store, model)]
     bundles = {ir.digest: store.all(Bundle, parent=ir.digest)[-1:] for _, ir in irs}
-    records = {b.digest: store.all(BenchRecord, parent=b.digest) for found in bundles.values() for b in found}
-    quick_counts = not any(is_full(record) for found in records.values() for record in found)
     history = load_history(store, models)
+    records = {bundle.digest: history.of(bundle) for found in bundles.values() for bundle in found}
+    quick_counts = not any(is_full(record) for found in records.values() for record in found)
     current = frozenset(record.digest for found in records.values() for record in found)
     deployments = tuple(d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest))
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.artifacts.bench import BenchRecord
@@ -97,26 +97,16 @@ def variant(
     records: dict[str, tuple[BenchRecord, ...]],
     quick_counts: bool,
 ) -> Variant:
-    """A form with its records; quick runs count only if `quick_counts`."""
+    """A converted model with its records; of each place and scenario the newest valid one counts.
+
+    Quick ones count only where nothing in the report is a full run (rule 2): `quick_counts`.
+    """
     bundle = bundles[0] if bundles else None
     own = records[bundle.digest] if bundle else ()
+    by_place: dict[tuple[str, str], dict[str, BenchRecord]] = {}
+    for record in sorted(own, key=lambda record: record.at):
+        if is_valid(record) and (quick_counts or record.scenario == "accuracy" or not record.quick):
+            by_place.setdefault((record.device, record.accelerator), {})[record.scenario] = record
     places = sorted({(record.device, record.accelerator) for record in own})
-    measured = tuple(
-        DeviceResults(device, accelerator, *(_counting(own, device, accelerator, s, quick_counts) for s in SCENARIOS))
-        for device, accelerator in places
-    )
+    measured = tuple(DeviceResults(*place, *map(by_place.get(place, {}).get, SCENARIOS)) for place in places)
     return Variant(model, ir, bundle, own, measured)
-
-
-def _counting(
-    records: Iterable[BenchRecord], device: str, accelerator: str, scenario: str, quick_counts: bool
-) -> BenchRecord | None:
-    """The newest valid record of a place; a quick one only where nothing in the report is a full run (rule 2)."""
-    found = [
-        record
-        for record in records
-        if (record.device, record.accelerator, record.scenario) == (device, accelerator, scenario)
-        and is_valid(record)
-        and (quick_counts or scenario == "accuracy" or not record.quick)
-    ]
-    return max(found, key=lambda record: record.at, default=None)

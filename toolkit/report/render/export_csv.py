@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from toolkit.artifacts.bench import BenchRecord
+from toolkit.device.percentiles import MIN_QUERIES, nearest_rank
 from toolkit.report.data import paired_tests
 from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import ReportData
@@ -15,7 +16,6 @@ from toolkit.report.published.results import Published
 from toolkit.report.tables import model_size, published_comparison
 from toolkit.report.tables.model_size import Counted
 from toolkit.report.tables.results_tables import computed_in
-from toolkit.stats import intervals
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,9 +112,8 @@ def _heads(report: ReportData) -> Iterator[Row]:
 
 def _record(record: BenchRecord) -> Row:
     samples = record.samples_ms
-    summary: Row = {f"p{n}_ms": intervals.percentile(samples, n) for n in (50, 90, 95, 99)}
-    if record.scenario != "single-stream":
-        summary = dict.fromkeys(summary)
+    ordered = sorted(samples) if record.scenario == "single-stream" else ()
+    summary: Row = {f"p{n}_ms": nearest_rank(ordered, n) for n in MIN_QUERIES}
     return {
         "record": record.digest,
         "bundle": record.parent,

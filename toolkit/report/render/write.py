@@ -68,7 +68,9 @@ def write_report(
     csv = {name: frame.write_csv().encode() for name, frame in export_csv.frames(report, published, counted).items()}
     folder = destination or workspace.folder("reports", report.name)
     texts = {"report.md": markdown.render(shown).encode(), "index.html": page.render(shown, tuple(csv)).encode()}
-    for name, content in (dict(export_json.files(report)) | csv | texts).items():
+    for name, content in export_json.files(report):
+        _write(folder / name, content, durable=False)  # made again from the store at any time
+    for name, content in (csv | texts).items():
         _write(folder / name, content)
     if results:
         _write(results, markdown.results(shown, results).encode())
@@ -86,10 +88,10 @@ def write_report(
     )
 
 
-def _write(path: Path, content: bytes) -> None:
-    """What is there already, byte for byte, is left alone: raw records are many and never change."""
-    if not path.is_file() or path.read_bytes() != content:
-        with files.atomic_write(path) as stream:
+def _write(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Files that hold the same bytes already are left alone: raw records are many and never change."""
+    if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
+        with files.atomic_write(path, durable=durable) as stream:
             stream.write(content)
 
 
