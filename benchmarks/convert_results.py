@@ -119,10 +119,10 @@ def _section(rows: Sequence[Row]) -> str:
     weights = "\n".join(f"- {line}" for line in dict.fromkeys(_origin(row.model) for row in rows))
     return (
         f"Made by `just bench convert --results` on {machine()}.\n\n"
-        "| model | pixels | form | bundle, MB | from Keras, max (allowed) | mean | same top-1 | accuracy / Keras' | "
+        "| model | pixels | precision | bundle, MB | from Keras, max (allowed) | mean | same top-1 | accuracy / Keras' | "
         "2021.4.2: max, same top-1 | 2022.3.2: max, same top-1 | verdict |\n"
         f"|---|---|---|---|---|---|---|---|---|---|---|\n{agreement}\n\n"
-        "| model | form | blob, MB | stages | SHAVEs | memory, MB | compiled in, s |\n"
+        "| model | precision | blob, MB | stages | SHAVEs | memory, MB | compiled in, s |\n"
         f"|---|---|---|---|---|---|---|\n{stick}\n\nThe weights:\n\n{weights}\n\n"
     )
 

@@ -1,1 +1,1 @@
-"""bundle."""
+"""Bundles: create, resolve, verify and sign them. This package lies under the stages."""

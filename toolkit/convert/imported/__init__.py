@@ -1,1 +1,1 @@
-"""imported."""
+"""Models that were not trained here: read, checked and made like any other."""

@@ -1,1 +1,1 @@
-"""int8."""
+"""INT8 quantization."""

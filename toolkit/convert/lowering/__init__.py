@@ -1,1 +1,1 @@
-"""lowering."""
+"""Lower models to the operations and number ranges of older runtimes."""

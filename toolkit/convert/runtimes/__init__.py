@@ -1,1 +1,1 @@
-"""runtimes."""
+"""Older OpenVINO releases and the NCS2 compiler, run beside the current runtime."""
