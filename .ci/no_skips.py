@@ -19,9 +19,18 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
         _skipped.append(report.nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Take over the skipped modules of a worker of pytest-xdist, which reports only tests."""
+    output = getattr(node, "workeroutput", {})
+    _skipped.extend(name for name in output.get("skipped", ()) if name not in _skipped)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Turn a run with skipped tests into a failed one."""
-    if _skipped and session.exitstatus == pytest.ExitCode.OK:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["skipped"] = _skipped
+    elif _skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from toolkit.artifacts.fleet import Device
 from toolkit.workspace import Workspace
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 # Quiet and small before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+# Tests share the machine with others, so an example has no time limit of its own; a test has.
+settings.register_profile("toolkit", deadline=None)
+settings.load_profile("toolkit")
 
 
 @pytest.fixture

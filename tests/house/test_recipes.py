@@ -73,11 +73,27 @@ def test_setup_says_which_file_is_missing_when_an_environment_is_unknown(house: 
         ("import pytest\ndef test_a(): pass\n@pytest.mark.hardware\ndef test_b(): pass", 0),
     ],
 )
-def test_no_skips_fails_the_run_when_a_test_was_skipped(house: Path, tmp_path: Path, body: str, code: int) -> None:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_no_skips_fails_the_run_when_a_test_was_skipped(
+    house: Path, tmp_path: Path, body: str, code: int, workers: str
+) -> None:
     (tmp_path / "test_it.py").write_text(body)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = hardware\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no_skips", "-p", "no:cacheprovider", "-m", "not hardware"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no_skips",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "not hardware",
+            "-n",
+            workers,
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(house / ".ci"), "PYTEST_ADDOPTS": ""},
         capture_output=True,
