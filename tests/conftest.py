@@ -6,12 +6,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
 
 from toolkit.artifacts.fleet import Device
 from toolkit.workspace import Workspace
@@ -27,8 +27,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
 # Tests share the machine with others, so an example has no time limit of its own; a test has.
-settings.register_profile("toolkit", deadline=None)
-settings.load_profile("toolkit")
+with suppress(ModuleNotFoundError):  # it is not among the packages of the device's tests
+    from hypothesis import settings
+
+    settings.register_profile("toolkit", deadline=None)
+    settings.load_profile("toolkit")
 
 
 @pytest.fixture
