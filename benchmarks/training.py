@@ -103,7 +103,7 @@ def pipeline(folder: Path, workspace: Path) -> dict[str, object]:
     from toolkit import data
     from toolkit.experiment.load import load_experiment
     from toolkit.progress import Silent
-    from toolkit.train.loop import Examples, shuffled
+    from toolkit.train.fitting.loop import Examples, shuffled
     from toolkit.workspace import Workspace
 
     _import_all()

@@ -12,7 +12,7 @@ from toolkit.networks import NETWORKS
 from toolkit.progress import Progress, Silent
 from toolkit.train.backbone import KerasBackbone, OpenVinoBackbone
 from toolkit.train.features import frozen_features
-from toolkit.train.loop import Examples
+from toolkit.train.fitting.loop import Examples
 from toolkit.train.trial_context import load_subsets, prepare_trial, starting_model
 from toolkit.workspace import Workspace
 

@@ -8,7 +8,7 @@ from toolkit import networks
 from toolkit.experiment.load import load_experiment
 from toolkit.progress import Silent
 from toolkit.train.features import frozen_features
-from toolkit.train.loop import TrainState, batched_predict, fit
+from toolkit.train.fitting.loop import TrainState, batched_predict, fit
 from toolkit.train.trial_context import load_subsets, prepare_trial, starting_model
 from toolkit.workspace import Workspace
 

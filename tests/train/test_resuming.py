@@ -13,7 +13,7 @@ import pytest
 from toolkit.artifacts.model import Epoch
 from toolkit.progress import Silent
 from toolkit.train import load_keras
-from toolkit.train.checkpoint import TrainingState, restore, save
+from toolkit.train.fitting.checkpoint import TrainingState, restore, save
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from toolkit.errors import ConfigurationError
 from toolkit.experiment import lr_schedules
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.training_schema import StageConfig
-from toolkit.train.loop import FitConfig
+from toolkit.train.fitting.loop import FitConfig
 
 if TYPE_CHECKING:
     from conftest import Bench

@@ -13,7 +13,7 @@ import numpy as np
 from toolkit import networks
 from toolkit.errors import ConversionError
 from toolkit.system.cpu_quota import available_cpus
-from toolkit.train.loop import batched_predict
+from toolkit.train.fitting.loop import batched_predict
 
 if TYPE_CHECKING:
     import keras

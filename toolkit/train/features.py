@@ -18,7 +18,7 @@ from toolkit.progress import Progress
 from toolkit.train import run_dir
 from toolkit.train.backbone import Backbone, KerasBackbone, OpenVinoBackbone
 from toolkit.train.file_lock import file_lock
-from toolkit.train.loop import Examples
+from toolkit.train.fitting.loop import Examples
 
 if TYPE_CHECKING:
     import keras

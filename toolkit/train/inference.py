@@ -16,7 +16,7 @@ from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataConfig, SplitFractions
 from toolkit.progress import Progress
 from toolkit.train import run_dir
-from toolkit.train.loop import batched_predict
+from toolkit.train.fitting.loop import batched_predict
 from toolkit.train.metrics import dispatch
 from toolkit.train.misclassified import contact_sheet
 from toolkit.workspace import Workspace

@@ -19,10 +19,11 @@ from toolkit.experiment.compute_profiles import NAME_VARIABLE
 from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import Stage, StageConfig, Trial
 from toolkit.progress import Progress
-from toolkit.train import calibration, run_dir, sanity_checks
+from toolkit.train import run_dir, sanity_checks
 from toolkit.train.features import frozen_features
-from toolkit.train.head_solver import solve_head
-from toolkit.train.loop import Examples, TrainState, batched_predict, fit
+from toolkit.train.fitting import calibration
+from toolkit.train.fitting.head_solver import solve_head
+from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
 from toolkit.train.metrics import dispatch
 from toolkit.train.stage_gate import withhold_reason
 from toolkit.train.trial_context import (

@@ -19,7 +19,7 @@ from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import StageConfig, Trial
 from toolkit.progress import Progress
 from toolkit.train import run_dir
-from toolkit.train.loop import Examples, FitConfig
+from toolkit.train.fitting.loop import Examples, FitConfig
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:

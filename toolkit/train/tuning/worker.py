@@ -27,8 +27,8 @@ from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import Optimizer, StageConfig, TrainConfig, Trial
 from toolkit.networks import tf_compat
 from toolkit.progress import Silent
-from toolkit.train.loop import TrainState, batched_predict, training_step
-from toolkit.train.optimizer import StageOptimizer
+from toolkit.train.fitting.loop import TrainState, batched_predict, training_step
+from toolkit.train.fitting.optimizer import StageOptimizer
 from toolkit.train.trial_filter import select_trials
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.train import calibration
+from toolkit.train.fitting import calibration
 from toolkit.train.metrics import dispatch
 
 

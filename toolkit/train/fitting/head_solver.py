@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toolkit.artifacts.model import Epoch
-from toolkit.train import logistic
-from toolkit.train.loop import Examples, TrainState
+from toolkit.train.fitting import logistic
+from toolkit.train.fitting.loop import Examples, TrainState
 from toolkit.train.metrics import dispatch
 
 if TYPE_CHECKING:

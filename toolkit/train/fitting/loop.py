@@ -19,9 +19,10 @@ from toolkit.experiment.training_schema import StageConfig
 from toolkit.networks import Head, start_tensorflow, tf_compat
 from toolkit.progress import Progress, Task
 from toolkit.system.cpu_quota import available_cpus
-from toolkit.train import checkpoint, sanity_checks
+from toolkit.train import sanity_checks
+from toolkit.train.fitting import checkpoint
+from toolkit.train.fitting.optimizer import StageOptimizer
 from toolkit.train.metrics import dispatch
-from toolkit.train.optimizer import StageOptimizer
 
 if TYPE_CHECKING:
     import keras

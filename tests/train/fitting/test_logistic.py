@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from toolkit.train import logistic
+from toolkit.train.fitting import logistic
 
 
 def points(count: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

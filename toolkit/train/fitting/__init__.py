@@ -1,0 +1,1 @@
+"""How weights are found: the epoch loop, its optimizer and checkpoints, the solver of linear heads, and calibration."""
