@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.scores import Score, conclude
+from scores import Score, conclude
+
 from tests.report import conftest as made_up
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.experiment.schema import Experiment
