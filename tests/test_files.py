@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.files import atomic_write
+from toolkit.files import atomic_write, csv_text
 
 
 def test_atomic_write_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
@@ -65,3 +65,10 @@ def test_atomic_write_goes_through_a_device() -> None:
     with atomic_write(Path("/dev/null")) as stream:
         stream.write(b"new")
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("=1+1", "'=1+1"), ("@x", "'@x"), ("with_mask", "with_mask"), (-1.5, -1.5), (None, None)]
+)
+def test_csv_text_is_no_formula(value: object, expected: object) -> None:
+    assert csv_text(value) == expected

@@ -91,7 +91,7 @@ def _csv(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
     from io import StringIO
 
     text = StringIO(newline="")
-    rows = [row(record, names) for record in records]
+    rows = [{key: files.csv_text(cell) for key, cell in row(record, names).items()} for record in records]
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["record"])
     writer.writeheader()
     writer.writerows(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,20 +27,24 @@ def why_different(report: ReportData) -> str:
 
 
 def commands(report: ReportData) -> str:
-    """What to type to make this again."""
+    """The commands that make the report again; each works as printed."""
     if report.name == ELSEWHERE:
-        files = (model.weights for model in report.models)
-        return "\n".join((*(f"toolkit convert {file} --labels … --images …" for file in files), "toolkit report"))
-    return "\n".join(
-        ("toolkit demo",)
-        if report.name == "demo"
-        else (f"toolkit run models/{report.name}.toml", f"toolkit report models/{report.name}.toml")
-    )
+        names = dict.fromkeys(f"{model.network}-{model.head}-{model.stage}" for model in report.models)
+        return "\n".join((*(f"toolkit convert {shlex.quote(name)}" for name in names), "toolkit report"))
+    if report.name == "demo":
+        return "toolkit demo"
+    if report.plan is None:
+        return "toolkit report"
+    return f"toolkit run {_experiment_file(report)}\ntoolkit report {_experiment_file(report)}"
 
 
 def results_command(report: ReportData, file: Path) -> str:
-    """What to type to write a file of results."""
-    return f"toolkit report models/{report.name}.toml --markdown {file}"
+    """The command that writes a file of results."""
+    return " ".join(filter(None, ("toolkit report", _experiment_file(report), f"--markdown {shlex.quote(str(file))}")))
+
+
+def _experiment_file(report: ReportData) -> str:
+    return shlex.quote(str(report.plan.origin)) if report.plan else ""
 
 
 def versions(report: ReportData) -> str:

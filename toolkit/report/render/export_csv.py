@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.device.percentiles import MIN_QUERIES, nearest_rank
+from toolkit.files import csv_text
 from toolkit.report.data import paired_tests
 from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import ReportData
@@ -39,7 +40,8 @@ def frames(report: ReportData, published: Published | None, counted: Sequence[Co
         "layers.csv": model_size.frame(counted),
         **(dict(published_comparison.frames(published)) if published else {}),
     }
-    built = {name: pl.DataFrame(list(found), infer_schema_length=None) for name, found in rows.items()}
+    cells = {name: [{key: csv_text(cell) for key, cell in row.items()} for row in own] for name, own in rows.items()}
+    built = {name: pl.DataFrame(own, infer_schema_length=None) for name, own in cells.items()}
     return {name: frame for name, frame in built.items() if frame.height}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from toolkit.report import formatting
@@ -53,7 +54,7 @@ def results(shown: Content, file: Path) -> str:
 
 def _top(shown: Content) -> Iterator[str]:
     report, recommendation = shown.report, shown.recommendation
-    yield f"# {report.title}\n"
+    yield f"# {escape(report.title)}\n"
     yield f"> Data: {published_comparison.data_label(report)}.\n"
     yield f"**{recommendation.headline}.** {recommendation.reason}\n"
     yield from (f"- {check.title} ({STATES[check.state]}): {check.text}" for check in recommendation.checks)
@@ -111,6 +112,11 @@ def _table(table: Table) -> Iterator[str]:
     yield from (_row(row[n].text for n in shown_columns) for row in table.rows)
 
 
-def _row(cells: object) -> str:
-    texts = (str(cell).replace("|", "\\|") for cell in cells)  # type: ignore[attr-defined]
-    return f"| {' | '.join(texts)} |"
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(escape(str(cell)) for cell in cells)} |"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: no HTML, no links, no emphasis, no cells of its own."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", plain)

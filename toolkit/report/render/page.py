@@ -29,6 +29,8 @@ from toolkit.report.tables import (
 )
 
 SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
+MOST_ROWS = 200
+"""Of a table on the page; its CSV file or report.md has them all."""
 STATES = {"good": "holds", "warning": "see the text", "bad": "does not hold", "none": "not asked"}
 
 
@@ -128,6 +130,7 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         history_alpha=regressions.ALPHA,
         history_shift=formatting.percent(regressions.LEAST_SHIFT, 0),
         key=_key(report),
+        most_rows=MOST_ROWS,
         mistakes_each=misclassified.EACH,
         outlier_gap=formatting.percent(outliers.LEAST_GAP, 0),
         images_note=published_comparison.images_note(report) if shown.published else "",
@@ -164,10 +167,10 @@ def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
         ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
         ("parity", "Parity", shown.report.variants),
         ("devices", "Devices", shown.report.records),
-        ("history", "History", shown.tables["history"].rows or shown.tables["outliers"].rows),
-        ("elsewhere", "From elsewhere", shown.tables["elsewhere"].rows),
-        ("published", "Published", shown.published),
-        ("sizes", "Sizes", shown.tables["sizes"].rows),
+        ("history", "History and peers", shown.tables["history"].rows or shown.tables["outliers"].rows),
+        ("elsewhere", "Imported models", shown.tables["elsewhere"].rows),
+        ("published", "Published, and ours", shown.published),
+        ("sizes", "Model sizes", shown.tables["sizes"].rows),
         ("made", "How it was made", True),
     )
     return [(anchor, title) for anchor, title, shown_ in parts if shown_]

@@ -234,7 +234,7 @@ def _fact(record: BenchRecord, name: str) -> Cell:
     return Cell(f"{value:.1f} °C" if name == "temperature_c" and isinstance(value, int | float) else str(value))
 
 
-MOST_PLACES, MOST_RECORDS = 12, 400
+MOST_PLACES, MOST_RECORDS = 12, 200
 """A page for a large fleet shows the first so many devices and records; records.csv and raw/ have them all."""
 
 
