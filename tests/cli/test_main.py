@@ -29,9 +29,7 @@ def test_main_exits_2_when_the_verb_is_unknown(capsys: pytest.CaptureFixture[str
     assert "No such command" in capsys.readouterr().err
 
 
-def test_main_exits_3_with_every_problem_of_the_experiment(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_main_exits_3_with_every_problem_of_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.toml"
     path.write_text('name = "bad"\n[data]\nsource = "nowhere"\n[matrix]\nnetworks = []\n')
     assert leave(["run", str(path), "--json", "--workspace", str(tmp_path / "w")]) == 3

@@ -1,0 +1,40 @@
+"""`toolkit predict` takes the bundle argument of every other verb and prints the most probable classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit.cli import predict
+from toolkit.cli.main import main
+
+
+def exit_code(argv: list[str]) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(argv)
+    return int(left.value.code or 0)
+
+
+@pytest.mark.parametrize("name", ["", "model.xml"])
+def test_predict_takes_a_bundle_or_its_model(
+    tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "x.png"), np.full((40, 40, 3), 250, np.uint8))
+    argv = ["predict", str(tiny_bundle / name), str(tmp_path / "x.png"), "--top", "1", "--workspace", str(tmp_path)]
+    assert exit_code(argv) == 0
+    printed = capsys.readouterr().out
+    assert "light" in printed
+    assert "dark" not in printed
+
+
+def test_predict_refuses_an_unknown_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["predict", "no-such-bundle", "x.png", "--workspace", str(tmp_path)]) == 2
+    assert "no-such-bundle" in capsys.readouterr().err
+
+
+def test_rows_hold_the_five_most_probable_classes() -> None:
+    ranking = [{"label": f"c{number}", "probability": 1 / (number + 2)} for number in range(1000)]
+    assert [row[1] for row in predict._rows({"image": "x", "ranking": ranking}, 5)] == ["c0", "c1", "c2", "c3", "c4"]
