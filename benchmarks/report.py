@@ -38,7 +38,7 @@ METHOD = (
 
 def fill(workspace: Workspace, store: Store, count: int) -> int:
     """Store `count` records, about; returns how many."""
-    made_up.DEVICES = ("pi-1",)
+    vars(made_up)["DEVICES"] = ("pi-1",)
     made_up.fill(workspace, store)
     models = store.all(BenchRecord)
     chooser = random.Random(1)
