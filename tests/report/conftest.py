@@ -39,7 +39,7 @@ from toolkit.workspace import Workspace
 LABELS = ("without_mask", "with_mask")
 IMAGES = 160
 NETWORKS = {"efficientnet_lite0": (0.94, 0.975, 4.4, 18_600_000), "mobilenet": (0.79, 0.93, 5.9, 17_100_000)}
-DEVICES = ("pi-1", "pi-2", "pi-3")
+DEVICES: tuple[str, ...] = ("pi-1", "pi-2", "pi-3")
 VERSIONS = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.12.0", "openvino": "2026.4.1", "toolkit": "0.1.0"}
 
 
