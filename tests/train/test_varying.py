@@ -19,6 +19,7 @@ AUGMENT = "[augment]\nflip = true\nrotate = 15\nbrightness = 0.1\n"
 
 
 def test_train_trial_keeps_no_features_when_images_are_varied(bench: Bench, workspace: Workspace) -> None:
+    bench.change('augment = "none"\n', "")
     bench.change("[train]", f"{AUGMENT}[train]")
     progress = Silent()
     varied = bench.train(workspace, progress)
@@ -26,6 +27,7 @@ def test_train_trial_keeps_no_features_when_images_are_varied(bench: Bench, work
     assert [model.stage for model in varied] == ["top", "fine-tune"]
     assert not (workspace.root / "cache" / "features").exists()
     bench.change(AUGMENT, "")
+    bench.change('name = "tiny"', 'name = "tiny"\naugment = "none"')
     plain = bench.train(workspace)
     assert {model.run for model in plain}.isdisjoint(model.run for model in varied)
     assert {model.digest for model in plain}.isdisjoint(model.digest for model in varied)
@@ -34,6 +36,7 @@ def test_train_trial_keeps_no_features_when_images_are_varied(bench: Bench, work
 def test_train_trial_ends_the_same_to_the_bit_when_varied_and_stopped(
     bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
+    bench.change('augment = "none"\n', "")
     bench.change("[train]", f"{AUGMENT}[train]")
     stopped = Workspace(workspace.root / "stopped")
     with pytest.raises(KeyboardInterrupt):
@@ -45,6 +48,7 @@ def test_train_trial_ends_the_same_to_the_bit_when_varied_and_stopped(
 def test_train_trial_ends_the_same_to_the_bit_when_batches_are_ready_at_any_time(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bench.change('augment = "none"\n', "")
     bench.change("[train]", f"{AUGMENT}[train]")
     straight = bench.train(workspace)
 
