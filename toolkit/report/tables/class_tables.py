@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
 from toolkit.report.data.load import ReportData
-from toolkit.report.tables.results_tables import Cell, Table, table, to_model
+from toolkit.report.tables.results_tables import Cell, Table, label_cell, table, to_model
 
 
 def classes(report: ReportData) -> Table:
@@ -16,7 +16,7 @@ def classes(report: ReportData) -> Table:
     rows = (
         (
             Cell(formatting.model(m), to_model(m)),
-            s.label,
+            label_cell(s.label),
             f"{s.precision:.3f}",
             f"{s.recall:.3f}",
             f"{s.f1:.3f}",
@@ -68,8 +68,8 @@ def _confused_rows(model: TrainedModel) -> Iterator[tuple[Cell | str, ...]]:
         share = formatting.percent(count / total)
         yield (
             Cell(formatting.model(model), to_model(model)),
-            model.labels[true],
-            model.labels[answer],
+            label_cell(model.labels[true]),
+            label_cell(model.labels[answer]),
             f"{count:,}",
             share,
         )

@@ -25,6 +25,8 @@ class Cell:
     anchor: str = ""
     drawing: str = ""
     """An SVG in the place of the text."""
+    title: str = ""
+    """The whole text, where `text` is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,16 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Iterable[Cell | s
         frozenset(n for n, column in enumerate(columns) if column.startswith("#")),
         csv,
     )
+
+
+MOST_LETTERS = 60
+
+
+def label_cell(label: str) -> Cell:
+    """A class name, cut where it is longer than a table can show."""
+    if len(label) <= MOST_LETTERS:
+        return Cell(label)
+    return Cell(f"{label[: MOST_LETTERS - 1]}…", title=label)
 
 
 def to_model(model: TrainedModel) -> str:
