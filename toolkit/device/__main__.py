@@ -16,8 +16,6 @@ from typing import Any, Dict, List, Optional, TextIO
 
 from . import errors
 
-MOST_PIXELS = 50_000_000
-"""Of an image that the live app is sent: a small file can be a large image."""
 ACCELERATORS = "CPU, MYRIAD, or AUTO: a stick if one can be had, else the CPU"
 
 
@@ -242,7 +240,6 @@ def _serve(options: argparse.Namespace) -> Dict[str, Any]:
     """Says on stdout where it answers, once it does; what comes in the end is the second document there."""
     import dataclasses
 
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # before OpenCV is imported
     from .app.serve import Options, serve
 
     if options.stop_on_eof:

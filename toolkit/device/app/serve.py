@@ -14,8 +14,9 @@ from typing import Any, Callable, Dict, List, Optional
 import cv2
 
 from ..errors import DeviceEnvironmentError, DeviceError
+from ..release.manifest import read_manifest
 from ..runtime import interface
-from .alerts.rules import AlertDispatcher, read_alerts
+from .alerts.rules import AlertConfig, AlertDispatcher, read_alerts
 from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
 from .pipeline.inference import Load
 from .pipeline.messages import now_ns
@@ -83,6 +84,7 @@ class App:
     """All threads, and the order in which they begin and end."""
 
     def __init__(self, options: Options, load: Load) -> None:
+        _check_options(options)
         token = read_token(options.token_file)
         if token is None and options.host not in LOOPBACK:
             raise DeviceError(
@@ -98,7 +100,8 @@ class App:
         self._options = options
         self.pipeline = FramePipeline(source, settings, shape, self.log, load)
         self.state = StatusReport(self.pipeline, HardwareStats())
-        self._alerts = AlertDispatcher(read_alerts(options.alerts), self.log)
+        self._alerts = AlertDispatcher(_read_alerts(options), self.log)
+        self.state.sinks = self._alerts.state
         self._notifier = SystemdNotifier()
         tls = _tls(options.certificate, options.key)
         self._routes = Routes(self.state, Auth(token), options.predictions, secure=tls is not None)
@@ -176,6 +179,31 @@ class App:
         counters = self.pipeline.counters
         frames = {name: counters[name] for name in ("captured", "answered", "asked", "damaged", "failed")}
         return {"frames": frames, "dropped": self.pipeline.dropped()}
+
+
+def _read_alerts(options: Options) -> AlertConfig:
+    if options.alerts is None:
+        return AlertConfig()
+    return read_alerts(options.alerts, read_manifest(options.release.resolve())["labels"])
+
+
+def _check_options(options: Options) -> None:
+    """See that each value has a meaning.
+
+    Raises:
+        DeviceError: names every one that has none.
+    """
+    problems = []
+    if not 0 <= options.fps < 1000:
+        problems.append(f"--fps {options.fps:g} is not from 0 to below 1000")
+    if not options.source.strip():
+        problems.append("--source is empty")
+    if not 0 <= options.port < 65_536:
+        problems.append(f"--port {options.port} is not from 0 to 65535")
+    if not 0 <= options.decoders <= 64:
+        problems.append(f"--decoders {options.decoders} is not from 0 to 64")
+    if problems:
+        raise DeviceError("; ".join(problems), where="serve", remedy="see `python -m device serve --help`")
 
 
 def _tls(certificate: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLContext]:

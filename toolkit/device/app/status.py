@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from .. import probe
 from ..errors import DeviceError
 from ..release.manifest import read_json
 from .pipeline.frame_pipeline import FramePipeline
-from .pipeline.messages import Result
+from .pipeline.messages import Result, now_ns
 
 HARDWARE_INTERVAL_S = 5.0
 MODELS = 64
@@ -46,6 +46,8 @@ class StatusReport:
     def __init__(self, pipeline: FramePipeline, hardware: HardwareStats) -> None:
         self.pipeline, self.hardware = pipeline, hardware
         self.notes: List[str] = []
+        self.sinks: Callable[[], List[Dict[str, Any]]] = list
+        """Gives name and problem of each alert sink."""
         self._since = time.time()
         self._lock = threading.Lock()
 
@@ -74,6 +76,7 @@ class StatusReport:
             "dropped": sum(pipeline.dropped().values()),
             "latest": None if pipeline.latest is None else result_to_json(pipeline.latest),
             **self.hardware.told,
+            "alert_sinks": self.sinks(),
             "notes": list(self.notes),
             "uptime_s": round(time.time() - self._since),
         }
@@ -92,6 +95,7 @@ def result_to_json(result: Result) -> Dict[str, Any]:
         "release": result.release,
         "ranking": [{"label": label, "probability": round(value, 6)} for label, value in result.ranking],
         "latency_ms": round(result.latency_ms, 3),
+        "age_s": round((now_ns() - result.frame.captured_ns) / 1e9, 3),
         **said,
     }
 

@@ -59,11 +59,16 @@ def origin_of(url: str) -> Origin:
 
 
 class HttpClient:
-    """For one thread; `close` ends its connections."""
+    """Each thread has connections of its own; `close` ends those of the calling thread."""
 
     def __init__(self, *, max_redirects: int = MAX_REDIRECTS, deadline_s: float = DEADLINE_S) -> None:
         self._max_redirects, self._deadline_s = max_redirects, deadline_s
-        self._connections: Dict[Origin, http.client.HTTPConnection] = {}
+        self._local = threading.local()
+
+    @property
+    def _connections(self) -> Dict[Origin, http.client.HTTPConnection]:
+        connections: Dict[Origin, http.client.HTTPConnection] = self._local.__dict__.setdefault("connections", {})
+        return connections
 
     def request(
         self,

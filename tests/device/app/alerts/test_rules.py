@@ -66,9 +66,10 @@ def broker() -> Iterator[FakeBroker]:
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-def test_publish_says_what_the_standard_has(broker: FakeBroker, qos: int) -> None:
-    who = mqtt.Broker("127.0.0.1", broker.port, "cam", "user", "secret")
-    mqtt.publish(who, "door/alerts", b"hello", qos)
+def test_publish_sends_what_the_standard_requires(broker: FakeBroker, qos: int) -> None:
+    session = mqtt.Session(mqtt.Broker("127.0.0.1", broker.port, "cam", "user", "secret"))
+    session.publish("door/alerts", b"hello", qos)
+    session.close()
     kind, body = broker.heard.get(timeout=10)
     assert (kind, body) == (0x10, b"\0\4MQTT\4\xc2\0\x3c\0\3cam\0\4user\0\6secret")
     kind, body = broker.heard.get(timeout=10)
@@ -77,17 +78,43 @@ def test_publish_says_what_the_standard_has(broker: FakeBroker, qos: int) -> Non
     assert broker.heard.get(timeout=10) == (0xE0, b"")
 
 
+def test_session_has_a_last_will_and_states_that_it_is_online(broker: FakeBroker) -> None:
+    session = mqtt.Session(mqtt.Broker("127.0.0.1", broker.port, "cam", availability="door/available"))
+    session.keep_alive()
+    session.close()
+    kind, body = broker.heard.get(timeout=10)
+    assert (kind, body) == (0x10, b"\0\4MQTT\4\x26\0\x3c\0\3cam\0\x0edoor/available\0\7offline")
+    assert broker.heard.get(timeout=10) == (0x31, b"\0\x0edoor/availableonline")
+    assert broker.heard.get(timeout=10) == (0x31, b"\0\x0edoor/availableoffline")
+    assert broker.heard.get(timeout=10) == (0xE0, b"")
+
+
+def test_session_reconnects_after_a_loss(broker: FakeBroker) -> None:
+    session = mqtt.Session(mqtt.Broker("127.0.0.1", broker.port))
+    session.publish("a", b"1", 1)
+    session._connection.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(OSError):
+        session.publish("a", b"2", 1)
+    session.publish("a", b"2", 1)
+    session.close()
+
+
+def test_each_app_has_a_client_id_of_its_own() -> None:
+    assert len({mqtt.own_client_id() for _ in range(4)}) == 4
+    assert len(mqtt.own_client_id()) <= 23
+
+
 def test_publish_says_why_when_the_broker_refuses() -> None:
     refusing = FakeBroker(refuses=4)
-    with pytest.raises(OSError, match="user or password are wrong"):
-        mqtt.publish(mqtt.Broker("127.0.0.1", refusing.port), "a", b"")
+    with pytest.raises(OSError, match="user or password is wrong"):
+        mqtt.Session(mqtt.Broker("127.0.0.1", refusing.port)).publish("a", b"")
     refusing.close()
 
 
 @pytest.mark.parametrize(("topic", "qos"), [("a/#", 0), ("+", 1), ("", 0), ("a", 2)])
 def test_publish_refuses_what_cannot_be_published_to(topic: str, qos: int) -> None:
     with pytest.raises(ValueError, match="cannot publish"):
-        mqtt.publish(mqtt.Broker("127.0.0.1", 9), topic, b"", qos)
+        mqtt.Session(mqtt.Broker("127.0.0.1", 9)).publish(topic, b"", qos)
 
 
 @given(st.integers(0, 300_000))
@@ -100,7 +127,7 @@ def test_packet_is_received_as_it_was_sent(length: int) -> None:
             piece, self.left = self.left[:count], self.left[count:]
             return piece
 
-    assert mqtt.receive(Wire(mqtt.packet(0x30, b"x" * length))) == (0x30, b"x" * length)
+    assert mqtt.receive(Wire(mqtt.packet(0x30, b"x" * length)), 300_000) == (0x30, b"x" * length)
 
 
 def result_of(light: float, number: int = 1) -> Result:
@@ -121,6 +148,12 @@ class Kept:
             self.failures -= 1
             raise OSError("nobody there")
         self.sent.put(json.loads(content))
+
+    def keep_alive(self) -> None:
+        """It has no connection."""
+
+    def close(self) -> None:
+        """It has no connection."""
 
 
 def begun(output: Kept, said: list[str], clock: list[float]) -> AlertDispatcher:
@@ -186,10 +219,11 @@ def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
     assert heard.get(timeout=10) == ("Bearer secret", b'{"a": 1}')
     server.server_close()
     assert WebhookSink("https://h.example/x?key=1").name == "https://h.example/x"
-    with pytest.raises(ValueError, match="neither http nor https"):
+    with pytest.raises(ValueError, match="not an http or https address"):
         WebhookSink("file:///etc/passwd").send(b"")
 
 
+LABELS = ("with_mask", "without_mask")
 WHOLE = {
     "alert": [{"name": "no mask", "label": "without_mask", "above": 0.8, "frames": 15}],
     "mqtt": {"host": "broker.example", "topic": "door/alerts"},
@@ -205,8 +239,8 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
     expected = AlertConfig(
         (AlertRule("no mask", "without_mask", 0.8, 15),), (MqttSink("broker.example", "door/alerts"),)
     )
-    assert read_alerts(tmp_path / "a.json") == read_alerts(tmp_path / "a.toml") == expected
-    assert read_alerts(None) == AlertConfig()
+    assert read_alerts(tmp_path / "a.json", LABELS) == read_alerts(tmp_path / "a.toml", LABELS) == expected
+    assert read_alerts(None, LABELS) == AlertConfig()
 
 
 @pytest.mark.parametrize(
@@ -217,14 +251,36 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
             ["mqtt.topc: is not known", "mqtt.host: should be str", "mqtt.topic: is missing"],
         ),
         ({"alert": [{"name": "x", "frames": True}]}, ["alert 1.label: is missing", "alert 1.frames: should be int"]),
-        ({"alert": {}}, ["alert: is no list of tables"]),
+        ({"alert": {}}, ["alert: is not a list of tables"]),
         ({"alert": []}, ["alerts need mqtt or webhook, and these need alerts"]),
         ({"smtp": {}}, ["smtp: is not known"]),
-        ({"webhook": 3}, ["webhook: is no table", "webhook.url: is missing"]),
+        (
+            {"alert": [{"name": "x", "label": "mask", "above": 80, "frames": 0, "quiet_s": -1}]},
+            [
+                'alert 1.label: the model has no label "mask"; it has with_mask, without_mask',
+                "alert 1.above: 80 is not a probability",
+                "alert 1.frames: 0 is less than 1",
+                "alert 1.quiet_s: -1 is not",
+            ],
+        ),
+        (
+            {"mqtt": {"host": "", "topic": "a/#", "qos": 7, "port": 0, "ca_file": "/nowhere"}},
+            [
+                "mqtt.host: is empty",
+                "mqtt.topic: 'a/#'",
+                "mqtt.qos: 7 is neither 0 nor 1",
+                "mqtt.port: 0 is not",
+                "mqtt.ca_file: needs tls = true",
+                "mqtt.ca_file: /nowhere cannot be read",
+            ],
+        ),
+        ({"webhook": {"url": "htp://x"}}, ["webhook.url: htp://x is not an http or https address"]),
+        ({"alert": WHOLE["alert"] * 2}, ['alert: "no mask" is the name of several']),
+        ({"webhook": 3}, ["webhook: is not a table", "webhook.url: is missing"]),
     ],
 )
 def test_read_alerts_names_everything_that_is_wrong(tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
     (tmp_path / "a.json").write_text(json.dumps(WHOLE | changes))
     with pytest.raises(DeviceError) as failed:
-        read_alerts(tmp_path / "a.json")
+        read_alerts(tmp_path / "a.json", LABELS)
     assert [problem for problem in said if problem not in failed.value.what] == []

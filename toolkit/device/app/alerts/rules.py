@@ -1,13 +1,13 @@
-"""A word to somebody when a class is held: so many frames in a row, above a probability.
+"""Alerts when a class is held for a number of frames in a row, above a probability.
 
 Configured on the device in a JSON file, or a TOML file where Python is 3.11 or newer:
 
     [[alert]]
     name = "no mask"
     label = "without_mask"
-    above = 0.8             # of 1; 0.5 if it is not said
+    above = 0.8             # of 1; default 0.5
     frames = 15             # in a row
-    quiet_s = 60            # no second word for so long
+    quiet_s = 60            # no second alert for so long
 
     [mqtt]                  # and, or:
     host = "broker.example"
@@ -28,7 +28,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ...errors import DeviceError
 from ..pipeline.messages import Result
@@ -36,7 +36,7 @@ from .sinks import AlertSink, MqttSink, WebhookSink, read_fields
 
 QUEUE_SIZE = 32
 """So many alerts wait for a broker that does not answer; the newest are lost."""
-TRIES, PAUSE_S = 4, 2.0
+TRIES, PAUSE_S, LONGEST_PAUSE_S = 4, 2.0, 60.0
 _STEP_S = 0.5
 Log = Callable[[str], None]
 
@@ -51,46 +51,69 @@ class AlertRule:
     frames: int = 10
     quiet_s: float = 60.0
 
+    def problems(self, labels: Sequence[str]) -> Iterator[str]:
+        """What can never be met or has no meaning, field by field."""
+        if not self.name.strip():
+            yield "name: is empty"
+        if self.label not in labels:
+            shown = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+            yield f'label: the model has no label "{self.label}"; it has {shown}'
+        if not 0 <= self.above < 1:
+            yield f"above: {self.above} is not a probability from 0 to below 1"
+        if self.frames < 1:
+            yield f"frames: {self.frames} is less than 1"
+        if not 0 <= self.quiet_s < float("inf"):
+            yield f"quiet_s: {self.quiet_s} is not a number of seconds"
+
 
 @dataclass(frozen=True)
 class AlertConfig:
     """What the file says."""
 
     rules: Tuple[AlertRule, ...] = ()
-    outputs: Tuple[AlertSink, ...] = ()
+    sinks: Tuple[AlertSink, ...] = ()
 
 
-def read_alerts(path: Optional[Path]) -> AlertConfig:
-    """What is to be told, and to whom; nothing without a file.
+def read_alerts(path: Optional[Path], labels: Sequence[str]) -> AlertConfig:
+    """The rules and sinks of a file, checked against the model's labels; nothing without a file.
 
     Raises:
-        DeviceError: it cannot be read or understood; everything that is wrong with it is named.
+        DeviceError: it cannot be read or has no meaning; names every problem.
     """
     if path is None:
         return AlertConfig()
     content = _read(path)
     problems: List[str] = []
-    entries = content.pop("alert", [])
-    rules = [
-        read_fields(AlertRule, entry, f"alert {index}", problems)
-        for index, entry in enumerate(_tables(entries, problems), 1)
-    ]
+    entries = _tables(content.pop("alert", []), problems)
+    rules = [_checked(AlertRule, entry, f"alert {index}", problems, labels) for index, entry in enumerate(entries, 1)]
     kinds: Dict[str, Any] = {"mqtt": MqttSink, "webhook": WebhookSink}
-    outputs = [read_fields(kinds[name], content.pop(name), name, problems) for name in kinds if name in content]
+    sinks = [_checked(kinds[name], content.pop(name), name, problems) for name in kinds if name in content]
     problems += [f"{key}: is not known" for key in content]
-    if not problems and bool(rules) != bool(outputs):
+    names = [rule.name for rule in rules if rule is not None]
+    problems += [f'alert: "{name}" is the name of several' for name in sorted({*names}) if names.count(name) > 1]
+    if not problems and bool(rules) != bool(sinks):
         problems.append("alerts need mqtt or webhook, and these need alerts")
     if problems:
         raise DeviceError(
             "; ".join(problems), where=str(path), remedy="docs/architecture/08-device-app.md has an example"
         )
-    return AlertConfig(tuple(rules), tuple(outputs))
+    return AlertConfig(tuple(filter(None, rules)), tuple(filter(None, sinks)))
+
+
+def _checked(kind: Any, table: Any, where: str, problems: List[str], *context: Sequence[str]) -> Any:
+    """The dataclass of a table; what is wrong with its types, or then with its values, is added to `problems`."""
+    wrong: List[str] = []
+    value = read_fields(kind, table, where, wrong)
+    if value is not None:
+        wrong += [f"{where}.{problem}" for problem in value.problems(*context)]
+    problems += wrong
+    return value
 
 
 def _tables(entries: Any, problems: List[str]) -> List[Any]:
     if isinstance(entries, list):
         return entries
-    problems.append("alert: is no list of tables")
+    problems.append("alert: is not a list of tables")
     return []
 
 
@@ -99,13 +122,11 @@ def _read(path: Path) -> Dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = importlib.import_module("tomllib").loads(text) if path.suffix == ".toml" else json.loads(text)
     except ImportError:
-        raise DeviceError(
-            "is TOML, which this Python does not read", where=str(path), remedy="write it as JSON"
-        ) from None
+        raise DeviceError("is TOML, which needs Python 3.11", where=str(path), remedy="write it as JSON") from None
     except (OSError, ValueError) as error:
         raise DeviceError(f"cannot be read: {error}", where=str(path)) from None
     if not isinstance(content, dict):
-        raise DeviceError("is no table", where=str(path))
+        raise DeviceError("is not a table", where=str(path))
     return content
 
 
@@ -130,12 +151,15 @@ class RuleState:
 class AlertDispatcher(threading.Thread):
     """Sees each result, and tells of it on a thread of its own."""
 
-    def __init__(self, wanted: AlertConfig, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, config: AlertConfig, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="alerts", daemon=True)
-        self._watches = [RuleState(rule) for rule in wanted.rules]
-        self._outputs, self._log, self._clock = wanted.outputs, log, clock
+        self._watches = [RuleState(rule) for rule in config.rules]
+        self._sinks, self._log, self._clock = config.sinks, log, clock
         self._waiting: queue.Queue[Dict[str, Any]] = queue.Queue(QUEUE_SIZE)
         self._stopping = threading.Event()
+        self._problems: Dict[str, Optional[str]] = {}
+        self._due: Dict[str, float] = {}
+        self._pauses: Dict[str, float] = {}
 
     def see(self, result: Result) -> None:
         """In the results' stage: count, and hand over."""
@@ -168,23 +192,52 @@ class AlertDispatcher(threading.Thread):
             try:
                 message = self._waiting.get(timeout=_STEP_S)
             except queue.Empty:
+                self._keep_alive()
                 continue
-            for output in self._outputs:
-                self._send(output, message)
+            for sink in self._sinks:
+                self._send(sink, message)
+        for sink in self._sinks:
+            sink.close()
 
-    def _send(self, output: AlertSink, message: Dict[str, Any]) -> None:
+    def state(self) -> List[Dict[str, Any]]:
+        """{"name", "problem"} of each sink; the problem is None while it can be reached."""
+        return [{"name": sink.name, "problem": self._problems.get(sink.name)} for sink in self._sinks]
+
+    def _keep_alive(self) -> None:
+        """Look after each sink that is due; one that cannot be reached is tried again after a pause that doubles."""
+        for sink in self._sinks:
+            if time.monotonic() < self._due.get(sink.name, 0):
+                continue
+            try:
+                sink.keep_alive()
+            except (OSError, ValueError) as error:
+                self._note(sink, str(error) or type(error).__name__)
+                pause_s = min(2 * self._pauses.get(sink.name, PAUSE_S), LONGEST_PAUSE_S)
+            else:
+                self._note(sink, None)
+                pause_s = PAUSE_S
+            self._pauses[sink.name], self._due[sink.name] = pause_s, time.monotonic() + pause_s
+
+    def _note(self, sink: AlertSink, problem: Optional[str]) -> None:
+        if problem and not self._problems.get(sink.name):
+            self._log(f"alerts to {sink.name}: {problem}")
+        self._problems[sink.name] = problem
+
+    def _send(self, sink: AlertSink, message: Dict[str, Any]) -> None:
         content = json.dumps(message, ensure_ascii=False).encode()
         why = ""
         for attempt in range(TRIES):
             if attempt and self._stopping.wait(PAUSE_S * 2**attempt):
                 break
             try:
-                output.send(content)
+                sink.send(content)
             except (OSError, ValueError) as error:
                 why = str(error) or type(error).__name__
             else:
+                self._problems[sink.name] = None
                 return
-        self._log(f"alert {message['alert']} did not reach {output.name}: {why}")
+        self._problems[sink.name] = why
+        self._log(f"alert {message['alert']} did not reach {sink.name}: {why}")
 
     def end(self, timeout: float) -> bool:
         """Whether it ended in time."""

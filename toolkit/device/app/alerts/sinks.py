@@ -1,15 +1,17 @@
-"""Where alerts go: an MQTT broker, or an address that takes a POST."""
+"""Alert sinks: an MQTT broker, or an address that accepts a POST."""
 
 from __future__ import annotations
 
 import dataclasses
+import http.client
+import re
 import ssl
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Protocol, Type, TypeVar
+from typing import Any, Dict, Iterator, List, Optional, Protocol, Type, TypeVar
 
-from .mqtt import Broker, publish
+from ...release.http_client import Credentials, HttpClient, origin_of
+from .mqtt import Broker, Session, is_topic, own_client_id
 
 TIMEOUT_S = 10.0
 T = TypeVar("T")
@@ -17,72 +19,158 @@ _TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "Optional
 
 
 class AlertSink(Protocol):
-    """One of them."""
+    """One place that alerts are sent to; used by one thread."""
 
     @property
     def name(self) -> str:
-        """For the log; without passwords."""
+        """For the log and the page; without passwords."""
 
     def send(self, content: bytes) -> None:
         """Deliver a JSON document. Raises OSError or ValueError when that fails."""
 
+    def keep_alive(self) -> None:
+        """Called every few seconds between alerts. Raises OSError when the sink cannot be reached."""
+
+    def close(self) -> None:
+        """End its connection, if it has one."""
+
 
 @dataclass(frozen=True)
 class MqttSink:
-    """A broker; its password lies in a file of its own."""
+    """An MQTT broker; the password is read from a file of its own."""
 
     host: str
     topic: str
     port: int = 1883
     qos: int = 1
+    retain: bool = False
     tls: bool = False
-    client: str = "toolkit"
+    ca_file: Optional[str] = None
+    client: Optional[str] = None
+    """The client id; by default one that no other app has."""
     user: Optional[str] = None
     password_file: Optional[str] = None
+    availability_topic: Optional[str] = None
+    """Holds "online" or "offline"; by default TOPIC/availability."""
+    _sessions: List[Session] = dataclasses.field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
-        """See Output."""
+        """See AlertSink."""
         return f"mqtt://{self.host}:{self.port}/{self.topic}"
 
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the configuration, field by field."""
+        if not self.host.strip():
+            yield "host: is empty"
+        if not 0 < self.port < 65_536:
+            yield f"port: {self.port} is not between 1 and 65535"
+        if self.qos not in (0, 1):
+            yield f"qos: {self.qos} is neither 0 nor 1"
+        for name, topic in (("topic", self.topic), ("availability_topic", self._availability())):
+            if not is_topic(topic):
+                yield f"{name}: {topic!r} is empty or has a wildcard"
+        if self.ca_file and not self.tls:
+            yield "ca_file: needs tls = true"
+        yield from _file_problems(self, "ca_file", "password_file")
+        if self.ca_file and Path(self.ca_file).is_file():
+            yield from _certificate_problems(self.ca_file)
+
     def send(self, content: bytes) -> None:
-        """See Output."""
-        password = Path(self.password_file).read_text(encoding="utf-8").strip() if self.password_file else None
-        broker = Broker(self.host, self.port, self.client, self.user, password, tls=self.tls)
-        publish(broker, self.topic, content, self.qos)
+        """See AlertSink."""
+        self._session().publish(self.topic, content, self.qos, retain=self.retain)
+
+    def keep_alive(self) -> None:
+        """See AlertSink."""
+        self._session().keep_alive()
+
+    def close(self) -> None:
+        """See AlertSink."""
+        if self._sessions:
+            self._sessions[0].close()
+
+    def _availability(self) -> str:
+        return f"{self.topic}/availability" if self.availability_topic is None else self.availability_topic
+
+    def _session(self) -> Session:
+        if not self._sessions:
+            password = Path(self.password_file).read_text(encoding="utf-8").strip() if self.password_file else None
+            client = self.client or own_client_id()
+            login = (self.user, password)
+            broker = Broker(self.host, self.port, client, *login, self.tls, self.ca_file, self._availability())
+            self._sessions.append(Session(broker))
+        return self._sessions[0]
 
 
 @dataclass(frozen=True)
 class WebhookSink:
-    """An http(s) address; its bearer token lies in a file of its own."""
+    """An http(s) address; its bearer token is read from a file of its own and follows no redirect."""
 
     url: str
     token_file: Optional[str] = None
 
     @property
     def name(self) -> str:
-        """See Output."""
-        return self.url.partition("?")[0]
+        """See AlertSink."""
+        return re.sub(r"//[^/]*@", "//", self.url.partition("?")[0])
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the configuration, field by field."""
+        try:
+            origin_of(self.url)
+        except ValueError as error:
+            yield f"url: {error}"
+        yield from _file_problems(self, "token_file")
 
     def send(self, content: bytes) -> None:
-        """See Output."""
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError("the address is neither http nor https")
-        headers = {"Content-Type": "application/json"}
+        """See AlertSink."""
+        credentials = None
         if self.token_file:
-            headers["Authorization"] = f"Bearer {Path(self.token_file).read_text(encoding='utf-8').strip()}"
-        request = urllib.request.Request(self.url, content, headers, method="POST")  # noqa: S310 - checked above
-        context = ssl.create_default_context() if self.url.startswith("https:") else None
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310 - see above
-            answer.read(1024)
+            token = Path(self.token_file).read_text(encoding="utf-8").strip()
+            credentials = Credentials(origin_of(self.url), f"Bearer {token}")
+        client = HttpClient(max_redirects=0, deadline_s=TIMEOUT_S)
+        try:
+            answer = client.request(
+                "POST", self.url, content, {"Content-Type": "application/json"}, credentials, 1 << 16
+            )
+        except http.client.HTTPException as error:
+            raise OSError(f"does not speak HTTP: {type(error).__name__}") from None
+        finally:
+            client.close()
+        if not 200 <= answer.status < 300:
+            raise OSError(f"answers {answer.status}")
+
+    def keep_alive(self) -> None:
+        """See AlertSink: there is no connection between alerts."""
+
+    def close(self) -> None:
+        """See AlertSink."""
 
 
-def read_fields(kind: Type[T], table: Any, where: str, problems: List[str]) -> T:
-    """A dataclass from a table of a file; what does not fit goes to `problems`, and what is given back is then of no use."""
+def _file_problems(sink: object, *names: str) -> Iterator[str]:
+    for name in names:
+        path = getattr(sink, name)
+        if path is None:
+            continue
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            yield f"{name}: {path} cannot be read: {error.strerror}"
+
+
+def _certificate_problems(path: str) -> Iterator[str]:
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError):
+        yield f"ca_file: {path} holds no certificate in PEM form"
+
+
+def read_fields(kind: Type[T], table: Any, where: str, problems: List[str]) -> Optional[T]:
+    """A dataclass from a table of a file; None once there are `problems`, to which what does not fit is added."""
     entries: Dict[str, Any] = table if isinstance(table, dict) else {}
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # T is one
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]  # T is one
     if entries is not table:
-        problems.append(f"{where}: is no table")
+        problems.append(f"{where}: is not a table")
     problems += [f"{where}.{name}: is not known" for name in entries if name not in fields]
     known = {name: value for name, value in entries.items() if name in fields}
     for name, field in fields.items():
@@ -90,10 +178,9 @@ def read_fields(kind: Type[T], table: Any, where: str, problems: List[str]) -> T
             problems.append(f"{where}.{name}: is missing")
         elif name in known and not _fits(known[name], str(field.type)):
             problems.append(f"{where}.{name}: should be {str(field.type).replace('Optional[str]', 'str')}")
-    found: T = object.__new__(kind)
-    for name, field in fields.items():
-        object.__setattr__(found, name, known.get(name, field.default))
-    return found
+    if problems:
+        return None
+    return kind(**known)
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -1,9 +1,12 @@
-"""How fast it goes, of late."""
+"""Recent throughput and latency of the pipeline, and a latency histogram since its start."""
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import threading
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Deque, Dict, Optional, Tuple
 
 from ...percentiles import MIN_QUERIES, nearest_rank
@@ -17,6 +20,18 @@ MIN_SAMPLES = {**MIN_QUERIES, 50: 10}
 """The samples that each percentile needs before it is shown."""
 
 
+BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper limits of the latency histogram; what is above the last one counts in +Inf alone."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Latencies since the start: cumulative counts by BUCKETS_S, then all of them; and their sum."""
+
+    counts: Tuple[int, ...]
+    sum_s: float
+
+
 class ThroughputMeter:
     """Results a second over the last WINDOW_S seconds, and the percentiles of the last SAMPLES latencies."""
 
@@ -24,6 +39,8 @@ class ThroughputMeter:
         self._lock = threading.Lock()
         self._moments: Deque[int] = deque(maxlen=SAMPLES)
         self._latencies: Deque[float] = deque(maxlen=SAMPLES)
+        self._buckets = [0] * (len(BUCKETS_S) + 1)
+        self._sum_s = 0.0
         self._since_ns = now_ns()
         self._summary: Tuple[int, Dict[str, Any]] = (0, {})
 
@@ -32,6 +49,13 @@ class ThroughputMeter:
         with self._lock:
             self._moments.append(now_ns())
             self._latencies.append(latency_ms)
+            self._buckets[bisect.bisect_left(BUCKETS_S, latency_ms / 1e3)] += 1
+            self._sum_s += latency_ms / 1e3
+
+    def histogram(self) -> Histogram:
+        """Of all latencies since the start, whichever model took them."""
+        with self._lock:
+            return Histogram(tuple(itertools.accumulate(self._buckets)), self._sum_s)
 
     def restart(self) -> None:
         """Forget what another model took."""
@@ -43,12 +67,12 @@ class ThroughputMeter:
 
     def summary(self) -> Dict[str, Any]:
         """{"fps", "latency_ms"}, rounded, as of FRESH_S ago at most."""
-        at, found = self._summary
-        if not found or now_ns() - at > FRESH_S * 1e9:
+        at, summary = self._summary
+        if not summary or now_ns() - at > FRESH_S * 1e9:
             latency = {name: None if value is None else round(value, 3) for name, value in self.latency_ms().items()}
-            found = {"fps": round(self.fps(), 2), "latency_ms": latency}
-            self._summary = (now_ns(), found)
-        return found
+            summary = {"fps": round(self.fps(), 2), "latency_ms": latency}
+            self._summary = (now_ns(), summary)
+        return summary
 
     def fps(self) -> float:
         """Results a second."""

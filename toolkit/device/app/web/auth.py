@@ -1,4 +1,4 @@
-"""Who may look, and who may only knock.
+"""Authentication for the web app: bearer tokens, session cookies, loopback-only access without a token.
 
 Without a token the app answers on loopback alone, and there only to who calls it by a loopback name: a page from elsewhere whose
 name is made to mean 127.0.0.1 calls it otherwise. With one, programs send it as a bearer; a browser sends it once, to /login,
@@ -63,32 +63,35 @@ class Auth:
         self._check_site(request)
         if self.token is None:
             if not _LOOPBACK.fullmatch(request.headers.get("host", "localhost")):
-                raise HttpError(421, "this is not the host that was asked for", "call it by 127.0.0.1 or localhost")
+                raise HttpError(421, "not a name of this app", "without a token, use 127.0.0.1 or localhost")
         elif request.path not in PUBLIC_PATHS and not self.is_authenticated(request):
-            raise HttpError(401, "a token is wanted", "send Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
+            raise HttpError(401, "a token is required", "send Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
 
     def _check_site(self, request: Request) -> None:
         origin = request.headers.get("origin")
-        own = request.headers.get("host", "")
-        foreign = origin is not None and origin.partition("://")[2] != own
+        own = {
+            request.headers.get("host", ""),
+            request.headers.get("x-forwarded-host", ""),
+        }  # another site cannot send that
+        foreign = origin is not None and origin.partition("://")[2] not in own
         if foreign or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.method == "GET"
             if not (navigates and request.path == "/"):
-                raise HttpError(403, "another site may not ask this")
+                raise HttpError(403, "requests from another site are not allowed")
 
     def is_authenticated(self, request: Request) -> bool:
         """Whether it carries the token or a session; everyone is known where there is no token."""
         if self.token is None:
             return True
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self.is_token(given.strip()):
+        kind, _, value = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self.is_token(value.strip()):
             return True
-        found = re.search(rf"(?:^|;\s*){COOKIE}=([0-9]+)\.([0-9a-f]+)", request.headers.get("cookie", ""), re.ASCII)
-        return found is not None and self._is_session(found.group(1), found.group(2))
+        match = re.search(rf"(?:^|;\s*){COOKIE}=([0-9]+)\.([0-9a-f]+)", request.headers.get("cookie", ""), re.ASCII)
+        return match is not None and self._is_session(match.group(1), match.group(2))
 
-    def is_token(self, given: str) -> bool:
+    def is_token(self, value: str) -> bool:
         """Compared in a time that tells nothing."""
-        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+        return self.token is not None and hmac.compare_digest(value.encode(), self.token.encode())
 
     def _is_session(self, until: str, seal: str) -> bool:
         return hmac.compare_digest(seal, self._seal(until)) and len(until) < 15 and int(until) > time.time()
@@ -97,7 +100,7 @@ class Auth:
         """A cookie for who has shown the token; it ends with this process or after SESSION_S."""
         until = str(int(time.time()) + SESSION_S)
         more = "; Secure" if secure else ""
-        return f"{COOKIE}={until}.{self._seal(until)}; HttpOnly; SameSite=Strict; Path=/; Max-Age={SESSION_S}{more}"
+        return f"{COOKIE}={until}.{self._seal(until)}; HttpOnly; SameSite=Strict; Max-Age={SESSION_S}{more}"
 
     def _seal(self, until: str) -> str:
         return hmac.new(self._key, until.encode(), hashlib.sha256).hexdigest()

@@ -36,6 +36,11 @@ class Subscribers:
     def __len__(self) -> int:
         return len(self._writers)
 
+    @property
+    def reading(self) -> int:
+        """How many have taken what they were sent: those that do not read cost the others nothing."""
+        return sum(writer.transport.get_write_buffer_size() == 0 for writer in self._writers)
+
     def send(self, piece: bytes) -> None:
         """To all who have taken what they were sent before."""
         now = time.monotonic()
@@ -79,7 +84,7 @@ class Broadcast:
         """For as long as the server runs."""
         shown = None
         while True:
-            await asyncio.sleep(max(1 / FPS, len(self.images) / BUDGET))
+            await asyncio.sleep(max(1 / FPS, self.images.reading / BUDGET))
             result = self._latest()
             if result is not None and result is not shown and len(self.images):
                 shown = result
@@ -96,7 +101,7 @@ class Broadcast:
 def _check_room(watchers: Subscribers) -> None:
     if len(watchers) >= MAX_SUBSCRIBERS:
         raise HttpError(
-            503, f"{MAX_SUBSCRIBERS} watch already, and that is the most", "try again later", Retry_After="10"
+            503, f"{MAX_SUBSCRIBERS} viewers are connected, which is the limit", "try again later", Retry_After="10"
         )
 
 

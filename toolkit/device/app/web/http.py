@@ -8,14 +8,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, Optional, Tuple
 
 HEAD_BYTES = 16_384
 BODY_BYTES = 12_000_000
 """An image of twelve megapixels as a JPEG of the best quality."""
-HEAD_S, IDLE_S, BODY_S, SEND_S = 10.0, 60.0, 30.0, 20.0
-"""How long a head, the next request, a body, and a client that does not read, are waited for."""
+HEAD_S, IDLE_S, STALL_S, SEND_S = 10.0, 60.0, 10.0, 20.0
+"""Time limits: for a head, until the next request, for a body that stops, for a client that does not read."""
+SLOW_AFTER_S, SLOWEST_BYTES_S = 5.0, 20_000
+"""A body must come at this rate once it has taken so long."""
+BODIES_BYTES = 64_000_000
+"""Of all bodies that are held at the same time."""
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]{0,2000}) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
 _REASONS = {
@@ -48,6 +53,23 @@ class HttpError(Exception):
         return json_response({"error": {"what": self.what, "remedy": self.remedy}}, self.status, self.headers)
 
 
+class BodyMemory:
+    """Counts the bytes of all bodies that are held; for one event loop."""
+
+    def __init__(self, limit: int = BODIES_BYTES) -> None:
+        self._left = limit
+
+    def take(self, size: int) -> None:
+        """Take some, or give some back.
+
+        Raises:
+            HttpError: there is not so much left; it is taken all the same, until it is given back.
+        """
+        self._left -= size
+        if size > 0 and self._left < 0:
+            raise HttpError(503, "too many bodies are being received", Retry_After="5")
+
+
 @dataclass
 class Request:
     """One request; its body is read only by who wants it."""
@@ -63,27 +85,48 @@ class Request:
     """Whether the client wants to send another one."""
     unread: int = 0
     """Bytes of the body that are still to come."""
+    memory: BodyMemory = field(default_factory=BodyMemory)
+    held: int = 0
+    """Bytes that its body takes of the memory."""
 
     async def body(self) -> bytes:
         """All of it.
 
         Raises:
-            HttpError: it is too large, says no length, or comes too slowly.
+            HttpError: it is too large, has no length, or comes too slowly; or too many others are held at the same time.
         """
         if "content-length" not in self.headers:
             raise HttpError(411, "the body has no length", "send a Content-Length")
         if self.unread > BODY_BYTES:
             raise HttpError(
-                413, f"the body has {self.unread} bytes, and {BODY_BYTES} is the most", "send a smaller image"
+                413, f"the body has {self.unread} bytes, above the limit of {BODY_BYTES}", "send a smaller image"
             )
         if self.headers.get("expect", "").lower() == "100-continue":
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        content, begin = bytearray(), time.monotonic()
+        while self.unread:
+            block = await self._block(len(content), time.monotonic() - begin)
+            content += block
+            self.unread -= len(block)
+        return bytes(content)
+
+    async def _block(self, received: int, elapsed_s: float) -> bytes:
+        if elapsed_s > SLOW_AFTER_S and received < elapsed_s * SLOWEST_BYTES_S:
+            raise HttpError(408, f"the body comes at less than {SLOWEST_BYTES_S} bytes a second")
         try:
-            content = await asyncio.wait_for(self.reader.readexactly(self.unread), BODY_S)
+            block = await asyncio.wait_for(self.reader.read(min(self.unread, 65_536)), STALL_S)
         except asyncio.TimeoutError:
-            raise HttpError(408, f"the body did not come within {BODY_S:g} s") from None
-        self.unread = 0
-        return content
+            raise HttpError(408, f"no byte of the body came for {STALL_S:g} s") from None
+        if not block:
+            raise asyncio.IncompleteReadError(b"", self.unread)
+        self.held += len(block)
+        self.memory.take(len(block))
+        return block
+
+    def release(self) -> None:
+        """Give back what its body took of the memory for bodies."""
+        self.memory.take(-self.held)
+        self.held = 0
 
 
 @dataclass
@@ -114,7 +157,9 @@ def json_response(value: Any, status: int = 200, headers: Optional[Dict[str, str
     return Response(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
 
-async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> Optional[Request]:
+async def read_request(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, memory: BodyMemory
+) -> Optional[Request]:
     """The next request on a connection; None when the client is gone, or has nothing to log for IDLE_S.
 
     Raises:
@@ -133,7 +178,7 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         raise HttpError(431, f"the request's head has more than {HEAD_BYTES} bytes") from None
     method, path, version, headers = parse_head(head)
     keeps = headers.get("connection", "").lower() != "close" and version == 1
-    return Request(method, path, headers, peer, reader, writer, keeps, body_length(headers))
+    return Request(method, path, headers, peer, reader, writer, keeps, body_length(headers), memory)
 
 
 def parse_head(head: bytes) -> Tuple[str, str, int, Dict[str, str]]:

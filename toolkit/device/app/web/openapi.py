@@ -8,6 +8,7 @@ Json = Dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
 _MAYBE_NUMBER: Json = {"type": ["number", "null"]}
+_AGE: Json = {"type": "number", "minimum": 0, "description": "Seconds since the frame arrived."}
 _COUNT: Json = {"type": "integer", "minimum": 0}
 _GUESS = {
     "type": "object",
@@ -16,7 +17,7 @@ _GUESS = {
 }
 _RANKING = {"type": "array", "maxItems": 5, "items": {"$ref": "#/components/schemas/Guess"}}
 _IDENTITY = {"release": _TEXT, "name": _TEXT}
-_LABELS = {"type": "array", "items": _TEXT, "description": "Where an image may have many: those above 1/2."}
+_LABELS = {"type": "array", "items": _TEXT, "description": "For multi-label models: those above 1/2."}
 
 
 def _object(properties: Json, optional: Optional[Json] = None) -> Json:
@@ -29,13 +30,14 @@ def _nullable(schema: Json) -> Json:
 
 def _schemas() -> Json:
     latest = _object(
-        {"frame": _COUNT, "release": _TEXT, "ranking": _RANKING, "latency_ms": {"type": "number"}}, {"labels": _LABELS}
+        {"frame": _COUNT, "release": _TEXT, "ranking": _RANKING, "latency_ms": {"type": "number"}, "age_s": _AGE},
+        {"labels": _LABELS},
     )
     throttled = _object({"now": {"type": "boolean"}, "since_boot": {"type": "boolean"}})
     state: Json = {
         **_IDENTITY,
         "accelerator": _TEXT,
-        "cpu_fallback": {"type": "boolean", "description": "The CPU works in a stick's place."},
+        "cpu_fallback": {"type": "boolean", "description": "The CPU replaces a missing accelerator."},
         "precision": {"type": ["string", "null"]},
         "openvino": _TEXT,
         "source": _TEXT,
@@ -49,6 +51,7 @@ def _schemas() -> Json:
         "temperature_c": _MAYBE_NUMBER,
         "accelerator_temperature_c": _MAYBE_NUMBER,
         "throttled": _nullable(throttled),
+        "alert_sinks": {"type": "array", "items": _object({"name": _TEXT, "problem": {"type": ["string", "null"]}})},
         "notes": {"type": "array", "items": _TEXT},
         "uptime_s": {"type": "integer"},
     }
@@ -75,18 +78,18 @@ def _plain(description: str, kind: str) -> Json:
 
 
 _ERRORS: Dict[int, str] = {
-    400: "Not HTTP, or not JSON",
-    401: "A token is wanted",
-    403: "Another site may not ask this",
-    404: "Not here",
+    400: "Malformed request",
+    401: "A token is required",
+    403: "Requests from another site are not allowed",
+    404: "Not found",
     409: "The model cannot be loaded",
     411: "The body has no length",
     413: "Too large",
-    415: "Another type is wanted",
-    421: "Not the host that was asked for",
-    422: "It cannot be used",
+    415: "Unsupported media type",
+    421: "Not a name of this app",
+    422: "Cannot be processed",
     429: "Too many requests",
-    503: "Not now",
+    503: "Temporarily unavailable",
     504: "No answer in time",
 }
 _ALL = (400, 401, 403, 413, 421, 429)
@@ -100,27 +103,26 @@ def _operation(summary: str, success: Json, *errors: int, status: int = 200, **m
 
 def _paths() -> Json:
     verdict, no = _answer("Yes", "Verdict"), _answer("No", "Verdict")
-    image = {
-        "required": True,
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES},
-    }
+    file = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES}
+    image = {"required": True, "content": {**content, "multipart/form-data": {"schema": file}}}
     switch = {"required": True, "content": {"application/json": {"schema": _object({"release": _TEXT})}}}
     health, ready = (
-        _operation("Does it work", verdict, security=[]),
-        _operation("Do results come", verdict, security=[]),
+        _operation("Liveness", verdict, security=[]),
+        _operation("Readiness", verdict, security=[]),
     )
     for asked in (health, ready):
         asked["responses"]["503"] = no
     return {
-        "/v1/predict": {"post": _operation("What is on an image", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=image)},
-        "/v1/state": {"get": _operation("How it goes", _answer("Everything that changes", "State"))},
-        "/v1/models": {"get": _operation("Which models are here", _answer("Them", "Models"))},
-        "/v1/model": {"post": _operation("Let another model work", _answer("It does", "Identity"), 404, 409, 411, 415, 422, requestBody=switch)},
+        "/v1/predict": {"post": _operation("Classify an image", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=image)},
+        "/v1/state": {"get": _operation("Current state", _answer("The state", "State"))},
+        "/v1/models": {"get": _operation("List the models on the device", _answer("The models", "Models"))},
+        "/v1/model": {"post": _operation("Switch to another model", _answer("The active model", "Identity"), 404, 409, 411, 415, 422, requestBody=switch)},
         "/v1/events": {"get": _operation("The state twice a second", _plain("Server-sent events", "text/event-stream"), 503)},
-        "/stream": {"get": _operation("The image", _plain("Motion JPEG", "multipart/x-mixed-replace"), 503)},
+        "/stream": {"get": _operation("Live stream", _plain("Motion JPEG", "multipart/x-mixed-replace"), 503)},
         "/health": {"get": health},
         "/ready": {"get": ready},
-        "/metrics": {"get": _operation("For Prometheus", _plain("Version 0.0.4 of its text format", "text/plain"))},
+        "/metrics": {"get": _operation("Prometheus metrics", _plain("Version 0.0.4 of its text format", "text/plain"))},
     }  # fmt: skip
 
 
@@ -136,13 +138,13 @@ def openapi_document() -> Json:
             "version": "1",
             "license": {"name": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],
         "security": [{"bearer": []}],
         "paths": _paths(),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "Wanted where the app has a token."}
+                "bearer": {"type": "http", "scheme": "bearer", "description": "Required where the app has a token."}
             },
         },
     }

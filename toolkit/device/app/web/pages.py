@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import html
 import re
+import socket
 from pathlib import Path
 
 from .http import Response
@@ -19,9 +21,10 @@ def live_page() -> Response:
 
 
 def login_page(*, failed: bool) -> Response:
-    """The form; with a word about it when the token was wrong."""
-    word = '<p role="alert">That is not the token.</p>' if failed else ""
-    return _response(_read("login.html").replace("<!-- word -->", word), 401 if failed else 200)
+    """The login form, with an error message after a wrong token."""
+    message = '<p role="alert">Wrong token.</p>' if failed else ""
+    page = _read("login.html").replace("<!-- word -->", message)
+    return _response(page.replace("<!-- device -->", html.escape(socket.gethostname())), 401 if failed else 200)
 
 
 @functools.lru_cache(maxsize=4)

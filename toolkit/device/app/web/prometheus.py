@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from ..pipeline.throughput import BUCKETS_S, Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-Sample = Tuple[str, Dict[str, str], Optional[float]]
+Sample = Tuple[Dict[str, str], Optional[float]]
+Family = Tuple[str, str, str, List[Sample]]
 
 
-def render_metrics(state: Dict[str, Any], dropped: Dict[str, int]) -> str:
-    """All metrics from State.now(), and the drops by queue."""
-    lines = []
+def render_metrics(state: Dict[str, Any], dropped: Dict[str, int], latency: Histogram) -> str:
+    """All metrics from StatusReport.now(), the drops by queue, and the latency histogram."""
+    lines: List[str] = []
     for name, kind, help_, samples in _families(state, dropped):
-        lines += [f"# HELP {name} {help_}", f"# TYPE {name} {kind}"]
-        lines += [
-            f"{name}{_labels(labels)} {float(value)!r}" for _, labels, value in samples(name) if value is not None
-        ]
+        lines += _head(name, kind, help_)
+        lines += [f"{name}{_labels(labels)} {float(value)!r}" for labels, value in samples if value is not None]
+    lines += _histogram("toolkit_app_latency_seconds", "Time from a frame's arrival to its result.", latency)
     return "\n".join((*lines, ""))
+
+
+def _head(name: str, kind: str, help_: str) -> List[str]:
+    return [f"# HELP {name} {help_}", f"# TYPE {name} {kind}"]
+
+
+def _histogram(name: str, help_: str, histogram: Histogram) -> List[str]:
+    limits = [*(repr(limit) for limit in BUCKETS_S), "+Inf"]
+    buckets = [f'{name}_bucket{{le="{limit}"}} {count}' for limit, count in zip(limits, histogram.counts)]  # noqa: B905 - strict= came with Python 3.10
+    return [
+        *_head(name, "histogram", help_),
+        *buckets,
+        f"{name}_sum {histogram.sum_s!r}",
+        f"{name}_count {histogram.counts[-1]}",
+    ]
 
 
 def _labels(labels: Dict[str, str]) -> str:
@@ -27,34 +44,23 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Any]:
-    frames, throttled = state["frames"], state["throttled"] or {}
-
-    def one(value: Any, **labels: str) -> Any:
-        return lambda name: [(name, labels, None if value is None else float(value))]
-
-    def many(values: Dict[str, Any], label: str, scale: float = 1.0) -> Any:
-        def samples(name: str) -> Iterator[Sample]:
-            for key, value in values.items():
-                yield name, {label: key}, None if value is None else float(value) * scale
-
-        return samples
-
+def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Family]:
+    """Name, type, help and samples of each metric but the histogram."""
+    throttled = (state["throttled"] or {}).get("now")
     info = {key: str(state[key]) for key in ("release", "name", "accelerator", "precision", "openvino")}
-    quantiles = {f"0.{key[1:]}": value for key, value in state["latency_ms"].items()}
-    yield "toolkit_app_info", "gauge", "Which model works, and where.", one(1, **info)
-    yield "toolkit_app_uptime_seconds", "gauge", "Since the app was started.", one(state["uptime_s"])
-    yield "toolkit_app_frames_total", "counter", "Frames by what became of them.", many(frames, "kind")
-    yield "toolkit_app_dropped_total", "counter", "Frames that were too old, by queue.", many(dropped, "queue")
-    yield "toolkit_app_results_per_second", "gauge", "Over the last seconds.", one(state["fps"])
-    yield (
-        "toolkit_app_latency_seconds",
-        "gauge",
-        "From a frame's arrival to its result, of late.",
-        many(quantiles, "quantile", 1e-3),
-    )
-    yield "toolkit_app_camera_up", "gauge", "1 while frames come.", one(state["camera"])
-    yield "toolkit_app_stands_in", "gauge", "1 while the CPU works in a stick's place.", one(state["cpu_fallback"])
-    yield "toolkit_app_temperature_celsius", "gauge", "Of the processor.", one(state["temperature_c"])
-    yield "toolkit_app_stick_temperature_celsius", "gauge", "Of the stick.", one(state["accelerator_temperature_c"])
-    yield "toolkit_app_throttled", "gauge", "1 while the firmware slows the processor down.", one(throttled.get("now"))
+    model: List[Sample] = [(info, 1)]
+    yield "toolkit_app_info", "gauge", "The loaded model and its accelerator.", model
+    frames: List[Sample] = [({"result": name}, value) for name, value in state["frames"].items()]
+    yield "toolkit_app_frames_total", "counter", "Frames by result.", frames
+    drops: List[Sample] = [({"queue": name}, value) for name, value in dropped.items()]
+    yield "toolkit_app_dropped_frames_total", "counter", "Frames dropped because newer ones came, by queue.", drops
+    for name, help_, value in (
+        ("uptime_seconds", "Time since the app started.", state["uptime_s"]),
+        ("results_per_second", "Results per second over the last seconds.", state["fps"]),
+        ("camera_up", "1 while frames arrive.", state["camera"]),
+        ("cpu_fallback", "1 while the CPU replaces a missing accelerator.", state["cpu_fallback"]),
+        ("temperature_celsius", "Processor temperature.", state["temperature_c"]),
+        ("accelerator_temperature_celsius", "Accelerator temperature.", state["accelerator_temperature_c"]),
+        ("throttled", "1 while the firmware throttles the processor.", throttled),
+    ):
+        yield "toolkit_app_" + name, "gauge", help_, [({}, value)]

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs
@@ -23,17 +24,19 @@ from .http import HttpError, Request, Response, json_response
 from .openapi import openapi_document
 from .prometheus import CONTENT_TYPE, render_metrics
 from .rate_limit import RateLimiter
+from .uploads import image_in
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Answer, Pixels
 
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 100, 300
 """Of one client."""
-PREDICTIONS_AT_ONCE, ANSWER_S = 8, 15.0
+PREDICTIONS_AT_ONCE, PREDICTIONS_PER_ADDRESS, ANSWER_S = 8, 6, 15.0
+MOST_IMAGE_BYTES = 150_000_000
+"""Decoded pixels of one image, where the device's memory allows so many."""
 READERS, READERS_NICE = 2, 19
-"""Threads that read what is asked about, and how far they stand behind the others where the processor is wanted by all."""
+"""Threads that read what is asked about, and how far they stand behind the others where the processor is release by all."""
 LOGINS_A_SECOND, LOGINS_AT_ONCE = 0.2, 5
-TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
 Route = Callable[[Request], Awaitable[Response]]
 
 
@@ -46,7 +49,10 @@ class Routes:
         self._requests = RateLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
         self._logins = RateLimiter(LOGINS_A_SECOND, LOGINS_AT_ONCE)
         self._predictions = RateLimiter(predictions_a_second, max(2 * predictions_a_second, 4))
+        self._all_predictions = RateLimiter(2 * predictions_a_second, max(4 * predictions_a_second, 8))
+        self._receiving: Counter[str] = Counter()
         self._predicting = 0
+        self._image_bytes = min(MOST_IMAGE_BYTES, image_io.memory_budget())
         self._readers = ThreadPoolExecutor(READERS, "images", _step_back)
         self._routes: Dict[str, Dict[str, Route]] = {
             "/": {"GET": self._page},
@@ -73,10 +79,10 @@ class Routes:
         self._auth.check(request)
         methods = self._routes.get(request.path)
         if methods is None:
-            raise HttpError(404, "there is nothing here", "/openapi.json says what there is")
+            raise HttpError(404, "not found", "see /openapi.json for the paths")
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         if route is None:
-            raise HttpError(405, f"{request.method} is not for this", Allow=", ".join(methods))
+            raise HttpError(405, f"{request.method} is not allowed here", Allow=", ".join(methods))
         return await route(request)
 
     async def _page(self, request: Request) -> Response:
@@ -86,13 +92,13 @@ class Routes:
         """A form's or a program's; wrong tokens are few a minute."""
         _take(self._logins, request.peer)
         if request.unread > 4096:
-            raise HttpError(413, "that is more than a token")
+            raise HttpError(413, "the form is longer than a token")
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-            raise HttpError(415, "a form is wanted", "send token=… as application/x-www-form-urlencoded")
+            raise HttpError(415, "expected application/x-www-form-urlencoded", "send token=…")
         form = parse_qs((await request.body()).decode("utf-8", "replace"))
         if not self._auth.is_token(form.get("token", [""])[0].strip()):
             return pages.login_page(failed=True)
-        return Response(303, {"Location": "/", "Set-Cookie": self._auth.session(secure=self._secure)})
+        return Response(303, {"Location": "./", "Set-Cookie": self._auth.session(secure=self._secure)})
 
     async def _stream(self, _request: Request) -> Response:
         return self.broadcast.stream()
@@ -111,15 +117,15 @@ class Routes:
 
     async def _switch(self, request: Request) -> Response:
         """Let another model of this device work; the release that the device serves stays what it is."""
-        wanted = _json_object(await _small_body(request)).get("release")
-        if not isinstance(wanted, str):
-            raise HttpError(422, "release is missing, or no text", "send one of /v1/models")
+        release = _json_object(await _small_body(request)).get("release")
+        if not isinstance(release, str) or not release:
+            raise HttpError(422, "'release' must be a non-empty string", "send one of /v1/models")
         names = [model["release"] for model in await _aside(self._beside)]
-        if wanted not in names:
-            raise HttpError(404, "there is no such model here", "/v1/models names them")
+        if release not in names:
+            raise HttpError(404, "no such model on this device", "see /v1/models")
         pipeline = self._state.pipeline
         try:
-            await _aside(pipeline.use, pipeline.worker.loaded.release.with_name(wanted))
+            await _aside(pipeline.use, pipeline.worker.loaded.release.with_name(release))
         except DeviceError as error:
             raise HttpError(409, str(error), error.remedy) from None
         loaded = pipeline.worker.loaded
@@ -127,52 +133,61 @@ class Routes:
         return json_response(identity(loaded.release, loaded.manifest))
 
     async def _predict(self, request: Request) -> Response:
-        """What is on an image."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in TYPES:
-            raise HttpError(415, "that is no image", f"send one of {', '.join(TYPES)}")
-        _take(self._predictions, "all")
+        """Classify an image. Its body is read before it counts as a prediction; meanwhile it takes a place of its address."""
+        if self._receiving[request.peer] >= PREDICTIONS_PER_ADDRESS:
+            raise HttpError(429, "too many predictions from this address at once", Retry_After="1")
+        self._receiving[request.peer] += 1
+        try:
+            content = image_in(await request.body(), request.headers.get("content-type"))
+            _take(self._predictions, request.peer)
+            _take(self._all_predictions, "all")
+            return json_response(await self._answer(await self._decoded(content)))
+        finally:
+            self._receiving[request.peer] -= 1
+            self._receiving += Counter()  # forgets the addresses that have none left
+
+    async def _decoded(self, content: bytes) -> Pixels:
         if self._predicting >= PREDICTIONS_AT_ONCE:
-            raise HttpError(429, "others are asking", Retry_After="1")
+            raise HttpError(429, "too many predictions at once", Retry_After="1")
         self._predicting += 1
         try:
-            content = await request.body()
-            return json_response(await self._answer(await _aside(_image, content, on=self._readers)))
+            pixels: Pixels = await _aside(_image, content, self._image_bytes, on=self._readers)
+            return pixels
         finally:
             self._predicting -= 1
 
     async def _answer(self, pixels: Pixels) -> Dict[str, Any]:
         """Through the same queue as the camera's frames."""
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Tuple[Optional[Answer], str]] = loop.create_future()
+        outcome: asyncio.Future[Tuple[Optional[Answer], str]] = loop.create_future()
 
         def settle(answer: Optional[Answer], why: str) -> None:
-            if not answered.done():
-                answered.set_result((answer, why))
+            if not outcome.done():
+                outcome.set_result((answer, why))
 
         def reply(answer: Optional[Answer], why: str) -> None:
             loop.call_soon_threadsafe(settle, answer, why)
 
         pipeline, begin_ns = self._state.pipeline, now_ns()
         if not await _aside(pipeline.ask, pixels, reply, on=self._readers):
-            raise HttpError(429, "others are asking", Retry_After="1")
+            raise HttpError(429, "too many predictions at once", Retry_After="1")
         try:
-            answer, why = await asyncio.wait_for(answered, ANSWER_S)
+            answer, why = await asyncio.wait_for(outcome, ANSWER_S)
         except asyncio.TimeoutError:
-            raise HttpError(504, f"there was no answer within {ANSWER_S:g} s") from None
+            raise HttpError(504, f"no answer within {ANSWER_S:g} s") from None
         if answer is None:
             raise HttpError(503, why, "send it again", Retry_After="1")
-        return self._words(answer, (now_ns() - begin_ns) / 1e6)
+        return self._prediction(answer, (now_ns() - begin_ns) / 1e6)
 
-    def _words(self, answer: Answer, latency_ms: float) -> Dict[str, Any]:
+    def _prediction(self, answer: Answer, latency_ms: float) -> Dict[str, Any]:
         loaded = self._state.pipeline.worker.loaded
-        said = labels_above_threshold(answer, loaded.manifest)
+        labels = labels_above_threshold(answer, loaded.manifest)
         ranking = top_k(answer, loaded.manifest["labels"])
         return {
             **identity(loaded.release, loaded.manifest),
             "ranking": [{"label": label, "probability": value} for label, value in ranking],
             "latency_ms": round(latency_ms, 3),
-            **({} if said is None else {"labels": said}),
+            **({} if labels is None else {"labels": labels}),
         }
 
     async def _health(self, _request: Request) -> Response:
@@ -186,7 +201,8 @@ class Routes:
         return json_response({"ok": wrong is None}, 200 if wrong is None else 503)
 
     async def _metrics(self, _request: Request) -> Response:
-        text = render_metrics(self._state.now(), self._state.pipeline.dropped())
+        pipeline = self._state.pipeline
+        text = render_metrics(self._state.now(), pipeline.dropped(), pipeline.meter.histogram())
         return Response(200, {"Content-Type": CONTENT_TYPE}, text.encode())
 
     async def _openapi(self, _request: Request) -> Response:
@@ -196,7 +212,7 @@ class Routes:
 def _take(buckets: RateLimiter, key: str) -> None:
     wait_s = buckets.wait_s(key)
     if wait_s:
-        raise HttpError(429, "too many requests", "ask less often", Retry_After=str(math.ceil(wait_s)))
+        raise HttpError(429, "too many requests", "send fewer requests per second", Retry_After=str(math.ceil(wait_s)))
 
 
 def _step_back() -> None:
@@ -211,9 +227,9 @@ async def _aside(function: Callable[..., Any], *arguments: Any, on: Optional[Thr
 
 async def _small_body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HttpError(415, "a JSON document is wanted", "send Content-Type: application/json")
+        raise HttpError(415, "expected application/json", "send Content-Type: application/json")
     if request.unread > 65_536:
-        raise HttpError(413, "that is more than is wanted")
+        raise HttpError(413, "the document is too large")
     return await request.body()
 
 
@@ -221,15 +237,17 @@ def _json_object(content: bytes) -> Dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        raise HttpError(400, "that is no JSON document") from None
+        raise HttpError(400, "not a JSON document") from None
     if not isinstance(value, dict):
-        raise HttpError(422, "that is no JSON object")
+        raise HttpError(422, "not a JSON object")
     return value
 
 
-def _image(content: bytes) -> Pixels:
+def _image(content: bytes, limit: int) -> Pixels:
     """u8 [height, width, 3], RGB; read as strictly as a file is."""
     try:
-        return image_io.read_image(content, image_io.memory_budget())
+        return image_io.read_image(content, limit)
+    except image_io.ImageTooLargeError as error:
+        raise HttpError(413, str(error), "send a smaller image") from None
     except image_io.ImageError as error:
-        raise HttpError(422, str(error), "send a JPEG, PNG, WebP or BMP file as it is") from None
+        raise HttpError(422, str(error), "send the bytes of a JPEG, PNG, WebP or BMP file") from None

@@ -7,14 +7,26 @@ import contextlib
 import socket
 import ssl
 import threading
-from typing import Any, Awaitable, Callable, Optional, Set
+import time
+from collections import Counter
+from typing import Any, Awaitable, Callable, Dict, Optional
 
 from ...errors import DeviceEnvironmentError
-from .http import BODY_BYTES, HEAD_BYTES, SEND_S, HttpError, Request, Response, read_request
+from .http import BODY_BYTES, HEAD_BYTES, SEND_S, BodyMemory, HttpError, Request, Response, read_request
 
-CONNECTIONS = 160
+CONNECTIONS, CONNECTIONS_PER_ADDRESS = 512, 64
+"""When one more comes, the connection that has waited longest for a request gives way; loopback, where proxies and tunnels
+connect from, has no limit of its own."""
 LINGER_S = 2.0
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Connection:
+    """One open connection; `idle_since` is when it began to wait for a request, None while one is answered."""
+
+    def __init__(self, peer: str, writer: asyncio.StreamWriter) -> None:
+        self.peer, self.writer = peer, writer
+        self.idle_since: Optional[float] = time.monotonic()
 
 
 class Server(threading.Thread):
@@ -23,7 +35,8 @@ class Server(threading.Thread):
     def __init__(self, handle: Handler, host: str, port: int, tls: Optional[ssl.SSLContext] = None) -> None:
         super().__init__(name="http", daemon=True)
         self.handle, self.tls = handle, tls
-        self._open: Set[asyncio.Task[None]] = set()
+        self._open: Dict[asyncio.Task[None], Connection] = {}
+        self._memory = BodyMemory()
         self._answering = threading.Event()
         self._failed: Optional[BaseException] = None
         self._socket = _listen(host, port)
@@ -74,30 +87,53 @@ class Server(threading.Thread):
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task: Any = asyncio.current_task()
-        self._open.add(task)
+        peer = (writer.get_extra_info("peername") or ("local",))[0]
+        connection = self._open[task] = Connection(peer, writer)
         try:
-            self._check_room()
-            peer = (writer.get_extra_info("peername") or ("local",))[0]
-            while await self._answer_next(reader, writer, peer):
-                pass
+            self._make_room(connection)
+            while await self._answer_next(reader, connection):
+                connection.idle_since = time.monotonic()
         except HttpError as error:
             await _send(writer, error.response(), keeps=False)
         except (OSError, EOFError, asyncio.TimeoutError, asyncio.CancelledError):
             pass  # the client is gone, or the app is ending
         finally:
-            self._open.discard(task)
+            del self._open[task]
             writer.close()
 
-    def _check_room(self) -> None:
-        if len(self._open) > CONNECTIONS:
-            raise HttpError(503, f"{CONNECTIONS} connections are open, and that is the most", Retry_After="5")
+    def _make_room(self, new: Connection) -> None:
+        """Where too many are open, close the idlest one of the address that has most of them.
 
-    async def _answer_next(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> bool:
+        Raises:
+            HttpError: all of them are busy.
+        """
+        counts = Counter(connection.peer for connection in self._open.values())
+        local = new.peer.startswith("127.") or new.peer in {"::1", "local"}
+        if counts[new.peer] > CONNECTIONS_PER_ADDRESS and not local:
+            crowd = [new.peer]
+        elif len(self._open) > CONNECTIONS:
+            crowd = [peer for peer, _ in counts.most_common()]
+        else:
+            return
+        for peer in crowd:
+            idle = [(one.idle_since, one) for one in self._open.values() if one.peer == peer and one is not new]
+            waiting = [(since, one) for since, one in idle if since is not None]
+            if waiting:
+                min(waiting, key=lambda pair: pair[0])[1].writer.transport.abort()
+                return
+        raise HttpError(503, f"{counts[new.peer]} connections are open from this address", Retry_After="5")
+
+    async def _answer_next(self, reader: asyncio.StreamReader, connection: Connection) -> bool:
         """Whether another request may follow."""
-        request = await read_request(reader, writer, peer)
+        writer = connection.writer
+        request = await read_request(reader, writer, connection.peer, self._memory)
         if request is None:
             return False
-        response = await self._respond(request)
+        connection.idle_since = None
+        try:
+            response = await self._respond(request)
+        finally:
+            request.release()
         keeps = request.keeps and response.stream is None and request.unread <= BODY_BYTES
         await _send(writer, response, keeps=keeps, bare=request.method == "HEAD")
         if response.stream is not None and request.method != "HEAD":
