@@ -44,7 +44,7 @@ def test_train_trial_loses_only_the_running_epoch_when_it_was_stopped(
         bench.train(workspace, stopping(images=2 * 12 + 5))
     progress = Silent()
     bench.train(workspace, progress)
-    assert "  tiny-softmax top: going on after epoch 2 of 3" in progress.messages
+    assert "  tiny-softmax top: resuming after epoch 2 of 3" in progress.messages
 
 
 def test_fit_keeps_the_best_epoch_when_patience_ends_it(bench: Bench, workspace: Workspace) -> None:
@@ -103,7 +103,7 @@ def test_train_command_leaves_with_130_and_whole_files_when_interrupted(
     assert "Traceback" not in talk
     assert output == ""
     assert [path.name for path in workspace.folder("runs").rglob("*") if path.is_file()] == ["checkpoint.npz"]
-    going_on = stopping(words="going on after epoch")
+    going_on = stopping(words="resuming after epoch")
     with pytest.raises(KeyboardInterrupt):
         bench.train(workspace, going_on)
     assert int(going_on.messages[-1].split("epoch ")[1].split()[0]) >= 3

@@ -76,7 +76,7 @@ def test_train_trials_goes_on_with_the_others_when_a_process_is_killed(sweep: Sw
     assert "batch_size" in problem.remedy
     going_on = Silent()
     assert len(sweep.train(going_on, last="top", sweep_options=SweepOptions(jobs=1)).models) == 2
-    assert "  one-softmax top: going on after epoch 2 of 3" in going_on.messages
+    assert "  one-softmax top: resuming after epoch 2 of 3" in going_on.messages
 
 
 def test_train_trials_raises_what_the_trials_raised_when_none_came_to_anything(sweep: Sweep) -> None:

@@ -153,7 +153,7 @@ def test_every_trial_ends_and_none_twice_when_a_node_loses_its_power(
     assert ended == {(network, stage): 1 for network in ("one", "two") for stage in ("top", "fine-tune")}
     (again,) = (line for line in progress.messages if "begins again" in line)
     assert again.startswith(f"{progress.lost}: ")
-    (going_on,) = (line for line in progress.messages if "going on after epoch" in line)
+    (going_on,) = (line for line in progress.messages if "resuming after epoch" in line)
     assert going_on.startswith(f"  {progress.lost} top")
     assert int(going_on.split("epoch ")[1].split()[0]) >= 5
     with Store(sweep.workspace.database) as store:
