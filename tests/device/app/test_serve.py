@@ -218,7 +218,7 @@ def test_token_opens_what_a_login_opens_too(serve: Serve, root: Path, token_file
     session = cookie.partition(";")[0]
     assert app.ask("/v1/state", Cookie=session).status == 200
     assert app.ask("/v1/state", Cookie=session[:-1] + "x").status == 401
-    assert b"What is on it" in app.ask("/", Cookie=session).body
+    assert b"Classification" in app.ask("/", Cookie=session).body
 
 
 def login(app: App, token: str) -> Any:

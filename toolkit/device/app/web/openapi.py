@@ -103,10 +103,13 @@ def _operation(summary: str, success: Json, *errors: int, status: int = 200, **m
 
 def _paths() -> Json:
     verdict, no = _answer("Yes", "Verdict"), _answer("No", "Verdict")
-    file = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
     content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES}
-    image = {"required": True, "content": {**content, "multipart/form-data": {"schema": file}}}
-    switch = {"required": True, "content": {"application/json": {"schema": _object({"release": _TEXT})}}}
+    how = "The bytes of an image under any image type, or a file of a multipart form (curl -F file=@image.jpg)."
+    image = {"required": True, "description": how, "content": content}
+    switch = {
+        "required": True,
+        "content": {"application/json": {"schema": _object({"release": {**_TEXT, "minLength": 1}})}},
+    }
     health, ready = (
         _operation("Liveness", verdict, security=[]),
         _operation("Readiness", verdict, security=[]),
