@@ -48,7 +48,6 @@ VERBS = {
     "rollback --fleet -i inventory.yml": "fleet",
     "status --fleet -i inventory.yml": "fleet",
     "view pi -i inventory.yml": "fleet",
-    "publish bundle localhost:5000/a:b": "fleet",
     "fleet probe -i inventory.yml": "fleet",
     "fleet up": "fleet",
     "report": "report",

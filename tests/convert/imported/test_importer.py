@@ -253,11 +253,12 @@ def test_find_or_import_says_what_is_needed_when_labels(bring: Any) -> None:
 
 
 def test_predict_answers_on_a_bundle_when_it_was_brought_in(
-    bring: Any, made: Path, capfd: pytest.CaptureFixture[str]
+    bring: Any, made: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from toolkit.cli.main import main
 
     _, folder = bring("colors.onnx")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
         main(["predict", str(folder), str(made / "flat" / "green1.png"), "--json"])
     (answer,) = json.loads(capfd.readouterr().out)["predictions"]
