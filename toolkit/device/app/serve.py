@@ -20,7 +20,8 @@ from .alerts.rules import AlertConfig, AlertDispatcher, read_alerts
 from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
 from .pipeline.inference import Load
 from .pipeline.messages import now_ns
-from .sources.base import CaptureOptions, make_source
+from .sources import make_source
+from .sources.base import CaptureOptions
 from .status import HardwareStats, StatusReport
 from .supervisor import Supervisor
 from .systemd import SystemdNotifier

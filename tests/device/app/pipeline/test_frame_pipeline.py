@@ -16,7 +16,8 @@ import pytest
 from tests.fakes.runtime import FakeHost
 from toolkit.device.app.pipeline.frame_pipeline import FramePipeline, PipelineOptions
 from toolkit.device.app.pipeline.messages import Result
-from toolkit.device.app.sources.base import CaptureOptions, make_source
+from toolkit.device.app.sources import make_source
+from toolkit.device.app.sources.base import CaptureOptions
 from toolkit.device.app.status import HardwareStats, StatusReport, list_models
 from toolkit.device.errors import DeviceEnvironmentError, DeviceError
 from toolkit.device.runtime import interface

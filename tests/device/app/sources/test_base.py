@@ -14,14 +14,13 @@ import pytest
 from tests.fakes import picamera2 as fake_picamera2
 from toolkit.device.app.pipeline.capture import Capture
 from toolkit.device.app.pipeline.messages import Counters, DropOldestQueue, Frame
-from toolkit.device.app.sources import opencv
+from toolkit.device.app.sources import make_source, opencv
 from toolkit.device.app.sources.base import (
     CaptureOptions,
     Pace,
     RawFrame,
     Source,
     SourceLost,
-    make_source,
     redact_address,
 )
 from toolkit.device.errors import DeviceError
