@@ -210,7 +210,7 @@ def make_record(bundle: Bundle, device: str, scenario: str, base_ms: float, imag
         "image_set": images,
         "logged": [{"query": n, "image": n, "output": answer(bundle, n)} for n in (3, 4, 9)],
     }
-    values = {
+    values: dict[str, Any] = {
         "digest": digest(bundle.digest, device, scenario),
         "parent": bundle.digest,
         "device": device,
