@@ -3,7 +3,7 @@
     camera ─▶ capture ─▶ decode ─▶ inference ─▶ results ─▶ page, stream, API, metrics, alerts
                       2         2            16
 
-Each stage is a thread of its own (decoding has several), and what lies between two of them is a queue of the size shown, which
-drops its oldest frame when it is full. Inference keeps as many queries in flight as the accelerator holds. Only the standard
-library, NumPy, OpenCV and OpenVINO are imported; picamera2 where a Pi's own camera is asked for.
+Each stage runs on its own thread; decoding uses several. The queue between two stages has the size shown and drops
+its oldest frame when it is full. Inference keeps as many queries in flight as the accelerator holds. Imports only the
+standard library, NumPy, OpenCV and OpenVINO, and picamera2 for a Raspberry Pi camera.
 """

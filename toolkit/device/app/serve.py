@@ -1,4 +1,4 @@
-"""`python -m device serve RELEASE`: everything put together, from the first sign to the last."""
+"""Run the live app, `python -m device serve RELEASE`: start all threads, wait for a signal, stop them in order."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .web.server import Server
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STUCK_S = 30.0
-"""So long one query or one round of housekeeping may take before systemd hears no more that all is well."""
+"""Longest time for one query or one round of the supervisor; beyond it, the watchdog is no longer notified."""
 _STEP_S = 0.25
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for on the command line; see there."""
+    """Options of `device serve`; see its --help."""
 
     release: Path
     source: str = "pattern"
@@ -61,14 +61,16 @@ class Options:
 
 
 def serve(options: Options, started: Callable[[Dict[str, Any]], None], load: Load = interface.load) -> Dict[str, Any]:
-    """Serve until SIGTERM or SIGINT; `started` is given {"url", "pid"…} once it answers, SIGHUP loads the release anew.
+    """Serve until SIGTERM or SIGINT; call `started` with {"ok", "url", "port"} once requests are answered.
+
+    SIGHUP reloads the current release.
 
     Returns:
-        {"ok", "frames", "dropped", "uptime_s"}: what it came to; "ok" is false when a thread did not end.
+        {"ok", "frames", "dropped"}: totals; "ok" is false if a thread did not end, and "left" names it.
 
     Raises:
-        DeviceError: the release, the source, the token or the alerts cannot be used, or a token is missing.
-        DeviceEnvironmentError: the model cannot be loaded, or the port is taken.
+        DeviceError: the release, the source, the token or the alerts are not valid, or a token is missing.
+        DeviceEnvironmentError: the model cannot be loaded, or the port is in use.
     """
     cv2.setNumThreads(1)
     app = App(options, load)
@@ -82,7 +84,7 @@ def serve(options: Options, started: Callable[[Dict[str, Any]], None], load: Loa
 
 
 class App:
-    """All threads, and the order in which they begin and end."""
+    """The threads of the app; starts and stops them in order."""
 
     def __init__(self, options: Options, load: Load) -> None:
         _check_options(options)
@@ -109,15 +111,15 @@ class App:
         self.server = Server(self._routes.handle, options.host, options.port, tls)
         self._supervisor: Optional[Supervisor] = None
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        """That the app is to end. An Event would be locked for ever by a handler that interrupts who waits for it."""
+        """Signals that end the app. A signal handler that interrupts Event.wait would deadlock on Event.set."""
 
     def log(self, text: str) -> None:
-        """To the log, and to the page."""
+        """Write a message to the log and show it on the page."""
         print(text, file=sys.stderr, flush=True)
         self.state.note(text)
 
     def begin(self) -> None:
-        """Load the model, start every thread, tell systemd."""
+        """Load the model, start every thread and notify systemd."""
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda number, _: self._signals.put(number))
         self._notifier.notify("STATUS=loading the model")
@@ -138,11 +140,11 @@ class App:
             self._supervisor.reload()
 
     def described(self) -> Dict[str, Any]:
-        """What a program that has started it wants to know."""
+        """Return the address, for the program that started the app."""
         return {"ok": True, "url": self.server.url, "port": self.server.port}
 
     def stay(self) -> None:
-        """Until a signal; systemd hears that all is well for as long as it is."""
+        """Wait for a signal; notify the watchdog while every thread works."""
         pause_s = min(_STEP_S, (self._notifier.watchdog_s or 1.0) / 3)
         due = 0.0
         while not self._told_to_end(pause_s):
@@ -158,14 +160,14 @@ class App:
         return True
 
     def is_alive(self) -> bool:
-        """Whether every thread works, and none of them hangs."""
+        """Return whether every thread runs and none is stuck."""
         busy_ns = self.pipeline.worker.busy_since_ns
         stuck = busy_ns is not None and now_ns() - busy_ns > STUCK_S * 1e9
         keeping = self._supervisor is not None and self._supervisor.is_alive()
         return not stuck and keeping and self.server.is_alive() and self.pipeline.is_alive()
 
     def end(self) -> List[str]:
-        """Stop what was started, the last first; gives the names of threads that did not end."""
+        """Stop the threads in reverse order; return the names of those that did not end."""
         self._notifier.notify("STOPPING=1")
         left = [] if self.server.end(JOIN_S) else ["http"]
         if self._supervisor:
@@ -176,7 +178,7 @@ class App:
         return left + ([] if self._alerts.end(JOIN_S) else ["alerts"])
 
     def summary(self) -> Dict[str, Any]:
-        """What it came to."""
+        """Return the totals of frames and drops."""
         counters = self.pipeline.counters
         frames = {name: counters[name] for name in ("captured", "answered", "asked", "damaged", "failed")}
         return {"frames": frames, "dropped": self.pipeline.dropped()}
@@ -189,10 +191,10 @@ def _read_alerts(options: Options) -> AlertConfig:
 
 
 def _check_options(options: Options) -> None:
-    """See that each value has a meaning.
+    """Check the values of the options.
 
     Raises:
-        DeviceError: names every one that has none.
+        DeviceError: a value is out of range; names every one.
     """
     problems = []
     if not 0 <= options.fps < 1000:
@@ -208,10 +210,10 @@ def _check_options(options: Options) -> None:
 
 
 def _tls(certificate: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLContext]:
-    """A context for TLS, if a certificate is given.
+    """Return a TLS context; None without a certificate.
 
     Raises:
-        DeviceEnvironmentError: it cannot be used.
+        DeviceEnvironmentError: the certificate or its key cannot be loaded.
     """
     if certificate is None:
         return None

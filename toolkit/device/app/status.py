@@ -1,4 +1,4 @@
-"""What the app says of itself: one JSON object for the page, the API, the state file and the metrics."""
+"""State of the app as one JSON object, for the page, the API, the state file and the metrics."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .pipeline.messages import Result, now_ns
 
 HARDWARE_INTERVAL_S = 5.0
 MODELS = 64
-"""So many models are offered to be switched between."""
+"""Most models that are listed."""
 NOW, SINCE_BOOT = 0xF, 0xF0000
 """Bits of the firmware's get_throttled."""
 
 
 class HardwareStats:
-    """Temperature and throttling, asked for every VITALS_S seconds by who keeps house, and told at once."""
+    """Temperature and throttling, read every HARDWARE_INTERVAL_S seconds by the supervisor."""
 
     def __init__(self) -> None:
         self._due = 0.0
         self.told: Dict[str, Any] = {"temperature_c": None, "throttled": None, "accelerator_temperature_c": None}
 
     def refresh(self, pipeline: FramePipeline) -> None:
-        """Ask, if it is time."""
+        """Read the sensors if the interval has passed."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + HARDWARE_INTERVAL_S
@@ -41,23 +41,23 @@ class HardwareStats:
 
 
 class StatusReport:
-    """Puts it together."""
+    """Collects the state of the app."""
 
     def __init__(self, pipeline: FramePipeline, hardware: HardwareStats) -> None:
         self.pipeline, self.hardware = pipeline, hardware
         self.notes: List[str] = []
         self.sinks: Callable[[], List[Dict[str, Any]]] = list
-        """Gives name and problem of each alert sink."""
+        """Returns the name and problem of each alert sink."""
         self._since = time.time()
         self._lock = threading.Lock()
 
     def note(self, text: str) -> None:
-        """Keep what was said; the last few are shown."""
+        """Add a message; the last five are shown."""
         with self._lock:
             self.notes = [*self.notes, text][-5:]
 
     def now(self) -> Dict[str, Any]:
-        """Everything that changes."""
+        """Return the current state."""
         pipeline, loaded = self.pipeline, self.pipeline.worker.loaded
         camera = pipeline.capture
         return {
@@ -83,12 +83,12 @@ class StatusReport:
 
 
 def identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
-    """Which model it is: its release's folder, and its bundle's name."""
+    """Return the name of the release's folder and of its bundle."""
     return {"release": release.name, "name": str(manifest.get("name", release.name))}
 
 
 def result_to_json(result: Result) -> Dict[str, Any]:
-    """A result as the API tells it."""
+    """Return a result as the API shows it."""
     said = {} if result.said is None else {"labels": result.said}
     return {
         "frame": result.frame.number,
@@ -101,7 +101,7 @@ def result_to_json(result: Result) -> Dict[str, Any]:
 
 
 def current_problem(pipeline: FramePipeline) -> Optional[str]:
-    """What a person should know at once; None if all is well."""
+    """Return the current problem with inference or the camera; None if there is none."""
     camera = pipeline.capture
     if pipeline.worker.failing:
         return f"inference fails: {pipeline.worker.failing}"
@@ -111,7 +111,7 @@ def current_problem(pipeline: FramePipeline) -> Optional[str]:
 
 
 def list_models(release: Path) -> List[Dict[str, Any]]:
-    """The models that can be switched to: every release, or bundle, in the folder of the one that works, by name."""
+    """Return the models to switch to, by name: the releases and bundles next to the loaded one."""
     found = []
     for manifest in sorted(release.parent.glob("*/manifest.json"))[:MODELS]:
         folder = manifest.parent

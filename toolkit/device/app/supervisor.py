@@ -1,4 +1,4 @@
-"""Who keeps house beside the stages: follows the link to the release, looks for a lost stick, writes down how it goes."""
+"""Background tasks of the app: follow the current release, look for a lost accelerator, write the state file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Log = Callable[[str], None]
 
 
 class Supervisor(threading.Thread):
-    """Does one thing after the other; none of them holds up a frame."""
+    """Thread that runs the background tasks in turn, without delaying frames."""
 
     def __init__(
         self, release: Path, pipeline: FramePipeline, state: StatusReport, log: Log, state_file: Optional[Path]
     ) -> None:
         super().__init__(name="supervisor", daemon=True)
         self.beat = time.monotonic()
-        """When it last began its round."""
+        """Start of the last round, by the monotonic clock."""
         self._release, self._pipeline, self._state, self._log = release, pipeline, state, log
         self._state_file = state_file
         self._led_to = pipeline.worker.loaded.release
@@ -39,7 +39,7 @@ class Supervisor(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Run until `stop`."""
         while not self._stopping.wait(STEP_S):
             self.beat = time.monotonic()
             try:
@@ -54,7 +54,7 @@ class Supervisor(threading.Thread):
                 self._state_file.unlink()
 
     def reload(self) -> None:
-        """Load what the link leads to, also if it led there before."""
+        """Reload the current release, even if it did not change."""
         self._reload.set()
 
     def _follow(self) -> None:
@@ -84,16 +84,16 @@ class Supervisor(threading.Thread):
         self._state_due = time.monotonic() + STATE_S
         beside = self._state_file.with_name(f".{self._state_file.name}.part")
         beside.write_text(json.dumps({"at": round(time.time(), 1), "pid": os.getpid(), **self._state.now()}), "utf-8")
-        beside.chmod(0o644)  # who logs in may read it, whatever the service's umask is
+        beside.chmod(0o644)  # readable for all users, whatever the umask of the service
         beside.replace(self._state_file)
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask the thread to end."""
         self._stopping.set()
 
 
 def device_code_digest(release: Path) -> Optional[str]:
-    """The digest of the device code that a release brings; None for a bare bundle."""
+    """Return the digest of the device code in a release; None for a bare bundle."""
     try:
         code = read_json(release / "release.json").get("device")
     except DeviceError:

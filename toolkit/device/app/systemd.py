@@ -1,4 +1,4 @@
-"""What systemd is told: sd_notify(3) by a datagram to the socket that it names, and nothing where it names none."""
+"""Notifications to systemd, as by sd_notify(3): datagrams to NOTIFY_SOCKET, or nothing without that variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Mapping, Optional
 
 
 class SystemdNotifier:
-    """READY=1, STATUS=…, RELOADING=1, STOPPING=1, and WATCHDOG=1 within each `watchdog_s`."""
+    """Sends READY=1, STATUS=…, STOPPING=1, and WATCHDOG=1 at least every `watchdog_s`."""
 
     def __init__(self, environment: Optional[Mapping[str, str]] = None) -> None:
         given = os.environ if environment is None else environment
@@ -16,10 +16,10 @@ class SystemdNotifier:
         asked_us = given.get("WATCHDOG_USEC", "")
         own = given.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
         self.watchdog_s: Optional[float] = int(asked_us) / 1e6 if asked_us.isdigit() and own else None
-        """How often systemd wants to hear that all is well; None if it does not."""
+        """Interval of the watchdog in seconds; None if the unit has none."""
 
     def notify(self, *fields: str) -> bool:
-        """Whether it was told; a systemd that does not listen is no reason to end."""
+        """Send the fields; return whether that worked. A failure is not an error."""
         if not self._address:
             return False
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address

@@ -1,4 +1,4 @@
-"""As much of MQTT 3.1.1 as a publisher needs (OASIS standard, chapter 3): one connection with a last will, QoS 0 and 1."""
+"""MQTT 3.1.1 client for publishing (OASIS standard, chapter 3): one connection with a last will, QoS 0 and 1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Optional, Tuple
 TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 60
 MOST_BYTES = 65_536
-"""Of a packet from the broker: it has nothing longer to say to a publisher."""
+"""Largest packet accepted from the broker; a publisher receives only short ones."""
 CONNECT, CONNACK, PUBLISH, PUBACK, PINGREQ, PINGRESP, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0xC0, 0xD0, 0xE0
 ONLINE, OFFLINE = b"online", b"offline"
 _REFUSALS = {
@@ -29,7 +29,7 @@ _REFUSALS = {
 
 @dataclass(frozen=True)
 class Broker:
-    """Where to connect, and as whom; `availability` is a topic that holds "online" or "offline"."""
+    """Address and login of a broker; `availability` is a topic that holds "online" or "offline"."""
 
     host: str
     port: int = 1883
@@ -42,18 +42,18 @@ class Broker:
 
 
 class MqttError(OSError):
-    """The broker refused, or does not follow the protocol."""
+    """The broker refused, or violated the protocol."""
 
 
 def own_client_id() -> str:
-    """Another one for each app: two clients with the same id disconnect each other."""
+    """Return a client ID that is unique to this process: clients with the same ID disconnect each other."""
     machine = Path("/etc/machine-id").read_text("ascii") if Path("/etc/machine-id").exists() else ""
     identity = f"{socket.gethostname()} {machine} {os.getpid()} {time.time_ns()}"
     return "toolkit-" + hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 class Session:
-    """One connection to a broker, opened by the first message and again after a loss; for one thread."""
+    """One connection to a broker, opened when it is first needed and again after a loss; for one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -97,7 +97,7 @@ class Session:
             raise
 
     def close(self) -> None:
-        """State "offline" and end the connection in order."""
+        """Publish "offline" and end the connection cleanly."""
         connection = self._connection
         if connection is None:
             return
@@ -110,7 +110,7 @@ class Session:
         self.drop()
 
     def drop(self) -> None:
-        """End the connection at once: the broker publishes the last will."""
+        """Close the connection without a DISCONNECT: the broker publishes the last will."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -134,7 +134,7 @@ class Session:
 
 
 def is_topic(topic: str) -> bool:
-    """Whether messages can be published to it."""
+    """Return whether messages can be published to this topic."""
     return bool(topic) and len(topic.encode()) < 65_536 and not any(letter in topic for letter in "+#\0")
 
 
@@ -151,7 +151,7 @@ def _open(broker: Broker) -> socket.socket:
 
 
 def connect_packet(broker: Broker) -> bytes:
-    """A clean session, with a retained last will where there is an availability topic."""
+    """Return a CONNECT packet for a clean session, with a retained last will if there is an availability topic."""
     flags, payload = 0x02, _text(broker.client)
     if broker.availability:
         flags |= 0x04 | 0x20
@@ -166,13 +166,13 @@ def connect_packet(broker: Broker) -> bytes:
 
 
 def publish_packet(topic: str, content: bytes, qos: int, number: int, *, retain: bool) -> bytes:
-    """`number` identifies it where qos is 1."""
+    """Return a PUBLISH packet; `number` is its identifier, used with qos 1."""
     identifier = struct.pack(">H", number) if qos else b""
     return packet(PUBLISH | qos << 1 | retain, _text(topic) + identifier + content)
 
 
 def packet(kind: int, body: bytes) -> bytes:
-    """The fixed header, with the length in seven-bit groups, and the rest."""
+    """Return a packet: its fixed header, with the length in seven-bit groups, and its body."""
     length, groups = len(body), bytearray()
     while True:
         length, group = divmod(length, 128)
@@ -187,10 +187,10 @@ def _text(text: str) -> bytes:
 
 
 def receive(connection: socket.socket, limit: int = MOST_BYTES) -> Tuple[int, bytes]:
-    """The next packet: its kind with flags, and its body.
+    """Return the next packet: its kind with flags, and its body.
 
     Raises:
-        OSError: the broker closed the connection, or sends what is not a packet.
+        OSError: the broker closed the connection, or sent an invalid packet.
     """
     kind, length = _exactly(connection, 1)[0], 0
     for place in range(4):

@@ -7,7 +7,7 @@ Configured on the device in a JSON file, or a TOML file where Python is 3.11 or 
     label = "without_mask"
     above = 0.8             # of 1; default 0.5
     frames = 15             # in a row
-    quiet_s = 60            # no second alert for so long
+    quiet_s = 60            # seconds until the next alert of this rule
 
     [mqtt]                  # and, or:
     host = "broker.example"
@@ -35,7 +35,7 @@ from ..pipeline.messages import Result
 from .sinks import AlertSink, MqttSink, WebhookSink, read_fields
 
 QUEUE_SIZE = 32
-"""So many alerts wait for a broker that does not answer; the newest are lost."""
+"""Most alerts that wait for a sink; further ones are lost."""
 TRIES, PAUSE_S, LONGEST_PAUSE_S = 4, 2.0, 60.0
 _STEP_S = 0.5
 Log = Callable[[str], None]
@@ -43,7 +43,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class AlertRule:
-    """One kind of alert."""
+    """When to send an alert, and its name."""
 
     name: str
     label: str
@@ -52,7 +52,7 @@ class AlertRule:
     quiet_s: float = 60.0
 
     def problems(self, labels: Sequence[str]) -> Iterator[str]:
-        """What can never be met or has no meaning, field by field."""
+        """Yield the fields that are not valid, with the reason."""
         if not self.name.strip():
             yield "name: is empty"
         if self.label not in labels:
@@ -68,17 +68,17 @@ class AlertRule:
 
 @dataclass(frozen=True)
 class AlertConfig:
-    """What the file says."""
+    """The rules and sinks of an alert file."""
 
     rules: Tuple[AlertRule, ...] = ()
     sinks: Tuple[AlertSink, ...] = ()
 
 
 def read_alerts(path: Optional[Path], labels: Sequence[str]) -> AlertConfig:
-    """The rules and sinks of a file, checked against the model's labels; nothing without a file.
+    """Return the rules and sinks of a file, checked against the model's labels; an empty config without a file.
 
     Raises:
-        DeviceError: it cannot be read or has no meaning; names every problem.
+        DeviceError: the file cannot be read or is not valid; names every problem.
     """
     if path is None:
         return AlertConfig()
@@ -101,7 +101,7 @@ def read_alerts(path: Optional[Path], labels: Sequence[str]) -> AlertConfig:
 
 
 def _checked(kind: Any, table: Any, where: str, problems: List[str], *context: Sequence[str]) -> Any:
-    """The dataclass of a table; what is wrong with its types, or then with its values, is added to `problems`."""
+    """Return the dataclass of a table; append errors in its types, else in its values, to `problems`."""
     wrong: List[str] = []
     value = read_fields(kind, table, where, wrong)
     if value is not None:
@@ -131,7 +131,7 @@ def _read(path: Path) -> Dict[str, Any]:
 
 
 class RuleState:
-    """Counts for one rule."""
+    """Counts the consecutive frames that match one rule."""
 
     def __init__(self, rule: AlertRule) -> None:
         self.rule = rule
@@ -139,7 +139,7 @@ class RuleState:
         self._quiet_until = 0.0
 
     def see(self, probabilities: Dict[str, float], now: float) -> Optional[float]:
-        """The probability, when it is time for a word; else None."""
+        """Count a frame; return the probability if an alert is due, else None."""
         probability = probabilities.get(self.rule.label, 0.0)
         self._held = self._held + 1 if probability > self.rule.above else 0
         if self._held < self.rule.frames or now < self._quiet_until:
@@ -149,7 +149,7 @@ class RuleState:
 
 
 class AlertDispatcher(threading.Thread):
-    """Sees each result, and tells of it on a thread of its own."""
+    """Checks each result against the rules; sends the alerts on its own thread."""
 
     def __init__(self, config: AlertConfig, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="alerts", daemon=True)
@@ -162,7 +162,7 @@ class AlertDispatcher(threading.Thread):
         self._pauses: Dict[str, float] = {}
 
     def see(self, result: Result) -> None:
-        """In the results' stage: count, and hand over."""
+        """Check a result and queue its alerts; called by the results stage."""
         if not self._watches:
             return
         probabilities = dict(result.ranking)
@@ -187,7 +187,7 @@ class AlertDispatcher(threading.Thread):
             self._log(f"alert {rule.name}: {QUEUE_SIZE} wait already, this one is lost")
 
     def run(self) -> None:
-        """Until `end`."""
+        """Send alerts until `end`."""
         while not self._stopping.is_set():
             try:
                 message = self._waiting.get(timeout=_STEP_S)
@@ -200,11 +200,11 @@ class AlertDispatcher(threading.Thread):
             sink.close()
 
     def state(self) -> List[Dict[str, Any]]:
-        """{"name", "problem"} of each sink; the problem is None while it can be reached."""
+        """Return {"name", "problem"} of each sink; the problem is None while the sink can be reached."""
         return [{"name": sink.name, "problem": self._problems.get(sink.name)} for sink in self._sinks]
 
     def _keep_alive(self) -> None:
-        """Look after each sink that is due; one that cannot be reached is tried again after a pause that doubles."""
+        """Keep each sink alive; one that cannot be reached is tried again after pauses that double."""
         for sink in self._sinks:
             if time.monotonic() < self._due.get(sink.name, 0):
                 continue
@@ -240,7 +240,7 @@ class AlertDispatcher(threading.Thread):
         self._log(f"alert {message['alert']} did not reach {sink.name}: {why}")
 
     def end(self, timeout: float) -> bool:
-        """Whether it ended in time."""
+        """Stop the thread; return whether it ended in time."""
         self._stopping.set()
         if self.is_alive():
             self.join(timeout)

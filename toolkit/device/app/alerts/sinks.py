@@ -1,4 +1,4 @@
-"""Alert sinks: an MQTT broker, or an address that accepts a POST."""
+"""Alert sinks: an MQTT broker, or a webhook."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "Optional
 
 
 class AlertSink(Protocol):
-    """One place that alerts are sent to; used by one thread."""
+    """A destination of alerts; used by one thread."""
 
     @property
     def name(self) -> str:
-        """For the log and the page; without passwords."""
+        """Return the name for the log and the page, without passwords."""
 
     def send(self, content: bytes) -> None:
-        """Deliver a JSON document. Raises OSError or ValueError when that fails."""
+        """Deliver a JSON document. Raises OSError or ValueError if that fails."""
 
     def keep_alive(self) -> None:
-        """Called every few seconds between alerts. Raises OSError when the sink cannot be reached."""
+        """Check the connection; called every few seconds. Raises OSError if the sink cannot be reached."""
 
     def close(self) -> None:
-        """End its connection, if it has one."""
+        """Close the connection, if there is one."""
 
 
 @dataclass(frozen=True)
 class MqttSink:
-    """An MQTT broker; the password is read from a file of its own."""
+    """An MQTT broker; its password is read from `password_file`."""
 
     host: str
     topic: str
@@ -47,7 +47,7 @@ class MqttSink:
     tls: bool = False
     ca_file: Optional[str] = None
     client: Optional[str] = None
-    """The client id; by default one that no other app has."""
+    """The client ID; by default one that is unique to this process."""
     user: Optional[str] = None
     password_file: Optional[str] = None
     availability_topic: Optional[str] = None
@@ -60,7 +60,7 @@ class MqttSink:
         return f"mqtt://{self.host}:{self.port}/{self.topic}"
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the configuration, field by field."""
+        """Yield the fields that are not valid, with the reason."""
         if not self.host.strip():
             yield "host: is empty"
         if not 0 < self.port < 65_536:
@@ -104,7 +104,7 @@ class MqttSink:
 
 @dataclass(frozen=True)
 class WebhookSink:
-    """An http(s) address; its bearer token is read from a file of its own and follows no redirect."""
+    """An http(s) URL; its bearer token is read from `token_file`. Redirects are not followed."""
 
     url: str
     token_file: Optional[str] = None
@@ -115,7 +115,7 @@ class WebhookSink:
         return re.sub(r"//[^/]*@", "//", self.url.partition("?")[0])
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the configuration, field by field."""
+        """Yield the fields that are not valid, with the reason."""
         try:
             origin_of(self.url)
         except ValueError as error:
@@ -141,7 +141,7 @@ class WebhookSink:
             raise OSError(f"answers {answer.status}")
 
     def keep_alive(self) -> None:
-        """See AlertSink: there is no connection between alerts."""
+        """Do nothing: there is no connection between alerts."""
 
     def close(self) -> None:
         """See AlertSink."""
@@ -166,7 +166,7 @@ def _certificate_problems(path: str) -> Iterator[str]:
 
 
 def read_fields(kind: Type[T], table: Any, where: str, problems: List[str]) -> Optional[T]:
-    """A dataclass from a table of a file; None once there are `problems`, to which what does not fit is added."""
+    """Return a dataclass from a table; append what does not fit to `problems`, and return None if there are any."""
     entries: Dict[str, Any] = table if isinstance(table, dict) else {}
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]  # T is one
     if entries is not table:

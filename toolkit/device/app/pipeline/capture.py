@@ -1,4 +1,4 @@
-"""The first stage: frames off a source, whatever becomes of it."""
+"""First stage: read frames from a source, and reopen a lost one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Log = Callable[[str], None]
 
 
 class Capture(threading.Thread):
-    """Reads a source into a queue; one that is lost is opened again, after pauses that double up to LONGEST_PAUSE_S.
+    """Reads a source into a queue; reopens a lost source after pauses that double up to LONGEST_PAUSE_S.
 
-    A live source sets the pace, and what nobody takes in time is dropped. Others are read at `fps` frames a second, and for
-    fps = 0 as fast as their frames are taken, with none dropped.
+    A live source sets the pace, and frames that are not taken in time are dropped. Other sources are read at `fps`
+    frames per second; with fps = 0 as fast as frames are taken, without drops.
     """
 
     def __init__(
@@ -28,13 +28,13 @@ class Capture(threading.Thread):
     ) -> None:
         super().__init__(name="capture", daemon=True)
         self.problem: Optional[str] = "not opened yet"
-        """Why there are no frames right now; None while they come."""
+        """Why no frames arrive; None while they do."""
         self._source, self._captured, self._counters, self._log, self._fps = source, captured, counters, log, fps
         self._pause_s = FIRST_PAUSE_S
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Read frames until `stop`."""
         while not self._stopping.is_set():
             try:
                 self._source.open()
@@ -76,5 +76,5 @@ class Capture(threading.Thread):
         self._counters.add("camera_losses")
 
     def stop(self) -> None:
-        """Ask it to end; it ends with the frame that it waits for."""
+        """Ask the thread to end; it ends after the frame it waits for."""
         self._stopping.set()

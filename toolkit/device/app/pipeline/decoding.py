@@ -1,11 +1,11 @@
-"""The second stage: a frame becomes what the network sees.
+"""Second stage: decode a frame and resize it to the network's input.
 
-A camera's frame is mostly far larger than the network's input, and `images.fit`, which averages every pixel of it, then takes
-longer than decoding. So it is first shrunk by 2, 4 or 8: a JPEG while it is decoded, which saves some of the decoding too. Then it
-is interpolated to twice the network's size, and each four pixels are averaged, for which processors have instructions. That
-changes pixels, by less than the bilinear resizing of most camera programs does (a third of a level against more than one on
-soft images of 1280 by 720). Asked to be exact, frames are read as files are, `images.fit(images.read_image(jpeg), …)`, to
-the bit; images that the API is sent always are.
+A camera's frame is usually much larger than the network's input, and `image_io.resize`, which averages all pixels, then
+takes longer than decoding. So the frame is first reduced by 2, 4 or 8; for a JPEG this happens while it is decoded.
+Then it is interpolated to twice the network's size, and each four pixels are averaged. The result differs from
+`image_io.resize` by less than the bilinear resizing of most camera programs does: a third of a level against more than
+one on soft images of 1280 by 720. With `exact`, frames are resized exactly as in training, as uploaded images always
+are.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FACTORS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 FINER = 1.5
-"""What is left to shrink by after that: with less, pixels of unequal weight would show."""
+"""Smallest factor left for the resizing after that; below it, unequal weights of the pixels would be visible."""
 COARSER = 4.0
-"""With more, interpolation would pass over pixels."""
+"""Largest factor left; above it, interpolation would skip pixels."""
 _END_OF_IMAGE = b"\xff\xd9"
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG's frame header, which begins with its size (ITU-T T.81, B.2.2)."""
@@ -35,10 +35,10 @@ _STEP_S = 0.2
 
 
 def decode_frame(frame: Frame, factor: int = 1) -> Pixels:
-    """U8 [height, width, 3] in BGR, each side `factor` times shorter, rounded up.
+    """Return the frame as u8 [height, width, 3] in BGR, each side reduced by `factor`, rounded up.
 
     Raises:
-        ValueError: it is damaged; a JPEG that was cut off is, too.
+        ValueError: the frame is damaged or truncated.
     """
     if frame.pixels is not None:
         return _shrunk(frame.pixels, factor)
@@ -64,14 +64,14 @@ def _shrunk(pixels: Pixels, factor: int) -> Pixels:
 
 
 def downscale_factor(size: Optional[Tuple[int, int]], input_format: InputFormat) -> int:
-    """The most that an image of this (height, width) can be shrunk by, and still be FINER than `input_format` either way round."""
+    """Return the largest factor that leaves an image of this (height, width) FINER times larger than the input."""
     if size is None:
         return 1
     return next((factor for factor in FACTORS if min(size) // factor >= FINER * max(input_format.size)), 1)
 
 
 def jpeg_size(jpeg: bytes) -> Optional[Tuple[int, int]]:
-    """(height, width) in pixels by its frame header; None if there is none where it should be."""
+    """Return (height, width) in pixels from the frame header; None if there is no such header."""
     at = 2
     while at + 9 <= len(jpeg) and jpeg[at] == 0xFF:
         if jpeg[at + 1] in _SIZES:
@@ -82,7 +82,7 @@ def jpeg_size(jpeg: bytes) -> Optional[Tuple[int, int]]:
 
 
 def prepare_frame(frame: Frame, input_format: InputFormat, *, exact: bool = False) -> Pixels:
-    """What the network takes: u8 [height, width, 3] in RGB.
+    """Return the network's input: u8 [height, width, 3] in RGB.
 
     Raises:
         ValueError: the frame is damaged.
@@ -95,7 +95,7 @@ def prepare_frame(frame: Frame, input_format: InputFormat, *, exact: bool = Fals
 
 
 def fast_resize(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
-    """As `images.fit`, in a third of its time for what is FINER to COARSER times as large as the size, on both axes."""
+    """Resize as `image_io.resize`, in a third of its time if both axes shrink by FINER to COARSER."""
     part, (height, width) = crop_to_aspect(image, size, crop), size
     times = (part.shape[0] / height, part.shape[1] / width)
     if min(times) < FINER or max(times) > COARSER:
@@ -106,7 +106,7 @@ def fast_resize(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
 
 
 class Decoder(threading.Thread):
-    """One of several: takes a frame only when there is room for what becomes of it, so that what is dropped was not decoded."""
+    """A decoding thread; takes a frame only when the next queue has room, so that dropped frames are not decoded."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Decoder(threading.Thread):
         self._stopping = False
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Decode frames until `stop`."""
         while not self._stopping:
             if self._ready.reserve(_STEP_S):
                 frame = self._captured.take(_STEP_S)
@@ -138,5 +138,5 @@ class Decoder(threading.Thread):
             return None
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask the thread to end."""
         self._stopping = True

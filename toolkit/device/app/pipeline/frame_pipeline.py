@@ -1,4 +1,4 @@
-"""The stages put together, and what they have come to: the newest result, counts, rates."""
+"""The pipeline: all stages, the latest result, counters and rates."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 CAPTURED, READY, ANSWERED = 2, 2, 16
 _STEP_S = 0.2
 JOIN_S = 15.0
-"""How long a stage may take to end: a camera that hangs keeps its thread for as long as its driver waits."""
+"""How long a stage may take to end; a hanging camera driver can block its thread."""
 Listener = Callable[[Result], None]
 Answered = Tuple["LoadedModel", Query, "Answer", int]
 
 
 @dataclass(frozen=True)
 class PipelineOptions:
-    """How a pipeline is cut; 0 decoders are as many as there are cores, four at most."""
+    """Options of a pipeline; 0 decoders means one per core, at most four."""
 
     fps: float = 25.0
     decoders: int = 0
     exact: bool = False
-    """Whether frames are fitted to the network as files are, to the bit, which takes longer."""
+    """Whether frames are resized exactly as in training, which takes longer."""
 
     @property
     def decoder_count(self) -> int:
-        """At least one."""
+        """Return the number of decoding threads."""
         return self.decoders or max(1, min(4, len(os.sched_getaffinity(0))))
 
 
 class FramePipeline:
-    """From `begin` to `end`; everything else may be asked from any thread."""
+    """The stages from camera to results; runs from `begin` to `end`. The other methods are thread-safe."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class FramePipeline:
         self.counters, self.meter = Counters(), ThroughputMeter()
         self.latest: Optional[Result] = None
         self.listeners: List[Listener] = []
-        """Called for each result, one after the other, in the last stage."""
+        """Called in turn for each result, by the last stage."""
         self._captured: DropOldestQueue[Frame] = DropOldestQueue(CAPTURED)
         self._ready: DropOldestQueue[Query] = DropOldestQueue(READY)
         self._answered: DropOldestQueue[Answered] = DropOldestQueue(ANSWERED)
@@ -74,10 +74,10 @@ class FramePipeline:
         self.source_name = source.name if source else "none"
 
     def begin(self, release: Path) -> None:
-        """Load the model, start every stage.
+        """Load the model and start every stage.
 
         Raises:
-            DeviceError: the release cannot be used; nothing was started.
+            DeviceError: the release cannot be used; no stage was started.
         """
         self.worker.begin(release)
         self._results.start()
@@ -87,7 +87,7 @@ class FramePipeline:
             self.capture.start()
 
     def end(self) -> List[str]:
-        """Stop stage after stage in the order of the frames; gives the names of threads that did not end."""
+        """Stop the stages in the order of the frames; return the names of threads that did not end."""
         left = [thread.name for stage in self._stages() for thread in stage if not _stopped(thread)]
         for query in self._ready.close():
             if query.reply is not None:
@@ -102,12 +102,12 @@ class FramePipeline:
         return [[self.capture] if self.capture else [], list(self._decoders), [self.worker]]
 
     def is_alive(self) -> bool:
-        """Whether every stage works."""
+        """Return whether every stage runs."""
         stages = [thread for stage in self._stages() for thread in stage]
         return all(thread.is_alive() for thread in [*stages, self._results])
 
     def ask(self, image: Pixels, reply: Reply) -> bool:
-        """Have an image (RGB, of any size) answered, before frames of the camera; False when there is no room for it."""
+        """Queue an image (RGB, any size) ahead of camera frames; return False if there is no room."""
         input_format = self.worker.input_format()
         self.counters.add("asked")
         frame = Frame(0, now_ns(), pixels=image[..., ::-1])
@@ -115,14 +115,14 @@ class FramePipeline:
         return self._ready.keep(query)
 
     def use(self, release: Path) -> None:
-        """Let another release take over, see Engine.use."""
+        """Switch to another release; see InferenceWorker.use."""
         before = self.worker.loaded.release
         self.worker.use(release)
         if self.worker.loaded.release != before:
             self.meter.restart()
 
     def dropped(self) -> Dict[str, int]:
-        """Frames that were dropped, by the queue that was full."""
+        """Return the number of dropped frames by queue."""
         return {
             "captured": self._captured.dropped,
             "ready": self._ready.dropped,
@@ -130,7 +130,7 @@ class FramePipeline:
         }
 
     def _on_answer(self, loaded: LoadedModel, query: Query, answer: Answer) -> None:
-        """On OpenVINO's thread: hand it over."""
+        """Pass on an answer; called on OpenVINO's thread."""
         self.counters.add("answered")
         if query.reply is not None:
             query.reply(answer, "")
@@ -138,7 +138,7 @@ class FramePipeline:
             self._answered.put((loaded, query, answer, now_ns()))
 
     def _work(self) -> None:
-        """The last stage."""
+        """Publish answers until the end: the last stage."""
         while not self._stopping:
             answered = self._answered.take(_STEP_S)
             if answered is not None:
@@ -158,6 +158,6 @@ class FramePipeline:
 
 
 def _stopped(thread: threading.Thread) -> bool:
-    thread.stop()  # type: ignore[attr-defined]  # every stage has it
+    thread.stop()  # type: ignore[attr-defined]  # every stage has `stop`
     thread.join(JOIN_S)
     return not thread.is_alive()

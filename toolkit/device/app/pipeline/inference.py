@@ -1,8 +1,7 @@
-"""The third stage: queries to the accelerator, several in flight, through losses of a stick and changes of the release.
+"""Third stage: inference, with several queries in flight; survives the loss of an NCS2 and switches between releases.
 
-A stick that fails is left for the CPU at once; while the CPU stands in for it, it is looked for every RETRY_S seconds and taken
-back when it is there. A new release is loaded and warmed up beside the old one, which works until the new one takes over between
-two frames.
+If an NCS2 fails, the CPU takes over at once; the NCS2 is looked for every RETRY_S seconds and used again when it is
+back. A new release is loaded and warmed up beside the old one, and takes over between two frames.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 RETRY_S = 10.0
 SPARE = 1
-"""Requests beyond those that keep a CPU's streams busy: answers are taken on the streams' own threads."""
+"""Extra requests on a CPU: callbacks run on the threads of its streams, which would otherwise be idle meanwhile."""
 _STEP_S = 0.2
 _WARM_UP = -1
 Log = Callable[[str], None]
@@ -37,10 +36,10 @@ OnAnswer = Callable[["LoadedModel", Query, "Answer"], None]
 
 @dataclass
 class LoadedModel:
-    """A release whose model is in an accelerator; `queue` keeps several queries in flight there."""
+    """A release whose model is loaded on an accelerator; `queue` keeps several queries in flight."""
 
     release: Path
-    """Its folder, without links."""
+    """The folder, with links resolved."""
     manifest: Dict[str, Any]
     input_format: InputFormat
     model: interface.Model
@@ -50,12 +49,12 @@ class LoadedModel:
 
     @property
     def kind(self) -> str:
-        """CPU or MYRIAD."""
+        """Return "CPU" or "MYRIAD"."""
         return self.model.settings.kind
 
 
 class InferenceWorker(threading.Thread):
-    """Takes queries, gives answers to `on_answer`, which is called on OpenVINO's threads and must be quick."""
+    """Runs queries and passes answers to `on_answer`, which is called on OpenVINO's threads and must be quick."""
 
     def __init__(
         self,
@@ -69,9 +68,9 @@ class InferenceWorker(threading.Thread):
     ) -> None:
         super().__init__(name="inference", daemon=True)
         self.failing: Optional[str] = None
-        """Why nothing can be answered; None while it can."""
+        """Why inference fails; None while it works."""
         self.busy_since_ns: Optional[int] = None
-        """When it began with what it does now; None while it waits for a query."""
+        """Start of the current work in nanoseconds; None while the thread waits for a query."""
         self._ready, self._settings, self._on_answer = ready, settings, on_answer
         self._counters, self._log, self._load, self._accelerator_present = counters, log, load, accelerator_present
         self._numbers = itertools.count()
@@ -84,33 +83,33 @@ class InferenceWorker(threading.Thread):
 
     @property
     def prefers_removable(self) -> bool:
-        """Whether a stick is to be used when one can be had."""
+        """Return whether an NCS2 is used if there is one."""
         return self._settings.kind in ("MYRIAD", "AUTO")
 
     def input_format(self) -> InputFormat:
-        """What images have to be for the model that works now."""
+        """Return the input format of the loaded model."""
         return self.loaded.input_format
 
     def begin(self, release: Path) -> None:
-        """Load the first model, then start.
+        """Load the first model and start the thread.
 
         Raises:
-            DeviceError: the release cannot be used; nothing was started.
+            DeviceError: the release cannot be used; the thread was not started.
         """
         self.loaded = self._load_best(release)
         self.start()
 
     def use(self, release: Path) -> None:
-        """Let another release take over; returns when it has. The old one works on when the new one cannot be loaded.
+        """Load another release and wait until it takes over; if loading fails, the old one keeps running.
 
         Raises:
-            DeviceError: it cannot be loaded, or is not trusted; says why.
+            DeviceError: the release cannot be loaded or is not trusted.
         """
         with self._loading:
             self._hand_over(self._load_best(release))
 
     def retry_accelerator(self) -> bool:
-        """Go back to the stick, if it is wanted, lost and there again; whether that was done."""
+        """Switch back to an NCS2 that was lost and is present again; return whether that was done."""
         if not self.prefers_removable or self.loaded.kind == "MYRIAD" or not self._accelerator_present():
             return False
         with self._loading:
@@ -131,12 +130,12 @@ class InferenceWorker(threading.Thread):
         self._retired.clear()
 
     def _removable_settings(self) -> interface.Settings:
-        """A stick has one precision and no threads to choose."""
+        """Return the settings for an NCS2, which has one precision and no threads to choose."""
         named = self._settings.accelerator if self._settings.kind == "MYRIAD" else "MYRIAD"
         return replace(self._settings, accelerator=named, precision=None, threads=None, streams=None)
 
     def _load_best(self, release: Path) -> LoadedModel:
-        """On the accelerator that is wanted, or on the CPU in a stick's place."""
+        """Load the release on the requested accelerator, or on the CPU if the NCS2 is missing."""
         if self.prefers_removable:
             try:
                 return self._load_one(release, self._removable_settings())
@@ -148,10 +147,10 @@ class InferenceWorker(threading.Thread):
         return replace(self._settings, accelerator="CPU") if self.prefers_removable else self._settings
 
     def _load_one(self, release: Path, settings: interface.Settings) -> LoadedModel:
-        """Read, check, compile and warm up, on a thread that ends with it.
+        """Read, verify, compile and warm up a model, on a temporary thread.
 
-        OpenVINO's CPU plugin gives the thread that compiles a stack for signals, and frees that with the model, whoever
-        lets it go: the next signal to that thread would end the process. So it may not be the main one.
+        OpenVINO's CPU plugin gives the compiling thread an alternate signal stack and frees it with the model; the next
+        signal to that thread would end the process. So models are never compiled on the main thread.
         """
         with ThreadPoolExecutor(1, "loading") as apart:
             return apart.submit(self._load_here, release, settings).result()
@@ -172,7 +171,7 @@ class InferenceWorker(threading.Thread):
         return loaded[0]
 
     def run(self) -> None:
-        """Until `stop`."""
+        """Run queries until `stop`."""
         while not self._stopping.is_set():
             self.busy_since_ns = None
             query = self._ready.take(_STEP_S)
@@ -184,7 +183,7 @@ class InferenceWorker(threading.Thread):
         _drain(self.loaded)
 
     def _adopt(self) -> None:
-        """Let the next model take over, once what the old one has in flight is answered."""
+        """Switch to the next model, after the queries in flight on the old one are answered."""
         loaded, self._next = self._next, None
         if loaded is None:
             return
@@ -209,7 +208,7 @@ class InferenceWorker(threading.Thread):
             self._lost(loaded, error)
 
     def _done(self, loaded: LoadedModel, number: int, answer: Callable[[], Answer]) -> None:
-        """On OpenVINO's thread."""
+        """Pass on an answer; called on OpenVINO's thread."""
         if number == _WARM_UP:
             return
         query = loaded.in_flight.pop(number, None)
@@ -218,7 +217,7 @@ class InferenceWorker(threading.Thread):
             self._on_answer(loaded, query, answer())
 
     def _lost(self, loaded: LoadedModel, error: DeviceEnvironmentError) -> None:
-        """What was in flight is lost; a stick is replaced by the CPU, and a CPU is asked again."""
+        """Fail the queries in flight and load the model again, on the CPU."""
         self._retired = [loaded]
         self._refuse(loaded, str(error))
         _drain(loaded)
@@ -247,11 +246,11 @@ class InferenceWorker(threading.Thread):
                     query.reply(None, why)
 
     def stop(self) -> None:
-        """Ask it to end; what is in flight is answered."""
+        """Ask the thread to end; queries in flight are answered."""
         self._stopping.set()
 
     def let_go(self) -> None:
-        """Have OpenVINO end its threads, once this one has ended: alive at Python's own end, they would crash it."""
+        """Release the models once the thread has ended: OpenVINO's threads would crash the interpreter at its exit."""
         if not self.is_alive() and hasattr(self, "loaded"):
             del self.loaded
             self._next = None
@@ -260,7 +259,7 @@ class InferenceWorker(threading.Thread):
 
 
 def _warm_up(queue: interface.Queue, input_format: InputFormat) -> None:
-    """Each request once: they set themselves up when they are first used."""
+    """Run each request once: requests are initialized at their first use."""
     import numpy as np
 
     for _ in range(queue.requests):
@@ -269,7 +268,7 @@ def _warm_up(queue: interface.Queue, input_format: InputFormat) -> None:
 
 
 def _drain(loaded: LoadedModel) -> None:
-    """Wait for what is in flight, and let the model go: its requests hold what they call back, and that holds the model."""
+    """Wait for the queries in flight and close the queue, whose callbacks hold a reference to the model."""
     try:
         loaded.queue.wait()
     except DeviceEnvironmentError:

@@ -1,4 +1,4 @@
-"""What travels between the stages, and the queues that it travels in."""
+"""Messages between the stages, and their queues."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ now_ns = time.monotonic_ns
 
 @dataclass(frozen=True)
 class Frame:
-    """One image as the camera gave it: as a JPEG's bytes, or as u8 [height, width, 3] in BGR, as OpenCV has it."""
+    """One image from the camera: the bytes of a JPEG, or u8 [height, width, 3] in BGR."""
 
     number: int
     captured_ns: int
-    """When it was here, by the device's monotonic clock."""
+    """Time of arrival, by the monotonic clock."""
     jpeg: Optional[bytes] = None
     pixels: Optional[Pixels] = None
 
 
 @dataclass(frozen=True)
 class InputFormat:
-    """What a network wants its images to be: size = (height, width) in pixels, and how they are cut to it."""
+    """Input of a network: size = (height, width) in pixels, and how images are cropped to it."""
 
     size: Tuple[int, int]
     crop: str
 
 
 Reply = Callable[[Optional["Answer"], str], None]
-"""Called once with an answer f32 [classes], or with None and the reason why there is none."""
+"""Called once with an answer, f32 [classes], or with None and the reason."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A frame that is ready for the network; `fitted` is u8 [height, width, 3] in RGB, of `input_format`."""
+    """A frame ready for the network; `fitted` is u8 [height, width, 3] in RGB, of `input_format`."""
 
     frame: Frame
     input_format: InputFormat
     fitted: Pixels
     reply: Optional[Reply] = None
-    """For an image that somebody asked about; it is answered, or refused, and never dropped in silence."""
+    """Set for images sent to the API, which are answered or refused, never dropped."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was said of a frame; `ranking` is the most probable labels first, `said` those above 1/2 where there may be many."""
+    """Labels of a frame: `ranking`, most probable first, and for multi-label models `said`, those above 1/2."""
 
     frame: Frame
     ranking: List[Tuple[str, float]]
     said: Optional[List[str]]
     release: str
     latency_ms: float
-    """From the frame's arrival to this result."""
+    """Time from the frame's arrival to this result."""
 
 
 class DropOldestQueue(Generic[T]):
-    """A bounded queue between two stages: full, it drops its oldest item, unless that was put there to be kept."""
+    """A bounded queue between two stages; when full, it drops its oldest item, except items added by `keep`."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.dropped = capacity, 0
@@ -77,7 +77,7 @@ class DropOldestQueue(Generic[T]):
         self._promised = 0
 
     def put(self, item: T) -> None:
-        """Append it at once."""
+        """Append an item without waiting."""
         with self._changed:
             if len(self._items) >= self.capacity:
                 self._items.popleft()
@@ -86,7 +86,7 @@ class DropOldestQueue(Generic[T]):
             self._changed.notify()
 
     def keep(self, item: T) -> bool:
-        """Append what must not be dropped, before all others; False if there is no room for it, or no more use."""
+        """Add an item that is not dropped, ahead of the others; return False if the queue is full or closed."""
         with self._changed:
             if self._closed or len(self._kept) >= self.capacity:
                 return False
@@ -95,7 +95,7 @@ class DropOldestQueue(Generic[T]):
             return True
 
     def has_room(self, timeout: float) -> bool:
-        """Whether another item would drop none; waits for at most `timeout` seconds until it is so."""
+        """Return whether an item can be added without a drop, after waiting at most `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(self._is_room, timeout)
 
@@ -103,21 +103,21 @@ class DropOldestQueue(Generic[T]):
         return len(self._items) + self._promised < self.capacity or self._closed
 
     def reserve(self, timeout: float) -> bool:
-        """Take room for an item that is to come by `settle`; False when there was none for `timeout` seconds."""
+        """Reserve room for an item that `settle` adds; return False if there was none for `timeout` seconds."""
         with self._changed:
             there = self._changed.wait_for(self._is_room, timeout)
             self._promised += there
             return there
 
     def settle(self, item: Optional[T]) -> None:
-        """Append the item that room was taken for, or give the room back."""
+        """Add the item that room was reserved for, or release the room."""
         with self._changed:
             self._promised -= 1
         if item is not None:
             self.put(item)
 
     def take(self, timeout: float) -> Optional[T]:
-        """The oldest item, or None when there was none for `timeout` seconds or the queue was closed."""
+        """Return the oldest item; None if there was none for `timeout` seconds or the queue was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._kept or self._items or self._closed, timeout)
             source = self._kept or self._items
@@ -128,7 +128,7 @@ class DropOldestQueue(Generic[T]):
             return item
 
     def close(self) -> List[T]:
-        """Wake whoever waits; gives what was to be kept and will not be taken any more."""
+        """Close the queue and wake all waiting threads; return the items of `keep` that were not taken."""
         with self._changed:
             self._closed = True
             left = list(self._kept)
@@ -139,14 +139,14 @@ class DropOldestQueue(Generic[T]):
 
 
 class Counters:
-    """Named counts, added to from any thread."""
+    """Named counters; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Dict[str, int] = {}
 
     def add(self, name: str, number: int = 1) -> None:
-        """One more, or several."""
+        """Add to a counter."""
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + number
 

@@ -15,13 +15,13 @@ from .messages import now_ns
 WINDOW_S = 5.0
 SAMPLES = 2048
 FRESH_S = 0.25
-"""So old a summary may be: to sort thousands of samples for each of many who ask would cost frames."""
+"""How old a cached summary may be: sorting thousands of samples for each request would slow down inference."""
 MIN_SAMPLES = {**MIN_QUERIES, 50: 10}
 """The samples that each percentile needs before it is shown."""
 
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper limits of the latency histogram; what is above the last one counts in +Inf alone."""
+"""Upper bounds of the latency histogram; larger values count in +Inf only."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Histogram:
 
 
 class ThroughputMeter:
-    """Results a second over the last WINDOW_S seconds, and the percentiles of the last SAMPLES latencies."""
+    """Results per second over the last WINDOW_S seconds, and percentiles of the last SAMPLES latencies."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class ThroughputMeter:
         self._summary: Tuple[int, Dict[str, Any]] = (0, {})
 
     def add(self, latency_ms: float) -> None:
-        """One more result, just now."""
+        """Record a result with its latency."""
         with self._lock:
             self._moments.append(now_ns())
             self._latencies.append(latency_ms)
@@ -53,12 +53,12 @@ class ThroughputMeter:
             self._sum_s += latency_ms / 1e3
 
     def histogram(self) -> Histogram:
-        """Of all latencies since the start, whichever model took them."""
+        """Return the histogram of all latencies since the start, over all models."""
         with self._lock:
             return Histogram(tuple(itertools.accumulate(self._buckets)), self._sum_s)
 
     def restart(self) -> None:
-        """Forget what another model took."""
+        """Forget the latencies of the previous model; the histogram stays."""
         with self._lock:
             self._moments.clear()
             self._latencies.clear()
@@ -66,7 +66,7 @@ class ThroughputMeter:
         self._summary = (0, {})
 
     def summary(self) -> Dict[str, Any]:
-        """{"fps", "latency_ms"}, rounded, as of FRESH_S ago at most."""
+        """Return {"fps", "latency_ms"}, rounded, at most FRESH_S old."""
         at, summary = self._summary
         if not summary or now_ns() - at > FRESH_S * 1e9:
             latency = {name: None if value is None else round(value, 3) for name, value in self.latency_ms().items()}
@@ -75,7 +75,7 @@ class ThroughputMeter:
         return summary
 
     def fps(self) -> float:
-        """Results a second."""
+        """Return the results per second."""
         now = now_ns()
         with self._lock:
             window_s = max(min(WINDOW_S, (now - self._since_ns) / 1e9), 0.5)
@@ -85,7 +85,7 @@ class ThroughputMeter:
         return recent / window_s
 
     def latency_ms(self) -> Dict[str, Optional[float]]:
-        """{"p50", "p90", "p95", "p99"}; None where there are too few samples for it."""
+        """Return {"p50", "p90", "p95", "p99"} in ms; None for a percentile with too few samples."""
         with self._lock:
             samples = sorted(self._latencies)
         return {f"p{percent}": nearest_rank(samples, percent, MIN_SAMPLES) for percent in MIN_SAMPLES}

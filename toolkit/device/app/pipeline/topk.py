@@ -1,4 +1,4 @@
-"""An answer in words: the most probable labels first, without sorting a thousand of them for each frame."""
+"""Most probable labels of an answer, selected without sorting all classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ TOP = 5
 
 
 def top_k(answer: Answer, labels: Sequence[str], count: int = TOP) -> List[Tuple[str, float]]:
-    """f32 [classes] → at most `count` (label, probability), descending; one value is the second label's of two."""
+    """Return at most `count` (label, probability) of f32 [classes], descending.
+
+    A single value is the probability of the second of two labels.
+    """
     values = np.array([1 - answer[0], answer[0]], np.float32) if len(answer) == 1 else answer
     if len(values) > count:
         chosen = np.argpartition(-values, count - 1)[:count]
@@ -26,7 +29,7 @@ def top_k(answer: Answer, labels: Sequence[str], count: int = TOP) -> List[Tuple
 
 
 def labels_above_threshold(answer: Answer, manifest: Dict[str, Any]) -> Optional[List[str]]:
-    """Where images may have many labels, those above 1/2, the most probable first; else None."""
+    """Return the labels above 1/2, most probable first, of a multi-label model; else None."""
     if not is_multi_label(manifest):
         return None
     above = [(label, value) for label, value in top_k(answer, manifest["labels"], len(answer)) if value > 1 / 2]

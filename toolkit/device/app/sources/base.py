@@ -16,30 +16,30 @@ RawFrame = Union[bytes, "Pixels"]
 
 
 class SourceLost(Exception):  # noqa: N818 - cameras go and come back
-    """A source gives no more frames for now; says why."""
+    """The source has no frames for now; the message says why."""
 
 
 class Source(Protocol):
-    """One of them. Used by one thread, which opens it again after a SourceLost."""
+    """A source of frames; used by one thread, which opens it again after a SourceLost."""
 
     name: str
-    """For people; without passwords."""
+    """The displayed name, without passwords."""
     live: bool
-    """Whether frames come when they come; what is not live is read at the pace that is asked for."""
+    """Whether the source sets the pace; other sources are read at the requested rate."""
 
     def open(self) -> None:
-        """Begin. Raises SourceLost when it cannot."""
+        """Open the source. Raises SourceLost if that fails."""
 
     def read(self) -> RawFrame:
-        """The next frame. Raises SourceLost when there is none for some seconds."""
+        """Return the next frame. Raises SourceLost if none arrives for some seconds."""
 
     def close(self) -> None:
-        """End; harmless when it is not open."""
+        """Close the source; does nothing if it is not open."""
 
 
 @dataclass(frozen=True)
 class CaptureOptions:
-    """What a camera is asked for; it may give something else."""
+    """Requested size and rate; a camera may deliver others."""
 
     width: int = 1280
     height: int = 720
@@ -47,14 +47,14 @@ class CaptureOptions:
 
 
 class Pace:
-    """Lets frames through at a steady rate; 0 frames a second is without limit."""
+    """Limits frames to a steady rate; 0 frames per second means no limit."""
 
     def __init__(self, fps: float) -> None:
         self._step_ns = round(1e9 / fps) if fps else 0
         self._next_ns: Optional[int] = None
 
     def delay_s(self) -> float:
-        """How long the next frame has to wait from now, in seconds; one that is late delays none that follow."""
+        """Return the seconds until the next frame is due; a late frame does not delay the following ones."""
         now = now_ns()
         due = now if self._next_ns is None else max(self._next_ns, now - self._step_ns)
         self._next_ns = due + self._step_ns
@@ -62,5 +62,5 @@ class Pace:
 
 
 def redact_address(address: str) -> str:
-    """An address as it may be shown and logged: no user, no password, no query."""
+    """Return an address without user, password and query, to show or log."""
     return re.sub(r"\?.*$", "", re.sub(r"//[^/]*@", "//", address))

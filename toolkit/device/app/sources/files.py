@@ -1,4 +1,4 @@
-"""Sources that are always there: a test pattern, and the images of a folder."""
+"""Sources without a camera: a test pattern, and the images of a folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TestPattern:
-    """A bar that wanders over a dark image, then over a light one: 640 by 480 pixels, as JPEGs that are made once."""
+    """A bar that moves over a dark, then a light image of 640 by 480 pixels; the JPEGs are encoded once."""
 
     name, live = "test pattern", False
     FRAMES, HEIGHT, WIDTH = 100, 480, 640
@@ -51,7 +51,7 @@ class TestPattern:
 
 
 class ImageFolder:
-    """The images of a folder in the order of their names, again and again; JPEGs stay as they are."""
+    """The images of a folder by name, repeated; JPEGs are passed on undecoded."""
 
     live = False
 

@@ -17,7 +17,7 @@ _FFMPEG = "rtsp_transport;tcp"
 
 
 class _OpenCvSource:
-    """What all three have in common: a cv2.VideoCapture, which says neither why it cannot be opened nor why it ended."""
+    """Base class: wraps a cv2.VideoCapture, which gives no reason when it fails to open or ends."""
 
     def __init__(self, name: str, *, live: bool) -> None:
         self.name, self.live = name, live
@@ -47,7 +47,7 @@ class _OpenCvSource:
 
 
 class Camera(_OpenCvSource):
-    """A Video4Linux camera. What it compresses itself is frame as it is and decoded in the stage for that."""
+    """A Video4Linux camera; frames that it compresses are passed on as JPEG and decoded by the decode stage."""
 
     def __init__(self, path: str, options: CaptureOptions) -> None:
         super().__init__(path, live=True)
@@ -79,7 +79,7 @@ class Camera(_OpenCvSource):
 
 
 class VideoFile(_OpenCvSource):
-    """A video file, from its beginning whenever it ends."""
+    """A video file, repeated."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), live=False)
@@ -98,7 +98,7 @@ class VideoFile(_OpenCvSource):
 
 
 class NetworkCamera(_OpenCvSource):
-    """A network camera; its address keeps its password to itself."""
+    """A network camera; its name does not show the password of its address."""
 
     def __init__(self, address: str) -> None:
         super().__init__(redact_address(address), live=True)

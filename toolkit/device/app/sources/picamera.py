@@ -1,4 +1,4 @@
-"""A Raspberry Pi's own camera, through picamera2: the package of Raspberry Pi OS, imported only where it is asked for."""
+"""The Raspberry Pi camera, through picamera2, a package of Raspberry Pi OS that is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TIMEOUT_S = 5.0
 
 
 class RaspberryPiCamera:
-    """One of the cameras at the board's own connectors."""
+    """One camera at a connector of the board."""
 
     live = True
 
@@ -34,7 +34,7 @@ class RaspberryPiCamera:
             raise SourceLost(f"cannot be opened: {error}") from None
 
     def _start(self) -> None:
-        """What libcamera calls RGB888 lies in memory as blue, green, red."""
+        """Configure and start the camera; the bytes of RGB888 in libcamera are blue, green, red."""
         options = self._options
         main = {"size": (options.width, options.height), "format": "RGB888"}
         configuration = self._camera.create_video_configuration(

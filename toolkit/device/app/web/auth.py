@@ -1,8 +1,8 @@
 """Authentication for the web app: bearer tokens, session cookies, loopback-only access without a token.
 
-Without a token the app answers on loopback alone, and there only to who calls it by a loopback name: a page from elsewhere whose
-name is made to mean 127.0.0.1 calls it otherwise. With one, programs send it as a bearer; a browser sends it once, to /login,
-and gets a cookie that scripts cannot read and other sites cannot send. The token itself is in no address, log or cookie.
+Without a token, the app answers on loopback only, and only requests whose Host is a loopback name, which rules out
+DNS rebinding. With a token, programs send it as a bearer token; a browser sends it once, to /login, and gets a cookie
+that is HttpOnly and SameSite=Strict. The token never appears in a URL, log or cookie.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .http import HttpError, Request
 COOKIE = "toolkit_session"
 SESSION_S = 12 * 3600
 MIN_TOKEN_LENGTH = 16
-"""Characters that a token has at the least."""
+"""Fewest characters of a token."""
 PUBLIC_PATHS = ("/health", "/ready", "/login", "/")
-"""What is answered without a token; the last one by a form to log in."""
+"""Paths that need no token; "/" then returns the login form."""
 _LOOPBACK = re.compile(r"(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.ASCII)
 
 
 def read_token(path: Optional[Path]) -> Optional[str]:
-    """The token that a file holds.
+    """Return the token in a file; None without a file.
 
     Raises:
-        DeviceError: it cannot be read, others may read it, or it is too short.
+        DeviceError: the file cannot be read, is readable by all users, or its token is too short.
     """
     if path is None:
         return None
@@ -48,17 +48,17 @@ def read_token(path: Optional[Path]) -> Optional[str]:
 
 
 class Auth:
-    """Decides about each request."""
+    """Checks the token, session and origin of each request."""
 
     def __init__(self, token: Optional[str]) -> None:
         self.token = token
         self._key = secrets.token_bytes(32)
 
     def check(self, request: Request) -> None:
-        """Let it pass.
+        """Check that a request is allowed.
 
         Raises:
-            HttpError: it comes from another site, calls the app by a name that is not its own, or has no token.
+            HttpError: the request comes from another site, names another host, or has no valid token.
         """
         self._check_site(request)
         if self.token is None:
@@ -80,7 +80,7 @@ class Auth:
                 raise HttpError(403, "requests from another site are not allowed")
 
     def is_authenticated(self, request: Request) -> bool:
-        """Whether it carries the token or a session; everyone is known where there is no token."""
+        """Return whether a request carries the token or a session; always true if the app has no token."""
         if self.token is None:
             return True
         kind, _, value = request.headers.get("authorization", "").partition(" ")
@@ -90,14 +90,14 @@ class Auth:
         return match is not None and self._is_session(match.group(1), match.group(2))
 
     def is_token(self, value: str) -> bool:
-        """Compared in a time that tells nothing."""
+        """Return whether the value is the token; compares in constant time."""
         return self.token is not None and hmac.compare_digest(value.encode(), self.token.encode())
 
     def _is_session(self, until: str, seal: str) -> bool:
         return hmac.compare_digest(seal, self._seal(until)) and len(until) < 15 and int(until) > time.time()
 
     def session(self, *, secure: bool) -> str:
-        """A cookie for who has shown the token; it ends with this process or after SESSION_S."""
+        """Return a session cookie; the session ends after SESSION_S or with this process."""
         until = str(int(time.time()) + SESSION_S)
         more = "; Secure" if secure else ""
         return f"{COOKIE}={until}.{self._seal(until)}; HttpOnly; SameSite=Strict; Max-Age={SESSION_S}{more}"

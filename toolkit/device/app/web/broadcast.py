@@ -1,7 +1,7 @@
-"""The newest image and the newest state, once made and sent to everyone who watches.
+"""MJPEG stream and state events: each image and state is encoded once and sent to all viewers.
 
-All watchers share BUDGET images a second, so that more of them make the stream slower and never the inference. One whose
-connection still holds the last image is passed over, and one that takes nothing for STALLED_S is left.
+All viewers share BUDGET images per second, so that more viewers slow down the stream, not the inference. A viewer that
+has not yet read the last image is skipped; one that reads nothing for STALLED_S is disconnected.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ EVENTS_S = 0.5
 STALLED_S = 20.0
 BOUNDARY = "toolkit-frame"
 QUALITY, WIDTH = 80, 960
-"""Of images that did not come as JPEGs."""
+"""JPEG quality and largest width of images that the camera did not compress."""
 
 
 class Subscribers:
-    """The connections that get the same; `send` never waits for one of them."""
+    """Connections that receive the same data; `send` never waits for a slow one."""
 
     def __init__(self) -> None:
         self._writers: Dict[asyncio.StreamWriter, float] = {}
@@ -38,11 +38,11 @@ class Subscribers:
 
     @property
     def reading(self) -> int:
-        """How many have taken what they were sent: those that do not read cost the others nothing."""
+        """Return the number of connections that have read everything sent; the others use none of the budget."""
         return sum(writer.transport.get_write_buffer_size() == 0 for writer in self._writers)
 
     def send(self, piece: bytes) -> None:
-        """To all who have taken what they were sent before."""
+        """Send data to all connections that have read everything sent before."""
         now = time.monotonic()
         for writer, since in list(self._writers.items()):
             if writer.transport.is_closing() or now - since > STALLED_S:
@@ -53,7 +53,7 @@ class Subscribers:
                 self._writers[writer] = now
 
     async def watch(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until the client is gone, or says something, which it has no reason to."""
+        """Serve a connection until the client closes it or sends anything."""
         writer.write(first)
         self._writers[writer] = time.monotonic()
         try:
@@ -63,25 +63,25 @@ class Subscribers:
 
 
 class Broadcast:
-    """Two coroutines that send, and the responses that watch."""
+    """The coroutines that send images and events, and the responses that subscribe to them."""
 
     def __init__(self, latest: Callable[[], Optional[Result]], state: Callable[[], Dict[str, Any]]) -> None:
         self._latest, self._state = latest, state
         self.images, self.events = Subscribers(), Subscribers()
 
     def stream(self) -> Response:
-        """MJPEG, as browsers show it in an <img>."""
+        """Return a response that streams MJPEG, as shown by an <img>."""
         _check_room(self.images)
         headers = {"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"}
         return Response(200, headers, stream=functools.partial(self.images.watch, f"--{BOUNDARY}\r\n".encode()))
 
     def event_stream(self) -> Response:
-        """The state as server-sent events."""
+        """Return a response that streams the state as server-sent events."""
         _check_room(self.events)
         return Response(200, {"Content-Type": "text/event-stream"}, stream=functools.partial(self.events.watch, b""))
 
     async def send_images(self) -> None:
-        """For as long as the server runs."""
+        """Send new images to all viewers, until canceled."""
         shown = None
         while True:
             await asyncio.sleep(max(1 / FPS, self.images.reading / BUDGET))
@@ -91,7 +91,7 @@ class Broadcast:
                 self.images.send(multipart_frame(await _jpeg(result)))
 
     async def send_events(self) -> None:
-        """For as long as the server runs."""
+        """Send the state to all viewers, until canceled."""
         while True:
             await asyncio.sleep(EVENTS_S)
             if len(self.events):
@@ -106,7 +106,7 @@ def _check_room(watchers: Subscribers) -> None:
 
 
 async def _jpeg(result: Result) -> bytes:
-    """As the camera made it, or made by a thread that does not hold up the others."""
+    """Return the camera's JPEG, or encode one on another thread."""
     frame = result.frame
     if frame.jpeg is not None or frame.pixels is None:
         return frame.jpeg or b""
@@ -114,7 +114,7 @@ async def _jpeg(result: Result) -> bytes:
 
 
 def encode_jpeg(pixels: Pixels) -> bytes:
-    """An image (BGR) as a JPEG, at most WIDTH pixels wide."""
+    """Return an image (BGR) as a JPEG, at most WIDTH pixels wide."""
     height, width = pixels.shape[:2]
     if width > WIDTH:
         pixels = cv2.resize(pixels, (WIDTH, height * WIDTH // width), interpolation=cv2.INTER_AREA)
@@ -124,6 +124,6 @@ def encode_jpeg(pixels: Pixels) -> bytes:
 
 
 def multipart_frame(jpeg: bytes) -> bytes:
-    """One image of the stream; browsers show it once the next boundary is there, so it comes along."""
+    """Return one part of the stream, with the next boundary: browsers show an image only once that arrives."""
     head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
     return b"".join((head, jpeg, b"\r\n--", BOUNDARY.encode(), b"\r\n"))

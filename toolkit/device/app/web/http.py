@@ -1,6 +1,6 @@
-"""HTTP/1.1 as far as the app speaks it: one request after another on a connection, bodies with a length, nothing chunked.
+"""HTTP/1.1 requests and responses: persistent connections and bodies with a Content-Length; no chunked bodies.
 
-Whatever does not read as RFC 9112 has it is refused: a request that two programs could read in two ways is an attack.
+Requests that violate RFC 9112 are refused, because an ambiguous request can be used for request smuggling.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, Awaitable, Callable, Dict, Optional, Tuple
 
 HEAD_BYTES = 16_384
 BODY_BYTES = 12_000_000
-"""An image of twelve megapixels as a JPEG of the best quality."""
+"""Size of a 12-megapixel JPEG of the best quality."""
 HEAD_S, IDLE_S, STALL_S, SEND_S = 10.0, 60.0, 10.0, 20.0
 """Time limits: for a head, until the next request, for a body that stops, for a client that does not read."""
 SLOW_AFTER_S, SLOWEST_BYTES_S = 5.0, 20_000
-"""A body must come at this rate once it has taken so long."""
+"""Slowest allowed rate of a body, checked once it has taken SLOW_AFTER_S."""
 BODIES_BYTES = 64_000_000
-"""Of all bodies that are held at the same time."""
+"""Limit of all request bodies held in memory at the same time."""
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) (/[!-~]{0,2000}) HTTP/1\.([01])")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
 _REASONS = {
@@ -41,7 +41,7 @@ Stream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class HttpError(Exception):
-    """A request that is refused: the status, what is wrong, and what to do; `headers` go with it."""
+    """A refused request: the status, the problem, the remedy, and headers of the response."""
 
     def __init__(self, status: int, what: str, remedy: str = "", **headers: str) -> None:
         super().__init__(what)
@@ -49,21 +49,21 @@ class HttpError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def response(self) -> Response:
-        """As the client gets it."""
+        """Return the response for the client."""
         return json_response({"error": {"what": self.what, "remedy": self.remedy}}, self.status, self.headers)
 
 
 class BodyMemory:
-    """Counts the bytes of all bodies that are held; for one event loop."""
+    """Counts the bytes of all request bodies in memory; for one event loop."""
 
     def __init__(self, limit: int = BODIES_BYTES) -> None:
         self._left = limit
 
     def take(self, size: int) -> None:
-        """Take some, or give some back.
+        """Reserve bytes, or release them with a negative size.
 
         Raises:
-            HttpError: there is not so much left; it is taken all the same, until it is given back.
+            HttpError: the limit is exceeded; the bytes count until they are released all the same.
         """
         self._left -= size
         if size > 0 and self._left < 0:
@@ -72,7 +72,7 @@ class BodyMemory:
 
 @dataclass
 class Request:
-    """One request; its body is read only by who wants it."""
+    """One request; its body is read only when a route calls `body`."""
 
     method: str
     path: str
@@ -82,18 +82,18 @@ class Request:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     keeps: bool
-    """Whether the client wants to send another one."""
+    """Whether the client keeps the connection open for another request."""
     unread: int = 0
-    """Bytes of the body that are still to come."""
+    """Bytes of the body that were not read yet."""
     memory: BodyMemory = field(default_factory=BodyMemory)
     held: int = 0
-    """Bytes that its body takes of the memory."""
+    """Bytes of the body reserved in `memory`."""
 
     async def body(self) -> bytes:
-        """All of it.
+        """Return the whole body.
 
         Raises:
-            HttpError: it is too large, has no length, or comes too slowly; or too many others are held at the same time.
+            HttpError: the body is too large, has no length or arrives too slowly, or too many bodies are in memory.
         """
         if "content-length" not in self.headers:
             raise HttpError(411, "the body has no length", "send a Content-Length")
@@ -131,7 +131,7 @@ class Request:
 
 @dataclass
 class Response:
-    """What is answered: a whole body, or `stream`, which writes until it is done and then the connection is closed."""
+    """A response with a whole body, or with `stream`, which writes until it ends; then the connection is closed."""
 
     status: int
     headers: Dict[str, str] = field(default_factory=dict)
@@ -139,7 +139,7 @@ class Response:
     stream: Optional[Stream] = None
 
     def head(self, *, keeps: bool) -> bytes:
-        """The status line and all headers."""
+        """Return the status line and all headers."""
         fields = {**DEFAULT_HEADERS, **self.headers}
         if self.stream is None:
             fields["Content-Length"] = str(len(self.body))
@@ -152,7 +152,7 @@ class Response:
 
 
 def json_response(value: Any, status: int = 200, headers: Optional[Dict[str, str]] = None) -> Response:
-    """A JSON document."""
+    """Return a response with a JSON document."""
     body = json.dumps(value, allow_nan=False).encode()
     return Response(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
@@ -160,10 +160,10 @@ def json_response(value: Any, status: int = 200, headers: Optional[Dict[str, str
 async def read_request(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, memory: BodyMemory
 ) -> Optional[Request]:
-    """The next request on a connection; None when the client is gone, or has nothing to log for IDLE_S.
+    """Return the next request on a connection; None if the client closed it or sent nothing for IDLE_S.
 
     Raises:
-        HttpError: it is not HTTP/1.1, too long or too slow; the connection is of no more use.
+        HttpError: the request is malformed or too long; the connection must be closed.
     """
     try:
         first = await asyncio.wait_for(reader.read(1), IDLE_S)
@@ -182,10 +182,10 @@ async def read_request(
 
 
 def parse_head(head: bytes) -> Tuple[str, str, int, Dict[str, str]]:
-    """Method, path without its query, minor version, and the fields by lower-case name.
+    """Return the method, the path without its query, the minor version, and the fields by lower-case name.
 
     Raises:
-        HttpError: it is malformed, or names a field twice that may be there once.
+        HttpError: the head is malformed, or repeats a field that must be unique.
     """
     first, *lines = head[: -len(b"\r\n\r\n")].split(b"\r\n")
     line = _REQUEST_LINE.fullmatch(first)
@@ -207,10 +207,10 @@ def parse_head(head: bytes) -> Tuple[str, str, int, Dict[str, str]]:
 
 
 def body_length(headers: Dict[str, str]) -> int:
-    """What Content-Length says; 0 without one.
+    """Return the Content-Length; 0 without one.
 
     Raises:
-        HttpError: it is no number, or the body is chunked.
+        HttpError: it is not a number, or the body is chunked.
     """
     if "transfer-encoding" in headers:
         raise HttpError(501, "chunked bodies are not read here", "send a Content-Length")

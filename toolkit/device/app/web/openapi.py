@@ -1,4 +1,4 @@
-"""The API in OpenAPI 3.1."""
+"""OpenAPI 3.1 document of the API."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ _IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/oc
 
 
 def openapi_document() -> Json:
-    """The whole document; it is the same on every device."""
+    """Return the whole document; it is the same on every device."""
     return {
         "openapi": "3.1.0",
         "info": {

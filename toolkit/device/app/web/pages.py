@@ -1,4 +1,4 @@
-"""The page and the form to log in: each one file with its own style and script, and nothing from elsewhere."""
+"""The live page and the login form: each one file with its own style and script, without external resources."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FOLDER = Path(__file__).parent
 
 
 def live_page() -> Response:
-    """The live page."""
+    """Return the live page."""
     return _response(_read("page.html"), 200)
 
 
 def login_page(*, failed: bool) -> Response:
-    """The login form, with an error message after a wrong token."""
+    """Return the login form, with an error message after a wrong token."""
     message = '<p role="alert">Wrong token.</p>' if failed else ""
     page = _read("login.html").replace("<!-- word -->", message)
     return _response(page.replace("<!-- device -->", html.escape(socket.gethostname())), 401 if failed else 200)
@@ -38,7 +38,7 @@ def _response(text: str, status: int) -> Response:
 
 
 def csp_header(text: str) -> str:
-    """Only the page's own script and style run, named by their digests, and it talks to its own server alone."""
+    """Return a Content-Security-Policy that allows only the page's script and style, by digest, and its server."""
     hashes = {
         kind: " ".join(f"'sha256-{_digest(part)}'" for part in re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL))
         or "'none'"

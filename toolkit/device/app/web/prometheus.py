@@ -1,4 +1,4 @@
-"""Prometheus' text format, version 0.0.4."""
+"""Metrics in the Prometheus text format, version 0.0.4."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Family = Tuple[str, str, str, List[Sample]]
 
 
 def render_metrics(state: Dict[str, Any], dropped: Dict[str, int], latency: Histogram) -> str:
-    """All metrics from StatusReport.now(), the drops by queue, and the latency histogram."""
+    """Return all metrics as text, from StatusReport.now(), the drops by queue and the latency histogram."""
     lines: List[str] = []
     for name, kind, help_, samples in _families(state, dropped):
         lines += _head(name, kind, help_)
@@ -45,7 +45,7 @@ def _escaped(value: str) -> str:
 
 
 def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Family]:
-    """Name, type, help and samples of each metric but the histogram."""
+    """Yield the name, type, help and samples of each metric except the histogram."""
     throttled = (state["throttled"] or {}).get("now")
     info = {key: str(state[key]) for key in ("release", "name", "accelerator", "precision", "openvino")}
     model: List[Sample] = [(info, 1)]

@@ -1,4 +1,4 @@
-"""What each path answers."""
+"""Routes of the web app: one handler for each path and method, and the limits on requests."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from ..pipeline.messages import Answer, Pixels
 
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 100, 300
-"""Of one client."""
+"""Limits of one address."""
 PREDICTIONS_AT_ONCE, PREDICTIONS_PER_ADDRESS, ANSWER_S = 8, 6, 15.0
 MOST_IMAGE_BYTES = 150_000_000
-"""Decoded pixels of one image, where the device's memory allows so many."""
+"""Limit of the decoded size of one image; less if the device has little free memory."""
 READERS, READERS_NICE = 2, 19
-"""Threads that read what is asked about, and how far they stand behind the others where the processor is release by all."""
+"""Threads that decode uploaded images, and their nice value, so that the camera goes first under full load."""
 LOGINS_A_SECOND, LOGINS_AT_ONCE = 0.2, 5
 Route = Callable[[Request], Awaitable[Response]]
 
 
 class Routes:
-    """Handles requests, on the server's thread; what takes long is done on others."""
+    """Handles requests on the server's thread; slow work runs on other threads."""
 
     def __init__(self, state: StatusReport, auth: Auth, predictions_a_second: float, *, secure: bool = False) -> None:
         self.broadcast = Broadcast(lambda: state.pipeline.latest, state.now)
@@ -70,7 +70,7 @@ class Routes:
         }
 
     async def handle(self, request: Request) -> Response:
-        """The answer; a HEAD is answered as a GET, and its body is left out by who sends it.
+        """Return the response; HEAD is handled as GET, and the server leaves out the body.
 
         Raises:
             HttpError: the request is refused.
@@ -89,7 +89,7 @@ class Routes:
         return pages.live_page() if self._auth.is_authenticated(request) else pages.login_page(failed=False)
 
     async def _login(self, request: Request) -> Response:
-        """A form's or a program's; wrong tokens are few a minute."""
+        """Log in with a token from a form; the rate limit slows down guessing."""
         _take(self._logins, request.peer)
         if request.unread > 4096:
             raise HttpError(413, "the form is longer than a token")
@@ -116,7 +116,7 @@ class Routes:
         return list_models(self._state.pipeline.worker.loaded.release)
 
     async def _switch(self, request: Request) -> Response:
-        """Let another model of this device work; the release that the device serves stays what it is."""
+        """Switch to another model on the device until the next reload; ROOT/current stays as it is."""
         release = _json_object(await _small_body(request)).get("release")
         if not isinstance(release, str) or not release:
             raise HttpError(422, "'release' must be a non-empty string", "send one of /v1/models")
@@ -133,7 +133,7 @@ class Routes:
         return json_response(identity(loaded.release, loaded.manifest))
 
     async def _predict(self, request: Request) -> Response:
-        """Classify an image. Its body is read before it counts as a prediction; meanwhile it takes a place of its address."""
+        """Classify an image; a slow upload counts towards its address only, a prediction towards all limits."""
         if self._receiving[request.peer] >= PREDICTIONS_PER_ADDRESS:
             raise HttpError(429, "too many predictions from this address at once", Retry_After="1")
         self._receiving[request.peer] += 1
@@ -144,7 +144,7 @@ class Routes:
             return json_response(await self._answer(await self._decoded(content)))
         finally:
             self._receiving[request.peer] -= 1
-            self._receiving += Counter()  # forgets the addresses that have none left
+            self._receiving += Counter()  # removes the addresses whose count is 0
 
     async def _decoded(self, content: bytes) -> Pixels:
         if self._predicting >= PREDICTIONS_AT_ONCE:
@@ -157,7 +157,7 @@ class Routes:
             self._predicting -= 1
 
     async def _answer(self, pixels: Pixels) -> Dict[str, Any]:
-        """Through the same queue as the camera's frames."""
+        """Classify an image through the queue of the camera's frames."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Tuple[Optional[Answer], str]] = loop.create_future()
 
@@ -191,12 +191,12 @@ class Routes:
         }
 
     async def _health(self, _request: Request) -> Response:
-        """Whether the app lives, cameras aside."""
+        """Return whether inference works, whatever the state of the camera."""
         failing = self._state.pipeline.worker.failing
         return json_response({"ok": failing is None}, 200 if failing is None else 503)
 
     async def _ready(self, _request: Request) -> Response:
-        """Whether results come."""
+        """Return whether the camera and inference work."""
         wrong = current_problem(self._state.pipeline)
         return json_response({"ok": wrong is None}, 200 if wrong is None else 503)
 
@@ -216,12 +216,12 @@ def _take(buckets: RateLimiter, key: str) -> None:
 
 
 def _step_back() -> None:
-    """This thread's priority alone, as Linux has it."""
+    """Lower the priority of this thread; on Linux, setpriority applies to one thread."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READERS_NICE)
 
 
 async def _aside(function: Callable[..., Any], *arguments: Any, on: Optional[ThreadPoolExecutor] = None) -> Any:
-    """On another thread."""
+    """Run a function on another thread."""
     return await asyncio.get_running_loop().run_in_executor(on, function, *arguments)
 
 
@@ -244,7 +244,7 @@ def _json_object(content: bytes) -> Dict[str, Any]:
 
 
 def _image(content: bytes, limit: int) -> Pixels:
-    """u8 [height, width, 3], RGB; read as strictly as a file is."""
+    """Return the image as u8 [height, width, 3], RGB; decoded as strictly as a file."""
     try:
         return image_io.read_image(content, limit)
     except image_io.ImageTooLargeError as error:

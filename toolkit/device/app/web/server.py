@@ -1,4 +1,4 @@
-"""Connections: one thread with an event loop serves them all, so that fifty clients cost no fifty threads."""
+"""HTTP server: one thread with an event loop serves all connections."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ...errors import DeviceEnvironmentError
 from .http import BODY_BYTES, HEAD_BYTES, SEND_S, BodyMemory, HttpError, Request, Response, read_request
 
 CONNECTIONS, CONNECTIONS_PER_ADDRESS = 512, 64
-"""When one more comes, the connection that has waited longest for a request gives way; loopback, where proxies and tunnels
-connect from, has no limit of its own."""
+"""Limits of open connections; beyond them, the one idle for the longest time is closed. Loopback, where proxies and
+tunnels connect from, has no limit per address."""
 LINGER_S = 2.0
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Connection:
-    """One open connection; `idle_since` is when it began to wait for a request, None while one is answered."""
+    """One open connection; `idle_since` is the time since which it waits for a request, None while it handles one."""
 
     def __init__(self, peer: str, writer: asyncio.StreamWriter) -> None:
         self.peer, self.writer = peer, writer
@@ -30,7 +30,7 @@ class Connection:
 
 
 class Server(threading.Thread):
-    """Serves from `begin` to `end`."""
+    """The HTTP server; runs from `begin` to `end`."""
 
     def __init__(self, handle: Handler, host: str, port: int, tls: Optional[ssl.SSLContext] = None) -> None:
         super().__init__(name="http", daemon=True)
@@ -44,12 +44,12 @@ class Server(threading.Thread):
 
     @property
     def url(self) -> str:
-        """Where it is; a server that answers at every address is called by a loopback one."""
+        """Return the URL; for a server that listens on all addresses, the one on loopback."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http{'s' if self.tls else ''}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def begin(self, *background: Callable[[], Awaitable[None]]) -> None:
-        """Start, with coroutines that run beside it for as long as it does."""
+        """Start the server, and coroutines that run until it ends."""
         self._background = background
         self.start()
         self._answering.wait()
@@ -57,10 +57,10 @@ class Server(threading.Thread):
             raise self._failed
 
     def run(self) -> None:
-        """The thread."""
+        """Run the event loop until `end`."""
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # noqa: BLE001 - raised again where it was begun
+        except Exception as error:  # noqa: BLE001 - raised again by `begin`
             self._failed = error
         finally:
             self._answering.set()
@@ -78,7 +78,7 @@ class Server(threading.Thread):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def end(self, timeout: float) -> bool:
-        """Close everything; whether that was done in time."""
+        """Close all connections; return whether the thread ended in time."""
         if self.is_alive():
             self._loop.call_soon_threadsafe(self._ending.set)
             self.join(timeout)
@@ -102,10 +102,10 @@ class Server(threading.Thread):
             writer.close()
 
     def _make_room(self, new: Connection) -> None:
-        """Where too many are open, close the idlest one of the address that has most of them.
+        """If too many connections are open, close the longest idle one of the address with the most connections.
 
         Raises:
-            HttpError: all of them are busy.
+            HttpError: all connections are busy.
         """
         counts = Counter(connection.peer for connection in self._open.values())
         local = new.peer.startswith("127.") or new.peer in {"::1", "local"}
@@ -124,7 +124,7 @@ class Server(threading.Thread):
         raise HttpError(503, f"{counts[new.peer]} connections are open from this address", Retry_After="5")
 
     async def _answer_next(self, reader: asyncio.StreamReader, connection: Connection) -> bool:
-        """Whether another request may follow."""
+        """Handle the next request; return whether another one may follow."""
         writer = connection.writer
         request = await read_request(reader, writer, connection.peer, self._memory)
         if request is None:
@@ -158,7 +158,7 @@ async def _send(writer: asyncio.StreamWriter, response: Response, *, keeps: bool
 
 
 async def _skip(request: Request) -> None:
-    """Read what nobody wanted, so that the answer is not lost with it; not for long, and not for ever."""
+    """Read the rest of an unread body, within limits: closing a socket with unread data would discard the response."""
     left = min(request.unread, BODY_BYTES)
     with contextlib.suppress(asyncio.TimeoutError):
         while left > 0:
@@ -170,10 +170,10 @@ async def _skip(request: Request) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Return a listening socket.
 
     Raises:
-        DeviceEnvironmentError: the address or the port cannot be had.
+        DeviceEnvironmentError: the address is not valid here, or the port cannot be used.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

@@ -1,7 +1,6 @@
-"""Takes the image out of a request's body, as browsers, curl and programs send one.
+"""Uploaded images: the body itself, or a file in a multipart form (`curl -F file=@image.jpg`).
 
-An image may come as the body itself, whatever image type it is labeled as, or as a file of a multipart form
-(`curl -F file=@image.jpg`). What it really is, its own header says.
+The image's own header determines its format, whatever image type the request names.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ _HEAD_BYTES = 8192
 
 
 def image_in(content: bytes, content_type: Optional[str]) -> bytes:
-    """The bytes of the image.
+    """Return the bytes of the image in a body.
 
     Raises:
-        HttpError: the type is of something else, or the form holds no file.
+        HttpError: the content type is not of an image, or the form holds no file.
     """
     message = Message()
     message["Content-Type"] = content_type or "application/octet-stream"
@@ -36,7 +35,7 @@ def image_in(content: bytes, content_type: Optional[str]) -> bytes:
 
 
 def _first_file(content: bytes, boundary: str) -> bytes:
-    """The first part with a file name, else the first part (RFC 7578)."""
+    """Return the first part with a file name, else the first part (RFC 7578)."""
     if not re.fullmatch(r"[ -~]{1,70}", boundary):
         raise HttpError(400, "the form has no valid boundary")
     mark = b"--" + boundary.encode()
