@@ -93,7 +93,8 @@ def resize(image: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels
     """`image` [H, W, 3] as u8 [height, width, 3] for size = (height, width) in pixels.
 
     crop = "resize" stretches the whole image; "center" first cuts the largest middle part of the size's proportions (a
-    square for a square size). An axis that shrinks is averaged (INTER_AREA), one that grows is interpolated (INTER_LINEAR).
+    square for a square size). An axis that shrinks is averaged (INTER_AREA), one that grows is interpolated
+    (INTER_LINEAR).
     """
     image, (height, width) = crop_to_aspect(image, size, crop), size
     rows, columns = image.shape[:2]

@@ -29,7 +29,8 @@ def run_benchmark(release: Path, folder: Path, options: RunOptions, root: Option
     """One record; `folder` holds images.json and its images.
 
     Raises:
-        DeviceError: images or bundle cannot be used, another benchmark is running on this device, or it asks for a signature
+        DeviceError: images or bundle cannot be used, another benchmark is running on this device, or it asks for a
+            signature
             and the release has none that it trusts.
         DeviceEnvironmentError: OpenVINO or the accelerator is missing.
     """

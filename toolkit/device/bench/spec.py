@@ -1,7 +1,7 @@
 """How to measure: the one specification of every benchmark option.
 
-A field here is an argument of the device's `bench` command, an option of `toolkit bench`, a key of an experiment's table
-[bench], and a setting that records repeat and exports list.
+A field here is an argument of the device's `bench` command, an option of `toolkit bench`, a key of an experiment's
+table [bench], and a setting that records repeat and exports list.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Several runs by one process: each is a fork of a process that has imported everything, so that a run starts at once.
 
-Requests come on stdin, a JSON list of arguments per line; each gets a line of JSON on stdout. A fork keeps runs apart: memory
-is each run's own, and one that crashes is reported and costs no other. When stdin ends, the run in progress is interrupted.
+Requests come on stdin, a JSON list of arguments per line; each gets a line of JSON on stdout. A fork keeps runs apart:
+memory is each run's own, and one that crashes is reported and costs no other. When stdin ends, the run in progress is
+interrupted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Activate a release that arrives without SSH, by the same gates: room, bytes, signature, golden outputs, health.
+"""Activate a release from a registry or a file, by the gates of a deployment over SSH.
 
-The old release serves until the switch, and again if the new one is not healthy. The outcome is written to ROOT/state.json,
-which `toolkit status` reads, and to ROOT/audit.jsonl.
+The gates: free space, digests and signature, golden outputs, health. The old release serves until the switch, and
+again if the new one is not healthy. The outcome goes to ROOT/state.json, which `toolkit status` reads, and to
+ROOT/audit.jsonl.
 """
 
 from __future__ import annotations
@@ -25,43 +26,44 @@ from .verify import verify
 
 STATE_FILE = "state.json"
 RESERVE_BYTES = 64 << 20
-"""What stays free, as it does where toolkit deploys over SSH."""
+"""Space that stays free, as for deployments over SSH."""
 _SLACK_BYTES = 4096
 _GOLDEN_S = 600
 _RESTART_S = 120
 
 Fetch = Callable[[Set[str]], Chunks]
-"""Gives the chunks of the requested digests, and perhaps others."""
+"""Returns the chunks with the requested digests, and possibly others."""
 
 
 @dataclass(frozen=True)
 class Gates:
-    """What this device requires of a release."""
+    """The gates that a release must pass on this device."""
 
     accelerator: str = "CPU"
     unit: str = "toolkit-runner.service"
     url: Optional[str] = None
-    """Of the service's health, if it has one."""
+    """Health URL of the service, if it has one."""
     seconds: float = 10.0
-    """How long the service must stay well."""
+    """How long the service must stay healthy."""
     reserve_bytes: int = RESERVE_BYTES
 
 
 class GateError(DeviceError):
-    """The release did not pass a gate; another try would give the same result."""
+    """The release did not pass a gate; retrying gives the same result."""
 
 
 def activate(
     root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, gates: Gates, source: str, channel: str
 ) -> Dict[str, Any]:
-    """Make the release current: {"ok", "outcome", "release", "bundle", "signature", "gates"}.
+    """Make the release current; return {"ok", "outcome", "release", "bundle", "signature", "gates"}.
 
-    "outcome" is "unchanged" where the release is already current and intact. What is missing is fetched before the deploy lock
-    is taken, so that a slow server does not hold it.
+    "outcome" is "unchanged" if the release is already current and intact. Missing chunks are fetched before the deploy
+    lock is taken, so that a slow server does not hold the lock.
 
     Raises:
-        DeviceError: it is not signed by a trusted signer, does not fit, another deployment runs, or chunks are missing.
-        GateError: it did not pass a gate; the previous release serves again.
+        DeviceError: the release is not trusted or fresh, there is no room, another deployment runs, or chunks are
+            missing.
+        GateError: the release did not pass a gate; the previous release serves.
     """
     signed = verify_trust(root, descriptor, channel)
     result = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
@@ -83,7 +85,7 @@ def activate(
 def _activate(
     root: Path, descriptor: ReleaseDescriptor, chunks: Chunks, gates: Gates, before: Optional[str]
 ) -> Dict[str, str]:
-    """The result of each gate; empty if there is nothing to do."""
+    """Install and switch; return the result of each gate, empty if there was nothing to do."""
     state = store.survey(root, descriptor.layout)
     intact = len(state["intact"]) == len(descriptor.layout["files"])
     folder = root / descriptor.layout["place"]
@@ -106,7 +108,7 @@ def _activate(
 
 
 def _fetch_missing(root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, reserve_bytes: int) -> Chunks:
-    """The chunks that this device lacks, after old releases made room for them."""
+    """Return the chunks that this device lacks, after pruning old releases."""
     state = store.survey(root, descriptor.layout)
     files = descriptor.layout["files"]
     present = {*state["stored"], *(file["sha256"] for file in files if file["path"] in state["intact"])}
@@ -152,7 +154,7 @@ def _check_free_space(root: Path, lacking: "list[store.File]", reserve_bytes: in
 
 
 def _check_integrity(folder: Path) -> str:
-    """Checked by the code that runs now, not by that of the release."""
+    """Verify digests and signature with the running code, not with the release's own."""
     problems = verify(folder)["problems"]
     if problems:
         raise GateError("; ".join(problems), where=str(folder), remedy="publish it again, complete and signed")
@@ -160,7 +162,7 @@ def _check_integrity(folder: Path) -> str:
 
 
 def _check_golden(folder: Path, accelerator: str) -> str:
-    """The golden images, by the release's own code: it is what will answer."""
+    """Run the golden check with the release's own code, which will serve."""
     words = [sys.executable, "-B", "-m", "device", "golden", str(folder), "--accelerator", accelerator]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=_GOLDEN_S)
     try:
@@ -185,30 +187,30 @@ def _check_health(gates: Gates) -> str:
 
 
 def _restart(unit: str) -> None:
-    """By systemd, as root or by the narrow rule that Ansible's role wrote; where there is no such unit, nothing."""
+    """Restart the unit, as root or through the sudo rule of the role runner; do nothing if there is no such unit."""
     try:
         if subprocess.run(["systemctl", "cat", unit], capture_output=True, check=False).returncode == 0:
             sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
             subprocess.run([*sudo, "systemctl", "restart", unit], capture_output=True, check=False, timeout=_RESTART_S)
     except (OSError, subprocess.TimeoutExpired):
-        return  # whether it is well is asked next
+        return  # the health check follows
 
 
 def switch(root: Path, release: str, before: Optional[str]) -> None:
-    """As toolkit deploy does: cut between the two renames, the old release serves."""
+    """Point `current` to the release and `previous` to the old one; if interrupted in between, the old one serves."""
     if before and before != release:
         _set_link(root, "previous", before)
     _set_link(root, "current", release)
 
 
 def linked_release(root: Path, name: str) -> Optional[str]:
-    """The release that `current` or `previous` leads to."""
+    """Return the release that `current` or `previous` points to; None without a link."""
     link = root / name
     return link.readlink().name if link.is_symlink() else None
 
 
 def _set_link(root: Path, name: str, release: Optional[str]) -> None:
-    """By one rename; None: no link."""
+    """Set a link by one rename, or remove it for None."""
     link, new = root / name, root / f".{name}.new"
     if release is None:
         if link.is_symlink():
@@ -224,7 +226,7 @@ def _set_link(root: Path, name: str, release: Optional[str]) -> None:
 def record_outcome(
     root: Path, source: str, descriptor: ReleaseDescriptor, before: Optional[str], outcome: str, reason: str
 ) -> None:
-    """Into the device's state and its audit log; a device that cannot take it loses the line."""
+    """Write the outcome to the state file and the audit log; if that fails, it is not recorded."""
     at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     message: Dict[str, Optional[str]] = {
         "at": at,

@@ -1,4 +1,4 @@
-"""One change at a time: the lock that whoever deploys over SSH takes, too (toolkit.deploy.lock)."""
+"""Lock for changes to a device, shared with deployments over SSH (toolkit.deploy.lock)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _OWNER_PREFIX = "device@"
 def deploy_lock(root: Path, why: str) -> Iterator[None]:
     """Hold ROOT/deploy.lock for the length of a with-block.
 
-    One that is from before the last start, or of a process of this code that is gone, is taken over.
+    A lock from before the last boot, or of a process of this code that has ended, is taken over.
 
     Raises:
-        DeviceError: somebody else holds it; says who.
+        DeviceError: the lock is held; names the holder.
     """
     lock = root / "deploy.lock"
     root.mkdir(parents=True, exist_ok=True)
     if lock.exists() and _is_stale(lock):
-        shutil.rmtree(lock, ignore_errors=True)  # one that stays is refused right below
+        shutil.rmtree(lock, ignore_errors=True)  # if it remains, mkdir fails right below
     try:
         lock.mkdir()
     except FileExistsError:
@@ -45,7 +45,7 @@ def deploy_lock(root: Path, why: str) -> Iterator[None]:
         (lock / "boot").write_text(_boot(), encoding="utf-8")
         yield
     finally:
-        shutil.rmtree(lock, ignore_errors=True)  # one that stays is stale once this process has ended
+        shutil.rmtree(lock, ignore_errors=True)  # if it remains, it is stale once this process has ended
 
 
 def _boot() -> str:

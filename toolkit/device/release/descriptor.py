@@ -5,8 +5,8 @@
     release.json.sig   signature of release.json
     channel.json …     which release a channel holds now, and until when; see `freshness`
 
-Over SSH a device accepts what the logged-in user sends, device code included. Here nobody logs in: where the device has
-allowed_signers, these signatures are verified before anything else of the release is read.
+Over SSH, a device accepts what the logged-in user sends, device code included. A registry or file involves no login: if
+the device has allowed_signers, signatures and statement are verified before anything else of the release is read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_BYTES: Dict[str, int] = {
     freshness.PERMIT: freshness.MAX_STATEMENT_BYTES,
     freshness.PERMIT_SIGNATURE: MAX_SIGNATURE_BYTES,
 }
-"""The documents of a descriptor, and the most bytes that each may have."""
+"""The documents of a descriptor, with the size limit of each."""
 MAX_FILE_BYTES = 1 << 40
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -43,7 +43,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ReleaseDescriptor:
-    """One release, described by the documents it came with."""
+    """A release, described by the documents it came with."""
 
     where: str
     layout: store.Layout
@@ -51,20 +51,20 @@ class ReleaseDescriptor:
 
     @property
     def digest(self) -> str:
-        """The release's."""
+        """Return the digest of the release."""
         return hashlib.sha256(self.documents[RELEASE]).hexdigest()
 
     @property
     def bundle(self) -> str:
-        """The digest of the bundle that the release is made of."""
+        """Return the digest of the bundle in the release."""
         return str(json.loads(self.documents[RELEASE]).get("bundle", ""))
 
 
 def parse_descriptor(where: str, documents: Dict[str, bytes]) -> ReleaseDescriptor:
-    """From the documents by their names.
+    """Return the descriptor for these documents, given by name.
 
     Raises:
-        DeviceError: one is missing or malformed, or they contradict one another; names every problem.
+        DeviceError: a document is missing or malformed, or they contradict each other; names every problem.
     """
     try:
         release = documents[RELEASE]
@@ -79,7 +79,7 @@ def parse_descriptor(where: str, documents: Dict[str, bytes]) -> ReleaseDescript
 
 
 def _contradictions(layout: store.Layout, files: Dict[str, Any], digest: str, size: int) -> Iterator[str]:
-    """Where the layout differs from release.json, and names that lead elsewhere."""
+    """Yield differences between the layout and release.json, and unsafe paths."""
     if layout["place"] != f"releases/{digest}":
         yield "the layout is of another release"
     described = {file["path"]: (file["sha256"], file["size_bytes"]) for file in layout["files"]}
@@ -104,10 +104,10 @@ def _file_problems(file: store.File) -> Iterator[str]:
 
 
 def verify_trust(root: Path, descriptor: ReleaseDescriptor, channel: str) -> str:
-    """A message: who signed the release and its channel's statement, or that this device requires no signature.
+    """Verify signatures and freshness; return a message that names the signers, or says that none are required.
 
     Raises:
-        DeviceError: a signature is missing or not of an allowed signer, or the statement is not fresh.
+        DeviceError: a signature is missing or not by an allowed signer, or the statement is not fresh.
     """
     allowed = root / ALLOWED
     if not allowed.exists():

@@ -1,14 +1,14 @@
-"""Is a signed release also the current one? What a channel states, and the floor that this device keeps for each channel.
+"""Freshness of signed releases: the statement of a channel, and this device's floor for each channel.
 
     channel.json       {"format": 1, "channel", "counter", "release", "created", "expires", "signers", "threshold"}
-    channel.json.sig   one signature for each signer, one after the other, in the namespace of channels
+    channel.json.sig   signatures in the channel namespace, concatenated, one for each signer
     downgrade.json     {"format": 1, "channel", "counter", "release", "expires"}: permits one release below the floor
-    ROOT/floors.json   by channel: the highest counter seen, its release, and who may sign the next statement
+    ROOT/floors.json   for each channel: the highest accepted counter, its release, the next signers
 
-`counter` grows with every publication. `signers`, where it is not empty, names the principals of allowed_signers who may
-sign the next statement of this channel, and `threshold` how many of them must. A floor is on the disk before the release
-that raised it is received, so a power cut cannot lower it. Times are UTC, in seconds since 1970; the latest time that a
-signed statement named counts as the device's time where its clock is behind.
+`counter` grows with every publication. If `signers` is not empty, it names the principals of allowed_signers who may
+sign the next statement of this channel, and `threshold` the number of signatures it needs. A floor is on disk before
+its release is received, so a power cut cannot lower it. Times are UTC, in seconds since 1970. The latest `created` of
+an accepted statement counts as the current time if the device's clock is behind it. See docs/security.md, "Freshness".
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FLOORS = "floors.json"
 MAX_COUNTER = 1 << 53
 MAX_STATEMENT_BYTES = 64 << 10
 MAX_CLOCK_LEAD_S = 10 * 365 * 86400.0
-"""A statement from the far future does not make every later one look expired."""
+"""Limit on how far a statement may advance the time, so that one from the far future does not expire all others."""
 _REMEDY = "publish the release again: `toolkit publish BUNDLE CHANNEL --sign KEY`"
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What a channel, or a permit for a downgrade, states."""
+    """The statement of a channel, or a permit for a downgrade."""
 
     channel: str
     counter: int
@@ -48,10 +48,10 @@ class Statement:
 
 
 def parse_statement(content: bytes, where: str) -> Statement:
-    """From the bytes of channel.json or downgrade.json.
+    """Return the statement in the bytes of channel.json or downgrade.json.
 
     Raises:
-        DeviceError: a field is missing or has no valid value.
+        DeviceError: a field is missing or not valid.
     """
     fields = parse_object(content, where) if len(content) <= MAX_STATEMENT_BYTES else {}
     signers = fields.get("signers", [])
@@ -74,10 +74,11 @@ def parse_statement(content: bytes, where: str) -> Statement:
 
 
 def check_freshness(root: Path, documents: Dict[str, bytes], release: str, channel: str, where: str) -> str:
-    """Check the statement of `channel` for this release and raise the floor; gives a message, with any downgrade.
+    """Check the statement of `channel` for this release and raise the floor; return a message for the user.
 
     Raises:
-        DeviceError: it is not signed by those who may, is of another channel or release, expired, or below the floor.
+        DeviceError: the statement lacks required signatures, names another channel or release, has expired, or is
+        below the floor without a permit.
     """
     content, floors = documents.get(STATEMENT), _read_floors(root)
     if content is None:
@@ -108,7 +109,7 @@ def check_freshness(root: Path, documents: Dict[str, bytes], release: str, chann
 
 
 def _check_signers(root: Path, content: bytes, signature: bytes, floor: Dict[str, Any], where: str) -> List[str]:
-    """Who signed it: as many different keys, of the names that the last statement gave, as it required."""
+    """Return the names of the signers; the last statement determines who may sign and how many keys must."""
     names, threshold = floor.get("signers") or [], int(floor.get("threshold", 1))
     parts = split_signatures(signature)
     signed: Dict[str, str] = {}
@@ -145,7 +146,7 @@ def _check_expiry(statement: Statement, now: float, where: str) -> None:
 
 
 def _is_below(statement: Statement, floor: Dict[str, Any]) -> bool:
-    """Whether it is older than the floor, or another release under the floor's own number."""
+    """Return whether the counter is below the floor, or equal to it for another release."""
     counter = floor.get("counter", -1)
     return statement.counter < counter or (statement.counter == counter and statement.release != floor.get("release"))
 
@@ -153,7 +154,7 @@ def _is_below(statement: Statement, floor: Dict[str, Any]) -> bool:
 def _check_permit(
     root: Path, documents: Dict[str, bytes], statement: Statement, floor: Dict[str, Any], now: float, where: str
 ) -> None:
-    """A downgrade needs a statement of its own, signed in its own namespace, for this release in this channel."""
+    """Check the permit for a downgrade, signed in its own namespace for this release, channel and counter."""
     content, signature = documents.get(PERMIT), documents.get(PERMIT_SIGNATURE, b"")
     if content is None:
         what = f"is older than what this device has seen: {statement.counter} is below {floor['counter']}"
@@ -169,10 +170,10 @@ def _check_permit(
 
 
 def _read_floors(root: Path) -> Dict[str, Any]:
-    """What is stored; a file that cannot be read is an error, because without it every old release would pass.
+    """Return the stored floors. A damaged file is an error, because without floors every old release would pass.
 
     Raises:
-        DeviceError: it is damaged.
+        DeviceError: the file is damaged.
     """
     path = root / FLOORS
     try:
@@ -186,6 +187,6 @@ def _read_floors(root: Path) -> Dict[str, Any]:
 
 
 def floor_of(root: Path, channel: str) -> Optional[int]:
-    """The highest counter that this device has seen of a channel; None if none."""
+    """Return the highest counter accepted from a channel; None without one."""
     counter = _read_floors(root)["channels"].get(channel, {}).get("counter")
     return None if counter is None else int(counter)

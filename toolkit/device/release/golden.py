@@ -1,4 +1,4 @@
-"""Does this device give the answers that were recorded when the bundle was made?"""
+"""Golden check: compare the outputs of this device with the reference outputs in the bundle."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[str] = None) -> Dict[str, Any]:
-    """Answer the golden images here and compare.
+    """Run the golden images on this device and compare the outputs with the reference outputs.
 
-    A CPU is made to compute in f32 unless message otherwise: processors with BF16 would take that by themselves.
+    A CPU computes in f32 unless `precision` says otherwise: processors with BF16 would use that by default.
 
     Returns:
         {"ok", "max_abs", "tolerance", "top1_agreement", "count", "accelerator", "precision", "versions"}; `max_abs` is
-        the largest difference of a probability; `top1_agreement` is the share of decisions that are the same, of many
-        labels to an image one for each label.
+        the largest difference of a probability; `top1_agreement` is the share of equal decisions, for multi-label
+        models one for each label.
 
     Raises:
-        DeviceError: the golden files cannot be read, the bundle states no tolerance for this accelerator, or this device asks
-            for a signature and the release has none that it trusts.
+        DeviceError: the golden files cannot be read, the bundle has no tolerance for this accelerator, or the device
+        requires a signature and the release has no trusted one.
         DeviceEnvironmentError: the model cannot be loaded.
     """
     import numpy as np
@@ -59,7 +59,7 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
 
 
 def native_precision(accelerator: str) -> Optional[str]:
-    """f32 on a CPU; a stick has one precision only and takes no word about it."""
+    """Return "f32" for a CPU; None for an NCS2, which has only one precision."""
     return "f32" if accelerator in ("CPU", "AUTO") else None
 
 
@@ -84,7 +84,7 @@ def _tolerance(stated: Dict[str, float], kind: str) -> float:
 
 
 def top1_labels(answers: Numbers) -> Numbers:
-    """f32 [n, classes] → the most probable class of each; one column is the probability of the second of two classes."""
+    """Return the most probable class of each row of f32 [n, classes]; a single column is the second of two classes."""
     import numpy as np
 
     top: Numbers = (answers[:, 0] > 0.5).astype(np.int64) if answers.shape[1] == 1 else answers.argmax(axis=1)
@@ -92,5 +92,5 @@ def top1_labels(answers: Numbers) -> Numbers:
 
 
 def labels_above_half(answers: Numbers) -> Any:
-    """f32 [n, classes] → which labels are said of each, bool [n, classes], where images may have many."""
+    """Return which labels apply to each image of a multi-label model: f32 [n, classes] → bool [n, classes]."""
     return answers > 0.5

@@ -1,4 +1,4 @@
-"""Is the service that runs the release well, and does it stay so? Asked by whoever has just switched to that release."""
+"""Health check of the service that runs the release, after a switch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import urllib.request
 from typing import Any, Dict, Optional, Tuple
 
 START_TIMEOUT_S = 60.0
-"""How long a service may take until it is well for the first time: a stick takes a while to load a large network."""
+"""How long a service may take to become healthy; an NCS2 loads large networks slowly."""
 POLL_INTERVAL_S = 0.5
 REQUEST_TIMEOUT_S = 5.0
 
 
 def check_health(unit: str, url: Optional[str], seconds: float, patience_s: float = START_TIMEOUT_S) -> Dict[str, Any]:
-    """Wait until it is well, then see that it stays so for `seconds`: {"ok", "message", "asked"}.
+    """Wait until the service is healthy and stays so for `seconds`; return {"ok", "message", "asked"}.
 
-    systemd's `unit` must be active and not start anew meanwhile, `url` must answer 200. Where there is neither, there is
-    nothing to ask, and `asked` says so by being empty.
+    The systemd `unit` must be active without a restart, and `url` must answer 200. If there is neither, nothing is
+    checked and `asked` is empty.
     """
     asked = [name for name, there in (("unit", _unit_exists(unit)), ("url", bool(url))) if there]
     if not asked:
@@ -39,7 +39,7 @@ def check_health(unit: str, url: Optional[str], seconds: float, patience_s: floa
 def _wait_until_healthy(
     unit: Optional[str], url: Optional[str], patience_s: float
 ) -> Tuple[Optional[str], Optional[str]]:
-    """Why it is still not well after so long, or None; and how often systemd has started it."""
+    """Wait until the service is healthy; return the problem or None, and its number of restarts."""
     deadline = time.monotonic() + patience_s
     while True:
         why, starts = _find_problem(unit, url)
@@ -49,7 +49,7 @@ def _wait_until_healthy(
 
 
 def _wait_while_healthy(unit: Optional[str], url: Optional[str], seconds: float, first: Optional[str]) -> Optional[str]:
-    """Why it did not stay well, or None."""
+    """Return why the service did not stay healthy; None if it did."""
     begin = time.monotonic()
     while (passed := time.monotonic() - begin) < seconds:
         time.sleep(min(POLL_INTERVAL_S, seconds - passed))
@@ -62,7 +62,7 @@ def _wait_while_healthy(unit: Optional[str], url: Optional[str], seconds: float,
 
 
 def _find_problem(unit: Optional[str], url: Optional[str]) -> Tuple[Optional[str], Optional[str]]:
-    """What is wrong now, or None; and how often systemd has started it."""
+    """Return the current problem or None, and the number of restarts."""
     starts = None
     if unit:
         shown = _unit_properties(unit, "ActiveState", "NRestarts")
@@ -73,7 +73,7 @@ def _find_problem(unit: Optional[str], url: Optional[str]) -> Tuple[Optional[str
 
 
 def _http_problem(url: str) -> Optional[str]:
-    """How its address answers otherwise than 200, or None."""
+    """Return the problem with the health URL; None if it answers 200."""
     try:
         with urllib.request.urlopen(url, timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310 - the inventory gives it
             return None if answer.status == 200 else f"{url} answers {answer.status}"
@@ -88,7 +88,7 @@ def _unit_exists(unit: str) -> bool:
 
 
 def _unit_properties(unit: str, *names: str) -> Dict[str, str]:
-    """Properties of a unit; none where there is no systemd."""
+    """Return properties of a unit; empty without systemd."""
     try:
         said = subprocess.run(
             ["systemctl", "show", f"--property={','.join(names)}", unit],

@@ -1,8 +1,8 @@
-"""HTTP requests to servers that are not trusted: bounded size and time, and credentials for their own server alone.
+"""HTTP client for untrusted servers: limits on size and time, and credentials bound to one origin.
 
 Connections are kept open between requests. Redirects are followed to the same or a safer scheme only; an Authorization
 header goes to the origin (scheme, host and port) that it is meant for and to no other. Proxies are taken from the
-environment, as urllib does.
+environment, as in urllib.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Dict, Mapping, Optional, Tuple
 
 TIMEOUT_S = 30.0
-"""How long a server may send nothing."""
+"""Longest time without data from the server."""
 DEADLINE_S = 120.0
-"""How long one request may take in all, however steadily its bytes drip."""
+"""Longest time for one request in all, even if data arrives steadily."""
 MAX_BODY_BYTES = 16 << 20
 MAX_REDIRECTS = 5
 _BLOCK = 1 << 16
@@ -31,7 +31,7 @@ Origin = Tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Answer:
-    """Of a server; header names are in lower case."""
+    """A response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,10 +47,10 @@ class Credentials:
 
 
 def origin_of(url: str) -> Origin:
-    """Scheme, host and port.
+    """Return the scheme, host and port of a URL.
 
     Raises:
-        ValueError: it is not an http or https address.
+        ValueError: the URL is not an http or https one.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
@@ -59,7 +59,7 @@ def origin_of(url: str) -> Origin:
 
 
 class HttpClient:
-    """Each thread has connections of its own; `close` ends those of the calling thread."""
+    """HTTP client with connections for each thread; `close` ends those of the calling thread."""
 
     def __init__(self, *, max_redirects: int = MAX_REDIRECTS, deadline_s: float = DEADLINE_S) -> None:
         self._max_redirects, self._deadline_s = max_redirects, deadline_s
@@ -79,12 +79,12 @@ class HttpClient:
         credentials: Optional[Credentials] = None,
         limit: int = MAX_BODY_BYTES,
     ) -> Answer:
-        """The answer, whatever its status, after redirects.
+        """Return the response after redirects, whatever its status.
 
         Raises:
-            OSError: the server cannot be reached, is too slow, sends too much, or redirects to what is not allowed.
-            http.client.HTTPException: it does not speak HTTP.
-            ValueError: the address is not valid.
+            OSError: the server cannot be reached, is too slow, sends too much, or a redirect is not allowed.
+            http.client.HTTPException: the response is not HTTP.
+            ValueError: the URL is not valid.
         """
         for _ in range(self._max_redirects + 1):
             sent = dict(headers or {})
@@ -100,7 +100,7 @@ class HttpClient:
         raise OSError(f"redirects more than {self._max_redirects} times")
 
     def _send(self, method: str, url: str, body: Optional[bytes], headers: Mapping[str, str], limit: int) -> Answer:
-        """Over an open connection, or a new one where the server has closed that meanwhile."""
+        """Send a request over an open connection, or over a new one if the server closed it."""
         origin = origin_of(url)
         reused = origin in self._connections
         try:
@@ -124,7 +124,7 @@ class HttpClient:
             connection.request(method, target, body, dict(headers))
             response = connection.getresponse()
             content = _read(response, limit)
-            _check_time(deadline)  # the watchdog's end of the stream looks like the server's
+            _check_time(deadline)  # a stream that the watchdog closed looks like one that the server ended
         except BaseException as error:
             self._connections.pop(origin, None)
             connection.close()
@@ -138,7 +138,7 @@ class HttpClient:
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
     def _connection(self, origin: Origin, url: str) -> Tuple[http.client.HTTPConnection, str]:
-        """A connection for this origin, and the request's target on it."""
+        """Return a connection for the origin, and the request target."""
         scheme, host, port = origin
         parts = urllib.parse.urlsplit(url)
         path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
@@ -148,7 +148,7 @@ class HttpClient:
         return self._connections[origin], url if proxy and scheme == "http" else path
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections of this thread."""
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
@@ -184,7 +184,7 @@ def _check_time(deadline: float) -> None:
 
 
 def _shut_down(connected: socket.socket) -> None:
-    """Past TLS, whose own shutdown would wait for the other side."""
+    """Shut down the TCP socket directly: a TLS shutdown would wait for the server."""
     try:
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
     except OSError:

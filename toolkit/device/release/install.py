@@ -1,4 +1,4 @@
-"""Install a release from a file, such as a USB drive carries: `toolkit deploy BUNDLE --offline FILE` writes it.
+"""Install a release from a file, for example on a USB drive; `toolkit deploy BUNDLE --offline FILE` writes the file.
 
 The file is a tar archive: the documents of `descriptor` first, then the chunks as they are sent over SSH.
 """
@@ -15,11 +15,11 @@ from .manifest import MAX_DOCUMENT_BYTES, open_regular
 from .receiver import Chunks, iter_chunks, iter_members
 
 CHANNEL = "offline"
-"""The channel of an archive that names no other."""
+"""The default channel of an archive."""
 
 
 def install(file: Path, root: Path, gates: Gates, channel: str = CHANNEL) -> Dict[str, Any]:
-    """See `activate`.
+    """Install the release in an archive; return the result of `activate`.
 
     Raises:
         DeviceError: the file is not such an archive, or the release did not pass.
@@ -33,7 +33,7 @@ def install(file: Path, root: Path, gates: Gates, channel: str = CHANNEL) -> Dic
 
 
 def _read_documents(file: Path) -> Dict[str, bytes]:
-    """The members before the first chunk; a sparse or endless one is not read into memory."""
+    """Return the documents before the first chunk; oversized members are not read into memory."""
     documents: Dict[str, bytes] = {}
     try:
         with open_regular(file) as stream:

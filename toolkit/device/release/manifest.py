@@ -1,4 +1,4 @@
-"""A release as it lies on a device: a bundle's files, this code, and release.json that names every byte."""
+"""Read the JSON documents and files of a release: manifest.json of its bundle, release.json, regular files only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import DeviceError
 from .store import sha256_stream
 
 MAX_DOCUMENT_BYTES = 16 << 20
-"""Of a JSON document that describes a release or a bundle."""
+"""Size limit of a JSON document that describes a release or bundle."""
 
 SUPPORTED_VALUES: Dict[str, Tuple[object, ...]] = {
     "format": (1,),
@@ -23,15 +23,15 @@ SUPPORTED_VALUES: Dict[str, Tuple[object, ...]] = {
     "input.crop": ("resize", "center"),
     "output.kind": ("softmax", "sigmoid", "multi-sigmoid"),
 }
-"""What this code can make sense of in a manifest; what a manifest leaves out is not asked for. A new kind is added here, and
-where `golden`, `predict` and `samples` decide by it."""
+"""Values of a manifest that this code supports; missing keys are allowed. Add a new value here, and where `golden`,
+`predict` and `samples` depend on it."""
 
 
 def read_manifest(release: Path) -> Dict[str, Any]:
-    """The bundle's manifest.
+    """Return the manifest of the bundle in a folder.
 
     Raises:
-        DeviceError: it is missing, not JSON, or says something that this code does not know; all of that is named.
+        DeviceError: the manifest is missing, not JSON, or has unsupported values; names all of them.
     """
     path = release / "manifest.json"
     manifest = read_json(path)
@@ -50,7 +50,7 @@ def read_manifest(release: Path) -> Dict[str, Any]:
 
 
 def _lookup(manifest: Dict[str, Any], key: str) -> Any:
-    """The value at "table.key"; None where there is none."""
+    """Return the value at "table.key"; None if it is missing."""
     value: Any = manifest
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -58,7 +58,7 @@ def _lookup(manifest: Dict[str, Any], key: str) -> Any:
 
 
 def read_json(path: Path) -> Dict[str, Any]:
-    """The JSON object in a regular file.
+    """Return the JSON object in a regular file.
 
     Raises:
         DeviceError: there is none.
@@ -67,7 +67,7 @@ def read_json(path: Path) -> Dict[str, Any]:
 
 
 def parse_object(content: bytes, where: str) -> Dict[str, Any]:
-    """The JSON object in the bytes of a document.
+    """Return the JSON object in the bytes of a document.
 
     Raises:
         DeviceError: there is none.
@@ -82,10 +82,10 @@ def parse_object(content: bytes, where: str) -> Dict[str, Any]:
 
 
 def read_regular(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
-    """The bytes of a regular file; a link is not followed.
+    """Return the bytes of a regular file; links are not followed.
 
     Raises:
-        DeviceError: it is missing, a link, not a regular file, or larger than `limit` bytes.
+        DeviceError: the file is missing, a link, not a regular file, or larger than `limit` bytes.
     """
     try:
         with open_regular(path) as stream:
@@ -99,7 +99,7 @@ def read_regular(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file opened for reading. Raises OSError for a link (ELOOP) and for anything else."""
+    """Open a regular file for reading. Raises OSError for links (ELOOP) and other kinds of files."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -108,16 +108,16 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def root_of(release: Path) -> Path:
-    """Where releases live: ROOT of ROOT/releases/<digest>; for a bare bundle the folder it lies in."""
+    """Return ROOT of ROOT/releases/<digest>; for a bare bundle, its parent folder."""
     above = release.resolve().parent
     return above.parent if above.name == "releases" else above
 
 
 def sha256_regular(path: Path, expected_size: Any) -> Tuple[int, str]:
-    """Size and SHA-256 of a regular file; the digest is empty where the size is not the expected one.
+    """Return the size and SHA-256 of a regular file; the digest is empty if the size is not the expected one.
 
     Raises:
-        OSError: it is missing, a link or not a regular file.
+        OSError: the file is missing, a link or not a regular file.
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -125,10 +125,10 @@ def sha256_regular(path: Path, expected_size: Any) -> Tuple[int, str]:
 
 
 def is_multi_label(manifest: Dict[str, Any]) -> bool:
-    """Whether an image may have several labels, or none: each has a probability of its own."""
+    """Return whether the model is multi-label: each label has its own probability."""
     return bool(manifest.get("output", {}).get("kind") == "multi-sigmoid")
 
 
 def input_size(manifest: Dict[str, Any]) -> Tuple[int, int]:
-    """Height and width in pixels."""
+    """Return the height and width of the input in pixels."""
     return manifest["input"]["height"], manifest["input"]["width"]

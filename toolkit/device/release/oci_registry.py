@@ -1,8 +1,8 @@
 """Client for an OCI registry (distribution specification 1.1): pulls a release and reports the device's state.
 
-HTTPS, except on loopback or where plain HTTP is requested. A registry that requires a login gets the NAME:PASSWORD of a
-file ("Basic"), or a token from its token service ("Bearer"). Credentials are sent to the registry's own scheme, host and
-port only, wherever it redirects to.
+Uses HTTPS, except on loopback or if plain HTTP is requested. Logs in with NAME:PASSWORD from a file ("Basic") or a
+token from the registry's token service ("Bearer"). Credentials are sent only to the registry's own scheme, host and
+port, never to the target of a redirect.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _RETRIED = (http.client.HTTPException, OSError)
 
 
 class _NotFoundError(DeviceError):
-    """The registry does not have it."""
+    """The registry does not have the manifest or blob."""
 
 
 @dataclass(frozen=True)
 class Registry:
-    """One repository of a registry, and the channel in it."""
+    """A repository of a registry, and a channel in it."""
 
     host: str
     name: str
@@ -46,33 +46,33 @@ class Registry:
     credentials: str = ""
     """NAME:PASSWORD, or empty."""
     plain: bool = False
-    """HTTP, unencrypted."""
+    """Whether to use HTTP without TLS."""
     token_services: Tuple[str, ...] = ()
-    """Addresses of token services on other origins that may be sent the credentials, too."""
+    """URLs of token services on other origins that may receive the credentials."""
     _authorization: List[Credentials] = field(default_factory=list, init=False, repr=False, compare=False)
-    """The last login that the registry accepted, if it required one."""
+    """The last login that the registry accepted, if any."""
     _client: HttpClient = field(default_factory=HttpClient, init=False, repr=False, compare=False)
 
     @property
     def where(self) -> str:
-        """HOST/NAME:CHANNEL."""
+        """Return HOST/NAME:CHANNEL."""
         return f"{self.host}/{self.name}:{self.tag}"
 
     @property
     def channel(self) -> str:
-        """The channel's name wherever it is mirrored: NAME:CHANNEL."""
+        """Return the channel's name, the same on every mirror: NAME:CHANNEL."""
         return f"{self.name}:{self.tag}"
 
     @property
     def base_url(self) -> str:
-        """Of the repository."""
+        """Return the base URL of the repository."""
         return f"{'http' if self._is_plain() else 'https'}://{self.host}/v2/{self.name}/"
 
     def manifest(self) -> Dict[str, Any]:
-        """The manifest that the channel holds.
+        """Return the manifest of the channel.
 
         Raises:
-            DeviceError: it cannot be read, or describes no release.
+            DeviceError: the manifest cannot be read, or is not of a release.
         """
         content = self._ask("GET", f"manifests/{self.tag}", headers={"Accept": MANIFEST}).body
         try:
@@ -85,10 +85,10 @@ class Registry:
         return result
 
     def blob(self, digest: str) -> bytes:
-        """The bytes of that digest ("sha256:…").
+        """Return the bytes with this digest ("sha256:…").
 
         Raises:
-            DeviceError: the bytes are others, or cannot be fetched.
+            DeviceError: the blob cannot be fetched, or has another digest.
         """
         content = self._ask("GET", f"blobs/{digest}").body
         if digest != oci_digest(content):
@@ -98,9 +98,9 @@ class Registry:
         return content
 
     def put_blob(self, content: bytes) -> Dict[str, Any]:
-        """Store it, and give its descriptor without a media type.
+        """Store a blob; return its descriptor without a media type.
 
-        An existing blob is not written again: meanwhile, a registry refuses every manifest that names it.
+        Existing blobs are not written again: while a blob is written, a registry refuses manifests that name it.
         """
         digest = oci_digest(content)
         if not self._has(digest):
@@ -118,7 +118,7 @@ class Registry:
         return True
 
     def put_manifest(self, tag: str, manifest: Dict[str, Any]) -> None:
-        """Store it under a tag of this repository."""
+        """Store a manifest under a tag of this repository."""
         content = json.dumps(manifest).encode()
         self._ask("PUT", f"manifests/{tag}", content, {"Content-Type": MANIFEST}, accept=(201,))
 
@@ -130,7 +130,7 @@ class Registry:
         headers: Optional[Dict[str, str]] = None,
         accept: Collection[int] = (200,),
     ) -> Answer:
-        """The answer; repeated where the network or the server fails."""
+        """Send a request and return the response; retry on network and server errors."""
         why = ""
         for attempt in range(TRIES):
             try:
@@ -150,7 +150,7 @@ class Registry:
         raise DeviceEnvironmentError(why, where=self.host, remedy="the timer tries again; check the network")
 
     def _authorized(self, method: str, path: str, body: Optional[bytes], headers: Dict[str, str]) -> Answer:
-        """The answer; where the registry requires a login, or has forgotten it, it is asked once more with one."""
+        """Send a request and return the response; if the registry requires a login, log in and retry once."""
         url = urllib.parse.urljoin(self.base_url, path)
         answer = self._client.request(method, url, body, headers, next(iter(self._authorization), None))
         if answer.status != 401 or origin_of(url) != origin_of(self.base_url):
@@ -162,10 +162,10 @@ class Registry:
         return self._client.request(method, url, body, headers, login)
 
     def _login(self, challenge: str) -> Optional[Credentials]:
-        """RFC 7617, or the distribution project's token protocol; None where there is nothing to log in with.
+        """Return a login by RFC 7617 or the distribution token protocol; None if none is possible.
 
-        A token service on another origin than the registry's gets the password only if the credentials name it; else it can
-        only give an anonymous token.
+        A token service on another origin receives the password only if the credentials file names it; otherwise it is
+        asked for an anonymous token.
         """
         registry = origin_of(self.base_url)
         scheme, _, rest = challenge.partition(" ")
@@ -192,7 +192,7 @@ class Registry:
         return Credentials(registry, f"Bearer {token}") if valid else None
 
     def close(self) -> None:
-        """End its connections."""
+        """Close the connections."""
         self._client.close()
 
     def _is_plain(self) -> bool:
@@ -200,10 +200,12 @@ class Registry:
 
 
 def parse_reference(reference: str, credentials: Optional[Path] = None, *, plain: bool = False) -> Registry:
-    """From HOST[:PORT]/NAME:CHANNEL and a file: NAME:PASSWORD, then the token services that may be sent it, one a line.
+    """Return the registry of HOST[:PORT]/NAME:CHANNEL.
+
+    The credentials file holds NAME:PASSWORD, then the URLs of token services that may receive it, one per line.
 
     Raises:
-        DeviceError: it is not a valid channel, or the file of the credentials cannot be read.
+        DeviceError: the channel is not valid, or the credentials file cannot be read.
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
@@ -235,7 +237,7 @@ def _is_layer(layer: Any) -> bool:
 
 
 def oci_digest(content: bytes) -> str:
-    """The digest of bytes as registries write it."""
+    """Return the digest of bytes in the notation of registries, "sha256:…"."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Room for what comes: releases that nobody will go back to are removed, and files that no folder has."""
+"""Remove old releases, and stored files that no folder links to."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from . import store
 from .store import Layout
 
 KEEP_RELEASES = 2
-"""So many releases stay besides the one that serves and the one before it."""
+"""Older releases to keep, besides the current and the previous one."""
 ORPHAN_AGE_S = 3600.0
-"""What has lain in the store for so long without being part of anything was left behind by a transfer that was cut."""
+"""Age after which unused files in the store count as left over from an interrupted transfer."""
 
 
 def prune(root: Path, keep: int, coming: Layout) -> List[str]:
-    """Remove releases, but for those that `current` and `previous` lead to, `coming`, and the `keep` newest others.
+    """Remove releases except `current`, `previous`, `coming` and the `keep` newest others; return the removed ones.
 
-    Then what the store has for no folder, unless it is `coming`. Gives the releases that went: none while a benchmark runs.
+    Then remove stored files that no folder links to, unless they belong to `coming`. Do nothing while a benchmark is
+    running.
     """
     releases = root / "releases"
     kept = {root / coming["place"], _link_target(root, "current"), _link_target(root, "previous")}
@@ -42,7 +43,7 @@ def _link_target(root: Path, name: str) -> Path:
 
 @contextmanager
 def _benchmarks_blocked(root: Path) -> Iterator[bool]:
-    """Whether none runs, nor starts before the end of the with-block."""
+    """Yield whether no benchmark runs; if so, none starts before the end of the with-block."""
     path = root / "bench.lock"
     if not path.exists():
         yield True
@@ -57,7 +58,7 @@ def _benchmarks_blocked(root: Path) -> Iterator[bool]:
 
 
 def _remove(folder: Path) -> None:
-    """Renamed first, so that half of it is never taken for a release."""
+    """Remove a release; it is renamed first, so that a partial one never counts as a release."""
     away = folder.with_name("." + folder.name + ".old")
     folder.rename(away)
     store.remove(away)
@@ -67,8 +68,8 @@ def _remove(folder: Path) -> None:
 
 
 def _sweep(folder: Path, wanted: Set[str]) -> None:
-    """Files of the store that no other folder has, the index of files that are gone, and removals that were cut."""
-    for path in folder.glob("*[!s]"):  # what it holds and what is arriving; an index ends in .chunks
+    """Remove stored files without other links, chunk lists of removed files, and leftovers of interrupted removals."""
+    for path in folder.glob("*[!s]"):  # complete and partial files; chunk lists end in .chunks
         alone = path.lstat().st_nlink == 1 and path.name.partition(".")[0] not in wanted
         if alone and time.time() - path.lstat().st_mtime > ORPHAN_AGE_S:
             path.unlink()

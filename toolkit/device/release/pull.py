@@ -1,7 +1,7 @@
-"""Pull a release from a channel of an OCI registry, for devices that nobody logs in to: a systemd timer runs this.
+"""Pull a release from a channel of an OCI registry; run by a systemd timer.
 
-`toolkit publish BUNDLE REGISTRY/NAME:CHANNEL` publishes it: the documents of `descriptor` and the chunks are the layers of one
-artifact, so a device fetches only the chunks it lacks. The outcome is reported to the registry, under the tag
+`toolkit publish BUNDLE REGISTRY/NAME:CHANNEL` publishes it: the documents of `descriptor` and the chunks are the layers
+of one artifact, so a device fetches only the chunks it lacks. The outcome is reported to the registry, under the tag
 CHANNEL-device-NAME, where `toolkit status --channel` reads it.
 """
 
@@ -26,20 +26,22 @@ TITLE = "org.opencontainers.image.title"
 CHUNK = "application/vnd.edge-vision-toolkit.chunk.v1"
 CHUNK_ZLIB = CHUNK + "+zlib"
 SHA256 = "edge-vision-toolkit.sha256"
-"""Which bytes a compressed chunk holds."""
+"""Annotation with the digest of the uncompressed chunk."""
 STATE_TYPE = "application/vnd.edge-vision-toolkit.state.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
 INCOMING = "incoming"
-"""ROOT/incoming/<sha256>: chunks that were fetched and not yet received; a later try finds them there."""
+"""ROOT/incoming/<sha256>: chunks that were fetched but not yet installed; a later pull reuses them."""
 
 
 def pull(registry: Registry, root: Path, gates: Gates, name: str = "", *, again: bool = False) -> Dict[str, Any]:
-    """See `activate`. Where `name` is given, the outcome is reported to the registry.
+    """Pull and activate the release of a channel; return the result of `activate`.
 
-    A release that did not pass a gate here is not tried again, unless `again`.
+    If `name` is given, the outcome is reported to the registry.
+
+    A release that did not pass a gate on this device is skipped, unless `again` is set.
 
     Raises:
-        DeviceError: it cannot be fetched, or did not pass.
+        DeviceError: the release cannot be fetched, or did not pass.
     """
     manifest = registry.manifest()
     descriptor = _fetch_descriptor(registry, manifest)
@@ -54,7 +56,7 @@ def pull(registry: Registry, root: Path, gates: Gates, name: str = "", *, again:
     with _incoming_folder(root) as incoming:
         try:
             result = activate(root, descriptor, fetch, gates, "pull", registry.channel)
-            shutil.rmtree(incoming, ignore_errors=True)  # what stays is removed by the next pull
+            shutil.rmtree(incoming, ignore_errors=True)  # the next pull removes the rest
             return result
         finally:
             _report(registry, root, name)
@@ -62,7 +64,7 @@ def pull(registry: Registry, root: Path, gates: Gates, name: str = "", *, again:
 
 @contextmanager
 def _incoming_folder(root: Path) -> Iterator[Path]:
-    """ROOT/incoming, for one pull at a time.
+    """Yield ROOT/incoming, locked for one pull at a time.
 
     Raises:
         DeviceError: another pull is running, or the folder cannot be written.
@@ -82,7 +84,7 @@ def _incoming_folder(root: Path) -> Iterator[Path]:
 
 
 def _download(registry: Registry, manifest: Dict[str, Any], missing: Set[str], folder: Path) -> List[str]:
-    """Fetch the chunks into the folder; gives those that are there, each with the right bytes."""
+    """Fetch chunks into the folder; return the digests of those present, each verified."""
     present = {path.name for path in folder.iterdir() if path.name in missing}
     for stale in folder.iterdir():
         if stale.name not in missing:
@@ -114,7 +116,7 @@ def _fetch_descriptor(registry: Registry, manifest: Dict[str, Any]) -> ReleaseDe
 
 
 def _earlier_refusal(root: Path, descriptor: ReleaseDescriptor) -> Optional[str]:
-    """Why this release was refused here the last time, if it was."""
+    """Return why this device refused the release last time; None if it did not."""
     state = read_state(root)
     if state.get("release") == descriptor.digest and state.get("outcome") == "refused":
         return str(state.get("reason"))
@@ -126,7 +128,7 @@ def _annotation(layer: Dict[str, Any], key: str) -> Optional[str]:
 
 
 def read_state(root: Path) -> Dict[str, Any]:
-    """The outcome of the last release that arrived without SSH; empty where none did."""
+    """Return the outcome of the last release that arrived without SSH; empty if none did."""
     try:
         state = json.loads((root / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -135,7 +137,7 @@ def read_state(root: Path) -> Dict[str, Any]:
 
 
 def _report(registry: Registry, root: Path, name: str) -> None:
-    """Best effort: a device that may not write there works all the same."""
+    """Report the outcome to the registry; failures are ignored."""
     if not name:
         return
     state = json.dumps({**read_state(root), "device": name}).encode()

@@ -1,6 +1,6 @@
-"""Pieces in, whole folders out: what came is kept whatever happens, and a folder is there whole or not at all.
+"""Receive chunks and build folders from them: received chunks are kept, and a folder appears complete or not at all.
 
-The controller runs this on a device as a program of its own, with the layout and a tar archive of pieces on stdin.
+The controller runs this file on a device, with the layout and a tar archive of chunks on stdin.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .prune import prune
 from .store import File, Layout
 
 MAX_CHUNK_BYTES = 1 << 20
-"""No piece is larger, packed or not; what claims to be is not read."""
+"""Size limit of a chunk, compressed or not; larger ones are not read."""
 
 _BLOCK = 512
-"""What tar archives are made of."""
+"""Block size of tar archives."""
 
 Chunks = Iterable[Tuple[str, bytes]]
-"""Pieces: what each is named, and its bytes."""
+"""Pairs of the name and the bytes of a chunk."""
 
 
 def main(words: List[str]) -> int:
-    """`survey ROOT` or `receive ROOT KEEP [verify]`; the layout is a line of JSON on stdin, and one of JSON is the answer."""
+    """Run `survey ROOT` or `receive ROOT KEEP [verify]`: read the layout as a line of JSON, answer with another."""
     action, root = words[0], Path(words[1])
     stream = sys.stdin.buffer
     layout = json.loads(stream.readline())
@@ -51,9 +51,9 @@ def main(words: List[str]) -> int:
 
 
 def _verify(release: Path) -> Dict[str, Any]:
-    """What the release's own code finds of it, as `python -m device verify` says it; another Python takes a Pi half a second."""
+    """Return the result of the release's `verify`, run in this process: a new Python takes half a second on a Pi."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "device"]:
-        del sys.modules[name]  # what came on stdin gives way to what lies there
+        del sys.modules[name]  # modules sent on stdin give way to those of the release
     sys.path.insert(0, str(release))
     own = importlib.import_module("device.release.verify")
     failures = importlib.import_module("device.errors")
@@ -66,13 +66,13 @@ def _verify(release: Path) -> Dict[str, Any]:
 
 
 def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:
-    """Take the pieces in; once all files are whole, make the place hold exactly what the layout says.
+    """Store chunks; once all files are complete, build the folder exactly as in the layout.
 
     Returns:
-        {"ok", "lacking", "damaged"}: the pieces that are not here, and those of them that came with wrong bytes.
+        {"ok", "lacking", "damaged"}: the missing chunks, and those of them that arrived with wrong bytes.
 
     Raises:
-        OSError: the disk is full, read-only or broken; what came is kept.
+        OSError: the disk is full, read-only or broken; received chunks are kept.
     """
     place, folder = root / layout["place"], root / "store"
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,10 +90,10 @@ def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:
 
 
 def iter_chunks(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
-    """The chunks of a tar archive (POSIX.1-1988), each named by its SHA-256, with ".z" after it where zlib packed it.
+    """Yield the chunks of a tar archive (POSIX.1-1988), each named by its SHA-256, with ".z" if zlib-compressed.
 
-    A chunk that is too large or cannot be unpacked is empty, and so has the wrong bytes. Read without tarfile, whose import
-    takes a Pi longer than the reading.
+    A chunk that is too large or cannot be decompressed is empty, so it does not match its digest. tarfile is not used,
+    because importing it on a Pi takes longer than reading the archive.
     """
     for name, content in iter_members(stream):
         sha, _, form = name.partition(".")
@@ -101,7 +101,7 @@ def iter_chunks(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
 
 
 def iter_members(stream: IO[bytes], limit: int = MAX_CHUNK_BYTES) -> Iterator[Tuple[str, Optional[bytes]]]:
-    """Name and bytes of each regular file of a tar archive up to where it is cut off; None for one larger than `limit`."""
+    """Yield the name and bytes of the files in a tar archive, up to a truncation; None for more than `limit` bytes."""
     while True:
         header = stream.read(_BLOCK)
         digits = header[124:136].rstrip(b"\0 ")
@@ -110,7 +110,7 @@ def iter_members(stream: IO[bytes], limit: int = MAX_CHUNK_BYTES) -> Iterator[Tu
         size = int(digits, 8)
         name = header[:100].rstrip(b"\0").decode("ascii", "replace")
         if size > limit:
-            yield name, None  # before it is passed over: whoever wants no more need not wait for that
+            yield name, None  # before the content is skipped, so that the caller can stop here
         content = _read_member(stream, size, limit)
         if content is None or len(stream.read(-size % _BLOCK)) < -size % _BLOCK:
             return
@@ -119,7 +119,7 @@ def iter_members(stream: IO[bytes], limit: int = MAX_CHUNK_BYTES) -> Iterator[Tu
 
 
 def _read_member(stream: IO[bytes], size: int, limit: int) -> Optional[bytes]:
-    """The bytes, or none of them where they are too many; None where they end before."""
+    """Return `size` bytes; empty if above the limit, None if the stream ends early."""
     content = bytearray()
     for start in range(0, size, MAX_CHUNK_BYTES):
         block = stream.read(min(MAX_CHUNK_BYTES, size - start))
@@ -131,7 +131,7 @@ def _read_member(stream: IO[bytes], size: int, limit: int) -> Optional[bytes]:
 
 
 def decompress(content: bytes, form: str) -> bytes:
-    """The bytes themselves; none where they cannot be had."""
+    """Return the decompressed bytes; empty if they are not valid."""
     try:
         return zlib.decompressobj().decompress(content, MAX_CHUNK_BYTES) if form == "z" else content
     except zlib.error:
@@ -139,7 +139,7 @@ def decompress(content: bytes, form: str) -> bytes:
 
 
 class _IncomingFile:
-    """A file of which pieces are still to come; each is written where it belongs."""
+    """A file with missing chunks; each chunk is written at its offset."""
 
     def __init__(self, folder: Path, file: File) -> None:
         self._file, self._final, self._part = file, folder / file["sha256"], store.partial_path(folder, file)
@@ -149,20 +149,20 @@ class _IncomingFile:
         handle = os.open(self._part, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if file["size_bytes"]:
-                os.posix_fallocate(handle, 0, file["size_bytes"])  # a disk that is full says so now
+                os.posix_fallocate(handle, 0, file["size_bytes"])  # a full disk fails here
             os.ftruncate(handle, file["size_bytes"])
         finally:
             os.close(handle)
 
     def take(self, sha: str, content: bytes) -> None:
-        """Write a piece wherever this file has it."""
+        """Write a chunk at each of its offsets in this file."""
         for offset in self._lacks.pop(sha, ()):
             with open(self._part, "r+b") as stream:
                 stream.seek(offset)
                 stream.write(content)
 
     def settle(self) -> List[str]:
-        """Give it its name if it is whole; else the pieces that are lacking."""
+        """Rename the file to its digest if it is complete; else return the missing chunks."""
         if self._lacks:
             return list(self._lacks)
         if store.sha256_file(self._part) != self._file["sha256"]:
@@ -182,7 +182,7 @@ def _distribute(arriving: List[_IncomingFile], sha: str, content: bytes) -> None
 
 
 def _accept(arriving: List[_IncomingFile], sha: str, content: bytes) -> bool:
-    """Whether the bytes are those that the name says; only then are they written."""
+    """Write a chunk if it matches its digest; return whether it does."""
     right = hashlib.sha256(content).hexdigest() == sha
     if right:
         _distribute(arriving, sha, content)
@@ -190,7 +190,7 @@ def _accept(arriving: List[_IncomingFile], sha: str, content: bytes) -> bool:
 
 
 def _assemble(root: Path, place: Path, files: List[File], wrong: List[File]) -> None:
-    """Hard links in a folder beside the place, which then gets its name; or, where there is one, file by file in it."""
+    """Build the folder from hard links beside its place and rename it; an existing folder is updated file by file."""
     base = place if place.exists() else place.with_name("." + place.name + ".part")
     if base is not place and base.exists():
         store.remove(base)
@@ -209,7 +209,7 @@ def _assemble(root: Path, place: Path, files: List[File], wrong: List[File]) -> 
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where there can be none; whoever reads the target sees the old bytes or the new."""
+    """Make a hard link, or a copy if links are not possible; readers see the old bytes or the new ones."""
     part = target.with_name(target.name + ".part")
     target.parent.mkdir(parents=True, exist_ok=True)
     if part.exists():

@@ -1,11 +1,11 @@
-"""Is a document signed by somebody whom this device trusts?
+"""Verify SSH signatures of documents against the signers that this device trusts.
 
-    ROOT/allowed_signers   who may sign, one line each: a name, then the public key (ssh-keygen(1), ALLOWED SIGNERS)
-    ROOT/revoked_signers   keys that are no longer trusted: public keys, one a line, or a KRL (KEY REVOCATION LISTS)
+    ROOT/allowed_signers   allowed signers, one per line: a name, then the public key (ssh-keygen(1), ALLOWED SIGNERS)
+    ROOT/revoked_signers   revoked keys: public keys, one per line, or a KRL (KEY REVOCATION LISTS)
 
-Without allowed_signers no signature is required, and the result says so. Each kind of document has a namespace of its own,
-so that a signature of one never passes for another; a line of allowed_signers may limit its key by `namespaces=`. OpenSSH's
-ssh-keygen decides; version 8.7 or later where a line has valid-before.
+Without allowed_signers no signature is required, and the result says so. Each kind of document has its own namespace,
+so a signature of one is not valid for another; a line of allowed_signers may limit its key by `namespaces=`. Uses
+ssh-keygen of OpenSSH, version 8.7 or later if a line has valid-before.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check_signature(release: Path) -> Dict[str, Any]:
     """{"checked", "signer", "key", "message"}: who signed the manifest, or that no signature is required.
 
     Raises:
-        DeviceError: a signature is required, and there is none of an allowed signer for these bytes.
+        DeviceError: a signature is required, and none by an allowed signer matches the manifest.
         DeviceEnvironmentError: ssh-keygen is not installed.
     """
     allowed, signature = allowed_signers(release), release / SIGNATURE
@@ -59,10 +59,10 @@ def check_signature(release: Path) -> Dict[str, Any]:
 
 
 def check_signed(document: bytes, signature: bytes, allowed: Path, namespace: str, where: str) -> Dict[str, Any]:
-    """The same for the bytes of any document and of one signature.
+    """Check one signature of any document; return the same fields as `check_signature`.
 
     Raises:
-        DeviceError: it is not the signature of an allowed signer for these bytes in this namespace.
+        DeviceError: the signature is not by an allowed signer for these bytes in this namespace.
         DeviceEnvironmentError: ssh-keygen is not installed.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def check_signed(document: bytes, signature: bytes, allowed: Path, namespace: st
 
 
 def split_signatures(content: bytes) -> List[bytes]:
-    """The signatures of a file that holds several, one after the other."""
+    """Return the single signatures of a file with several."""
     return _ARMOR.findall(content)[:MAX_SIGNATURES]
 
 
@@ -90,7 +90,7 @@ def _result(
 
 
 def _signing_key(document: bytes, signature: Path, namespace: str, where: str) -> str:
-    """The key that signed these bytes, allowed or not."""
+    """Return the key that made the signature, allowed or not."""
     done = _ssh_keygen(document, ["check-novalidate", "-n", namespace, "-s", str(signature)])
     match = _KEY.search(done.stdout)
     if done.returncode != 0 or not match:
@@ -100,7 +100,7 @@ def _signing_key(document: bytes, signature: Path, namespace: str, where: str) -
 
 
 def _rejection_reason(document: bytes, signature: Path, allowed: Path, name: str, namespace: str) -> Optional[str]:
-    """Why `name` may not have signed this, or None; ssh-keygen does not say so for a revoked key."""
+    """Return why a signature of `name` is not accepted, or None; ssh-keygen gives no reason for revoked keys."""
     argv = ["verify", "-n", namespace, "-f", str(allowed), "-I", name, "-s", str(signature)]
     done = _ssh_keygen(document, argv)
     revoked = allowed.with_name(REVOKED)
@@ -111,7 +111,7 @@ def _rejection_reason(document: bytes, signature: Path, allowed: Path, name: str
 
 
 def _principals(document: bytes, signature: Path, allowed: Path) -> List[str]:
-    """Who holds that key, by the first line that names it and is valid now."""
+    """Return the name of the key, from the first line that is valid now."""
     done = _ssh_keygen(document, ["find-principals", "-f", str(allowed), "-s", str(signature)])
     return done.stdout.splitlines() if done.returncode == 0 else []
 
@@ -124,12 +124,12 @@ def _error(signature: Path, what: str) -> DeviceError:
 
 
 def _ssh_keygen(document: bytes, argv: List[str]) -> subprocess.CompletedProcess[str]:
-    """`ssh-keygen -Y ARGV` on the document.
+    """Run `ssh-keygen -Y ARGV` on the document.
 
     Raises:
-        DeviceEnvironmentError: it is not installed, or hangs.
+        DeviceEnvironmentError: ssh-keygen is not installed, or does not end.
     """
-    import shutil  # here: most devices require no signature, and these take long to import
+    import shutil  # slow to import, and most devices require no signature
     import subprocess
 
     program = shutil.which("ssh-keygen")
@@ -148,6 +148,6 @@ def _ssh_keygen(document: bytes, argv: List[str]) -> subprocess.CompletedProcess
 
 
 def _output(done: subprocess.CompletedProcess[str]) -> str:
-    """What ssh-keygen printed, in one line."""
+    """Return the output of ssh-keygen in one line."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return "; ".join(lines) or f"ssh-keygen ended with {done.returncode}"

@@ -1,13 +1,13 @@
-"""What a device keeps, named by its content.
+"""Content-addressed store of a device.
 
     ROOT/store/<sha256>          a file's bytes, read-only, hard-linked into every folder that has that file
-    ROOT/store/<sha256>.chunks   how it was cut: lines "SHA256 SIZE", from its start to its end
-    ROOT/store/<sha256>.part     one that is arriving; what came of it is found again after a cut
-    ROOT/<folder>/.<name>.sums   every file of ROOT/<folder>/<name>, as `sha256sum --check` reads it
+    ROOT/store/<sha256>.chunks   its chunks in order: lines "SHA256 SIZE"
+    ROOT/store/<sha256>.part     a partial file; its chunks are reused after an interruption
+    ROOT/<folder>/.<name>.sums   digests of all files of ROOT/<folder>/<name>, for `sha256sum --check`
 
-A layout says what shall be where: {"place": folder, "files": [{"path", "sha256", "size_bytes", "chunks"}]}, where chunks
-are [[sha256, size], …], left out where a file is one piece. This file, `pruning` and `receiving` import the standard
-library and one another alone: the controller sends them along on stdin, so that a bare device can receive, too.
+A layout lists the files of a folder: {"place": folder, "files": [{"path", "sha256", "size_bytes", "chunks"}]}. Chunks
+are [[sha256, size], …], left out if the file is a single chunk. This file, `prune` and `receiver` import only the
+standard library and each other: the controller sends them on stdin, so that a device without a release can receive one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ BUFFER = 1 << 20
 File = Dict[str, Any]
 Layout = Dict[str, Any]
 Span = Tuple[Path, int, int]
-"""Bytes of a file: which, from where, how many."""
+"""A range of a file: path, offset, size."""
 
 
 def survey(root: Path, layout: Layout) -> Dict[str, Any]:
-    """What of the layout is here: {"intact": paths, "stored": files, "chunks": pieces, "damaged": what has wrong bytes}."""
+    """Return what exists of a layout: {"intact": paths, "stored": files, "chunks": chunks, "damaged": wrong files}."""
     place, files, store = root / layout["place"], layout["files"], root / "store"
     wrong = [file for file in files if not is_intact(place / file["path"], file)]
     stored = {file["sha256"] for file in wrong if is_intact(store / file["sha256"], file)}
@@ -42,7 +42,7 @@ def survey(root: Path, layout: Layout) -> Dict[str, Any]:
 
 
 def chunks_of(file: File) -> Iterator[Tuple[str, int, int]]:
-    """SHA-256, offset and size of each piece of a file."""
+    """Yield the SHA-256, offset and size of each chunk of a file."""
     offset = 0
     for sha, size in file.get("chunks") or [[file["sha256"], file["size_bytes"]]]:
         yield sha, offset, size
@@ -50,7 +50,7 @@ def chunks_of(file: File) -> Iterator[Tuple[str, int, int]]:
 
 
 def find_chunks(store: Path, lacking: List[File]) -> Dict[str, Span]:
-    """Where the bytes of lacking files' pieces are already: in what is arriving, or in files that share them."""
+    """Return where chunks of missing files exist: in partial files, or in files that share them."""
     wanted = {sha for file in lacking for sha, _, _ in chunks_of(file)}
     found: Dict[str, Span] = {}
     for sha, span in _possible_spans(store, lacking, wanted):
@@ -60,7 +60,7 @@ def find_chunks(store: Path, lacking: List[File]) -> Dict[str, Span]:
 
 
 def _possible_spans(store: Path, lacking: List[File], wanted: Set[str]) -> Iterator[Tuple[str, Span]]:
-    """Where they should be; the bytes may be others by now."""
+    """Yield the expected ranges; the bytes may have changed."""
     for file in lacking:
         part = partial_path(store, file)
         if part.exists():
@@ -73,22 +73,22 @@ def _possible_spans(store: Path, lacking: List[File], wanted: Set[str]) -> Itera
 
 
 def partial_path(store: Path, file: File) -> Path:
-    """Where a file lies while it is arriving."""
+    """Return the path of a partial file."""
     return store / f"{file['sha256']}.part"
 
 
 def checksum_path(place: Path) -> Path:
-    """Where the digests of a folder's files are kept."""
+    """Return the path of the list of digests of a folder."""
     return place.with_name("." + place.name + ".sums")
 
 
 def checksum_lines(files: Iterable[File]) -> bytes:
-    """Every file with its digest, as `sha256sum --check` reads it."""
+    """Return the digests of all files, for `sha256sum --check`."""
     return "".join("{}  {}\n".format(file["sha256"], file["path"]) for file in files).encode()
 
 
 def is_intact(path: Path, file: File) -> bool:
-    """Whether it is there and has the bytes that it should have."""
+    """Return whether the file exists with the expected bytes."""
     try:
         return bool(path.stat().st_size == file["size_bytes"] and sha256_file(path) == file["sha256"])
     except OSError:
@@ -96,7 +96,7 @@ def is_intact(path: Path, file: File) -> bool:
 
 
 def read_span(span: Span) -> bytes:
-    """The bytes; fewer where the file is shorter."""
+    """Return the bytes of a range; fewer if the file is shorter."""
     path, offset, size = span
     with open(path, "rb") as stream:
         stream.seek(offset)
@@ -104,13 +104,13 @@ def read_span(span: Span) -> bytes:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file in lower-case hex."""
+    """Return the SHA-256 of a file in lower-case hex."""
     with open(path, "rb") as stream:
         return sha256_stream(stream)
 
 
 def sha256_stream(stream: IO[bytes]) -> str:
-    """SHA-256 of what is left of a stream, read in blocks."""
+    """Return the SHA-256 of the rest of a stream."""
     total = hashlib.sha256()
     for block in iter(lambda: stream.read(BUFFER), b""):
         total.update(block)
@@ -118,7 +118,7 @@ def sha256_stream(stream: IO[bytes]) -> str:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Beside it first, then renamed: whoever reads it sees the old bytes or the new, even after a power cut."""
+    """Write a file by renaming a temporary one: readers see the old or the new bytes, even after a power cut."""
     part = path.with_name(path.name + ".new")
     part.write_bytes(content)
     sync(part)
@@ -127,7 +127,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """A file's bytes, or a folder's names, onto the disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -136,13 +136,13 @@ def sync(path: Path) -> None:
 
 
 def make_writable(folder: Path) -> None:
-    """A folder of which releases are made is read-only, with all that is in it."""
+    """Make a folder and the folders in it writable."""
     for path, _, _ in os.walk(folder):
         Path(path).chmod(0o755)
 
 
 def remove(folder: Path) -> None:
-    """A folder of which releases are made, with all that is in it."""
+    """Remove a folder and its contents, read-only or not."""
     make_writable(folder)
     for path, folders, files in os.walk(folder, topdown=False):
         for name in files:

@@ -1,7 +1,7 @@
-"""Every byte of a release against the digests in its listings, and the signature if this device requires one.
+"""Verify every byte of a release against its digests, and the signature if this device requires one.
 
-manifest.json, which is signed, and release.json each list files. Each listing is checked by itself: what one says never
-replaces what the other says. A contradiction, a file that no listing names (byte code included) and a link are errors.
+manifest.json, which is signed, and release.json each list files. Each listing is checked by itself; neither overrides
+the other. A contradiction, a file that no listing names (byte code included) and a link are errors.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .signature import SIGNATURE, allowed_signers, check_signature
 
 MANIFEST, RELEASE = "manifest.json", "release.json"
 RELEASE_FILES = (MANIFEST, SIGNATURE, "container-image")
-"""What a release has besides the bundle's files and `device/`; `container-image` names what it runs in."""
+"""Files of a release besides the bundle's and `device/`; `container-image` names the container image it runs in."""
 Files = Dict[str, Dict[str, Any]]
 
 
 def verify(release: Path) -> Dict[str, Any]:
-    """{"ok", "problems", "files", "signature"}: each problem begins with the file's path.
+    """Return {"ok", "problems", "files", "signature"}; each problem begins with the path of a file.
 
     A bare bundle, which has no release.json, is checked against its manifest alone. "signature" is the result of
     `check_signature`, or None if it failed.
@@ -48,12 +48,12 @@ def verify(release: Path) -> Dict[str, Any]:
 
 
 def require_trusted(release: Path) -> None:
-    """Where this device requires signatures, check that the release is intact and signed; elsewhere do nothing.
+    """Check that the release is intact and signed, if this device requires signatures; otherwise do nothing.
 
-    Whatever runs a release's model calls this first.
+    Called before the model of a release is loaded.
 
     Raises:
-        DeviceError: it is not; names everything that is wrong.
+        DeviceError: the release is changed or not signed; names every problem.
         DeviceEnvironmentError: ssh-keygen is not installed.
     """
     if allowed_signers(release) is None:
@@ -89,7 +89,7 @@ def _listed_files(release: Path, name: str, problems: List[str]) -> Files:
 
 
 def _contradictions(bundle: Files, release: Files) -> Iterator[str]:
-    """Where release.json, which nobody need have signed, says something else than the bundle's manifest, or more."""
+    """Yield contradictions between release.json, which may be unsigned, and the bundle's manifest."""
     for path, entry in sorted(bundle.items()):
         other = release.get(path)
         if other is None:
@@ -120,7 +120,7 @@ def _check_file(release: Path, path: str, entry: Dict[str, Any]) -> Iterator[str
 
 
 def _lineage(release: Path) -> Iterator[str]:
-    """The folder is named by release.json's digest, and release.json names the manifest's."""
+    """Yield an error unless the folder is named by the digest of release.json, and that names the manifest's digest."""
     try:
         content = read_regular(release / RELEASE)
         named = parse_object(content, RELEASE).get("bundle")
@@ -135,7 +135,7 @@ def _lineage(release: Path) -> Iterator[str]:
 
 
 def _unlisted(release: Path, listed: "set[str]") -> Iterator[str]:
-    """Files that no listing names, and links, which are never followed."""
+    """Yield files that no listing names, and links, which are never followed."""
     for folder, folders, files in os.walk(release):
         for name in sorted((*folders, *files)):
             place = Path(folder, name)

@@ -2,9 +2,9 @@
 
 How each message is known:
 
-    seen       OpenVINO 2021.4.2, 2022.3.2 or 2026.4 said it here
-    stand-in   the plugin of 2021.4.2 said it to a libusb of ours that plays a stick (tests/device/stick.c); none was here
-    read       it is a string in libmyriadPlugin.so of 2021.4.2, never provoked
+    seen       OpenVINO 2021.4.2, 2022.3.2 or 2026.4 said it here stand-in   the plugin of 2021.4.2 said it to a libusb
+    of ours that plays a stick (tests/device/stick.c); none was here read       it is a string in libmyriadPlugin.so of
+    2021.4.2, never provoked
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     2022.1 to 2022.3   openvino.runtime            openvino_2022.py
     2023.0 and later   openvino                    openvino_2022.py (the same API, one level up)
 
-The accelerator is "CPU", "MYRIAD" (a Neural Compute Stick 2, or one of several by its full name) or "AUTO": a stick if one can
-be had, else the CPU, and that is said.
+The accelerator is "CPU", "MYRIAD" (a Neural Compute Stick 2, or one of several by its full name) or "AUTO": a stick if
+one can be had, else the CPU, and that is said.
 
 A `Model` answers one image at a time (`infer`), or keeps as many in flight as the accelerator takes (`queue`). Images
 are copied into tensors that OpenVINO allocated, answers are copied out of them: no array is shared with the caller.

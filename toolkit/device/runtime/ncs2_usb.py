@@ -1,7 +1,7 @@
 """What the kernel shows of Neural Compute Sticks: whether one is there, who has it, and whether this user may open it.
 
-A stick is 03e7:2485 while it waits for its firmware, always at USB 2 speed; then 03e7:f63b, because a process uses it or one
-ended without letting go. 03e7:2150 is of the first generation, which no OpenVINO of today's drives.
+A stick is 03e7:2485 while it waits for its firmware, always at USB 2 speed; then 03e7:f63b, because a process uses it
+or one ended without letting go. 03e7:2150 is of the first generation, which no OpenVINO of today's drives.
 """
 
 from __future__ import annotations

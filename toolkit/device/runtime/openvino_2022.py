@@ -171,8 +171,9 @@ class InferQueue:
     def close(self) -> None:
         """Forget whom to call back, and return when OpenVINO's threads have, too.
 
-        Each of them lets go of a callback some time after it has returned, for which it needs Python's lock. Were the model let go
-        before: by the callback itself, that thread would wait for its own end; by another, that one would wait for it with the lock.
+        Each of them lets go of a callback some time after it has returned, for which it needs Python's lock. Were the
+        model let go before: by the callback itself, that thread would wait for its own end; by another, that one would
+        wait for it with the lock.
         """
         self._inputs, self._answers, held = [], _Callback(_ignore, []), weakref.ref(self._answers)
         self._queue.set_callback(self._answers)
