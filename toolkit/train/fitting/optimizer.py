@@ -87,7 +87,7 @@ def _make(stage: StageConfig, variables: Sequence[Any]) -> keras.optimizers.Opti
     """The stage's optimizer, all that the stage does not say as Keras has it."""
     import keras
 
-    decay = {"weight_decay": stage.weight_decay} if stage.weight_decay or stage.optimizer == "adamw" else {}
+    decay = {"weight_decay": stage.weight_decay or 0.0} if stage.weight_decay or stage.optimizer == "adamw" else {}
     kind = getattr(keras.optimizers, _KINDS[stage.optimizer or "adamw"])
     optimizer = kind(learning_rate=stage.learning_rate or 1e-3, **decay)
     if decay:
