@@ -1,6 +1,6 @@
-"""`python -m device COMMAND`: one JSON document on stdout, talk on stderr; 0 ok, 1 a check failed, 4 environment.
+"""`python -m device COMMAND`: JSON on stdout, messages on stderr; exit code 0 ok, 1 check failed, 4 environment.
 
-`serve` prints two: where it answers, and in the end what it came to.
+`serve` prints two JSON documents: its address at the start, and totals at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ACCELERATORS = "CPU, MYRIAD, or AUTO: a stick if one can be had, else the CPU"
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Run one command; its exit code is for `sys.exit`."""
+    """Run one command; return its exit code."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     return _execute(options, _take_stdout())
@@ -47,7 +47,7 @@ def _execute(options: argparse.Namespace, stdout: TextIO) -> int:
 
 
 def _take_stdout() -> TextIO:
-    """Stdout for the answer alone: the MYRIAD plugin writes its errors there past Python, and they go to stderr from now on."""
+    """Return a stream for the answer and redirect stdout to stderr: the MYRIAD plugin writes its errors to stdout."""
     sys.stdout.flush()
     own = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -59,7 +59,7 @@ def _print(document: Dict[str, Any], stdout: TextIO) -> None:
         json.dump(document, stdout, allow_nan=False)
         stdout.write("\n")
         stdout.flush()
-    except BrokenPipeError:  # whoever asked has gone; what is left in the buffer must not fail again at exit
+    except BrokenPipeError:  # the reader has closed the pipe; the buffered rest must not fail again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
@@ -237,7 +237,7 @@ def _predict(options: argparse.Namespace) -> Dict[str, Any]:
 
 
 def _serve(options: argparse.Namespace) -> Dict[str, Any]:
-    """Says on stdout where it answers, once it does; what comes in the end is the second document there."""
+    """Run the live app; print its address on stdout once it answers. The result is the second document on stdout."""
     import dataclasses
 
     from .app.serve import Options, serve

@@ -1,4 +1,4 @@
-"""What can go wrong on a device, each with the exit code the controller sees."""
+"""Errors of the device code, each with its exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ DONE, CHECK_FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 0, 1, 2, 4, 130
 
 
 class DeviceError(Exception):
-    """A check failed: says what, where and what to do next."""
+    """A check failed: what is wrong, where, and the remedy."""
 
     exit_code = CHECK_FAILED
 
@@ -16,6 +16,6 @@ class DeviceError(Exception):
 
 
 class DeviceEnvironmentError(DeviceError):
-    """This device lacks something: a package, an accelerator, a lock folder that can be written."""
+    """The device lacks something, such as a package, an accelerator or a writable lock folder."""
 
     exit_code = ENVIRONMENT

@@ -1,6 +1,6 @@
-"""Headers of image files: the size, samples and transparency of an image, read before anything is decoded.
+"""Headers of image files: the size, samples and transparency of an image, read before decoding.
 
-Only formats whose header is read here are decoded at all. Python 3.9 and later; standard library.
+Only formats with a parser here are decoded. Python 3.9 and later; standard library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".gif", ".webp"),
     *(".bmp", ".dib", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm"),
 }
-"""The suffixes of files that hold an image, in lower case."""
+"""Suffixes of image files, in lower case."""
 
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 ORIENTATION = 0x0112
@@ -33,7 +33,7 @@ _MOST_TAGS, _MOST_STRIPS = 4096, 1 << 20
 
 
 class Header(NamedTuple):
-    """What a header says; `height` and `width` in pixels as stored, before any orientation is applied."""
+    """The header of an image; `height` and `width` in pixels as stored, before the orientation is applied."""
 
     kind: str
     height: int
@@ -48,19 +48,19 @@ class Header(NamedTuple):
     largest: int = 255
     """The sample value of full brightness."""
     start: int = 0
-    """Where the samples begin, of a PNM file."""
+    """Offset of the samples in a PNM file."""
 
     @property
     def decoded_bytes(self) -> int:
-        """The memory of the decoded image."""
+        """Return the size of the decoded image in bytes."""
         return self.height * self.width * max(3, self.channels) * (2 if self.bits > 8 else 1)
 
 
 def read_header(content: bytes) -> Header:
-    """The header of an image file's bytes.
+    """Return the header of an image, given the bytes of its file.
 
     Raises:
-        ValueError: the format is not read here, or the header is damaged; says which.
+        ValueError: the format is not supported, or the header is damaged.
     """
     reader = _reader(content)
     try:
@@ -165,7 +165,7 @@ def _bmp(content: bytes) -> Header:
 
 
 def _pnm(content: bytes) -> Header:
-    """Portable bit-, gray- and pixmaps, binary or in ASCII; a bitmap has no largest value."""
+    """Return the header of a PBM, PGM or PPM file, binary or ASCII; a bitmap has no maximum value."""
     kind, at, numbers = content[1] - ord("0"), 2, []
     for _ in range(2 if kind in {1, 4} else 3):
         token = _PNM_TOKEN.match(content, at, at + 4096)
@@ -196,7 +196,7 @@ def _tiff(content: bytes) -> Header:
     _refuse_missing_strips(content, tags)
     alpha = ""
     if samples == 4 and tags.get(262, (1,))[0] == 2:
-        multiplied = extra[:1] == (1,) or (bits == 8 and extra[:1] == (2,))  # OpenCV multiplies 8-bit samples itself
+        multiplied = extra[:1] == (1,) or (bits == 8 and extra[:1] == (2,))  # OpenCV premultiplies 8-bit samples itself
         alpha = "premultiplied" if multiplied else "straight"
     rows = max(height, -(-tile // max(1, width)))
     return Header("TIFF", rows if tile else height, width, samples, bits, alpha)
@@ -210,14 +210,14 @@ def _refuse_missing_strips(content: bytes, tags: Dict[int, Tuple[int, ...]]) -> 
 
 
 def tiff_tags(content: bytes, base: int) -> Dict[int, Tuple[int, ...]]:
-    """The whole numbers of the first directory of a TIFF file, or of the EXIF block at `base`, by tag.
+    """Return the integers in the first directory of a TIFF file, or of the EXIF block at `base`, by tag.
 
     Raises:
-        ValueError: it holds more than any real file.
-        struct.error: it is cut short.
+        ValueError: the directory is larger than in any real file.
+        struct.error: the directory is truncated.
     """
     order = "<" if content[base : base + 2] == b"II" else ">"
-    big = content[base + 2 : base + 4] in {b"+\x00", b"\x00+"}  # BigTIFF: numbers and addresses of 8 bytes
+    big = content[base + 2 : base + 4] in {b"+\x00", b"\x00+"}  # BigTIFF: 8-byte counts and offsets
     word, entry_size, count_format = ("Q", 20, "Q") if big else ("I", 12, "H")
     (start,) = struct.unpack_from(order + word, content, base + (8 if big else 4))
     (count,) = struct.unpack_from(order + count_format, content, base + start)
@@ -238,7 +238,7 @@ def tiff_tags(content: bytes, base: int) -> Dict[int, Tuple[int, ...]]:
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation 1…8 in a TIFF header and its first directory (EXIF 2.32, 4.6.2); 1 if it names none."""
+    """Return the orientation 1…8 in the first directory of a TIFF header (EXIF 2.32, 4.6.2); 1 if there is none."""
     if exif[:4] not in {b"II*\x00", b"MM\x00*"}:
         return 1
     try:

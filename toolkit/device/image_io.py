@@ -1,8 +1,8 @@
-"""Images as the network sees them: read a file, fit it to the input. Training and devices share this very code.
+"""Read images and resize them to the network's input; training and devices share this code.
 
-An image that is damaged is refused, never guessed: OpenCV's releases differ in whether they fill what a truncated JPEG
-or PNG lacks with gray, so both are walked to their end marker first. The header is read before anything is decoded, so
-that a small file cannot unpack to more than the limit. Python 3.9 and later; standard library, NumPy, OpenCV.
+Damaged images are refused: OpenCV releases differ in whether they fill the missing part of a truncated JPEG or PNG with
+gray, so both are first parsed to their end marker. The header is read before anything is decoded, so that a small file
+cannot expand beyond the limit. Python 3.9 and later; standard library, NumPy, OpenCV.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 VERSION = 2
-"""Raised whenever the same file would give other pixels than before; part of every key of cached images."""
+"""Incremented when the same file gives other pixels than before; part of every key of cached images."""
 
 MAX_BYTES = int(float(os.environ.get("TOOLKIT_MAX_IMAGE_MB", "400")) * 1e6)
-"""The largest decoded image that is read unless the caller allows more: 133 megapixels of 8-bit RGB."""
+"""Default limit of the decoded size of an image: 133 megapixels of 8-bit RGB."""
 
 _OPENCV_PIXELS = 1 << 30
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 
 
 class ImageError(ValueError):
-    """A file that cannot be used as an image; says which and why."""
+    """A file that cannot be used as an image; the message says why."""
 
 
 class ImageTooLargeError(ImageError):
-    """An image whose pixels need more memory than the limit; nothing of it was decoded."""
+    """An image above the memory limit; it was not decoded."""
 
 
 def read_image(source: Union[str, "os.PathLike[str]", bytes], max_bytes: Optional[int] = None) -> Pixels:
-    """The image in a file, or in a file's bytes: u8 [height, width, 3], RGB, upright by its orientation.
+    """Return an image as u8 [height, width, 3], RGB, rotated by its EXIF orientation.
 
-    16-bit samples keep their high byte, gray is repeated, transparency is laid over white, CMYK is taken as inverted
-    (as Adobe, browsers and Pillow do); of an animation the first frame is read.
+    16-bit samples keep their high byte, gray is repeated, transparency is blended with white, CMYK is read as inverted
+    (as Adobe, browsers and Pillow do). Of an animation, the first frame is read.
 
     Args:
         source: A path, or the bytes of a file.
         max_bytes: The most memory that the decoded pixels may need; by default MAX_BYTES.
 
     Raises:
-        ImageError: it is missing, empty, truncated, not an image, or larger than that.
+        ImageError: the file is missing, empty, truncated, not an image, or above the limit.
     """
     content, name = (source, "image") if isinstance(source, bytes) else (_content(source), os.fspath(source))
     if not content:
@@ -79,7 +79,7 @@ def _refuse_large(header: Header, max_bytes: Optional[int], name: str) -> None:
 
 
 def memory_budget(meminfo: str = "/proc/meminfo") -> int:
-    """The most bytes that one image from outside may need decoded: an eighth of the available memory, up to MAX_BYTES."""
+    """Return the limit for an untrusted decoded image: an eighth of the available memory, at most MAX_BYTES."""
     try:
         with open(meminfo, encoding="ascii") as stream:
             fields = dict(line.split(":", 1) for line in stream if ":" in line)
@@ -90,7 +90,7 @@ def memory_budget(meminfo: str = "/proc/meminfo") -> int:
 
 
 def resize(image: Pixels, size: Tuple[int, int], crop: str = "resize") -> Pixels:
-    """`image` [H, W, 3] as u8 [height, width, 3] for size = (height, width) in pixels.
+    """Resize `image` [H, W, 3] to u8 [height, width, 3] for size = (height, width) in pixels.
 
     crop = "resize" stretches the whole image; "center" first cuts the largest middle part of the size's proportions (a
     square for a square size). An axis that shrinks is averaged (INTER_AREA), one that grows is interpolated
@@ -123,19 +123,19 @@ def _decode(content: bytes, header: Header) -> Pixels:
         raise ValueError(f"damaged {header.kind}: its data cannot be decoded")
     if flags == cv2.IMREAD_UNCHANGED:
         image = _flatten(image, header)
-        if header.kind != "TIFF":  # whose orientation OpenCV always applies
+        if header.kind != "TIFF":  # OpenCV always applies the orientation of TIFF
             image = _apply_orientation(image, orientation(_exif(parts)))
     return np.ascontiguousarray(image[..., ::-1])
 
 
 def _flatten(image: npt.NDArray[np.generic], header: Header) -> Pixels:
-    """8-bit BGR of what OpenCV decoded unchanged: transparency as it looks on white paper."""
+    """Return an image that OpenCV decoded unchanged as 8-bit BGR, with transparency blended with white."""
     opaque = None
     if header.alpha == "key" and (image.ndim == 2 or image.shape[2] == 3):
         opaque = _differs_from_key(image, header)
     if image.dtype == np.uint16:
         refuse_low_bits(image)
-        image = (image >> 8).astype(np.uint8)  # type: ignore[operator]  # it is u16
+        image = (image >> 8).astype(np.uint8)  # type: ignore[operator]  # u16
     pixels = np.asarray(image, np.uint8).reshape(*image.shape[:2], -1)
     color = np.repeat(pixels[..., :1], 3, 2) if pixels.shape[2] < 3 else pixels[..., :3]
     if opaque is not None:
@@ -150,7 +150,7 @@ def _flatten(image: npt.NDArray[np.generic], header: Header) -> Pixels:
 
 
 def _differs_from_key(image: npt.NDArray[np.generic], header: Header) -> npt.NDArray[np.bool_]:
-    """Where an image is not of the color that stands for transparency."""
+    """Return a mask of the pixels that do not have the transparent color."""
     scale = 255 // ((1 << header.bits) - 1) if header.bits < 8 else 1
     key = np.array([value * scale for value in header.key[::-1]])
     differs: npt.NDArray[np.bool_] = (image.reshape(*image.shape[:2], -1) != key).any(axis=2)
@@ -163,7 +163,7 @@ def _exif(parts: Dict[bytes, bytes]) -> bytes:
 
 
 def _check_complete(content: bytes) -> Dict[bytes, bytes]:
-    """The metadata of a file, by chunk name; raises ValueError if a JPEG, PNG or WebP does not reach its end."""
+    """Return the metadata of a file by chunk name; raise ValueError if a JPEG, PNG or WebP is truncated."""
     if content.startswith(JPEG_MAGIC):
         _walk_jpeg(content)
         return {}
@@ -175,7 +175,7 @@ def _check_complete(content: bytes) -> Dict[bytes, bytes]:
 
 
 def _walk_jpeg(content: bytes) -> None:
-    """Follow the markers (ITU-T T.81, B.1.1) from SOI to EOI; what lies behind EOI is no concern."""
+    """Parse the markers (ITU-T T.81, B.1.1) from SOI to EOI; data after EOI is ignored."""
     at, ends = 2, None
     while at + 4 <= len(content) or content[at : at + 2] == b"\xff\xd9":
         if content[at] != 0xFF:
@@ -195,7 +195,7 @@ def _walk_jpeg(content: bytes) -> None:
 
 
 def _scan_ends(content: bytes) -> npt.NDArray[np.intp]:
-    """Where there is what would end a scan: a 0xFF followed by neither 0x00 (a stuffed byte), 0xFF nor a restart marker."""
+    """Return the possible ends of scans: each 0xFF not followed by 0x00 (a stuffed byte), 0xFF or a restart marker."""
     data = np.frombuffer(content, np.uint8)
     marks = np.flatnonzero(data[:-1] == 0xFF)
     kinds = data[marks + 1]
@@ -204,7 +204,7 @@ def _scan_ends(content: bytes) -> npt.NDArray[np.intp]:
 
 
 def _walk_png(content: bytes) -> Iterator[Tuple[bytes, bytes]]:
-    """The chunks that matter, each checked by its CRC; those of the pixels by name only."""
+    """Yield the chunks of a PNG, each checked by its CRC; chunks of pixels without their content."""
     at = len(PNG_MAGIC)
     while at + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, at)
@@ -221,7 +221,7 @@ def _walk_png(content: bytes) -> Iterator[Tuple[bytes, bytes]]:
 
 
 def _walk_webp(content: bytes) -> Iterator[Tuple[bytes, bytes]]:
-    """The chunks of the RIFF container."""
+    """Yield the chunks of the RIFF container of a WebP."""
     (riff,) = struct.unpack_from("<I", content, 4)
     if riff + 8 > len(content):
         raise ValueError(f"truncated WebP: {len(content)} of {riff + 8} bytes")
@@ -233,7 +233,7 @@ def _walk_webp(content: bytes) -> Iterator[Tuple[bytes, bytes]]:
 
 
 def _apply_orientation(image: Pixels, orientation: int) -> Pixels:
-    """Undo what an EXIF orientation says: 5…8 swap the axes, then the rows or the columns are mirrored."""
+    """Apply an EXIF orientation: 5…8 swap the axes, then rows or columns are mirrored."""
     if orientation >= 5:
         image = image.transpose(1, 0, 2)
     if orientation in {3, 4, 7, 8}:
@@ -244,14 +244,14 @@ def _apply_orientation(image: Pixels, orientation: int) -> Pixels:
 
 
 def crop_to_aspect(image: Pixels, size: Tuple[int, int], crop: str) -> Pixels:
-    """The part of it that `fit` brings to the size."""
+    """Return the part of an image that is resized to the size."""
     if crop not in {"resize", "center"}:
         raise ValueError(f'crop is "{crop}", neither "resize" nor "center"')
     return _center_crop(image, *size) if crop == "center" else image
 
 
 def _center_crop(image: Pixels, height: int, width: int) -> Pixels:
-    """The largest middle part whose sides are as height to width."""
+    """Return the largest centered part with the proportions of height to width."""
     rows, columns = image.shape[:2]
     tall = max(1, min(rows, round(columns * height / width)))
     wide = max(1, min(columns, round(rows * width / height)))

@@ -1,4 +1,4 @@
-"""Portable bit-, gray- and pixmaps (PBM, PGM, PPM), decoded without OpenCV, which ignores their largest value.
+"""Portable bit-, gray- and pixmaps (PBM, PGM, PPM), decoded without OpenCV, which ignores their maximum value.
 
 Python 3.9 and later; standard library and NumPy.
 """
@@ -20,7 +20,7 @@ _LOW_BITS = 1 << 12
 
 
 def decode_pnm(content: bytes, header: Header) -> Pixels:
-    """RGB of a PNM file; samples are scaled to 8 bits by the largest value that its header names."""
+    """Return the RGB pixels of a PNM file, scaled to 8 bits by the maximum value in its header."""
     kind, shape = int(header.kind[-1]), (header.height, header.width, header.channels)
     count = header.height * header.width * header.channels
     if kind == 4:
@@ -61,7 +61,7 @@ def _require_whole(held: int, needed: int) -> None:
 
 
 def refuse_low_bits(image: npt.NDArray[np.generic]) -> None:
-    """Raise ValueError for 16-bit samples of a camera with 12 bits: all of them would become nearly black."""
+    """Raise ValueError for 16-bit files whose samples use only 12 bits: they would become nearly black."""
     largest = int(image.max(initial=0))
     if 0 < largest < _LOW_BITS:
         raise ValueError(

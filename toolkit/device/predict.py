@@ -1,4 +1,4 @@
-"""What is on an image, most probable first."""
+"""Classify image files, most probable label first."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def predict(
     release: Path, paths: Sequence[Path], accelerator: str = "CPU", precision: Optional[str] = None
 ) -> Dict[str, Any]:
-    """{"ok", "predictions": [{"image", "ranking": [{"label", "probability"}]} or {"image", "error"}]}.
+    """Return {"ok", "predictions": [{"image", "ranking": [{"label", "probability"}]} or {"image", "error"}]}.
 
-    Where images may have many labels, "labels" names those that are said of it: above 1/2, the most probable first.
+    For multi-label models, "labels" holds the labels above 1/2, most probable first.
 
-    An image that cannot be read makes "ok" false and hides none of the others.
+    An image that cannot be read makes "ok" false; the others are classified all the same.
 
     Raises:
-        DeviceError: the bundle cannot be read, or this device asks for a signature and it has none that is trusted.
+        DeviceError: the bundle cannot be read, or the device requires a signature and it has no trusted one.
         DeviceEnvironmentError: the model cannot be loaded.
     """
     require_trusted(release)
@@ -48,7 +48,7 @@ def _predict(model: interface.Model, manifest: Dict[str, Any], path: Path) -> Di
 
 
 def rank_labels(answer: Answer, labels: Sequence[str]) -> List[Dict[str, Any]]:
-    """f32 [classes] → labels with their probabilities, descending; one value is the second label's of two."""
+    """Return the labels of f32 [classes] with probabilities, descending; a single value is for the second of two."""
     values = [float(value) for value in answer]
     if len(values) == 1:
         values = [1 - values[0], values[0]]

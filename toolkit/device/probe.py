@@ -1,6 +1,6 @@
-"""What a device is: read, never guessed; whatever cannot be read is null.
+"""Facts about a device, read and never guessed; facts that cannot be read are null.
 
-This file imports nothing of its neighbors, so that it also answers where no release is yet:
+Imports no other module of the device code, so that it also runs on a device without a release:
 `ssh device python - --root /opt/toolkit < probe.py`.
 """
 
@@ -22,7 +22,7 @@ NCS2_USB_VENDOR = "03e7"  # Intel Movidius
 
 
 def probe(root: str) -> Dict[str, Any]:
-    """All facts as one JSON-like object; `root` is where releases live."""
+    """Return all facts as one JSON object; `root` contains the releases."""
     facts: Dict[str, Any] = {
         "model": board_model(),
         "machine": platform.machine(),
@@ -44,10 +44,10 @@ def probe(root: str) -> Dict[str, Any]:
 
 
 def readings() -> Dict[str, Any]:
-    """What changes while a device works: taken before and after a benchmark.
+    """Return the facts that change under load; read before and after a benchmark.
 
-    `throttled` is what the firmware says (`vcgencmd get_throttled`), never the kernel's copy of it, which has read 0
-    while the firmware said otherwise.
+    `throttled` comes from the firmware (`vcgencmd get_throttled`); the kernel's copy can read 0 while the firmware
+    reports throttling.
     """
     return {
         "temperature_c": temperature_c(),
@@ -60,7 +60,7 @@ def readings() -> Dict[str, Any]:
 
 
 def poll(root: str, app: str, state_file: str) -> Dict[str, Any]:
-    """What `toolkit fleet watch` shows, read in a moment."""
+    """Return the facts that `toolkit fleet watch` shows."""
     return {
         "release": _link(root, "current"),
         "name": _object(text_of(Path(root, "current", "manifest.json"))).get("name"),
@@ -70,19 +70,19 @@ def poll(root: str, app: str, state_file: str) -> Dict[str, Any]:
 
 
 def service(address: str, state_file: str) -> Dict[str, Any]:
-    """What the live app says of itself, by the file that it writes or by its API; else why it says nothing."""
+    """Return the state of the live app, from its state file or its API; else the reason why there is none."""
     told = _object(text_of(state_file))
     if told:
         return {"app": told, "app_error": None}
     try:
         with urllib.request.urlopen(f"{address}/v1/state", timeout=3) as answer:  # noqa: S310 - the inventory gives it
             return {"app": _object(answer.read(1 << 16)), "app_error": None}
-    except (OSError, ValueError) as error:  # HTTP errors are of the first kind
+    except (OSError, ValueError) as error:  # HTTP errors are OSError
         return {"app": None, "app_error": str(getattr(error, "reason", error))}
 
 
 def _object(text: Union[str, bytes]) -> Dict[str, Any]:
-    """A JSON object; empty where it is none."""
+    """Return a JSON object; empty if the value is not one."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -91,7 +91,7 @@ def _object(text: Union[str, bytes]) -> Dict[str, Any]:
 
 
 def text_of(path: Union[str, Path]) -> str:
-    """A small file's text; empty where it cannot be read."""
+    """Return the text of a small file; empty if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -99,23 +99,23 @@ def text_of(path: Union[str, Path]) -> str:
 
 
 def first_line(path: Union[str, Path]) -> Optional[str]:
-    """The first line of a small file without its line end or trailing NUL, or None."""
+    """Return the first line of a small file, without line end or trailing NUL, or None."""
     return text_of(path).partition("\n")[0].rstrip("\x00") or None
 
 
 def board_model() -> Optional[str]:
-    """The device tree's model on an ARM board, the DMI product elsewhere."""
+    """Return the model from the device tree on an ARM board, else the DMI product."""
     return first_line("/proc/device-tree/model") or first_line("/sys/class/dmi/id/product_name")
 
 
 def os_name() -> Optional[str]:
-    """PRETTY_NAME of os-release."""
+    """Return PRETTY_NAME of os-release."""
     found = re.search(r'^PRETTY_NAME="?([^"\n]*)', text_of("/etc/os-release"), re.MULTILINE)
     return found.group(1) if found else None
 
 
 def memory() -> Dict[str, Optional[int]]:
-    """Total and available memory in bytes."""
+    """Return total and available memory in bytes."""
     kib = dict(re.findall(r"^(\w+):\s+(\d+) kB", text_of("/proc/meminfo"), re.MULTILINE))
     return {
         name: int(kib[key]) * 1024 if key in kib else None
@@ -124,7 +124,7 @@ def memory() -> Dict[str, Optional[int]]:
 
 
 def free_space(root: str) -> Dict[str, Any]:
-    """Free bytes and inodes of the file system that `root` is on, or will be on once it is made."""
+    """Return free bytes and inodes of the file system of `root`, also if `root` does not exist yet."""
     wanted = Path(root).absolute()
     place = next(folder for folder in (wanted, *wanted.parents) if folder.is_dir())
     volume = os.statvfs(place)
@@ -137,7 +137,7 @@ def free_space(root: str) -> Dict[str, Any]:
 
 
 def releases(root: str) -> Dict[str, Any]:
-    """The digests of the releases that are there, of the one being served and of the one before it."""
+    """Return the digests of all releases, of the current one and of the previous one."""
     try:
         there = sorted(folder.name for folder in Path(root, "releases").iterdir() if not folder.name.startswith("."))
     except OSError:
@@ -153,7 +153,7 @@ def _link(root: str, name: str) -> Optional[str]:
 
 
 def vcgencmd(*words: str) -> str:
-    """What follows "=" in an answer of the Raspberry Pi's firmware; empty where there is no such firmware."""
+    """Return the value after "=" in an answer of the Raspberry Pi firmware; empty without that firmware."""
     program = shutil.which("vcgencmd")
     if program is None:
         return ""
@@ -165,13 +165,13 @@ def vcgencmd(*words: str) -> str:
 
 
 def throttled() -> Optional[int]:
-    """The firmware's bits: 0-3 what is the case now, 16-19 what has been since boot."""
+    """Return the throttling bits of the firmware: 0-3 for now, 16-19 for since boot."""
     answer = re.fullmatch(r"0x[0-9a-fA-F]+", vcgencmd("get_throttled"))
     return int(answer.group(), 16) if answer else None
 
 
 def temperature_c() -> Optional[float]:
-    """Of the processor, in degrees Celsius: the firmware's word, else the hottest thermal zone."""
+    """Return the processor temperature in degrees Celsius, from the firmware, else the hottest thermal zone."""
     answer = re.fullmatch(r"(-?[\d.]+)'C", vcgencmd("measure_temp"))
     if answer:
         return float(answer.group(1))
@@ -180,7 +180,7 @@ def temperature_c() -> Optional[float]:
 
 
 def clock_mhz() -> Optional[float]:
-    """The first core's clock: the firmware's word, else the kernel's."""
+    """Return the clock of the first core, from the firmware, else the kernel."""
     answer = vcgencmd("measure_clock", "arm")
     if answer.isdigit():
         return int(answer) / 1e6
@@ -192,7 +192,7 @@ def clock_mhz() -> Optional[float]:
 
 
 def ncs2_usb_mbit() -> Optional[float]:
-    """How fast a Neural Compute Stick is attached: 480 is USB 2, 5000 USB 3; None without a stick."""
+    """Return the USB speed of an NCS2 in Mbit/s: 480 is USB 2, 5000 USB 3; None without an NCS2."""
     for vendor in Path("/sys/bus/usb/devices").glob("*/idVendor"):
         if first_line(vendor) == NCS2_USB_VENDOR:
             speed = first_line(vendor.with_name("speed"))
@@ -201,7 +201,7 @@ def ncs2_usb_mbit() -> Optional[float]:
 
 
 def version_of(module: str) -> Tuple[Optional[str], Optional[str]]:
-    """Its version, or why it cannot be imported (missing, or built for another system)."""
+    """Return the version of a package, or why it cannot be imported (missing, or built for another system)."""
     try:
         return str(importlib.import_module(module).__version__), None
     except Exception as error:  # noqa: BLE001 - a package built for another system fails in its own way
@@ -209,7 +209,7 @@ def version_of(module: str) -> Tuple[Optional[str], Optional[str]]:
 
 
 def openvino() -> Dict[str, Any]:
-    """OpenVINO's version and the accelerators it sees, by the API of whichever era is there."""
+    """Return OpenVINO's version and accelerators, through the API of the installed generation."""
     facts: Dict[str, Any] = {"openvino": None, "openvino_error": None, "accelerators": []}
     try:
         core, version = _openvino_core()
@@ -240,7 +240,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser.add_argument("--state-file", default="/run/toolkit-runner/state.json", help="with --glance: what it writes")
     asked = parser.parse_args(arguments)
     stdout = os.dup(1)
-    os.dup2(2, 1)  # where OpenVINO's plugins may write what is no JSON
+    os.dup2(2, 1)  # OpenVINO's plugins may write other output to stdout
     found = poll(asked.root, asked.app, asked.state_file) if asked.glance else probe(asked.root)
     os.write(stdout, json.dumps(found).encode() + b"\n")
     return 0

@@ -1,1 +1,1 @@
-"""bench."""
+"""Benchmarks on a device."""

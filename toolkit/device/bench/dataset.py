@@ -1,8 +1,8 @@
-"""Which images a run works on, and in what order: all of it follows from the seed and the number of images.
+"""Images of a benchmark run and their order, determined by the seed and the number of images.
 
-A speed run draws with replacement from a pool of at most POOL images, so that those decoded beforehand (where decoding
-is outside the clock) fit a small device's memory. Every LOG_EVERY-th of its first queries is logged; the accuracy pass
-logs the same images, and the two must agree. `random.Random.random` gives the same numbers in every Python.
+A speed run draws with replacement from a pool of at most POOL images, so that images decoded in advance (if decoding is
+not timed) fit into the memory of a small device. Every LOG_EVERY-th of its first queries is logged; the accuracy pass
+logs the same images, and the two must agree. `random.Random.random` returns the same numbers in every Python version.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ METHOD = "random.Random(seed): shuffle to a pool of at most 256, then floor(rand
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """One image of the set; `label` is an index into the bundle's labels, of many labels the sum of 2^index."""
+    """An image of the set; `label` is the index of a label, or for multi-label models the sum of 2^index."""
 
     path: Path
     sha256: str
     label: int
     unsure: int = 0
-    """The labels that it is not judged for, as such a sum."""
+    """Labels that are not scored for this image, as the sum of 2^index."""
     multi_label: bool = False
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of one folder and its images.json; `digest` is that file's."""
+    """The images of a folder with an images.json; `digest` is the digest of that file."""
 
     images: Tuple[LabeledImage, ...]
     digest: str
 
 
 def read_image_set(folder: Path, labels: Sequence[str]) -> ImageSet:
-    """The set described by folder/images.json; a label is given there by name or by index, many by their names.
+    """Return the set described by folder/images.json, which gives a label by name or index, and several by names.
 
     Raises:
-        DeviceError: there is no such file, it names no image, or a label that the bundle does not know.
+        DeviceError: the file is missing, names no image, or names a label that the bundle does not have.
     """
     path = folder / "images.json"
     entries = read_json(path).get("images")
@@ -70,7 +70,7 @@ def _labeled_image(entry: Dict[str, Any], labels: Sequence[str], path: Path) -> 
 
 
 def label_bitmask(indices: Iterable[int]) -> int:
-    """A set of labels as the sum of 2^index."""
+    """Return a set of labels as the sum of 2^index."""
     return sum(1 << index for index in indices)
 
 
@@ -86,26 +86,26 @@ class SampleOrder:
     """The endless order of a speed run over `count` images."""
 
     def __init__(self, seed: int, count: int) -> None:
-        chooser = random.Random(f"pool {seed}")  # noqa: S311 - it must be repeatable, not secret
+        chooser = random.Random(f"pool {seed}")  # noqa: S311 - must be repeatable, not secret
         self.pool = _shuffled(chooser, count)[:POOL]
         self._seed = seed
 
     def __iter__(self) -> Iterator[int]:
-        """Indices into the whole set."""
+        """Yield indices into the whole set."""
         chooser = random.Random(f"order {self._seed}")  # noqa: S311 - see above
         while True:
             yield self.pool[int(chooser.random() * len(self.pool))]
 
     def first(self, queries: int) -> List[int]:
-        """The images of the first queries."""
+        """Return the images of the first queries."""
         return list(itertools.islice(self, queries))
 
     def logged(self) -> List[int]:
-        """The images whose answers the accuracy pass has to log for a speed run of any length."""
+        """Return the images whose answers the accuracy pass logs, for a speed run of any length."""
         return sorted(set(self.first(LOG_EVERY * LOG_AT_MOST)[::LOG_EVERY]))
 
     def facts(self, queries: int) -> Dict[str, Any]:
-        """What a record says about it: enough to draw the same again, and to know that one did."""
+        """Return the fields of a record that reproduce and identify this order."""
         drawn = json.dumps(self.first(queries), separators=(",", ":")).encode()
         return {
             "method": METHOD,
@@ -116,11 +116,11 @@ class SampleOrder:
 
 
 def _shuffled(chooser: random.Random, count: int) -> List[int]:
-    """All indices in a random order that depends on `random()` alone."""
+    """Return all indices in a random order that depends only on `random()`."""
     keys = [chooser.random() for _ in range(count)]
     return sorted(range(count), key=keys.__getitem__)
 
 
 def is_logged(query: int) -> bool:
-    """Whether a speed run keeps the answer to its query of this number, counted from 0."""
+    """Return whether a speed run logs the answer to this query, counted from 0."""
     return query % LOG_EVERY == 0 and query < LOG_EVERY * LOG_AT_MOST

@@ -1,4 +1,4 @@
-"""One benchmark at a time on a device: a lock that the kernel gives back however its holder ends."""
+"""Lock for one benchmark at a time on a device; the kernel releases it however the process ends."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def bench_lock(root: Path) -> Iterator[None]:
     """Hold ROOT/bench.lock for the length of a with-block.
 
     Raises:
-        DeviceError: another process holds it; says which, and since when.
-        DeviceEnvironmentError: the file cannot be written here.
+        DeviceError: another process holds the lock; names it and the time.
+        DeviceEnvironmentError: the lock file cannot be written.
     """
     path = root / "bench.lock"
     try:

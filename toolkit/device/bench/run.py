@@ -1,4 +1,4 @@
-"""Measure one bundle in one scenario on this device: raw samples and all that decides whether they count."""
+"""Benchmark a bundle in one scenario on this device: raw samples, and the facts that determine their validity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WARM_UP_S = 1.0
 
 
 def run_benchmark(release: Path, folder: Path, options: RunOptions, root: Optional[Path] = None) -> Dict[str, Any]:
-    """One record; `folder` holds images.json and its images.
+    """Run a benchmark and return its record; `folder` contains images.json and its images.
 
     Raises:
         DeviceError: images or bundle cannot be used, another benchmark is running on this device, or it asks for a
@@ -51,7 +51,7 @@ def run_benchmark(release: Path, folder: Path, options: RunOptions, root: Option
 
 
 def _identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
-    """Which bytes are measured."""
+    """Return the fields of a record that identify the measured bundle."""
     stated = release / "release.json"
     return {
         "bundle": sha256_file(release / "manifest.json"),
@@ -86,7 +86,7 @@ def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, options:
 
 
 def _load(release: Path, options: RunOptions) -> Tuple[Model, int]:
-    """The compiled model, and how long that took in nanoseconds, reading the files included."""
+    """Return the compiled model, and the time for reading and compiling in nanoseconds."""
     hint = "throughput" if options.scenario == "offline" else "latency"
     settings = interface.Settings(
         options.accelerator, options.spec.threads, options.spec.streams, options.spec.precision, hint
@@ -97,7 +97,7 @@ def _load(release: Path, options: RunOptions) -> Tuple[Model, int]:
 
 
 def _first_inference(model: Model, image: Image) -> int:
-    """How long the first answer takes in nanoseconds, without the image's decoding."""
+    """Return the time of the first answer in nanoseconds, without decoding."""
     begin = scenarios.now_ns()
     model.infer(image)
     return scenarios.now_ns() - begin
@@ -106,7 +106,7 @@ def _first_inference(model: Model, image: Image) -> int:
 def _image_loader(
     manifest: Dict[str, Any], images: ImageSet, options: RunOptions, order: SampleOrder
 ) -> scenarios.ImageLoader:
-    """Reads and fits an image each time it is asked; with clock "inference" a speed run's are made ready beforehand."""
+    """Return a function that reads and resizes images; with clock "inference", a speed run prepares them in advance."""
     from .. import image_io as reader
 
     size, crop = input_size(manifest), manifest["input"]["crop"]
@@ -135,9 +135,9 @@ def _run(
 
 
 def _result(run: scenarios.ScenarioResult, images: ImageSet) -> Dict[str, Any]:
-    """What was measured; `accuracy` is null where no image was judged.
+    """Return the measurements; `accuracy` is null if no image was scored.
 
-    Of many labels an image counts as correct if it gets all of them and no other; `micro_f1` is that of all decisions.
+    In multi-label models, an image is correct if exactly its labels are predicted; `micro_f1` is over all decisions.
     """
     correct = sum(images.images[index].label == guess for index, guess in enumerate(run.predictions))
     judged = len(run.predictions)
@@ -153,11 +153,11 @@ def _result(run: scenarios.ScenarioResult, images: ImageSet) -> Dict[str, Any]:
 
 
 def _micro_f1(predictions: Sequence[int], images: ImageSet) -> float:
-    """2 found / (2 found + wrongly said + missed) over all images and labels; the last two are where they differ."""
+    """Return the micro F1, 2 TP / (2 TP + FP + FN), over all images and labels."""
     pairs = [(said, images.images[index].label) for index, said in enumerate(predictions)]
     found = sum(_count(said & label) for said, label in pairs)
     return 2 * found / max(2 * found + sum(_count(said ^ label) for said, label in pairs), 1)
 
 
 def _count(labels: int) -> int:
-    return bin(labels).count("1")  # noqa: FURB161 - int.bit_count came with Python 3.10
+    return bin(labels).count("1")  # noqa: FURB161 - int.bit_count needs Python 3.10

@@ -1,4 +1,4 @@
-"""The three ways to work through images. The clock is the device's own, monotonic, in nanoseconds.
+"""The three scenarios. Times are in nanoseconds, by the device's monotonic clock.
 
 A scenario's `samples_ns` are latencies per query, or for "offline" the completion times since its start, ascending.
 """
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ..runtime.interface import Answer, Image, Model, Queue
 
 ImageLoader = Callable[[int], "Image"]
-"""The image of an index, ready for the network: u8 [height, width, 3]."""
+"""Returns the image at an index, ready for the network: u8 [height, width, 3]."""
 now_ns = time.monotonic_ns
 
 
 @dataclass
 class ScenarioResult:
-    """What a scenario gives."""
+    """The result of a scenario."""
 
     samples_ns: List[int] = field(default_factory=list)
     wall_ns: int = 0
@@ -33,24 +33,24 @@ class ScenarioResult:
     requests: int = 1
 
     def log(self, query: int, image: int, answer: Answer) -> None:
-        """Keep an answer; JSON keeps every digit of it."""
+        """Log an answer; JSON keeps every digit."""
         self.logged.append({"query": query, "image": image, "output": [float(value) for value in answer]})
 
 
 @dataclass(frozen=True)
 class Limits:
-    """A run goes on until both are reached."""
+    """Minimum duration and queries of a run; it ends when both are reached."""
 
     seconds: float
     queries: int = 1
 
     def reached(self, since_ns: int, done: int) -> bool:
-        """Whether that is enough."""
+        """Return whether both limits are reached."""
         return done >= self.queries and now_ns() - since_ns >= self.seconds * 1e9
 
 
 def single_stream(model: Model, source: ImageLoader, order: Iterable[int], limits: Limits) -> ScenarioResult:
-    """One query after the other; a latency is all that lies between having to answer and having the answer."""
+    """Run one query after another; a latency is the time from the request to its answer."""
     run = ScenarioResult()
     begin = now_ns()
     for query, image in enumerate(order):
@@ -66,9 +66,9 @@ def single_stream(model: Model, source: ImageLoader, order: Iterable[int], limit
 
 
 def offline(model: Model, source: ImageLoader, order: Iterable[int], limits: Limits) -> ScenarioResult:
-    """As many queries in flight as the accelerator holds; ends when the last one is answered.
+    """Keep as many queries in flight as the accelerator holds, until the last one is answered.
 
-    The queue is warmed up first, as each of its requests sets itself up when it is first used.
+    The queue is warmed up first, because requests are initialized at their first use.
     """
     run = ScenarioResult()
     drawn: List[int] = []
@@ -100,14 +100,14 @@ def offline(model: Model, source: ImageLoader, order: Iterable[int], limits: Lim
 
 
 def _warm_up_queue(queue: Queue, image: Image) -> None:
-    """Every request at least once; none of these queries has a number that is logged."""
+    """Use every request at least once, with query numbers that are not logged."""
     for _ in range(2 * queue.requests):
         queue.submit(-1, image)
     queue.wait()
 
 
 def _said(answer: Answer, image: LabeledImage) -> int:
-    """The class that an answer f32 [classes] names; of many labels those it is judged for, as the sum of 2^index."""
+    """Return the class of an answer f32 [classes]; for multi-label models the scored labels, as the sum of 2^index."""
     from ..release.golden import labels_above_half, top1_labels
 
     if not image.multi_label:
@@ -116,7 +116,7 @@ def _said(answer: Answer, image: LabeledImage) -> int:
 
 
 def accuracy(model: Model, source: ImageLoader, images: Tuple[LabeledImage, ...], order: SampleOrder) -> ScenarioResult:
-    """Each image once, in the set's order; the answers that speed runs log are logged here too."""
+    """Run each image once, in the order of the set; log the answers that speed runs log."""
     run, logged = ScenarioResult(), set(order.logged())
     begin = now_ns()
     for index, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""How to measure: the one specification of every benchmark option.
+"""Specification of all benchmark options.
 
 A field here is an argument of the device's `bench` command, an option of `toolkit bench`, a key of an experiment's
 table [bench], and a setting that records repeat and exports list.
@@ -16,20 +16,20 @@ ACCURACY, SINGLE_STREAM, OFFLINE = "accuracy", "single-stream", "offline"
 SCENARIOS = (SINGLE_STREAM, OFFLINE, ACCURACY)
 FULL_SECONDS = 60.0
 FULL_QUERIES = 1024
-"""A run below these limits is marked "quick" and never compared with a full one (bench rule 2)."""
+"""Limits below which a run is marked "quick" and not compared with full ones (bench rule 2)."""
 
 
 def _option(default: Any, kind: Any, text: str, **more: Any) -> Any:
-    """A field of type `kind`; `minimum` and `choices` bound it, `flag` and `metavar` are how `toolkit bench` shows it."""
+    """Return a field of type `kind`, bounded by `minimum` and `choices`; `toolkit bench` shows `flag` and `metavar`."""
     return field(default=default, metadata={"kind": kind, "help": text, "per_run": True, **more})
 
 
 @dataclass(frozen=True)
 class BenchSpec:
-    """How to measure; None leaves the choice to the runtime on the device.
+    """Options of a benchmark; None leaves the choice to the runtime on the device.
 
     Raises:
-        ValueError: a value is out of its bounds.
+        ValueError: a value is out of bounds.
     """
 
     scenarios: Tuple[str, ...] = _option(
@@ -95,29 +95,29 @@ class BenchSpec:
                     raise ValueError(f"{each.name} must be finite and at least {about['minimum']:g}")
 
     def run_options(self) -> Dict[str, Any]:
-        """The options that each run on the device takes."""
+        """Return the options of each run on the device."""
         return {each.name: getattr(self, each.name) for each in _per_run()}
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """One run: its scenario and accelerator, and how to measure."""
+    """One run: its scenario, accelerator and options."""
 
     scenario: str
     accelerator: str
     spec: BenchSpec
 
     def settings(self) -> Dict[str, Any]:
-        """What a record repeats."""
+        """Return the settings that a record repeats."""
         return {"scenario": self.scenario, "accelerator": self.accelerator, **self.spec.run_options()}
 
     def to_argv(self) -> List[str]:
-        """The arguments of the device's `bench` command."""
+        """Return the arguments of the device's `bench` command."""
         return [f"--{name}={value}" for name, value in self.settings().items() if value is not None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that `to_argv` gives."""
+    """Add the arguments of `to_argv` to a parser."""
     parser.add_argument("--scenario", required=True, choices=SCENARIOS)
     for each in _per_run():
         about = each.metadata
@@ -127,10 +127,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_arguments(options: argparse.Namespace) -> RunOptions:
-    """The run that parsed arguments ask for.
+    """Return the run for parsed arguments.
 
     Raises:
-        DeviceError: an option is out of its bounds.
+        DeviceError: an option is out of bounds.
     """
     try:
         spec = BenchSpec(**{each.name: getattr(options, each.name) for each in _per_run()})

@@ -1,7 +1,7 @@
-"""Several runs by one process: each is a fork of a process that has imported everything, so that a run starts at once.
+"""Worker process for several runs: each run is a fork with all imports done, so that it starts at once.
 
-Requests come on stdin, a JSON list of arguments per line; each gets a line of JSON on stdout. A fork keeps runs apart:
-memory is each run's own, and one that crashes is reported and costs no other. When stdin ends, the run in progress is
+Requests are JSON lists of arguments on stdin, one per line; each answer is a line of JSON on stdout. Forks isolate
+runs: a run has its own memory, and a crash is reported without affecting others. When stdin ends, the current run is
 interrupted.
 """
 
@@ -40,7 +40,7 @@ def serve(run: Callable[[List[str]], int], stdout: TextIO) -> int:
 
 
 def _preload() -> None:
-    """Import what every run needs; a package that is missing is reported by the run itself."""
+    """Import the packages that every run needs; the run itself reports a missing one."""
     for name in ("numpy", "cv2", "openvino"):
         with suppress(Exception):
             importlib.import_module(name)
@@ -62,7 +62,7 @@ def _report_crash(number: int, stdout: TextIO) -> None:
 
 
 class _Requests:
-    """Lines of stdin; reads on while a run is in progress, so that the end of stdin is seen at once."""
+    """Lines of stdin; reads during a run too, so that the end of stdin is noticed at once."""
 
     def __init__(self) -> None:
         self._received = b""

@@ -1,1 +1,1 @@
-"""release."""
+"""Receive, verify and activate releases on a device."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BUNDLE, RELEASE = "bundle@edge-vision-toolkit", "release@edge-vision-toolkit"
 CHANNEL, DOWNGRADE = "channel@edge-vision-toolkit", "downgrade@edge-vision-toolkit"
-"""Namespaces: a bundle's manifest.json, release.json, and the statements of `freshness`. The controller signs with these."""
+"""Signature namespaces of a bundle's manifest.json, of release.json, and of the documents in `freshness`."""
 SIGNATURE = "manifest.json.sig"
 ALLOWED, REVOKED = "allowed_signers", "revoked_signers"
 MAX_SIGNATURE_BYTES = 64 << 10

@@ -1,1 +1,1 @@
-"""runtime."""
+"""Inference with OpenVINO, all supported generations."""

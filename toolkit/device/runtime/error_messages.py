@@ -1,10 +1,10 @@
-"""What OpenVINO and its MYRIAD plugin log, what that means, and what to do about it.
+"""Known messages of OpenVINO and its MYRIAD plugin, with causes and remedies.
 
 How each message is known:
 
-    seen       OpenVINO 2021.4.2, 2022.3.2 or 2026.4 said it here stand-in   the plugin of 2021.4.2 said it to a libusb
-    of ours that plays a stick (tests/device/stick.c); none was here read       it is a string in libmyriadPlugin.so of
-    2021.4.2, never provoked
+    seen       printed by OpenVINO 2021.4.2, 2022.3.2 or 2026.4 in our tests
+    stand-in   printed by the plugin of 2021.4.2 with a libusb that simulates an NCS2 (tests/device/stick.c)
+    read       a string in libmyriadPlugin.so of 2021.4.2, never triggered
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INSTALL = "install OpenVINO again, with all its files: ansible's role openvino 
 
 @dataclass(frozen=True)
 class KnownError:
-    """One kind of message: `says` is a regular expression; an empty `what` means that the USB knows the cause."""
+    """A kind of message: `says` is a regular expression; an empty `what` means that the USB state shows the cause."""
 
     says: str
     what: str
@@ -102,7 +102,7 @@ KNOWN_ERRORS: Tuple[KnownError, ...] = (
 
 
 def translate(message: str, accelerator: str, where: str = "") -> DeviceEnvironmentError:
-    """The error for what OpenVINO said while it was asked for `accelerator`; its own words stay in it."""
+    """Return the error for a message of OpenVINO about `accelerator`; it includes OpenVINO's text."""
     said = " ".join(message.split())
     for trouble in KNOWN_ERRORS:
         if re.search(trouble.says, said):
@@ -118,16 +118,16 @@ def translate(message: str, accelerator: str, where: str = "") -> DeviceEnvironm
 
 
 def accelerator_unavailable() -> DeviceEnvironmentError:
-    """The error for a MYRIAD plugin that is in order and sees no stick that is free."""
+    """Return the error for a working MYRIAD plugin that finds no free NCS2."""
     what, remedy = ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
     return DeviceEnvironmentError(what, where="MYRIAD", remedy=remedy)
 
 
 def require_ir_files(xml: Path) -> None:
-    """See that both files of an IR are there: OpenVINO 2021 crashes where its weights are not.
+    """Check that both files of an IR exist: OpenVINO 2021 crashes without the weights.
 
     Raises:
-        DeviceEnvironmentError: one is missing.
+        DeviceEnvironmentError: a file is missing.
     """
     for path in (xml, xml.with_suffix(".bin")):
         if not path.is_file():

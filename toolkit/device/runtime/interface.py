@@ -1,14 +1,14 @@
-"""One small interface over the three APIs that OpenVINO has had.
+"""Common interface to the three APIs of OpenVINO.
 
     2021.4             openvino.inference_engine   openvino_2021.py
     2022.1 to 2022.3   openvino.runtime            openvino_2022.py
     2023.0 and later   openvino                    openvino_2022.py (the same API, one level up)
 
-The accelerator is "CPU", "MYRIAD" (a Neural Compute Stick 2, or one of several by its full name) or "AUTO": a stick if
-one can be had, else the CPU, and that is said.
+The accelerator is "CPU", "MYRIAD" (a Neural Compute Stick 2, or one of several by its full name) or "AUTO": an NCS2
+if there is one, else the CPU with a note.
 
-A `Model` answers one image at a time (`infer`), or keeps as many in flight as the accelerator takes (`queue`). Images
-are copied into tensors that OpenVINO allocated, answers are copied out of them: no array is shared with the caller.
+A `Model` runs one image at a time (`infer`), or as many in flight as the accelerator holds (`queue`). Images are copied
+into tensors of OpenVINO, and answers out of them: no array is shared with the caller.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     Answer = npt.NDArray[np.float32]
 
 OnDone = Callable[[int, Callable[[], "Answer"]], None]
-"""Called when a query is done, on any thread: its number, and a function that copies its answer out."""
+"""Called on any thread when a query is done, with its number and a function that copies the answer."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is to be compiled; None leaves the choice to OpenVINO."""
+    """Options for compiling a model; None leaves the choice to OpenVINO."""
 
     accelerator: str = "CPU"
     threads: Optional[int] = None
     streams: Optional[int] = None
     precision: Optional[str] = None
-    """What to compute in: "f32", "f16", "bf16"; None is the accelerator's own choice."""
+    """Precision of the arithmetic: "f32", "f16", "bf16"; None is the accelerator's default."""
     hint: str = "latency"
-    """"latency" for one query at a time, "throughput" for many; OpenVINO heeds it where streams is None."""
+    """"latency" for one query at a time, "throughput" for many; used only if streams is None."""
 
     @property
     def kind(self) -> str:
-        """The accelerator without its number: MYRIAD of MYRIAD.1.2-ma2480."""
+        """Return the accelerator without its number: MYRIAD for MYRIAD.1.2-ma2480."""
         return self.accelerator.partition(".")[0]
 
 
 class Queue(Protocol):
-    """Several queries in flight."""
+    """A queue with several queries in flight."""
 
     requests: int
 
@@ -65,50 +65,51 @@ class Queue(Protocol):
         """
 
     def wait(self) -> None:
-        """Return when nothing is in flight. Raises what the on_done callback raised last, if it did.
+        """Wait until no query is in flight; raise the last exception of the on_done callback, if any.
 
         Raises:
             DeviceEnvironmentError: the accelerator failed.
         """
 
     def close(self) -> None:
-        """Forget the on_done callback; nothing may be in flight. A queue that is not closed is held by it, and holds the model."""
+        """Release the on_done callback; no query may be in flight. An open queue keeps itself and the model alive."""
 
 
 class Model(Protocol):
     """A compiled model: u8 [1, height, width, 3] or [1, 3, height, width] in, f32 [1, classes] out."""
 
     settings: Settings
-    """As it was loaded: `accelerator` is the one that was taken, never "AUTO"."""
+    """The settings in effect: `accelerator` is the selected one, never "AUTO"."""
     version: str
     notes: List[str]
-    """What a person should know about how it runs: another accelerator than hoped for, a slow port."""
+    """Notes for the user, such as another accelerator than requested, or a slow USB port."""
 
     def infer(self, image: "Image") -> "Answer":
-        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes].
+        """Run one image: u8 [height, width, 3] or [1, height, width, 3] → f32 [classes].
 
         Raises:
-            DeviceEnvironmentError: the accelerator failed, as when a stick is pulled out.
+            DeviceEnvironmentError: the accelerator failed, for example because an NCS2 was unplugged.
         """
 
     def queue(self, on_done: OnDone, spare: int = 0) -> Queue:
-        """A queue of as many requests as OpenVINO holds best; no `infer` while queries are in flight.
+        """Return a queue with the number of requests that OpenVINO recommends; do not mix with `infer`.
 
-        With `spare` more, a stream has its next query while the answer to its last one is taken; 2021.4 does without.
+        `spare` requests are added, so that a stream has its next query while the last answer is copied; ignored by
+        2021.4.
         """
 
     def used(self) -> Dict[str, Any]:
-        """What was really taken: accelerator, precision computed in, threads, streams, requests; and the notes."""
+        """Return the settings in effect: accelerator, precision, threads, streams, requests; and the notes."""
 
     def temperature_c(self) -> Optional[float]:
-        """A stick's own temperature in degrees Celsius; None for what has none."""
+        """Return the temperature of an NCS2 in degrees Celsius; None for other accelerators."""
 
 
 def load(xml: Path, settings: Settings) -> Model:
-    """Compile an IR by whichever API is there.
+    """Compile an IR with the installed OpenVINO.
 
     Raises:
-        DeviceEnvironmentError: there is no OpenVINO, or not this accelerator, or it refuses the model or a setting.
+        DeviceEnvironmentError: OpenVINO or the accelerator is missing, or OpenVINO refuses the model or a setting.
     """
     model = _load_auto(xml, settings) if settings.accelerator == "AUTO" else _load(xml, settings)
     slow = ncs2_usb.usb_speed_warning(ncs2_usb.find_ncs2()) if model.settings.kind == "MYRIAD" else None
@@ -119,7 +120,7 @@ def load(xml: Path, settings: Settings) -> Model:
 
 
 def _load_auto(xml: Path, settings: Settings) -> Model:
-    """On a stick, which has one precision and no threads to choose; else on the CPU."""
+    """Compile for an NCS2, which has one precision and no threads to choose; if that fails, for the CPU."""
     try:
         return _load(xml, replace(settings, accelerator="MYRIAD", precision=None, threads=None))
     except DeviceEnvironmentError as error:
@@ -142,11 +143,11 @@ def _load(xml: Path, settings: Settings) -> Model:
 
 
 def require_accelerator(core: Any, settings: Settings) -> None:
-    """See that OpenVINO (a Core or an IECore) has the accelerator, before five seconds are spent on looking for a stick.
+    """Check that OpenVINO (a Core or an IECore) has the accelerator; loading without an NCS2 would take five seconds.
 
     Raises:
-        DeviceEnvironmentError: it has not; says why as far as that can be known.
-        RuntimeError: its plugin cannot be loaded.
+        DeviceEnvironmentError: the accelerator is missing; gives the cause if it is known.
+        RuntimeError: the plugin cannot be loaded.
     """
     there = core.available_devices
     if settings.accelerator in there or settings.kind in {name.partition(".")[0] for name in there}:
@@ -161,15 +162,15 @@ def require_accelerator(core: Any, settings: Settings) -> None:
 
 
 def channels_last(tensor: Any) -> Any:
-    """A view of a model's input that takes images as they are: of planes, [1, 3, H, W], one with its channels last."""
+    """Return a view of a model's input with channels last, also for a planar input [1, 3, H, W]."""
     return tensor if tensor.shape[-1] == 3 else tensor.transpose(0, 2, 3, 1)
 
 
 def _backend() -> str:
-    """The back end's module.
+    """Return the module for the installed OpenVINO.
 
     Raises:
-        DeviceEnvironmentError: there is no OpenVINO.
+        DeviceEnvironmentError: OpenVINO is not installed.
     """
     try:
         package = importlib.import_module("openvino")
@@ -187,9 +188,9 @@ PRECISION_NAMES = {"fp32": "f32", "fp16": "f16"}
 
 
 def executed_precision(layers: Iterable[Tuple[str, str]]) -> Optional[str]:
-    """What the arithmetic was really done in, from the executed graph's (layer type, precision) pairs.
+    """Return the precision of the arithmetic, from the (layer type, precision) pairs of the executed graph.
 
-    The commonest precision of the heaviest kind of layer that is there; None where the graph does not log.
+    It is the most common precision of the most expensive layer type; None if the graph does not tell.
     """
     found: Dict[str, List[str]] = {}
     for kind, precision in layers:

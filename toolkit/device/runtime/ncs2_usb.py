@@ -1,7 +1,7 @@
-"""What the kernel shows of Neural Compute Sticks: whether one is there, who has it, and whether this user may open it.
+"""Neural Compute Sticks on USB: presence, the process that uses one, and whether this user may open it.
 
-A stick is 03e7:2485 while it waits for its firmware, always at USB 2 speed; then 03e7:f63b, because a process uses it
-or one ended without letting go. 03e7:2150 is of the first generation, which no OpenVINO of today's drives.
+An NCS2 is 03e7:2485, at USB 2 speed, until its firmware is loaded; then 03e7:f63b, while a process uses it or after one
+ended without releasing it. 03e7:2150 is the first generation, which OpenVINO 2021.4 and later do not support.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ UNBOOTED, BOOTED, FIRST_GENERATION = "2485", "f63b", "2150"
 USB_3_MBIT = 5000
 
 Reason = Tuple[str, str]
-"""What is wrong, and what to do."""
+"""The problem and the remedy."""
 
 
 @dataclass(frozen=True)
 class Ncs2:
-    """One stick on the USB."""
+    """One stick on USB."""
 
     product: str
     speed_mbit: float
     node: Path
-    """Its device file."""
+    """The path of its device file."""
 
     @property
     def usable(self) -> bool:
-        """Whether this process may open it."""
+        """Return whether this process may open the device file."""
         return os.access(self.node, os.R_OK | os.W_OK)
 
 
 def find_ncs2(sys: Path = Path("/sys/bus/usb/devices"), dev: Path = Path("/dev/bus/usb")) -> List[Ncs2]:
-    """All that are plugged in."""
+    """Return all sticks that are plugged in."""
     found = []
     for vendor in sorted(sys.glob("*/idVendor")):
         read = {name: _line(vendor.with_name(name)) for name in ("idProduct", "speed", "busnum", "devnum")}
@@ -53,7 +53,7 @@ def _line(path: Path) -> str:
 
 
 def why_unavailable(seen: List[Ncs2], proc: Path = Path("/proc")) -> Reason:
-    """Why no stick could be had, by what is plugged in; the plugin itself says NC_ERROR to nearly everything."""
+    """Return why no stick can be used, by the USB state; the plugin itself reports only NC_ERROR for most causes."""
     current = [stick for stick in seen if stick.product in (UNBOOTED, BOOTED)]
     if not seen:
         return "no Neural Compute Stick is plugged in", "plug it in; a container needs /dev/bus/usb passed to it"
@@ -88,7 +88,7 @@ def _why_no_access(stick: Ncs2) -> Reason:
 
 
 def _holder(current: List[Ncs2], proc: Path) -> Optional[str]:
-    """The process that has one open, as far as this user may see."""
+    """Return the process that has a stick open, if this user can see it."""
     nodes = {stick.node for stick in current}
     for link in proc.glob("[0-9]*/fd/*"):
         try:
@@ -102,7 +102,7 @@ def _holder(current: List[Ncs2], proc: Path) -> Optional[str]:
 
 
 def usb_speed_warning(seen: List[Ncs2]) -> Optional[str]:
-    """A word about a stick that runs at less than USB 3 speed; None if none does."""
+    """Return a warning about a stick below USB 3 speed; None if there is none."""
     for stick in seen:
         if stick.product == BOOTED and 0 < stick.speed_mbit < USB_3_MBIT:
             return f"the stick is on a USB 2 port ({stick.speed_mbit:.0f} Mbit/s), which slows it down: use a USB 3 port (blue)"

@@ -1,4 +1,4 @@
-"""OpenVINO 2021.4: IECore, ExecutableNetwork, InferRequest; the last API that old Neural Compute Stick set-ups have."""
+"""OpenVINO 2021.4: IECore, ExecutableNetwork, InferRequest; the API of older NCS2 installations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def load(xml: Path, settings: Settings) -> LegacyModel:
-    """Read and compile an IR v10 whose image input stays u8."""
+    """Read and compile an IR v10 with a u8 image input."""
     api = importlib.import_module("openvino.inference_engine")
     core = api.IECore()
     require_accelerator(core, settings)
@@ -33,10 +33,10 @@ def load(xml: Path, settings: Settings) -> LegacyModel:
 
 
 def _configuration(settings: Settings) -> Dict[str, str]:
-    """As 2021.4 spells them; streams are the era's way to log "many at a time".
+    """Return the settings as 2021.4 configuration keys; its streams are the equivalent of a throughput hint.
 
     Raises:
-        DeviceEnvironmentError: the user set what this era or accelerator does not know.
+        DeviceEnvironmentError: OpenVINO 2021.4 or the accelerator does not support a setting of the user.
     """
     if settings.kind != "CPU" and (settings.threads or settings.precision):
         raise DeviceEnvironmentError(f"{settings.accelerator} takes neither threads nor a precision")
@@ -55,9 +55,9 @@ def _configuration(settings: Settings) -> Dict[str, str]:
 
 
 class RequestArrays:
-    """A request's input as an array, which lives only as long as the blob kept here beside it, and its answer.
+    """The input of a request as an array, with the blob that keeps it alive, and its answer.
 
-    The first inference moves the output to another place, so that one is looked up each time.
+    The first inference moves the output, so the output is looked up each time.
     """
 
     def __init__(self, request: Any) -> None:
@@ -66,7 +66,7 @@ class RequestArrays:
         self.input = channels_last(self._blob.buffer)
 
     def answer(self) -> Answer:
-        """f32 [classes], a copy."""
+        """Return a copy of the answer, f32 [classes]."""
         (blob,) = self._request.output_blobs.values()
         answer: Answer = blob.buffer[0].astype(np.float32)
         return answer
@@ -78,7 +78,7 @@ def _refuse(status: int) -> None:
 
 
 class LegacyModel:
-    """A loaded network; its requests are OpenVINO's own number of them."""
+    """A loaded network with the number of requests that OpenVINO recommends."""
 
     def __init__(self, version: str, core: Any, network: Any, settings: Settings) -> None:
         self.settings, self.version = settings, version
@@ -87,7 +87,7 @@ class LegacyModel:
         self._request: Any = None
 
     def infer(self, image: Image) -> Answer:
-        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+        """Run one image: u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         if self._request is None:
             self._request = self._network.requests[0]
             self._arrays = RequestArrays(self._request)
@@ -99,12 +99,12 @@ class LegacyModel:
         return self._arrays.answer()
 
     def queue(self, on_done: OnDone, spare: int = 0) -> LegacyQueue:
-        """A queue of as many requests as OpenVINO holds best, which was decided when the network was loaded."""
+        """Return a queue with the number of requests that was set when the network was loaded."""
         del spare
         return LegacyQueue(self._network, on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:
-        """What was really taken, by OpenVINO's own word."""
+        """Return the settings in effect, as reported by OpenVINO."""
         return {
             "accelerator": self.settings.accelerator,
             "device_name": self._core.get_metric(self.settings.accelerator, "FULL_DEVICE_NAME"),
@@ -116,7 +116,7 @@ class LegacyModel:
         }
 
     def temperature_c(self) -> Optional[float]:
-        """DEVICE_THERMAL of a stick."""
+        """Return DEVICE_THERMAL of an NCS2."""
         if self.settings.kind != "MYRIAD":
             return None
         return float(self._network.get_metric("DEVICE_THERMAL"))
@@ -128,12 +128,12 @@ class LegacyModel:
             return None
 
     def _precision(self) -> Optional[str]:
-        """The executed graph can only be read from a file in this era."""
+        """Return the precision of the arithmetic; 2021.4 can write the executed graph only to a file."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "executed.xml")
             try:
                 self._network.get_exec_graph_info().serialize(str(path))
-                layers = ET.parse(path).getroot().iter("layer")  # noqa: S314 - OpenVINO wrote it just now
+                layers = ET.parse(path).getroot().iter("layer")  # noqa: S314 - written by OpenVINO just before
             except (RuntimeError, OSError, ET.ParseError):
                 return None
             return executed_precision((layer.get("type", ""), _precision_of(layer)) for layer in layers)
@@ -145,7 +145,7 @@ def _precision_of(layer: ET.Element) -> str:
 
 
 class LegacyQueue:
-    """The network's requests with their arrays looked up once; idle ones wait in a list."""
+    """The requests of a network, with their arrays looked up once, and a list of the idle ones."""
 
     def __init__(self, network: Any, on_done: OnDone, accelerator: str) -> None:
         self._on_done, self._accelerator = on_done, accelerator
@@ -189,7 +189,7 @@ class LegacyQueue:
             self._changed.notify()
 
     def wait(self) -> None:
-        """Return when nothing is in flight."""
+        """Wait until no query is in flight."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._idle) == self.requests)
         for request in self._requests:
@@ -199,7 +199,7 @@ class LegacyQueue:
             raise failure
 
     def close(self) -> None:
-        """Forget the callback, which the requests hold."""
+        """Release the callback, which the requests reference."""
         for request in self._requests:
             request.set_completion_callback(_ignore, None)
         self._on_done = _ignore
@@ -207,4 +207,4 @@ class LegacyQueue:
 
 
 def _ignore(status: int, index: Any) -> None:
-    """Nobody waits for it."""
+    """Do nothing: the callback of a closed queue."""

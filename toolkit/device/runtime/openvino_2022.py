@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .interface import Answer, Image
 
 RELEASE_TIMEOUT_S = 10.0
-"""So long a queue waits at most for OpenVINO's threads; whoever still handles an exception of a callback holds that, too."""
+"""Longest wait for OpenVINO's threads on close; a caller that handles a callback's exception also keeps it alive."""
 
 
 def _api() -> Any:
@@ -27,7 +27,7 @@ def _api() -> Any:
 
 
 def load(xml: Path, settings: Settings) -> CompiledModel:
-    """Read and compile; a model with a free batch dimension is fixed to one image."""
+    """Read and compile a model; a dynamic batch dimension is set to 1."""
     api = _api()
     core = api.Core()
     require_accelerator(core, settings)
@@ -40,10 +40,10 @@ def load(xml: Path, settings: Settings) -> CompiledModel:
 
 
 def _properties(settings: Settings, supported: set[str]) -> Dict[str, str]:
-    """As OpenVINO spells them.
+    """Return the settings as OpenVINO properties.
 
     Raises:
-        DeviceEnvironmentError: the user set what this accelerator does not know.
+        DeviceEnvironmentError: the accelerator does not support a setting of the user.
     """
     wanted = {
         "INFERENCE_NUM_THREADS": settings.threads,
@@ -60,7 +60,7 @@ def _properties(settings: Settings, supported: set[str]) -> Dict[str, str]:
 
 
 class CompiledModel:
-    """A compiled model with one request of its own for single queries; 2022 needs the core kept alive beside it."""
+    """A compiled model with a request for single queries; OpenVINO 2022 needs the core kept alive."""
 
     def __init__(self, api: Any, core: Any, compiled: Any, settings: Settings) -> None:
         self.settings, self.version = settings, api.get_version()
@@ -69,7 +69,7 @@ class CompiledModel:
         self._request: Any = None
 
     def infer(self, image: Image) -> Answer:
-        """u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+        """Run one image: u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         if self._request is None:
             self._request = self._compiled.create_infer_request()
             self._input = channels_last(self._request.get_input_tensor().data)
@@ -83,13 +83,13 @@ class CompiledModel:
         return answer
 
     def queue(self, on_done: OnDone, spare: int = 0) -> InferQueue:
-        """A queue of as many requests as OpenVINO holds best, and `spare` more."""
+        """Return a queue with the number of requests that OpenVINO recommends, and `spare` more."""
         best = _number(self._ask("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         jobs = best + spare if best and spare else 0
         return InferQueue(self._api.AsyncInferQueue(self._compiled, jobs), on_done, self.settings.accelerator)
 
     def used(self) -> Dict[str, Any]:
-        """What was really taken, by OpenVINO's own word."""
+        """Return the settings in effect, as reported by OpenVINO."""
         return {
             "accelerator": self.settings.accelerator,
             "device_name": self._ask("FULL_DEVICE_NAME") or self._accelerator_name(),
@@ -101,14 +101,14 @@ class CompiledModel:
         }
 
     def temperature_c(self) -> Optional[float]:
-        """DEVICE_THERMAL of a stick."""
+        """Return DEVICE_THERMAL of an NCS2."""
         thermal = self._ask("DEVICE_THERMAL") if self.settings.kind == "MYRIAD" else None
         return None if thermal is None else float(thermal)
 
     def _ask(self, name: str) -> Any:
         try:
             return self._compiled.get_property(name)
-        except Exception:  # noqa: BLE001 - each plugin refuses what it does not know in its own way
+        except Exception:  # noqa: BLE001 - each plugin raises its own errors for unknown properties
             return None
 
     def _accelerator_name(self) -> Optional[str]:
@@ -126,7 +126,7 @@ def _number(value: Any) -> Optional[int]:
 
 
 def _executed(graph: Any) -> Iterator[Tuple[str, str]]:
-    """The (layer type, precision) pairs of a compiled model's executed graph."""
+    """Return the (layer type, precision) pairs of a compiled model's executed graph."""
     for operation in graph.get_ordered_ops():
         info = operation.get_rt_info()
         if "layerType" in info and "runtimePrecision" in info:
@@ -134,7 +134,7 @@ def _executed(graph: Any) -> Iterator[Tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """An attribute's text, whichever way the era wraps it."""
+    """Return the text of an attribute, for every OpenVINO generation."""
     return str(value.astype(str)) if hasattr(value, "astype") else str(getattr(value, "value", value))
 
 
@@ -159,7 +159,7 @@ class InferQueue:
             raise translate(str(error), self._accelerator, "inference") from error
 
     def wait(self) -> None:
-        """Return when nothing is in flight."""
+        """Wait until no query is in flight."""
         try:
             self._queue.wait_all()
         except RuntimeError as error:
@@ -169,11 +169,11 @@ class InferQueue:
             raise failure
 
     def close(self) -> None:
-        """Forget whom to call back, and return when OpenVINO's threads have, too.
+        """Release the callback, and wait until OpenVINO's threads have released it too.
 
-        Each of them lets go of a callback some time after it has returned, for which it needs Python's lock. Were the
-        model let go before: by the callback itself, that thread would wait for its own end; by another, that one would
-        wait for it with the lock.
+        A thread releases a callback some time after it has returned, and needs the GIL for that. If the callback itself
+        released the model, its thread would wait for its own end; another thread would wait for it while holding
+        the GIL.
         """
         self._inputs, self._answers, held = [], _Callback(_ignore, []), weakref.ref(self._answers)
         self._queue.set_callback(self._answers)
@@ -183,14 +183,14 @@ class InferQueue:
 
 
 class _Callback:
-    """What a queue calls back; it holds neither queue nor model."""
+    """The callback of a queue; it has no reference to the queue or model."""
 
     def __init__(self, on_done: OnDone, outputs: List[Any]) -> None:
         self.failure: Optional[BaseException] = None
         self._on_done, self._outputs = on_done, outputs
 
     def __call__(self, request: Any, query: Tuple[int, int]) -> None:
-        """On OpenVINO's thread."""
+        """Pass on an answer; called on OpenVINO's thread."""
         del request
         number, index = query
         try:
@@ -204,4 +204,4 @@ class _Callback:
 
 
 def _ignore(number: int, answer: Callable[[], Answer]) -> None:
-    """Nobody waits for it."""
+    """Do nothing: the callback of a closed queue."""

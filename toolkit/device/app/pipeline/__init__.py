@@ -1,1 +1,1 @@
-"""pipeline."""
+"""Stages from the camera to results, and the queues between them."""

@@ -1,1 +1,1 @@
-"""web."""
+"""Web server of the live app: page, stream, API and metrics."""
