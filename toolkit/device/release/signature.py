@@ -36,13 +36,13 @@ _TIMEOUT_S = 30
 
 
 def allowed_signers(release: Path) -> Optional[Path]:
-    """The file that names the signers this device trusts, or None if it requires no signature."""
+    """Return the file of trusted signers; None if this device requires no signature."""
     path = root_of(release) / ALLOWED
     return path if os.path.lexists(path) else None
 
 
 def check_signature(release: Path) -> Dict[str, Any]:
-    """{"checked", "signer", "key", "message"}: who signed the manifest, or that no signature is required.
+    """Return {"checked", "signer", "key", "message"}: the signer of the manifest, or that none is required.
 
     Raises:
         DeviceError: a signature is required, and none by an allowed signer matches the manifest.

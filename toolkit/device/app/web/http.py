@@ -124,7 +124,7 @@ class Request:
         return block
 
     def release(self) -> None:
-        """Give back what its body took of the memory for bodies."""
+        """Release the memory reserved for the body."""
         self.memory.take(-self.held)
         self.held = 0
 
