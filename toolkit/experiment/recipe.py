@@ -4,7 +4,7 @@
     pretrained         top, fine-tune    the head is solved on frozen features; fine-tuning starts from there, gently
     random ("none")    fine-tune         features of random weights say little, so a head alone would learn little
 
-docs/performance.md holds the measurements behind the numbers.
+The numbers rest on published practice; benchmarks/ does not measure them yet.
 """
 
 from __future__ import annotations
