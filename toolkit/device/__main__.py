@@ -244,8 +244,8 @@ def _serve(options: argparse.Namespace) -> Dict[str, Any]:
 
     if options.stop_on_eof:
         threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
-    wanted = Options(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)})
-    return serve(wanted, lambda said: _print(said, options.stdout))
+    serve_options = Options(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)})
+    return serve(serve_options, lambda message: _print(message, options.stdout))
 
 
 def _bench(options: argparse.Namespace) -> Dict[str, Any]:

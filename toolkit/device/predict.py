@@ -43,8 +43,8 @@ def _predict(model: interface.Model, manifest: Dict[str, Any], path: Path) -> Di
     ranking = rank_labels(model.infer(image), manifest["labels"])
     if not is_multi_label(manifest):
         return {"image": str(path), "ranking": ranking}
-    said = [guess["label"] for guess in ranking if guess["probability"] > 1 / 2]
-    return {"image": str(path), "ranking": ranking, "labels": said}
+    labels = [guess["label"] for guess in ranking if guess["probability"] > 1 / 2]
+    return {"image": str(path), "ranking": ranking, "labels": labels}
 
 
 def rank_labels(answer: Answer, labels: Sequence[str]) -> List[Dict[str, Any]]:

@@ -71,9 +71,9 @@ def poll(root: str, app: str, state_file: str) -> Dict[str, Any]:
 
 def service(address: str, state_file: str) -> Dict[str, Any]:
     """Return the state of the live app, from its state file or its API; else the reason why there is none."""
-    told = _object(text_of(state_file))
-    if told:
-        return {"app": told, "app_error": None}
+    state = _object(text_of(state_file))
+    if state:
+        return {"app": state, "app_error": None}
     try:
         with urllib.request.urlopen(f"{address}/v1/state", timeout=3) as answer:  # noqa: S310 - the inventory gives it
             return {"app": _object(answer.read(1 << 16)), "app_error": None}
@@ -125,11 +125,11 @@ def memory() -> Dict[str, Optional[int]]:
 
 def free_space(root: str) -> Dict[str, Any]:
     """Return free bytes and inodes of the file system of `root`, also if `root` does not exist yet."""
-    wanted = Path(root).absolute()
-    place = next(folder for folder in (wanted, *wanted.parents) if folder.is_dir())
+    requested = Path(root).absolute()
+    place = next(folder for folder in (requested, *requested.parents) if folder.is_dir())
     volume = os.statvfs(place)
     return {
-        "root": str(wanted),
+        "root": str(requested),
         "free_bytes": volume.f_bavail * volume.f_frsize,
         "free_inodes": volume.f_favail,
         "writable": os.access(place, os.W_OK),

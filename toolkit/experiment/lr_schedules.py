@@ -129,8 +129,8 @@ class Plateau(_Schedule):
         return share
 
 
-def _named(given: object) -> object:
-    return {"kind": given} if isinstance(given, str) else given
+def _named(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
 
 
 Schedule = Annotated[

@@ -31,7 +31,7 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
     """
     if labels.ndim == 1:
         cells = [
-            _cell(pixels[i], f"is {names[labels[i]]}", _said(shares[i], names))
+            _cell(pixels[i], f"is {names[labels[i]]}", _prediction(shares[i], names))
             for i in worst_mistakes(labels, shares)[:_MOST]
         ]
     else:
@@ -48,9 +48,9 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
 
 def worst_mistakes(labels: np.ndarray, shares: np.ndarray) -> list[int]:
     """The indices of wrongly named images, the surest mistake first; equals in their own order."""
-    said = shares.argmax(axis=1)
-    wrong = np.flatnonzero(said != labels)
-    order = np.argsort(-shares[wrong, said[wrong]], kind="stable")
+    predicted = shares.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    order = np.argsort(-shares[wrong, predicted[wrong]], kind="stable")
     return [int(index) for index in wrong[order]]
 
 
@@ -72,7 +72,7 @@ def _wrong(label: int, share: float, name: str) -> str:
     return f"{'missed' if label == 1 else 'said'} {name} {share:.1%}"
 
 
-def _said(shares: np.ndarray, names: Sequence[str]) -> str:
+def _prediction(shares: np.ndarray, names: Sequence[str]) -> str:
     best = int(shares.argmax())
     return f"said {names[best]} {shares[best]:.1%}"
 

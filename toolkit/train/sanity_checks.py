@@ -102,7 +102,7 @@ def _like_chance(evaluation: Evaluation, *, weights: str, stage: str) -> tuple[s
             f"the mean area under the ROC curves, {sum(areas) / len(areas):.3f}, is within one standard error "
             f"({error:.3f}) of chance, 0.5: it may have learned nothing. Usual causes: {_causes(weights, stage)}"
         )
-    if tables and not any(said for rows in tables for _, said in rows):
+    if tables and not any(entry for rows in tables for _, entry in rows):
         warnings.append(
             f"it says no label of any image: every probability is at most a half. Usual causes: {'; '.join(SILENT_CAUSES)}"
         )

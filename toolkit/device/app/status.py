@@ -25,7 +25,7 @@ class HardwareStats:
 
     def __init__(self) -> None:
         self._due = 0.0
-        self.told: Dict[str, Any] = {"temperature_c": None, "throttled": None, "accelerator_temperature_c": None}
+        self.readings: Dict[str, Any] = {"temperature_c": None, "throttled": None, "accelerator_temperature_c": None}
 
     def refresh(self, pipeline: FramePipeline) -> None:
         """Read the sensors if the interval has passed."""
@@ -33,7 +33,7 @@ class HardwareStats:
             return
         self._due = time.monotonic() + HARDWARE_INTERVAL_S
         bits = probe.throttled()
-        self.told = {
+        self.readings = {
             "temperature_c": probe.temperature_c(),
             "accelerator_temperature_c": pipeline.worker.loaded.model.temperature_c(),
             "throttled": None if bits is None else {"now": bool(bits & NOW), "since_boot": bool(bits & SINCE_BOOT)},
@@ -75,7 +75,7 @@ class StatusReport:
             },
             "dropped": sum(pipeline.dropped().values()),
             "latest": None if pipeline.latest is None else result_to_json(pipeline.latest),
-            **self.hardware.told,
+            **self.hardware.readings,
             "alert_sinks": self.sinks(),
             "notes": list(self.notes),
             "uptime_s": round(time.time() - self._since),
@@ -89,14 +89,14 @@ def identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
 
 def result_to_json(result: Result) -> Dict[str, Any]:
     """Return a result as the API shows it."""
-    said = {} if result.said is None else {"labels": result.said}
+    labels = {} if result.labels is None else {"labels": result.labels}
     return {
         "frame": result.frame.number,
         "release": result.release,
         "ranking": [{"label": label, "probability": round(value, 6)} for label, value in result.ranking],
         "latency_ms": round(result.latency_ms, 3),
         "age_s": round((now_ns() - result.frame.captured_ns) / 1e9, 3),
-        **said,
+        **labels,
     }
 
 

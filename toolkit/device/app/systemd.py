@@ -11,10 +11,10 @@ class SystemdNotifier:
     """Sends READY=1, STATUS=…, STOPPING=1, and WATCHDOG=1 at least every `watchdog_s`."""
 
     def __init__(self, environment: Optional[Mapping[str, str]] = None) -> None:
-        given = os.environ if environment is None else environment
-        self._address = given.get("NOTIFY_SOCKET", "")
-        asked_us = given.get("WATCHDOG_USEC", "")
-        own = given.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        variables = os.environ if environment is None else environment
+        self._address = variables.get("NOTIFY_SOCKET", "")
+        asked_us = variables.get("WATCHDOG_USEC", "")
+        own = variables.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
         self.watchdog_s: Optional[float] = int(asked_us) / 1e6 if asked_us.isdigit() and own else None
         """Interval of the watchdog in seconds; None if the unit has none."""
 

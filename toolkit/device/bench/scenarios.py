@@ -106,7 +106,7 @@ def _warm_up_queue(queue: Queue, image: Image) -> None:
     queue.wait()
 
 
-def _said(answer: Answer, image: LabeledImage) -> int:
+def _predicted_class(answer: Answer, image: LabeledImage) -> int:
     """Return the class of an answer f32 [classes]; for multi-label models the scored labels, as the sum of 2^index."""
     from ..release.golden import labels_above_half, top1_labels
 
@@ -125,7 +125,7 @@ def accuracy(model: Model, source: ImageLoader, images: Tuple[LabeledImage, ...]
         start = now_ns()
         answer = model.infer(source(index))
         run.samples_ns.append(now_ns() - start)
-        run.predictions.append(_said(answer, image))
+        run.predictions.append(_predicted_class(answer, image))
         if index in logged:
             run.log(index, index, answer)
     run.wall_ns = now_ns() - begin

@@ -168,9 +168,9 @@ def _check_golden(folder: Path, accelerator: str) -> str:
     try:
         found = json.loads(done.stdout)
     except ValueError:
-        said = "; ".join(done.stderr.strip().splitlines()[-2:])
+        message = "; ".join(done.stderr.strip().splitlines()[-2:])
         remedy = "see by `python -m device probe` what this device lacks"
-        raise DeviceError(f"golden check gave no answer: {said}", where=str(folder), remedy=remedy) from None
+        raise DeviceError(f"golden check gave no answer: {message}", where=str(folder), remedy=remedy) from None
     if not found["ok"]:
         why = (found.get("error") or {}).get("what") or f"max_abs {found.get('max_abs')}"
         kind = DeviceError if done.returncode == ENVIRONMENT else GateError

@@ -90,7 +90,7 @@ def _unit_exists(unit: str) -> bool:
 def _unit_properties(unit: str, *names: str) -> Dict[str, str]:
     """Return properties of a unit; empty without systemd."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             ["systemctl", "show", f"--property={','.join(names)}", unit],
             capture_output=True,
             text=True,
@@ -99,4 +99,4 @@ def _unit_properties(unit: str, *names: str) -> Dict[str, str]:
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)

@@ -24,11 +24,11 @@ def prune(root: Path, keep: int, coming: Layout) -> List[str]:
     running.
     """
     releases = root / "releases"
-    kept = {root / coming["place"], _link_target(root, "current"), _link_target(root, "previous")}
+    retained = {root / coming["place"], _link_target(root, "current"), _link_target(root, "previous")}
     with _benchmarks_blocked(root) as quiet:
         if not quiet:
             return []
-        found = [folder for folder in releases.glob("[!.]*") if folder.is_dir() and folder not in kept]
+        found = [folder for folder in releases.glob("[!.]*") if folder.is_dir() and folder not in retained]
         old = sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)[keep:]
         for folder in old:
             _remove(folder)
@@ -67,10 +67,10 @@ def _remove(folder: Path) -> None:
         sums.unlink()
 
 
-def _sweep(folder: Path, wanted: Set[str]) -> None:
+def _sweep(folder: Path, referenced: Set[str]) -> None:
     """Remove stored files without other links, chunk lists of removed files, and leftovers of interrupted removals."""
     for path in folder.glob("*[!s]"):  # complete and partial files; chunk lists end in .chunks
-        alone = path.lstat().st_nlink == 1 and path.name.partition(".")[0] not in wanted
+        alone = path.lstat().st_nlink == 1 and path.name.partition(".")[0] not in referenced
         if alone and time.time() - path.lstat().st_mtime > ORPHAN_AGE_S:
             path.unlink()
     for index in folder.glob("*.chunks"):

@@ -51,25 +51,25 @@ def chunks_of(file: File) -> Iterator[Tuple[str, int, int]]:
 
 def find_chunks(store: Path, lacking: List[File]) -> Dict[str, Span]:
     """Return where chunks of missing files exist: in partial files, or in files that share them."""
-    wanted = {sha for file in lacking for sha, _, _ in chunks_of(file)}
+    missing = {sha for file in lacking for sha, _, _ in chunks_of(file)}
     found: Dict[str, Span] = {}
-    for sha, span in _possible_spans(store, lacking, wanted):
+    for sha, span in _possible_spans(store, lacking, missing):
         if sha not in found and hashlib.sha256(read_span(span)).hexdigest() == sha:
             found[sha] = span
     return found
 
 
-def _possible_spans(store: Path, lacking: List[File], wanted: Set[str]) -> Iterator[Tuple[str, Span]]:
+def _possible_spans(store: Path, lacking: List[File], missing: Set[str]) -> Iterator[Tuple[str, Span]]:
     """Yield the expected ranges; the bytes may have changed."""
     for file in lacking:
         part = partial_path(store, file)
         if part.exists():
             yield from ((sha, (part, offset, size)) for sha, offset, size in chunks_of(file))
-    for index in sorted(store.glob("*.chunks")) if wanted else ():
+    for index in sorted(store.glob("*.chunks")) if missing else ():
         whole = index.with_suffix("")
         if whole.exists():
             chunks = [(sha, int(size)) for sha, size in (line.split() for line in index.read_text().splitlines())]
-            yield from ((sha, (whole, at, size)) for sha, at, size in chunks_of({"chunks": chunks}) if sha in wanted)
+            yield from ((sha, (whole, at, size)) for sha, at, size in chunks_of({"chunks": chunks}) if sha in missing)
 
 
 def partial_path(store: Path, file: File) -> Path:

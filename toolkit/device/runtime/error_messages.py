@@ -103,15 +103,15 @@ KNOWN_ERRORS: Tuple[KnownError, ...] = (
 
 def translate(message: str, accelerator: str, where: str = "") -> DeviceEnvironmentError:
     """Return the error for a message of OpenVINO about `accelerator`; it includes OpenVINO's text."""
-    said = " ".join(message.split())
+    text = " ".join(message.split())
     for trouble in KNOWN_ERRORS:
-        if re.search(trouble.says, said):
+        if re.search(trouble.says, text):
             what, remedy = (
                 (trouble.what, trouble.remedy) if trouble.what else ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
             )
-            return DeviceEnvironmentError(f"{what} (OpenVINO: {said})", where=where, remedy=remedy)
+            return DeviceEnvironmentError(f"{what} (OpenVINO: {text})", where=where, remedy=remedy)
     return DeviceEnvironmentError(
-        f"OpenVINO cannot use it on {accelerator}: {said}",
+        f"OpenVINO cannot use it on {accelerator}: {text}",
         where=where,
         remedy="`python -m device probe` lists the accelerators and OpenVINO's version",
     )

@@ -45,12 +45,12 @@ def _properties(settings: Settings, supported: set[str]) -> Dict[str, str]:
     Raises:
         DeviceEnvironmentError: the accelerator does not support a setting of the user.
     """
-    wanted = {
+    requested = {
         "INFERENCE_NUM_THREADS": settings.threads,
         "NUM_STREAMS": settings.streams,
         "INFERENCE_PRECISION_HINT": settings.precision,
     }
-    properties = {name: str(value) for name, value in wanted.items() if value is not None}
+    properties = {name: str(value) for name, value in requested.items() if value is not None}
     for name in properties:
         if name not in supported:
             raise DeviceEnvironmentError(f"{settings.accelerator} does not know {name}", where="settings")

@@ -31,7 +31,7 @@ def fit_rejection(logits: np.ndarray, labels: np.ndarray, error: float, temperat
     """The lowest threshold on the largest probability at which no more than `error` of the answers given are wrong.
 
     The error rate of the answers above a threshold is estimated by its posterior mean under Jeffreys' prior, (wrong +
-    1/2) / (given + 1), so that a threshold from few images stays cautious: for an error of 0.02 it takes at least 24
+    1/2) / (accepted + 1), so that a threshold from few images stays cautious: for an error of 0.02 it takes at least 24
     validation images that are answered rightly.
 
     Args:
@@ -43,10 +43,10 @@ def fit_rejection(logits: np.ndarray, labels: np.ndarray, error: float, temperat
     probabilities = dispatch.probabilities(logits / temperature, multi_label=False)
     confidences, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
     order = np.argsort(-confidences, kind="stable")
-    errors, given = np.cumsum(wrong[order]), np.arange(1, len(order) + 1)
+    errors, accepted = np.cumsum(wrong[order]), np.arange(1, len(order) + 1)
     # A threshold accepts all answers of one confidence or none of them.
     ends = np.append(np.diff(confidences[order]) != 0, True)
-    fits = ends & ((errors + 0.5) / (given + 1) <= error)
+    fits = ends & ((errors + 0.5) / (accepted + 1) <= error)
     count = int(np.flatnonzero(fits)[-1]) + 1 if fits.any() else 0
     return Rejection(
         error=error,

@@ -129,9 +129,9 @@ class MlflowTracker:
 
 def settings(trial: Trial, stage: str) -> Mapping[str, str]:
     """What the stage was trained with, as MLflow's parameters."""
-    told = trial.model_dump(mode="json")
-    own = next(table for table in told.pop("stages") if table["name"] == stage)
-    flat = {**told, **{f"stage.{key}": value for key, value in own.items()}}
+    params = trial.model_dump(mode="json")
+    own = next(table for table in params.pop("stages") if table["name"] == stage)
+    flat = {**params, **{f"stage.{key}": value for key, value in own.items()}}
     return {key: str(value) for key, value in flat.items() if value is not None}
 
 

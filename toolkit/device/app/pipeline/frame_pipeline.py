@@ -151,8 +151,8 @@ class FramePipeline:
             self.counters.add("overtaken")
             return
         ranking = top_k(answer, loaded.manifest["labels"])
-        said = labels_above_threshold(answer, loaded.manifest)
-        self.latest = Result(query.frame, ranking, said, loaded.release.name, latency_ms)
+        labels = labels_above_threshold(answer, loaded.manifest)
+        self.latest = Result(query.frame, ranking, labels, loaded.release.name, latency_ms)
         for listener in self.listeners:
             listener(self.latest)
 

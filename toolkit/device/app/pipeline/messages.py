@@ -55,11 +55,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Result:
-    """Labels of a frame: `ranking`, most probable first, and for multi-label models `said`, those above 1/2."""
+    """Labels of a frame: `ranking`, most probable first, and for multi-label models `labels`, those above 1/2."""
 
     frame: Frame
     ranking: List[Tuple[str, float]]
-    said: Optional[List[str]]
+    labels: Optional[List[str]]
     release: str
     latency_ms: float
     """Time from the frame's arrival to this result."""
@@ -71,7 +71,7 @@ class DropOldestQueue(Generic[T]):
     def __init__(self, capacity: int) -> None:
         self.capacity, self.dropped = capacity, 0
         self._items: Deque[T] = deque()
-        self._kept: Deque[T] = deque()
+        self._reserved: Deque[T] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._promised = 0
@@ -88,9 +88,9 @@ class DropOldestQueue(Generic[T]):
     def keep(self, item: T) -> bool:
         """Add an item that is not dropped, ahead of the others; return False if the queue is full or closed."""
         with self._changed:
-            if self._closed or len(self._kept) >= self.capacity:
+            if self._closed or len(self._reserved) >= self.capacity:
                 return False
-            self._kept.append(item)
+            self._reserved.append(item)
             self._changed.notify()
             return True
 
@@ -119,8 +119,8 @@ class DropOldestQueue(Generic[T]):
     def take(self, timeout: float) -> Optional[T]:
         """Return the oldest item; None if there was none for `timeout` seconds or the queue was closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._kept or self._items or self._closed, timeout)
-            source = self._kept or self._items
+            self._changed.wait_for(lambda: self._reserved or self._items or self._closed, timeout)
+            source = self._reserved or self._items
             if not source:
                 return None
             item = source.popleft()
@@ -131,8 +131,8 @@ class DropOldestQueue(Generic[T]):
         """Close the queue and wake all waiting threads; return the items of `keep` that were not taken."""
         with self._changed:
             self._closed = True
-            left = list(self._kept)
-            self._kept.clear()
+            left = list(self._reserved)
+            self._reserved.clear()
             self._items.clear()
             self._changed.notify_all()
             return left
