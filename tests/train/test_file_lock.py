@@ -12,8 +12,8 @@ from toolkit.train.run_dir import remove_partial_files
 HOLDING = """
 import sys
 from pathlib import Path
-from toolkit.train.locks import held
-with held(Path(sys.argv[1]), waiting=lambda: None):
+from toolkit.train.file_lock import file_lock
+with file_lock(Path(sys.argv[1]), waiting=lambda: None):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -299,11 +299,11 @@ def _password_server(home: Path) -> Iterator[int]:
 def _agent(home: Path, name: str, keys: list[str]) -> Iterator[None]:
     with subprocess.Popen(["ssh-agent", "-D", "-a", home / name], stdout=subprocess.DEVNULL) as process:
         try:
-            while not (home / name).exists():
-                time.sleep(0.02)
+            environment = os.environ | {"SSH_AUTH_SOCK": str(home / name)}
+            while subprocess.run(["ssh-add", "-l"], env=environment, check=False, capture_output=True).returncode == 2:
+                time.sleep(0.02)  # 2: no agent answers yet; its socket is there before it listens
             for key in keys:
                 file = home / ("unlocked" if key == "locked" else key)
-                environment = os.environ | {"SSH_AUTH_SOCK": str(home / name)}
                 subprocess.run(["ssh-add", "-q", file], env=environment, check=True, capture_output=True)
             yield
         finally:
