@@ -145,14 +145,14 @@ def _era(row: Row, name: str) -> str:
 
 
 def _failed(row: Row) -> str:
-    return "; ".join(f"{name} {c.outcome}: {c.told}" for name, c in row.checks.items() if c.outcome != "passed")
+    return "; ".join(f"{name} {c.outcome}: {c.message}" for name, c in row.checks.items() if c.outcome != "passed")
 
 
 def _stick(row: Row) -> str:
     check = row.checks["ncs2"]
     begin, fit = f"| {_name(row.model)} | {row.precision} |", check.details
     if not fit:
-        return f"{begin} {check.told} | | | | |"
+        return f"{begin} {check.message} | | | | |"
     return (
         f"{begin} {fit['blob_bytes'] / 1e6:.2f} | {fit['stages']} | {fit['shaves']} | {fit['memory_bytes'] / 1e6:.1f} | "
         f"{fit['seconds']:.1f} |"
