@@ -128,7 +128,6 @@ MIRRORS = {
 MANY_MODULES = {
     "toolkit/cli": "one module per verb",
     "toolkit/train": "to be divided",
-    "toolkit/device/release": "to be divided",
 }
 STILL_BANNED = 0
 """Uses of BANNED that are left; only ever lower it."""

@@ -16,9 +16,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Set
 
+from ..deploy_lock import deploy_lock
 from ..errors import ENVIRONMENT, DeviceError
 from . import health, store
-from .deploy_lock import deploy_lock
 from .descriptor import ReleaseDescriptor, verify_trust
 from .prune import KEEP_RELEASES, prune
 from .receiver import Chunks, receive

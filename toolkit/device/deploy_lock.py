@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
-from ..errors import DeviceError
+from .errors import DeviceError
 
 _OWNER_PREFIX = "device@"
 
