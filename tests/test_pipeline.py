@@ -180,7 +180,7 @@ def ask(*words: str) -> Any:
 
 
 @pytest.mark.timeout(900)
-def test_run_goes_on_with_nothing_lost_when_it_was_killed_at_any_stage(experiment: Path) -> None:
+def test_run_resumes_without_loss_when_killed_at_any_stage(experiment: Path) -> None:
     work = experiment.parent / "work"
     for words in ("top: epoch 1/", "── conversion", "── deployment"):
         assert kill_when(words, experiment) == -signal.SIGKILL

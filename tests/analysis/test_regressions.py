@@ -20,7 +20,7 @@ def test_against_past_tells_what_is_large_and_certain(make: Any, scenario: str, 
     assert told.before_ms == pytest.approx(10, rel=0.06)
 
 
-def test_against_past_says_same_when_earlier_runs_differed_as_much(make: Any) -> None:
+def test_regressions_are_same_when_earlier_runs_differed_as_much(make: Any) -> None:
     past = [make(day=day, ms=ms) for day, ms in enumerate((8.0, 10.0, 12.0, 9.0), start=1)]
     (told,) = detect_regressions([*past, make(day=9, ms=11.5)], NAMES)
     assert (told.change, told.within_spread, told.p_value < 0.01) == ("same", True, True)
@@ -62,7 +62,7 @@ def test_against_past_names_what_else_changed(make: Any) -> None:
     )
 
 
-def test_against_past_rarely_cries_wolf_when_many_devices_are_compared(make: Any) -> None:
+def test_regressions_are_rarely_false_when_devices_are_many(make: Any) -> None:
     records = [make(device=f"pi-{n}", day=day) for n in range(100) for day in (1, 2)]
     told = detect_regressions(records, NAMES)
     assert (len(told), {each.change for each in told}) == (100, {"same"})

@@ -97,7 +97,7 @@ def test_prometheus_gives_base_units_and_the_newest_record() -> None:
     assert found["time_seconds", labels] == datetime(2026, 11, 2, 10, tzinfo=UTC).timestamp()
 
 
-def test_prometheus_gives_no_figure_of_a_record_that_broke_a_rule() -> None:
+def test_prometheus_gives_no_figure_when_a_rule_is_broken() -> None:
     found = prometheus((record(1), record(2, broken_rules=("throttled",))))
     names = {name: value for (name, _), value in found.items()}
     assert (names["valid"], names["throttled"]) == (0, 1)

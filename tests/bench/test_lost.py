@@ -101,7 +101,7 @@ def test_bench_fleet_goes_on_when_a_lost_device_comes_back(
     assert [record.broken_rules for record in result.records] == [()] * 6
 
 
-def test_bench_fleet_says_what_is_left_when_a_device_stays_away_and_goes_on_later(
+def test_bench_fleet_says_what_is_left_when_a_device_stays_away(
     room: Any, bundles: list[Bundle], fleet_apart: Workspace, devices: tuple[Device, ...]
 ) -> None:
     result = lost_meanwhile(room, bundles, fleet_apart, 1, back=False)

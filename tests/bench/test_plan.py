@@ -36,7 +36,7 @@ def test_make_plan_starts_each_bundle_with_its_accuracy_pass() -> None:
     assert len(plan.steps) == 12
 
 
-def test_make_plan_makes_one_accuracy_pass_when_it_is_asked_for_too() -> None:
+def test_make_plan_has_one_accuracy_pass_when_also_requested() -> None:
     spec = dataclasses.replace(SPEC, scenarios=("single-stream", "accuracy"))
     plan = make_plan([target()], [device("a")], spec)
     assert [step.scenario for step in plan.steps] == ["accuracy", "single-stream"]
@@ -68,7 +68,7 @@ def test_is_quick_follows_rule_2(wall_s: float, queries: int) -> None:
     assert not is_quick("accuracy", wall_s, queries)
 
 
-def test_steps_keep_their_identity_when_others_join_or_leave_the_plan() -> None:
+def test_steps_keep_identity_when_others_join_or_leave() -> None:
     alone = make_plan([target()], [device("a")], SPEC)
     more = make_plan([target("two"), target()], [device("b"), device("a")], SPEC)
     kept = {step.identity for step in alone.steps}

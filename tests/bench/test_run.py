@@ -68,7 +68,7 @@ def test_bench_here_skips_what_is_measured_when_resumed(room: Any) -> None:
     assert "skipped: 3 of 3 runs were measured before" in progress.messages
 
 
-def test_bench_here_compares_with_the_former_accuracy_pass_when_resumed(room: Any) -> None:
+def test_bench_here_uses_former_accuracy_pass_when_resumed(room: Any) -> None:
     first = here(room)
     broken = dataclasses.replace(first.records[2], broken_rules=("throttled",))
     room.store.put(broken)

@@ -37,7 +37,7 @@ def test_percentile_interval_is_none_when_there_are_too_few() -> None:
     assert percentile_interval([1.0] * 63, 90) is None
 
 
-def test_percentile_interval_covers_the_truth_about_95_times_in_100() -> None:
+def test_percentile_interval_covers_truth_in_95_percent() -> None:
     chooser = random.Random(1)
     covered = 0
     for _ in range(400):

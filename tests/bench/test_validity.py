@@ -80,7 +80,7 @@ def test_broken_rules_name_the_rule_when_it_is_broken(rule: str, change: Callabl
     assert broken_rules(found, TARGET, accuracy()) == (rule,)
 
 
-def test_broken_rules_name_all_that_are_broken_in_the_tables_order() -> None:
+def test_broken_rules_name_all_broken_in_table_order() -> None:
     found = record()
     found["bundle"], found["wall_s"], found["environment"]["before"]["throttled"] = "another", 0.6, 1
     assert broken_rules(found, TARGET, None) == (
@@ -92,7 +92,7 @@ def test_broken_rules_name_all_that_are_broken_in_the_tables_order() -> None:
 
 
 @pytest.mark.parametrize("scenario", ["single-stream", "offline", "accuracy"])
-def test_accuracy_gate_marks_the_speeds_too_when_the_model_is_worse(scenario: str) -> None:
+def test_accuracy_gate_marks_speeds_when_the_model_is_worse(scenario: str) -> None:
     worse = accuracy() | {"accuracy": 0.97}
     found = worse if scenario == "accuracy" else record(scenario)
     assert broken_rules(found, TARGET, worse) == ("accuracy-below-reference",)

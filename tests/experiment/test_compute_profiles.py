@@ -50,7 +50,7 @@ def test_choose_says_what_to_do_when_the_file_is_no_profile(workspace: Workspace
         compute_profiles.select_profile(None, "mobilenet", workspace)
 
 
-def test_applied_environment_reaches_the_process_when_it_is_started() -> None:
+def test_applied_environment_reaches_process_when_started() -> None:
     code = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['TF_NUM_INTRAOP_THREADS'], os.environ['HERE'])"
     environment = TUNED.applied_environment({"HERE": "1", "OMP_NUM_THREADS": "7"})
     done = subprocess.run(TUNED.command("-c", code), env=environment, capture_output=True, check=True, text=True)

@@ -24,7 +24,7 @@ def test_locks_hold_hashes_and_no_addresses(locks: dict[str, str]) -> None:
         assert [entry.partition("\n")[0] for entry in entries if "--hash=sha256:" not in entry] == [], name
 
 
-def test_locks_agree_on_every_version_when_machines_install_parts(locks: dict[str, str]) -> None:
+def test_locks_agree_on_versions_when_machines_install_parts(locks: dict[str, str]) -> None:
     versions = defaultdict(set)
     # For a Python, or a TensorFlow, that the newest versions have left behind.
     older = {"device-2023.txt", "device-archive.txt", "image-train.txt", "mkl.txt"}

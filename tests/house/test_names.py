@@ -131,7 +131,7 @@ MANY_MODULES = {
 }
 STILL_BANNED = 0
 """Uses of BANNED that are left; only ever lower it."""
-STILL_LONG = 135
+STILL_LONG = 0
 """Names of tests over 60 characters that are left; only ever lower it."""
 
 

@@ -55,7 +55,7 @@ def test_setup_says_which_python_it_needs_when_given_another(house: Path, tmp_pa
     assert not (tmp_path / ".venv").exists()
 
 
-def test_setup_says_which_file_is_missing_when_an_environment_is_unknown(house: Path) -> None:
+def test_setup_names_missing_file_when_environment_is_unknown(house: Path) -> None:
     done = subprocess.run(["bash", house / "scripts/setup.sh", "nowhere"], capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert "there is no requirements/nowhere.txt: nowhere is not an environment" in done.stderr

@@ -25,7 +25,7 @@ def test_wheel_is_the_same_bytes_when_built_twice(house: Path, tmp_path: Path) -
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_wheel_holds_every_file_of_the_package_with_the_experiments_and_nothing_else(
+def test_wheel_holds_exactly_package_files_and_experiments(
     house: Path, tmp_path: Path, tracked: tuple[Path, ...]
 ) -> None:
     package, models = house / "toolkit", house / "models"

@@ -55,9 +55,7 @@ def test_recommend_model_says_on_which_device_it_is_fastest(look: Callable[[], R
     assert recommend_model(look()).where.startswith("pi-1 is the fastest of 3, with ")
 
 
-def test_recommend_model_distrusts_a_choice_that_training_warned_of(
-    store: Store, look: Callable[[], ReportData]
-) -> None:
+def test_recommend_model_distrusts_choice_when_training_warned(store: Store, look: Callable[[], ReportData]) -> None:
     choice = recommend_model(look()).choice
     assert choice is not None
     store.put(dataclasses.replace(choice.model, warnings=("the validation loss only rises. Usual causes: many",)))
@@ -78,9 +76,7 @@ def test_recommend_model_minds_what_the_data_are(
     assert note.lower() in check.text.lower()
 
 
-def test_recommend_model_sees_devices_that_were_given_another_model(
-    store: Store, look: Callable[[], ReportData]
-) -> None:
+def test_recommend_model_sees_devices_when_model_is_another(store: Store, look: Callable[[], ReportData]) -> None:
     choice = recommend_model(look()).choice
     assert choice is not None
     assert choice.bundle is not None
@@ -90,9 +86,7 @@ def test_recommend_model_sees_devices_that_were_given_another_model(
     assert state(look(), "Deployment") == "good"
 
 
-def test_recommend_model_ships_nothing_when_every_conversion_failed(
-    store: Store, look: Callable[[], ReportData]
-) -> None:
+def test_recommend_model_ships_none_when_all_conversions_failed(store: Store, look: Callable[[], ReportData]) -> None:
     for ir in store.all(IrModel):
         store.put(dataclasses.replace(ir, parity=dataclasses.replace(ir.parity, passed=False)))
     recommendation = recommend_model(look())
@@ -100,18 +94,14 @@ def test_recommend_model_ships_nothing_when_every_conversion_failed(
     assert recommendation.headline == "No model can be recommended yet"
 
 
-def test_recommend_model_trusts_devices_when_they_are_raspberry_pis(
-    store: Store, look: Callable[[], ReportData]
-) -> None:
+def test_recommend_model_trusts_devices_when_raspberry_pis(store: Store, look: Callable[[], ReportData]) -> None:
     for record in store.all(BenchRecord):
         facts = {**record.facts, "model": "Raspberry Pi 4 Model B Rev 1.4", "machine": "aarch64"}
         store.put(dataclasses.replace(record, facts=facts))
     assert state(look(), "Devices") == "good"
 
 
-def test_recommend_model_distrusts_the_devices_answers_when_they_are_below_the_gate(
-    store: Store, look: Callable[[], ReportData]
-) -> None:
+def test_recommend_model_distrusts_devices_when_below_the_gate(store: Store, look: Callable[[], ReportData]) -> None:
     for record in store.all(BenchRecord):
         if record.scenario == "accuracy":
             store.put(dataclasses.replace(record, accuracy=0.9))
@@ -133,7 +123,7 @@ def test_pair_counts_the_images_that_one_alone_got_right(store: Store) -> None:
     assert paired_tests.pair(one, other, ()) is None
 
 
-def test_heads_compares_sigmoid_and_softmax_per_network_and_stage(look: Callable[[], ReportData]) -> None:
+def test_heads_compares_heads_per_network_and_stage(look: Callable[[], ReportData]) -> None:
     pairs = list(paired_tests.heads(look()))
     assert [(p.first.head, p.second.head) for p in pairs] == [("sigmoid", "softmax")] * 4
     for pair in pairs:
@@ -161,7 +151,7 @@ def test_recommend_model_says_what_checks_without_a_device_found(store: Store, l
     assert state(look(), "Bundles") == "bad"
 
 
-def test_networks_sets_the_best_against_each_other_at_their_last_stage(look: Callable[[], ReportData]) -> None:
+def test_networks_compares_the_best_at_their_last_stage(look: Callable[[], ReportData]) -> None:
     pairs = list(paired_tests.networks(look()))
     assert [(p.first.network, p.second.network, p.first.stage) for p in pairs] == [
         ("efficientnet_lite0", "mobilenet", "fine-tune")
@@ -211,9 +201,7 @@ def test_recommend_model_names_no_winner_of_a_tie(store: Store, look: Callable[[
     assert recommendation.reason.startswith("A tie: ")
 
 
-def test_recommend_model_takes_fp16_when_it_is_as_good_and_half_the_size(
-    store: Store, look: Callable[[], ReportData]
-) -> None:
+def test_recommend_model_takes_fp16_when_as_good_and_half_size(store: Store, look: Callable[[], ReportData]) -> None:
     for record in store.all(BenchRecord):
         bundle = store.get(Bundle, record.parent)
         assert bundle
@@ -233,9 +221,7 @@ def test_recommend_model_names_nothing_at_chance_level(store: Store, look: Calla
         assert all(panel.frontier == () for panel in pareto.panels(look(), axis))
 
 
-def test_recommend_model_names_nothing_of_models_tested_on_different_data(
-    store: Store, look: Callable[[], ReportData]
-) -> None:
+def test_recommend_model_names_none_when_test_data_differ(store: Store, look: Callable[[], ReportData]) -> None:
     model = store.all(TrainedModel)[-1]
     store.put(dataclasses.replace(model, parent="another split"))
     assert "tested on different data" in recommend_model(look()).reason

@@ -23,7 +23,7 @@ def test_roc_curve_has_the_area_of_the_rank_sum_when_shares_tie() -> None:
     assert curves.area_under(curve) == pytest.approx(sum(pairs) / len(pairs))
 
 
-def test_average_precision_is_the_hand_computed_one_when_one_alarm_is_false() -> None:
+def test_average_precision_is_exact_when_one_alarm_is_false() -> None:
     curve = curves.precision_recall_curve([0.9, 0.8, 0.7], [True, False, True])
     assert curve == ((0.5, 1.0), (0.5, 0.5), (1.0, pytest.approx(2 / 3)))
     assert curves.average_precision(curve) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)

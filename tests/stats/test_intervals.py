@@ -16,9 +16,7 @@ COUNTS = st.integers(0, 60)
     # Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3.
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_equals_the_published_intervals_when_counts_are_newcombes(
-    correct: int, total: int, low: float, high: float
-) -> None:
+def test_wilson_equals_published_when_counts_are_newcombes(correct: int, total: int, low: float, high: float) -> None:
     assert intervals.wilson(correct, total) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -51,7 +49,7 @@ def test_mcnemar_equals_the_binomial_when_answers_differ() -> None:
     assert intervals.mcnemar(9, 1) == intervals.mcnemar(1, 9)
 
 
-def test_paired_difference_equals_the_published_interval_when_counts_are_newcombes() -> None:
+def test_paired_difference_equals_published_when_newcombes() -> None:
     # Newcombe, Statistics in Medicine 17 (1998) 2635-2650, table III, method 10: 36, 12, 2, 0 of 50.
     difference, low, high = intervals.paired_difference(36, 12, 2, 0)
     assert difference == pytest.approx(0.2)
@@ -59,7 +57,7 @@ def test_paired_difference_equals_the_published_interval_when_counts_are_newcomb
 
 
 @given(COUNTS, COUNTS, COUNTS, COUNTS)
-def test_paired_difference_turns_its_sign_when_the_models_change_places(
+def test_paired_difference_changes_sign_when_models_are_swapped(
     both: int, first: int, second: int, neither: int
 ) -> None:
     if both + first + second + neither == 0:

@@ -52,7 +52,7 @@ def test_mann_whitney_has_the_variance_of_all_arrangements(values: list[float]) 
     assert p_value == pytest.approx(math.erfc(z / math.sqrt(2)))
 
 
-def test_mann_whitney_is_wrong_one_time_in_twenty_when_nothing_differs() -> None:
+def test_mann_whitney_errs_5_percent_when_nothing_differs() -> None:
     chooser = random.Random(4)
     draws = ([chooser.lognormvariate(0, 0.3) for _ in range(30)] for _ in range(1200))
     alarms = sum(mann_whitney(one, other)[1] < 0.05 for one, other in zip(draws, draws, strict=True))
@@ -75,14 +75,14 @@ def test_holm_is_the_published_procedure() -> None:
 
 
 @given(SHARES)
-def test_holm_keeps_the_order_and_is_never_milder_nor_harder_than_bonferroni(found: dict[int, float]) -> None:
+def test_holm_keeps_order_and_stays_within_bonferroni(found: dict[int, float]) -> None:
     adjusted = holm(found)
     assert all(found[key] <= adjusted[key] <= min(1.0, len(found) * found[key]) for key in found)
     ordered = sorted(found, key=lambda key: found[key])
     assert [adjusted[key] for key in ordered] == sorted(adjusted.values())
 
 
-def test_spread_is_a_standard_deviation_of_normal_values_whatever_half_of_them_became() -> None:
+def test_scaled_mad_is_standard_deviation_when_outliers_exist() -> None:
     chooser = random.Random(2)
     values = [chooser.gauss(100, 5) for _ in range(2000)]
     assert scaled_mad(values) == pytest.approx(5, rel=0.06)

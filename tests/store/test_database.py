@@ -55,9 +55,7 @@ def test_all_gives_those_of_one_parent_when_asked(tmp_path: Path) -> None:
         assert store.starting_with(BenchRecord, "d") == (RECORD, other)
 
 
-def test_all_keeps_the_order_of_recording_when_the_clock_is_set_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_keeps_recording_order_when_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`deploy NAME` takes the last bundle of that name: an older one must not come back with the clock."""
     later = dataclasses.replace(RECORD, digest="a0")
     with Store(tmp_path / "toolkit.db") as store:

@@ -63,7 +63,7 @@ def features(bench: Bench, workspace: Workspace) -> tuple[dict[str, Examples], l
 
 
 @pytest.mark.parametrize("name", SMALLEST)
-def test_openvino_gives_the_features_of_keras_when_the_network_is_of_the_table(name: str) -> None:
+def test_openvino_features_equal_keras_when_network_is_listed(name: str) -> None:
     model = frozen(name)
     images = np.random.default_rng(0).integers(0, 256, (5, *model.input_shape[1:]), dtype=np.uint8)
     made, expected = OpenVinoBackbone(model).features(images), KerasBackbone(model, 2).features(images)
@@ -71,7 +71,7 @@ def test_openvino_gives_the_features_of_keras_when_the_network_is_of_the_table(n
     np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
-def test_openvino_gives_the_same_bits_when_asked_again_in_other_chunks() -> None:
+def test_openvino_is_bit_exact_when_chunks_differ() -> None:
     model = frozen("mobilenet")
     images = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
     whole = OpenVinoBackbone(model).features(images)
@@ -87,7 +87,7 @@ def test_openvino_refuses_when_its_features_are_others(monkeypatch: pytest.Monke
         OpenVinoBackbone(model).features(np.zeros((4, 32, 32, 3), np.uint8))
 
 
-def test_frozen_features_come_from_keras_and_say_why_when_openvino_cannot(
+def test_frozen_features_use_keras_when_openvino_cannot(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(NETWORKS["tiny"]), "build", property(lambda _: build_untraceable), raising=False)
@@ -96,9 +96,7 @@ def test_frozen_features_come_from_keras_and_say_why_when_openvino_cannot(
     assert any("the backbone runs through Keras, which is slower" in line for line in said)
 
 
-def test_frozen_features_come_from_openvino_when_the_body_is_a_file_of_the_users(
-    bench: Bench, workspace: Workspace
-) -> None:
+def test_frozen_features_use_openvino_when_body_is_a_user_file(bench: Bench, workspace: Workspace) -> None:
     networks.start_tensorflow()
     NETWORKS["tiny"].build((32, 32), pretrained=False, progress=Silent()).save(bench.root / "mine.keras")
     bench.change('networks = ["tiny"]', 'networks = ["mine"]')
@@ -108,7 +106,7 @@ def test_frozen_features_come_from_openvino_when_the_body_is_a_file_of_the_users
     assert not any("Keras" in line for line in said)
 
 
-def test_frozen_features_are_made_again_when_a_kept_file_was_damaged(bench: Bench, workspace: Workspace) -> None:
+def test_frozen_features_are_remade_when_a_file_is_damaged(bench: Bench, workspace: Workspace) -> None:
     before, *_ = features(bench, workspace)
     for path in workspace.folder("cache", "features").glob("*.npy"):
         content = bytearray(path.read_bytes())

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from conftest import Bench
 
 
-def test_training_on_features_equals_training_through_the_backbone_when_it_is_frozen(
-    bench: Bench, workspace: Workspace
-) -> None:
+def test_feature_training_equals_full_when_backbone_is_frozen(bench: Bench, workspace: Workspace) -> None:
     own = load_experiment(bench.file)
     trial = next(own.trials())
     stage = trial.stages[0]

@@ -49,7 +49,7 @@ def test_tidy_removes_what_was_half_written_and_nothing_else(tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == kept
 
 
-def test_held_is_given_back_when_the_holder_ends_and_a_fork_of_it_does_not(tmp_path: Path) -> None:
+def test_held_is_released_when_holder_ends_before_its_fork(tmp_path: Path) -> None:
     path = tmp_path / "one"
     forking = HOLDING.replace("    sys.stdin.read()", "    os.fork() or sys.stdin.read()\n    os._exit(0)")
     holder = subprocess.Popen([sys.executable, "-c", f"import os{forking}", path], stdin=subprocess.PIPE)

@@ -31,7 +31,7 @@ def test_folders_of_names_everything_that_the_experiment_reads(tmp_path: Path) -
     assert set(found) == {file, tmp_path / "lists/all.csv", tmp_path / "weights/vgg16.h5"}
 
 
-def test_run_in_image_says_how_to_start_an_engine_when_none_answers(
+def test_run_in_image_says_how_to_start_engine_when_none_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
@@ -41,7 +41,7 @@ def test_run_in_image_says_how_to_start_an_engine_when_none_answers(
 
 
 @pytest.mark.engine
-def test_run_in_image_says_what_to_build_when_there_is_no_such_image(tmp_path: Path) -> None:
+def test_run_in_image_says_what_to_build_when_image_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="edge-vision/nothing:dev: no such container image") as caught:
         in_container.run_in_container(
             ["train", "x.toml"], (), tmp_path / "work", container_image="edge-vision/nothing:dev"

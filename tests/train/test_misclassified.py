@@ -19,7 +19,7 @@ SHARES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.99, 0.01], [0.4, 0.6]]
 LABELS = np.array([0, 0, 0, 1, 0])
 
 
-def test_worst_mistakes_begin_with_the_surest_when_there_are_several() -> None:
+def test_worst_mistakes_begin_with_surest_when_there_are_several() -> None:
     assert worst_mistakes(LABELS, SHARES) == [3, 2, 1, 4]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("images", [12 + 5, 36 + 12 + 5])
-def test_train_trial_ends_the_same_to_the_bit_when_it_was_stopped(
+def test_train_trial_is_bit_exact_when_stopped(
     images: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     stopped = Workspace(workspace.root / "stopped")
@@ -37,7 +37,7 @@ def test_train_trial_ends_the_same_to_the_bit_when_it_was_stopped(
         assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_train_trial_loses_only_the_running_epoch_when_it_was_stopped(
+def test_train_trial_loses_only_running_epoch_when_stopped(
     bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -62,7 +62,7 @@ def test_restore_starts_anew_when_the_checkpoint_is_damaged(tmp_path: Path) -> N
     assert restore(path, [], []).epochs == []
 
 
-def test_train_trial_leaves_nothing_half_written_when_ctrl_c_comes_right_after_a_file_was_made(
+def test_train_trial_leaves_no_partial_file_when_interrupted(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, made = Path.open, []
@@ -81,9 +81,7 @@ def test_train_trial_leaves_nothing_half_written_when_ctrl_c_comes_right_after_a
     assert not [path for path in workspace.folder("runs").rglob("*") if path.is_file()]
 
 
-def test_train_command_leaves_with_130_and_whole_files_when_interrupted(
-    bench: Bench, workspace: Workspace, stopping: type[Stopping]
-) -> None:
+def test_train_command_exits_130_when_interrupted(bench: Bench, workspace: Workspace, stopping: type[Stopping]) -> None:
     bench.change('["tiny"]', '["mobilenet"]')
     bench.change("[train]", '[networks.mobilenet]\nweights = "none"\ninput_size = 32\n[train]')
     bench.change("epochs = 3\nlearning_rate = 0.01", "epochs = 100000\npatience = 100000\nlearning_rate = 0.01")

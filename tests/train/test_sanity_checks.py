@@ -23,14 +23,14 @@ def epochs(losses: Sequence[float]) -> list[Epoch]:
     ]
 
 
-def test_warnings_for_names_causes_when_the_validation_loss_only_rises() -> None:
+def test_warnings_for_name_causes_when_validation_loss_rises() -> None:
     (warning,) = sanity_checks.warnings_for(GOOD, weights="imagenet", stage="top", history=epochs([0.5, 0.6, 0.61]))
     assert "the validation loss only rises, from 0.5000 to 0.6100 in 3 epochs" in warning
     assert all(cause in warning for cause in sanity_checks.RISING_CAUSES)
 
 
 @pytest.mark.parametrize("losses", [[0.5, 0.6], [0.5, 0.4, 0.6, 0.7], [0.5, 0.6, 0.6]])
-def test_warnings_for_is_silent_when_the_loss_fell_once_or_there_are_few_epochs(losses: Sequence[float]) -> None:
+def test_warnings_for_is_silent_when_loss_fell_or_epochs_are_few(losses: Sequence[float]) -> None:
     assert sanity_checks.warnings_for(GOOD, weights="imagenet", stage="top", history=epochs(losses)) == ()
 
 

@@ -23,7 +23,7 @@ def training_state(schedule: lr_schedules.Schedule, losses: Sequence[float], epo
     return [schedule.share(losses[:done], epochs) for done in range(epochs)]
 
 
-def test_step_divides_by_ten_when_a_third_and_two_thirds_are_over() -> None:
+def test_step_divides_by_ten_when_each_third_is_over() -> None:
     assert training_state(lr_schedules.Step(), [1.0] * 9, 9) == pytest.approx(
         [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
     )
@@ -45,7 +45,7 @@ def test_exponential_is_the_textbooks_when_batches_are_its_steps() -> None:
 
 
 @pytest.mark.parametrize("done", [0, 1])
-def test_paced_gives_every_step_its_own_rate_when_it_falls_by_steps(done: int) -> None:
+def test_paced_sets_rate_of_each_step_when_it_falls_by_steps(done: int) -> None:
     stage = StageConfig(name="top", learning_rate=0.1, schedule=lr_schedules.Exponential(rate=0.5, decay_steps=2))
     plan = FitConfig("top", stage, 8, 0, Path("checkpoint.npz"), on_epoch_end=lambda _: None)
     optimizer, seen = SimpleNamespace(rate=0.0), list[float]()
@@ -74,7 +74,7 @@ def test_cosine_ends_near_its_floor_when_all_epochs_are_done() -> None:
     assert found == pytest.approx([1, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2, 0.55, 0.1 + 0.9 * (1 - math.sqrt(0.5)) / 2])
 
 
-def test_plateau_falls_when_patience_epochs_were_no_better_and_never_below_its_floor() -> None:
+def test_plateau_falls_to_floor_when_patience_is_over() -> None:
     losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5]
     found = training_state(lr_schedules.Plateau(factor=0.1, patience=2, floor=0.005), losses, 10)
     assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.005])

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from conftest import Bench
 
 
-def test_sparse_and_one_hot_targets_give_the_same_weights_when_all_else_is_equal(
-    bench: Bench, workspace: Workspace
-) -> None:
+def test_sparse_and_one_hot_targets_give_the_same_weights(bench: Bench, workspace: Workspace) -> None:
     (categorical,) = bench.train(workspace, last="top")
     bench.change("[train]", '[train]\nloss = { softmax = "sparse-categorical" }')
     (sparse,) = bench.train(workspace, last="top")
@@ -47,12 +45,12 @@ def test_weights_of_classes_are_by_label_when_given(
     np.testing.assert_allclose(class_weight_array(given, bench.split(workspace)), expected)
 
 
-def test_weights_of_classes_refuse_when_the_data_has_no_such_label(bench: Bench, workspace: Workspace) -> None:
+def test_class_weights_refuse_when_data_has_no_such_label(bench: Bench, workspace: Workspace) -> None:
     with pytest.raises(ConfigurationError, match="the data has no label green"):
         class_weight_array({"green": 2.0}, bench.split(workspace))
 
 
-def test_class_weights_turn_the_answers_when_one_label_counts_far_more(bench: Bench, workspace: Workspace) -> None:
+def test_class_weights_shift_answers_when_one_label_dominates(bench: Bench, workspace: Workspace) -> None:
     bench.change("hidden = [4]", "hidden = []")
     shares = []
     for weights in ("{ red = 1000 }", "{ blue = 1000 }"):
@@ -63,7 +61,7 @@ def test_class_weights_turn_the_answers_when_one_label_counts_far_more(bench: Be
     assert shares[0] > shares[1] + 0.05
 
 
-def test_evaluation_is_of_plain_targets_when_training_smooths_them(bench: Bench, workspace: Workspace) -> None:
+def test_evaluation_uses_plain_targets_when_training_smooths(bench: Bench, workspace: Workspace) -> None:
     bench.change("[train]", "[train]\nlabel_smoothing = 0.4")
     (top,) = bench.train(workspace, last="top")
     second = np.array(top.evaluation.probabilities)[:, 0]

@@ -34,7 +34,7 @@ def norm_of(bench: Bench, workspace: Workspace) -> tuple[bool, bool]:
 
 
 @pytest.mark.parametrize("images", [4 * 12 + 5, 5 * 12 + 2 * 12 + 5])
-def test_train_trial_ends_the_same_to_the_bit_when_everything_is_set_and_it_was_stopped(
+def test_train_trial_is_bit_exact_when_all_is_set_and_stopped(
     images: int, bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     bench.change("[train]\n", ALL_AT_ONCE)
@@ -71,16 +71,14 @@ def test_train_trial_resumes_to_the_bit_with_averaged_weights(
     assert [epoch.val_loss for epoch in resumed[1].history] == [epoch.val_loss for epoch in straight[1].history]
 
 
-def test_train_trial_leaves_the_layers_below_alone_when_told_from_which_to_tune(
-    bench: Bench, workspace: Workspace
-) -> None:
+def test_train_trial_freezes_layers_below_when_from_layer_is_set(bench: Bench, workspace: Workspace) -> None:
     bench.change("learning_rate = 0.003", 'learning_rate = 0.003\nfrom_layer = "relu"\nbatch_norm = "training"')
     assert norm_of(bench, workspace) == (False, False)
     bench.change('"relu"', '"norm"')
     assert norm_of(bench, workspace) == (True, False)
 
 
-def test_train_trial_refuses_before_training_when_there_is_no_such_layer(bench: Bench, workspace: Workspace) -> None:
+def test_train_trial_refuses_when_there_is_no_such_layer(bench: Bench, workspace: Workspace) -> None:
     bench.change("learning_rate = 0.003", 'from_layer = "normal"')
     with pytest.raises(ConfigurationError, match="tiny has no layer 'normal'"):
         bench.train(workspace)

@@ -19,6 +19,6 @@ def test_choose_way_names_every_word_that_is_off() -> None:
         parse_sweep_options("slurm", **UNSET)  # type: ignore[arg-type]
 
 
-def test_choose_way_is_local_and_untracked_by_itself_when_nothing_is_said() -> None:
+def test_sweep_options_are_local_and_untracked_when_unset() -> None:
     sweep_options = parse_sweep_options("local", **UNSET)  # type: ignore[arg-type]
     assert (sweep_options.executor, sweep_options.jobs, sweep_options.track) == ("local", None, None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conftest import Bench
 
 
-def test_train_trial_gives_one_model_a_stage_when_it_runs_through(bench: Bench, workspace: Workspace) -> None:
+def test_train_trial_gives_one_model_per_stage_when_complete(bench: Bench, workspace: Workspace) -> None:
     top, tuned = bench.train(workspace)
     assert (top.stage, tuned.stage) == ("top", "fine-tune")
     assert top.run == tuned.run
@@ -66,7 +66,7 @@ def test_train_trial_trains_again_when_a_model_file_was_damaged(bench: Bench, wo
     assert load_keras(again, workspace)
 
 
-def test_train_trial_keeps_the_statistics_when_batch_norm_has_some(bench: Bench, workspace: Workspace) -> None:
+def test_train_trial_keeps_statistics_when_batch_norm_has_some(bench: Bench, workspace: Workspace) -> None:
     def moved() -> bool:
         norm = load_keras(bench.train(workspace)[-1], workspace).get_layer("tiny").get_layer("norm")
         return bool(np.any(norm.get_weights()[2] != 0))
@@ -85,7 +85,7 @@ def test_train_trial_names_the_causes_when_nothing_was_learned(bench: Bench, wor
     assert any(line.startswith("warning: tiny-softmax top") for line in progress.messages)
 
 
-def test_train_trial_stops_with_advice_when_the_loss_is_no_number(bench: Bench, workspace: Workspace) -> None:
+def test_train_trial_stops_with_advice_when_loss_is_nan(bench: Bench, workspace: Workspace) -> None:
     bench.change("learning_rate = 0.003", 'optimizer = "sgd"\nlearning_rate = 3e38')
     with pytest.raises(DataError, match="no longer a number in epoch"):
         bench.train(workspace)

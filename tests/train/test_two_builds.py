@@ -76,7 +76,7 @@ def toolkit(python: Path | str, folder: Path, *words: str) -> subprocess.Complet
 
 @pytest.mark.mkl
 @pytest.mark.timeout(900)  # four commands, each of which starts a TensorFlow
-def test_train_switches_to_the_profiles_build_and_both_builds_use_the_model(folder: Path) -> None:
+def test_train_switches_build_when_the_profile_names_another(folder: Path) -> None:
     profile = ComputeProfile(name="mobilenet", python=MKL, environment={"OMP_NUM_THREADS": "1"}, intra_op=1)
     compute_profiles.save_profile(profile, [], Workspace(folder / "workspace"))
     first = toolkit(sys.executable, folder, "train", "two-builds.toml")

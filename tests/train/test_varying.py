@@ -33,7 +33,7 @@ def test_train_trial_keeps_no_features_when_images_are_varied(bench: Bench, work
     assert {model.digest for model in plain}.isdisjoint(model.digest for model in varied)
 
 
-def test_train_trial_ends_the_same_to_the_bit_when_varied_and_stopped(
+def test_train_trial_is_bit_exact_when_varied_and_stopped(
     bench: Bench, workspace: Workspace, stopping: type[Stopping]
 ) -> None:
     bench.change('augment = "none"\n', "")
@@ -45,7 +45,7 @@ def test_train_trial_ends_the_same_to_the_bit_when_varied_and_stopped(
     assert [model.digest for model in resumed] == [model.digest for model in straight]
 
 
-def test_train_trial_ends_the_same_to_the_bit_when_batches_are_ready_at_any_time(
+def test_train_trial_is_bit_exact_when_batches_are_late(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.change('augment = "none"\n', "")

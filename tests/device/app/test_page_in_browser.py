@@ -69,7 +69,7 @@ def visit(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Vi
     context.close()
 
 
-def test_page_shows_label_speed_and_image_and_complains_of_nothing(visit: Visit, url: str) -> None:
+def test_page_shows_label_speed_and_image_without_errors(visit: Visit, url: str) -> None:
     visit.until("['dark', 'light'].includes(document.getElementById('label').textContent)")
     visit.until("document.getElementById('stream').naturalWidth === 640")
     assert visit.text("name") == "tiny-softmax-top-fp32"

@@ -128,7 +128,7 @@ def test_model_is_switched_by_hand_and_set_back_by_a_reload(serve: Serve, root: 
     assert app.end()[0] == 0
 
 
-def test_new_release_takes_over_with_less_than_a_second_of_frames_lost(serve: Serve, root: Path) -> None:
+def test_new_release_loses_less_than_a_second_of_frames(serve: Serve, root: Path) -> None:
     fps = 50
     app = serve(root / "current", "--fps", fps)
     for name in ("b", "a") * 3:
@@ -189,7 +189,7 @@ def test_metrics_read_as_prometheus_has_it(serve: Serve, root: Path) -> None:
     assert float(counted.split()[-1]) > 3
 
 
-def test_page_without_a_token_is_for_loopback_names_and_its_own_site_alone(serve: Serve, root: Path) -> None:
+def test_page_is_for_loopback_and_same_site_when_without_token(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     assert app.ask("/", host="localhost:8080").status == 200
     assert app.ask("/", host="camera.evil.example").status == 421

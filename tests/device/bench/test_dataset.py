@@ -49,7 +49,7 @@ def test_order_stays_what_it_is() -> None:
     assert LOG_EVERY == 8
 
 
-def test_read_images_sums_powers_of_two_when_they_have_many_labels(tmp_path: Path) -> None:
+def test_read_images_sums_powers_of_two_when_labels_are_many(tmp_path: Path) -> None:
     def listed(**entry: Any) -> Path:
         content = {"format": 1, "images": [{"file": "0.png", "sha256": "ab", **entry}]}
         (tmp_path / "images.json").write_text(json.dumps(content))

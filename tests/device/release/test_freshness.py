@@ -91,9 +91,7 @@ def test_downgrade_passes_only_with_a_permit_signed_for_it(check: Check, root: P
     assert floor_of(root, "stable") == 3
 
 
-def test_statement_is_refused_when_expired_even_if_the_clock_is_set_back(
-    check: Check, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_statement_is_refused_when_expired_and_clock_is_set_back(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="expired on"):
         check(1, expires=time.time() - 1)
     check(1)

@@ -41,7 +41,7 @@ def test_golden_ends_with_4_when_the_model_cannot_be_loaded(run: Command, releas
 
 
 @pytest.mark.parametrize("command", ["golden", "predict", "bench"])
-def test_device_names_all_that_it_does_not_know_when_the_bundle_is_of_a_later_kind(
+def test_device_names_all_unknown_values_when_bundle_is_newer(
     run: Command, release: Path, images: Path, command: str
 ) -> None:
     manifest = json.loads((release / "manifest.json").read_bytes())

@@ -177,7 +177,7 @@ def test_dripping_server_is_left_at_the_deadline(head: bytes) -> None:
     listening.close()
 
 
-def test_connection_is_kept_and_replaced_when_the_server_closes_it(serve: Callable[[Respond], Server]) -> None:
+def test_connection_is_replaced_when_server_closes_it(serve: Callable[[Respond], Server]) -> None:
     server = serve(answer(200, b"x"))
     client = HttpClient()
     for _ in range(5):

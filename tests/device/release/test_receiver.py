@@ -31,7 +31,7 @@ def records(*pieces: bytes) -> list[tuple[str, bytes]]:
     return [(sha256_bytes(piece), piece) for piece in pieces]
 
 
-def test_receive_makes_the_place_when_all_pieces_come_in_any_order(tmp_path: Path) -> None:
+def test_receive_makes_release_when_pieces_come_in_any_order(tmp_path: Path) -> None:
     answer = receiver.receive(tmp_path, layout(), records(*reversed(PIECES)))
     assert answer == {"ok": True, "lacking": [], "damaged": []}
     assert (tmp_path / "releases/new/a/weights").read_bytes() == CONTENT
@@ -39,7 +39,7 @@ def test_receive_makes_the_place_when_all_pieces_come_in_any_order(tmp_path: Pat
     assert not any(path.stat().st_mode & 0o222 for path in (tmp_path / "releases/new").rglob("*"))
 
 
-def test_receive_keeps_what_came_and_names_the_rest_when_it_is_cut(tmp_path: Path) -> None:
+def test_receive_keeps_pieces_and_names_the_rest_when_cut(tmp_path: Path) -> None:
     answer = receiver.receive(tmp_path, layout(), records(PIECES[1]))
     assert answer == {"ok": False, "lacking": sorted(map(sha256_bytes, (PIECES[0], PIECES[2]))), "damaged": []}
     assert not (tmp_path / "releases").exists()
@@ -53,7 +53,7 @@ def test_receive_names_a_piece_when_its_bytes_are_others(tmp_path: Path) -> None
     assert (answer["ok"], answer["damaged"]) == (False, [sha256_bytes(PIECES[0])])
 
 
-def test_receive_refuses_pieces_that_make_another_file_than_the_layout_says(tmp_path: Path) -> None:
+def test_receive_refuses_pieces_when_file_differs_from_layout(tmp_path: Path) -> None:
     lying = layout(content=CONTENT[::-1])
     assert not receiver.receive(tmp_path, lying, records(*PIECES))["ok"]
     assert not (tmp_path / "releases").exists()
@@ -100,7 +100,7 @@ def make_releases(root: Path, *names: str) -> None:
         (root / link).symlink_to(f"releases/{name}")
 
 
-def test_prune_keeps_what_serves_the_one_before_and_the_newest_others(tmp_path: Path) -> None:
+def test_prune_keeps_current_previous_and_newest_others(tmp_path: Path) -> None:
     make_releases(tmp_path, "serves", "before", "young", "old", "oldest")
     assert prune(tmp_path, 1, layout()) == ["old", "oldest"]
     assert {path.name for path in (tmp_path / "releases").glob("[!.]*")} == {"serves", "before", "young"}

@@ -106,7 +106,7 @@ def test_verify_fails_if_the_signature_is_a_link(
     assert "manifest.json.sig: is a link" in bad(run, release)
 
 
-def test_verify_says_that_nothing_was_checked_when_the_device_has_no_allowed_signers(
+def test_verify_says_unchecked_when_there_are_no_allowed_signers(
     run: Command, put: Callable[..., Path], key: Path
 ) -> None:
     found = run("verify", put(key)).said
@@ -188,7 +188,7 @@ def test_verify_refuses_when_signed_for_another_purpose(
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.json.sig"])
-def test_verify_refuses_when_a_byte_was_changed_and_every_digest_made_to_fit(
+def test_verify_refuses_when_byte_and_all_digests_are_changed(
     run: Command, put: Callable[..., Path], allow: Allow, key: Path, name: str
 ) -> None:
     """Digests alone do not protect from somebody who can compute them; the signature does."""

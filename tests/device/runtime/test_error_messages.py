@@ -62,7 +62,7 @@ def test_explain_says_what_it_means_and_what_to_do(message: str, monkeypatch: py
     assert (error.where, error.exit_code) == ("model.xml", 4)
 
 
-def test_explain_keeps_openvinos_words_when_it_does_not_know_them() -> None:
+def test_explain_keeps_message_when_it_is_unknown() -> None:
     error = error_messages.translate("something\n  else", "CPU")
     assert error.what == "OpenVINO cannot use it on CPU: something else"
     assert "probe" in error.remedy

@@ -60,7 +60,7 @@ def test_reason_is_the_container_when_the_node_is_missing(usb: Path) -> None:
     assert "c 189:* rmw" in remedy
 
 
-def test_reason_is_the_permission_when_the_node_may_not_be_opened(usb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reason_is_permission_when_node_may_not_be_opened(usb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plug(usb, "03e7", UNBOOTED, 7)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may open anything
     what, remedy = ncs2_usb.why_unavailable(seen(usb))

@@ -29,7 +29,7 @@ def test_gather_raises_when_nothing_is_trained(workspace: Workspace, empty: Stor
         load_report(workspace, empty, None)
 
 
-def test_gather_takes_the_experiment_trained_last_when_none_is_named(workspace: Workspace, store: Store) -> None:
+def test_gather_takes_latest_experiment_when_none_is_named(workspace: Workspace, store: Store) -> None:
     model = dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64, experiment="later")
     store.put(model)
     assert [found.digest for found in load_report(workspace, store, None).models] == [model.digest]
@@ -42,7 +42,7 @@ def test_gather_passes_over_models_that_were_made_elsewhere(workspace: Workspace
     assert load_report(workspace, store, None).name == "demo"
 
 
-def test_gather_keeps_only_the_newest_when_a_trial_was_trained_twice(
+def test_gather_takes_newest_when_a_trial_was_trained_twice(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
     again = dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64)

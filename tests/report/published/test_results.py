@@ -56,7 +56,7 @@ def test_load_holds_every_published_figure_of_face_mask(report: ReportData) -> N
         ("cifar10", "published_tests", ("mobilenet", "pretrained"), (0.8181, 0.7326)),
     ],
 )
-def test_load_holds_the_published_figures_of_the_other_experiments(
+def test_load_holds_published_figures_of_other_experiments(
     report: ReportData, name: str, table: str, row: tuple[str, ...], expected: tuple[float, ...]
 ) -> None:
     assert figures(sheet(results.load(name, report), table))[row] == expected
@@ -81,7 +81,7 @@ def test_load_joins_ours_only_where_we_ran_it(report: ReportData) -> None:
     }
 
 
-def test_load_sets_ours_of_another_network_beside_a_row_and_names_it(report: ReportData) -> None:
+def test_load_names_our_network_when_it_differs_from_the_row(report: ReportData) -> None:
     found = results.load("cifar10", report)
     shown = published_comparison.tables(found, report)["published_tests"]
     assert shown.columns[-1] == "Ours is"
@@ -91,14 +91,14 @@ def test_load_sets_ours_of_another_network_beside_a_row_and_names_it(report: Rep
     ]
 
 
-def test_tables_set_a_single_row_upright_with_the_data_in_its_head(report: ReportData) -> None:
+def test_tables_are_vertical_when_there_is_one_row(report: ReportData) -> None:
     shown = published_comparison.tables(results.load("flowers", report), report)["published_tests"]
     assert shown.columns[2].startswith("Ours, synthetic masks: ")
     assert [row[0].text for row in shown.rows][:2] == ["Accuracy", "Last epoch, loss"]
     assert shown.rows[0][1].text == "95.62 %"
 
 
-def test_tables_show_the_confidences_that_devices_gave_negative_where_wrong(report: ReportData) -> None:
+def test_tables_show_negative_confidences_when_wrong(report: ReportData) -> None:
     shown = published_comparison.tables(results.load("face-mask", report), report)["published_inferences"]
     ours = {tuple(cell.text for cell in row[:4]): tuple(cell.text for cell in row[-2:]) for row in shown.rows}
     assert ours["FP16", "MobileNet", "fine-tuning", "sigmoid"] == ("87.50 %", "\N{MINUS SIGN}75.00 %")
@@ -120,7 +120,7 @@ def test_signed_confidence_is_of_the_answer_given(output: list[float], truth: in
     assert device_predictions.signed_confidence(output, truth) == expected
 
 
-def test_load_calls_data_the_same_only_by_source_and_number_and_without_a_note(
+def test_load_matches_data_when_source_and_number_are_equal(
     workspace: Workspace, store: Store, experiment: Experiment, report: ReportData
 ) -> None:
     assert not results.load("flowers", report).same_data

@@ -25,7 +25,7 @@ def html(report: Report) -> str:
     return report.index.read_text(encoding="utf-8")
 
 
-def test_write_report_gives_the_same_bytes_when_the_store_is_the_same(
+def test_write_report_gives_same_bytes_when_store_is_the_same(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, written: Report
 ) -> None:
     again = write_report(workspace, store, experiment=experiment, destination=tmp_path / "again")
@@ -58,7 +58,7 @@ def test_write_report_draws_in_the_pages_own_colors(written: Report) -> None:
     assert len(SERIES) == 8
 
 
-def test_write_report_says_synthetic_masks_wherever_a_figure_is_shown(written: Report) -> None:
+def test_write_report_says_synthetic_masks_at_every_figure(written: Report) -> None:
     page = html(written)
     for caption in re.findall(r"<figcaption>.*?</figcaption>", page, re.DOTALL):
         assert "synthetic masks" in caption
@@ -74,7 +74,7 @@ def test_write_report_keeps_full_digits_in_its_csv(store: Store, written: Report
     assert rows[0]["note"] == "synthetic masks"
 
 
-def test_write_report_escapes_what_users_write_and_leaves_out_what_they_do_not_name(
+def test_write_report_escapes_user_text_and_omits_unnamed(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
     changed = experiment.model_copy(update={"title": "<script>alert(1)</script> & more", "published": None})
@@ -108,7 +108,7 @@ def test_write_report_sums_up_for_the_terminal(written: Report, column: str) -> 
     assert written.headline.startswith("Ship ")
 
 
-def test_write_report_writes_results_with_machine_conditions_and_what_was_not_run(
+def test_write_report_shows_results_conditions_and_not_run(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
 ) -> None:
     wanted = experiment.model_copy(
@@ -135,6 +135,6 @@ def test_write_report_lays_every_raw_record_beside_the_page(store: Store, writte
     assert f'href="raw/model-{store.all(TrainedModel)[0].digest[:12]}.json"' in html(written)
 
 
-def test_render_leads_to_a_records_file_when_the_page_has_no_row_for_it() -> None:
+def test_render_links_record_file_when_page_has_no_row() -> None:
     shown = '<td id="record-aaa"></td><a href="#record-aaa"></a><a href="#record-bbb"></a>'
     assert _linked(shown).endswith('<a href="#record-aaa"></a><a href="raw/record-bbb.json"></a>')

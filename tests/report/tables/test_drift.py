@@ -63,9 +63,7 @@ def test_recommend_model_is_content_when_no_device_became_slower(
     assert (checks["Speed over time"].state, "1 comparison" in checks["Speed over time"].text) == ("good", True)
 
 
-def test_outliers_name_the_throttled_device_that_is_left_out_elsewhere(
-    workspace: Workspace, store: Store, experiment: Experiment
-) -> None:
+def test_outliers_name_device_when_it_is_throttled(workspace: Workspace, store: Store, experiment: Experiment) -> None:
     found = next(
         r for r in store.all(BenchRecord) if r.scenario == "single-stream" and r.device == "pi-3" and not r.broken_rules
     )
@@ -81,7 +79,7 @@ def test_outliers_name_the_throttled_device_that_is_left_out_elsewhere(
     assert row[5].href == f"#record-{hot.digest[:12]}"
 
 
-def test_recommend_model_does_not_tell_devices_apart_that_are_one_machine(
+def test_recommend_model_merges_devices_when_on_one_machine(
     workspace: Workspace, store: Store, experiment: Experiment, slowed: BenchRecord
 ) -> None:
     report = load_report(workspace, store, experiment)
@@ -111,9 +109,7 @@ def test_figures_of_replaced_records_lead_to_their_files(
     assert kept["samples_ms"] == list(slowed.samples_ms)
 
 
-def test_write_report_is_about_models_from_elsewhere_when_nothing_was_trained(
-    store: Store, tmp_path: Path, adopt: Adopt
-) -> None:
+def test_write_report_shows_imported_models_when_none_trained(store: Store, tmp_path: Path, adopt: Adopt) -> None:
     adopt(store)
     room = Workspace(tmp_path / "room")
     with Store(room.database) as apart:

@@ -17,7 +17,7 @@ def test_history_is_empty_when_everything_was_measured_once(
     assert latency_history.history(load_report(workspace, store, experiment)).rows == ()
 
 
-def test_history_joins_runs_of_one_form_on_one_device_and_never_quick_with_full(
+def test_history_joins_runs_when_form_and_device_are_equal(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
     first = next(r for r in store.all(BenchRecord) if r.scenario == "single-stream" and not r.broken_rules)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from toolkit.report.tables.results_tables import MOST_LETTERS, label_cell
 
 
-def test_label_cell_cuts_long_names_and_keeps_the_whole_in_a_title() -> None:
+def test_label_cell_shortens_and_sets_title_when_name_is_long() -> None:
     cell = label_cell("x" * 300)
     assert (len(cell.text), cell.title) == (MOST_LETTERS, "x" * 300)
     assert (label_cell("with_mask").text, label_cell("with_mask").title) == ("with_mask", "")

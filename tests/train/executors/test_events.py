@@ -73,7 +73,7 @@ def test_request_is_the_same_when_it_was_a_line(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "face-mask", "flowers", "cifar10", "cifar100", "fashion-mnist"])
-def test_request_keeps_every_setting_of_the_experiments_that_come_along(name: str, sweep: Sweep) -> None:
+def test_request_keeps_every_setting_of_the_experiments(name: str, sweep: Sweep) -> None:
     from toolkit.experiment.load import load_experiment
 
     one = sweep.requests()[0]

@@ -47,7 +47,7 @@ class Killing(Silent):
                     os.kill(pid, signal.SIGKILL)
 
 
-def test_train_trials_gives_what_one_process_gives_when_trials_run_side_by_side(
+def test_train_trials_gives_the_same_when_run_in_parallel(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As many threads as here, since their number decides the last bits of a sum.
@@ -65,7 +65,7 @@ def test_train_trials_gives_what_one_process_gives_when_trials_run_side_by_side(
     assert len([line for line in again.messages if "trained already, skipped" in line]) == 4
 
 
-def test_train_trials_goes_on_with_the_others_when_a_process_is_killed(sweep: Sweep) -> None:
+def test_train_trials_continues_when_a_process_is_killed(sweep: Sweep) -> None:
     progress = Killing("one-softmax top: epoch 2/")
     sweep_result = sweep.train(progress, last="top", sweep_options=SweepOptions(jobs=1))
     assert [(model.network, model.stage) for model in sweep_result.models] == [("two", "top")]
@@ -79,7 +79,7 @@ def test_train_trials_goes_on_with_the_others_when_a_process_is_killed(sweep: Sw
     assert "  one-softmax top: resuming after epoch 2 of 3" in going_on.messages
 
 
-def test_train_trials_raises_what_the_trials_raised_when_none_came_to_anything(sweep: Sweep) -> None:
+def test_train_trials_raises_trial_error_when_all_fail(sweep: Sweep) -> None:
     sweep.change('["softmax"]', '["sigmoid"]')
     sweep.change("[train]", "[train]\nclass_weights = { green = 2 }")
     progress = Silent()
@@ -92,7 +92,7 @@ def test_train_trials_raises_what_the_trials_raised_when_none_came_to_anything(s
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_train_command_leaves_no_process_and_whole_files_when_it_is_ended(sweep: Sweep, end: signal.Signals) -> None:
+def test_train_command_leaves_no_process_when_ended(sweep: Sweep, end: signal.Signals) -> None:
     sweep.change("epochs = 3\nlearning_rate = 0.01", "epochs = 100000\npatience = 100000\nlearning_rate = 0.01")
     words = [sys.executable, "-m", "toolkit", "train", str(sweep.file), "--workspace", str(sweep.workspace.root)]
     log = sweep.file.with_name("log")

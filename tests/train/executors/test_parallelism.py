@@ -27,7 +27,7 @@ def test_side_by_side_is_what_memory_and_cpus_allow(trials: int, cpus: int, memo
     assert found == count
 
 
-def test_available_bytes_is_the_machines_when_no_container_limits_it(tmp_path: Path) -> None:
+def test_available_bytes_is_the_machines_when_there_is_no_limit(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:  9000 kB\nMemAvailable:   2000 kB\n")
     assert available_bytes(meminfo, tmp_path) == 2000 * 1024
@@ -38,7 +38,7 @@ def test_available_bytes_is_the_machines_when_no_container_limits_it(tmp_path: P
 @pytest.mark.parametrize(
     ("limit", "held"), [("memory.max", "memory.stat"), ("memory/memory.limit_in_bytes", "memory/memory.stat")]
 )
-def test_available_bytes_is_what_the_container_leaves_when_it_is_less(tmp_path: Path, limit: str, held: str) -> None:
+def test_available_bytes_is_the_containers_when_it_is_less(tmp_path: Path, limit: str, held: str) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemAvailable:   2000 kB\n")
     (tmp_path / limit).parent.mkdir(exist_ok=True)

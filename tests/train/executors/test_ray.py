@@ -140,9 +140,7 @@ class CuttingPower(Silent):
 
 @pytest.mark.sweeps
 @pytest.mark.timeout(900)
-def test_every_trial_ends_and_none_twice_when_a_node_loses_its_power(
-    cluster: Cluster, sweep: Sweep, tmp_path: Path
-) -> None:
+def test_every_trial_ends_once_when_a_node_loses_power(cluster: Cluster, sweep: Sweep, tmp_path: Path) -> None:
     sweep.change("epochs = 3\nlearning_rate = 0.01", "epochs = 60\npatience = 60\nlearning_rate = 0.001")
     cluster.start_head()
     progress = CuttingPower(cluster.start_second())
@@ -183,9 +181,7 @@ def test_a_node_is_refused_when_it_does_not_see_the_images(
 
 @pytest.mark.sweeps
 @pytest.mark.timeout(600)
-def test_a_cluster_of_this_machine_is_started_and_ended_when_there_is_no_address(
-    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_cluster_starts_and_ends_when_there_is_no_address(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", str(PATIENCE_S))
     sweep_result = sweep.train(sweep_options=SweepOptions(executor="ray"), last="top")
@@ -202,7 +198,7 @@ def test_an_unreachable_cluster_is_refused_with_what_to_do(sweep: Sweep) -> None
     assert "ray start --head" in caught.value.problems[0].remedy
 
 
-def test_unshared_says_what_to_share_when_the_workspace_is_another(sweep: Sweep) -> None:
+def test_unshared_says_what_to_share_when_workspace_differs(sweep: Sweep) -> None:
     request = sweep.requests()[0]
     (problem,) = unshared(request, "no-such-mark", "node b")
     assert problem.where == "node b"

@@ -10,7 +10,7 @@ from toolkit.train.metrics import multiclass
 from toolkit.train.sanity_checks import warnings_for
 
 
-def test_evaluate_gives_the_hand_computed_scores_when_two_of_six_are_wrong() -> None:
+def test_evaluate_scores_are_exact_when_two_of_six_are_wrong() -> None:
     logits = np.array([[-2.0], [-1.0], [3.0], [1.0], [2.0], [-4.0]])
     judged = multiclass.evaluate(logits, np.array([0, 0, 0, 1, 1, 1]), ("no", "yes"), "test")
     assert judged.predictions == (0, 0, 1, 1, 1, 0)
@@ -30,7 +30,7 @@ def test_class_scores_are_zero_when_a_class_is_never_predicted() -> None:
     assert (always.precision, always.recall, always.f1) == pytest.approx((6 / 8, 1, 12 / 14))
 
 
-def test_cross_entropies_agree_when_the_softmax_is_the_sigmoid_of_the_difference() -> None:
+def test_cross_entropies_agree_when_softmax_equals_sigmoid() -> None:
     z, labels = np.array([-3.0, 0.0, 0.5, 8.0]), np.array([1, 0, 1, 0])
     expected = np.mean([math.log1p(math.exp(3)), math.log(2), math.log1p(math.exp(-0.5)), math.log1p(math.exp(8))])
     assert multiclass.binary_cross_entropy(z, labels) == pytest.approx(expected)
@@ -48,7 +48,7 @@ def test_probabilities_sum_to_one_when_made_of_either_head() -> None:
     np.testing.assert_allclose(multiclass.probabilities(np.array([[0.0, math.log(3)]])), [[0.25, 0.75]])
 
 
-def test_top5_counts_the_label_anywhere_when_there_are_more_classes() -> None:
+def test_top5_counts_label_anywhere_when_classes_are_more() -> None:
     logits = np.array([[6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6.0]])
     judged = multiclass.evaluate(logits, np.array([4, 0]), tuple("abcdef"), "test")
     assert (judged.accuracy, judged.top5) == (0, 0.5)
@@ -61,7 +61,7 @@ def test_warnings_for_is_silent_when_better_than_the_majority() -> None:
     assert warnings_for(good, weights="imagenet", stage="top") == ()
 
 
-def test_warnings_for_names_random_weights_when_the_frozen_backbone_has_them() -> None:
+def test_warnings_for_name_random_weights_when_body_is_frozen() -> None:
     logits = np.eye(2)[[1] * 60 + [0] * 4 + [1] * 36]
     poor = multiclass.evaluate(logits, np.array([1] * 60 + [0] * 40), ("a", "b"), "test")
     (warning,) = warnings_for(poor, weights="none", stage="top")
@@ -69,7 +69,7 @@ def test_warnings_for_names_random_weights_when_the_frozen_backbone_has_them() -
     assert "random weights" in warning
 
 
-def test_softmax_binary_cross_entropy_is_the_heads_when_both_compute_it() -> None:
+def test_softmax_binary_cross_entropy_equals_that_of_the_head() -> None:
     networks.start_tensorflow()
     logits = np.random.default_rng(0).normal(scale=5, size=(7, 4)).astype("f4")
     labels = np.array([0, 1, 2, 3, 0, 1, 2])
@@ -81,13 +81,13 @@ def test_softmax_binary_cross_entropy_is_the_heads_when_both_compute_it() -> Non
     )
 
 
-def test_calibration_is_the_gap_between_said_and_true_when_bins_differ() -> None:
+def test_calibration_is_gap_to_accuracy_when_bins_differ() -> None:
     found = multiclass.calibration(np.array([0.9, 0.9, 0.9, 0.9, 0.6, 1.0]), np.array([1, 1, 1, 0, 1, 1], bool))
     assert found.ece == pytest.approx((4 * 0.15 + 1 * 0.4 + 0) / 6)
     assert [own.images for own in found.bins if own.images] == [1, 4, 1]
 
 
-def test_evaluate_keeps_one_column_when_there_are_two_classes_and_all_of_more() -> None:
+def test_evaluate_keeps_one_column_when_there_are_two_classes() -> None:
     two = multiclass.evaluate(np.array([[0.0, math.log(3)]]), np.array([1]), ("a", "b"), "test")
     assert two.probabilities == ((0.75,),)
     three = multiclass.evaluate(np.zeros((2, 3)), np.array([1, 2]), ("a", "b", "c"), "test")

@@ -38,7 +38,7 @@ def test_evaluate_counts_every_judged_label_when_there_are_many() -> None:
     assert sum(one.images for one in found.calibration.bins) == 11
 
 
-def test_average_precisions_are_vocs_when_the_curve_goes_up_and_down() -> None:
+def test_average_precisions_equal_voc_when_curve_is_uneven() -> None:
     curve = curves.precision_recall_curve([0.9, 0.8, 0.7, 0.6, 0.5], [True, False, True, False, False])
     # precision 1 up to recall 1/2, then 2/3
     assert curves.interpolated_average_precision(curve) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
@@ -86,7 +86,7 @@ def test_one_label_is_judged_as_ever_when_it_is_the_only_one(drawn: tuple[np.nda
     assert np.array_equal(head.weights(labels, weights), weights[labels])
 
 
-def test_losses_agree_with_the_reported_one_when_logits_are_extreme() -> None:
+def test_losses_agree_with_reported_when_logits_are_extreme() -> None:
     start_tensorflow()
     head = find_head("multi-sigmoid", 3, multi_label=True)
     logits = np.array([[1e4, -1e4, 0.5], [1e4, 1e4, -1e4], [3.0, -2.0, 80.0]], np.float32)
@@ -108,7 +108,7 @@ def test_weights_count_presence_alone_when_classes_have_them() -> None:
     assert smoothed[0].tolist() == pytest.approx([0.95, 0.05, 0.05])
 
 
-def test_warnings_name_chance_and_silence_when_nothing_was_learned() -> None:
+def test_warnings_name_chance_and_silence_when_nothing_learned() -> None:
     random = np.random.default_rng(1)
     labels = (random.random((200, 3)) < 0.3).astype(np.int8)
     blind = dispatch.evaluate(np.full((200, 3), -1, np.float32), labels, NAMES, "test")
@@ -121,7 +121,7 @@ def test_warnings_name_chance_and_silence_when_nothing_was_learned() -> None:
     assert sanity_checks.warnings_for(seeing, weights="none", stage="top") == ()
 
 
-def test_worst_decisions_begin_with_the_surest_when_labels_are_wrong() -> None:
+def test_worst_decisions_begin_with_surest_when_labels_are_wrong() -> None:
     shares = dispatch.probabilities(LOGITS, multi_label=True)
     assert worst_decisions(LABELS, shares) == [(1, 1)]
     assert worst_decisions(1 - np.abs(LABELS), shares)[:2] == [(3, 2), (2, 0)]

@@ -173,7 +173,7 @@ def test_a_run_and_its_resumption_are_one_run_in_mlflow(
 
 @pytest.mark.sweeps
 @pytest.mark.timeout(600)
-def test_a_server_that_is_down_is_warned_of_once_and_told_the_next_time(
+def test_tracker_warns_once_and_sends_later_when_server_is_down(
     server: str, bench: Bench, workspace: Workspace, trial: Trial, model: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
@@ -194,9 +194,7 @@ def test_a_server_that_is_down_is_warned_of_once_and_told_the_next_time(
 
 @pytest.mark.sweeps
 @pytest.mark.timeout(900)
-def test_everything_trained_is_in_the_workspaces_own_mlflow_when_asked_for(
-    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_models_are_in_workspace_mlflow_when_tracked(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for _ in range(2):
         progress = Silent()
@@ -222,7 +220,7 @@ def test_tracker_for_is_nobody_when_nothing_asks_for_it(
         assert isinstance(tracker, NullTracker)
 
 
-def test_tracker_for_says_what_to_install_when_mlflow_is_not_there(
+def test_tracker_for_says_what_to_install_when_mlflow_is_missing(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("toolkit.train.tracking.base.find_spec", lambda name: None)

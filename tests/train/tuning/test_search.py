@@ -67,7 +67,7 @@ def test_step_for_lasts_no_longer_than_it_must(rate: float, batch_size: int, ste
     assert search.step_for(rate, batch_size) == step
 
 
-def test_candidates_take_turns_and_say_nothing_of_openmp_when_the_build_has_none() -> None:
+def test_candidates_omit_openmp_when_build_has_none() -> None:
     tried = candidates([Build(None, mkl=False), Build(Path("/mkl"), mkl=True)], 4, [Path("/lib/libjemalloc.so.2")])
     assert [one.python for one in tried[:4]] == [None, Path("/mkl")] * 2
     assert len({one.name for one in tried}) == len(tried)
@@ -77,7 +77,7 @@ def test_candidates_take_turns_and_say_nothing_of_openmp_when_the_build_has_none
     assert any(one.environment.get("LD_PRELOAD") for one in tried)
 
 
-def test_candidates_never_ask_for_less_than_a_thread_when_there_is_one_cpu() -> None:
+def test_candidates_use_one_thread_when_there_is_one_cpu() -> None:
     assert {one.intra_op for one in candidates([Build(None, mkl=True)], 1)} == {1}
 
 
@@ -92,7 +92,7 @@ def test_allocators_here_finds_the_first_of_each_name(tmp_path: Path) -> None:
     ("flags", "precision"),
     [("fpu avx2", "float32"), ("fpu avx512_bf16 avx512f", "bfloat16"), ("amx_bf16", "bfloat16"), (None, "float32")],
 )
-def test_faster_precision_is_what_the_processor_has_instructions_for(flags: str | None, precision: str) -> None:
+def test_faster_precision_is_what_the_processor_supports(flags: str | None, precision: str) -> None:
     assert faster_precision("" if flags is None else f"model name\t: X\nflags\t\t: {flags}\nbugs\t: y\n") == precision
 
 

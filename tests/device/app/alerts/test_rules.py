@@ -163,7 +163,7 @@ def begun(output: Kept, said: list[str], clock: list[float]) -> AlertDispatcher:
     return running
 
 
-def test_alert_is_sent_when_a_class_was_held_and_then_not_for_a_while() -> None:
+def test_alert_is_sent_once_per_pause_when_a_class_was_held() -> None:
     output, clock = Kept(), [100.0]
     running = begun(output, [], clock)
     for light in (0.9, 0.9, 0.1, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9):

@@ -34,9 +34,7 @@ def test_fitted_equals_what_reading_the_file_gives(
 
 @pytest.mark.parametrize(("rows", "columns"), [(720, 1280), (1080, 1920), (480, 640), (449, 1000), (300, 300)])
 @pytest.mark.parametrize("compressed", [True, False])
-def test_fitted_is_closer_than_bilinear_resizing_when_it_shrinks_first(
-    rows: int, columns: int, compressed: bool
-) -> None:
+def test_fitted_is_closer_than_bilinear_when_it_shrinks_first(rows: int, columns: int, compressed: bool) -> None:
     coarse = np.random.default_rng(3).integers(0, 256, (rows // 20, columns // 20, 3), dtype=np.uint8)
     image = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
     jpeg = bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
@@ -50,9 +48,7 @@ def test_fitted_is_closer_than_bilinear_resizing_when_it_shrinks_first(
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 600), st.integers(1, 600))
-def test_factor_leaves_an_image_no_smaller_than_the_network_wants(
-    rows: int, columns: int, height: int, width: int
-) -> None:
+def test_factor_leaves_image_no_smaller_than_network_input(rows: int, columns: int, height: int, width: int) -> None:
     factor = downscale_factor((rows, columns), InputFormat((height, width), "resize"))
     assert factor == 1 or min(rows, columns) / factor >= 1.5 * max(height, width)
 

@@ -193,7 +193,7 @@ def test_end_refuses_what_was_asked_too_late(release: Path) -> None:
     assert said == ["the app is ending"]
 
 
-def test_pipeline_drops_the_oldest_when_frames_come_faster_than_answers(
+def test_pipeline_drops_oldest_when_frames_outpace_answers(
     begin: Begin, release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = FakeHost.load

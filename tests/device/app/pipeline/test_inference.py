@@ -24,7 +24,7 @@ def _has_signal_stack() -> bool:
     return bool(found.flags != none_set)
 
 
-def test_begin_leaves_the_thread_that_loads_without_a_signal_stack_that_goes_with_the_model(root: Path) -> None:
+def test_begin_leaves_no_signal_stack_when_model_is_loaded(root: Path) -> None:
     engine = InferenceWorker(DropOldestQueue(1), Settings("CPU"), lambda *_: None, Counters(), lambda _: None)
 
     def load() -> tuple[bool, bool]:

@@ -6,7 +6,7 @@ from toolkit.device.app.pipeline import throughput
 from toolkit.device.app.pipeline.throughput import ThroughputMeter
 
 
-def test_summary_is_counted_anew_after_a_while_and_when_another_model_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_summary_restarts_after_a_while_and_when_model_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1_000_000_000]
     monkeypatch.setattr(throughput, "now_ns", lambda: clock[0])
     meter = ThroughputMeter()

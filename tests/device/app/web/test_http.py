@@ -72,7 +72,7 @@ def converse(port: int, sent: bytes) -> bytes:
     return said
 
 
-def test_server_answers_one_request_after_another_and_refuses_what_is_too_long(serve: Serve, root: Path) -> None:
+def test_server_answers_in_sequence_and_refuses_when_too_long(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
     one = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert converse(app.port, one * 3).count(b'{"ok": true}') == 3
@@ -124,7 +124,7 @@ def test_buckets_forget_who_was_silent_longest() -> None:
     assert buckets.wait_s("first") == 0
 
 
-def test_session_ends_when_its_time_is_up_or_another_process_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_ends_when_expired_or_process_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     auth = Auth("x" * 20)
     until, seal = auth.session(secure=True).partition(";")[0].partition("=")[2].split(".")
     assert auth._is_session(until, seal)
