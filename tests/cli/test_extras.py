@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ VERBS = {
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "x.toml").write_text(
         'name = "x"\n[data]\nsource = "folders"\npath = "."\n[matrix]\nnetworks = ["mobilenet"]\n[[stages]]\nname = "top"\n'
     )
@@ -63,7 +64,11 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "manifest.json").write_text("{}")
     (tmp_path / "model.keras").touch()
-    return tmp_path
+    yield tmp_path
+    if (tmp_path / "workspace" / "fleet").exists():  # what `fleet up` started
+        subprocess.run(
+            [sys.executable, "-m", "toolkit", "fleet", "down"], cwd=tmp_path, check=True, capture_output=True
+        )
 
 
 def run(place: Path, verb: str, blocked: set[str]) -> subprocess.CompletedProcess[str]:
