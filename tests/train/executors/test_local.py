@@ -31,6 +31,12 @@ def children(pid: int) -> list[int]:
     return [int(child) for found in lists for child in found]
 
 
+def trial_workers(pid: int) -> list[int]:
+    """Its children that train; the others decode images in a sandbox."""
+    lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children(pid)}
+    return [child for child, line in lines.items() if b"toolkit.train.executors.worker" in line]
+
+
 class Killing(Silent):
     """Kills the processes that train when a line with these words is said."""
 
@@ -42,9 +48,8 @@ class Killing(Silent):
         super().log(text)
         if self.words is not None and self.words in text:
             self.words = None
-            for pid in children(os.getpid()):
-                if b"toolkit.train.executors.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
+            for pid in trial_workers(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_train_trials_gives_the_same_when_run_in_parallel(
@@ -101,15 +106,15 @@ def test_train_command_leaves_no_process_when_ended(sweep: Sweep, end: signal.Si
     while not all(f"{network}-softmax top: epoch 3/" in log.read_text() for network in ("one", "two")):
         assert command.poll() is None, log.read_text()
         time.sleep(0.05)
-    workers = children(command.pid)
-    assert len(workers) == 2
+    processes = children(command.pid)
+    assert len(trial_workers(command.pid)) == 2
     command.send_signal(end)
     command.communicate(timeout=120)
     assert command.returncode == (ExitCode.INTERRUPTED if end == signal.SIGINT else -end), log.read_text()
     assert "Traceback" not in log.read_text()
     deadline = time.monotonic() + 60
-    while any(_runs(pid) for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlived its command"
+    while any(_runs(pid) for pid in processes):
+        assert time.monotonic() < deadline, "a process outlived its command"
         time.sleep(0.1)
     files = [path.name for path in sweep.workspace.folder("runs").rglob("*") if path.is_file()]
     left = [name for name in files if not name.endswith(".part")]  # a worker may have been killed as it wrote one
