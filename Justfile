@@ -70,7 +70,7 @@ setup-mkl:
 
 # Train, convert and test with the MKL/OpenMP build of TensorFlow.
 test-mkl *arguments: setup setup-mkl
-    .venv-mkl/bin/python -m pytest -m "{{ unprivileged }}" {{ of_both_builds }} "$@"
+    .venv-mkl/bin/python -m pytest -m "{{ unprivileged }}" -n auto {{ of_both_builds }} "$@"
     "{{ bin }}/pytest" -m mkl tests/train "$@"
 
 # Test sweeps on a real Ray cluster and tracking on a real MLflow server, in .venv-sweeps.

@@ -19,7 +19,7 @@ done
 for line in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["device"]: print(line)' |
     compile - device.txt --constraint requirements/dev.txt "${current[@]}" "$@"
 # The environment of the TensorFlow build with MKL and OpenMP, with what its tests and benchmarks need.
-printf '%s\n' hypothesis pillow pytest pytest-timeout scipy |
+printf '%s\n' hypothesis pillow pytest pytest-timeout pytest-xdist scipy |
     compile - mkl.txt pyproject.toml --extra mkl "${current[@]}" "$@"
 # The environment of sweeps over several machines and tracking.
 printf '%s\n' hypothesis pytest pytest-timeout |

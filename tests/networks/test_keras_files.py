@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.networks.keras_files import UnreadableLayerError, load_model
+from toolkit.networks.keras_files import UnreadableLayerError, load_model, refuse_code
 from toolkit.networks.tf_runtime import start_tensorflow
 
 IMAGE = np.random.default_rng(1).random((1, 16, 16, 3), np.float32)
@@ -100,6 +100,13 @@ def test_load_model_runs_no_code_of_a_file(tmp_path: Path, suffix: str) -> None:
     keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Lambda(lambda x: x * 2)]).save(path)
     with pytest.raises(UnreadableLayerError, match="Lambda layer, which is code"):
         load_model(path)
+
+
+@pytest.mark.parametrize("function", ["io.write_file", "io.read_file", "py_function", None])
+def test_refuse_code_refuses_a_stored_function(function: str | None) -> None:
+    layer = {"class_name": "TFOpLambda", "config": {"name": "stored", "function": function}}
+    with pytest.raises(UnreadableLayerError, match="TFOpLambda layer, which is code"):
+        refuse_code({"class_name": "Functional", "config": {"layers": [layer]}})
 
 
 def test_load_model_refuses_classes_from_other_modules(tmp_path: Path) -> None:

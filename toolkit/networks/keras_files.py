@@ -25,6 +25,8 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 _CONFIGURATION, _FACTS = "config.json", "metadata.json"
 _MODELS = {"Functional", "Model"}
 _CODE = {"Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "__lambda__"}
+_ARITHMETIC = {"__operators__.add", "math.add", "math.multiply", "math.subtract", "math.truediv"}
+"""Functions of TensorFlow that Keras 2 stores as TFOpLambda layers, by name, and that do nothing but arithmetic."""
 _OUTDATED = {
     "groups",
     "kernel_initializer",
@@ -81,11 +83,18 @@ def refuse_code(configuration: Any) -> None:
     for described in _objects(configuration):
         kind = str(described.get("class_name"))
         module = str(described.get("module") or "keras")
-        if kind in _CODE:
+        if kind in _CODE and not _is_arithmetic(described):
             raise UnreadableLayerError(f"has a {kind} layer, which is code", kind)
         registered = str(described.get("registered_name") or "")
         if module.split(".", maxsplit=1)[0] not in {"keras", "tf_keras", "builtins"} or ">" in registered:
             raise UnreadableLayerError(f"has a layer of its author's own, {kind}, which is not in the file", kind)
+
+
+def _is_arithmetic(described: dict[str, Any]) -> bool:
+    """Whether a layer is plain arithmetic as Keras 2 stores it; Keras 3 does not have such layers."""
+    config = described.get("config")
+    function = config.get("function") if isinstance(config, dict) else None
+    return is_keras_2() and described["class_name"] == "TFOpLambda" and function in _ARITHMETIC
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
