@@ -44,6 +44,7 @@ class Memory:
     """A source of frames that were read beforehand."""
 
     name = "memory"
+    fps: float | None = None
 
     def __init__(self, *, live: bool = False) -> None:
         self.live, self._frames, self._next = live, encoded(), 0

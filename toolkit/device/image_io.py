@@ -78,6 +78,16 @@ def _refuse_large(header: Header, max_bytes: Optional[int], name: str) -> None:
         raise ImageTooLargeError(f"{size} need {needed}, more than the limit of {limit / 1e6:.0f} MB{hint}")
 
 
+def check_whole(content: bytes) -> None:
+    """Check the header and the structure of an image without decoding it.
+
+    Raises:
+        ValueError: it is not an image, or truncated, or above MAX_BYTES.
+    """
+    _refuse_large(read_header(content), None, "image")
+    _check_complete(content)
+
+
 def memory_budget(meminfo: str = "/proc/meminfo") -> int:
     """Return the limit for an untrusted decoded image: an eighth of the available memory, at most MAX_BYTES."""
     try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple
 import cv2
 import numpy as np
 
-from ...image_io import crop_to_aspect, resize
+from ...image_io import check_whole, crop_to_aspect, resize
 from .messages import Counters, DropOldestQueue, Frame, InputFormat, Query
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ FINER = 1.5
 """Smallest factor left for the resizing after that; below it, unequal weights of the pixels would be visible."""
 COARSER = 4.0
 """Largest factor left; above it, interpolation would skip pixels."""
-_END_OF_IMAGE = b"\xff\xd9"
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG's frame header, which begins with its size (ITU-T T.81, B.2.2)."""
 _STEP_S = 0.2
@@ -43,8 +42,7 @@ def decode_frame(frame: Frame, factor: int = 1) -> Pixels:
     if frame.pixels is not None:
         return _shrunk(frame.pixels, factor)
     jpeg = frame.jpeg or b""
-    if _END_OF_IMAGE not in jpeg[-4096:] and jpeg.rfind(_END_OF_IMAGE) < 0:
-        raise ValueError("truncated JPEG")
+    check_whole(jpeg)
     try:
         image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), FACTORS.get(factor, cv2.IMREAD_COLOR))
     except cv2.error as error:

@@ -5,11 +5,12 @@
     /data/street.mp4            a video file, repeated
     /dev/video0, 0              a Video4Linux camera, such as a USB webcam
     picamera, picamera:1        the Raspberry Pi's own camera, through picamera2
-    rtsp://camera.example/live  a network camera; http(s) too, where it sends MJPEG
+    rtsp://camera.example/live  a network camera
+    http(s)://…                 a network camera that sends MJPEG or other video, or a still image, which is polled
     @/etc/toolkit/camera        the spec in this file: for addresses that contain a password
     none                        no camera: the API alone
 
-Sources that are not live are read at the requested rate.
+Sources that are not live are read at the requested rate, video files at most at their own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Optional
 from ...errors import DeviceError
 from . import files, opencv
 from .base import CaptureOptions, Source
+from .network import HttpCamera
 from .picamera import RaspberryPiCamera
 
 KINDS = "pattern, a folder, a video file, /dev/videoN, picamera, rtsp://…, @FILE with one of these in it, or none"
@@ -41,18 +43,20 @@ def make_source(spec: str, options: CaptureOptions) -> Optional[Source]:
     picamera = re.fullmatch(r"picamera(?::(\d))?", spec)
     if picamera:
         return RaspberryPiCamera(int(picamera.group(1) or 0), options)
-    if re.match(r"(rtsp|rtsps|http|https)://", spec):
-        return opencv.NetworkCamera(spec)
+    if re.match(r"https?://", spec):
+        return HttpCamera(spec, options.fps)
+    if re.match(r"rtsps?://", spec):
+        return opencv.FfmpegStream(spec)
     if re.fullmatch(r"\d+|/dev/.+", spec):
         return opencv.Camera(f"/dev/video{spec}" if spec.isdigit() else spec, options)
-    return _file(Path(spec))
+    return _file(Path(spec), options)
 
 
-def _file(path: Path) -> Source:
+def _file(path: Path, options: CaptureOptions) -> Source:
     if path.is_dir():
         return files.ImageFolder(path)
     if path.is_file():
-        return opencv.VideoFile(path)
+        return opencv.VideoFile(path, options.fps)
     raise DeviceError("is neither a camera nor a file", where=str(path), remedy=f"give {KINDS}")
 
 

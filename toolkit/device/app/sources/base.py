@@ -19,6 +19,10 @@ class SourceLost(Exception):  # noqa: N818 - cameras go and come back
     """The source has no frames for now; the message says why."""
 
 
+class DamagedFrameError(Exception):
+    """One frame of the source cannot be used and is skipped; the message names it."""
+
+
 class Source(Protocol):
     """A source of frames; used by one thread, which opens it again after a SourceLost."""
 
@@ -26,12 +30,19 @@ class Source(Protocol):
     """The displayed name, without passwords."""
     live: bool
     """Whether the source sets the pace; other sources are read at the requested rate."""
+    fps: Optional[float]
+    """Frames per second at which the open source is to be read; None: as `live` says."""
 
     def open(self) -> None:
         """Open the source. Raises SourceLost if that fails."""
 
     def read(self) -> RawFrame:
-        """Return the next frame. Raises SourceLost if none arrives for some seconds."""
+        """Return the next frame.
+
+        Raises:
+            SourceLost: none arrives for some seconds.
+            DamagedFrameError: the frame is skipped; the next call returns another one.
+        """
 
     def close(self) -> None:
         """Close the source; does nothing if it is not open."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, List
+from typing import TYPE_CHECKING, Iterator, List, Optional
 
 import cv2
 import numpy as np
 
 from ... import image_io
-from ...image_header import IMAGE_SUFFIXES
-from .base import RawFrame, SourceLost
+from ...image_header import IMAGE_SUFFIXES, JPEG_MAGIC
+from .base import DamagedFrameError, RawFrame, SourceLost
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Pixels
@@ -21,6 +21,7 @@ class TestPattern:
     """A bar that moves over a dark, then a light image of 640 by 480 pixels; the JPEGs are encoded once."""
 
     name, live = "test pattern", False
+    fps: Optional[float] = None
     FRAMES, HEIGHT, WIDTH = 100, 480, 640
 
     def __init__(self) -> None:
@@ -54,17 +55,19 @@ class ImageFolder:
     """The images of a folder by name, repeated; JPEGs are passed on undecoded."""
 
     live = False
+    fps: Optional[float] = None
 
     def __init__(self, path: Path) -> None:
         self.name, self._path = str(path), path
-        self._endless: Iterator[Path] = iter(())
+        self._paths: List[Path] = []
+        self._number = self._damaged = 0
 
     def open(self) -> None:
         """See Source."""
-        found = self._images()
-        if not found:
+        self._paths = self._images()
+        self._number = self._damaged = 0
+        if not self._paths:
             raise SourceLost("there is no image in it")
-        self._endless = itertools.cycle(found)
 
     def _images(self) -> List[Path]:
         try:
@@ -74,13 +77,31 @@ class ImageFolder:
 
     def read(self) -> RawFrame:
         """See Source."""
-        path = next(self._endless)
+        path = self._paths[self._number % len(self._paths)]
+        self._number += 1
         try:
-            if path.suffix.lower() in {".jpg", ".jpeg", ".jpe", ".jfif"}:
-                return path.read_bytes()
-            return np.ascontiguousarray(image_io.read_image(path)[..., ::-1])
-        except (OSError, image_io.ImageError) as error:
-            raise SourceLost(str(error)) from None
+            frame = _read(path)
+        except (OSError, ValueError) as error:
+            self._damaged += 1
+            if self._damaged > len(self._paths):
+                raise SourceLost(f"none of its {len(self._paths)} images can be read") from None
+            raise DamagedFrameError(_named(path, error)) from None
+        self._damaged = 0
+        return frame
 
     def close(self) -> None:
         """See Source."""
+
+
+def _read(path: Path) -> RawFrame:
+    content = path.read_bytes()
+    if content.startswith(JPEG_MAGIC):
+        image_io.check_whole(content)
+        return content
+    return np.ascontiguousarray(image_io.read_image(path)[..., ::-1])
+
+
+def _named(path: Path, error: Exception) -> str:
+    """Return "PATH: reason"; the reason of an ImageError names the path already."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return reason if reason.startswith(f"{path}:") else f"{path}: {reason}"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import cv2
 
 from .base import CaptureOptions, RawFrame, SourceLost, redact_address
+from .diagnosis import explain_file, explain_rtsp
 
 TIMEOUT_MS = 5000
+MOST_FPS = 1000.0
+"""Largest rate of a video file that is believed."""
 _MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 # RTP over TCP: a lost datagram would spoil every frame up to the next key frame.
 _FFMPEG = "rtsp_transport;tcp"
@@ -21,6 +24,7 @@ class _OpenCvSource:
 
     def __init__(self, name: str, *, live: bool) -> None:
         self.name, self.live = name, live
+        self.fps: Optional[float] = None
         self._capture: Any = None
 
     def _open(self, what: str, api: int, settings: Sequence[int] = ()) -> None:
@@ -79,26 +83,47 @@ class Camera(_OpenCvSource):
 
 
 class VideoFile(_OpenCvSource):
-    """A video file, repeated."""
+    """A video file, repeated at its own pace; frames beyond the requested rate are left out."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fps: float) -> None:
         super().__init__(str(path), live=False)
+        self._most_fps = fps
+        self._step = 1.0
+        """Frames of the file for each frame that is read."""
+        self._due = 0.0
 
     def open(self) -> None:
         """See Source."""
-        self._open(self.name, cv2.CAP_ANY)
+        try:
+            self._open(self.name, cv2.CAP_ANY)
+        except SourceLost:
+            raise SourceLost(explain_file(Path(self.name))) from None
+        self._due = 0.0
+        own = self._capture.get(cv2.CAP_PROP_FPS)
+        if self._most_fps and 0 < own <= MOST_FPS:
+            self.fps = min(own, self._most_fps)
+            self._step = own / self.fps
 
     def read(self) -> RawFrame:
         """See Source."""
         try:
-            return super().read()
+            return self._next()
         except SourceLost:
             self.open()
-            return super().read()
+        try:
+            return self._next()
+        except SourceLost:
+            raise SourceLost(explain_file(Path(self.name))) from None
+
+    def _next(self) -> RawFrame:
+        while self._due >= 1 and self._capture.grab():
+            self._due -= 1
+        self._due += self._step - 1
+        return super().read()
 
 
-class NetworkCamera(_OpenCvSource):
-    """A network camera; its name does not show the password of its address."""
+class FfmpegStream(_OpenCvSource):
+    """A network stream that FFmpeg reads; its name does not show the password of its address."""
 
     def __init__(self, address: str) -> None:
         super().__init__(redact_address(address), live=True)
@@ -108,4 +133,9 @@ class NetworkCamera(_OpenCvSource):
         """See Source."""
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
-        self._open(self._address, cv2.CAP_FFMPEG, limits)
+        try:
+            self._open(self._address, cv2.CAP_FFMPEG, limits)
+        except SourceLost:
+            if not self._address.startswith("rtsp"):
+                raise
+            raise SourceLost(explain_rtsp(self._address)) from None

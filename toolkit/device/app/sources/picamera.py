@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from concurrent import futures
-from typing import Any
+from typing import Any, Optional
 
 from .base import CaptureOptions, RawFrame, SourceLost
 
@@ -15,6 +15,7 @@ class RaspberryPiCamera:
     """One camera at a connector of the board."""
 
     live = True
+    fps: Optional[float] = None
 
     def __init__(self, number: int, options: CaptureOptions) -> None:
         self.name, self._number, self._options = f"picamera:{number}", number, options
