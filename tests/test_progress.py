@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from toolkit.progress import Lines, escape_control, log_error
+from toolkit.progress import Lines, escape_control, format_bytes, log_error
 
 
 @pytest.mark.parametrize("letter", ["\x1b", "\x07", "\r", "\x08", "\x7f", "\x9b", "\u202e", "\u2066"])
@@ -18,3 +18,11 @@ def test_log_prints_nothing_that_commands_a_terminal(letter: str, capsys: pytest
     assert shown.count("before\N{REPLACEMENT CHARACTER}[2Jafter\tü") == 2
     assert json.loads(escape_control(json.dumps(text, ensure_ascii=False))) == text
     assert letter not in escape_control(json.dumps(text, ensure_ascii=False))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0.0 MB"), (12, "12 B"), (8200, "8.2 kB"), (100_000, "0.1 MB"), (3_400_000, "3.4 MB"), (2 * 10**9, "2.0 GB")],
+)
+def test_format_bytes_never_shows_a_file_as_nothing(size: int, text: str) -> None:
+    assert format_bytes(size) == text

@@ -93,6 +93,15 @@ def escape_control(text: str) -> str:
     return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def format_bytes(size_bytes: int) -> str:
+    """Return a size for people; a size above zero never shows as 0.0."""
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:,.1f} GB"
+    if size_bytes >= 100_000 or size_bytes == 0:
+        return f"{size_bytes / 1e6:,.1f} MB"
+    return f"{size_bytes / 1e3:,.1f} kB" if size_bytes >= 1000 else f"{size_bytes} B"
+
+
 def mark_output() -> None:
     """Record that the user has seen output of this command."""
     _has_output.set()

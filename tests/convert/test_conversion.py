@@ -15,7 +15,8 @@ from toolkit.artifacts.bundle import IrModel
 from toolkit.artifacts.model import TrainedModel
 from toolkit.compat import find_target
 from toolkit.convert import convert_model
-from toolkit.errors import ConfigurationError, DataError, ParityError
+from toolkit.convert.lowering import activation_range
+from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
 from toolkit.progress import Silent
 from toolkit.workspace import Workspace
 
@@ -149,3 +150,14 @@ def test_convert_model_says_what_is_wrong_when_the_model_cannot(line: Any) -> No
         convert(line, broken)
     with pytest.raises(DataError, match="knows no split"):
         convert(line, dataclasses.replace(line.softmax, parent="2" * 64))
+
+
+def test_convert_model_checks_activations_when_fp16_on_a_cpu(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Pi 5's CPU computes FP16 models in FP16."""
+    monkeypatch.setattr(activation_range, "MARGIN", 1e9)
+    with pytest.raises(ConversionError, match="FP16"):
+        convert(line, line.softmax, "fp16")
+    forced, _ = convert(line, line.softmax, "fp16", force="the Pis here are of the fourth generation")
+    assert forced.forced == "the Pis here are of the fourth generation"
+    full, _ = convert(line, line.softmax, "fp32")
+    assert full.forced == ""

@@ -38,7 +38,7 @@ def test_make_plan_sends_each_content_once_to_a_bare_device() -> None:
     plan = make_plan(TREE, DEVICE, FACTS, BARE)
     assert [step.name for step in plan.steps] == ["send", "verify", "golden", "switch"]
     assert plan.send_bytes == 12
-    assert plan.steps[0].what == "2 of 3 files, 0.0 MB"
+    assert plan.steps[0].what == "2 of 3 files, 12 B"
     assert plan.steps[-1].what == "serve it instead of 000000000000"
 
 
@@ -85,7 +85,7 @@ def test_make_plan_takes_the_cpu_when_the_accelerator_is_auto() -> None:
 
 
 def test_make_plan_refuses_when_there_is_no_room() -> None:
-    with pytest.raises(FleetError, match=r"pi-1: no room: 0\.0 MB to send and 67\.1 MB to stay free, but 1\.0 MB are"):
+    with pytest.raises(FleetError, match=r"pi-1: no room: 8\.2 kB to send and 67\.1 MB to stay free, but 1\.0 MB are"):
         make_plan(TREE, DEVICE, FACTS, replace(BARE, free_bytes=1_000_000))
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from toolkit.cli.output import megabytes, print_json, print_table
+from toolkit.cli.output import print_json, print_table
+from toolkit.progress import format_bytes
 
 IMPORTED = "Imported models"
 
@@ -170,7 +171,7 @@ def convert(
             (
                 bundle.short,
                 bundle.name,
-                megabytes(bundle.size_bytes),
+                format_bytes(bundle.size_bytes),
                 f"{ir.parity.max_abs:.1e}",
                 f"{ir.parity.top1_agreement:.2%}",
                 f"{ir.parity.accuracy:.5f}",

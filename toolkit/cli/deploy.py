@@ -221,9 +221,10 @@ def _write(
     options: FleetOptions, folder: Path, file: Path, key: Path | None, channel: str, *, allow_downgrade: bool
 ) -> None:
     """Write the bundle's release to a file."""
-    from toolkit.cli.output import megabytes, print_json
+    from toolkit.cli.output import print_json
     from toolkit.deploy.channel_statement import StatementOptions
     from toolkit.deploy.offline import write_archive
+    from toolkit.progress import format_bytes
 
     statement = StatementOptions(allow_downgrade=allow_downgrade)
     archive = write_archive(folder, file, key, channel, statement)
@@ -231,7 +232,7 @@ def _write(
         print_json(archive)
         return
     signed = "signed" if archive.signed else "not signed: devices that require a signature will refuse it"
-    print(f"{archive.path}: release {archive.release[:12]}, {megabytes(archive.size_bytes)}, {signed}")
+    print(f"{archive.path}: release {archive.release[:12]}, {format_bytes(archive.size_bytes)}, {signed}")
 
 
 def _show(plans: FleetResult[DeployPlan], strategy: Strategy, *, as_json: bool) -> None:

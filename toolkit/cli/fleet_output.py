@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from toolkit.cli.output import megabytes, print_json, print_table, to_json
+from toolkit.cli.output import print_json, print_table, to_json
 from toolkit.errors import ExitCode, Problem, UsageError
-from toolkit.progress import log_error
+from toolkit.progress import format_bytes, log_error
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Deployment, Device
@@ -86,5 +86,5 @@ def print_rollout(result: RolloutResult, *, as_json: bool) -> None:
 
 def _outcome_row(each: Deployment) -> tuple[object, ...]:
     detail = each.reason if each.outcome != "failed" and each.reason else ", ".join(each.gates)
-    sent = megabytes(each.sent_bytes) if each.sent_bytes else ""
+    sent = format_bytes(each.sent_bytes) if each.sent_bytes else ""
     return each.device, each.outcome, each.batch or "", each.release[:12], sent, f"{each.seconds:.1f}", detail

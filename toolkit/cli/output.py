@@ -48,10 +48,3 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     for row in rows:
         table.add_row(*(Text(strip_control(str(cell))) for cell in row))
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def megabytes(size_bytes: int) -> str:
-    """Return a size for people; a size above zero never shows as 0.0."""
-    if size_bytes >= 100_000 or size_bytes == 0:
-        return f"{size_bytes / 1e6:,.1f} MB"
-    return f"{size_bytes / 1e3:,.1f} kB" if size_bytes >= 1000 else f"{size_bytes} B"

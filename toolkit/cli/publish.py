@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.options import DEFAULT_WORKSPACE, BundleArgument, JsonOption, WorkspaceOption
-from toolkit.cli.output import megabytes, print_json
+from toolkit.cli.output import print_json
+from toolkit.progress import format_bytes
 
 CredentialsOption = Annotated[
     Path | None,
@@ -71,5 +72,7 @@ def publish(
         print_json(result)
         return
     signed = "signed" if result.signed else "not signed"
-    detail = f"{megabytes(result.sent_bytes)} sent, {signed}" if result.changed else "already published, nothing to do"
+    detail = (
+        f"{format_bytes(result.sent_bytes)} sent, {signed}" if result.changed else "already published, nothing to do"
+    )
     print(f"{result.channel}: release {result.release[:12]} of bundle {result.bundle[:12]}; {detail}")

@@ -27,7 +27,7 @@ from toolkit.convert.lowering import activation_range
 from toolkit.convert.parity import Comparison, Images
 from toolkit.convert.reference import ReferenceModel, TestImages, reference_runtime, test_images, versions
 from toolkit.errors import ConfigurationError, ConversionError, DataError, ParityError
-from toolkit.progress import Progress
+from toolkit.progress import Progress, format_bytes
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -76,7 +76,8 @@ def convert_model(
     test = test_images(model, split, workspace)
     quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
     with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
-        ranges = ActivationCheck(model, split, test, workspace, progress, force) if aim.fp16_arithmetic else None
+        fp16 = aim.fp16_arithmetic or precision == "fp16"
+        ranges = ActivationCheck(model, split, test, workspace, progress, force) if fp16 else None
         path = write_ir(source, aim, precision, Path(beside) / "new", progress, quantizer, ranges)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
@@ -270,7 +271,7 @@ def _publish(path: Path, workspace: Workspace) -> Path:
 def _say_parity(ir: IrModel, origin: str, progress: Progress) -> None:
     result = ir.parity
     progress.log(
-        f"  {ir.size_bytes / 1e6:.1f} MB in {ir.seconds:.1f} s; at most {result.max_abs:.1e} from {origin} on {result.images} "
+        f"  {format_bytes(ir.size_bytes)} in {ir.seconds:.1f} s; at most {result.max_abs:.1e} from {origin} on {result.images} "
         f"images ({_allowed(result)}), {_same(result)}"
     )
     if ir.quantization is not None:

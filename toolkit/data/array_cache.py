@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from toolkit import files
 from toolkit.errors import MachineError
+from toolkit.progress import format_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,11 +110,6 @@ def require_free_space(folder: Path, size_bytes: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < size_bytes + _SEAL_BYTES:
         raise _no_room(folder, size_bytes)
-
-
-def format_bytes(size_bytes: int) -> str:
-    """For people: 1.2 GB, 3.4 MB."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
 
 def _no_room(folder: Path, size_bytes: int) -> MachineError:

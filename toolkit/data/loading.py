@@ -12,7 +12,7 @@ from toolkit.data.decoding import DecodingError, decode_image
 from toolkit.data.parallel import parallel_map
 from toolkit.data.split_manifest import Image
 from toolkit.errors import DataError, Problem
-from toolkit.progress import Progress, Silent
+from toolkit.progress import Progress, Silent, format_bytes
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def load_images(
         return _in_memory(images, size, crop, talk)
 
     def fill(rows: array_cache.RowWriter) -> None:
-        talk.log(f"  decoding {len(images)} images once, into {array_cache.format_bytes(math.prod(shape))} of {path}")
+        talk.log(f"  decoding {len(images)} images once, into {format_bytes(math.prod(shape))} of {path}")
         _decode(images, size, crop, rows.put, talk)
 
     path = workspace.folder("cache", "images") / f"{cache_key(images, size, crop)}.npy"

@@ -14,6 +14,7 @@ from toolkit.fleet.container_images.remote import MissingImage
 from toolkit.fleet.facts import missing_requirements
 from toolkit.fleet.transfer.diff import RemoteState, check_room, missing_chunks, missing_files
 from toolkit.fleet.transfer.tree import FileTree
+from toolkit.progress import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def make_plan(
     if container_image is not None:
         steps.append(Step("container_image", container_image.description))
     if not whole:
-        steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {send_bytes / 1e6:,.1f} MB"))
+        steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {format_bytes(send_bytes)}"))
     if not (whole and serving):
         steps += [Step(gate.name, gate.describe(device)) for gate in gates if not gate.after_switch]
     if not serving:

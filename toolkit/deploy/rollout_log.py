@@ -13,7 +13,7 @@ from toolkit import hashing
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.errors import ExitCode, Problem
 from toolkit.fleet.pool import problem_of
-from toolkit.progress import Progress
+from toolkit.progress import Progress, format_bytes
 from toolkit.store import Store
 
 SUCCESSFUL = frozenset({"deployed", "unchanged"})
@@ -75,7 +75,7 @@ class RolloutLog:
             self._outcomes[stored.device] = stored
             if self._store is not None:
                 self._store.put(stored)
-        sent = f", {stored.sent_bytes / 1e6:,.1f} MB sent" if stored.sent_bytes else ""
+        sent = f", {format_bytes(stored.sent_bytes)} sent" if stored.sent_bytes else ""
         entry = "".join(f"; {name}: {detail}" for name, detail in stored.gates.items())
         self._progress.log(f"  {stored.device}: {stored.outcome} in {stored.seconds:.1f} s{sent}{entry}")
         return stored

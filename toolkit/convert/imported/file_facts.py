@@ -3,6 +3,7 @@
 source                     keys
 ONNX metadata_props        names (Ultralytics), labels, Image.NominalPixelRange, Image.BitmapPixelFormat
 OpenVINO rt_info           model_info: labels, mean_values, scale_values, reverse_input_channels, embedded_processing
+TensorFlow Lite metadata   NormalizationOptions (formats/tflite_metadata.py)
 preprocessor_config.json   image_mean, image_std, rescale_factor, size, crop_size; labels from id2label of config.json
 """
 

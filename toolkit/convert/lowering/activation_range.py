@@ -40,7 +40,7 @@ _FUSED = {
 }
 """Operations that compilers compute together with the layer before them."""
 _REMEDY = (
-    "use batch normalization or a smaller input scaling in the model, or convert it for a target that computes in FP32"
+    "use batch normalization or a smaller input scaling in the model, or convert it with --precision fp32 for a CPU"
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toolkit.artifacts.bundle import Bundle
 from toolkit.doctor.finding import Check, Finding, Place, bad, good, warning
+from toolkit.progress import format_bytes
 from toolkit.store import Store
 
 
@@ -46,7 +47,7 @@ def _database(place: Place) -> Iterator[Finding]:
     with Store(path) as store:
         bundles = store.all(Bundle)
     missing = [bundle.name for bundle in bundles if not place.workspace.absolute(bundle.path).is_dir()]
-    yield good(f"{path}: intact, {path.stat().st_size / 1e6:.1f} MB, {len(bundles)} bundles")
+    yield good(f"{path}: intact, {format_bytes(path.stat().st_size)}, {len(bundles)} bundles")
     if missing:
         yield warning(
             f"the folders of {len(missing)} bundles are missing, first {missing[0]}",

@@ -16,6 +16,7 @@ from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, ContainerI
 from toolkit.fleet.ssh.shell import Shell
 from toolkit.fleet.transfer import diff, staging
 from toolkit.fleet.transfer.staging import TransferOptions
+from toolkit.progress import format_bytes
 
 _TIMEOUT_S = 1800.0
 """An old card takes its time to unpack layers, a thin line to pull them."""
@@ -67,7 +68,7 @@ class MissingImage:
     @property
     def description(self) -> str:
         """What has to be done, for a plan."""
-        return f"{self.name}, {self.send_bytes / 1e6:,.1f} MB" if self.send_bytes else f"pull {self.name}"
+        return f"{self.name}, {format_bytes(self.send_bytes)}" if self.send_bytes else f"pull {self.name}"
 
 
 def inspect_image(device: Device, shell: Shell, container_image: ContainerImage) -> RemoteImage:

@@ -10,6 +10,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
 from toolkit.fleet.transfer.chunks import Chunk
 from toolkit.fleet.transfer.tree import File, FileTree
+from toolkit.progress import format_bytes
 
 RESERVE_BYTES = 64 << 20
 """What stays free on a device, unless toolkit_reserve_bytes is set: logs and the system need room too."""
@@ -102,7 +103,7 @@ def check_room(device: Device, lacking: tuple[File, ...], known: RemoteState) ->
     needed = sum(file.size_bytes + _SLACK_BYTES for file in lacking)
     if needed + reserve > known.free_bytes:
         raise FleetError(
-            f"no room: {_mb(needed)} to send and {_mb(reserve)} to stay free, but {_mb(known.free_bytes)} are free",
+            f"no room: {format_bytes(needed)} to send and {format_bytes(reserve)} to stay free, but {format_bytes(known.free_bytes)} are free",
             where=device.name,
             remedy=f"delete what is not needed there (df -h {device.root}), or lower toolkit_reserve_bytes",
         )
@@ -112,7 +113,3 @@ def check_room(device: Device, lacking: tuple[File, ...], known: RemoteState) ->
             where=device.name,
             remedy=f"delete small files that are not needed there (df -i {device.root})",
         )
-
-
-def _mb(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"

@@ -15,7 +15,12 @@ IMAGE = np.random.default_rng(1).random((1, 3, 8, 8), np.float32)
 
 
 def write(
-    path: Path, *more: Any, outputs: list[Any] | None = None, batch: int | str = "N", weight: float = 4.0
+    path: Path,
+    *more: Any,
+    outputs: list[Any] | None = None,
+    batch: int | str = "N",
+    weight: float = 4.0,
+    opset: int = 17,
 ) -> Path:
     """A classifier by mean color; `more` nodes follow its probabilities."""
     matrix = numpy_helper.from_array(np.eye(3, dtype=np.float32) * weight, "matrix")
@@ -29,8 +34,9 @@ def write(
     taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, 8, 8])
     actual = outputs or [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 3])]
     graph = helper.make_graph(nodes, "colors", [taken], actual, [matrix])
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 2)]
+    version = 8 if opset <= 18 else 10
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=version), path)
     return path
 
 
@@ -122,3 +128,9 @@ def test_graph_says_that_a_damaged_file_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(write(tmp_path / "whole.onnx").read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
         OnnxFile(tmp_path / "net.onnx").graph()
+
+
+@pytest.mark.parametrize("opset", range(9, 25))
+def test_graph_answers_as_onnx_runtime_does_in_every_opset(tmp_path: Path, opset: int) -> None:
+    file = OnnxFile(write(tmp_path / "net.onnx", batch=1, opset=opset))
+    assert by_openvino(file) == pytest.approx(file.runtime()(IMAGE), abs=1e-6)

@@ -13,6 +13,7 @@ import numpy as np
 from toolkit.convert.imported.file_facts import FileFacts
 from toolkit.convert.imported.formats.frontend import read_graph
 from toolkit.convert.imported.formats.model_file import IntegerScale, ModelFile, Numbers, Runtime, damaged
+from toolkit.convert.imported.formats.tflite_metadata import read_normalization
 from toolkit.errors import DataError
 from toolkit.networks.tf_runtime import start_tensorflow
 
@@ -50,15 +51,19 @@ class TfliteFile(ModelFile):
         return run
 
     def facts(self) -> FileFacts:
-        """Labels from the text file that TensorFlow Lite's metadata writer puts behind the model."""
+        """The normalization in TensorFlow Lite's metadata, and labels from the text file behind the model."""
+        scaling = read_normalization(self.path.read_bytes())
+        return FileFacts(labels=self._labels(), scaling=scaling, source="the file's metadata" if scaling else "")
+
+    def _labels(self) -> tuple[str, ...] | None:
         if not zipfile.is_zipfile(self.path):
-            return FileFacts()
+            return None
         with zipfile.ZipFile(self.path) as archive:
             texts = [name for name in archive.namelist() if name.endswith(".txt")]
             if not texts or archive.getinfo(texts[0]).file_size > 1_000_000:
-                return FileFacts()
+                return None
             lines = archive.read(texts[0]).decode(errors="replace").splitlines()
-        return FileFacts(labels=tuple(line.strip() for line in lines if line.strip()) or None)
+        return tuple(line.strip() for line in lines if line.strip()) or None
 
     def input_scale(self) -> IntegerScale | None:
         """The file's own scale and zero point of an integer input."""
