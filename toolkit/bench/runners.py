@@ -23,6 +23,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.bench.plan import Step
 from toolkit.bench.targets import ImageSet, PreparedTarget
 from toolkit.bundle.release import with_container_image
+from toolkit.device import layout
 from toolkit.device.bench.spec import BenchSpec, RunOptions
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell, device_command
@@ -107,7 +108,7 @@ class RemoteRunner:
     def measure(self, step: Step, target: PreparedTarget, spec: BenchSpec) -> str:
         """Stage what is missing, then have the worker run the step."""
         tree = self._with_container_image(target.release)
-        release, images = f"releases/{tree.digest}", f"images/{target.images.digest}"
+        release, images = layout.release_path(tree.digest), f"{layout.IMAGES}/{target.images.digest}"
         self._stage(tree, release)
         self._stage(target.images.tree, images)
         root = self._device.root
@@ -128,7 +129,7 @@ class RemoteRunner:
 
     def wait_until_idle(self, timeout_s: float) -> None:
         """Wait for a benchmark that a lost connection left behind; if it goes on, the next run reports it."""
-        lock = shlex.quote(f"{self._device.root}/bench.lock")
+        lock = shlex.quote(f"{self._device.root}/{layout.BENCH_LOCK}")
         script = f"[ ! -e {lock} ] || flock -w {timeout_s:.0f} {lock} true"
         self._shell.run(script, timeout=timeout_s + ANSWER_TIMEOUT_S)
 

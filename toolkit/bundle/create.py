@@ -24,7 +24,8 @@ from toolkit.artifacts.bundle import Bundle, IrModel, Quantization
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import describe_bundle
-from toolkit.bundle.verify import FORMAT, MANIFEST, verify_bundle
+from toolkit.bundle.verify import FORMAT, verify_bundle
+from toolkit.device.layout import MANIFEST
 from toolkit.errors import BundleError
 from toolkit.progress import Progress
 from toolkit.store import Store

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit import hashing
-from toolkit.bundle.verify import MANIFEST, SIGNATURE, verify_bundle
+from toolkit.bundle.verify import verify_bundle
+from toolkit.device import layout
+from toolkit.device.layout import CONTAINER_IMAGE, MANIFEST, MANIFEST_SIGNATURE, RELEASE
 from toolkit.errors import BundleError, Problem
-from toolkit.fleet.device_command import CONTAINER_IMAGE
 from toolkit.fleet.transfer.tree import DEVICE_CODE, File, FileTree, build_tree, file_index, make_file
 
-RELEASE = "release.json"
 _REMEDY = "copy the bundle again; only regular files can be deployed"
 
 
@@ -26,12 +26,12 @@ def release_tree(bundle: Path, device_code: Path = DEVICE_CODE) -> FileTree:
     """
     manifest = verify_bundle(bundle)
     paths = [*manifest["files"], MANIFEST]
-    if (bundle / SIGNATURE).is_symlink() or (bundle / SIGNATURE).exists():
-        paths.append(SIGNATURE)
+    if (bundle / MANIFEST_SIGNATURE).is_symlink() or (bundle / MANIFEST_SIGNATURE).exists():
+        paths.append(MANIFEST_SIGNATURE)
     if problems := [problem for path in paths for problem in _links(bundle, path)]:
         raise BundleError.from_problems(problems)
     contents = build_tree({path: bundle / path for path in paths})
-    code = build_tree({f"device/{path}": device_code / path for path in _code_files(device_code)})
+    code = build_tree({f"{layout.DEVICE_CODE}/{path}": device_code / path for path in _code_files(device_code)})
     files = (*contents.files, *code.files)
     parent = next(file.sha256 for file in files if file.path == MANIFEST)
     index = hashing.canonical_json({"bundle": parent, "device": code.digest, "files": file_index(files)})

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from toolkit import hashing
 from toolkit.artifacts.bundle import Bundle
-from toolkit.bundle.verify import MANIFEST, verify_bundle
+from toolkit.bundle.verify import verify_bundle
+from toolkit.device.layout import MANIFEST
 from toolkit.errors import UsageError
 from toolkit.store import Store
 from toolkit.workspace import Workspace

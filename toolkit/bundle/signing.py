@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import files
-from toolkit.bundle.verify import MANIFEST, SIGNATURE
+from toolkit.device.layout import MANIFEST, MANIFEST_SIGNATURE
 from toolkit.device.release.signature import BUNDLE
 from toolkit.errors import BundleError, UsageError
 from toolkit.system.ssh_signatures import last_message, sign, ssh_keygen
@@ -42,9 +42,9 @@ def sign_bundle(folder: Path, key: Path) -> Path:
         MachineError: there is no ssh-keygen.
     """
     signature = sign((folder / MANIFEST).read_bytes(), key, BUNDLE)
-    with files.atomic_write(folder / SIGNATURE) as stream:
+    with files.atomic_write(folder / MANIFEST_SIGNATURE) as stream:
         stream.write(signature)
-    return folder / SIGNATURE
+    return folder / MANIFEST_SIGNATURE
 
 
 def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
@@ -55,7 +55,7 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
         UsageError: there is no such allowed_signers file.
         MachineError: there is no ssh-keygen.
     """
-    signature = folder / SIGNATURE
+    signature = folder / MANIFEST_SIGNATURE
     if not allowed_signers.is_file():
         raise UsageError("is no file", where=str(allowed_signers), remedy="one line for each signer: NAME KEYTYPE KEY")
     if not signature.is_file():

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import hashing
+from toolkit.device.layout import MANIFEST, MANIFEST_SIGNATURE
 from toolkit.errors import BundleError, Problem
 
 FORMAT = 1
-MANIFEST = "manifest.json"
-SIGNATURE = "manifest.json.sig"
-"""Beside the manifest, of which it is a signature; no part of the bundle."""
 
 _SHAPE: Mapping[str, type] = {
     "name": str,
@@ -104,5 +102,5 @@ def _changed(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[P
 def _extra(folder: Path, files: Mapping[str, Any]) -> Iterator[Problem]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name not in {MANIFEST, SIGNATURE, *files}:
+        if not path.is_dir() and name not in {MANIFEST, MANIFEST_SIGNATURE, *files}:
             yield Problem("is not in the manifest", str(path), "remove it")

@@ -14,7 +14,8 @@ from toolkit import files
 from toolkit.bundle.release import release_tree
 from toolkit.deploy import commands
 from toolkit.deploy.channel_statement import DEFAULT_STATEMENT, OFFLINE, StatementOptions, channel_documents
-from toolkit.device.release.descriptor import LAYOUT, RELEASE, SIGNATURE
+from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
+from toolkit.device.release.descriptor import LAYOUT
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.fleet.transfer import diff
 from toolkit.fleet.transfer.diff import unique_chunks
@@ -60,14 +61,14 @@ def release_documents(
     tree: FileTree, key: Path | None, channel: str, options: StatementOptions, last_counter: int = 0
 ) -> dict[str, bytes]:
     """Return the documents that describe and sign the release, by name."""
-    release = next(file.source for file in tree.files if file.path == "release.json")
+    release = next(file.source for file in tree.files if file.path == RELEASE)
     assert isinstance(release, bytes)  # noqa: S101 - it is made, not read
     layout = diff.layout(tree, commands.releases_path(tree.digest))
     documents = {LAYOUT: json.dumps(layout).encode(), RELEASE: release}
     if key is None:
         return documents
     statement = channel_documents(tree.digest, channel, (key,), options, last_counter)
-    return documents | {SIGNATURE: ssh_signatures.sign(release, key, RELEASE_NAMESPACE)} | statement
+    return documents | {RELEASE_SIGNATURE: ssh_signatures.sign(release, key, RELEASE_NAMESPACE)} | statement
 
 
 def _blocks(tree: FileTree, documents: dict[str, bytes]) -> Iterator[bytes]:

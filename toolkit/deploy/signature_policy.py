@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.artifacts.fleet import Device
-from toolkit.bundle.verify import SIGNATURE
+from toolkit.device.layout import MANIFEST_SIGNATURE
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet.transfer.tree import FileTree
 
@@ -24,7 +24,7 @@ def requires_signature(device: Device) -> bool:
 
 def missing_signature(tree: FileTree, device: Device) -> Iterator[Problem]:
     """Yield a problem if the device requires a signature and the release has none."""
-    if requires_signature(device) and all(file.path != SIGNATURE for file in tree.files):
+    if requires_signature(device) and all(file.path != MANIFEST_SIGNATURE for file in tree.files):
         yield Problem(
             f"the bundle is not signed, and {REQUIRE} is set",
             device.name,

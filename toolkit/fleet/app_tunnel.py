@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.artifacts.fleet import Device
+from toolkit.device.layout import CURRENT
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
 from toolkit.fleet.ssh.connection import connect
@@ -72,7 +73,7 @@ def _is_app(port: int) -> bool:
 @contextmanager
 def _start_app(device: Device, shell: Shell, source: str) -> Iterator[int]:
     """Start an app that ends with this block or with the connection, and give its port."""
-    folder = f"{device.root}/current"
+    folder = f"{device.root}/{CURRENT}"
     if shell.run(["test", "-d", folder]).code:
         raise FleetError("has no release", where=device.name, remedy=f"toolkit deploy BUNDLE --limit {device.name}")
     options = ("--port", "0", "--stop-on-eof", "--source", source, "--accelerator", device.accelerator)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from toolkit import hashing
-from toolkit.bundle import signing
 from toolkit.bundle.release import release_tree
 from toolkit.bundle.signing import sign_bundle
+from toolkit.device.layout import MANIFEST_SIGNATURE
 from toolkit.device.release import signature
 from toolkit.system import ssh_signatures
 
@@ -81,10 +81,6 @@ def bad(run: Command, release: Path) -> str:
     return "\n".join(answer.said["problems"])
 
 
-def test_device_and_convert_mean_the_same_signature() -> None:
-    assert signature.SIGNATURE == signing.SIGNATURE
-
-
 @pytest.mark.parametrize("namespace", [signature.RELEASE, signature.CHANNEL, signature.DOWNGRADE, "git", "file"])
 def test_verify_fails_on_a_signature_of_another_namespace(
     run: Command, put: Callable[..., Path], allow: Allow, key: Path, namespace: str
@@ -92,7 +88,7 @@ def test_verify_fails_on_a_signature_of_another_namespace(
     release = put(key)
     allow(line_of(key))
     other = ssh_signatures.sign((release / "manifest.json").read_bytes(), key, namespace)
-    (release / signature.SIGNATURE).write_bytes(other)
+    (release / MANIFEST_SIGNATURE).write_bytes(other)
     assert "manifest.json.sig: the signature is not of this manifest" in bad(run, release)
 
 
@@ -101,8 +97,8 @@ def test_verify_fails_if_the_signature_is_a_link(
 ) -> None:
     release = put(key)
     allow(line_of(key))
-    (release / signature.SIGNATURE).rename(tmp_path / "signature")
-    (release / signature.SIGNATURE).symlink_to(tmp_path / "signature")
+    (release / MANIFEST_SIGNATURE).rename(tmp_path / "signature")
+    (release / MANIFEST_SIGNATURE).symlink_to(tmp_path / "signature")
     assert "manifest.json.sig: is a link" in bad(run, release)
 
 

@@ -19,7 +19,7 @@ from toolkit.deploy.channel_statement import DEFAULT_STATEMENT, StatementOptions
 from toolkit.deploy.offline import release_documents
 from toolkit.deploy.registry.oci_registry import PublishingRegistry, open_registry
 from toolkit.device.errors import DeviceError
-from toolkit.device.release.descriptor import RELEASE, SIGNATURE
+from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
 from toolkit.device.release.freshness import STATEMENT, STATEMENT_SIGNATURE
 from toolkit.device.release.oci_registry import MANIFEST, oci_digest
 from toolkit.device.release.pull import CHUNK, EMPTY, SHA256, TITLE
@@ -116,7 +116,7 @@ def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: 
         return False
     if key is None:
         return True
-    pairs = ((RELEASE, SIGNATURE, RELEASE_NAMESPACE), (STATEMENT, STATEMENT_SIGNATURE, CHANNEL_NAMESPACE))
+    pairs = ((RELEASE, RELEASE_SIGNATURE, RELEASE_NAMESPACE), (STATEMENT, STATEMENT_SIGNATURE, CHANNEL_NAMESPACE))
     with tempfile.TemporaryDirectory() as folder:
         return all(
             is_signed_by(

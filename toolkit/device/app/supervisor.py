@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..errors import DeviceError
+from ..layout import RELEASE
 from ..release.manifest import read_json
 from .pipeline.frame_pipeline import FramePipeline
 from .pipeline.inference import RETRY_S
@@ -95,7 +96,7 @@ class Supervisor(threading.Thread):
 def device_code_digest(release: Path) -> Optional[str]:
     """Return the digest of the device code in a release; None for a bare bundle."""
     try:
-        code = read_json(release / "release.json").get("device")
+        code = read_json(release / RELEASE).get("device")
     except DeviceError:
         return None
     return str(code)

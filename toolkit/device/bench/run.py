@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 from .. import probe
 from ..errors import DeviceError
+from ..layout import MANIFEST, RELEASE
 from ..release.manifest import input_size, read_json, read_manifest, root_of
 from ..release.store import sha256_file
 from ..release.verify import require_trusted
@@ -52,9 +53,9 @@ def run_benchmark(release: Path, folder: Path, options: RunOptions, root: Option
 
 def _identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
     """Return the fields of a record that identify the measured bundle."""
-    stated = release / "release.json"
+    stated = release / RELEASE
     return {
-        "bundle": sha256_file(release / "manifest.json"),
+        "bundle": sha256_file(release / MANIFEST),
         "name": manifest["name"],
         "device_code": read_json(stated).get("device") if stated.exists() else None,
         "tolerance": manifest["golden"]["tolerance"],

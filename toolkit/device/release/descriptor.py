@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 from ..errors import DeviceError
+from ..layout import RELEASE, RELEASE_SIGNATURE, release_path
 from . import freshness, store
 from .manifest import MAX_DOCUMENT_BYTES
 from .receiver import MAX_CHUNK_BYTES
 from .signature import ALLOWED, MAX_SIGNATURE_BYTES, check_signed
 from .signature import RELEASE as RELEASE_NAMESPACE
 
-LAYOUT, RELEASE, SIGNATURE = "layout.json", "release.json", "release.json.sig"
+LAYOUT = "layout.json"
 MAX_BYTES: Dict[str, int] = {
     LAYOUT: MAX_DOCUMENT_BYTES,
     RELEASE: MAX_DOCUMENT_BYTES,
-    SIGNATURE: MAX_SIGNATURE_BYTES,
+    RELEASE_SIGNATURE: MAX_SIGNATURE_BYTES,
     freshness.STATEMENT: freshness.MAX_STATEMENT_BYTES,
     freshness.STATEMENT_SIGNATURE: MAX_SIGNATURE_BYTES,
     freshness.PERMIT: freshness.MAX_STATEMENT_BYTES,
@@ -80,7 +81,7 @@ def parse_descriptor(where: str, documents: Dict[str, bytes]) -> ReleaseDescript
 
 def _contradictions(layout: store.Layout, files: Dict[str, Any], digest: str, size: int) -> Iterator[str]:
     """Yield differences between the layout and release.json, and unsafe paths."""
-    if layout["place"] != f"releases/{digest}":
+    if layout["place"] != release_path(digest):
         yield "the layout is of another release"
     described = {file["path"]: (file["sha256"], file["size_bytes"]) for file in layout["files"]}
     listed = {path: (entry["sha256"], entry["size_bytes"]) for path, entry in files.items()}
@@ -112,11 +113,11 @@ def verify_trust(root: Path, descriptor: ReleaseDescriptor, channel: str) -> str
     allowed = root / ALLOWED
     if not allowed.exists():
         return f"not checked: this device has no {allowed}"
-    signature = descriptor.documents.get(SIGNATURE, b"")
+    signature = descriptor.documents.get(RELEASE_SIGNATURE, b"")
     if not signature:
         remedy = "sign it: toolkit deploy --offline FILE --sign KEY, toolkit publish --sign KEY"
         raise DeviceError(f"is not signed, and {allowed} requires it", where=descriptor.where, remedy=remedy)
-    where = f"{descriptor.where}: {SIGNATURE}"
+    where = f"{descriptor.where}: {RELEASE_SIGNATURE}"
     release = descriptor.documents[RELEASE]
     signed = check_signed(release, signature, allowed, RELEASE_NAMESPACE, where)["message"]
     fresh = freshness.check_freshness(root, descriptor.documents, descriptor.digest, channel, descriptor.where)

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..errors import DeviceError
+from ..layout import FLOORS
 from .manifest import parse_object
 from .signature import ALLOWED, CHANNEL, DOWNGRADE, check_signed, split_signatures
 from .store import write_atomic
 
 STATEMENT, STATEMENT_SIGNATURE = "channel.json", "channel.json.sig"
 PERMIT, PERMIT_SIGNATURE = "downgrade.json", "downgrade.json.sig"
-FLOORS = "floors.json"
 MAX_COUNTER = 1 << 53
 MAX_STATEMENT_BYTES = 64 << 10
 MAX_CLOCK_LEAD_S = 10 * 365 * 86400.0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Dict, Tuple
 
 from ..errors import DeviceError
+from ..layout import RELEASES
 from .store import sha256_stream
 
 MAX_DOCUMENT_BYTES = 16 << 20
@@ -110,7 +111,7 @@ def open_regular(path: Path) -> BinaryIO:
 def root_of(release: Path) -> Path:
     """Return ROOT of ROOT/releases/<digest>; for a bare bundle, its parent folder."""
     above = release.resolve().parent
-    return above.parent if above.name == "releases" else above
+    return above.parent if above.name == RELEASES else above
 
 
 def sha256_regular(path: Path, expected_size: Any) -> Tuple[int, str]:

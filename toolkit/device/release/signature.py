@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from ..errors import DeviceEnvironmentError, DeviceError
+from ..layout import MANIFEST_SIGNATURE
 from .manifest import read_regular, root_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 BUNDLE, RELEASE = "bundle@edge-vision-toolkit", "release@edge-vision-toolkit"
 CHANNEL, DOWNGRADE = "channel@edge-vision-toolkit", "downgrade@edge-vision-toolkit"
 """Signature namespaces of a bundle's manifest.json, of release.json, and of the documents in `freshness`."""
-SIGNATURE = "manifest.json.sig"
 ALLOWED, REVOKED = "allowed_signers", "revoked_signers"
 MAX_SIGNATURE_BYTES = 64 << 10
 MAX_SIGNATURES = 16
@@ -48,7 +48,7 @@ def check_signature(release: Path) -> Dict[str, Any]:
         DeviceError: a signature is required, and none by an allowed signer matches the manifest.
         DeviceEnvironmentError: ssh-keygen is not installed.
     """
-    allowed, signature = allowed_signers(release), release / SIGNATURE
+    allowed, signature = allowed_signers(release), release / MANIFEST_SIGNATURE
     if allowed is None:
         state = "signed" if os.path.lexists(signature) else "not signed"
         return _result(f"{state}, and not checked: this device has no {root_of(release) / ALLOWED}")

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from ..errors import DeviceEnvironmentError, DeviceError
+from ..layout import CONTAINER_IMAGE, DEVICE_CODE, MANIFEST, MANIFEST_SIGNATURE, RELEASE
 from .manifest import parse_object, read_regular, sha256_regular
-from .signature import SIGNATURE, allowed_signers, check_signature
+from .signature import allowed_signers, check_signature
 
-MANIFEST, RELEASE = "manifest.json", "release.json"
-RELEASE_FILES = (MANIFEST, SIGNATURE, "container-image")
-"""Files of a release besides the bundle's and `device/`; `container-image` names the container image it runs in."""
+RELEASE_FILES = (MANIFEST, MANIFEST_SIGNATURE, CONTAINER_IMAGE)
+"""Files of a release besides the bundle's and the device code."""
 Files = Dict[str, Dict[str, Any]]
 
 
@@ -39,7 +39,7 @@ def verify(release: Path) -> Dict[str, Any]:
         problems += _lineage(release)
         problems += _contradictions(listings[MANIFEST], listings[RELEASE])
     listed = {path: entry for files in listings.values() for path, entry in files.items()}
-    unlisted_names = {RELEASE} if RELEASE in listings else {MANIFEST, SIGNATURE}
+    unlisted_names = {RELEASE} if RELEASE in listings else {MANIFEST, MANIFEST_SIGNATURE}
     problems += _unlisted(release, {*listed, *unlisted_names})
     for files in listings.values():
         problems += [problem for path, entry in sorted(files.items()) for problem in _check_file(release, path, entry)]
@@ -97,7 +97,7 @@ def _contradictions(bundle: Files, release: Files) -> Iterator[str]:
         elif any(other.get(key) != entry.get(key) for key in ("sha256", "size_bytes")):
             yield f"{path}: {RELEASE} contradicts {MANIFEST}"
     for path in sorted({*release} - {*bundle, *RELEASE_FILES}):
-        if not path.startswith("device/"):
+        if not path.startswith(f"{DEVICE_CODE}/"):
             yield f"{path}: is part of neither the bundle nor the device code"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.artifacts.fleet import Device
+from toolkit.device import layout
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, ContainerImage, Variant
 from toolkit.fleet.ssh.shell import Shell
@@ -35,12 +36,12 @@ tar -cf - . | docker load --quiet
 """
 TIDY = rf"""
 cd "$1" || exit 0
-for manifest in container-images/*/manifest.json; do
+for manifest in {layout.CONTAINER_IMAGES}/*/{layout.MANIFEST}; do
   reference=$(sed -n 's/.*"RepoTags": *\["\({SENT}:[0-9a-f]*\)".*/\1/p' "$manifest" 2>/dev/null)
-  if [ -z "$reference" ] || grep -qxF "$reference" releases/*/container-image 2>/dev/null; then continue; fi
+  if [ -z "$reference" ] || grep -qxF "$reference" {layout.RELEASES}/*/{layout.CONTAINER_IMAGE} 2>/dev/null; then continue; fi
   folder=${{manifest%/*}}
   docker image rm "$reference" >/dev/null 2>&1
-  chmod -R u+w "$folder" && rm -rf "$folder" "container-images/.${{folder##*/}}.sums"
+  chmod -R u+w "$folder" && rm -rf "$folder" "{layout.CONTAINER_IMAGES}/.${{folder##*/}}.sums"
 done
 exit 0
 """
@@ -121,7 +122,7 @@ def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage,
     if container_image.is_pulled:
         return 0
     tree = _variant(device, container_image, machine).tree
-    known = staging.read_remote_state(shell, device, tree, f"container-images/{tree.digest}")
+    known = staging.read_remote_state(shell, device, tree, f"{layout.CONTAINER_IMAGES}/{tree.digest}")
     diff.check_room(device, diff.missing_files(tree, known), known)
     return sum(piece.size_bytes for piece in diff.missing_chunks(tree, known))
 
@@ -149,7 +150,7 @@ def ensure_image(
     else:
         tree, place = (
             (variant := _variant(device, container_image, machine)).tree,
-            f"container-images/{variant.tree.digest}",
+            f"{layout.CONTAINER_IMAGES}/{variant.tree.digest}",
         )
         sent = staging.stage(
             shell, device, tree, place, sending=TransferOptions(sending.bandwidth) if sending else None

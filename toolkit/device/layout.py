@@ -1,0 +1,45 @@
+"""Names of the files and folders of ROOT, the folder on a device that holds its releases.
+
+    ROOT/releases/<digest>/      a release, read-only
+    ROOT/current, previous       links to releases
+    ROOT/store/                  content-addressed files, see `release.store`
+    ROOT/images/                 images sent for benchmarks
+    ROOT/container-images/       container images sent to the device
+    ROOT/incoming/               chunks fetched by a pull but not yet installed
+    ROOT/deploy.lock/            present while the device is being changed; `info` names the holder
+    ROOT/rollout.lock/           the same, on the first device of a rollout, until the rollout ends
+    ROOT/bench.lock              locked while a benchmark runs
+    ROOT/audit.jsonl             changes to the device, one JSON object a line; audit.jsonl.1 and .2 are older
+    ROOT/state.json              outcome of the last release that arrived without SSH
+    ROOT/floors.json             per channel, the counter below which releases are refused, see `release.freshness`
+
+The controller and the device code both take the names from here. `probe`, which runs from stdin, repeats three of them.
+"""
+
+from __future__ import annotations
+
+RELEASES = "releases"
+CURRENT, PREVIOUS = "current", "previous"
+STORE = "store"
+IMAGES = "images"
+CONTAINER_IMAGES = "container-images"
+INCOMING, INCOMING_LOCK = "incoming", ".incoming.lock"
+DEPLOY_LOCK, ROLLOUT_LOCK, BENCH_LOCK = "deploy.lock", "rollout.lock", "bench.lock"
+LOCK_INFO, LOCK_BOOT = "info", "boot"
+AUDIT_LOG = "audit.jsonl"
+STATE_FILE = "state.json"
+FLOORS = "floors.json"
+
+MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.json.sig"
+"""Files of a bundle, and so of a release."""
+RELEASE, RELEASE_SIGNATURE = "release.json", "release.json.sig"
+"""The index of a release, and its signature, which travels beside the release."""
+CONTAINER_IMAGE = "container-image"
+"""File of a release that names the container image it runs in."""
+DEVICE_CODE = "device"
+"""Folder of a release with the device code, `toolkit/device`."""
+
+
+def release_path(digest: str) -> str:
+    """Return the path of a release relative to ROOT."""
+    return f"{RELEASES}/{digest}"
