@@ -33,7 +33,7 @@ class Generation:
     glibc: Mapping[str, str]
     """The lowest C library per machine (as printed by `uname -m`); other machines are not supported."""
     accelerators: Mapping[str, tuple[str, ...]]
-    """Per machine: "CPU", "MYRIAD"."""
+    """Per machine, as OpenVINO names them."""
     containers: tuple[int, ...]
     """IR file versions that it reads."""
     opset: int

@@ -75,7 +75,7 @@ def test_make_plan_names_every_reason_against_a_device() -> None:
 
 
 def test_make_plan_explains_an_openvino_too_new_for_the_ncs2() -> None:
-    with pytest.raises(FleetError, match=r"sees no MYRIAD.*\n.*OpenVINO 2026\.4\.1 drives no stick: "):
+    with pytest.raises(FleetError, match=r"sees no MYRIAD.*\n.*OpenVINO 2026\.4\.1 does not support it: "):
         make_plan(TREE, DEVICE, replace(FACTS, accelerators=("CPU",), openvino="2026.4.1-22982"), BARE)
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from toolkit import hashing
 from toolkit.artifacts.fleet import Device
 from toolkit.device.bench.spec import ACCURACY, FULL_QUERIES, FULL_SECONDS, SINGLE_STREAM, BenchSpec
+from toolkit.device.runtime.accelerators import kind_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +65,7 @@ class Plan:
 def make_plan(targets: Sequence[BenchTarget], devices: Sequence[Device], spec: BenchSpec) -> Plan:
     """Plan every target on every device that it supports."""
     pairs = [(target, device) for device in devices for target in targets]
-    compatible = [
-        (target, device) for target, device in pairs if accelerator_kind(device.accelerator) in target.tolerance
-    ]
+    compatible = [(target, device) for target, device in pairs if kind_of(device.accelerator) in target.tolerance]
     return Plan(
         identity=hashing.sha256_json([list(map(_bytes_of, targets)), list(map(_place, devices)), asdict(spec)]),
         spec=spec,
@@ -77,11 +76,6 @@ def make_plan(targets: Sequence[BenchTarget], devices: Sequence[Device], spec: B
             if (target, device) not in compatible
         ),
     )
-
-
-def accelerator_kind(accelerator: str) -> str:
-    """An accelerator without its number: MYRIAD of MYRIAD.1.2-ma2480."""
-    return accelerator.partition(".")[0]
 
 
 def _steps(target: BenchTarget, device: Device, spec: BenchSpec) -> Iterator[Step]:

@@ -25,6 +25,7 @@ from toolkit.bench.targets import ImageSet, PreparedTarget
 from toolkit.bundle.release import with_container_image
 from toolkit.device import layout
 from toolkit.device.bench.spec import BenchSpec, RunOptions
+from toolkit.device.runtime.accelerators import START_TIMEOUT_S
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell, device_command
 from toolkit.fleet.container_images import remote
@@ -38,8 +39,6 @@ SLOWEST_QUERY_S = 10.0
 """A large network on a small device; what takes longer hangs."""
 ANSWER_TIMEOUT_S = 20.0
 """A device that takes longer to answer nothing at all is gone."""
-START_S = 600.0
-"""A Neural Compute Stick takes minutes to load a large network."""
 
 
 class Runner(Protocol):
@@ -57,7 +56,7 @@ class Runner(Protocol):
 
 def run_timeout_s(spec: BenchSpec, images: int) -> float:
     """How long to wait for one step."""
-    return START_S + 4 * spec.seconds + SLOWEST_QUERY_S * max(spec.queries, images)
+    return START_TIMEOUT_S + 4 * spec.seconds + SLOWEST_QUERY_S * max(spec.queries, images)
 
 
 class _Worker:

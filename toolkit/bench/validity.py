@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from toolkit.bench.plan import BenchTarget, accelerator_kind
+from toolkit.bench.plan import BenchTarget
 from toolkit.device.bench.spec import ACCURACY, OFFLINE, SINGLE_STREAM
+from toolkit.device.runtime.accelerators import kind_of
 
 Record = Mapping[str, Any]
 """The device code's JSON."""
@@ -104,7 +105,7 @@ def _outputs_differ(record: Record, accuracy: Record | None, tolerance: Mapping[
     if _scenario(record) == ACCURACY or accuracy is None or not _comparable(record, accuracy):
         return False
     expected = {entry["image"]: entry["output"] for entry in accuracy["logged"]}
-    limit = tolerance[accelerator_kind(record["settings"]["accelerator"])]
+    limit = tolerance[kind_of(record["settings"]["accelerator"])]
     return not all(_equal(entry["output"], expected[entry["image"]], limit) for entry in record["logged"])
 
 

@@ -12,6 +12,7 @@ import typer
 
 from toolkit.cli.options import DEFAULT_WORKSPACE, BundleArgument, JsonOption, OpenOption, WorkspaceOption
 from toolkit.cli.output import print_json
+from toolkit.device.runtime import accelerators
 
 
 def serve(
@@ -23,9 +24,7 @@ def serve(
             help="Source of frames: pattern, a folder, a video file, /dev/videoN, picamera, rtsp://… or none.",
         ),
     ] = "pattern",
-    accelerator: Annotated[
-        str, typer.Option(metavar="NAME", help="CPU, MYRIAD, or AUTO: an NCS2 if there is one.")
-    ] = "CPU",
+    accelerator: Annotated[str, typer.Option(metavar="NAME", help=accelerators.HELP)] = "CPU",
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on loopback; 0: any free port.")
     ] = 0,

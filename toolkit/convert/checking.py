@@ -24,12 +24,14 @@ from toolkit.bundle.verify import verify_bundle
 from toolkit.compat import Generation
 from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import legacy_openvino
-from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2, needs_ncs2
+from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
 from toolkit.progress import Progress
 from toolkit.store import Store
 
 _GOLDEN_TIMEOUT_S = 600
+_COMPILERS = {"ncs2": compile_for_ncs2}
+"""Per target, the compiler of its accelerator, which runs without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,8 @@ def check_bundle(
         _agrees(folder, generation, manifest, shown, progress)
         for generation in legacy_openvino.legacy_generations(target)
     ]
-    if needs_ncs2(target):
-        checks.append(_fits_the_ncs2(folder, progress))
+    if target.name in _COMPILERS:
+        checks.append(_compiles(folder, target.name, progress))
     return tuple(checks)
 
 
@@ -138,19 +140,19 @@ def _agrees(
     )
 
 
-def _fits_the_ncs2(folder: Path, progress: Progress) -> CheckResult:
-    """Intel's own compiler decides."""
+def _compiles(folder: Path, target: str, progress: Progress) -> CheckResult:
+    """Return whether the target's compiler accepts the model."""
     try:
-        fit = compile_for_ncs2(folder / "model.xml", progress)
+        fit = _COMPILERS[target](folder / "model.xml", progress)
     except ConversionError as error:
         (problem, *_) = error.problems
         message = f"does not fit: {problem.where + ': ' if problem.where else ''}{problem.what}"
-        return CheckResult(name="ncs2", outcome="failed", message=message, remedy=problem.remedy)
+        return CheckResult(name=target, outcome="failed", message=message, remedy=problem.remedy)
     except MachineError as error:
         (problem, *_) = error.problems
-        return CheckResult(name="ncs2", outcome="skipped", message=problem.what, remedy=problem.remedy)
+        return CheckResult(name=target, outcome="skipped", message=problem.what, remedy=problem.remedy)
     return CheckResult(
-        name="ncs2",
+        name=target,
         outcome="passed",
         message=f"fits: {fit}",
         details=dataclasses.asdict(fit),

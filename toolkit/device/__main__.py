@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, TextIO
 
 from . import errors
-
-ACCELERATORS = "CPU, MYRIAD, or AUTO: a stick if one can be had, else the CPU"
+from .runtime import accelerators
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -47,7 +46,7 @@ def _execute(options: argparse.Namespace, stdout: TextIO) -> int:
 
 
 def _take_stdout() -> TextIO:
-    """Return a stream for the answer and redirect stdout to stderr: the MYRIAD plugin writes its errors to stdout."""
+    """Return a stream for the answer and redirect stdout to stderr: OpenVINO plugins write errors to stdout."""
     sys.stdout.flush()
     own = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -79,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(command=_verify)
     golden = commands.add_parser("golden", help="this device's answers against the recorded ones")
     golden.add_argument("release", type=Path)
-    golden.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
+    golden.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     golden.set_defaults(command=_golden)
     health = commands.add_parser("health", help="whether the service is well, and stays so")
     health.add_argument("release", type=Path)
@@ -91,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="what is on images")
     predict.add_argument("release", type=Path)
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    predict.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
+    predict.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     predict.set_defaults(command=_predict)
     _bench_options(commands.add_parser("bench", help="how fast and how right"))
     worker = commands.add_parser(
@@ -119,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _gate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--root", type=Path, default=Path("/opt/toolkit"), help="where releases live")
-    command.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
+    command.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     command.add_argument("--unit", default="toolkit-runner.service", help="what systemd calls the service")
     command.add_argument("--url", help="where the service answers 200 when it is well")
     command.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
@@ -132,7 +131,7 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("release", type=Path)
     bench.add_argument("--images", required=True, type=Path, metavar="DIR", help="holds images.json and its files")
     bench.add_argument("--root", type=Path, help="where bench.lock lies; default: the release's ROOT")
-    bench.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
+    bench.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     spec.add_arguments(bench)
     bench.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
     bench.set_defaults(command=_bench)
@@ -143,7 +142,7 @@ def _serve_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--source", default="pattern", help="pattern, a folder, a video, /dev/videoN, picamera, rtsp://…, @FILE"
     )
-    serve.add_argument("--accelerator", default="CPU", help=ACCELERATORS)
+    serve.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     serve.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: the accelerator's own choice")
     serve.add_argument("--threads", type=_positive)
     serve.add_argument("--streams", type=_positive)

@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit.artifacts.fleet import Device
 from toolkit.device.layout import CURRENT
+from toolkit.device.runtime.accelerators import START_TIMEOUT_S
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
 from toolkit.fleet.ssh.connection import connect
@@ -20,8 +21,6 @@ from toolkit.fleet.ssh.tunnel import ADDRESS, tunnel
 
 APP_PORT, DEFAULT_PORT = "toolkit_app_port", 8080
 """The inventory's variable for the port of the app; 0: there is none."""
-START_S = 600.0
-"""A Neural Compute Stick takes minutes to load a large network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def _start_app(device: Device, shell: Shell, source: str) -> Iterator[int]:
         raise FleetError("has no release", where=device.name, remedy=f"toolkit deploy BUNDLE --limit {device.name}")
     options = ("--port", "0", "--stop-on-eof", "--source", source, "--accelerator", device.accelerator)
     command = device_command.in_runtime(device, folder, "serve", folder, *options, network="host")
-    with shell.background(command, timeout=START_S) as output:
+    with shell.background(command, timeout=START_TIMEOUT_S) as output:
         yield _port(device, output)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts.fleet import Device, DeviceFacts
+from toolkit.device.runtime.accelerators import AUTO, CPU, find_accelerator, kind_of
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet import device_command
 from toolkit.fleet.container_images import remote
@@ -113,7 +114,6 @@ def parse_facts(device: Device, values: Mapping[str, Any]) -> DeviceFacts:
     )
 
 
-_DRIVE_STICKS = ("2021.", "2022.")
 """The OpenVINO versions that do, or that did and may lack the plugin."""
 
 
@@ -134,18 +134,19 @@ def missing_requirements(device: Device, facts: DeviceFacts, *, in_container: bo
                 )
             )
     if facts.openvino is not None and not _has(facts, device.accelerator):
+        accelerator = find_accelerator(device.accelerator)
         seen = ", ".join(facts.accelerators) or "none"
-        remedy = "plug the stick in and check its udev rule, or change toolkit_accelerator"
-        if not facts.openvino.startswith(_DRIVE_STICKS):
-            remedy = f"OpenVINO {facts.openvino.partition('-')[0]} drives no stick: {_PROVISION}"
+        remedy = f"connect the {accelerator.label} and check its udev rule, or change toolkit_accelerator"
+        if not facts.openvino.startswith(accelerator.openvino):
+            remedy = f"OpenVINO {facts.openvino.partition('-')[0]} does not support it: {_PROVISION}"
         problems.append(Problem(f"OpenVINO sees no {device.accelerator} (it sees: {seen})", device.name, remedy))
     return tuple(problems)
 
 
 def _has(facts: DeviceFacts, accelerator: str) -> bool:
-    """Several of a kind have numbers: MYRIAD.1.2-ma2480; AUTO falls back to the CPU."""
-    accelerator = "CPU" if accelerator == "AUTO" else accelerator
-    return any(name == accelerator or name.startswith(f"{accelerator}.") for name in facts.accelerators)
+    """Return whether a device has the accelerator; AUTO falls back to the CPU."""
+    accelerator = CPU.name if accelerator == AUTO else accelerator
+    return any(accelerator in {name, kind_of(name)} for name in facts.accelerators)
 
 
 def _without_python(output: str) -> dict[str, Any]:

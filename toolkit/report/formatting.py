@@ -42,7 +42,7 @@ def model(of: TrainedModel, precision: str = "") -> str:
 
 
 def precision(ir: IrModel) -> str:
-    """FP16, or "FP16 for ncs2" where it is not for today's runtime on a CPU."""
+    """FP16, or "FP16 for TARGET" for other targets than today's runtime on a CPU."""
     return ir.precision.upper() if ir.target == "cpu" else f"{ir.precision.upper()} for {ir.target}"
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from toolkit import compat
-from toolkit.compat import Target
 from toolkit.convert.runtimes.ncs2_compiler import find_compiler
 from toolkit.errors import ConversionError, MachineError
 from toolkit.progress import Progress
@@ -64,11 +63,6 @@ class CompiledBlob:
             f"a blob of {self.blob_bytes / 1e6:.1f} MB, {self.stages} stages on {self.shaves} SHAVEs, about "
             f"{self.memory_bytes / 1e6:.1f} of {NCS2_MEMORY_BYTES / 1e6:.0f} MB of memory, compiled in {self.seconds:.1f} s"
         )
-
-
-def needs_ncs2(target: Target) -> bool:
-    """Whether models for the target run on an NCS2."""
-    return "MYRIAD" in target.accelerators
 
 
 def compile_for_ncs2(xml: Path, progress: Progress, blob: Path | None = None) -> CompiledBlob:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional
 from .. import probe
 from ..errors import DeviceError
 from ..release.manifest import read_json
+from ..runtime.accelerators import is_removable
 from .pipeline.frame_pipeline import FramePipeline
 from .pipeline.messages import Result, now_ns
 
@@ -63,7 +64,7 @@ class StatusReport:
         return {
             **identity(loaded.release, loaded.manifest),
             "accelerator": loaded.model.settings.accelerator,
-            "cpu_fallback": pipeline.worker.prefers_removable and loaded.kind != "MYRIAD",
+            "cpu_fallback": pipeline.worker.prefers_removable and not is_removable(loaded.kind),
             "precision": loaded.used.get("precision"),
             "openvino": loaded.model.version,
             "source": pipeline.source_name,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..errors import DeviceError
 from ..runtime import interface
+from ..runtime.accelerators import AUTO, CPU, find_accelerator
 from .manifest import is_multi_label, read_manifest
 from .verify import require_trusted
 
@@ -59,8 +60,8 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
 
 
 def native_precision(accelerator: str) -> Optional[str]:
-    """Return "f32" for a CPU; None for an NCS2, which has only one precision."""
-    return "f32" if accelerator in ("CPU", "AUTO") else None
+    """Return the precision of reference runs; None for an accelerator that has only one."""
+    return find_accelerator(CPU.name if accelerator == AUTO else accelerator).precision or None
 
 
 def _load_array(release: Path, path: str) -> Any:

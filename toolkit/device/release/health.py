@@ -9,7 +9,7 @@ import urllib.request
 from typing import Any, Dict, Optional, Tuple
 
 START_TIMEOUT_S = 60.0
-"""How long a service may take to become healthy; an NCS2 loads large networks slowly."""
+"""How long a service may take to become healthy; some accelerators load large networks slowly."""
 POLL_INTERVAL_S = 0.5
 REQUEST_TIMEOUT_S = 5.0
 

@@ -4,8 +4,7 @@
     2022.1 to 2022.3   openvino.runtime            openvino_2022.py
     2023.0 and later   openvino                    openvino_2022.py (the same API, one level up)
 
-The accelerator is "CPU", "MYRIAD" (a Neural Compute Stick 2, or one of several by its full name) or "AUTO": an NCS2
-if there is one, else the CPU with a note.
+Accelerators are those of `accelerators`; if AUTO takes the CPU, a note says why.
 
 A `Model` runs one image at a time (`infer`), or as many in flight as the accelerator holds (`queue`). Images are copied
 into tensors of OpenVINO, and answers out of them: no array is shared with the caller.
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional,
 
 from ..errors import DeviceEnvironmentError
 from . import error_messages, ncs2_usb
+from .accelerators import AUTO, CPU, NCS2, REMOVABLE, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ OnDone = Callable[[int, Callable[[], "Answer"]], None]
 class Settings:
     """Options for compiling a model; None leaves the choice to OpenVINO."""
 
-    accelerator: str = "CPU"
+    accelerator: str = CPU.name
     threads: Optional[int] = None
     streams: Optional[int] = None
     precision: Optional[str] = None
@@ -48,8 +48,8 @@ class Settings:
 
     @property
     def kind(self) -> str:
-        """Return the accelerator without its number: MYRIAD for MYRIAD.1.2-ma2480."""
-        return self.accelerator.partition(".")[0]
+        """Return the accelerator without its number."""
+        return kind_of(self.accelerator)
 
 
 class Queue(Protocol):
@@ -88,7 +88,7 @@ class Model(Protocol):
         """Run one image: u8 [height, width, 3] or [1, height, width, 3] → f32 [classes].
 
         Raises:
-            DeviceEnvironmentError: the accelerator failed, for example because an NCS2 was unplugged.
+            DeviceEnvironmentError: the accelerator failed, for example because it was unplugged.
         """
 
     def queue(self, on_done: OnDone, spare: int = 0) -> Queue:
@@ -102,7 +102,7 @@ class Model(Protocol):
         """Return the settings in effect: accelerator, precision, threads, streams, requests; and the notes."""
 
     def temperature_c(self) -> Optional[float]:
-        """Return the temperature of an NCS2 in degrees Celsius; None for other accelerators."""
+        """Return the accelerator's temperature in degrees Celsius; None if it reports none."""
 
 
 def load(xml: Path, settings: Settings) -> Model:
@@ -111,8 +111,8 @@ def load(xml: Path, settings: Settings) -> Model:
     Raises:
         DeviceEnvironmentError: OpenVINO or the accelerator is missing, or OpenVINO refuses the model or a setting.
     """
-    model = _load_auto(xml, settings) if settings.accelerator == "AUTO" else _load(xml, settings)
-    slow = ncs2_usb.usb_speed_warning(ncs2_usb.find_ncs2()) if model.settings.kind == "MYRIAD" else None
+    model = _load_auto(xml, settings) if settings.accelerator == AUTO else _load(xml, settings)
+    slow = ncs2_usb.usb_speed_warning(ncs2_usb.find_ncs2()) if model.settings.kind == NCS2.name else None
     model.notes += [slow] if slow else []
     for note in model.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -120,11 +120,11 @@ def load(xml: Path, settings: Settings) -> Model:
 
 
 def _load_auto(xml: Path, settings: Settings) -> Model:
-    """Compile for an NCS2, which has one precision and no threads to choose; if that fails, for the CPU."""
+    """Compile for the removable accelerator, which has no precision or threads to choose; if that fails, for the CPU."""
     try:
-        return _load(xml, replace(settings, accelerator="MYRIAD", precision=None, threads=None))
+        return _load(xml, replace(settings, accelerator=REMOVABLE.name, precision=None, threads=None))
     except DeviceEnvironmentError as error:
-        model = _load(xml, replace(settings, accelerator="CPU"))
+        model = _load(xml, replace(settings, accelerator=CPU.name))
         model.notes.append(f"AUTO took the CPU: {error}")
         return model
 
@@ -143,21 +143,21 @@ def _load(xml: Path, settings: Settings) -> Model:
 
 
 def require_accelerator(core: Any, settings: Settings) -> None:
-    """Check that OpenVINO (a Core or an IECore) has the accelerator; loading without an NCS2 would take five seconds.
+    """Check that OpenVINO (a Core or an IECore) has the accelerator; without an NCS2, loading would take five seconds.
 
     Raises:
         DeviceEnvironmentError: the accelerator is missing; gives the cause if it is known.
         RuntimeError: the plugin cannot be loaded.
     """
     there = core.available_devices
-    if settings.accelerator in there or settings.kind in {name.partition(".")[0] for name in there}:
+    if settings.accelerator in there or settings.kind in {*map(kind_of, there)}:
         return
-    if settings.kind != "MYRIAD":
+    if settings.kind != NCS2.name:
         raise DeviceEnvironmentError(
             f"has no accelerator {settings.accelerator}; it has {', '.join(there)}", where="this device"
         )
-    if not core.get_versions("MYRIAD"):
-        raise error_messages.translate('Device with "MYRIAD" name is not registered', "MYRIAD")
+    if not core.get_versions(NCS2.name):
+        raise error_messages.translate(f'Device with "{NCS2.name}" name is not registered', NCS2.name)
     raise error_messages.accelerator_unavailable()
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO 2021.4: IECore, ExecutableNetwork, InferRequest; the API of older NCS2 installations."""
+"""OpenVINO 2021.4: IECore, ExecutableNetwork, InferRequest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from ..errors import DeviceEnvironmentError
+from .accelerators import find_accelerator
 from .error_messages import translate
 from .interface import OnDone, Settings, channels_last, executed_precision, require_accelerator
 
@@ -116,8 +117,8 @@ class LegacyModel:
         }
 
     def temperature_c(self) -> Optional[float]:
-        """Return DEVICE_THERMAL of an NCS2."""
-        if self.settings.kind != "MYRIAD":
+        """Return DEVICE_THERMAL, which only some accelerators have."""
+        if not find_accelerator(self.settings.kind).has_temperature:
             return None
         return float(self._network.get_metric("DEVICE_THERMAL"))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 import numpy as np
 
 from ..errors import DeviceEnvironmentError
+from .accelerators import find_accelerator
 from .error_messages import translate
 from .interface import OnDone, Settings, channels_last, executed_precision, require_accelerator
 
@@ -101,8 +102,8 @@ class CompiledModel:
         }
 
     def temperature_c(self) -> Optional[float]:
-        """Return DEVICE_THERMAL of an NCS2."""
-        thermal = self._ask("DEVICE_THERMAL") if self.settings.kind == "MYRIAD" else None
+        """Return DEVICE_THERMAL, which only some accelerators have."""
+        thermal = self._ask("DEVICE_THERMAL") if find_accelerator(self.settings.kind).has_temperature else None
         return None if thermal is None else float(thermal)
 
     def _ask(self, name: str) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts.fleet import Device, Secret
+from toolkit.device.runtime import accelerators
 from toolkit.errors import Problem
 from toolkit.fleet.container_images import local
 from toolkit.fleet.inventory.variables import (
@@ -117,8 +118,8 @@ def _problems(name: str, values: Mapping[str, Any], inventory: Path) -> Iterator
     if not root.startswith("/"):
         yield Problem(f"toolkit_root is {root!r}", where, "give an absolute path, such as /opt/toolkit")
     accelerator = str(values.get("toolkit_accelerator", _DEFAULTS.accelerator))
-    if accelerator not in {"CPU", "MYRIAD", "AUTO"}:
-        yield Problem(f"toolkit_accelerator is {accelerator!r}", where, 'give "CPU", "MYRIAD" or "AUTO"')
+    if accelerator not in accelerators.CHOICES:
+        yield Problem(f"toolkit_accelerator is {accelerator!r}", where, f"use one of {', '.join(accelerators.CHOICES)}")
     image = values.get("toolkit_container_image")
     if image and not local.is_name(str(image)):
         remedy = "give NAME:TAG, or REGISTRY/NAME@sha256:… to have it pulled"

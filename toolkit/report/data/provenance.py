@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from toolkit.device.runtime.accelerators import ACCELERATORS, kind_of
 from toolkit.report import formatting
 from toolkit.report.data.load import ELSEWHERE, STAGES, ReportData
 from toolkit.report.data.variants import SCENARIOS, Variant
@@ -140,5 +141,7 @@ def _no_pi(report: ReportData) -> Iterator[str]:
     kinds = {str(record.facts.get("model") or record.facts.get("machine") or "unknown") for record in report.records}
     if kinds and not any("Raspberry Pi" in kind for kind in kinds):
         yield f"Not on a Raspberry Pi: the devices were {formatting.listed(sorted(kinds))}."
-    if kinds and not any(record.accelerator == "MYRIAD" for record in report.records):
-        yield "Not on a Neural Compute Stick 2: none was there."
+    used = {kind_of(record.accelerator) for record in report.records}
+    for accelerator in ACCELERATORS.values() if kinds else ():
+        if accelerator.removable and accelerator.name not in used:
+            yield f"Not on a {accelerator.label}: none was available."

@@ -101,14 +101,14 @@ def test_pipeline_falls_back_to_the_cpu_and_returns_to_the_stick(begin: Begin, r
     app.host.ncs2 = False
     app.until(lambda: app.host.loads == ["MYRIAD", "CPU"])
     app.more()
-    assert any(said.startswith("the stick is lost, the CPU takes its place: ") for said in app.said)
+    assert any(said.startswith("MYRIAD failed; switched to the CPU: ") for said in app.said)
     state = StatusReport(app.pipeline, HardwareStats()).now()
     assert (state["accelerator"], state["cpu_fallback"]) == ("CPU", True)
     assert not app.pipeline.worker.retry_accelerator()
     app.host.ncs2 = True
     assert app.pipeline.worker.retry_accelerator()
     app.more()
-    assert app.said[-1] == "the stick is back and works again"
+    assert app.said[-1] == "MYRIAD is available again and in use"
     assert app.pipeline.worker.loaded.kind == "MYRIAD"
     assert app.pipeline.counters["failed"] >= 1
 
@@ -117,7 +117,7 @@ def test_pipeline_falls_back_to_the_cpu_and_returns_to_the_stick(begin: Begin, r
 def test_pipeline_begins_on_the_cpu_when_there_is_no_stick(begin: Begin, release: Path, accelerator: str) -> None:
     app = begin(release, accelerator, ncs2=False)
     app.more()
-    assert app.said[0].startswith("the CPU stands in for the stick: MYRIAD: no Neural Compute Stick")
+    assert app.said[0].startswith("using the CPU instead of MYRIAD: MYRIAD: no Neural Compute Stick")
     assert app.host.loads == ["CPU"]
 
 

@@ -1,7 +1,7 @@
-"""Third stage: inference, with several queries in flight; survives the loss of an NCS2 and switches between releases.
+"""Third stage: inference, with several queries in flight; survives the loss of an accelerator and switches between releases.
 
-If an NCS2 fails, the CPU takes over at once; the NCS2 is looked for every RETRY_S seconds and used again when it is
-back. A new release is loaded and warmed up beside the old one, and takes over between two frames.
+If a removable accelerator fails, the CPU takes over at once; every RETRY_S seconds the thread checks whether it is back,
+and switches to it. A new release is loaded and warmed up beside the old one, and takes over between two frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 from ...errors import DeviceEnvironmentError, DeviceError
 from ...release.manifest import input_size, read_manifest
 from ...release.verify import require_trusted
-from ...runtime import interface, ncs2_usb
+from ...runtime import accelerators, interface, ncs2_usb
 from .decoding import prepare_frame
 from .messages import Counters, DropOldestQueue, InputFormat, Query, now_ns
 
@@ -49,7 +49,7 @@ class LoadedModel:
 
     @property
     def kind(self) -> str:
-        """Return "CPU" or "MYRIAD"."""
+        """Return the accelerator without its number."""
         return self.model.settings.kind
 
 
@@ -83,8 +83,8 @@ class InferenceWorker(threading.Thread):
 
     @property
     def prefers_removable(self) -> bool:
-        """Return whether an NCS2 is used if there is one."""
-        return self._settings.kind in ("MYRIAD", "AUTO")
+        """Return whether a removable accelerator is used if there is one."""
+        return accelerators.is_removable(self._settings.accelerator)
 
     def input_format(self) -> InputFormat:
         """Return the input format of the loaded model."""
@@ -109,8 +109,8 @@ class InferenceWorker(threading.Thread):
             self._hand_over(self._load_best(release))
 
     def retry_accelerator(self) -> bool:
-        """Switch back to an NCS2 that was lost and is present again; return whether that was done."""
-        if not self.prefers_removable or self.loaded.kind == "MYRIAD" or not self._accelerator_present():
+        """Switch back to a removable accelerator that is present again; return whether that was done."""
+        if not self.prefers_removable or accelerators.is_removable(self.loaded.kind) or not self._accelerator_present():
             return False
         with self._loading:
             try:
@@ -118,7 +118,7 @@ class InferenceWorker(threading.Thread):
             except DeviceEnvironmentError:
                 return False
             self._hand_over(loaded)
-        self._log("the stick is back and works again")
+        self._log(f"{loaded.kind} is available again and in use")
         return True
 
     def _hand_over(self, loaded: LoadedModel) -> None:
@@ -130,21 +130,22 @@ class InferenceWorker(threading.Thread):
         self._retired.clear()
 
     def _removable_settings(self) -> interface.Settings:
-        """Return the settings for an NCS2, which has one precision and no threads to choose."""
-        named = self._settings.accelerator if self._settings.kind == "MYRIAD" else "MYRIAD"
+        """Return the settings for a removable accelerator, which has no precision or threads to choose."""
+        auto = self._settings.accelerator == accelerators.AUTO
+        named = accelerators.REMOVABLE.name if auto else self._settings.accelerator
         return replace(self._settings, accelerator=named, precision=None, threads=None, streams=None)
 
     def _load_best(self, release: Path) -> LoadedModel:
-        """Load the release on the requested accelerator, or on the CPU if the NCS2 is missing."""
+        """Load the release on the requested accelerator, or on the CPU if a removable one is missing."""
         if self.prefers_removable:
             try:
                 return self._load_one(release, self._removable_settings())
             except DeviceEnvironmentError as error:
-                self._log(f"the CPU stands in for the stick: {error}")
+                self._log(f"using the CPU instead of {self._removable_settings().accelerator}: {error}")
         return self._load_one(release, self._cpu_settings())
 
     def _cpu_settings(self) -> interface.Settings:
-        return replace(self._settings, accelerator="CPU") if self.prefers_removable else self._settings
+        return replace(self._settings, accelerator=accelerators.CPU.name) if self.prefers_removable else self._settings
 
     def _load_one(self, release: Path, settings: interface.Settings) -> LoadedModel:
         """Read, verify, compile and warm up a model, on a temporary thread.
@@ -226,8 +227,8 @@ class InferenceWorker(threading.Thread):
         except DeviceError as worse:
             self._fail(str(worse))
             return
-        if loaded.kind == "MYRIAD":
-            self._log(f"the stick is lost, the CPU takes its place: {error}")
+        if accelerators.is_removable(loaded.kind):
+            self._log(f"{loaded.kind} failed; switched to the CPU: {error}")
         else:
             self._fail(str(error))
 
