@@ -125,7 +125,7 @@ def test_full_stdout_exits_4(verb: str) -> None:
 
 
 def test_closed_pipe_ends_without_a_traceback() -> None:
-    argv = f"{sys.executable} -m toolkit completion bash | true"
+    argv = f"{sys.executable} -m toolkit --quiet completion bash | true"
     done = subprocess.run(["bash", "-c", argv], capture_output=True, text=True, check=False)
     assert done.stderr == ""
 
@@ -163,11 +163,11 @@ def test_unwritable_home_is_one_sentence(tmp_path: Path) -> None:
 def test_slow_verb_says_something_within_a_second(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom toolkit.cli import main as m\n"
-        "m.app = lambda *a, **k: time.sleep(1.5)\nm.main(['report'])"
+        "m.app.command('slow')(lambda: time.sleep(1.5))\nm.main(['slow'])"
     )
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == "toolkit report: loading\n"
+        assert process.stderr.readline() == "toolkit slow: loading\n"
 
 
 def test_messages_are_json_lines_when_asked(tmp_path: Path) -> None:

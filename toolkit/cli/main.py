@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from importlib import metadata
 from typing import Annotated, cast
 
@@ -80,6 +80,7 @@ def _print_version(requested: bool) -> None:
 
 @app.callback(help=_HELP)
 def _root(
+    context: typer.Context,
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Log more; -vv also logs tracebacks.")
     ] = 0,
@@ -97,6 +98,7 @@ def _root(
     if verbose or os.environ.get("TOOLKIT_DEBUG"):
         logging.basicConfig(format="%(name)s: %(message)s")
         _log.setLevel(logging.DEBUG if verbose > 1 or os.environ.get("TOOLKIT_DEBUG") else logging.INFO)
+    context.with_resource(progress.announce_if_slow(f"toolkit {context.invoked_subcommand}: loading"))
 
 
 # In the order of the pipeline, as in the help.
@@ -116,11 +118,12 @@ _GROUPS = {
     "Devices": (deploy.deploy, publish.publish, rollback.rollback, status.status, view.view, bench.bench),
     "Results and this machine": (report.report, doctor.doctor, completion.completion),
 }
-for _panel, _verbs in _GROUPS.items():
-    for _verb in _verbs:
-        app.command(rich_help_panel=_panel)(_verb)
+for _panel, _functions in _GROUPS.items():
+    for _function in _functions:
+        app.command(rich_help_panel=_panel)(_function)
 app.add_typer(data.app, name="data", rich_help_panel="Models")
 app.add_typer(fleet.app, name="fleet", rich_help_panel="Devices")
+_VERBS = {"data", "fleet"} | {function.__name__ for functions in _GROUPS.values() for function in functions}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -132,11 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(argv: list[str]) -> int:
-    verb = next((word for word in argv if not word.startswith("-")), "")
-    is_help = not verb or "--help" in argv
+    verb = next((word for word in argv if word in _VERBS), "")
     try:
-        with nullcontext() if is_help else progress.announce_if_slow(f"toolkit {verb}: loading"):
-            code = app(argv, prog_name="toolkit", standalone_mode=False)
+        code = app(argv, prog_name="toolkit", standalone_mode=False)
     except _CommandLineError as error:
         error.show()
         return ExitCode.USAGE
