@@ -78,7 +78,9 @@ class Pipeline:
                 chosen = self._choose(bundles)
                 deployed = self._deploy(chosen, devices, store)
                 measured = self._bench(tuple(bundles), devices, split, store)
-            written = report.write_report(self.workspace, store, experiment=self.plan)
+            written = report.write_report(
+                self.workspace, store, experiment=self.plan, workspace_option=self.workspace.option
+            )
         return PipelineResult(
             split=split,
             models=models,

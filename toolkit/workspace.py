@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+
+DEFAULT = Path("workspace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +14,11 @@ class Workspace:
     """The one folder that work goes under."""
 
     root: Path
+
+    @property
+    def option(self) -> str:
+        """The command-line option that names it, with a space before it; empty for the default workspace."""
+        return "" if self.root == DEFAULT else f" --workspace {shlex.quote(str(self.root))}"
 
     @property
     def database(self) -> Path:

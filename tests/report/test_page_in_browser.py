@@ -25,6 +25,10 @@ OVERFLOWING = """() => [...document.querySelectorAll("body *")]
   .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
   .map(e => e.outerHTML.slice(0, 120))"""
 
+SIDEWAYS = """() => [...document.querySelectorAll(".box, .scroll, .commands, table")]
+  .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "none")
+  .map(e => e.outerHTML.slice(0, 120))"""
+
 CLIPPED = """() => [...document.querySelectorAll("svg")].filter(s => s.getClientRects().length).flatMap(svg => {
   const box = svg.getBoundingClientRect();
   return [...svg.querySelectorAll("text")].filter(t => t.getBoundingClientRect().left < box.left - 2
@@ -74,6 +78,26 @@ def test_page_scrolls_only_down(visit: Visit) -> None:
     assert visit.page.evaluate(OVERFLOWING) == []
     wide = visit.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
     assert not wide
+
+
+def test_page_cuts_no_column_on_a_phone(visit: Visit) -> None:
+    if visit.page.viewport_size["width"] == 390:
+        assert visit.page.evaluate(SIDEWAYS) == []
+
+
+def test_page_is_at_most_half_as_long_until_unfolded(visit: Visit) -> None:
+    height = "document.documentElement.scrollHeight"
+    unfolded = visit.page.evaluate(height)
+    visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+    folded = visit.page.evaluate(height)
+    visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert folded <= unfolded / 2
+
+
+def test_page_has_one_name_for_each_section(visit: Visit) -> None:
+    links = visit.page.evaluate("[...document.querySelectorAll('nav a')].map(a => a.textContent)")
+    headings = visit.page.evaluate("[...document.querySelectorAll('section.part h2')].map(h => h.textContent)")
+    assert links == headings
 
 
 def test_page_asks_for_nothing_but_itself(visit: Visit, furnished: Report) -> None:

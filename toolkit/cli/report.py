@@ -34,7 +34,7 @@ def report(
     plan = load_experiment(experiment) if experiment else None
     place = Workspace(workspace)
     with Store(place.database) as store:
-        written = write_report(place, store, experiment=plan, results=results)
+        written = write_report(place, store, experiment=plan, results=results, workspace_option=place.option)
     if show:
         typer.launch(written.index.resolve().as_uri())
     if as_json:

@@ -77,6 +77,14 @@ def number(value: float | None, significant: int = 3) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.{significant}g}".rstrip(".")
 
 
+MOST_LETTERS = 60
+
+
+def shortened(label: str) -> str:
+    """A class name, cut where it is longer than a table or chart can show."""
+    return label if len(label) <= MOST_LETTERS else f"{label[: MOST_LETTERS - 1]}…"
+
+
 def size(size_bytes: int) -> str:
     """Bytes as MB of a million, or as kB below that."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 999_950 else f"{max(size_bytes / 1e3, 0.1):.1f} kB"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.schema import Experiment
 from toolkit.report import Report, write_report
 from toolkit.report.charts.svg import SERIES
+from toolkit.report.data import provenance
+from toolkit.report.data.load import load_report
 from toolkit.report.render.page import _linked
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -85,12 +88,14 @@ def test_write_report_escapes_user_text_and_omits_unnamed(
     assert "published_tests.csv" not in {path.name for path in plain.csv}
 
 
-def test_write_report_shows_models_that_are_only_trained(workspace: Workspace, store: Store, tmp_path: Path) -> None:
+def test_write_report_shows_models_that_are_only_trained(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
     (split,), models = store.all(Split), store.all(TrainedModel)
     with Store(tmp_path / "bare.db") as bare:
         for artifact in (split, *models):
             bare.put(artifact)
-        found = write_report(workspace, bare)
+        found = write_report(workspace, bare, experiment=experiment)
     page = html(found)
     assert found.headline == "No model can be recommended yet"
     assert [row[3] for row in found.rows] == ["not converted"] * len(models)
@@ -126,6 +131,36 @@ def test_write_report_shows_results_conditions_and_not_run(
     for heading in ("Trained models", "Parity", "Devices", "Sigmoid against softmax", "How it was made"):
         assert f"\n## {heading}\n" in text
     assert "index.html" not in text
+
+
+def test_write_report_prints_commands_that_find_the_workspace(
+    workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
+) -> None:
+    assert Workspace(Path("workspace")).option == ""
+    option = Workspace(Path("my work")).option
+    plan = experiment.model_copy(update={"name": "masks", "origin": Path("masks.toml")})
+    file = tmp_path / "demo.md"
+    found = write_report(workspace, store, experiment=experiment, results=file, workspace_option=option)
+    assert "toolkit demo --workspace &#39;my work&#39;" in html(found)
+    assert f"--markdown {file} --workspace 'my work'`" in file.read_text(encoding="utf-8")
+    report = replace(load_report(workspace, store, experiment), name="masks", plan=plan, workspace_option=option)
+    assert provenance.commands(report).splitlines() == [
+        "toolkit run masks.toml --workspace 'my work'",
+        "toolkit report masks.toml --workspace 'my work'",
+    ]
+
+
+def test_write_report_cuts_long_class_names_everywhere(
+    workspace: Workspace, store: Store, experiment: Experiment
+) -> None:
+    long = "x" * 300
+    for model in store.all(TrainedModel):
+        classes = tuple(replace(score, label=long) if n else score for n, score in enumerate(model.evaluation.classes))
+        evaluation = replace(model.evaluation, classes=classes)
+        store.put(replace(model, labels=(model.labels[0], long), evaluation=evaluation))
+    page = html(write_report(workspace, store, experiment=experiment))
+    assert f'<th scope="col"><span title="{long}">{"x" * 59}…</span></th>' in page
+    assert long not in re.sub(r'(title|aria-label)="[^"]*"|<title>[^<]*</title>', "", page)
 
 
 def test_write_report_lays_every_raw_record_beside_the_page(store: Store, written: Report) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from toolkit.report.tables.results_tables import MOST_LETTERS, label_cell
+from toolkit.report.formatting import MOST_LETTERS
+from toolkit.report.tables.results_tables import label_cell
 
 
 def test_label_cell_shortens_and_sets_title_when_name_is_long() -> None:

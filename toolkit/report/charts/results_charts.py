@@ -69,7 +69,10 @@ def scores(report: ReportData) -> Iterator[Panel]:
         rows = list(_score_rows(report, label))
         yield Panel(
             label,
-            tuple(svg.draw(_scores(rows, domain, w), f"{label}: {_worst(rows)}", width_class=c) for w, c in WIDTHS),
+            tuple(
+                svg.draw(_scores(rows, domain, w), f"{formatting.shortened(label)}: {_worst(rows)}", width_class=c)
+                for w, c in WIDTHS
+            ),
         )
 
 

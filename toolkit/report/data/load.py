@@ -63,6 +63,8 @@ class ReportData:
     """What `toolkit parity` found of these forms."""
     tests: dict[str, tuple[data.Image, ...]]
     """Per split digest its test images, in the manifest's order; none where the manifest is gone."""
+    workspace_option: str = ""
+    """What the commands that the page prints end in, to find the workspace."""
 
     @cached_property
     def truth(self) -> dict[str, tuple[int, ...]]:

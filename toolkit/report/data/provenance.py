@@ -31,17 +31,22 @@ def commands(report: ReportData) -> str:
     """The commands that make the report again; each works as printed."""
     if report.name == ELSEWHERE:
         names = dict.fromkeys(f"{model.network}-{model.head}-{model.stage}" for model in report.models)
-        return "\n".join((*(f"toolkit convert {shlex.quote(name)}" for name in names), "toolkit report"))
+        return _lines(report, *(f"toolkit convert {shlex.quote(name)}" for name in names), "toolkit report")
     if report.name == "demo":
-        return "toolkit demo"
+        return _lines(report, "toolkit demo")
     if report.plan is None:
-        return "toolkit report"
-    return f"toolkit run {_experiment_file(report)}\ntoolkit report {_experiment_file(report)}"
+        return _lines(report, "toolkit report")
+    return _lines(report, f"toolkit run {_experiment_file(report)}", f"toolkit report {_experiment_file(report)}")
+
+
+def _lines(report: ReportData, *commands: str) -> str:
+    return "\n".join(command + report.workspace_option for command in commands)
 
 
 def results_command(report: ReportData, file: Path) -> str:
     """The command that writes a file of results."""
-    return " ".join(filter(None, ("toolkit report", _experiment_file(report), f"--markdown {shlex.quote(str(file))}")))
+    parts = ("toolkit report", _experiment_file(report), f"--markdown {shlex.quote(str(file))}")
+    return " ".join(filter(None, parts)) + report.workspace_option
 
 
 def _experiment_file(report: ReportData) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit import files
@@ -52,16 +52,18 @@ def write_report(
     experiment: Experiment | None = None,
     destination: Path | None = None,
     results: Path | None = None,
+    workspace_option: str = "",
 ) -> Report:
     """Report on `experiment`, or on the one trained last, under workspace/reports/NAME or in `destination`.
 
-    `results` is a file for the same tables as plain Markdown, with the machine and what was not run.
+    `results` is a file for the same tables as plain Markdown, with the machine and what was not run. The commands
+    that the report prints end in `workspace_option`.
 
     Raises:
         DataError: nothing was trained yet.
         ConfigurationError: the experiment names published figures that do not exist.
     """
-    report = load_report(workspace, store, experiment or _shipped(store))
+    report = replace(load_report(workspace, store, experiment or _shipped(store)), workspace_option=workspace_option)
     published = figures.load(report.published, report) if report.published else None
     counted = model_size.counted(report, workspace)
     shown = page.content(report, recommend_model(report), published, counted)

@@ -90,12 +90,12 @@ def ranked(report: ReportData) -> Table:
 
 def _ranked_row(model: TrainedModel, truth: Sequence[str]) -> Iterator[Cell | str]:
     yield Cell(formatting.model(model), to_model(model))
-    yield formatting.listed(truth)
+    yield formatting.listed(map(formatting.shortened, truth))
     yield from _likeliest(model)
 
 
 def _likeliest(model: TrainedModel) -> Iterator[str]:
     shares = model.evaluation.probabilities[0]
     best = sorted(range(len(shares)), key=lambda index: -shares[index])[:RANKS]
-    yield from (f"{model.labels[index]} {formatting.percent(shares[index], 2)}" for index in best)
+    yield from (f"{formatting.shortened(model.labels[index])} {formatting.percent(shares[index], 2)}" for index in best)
     yield from [formatting.NOTHING] * (RANKS - len(best))

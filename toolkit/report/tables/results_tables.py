@@ -51,14 +51,10 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Iterable[Cell | s
     )
 
 
-MOST_LETTERS = 60
-
-
 def label_cell(label: str) -> Cell:
     """A class name, cut where it is longer than a table can show."""
-    if len(label) <= MOST_LETTERS:
-        return Cell(label)
-    return Cell(f"{label[: MOST_LETTERS - 1]}…", title=label)
+    shown = formatting.shortened(label)
+    return Cell(label) if shown == label else Cell(shown, title=label)
 
 
 def to_model(model: TrainedModel) -> str:
