@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from toolkit import hashing
 from toolkit.artifacts.bundle import Bundle
+from toolkit.artifacts.model import Rejection
 from toolkit.bundle.resolve import load_bundle
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import convert_model
@@ -54,6 +56,15 @@ def test_make_bundle_gives_one_column_when_sigmoid(shared_line: Any) -> None:
     path = shared_line.workspace.absolute(bundle_of(shared_line, "sigmoid", "fp32").path)
     assert np.load(path / "golden/outputs.npy").shape == (8, 1)
     assert verify_bundle(path)["output"] == {"kind": "sigmoid", "classes": 1}
+
+
+def test_make_bundle_states_the_rule_for_unknown_images(line: Any) -> None:
+    rule = Rejection(score="margin", error=0.02, temperature=1.5, threshold=0.7, validation_error=0.0, coverage=0.9)
+    model = dataclasses.replace(line.softmax, rejection=rule)
+    ir = convert_model(model, "fp32", "cpu", line.workspace, line.store, Silent())
+    bundle = create_bundle(ir, model, line.split, line.workspace, line.store, Silent())
+    manifest = verify_bundle(line.workspace.absolute(bundle.path))
+    assert manifest["rejection"] == {"score": "margin", "error": 0.02, "temperature": 1.5, "threshold": 0.7}
 
 
 def test_make_bundle_is_the_same_to_the_byte_when_made_again(line: Any, pristine: Any, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def make_model(split: Split, network: str, head: str, stage: str, rng: random.Ra
         digest=digest(network, head, stage),
         parent=split.digest,
         run=digest("run"),
-        experiment="demo",
+        experiment="masks",
         network=network,
         head=head,
         stage=stage,
@@ -143,7 +143,7 @@ def make_model(split: Split, network: str, head: str, stage: str, rng: random.Ra
         input_size=(224, 224) if network == "efficientnet_lite0" else (96, 96),
         crop="resize",
         scaling="(x - 127) / 128",
-        path=f"runs/demo/{network}-{head}/{stage}/model.keras",
+        path=f"runs/masks/{network}-{head}/{stage}/model.keras",
         parameters=size // 4,
         history=learn(stage, best, 8 if stage == "top" else 4, rng),
         evaluation=evaluate(best, rng),
@@ -340,7 +340,7 @@ def adopt() -> Callable[[Store], None]:
 
 
 EXPERIMENT = {
-    "name": "demo",
+    "name": "masks",
     "title": "Masks on faces, the embedded default",
     "published": "face-mask",
     "data": {"source": "synthetic-masks"},

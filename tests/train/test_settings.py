@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -69,3 +70,19 @@ def test_evaluation_uses_plain_targets_when_training_smooths(bench: Bench, works
     shares = np.where(labels == 1, second, 1 - second)
     assert top.evaluation.loss == pytest.approx(float(-np.log(shares).mean()), rel=1e-3)
     assert len(top.evaluation.calibration.bins) == multiclass.BINS  # type: ignore[union-attr]
+
+
+def test_train_trial_judges_the_rule_on_strangers_too(bench: Bench, workspace: Workspace) -> None:
+    folder = bench.root / "strangers"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        assert cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    bench.change("[train]\n", '[reject]\nerror = 0.4\nstrangers = "strangers"\n[train]\n')
+    for model in bench.train(workspace):
+        rule = model.rejection
+        assert rule is not None
+        assert rule.test_images == model.evaluation.images
+        assert rule.strangers is not None
+        assert rule.strangers.images == 3
+        assert 0 <= rule.strangers.auroc <= 1

@@ -163,9 +163,24 @@ class ValidationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """When a model answers "unknown": if the largest probability at `temperature` is below `threshold`."""
+class StrangerResult:
+    """How a rejection rule treats images of no class that the model knows."""
 
+    images: int
+    unknown: int
+    """How many of them get no answer."""
+    auroc: float
+    """The probability that a test image scores higher than a stranger."""
+    auroc_of_probability: float
+    """The same by the largest probability, the usual score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """When a model answers "unknown": if the score of its probabilities at `temperature` is below `threshold`."""
+
+    score: str
+    """The one of `toolkit.device.rejection.SCORES` that orders the validation images best."""
     error: float
     """The requested share of wrong answers among those given."""
     temperature: float
@@ -174,6 +189,14 @@ class Rejection:
     """The share of wrong answers among those given on the validation images."""
     coverage: float
     """The share of validation images that get an answer."""
+    test_images: int = 0
+    test_answers: int = 0
+    """How many test images get an answer."""
+    test_errors: int = 0
+    """How many of these answers are wrong."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """Coverage of the test images and share of wrong answers, for thresholds from the highest to the lowest."""
+    strangers: StrangerResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

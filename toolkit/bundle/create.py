@@ -31,6 +31,7 @@ from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
+_REJECTION = ("score", "temperature", "threshold", "error")
 _OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
 """Fields of parity that a manifest has only where they apply."""
 
@@ -145,13 +146,15 @@ def _manifest(ir: IrModel, model: TrainedModel, split: Split, golden: int, outpu
         | ({} if model.imported is None else {"imported": dataclasses.asdict(model.imported)}),
         "versions": dict(model.versions) | dict(ir.versions),
         "parity": _parity(ir),
-    } | _optional(ir)
+    } | _optional(ir, model)
 
 
-def _optional(ir: IrModel) -> dict[str, Any]:
+def _optional(ir: IrModel, model: TrainedModel) -> dict[str, Any]:
     """Fields that a manifest has only where they apply."""
-    forced = {"forced": ir.forced} if ir.forced else {}
-    return forced | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
+    fields: dict[str, Any] = {"forced": ir.forced} if ir.forced else {}
+    if model.rejection is not None:
+        fields |= {"rejection": {name: getattr(model.rejection, name) for name in _REJECTION}}
+    return fields | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
 
 
 def _golden_tolerance(ir: IrModel) -> dict[str, float]:

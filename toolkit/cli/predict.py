@@ -86,17 +86,19 @@ def _error_text(error: Any) -> str:
 
 
 def _print(predictions: list[Mapping[str, Any]], top: int) -> None:
-    """Print the most probable classes; of multi-label models also whether a label is above the threshold."""
-    multi_label = any(one.get("labels") is not None for one in predictions)
-    columns = ("image", "label", "probability", *(("predicted",) if multi_label else ()))
+    """Print the most probable classes, and what is predicted: labels above the threshold, or "unknown"."""
+    marked = any(one.get("labels") is not None or one.get("unknown") is not None for one in predictions)
+    columns = ("image", "label", "probability", *(("predicted",) if marked else ()))
     output.print_table(columns, (row[: len(columns)] for one in predictions for row in _rows(one, top)))
 
 
 def _rows(one: Mapping[str, Any], top: int) -> list[tuple[str, str, str, str]]:
     if one.get("error"):
         return [(one["image"], one["error"], "", "")]
-    labels = one.get("labels") or ()
+    best = one["ranking"][0]["label"]
+    labels = one.get("labels") or ([best] if one.get("unknown") is False else ())
+    marks = dict.fromkeys(labels, "yes") | ({best: "unknown"} if one.get("unknown") else {})
     return [
-        (one["image"], guess["label"], f"{guess['probability']:.2%}", "yes" if guess["label"] in labels else "")
+        (one["image"], guess["label"], f"{guess['probability']:.2%}", marks.get(guess["label"], ""))
         for guess in one["ranking"][:top]
     ]

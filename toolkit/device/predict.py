@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
+from .rejection import is_unknown
 from .release.manifest import input_size, is_multi_label, read_manifest
 from .release.verify import require_trusted
 from .runtime import interface
@@ -18,7 +19,8 @@ def predict(
 ) -> Dict[str, Any]:
     """Return {"ok", "predictions": [{"image", "ranking": [{"label", "probability"}]} or {"image", "error"}]}.
 
-    For multi-label models, "labels" holds the labels above 1/2, most probable first.
+    For multi-label models, "labels" holds the labels above 1/2, most probable first. If the bundle has a rule for it,
+    "unknown" says whether the best guess is too unsure to be an answer.
 
     An image that cannot be read makes "ok" false; the others are classified all the same.
 
@@ -40,9 +42,10 @@ def _predict(model: interface.Model, manifest: Dict[str, Any], path: Path) -> Di
         image = image_io.resize(image_io.read_image(path), input_size(manifest), manifest["input"]["crop"])
     except ValueError as error:
         return {"image": str(path), "error": str(error)}
-    ranking = rank_labels(model.infer(image), manifest["labels"])
+    answer = model.infer(image)
+    ranking, unknown = rank_labels(answer, manifest["labels"]), is_unknown(answer, manifest)
     if not is_multi_label(manifest):
-        return {"image": str(path), "ranking": ranking}
+        return {"image": str(path), "ranking": ranking, **({} if unknown is None else {"unknown": unknown})}
     labels = [guess["label"] for guess in ranking if guess["probability"] > 1 / 2]
     return {"image": str(path), "ranking": ranking, "labels": labels}
 

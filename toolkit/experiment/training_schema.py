@@ -5,6 +5,7 @@ A setting that is left out is chosen by `toolkit.experiment.recipe` from the siz
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -159,6 +160,9 @@ class RejectConfig(Config):
 
     error: Annotated[float, Field(gt=0, lt=1)]
     """The share of wrong answers among those given that is accepted; the threshold is fitted on validation images."""
+    strangers: Path | None = Field(default=None, exclude_if=is_unset)
+    """A folder of images of no class that the model knows, relative to the experiment file: the report says how many of
+    them are answered all the same. They decide nothing."""
 
 
 class NetworkConfig(Config):

@@ -11,6 +11,7 @@ import numpy as np
 
 from toolkit import data, networks
 from toolkit.artifacts.model import Evaluation, TrainedModel
+from toolkit.device import rejection
 from toolkit.device.image_io import read_image, resize
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataConfig, SplitFractions
@@ -41,6 +42,8 @@ class Prediction:
     error: str = ""
     labels: tuple[str, ...] | None = None
     """Where an image may have many: those that are said to be on it, above 1/2."""
+    unknown: bool | None = None
+    """Whether the best guess is too unsure to be an answer; None if the model has no rule for that."""
 
 
 def predict(file: Path, images: Sequence[Path]) -> tuple[Prediction, ...]:
@@ -143,7 +146,16 @@ def _ranking(path: Path, shares: np.ndarray, model: TrainedModel) -> Prediction:
     order = np.argsort(-shares, kind="stable")
     candidates = tuple(ClassProbability(model.labels[index], float(shares[index])) for index in order)
     labels = tuple(candidate.label for candidate in candidates if candidate.probability > 1 / 2)
-    return Prediction(str(path), candidates, labels=labels if is_multi_label(model) else None)
+    return Prediction(
+        str(path), candidates, labels=labels if is_multi_label(model) else None, unknown=_is_unknown(shares, model)
+    )
+
+
+def _is_unknown(shares: np.ndarray, model: TrainedModel) -> bool | None:
+    rule = model.rejection
+    if rule is None:
+        return None
+    return rule.threshold >= 1 or bool(rejection.scores(shares[None], rule.score, rule.temperature)[0] < rule.threshold)
 
 
 def _logits(file: Path, pixels: np.ndarray) -> np.ndarray:

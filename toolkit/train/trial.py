@@ -24,6 +24,7 @@ from toolkit.train.features import frozen_features
 from toolkit.train.fitting import calibration
 from toolkit.train.fitting.head_solver import solve_head
 from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
+from toolkit.train.fitting.rejection_figures import rejection_of
 from toolkit.train.metrics import dispatch
 from toolkit.train.stage_gate import withhold_reason
 from toolkit.train.trial_context import (
@@ -230,7 +231,7 @@ def _describe(
 ) -> TrainedModel:
     """The record of a model just trained."""
     test, held_out = subsets["test"].examples.labels, subsets["validation"].examples.labels
-    loss, weights, reject = context.head.loss_name, context.trial.weights, context.trial.reject
+    loss, weights = context.head.loss_name, context.trial.weights
     evaluation = dispatch.evaluate(outcome.test_logits, test, context.split.labels, "test", loss)
     validation = _validation_result(context, outcome.validation_logits, held_out)
     withheld = withhold_reason(before, stage.name, validation) if context.trial.offer == "improved" else ""
@@ -260,9 +261,12 @@ def _describe(
         profile=os.environ.get(NAME_VARIABLE, ""),
         validation=validation,
         withheld=withheld,
-        rejection=calibration.fit_rejection(outcome.validation_logits, held_out, reject.error, validation.temperature)
-        if reject and not context.head.multi_label
-        else None,
+        rejection=rejection_of(
+            context,
+            model,
+            (outcome.validation_logits, held_out, validation.temperature),
+            (outcome.test_logits, test),
+        ),
     )
 
 

@@ -302,3 +302,13 @@ def test_camera_that_is_lost_leaves_the_app_alive_and_not_ready(serve: Serve, ro
     app = serve(root / "current", "--source", "/dev/video99")
     assert (app.ask("/health").status, app.ask("/ready").status) == (200, 503)
     assert app.ask("/v1/state").json["problem"] == "no camera: is not there"
+
+
+def test_app_says_unknown_with_the_best_guess_beside_it(serve: Serve, root: Path) -> None:
+    path = root / "current" / "manifest.json"
+    rule = {"score": "probability", "temperature": 1.0, "threshold": 1.0, "error": 0.02}
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"rejection": rule}))
+    app = serve(root / "current", "--fps", "60")
+    said = app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg").json
+    assert (said["unknown"], said["ranking"][0]["label"]) == (True, "light")
+    assert until(lambda: app.ask("/v1/state").json["latest"])["unknown"] is True

@@ -86,3 +86,22 @@ def test_predict_ranks_and_names_unreadable_images(run: Command, release: Path, 
     assert answer.code == 1
     assert (dark["ranking"][0]["label"], light["ranking"][0]["label"]) == ("dark", "light")
     assert "broken.png: truncated PNG" in bad["error"]
+
+
+def test_golden_counts_unknown_as_a_decision(run: Command, release: Path) -> None:
+    manifest = json.loads((release / "manifest.json").read_bytes())
+    manifest["rejection"] = {"score": "probability", "temperature": 1.0, "threshold": 1.0, "error": 0.02}
+    (release / "manifest.json").write_text(json.dumps(manifest))
+    outputs = release / "golden" / "outputs.npy"
+    np.save(outputs, 1 - np.load(outputs))
+    assert run("golden", release).said["top1_agreement"] == 1.0
+
+
+def test_predict_says_unknown_when_the_bundle_has_a_rule(run: Command, release: Path, images: Path) -> None:
+    assert "unknown" not in run("predict", release, images / "000000.png").said["predictions"][0]
+    manifest = json.loads((release / "manifest.json").read_bytes())
+    manifest["rejection"] = {"score": "margin", "temperature": 1.0, "threshold": 1.0, "error": 0.02}
+    (release / "manifest.json").write_text(json.dumps(manifest))
+    (answer,) = run("predict", release, images / "000000.png").said["predictions"]
+    assert answer["unknown"] is True
+    assert answer["ranking"]

@@ -39,7 +39,7 @@ def test_gather_passes_over_models_that_were_made_elsewhere(workspace: Workspace
     store.put(
         dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64, experiment="", stage="given", history=())
     )
-    assert load_report(workspace, store, None).name == "demo"
+    assert load_report(workspace, store, None).name == "masks"
 
 
 def test_gather_takes_newest_when_a_trial_was_trained_twice(

@@ -121,7 +121,7 @@ def test_write_report_shows_results_conditions_and_not_run(
             "matrix": experiment.matrix.model_copy(update={"networks": ("efficientnet_lite0", "mobilenet", "vgg16")})
         }
     )
-    file = tmp_path / "results" / "demo.md"
+    file = tmp_path / "results" / "masks.md"
     write_report(workspace, store, experiment=wanted, results=file)
     text = file.read_text(encoding="utf-8")
     assert f"--markdown {file}" in text

@@ -16,7 +16,7 @@ import cv2
 from ..errors import DeviceEnvironmentError, DeviceError
 from ..release.manifest import read_manifest
 from ..runtime import interface
-from .alerts.rules import AlertConfig, AlertDispatcher, read_alerts
+from .alerts.rules import UNKNOWN, AlertConfig, AlertDispatcher, read_alerts
 from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
 from .pipeline.inference import Load
 from .pipeline.messages import now_ns
@@ -187,7 +187,8 @@ class App:
 def _read_alerts(options: Options) -> AlertConfig:
     if options.alerts is None:
         return AlertConfig()
-    return read_alerts(options.alerts, read_manifest(options.release.resolve())["labels"])
+    manifest = read_manifest(options.release.resolve())
+    return read_alerts(options.alerts, [*manifest["labels"], *([UNKNOWN] if "rejection" in manifest else [])])
 
 
 def _check_options(options: Options) -> None:

@@ -91,6 +91,7 @@ def identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
 def result_to_json(result: Result) -> Dict[str, Any]:
     """Return a result as the API shows it."""
     labels = {} if result.labels is None else {"labels": result.labels}
+    unknown = {} if result.unknown is None else {"unknown": result.unknown}
     return {
         "frame": result.frame.number,
         "release": result.release,
@@ -98,6 +99,7 @@ def result_to_json(result: Result) -> Dict[str, Any]:
         "latency_ms": round(result.latency_ms, 3),
         "age_s": round((now_ns() - result.frame.captured_ns) / 1e9, 3),
         **labels,
+        **unknown,
     }
 
 

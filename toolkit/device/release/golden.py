@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..errors import DeviceError
+from ..rejection import accepts
 from ..runtime import interface
 from ..runtime.accelerators import AUTO, CPU, find_accelerator
 from .manifest import is_multi_label, read_manifest
@@ -26,7 +27,7 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
     Returns:
         {"ok", "max_abs", "tolerance", "top1_agreement", "count", "accelerator", "precision", "versions"}; `max_abs` is
         the largest difference of a probability; `top1_agreement` is the share of equal decisions, for multi-label
-        models one for each label.
+        models one for each label; "unknown" is a decision too.
 
     Raises:
         DeviceError: the golden files cannot be read, the bundle has no tolerance for this accelerator, or the device
@@ -37,7 +38,7 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
 
     require_trusted(release)
     manifest = read_manifest(release)
-    golden, decide = manifest["golden"], labels_above_half if is_multi_label(manifest) else top1_labels
+    golden = manifest["golden"]
     inputs, expected = _load_array(release, golden["inputs"]), _load_array(release, golden["outputs"])
     settings = interface.Settings(accelerator, precision=precision or native_precision(accelerator))
     if accelerator != "AUTO":
@@ -52,11 +53,23 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
         "ok": bool(max_abs <= tolerance),
         "max_abs": max_abs,
         "tolerance": tolerance,
-        "top1_agreement": float(np.mean(decide(answers) == decide(expected.reshape(answers.shape)))),
+        "top1_agreement": float(
+            np.mean(_decisions(answers, manifest) == _decisions(expected.reshape(answers.shape), manifest))
+        ),
         "count": len(inputs),
         **{key: model.used()[key] for key in ("accelerator", "device_name", "precision", "notes")},
         "openvino": model.version,
     }
+
+
+def _decisions(answers: Numbers, manifest: Dict[str, Any]) -> Any:
+    """Return what is decided for each row of f32 [n, classes]; -1 is "unknown"."""
+    import numpy as np
+
+    if is_multi_label(manifest):
+        return labels_above_half(answers)
+    labels, rule = top1_labels(answers), manifest.get("rejection")
+    return labels if rule is None else np.where(accepts(answers, rule), labels, -1)
 
 
 def native_precision(accelerator: str) -> Optional[str]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Dict, Tuple
 
 from ..errors import DeviceError
 from ..layout import RELEASES
+from ..rejection import SCORES
 from .store import sha256_stream
 
 MAX_DOCUMENT_BYTES = 16 << 20
@@ -23,6 +24,7 @@ SUPPORTED_VALUES: Dict[str, Tuple[object, ...]] = {
     "input.color": ("RGB",),
     "input.crop": ("resize", "center"),
     "output.kind": ("softmax", "sigmoid", "multi-sigmoid"),
+    "rejection.score": SCORES,
 }
 """Values of a manifest that this code supports; missing keys are allowed. Add a new value here, and where `golden`,
 `predict` and `samples` depend on it."""

@@ -27,6 +27,7 @@ HEADINGS = {
     "devices": "Devices",
     "speeds": "Speed on each device",
     "serving": "What each device was given last",
+    "rejection": "When it says unknown",
     "history": "Speed over time",
     "drift": "What is not as fast as it was",
     "outliers": "Devices that lie apart from their like",

@@ -12,7 +12,7 @@ from typing import Any
 from toolkit.analysis import outliers, regressions
 from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
-from toolkit.report.charts import learning_curves, pareto, results_charts, roc_pr_calibration, svg
+from toolkit.report.charts import learning_curves, pareto, results_charts, risk_coverage, roc_pr_calibration, svg
 from toolkit.report.data import misclassified, paired_tests, provenance
 from toolkit.report.data.load import ReportData
 from toolkit.report.published.results import Published
@@ -26,6 +26,7 @@ from toolkit.report.tables import (
     model_size,
     published_comparison,
     results_tables,
+    unknown_answers,
 )
 
 SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
@@ -72,6 +73,7 @@ def content(
         "multilabel": class_tables.multilabel(report),
         "confused": class_tables.confused(report),
         "ranked": class_tables.ranked(report),
+        "rejection": unknown_answers.unknown_answers(report),
         "parity": results_tables.parity(report),
         "layer_errors": lineage.layer_errors(report),
         "checks": lineage.checks(report),
@@ -102,6 +104,7 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
     values: dict[str, Any] = {
         "curves": tuple(learning_curves.curves(report)),
         "behind": tuple(roc_pr_calibration.panels(report)),
+        "risk": tuple(risk_coverage.panels(report)),
         "contact": misclassified.contact(report),
         "heads": results_charts.differences(pairs) if pairs else "",
         "heads_verdict": shown.heads_verdict,
@@ -165,6 +168,7 @@ def _contents(shown: Content, values: dict[str, Any]) -> list[tuple[str, str]]:
         ("heads", "Sigmoid against softmax", values["heads"]),
         ("classes", "Class by class", shown.tables["classes"].rows),
         ("behind", "Behind the accuracy", values["behind"] or values["contact"].models),
+        ("rejection", "When it says unknown", shown.tables["rejection"].rows),
         ("parity", "Parity", shown.report.variants),
         ("devices", "Devices", shown.report.records),
         ("history", "History and peers", shown.tables["history"].rows or shown.tables["outliers"].rows),

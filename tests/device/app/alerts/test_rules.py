@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import struct
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.device.app.alerts import mqtt, rules
-from toolkit.device.app.alerts.rules import AlertConfig, AlertDispatcher, AlertRule, read_alerts
+from toolkit.device.app.alerts.rules import UNKNOWN, AlertConfig, AlertDispatcher, AlertRule, read_alerts
 from toolkit.device.app.alerts.sinks import MqttSink, WebhookSink
 from toolkit.device.app.pipeline.messages import Frame, Result
 from toolkit.device.errors import DeviceError
@@ -284,3 +285,14 @@ def test_read_alerts_names_everything_that_is_wrong(tmp_path: Path, changes: dic
     with pytest.raises(DeviceError) as failed:
         read_alerts(tmp_path / "a.json", LABELS)
     assert [problem for problem in said if problem not in failed.value.what] == []
+
+
+def test_alert_on_unknown_fires_and_others_hold_back() -> None:
+    output, said, clock = Kept(), list[str](), [0.0]
+    rules = (AlertRule("bright", "light", frames=1), AlertRule("strange", UNKNOWN, frames=1))
+    running = AlertDispatcher(AlertConfig(rules, (output,)), said.append, lambda: clock[0])
+    running.start()
+    running.see(dataclasses.replace(result_of(0.99), unknown=True))
+    assert output.sent.get(timeout=5)["alert"] == "strange"
+    assert running.end(5)
+    assert output.sent.empty()

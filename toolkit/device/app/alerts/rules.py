@@ -34,6 +34,8 @@ from ...errors import DeviceError
 from ..pipeline.messages import Result
 from .sinks import AlertSink, MqttSink, WebhookSink, read_fields
 
+UNKNOWN = "unknown"
+"""The label of a rule for images that the model does not answer; for bundles with a rejection rule."""
 QUEUE_SIZE = 32
 """Most alerts that wait for a sink; further ones are lost."""
 TRIES, PAUSE_S, LONGEST_PAUSE_S = 4, 2.0, 60.0
@@ -165,7 +167,7 @@ class AlertDispatcher(threading.Thread):
         """Check a result and queue its alerts; called by the results stage."""
         if not self._watches:
             return
-        probabilities = dict(result.ranking)
+        probabilities = {UNKNOWN: 1.0} if result.unknown else dict(result.ranking)
         for watch in self._watches:
             probability = watch.see(probabilities, self._clock())
             if probability is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 
 from ...image_io import resize
+from ...rejection import is_unknown
 from ...runtime import interface
 from .capture import Capture
 from .decoding import Decoder
@@ -152,7 +153,8 @@ class FramePipeline:
             return
         ranking = top_k(answer, loaded.manifest["labels"])
         labels = labels_above_threshold(answer, loaded.manifest)
-        self.latest = Result(query.frame, ranking, labels, loaded.release.name, latency_ms)
+        unknown = is_unknown(answer, loaded.manifest)
+        self.latest = Result(query.frame, ranking, labels, loaded.release.name, latency_ms, unknown)
         for listener in self.listeners:
             listener(self.latest)
 

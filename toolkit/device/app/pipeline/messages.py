@@ -63,6 +63,8 @@ class Result:
     release: str
     latency_ms: float
     """Time from the frame's arrival to this result."""
+    unknown: Optional[bool] = None
+    """Whether the best guess is too unsure to be an answer; None if the bundle has no rule for that."""
 
 
 class DropOldestQueue(Generic[T]):

@@ -18,6 +18,10 @@ _GUESS = {
 _RANKING = {"type": "array", "maxItems": 5, "items": {"$ref": "#/components/schemas/Guess"}}
 _IDENTITY = {"release": _TEXT, "name": _TEXT}
 _LABELS = {"type": "array", "items": _TEXT, "description": "For multi-label models: those above 1/2."}
+_UNKNOWN = {
+    "type": "boolean",
+    "description": "Whether the best guess is too unsure to be an answer; absent without a rule.",
+}
 
 
 def _object(properties: Json, optional: Optional[Json] = None) -> Json:
@@ -31,7 +35,7 @@ def _nullable(schema: Json) -> Json:
 def _schemas() -> Json:
     latest = _object(
         {"frame": _COUNT, "release": _TEXT, "ranking": _RANKING, "latency_ms": {"type": "number"}, "age_s": _AGE},
-        {"labels": _LABELS},
+        {"labels": _LABELS, "unknown": _UNKNOWN},
     )
     throttled = _object({"now": {"type": "boolean"}, "since_boot": {"type": "boolean"}})
     state: Json = {
@@ -63,7 +67,8 @@ def _schemas() -> Json:
         "Identity": _object(_IDENTITY),
         "Models": _object({"models": {"type": "array", "items": _object(model)}}),
         "Prediction": _object(
-            {**_IDENTITY, "ranking": _RANKING, "latency_ms": {"type": "number"}}, {"labels": _LABELS}
+            {**_IDENTITY, "ranking": _RANKING, "latency_ms": {"type": "number"}},
+            {"labels": _LABELS, "unknown": _UNKNOWN},
         ),
         "State": _object(state),
     }

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from ... import image_io
 from ...errors import DeviceError
+from ...rejection import is_unknown
 from ..pipeline.messages import now_ns
 from ..pipeline.topk import labels_above_threshold, top_k
 from ..status import StatusReport, current_problem, identity, list_models
@@ -183,11 +184,13 @@ class Routes:
         loaded = self._state.pipeline.worker.loaded
         labels = labels_above_threshold(answer, loaded.manifest)
         ranking = top_k(answer, loaded.manifest["labels"])
+        unknown = is_unknown(answer, loaded.manifest)
         return {
             **identity(loaded.release, loaded.manifest),
             "ranking": [{"label": label, "probability": value} for label, value in ranking],
             "latency_ms": round(latency_ms, 3),
             **({} if labels is None else {"labels": labels}),
+            **({} if unknown is None else {"unknown": unknown}),
         }
 
     async def _health(self, _request: Request) -> Response:

@@ -1,0 +1,60 @@
+"""Risk against coverage: how often answers are wrong where only so many images get one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.artifacts.model import Rejection
+from toolkit.report import formatting
+from toolkit.report.charts import svg
+from toolkit.report.charts.results_charts import styled
+from toolkit.report.data.load import ReportData
+from toolkit.stats import intervals
+
+SIZE = (290, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One model's curve."""
+
+    title: str
+    drawing: str
+
+
+def panels(report: ReportData) -> Iterator[Panel]:
+    """Every model that may answer "unknown"."""
+    for model in report.models:
+        rule = model.rejection
+        if rule is not None and rule.curve:
+            title = formatting.model(model)
+            yield Panel(
+                title, svg.draw(_curve(rule), f"{title}: share of wrong answers against share of images answered")
+            )
+
+
+def _curve(rule: Rejection) -> Any:
+    import altair as alt
+
+    rows = [_row(rule, coverage, risk) for coverage, risk in rule.curve]
+    top = max(row["high"] for row in rows)
+    x = alt.X("coverage:Q", title="images answered →", scale=alt.Scale(domain=(0, 1)), axis=alt.Axis(format="%"))
+    y = alt.Y("risk:Q", title="wrong ↑", scale=alt.Scale(domain=(0, top)), axis=alt.Axis(format=".0%"))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    line = alt.Chart(alt.Data(values=[{"coverage": at, "risk": rule.error} for at in (0, 1)]))
+    layers = (
+        base.mark_area(color=svg.SERIES[0], opacity=0.2, aria=False).encode(
+            y=alt.Y("low:Q", title="wrong ↑", scale=alt.Scale(domain=(0, top))), y2="high:Q"
+        ),
+        base.mark_line(color=svg.SERIES[0], strokeWidth=2, aria=False).encode(y=y),
+        line.mark_line(color=svg.MUTED, strokeWidth=1, strokeDash=[2, 3], aria=False).encode(x=x, y=y),
+    )
+    return styled(alt.layer(*layers), *SIZE)
+
+
+def _row(rule: Rejection, coverage: float, risk: float) -> dict[str, float]:
+    answers = round(coverage * rule.test_images)
+    low, high = intervals.wilson(round(risk * answers), answers)
+    return {"coverage": coverage, "risk": risk, "low": low, "high": high}
