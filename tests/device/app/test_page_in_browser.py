@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from toolkit.artifacts.fleet import Device
@@ -95,6 +97,41 @@ def test_page_fits_the_screen_and_names_what_is_on_it(visit: Visit) -> None:
 
 def test_page_has_ink_that_can_be_read(visit: Visit, contrasts: str) -> None:
     assert visit.page.evaluate(contrasts) == {}
+
+
+def test_page_classifies_an_image_of_the_users(visit: Visit) -> None:
+    jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 220, np.uint8))[1].tobytes()
+    for content, expected in ((jpeg, "%"), (b"no image", "image")):
+        visit.page.locator("#own").set_input_files({"name": "x.jpg", "mimeType": "image/jpeg", "buffer": content})
+        visit.until(f"document.getElementById('tried').textContent.includes('{expected}')")
+
+
+def test_page_saves_a_snapshot_and_links_to_the_api(visit: Visit) -> None:
+    visit.until("document.getElementById('stream').naturalWidth === 640")
+    with visit.page.expect_download() as saved:
+        visit.page.locator("#snapshot").click()
+    image = cv2.imread(str(saved.value.path()))
+    assert image is not None
+    assert image.shape == (480, 640, 3)
+    links = visit.page.locator("header nav a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert links == ["openapi.json", "metrics"]
+
+
+def test_page_says_unsure_when_no_class_reaches_half(visit: Visit) -> None:
+    for probability, more, expected in (
+        (0.49, {}, "unsure: cat?"),
+        (0.5, {}, "cat"),
+        (0.4, {"unknown": True}, "unknown (cat?)"),
+        (0.4, {"labels": []}, "none of them"),
+    ):
+        latest = {"ranking": [{"label": "cat", "probability": probability}], **more}
+        assert visit.page.evaluate("named", latest) == expected
+
+
+def test_page_dims_an_old_answer_and_shows_its_age(visit: Visit) -> None:
+    old = """() => { events.close(); seen.state.latest.age_s = 300; age();
+      return [label.className, document.getElementById('age').textContent]; }"""
+    assert visit.page.evaluate(old) == ["old", "last result 5 min ago"]
 
 
 def test_page_switches_the_model_by_keyboard(visit: Visit) -> None:
