@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -30,9 +31,9 @@ def run(*words: str | Path, stdin: str | None = None) -> str:
     return subprocess.run(words, check=True, input=stdin, capture_output=True, text=True).stdout
 
 
-@pytest.fixture(scope="module", params=list(PYTHONS))
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PYTHONS])
 def suite(request: pytest.FixtureRequest) -> str:
-    """The Debian release of the container."""
+    """The Debian release of the container; a process of its own tests each."""
     return str(request.param)
 
 
@@ -128,6 +129,21 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
 
 def test_provisioning_changes_nothing_when_run_again(play: Play, provisioned: Path) -> None:
     assert changed(play("-i", provisioned, "provision-pi.yml")) == 0
+
+
+def test_service_that_reloads_counts_as_running(
+    provisioned: Path, ansible_dir: Path, machine: str, shell: Shell
+) -> None:
+    """It made a second run start ssh.service again while sshd was still reading its changed settings."""
+    drop_in = "/run/systemd/system/ssh.service.d"
+    slow = "[Service]\\nExecReload=\\nExecReload=/bin/sleep 60\\n"
+    shell(f"mkdir -p {drop_in} && printf '{slow}' >{drop_in}/slow.conf && systemctl daemon-reload")
+    shell("systemctl reload --no-block ssh.service")
+    assert shell("systemctl is-active ssh.service || true").strip() == "reloading"
+    facts = (ansible_dir / "roles/preflight/files/facts.py").read_text()
+    measured = json.loads(run("docker", "exec", "--interactive", machine, "python3", "-", "/opt/toolkit", stdin=facts))
+    shell(f"rm -r {drop_in} && systemctl daemon-reload && systemctl restart ssh.service")
+    assert "ssh.service" in measured["running_units"]
 
 
 def test_check_agrees_when_the_machine_is_as_it_should_be(play: Play, provisioned: Path) -> None:

@@ -97,9 +97,12 @@ def enabled_units():
     return [line.split()[0] for line in output_of(*command).splitlines() if line.strip()]
 
 
-def active_units():
-    """Names of the units that run."""
-    command = ("systemctl", "list-units", "--state=active", "--plain", "--no-legend", "--full")
+def started_units():
+    """Names of the units that run, start or reload.
+
+    A unit that reloads is not "active": since OpenSSH 9.8, sshd says that it reloads, for seconds on a busy machine.
+    """
+    command = ("systemctl", "list-units", "--state=active,activating,reloading", "--plain", "--no-legend", "--full")
     return [line.split()[0] for line in output_of(*command).splitlines() if line.strip()]
 
 
@@ -125,7 +128,7 @@ def main(root, *users):
     """Print the facts."""
     release = os_release()
     user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    enabled, active = enabled_units(), active_units()
+    enabled, started = enabled_units(), started_units()
     facts = {
         "machine": platform.machine(),
         "bits": struct.calcsize("P") * 8,
@@ -149,7 +152,7 @@ def main(root, *users):
         "groups": {name: groups_of(name) for name in (user,) + users},
         "packages": packages(),
         "enabled_units": enabled,
-        "running_units": sorted(set(enabled) & set(active)),
+        "running_units": sorted(set(enabled) & set(started)),
         "timezone": timezone(),
         "swaps": swaps(),
     }
