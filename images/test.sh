@@ -7,4 +7,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # No test measures their size, and compressing their layers would take longer than testing them.
 readonly uncompressed=output=type=image,compression=uncompressed
 .venv/bin/python images/build.py all --set="train.$uncompressed" --set="legacy-*.$uncompressed"
-.venv/bin/pytest -m engine tests/images tests/deploy/test_containers.py tests/train/test_in_container.py "$@"
+.venv/bin/pytest -m engine tests/images tests/deploy/test_containers.py tests/deploy/test_status.py tests/train/test_in_container.py "$@"

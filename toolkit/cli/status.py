@@ -72,10 +72,11 @@ def _report_row(report: DeviceReport) -> tuple[object, ...]:
 def _row(serving: DeviceStatus) -> tuple[object, ...]:
     verdict = "; ".join(serving.drift) or ("none" if serving.expected else "not deployed from this workspace")
     locks = "".join(f"; locked by {lock}" for lock in (serving.lock, serving.rollout) if lock)
+    memory = "; in memory: a restart forgets it" if serving.volatile else ""
     return (
         serving.name or "nothing",
         (serving.release or "")[:12],
         (serving.since or "")[:19].replace("T", " "),
-        verdict + locks,
+        verdict + locks + memory,
         (serving.previous or "")[:12],
     )

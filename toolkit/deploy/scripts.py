@@ -71,9 +71,18 @@ STATUS = r"""
 cd "$1" 2>/dev/null || exit 0
 QUOTING_STYLE=shell-always stat -c '%n:%Y %N' current previous 2>/dev/null
 grep -a -s '' deploy.lock/info rollout.lock/info current/release.json current/manifest.json
+storage=$(stat -f -c %T .)
+if [ "$storage" = overlayfs ]; then # what counts is where it writes
+  mount=$(df --output=target . | tail -n 1)
+  while read -r _ _ _ _ target options; do
+    case $options in *,upperdir=*) if [ "$target" = "$mount" ]; then upper=${options##*,upperdir=}; fi ;; esac
+  done < /proc/self/mountinfo
+  storage=$(stat -f -c %T "${upper%%,*}" 2>/dev/null)
+fi
+echo "storage:$storage"
 exit 0
 """
-"""Two processes, because a Pi takes milliseconds to start one."""
+"""Three processes where no overlay is mounted, because a Pi takes milliseconds to start one."""
 
 FILES = r"""
 cd "$1/releases/$2" 2>/dev/null || exit 0

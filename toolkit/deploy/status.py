@@ -24,6 +24,8 @@ from toolkit.store import Store
 
 TIMEOUT_S = 1800.0
 """An old card takes its time to read a large network."""
+_IN_MEMORY = {"tmpfs", "ramfs"}
+"""File systems that a restart empties."""
 _SERVING = {"deployed", "unchanged", "rolled-back"}
 """The outcomes after which a device serves the release that they name."""
 
@@ -47,6 +49,8 @@ class DeviceStatus:
     """The release that this workspace deployed last."""
     drift: tuple[str, ...] = ()
     """How it differs from what was deployed: another release, changed files."""
+    volatile: bool = False
+    """Whether its root folder is in memory, directly or below an overlay, so that a restart forgets its releases."""
 
     @property
     def as_expected(self) -> bool | None:
@@ -127,6 +131,7 @@ def parse(device: Device, output: str) -> DeviceStatus:
         since=since,
         lock=_lock(fields.get("deploy.lock/info")),
         rollout=_lock(fields.get("rollout.lock/info")),
+        volatile=fields.get("storage") in _IN_MEMORY,
     )
 
 
