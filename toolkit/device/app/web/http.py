@@ -46,11 +46,15 @@ class HttpError(Exception):
     def __init__(self, status: int, what: str, remedy: str = "", **headers: str) -> None:
         super().__init__(what)
         self.status, self.what, self.remedy = status, what, remedy
+        self.as_text = False
+        """Whether the client expects the error as one text, as in the Open Inference Protocol."""
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def response(self) -> Response:
         """Return the response for the client."""
-        return json_response({"error": {"what": self.what, "remedy": self.remedy}}, self.status, self.headers)
+        text = f"{self.what}: {self.remedy}" if self.remedy else self.what
+        error = text if self.as_text else {"what": self.what, "remedy": self.remedy}
+        return json_response({"error": error}, self.status, self.headers)
 
 
 class BodyMemory:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
-import os
-import threading
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Union
 from urllib.parse import parse_qs
 
-from ... import image_io
 from ...errors import DeviceError
 from ...rejection import is_unknown
-from ..pipeline.messages import now_ns
 from ..pipeline.topk import labels_above_threshold, top_k
 from ..status import StatusReport, current_problem, identity, list_models
-from . import pages
+from . import open_inference, pages
 from .auth import Auth
 from .broadcast import Broadcast
 from .http import HttpError, Request, Response, json_response
 from .openapi import openapi_document
+from .predictions import Predictions, run_aside, take
 from .prometheus import CONTENT_TYPE, render_metrics
 from .rate_limit import RateLimiter
 from .uploads import image_in
@@ -32,11 +25,6 @@ if TYPE_CHECKING:
 
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 100, 300
 """Limits of one address."""
-PREDICTIONS_AT_ONCE, PREDICTIONS_PER_ADDRESS, ANSWER_S = 8, 6, 15.0
-MOST_IMAGE_BYTES = 150_000_000
-"""Limit of the decoded size of one image; less if the device has little free memory."""
-READERS, READERS_NICE = 2, 19
-"""Threads that decode uploaded images, and their nice value, so that the camera goes first under full load."""
 LOGINS_A_SECOND, LOGINS_AT_ONCE = 0.2, 5
 Route = Callable[[Request], Awaitable[Response]]
 
@@ -49,12 +37,7 @@ class Routes:
         self._state, self._auth, self._secure = state, auth, secure
         self._requests = RateLimiter(REQUESTS_A_SECOND, REQUESTS_AT_ONCE)
         self._logins = RateLimiter(LOGINS_A_SECOND, LOGINS_AT_ONCE)
-        self._predictions = RateLimiter(predictions_a_second, max(2 * predictions_a_second, 4))
-        self._all_predictions = RateLimiter(2 * predictions_a_second, max(4 * predictions_a_second, 8))
-        self._receiving: Counter[str] = Counter()
-        self._predicting = 0
-        self._image_bytes = min(MOST_IMAGE_BYTES, image_io.memory_budget())
-        self._readers = ThreadPoolExecutor(READERS, "images", _step_back)
+        self._predictions = Predictions(state.pipeline, predictions_a_second)
         self._routes: Dict[str, Dict[str, Route]] = {
             "/": {"GET": self._page},
             "/login": {"POST": self._login},
@@ -68,6 +51,9 @@ class Routes:
             "/ready": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._openapi},
+            "/v2": {"GET": self._server},
+            "/v2/health/live": {"GET": self._live},
+            "/v2/health/ready": {"GET": self._able},
         }
 
     async def handle(self, request: Request) -> Response:
@@ -76,9 +62,16 @@ class Routes:
         Raises:
             HttpError: the request is refused.
         """
-        _take(self._requests, request.peer)
+        try:
+            return await self._handle(request)
+        except HttpError as error:
+            error.as_text = request.path.startswith("/v2")
+            raise
+
+    async def _handle(self, request: Request) -> Response:
+        take(self._requests, request.peer)
         self._auth.check(request)
-        methods = self._routes.get(request.path)
+        methods = self._routes.get(request.path) or self._model_routes(request.path)
         if methods is None:
             raise HttpError(404, "not found", "see /openapi.json for the paths")
         route = methods.get("GET" if request.method == "HEAD" else request.method)
@@ -86,12 +79,49 @@ class Routes:
             raise HttpError(405, f"{request.method} is not allowed here", Allow=", ".join(methods))
         return await route(request)
 
+    def _model_routes(self, path: str) -> Optional[Dict[str, Route]]:
+        """Return the routes of the Open Inference Protocol for the loaded model."""
+        parsed = open_inference.parse_path(path)
+        if parsed is None or parsed[0] != self._state.pipeline.worker.loaded.manifest.get("name"):
+            return None
+        routes: Dict[str, Dict[str, Route]] = {
+            "": {"GET": self._model},
+            "/ready": {"GET": self._able},
+            "/infer": {"POST": self._infer},
+        }
+        return routes[parsed[1]]
+
+    async def _server(self, _request: Request) -> Response:
+        return json_response(open_inference.server_metadata(self._state.pipeline.worker.loaded.model.version))
+
+    async def _live(self, _request: Request) -> Response:
+        return json_response({"live": True})
+
+    async def _able(self, _request: Request) -> Response:
+        """Return whether inference works; the camera does not matter."""
+        able = self._state.pipeline.worker.failing is None
+        return json_response({"ready": able}, 200 if able else 503)
+
+    async def _model(self, _request: Request) -> Response:
+        return json_response(open_inference.model_metadata(self._state.pipeline.worker.loaded.manifest))
+
+    async def _infer(self, request: Request) -> Response:
+        length = request.headers.get(open_inference.HEADER_LENGTH.lower())
+        parsed: List[open_inference.InferenceRequest] = []
+
+        def read(content: bytes) -> Union[Pixels, bytes]:
+            parsed.append(open_inference.parse_request(content, length))
+            return parsed[0].image
+
+        answer, _ = await self._predictions.classify(request, read)
+        return open_inference.render_response(self._state.pipeline.worker.loaded.manifest, answer, parsed[0])
+
     async def _page(self, request: Request) -> Response:
         return pages.live_page() if self._auth.is_authenticated(request) else pages.login_page(failed=False)
 
     async def _login(self, request: Request) -> Response:
         """Log in with a token from a form; the rate limit slows down guessing."""
-        _take(self._logins, request.peer)
+        take(self._logins, request.peer)
         if request.unread > 4096:
             raise HttpError(413, "the form is longer than a token")
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
@@ -111,7 +141,7 @@ class Routes:
         return json_response(self._state.now())
 
     async def _models(self, _request: Request) -> Response:
-        return json_response({"models": await _aside(self._beside)})
+        return json_response({"models": await run_aside(self._beside)})
 
     def _beside(self) -> List[Dict[str, Any]]:
         return list_models(self._state.pipeline.worker.loaded.release)
@@ -121,12 +151,12 @@ class Routes:
         release = _json_object(await _small_body(request)).get("release")
         if not isinstance(release, str) or not release:
             raise HttpError(422, "'release' must be a non-empty string", "send one of /v1/models")
-        names = [model["release"] for model in await _aside(self._beside)]
+        names = [model["release"] for model in await run_aside(self._beside)]
         if release not in names:
             raise HttpError(404, "no such model on this device", "see /v1/models")
         pipeline = self._state.pipeline
         try:
-            await _aside(pipeline.use, pipeline.worker.loaded.release.with_name(release))
+            await run_aside(pipeline.use, pipeline.worker.loaded.release.with_name(release))
         except DeviceError as error:
             raise HttpError(409, str(error), error.remedy) from None
         loaded = pipeline.worker.loaded
@@ -134,51 +164,9 @@ class Routes:
         return json_response(identity(loaded.release, loaded.manifest))
 
     async def _predict(self, request: Request) -> Response:
-        """Classify an image; a slow upload counts towards its address only, a prediction towards all limits."""
-        if self._receiving[request.peer] >= PREDICTIONS_PER_ADDRESS:
-            raise HttpError(429, "too many predictions from this address at once", Retry_After="1")
-        self._receiving[request.peer] += 1
-        try:
-            content = image_in(await request.body(), request.headers.get("content-type"))
-            _take(self._predictions, request.peer)
-            _take(self._all_predictions, "all")
-            return json_response(await self._answer(await self._decoded(content)))
-        finally:
-            self._receiving[request.peer] -= 1
-            self._receiving += Counter()  # removes the addresses whose count is 0
-
-    async def _decoded(self, content: bytes) -> Pixels:
-        if self._predicting >= PREDICTIONS_AT_ONCE:
-            raise HttpError(429, "too many predictions at once", Retry_After="1")
-        self._predicting += 1
-        try:
-            pixels: Pixels = await _aside(_image, content, self._image_bytes, on=self._readers)
-            return pixels
-        finally:
-            self._predicting -= 1
-
-    async def _answer(self, pixels: Pixels) -> Dict[str, Any]:
-        """Classify an image through the queue of the camera's frames."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Tuple[Optional[Answer], str]] = loop.create_future()
-
-        def settle(answer: Optional[Answer], why: str) -> None:
-            if not outcome.done():
-                outcome.set_result((answer, why))
-
-        def reply(answer: Optional[Answer], why: str) -> None:
-            loop.call_soon_threadsafe(settle, answer, why)
-
-        pipeline, begin_ns = self._state.pipeline, now_ns()
-        if not await _aside(pipeline.ask, pixels, reply, on=self._readers):
-            raise HttpError(429, "too many predictions at once", Retry_After="1")
-        try:
-            answer, why = await asyncio.wait_for(outcome, ANSWER_S)
-        except asyncio.TimeoutError:
-            raise HttpError(504, f"no answer within {ANSWER_S:g} s") from None
-        if answer is None:
-            raise HttpError(503, why, "send it again", Retry_After="1")
-        return self._prediction(answer, (now_ns() - begin_ns) / 1e6)
+        kind = request.headers.get("content-type")
+        answer, latency_ms = await self._predictions.classify(request, lambda content: image_in(content, kind))
+        return json_response(self._prediction(answer, latency_ms))
 
     def _prediction(self, answer: Answer, latency_ms: float) -> Dict[str, Any]:
         loaded = self._state.pipeline.worker.loaded
@@ -212,22 +200,6 @@ class Routes:
         return json_response(openapi_document())
 
 
-def _take(buckets: RateLimiter, key: str) -> None:
-    wait_s = buckets.wait_s(key)
-    if wait_s:
-        raise HttpError(429, "too many requests", "send fewer requests per second", Retry_After=str(math.ceil(wait_s)))
-
-
-def _step_back() -> None:
-    """Lower the priority of this thread; on Linux, setpriority applies to one thread."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READERS_NICE)
-
-
-async def _aside(function: Callable[..., Any], *arguments: Any, on: Optional[ThreadPoolExecutor] = None) -> Any:
-    """Run a function on another thread."""
-    return await asyncio.get_running_loop().run_in_executor(on, function, *arguments)
-
-
 async def _small_body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HttpError(415, "expected application/json", "send Content-Type: application/json")
@@ -244,13 +216,3 @@ def _json_object(content: bytes) -> Dict[str, Any]:
     if not isinstance(value, dict):
         raise HttpError(422, "not a JSON object")
     return value
-
-
-def _image(content: bytes, limit: int) -> Pixels:
-    """Return the image as u8 [height, width, 3], RGB; decoded as strictly as a file."""
-    try:
-        return image_io.read_image(content, limit)
-    except image_io.ImageTooLargeError as error:
-        raise HttpError(413, str(error), "send a smaller image") from None
-    except image_io.ImageError as error:
-        raise HttpError(422, str(error), "send the bytes of a JPEG, PNG, WebP or BMP file") from None
