@@ -50,7 +50,7 @@ test-legacy *arguments: setup
 
 # Provision Debian 13 and 12 containers with every role (container engine needed).
 test-ansible *arguments: setup
-    @images/engine.sh with "{{ bin }}/pytest" -m "engine and not pi" -n 2 --dist loadgroup tests/ansible tests/virtual "$@"
+    @images/engine.sh with "{{ bin }}/pytest" -m "engine and not pi" tests/ansible tests/virtual "$@"
 
 # Provision virtual arm64 devices over SSH, with a virtual Neural Compute Stick 2.
 test-pi *arguments: setup
