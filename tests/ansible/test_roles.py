@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -186,6 +188,33 @@ def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Pat
     )
     assert "secret" not in service
     assert {"RandomizedDelaySec=5min", "FixedRandomDelay=true", "OnUnitInactiveSec=5min"} <= set(timer.splitlines())
+
+
+@pytest.mark.parametrize("plugged", [True, False])
+def test_container_starts_with_or_without_its_camera(
+    play: Play, ansible_dir: Path, tmp_path: Path, plugged: bool
+) -> None:
+    """With a stand-in for docker, which starts no container with a device that is missing."""
+    release, script = tmp_path / "releases/x", tmp_path / "toolkit-runner"
+    release.mkdir(parents=True)
+    (release / "container-image").write_text("runner:dev")
+    (tmp_path / "current").symlink_to("releases/x")
+    (tmp_path / "docker").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "docker").chmod(0o755)
+    camera = "/dev/null" if plugged else "/dev/no-camera"
+    role = ansible_dir / "roles/runner"
+    source = {"src": str(role / "templates/toolkit-runner.j2"), "dest": str(script), "mode": "0755"}
+    own = {"runner_root": str(tmp_path), "runner_user": "root", "runner_source": camera, "runner_accelerator": "CPU"}
+    variables = {**yaml.safe_load((role / "defaults/main.yml").read_text()), **own, "runner_arguments": "serve"}
+    playbook = tmp_path / "play.yml"
+    tasks = [{"ansible.builtin.template": source}]
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}]))
+    done = play("-i", "localhost,", "-c", "local", playbook, "-e", f"ansible_python_interpreter={sys.executable}")
+    assert done.returncode == 0, done.stdout
+    command = [shutil.which("sh") or "sh", script]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    assert (f"--device {camera}" in output) == plugged
 
 
 CASES: list[tuple[dict[str, object], str, list[str]]] = [
