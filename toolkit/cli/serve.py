@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,9 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port on loopback; 0: any free port.")
     ] = 0,
+    alerts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rules and sinks of alerts, as TOML or JSON.")
+    ] = None,
     show: OpenOption = True,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
@@ -44,7 +48,7 @@ def serve(
     with Store(place.database) as store:
         folder = bundle_folder(bundle, place, store)
     argv = [sys.executable, "-m", "toolkit.device", "serve", str(folder), "--source", source, "--port", str(port)]
-    argv += ["--accelerator", accelerator, "--stop-on-eof"]
+    argv += ["--accelerator", accelerator, "--stop-on-eof", *(["--alerts", str(alerts)] if alerts else [])]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as app:
         answer = _first_answer(app)
         if answer.get("ok"):
