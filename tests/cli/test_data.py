@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from toolkit import networks
 from toolkit.cli.main import main
 
 
@@ -131,3 +132,26 @@ def test_split_refuses_when_the_source_is_unknown(
 ) -> None:
     assert run("data", "split", pets, "--source", "zip", "--workspace", tmp_path / "w") == 2
     assert "choose one of folders, csv, cifar10" in capsys.readouterr().err
+
+
+def test_review_writes_a_list_and_a_contact_sheet(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    networks.start_tensorflow()
+    import keras
+
+    images = keras.Input((32, 32, 3))
+    keras.Model(images, keras.layers.Conv2D(4, 3, 2)(images)).save(tmp_path / "body.keras")
+    settings = '[networks.own]\nbody = "body.keras"\ninput_size = 32\n'
+    (tmp_path / "pets.toml").write_text(
+        f'name = "pets"\n[data]\nsource = "folders"\npath = "pets"\n[matrix]\nnetworks = ["own"]\n{settings}'
+    )
+    output = tmp_path / "review"
+    words = ("--output", output, "--limit", "4", "--workspace", tmp_path / "w", "--json")
+    assert run("data", "review", tmp_path / "pets.toml", *words) == 0
+    labels = said(capsys)
+    assert len(labels) <= 4
+    lines = (output / "doubtful.csv").read_text().splitlines()
+    assert lines[0] == "image,subset,label,suggestion,probability_of_label,probability_of_suggestion"
+    assert len(lines) == 1 + len(labels)
+    assert (output / "doubtful.png").is_file()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from toolkit.data.near_duplicates import Pair
     from toolkit.data.prepare import DatasetSummary
     from toolkit.experiment.schema import DataConfig
+    from toolkit.train.label_review import DoubtfulLabel
 
 app = typer.Typer(name="data", help="Check and split data sets.", no_args_is_help=True)
 
@@ -117,6 +118,56 @@ def masks(
 
     table = DataConfig(source="synthetic-masks", seed=seed)
     _print_split(prepare_masks(table, Workspace(workspace), create_progress(quiet=as_json)), workspace, as_json=as_json)
+
+
+@app.command()
+def review(
+    experiment: Annotated[Path, options.EXPERIMENT_ARGUMENT],
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most labels to list.")] = 100,
+    destination: Annotated[
+        Path, typer.Option("--output", metavar="FOLDER", help="Folder for doubtful.csv and doubtful.png.")
+    ] = Path("review"),
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """List the labels that are most likely wrong.
+
+    Models that have not seen an image judge it by frozen features. Writes a CSV file and a contact sheet; changes no label.
+    """
+    from toolkit.data import prepare_dataset
+    from toolkit.experiment.load import load_experiment
+    from toolkit.progress import create_progress
+    from toolkit.train.label_review import review_labels
+    from toolkit.workspace import Workspace
+
+    plan, place, progress = load_experiment(experiment), Workspace(workspace), create_progress(quiet=as_json)
+    split = prepare_dataset(plan.data, plan.origin, place, progress)
+    destination.mkdir(parents=True, exist_ok=True)
+    labels = review_labels(plan, split, place, progress, limit=limit, sheet=destination / "doubtful.png")
+    _write_review(labels, destination / "doubtful.csv")
+    if as_json:
+        output.print_json(labels)
+    else:
+        rows = [(one.image.name, one.label, one.suggestion, f"{one.probability_of_suggestion:.1%}") for one in labels]
+        output.print_table(("image", "label", "rather", "probability"), rows, title=f"doubtful labels of {split.name}")
+        print(destination / "doubtful.png")
+
+
+def _write_review(labels: Sequence[DoubtfulLabel], path: Path) -> None:
+    """Write all fields of the labels as CSV."""
+    import csv
+    import io
+    from dataclasses import astuple
+
+    from toolkit.files import atomic_write, csv_text
+    from toolkit.train.label_review import COLUMNS
+
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([csv_text(str(cell)) for cell in astuple(one)] for one in labels)
+    with atomic_write(path) as stream:
+        stream.write(text.getvalue().encode())
 
 
 def _table(data: Path, source: str | None, **settings: object) -> DataConfig:

@@ -39,11 +39,21 @@ def contact_sheet(pixels: np.ndarray, labels: np.ndarray, shares: np.ndarray, na
             _cell(pixels[i], _held(labels[i], names), _wrong(labels[i, k], shares[i, k], names[k]))
             for i, k in worst_decisions(labels, shares)[:_MOST]
         ]
-    sheet = _grid(cells or [_cell(np.full((CELL, CELL, 3), 255, np.uint8), "no mistakes", "")])
+    _write(cells, "no mistakes", path)
+    return len(cells)
+
+
+def draw_sheet(pixels: np.ndarray, captions: Sequence[tuple[str, str]], path: Path) -> None:
+    """Draw the first 48 images with two lines each into a PNG."""
+    pairs = zip(pixels[:_MOST], captions[:_MOST], strict=True)
+    _write([_cell(image, *lines) for image, lines in pairs], "no doubts", path)
+
+
+def _write(cells: Sequence[np.ndarray], nothing: str, path: Path) -> None:
+    sheet = _grid(cells or [_cell(np.full((CELL, CELL, 3), 255, np.uint8), nothing, "")])
     _, encoded = cv2.imencode(".png", sheet[..., ::-1])
     with files.atomic_write(path) as stream:
         stream.write(encoded.tobytes())
-    return len(cells)
 
 
 def worst_mistakes(labels: np.ndarray, shares: np.ndarray) -> list[int]:
