@@ -141,9 +141,10 @@ def test_write_report_prints_commands_that_find_the_workspace(
     plan = experiment.model_copy(update={"name": "masks", "origin": Path("masks.toml")})
     file = tmp_path / "demo.md"
     found = write_report(workspace, store, experiment=experiment, results=file, workspace_option=option)
-    assert "toolkit demo --workspace &#39;my work&#39;" in html(found)
+    assert "--workspace &#39;my work&#39;" in html(found)
     assert f"--markdown {file} --workspace 'my work'`" in file.read_text(encoding="utf-8")
     report = replace(load_report(workspace, store, experiment), name="masks", plan=plan, workspace_option=option)
+    assert "toolkit demo --workspace 'my work'" in provenance.commands(replace(report, name="demo"))
     assert provenance.commands(report).splitlines() == [
         "toolkit run masks.toml --workspace 'my work'",
         "toolkit report masks.toml --workspace 'my work'",
