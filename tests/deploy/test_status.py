@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -33,7 +34,8 @@ def test_status_tells_storage_that_a_restart_forgets(tmp_path: Path, storage: st
     """Mounts as a container engine does. Where a container's overlay writes is not visible in it, so it is not reported."""
     device = Device(name="one", host="h", root=str(tmp_path / "root"))
     script = f"set -eu\n{MOUNT}\nexec {shlex.join(commands.status(device))}"
-    inside: list[str | Path] = ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, storage]
+    root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    inside: list[str | Path] = ["unshare", *root, "--mount", "sh", "-c", script, "sh", tmp_path, storage]
     output = subprocess.run(inside, check=True, capture_output=True, text=True).stdout
     assert parse(device, output).volatile == volatile
 
