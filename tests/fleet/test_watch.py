@@ -95,7 +95,7 @@ def test_watch_keeps_what_a_silent_device_said_last() -> None:
             raise FleetError("does not answer", where=device.name)
         return DeviceSample(device=device.name, release="r", fps=9.0, seen="2026-11-22T06:00:00+00:00")
 
-    watch = Watch((one, two), look=look)
+    watch = Watch((one, two), poll=look)
     first, second = watch.round()
     assert (first.problem, second.problem, second.seen) == (None, "does not answer", None)
     silent.clear()

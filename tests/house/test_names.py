@@ -127,7 +127,6 @@ MIRRORS = {
 """Module names that several packages share, and what they mean in each of them."""
 MANY_MODULES = {
     "toolkit/cli": "one module per verb",
-    "toolkit/train": "to be divided",
 }
 STILL_BANNED = 0
 """Uses of BANNED that are left; only ever lower it."""

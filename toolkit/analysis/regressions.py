@@ -68,7 +68,7 @@ class Comparison:
 
 def detect_regressions(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Comparison, ...]:
     """One comparison per device and kind that was measured validly more than once; `names` gives a bundle's name."""
-    made = [found for runs in _series(records, names) if (found := _compare(runs, names))]
+    made = [comparison for runs in _series(records, names) if (comparison := _compare(runs, names))]
     adjusted = holm({number: comparison.p_value for number, comparison in enumerate(made)}) if made else {}
     return tuple(replace(comparison, p_value=adjusted[number]) for number, comparison in enumerate(made))
 

@@ -64,8 +64,8 @@ def summarize(record: BenchRecord) -> Summary:
 
 def percentiles(samples: Sequence[float]) -> tuple[tuple[int, float], ...]:
     """All that the number of samples allows: p90 from 64, p95 from 130, p99 from 662."""
-    found = ((percent, percentile(samples, percent)) for percent in sorted(MIN_QUERIES))
-    return tuple((percent, value) for percent, value in found if value is not None)
+    percentiles = ((percent, percentile(samples, percent)) for percent in sorted(MIN_QUERIES))
+    return tuple((percent, value) for percent, value in percentiles if value is not None)
 
 
 def percentile_interval(samples: Sequence[float], percent: int) -> Interval | None:

@@ -110,8 +110,8 @@ def board_model() -> Optional[str]:
 
 def os_name() -> Optional[str]:
     """Return PRETTY_NAME of os-release."""
-    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', text_of("/etc/os-release"), re.MULTILINE)
-    return found.group(1) if found else None
+    match = re.search(r'^PRETTY_NAME="?([^"\n]*)', text_of("/etc/os-release"), re.MULTILINE)
+    return match.group(1) if match else None
 
 
 def memory() -> Dict[str, Optional[int]]:
@@ -152,13 +152,13 @@ def _link(root: str, name: str) -> Optional[str]:
         return None
 
 
-def vcgencmd(*words: str) -> str:
+def vcgencmd(*arguments: str) -> str:
     """Return the value after "=" in an answer of the Raspberry Pi firmware; empty without that firmware."""
     program = shutil.which("vcgencmd")
     if program is None:
         return ""
     try:
-        answer = subprocess.run([program, *words], check=True, capture_output=True, text=True, timeout=5)
+        answer = subprocess.run([program, *arguments], check=True, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
         return ""
     return answer.stdout.strip().partition("=")[2]
@@ -187,8 +187,8 @@ def clock_mhz() -> Optional[float]:
     khz = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
     if khz:
         return int(khz) / 1000
-    found = re.search(r"^cpu MHz\s*:\s*([\d.]+)", text_of("/proc/cpuinfo"), re.MULTILINE)
-    return float(found.group(1)) if found else None
+    match = re.search(r"^cpu MHz\s*:\s*([\d.]+)", text_of("/proc/cpuinfo"), re.MULTILINE)
+    return float(match.group(1)) if match else None
 
 
 def ncs2_usb_mbit() -> Optional[float]:
@@ -241,8 +241,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     asked = parser.parse_args(arguments)
     stdout = os.dup(1)
     os.dup2(2, 1)  # OpenVINO's plugins may write other output to stdout
-    found = poll(asked.root, asked.app, asked.state_file) if asked.glance else probe(asked.root)
-    os.write(stdout, json.dumps(found).encode() + b"\n")
+    facts = poll(asked.root, asked.app, asked.state_file) if asked.glance else probe(asked.root)
+    os.write(stdout, json.dumps(facts).encode() + b"\n")
     return 0
 
 

@@ -133,8 +133,8 @@ def save_profile(profile: ComputeProfile, measured: object, workspace: Workspace
 
 def machine_id() -> str:
     """This machine as profiles know it: its processor, how many CPUs may be used, and the container image it is seen from."""
-    words = re.sub(r"[^a-z0-9]+", "-", _processor().lower()).strip("-")
-    return "-".join([words, str(available_cpus()), *filter(None, [os.environ.get(CONTAINER_IMAGE_VARIABLE)])])
+    processor = re.sub(r"[^a-z0-9]+", "-", _processor().lower()).strip("-")
+    return "-".join([processor, str(available_cpus()), *filter(None, [os.environ.get(CONTAINER_IMAGE_VARIABLE)])])
 
 
 def _processor() -> str:
@@ -143,8 +143,8 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         text = ""
-    found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return match[1] if match else platform.processor() or platform.machine()
 
 
 def _read(path: Path) -> ComputeProfile:

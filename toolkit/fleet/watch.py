@@ -114,12 +114,12 @@ class Watch:
 
     devices: Sequence[Device]
     forks: int = DEFAULT_LIMIT
-    look: Callable[[Device], DeviceSample] = poll
+    poll: Callable[[Device], DeviceSample] = poll
     _last: dict[str, DeviceSample] = field(default_factory=dict)
 
     def round(self) -> tuple[DeviceSample, ...]:
         """Poll all devices, in the inventory's order."""
-        result = fan_out(self.devices, self.look, self.forks)
+        result = fan_out(self.devices, self.poll, self.forks)
         for device, seen in result.ok.items():
             self._last[device.name] = seen
         for device, problem in result.failed.items():

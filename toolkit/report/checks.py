@@ -49,7 +49,7 @@ def fleet(report: ReportData) -> Iterator[Check]:
         text = f"The devices are one machine, which was slower at some moments than at others: {formatting.count(len(apart), 'run')} by up to {most}."
         yield Check("Fleet", "warning", text)
     elif slow:
-        names = [f"{device} ({found[0]})" if found else device for device, found in sorted(slow.items())]
+        names = [f"{device} ({reasons[0]})" if reasons else device for device, reasons in sorted(slow.items())]
         more = f", and {len(names) - 3} more" if len(names) > 3 else ""
         yield Check("Fleet", "warning", f"Slower than their like in some runs: {'; '.join(names[:3])}{more}.")
 

@@ -42,8 +42,8 @@ class Recommendation:
     @property
     def state(self) -> State:
         """The worst of the checks."""
-        found = {check.state for check in self.checks}
-        return "bad" if "bad" in found else "warning" if "warning" in found else "good"
+        states = {check.state for check in self.checks}
+        return "bad" if "bad" in states else "warning" if "warning" in states else "good"
 
     @property
     def trust(self) -> str:

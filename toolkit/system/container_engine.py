@@ -21,10 +21,10 @@ def docker_client() -> DockerClient:
     except ImportError:
         raise MachineError("the Python package docker is not installed", remedy="pip install docker") from None
     try:
-        found: DockerClient = docker.from_env()
-        found.ping()
+        client: DockerClient = docker.from_env()
+        client.ping()
     except docker.errors.DockerException as error:
         raise MachineError(
             f"no container engine answers: {error}", remedy="start one; in a checkout, as root: just engine up"
         ) from None
-    return found
+    return client

@@ -43,8 +43,8 @@ def cgroup_limits(own: Path = _OWN, mounts: Path = _MOUNTS) -> tuple[float, ...]
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
         return ()
-    found = [_limit(folder) for line in lines for folder in _folders(line, mounts)]
-    return tuple(limit for limit in found if limit is not None)
+    limits = [_limit(folder) for line in lines for folder in _folders(line, mounts)]
+    return tuple(limit for limit in limits if limit is not None)
 
 
 def parse_cpu_max(text: str) -> float | None:

@@ -120,8 +120,8 @@ def _pip() -> list[str] | None:
     """The command that starts pip: this Python's own, else the first on PATH (an environment made by uv has none)."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
-    found = shutil.which("pip") or shutil.which("pip3")
-    return [found] if found else None
+    pip = shutil.which("pip") or shutil.which("pip3")
+    return [pip] if pip else None
 
 
 def _last_error(output: str) -> str:

@@ -58,8 +58,8 @@ def scan_folder(root: Path) -> Scan:
 
 def subset_of(name: str) -> str | None:
     """The subset that a folder's name stands for: "Training" and "test_set" do, "trainer" does not."""
-    words = _words(name)
-    return next((SUBSET_NAMES[word] for word in words if word in SUBSET_NAMES), None) if _plain(words) else None
+    parts = _split_name(name)
+    return next((SUBSET_NAMES[word] for word in parts if word in SUBSET_NAMES), None) if _plain(parts) else None
 
 
 def subset_folders(root: Path) -> list[tuple[Path, str]]:
@@ -76,24 +76,24 @@ def subset_folders(root: Path) -> list[tuple[Path, str]]:
     return subsets
 
 
-def _words(name: str) -> list[str]:
+def _split_name(name: str) -> list[str]:
     return _WORD.findall(name.lower())
 
 
-def _plain(words: Sequence[str]) -> bool:
+def _plain(parts: Sequence[str]) -> bool:
     """Whether nothing but a subset is named."""
-    names = [word for word in words if word in SUBSET_NAMES]
-    return len(names) == 1 and all(word in SUBSET_NAMES or word in _ADDITIONS or word.isdigit() for word in words)
+    names = [word for word in parts if word in SUBSET_NAMES]
+    return len(names) == 1 and all(word in SUBSET_NAMES or word in _ADDITIONS or word.isdigit() for word in parts)
 
 
 def _with_common_word(folders: Sequence[Path]) -> list[tuple[Path, str]]:
     """Folders such as seg_train and seg_test: the same words, apart from the subset."""
     by_rest: dict[tuple[str, ...], list[tuple[Path, str]]] = {}
     for folder in folders:
-        words = _words(folder.name)
-        names = [word for word in words if word in SUBSET_NAMES]
+        parts = _split_name(folder.name)
+        names = [word for word in parts if word in SUBSET_NAMES]
         if len(names) == 1:
-            rest = tuple(word for word in words if word not in SUBSET_NAMES)
+            rest = tuple(word for word in parts if word not in SUBSET_NAMES)
             by_rest.setdefault(rest, []).append((folder, SUBSET_NAMES[names[0]]))
     return max(by_rest.values(), key=len, default=[])
 

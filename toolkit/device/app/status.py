@@ -115,7 +115,7 @@ def current_problem(pipeline: FramePipeline) -> Optional[str]:
 
 def list_models(release: Path) -> List[Dict[str, Any]]:
     """Return the models to switch to, by name: the releases and bundles next to the loaded one."""
-    found = []
+    models = []
     for manifest in sorted(release.parent.glob("*/manifest.json"))[:MODELS]:
         folder = manifest.parent
         if folder.is_symlink() or not (folder / "model.xml").is_file():
@@ -124,5 +124,5 @@ def list_models(release: Path) -> List[Dict[str, Any]]:
             content = read_json(manifest)
         except DeviceError:
             continue
-        found.append({**identity(folder, content), "precision": content.get("precision"), "active": folder == release})
-    return sorted(found, key=lambda model: (model["name"], model["release"]))
+        models.append({**identity(folder, content), "precision": content.get("precision"), "active": folder == release})
+    return sorted(models, key=lambda model: (model["name"], model["release"]))

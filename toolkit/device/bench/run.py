@@ -156,8 +156,8 @@ def _result(run: scenarios.ScenarioResult, images: ImageSet) -> Dict[str, Any]:
 def _micro_f1(predictions: Sequence[int], images: ImageSet) -> float:
     """Return the micro F1, 2 TP / (2 TP + FP + FN), over all images and labels."""
     pairs = [(predicted, images.images[index].label) for index, predicted in enumerate(predictions)]
-    found = sum(_count(predicted & label) for predicted, label in pairs)
-    return 2 * found / max(2 * found + sum(_count(predicted ^ label) for predicted, label in pairs), 1)
+    correct = sum(_count(predicted & label) for predicted, label in pairs)
+    return 2 * correct / max(2 * correct + sum(_count(predicted ^ label) for predicted, label in pairs), 1)
 
 
 def _count(labels: int) -> int:

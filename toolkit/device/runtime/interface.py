@@ -192,11 +192,11 @@ def executed_precision(layers: Iterable[Tuple[str, str]]) -> Optional[str]:
 
     It is the most common precision of the most expensive layer type; None if the graph does not tell.
     """
-    found: Dict[str, List[str]] = {}
+    precisions: Dict[str, List[str]] = {}
     for kind, precision in layers:
         name = precision.lower()
-        found.setdefault(kind, []).append(PRECISION_NAMES.get(name, name))
+        precisions.setdefault(kind, []).append(PRECISION_NAMES.get(name, name))
     for kind in COMPUTE_LAYERS:
-        if kind in found:
-            return max(sorted(set(found[kind])), key=found[kind].count)
+        if kind in precisions:
+            return max(sorted(set(precisions[kind])), key=precisions[kind].count)
     return None

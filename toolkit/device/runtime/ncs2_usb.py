@@ -36,13 +36,13 @@ class Ncs2:
 
 def find_ncs2(sys: Path = Path("/sys/bus/usb/devices"), dev: Path = Path("/dev/bus/usb")) -> List[Ncs2]:
     """Return all sticks that are plugged in."""
-    found = []
+    sticks = []
     for vendor in sorted(sys.glob("*/idVendor")):
         read = {name: _line(vendor.with_name(name)) for name in ("idProduct", "speed", "busnum", "devnum")}
         if _line(vendor) == VENDOR and read["busnum"].isdigit() and read["devnum"].isdigit():
             node = dev / f"{int(read['busnum']):03}" / f"{int(read['devnum']):03}"
-            found.append(Ncs2(read["idProduct"], float(read["speed"] or 0), node))
-    return found
+            sticks.append(Ncs2(read["idProduct"], float(read["speed"] or 0), node))
+    return sticks
 
 
 def _line(path: Path) -> str:

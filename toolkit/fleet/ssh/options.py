@@ -98,13 +98,13 @@ def _sets_port(device: Device) -> bool:
     return any(flag == "-p" or _option_name(value) == "port" for flag, value in parse(device.ssh_args))
 
 
-def _words(value: str | None) -> list[str]:
+def _split_value(value: str | None) -> list[str]:
     """Return an option's name and value, such as ["ProxyJump", "gate"] for "ProxyJump=gate"."""
     return re.split(r"[=\s]+", (value or "").strip(), maxsplit=1)
 
 
 def _option_name(value: str | None) -> str:
-    return _words(value)[0].lower()
+    return _split_value(value)[0].lower()
 
 
 def needs_openssh(device: Device) -> str:
@@ -116,7 +116,7 @@ def _reasons(device: Device) -> Iterator[str]:
     for flag, value in parse(device.ssh_args):
         name = _option_name(value) if flag == "-o" else ""
         if flag == "-o" and name not in _FOLLOWED:
-            yield f"the inventory sets {_words(value)[0]}"
+            yield f"the inventory sets {_split_value(value)[0]}"
         if flag in {"-J", "-i", "-I", "-b", "-B", "-c", "-m", "-W", "-w", "-4", "-6", "-l", "-p"}:
             yield f"the inventory sets {flag}"
         if flag == "-F" and value not in {"none", "/dev/null"}:

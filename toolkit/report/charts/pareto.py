@@ -33,8 +33,8 @@ class Point:
     @property
     def record(self) -> str:
         """The digest of the raw record behind it."""
-        found = self.measured.latency if self.measured.p90_ms == self.speed else self.measured.offline
-        return found.digest if found else ""
+        record = self.measured.latency if self.measured.p90_ms == self.speed else self.measured.offline
+        return record.digest if record else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class Panel:
 def frontier(points: Sequence[Point], axis: Axis) -> tuple[Point, ...]:
     """Those that no other is both as fast and more accurate than, from the fastest on, ranked."""
     faster = 1 if axis == "latency" else -1
-    best, found = -1.0, list[Point]()
+    best, front = -1.0, list[Point]()
     for point in sorted(points, key=lambda p: (faster * p.speed, -p.variant.accuracy)):
         if point.variant.accuracy > best:
             best = point.variant.accuracy
-            found.append(Point(point.variant, point.measured, point.speed, len(found) + 1))
-    return tuple(found)
+            front.append(Point(point.variant, point.measured, point.speed, len(front) + 1))
+    return tuple(front)
 
 
 def panels(report: ReportData, axis: Axis) -> tuple[Panel, ...]:

@@ -83,9 +83,9 @@ WIDTHS = ((540, "wide"), (350, "narrow"))
 def _score_rows(report: ReportData, label: str) -> Iterator[dict[str, object]]:
     colors = series(report)
     for model in report.models:
-        found = next((score for score in model.evaluation.classes if score.label == label), None)
-        for name, _ in SCORES if found else ():
-            value = getattr(found, name)
+        scores = next((score for score in model.evaluation.classes if score.label == label), None)
+        for name, _ in SCORES if scores else ():
+            value = getattr(scores, name)
             yield {
                 "model": formatting.model(model),
                 "short": short(model.network, model.head, model.stage),

@@ -40,10 +40,10 @@ class Line:
     @property
     def figures(self) -> str:
         """The areas under both curves and the calibration error, as the key gives them."""
-        found = [f"ROC area {curves.area_under(self.roc):.4f}"] if self.roc else []
+        areas = [f"ROC area {curves.area_under(self.roc):.4f}"] if self.roc else []
         if self.precision_recall:
-            found.append(f"PR area {curves.average_precision(self.precision_recall):.4f}")
-        return ", ".join(found)
+            areas.append(f"PR area {curves.average_precision(self.precision_recall):.4f}")
+        return ", ".join(areas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,12 @@ class Panel:
 
 def panels(report: ReportData) -> Iterator[Panel]:
     """Every model that has probabilities and whose right answers are known."""
-    found: dict[str, list[Line]] = {}
+    panels: dict[str, list[Line]] = {}
     for model in report.models:
         stage = f"{formatting.network(model.network)} · {formatting.stage(model.stage)}"
         title = stage if len(model.labels) == 2 else formatting.model(model)
-        found.setdefault(title, []).extend(_lines(model, report.tests.get(model.parent, ())))
-    for title, lines in found.items():
+        panels.setdefault(title, []).extend(_lines(model, report.tests.get(model.parent, ())))
+    for title, lines in panels.items():
         if lines:
             yield _panel(title, lines)
 
@@ -111,8 +111,8 @@ def _who(line: Line) -> str:
 
 
 def _ece(model: TrainedModel) -> str:
-    found = model.evaluation.calibration
-    return "calibration error not known" if found is None else f"calibration error {found.ece:.4f}"
+    calibration = model.evaluation.calibration
+    return "calibration error not known" if calibration is None else f"calibration error {calibration.ece:.4f}"
 
 
 def _curves(lines: Sequence[Line], which: str) -> Any:

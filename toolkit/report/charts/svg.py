@@ -44,7 +44,7 @@ def draw(chart: Any, label: str, *, role: Literal["img", "group"] = "img", width
         svg = noise.sub("", svg)
     while (thinner := _EMPTY.sub("", svg)) != svg:
         svg = thinner
-    svg = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.1f}".replace("-0.0", "0").removesuffix(".0"), svg)
+    svg = _LONG_NUMBER.sub(lambda match: f"{float(match[0]):.1f}".replace("-0.0", "0").removesuffix(".0"), svg)
     svg = _LABELED.sub(r"<\1\3><title>\2</title></\1>", svg)
     svg = _LINK.sub('href="#', _AXIS_LABEL.sub("", svg))
     for sentinel, variable in _VARIABLES.items():

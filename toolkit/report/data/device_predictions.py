@@ -28,14 +28,14 @@ class SharedImage:
 def shown(report: ReportData, split: str) -> dict[str, SharedImage]:
     """One image per label: the first that all accuracy passes on this split logged."""
     tests = report.tests.get(split, ())
-    labels = next((found.labels for found in report.splits if found.digest == split), ())
+    labels = next((item.labels for item in report.splits if item.digest == split), ())
     logged = [set(_answers(record)) for record in _passes(report, split)]
     common = sorted(set.intersection(*logged)) if logged else []
-    found: dict[str, SharedImage] = {}
+    images: dict[str, SharedImage] = {}
     for number in common:
         label = labels[tests[number].label]
-        found.setdefault(label, SharedImage(label, number, tests[number]))
-    return {label: found[label] for label in labels if label in found}
+        images.setdefault(label, SharedImage(label, number, tests[number]))
+    return {label: images[label] for label in labels if label in images}
 
 
 def confidences(report: ReportData, variant: Variant, label: str) -> tuple[float, ...]:

@@ -69,7 +69,7 @@ class ReportData:
     @cached_property
     def truth(self) -> dict[str, tuple[int, ...]]:
         """Per split digest the right answers of its test images, written as predictions are."""
-        return {digest: tuple(map(_answer, found)) for digest, found in self.tests.items()}
+        return {digest: tuple(map(_answer, tests)) for digest, tests in self.tests.items()}
 
     def is_at_chance(self, variant: Variant) -> bool:
         """Whether the test images cannot tell the model from one that always names the most frequent class."""
@@ -125,10 +125,12 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
     irs = [(model, ir) for model in models for ir in newest_irs(store, model)]
     bundles = {ir.digest: store.all(Bundle, parent=ir.digest)[-1:] for _, ir in irs}
     history = load_history(store, models)
-    records = {bundle.digest: history.of(bundle) for found in bundles.values() for bundle in found}
-    quick_counts = not any(is_full(record) for found in records.values() for record in found)
-    current = frozenset(record.digest for found in records.values() for record in found)
-    deployments = tuple(d for found in bundles.values() for b in found for d in store.all(Deployment, parent=b.digest))
+    records = {bundle.digest: history.of(bundle) for latest in bundles.values() for bundle in latest}
+    quick_counts = not any(is_full(record) for group in records.values() for record in group)
+    current = frozenset(record.digest for group in records.values() for record in group)
+    deployments = tuple(
+        d for latest in bundles.values() for b in latest for d in store.all(Deployment, parent=b.digest)
+    )
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
     return ReportData(
         name=models[0].experiment or ELSEWHERE,
@@ -139,7 +141,7 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
         models=models,
         variants=tuple(variant(model, ir, bundles[ir.digest], records, quick_counts) for model, ir in irs),
         deployments=deployments,
-        checks=tuple(c for found in bundles.values() for b in found for c in store.all(BundleCheck, parent=b.digest)),
+        checks=tuple(c for latest in bundles.values() for b in latest for c in store.all(BundleCheck, parent=b.digest)),
         layer_errors=tuple(report for _, ir in irs for report in store.all(LayerErrorReport, parent=ir.digest)[-1:]),
         last_deployments=last_deployments(store, {deployment.device for deployment in deployments}),
         past=tuple(history.latencies(current)),

@@ -52,14 +52,14 @@ class Contact:
 def contact(report: ReportData) -> Contact:
     """The sheet of every model that made mistakes, as far as the images can still be read."""
     images: dict[str, str] = {}
-    found = []
+    sheets = []
     for model in report.models:
         tests = report.tests.get(model.parent, ())
         wrong = worst(model, report.truth.get(model.parent, ()))
         shown = tuple(filter(None, (_mistake(model, tests[n], n, images) for n in wrong[:EACH])))
         if shown:
-            found.append(Worst(formatting.model(model), len(wrong), shown))
-    return Contact(tuple(found), images)
+            sheets.append(Worst(formatting.model(model), len(wrong), shown))
+    return Contact(tuple(sheets), images)
 
 
 def worst(model: TrainedModel, truth: Sequence[int]) -> list[int]:

@@ -51,8 +51,8 @@ def heads(report: ReportData) -> Iterator[Pair]:
     cells = {(model.network, model.stage, model.head): model for model in report.models}
     for network, stage in dict.fromkeys((model.network, model.stage) for model in report.models):
         sigmoid, softmax = (cells.get((network, stage, head)) for head in ("sigmoid", "softmax"))
-        if sigmoid and softmax and (found := pair(sigmoid, softmax, report.truth.get(sigmoid.parent, ()))):
-            yield found
+        if sigmoid and softmax and (result := pair(sigmoid, softmax, report.truth.get(sigmoid.parent, ()))):
+            yield result
 
 
 def networks(report: ReportData) -> Iterator[Pair]:
@@ -61,12 +61,12 @@ def networks(report: ReportData) -> Iterator[Pair]:
         last = {model.network: model for model in report.models if model.head == head}
         best = max(last.values(), key=lambda model: model.evaluation.accuracy)
         for other in last.values():
-            if other is not best and (found := pair(best, other, report.truth.get(best.parent, ()))):
-                yield found
+            if other is not best and (result := pair(best, other, report.truth.get(best.parent, ()))):
+                yield result
 
 
 def indistinguishable(report: ReportData, model: TrainedModel) -> tuple[TrainedModel, ...]:
     """The other models that these images cannot tell from `model`."""
     truth = report.truth.get(model.parent, ())
     pairs = (pair(model, other, truth) for other in report.models if other is not model)
-    return tuple(found.second for found in pairs if found and not found.is_significant)
+    return tuple(result.second for result in pairs if result and not result.is_significant)

@@ -55,19 +55,20 @@ def _experiment_file(report: ReportData) -> str:
 
 def versions(report: ReportData) -> str:
     """Every version that took part, on the side of training."""
-    found = {(name, version) for model in report.models for name, version in model.versions.items()}
+    versions_used = {(name, version) for model in report.models for name, version in model.versions.items()}
     return (
-        formatting.listed(f"{name} {version}" for name, version in sorted(found)) or "versions that were not recorded"
+        formatting.listed(f"{name} {version}" for name, version in sorted(versions_used))
+        or "versions that were not recorded"
     )
 
 
 def warnings(report: ReportData) -> list[tuple[str, str]]:
     """What training warned of, and of which models: those that were told the same together."""
-    found: dict[str, list[str]] = {}
+    models_of: dict[str, list[str]] = {}
     for model in report.models:
         for text in model.warnings:
-            found.setdefault(text.rstrip("."), []).append(formatting.model(model))
-    return [(formatting.listed(models), text) for text, models in found.items()]
+            models_of.setdefault(text.rstrip("."), []).append(formatting.model(model))
+    return [(formatting.listed(models), text) for text, models in models_of.items()]
 
 
 def machine() -> str:
@@ -138,8 +139,8 @@ def _unmeasured(report: ReportData) -> Iterator[str]:
 
 def _counts(variant: Variant, scenario: str) -> Iterator[bool]:
     for measured in variant.measured:
-        found = dict(zip(SCENARIOS, (measured.latency, measured.offline, measured.accuracy), strict=True))
-        yield found[scenario] is not None
+        results = dict(zip(SCENARIOS, (measured.latency, measured.offline, measured.accuracy), strict=True))
+        yield results[scenario] is not None
 
 
 def _no_pi(report: ReportData) -> Iterator[str]:

@@ -60,8 +60,8 @@ class Variant:
     def link(self, scenario: str) -> str:
         """Where a figure of it leads: the first record of that scenario that counts, else the form's own; see page._linked."""
         records = (record for m in self.measured for record in (m.latency, m.offline, m.accuracy) if record)
-        found = next((record for record in records if record.scenario == scenario), None)
-        return f"#record-{found.digest[:12]}" if found else f"#ir-{self.ir.digest[:12]}"
+        match = next((record for record in records if record.scenario == scenario), None)
+        return f"#record-{match.digest[:12]}" if match else f"#ir-{self.ir.digest[:12]}"
 
     @property
     def slowest_ms(self) -> float | None:
@@ -80,7 +80,7 @@ def imported_variants(store: Store) -> Iterator[Variant]:
         for ir in newest_irs(store, model):
             bundles = store.all(Bundle, parent=ir.digest)[-1:]
             records = {bundle.digest: store.all(BenchRecord, parent=bundle.digest) for bundle in bundles}
-            quick_counts = not any(is_full(record) for found in records.values() for record in found)
+            quick_counts = not any(is_full(record) for group in records.values() for record in group)
             yield variant(model, ir, bundles, records, quick_counts)
 
 

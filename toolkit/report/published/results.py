@@ -46,9 +46,9 @@ class Sheet:
     @cached_property
     def figures(self) -> tuple[Figure, ...]:
         """The published columns, those of one measure beside each other."""
-        found = [figure for figure, _ in self.rows[0].figures]
-        order = list(dict.fromkeys(figure.metric.name for figure in found))
-        return tuple(sorted(found, key=lambda figure: order.index(figure.metric.name)))
+        figures = [figure for figure, _ in self.rows[0].figures]
+        order = list(dict.fromkeys(figure.metric.name for figure in figures))
+        return tuple(sorted(figures, key=lambda figure: order.index(figure.metric.name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ def _same_data(same: Mapping[str, Any], report: ReportData) -> bool:
 
 def _sheet(table: Mapping[str, Any], report: ReportData) -> Sheet:
     match = tuple(table["match"])
-    found = tuple(_row(dict(zip(table["columns"], row, strict=True)), match, report) for row in table["rows"])
-    return Sheet(table["name"], table["caption"], match, found)
+    rows = tuple(_row(dict(zip(table["columns"], row, strict=True)), match, report) for row in table["rows"])
+    return Sheet(table["name"], table["caption"], match, rows)
 
 
 def _row(cells: Mapping[str, str | float], match: Sequence[str], report: ReportData) -> Row:

@@ -75,25 +75,25 @@ def _conditions(shown: Content, file: Path) -> Iterator[str]:
 
 def _tables(shown: Content) -> Iterator[str]:
     for name, heading in HEADINGS.items():
-        found = shown.tables[name]
-        if found.rows and not (name == "classes" and len(found.rows) > MANY_ROWS):
+        table = shown.tables[name]
+        if table.rows and not (name == "classes" and len(table.rows) > MANY_ROWS):
             yield f"\n## {heading}\n"
             if name == "heads":
                 yield f"{shown.heads_verdict}\n"
-            yield from _table(found)
+            yield from _table(table)
     if shown.published:
         yield from _published(shown)
 
 
 def _published(shown: Content) -> Iterator[str]:
-    found = shown.published
-    if found is None:
+    published = shown.published
+    if published is None:
         return
-    yield f"\n## Published, and ours\n\nPublished: {found.source}; {found.data}; {found.hardware}; {found.training}."
+    yield f"\n## Published, and ours\n\nPublished: {published.source}; {published.data}; {published.hardware}; {published.training}."
     yield f"{provenance.why_different(shown.report)}"
-    if not found.same_data:
+    if not published.same_data:
         yield f"\n**Not the same data:** ours is {published_comparison.data_label(shown.report)}, so neither is better or worse for it."
-    for sheet in found.sheets:
+    for sheet in published.sheets:
         yield f"\n### {sheet.caption}\n"
         yield from _table(shown.tables[sheet.name])
         if any(figure.metric.labeled for figure in sheet.figures):

@@ -64,7 +64,7 @@ def content(
 ) -> Content:
     """Every table, by name."""
     pairs = tuple(paired_tests.heads(report))
-    found = {
+    tables = {
         "models": results_tables.models(report),
         "trained": results_tables.trained(report),
         "heads": results_tables.heads(pairs),
@@ -91,8 +91,8 @@ def content(
         "lineage": lineage.lineage(report),
     }
     if published:
-        found |= published_comparison.tables(published, report)
-    return Content(report, recommendation, published, found, heads_verdict(pairs) if pairs else "")
+        tables |= published_comparison.tables(published, report)
+    return Content(report, recommendation, published, tables, heads_verdict(pairs) if pairs else "")
 
 
 def render(shown: Content, csv_names: Sequence[str]) -> str:

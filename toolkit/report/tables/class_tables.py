@@ -35,14 +35,14 @@ def multilabel(report: ReportData) -> Table:
         (
             Cell(formatting.model(model), to_model(model)),
             formatting.percent(model.evaluation.accuracy, 2),
-            f"{found.hamming_loss:.4f}",
-            f"{found.micro.f1:.4f}",
-            f"{found.macro.f1:.4f}",
-            formatting.number(found.mean_average_precision),
-            formatting.number(found.mean_eleven_point),
+            f"{metrics.hamming_loss:.4f}",
+            f"{metrics.micro.f1:.4f}",
+            f"{metrics.macro.f1:.4f}",
+            formatting.number(metrics.mean_average_precision),
+            formatting.number(metrics.mean_eleven_point),
         )
         for model in report.models
-        if (found := model.evaluation.multilabel)
+        if (metrics := model.evaluation.multilabel)
     )
     return table("Several labels to an image", columns, rows)
 

@@ -16,7 +16,7 @@ STYLES = {"slower": "bad", "faster": "good", "same": "quiet"}
 
 def drift(report: ReportData) -> Table:
     """Every comparison with the past that found a change, the largest first."""
-    found = sorted((c for c in report.compared if c.change != "same"), key=lambda c: (-c.shift, c.device))
+    changes = sorted((c for c in report.compared if c.change != "same"), key=lambda c: (-c.shift, c.device))
     columns = (
         "Device",
         "Model",
@@ -29,7 +29,7 @@ def drift(report: ReportData) -> Table:
         "",
         "Else not as it was",
     )
-    return table("What is not as fast as it was", columns, map(_drift_row, found))
+    return table("What is not as fast as it was", columns, map(_drift_row, changes))
 
 
 def _drift_row(of: Comparison) -> Iterator[Cell | str]:

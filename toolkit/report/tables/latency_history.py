@@ -29,10 +29,10 @@ class Series:
 
 def series(report: ReportData) -> tuple[Series, ...]:
     """Those with at least two runs: one alone has no history."""
-    found: dict[tuple[str, str, str, bool], list[LatencyPoint]] = {}
+    groups: dict[tuple[str, str, str, bool], list[LatencyPoint]] = {}
     for each in sorted(report.past, key=lambda past: past.at):
-        found.setdefault((each.name, each.device, each.accelerator, each.quick), []).append(each)
-    return tuple(Series(*key, tuple(past)) for key, past in found.items() if len(past) > 1)
+        groups.setdefault((each.name, each.device, each.accelerator, each.quick), []).append(each)
+    return tuple(Series(*key, tuple(past)) for key, past in groups.items() if len(past) > 1)
 
 
 def history(report: ReportData) -> Table:

@@ -95,15 +95,15 @@ def layer_errors(report: ReportData) -> Table:
     names = {variant.ir.digest: formatting.form(variant.model, variant.ir) for variant in report.variants}
     rows = (
         (
-            names[found.parent],
-            Cell(layer.name, export_json.file_of(found)),
+            names[errors.parent],
+            Cell(layer.name, export_json.file_of(errors)),
             layer.kind,
             formatting.number(layer.added_error, 2),
             formatting.number(layer.error, 2),
             formatting.number(layer.largest),
         )
-        for found in report.layer_errors
-        for layer in found.largest_increases[:STEEPEST]
+        for errors in report.layer_errors
+        for layer in errors.largest_increases[:STEEPEST]
     )
     columns = ("Form", "Layer", "Type", "#Error grows by", "#To", "#Largest value")
     return table("Where the error grows most", columns, rows)

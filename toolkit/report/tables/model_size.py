@@ -34,8 +34,8 @@ class Counted:
 def counted(report: ReportData, workspace: Workspace) -> tuple[Counted, ...]:
     """One model per network; none of which the file is gone, or where there is no TensorFlow to read it with."""
     one_each = {model.network: model for model in report.models}.values()
-    found = ((model, _counts(model, workspace)) for model in one_each)
-    return tuple(Counted(model, counts) for model, counts in found if counts)
+    counted = ((model, _counts(model, workspace)) for model in one_each)
+    return tuple(Counted(model, counts) for model, counts in counted if counts)
 
 
 def _counts(model: TrainedModel, workspace: Workspace) -> KerasInspection | None:
@@ -56,10 +56,10 @@ def _count(file: Path, cached: Path) -> KerasInspection | None:
     return counts
 
 
-def sizes(found: Sequence[Counted]) -> Table:
+def sizes(counted: Sequence[Counted]) -> Table:
     """Each network in a row."""
     columns = ("Network", "Input", "#Layers", "#Parameters", "#Multiply-adds", "#With plain convolutions instead")
-    return table("Parameters and multiply-adds of one image", columns, map(_size_row, found), "layers.csv")
+    return table("Parameters and multiply-adds of one image", columns, map(_size_row, counted), "layers.csv")
 
 
 def _size_row(own: Counted) -> Iterator[Cell | str]:
@@ -73,7 +73,7 @@ def _size_row(own: Counted) -> Iterator[Cell | str]:
     yield Cell("has no depthwise layers", style="quiet") if saving is None else f"{saving:.2f} times as many"
 
 
-def separations(found: Sequence[Counted]) -> Table:
+def separations(counted: Sequence[Counted]) -> Table:
     """Every depthwise convolution and the 1 x 1 after it, against the plain convolution that they stand for."""
     columns = ("Network", "Depthwise", "Pointwise", "Kernel", "#Filters", "#Multiply-adds", "#Plain convolution")
     rows = (
@@ -88,15 +88,15 @@ def separations(found: Sequence[Counted]) -> Table:
             f"{pair.share:.4f}",
             f"{pair.formula:.4f}",
         )
-        for own in found
+        for own in counted
         for pair in own.counts.separations
     )
     return table("What depthwise separation saves, layer by layer", (*columns, "#Share", "#1/N + 1/k²"), rows)
 
 
-def frame(found: Sequence[Counted]) -> Iterator[dict[str, object]]:
+def frame(counted: Sequence[Counted]) -> Iterator[dict[str, object]]:
     """Every layer with parameters or multiply-adds, for the CSV."""
-    for own in found:
+    for own in counted:
         for layer in own.counts.layers:
             if layer.parameters or layer.multiply_adds:
                 yield {

@@ -30,9 +30,9 @@ def data_label(report: ReportData) -> str:
     return formatting.listed(dict.fromkeys(split.note or split.name for split in report.splits) or report.notes)
 
 
-def tables(found: Published, report: ReportData) -> dict[str, Table]:
+def tables(published: Published, report: ReportData) -> dict[str, Table]:
     """Every published table with ours, by name; one of a single row is set upright."""
-    return {sheet.name: (_upright if len(sheet.rows) == 1 else _wide)(sheet, report) for sheet in found.sheets}
+    return {sheet.name: (_upright if len(sheet.rows) == 1 else _wide)(sheet, report) for sheet in published.sheets}
 
 
 def _wide(sheet: Sheet, report: ReportData) -> Table:
@@ -55,10 +55,10 @@ def _titles(sheet: Sheet, data: str) -> Iterator[str]:
 
 
 def _by_measure(sheet: Sheet) -> list[list[Figure]]:
-    found: dict[str, list[Figure]] = {}
+    figures: dict[str, list[Figure]] = {}
     for figure in sheet.figures:
-        found.setdefault(figure.metric.name, []).append(figure)
-    return list(found.values())
+        figures.setdefault(figure.metric.name, []).append(figure)
+    return list(figures.values())
 
 
 def _wide_row(sheet: Sheet, row: Row) -> Iterator[Cell | str]:
@@ -120,9 +120,9 @@ def images_note(report: ReportData) -> str:
     )
 
 
-def frames(found: Published) -> Iterator[tuple[str, list[dict[str, object]]]]:
+def frames(published: Published) -> Iterator[tuple[str, list[dict[str, object]]]]:
     """Per table the rows of its CSV: full digits, ours as the least and the most over the devices."""
-    for sheet in found.sheets:
+    for sheet in published.sheets:
         yield f"{sheet.name}.csv", [_frame_row(row) for row in sheet.rows]
 
 
@@ -136,9 +136,9 @@ def _frame_row(row: Row) -> dict[str, object]:
     return line | {"our_model": row.ours.model.digest if row.ours else None}
 
 
-def charts(found: Published) -> Iterator[tuple[str, str]]:
+def charts(published: Published) -> Iterator[tuple[str, str]]:
     """Title and drawing per figure that several rows have: hollow diamonds are published, dots are ours."""
-    for sheet in found.sheets:
+    for sheet in published.sheets:
         for figure in sheet.figures if len(sheet.rows) > 2 else ():
             title = CHARTS[figure.metric.name] + (f" · {figure.label.replace('_', ' ')}" if figure.label else "")
             label = f"{title}: published and ours, {len(sheet.rows)} rows; the table above has the figures."

@@ -104,8 +104,8 @@ def _unconverted_row(model: TrainedModel) -> Iterator[Cell]:
 
 
 def _first_record(variant: Variant) -> str:
-    found = next((m.latency for m in variant.measured if m.latency), None)
-    return f"#record-{found.digest[:12]}" if found else ""
+    record = next((m.latency for m in variant.measured if m.latency), None)
+    return f"#record-{record.digest[:12]}" if record else ""
 
 
 def trained(report: ReportData) -> Table:
@@ -197,16 +197,16 @@ def parity(report: ReportData) -> Table:
 
 
 def _parity_row(variant: Variant) -> Iterator[Cell | str]:
-    found = variant.ir.parity
+    parity = variant.ir.parity
     yield Cell(formatting.model(variant.model), to_model(variant.model))
     yield Cell(formatting.precision(variant.ir), f"#ir-{variant.ir.digest[:12]}")
-    yield f"{found.images:,}"
-    yield from (formatting.number(value, 2) for value in (found.max_abs, found.mean_abs))
-    dropped = None if found.max_drop is None else f"accuracy {formatting.points(-found.max_drop)} points"
-    yield dropped or formatting.number(found.tolerance, 2)
-    yield formatting.percent(found.top1_agreement)
-    yield formatting.percent(found.accuracy)
-    yield Cell("within", style="good") if found.passed else Cell("outside", style="bad")
+    yield f"{parity.images:,}"
+    yield from (formatting.number(value, 2) for value in (parity.max_abs, parity.mean_abs))
+    dropped = None if parity.max_drop is None else f"accuracy {formatting.points(-parity.max_drop)} points"
+    yield dropped or formatting.number(parity.tolerance, 2)
+    yield formatting.percent(parity.top1_agreement)
+    yield formatting.percent(parity.accuracy)
+    yield Cell("within", style="good") if parity.passed else Cell("outside", style="bad")
 
 
 FACTS = ("model", "machine", "os", "kernel", "cores", "openvino", "python", "governor", "temperature_c")
@@ -256,8 +256,8 @@ def speeds(report: ReportData) -> Table:
 
 
 def _speed_row(variant: Variant, places: Sequence[tuple[str, str]]) -> Iterator[Cell | str]:
-    found = {(measured.device, measured.accelerator): measured for measured in variant.measured}
-    there = [found.get(place, DeviceResults(*place, None, None, None)) for place in places]
+    results = {(measured.device, measured.accelerator): measured for measured in variant.measured}
+    there = [results.get(place, DeviceResults(*place, None, None, None)) for place in places]
     yield formatting.model(variant.model)
     yield formatting.precision(variant.ir)
     yield from (_linked(measured.latency, formatting.number(measured.p90_ms)) for measured in there)
@@ -298,8 +298,8 @@ def result(record: BenchRecord) -> str:
         return formatting.percent(record.accuracy)
     if record.scenario == "offline":
         return f"{formatting.number(rate(record))} /s"
-    found = p90_ms(record)
-    return "too few for p90" if found is None else f"{formatting.number(found)} ms"
+    p90 = p90_ms(record)
+    return "too few for p90" if p90 is None else f"{formatting.number(p90)} ms"
 
 
 def computed_in(record: BenchRecord) -> str:

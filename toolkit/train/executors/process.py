@@ -89,15 +89,15 @@ class TrainingProcess:
         """Why it ended in the middle of a trial, for people."""
         code = self.stop()
         self._talk.seek(0)
-        words = self._talk.read().decode(errors="replace")[-_LAST_WORDS:].strip()
+        output = self._talk.read().decode(errors="replace")[-_LAST_WORDS:].strip()
         self._talk.close()
-        return Failed("MachineError", (_problem(trial, code, words),))
+        return Failed("MachineError", (_problem(trial, code, output),))
 
 
-def _problem(trial: str, code: int, words: str) -> Problem:
+def _problem(trial: str, code: int, output: str) -> Problem:
     if code == -signal.SIGKILL:
         what = "the process that trained it was killed (signal 9); most often, memory had run out"
         return Problem(what, trial, parallelism.OUT_OF_MEMORY_REMEDY)
     end = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    what = f"the process that trained it {end}" + (f"; its last words:\n{words}" if words else "")
-    return Problem(what, trial, "run the same command again; if it ends so again, report its last words")
+    what = f"the process that trained it {end}" + (f"; its last output:\n{output}" if output else "")
+    return Problem(what, trial, "run the same command again; if it ends so again, report its last output")

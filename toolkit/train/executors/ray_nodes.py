@@ -73,7 +73,7 @@ def check_nodes(requests: Sequence[Request], mark: str) -> tuple[Node, ...]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [_node(node) for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    ask = ray.remote(num_cpus=0, max_retries=0)(_look)
+    ask = ray.remote(num_cpus=0, max_retries=0)(_find_problems)
     text = requests[0].to_json()
     asked = {
         node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.identity, soft=False)).remote(
@@ -96,7 +96,7 @@ def node_name() -> str:
     return f"node {socket.gethostname()} ({ray.util.get_node_ip_address()})"
 
 
-def _look(text: str, mark: str) -> tuple[Problem, ...]:
+def _find_problems(text: str, mark: str) -> tuple[Problem, ...]:
     """A task: what this node does not see."""
     return unshared(Request.from_json(text), mark, node_name())
 

@@ -61,9 +61,9 @@ class MlflowTracker:
             self._down = False
         except Exception as error:  # noqa: BLE001 - whatever ails a server is no reason to stop training
             if not self._down:
-                words = _without_secrets(str(error)).splitlines()[0]
+                reason = _without_secrets(str(error)).splitlines()[0]
                 self._progress.log(
-                    f"warning: MLflow could not be told: {words}\n"
+                    f"warning: MLflow could not be told: {reason}\n"
                     "  → training goes on; run the same command again to send what is missing"
                 )
             self._down = True
@@ -71,12 +71,12 @@ class MlflowTracker:
     def _find(self, trial: Trial, run: str, stage: str) -> str:
         """The MLflow run of a stage, open for more; made if there is none."""
         if (run, stage) not in self._open:
-            found = self._search(run, stage)
-            if found is None:
-                found = self._create(trial, run, stage)
-            elif found.info.status != "RUNNING":
-                self._client.update_run(found.info.run_id, status="RUNNING")
-            self._open[run, stage] = found.info.run_id
+            entry = self._search(run, stage)
+            if entry is None:
+                entry = self._create(trial, run, stage)
+            elif entry.info.status != "RUNNING":
+                self._client.update_run(entry.info.run_id, status="RUNNING")
+            self._open[run, stage] = entry.info.run_id
         return self._open[run, stage]
 
     def _search(self, run: str, stage: str) -> Any:
@@ -94,16 +94,18 @@ class MlflowTracker:
 
     def _experiment(self) -> str:
         if self._experiment_id is None:
-            found = self._client.get_experiment_by_name(self._name)
-            made = found.experiment_id if found else self._client.create_experiment(self._name, self._artifacts)
+            experiment = self._client.get_experiment_by_name(self._name)
+            made = (
+                experiment.experiment_id if experiment else self._client.create_experiment(self._name, self._artifacts)
+            )
             self._experiment_id = str(made)
         return self._experiment_id
 
     def _complete(self, trial: Trial, model: TrainedModel) -> None:
         from mlflow.entities import RunTag
 
-        found = self._search(model.run, model.stage)
-        if found is not None and found.data.tags.get(COMPLETE) == model.digest:
+        entry = self._search(model.run, model.stage)
+        if entry is not None and entry.data.tags.get(COMPLETE) == model.digest:
             return
         identity = self._find(trial, model.run, model.stage)
         known = {metric.step for metric in self._client.get_metric_history(identity, "val_loss")}

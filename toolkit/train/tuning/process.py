@@ -88,10 +88,10 @@ class BenchmarkProcess:
         self.measured.rates += rates
         return rates
 
-    def _ask(self, words: object, deadline: float) -> dict[str, Any] | None:
+    def _ask(self, request: object, deadline: float) -> dict[str, Any] | None:
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - so it was started
         try:
-            self._process.stdin.write(json.dumps(words).encode() + b"\n")
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             self.measured.failure = self._last_words()
@@ -110,5 +110,5 @@ class BenchmarkProcess:
 
     def _last_words(self) -> str:
         self._talk.seek(0)
-        words = self._talk.read().decode(errors="replace").strip().splitlines()
-        return " ".join(words[-2:]) if words else f"ended with code {self._process.wait()}"
+        lines = self._talk.read().decode(errors="replace").strip().splitlines()
+        return " ".join(lines[-2:]) if lines else f"ended with code {self._process.wait()}"

@@ -153,13 +153,13 @@ class _Pool:
     def batches(self, chosen: Measurement, end: float) -> dict[int, float]:
         """The rates of the chosen one with the piece's own batch size and around it, as far as there is time."""
         process = next((one for one in self.processes if one.measured is chosen), None)
-        own, found = self.workload.batch_size, dict[int, float]()
+        own, means = self.workload.batch_size, dict[int, float]()
         for size in (own // 4, own // 2, own, own * 2):
             needed = 4 * size / chosen.rate
             if process and size > 1 and time.monotonic() + needed < end - 30:
                 rates = process.measure(size, 0.0, end)
-                found |= {size: sum(rates) / len(rates)} if rates else {}
-        return found
+                means |= {size: sum(rates) / len(rates)} if rates else {}
+        return means
 
     def in_precision(self, chosen: Measurement, precision: ComputePrecision, end: float) -> Measurement:
         """The chosen settings once more, computing otherwise."""

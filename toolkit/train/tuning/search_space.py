@@ -106,12 +106,12 @@ def _of_build(build: Build, cpus: int, allocators: tuple[Path, ...]) -> Iterator
 
 def allocators_here(roots: Iterable[Path] = (Path("/usr/lib"), Path("/usr/local/lib"))) -> tuple[Path, ...]:
     """Memory allocators that can be put in the place of the C library's, the first of each name."""
-    found: dict[str, Path] = {}
+    pythons: dict[str, Path] = {}
     for root in roots:
         for name in _ALLOCATORS:
             for path in (*root.glob(name), *root.glob(f"*-linux-gnu*/{name}")):
-                found.setdefault(name.partition(".")[0].partition("_")[0], path)
-    return tuple(found.values())
+                pythons.setdefault(name.partition(".")[0].partition("_")[0], path)
+    return tuple(pythons.values())
 
 
 def precision_here() -> ComputePrecision:

@@ -197,10 +197,10 @@ def parse_head(head: bytes) -> Tuple[str, str, int, Dict[str, str]]:
         raise HttpError(400, "the request line is malformed")
     headers: Dict[str, str] = {}
     for text in lines:
-        found = _FIELD.fullmatch(text)
-        if found is None:
+        match = _FIELD.fullmatch(text)
+        if match is None:
             raise HttpError(400, "a header field is malformed")
-        name, value = found.group(1).decode("ascii").lower(), found.group(2).decode("latin-1")
+        name, value = match.group(1).decode("ascii").lower(), match.group(2).decode("latin-1")
         if name in headers and name in ("host", "content-length", "transfer-encoding", "authorization", "content-type"):
             raise HttpError(400, f"the field {name} is there twice")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
