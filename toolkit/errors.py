@@ -11,7 +11,7 @@
     └── FleetError              1   devices failed; the others were served
     KeyboardInterrupt         130   Ctrl-C; finished work is kept
 
-Every error says what is wrong, where (file, key, host) and what to do next.
+Every error states the problem, the place (file, key, host) and the remedy.
 """
 
 from __future__ import annotations

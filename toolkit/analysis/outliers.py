@@ -60,7 +60,7 @@ class Outlier:
 
 
 def find_outliers(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Outlier, ...]:
-    """Those that lie apart, the slowest first; a throttled run counts as what its device does, never as what is usual."""
+    """Return the outliers, the slowest first; a throttled run is compared, but never part of the baseline."""
     found_outliers = [one for group in _groups(records, names) for one in _apart(group, names)]
     return tuple(sorted(found_outliers, key=lambda one: (-one.gap, one.device, one.kind)))
 

@@ -16,9 +16,9 @@ ALPHA = 0.01
 LEAST_SHIFT = 0.05
 """A smaller change of the time per image is not news, however certain it is."""
 FAR = 3.5
-"""From so many spreads on a value lies apart (see shifts.distance)."""
+"""Deviation, in spreads, from which a change counts (see stats.rank_tests)."""
 ENOUGH_RUNS = 3
-"""From so many earlier runs on it is known how much they differ by themselves."""
+"""Earlier runs needed to estimate the variation between runs."""
 REMEMBERED = 5
 """The newest earlier runs; what was before them is history."""
 

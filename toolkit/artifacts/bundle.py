@@ -68,7 +68,7 @@ class Quantization:
     calibration_images: int
     """Training images that the ranges of activations were taken from."""
     judged_on: str
-    """The part whose images decided what is reverted; never "test"."""
+    """The subset whose images decided which layers stay in float; never "test"."""
     images: int
     """How many those were."""
     accuracy: float

@@ -37,7 +37,7 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationBin:
-    """The images whose answer's probability lies in one of the equal parts of 0…1; means over them."""
+    """One bin of a calibration curve: the images whose top probability falls into it, and their means."""
 
     images: int
     confidence: float

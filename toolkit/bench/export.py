@@ -31,7 +31,7 @@ def write(records: Sequence[BenchRecord], names: Mapping[str, str], form: str, p
     """Write `records` to `path`, whole; `form` is a key of FORMS, `names` gives a bundle's name.
 
     Raises:
-        MachineError: Parquet was asked for and polars is not installed.
+        MachineError: Parquet was requested and polars is not installed.
     """
     content = FORMS[form](records, names)
     with files.atomic_write(path) as stream:

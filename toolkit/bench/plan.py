@@ -1,7 +1,7 @@
 """Which runs a benchmark consists of, and in which order: pure.
 
 Per device, one bundle follows the other; each starts with its accuracy pass, because the outputs of its speed runs are
-compared with that, and goes on with the scenarios in the order of the spec.
+compared with that, then runs the scenarios in the order of the spec.
 """
 
 from __future__ import annotations

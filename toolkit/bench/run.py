@@ -39,7 +39,7 @@ def bench_fleet(
     """Measure every bundle on every device that it supports; each record is stored as soon as it is made.
 
     The images are the test subset of `split`, by default of the split that each bundle was trained on. A device that
-    fails neither stops nor hides the others; one that is lost is waited for, each time `reconnect_timeout_s` at most.
+    fails neither stops nor hides the others; a lost one is waited for, up to `reconnect_timeout_s` each time.
     `resume` skips what earlier calls measured validly in the same way, whatever else they measured.
 
     Raises:

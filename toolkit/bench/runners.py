@@ -89,7 +89,7 @@ def to_argv(step: Step, spec: BenchSpec, release: str, images: str, root: str) -
 
 
 class RemoteRunner:
-    """A device over SSH: release and images are staged beside the current release, which goes on undisturbed."""
+    """A device over SSH: release and images are staged beside the current release, which keeps running."""
 
     def __init__(self, shell: Shell, device: Device, container_image: ContainerImage | None = None) -> None:
         self._shell, self._device, self._container_image = shell, device, container_image
@@ -127,7 +127,7 @@ class RemoteRunner:
             return False
 
     def wait_until_idle(self, timeout_s: float) -> None:
-        """Wait for a benchmark that a lost connection left behind; if it goes on, the next run reports it."""
+        """Wait for a benchmark left behind by a lost connection; if it does not end, the next run reports it."""
         lock = shlex.quote(f"{self._device.root}/{layout.BENCH_LOCK}")
         script = f"[ ! -e {lock} ] || flock -w {timeout_s:.0f} {lock} true"
         self._shell.run(script, timeout=timeout_s + ANSWER_TIMEOUT_S)

@@ -92,7 +92,7 @@ class Session:
         return tuple(step for step in self.plan.of(device) if key_of(step) not in self.done.keys() | self.attempted)
 
     def progress_bar(self, progress: Progress) -> AbstractContextManager[Task]:
-        """Report what is skipped, then show a bar over the remaining steps."""
+        """Report the skipped steps, then show a progress bar over the remaining ones."""
         for reason in self.plan.incompatible:
             progress.log(f"left out: {reason}")
         if self.done:
@@ -100,7 +100,7 @@ class Session:
         return progress.track("bench", len(self.plan.steps) - len(self.done))
 
     def measure(self, runner: Runner, steps: Sequence[Step], task: Task) -> None:
-        """Perform one step after the other; one that fails is recorded as a problem and does not stop the next.
+        """Run the steps in order; a failed one is recorded as a problem, and the next one runs.
 
         Raises:
             FleetError: a step failed and the device no longer answers; that step and those after it remain.

@@ -45,7 +45,7 @@ def write_bundle(
     store: Store,
     progress: Progress,
 ) -> Bundle:
-    """Write the bundle of `ir`, or take the one that is there already; a damaged one is replaced.
+    """Write the bundle of `ir`, or reuse an existing one; a damaged one is replaced.
 
     `golden` are the golden images, u8 [n,H,W,3], and the answers to them, f32 [n, classes].
     """

@@ -73,7 +73,7 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
 
 
 def _signing_key(folder: Path, signature: Path) -> str:
-    """The key that signed these very bytes, whoever's it is."""
+    """Return the key that signed these bytes, trusted or not."""
     done = _judged(["check-novalidate", "-n", BUNDLE, "-s", str(signature)], folder)
     result = _KEY.search(done.stdout.decode(errors="replace"))
     if done.returncode != 0 or not result:

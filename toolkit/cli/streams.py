@@ -33,7 +33,7 @@ def make_printable() -> None:
 
 
 def flush(code: int) -> int:
-    """Write out what is buffered; return `code`, or another exit code if stdout cannot be written."""
+    """Flush the output; return `code`, or another exit code if stdout cannot be written."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has gone, as in `| head`

@@ -26,7 +26,7 @@ _GOLDEN = 8
 def create_bundle(
     ir: IrModel, model: TrainedModel, split: Split, workspace: Workspace, store: Store, progress: Progress
 ) -> Bundle:
-    """Make the bundle of `ir`, or take the one that is there already; a damaged one is replaced."""
+    """Create the bundle of `ir`, or reuse an existing one; a damaged one is replaced."""
     test = test_images(model, split, workspace)
     inputs = np.ascontiguousarray(test.pixels[golden_images([image.label for image in test.images], _GOLDEN)])
     judge = workspace.absolute(ir.path) if ir.precision == "int8" else ReferenceModel(model, workspace, progress).graph

@@ -46,7 +46,7 @@ def convert_model(
     max_drop: float | None = None,
     force: str = "",
 ) -> IrModel:
-    """Make the IR of `model` in `precision` for `target`, or take the one that is there already.
+    """Create the IR of `model` in `precision` for `target`, or reuse an existing one.
 
     `tolerance` is the largest allowed difference of any probability from Keras' (default: parity.TOLERANCE); for INT8
     `max_drop` is the accuracy that may be lost, as a fraction of all images (default: int8.MAX_DROP). With `force`, a reason
@@ -260,7 +260,7 @@ def _disagreement(title: str, origin: str, compared: Comparison, test: TestImage
 
 
 def _publish(path: Path, workspace: Workspace) -> Path:
-    """Move the finished folder to its place, named by what is in it; a damaged one there makes way."""
+    """Move the finished folder to its content-addressed place, replacing a damaged one."""
     folder = workspace.folder("ir") / graphs.digest_of(path)
     if folder.exists():
         folder.rename(path.parent.with_name("damaged"))

@@ -108,7 +108,7 @@ def first_beyond(errors: tuple[LayerError, ...], threshold: float) -> LayerError
 
 
 def steepest(errors: tuple[LayerError, ...]) -> tuple[LayerError, ...]:
-    """The five layers at which the error grows most, the most first; none that adds nothing."""
+    """Return the five layers that add the most error, the largest first; layers that add none are left out."""
     grown = sorted((layer for layer in errors if layer.added_error > 0), key=lambda layer: -layer.added_error)
     return tuple(grown[:_TOP])
 

@@ -1,6 +1,6 @@
 """Augmentation of training images that is reproducible: what becomes of an image follows from seed, epoch and its index.
 
-So a run that was stopped goes on with the very images it would have seen, whatever the batches or threads. All params
+So a resumed run continues with exactly the images it would have seen, whatever the batches or threads. All params
 are drawn for every image in one order, so that turning one kind on changes nothing in the others.
 """
 

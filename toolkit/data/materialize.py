@@ -133,7 +133,7 @@ def extract_here(archives: Sequence[str], folder: str, rule: str) -> int:
 def unpack_arrays(
     name: str, source: Mapping[str, object], reader: ArrayReader, workspace: Workspace, progress: Progress
 ) -> Scan:
-    """The images that `reader` gives, as files; it is only called if they are not there. `source` names what is read.
+    """Return the images of `reader` as files; it is only called if they do not exist. `source` names the input.
 
     Raises:
         DataError: whatever `reader` finds wrong.
@@ -151,7 +151,7 @@ def unpack_arrays(
 
 
 def unpacked_folder(name: str, source: Mapping[str, object], workspace: Workspace) -> Path:
-    """Where what is unpacked from `source` lies."""
+    """Return the folder for the files unpacked from `source`."""
     digest = hashing.sha256_json({"code": _CODE, "source": dict(source)})
     return workspace.folder("data") / f"{name}-{digest[:12]}"
 

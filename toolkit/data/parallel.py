@@ -40,7 +40,7 @@ def batched(things: Iterable[Thing], size: int) -> Generator[list[Thing]]:
 
 
 def prefetch(work: Callable[[Thing], Result], things: Iterable[Thing], threads: int, most: int) -> Generator[Result]:
-    """`work` done on each thing by threads that run ahead of whoever takes the results, in their order.
+    """Apply `work` to each item on threads that run ahead of the consumer; yield the results in order.
 
     At most `most` results and unfinished works are held, however many things there are. Close it when done with early.
     """

@@ -55,7 +55,7 @@ class DatasetSummary:
         return {"used": len(self.checked), "ignored": len(self.scan.ignored), "refused": refused}
 
     def format_files(self) -> tuple[str, ...]:
-        """The account of every file, for people: the numbers, then what is ignored and why."""
+        """Return a summary of all files: counts, then ignored files with reasons."""
         numbers = ", ".join(f"{number} {what}" for what, number in self.files().items())
         return f"files: {numbers}", *format_ignored(self.scan.ignored, self.scan.root)
 
@@ -255,7 +255,7 @@ def _refuse_straddling(groups: Mapping[str, str], subsets: Mapping[str, str], ro
 
 
 def _refuse_gaps(images: Sequence[Image], labels: Sequence[str], table: DataConfig, root: Path) -> None:
-    """Every subset that is asked for needs images of every class."""
+    """Yield a problem for each requested subset that lacks images of a class."""
     counts = count_labels(images, labels)
     problems = [
         Problem(

@@ -70,13 +70,13 @@ def _interrupt(number: int, frame: Any) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="device", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    probe = commands.add_parser("probe", help="what this device is")
+    probe = commands.add_parser("probe", help="show the facts of this device")
     probe.add_argument("--root", default="/opt/toolkit", help="where releases live")
     probe.set_defaults(command=_probe)
-    verify = commands.add_parser("verify", help="every byte against its digest, and the signature")
+    verify = commands.add_parser("verify", help="verify all digests, and the signature")
     verify.add_argument("release", type=Path)
     verify.set_defaults(command=_verify)
-    golden = commands.add_parser("golden", help="this device's answers against the recorded ones")
+    golden = commands.add_parser("golden", help="compare outputs with the golden outputs")
     golden.add_argument("release", type=Path)
     golden.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     golden.set_defaults(command=_golden)
@@ -87,17 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
     health.add_argument("--patience", type=_positive_number, default=60.0, help="so long it may take to get well")
     health.set_defaults(command=_health)
-    predict = commands.add_parser("predict", help="what is on images")
+    predict = commands.add_parser("predict", help="classify images")
     predict.add_argument("release", type=Path)
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     predict.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     predict.set_defaults(command=_predict)
-    _bench_options(commands.add_parser("bench", help="how fast and how right"))
+    _bench_options(commands.add_parser("bench", help="measure latency, throughput and accuracy"))
     worker = commands.add_parser(
-        "bench-worker", help="runs of `bench`, asked for on stdin: a JSON list of arguments a line"
+        "bench-worker", help="run benchmarks requested on stdin, one JSON list of arguments per line"
     )
     worker.set_defaults(command=_bench_worker)
-    _serve_options(commands.add_parser("serve", help="the live app: camera, page, stream, API, metrics, alerts"))
+    _serve_options(commands.add_parser("serve", help="run the live app: camera, page, stream, API, metrics, alerts"))
     install = commands.add_parser("install", help="make a release from a file current, by the same gates as over SSH")
     install.add_argument("file", type=Path, help="what `toolkit deploy BUNDLE --offline FILE` wrote")
     install.add_argument("--channel", default="offline", help="the channel that the file must be written for")
@@ -129,8 +129,10 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     from .bench import spec
 
     bench.add_argument("release", type=Path)
-    bench.add_argument("--images", required=True, type=Path, metavar="DIR", help="holds images.json and its files")
-    bench.add_argument("--root", type=Path, help="where bench.lock lies; default: the release's ROOT")
+    bench.add_argument(
+        "--images", required=True, type=Path, metavar="DIR", help="folder with images.json and its images"
+    )
+    bench.add_argument("--root", type=Path, help="folder of bench.lock; default: the release's ROOT")
     bench.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     spec.add_arguments(bench)
     bench.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
@@ -138,33 +140,31 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def _serve_options(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("release", type=Path, help="ROOT/current: where it leads is followed")
+    serve.add_argument("release", type=Path, help="release folder; the link ROOT/current is followed when it changes")
     serve.add_argument(
         "--source", default="pattern", help="pattern, a folder, a video, /dev/videoN, picamera, rtsp://…, @FILE"
     )
     serve.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
-    serve.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: the accelerator's own choice")
+    serve.add_argument("--precision", choices=("f32", "f16", "bf16"), help="default: chosen by the accelerator")
     serve.add_argument("--threads", type=_positive)
     serve.add_argument("--streams", type=_positive)
     serve.add_argument(
-        "--fps", type=float, default=25.0, help="asked of cameras; the pace of files, 0 for as fast as they go"
+        "--fps", type=float, default=25.0, help="frame rate of cameras and files; 0: files at full speed"
     )
-    serve.add_argument("--width", type=_positive, default=1280, help="asked of cameras")
-    serve.add_argument("--height", type=_positive, default=720, help="asked of cameras")
+    serve.add_argument("--width", type=_positive, default=1280, help="camera image width")
+    serve.add_argument("--height", type=_positive, default=720, help="camera image height")
+    serve.add_argument("--decoders", type=int, default=0, help="decoding threads; 0: one per core, at most four")
+    serve.add_argument("--exact", action="store_true", help="resize frames exactly as files are resized; slower")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on; other than loopback requires a token")
+    serve.add_argument("--port", type=int, default=8080, help="0: any free port")
+    serve.add_argument("--token-file", type=Path, help="file with the token, readable only by its owner and group")
+    serve.add_argument("--certificate", type=Path, help="PEM file; enables TLS")
+    serve.add_argument("--key", type=Path, help="private key, if not in the certificate file")
     serve.add_argument(
-        "--decoders", type=int, default=0, help="threads that decode; 0: one for each core, four at most"
+        "--predictions", type=_positive_number, default=10.0, help="images per second that the API accepts"
     )
-    serve.add_argument("--exact", action="store_true", help="fit frames to the network to the bit as files are; slower")
-    serve.add_argument(
-        "--host", default="127.0.0.1", help="where it answers; elsewhere than on loopback it wants a token"
-    )
-    serve.add_argument("--port", type=int, default=8080, help="0: any that is free")
-    serve.add_argument("--token-file", type=Path, help="holds the token; only its owner and group may read it")
-    serve.add_argument("--certificate", type=Path, help="a PEM file; with it the app speaks TLS")
-    serve.add_argument("--key", type=Path, help="the certificate's key, if that is another file")
-    serve.add_argument("--predictions", type=_positive_number, default=10.0, help="images a second that the API takes")
-    serve.add_argument("--alerts", type=Path, help="a JSON or TOML file that says what is told to whom")
-    serve.add_argument("--state-file", type=Path, help="written every two seconds, gone when the app is")
+    serve.add_argument("--alerts", type=Path, help="JSON or TOML file with alert rules and sinks")
+    serve.add_argument("--state-file", type=Path, help="status file, written every two seconds and removed on exit")
     serve.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
     serve.set_defaults(command=_serve)
 

@@ -1,4 +1,4 @@
-"""The findings of a check: what is the case, and the next thing to do."""
+"""The findings of a check: the state, and the next step."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Diagnosis:
 
 
 def run_checks(checks: Sequence[Check], place: Place, *, fix: bool = False) -> tuple[Diagnosis, ...]:
-    """Return one diagnosis per check, in order; with `fix`, fix what is not good and can be fixed."""
+    """Return one diagnosis per check, in order; with `fix`, apply the fixes that are available."""
     return tuple(_diagnose(check, place, fix=fix) for check in checks)
 
 

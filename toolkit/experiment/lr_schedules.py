@@ -4,7 +4,7 @@
     schedule = { kind = "step", at = [0.33, 0.66], factor = 0.1 }
 
 The rate changes between epochs (with decay_steps at every step) and is a pure function of the epochs and steps before, so
-a run that goes on after a stop takes the same rates as one that was never stopped.
+a resumed run uses the same rates as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Schedule(BaseModel):
         return self.warmup > 0
 
     def share_at(self, steps: int, steps_per_epoch: int) -> float:
-        """What to multiply that share by after so many steps (batches) of the stage."""
+        """Return the factor after a number of steps (batches) of the stage."""
         return min(1.0, (steps + 1) / (self.warmup * steps_per_epoch)) if self.warmup else 1.0
 
 

@@ -1,7 +1,7 @@
 """The facts of a device, from the device code's probe, which is sent along, so that a bare device answers too.
 
 `toolkit/device/probe.py` imports none of its neighbors and runs from stdin. Where its interpreter is missing, a few
-lines of sh say what there is and what is not.
+lines of sh report what is installed.
 """
 
 from __future__ import annotations

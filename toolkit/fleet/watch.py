@@ -43,7 +43,7 @@ class DeviceSample:
     """"well", or what troubles the live app, or why it does not answer; None where none runs and none was named."""
     temperature_c: float | None = None
     throttled: int | None = None
-    """The firmware's bits: 0-3 what is the case now, 16-19 what has been since boot."""
+    """Throttling bits of the firmware: 0-3 now, 16-19 since boot."""
     clock_mhz: float | None = None
     load_1min: float | None = None
     seen: str | None = None

@@ -8,7 +8,7 @@ The right side is differentiated by W, gamma and beta all the same, but scales t
 the feature map, which is large and would be read and written several times on the way there and back.
 
 In bfloat16 convolutions and what lies between them have eight bits of mantissa; weights, their updates, the norms'
-arithmetic, the head and the loss stay in float32, and so does the model itself, which is what is judged and kept.
+arithmetic, the head and the loss stay in float32, and so does the model itself, which is evaluated and saved.
 """
 
 from __future__ import annotations

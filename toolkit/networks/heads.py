@@ -89,7 +89,7 @@ class Head:
 def find_head(
     name: str, classes: int, loss: str = "auto", label_smoothing: float = 0.0, *, multi_label: bool = False
 ) -> Head:
-    """The head of that name with that loss ("auto": the usual one), for so many classes; `many` labels to an image.
+    """Return the head of a name with a loss ("auto": its default) for a number of classes; `many`: several labels per image.
 
     Raises:
         ConfigurationError: there is no such head, or it cannot tell such classes apart, or the loss is not for it.

@@ -55,7 +55,7 @@ def fleet(report: ReportData) -> Iterator[Check]:
 
 
 def drift(report: ReportData, choice: Variant) -> Iterator[Check]:
-    """Whether the devices were given what is named here, where anything was deployed."""
+    """Check whether the last deployments to the devices are of the recommended model."""
     if not report.last_deployments or choice.bundle is None:
         yield Check("Deployment", "none", "Not asked: nothing of this report was deployed.")
         return

@@ -14,7 +14,7 @@ _NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Return a connection to the file; one that refuses writes if the file system does.
+    """Return a connection to the file; read-only if the file system is.
 
     Raises:
         sqlite3.Error: the file is damaged, locked or not a database.
@@ -47,7 +47,7 @@ def _open_writable(path: Path) -> sqlite3.Connection:
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
-    """Open the file as it is; an empty database in memory stands for one that does not exist."""
+    """Open the file read-only; if it does not exist, open an empty database in memory."""
     if not path.exists():
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     else:

@@ -20,7 +20,7 @@ A = TypeVar("A")
 
 
 class _Adapters(dict[type[Any], TypeAdapter[Any]]):
-    """One pydantic adapter per kind, built when it is first asked for."""
+    """One pydantic adapter per kind, built on first use."""
 
     def __missing__(self, kind: type[Any]) -> TypeAdapter[Any]:
         self[kind] = TypeAdapter(kind)

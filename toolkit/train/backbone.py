@@ -47,7 +47,7 @@ class KerasBackbone:
 
 
 class OpenVinoBackbone:
-    """The model traced, compiled when features are first asked for."""
+    """Return the traced model, compiled on first use."""
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model

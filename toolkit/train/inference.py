@@ -47,7 +47,7 @@ class Prediction:
 
 
 def predict(file: Path, images: Sequence[Path]) -> tuple[Prediction, ...]:
-    """What the model in `file` says of each image; one that cannot be read hides none of the others.
+    """Return the prediction for each image; an unreadable image does not affect the others.
 
     Raises:
         ConfigurationError: the file has no record beside it that tells its labels.
@@ -135,7 +135,7 @@ def load_record(file: Path) -> TrainedModel:
 
 
 def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
-    """The image as the model takes it, u8 [h, w, 3], or what is wrong with it."""
+    """Return the image as the model takes it, u8 [h, w, 3], or the problem with it."""
     try:
         return resize(read_image(path), model.input_size, model.crop)
     except ValueError as error:

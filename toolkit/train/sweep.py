@@ -1,6 +1,6 @@
 """The matrix of an experiment, or a part of it, trained by an executor: one place where all is shown, kept and tracked.
 
-A trial that fails is told of at once and does not keep the others from their end.
+A failed trial is reported at once; the others continue.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def train_trials(
     last: Stage | None = None,
     sweep_options: SweepOptions | None = None,
 ) -> SweepResult:
-    """Train the trials, each up to the stage `last`; what is finished is skipped, what was stopped goes on.
+    """Train the trials, each up to the stage `last`; finished stages are skipped, interrupted ones are resumed.
 
     Raises:
         ToolkitError: no trial came to anything; with all that went wrong. Or nothing can be trained in this way.

@@ -12,7 +12,7 @@ ExecutorName = Literal["local", "ray"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """Who trains the trials, how many at once, under which profile, and whether MLflow is told."""
+    """Options of a sweep: executor, parallel trials, compute profile, tracking."""
 
     executor: ExecutorName = "local"
     address: str | None = None
@@ -22,7 +22,7 @@ class SweepOptions:
     jobs: int | None = None
     """How many trials at once on this machine; unset: as many as memory and CPUs allow."""
     track: bool | None = None
-    """Whether MLflow is told; unset: if MLFLOW_TRACKING_URI is set."""
+    """Whether to report to MLflow; None: only if MLFLOW_TRACKING_URI is set."""
     tune_s: float = 0.0
     """For how long at most each network is measured first that has no profile on this machine; Ray's nodes do not."""
 

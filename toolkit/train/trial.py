@@ -52,7 +52,7 @@ class _Outcome:
 
 
 class StageStore(Protocol):
-    """Where finished models go: the store, or the pipe to whoever has it."""
+    """Destination of finished models: the store, or the pipe to the process that owns it."""
 
     def put(self, artifact: TrainedModel) -> None:
         """Keep it; a second time changes nothing."""
@@ -69,7 +69,7 @@ def train_trial(
     last: Stage | None = None,
     on_epoch_end: EpochCallback = noop,
 ) -> tuple[TrainedModel, ...]:
-    """The trial's model after each stage, up to `last`; what is finished is loaded, what was stopped goes on.
+    """The trial's model after each stage, up to `last`; finished stages are loaded, interrupted ones are resumed.
 
     Raises:
         ConfigurationError: an unknown network, a head that does not fit the data, weights that do not fit the network.

@@ -152,7 +152,7 @@ def _describe(folder: Path, machines: Sequence[Machine]) -> None:
 
 
 def _host_keys(folder: Path, machine: Machine) -> list[str]:
-    """Lines for known_hosts: the key of a new device, or the pinned keys of one that ran before (they may have been rotated)."""
+    """Return lines for known_hosts: the key of a new device, or the pinned keys of an earlier one, which may have been rotated."""
     entry = f"[{ADDRESS}]:{machine.port}"
     pinned: list[str] = []
     if machine.disk.exists():

@@ -69,7 +69,7 @@ class Stick:
                 self._write(State(plugged=True, plugs=now.plugs + 1))
 
     def unplug(self) -> None:
-        """Unplug the stick, whatever it does."""
+        """Unplug the device, also while it is busy."""
         with self._changing() as now:
             self._write(State(plugs=now.plugs))
 

@@ -63,7 +63,7 @@ def describe_model(
     judged: tuple[Probabilities, npt.NDArray[np.int64]],
     workspace: Workspace,
 ) -> TrainedModel:
-    """The entry of an imported model; `judged` are its answers on the test images and what is right."""
+    """Return the store's entry of an imported model; `judged`: its outputs on the test images, and the true labels."""
     answers, truth = judged
     described = dataclasses.asdict(imported) | {"crop": crop, "size": list(size), "split": split.digest}
     return TrainedModel(

@@ -104,7 +104,7 @@ def find_or_import(
     """The trained model that `reference` names or, where labels or images are given, the one in the file of that name.
 
     Raises:
-        UsageError: there is none; for a file that was not trained here, says what is needed.
+        UsageError: there is no such model; for a file that was not trained here, names the missing options.
     """
     if options.labels is not None or (options.images is not None and Path(reference).exists()):
         return import_model(Path(reference), options, workspace, store, progress)

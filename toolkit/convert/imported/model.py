@@ -103,7 +103,7 @@ class ImportedGraph:
 
     @classmethod
     def of(cls, model: TrainedModel, workspace: Workspace) -> ImportedGraph:
-        """The one that `model` was made of."""
+        """Return the imported graph that `model` was made from."""
         if model.imported is None:
             raise ValueError(f"{model.digest} was trained here")
         return cls(workspace.absolute(model.path), model.imported, model.input_size)

@@ -88,7 +88,7 @@ def decide(answers: npt.NDArray[np.float32], tail: Tail, requested: str | None, 
 
 
 def looks_like_probabilities(answers: npt.NDArray[np.float32], slack: float) -> bool:
-    """Whether every answer lies in 0…1 and, of several classes, adds up to 1."""
+    """Return whether all outputs are within 0…1 and, for several classes, add up to 1."""
     inside = bool(answers.min() >= -slack and answers.max() <= 1 + slack)
     return inside and (answers.shape[1] == 1 or bool(np.abs(answers.sum(axis=1) - 1).max() <= slack))
 

@@ -1,4 +1,4 @@
-"""The Python that an old OpenVINO needs: one that is here, else Debian 11's, unpacked into the cache."""
+"""Python interpreters for old OpenVINO releases: an installed one, else Debian 11's, unpacked into the cache."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class LegacyWorker:
 
 
 def legacy_generations(target: Target) -> tuple[Generation, ...]:
-    """Those with a worker that should read what is written for `target`."""
+    """Return the generations that run models for `target` and have a worker."""
     return tuple(
         generation
         for generation in compat.known().generations.values()

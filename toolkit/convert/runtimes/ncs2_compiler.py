@@ -58,12 +58,12 @@ def find_compiler(progress: Progress) -> Path:
 
 
 def folder() -> Path:
-    """Where it lies in the cache once it is unpacked."""
+    """Return its folder in the cache."""
     return cache_dir("ncs2-compiler") / hashing.sha256_json(_FILES)
 
 
 def check_unchanged(folder: Path) -> None:
-    """See that every file of the compiler in `folder` is the one that Intel published.
+    """Check that every file of the compiler in `folder` is as Intel published it.
 
     Raises:
         MachineError: naming each that is missing or changed.

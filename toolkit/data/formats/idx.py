@@ -49,7 +49,7 @@ def parse_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     """The array in an idx file of unsigned bytes with that many dimensions.
 
     Raises:
-        ValueError: says what is wrong with it.
+        ValueError: the file is not valid; names the problem.
     """
     import numpy as np
 

@@ -28,7 +28,7 @@ def read_mat(content: bytes) -> dict[str, npt.NDArray[Any]]:
     """Every matrix in the file by its name, in the type that MATLAB gives it, [rows, columns].
 
     Raises:
-        ValueError: says what is wrong with it.
+        ValueError: the file is not valid; names the problem.
     """
     order = _byte_order(content)
     matrices = {}

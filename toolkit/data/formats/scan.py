@@ -1,4 +1,4 @@
-"""The images of a data set, and an account of every other file: what is ignored, and why."""
+"""Find the images of a data set, and account for every other file: whether it is ignored, and why."""
 
 from __future__ import annotations
 

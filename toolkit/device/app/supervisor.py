@@ -49,7 +49,7 @@ class Supervisor(threading.Thread):
                 self._retry_accelerator()
                 self._write_state()
             except Exception as error:  # noqa: BLE001 - one duty that fails must not end the others
-                self._log(f"keeping house: {type(error).__name__}: {error}")
+                self._log(f"background task failed: {type(error).__name__}: {error}")
         if self._state_file:
             with contextlib.suppress(OSError):
                 self._state_file.unlink()

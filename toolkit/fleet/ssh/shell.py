@@ -29,7 +29,7 @@ Input = bytes | Iterable[bytes]
 """What a command reads from stdin: all at once, or block by block."""
 
 Ask = Callable[[bytes, float], str]
-"""Sends a line and returns the line that answers it, within so many seconds."""
+"""Sends a line and returns the line of the answer, within a number of seconds."""
 
 TIMEOUT_S = 120.0
 GRACE_S = 5.0

@@ -29,7 +29,7 @@ class RateLimit:
         self._free_at = 0.0
 
     def take(self, size_bytes: int) -> None:
-        """Block until so many bytes may be sent."""
+        """Block until this number of bytes may be sent."""
         with self._lock:
             now = time.monotonic()
             start = max(now, self._free_at)

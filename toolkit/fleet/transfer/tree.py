@@ -94,7 +94,7 @@ def _tensors(path: str, sources: Mapping[str, Source]) -> tuple[tuple[int, int],
 
 
 def _path_problems(path: str) -> Iterator[Problem]:
-    """Yield what is wrong with a path that leaves the tree or does not fit on a line of text."""
+    """Yield a problem for a path that leaves the tree or contains a line break."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or "" in parts or "." in parts:
         yield Problem("is not a plain relative path", path, "use relative paths without '.', '..' and double slashes")

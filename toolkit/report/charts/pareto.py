@@ -17,7 +17,7 @@ SHAPES = {"sigmoid": "circle", "softmax": "square", "multi-sigmoid": "diamond"}
 SIZES = {"fp32": 150, "fp16": 60, "int8": 26}
 """In square pixels; a precision that is not here is drawn at 100."""
 MOST_PANELS = 6
-"""A fleet of more devices shows the first so many by name; the tables and CSV have them all."""
+"""Devices named in the chart; the tables and CSV files contain all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Risk against coverage: how often answers are wrong where only so many images get one."""
+"""Risk against coverage: the error rate when only a share of the images gets an answer."""
 
 from __future__ import annotations
 

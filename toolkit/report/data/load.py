@@ -72,7 +72,7 @@ class ReportData:
         return {digest: tuple(map(_answer, tests)) for digest, tests in self.tests.items()}
 
     def is_at_chance(self, variant: Variant) -> bool:
-        """Whether the test images cannot tell the model from one that always names the most frequent class."""
+        """Return whether the model is not significantly better than always predicting the most frequent class."""
         model, truth = variant.model, self.truth.get(variant.model.parent, ())
         if model.evaluation.multilabel:
             return False

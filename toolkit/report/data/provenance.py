@@ -1,4 +1,4 @@
-"""How figures came to be: the commands, versions and machine, and what was asked for and not run."""
+"""Provenance of figures: commands, versions, machine, and requested runs that are missing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def versions(report: ReportData) -> str:
 
 
 def warnings(report: ReportData) -> list[tuple[str, str]]:
-    """What training warned of, and of which models: those that were told the same together."""
+    """Return the warnings of training, grouped by text, with the models of each."""
     models_of: dict[str, list[str]] = {}
     for model in report.models:
         for text in model.warnings:

@@ -1,4 +1,4 @@
-"""Tables of single classes: scores, what is taken for what, and how one image's classes are ranked."""
+"""Tables of single classes: scores, confusions, and the ranking of classes within an image."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def _fact(record: BenchRecord, name: str) -> Cell:
 
 
 MOST_PLACES, MOST_RECORDS = 12, 200
-"""A page for a large fleet shows the first so many devices and records; records.csv and raw/ have them all."""
+"""Limits of the page for large fleets; records.csv and raw/ contain everything."""
 
 
 def speeds(report: ReportData) -> Table:

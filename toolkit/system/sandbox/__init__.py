@@ -128,7 +128,7 @@ class Sandbox:
         return self
 
     def close(self) -> None:
-        """Stop the worker at once, whatever it does."""
+        """Kill the worker at once."""
         self._stack.close()
 
     def __enter__(self) -> Self:

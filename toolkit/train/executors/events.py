@@ -1,4 +1,4 @@
-"""What passes between whoever hands out trials and a process that trains them: JSON, one message a line.
+"""Events between the sweep and its worker processes: JSON, one message per line.
 
 Request ─▶ worker ─▶ Said, Begun, Advanced, Ended, EpochDone, StageDone …, then exactly one of Done and Failed
 """
@@ -26,7 +26,7 @@ from toolkit.progress import Task
 from toolkit.workspace import Workspace
 
 SECONDS_BETWEEN_STEPS = 0.5
-"""How seldom a bar's steps are told of."""
+"""Interval between progress events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Request:
     last: Stage | None = None
 
     def to_json(self) -> str:
-        """One line. Paths are made absolute: whoever reads it may stand elsewhere."""
+        """Return one line. Paths are absolute, because the reader may have another working directory."""
         return json.dumps(
             {
                 "experiment": self.experiment.model_dump(mode="json", exclude_unset=True),
@@ -112,7 +112,7 @@ class EpochDone:
 
 @dataclass(frozen=True, slots=True)
 class StageDone:
-    """A finished stage; its model lies in `folder`, relative to the workspace."""
+    """A finished stage; its model is in `folder`, relative to the workspace."""
 
     folder: str
     kind: Literal["stage"] = "stage"
@@ -120,7 +120,7 @@ class StageDone:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All stages that were asked for are finished."""
+    """All requested stages are finished."""
 
     kind: Literal["done"] = "done"
 
@@ -155,7 +155,7 @@ def read(line: bytes) -> Event:
 
 
 class EventProgress:
-    """A Progress that passes on what it is told."""
+    """A Progress that sends its output as events."""
 
     def __init__(self, send: Callable[[Event], None]) -> None:
         self._send, self._bars = send, count()

@@ -15,7 +15,7 @@ from toolkit.train.executors.events import Done, Failed, Log, Request
 from toolkit.train.executors.process import TrainingProcess
 
 LOOK_S = 1.0
-"""How often processes are looked at that say nothing: one that is gone may have left its pipe to a process of its own."""
+"""Interval for checking silent processes: the pipe of a dead one may still be open in a child."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class LocalExecutor:
     """How many at once; unset: as many as memory and CPUs allow."""
 
     def run(self, requests: Sequence[Request], listener: Listener) -> None:
-        """Train all; a process that dies takes one trial with it, and a new one goes on with the next."""
+        """Train all trials; if a process dies, its trial fails and a new process continues with the next."""
         chosen = [compute_profiles.select_profile(self.profile, one.trial.network, one.workspace) for one in requests]
         count = self.jobs or _side_by_side(requests, chosen)
         _Floor(requests, chosen, listener, _environment(min(count, len(requests)))).work(count)
@@ -45,7 +45,7 @@ def _side_by_side(requests: Sequence[Request], chosen: Sequence[compute_profiles
 
 
 def _environment(count: int) -> Mapping[str, str]:
-    """This process's, with the CPUs divided among so many; what the user or a profile says of threads goes before."""
+    """Return this process's environment with the CPUs divided among the jobs; the user's or profile's thread settings take precedence."""
     threads = {} if count < 2 else {"TF_NUM_INTRAOP_THREADS": str(max(1, available_cpus() // count))}
     return {**threads, **os.environ}
 

@@ -21,7 +21,7 @@ OUT_OF_MEMORY_REMEDY = (
 """What to do when memory runs out."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _PLENTY = 1 << 50
-"""More than any machine has: what is said where nobody says a limit."""
+"""More than any machine has: the value for "no limit"."""
 
 
 def max_parallel_trials(trials: int, *, cpus: int, cpus_per_trial: int, available_bytes: int, needed_bytes: int) -> int:

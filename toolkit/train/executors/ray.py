@@ -84,7 +84,7 @@ class RayExecutor:
 
 
 class _Sweep:
-    """Tasks on their way, and what is heard of them."""
+    """Running tasks and their events."""
 
     def __init__(self, requests: Sequence[Request], listener: Listener, profile: str | None, mark: str) -> None:
         self._requests, self._listener = requests, listener

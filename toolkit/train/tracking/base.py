@@ -1,4 +1,4 @@
-"""Telling a tracking server what is trained. Two implementations: nobody is told, or MLflow is."""
+"""Experiment tracking: interface, and the null implementation; see `mlflow_tracking` for the other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Tracker(Protocol):
 
 
 class NullTracker:
-    """Nobody is told."""
+    """Tracks nothing."""
 
     def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
         """Nothing to do."""
@@ -46,7 +46,7 @@ class NullTracker:
 def tracker_for(
     experiment: Experiment, workspace: Workspace, progress: Progress, *, enabled: bool | None
 ) -> Iterator[Tracker]:
-    """Who is told: MLflow if that is wanted, or if it is not said and MLFLOW_TRACKING_URI is set; else nobody.
+    """Return the tracker: MLflow if requested, or by default if MLFLOW_TRACKING_URI is set; else none.
 
     Raises:
         MachineError: it is wanted and not installed.

@@ -1,7 +1,7 @@
-"""Telling MLflow: one MLflow run for each stage of each trial, found again by the digest of the toolkit's run.
+"""MLflow tracking: one MLflow run per stage of each trial, identified by the digest of the toolkit's run.
 
 Without MLFLOW_TRACKING_URI it is kept in the workspace: mlflow.db (SQLite) and mlflow-artifacts/. Everything a finished
-stage is known by lies in the workspace anyway, so what could not be told is told whole the next time.
+stage is in the workspace anyway, so data that could not be sent is sent in full the next time.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _of_evaluation(judged: Evaluation, step: int) -> list[tuple[str, float, int]
 
 
 def _tags(model: TrainedModel) -> Mapping[str, str]:
-    """By which digests it is found here, and what a reader must know."""
+    """Return the tags: the digests that identify it in the workspace, and notes."""
     tags = {
         "toolkit.model": model.digest,
         "toolkit.model_path": model.path,

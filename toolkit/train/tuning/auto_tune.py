@@ -1,6 +1,6 @@
-"""Networks about to be trained that were never tuned on this machine: measured first, when that is asked for (`--tune`).
+"""Tune networks that have no profile on this machine before training (`--tune`).
 
-Once only: the profile that is found lies in the workspace, and the next training takes it.
+The profile is saved in the workspace and used by later trainings.
 """
 
 from __future__ import annotations

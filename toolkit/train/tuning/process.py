@@ -1,4 +1,4 @@
-"""A candidate's process, as `toolkit tune` sees it: started, asked for turns, ended."""
+"""Parent's handle of a candidate's worker process in `toolkit tune`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Measurement:
 
 
 class BenchmarkProcess:
-    """A candidate's process: started, asked for turns, ended. `program` is what it runs."""
+    """Worker process of a candidate; `program` is what it runs."""
 
     def __init__(
         self,

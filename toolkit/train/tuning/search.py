@@ -29,7 +29,7 @@ AT_ONCE = 4
 """So many processes stay at most, for memory's sake."""
 BETTER = 1.03
 _FOR_CANDIDATES, _FOR_ROUNDS = 0.6, 0.8
-"""Shares of the limit after which no candidate begins, and no round; what is left is for the advice."""
+"""Shares of the time limit after which no candidate and no round is started; the rest is for the advice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def tune(
 
 
 def choose(measured: Sequence[Measurement]) -> Measurement | None:
-    """The fastest, or the first one that is not clearly slower: candidates come the plainest first."""
+    """Return the fastest candidate, or the first that is not clearly slower; candidates are ordered from plain to special."""
     best = max((one.rate for one in measured), default=0.0)
     return next((one for one in measured if one.rate * BETTER >= best), None)
 

@@ -19,7 +19,7 @@ _AFFINITY = "granularity=fine,compact,1,0"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """An interpreter with a TensorFlow; `python` None is the one that runs this."""
+    """A Python interpreter with a TensorFlow build; `python` is None for the running interpreter."""
 
     python: Path | None
     mkl: bool
@@ -123,7 +123,7 @@ def precision_here() -> ComputePrecision:
 
 
 def faster_precision(cpuinfo: str) -> ComputePrecision:
-    """The one that the processor has instructions for, from /proc/cpuinfo."""
+    """Return the reduced precision that the processor has instructions for, from /proc/cpuinfo."""
     flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
     has = set(flags[1].split()) if flags else set()
     return "bfloat16" if has & {"avx512_bf16", "amx_bf16"} else "float32"

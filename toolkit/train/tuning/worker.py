@@ -105,7 +105,7 @@ def main(make_step: Callable[[Workload], Callable[[int], None]] | None = None) -
 
 
 def prepare(workload: Workload) -> Callable[[int], None]:
-    """A function that takes one step with a batch of so many images."""
+    """Return a function that runs one step with a batch of the given size."""
     networks.start_tensorflow()
     import keras
 
@@ -138,7 +138,7 @@ def prepare(workload: Workload) -> Callable[[int], None]:
 
 
 def measure_throughput(step: Callable[[int], None], batch_size: int, seconds: float) -> list[float]:
-    """Images/s of each step, after one that is not counted; steps begin until `seconds` are over, three at least."""
+    """Return the images/s of each step after a warm-up step; runs for `seconds`, at least three steps."""
     step(batch_size)
     end, rates = time.monotonic() + seconds, list[float]()
     while len(rates) < 3 or time.monotonic() < end:

@@ -33,7 +33,7 @@ class IntegerScale:
 
 @dataclass(frozen=True)
 class ModelFile(ABC):
-    """One file, or folder, of a format; nothing of it is read before it is asked for."""
+    """A file or folder of a format, read lazily."""
 
     path: Path
     size: tuple[int, int] | None = None
