@@ -1,7 +1,7 @@
-"""What bench records say over time and across a fleet: each device against its own past, and against its like.
+"""Regressions and outliers in bench records: each device compared with its own past and with similar devices.
 
     records ─┬─ against_past ─▶ Comparison: slower, faster, same, and what changed meanwhile
-             └─ outliers     ─▶ Outlier: who lies apart from like devices, and what its record says of why
+             └─ outliers     ─▶ Outlier: a device that differs from similar ones, and possible causes
 
 Pure: from raw samples, by tests that suppose no distribution (`shifts`), with a least effect and a correction for the
 number of comparisons.

@@ -1,4 +1,4 @@
-"""Which records may be held against each other, and what of their samples is compared: pure."""
+"""Which records are comparable, and the figures that are compared. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ BATCHES = 30
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class ComparisonKey:
-    """What two records must agree in to be compared: the same work, done in the same way, measured as long."""
+    """The properties that two records must share to be comparable."""
 
     name: str
-    """The bundle's, for people; another bundle of that name is the same work until shown otherwise."""
+    """Name of the bundle; bundles of the same name count as the same work."""
     scenario: str
     accelerator: str
     computed_in: str
@@ -42,18 +42,18 @@ def key_of(record: BenchRecord, name: str) -> ComparisonKey:
 
 
 def device_class(record: BenchRecord) -> tuple[str, str, str]:
-    """What makes devices alike: board, processor, cores."""
+    """Return what makes devices similar: board, processor, cores."""
     return fact_text(record, "model"), fact_text(record, "machine"), fact_text(record, "cores")
 
 
 def fact_text(record: BenchRecord, *path: str) -> str:
-    """One of the record's facts as text; empty where it is not known."""
+    """Return one of the record's facts as text; empty if unknown."""
     value = fact_value(record, *path)
     return "" if value is None else str(value)
 
 
 def fact_value(record: BenchRecord, *path: str) -> object:
-    """One of the record's facts, or None."""
+    """Return one of the record's facts, or None."""
     at: object = record.facts
     for name in path:
         at = at.get(name) if isinstance(at, Mapping) else None
@@ -61,7 +61,7 @@ def fact_value(record: BenchRecord, *path: str) -> object:
 
 
 def reading(record: BenchRecord, name: str) -> float | None:
-    """A number that the device gave at the end of the run, or where it did not at the start, or None."""
+    """Return a reading from the end of the run, else from its start, or None."""
     for when in ("after", "before"):
         value = fact_value(record, "environment", when, name)
         if isinstance(value, int | float):
@@ -88,6 +88,6 @@ def batch_means_ms(record: BenchRecord) -> tuple[float, ...]:
 
 
 def middle_ms(record: BenchRecord) -> float | None:
-    """The median of the batch means: what a record weighs as one value among others."""
+    """Return the median of the batch means: the record's value in comparisons."""
     means = batch_means_ms(record)
     return statistics.median(means) if means else None

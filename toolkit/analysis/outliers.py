@@ -1,4 +1,4 @@
-"""Each device against its like: who of the fleet is slower than the same model is on the same kind of machine, and why."""
+"""Outliers: devices that are slower than similar devices with the same model, and possible causes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.stats.rank_tests import modified_z_score
 
 FAR = 3.5
-"""See shifts.distance."""
+"""Limit of `rank_tests.modified_z_score`."""
 LEAST_GAP = 0.10
-"""A device that differs by less is not an outlier, however alike the others are."""
+"""Minimum relative difference of an outlier, however similar the others are."""
 FEWEST = 3
-"""Of fewer devices nobody can say which is the odd one."""
+"""With fewer devices, there is no telling which one is the outlier."""
 LEAST_SPREAD = 0.03
-"""Of the median: a few devices that agree better than this did so by chance."""
+"""Lower bound of the spread, relative to the median: few devices can agree more closely by chance."""
 HOTTER_C = 10.0
 BUSIER = 1.0
-"""Of the load: as many more processes that wanted a core."""
+"""Difference in load average that counts as a cause: additional runnable processes."""
 SLOWER_CLOCK = 0.95
 THROTTLED = "throttled"
 SAME_MACHINE = "it shares its machine with others: another moment, not another device"
@@ -37,21 +37,21 @@ SAME_MACHINE = "it shares its machine with others: another moment, not another d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlier:
-    """A device that lies apart from those like it."""
+    """A device that differs from similar ones."""
 
     device: str
     kind: ComparisonKey
     alike: tuple[str, str, str]
-    """Board, processor and cores of those it is held against."""
+    """Board, processor and cores of the devices it is compared with."""
     record: BenchRecord
     peers: tuple[BenchRecord, ...]
-    """The others' records; what broke a rule is not among them."""
+    """Valid records of the other devices."""
     now_ms: float
     usual_ms: float
     modified_z_score: float
-    """In spreads of the others; infinite where those agree wholly."""
+    """In spreads of the others; infinite if they are all equal."""
     causes: tuple[str, ...]
-    """What the records say that may explain it; empty where they say nothing."""
+    """Possible causes from the records."""
 
     @property
     def gap(self) -> float:
@@ -110,11 +110,11 @@ READINGS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
     ("usb_mbit", "the stick at {:,.0f} Mbit/s, the others' at {:,.0f}", lambda own, usual: own < usual),
     ("load_1min", "load {:.1f}, the others {:.1f}", lambda own, usual: own >= usual + BUSIER),
 )
-"""Which readings may explain it, how to say it, and when."""
+"""Readings that may explain an outlier: format and condition of each."""
 
 
 def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
-    """What the record itself says, the firmware's word first."""
+    """Yield possible causes from the record itself, the firmware's first."""
     if THROTTLED in record.broken_rules:
         yield f"throttled: the firmware says {_bits(record)}"
     for name, text, tells in READINGS:
@@ -131,6 +131,6 @@ def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
 
 
 def _bits(record: BenchRecord) -> str:
-    """What vcgencmd get_throttled answered at the end of the run."""
+    """Return the result of vcgencmd get_throttled at the end of the run."""
     bits = fact_value(record, "environment", "after", "throttled")
     return f"{bits:#x}" if isinstance(bits, int) else "so"

@@ -1,4 +1,4 @@
-"""Each device against its own past: did a form of a model become slower there, and what changed meanwhile."""
+"""Regressions: whether a model became slower on a device, and what changed since."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.stats.rank_tests import MIN_SAMPLES, holm, mann_whitney, modified_z_score
 
 ALPHA = 0.01
-"""The chance of one false alarm among all comparisons of one call."""
+"""Probability of any false alarm among all comparisons of one call."""
 LEAST_SHIFT = 0.05
-"""A smaller change of the time per image is not news, however certain it is."""
+"""Minimum relative change of the time per image, however significant."""
 FAR = 3.5
 """Deviation, in spreads, from which a change counts (see stats.rank_tests)."""
 ENOUGH_RUNS = 3
 """Earlier runs needed to estimate the variation between runs."""
 REMEMBERED = 5
-"""The newest earlier runs; what was before them is history."""
+"""Earlier runs used as the baseline, newest first."""
 
 Change = Literal["slower", "faster", "same"]
 CAUSES: Mapping[str, tuple[str, ...]] = {
@@ -36,7 +36,7 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The newest record of one kind on one device against those before it."""
+    """The newest record of one kind on one device, compared with earlier ones."""
 
     device: str
     kind: ComparisonKey
@@ -47,11 +47,11 @@ class Comparison:
     """The median time per image of the earlier runs together."""
     now_ms: float
     p_value: float
-    """Of Mann and Whitney's test on batch means, adjusted by Holm for all comparisons made together."""
+    """p-value of the Mann-Whitney U test on batch means, Holm-adjusted over all comparisons."""
     within_spread: bool
-    """Whether earlier runs already differed by as much among themselves."""
+    """Whether earlier runs differ as much among themselves."""
     changed: tuple[str, ...]
-    """What else is not as it was, such as "OpenVINO 2025.2 → 2026.4"."""
+    """Other changes, such as "OpenVINO 2025.2 → 2026.4"."""
 
     @property
     def shift(self) -> float:
@@ -60,21 +60,21 @@ class Comparison:
 
     @property
     def change(self) -> Change:
-        """What to call it: certain, large enough to matter, and beyond what runs differ by anyway."""
+        """Return the verdict: significant, relevant, and larger than the variation between runs."""
         if self.p_value >= ALPHA or abs(self.shift) < LEAST_SHIFT or self.within_spread:
             return "same"
         return "slower" if self.shift > 0 else "faster"
 
 
 def detect_regressions(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Comparison, ...]:
-    """One comparison per device and kind that was measured validly more than once; `names` gives a bundle's name."""
+    """Return a comparison for each device and kind with several valid runs; `names` maps bundles to names."""
     made = [comparison for runs in _series(records, names) if (comparison := _compare(runs, names))]
     adjusted = holm({number: comparison.p_value for number, comparison in enumerate(made)}) if made else {}
     return tuple(replace(comparison, p_value=adjusted[number]) for number, comparison in enumerate(made))
 
 
 def _series(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterator[list[BenchRecord]]:
-    """The valid runs of each device and kind, oldest first."""
+    """Yield the valid runs of each device and kind, oldest first."""
     series: dict[tuple[str, ComparisonKey], list[BenchRecord]] = {}
     for record in sorted(records, key=lambda record: record.at):
         if record.scenario in SPEEDS and not record.broken_rules and record.parent in names:
@@ -102,14 +102,14 @@ def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Compariso
 
 
 def _within_spread(newest: BenchRecord, earlier: Sequence[BenchRecord]) -> bool:
-    """Batches tell how steady one run was, and nothing of how runs differ; several runs do."""
+    """Return whether the newest run is within the spread of the earlier ones; batches only show the spread within a run."""
     middles = [middle for record in earlier if (middle := middle_ms(record)) is not None]
     now = middle_ms(newest)
     return len(middles) >= ENOUGH_RUNS and now is not None and abs(modified_z_score(now, middles)) < FAR
 
 
 def _changes(last: BenchRecord, newest: BenchRecord) -> Iterator[str]:
-    """What may be the cause: other bytes, other versions, another governor."""
+    """Yield possible causes: another bundle, other versions, another governor."""
     if last.parent != newest.parent:
         yield f"bundle {last.parent[:12]} → {newest.parent[:12]}"
     for title, path in CAUSES.items():

@@ -39,7 +39,7 @@ def write(records: Sequence[BenchRecord], names: Mapping[str, str], form: str, p
 
 
 def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
-    """Everything of a record but its samples; milliseconds, seconds and fractions as the names say."""
+    """Return all fields of a record except its samples; units are in the names."""
     summary = summarize(record)
     return {
         "record": record.digest,
@@ -86,7 +86,7 @@ def _interval(name: str, unit: str, of: tuple[float, float] | None) -> Row:
 
 
 def _csv(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
-    """RFC 4180, numbers with all their digits."""
+    """Return CSV (RFC 4180) with numbers at full precision."""
     import csv
     from io import StringIO
 
@@ -124,7 +124,7 @@ class Metric:
     kind: str
     help: str
     samples: Callable[[BenchRecord], Iterator[tuple[str, Mapping[str, str], float]]]
-    """Of one record: the name's suffix, more labels, the value."""
+    """Return a sample of a record: name suffix, additional labels, value."""
 
 
 def _latencies(record: BenchRecord) -> Iterator[tuple[str, Mapping[str, str], float]]:
@@ -146,7 +146,7 @@ def _single(value: Callable[[BenchRecord], float | None]) -> Callable[[BenchReco
 
 
 def _of_valid(name: str) -> Callable[[BenchRecord], float | None]:
-    """One of the summary's figures, of a record that broke no rule."""
+    """Return one figure of the summary of a valid record."""
     return lambda record: None if record.broken_rules else getattr(summarize(record), name)
 
 

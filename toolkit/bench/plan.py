@@ -1,4 +1,4 @@
-"""Which runs a benchmark consists of, and in which order: pure.
+"""The runs of a benchmark, in order. Pure.
 
 Per device, one bundle follows the other; each starts with its accuracy pass, because the outputs of its speed runs are
 compared with that, then runs the scenarios in the order of the spec.
@@ -17,7 +17,7 @@ from toolkit.device.runtime.accelerators import kind_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchTarget:
-    """A bundle, with what measuring and judging it needs."""
+    """A bundle to measure, with its tolerances and reference accuracy."""
 
     bundle: str
     name: str
@@ -44,7 +44,7 @@ class Step:
     identity: str
     """Digest of bundle, device code, images, device and settings; it does not depend on the rest of the plan."""
     container_image: str | None = None
-    """The container image to run in, as the inventory names it."""
+    """The container image to run in, by its name in the inventory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def _place(device: Device) -> tuple[str | int | None, ...]:
 
 
 def is_quick(scenario: str, wall_s: float, queries: int) -> bool:
-    """Whether a run stayed below the limits of a full one; an accuracy pass is as long as its image set."""
+    """Return whether a run is shorter than a full one; the length of an accuracy pass is its image set."""
     if scenario == ACCURACY:
         return False
     return wall_s < FULL_SECONDS or (scenario == SINGLE_STREAM and queries < FULL_QUERIES)

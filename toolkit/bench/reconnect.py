@@ -1,4 +1,4 @@
-"""Measuring on a device that may be lost: wait for it, go on, and leave the rest to a later call if it stays away."""
+"""Measure on a device that may disconnect: wait for it, continue, and leave the rest to a later call if it does not return."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from toolkit.fleet import Shell
 from toolkit.progress import Task
 
 RECONNECT_TIMEOUT_S = 120.0
-"""A Pi restarts in less."""
+"""Longer than a restart of a Pi takes."""
 IDLE_TIMEOUT_S = 5.0
-"""How long a benchmark may take to end whose controller was killed."""
+"""How long a benchmark of a killed controller may take to end."""
 _PAUSE_S = 2.0
 
 
 def run_with_reconnect(device: Device, session: Session, task: Task, timeout_s: float = RECONNECT_TIMEOUT_S) -> None:
-    """Perform the remaining steps of a device; after each loss, wait `timeout_s` for it to come back.
+    """Run the remaining steps of a device; after each disconnection, wait up to `timeout_s` for it.
 
     Raises:
         FleetError: the device could not be reached at all, did not come back, or was lost at the same run again and again.
@@ -41,7 +41,7 @@ def run_with_reconnect(device: Device, session: Session, task: Task, timeout_s: 
 
 
 def _measure(shell: Shell, device: Device, session: Session, task: Task, idle_s: float) -> FleetError | None:
-    """The error that the device was lost by, or None if every step was attempted."""
+    """Return the error of the disconnection, or None if all steps were attempted."""
     image = session.container_images[device.container_image] if device.container_image else None
     try:
         with RemoteRunner(shell, device, image) as runner:
@@ -53,7 +53,7 @@ def _measure(shell: Shell, device: Device, session: Session, task: Task, idle_s:
 
 
 def _reconnect(device: Device, stack: ExitStack, end: float) -> Shell | None:
-    """A new connection, or None if there is none by `end`."""
+    """Return a new connection, or None if there is none by `end`."""
     while time.monotonic() < end:
         time.sleep(_PAUSE_S)
         with suppress(FleetError):

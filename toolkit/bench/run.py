@@ -1,4 +1,4 @@
-"""Measure bundles on devices: side by side on separate machines, one after the other on each."""
+"""Measure bundles on devices: in parallel on separate machines, one at a time on each."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class RemainingRuns:
-    """What a plan has yet to measure on a device."""
+    """The runs of a plan that remain for a device."""
 
     device: str
     total: int
@@ -85,7 +85,7 @@ def remaining_runs(
     store: Store,
     split: Split | None = None,
 ) -> tuple[RemainingRuns, ...]:
-    """What `bench_fleet` with `resume` would measure; measures nothing and connects to no device.
+    """Return the runs that `bench_fleet` with `resume` would make, without connecting to devices.
 
     Raises:
         BundleError, DataError: a bundle or its images cannot be used.
@@ -102,7 +102,7 @@ def remaining_runs(
 
 
 def local_device(accelerator: str = "CPU") -> Device:
-    """This machine as the device that `bench_local` measures."""
+    """Return this machine as a device, for `bench_local`."""
     return Device(name=LOCAL, host="localhost", accelerator=accelerator)
 
 
@@ -117,7 +117,7 @@ def bench_local(
     accelerator: str = "CPU",
     resume: bool = False,
 ) -> BenchResult:
-    """Do what `bench_fleet` does on this machine, by the same device code.
+    """Do the same as `bench_fleet` on this machine, with the same device code.
 
     Raises:
         BundleError, DataError: a bundle or its images cannot be used; nothing was measured.

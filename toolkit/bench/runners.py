@@ -1,7 +1,7 @@
-"""Where device code runs: on a device over SSH, or on this machine. One interface.
+"""Runners of the device code, with one interface: on a device over SSH, or on this machine.
 
-Both keep a worker process (`device bench-worker`) for as long as they measure, so that a run costs no start of Python. When
-this process is stopped or dies, or the cable is cut, the worker's stdin ends, and it stops by itself.
+Both keep a worker process (`device bench-worker`) for as long as they measure, so that runs do not wait for Python to start. When
+this process ends or the connection is lost, the worker's stdin ends and the worker stops.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from toolkit.fleet.transfer.tree import FileTree
 from toolkit.workspace import Workspace
 
 SLOWEST_QUERY_S = 10.0
-"""A large network on a small device; what takes longer hangs."""
+"""Timeout of one query: a large network on a small device."""
 ANSWER_TIMEOUT_S = 20.0
-"""A device that takes longer to answer nothing at all is gone."""
+"""Timeout of an empty command, after which a device counts as lost."""
 
 
 class Runner(Protocol):
@@ -120,7 +120,7 @@ class RemoteRunner:
         return self._shell.run(command).stdout.strip() or self._device.name
 
     def is_alive(self) -> bool:
-        """Whether the connection still carries a command there and its end back."""
+        """Return whether the connection still runs commands."""
         try:
             return self._shell.run(["true"], timeout=ANSWER_TIMEOUT_S).code == 0
         except FleetError:
@@ -133,7 +133,7 @@ class RemoteRunner:
         self._shell.run(script, timeout=timeout_s + ANSWER_TIMEOUT_S)
 
     def _worker_for(self, release: str) -> _Worker:
-        """All releases hold the same device code, so one worker serves all; but a container sees its own release alone."""
+        """Return the worker for a release: all releases have the same device code, but a container only sees its own release."""
         if self._worker and (self._container_image is None or release == self._worker_release):
             return self._worker
         if self._worker:
@@ -180,11 +180,11 @@ class LocalRunner:
         return self._worker.ask(arguments, run_timeout_s(spec, len(target.images.sources)))
 
     def machine(self) -> str:
-        """There is only this one."""
+        """Return a constant: there is only this machine."""
         return "local"
 
     def is_alive(self) -> bool:
-        """As this process is."""
+        """Return True."""
         return True
 
 

@@ -42,7 +42,7 @@ class BenchResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """A record that breaks a rule counts as measured; only what could not be measured counts as failed."""
+        """Return the exit code; an invalid record counts as measured, not as failed."""
         return ExitCode.SOME_FAILED if self.problems else ExitCode.DONE
 
 
@@ -63,7 +63,7 @@ class Session:
     records: list[BenchRecord] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     machine_locks: dict[str, threading.Lock] = field(default_factory=dict)
-    """One lock per machine: devices that share one would measure each other."""
+    """One lock per machine, because devices that share one would disturb each other."""
 
     @classmethod
     def prepare(
@@ -77,7 +77,7 @@ class Session:
         *,
         resume: bool,
     ) -> Self:
-        """Check and read everything before anything is measured."""
+        """Check and read all inputs before measuring."""
         targets = [prepare_target(bundle, split, workspace, store) for bundle in bundles]
         plan = make_plan([one.target for one in targets], devices, spec)
         return cls(
@@ -164,7 +164,7 @@ def key_of_record(record: BenchRecord) -> Key:
 
 
 def _done(plan: Plan, store: Store) -> dict[Key, BenchRecord]:
-    """The newest valid record of each step, whichever plan it was first part of."""
+    """Return the newest valid record of each step, from any plan."""
     bundles = dict.fromkeys(step.target.bundle for step in plan.steps)
     records = (record for bundle in bundles for record in store.all(BenchRecord, parent=bundle))
     identities = {step.identity for step in plan.steps}

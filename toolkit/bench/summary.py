@@ -1,4 +1,4 @@
-"""What is derived from a record's raw samples: pure. Percentiles only where rule 3 allows them."""
+"""Statistics derived from a record's raw samples. Pure. Percentiles only where rule 3 allows them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T95_BATCHES = 2.2621571628540993
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One record's figures; None where the scenario has no such figure or its samples are too few. Intervals: 95 %."""
+    """Figures of one record; None if the scenario has no such figure or too few samples. Intervals: 95 %."""
 
     queries: int
     mean_ms: float | None = None
@@ -63,13 +63,13 @@ def summarize(record: BenchRecord) -> Summary:
 
 
 def percentiles(samples: Sequence[float]) -> tuple[tuple[int, float], ...]:
-    """All that the number of samples allows: p90 from 64, p95 from 130, p99 from 662."""
+    """Return the percentiles that the number of samples allows: p90 from 64, p95 from 130, p99 from 662."""
     percentiles = ((percent, percentile(samples, percent)) for percent in sorted(MIN_QUERIES))
     return tuple((percent, value) for percent, value in percentiles if value is not None)
 
 
 def percentile_interval(samples: Sequence[float], percent: int) -> Interval | None:
-    """A 95 % interval of a percentile that supposes no distribution: two order statistics.
+    """Return a distribution-free 95 % interval of a percentile, from two order statistics.
 
     How many of n samples lie under the true percentile is binomial; its normal approximation gives the ranks (Conover,
     Practical Nonparametric Statistics, 3.2). None where the percentile itself may not be printed.

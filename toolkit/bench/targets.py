@@ -24,7 +24,7 @@ from toolkit.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """Images as a device gets them: numbered, with an images.json whose digest names the set."""
+    """Images as sent to devices: numbered, with an images.json whose digest identifies the set."""
 
     digest: str
     tree: FileTree
@@ -45,7 +45,7 @@ def prepare_target(bundle: Bundle, split: Split | None, workspace: Workspace, st
     """Read and check a bundle; its images are the test subset of `split`, by default of the one it was trained on.
 
     Raises:
-        BundleError: its bytes are not what its manifest says.
+        BundleError: its bytes differ from its manifest.
         DataError: the split, or its images, are not in this workspace.
     """
     folder = workspace.absolute(bundle.path)
@@ -86,14 +86,14 @@ def _split(manifest: Mapping[str, Any], folder: Path, store: Store) -> Split:
 
 
 def _reference(manifest: Mapping[str, Any], split: Split, images: int) -> float | None:
-    """The accuracy before conversion, if it was measured on these very images; of many labels the micro F1."""
+    """Return the accuracy before conversion, if measured on the same images; for multi-label models, the micro F1."""
     parity = manifest.get("parity") or {}
     same = manifest["lineage"]["split"] == split.digest and parity.get("images") == images
     return parity.get("reference_micro_f1", parity["reference_accuracy"]) if same else None
 
 
 def build_image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
-    """The images under the names that a device sees, and the list of them."""
+    """Return the images by their names on the device, and the list of them."""
     files, listing = build_device_listing(images, labels)
     sources: dict[str, Path | bytes] = {**files, "images.json": listing}
     return ImageSet(hashing.sha256_bytes(listing), build_tree(sources), sources)

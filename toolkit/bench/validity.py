@@ -1,4 +1,4 @@
-"""Which rules a record breaks: pure. A record that breaks one is kept, and left out of every comparison."""
+"""The rules that a record breaks. Pure. Such a record is stored, and excluded from all comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bundles: all a device needs to answer, and to prove its answers, in one folder named by its manifest's digest.
+"""Create bundles: one folder, named by its manifest's digest, with all that a device needs to run and check a model.
 
     manifest.json   what it is, what it was made from, and the digest of every other file
     model.xml .bin  labels.txt
@@ -81,7 +81,7 @@ def _intact(place: Path) -> bool:
 
 
 def _move(folder: Path, place: Path) -> None:
-    """Rename `folder` to `place`; a damaged one there makes way."""
+    """Rename `folder` to `place`; replacing a damaged one."""
     if place.exists():
         place.rename(folder.with_name("damaged"))
     folder.rename(place)

@@ -28,7 +28,7 @@ _SIGN_AGAIN = "if you trust its bytes, sign it again: `toolkit convert MODEL --s
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who signed: the name that allowed_signers gives, and the key as ssh-keygen shows it ("ED25519 key SHA256:…")."""
+    """The signer: the name from allowed_signers, and the key as ssh-keygen shows it ("ED25519 key SHA256:…")."""
 
     principal: str
     key: str
@@ -48,7 +48,7 @@ def sign_bundle(folder: Path, key: Path) -> Path:
 
 
 def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
-    """See that the manifest in `folder` was signed, and by one whom `allowed_signers` names; the files are not read.
+    """Verify that the manifest in `folder` is signed by a signer in `allowed_signers`; the other files are not read.
 
     Raises:
         BundleError: it is not signed, was changed since, or the signer is not allowed.
@@ -91,5 +91,5 @@ def _not_allowed(what: str, signature: Path, allowed_signers: Path) -> BundleErr
 
 
 def _judged(argv: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:
-    """`ssh-keygen -Y WORDS` on the manifest in `folder`."""
+    """Run `ssh-keygen -Y ARGS` on the manifest in `folder`."""
     return ssh_keygen(argv, (folder / MANIFEST).read_bytes())

@@ -32,7 +32,7 @@ _REMEDY = "make it again with `toolkit convert`, or copy it again from where it 
 
 
 def verify_bundle(folder: Path) -> dict[str, Any]:
-    """The manifest of the bundle in `folder`, after every byte has been held against it.
+    """Return the manifest of the bundle in `folder`, after verifying all bytes against it.
 
     A folder whose name is a digest must be named by its manifest's: this covers the manifest itself.
 

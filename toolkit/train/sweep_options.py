@@ -36,7 +36,7 @@ def parse_sweep_options(
     track: bool | None,
     tune_s: float = 0.0,
 ) -> SweepOptions:
-    """The way that these words ask for.
+    """Return the options of a sweep from command-line options.
 
     Raises:
         UsageError: an unknown executor, or an option of the other one.

@@ -1,4 +1,4 @@
-"""One cell of the matrix, trained: the top layers on frozen features, then the whole network from there."""
+"""Train one trial: the top layers on frozen features, then the whole network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a stage did: its epochs, and its logits on the images that it is judged on."""
+    """The result of a stage: its epochs, and its logits on the evaluation images."""
 
     history: tuple[Epoch, ...]
     validation_logits: np.ndarray
@@ -55,7 +55,7 @@ class StageStore(Protocol):
     """Destination of finished models: the store, or the pipe to the process that owns it."""
 
     def put(self, artifact: TrainedModel) -> None:
-        """Keep it; a second time changes nothing."""
+        """Save the stage; saving it again changes nothing."""
 
 
 def train_trial(
@@ -112,7 +112,7 @@ def _train_stage(
 def _train_top(
     context: TrialContext, stage: StageConfig, model: keras.Model, subsets: dict[str, SubsetArrays]
 ) -> _Outcome:
-    """The head alone: on the frozen backbone's features, or through the backbone where images are varied."""
+    """Train the head alone: on cached features, or through the backbone if images are augmented."""
     top = networks.head_part(model)
     if context.trial.augmentation("top"):
         return _train_top_on_images(context, stage, model, subsets)
@@ -128,7 +128,7 @@ def _train_top(
 def _train_top_on_images(
     context: TrialContext, stage: StageConfig, model: keras.Model, subsets: dict[str, SubsetArrays]
 ) -> _Outcome:
-    """A varied image is another one in every epoch, so no features of it can be cached: the backbone runs each time."""
+    """Train the head on augmented images, whose features cannot be cached because they differ in every epoch."""
     context.progress.log(f"  {context.trial.name} top: [augment] is on, so the backbone runs in every epoch")
     backbone, top = networks.features_part(model), networks.head_part(model)
 
@@ -156,7 +156,7 @@ def _outcome(
 
 
 def _augmented(context: TrialContext, stage: StageConfig, subsets: dict[str, SubsetArrays]) -> Examples:
-    """The training images, varied if the trial says so; in each stage by another seed."""
+    """Return the training images, augmented if the trial requires it, with another seed in each stage."""
     examples, table = subsets["train"].examples, context.trial.augmentation(stage.name)
     if table is None:
         return examples
@@ -193,7 +193,7 @@ def _fine_tune(
 
 @contextmanager
 def _frozen(layers: Sequence[Any]) -> Iterator[None]:
-    """A batch-norm that is not trainable works in inference mode, whatever its model does."""
+    """Freeze layers for a with-block: a batch norm that is not trainable always runs in inference mode."""
     before = [layer.trainable for layer in layers]
     for layer in layers:
         layer.trainable = False

@@ -1,4 +1,4 @@
-"""What the stages of one trial share, and what both need made: images, starting models."""
+"""Context of a trial, shared by its stages: images, settings, initial models."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 EpochCallback = Callable[[str, Epoch], None]
-"""Hears of every epoch of a run, by the run's digest, once the epoch cannot be lost any more."""
+"""Called after every epoch of a run, identified by its digest, once the epoch is saved."""
 
 
 def noop(run: str, epoch: Epoch) -> None:
-    """Where nobody waits for epochs."""
+    """Ignores epochs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class SubsetArrays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialContext:
-    """One trial on one split, everything about it looked up."""
+    """One trial on one split, with all references resolved."""
 
     experiment: Experiment
     trial: Trial
@@ -62,11 +62,11 @@ class TrialContext:
     on_epoch_end: EpochCallback
 
     def folder(self, stage: str) -> Path:
-        """Where a stage's files lie."""
+        """Return the folder of a stage."""
         return run_dir.stage_folder(self.workspace, self.experiment, self.run, self.trial, stage)
 
     def fit_config(self, stage: StageConfig) -> FitConfig:
-        """How a stage is trained."""
+        """Return the settings of a stage."""
         return FitConfig(
             title=f"{self.trial.name} {stage.name}",
             stage=stage,
@@ -85,7 +85,7 @@ def prepare_trial(
     progress: Progress,
     on_epoch_end: EpochCallback = noop,
 ) -> TrialContext:
-    """Look everything up before anything is trained.
+    """Resolve all references before training.
 
     Raises:
         ConfigurationError: an unknown network or layer, a head or weights of classes that do not fit the data.
@@ -124,7 +124,7 @@ def prepare_trial(
 
 
 def class_weight_array(requested: str | Mapping[str, float], split: Split) -> np.ndarray:
-    """How much a training image counts by its label, float32 [classes].
+    """Return the weight of a training image by its label, float32 [classes].
 
     "balanced" is images / (classes x images of the label), so that every label counts alike and the mean is 1. Of
     many labels it is images without the label / images with it, so that both kinds count alike.
@@ -163,7 +163,7 @@ def load_subsets(context: TrialContext) -> dict[str, SubsetArrays]:
 
 
 def starting_model(context: TrialContext, before: TrainedModel | None) -> keras.Model:
-    """The stage before's model, or a new one. Its names and random weights depend on nothing but the trial."""
+    """Return the previous stage's model, or a new one. Its names and random weights depend on nothing but the trial."""
     networks.start_tensorflow()
     import keras
 
@@ -184,7 +184,7 @@ def starting_model(context: TrialContext, before: TrainedModel | None) -> keras.
 
 
 def _check_layers(network: networks.Network, trial: Trial, size: tuple[int, int], progress: Progress) -> None:
-    """Build the body once, only to see that a stage's `from_layer` is in it before anything is trained."""
+    """Build the body once, to check before training that it has the stage's `from_layer`."""
     named = [stage.from_layer for stage in trial.stages if stage.from_layer]
     if named and min(size) >= network.smallest:
         networks.start_tensorflow()

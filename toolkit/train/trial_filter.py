@@ -1,4 +1,4 @@
-"""Which trials of an experiment are meant by the words on a command line."""
+"""Select trials of an experiment by command-line options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.experiment.training_schema import Stage, Trial
 
 
 def select_trials(experiment: Experiment, *, network: str | None, head: str | None) -> tuple[Trial, ...]:
-    """The trials of that network and head; None means all.
+    """Return the trials of a network and head; None selects all.
 
     Raises:
         UsageError: the experiment has no such network or head.
@@ -24,7 +24,7 @@ def select_trials(experiment: Experiment, *, network: str | None, head: str | No
 
 
 def last_stage(experiment: Experiment, stage: str | None) -> Stage | None:
-    """The stage to stop after; None means all are trained.
+    """Return the stage to stop after; None runs all stages.
 
     Raises:
         UsageError: the experiment has no such stage.

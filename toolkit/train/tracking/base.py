@@ -17,16 +17,16 @@ from toolkit.workspace import Workspace
 
 
 class Tracker(Protocol):
-    """Hears of epochs as they end and of every finished stage; it never keeps training from going on."""
+    """Receives epochs and finished stages; never blocks training."""
 
     def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
         """An epoch of a run, while it trains."""
 
     def stage(self, trial: Trial, model: TrainedModel) -> None:
-        """A finished stage, just now or long ago: all there is to tell of it, and nothing twice."""
+        """Report a finished stage in full, whether just finished or loaded; nothing is reported twice."""
 
     def close(self) -> None:
-        """No more will be told; what was begun and did not end was stopped."""
+        """End tracking; stages that have not ended were interrupted."""
 
 
 class NullTracker:
@@ -49,7 +49,7 @@ def tracker_for(
     """Return the tracker: MLflow if requested, or by default if MLFLOW_TRACKING_URI is set; else none.
 
     Raises:
-        MachineError: it is wanted and not installed.
+        MachineError: it is requested and not installed.
     """
     tracker = _choose(experiment, workspace, progress, enabled=enabled)
     try:

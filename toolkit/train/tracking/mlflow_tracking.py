@@ -20,18 +20,18 @@ from toolkit.progress import Progress
 from toolkit.workspace import Workspace
 
 COMPLETE = "toolkit.complete"
-"""The tag that says nothing is left to tell; its value is the model's digest."""
+"""Tag of a completely reported stage; its value is the model's digest."""
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-"""A server that is down holds training up for seconds, not for MLflow's minutes; the user's own settings go before."""
+"""Timeouts: an unreachable server delays training by seconds instead of minutes; the user's settings take precedence."""
 _MOST_AT_ONCE = 900
 
 
 class MlflowTracker:
-    """A `Tracker`. A failure is warned of; live epochs then wait for the end of their stage."""
+    """A `Tracker`. After a failure and a warning, epochs are sent at the end of their stage."""
 
     def __init__(self, experiment: Experiment, workspace: Workspace, progress: Progress) -> None:
         self._name, self._workspace, self._progress = experiment.name, workspace, progress
@@ -42,16 +42,16 @@ class MlflowTracker:
         progress.log(f"tracking: MLflow at {_without_secrets(place)}, experiment {self._name}")
 
     def epoch(self, trial: Trial, run: str, epoch: Epoch) -> None:
-        """Its figures, now; if MLflow cannot be told, with its stage."""
+        """Send the epoch's metrics; if that fails, they are sent with the stage."""
         if not self._down:
             self._try(lambda: self._send(self._find(trial, run, epoch.stage), _of_epoch(epoch)))
 
     def stage(self, trial: Trial, model: TrainedModel) -> None:
-        """All that MLflow does not know yet."""
+        """Send everything that MLflow lacks."""
         self._try(lambda: self._complete(trial, model))
 
     def close(self) -> None:
-        """What is still open was stopped."""
+        """Mark open runs as killed."""
         for identity in self._open.values():
             self._try(lambda identity=identity: self._client.set_terminated(identity, "KILLED"))  # type: ignore[misc]
 
@@ -69,7 +69,7 @@ class MlflowTracker:
             self._down = True
 
     def _find(self, trial: Trial, run: str, stage: str) -> str:
-        """The MLflow run of a stage, open for more; made if there is none."""
+        """Return the open MLflow run of a stage; create it if there is none."""
         if (run, stage) not in self._open:
             entry = self._search(run, stage)
             if entry is None:
@@ -130,7 +130,7 @@ class MlflowTracker:
 
 
 def settings(trial: Trial, stage: str) -> Mapping[str, str]:
-    """What the stage was trained with, as MLflow's parameters."""
+    """Return the settings of the stage as MLflow parameters."""
     params = trial.model_dump(mode="json")
     own = next(table for table in params.pop("stages") if table["name"] == stage)
     flat = {**params, **{f"stage.{key}": value for key, value in own.items()}}
@@ -138,7 +138,7 @@ def settings(trial: Trial, stage: str) -> Mapping[str, str]:
 
 
 def _connect(workspace: Workspace) -> tuple[Any, str | None, str]:
-    """The client, where artifacts go if that is not the server's to say, and the place in words."""
+    """Return the client, the artifact location unless the server decides it, and a description of the server."""
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     import mlflow
@@ -158,7 +158,7 @@ def _of_epoch(epoch: Epoch) -> list[tuple[str, float, int]]:
 
 
 def _of_evaluation(judged: Evaluation, step: int) -> list[tuple[str, float, int]]:
-    """Figures of the model that was kept."""
+    """Return the metrics of the saved model."""
     low, high = judged.interval
     figures = {"loss": judged.loss, "accuracy": judged.accuracy, "accuracy_low": low, "accuracy_high": high}
     figures |= {} if judged.top5 is None else {"top5": judged.top5}
@@ -189,10 +189,10 @@ def _tags(model: TrainedModel) -> Mapping[str, str]:
 
 
 def _key(name: str) -> str:
-    """A name that MLflow takes."""
+    """Return a name that MLflow accepts."""
     return re.sub(r"[^\w\-. /:]", "_", name)
 
 
 def _without_secrets(text: str) -> str:
-    """A password in an address is nobody's business."""
+    """Remove passwords from URLs."""
     return re.sub(r"://[^/@\s]+@", "://…@", text)

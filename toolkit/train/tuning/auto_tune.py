@@ -22,8 +22,8 @@ def tune_missing_profiles(
 ) -> None:
     """Tune each network of `requests` that has no profile here, for `limit_s` each at most.
 
-    One that cannot be tuned in that time is trained as the machine is found, and measured again at the next start. `tried`
-    unset: what `toolkit tune` tries of this interpreter; another build of TensorFlow would make another run of it.
+    A network that cannot be tuned in that time is trained without a profile and tuned again at the next start. `tried`
+    defaults to the candidates of this interpreter; another TensorFlow build would be another run.
     """
     for request in untuned(requests):
         network = request.trial.network
@@ -42,7 +42,7 @@ def tune_missing_profiles(
 
 
 def untuned(requests: Sequence[Request]) -> list[Request]:
-    """The first request of each network that has no profile here."""
+    """Return the first request of each network without a profile."""
     first: dict[str, Request] = {}
     for one in requests:
         first.setdefault(one.trial.network, one)

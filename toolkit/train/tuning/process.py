@@ -20,7 +20,7 @@ OUT_OF_TIME = "out of time"
 
 @dataclass(slots=True)
 class Measurement:
-    """A candidate, the images/s of its steps, and what else came of it."""
+    """A candidate's measurements: images/s of its steps, or its failure."""
 
     profile: ComputeProfile
     rates: list[float] = field(default_factory=list)
@@ -30,12 +30,12 @@ class Measurement:
 
     @property
     def rate(self) -> float:
-        """The median of its steps; 0 if there were none."""
+        """Return the median over its steps; 0 without steps."""
         return statistics.median(self.rates) if self.rates else 0.0
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Between which a half of its steps lie."""
+        """Return the interquartile range of its steps."""
         if len(self.rates) < 2:
             return self.rate, self.rate
         low, _, high = statistics.quantiles(self.rates, n=4, method="inclusive")
@@ -69,20 +69,20 @@ class BenchmarkProcess:
         self.end()
 
     def end(self) -> None:
-        """At once; a second time nothing."""
+        """Stop the process at once; again does nothing."""
         self._process.kill()
         self._process.communicate()
         self._talk.close()
 
     def start(self, deadline: float) -> bool:
-        """Whether it took its first step before the deadline."""
+        """Return whether it completed its first step before the deadline."""
         to_json = self._ask(asdict(self._workload), deadline)
         if to_json:
             self.measured.start_s, self.measured.versions = to_json["start_s"], to_json["versions"]
         return bool(to_json)
 
     def measure(self, batch_size: int, seconds: float, deadline: float) -> list[float]:
-        """Images/s of its steps in that time; none if the deadline came first."""
+        """Return the images/s of its steps in that time; none if the deadline comes first."""
         to_json = self._ask([batch_size, seconds], deadline)
         rates: list[float] = to_json["rates"] if to_json else []
         self.measured.rates += rates

@@ -1,4 +1,4 @@
-"""Which settings train a network fastest on this machine, found within a limit of time.
+"""Find the settings that train a network fastest on this machine, within a time limit.
 
 Each candidate has a process of its own. They begin one after the other, the slowest leaving whenever more than a few are
 there; then those left take turns, the slower half leaving after each round (successive halving), so that most of the time
@@ -21,12 +21,12 @@ from toolkit.train.tuning.process import OUT_OF_TIME, BenchmarkProcess, Measurem
 from toolkit.train.tuning.worker import Workload
 
 LIMIT_S = 160.0
-"""What all of it may take: under three minutes."""
+"""Default time limit of the search."""
 STEP_S = 0.8
-"""How long a step should take at most; batches are made as small as that wants."""
+"""Upper bound of a step's duration; batches are sized accordingly."""
 TURN_S = 2.0
 AT_ONCE = 4
-"""So many processes stay at most, for memory's sake."""
+"""Limit on parallel processes, because of memory."""
 BETTER = 1.03
 _FOR_CANDIDATES, _FOR_ROUNDS = 0.6, 0.8
 """Shares of the time limit after which no candidate and no round is started; the rest is for the advice."""
@@ -34,20 +34,20 @@ _FOR_CANDIDATES, _FOR_ROUNDS = 0.6, 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """What was found; rates are images/s."""
+    """The result; rates are images/s."""
 
     chosen: Measurement
     measured: tuple[Measurement, ...]
-    """All candidates, the fastest first; those that failed or had no time last."""
+    """All candidates, fastest first; failed and unmeasured ones last."""
     step: int
-    """Images in a step that was measured."""
+    """Batch size of the measured steps."""
     batches: dict[int, float]
-    """Of the chosen one, with other batch sizes."""
+    """Rates of the chosen candidate with other batch sizes."""
     other: Measurement | None
-    """The chosen one, computing in the precision that the processor has instructions for."""
+    """The chosen candidate in the reduced precision that the processor supports."""
 
     def profile(self, name: str) -> ComputeProfile:
-        """What `train` takes: the chosen settings, and advice on what would change results."""
+        """Return the profile for `train`: the chosen settings, and advice on options that change results."""
         faster = self.other is not None and self.other.rate > BETTER * self.chosen.rate
         return replace(
             self.chosen.profile,
@@ -57,7 +57,7 @@ class Tuned:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON: why it was chosen."""
+        """Return the reasons for the choice, as JSON."""
         rows = [asdict(one) | {"rate": one.rate, "spread": one.spread} for one in (*self.measured, self.other) if one]
         for row in rows:
             row["profile"]["python"] = str(row["profile"]["python"] or "")
@@ -110,18 +110,18 @@ def choose(measured: Sequence[Measurement]) -> Measurement | None:
 
 
 def keep_fastest_half(measured: Sequence[Measurement]) -> list[Measurement]:
-    """Those that stay for another round: the faster half, rounded up, in their order."""
+    """Return the faster half, rounded up, in the original order."""
     fastest = sorted(measured, key=lambda one: -one.rate)[: (len(measured) + 1) // 2]
     return [one for one in measured if any(one is other for other in fastest)]
 
 
 def step_for(rate: float, batch_size: int) -> int:
-    """How many images a measured step has, when one image after the other goes at `rate`."""
+    """Return the batch size of measured steps, from the rate with single images."""
     return max(2, min(batch_size, int(rate * STEP_S)))
 
 
 class _Pool:
-    """Those who rehearse, and what was measured of all that ever did."""
+    """The running candidates, and the measurements of all candidates so far."""
 
     def __init__(self, workload: Workload, stack: ExitStack, progress: Progress) -> None:
         self.workload, self.step = workload, 0
@@ -130,7 +130,7 @@ class _Pool:
         self._stack, self._progress = stack, progress
 
     def invite(self, profile: ComputeProfile, end: float) -> None:
-        """Begin another, and leave out the slowest when they are too many."""
+        """Start another candidate, and drop the slowest if there are too many."""
         if time.monotonic() > end:
             self.measured.append(Measurement(profile, failure=OUT_OF_TIME))
             return
@@ -142,7 +142,7 @@ class _Pool:
             self._leave(min(self.processes, key=lambda one: one.measured.rate))
 
     def round(self, end: float) -> None:
-        """A turn each, then the slower half leaves."""
+        """Measure each candidate once, then drop the slower half."""
         for process in self.processes:
             process.measure(self.step, TURN_S, end)
         stay = keep_fastest_half([one.measured for one in self.processes])
@@ -151,7 +151,7 @@ class _Pool:
                 self._leave(process)
 
     def batches(self, chosen: Measurement, end: float) -> dict[int, float]:
-        """The rates of the chosen one with the piece's own batch size and around it, as far as there is time."""
+        """Measure the chosen candidate with batch sizes around the workload's own, as time permits."""
         process = next((one for one in self.processes if one.measured is chosen), None)
         own, means = self.workload.batch_size, dict[int, float]()
         for size in (own // 4, own // 2, own, own * 2):
@@ -162,7 +162,7 @@ class _Pool:
         return means
 
     def in_precision(self, chosen: Measurement, precision: ComputePrecision, end: float) -> Measurement:
-        """The chosen settings once more, computing otherwise."""
+        """Measure the chosen settings in another precision."""
         for process in list(self.processes):
             self._leave(process)
         profile = replace(chosen.profile, name=f"{chosen.profile.name}, {precision}")

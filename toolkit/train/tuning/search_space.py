@@ -1,4 +1,4 @@
-"""Which settings `toolkit tune` tries on a machine: few, each known to matter somewhere, the plainest first."""
+"""Search space of `toolkit tune`: a few settings that are known to matter on some machines, plain ones first."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Build:
 
 
 def machine_candidates(named: Path | None = None) -> tuple[ComputeProfile, ...]:
-    """What is tried on this machine."""
+    """Return the candidates for this machine."""
     return candidates(builds_here(named), available_cpus(), allocators_here())
 
 
 def interpreter_candidates() -> tuple[ComputeProfile, ...]:
-    """What is tried of this interpreter alone."""
+    """Return the candidates for this interpreter."""
     return candidates((_own_build(),), available_cpus(), allocators_here())
 
 
@@ -57,7 +57,7 @@ def _own_build() -> Build:
 
 
 def _has_mkl(python: Path) -> bool | None:
-    """Whether its TensorFlow is the MKL/OpenMP build; None if it has none, or not the toolkit."""
+    """Return whether its TensorFlow is the MKL/OpenMP build; None if TensorFlow or the toolkit is missing."""
     code = (
         "from importlib.metadata import distributions as d; n = {(x.name or '').lower().replace('_', '-') for x in d()}; "
         "print('edge-vision-toolkit' in n, 'intel-tensorflow' in n, bool({'tensorflow', 'tensorflow-cpu'} & n))"
@@ -71,7 +71,7 @@ def _has_mkl(python: Path) -> bool | None:
 
 
 def candidates(builds: Sequence[Build], cpus: int, allocators: Iterable[Path] = ()) -> tuple[ComputeProfile, ...]:
-    """What is tried, the builds in turn, so that whatever time runs out for is the least promising of each."""
+    """Return the candidates, interleaving the builds, so that the least promising ones come last."""
     rows = [list(_of_build(build, cpus, tuple(allocators))) for build in builds]
     longest = max(map(len, rows), default=0)
     return tuple(row[place] for place in range(longest) for row in rows if place < len(row))
@@ -105,7 +105,7 @@ def _of_build(build: Build, cpus: int, allocators: tuple[Path, ...]) -> Iterator
 
 
 def allocators_here(roots: Iterable[Path] = (Path("/usr/lib"), Path("/usr/local/lib"))) -> tuple[Path, ...]:
-    """Memory allocators that can be put in the place of the C library's, the first of each name."""
+    """Return memory allocators that can replace the C library's, the first of each name."""
     pythons: dict[str, Path] = {}
     for root in roots:
         for name in _ALLOCATORS:
@@ -115,7 +115,7 @@ def allocators_here(roots: Iterable[Path] = (Path("/usr/lib"), Path("/usr/local/
 
 
 def precision_here() -> ComputePrecision:
-    """The precision worth trying here besides float32, or that."""
+    """Return the reduced precision worth trying on this machine, else float32."""
     try:
         return faster_precision(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:

@@ -1,4 +1,4 @@
-"""A process that trains for show: `PYTHON -m toolkit.train.tuning.worker`, for `toolkit tune` to see how fast it is.
+"""Worker process of `toolkit tune` (`PYTHON -m toolkit.train.tuning.worker`): trains on random data and reports images/s.
 
     stdin    one Piece, then a batch size and seconds a line
     stdout   Ready, then for each such line the images/s of every step
@@ -34,7 +34,7 @@ from toolkit.train.trial_filter import select_trials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What is rehearsed."""
+    """The network and batch to measure."""
 
     network: str
     experiment: str | None = None
@@ -44,13 +44,13 @@ class Workload:
     batch_size: int
     hidden: tuple[int, ...] = (1024,)
     normalizing: bool = False
-    """Whether batch-norms follow each batch's statistics, as they do from random weights on."""
+    """Whether batch norms use each batch's statistics, as when training from random weights."""
     optimizer: Optimizer = "adam"
     precision: ComputePrecision = "float32"
 
 
 def workloads_for(target: str, network: str | None) -> tuple[Workload, ...]:
-    """What to rehearse for an experiment file, one for each of its networks, or for a network of the toolkit's table.
+    """Return the workloads of an experiment file, one per network, or of a network in the registry.
 
     Raises:
         ConfigurationError: there is no such network.
@@ -65,7 +65,7 @@ def workloads_for(target: str, network: str | None) -> tuple[Workload, ...]:
 
 
 def workload_for_trial(plan: Experiment, trial: Trial) -> Workload:
-    """What to rehearse for a trial."""
+    """Return the workload of a trial."""
     fine = next((stage for stage in trial.stages if stage.name == "fine-tune"), StageConfig(name="fine-tune"))
     return Workload(
         network=trial.network,
@@ -81,7 +81,7 @@ def workload_for_trial(plan: Experiment, trial: Trial) -> Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """Said when everything is traced and a step was taken."""
+    """Sent once the step is traced and ran once."""
 
     versions: dict[str, str]
     start_s: float
@@ -89,7 +89,7 @@ class Ready:
 
 
 def main(make_step: Callable[[Workload], Callable[[int], None]] | None = None) -> None:
-    """Rehearse until stdin ends; `prepared` makes the step in the place of `prepare`."""
+    """Measure until stdin ends; `prepared` replaces `prepare` in tests."""
     requests, responses = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print goes to stderr
     began = time.monotonic()
