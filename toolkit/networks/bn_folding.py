@@ -54,7 +54,7 @@ def features_trained(
 
 
 def folded(body: keras.Model, precision: ComputePrecision = "float32") -> keras.Model:
-    """A model with the weights of `body` that gives what it gives in inference mode, to rounding in `precision`.
+    """Return a model with the weights of `body` that is equivalent in inference mode, up to rounding in `precision`.
 
     It is `body` itself if there is nothing to do otherwise.
     """
@@ -84,7 +84,7 @@ def _is_plain_convolution(layer: Any) -> bool:
 
 
 def _norm_after(layer: Any) -> Any | None:
-    """The batch-norm that alone reads what this convolution gives, channel by channel."""
+    """Return the batch norm that is the only consumer of a convolution's output."""
     readers = tf_compat.readers(layer)
     if len(readers) != 1 or type(readers[0]).__name__ != "BatchNormalization" or layer.activation.__name__ != "linear":
         return None
@@ -94,7 +94,7 @@ def _norm_after(layer: Any) -> Any | None:
 
 @functools.cache
 def _folded_layer() -> Any:
-    """The class, made when Keras is there."""
+    """Return the class, created once Keras is imported."""
     tf = start_tensorflow()
     import keras
 
@@ -117,7 +117,7 @@ def _folded_layer() -> Any:
 
 
 def _with_norm(tf: Any, convolution: Any, norm: Any) -> tuple[Any, Any]:
-    """The kernel and the bias of both."""
+    """Return the combined kernel and bias."""
     scale = tf.math.rsqrt(norm.moving_variance + norm.epsilon) * (norm.gamma if norm.scale else 1.0)
     bias = (convolution.bias if convolution.use_bias else 0.0) - norm.moving_mean
     kernel = _kernel(convolution)

@@ -1,4 +1,4 @@
-"""A whole model of a network's body and a head, and the parts of it that training works on.
+"""Build models from a network's body and a head, and split them for training.
 
     image ─ scaling ─ body ─ features (pooled) ─ hidden… ─ logits ─ probabilities
     └────── features_part ──────┘└────── head_part ───────┘
@@ -132,7 +132,7 @@ def _body(network: Network, size: tuple[int, int], weights: str | Path, progress
 
 
 def _quicken_statistics(body: keras.Model) -> None:
-    """Let batch-norms with nothing learned yet follow their batches within tens of steps, not hundreds."""
+    """Lower the momentum of untrained batch norms, so that they adapt within tens of steps instead of hundreds."""
     import keras
 
     for layer in body.layers:

@@ -1,4 +1,4 @@
-"""A network of the user's own: the body is a .keras file that an experiment names.
+"""Custom networks: the body is a .keras file named by an experiment.
 
 [matrix]
 networks = ["my_net"]

@@ -1,4 +1,4 @@
-"""Heads: what stands on the pooled features, and the losses that fit it.
+"""Heads on the pooled features, and their losses.
 
     head      loss                 targets          made from logits z
     sigmoid   binary               [n, 1]           max(z, 0) - z y + log(1 + exp(-|z|))
@@ -44,7 +44,7 @@ class Head:
 
     @property
     def activation(self) -> str:
-        """What makes probabilities of its logits."""
+        """The activation that turns logits into probabilities."""
         return "sigmoid" if self.multi_label else self.name
 
     def outputs(self, classes: int) -> int:

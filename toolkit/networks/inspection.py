@@ -1,4 +1,4 @@
-"""What a Keras model is made of: parameters and multiply-adds per layer, and what depthwise separation saves.
+"""Inspect Keras models: parameters and multiply-adds per layer, and savings by depthwise separation.
 
 A depthwise k x k convolution with the 1 x 1 convolution to N filters after it takes 1/N + 1/k² of the multiply-adds of a
 plain k x k convolution to N filters (Howard et al., MobileNets, arXiv 1704.04861, section 3.1). The ratio is counted from

@@ -1,4 +1,4 @@
-"""Keras models out of .keras and .h5 files, whichever Keras wrote them; nothing in a file is run as code.
+"""Load Keras models from .keras and .h5 files of any Keras version, without running code from the file.
 
 A file's configuration is read and checked first. What an older Keras called otherwise is translated, and every layer must be
 one of Keras' own: a Lambda layer or a class of the author's would be code.

@@ -1,4 +1,4 @@
-"""Keras models as graphs of OpenVINO: what converting keeps, and what runs a frozen backbone.
+"""Export Keras models as OpenVINO graphs, for conversion and for running a frozen backbone.
 
 It works with every Keras: a model is traced as a TensorFlow function.
 """
@@ -55,7 +55,7 @@ _INSTEAD = {
 
 
 def _unsaid(talk: str, name: str) -> ToolkitError:
-    """The converter's error: each operation that it cannot convert, with what to use instead."""
+    """Return the converter's error: each unsupported operation, with an alternative."""
     listed = re.findall(r"No conversion rule found for operations: ([\w, ]+)", talk)
     kinds = [
         *(kind for line in listed for kind in line.split(", ")),

@@ -1,4 +1,4 @@
-"""The networks: one row each. Adding one is adding a row."""
+"""Registry of networks, one row each. To add a network, add a row."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Network:
     """The smallest height and width that it still reduces to a feature map."""
     scaling: scaling.Scaling
     weights_from: str
-    """Where "imagenet" weights come from, for people."""
+    """The source of "imagenet" weights, for messages."""
     unfreezes_from: str | None = None
     """The first layer of the body that fine-tuning trains; None: all of them."""
     body: Path | None = None
-    """The user's file that it was made of, which holds its weights too."""
+    """The user's file that it was made from, weights included."""
 
 
 def _from_keras(name: str, *, after: str | None = None, **options: object) -> Builder:

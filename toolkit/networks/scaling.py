@@ -1,4 +1,4 @@
-"""Input scaling as layers inside the model, so that a model never sees pixels scaled another way.
+"""Input scaling as layers of the model, so that it cannot differ between training and devices.
 
 Each takes float32 NHWC RGB in 0…255. All are plain Keras layers: they load without custom objects and convert to IR.
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def versions() -> dict[str, str]:
-    """What computes here. Packages go by either name of TensorFlow's wheels; the stock build's goes without saying."""
+    """The TensorFlow build in use. Packages go by either name of TensorFlow's wheels; the stock build's goes without saying."""
     from toolkit.networks.tf_runtime import start_tensorflow
 
     result = {"tensorflow": start_tensorflow().__version__, "keras": version("keras")}
@@ -76,7 +76,7 @@ def new_variable(value: np.ndarray) -> Any:
 
 
 def state(model: keras.Model) -> list[Any]:
-    """All variables that going on takes, those of random layers among them; Keras 2 keeps those out of `variables`."""
+    """All variables needed to resume training, including those of random layers; Keras 2 keeps those out of `variables`."""
     generators = [getattr(layer, "_random_generator", None) for layer in model.layers] if is_keras_2() else []
     made = [getattr(generator, "_generator", None) for generator in generators]
     return [*model.variables, *(generator.state for generator in made if generator is not None)]

@@ -1,4 +1,4 @@
-"""Torch's old weights format read with numpy alone: no torch, and no class but those a state dict needs.
+"""Read torch's old weights format with NumPy alone, allowing only the classes that a state dict needs.
 
 The file is four pickles (magic number, protocol, machine facts, state dict), a pickled list of storage keys, then each
 storage as an int64 count and its raw little-endian elements. Unpickling can run anything a file names; here the file

@@ -1,4 +1,4 @@
-"""A user's own weights file put into a network's body, layer by layer, by name.
+"""Load a user's weights file into a network's body, by layer name.
 
 Three formats: .keras (a whole model), .h5 (Keras 2's or 3's HDF5, a whole model or weights), .weights.h5 (Keras 3).
 Layers that the body does not have (an old classifier) are left out; a layer that the file lacks is an error.

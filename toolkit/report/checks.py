@@ -1,4 +1,4 @@
-"""Reasons to trust the figures or not: what one is, and those that come from how devices did over time and together."""
+"""Checks of the recommendation, and those based on regressions and outliers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATES: tuple[State, ...] = ("good", "warning", "bad", "none")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One reason to trust the figures, or not."""
+    """One check: a reason to trust the figures, or not."""
 
     title: str
     state: State
@@ -26,7 +26,7 @@ class Check:
 
 
 def past(report: ReportData) -> Iterator[Check]:
-    """Whether devices are still as fast as they were, where any was measured more than once."""
+    """Check whether devices measured more than once became slower."""
     slower = [each for each in report.compared if each.change == "slower"]
     if slower:
         worst = max(slower, key=lambda each: each.shift)
@@ -39,7 +39,7 @@ def past(report: ReportData) -> Iterator[Check]:
 
 
 def fleet(report: ReportData) -> Iterator[Check]:
-    """Devices that are slower than others of their kind, and what their records say of why."""
+    """Check for devices that are slower than similar ones, with possible causes."""
     slow: dict[str, list[str]] = {}
     apart = [each for each in report.outliers if each.gap > 0]
     for each in apart:

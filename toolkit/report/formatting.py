@@ -1,4 +1,4 @@
-"""How names and numbers are written for people: one spelling for the page, the Markdown and the terminal."""
+"""Formatting of names and numbers for the page, the Markdown and the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from toolkit.artifacts.model import TrainedModel
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NOTHING = DASH
-"""Stands where there is no figure."""
+"""Shown in place of a missing figure."""
 
 NETWORKS = {
     "mobilenet": "MobileNet",
@@ -47,7 +47,7 @@ def precision(ir: IrModel) -> str:
 
 
 def form(of: TrainedModel, ir: IrModel) -> str:
-    """A model with the precision and the target of one of its forms."""
+    """Return the name of a converted model, with precision and target."""
     return f"{model(of)} · {precision(ir)}"
 
 
@@ -81,7 +81,7 @@ MOST_LETTERS = 60
 
 
 def shortened(label: str) -> str:
-    """A class name, cut where it is longer than a table or chart can show."""
+    """Return a class name, shortened for tables and charts."""
     return label if len(label) <= MOST_LETTERS else f"{label[: MOST_LETTERS - 1]}…"
 
 

@@ -1,4 +1,4 @@
-"""How the models learnt: loss and accuracy per epoch, both stages on one axis."""
+"""Learning curves: loss and accuracy per epoch, both stages on one axis."""
 
 from __future__ import annotations
 

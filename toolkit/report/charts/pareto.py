@@ -1,4 +1,4 @@
-"""Speed against accuracy: every form of every model on each device, and those that nothing beats in both."""
+"""Speed against accuracy: every converted model on each device, and the Pareto frontier."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_PANELS = 6
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One form of a model on one device; `speed` is ms at p90 (less is better) or images/s (more is better)."""
+    """A converted model on one device; `speed` is ms at p90 (less is better) or images/s (more is better)."""
 
     variant: Variant
     measured: DeviceResults
@@ -47,7 +47,7 @@ class Panel:
 
 
 def frontier(points: Sequence[Point], axis: Axis) -> tuple[Point, ...]:
-    """Those that no other is both as fast and more accurate than, from the fastest on, ranked."""
+    """Return the Pareto frontier, ranked from the fastest."""
     faster = 1 if axis == "latency" else -1
     best, front = -1.0, list[Point]()
     for point in sorted(points, key=lambda p: (faster * p.speed, -p.variant.accuracy)):

@@ -1,4 +1,4 @@
-"""Charts, each one small SVG that a page can place beside others: scores and differences."""
+"""Charts of scores and differences, each a small SVG."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def series(report: ReportData) -> dict[str, str]:
 
 
 def styled(chart: Any, width: int, height: int) -> Any:
-    """The house style: no frame, a light grid, text in the page's colors."""
+    """The common style: no frame, a light grid, text in the page's colors."""
     axis = {
         "labelColor": svg.MUTED,
         "titleColor": svg.MUTED,
@@ -97,7 +97,7 @@ def _score_rows(report: ReportData, label: str) -> Iterator[dict[str, object]]:
 
 
 def short(network: str, head: str, stage: str) -> str:
-    """A row's name where there is little room."""
+    """Return a short name of a row."""
     return f"{_clipped(network)} · {head[:3]} · {_clipped_stage(stage)}"
 
 

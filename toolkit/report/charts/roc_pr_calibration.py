@@ -1,4 +1,4 @@
-"""Behind an accuracy: ROC and precision-recall curves and how far a model's own confidence can be believed.
+"""ROC, precision-recall and calibration curves.
 
 Of two classes there is one panel per network and stage, with a line per head, for the second class; of more there is one
 per model, with a line for each of the classes that it tells worst from the others.
@@ -29,7 +29,7 @@ Curve = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One class of one model, it against all others."""
+    """One class of one model against all others."""
 
     name: str
     model: TrainedModel
@@ -57,7 +57,7 @@ class Panel:
 
 
 def panels(report: ReportData) -> Iterator[Panel]:
-    """Every model that has probabilities and whose right answers are known."""
+    """Return the models with probabilities and known labels."""
     panels: dict[str, list[Line]] = {}
     for model in report.models:
         stage = f"{formatting.network(model.network)} · {formatting.stage(model.stage)}"

@@ -1,4 +1,4 @@
-"""What the devices themselves answered: the confidence on one image of each class.
+"""Confidences of the devices on one image of each class.
 
 The accuracy pass of a bench logs its answers to a few dozen images, drawn by the plan's seed, so they are the same for
 every model and device. Of those, this takes the first of each class in the manifest's order; digests say which.
@@ -18,7 +18,7 @@ from toolkit.report.data.variants import Variant
 
 @dataclass(frozen=True, slots=True)
 class SharedImage:
-    """One image that every device was asked about; `number` is its place among the test images."""
+    """One image that every device classified; `number` is its index among the test images."""
 
     label: str
     number: int

@@ -18,7 +18,7 @@ from toolkit.store import Store
 
 @dataclass(frozen=True, slots=True)
 class LatencyPoint:
-    """One valid latency of a form of a model, now or before; `current` if this report shows the record itself."""
+    """One valid latency of a converted model; `current` if this report shows its record."""
 
     name: str
     device: str
@@ -37,16 +37,16 @@ def last_deployments(store: Store, devices: set[str]) -> tuple[Deployment, ...]:
 
 
 def _recency(each: Deployment) -> tuple[bool, str]:
-    """A device that was found unchanged had been given the same release before."""
+    """A device without changes already had the release."""
     return each.outcome != "unchanged", each.at
 
 
 @dataclass(frozen=True)
 class RecordHistory:
-    """Every record of the forms that a report shows, of models that were replaced meanwhile too."""
+    """Records of all converted models in a report, including those of replaced models."""
 
     names: Mapping[str, str]
-    """Per bundle digest, which form of which model it is."""
+    """Per bundle digest, its converted model."""
     records: tuple[BenchRecord, ...]
     """Those of a bundle follow one another."""
 
@@ -59,7 +59,7 @@ class RecordHistory:
         return self._by_bundle.get(bundle.digest, ())
 
     def latencies(self, current: frozenset[str]) -> Iterator[LatencyPoint]:
-        """The valid ones that allow a p90; `current` are the digests of the records that the report shows."""
+        """Return the valid records with a p90; `current`: digests of the records in the report."""
         for r in self.records:
             p90, name = p90_ms(r), self.names[r.parent]
             if p90 is not None and is_valid(r):
@@ -67,7 +67,7 @@ class RecordHistory:
 
 
 def load_history(store: Store, models: Iterable[TrainedModel]) -> RecordHistory:
-    """Of all models, replaced ones too, that were trained for the same places in the experiment."""
+    """Load the records of all models of the same experiment entries, including replaced ones."""
     places = {(m.experiment, m.network, m.head, m.stage) for m in models}
     names = {
         bundle.digest: formatting.form(model, ir)

@@ -1,4 +1,4 @@
-"""Take from the store what one report is about, and join it: split → model → IR → bundle → records.
+"""Load the data of a report from the store and join it: split → model → IR → bundle → records.
 
 Newer results replace older ones of the same trial; nothing is read from anywhere else but the split manifests, which
 say what the right answers were.
@@ -30,12 +30,12 @@ from toolkit.workspace import Workspace
 
 STAGES = ("top", "fine-tune")
 ELSEWHERE = "elsewhere"
-"""The name of a report about models none of which was trained here."""
+"""Name of a report on imported models only."""
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that one report shows."""
+    """The data of a report."""
 
     name: str
     title: str
@@ -47,24 +47,24 @@ class ReportData:
     variants: tuple[Variant, ...]
     deployments: tuple[Deployment, ...]
     last_deployments: tuple[Deployment, ...]
-    """The newest deployment of each device that these bundles were ever sent to, whatever it was of."""
+    """The newest deployment, of any bundle, to each device that these bundles were deployed to."""
     past: tuple[LatencyPoint, ...]
     compared: tuple[Comparison, ...]
-    """Each device against its own past."""
+    """Comparisons of each device with its earlier runs."""
     outliers: tuple[Outlier, ...]
-    """Devices that lie apart from those like them."""
+    """Devices that differ from similar ones."""
     earlier: tuple[BenchRecord, ...]
     """Records of these forms that are not of `variants`: of models and bundles that were replaced."""
     imported_variants: tuple[Variant, ...]
-    """Forms of models that were not trained here."""
+    """Converted models that were imported."""
     checks: tuple[BundleCheck, ...]
-    """What `toolkit check` found of these bundles."""
+    """Results of `toolkit check` for these bundles."""
     layer_errors: tuple[LayerErrorReport, ...]
-    """What `toolkit parity` found of these forms."""
+    """Results of `toolkit parity` for these models."""
     tests: dict[str, tuple[data.Image, ...]]
     """Per split digest its test images, in the manifest's order; none where the manifest is gone."""
     workspace_option: str = ""
-    """What the commands that the page prints end in, to find the workspace."""
+    """The workspace option of the commands printed on the page."""
 
     @cached_property
     def truth(self) -> dict[str, tuple[int, ...]]:
@@ -86,7 +86,7 @@ class ReportData:
 
     @cached_property
     def records(self) -> tuple[BenchRecord, ...]:
-        """Every bench record of these models, whether it counts or not."""
+        """Return all bench records of these models, valid or not."""
         return tuple(record for variant in self.variants for record in variant.records)
 
     @cached_property
@@ -103,7 +103,7 @@ class ReportData:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know about the data, such as "synthetic masks"."""
+        """Return a note about the data, such as "synthetic masks"."""
         known = {split.digest for split in self.splits}
         notes = [split.note for split in self.splits] + [m.note for m in self.models if m.parent not in known]
         return tuple(dict.fromkeys(note for note in notes if note))
@@ -116,7 +116,7 @@ class ReportData:
 
 
 def load_report(workspace: Workspace, store: Store, experiment: Experiment | None) -> ReportData:
-    """What the store holds of `experiment`, or of the one trained last.
+    """Return the data of `experiment`, or of the experiment trained last.
 
     Raises:
         DataError: nothing was trained yet.
@@ -169,7 +169,7 @@ def _models(store: Store, experiment: Experiment | None) -> tuple[TrainedModel, 
 
 
 def _is_listed(model: TrainedModel, experiment: Experiment | None) -> bool:
-    """Whether the experiment, as it stands now, still names this model."""
+    """Return whether the current experiment file still contains this model."""
     if experiment is None:
         return True
     networks, heads, stages = experiment.matrix.networks, experiment.heads, experiment.stage_names

@@ -1,4 +1,4 @@
-"""The worst mistakes as images: what each model was surest of and wrong about.
+"""The worst misclassified images: the most confident errors of each model.
 
 Every image is embedded once, as a small JPEG, however many models mistook it. Where the images are no longer there,
 or none was mistaken, there is nothing to show.
@@ -24,7 +24,7 @@ QUALITY = 70
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One image that a model named wrongly; `confidence` is the probability of what it said."""
+    """One misclassified image; `confidence` is the probability of the predicted class."""
 
     image: str
     truth: str
@@ -34,7 +34,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The worst mistakes of one model, the surest first."""
+    """The worst errors of one model, most confident first."""
 
     title: str
     total: int
@@ -72,7 +72,7 @@ def worst(model: TrainedModel, truth: Sequence[int]) -> list[int]:
 
 
 def probability(model: TrainedModel, image: int, label: int) -> float:
-    """Of one class for one test image; of two classes only the second's is kept."""
+    """Return the probability of a class for a test image; with two classes, only the second's is stored."""
     shares = model.evaluation.probabilities[image]
     if len(shares) == 1 and len(model.labels) == 2:
         return shares[0] if label == 1 else 1 - shares[0]

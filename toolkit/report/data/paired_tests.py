@@ -1,4 +1,4 @@
-"""Models judged on the same images, compared image by image."""
+"""Paired comparisons of models on the same images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Pair:
     first: TrainedModel
     second: TrainedModel
     only_first: int
-    """Images that only the first got right."""
+    """Images that only the first classified correctly."""
     only_second: int
     difference: float
     interval: tuple[float, float]
@@ -27,12 +27,12 @@ class Pair:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the test calls them different at 5 %."""
+        """Return whether the difference is significant at 5 %."""
         return self.p_value < 0.05
 
 
 def pair(first: TrainedModel, second: TrainedModel, truth: tuple[int, ...]) -> Pair | None:
-    """Compare by the predictions; None where they are not on the same known images."""
+    """Compare two models by their predictions; None unless they are of the same images."""
     answers = first.evaluation.predictions, second.evaluation.predictions
     if first.parent != second.parent or not truth or {len(each) for each in answers} != {len(truth)}:
         return None
@@ -66,7 +66,7 @@ def networks(report: ReportData) -> Iterator[Pair]:
 
 
 def indistinguishable(report: ReportData, model: TrainedModel) -> tuple[TrainedModel, ...]:
-    """The other models that these images cannot tell from `model`."""
+    """Return the models without a significant difference from `model`."""
     truth = report.truth.get(model.parent, ())
     pairs = (pair(model, other, truth) for other in report.models if other is not model)
     return tuple(result.second for result in pairs if result and not result.is_significant)

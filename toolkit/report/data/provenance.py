@@ -54,7 +54,7 @@ def _experiment_file(report: ReportData) -> str:
 
 
 def versions(report: ReportData) -> str:
-    """Every version that took part, on the side of training."""
+    """Return the versions used in training."""
     versions_used = {(name, version) for model in report.models for name, version in model.versions.items()}
     return (
         formatting.listed(f"{name} {version}" for name, version in sorted(versions_used))
@@ -79,14 +79,14 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    """As /proc/cpuinfo names it; what ARM leaves out there is the machine's own name."""
+    """Return the processor's name from /proc/cpuinfo; on ARM, the machine's architecture."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.machine())
 
 
 def not_run(report: ReportData) -> tuple[str, ...]:
-    """What the experiment asks for and the store does not hold, and what of it holds only for these devices."""
+    """Return what the experiment requests and the store lacks, and limits of the measured devices."""
     return (*_untrained(report), *_unconverted(report), *_unmeasured(report), *_no_pi(report))
 
 

@@ -1,4 +1,4 @@
-"""The forms of trained models, each with the records that count on each device."""
+"""Converted models with their records on each device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCENARIOS = ("single-stream", "offline", "accuracy")
 
 @dataclass(frozen=True, slots=True)
 class DeviceResults:
-    """One bundle on one device: the record that counts of each scenario, or None."""
+    """One bundle on one device: its record for each scenario, or None."""
 
     device: str
     accelerator: str
@@ -38,7 +38,7 @@ class DeviceResults:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One form of one trained model that can be shipped."""
+    """One converted model."""
 
     model: TrainedModel
     ir: IrModel
@@ -70,12 +70,12 @@ class Variant:
 
 
 def imported_models(store: Store) -> tuple[TrainedModel, ...]:
-    """The newest of each file's name that was made elsewhere."""
+    """Return the newest imported model of each file name."""
     return tuple({model.network: model for model in store.all(TrainedModel) if model.imported}.values())
 
 
 def imported_variants(store: Store) -> Iterator[Variant]:
-    """The forms of the newest model of each file's name that came from elsewhere, quick runs counting where no full is."""
+    """Yield the converted models of the newest import of each file name; quick runs count if there are no full ones."""
     for model in imported_models(store):
         for ir in newest_irs(store, model):
             bundles = store.all(Bundle, parent=ir.digest)[-1:]
@@ -97,7 +97,7 @@ def variant(
     records: dict[str, tuple[BenchRecord, ...]],
     quick_counts: bool,
 ) -> Variant:
-    """A converted model with its records; of each place and scenario the newest valid one counts.
+    """Return a converted model with the newest valid record of each device and scenario.
 
     Quick ones count only where nothing in the report is a full run (rule 2): `quick_counts`.
     """

@@ -29,7 +29,7 @@ def classes(report: ReportData) -> Table:
 
 
 def multilabel(report: ReportData) -> Table:
-    """Models that may give an image several labels: how well they tell each."""
+    """Return the metrics of multi-label models."""
     columns = ("Model", "#Exact match", "#Hamming loss", "#Micro F1", "#Macro F1", "#mAP", "#mAP, 11 points")
     rows = (
         (
@@ -51,7 +51,7 @@ MOST_CONFUSED = 5
 
 
 def confused(report: ReportData) -> Table:
-    """Of models of more than two classes, the pairs that are taken for one another most often."""
+    """Return the most frequent confusions of models with more than two classes."""
     columns = ("Model", "Is", "Said", "#Images", "#Share of the class")
     rows = (row for model in report.models if len(model.labels) > 2 for row in _confused_rows(model))
     return table("Most often confused", columns, rows, "confusion.csv")
@@ -79,7 +79,7 @@ RANKS = 4
 
 
 def ranked(report: ReportData) -> Table:
-    """What each model of more than two classes says of the first test image, the likeliest first."""
+    """Return the classes of the first test image by probability, for models with more than two classes."""
     models = [model for model in report.models if len(model.labels) > 2 and model.evaluation.probabilities]
     shown = [(model, tests[0]) for model in models if (tests := report.tests.get(model.parent))]
     columns = ("Model", "Is", *(f"{n + 1}." for n in range(RANKS)))

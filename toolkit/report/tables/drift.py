@@ -1,4 +1,4 @@
-"""Devices that became slower or faster than they were, and devices that lie apart from those like them."""
+"""Tables of regressions and outliers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STYLES = {"slower": "bad", "faster": "good", "same": "quiet"}
 
 
 def drift(report: ReportData) -> Table:
-    """Every comparison with the past that found a change, the largest first."""
+    """Return the changes since earlier runs, the largest first."""
     changes = sorted((c for c in report.compared if c.change != "same"), key=lambda c: (-c.shift, c.device))
     columns = (
         "Device",
@@ -45,7 +45,7 @@ def _drift_row(of: Comparison) -> Iterator[Cell | str]:
 
 
 def outliers(report: ReportData) -> Table:
-    """Every run that lies apart, the slowest first."""
+    """Return the outliers, the slowest first."""
     columns = (
         "Device",
         "Model",
@@ -86,5 +86,5 @@ def signed(fraction: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """As small as it is worth saying."""
+    """Return a p-value, rounded."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Speed over time, per device and form of a model, and which release each device was given last."""
+"""Tables of latency over time and of the last deployment to each device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Series:
 
 
 def series(report: ReportData) -> tuple[Series, ...]:
-    """Those with at least two runs: one alone has no history."""
+    """Return the series with at least two runs."""
     groups: dict[tuple[str, str, str, bool], list[LatencyPoint]] = {}
     for each in sorted(report.past, key=lambda past: past.at):
         groups.setdefault((each.name, each.device, each.accelerator, each.quick), []).append(each)
@@ -70,7 +70,7 @@ def _history_row(of: Series, compared: Comparison | None) -> Iterator[Cell | str
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A line over all values, the last one dotted; its scale begins at 0, so that noise does not look like news."""
+    """Return a sparkline whose scale starts at 0, so that noise does not look like change."""
     top = max(values) or 1
     step = (WIDTH - 2 * EDGE) / (len(values) - 1)
     points = [(EDGE + n * step, HEIGHT - EDGE - value / top * (HEIGHT - 2 * EDGE)) for n, value in enumerate(values)]
@@ -85,7 +85,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def serving(report: ReportData, choice: Variant | None) -> Table:
-    """What each device was given last, and whether that is what the verdict names."""
+    """Return the last deployment to each device, and whether it is of the recommended model."""
     recommended = choice.bundle.digest if choice and choice.bundle else ""
     names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in report.variants if v.bundle}
     rows = (

@@ -1,4 +1,4 @@
-"""Tables of where figures come from: the data, and the digests from a bundle back to it."""
+"""Tables of lineage: the data, and the digests from each bundle back to it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _parts(items: Iterable[tuple[str, object]]) -> list[tuple[str, dict[str, int
 
 
 def checks(report: ReportData) -> Table:
-    """What older runtimes and the stick's own compiler say of the bundles, where `toolkit check` was run."""
+    """Return the results of `toolkit check`: older runtimes and the compiler of the accelerator."""
     names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in report.variants if v.bundle}
     styles = {"passed": "good", "failed": "bad", "skipped": "quiet"}
     rows = (
@@ -91,7 +91,7 @@ STEEPEST = 5
 
 
 def layer_errors(report: ReportData) -> Table:
-    """Where along the network a form departs from the float32 graph, where `toolkit parity` was run."""
+    """Return the results of `toolkit parity`: the layers that deviate from the float32 graph."""
     names = {variant.ir.digest: formatting.form(variant.model, variant.ir) for variant in report.variants}
     rows = (
         (

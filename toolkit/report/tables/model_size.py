@@ -1,4 +1,4 @@
-"""How large the networks are: parameters and multiply-adds, and what depthwise separation saves layer by layer.
+"""Tables of model size: parameters, multiply-adds, and savings by depthwise separation.
 
 Counted by `toolkit.networks.inspection` from the trained model's own file, once; the counts are kept in the workspace.
 """
@@ -25,14 +25,14 @@ _COUNTS = TypeAdapter(KerasInspection)
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One network, counted on one of its trained models."""
+    """The size of one network, from one of its trained models."""
 
     model: TrainedModel
     counts: KerasInspection
 
 
 def counted(report: ReportData, workspace: Workspace) -> tuple[Counted, ...]:
-    """One model per network; none of which the file is gone, or where there is no TensorFlow to read it with."""
+    """Return one model per network; requires its file and TensorFlow."""
     one_each = {model.network: model for model in report.models}.values()
     counted = ((model, _counts(model, workspace)) for model in one_each)
     return tuple(Counted(model, counts) for model, counts in counted if counts)

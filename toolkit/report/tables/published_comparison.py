@@ -1,4 +1,4 @@
-"""Published figures beside ours: tables and charts. Ours always carry the name of the data they are of."""
+"""Tables and charts of published figures next to ours, which always name their data."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _wide_row(sheet: Sheet, row: Row) -> Iterator[Cell | str]:
 
 
 def format_name(column: str, value: str) -> str:
-    """A name of a row as people write it."""
+    """Return the display name of a row."""
     known = {"network": formatting.network, "stage": formatting.stage, "precision": str.upper}
     return known[column](value) if column in known else value
 
@@ -109,7 +109,7 @@ def _upright(sheet: Sheet, report: ReportData) -> Table:
 
 
 def images_note(report: ReportData) -> str:
-    """Which images the confidences of ours are on, by digest; empty where no device was asked."""
+    """Return a note on the images behind our confidences; empty if no device classified any."""
     chosen = [shown for split in report.splits for shown in device_predictions.shown(report, split.digest).values()]
     if not chosen:
         return ""

@@ -1,4 +1,4 @@
-"""The report's tables as plain values: the page and the Markdown write the same ones."""
+"""The main tables of the report, as plain values for the page and the Markdown."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from toolkit.report.data.variants import DeviceResults, Variant
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what it says, where it leads, and how it is meant ("good", "warning", "bad", "quiet", "mono" or nothing)."""
+    """One cell: text, link and style ("good", "warning", "bad", "quiet", "mono" or none)."""
 
     text: str
     href: str = ""
     style: str = ""
     anchor: str = ""
     drawing: str = ""
-    """An SVG in the place of the text."""
+    """An SVG instead of the text."""
     title: str = ""
     """The whole text, where `text` is cut."""
 
@@ -52,18 +52,18 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Iterable[Cell | s
 
 
 def label_cell(label: str) -> Cell:
-    """A class name, cut where it is longer than a table can show."""
+    """Return a class name, shortened for tables."""
     shown = formatting.shortened(label)
     return Cell(label) if shown == label else Cell(shown, title=label)
 
 
 def to_model(model: TrainedModel) -> str:
-    """Where a figure of a trained model leads."""
+    """Return the link of a trained model."""
     return f"#model-{model.digest[:12]}"
 
 
 def models(report: ReportData) -> Table:
-    """Every form of every model, with speeds over the devices."""
+    """Return all converted models with their speeds."""
     columns = ("Network", "Head", "Stage", "Precision", "#Test accuracy", "#95 % interval", "#p90, ms", "#Samples/s")
     more = ("#Loss", "#Parity, max. diff.", "#Size")
     converted = {variant.model.digest for variant in report.variants}
@@ -92,7 +92,7 @@ def _model_row(variant: Variant) -> Iterator[Cell]:
 
 
 def _unconverted_row(model: TrainedModel) -> Iterator[Cell]:
-    """A model that exists only as Keras made it."""
+    """Return the row of a model that was not converted."""
     judged = model.evaluation
     yield from map(Cell, (formatting.network(model.network), model.head, formatting.stage(model.stage)))
     yield Cell("not converted", style="quiet")
@@ -109,7 +109,7 @@ def _first_record(variant: Variant) -> str:
 
 
 def trained(report: ReportData) -> Table:
-    """Every trained model as Keras judged it."""
+    """Return all trained models with their evaluation in Keras."""
     columns = ("Network", "Head", "Stage", "First weights", "Input", "#Parameters", "#Epochs", "#Seconds")
     more = ("#Test accuracy", "#95 % interval", "#Top-5 error", "#Loss", "#Calibration error")
     shown: tuple[str, ...] = (
@@ -213,7 +213,7 @@ FACTS = ("model", "machine", "os", "kernel", "cores", "openvino", "python", "gov
 
 
 def devices(report: ReportData) -> Table:
-    """What each device is, by its newest record."""
+    """Return the devices, described by their newest records."""
     newest = {record.device: record for record in sorted(report.records, key=lambda record: record.at)}
     columns = (
         "Device",
@@ -247,7 +247,7 @@ MOST_PLACES, MOST_RECORDS = 12, 200
 
 
 def speeds(report: ReportData) -> Table:
-    """Per form of a model: p90 and samples/s on each device, each leading to its raw record."""
+    """Return p90 and samples/s of each converted model on each device, linked to the raw records."""
     places = sorted({(m.device, m.accelerator) for v in report.variants for m in v.measured})[:MOST_PLACES]
     names = [device if accelerator == "CPU" else f"{device} {accelerator}" for device, accelerator in places]
     columns = ("Model", "Precision", *(f"#{n}, p90 ms" for n in names), *(f"#{n}, /s" for n in names))
@@ -271,7 +271,7 @@ def _linked(record: BenchRecord | None, text: str) -> Cell:
 
 
 def records(report: ReportData) -> Table:
-    """The raw records, whether they count or not."""
+    """Return the raw records, valid or not."""
     columns = ("Record", "Bundle", "Device", "Scenario", "#Result", "#Queries", "#Seconds", "Computed in", "Validity")
     rows = (_record_row(variant, record) for variant in report.variants for record in variant.records)
     title = "Every record" if len(report.records) <= MOST_RECORDS else f"The first {MOST_RECORDS} records"
@@ -303,7 +303,7 @@ def result(record: BenchRecord) -> str:
 
 
 def computed_in(record: BenchRecord) -> str:
-    """The precision that the accelerator said it computed in."""
+    """Return the precision reported by the accelerator."""
     used = record.facts.get("used")
     return str(used.get("precision") or formatting.NOTHING) if isinstance(used, Mapping) else formatting.NOTHING
 
