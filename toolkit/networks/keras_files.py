@@ -21,7 +21,6 @@ from toolkit.networks.tf_runtime import start_tensorflow
 if TYPE_CHECKING:
     import keras
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
 _CONFIGURATION, _FACTS = "config.json", "metadata.json"
 _MODELS = {"Functional", "Model"}
 _CODE = {"Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "__lambda__"}

@@ -27,8 +27,6 @@ class Lowered:
 
     model: Any
     replaced: Mapping[str, int]
-    moved_strides: int = 0
-    """How often a stride was moved upstream (strides.py)."""
 
 
 def lower(model: Any, target: Target) -> Lowered:
@@ -50,11 +48,12 @@ def lower(model: Any, target: Target) -> Lowered:
     problems += _left(model, target, {problem.where for problem in problems})
     if problems:
         raise ConversionError.from_problems(problems)
-    moved = move_strides(model) if target.moves_strides else 0
+    if target.moves_strides:
+        move_strides(model)
     if target.layout == "NCHW":
         graphs.set_nchw_input(model)
     graphs.name_new_operations(model, known)
-    return Lowered(model, dict(replaced), moved)
+    return Lowered(model, dict(replaced))
 
 
 def opset_of(node: Any) -> int:
