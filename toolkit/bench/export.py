@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -19,11 +19,12 @@ from toolkit import files
 from toolkit.analysis.comparability import fact_text, fact_value, reading
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.bench.summary import Summary, percentiles, summarize
+from toolkit.device.bench.spec import BenchSpec
 from toolkit.errors import MachineError
 
 Row = dict[str, Any]
 FACTS = ("model", "machine", "cores", "os", "kernel", "openvino", "python", "governor", "device_code", "toolkit")
-SETTINGS = ("clock", "seed", "threads", "streams", "precision", "seconds", "queries", "cool_down_s", "plan")
+SETTINGS = (*(option.name for option in fields(BenchSpec) if option.name != "scenarios"), "plan")
 READINGS = ("temperature_c", "clock_mhz", "throttled", "usb_mbit", "load_1min")
 
 
@@ -56,7 +57,7 @@ def row(record: BenchRecord, names: Mapping[str, str]) -> Row:
         "wall_s": record.wall_s,
         "correct": record.correct,
         "images": record.images,
-        **{f"asked_{name}": record.settings.get(name) for name in SETTINGS},
+        **{f"requested_{name}": record.settings.get(name) for name in SETTINGS},
         **{name: fact_value(record, name) for name in FACTS},
         **{
             f"{name}_{when}": fact_value(record, "environment", when, name)
