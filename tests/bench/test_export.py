@@ -51,7 +51,12 @@ def test_csv_has_a_row_per_record_with_its_own_figures() -> None:
     rows = list(csv.DictReader(io.StringIO(FORMS["csv"](RECORDS, NAMES).decode())))
     assert [row["scenario"] for row in rows] == ["single-stream", "single-stream", "offline", "accuracy"]
     first, broken, offline, accuracy = rows
-    assert (first["queries"], first["requested_queries"], first["p90_ms"], first["p99_ms"]) == ("100", "64", "10.89", "")
+    assert (first["queries"], first["requested_queries"], first["p90_ms"], first["p99_ms"]) == (
+        "100",
+        "64",
+        "10.89",
+        "",
+    )
     assert (first["name"], first["computed_in"], first["temperature_c_after"]) == (NAMES[BUNDLE], "f32", "61.5")
     assert broken["broken_rules"] == "throttled"
     assert float(offline["samples_per_s"]) == pytest.approx(1000)
