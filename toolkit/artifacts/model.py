@@ -163,6 +163,28 @@ class ValidationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SamplePoint:
+    """The accuracy of linear heads that were fitted on so many images of each class."""
+
+    per_class: int
+    accuracy: float
+    """On the test images, the mean of several draws."""
+    interval: tuple[float, float]
+    """95 % of the mean, widened to hold every draw."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleEfficiency:
+    """Accuracy against the number of training images, and what more of them are worth."""
+
+    points: tuple[SamplePoint, ...]
+    more: int
+    """Images of each class."""
+    gain: float
+    """Accuracy that they would add, by a power law of the error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrangerResult:
     """How a rejection rule treats images of no class that the model knows."""
 
@@ -245,3 +267,5 @@ class TrainedModel:
     withheld: str = ""
     """Why this stage is not converted, deployed or recommended; empty: it is offered."""
     rejection: Rejection | None = None
+    sample_efficiency: SampleEfficiency | None = None
+    """Of the top stage where it trains on cached features."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit import networks
 from toolkit.artifacts.dataset import Split
-from toolkit.artifacts.model import Epoch, Evaluation, TrainedModel, ValidationResult
+from toolkit.artifacts.model import Epoch, Evaluation, SampleEfficiency, TrainedModel, ValidationResult
 from toolkit.data.augment import augment
 from toolkit.experiment.compute_profiles import NAME_VARIABLE
 from toolkit.experiment.schema import Experiment
@@ -25,6 +25,7 @@ from toolkit.train.fitting import calibration
 from toolkit.train.fitting.head_solver import solve_head
 from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
 from toolkit.train.fitting.rejection_figures import rejection_of
+from toolkit.train.fitting.sample_efficiency import sample_efficiency
 from toolkit.train.metrics import dispatch
 from toolkit.train.stage_gate import withhold_reason
 from toolkit.train.trial_context import (
@@ -49,6 +50,7 @@ class _Outcome:
     history: tuple[Epoch, ...]
     validation_logits: np.ndarray
     test_logits: np.ndarray
+    sample_efficiency: SampleEfficiency | None = None
 
 
 class StageStore(Protocol):
@@ -122,7 +124,10 @@ def _train_top(
         history: tuple[Epoch, ...] = (solve_head(state, model, features["train"], features["validation"]),)
     else:
         history = fit(state, features["train"], features["validation"], context.fit_config(stage), context.progress)
-    return _outcome(context, state, history, features["validation"], features["test"])
+    outcome = _outcome(context, state, history, features["validation"], features["test"])
+    if context.head.multi_label:
+        return outcome
+    return replace(outcome, sample_efficiency=sample_efficiency(features["train"], features["test"]))
 
 
 def _train_top_on_images(
@@ -261,6 +266,7 @@ def _describe(
         profile=os.environ.get(NAME_VARIABLE, ""),
         validation=validation,
         withheld=withheld,
+        sample_efficiency=outcome.sample_efficiency,
         rejection=rejection_of(
             context,
             model,

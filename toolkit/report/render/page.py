@@ -12,7 +12,15 @@ from typing import Any
 from toolkit.analysis import outliers, regressions
 from toolkit.artifacts.model import TrainedModel
 from toolkit.report import formatting
-from toolkit.report.charts import learning_curves, pareto, results_charts, risk_coverage, roc_pr_calibration, svg
+from toolkit.report.charts import (
+    learning_curves,
+    pareto,
+    results_charts,
+    risk_coverage,
+    roc_pr_calibration,
+    sample_efficiency_charts,
+    svg,
+)
 from toolkit.report.data import misclassified, paired_tests, provenance
 from toolkit.report.data.load import ReportData
 from toolkit.report.published.results import Published
@@ -105,6 +113,7 @@ def render(shown: Content, csv_names: Sequence[str]) -> str:
         "curves": tuple(learning_curves.curves(report)),
         "behind": tuple(roc_pr_calibration.panels(report)),
         "risk": tuple(risk_coverage.panels(report)),
+        "efficiency": tuple(sample_efficiency_charts.panels(report)),
         "contact": misclassified.contact(report),
         "heads": results_charts.differences(pairs) if pairs else "",
         "heads_verdict": shown.heads_verdict,
