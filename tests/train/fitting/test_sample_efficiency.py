@@ -34,7 +34,7 @@ def test_sample_efficiency_works_from_ten_images_of_each_class() -> None:
 
 
 @pytest.mark.parametrize("each", [1, 5])
-def test_sample_efficiency_is_nothing_for_fewer_points_than_three(each: int) -> None:
+def test_sample_efficiency_needs_three_points(each: int) -> None:
     assert sample_efficiency(examples(each, 0), examples(20, 1)) is None
 
 
