@@ -19,6 +19,7 @@ from typing import Any
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy import Strategy, deploy, scripts
+from toolkit.deploy.session import PROTOCOL
 from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import Result
@@ -49,6 +50,7 @@ class SimulatedShell:
         self.device, self._kept = device, kept
         self._draw = random.Random(device.name)
         self._fault = int(device.name.rpartition("-")[2]) % 20
+        self._release, self._gates = "", list[str]()
 
     def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> Result:
         """See Shell."""
@@ -80,7 +82,7 @@ class SimulatedShell:
     def converse(self, command: Command) -> Iterator[Ask]:
         """See Shell."""
         del command
-        yield lambda line, _timeout: line.decode()
+        yield self._reply
 
     def close(self) -> None:
         """See Shell."""
@@ -98,15 +100,30 @@ class SimulatedShell:
             return json.dumps(FACTS)
         if scripts.STATUS in words:
             return f"current:1 'current' -> '{current}'\n" if current else ""
-        if scripts.SWITCH in words:
-            self._kept["current"] = words[-1]
         if "survey" in words:
             return json.dumps({"intact": [], "stored": [], "chunks": [], "damaged": []})
         if "receive" in words:
             return self._receive(stdin)
-        if "verify" in words or "golden" in words:
-            return json.dumps(GOLDEN if self._fault != 13 else GOLDEN | {"ok": False, "bad": ["simulated"]})
         return "none\n"
+
+    def _reply(self, line: bytes, timeout: float) -> str:
+        """Answer one request of a session: every gate in turn, and then the switch."""
+        del timeout
+        self._travel()
+        request = json.loads(line[line.rindex(b'{"do"') :]) if b'{"do"' in line else json.loads(line)
+        if request.get("do") == "activate":
+            self._release, self._gates = request["release"], [gate["name"] for gate in request["gates"]]
+        elif request.get("do") == "lock":
+            return json.dumps({"ok": True, "protocol": PROTOCOL})
+        elif "do" in request:
+            return json.dumps({"ok": True})
+        elif not request["ok"]:
+            return json.dumps(request)
+        if self._gates:
+            result = GOLDEN if self._fault != 13 else GOLDEN | {"ok": False, "problems": ["simulated"]}
+            return json.dumps({"step": self._gates.pop(0), "result": result})
+        self._kept["current"] = self._release
+        return json.dumps({"ok": True})
 
     def _receive(self, stdin: Input) -> str:
         """Take everything in, or half of it."""

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from toolkit.deploy.session import CODE, PROTOCOL
+from toolkit.fleet.transfer.scripts import program
+
 from .conftest import HOUSE
 
 
@@ -29,8 +32,13 @@ def agent(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in module.folder_files(code, str(folder / "device"), variables["runner_agent_patterns"]):
         Path(file["dest"]).parent.mkdir(parents=True, exist_ok=True)
         Path(file["dest"]).write_text(file["content"])
-    (program,) = (file["content"] for file in variables["runner_agent_files"])
-    (folder / "toolkit-agent").write_text(program.replace("{{ runner_agent_folder }}", str(folder)))
+    for file in variables["runner_agent_files"]:
+        content = (
+            file["content"].replace("{{ runner_agent_folder }}", str(folder)).replace("{{ runner_user }}", "nobody")
+        )
+        name = file["dest"].rpartition("/")[2] if "/" in file["dest"] else "toolkit-agent"
+        (folder / name).write_text(content.replace("{{ runner_root }}", str(folder / "root")))
+        (folder / name).chmod(0o755)
     return folder / "toolkit-agent"
 
 
@@ -64,3 +72,24 @@ def test_agent_reports_a_changed_file(agent: Path, tiny_bundle: Path, tmp_path: 
 def test_agent_has_the_commands_that_install_releases(agent: Path, command: str) -> None:
     done = run(agent, command, "--help")
     assert done.returncode == 0, done.stderr
+
+
+def test_agent_serves_the_sessions_of_the_controller(agent: Path, tmp_path: Path) -> None:
+    requests = [{"do": "lock", "name": "deploy", "info": "me", "break": False}, {"do": "what"}, {"do": "end"}]
+    stdin = program(CODE) + b"".join(json.dumps(request).encode() + b"\n" for request in requests)
+    command = [sys.executable, "-I", "-S", agent, "session", tmp_path / "root"]
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=60)
+    held, refused, ended = (json.loads(line) for line in done.stdout.splitlines())
+    assert (held["ok"], held["protocol"], done.returncode) == (True, PROTOCOL, 0)
+    assert "is not valid" in refused["error"]["what"]
+    assert ended == {"ok": True}
+    assert not (tmp_path / "root/deploy.lock").exists()
+
+
+def test_gate_runs_a_command_in_the_release_with_its_settings(agent: Path, tmp_path: Path) -> None:
+    root = agent.parent / "root"
+    root.mkdir()
+    (root / "environment").write_text("# a comment\nLIBRARY=one two\n")
+    gate = [agent.parent / "toolkit-gate", tmp_path, "/bin/sh", "-c", 'pwd; echo "$LIBRARY"']
+    done = subprocess.run(gate, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(tmp_path), "one two"]

@@ -23,10 +23,10 @@ import yaml
 from toolkit.artifacts.fleet import Device
 from toolkit.bench import BenchSpec, bench_fleet
 from toolkit.deploy import REQUIRED_GATES, SpeedGate, deploy, load_baselines, plan_rollout, rollback, status
-from toolkit.deploy.gates import health
 from toolkit.fleet import connect
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import SENT, resolve_images
+from toolkit.fleet.device_command import in_runtime
 from toolkit.fleet.inventory.ansible import ansible_command
 from toolkit.fleet.transfer.staging import TransferOptions
 from toolkit.progress import Silent
@@ -114,7 +114,8 @@ def test_rollback_goes_back_to_what_a_release_ran_in(device: Device, bundle: Pat
     assert not rollback([contained]).failed
     assert named.is_file()
     with connect(contained) as shell:
-        assert health.check_golden(contained, shell, status([contained]).ok[contained].release or "")["ok"]
+        folder = f"{contained.root}/releases/{status([contained]).ok[contained].release}"
+        assert json.loads(shell.run(in_runtime(contained, folder, "golden", folder)).stdout)["ok"]
 
 
 def test_deploy_sends_nothing_when_no_engine_answers(

@@ -22,8 +22,16 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.fleet import Device
 from toolkit.bundle.release import release_tree
 from toolkit.bundle.signing import sign_bundle
-from toolkit.deploy import REQUIRED_GATES, HealthGate, RolloutResult, SpeedGate, Strategy, deploy, load_baselines
-from toolkit.deploy.gates import health
+from toolkit.deploy import (
+    REQUIRED_GATES,
+    HealthGate,
+    RolloutResult,
+    SpeedGate,
+    Strategy,
+    deploy,
+    load_baselines,
+    session,
+)
 from toolkit.deploy.lock import device_lock, rollout_lock
 from toolkit.errors import FleetError
 from toolkit.fleet import connect
@@ -193,7 +201,7 @@ def test_deploy_gives_a_device_up_when_it_hangs(
 ) -> None:
     hanging = _python(tmp_path, 'case "$*" in *" golden "*) exec sleep 30;; esac')
     with monkeypatch.context() as hurried:
-        hurried.setattr(health, "_TIMEOUT_S", 2.0)
+        hurried.setattr(session, "STEP_S", 2.0)
         result = lone.deploy(replace(lone.devices[0], python=str(hanging)))
     aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)
 

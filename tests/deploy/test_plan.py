@@ -11,8 +11,8 @@ from toolkit.deploy import REQUIRED_GATES, HealthGate, SpeedGate, commands
 from toolkit.deploy.lock import describe_lock, lock_info
 from toolkit.deploy.plan import is_served, make_plan
 from toolkit.deploy.status import parse
+from toolkit.device.activation.release_code import RUN, Runtime
 from toolkit.errors import FleetError
-from toolkit.fleet import device_command
 from toolkit.fleet.transfer.diff import RemoteState
 from toolkit.fleet.transfer.tree import build_tree
 
@@ -91,23 +91,16 @@ def test_make_plan_refuses_when_there_is_no_room() -> None:
 
 def test_golden_runs_the_releases_code_on_the_accelerator() -> None:
     folder = "/opt/toolkit/releases/abc"
-    assert commands.golden(DEVICE, "abc") == [
-        *("/bin/sh", "-c", device_command.RUN, "sh", "/opt/toolkit", folder, "none", "MYRIAD"),
+    runtime = Runtime("/venv/bin/python", "MYRIAD")
+    assert runtime.argv(Path("/opt/toolkit"), Path(folder), "golden", folder, "--accelerator", "MYRIAD") == [
+        *("/bin/sh", "-c", RUN, "sh", "/opt/toolkit", folder, "none", "MYRIAD"),
         *("/venv/bin/python", "-B", "-m", "device", "golden", folder, "--accelerator", "MYRIAD"),
     ]
-    assert commands.verify(DEVICE, "abc") == [
-        *("/bin/sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", folder),
-        *("/venv/bin/python", "-B", "-S", "-m", "device", "verify", folder),
-    ]
 
 
-def test_commands_carry_what_varies_as_words_of_their_own() -> None:
-    assert commands.switch(DEVICE, "abc")[-2:] == ["/opt/toolkit", "abc"]
-    assert commands.switch_back(DEVICE, "abc")[-2:] == ["/opt/toolkit", "abc"]
-    assert commands.lock(DEVICE, "it's me", break_lock=True)[-4:] == ["/opt/toolkit", "it's me", "yes", "deploy"]
-    assert commands.restore(DEVICE, None, "abc")[-3:] == ["/opt/toolkit", "", "abc"]
-    assert commands.audit(DEVICE, '{"a": "it\'s"}', 10)[-3:] == ["/opt/toolkit", '{"a": "it\'s"}', "10"]
-    assert commands.status(DEVICE)[-1] == "/opt/toolkit"
+def test_commands_carry_what_varies_as_arguments_of_their_own() -> None:
+    assert commands.session(DEVICE)[3:6] == ["sh", "/opt/toolkit", "/venv/bin/python"]
+    assert commands.status(DEVICE)[-2] == "/opt/toolkit"
 
 
 def test_parse_reads_what_a_device_serves() -> None:
@@ -119,6 +112,8 @@ def test_parse_reads_what_a_device_serves() -> None:
     assert (found.release, found.previous, found.bundle, found.name) == ("abc", None, "def", "mobilenet: fast")
     assert (found.since, found.lock, found.as_expected) == ("2023-11-14T22:13:20+00:00", None, None)
     assert parse(DEVICE, "").release is None
+    modes = ("0 755", "0 775", "1000 755", "0 757", "")
+    assert [parse(DEVICE, f"agent:{mode}\n").agent for mode in modes] == ["root", *["sent"] * 4]
     assert parse(DEVICE, "current:1 'current' -> 'releases/abc'\ncurrent/release.json:{damaged\n").bundle is None
 
 

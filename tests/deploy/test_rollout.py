@@ -18,7 +18,6 @@ from toolkit.deploy import (
     Gate,
     HealthGate,
     Strategy,
-    commands,
     deploy,
     gates_from_config,
     plan_rollout,
@@ -29,6 +28,7 @@ from toolkit.deploy import (
 from toolkit.deploy.gates.gate import GateContext
 from toolkit.deploy.lock import device_lock
 from toolkit.deploy.strategy import Size
+from toolkit.device.activation.audit import append_audit
 from toolkit.errors import BundleError, ConfigurationError, ExitCode, UsageError
 from toolkit.experiment.schema import DeployConfig
 from toolkit.fleet import connect
@@ -257,9 +257,8 @@ def test_the_log_on_a_device_is_put_aside_when_it_has_grown(devices: Devices) ->
     device = devices[0]
     root = Path(device.root)
     root.mkdir()
-    with connect(device) as shell:
-        for number in range(7):
-            shell.run(commands.audit(device, f'{{"it\'s": {number}}}', limit=20)).check(device, "noting")
+    for number in range(7):
+        append_audit(root, {"it's": number}, limit=20)
     assert sorted(path.name for path in root.iterdir()) == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]
     assert (root / "audit.jsonl").read_text() == '{"it\'s": 6}\n'
     assert (root / "audit.jsonl.2").read_text() == '{"it\'s": 2}\n{"it\'s": 3}\n'

@@ -43,7 +43,7 @@ def status(
     devices = options.devices()
     with options.store() as store:
         result = fetch_status(devices, store=store, forks=options.forks, progress=options.progress, files=not quick)
-    print_results(result, ("bundle", "release", "since", "drift", "previous"), _row, as_json=options.as_json)
+    print_results(result, ("bundle", "release", "since", "drift", "previous", "agent"), _row, as_json=options.as_json)
     if any(serving.drift for serving in result.ok.values()):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 
@@ -79,4 +79,5 @@ def _row(serving: DeviceStatus) -> tuple[object, ...]:
         (serving.since or "")[:19].replace("T", " "),
         verdict + locks + memory,
         (serving.previous or "")[:12],
+        serving.agent,
     )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.bundle.release import with_container_image
 from toolkit.deploy import commands, signature_policy
-from toolkit.deploy.gates import health
-from toolkit.deploy.gates.gate import Gate, GateContext, IntegrityGate
+from toolkit.deploy.gates.gate import Gate, GateContext, GateRun
 from toolkit.deploy.lock import device_lock, operator_name
 from toolkit.deploy.plan import DeployPlan, is_served, make_plan
+from toolkit.deploy.session import AuditSubject, DeviceSession
 from toolkit.deploy.status import DeviceStatus, read_status
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
@@ -57,6 +55,16 @@ class Applied:
     """The message of each gate."""
     repaired: tuple[str, ...]
     """Paths that had wrong bytes and were replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A device that is being changed, its session, and what it served before."""
+
+    device: Device
+    shell: Shell
+    session: DeviceSession
+    before: DeviceStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,33 +111,36 @@ class DeviceRollout:
         Raises:
             FleetError: a step or a gate failed, or somebody else has changed the device since it was looked at.
         """
-        with fleet.connect(device) as shell, self._locked(device, shell, "deploy"):
+        with fleet.connect(device) as shell, self._locked(device, shell, "deploy") as session:
             now = read_status(device, shell)
             if now.release not in {before.status.release, self.tree_of(device).digest}:
                 raise _moved(device, before.status, now)
+            turn = _Turn(device, shell, session, now)
             try:
-                done = self._do(device, shell, before, now)
+                plan, sent = self._send(turn, before)
             except Exception as error:
-                self._note(device, shell, now, "failed", problem_of(device, error).what)
+                self._note_failure(turn, problem_of(device, error).what)
                 raise
-            self._note(device, shell, now, "deployed")
-            return done
+            return self._activate(turn, plan, sent)
 
     def revert(self, device: Device, seen: DeviceStatus, why: str) -> DeviceStatus | None:
         """Return to the earlier release if this one is served; None if nothing had to be done.
 
         A device that served nothing before keeps the release: it has proved itself there.
         """
-        with fleet.connect(device) as shell, self._locked(device, shell, "take back"):
+        with fleet.connect(device) as shell, self._locked(device, shell, "take back") as session:
             now = read_status(device, shell)
             own = self.tree_of(device).digest
             if now.release != own or seen.release in {None, own}:
                 return None
-            self._restore(device, shell, seen)
-            self._note(device, shell, now, "taken-back", why)
+            session.restore(seen.release, seen.previous, self._audit, {"outcome": "taken-back", "reason": why})
             return read_status(device, shell)
 
-    def _locked(self, device: Device, shell: Shell, what: str) -> AbstractContextManager[None]:
+    @property
+    def _audit(self) -> AuditSubject:
+        return AuditSubject(who=operator_name(), what="deploy", rollout=self.rollout)
+
+    def _locked(self, device: Device, shell: Shell, what: str) -> AbstractContextManager[DeviceSession]:
         return device_lock(device, shell, f"{what} {self.tree.parent[:12]}", break_lock=self.break_lock)
 
     def _survey(self, device: Device, shell: Shell) -> RemoteState:
@@ -145,81 +156,36 @@ class DeviceRollout:
             container_image, remote.inspect_image(device, shell, container_image)
         )
 
-    def _do(self, device: Device, shell: Shell, before: DeviceState, now: DeviceStatus) -> Applied:
-        """Bring the container image first, because the release's requirements are probed in it; then apply the plan."""
+    def _send(self, turn: _Turn, before: DeviceState) -> tuple[DeployPlan, int]:
+        """Send what is missing: the container image first, because the release's requirements are probed in it."""
+        device, shell = turn.device, turn.shell
         facts, sent, container_image = before.facts, 0, self._container_image(device)
         if container_image is not None:
             sent = remote.ensure_image(device, shell, container_image, facts.machine, self.sending)
             facts = fleet.probe_in_image(facts, device, shell, container_image.reference)
         known = self._survey(device, shell)
-        facts = replace(facts, current=now.release, previous=now.previous)
+        facts = replace(facts, current=turn.before.release, previous=turn.before.previous)
         tree = self.tree_of(device)
         plan = make_plan(tree, device, facts, known, self.gates)
-        done = self._apply(plan, GateContext(device, shell, tree, now.bundle), now, known)
-        if container_image is not None and self.sending is not None and self.sending.keep is not None:
-            remote.prune_images(device, shell)
-        return replace(done, sent_bytes=done.sent_bytes + sent)
-
-    def _apply(self, plan: DeployPlan, context: GateContext, now: DeviceStatus, known: RemoteState) -> Applied:
-        device, shell, tree, sent = context.device, context.shell, context.tree, 0
         if plan.has("send"):
-            place, verify = commands.releases_path(tree.digest), plan.has(IntegrityGate.name)
-            staged = staging.stage_and_verify(shell, device, tree, place, known, self.sending, verify=verify)
-            context, sent = replace(context, verified=staged.verified), staged.sent_bytes
-        result = _asked(self._planned(plan, after_switch=False), context)
-        if plan.has("switch"):
-            shell.run(commands.switch(device, tree.digest)).check(device, "switching to the new release")
-            try:
-                health.restart(device, shell)
-                result |= _asked(self._planned(plan, after_switch=True), context)
-            except Exception as error:  # whatever a gate raises, the old release serves again
-                raise self._put_back(device, shell, now, error) from error
-        return Applied(sent_bytes=sent, gates=result, repaired=plan.damaged)
+            sent += staging.stage(shell, device, tree, commands.releases_path(tree.digest), known, self.sending)
+        return plan, sent
 
-    def _planned(self, plan: DeployPlan, *, after_switch: bool) -> Iterable[Gate]:
-        return (gate for gate in self.gates if plan.has(gate.name) and gate.after_switch is after_switch)
+    def _activate(self, turn: _Turn, plan: DeployPlan, sent: int) -> Applied:
+        """Let the device activate the release, which puts the old one back if a gate fails after the switch."""
+        device, tree = turn.device, self.tree_of(turn.device)
+        context = GateContext(device, turn.shell, tree.digest, tree, turn.before.bundle)
+        run = GateRun(context, [gate for gate in self.gates if plan.has(gate.name)])
+        passed = turn.session.activate(tree.digest, run, self._audit)
+        if self._container_image(device) is not None and self.sending is not None and self.sending.keep is not None:
+            remote.prune_images(device, turn.shell)
+        return Applied(sent_bytes=sent, gates=passed, repaired=plan.damaged)
 
-    def _put_back(self, device: Device, shell: Shell, old: DeviceStatus, error: Exception) -> FleetError:
-        """Revert the switch, and return an error that says what is served now."""
-        problem = problem_of(device, error)
-        try:
-            self._restore(device, shell, old)
-        except FleetError as second:
-            message = f"and what served before could not be put back: {problem_of(device, second).what}"
-        else:
-            message = f"{(old.release or 'nothing')[:12]} serves again"
-        return FleetError(f"{problem.what}; {message}", where=device.name, remedy=problem.remedy)
-
-    def _restore(self, device: Device, shell: Shell, old: DeviceStatus) -> None:
-        argv = commands.restore(device, old.release, old.previous)
-        shell.run(argv).check(device, "putting back what served before")
-        health.restart(device, shell)
-
-    def _note(self, device: Device, shell: Shell, before: DeviceStatus, outcome: str, reason: str = "") -> None:
+    def _note_failure(self, turn: _Turn, reason: str) -> None:
         """Append to the device's audit log, best effort: without room or connection the line is lost."""
-        line = audit_line("deploy", self.tree_of(device).digest, before.release, outcome, reason, self.rollout)
+        entry = {"release": self.tree_of(turn.device).digest, "replaced": turn.before.release}
         with suppress(FleetError):
-            shell.run(commands.audit(device, line))
-
-
-def audit_line(
-    what: str, release: str | None, replaced: str | None, outcome: str, reason: str = "", rollout: str = ""
-) -> str:
-    """Return one JSON object with the controller's time: a device's clock may be off by years."""
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    message = {
-        "at": at,
-        "who": operator_name(),
-        "rollout": rollout,
-        "what": what,
-        "release": release,
-        "replaced": replaced,
-    }
-    return json.dumps(message | {"outcome": outcome, "reason": reason}, ensure_ascii=False)
-
-
-def _asked(gates: Iterable[Gate], context: GateContext) -> dict[str, str]:
-    return {gate.name: gate.check(context) for gate in gates}
+            turn.session.note(self._audit, {**entry, "outcome": "failed", "reason": reason})
 
 
 def _moved(device: Device, seen: DeviceStatus, now: DeviceStatus) -> FleetError:

@@ -17,22 +17,23 @@ from datetime import UTC, datetime
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy import commands
+from toolkit.deploy.session import DeviceSession, open_session
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
 
 
 @contextmanager
-def device_lock(device: Device, shell: Shell, why: str, *, break_lock: bool = False) -> Iterator[None]:
-    """Hold the device's lock for the length of a with-block; the device releases it when the connection drops.
+def device_lock(device: Device, shell: Shell, why: str, *, break_lock: bool = False) -> Iterator[DeviceSession]:
+    """Hold the device's lock for the length of a with-block, which gets the session that holds it.
+
+    The device releases the lock when the connection drops.
 
     Raises:
         FleetError: somebody else holds it; says who, since when, why, and how to break it.
     """
-    with shell.background(commands.lock(device, lock_info(why), break_lock=break_lock)) as output:
-        if output != "held":
-            raise _refused(device, output)
-        yield
+    with open_session(device, shell) as session:
+        _take(device, session, "deploy", why, break_lock=break_lock)
+        yield session
 
 
 @contextmanager
@@ -42,12 +43,9 @@ def rollout_lock(first: Device, why: str, *, break_lock: bool = False) -> Iterat
     Raises:
         FleetError: another rollout is going on; says whose, since when, why, and how to break its lock.
     """
-    with fleet.connect(first) as shell:
-        argv = commands.lock(first, lock_info(why), break_lock=break_lock, name="rollout")
-        with shell.background(argv) as output:
-            if output != "held":
-                raise _refused(first, output, "another rollout is going on: ")
-            yield
+    with fleet.connect(first) as shell, open_session(first, shell) as session:
+        _take(first, session, "rollout", why, break_lock=break_lock)
+        yield
 
 
 def operator_name() -> str:
@@ -70,15 +68,21 @@ def describe_lock(info: str) -> str:
         return info or "nobody who says so"
 
 
-def _refused(device: Device, output: str, meaning: str = "") -> FleetError:
-    if output.startswith("taken"):
-        return FleetError(
-            f"{meaning}locked by {describe_lock(output.removeprefix('taken').strip())}",
+def _take(device: Device, session: DeviceSession, name: str, why: str, *, break_lock: bool) -> None:
+    answer = session.take_lock(name, lock_info(why), break_lock=break_lock)
+    if answer.get("ok"):
+        return
+    meaning = "another rollout is going on: " if name == "rollout" else ""
+    if "taken" in answer:
+        raise FleetError(
+            f"{meaning}locked by {describe_lock(str(answer['taken']))}",
             where=device.name,
             remedy="wait for it to end; if it is gone for good, break the lock with --break-lock",
         )
-    return FleetError(
-        f"the lock {output or 'cannot be taken'}",
+    error = answer.get("error")
+    reason = error.get("what") if isinstance(error, dict) else "the device gave no reason"
+    raise FleetError(
+        f"the lock cannot be taken: {reason}",
         where=device.name,
         remedy=f"make {device.root} writable for {device.user or 'the user'} there; see whether the disk is full",
     )

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy import commands
-from toolkit.deploy.device_rollout import audit_line
-from toolkit.deploy.gates import health
+from toolkit.deploy.gates.gate import GateContext, GateRun, IntegrityGate
 from toolkit.deploy.hooks import Hooks
-from toolkit.deploy.lock import device_lock, rollout_lock
+from toolkit.deploy.lock import device_lock, operator_name, rollout_lock
 from toolkit.deploy.rollout_log import RolloutLog, RolloutResult, deployment_record
+from toolkit.deploy.session import AuditSubject
 from toolkit.deploy.status import DeviceStatus, read_status
 from toolkit.errors import FleetError
 from toolkit.fleet import FleetResult
@@ -79,15 +77,13 @@ class _Rollback:
 
     def _switch(self, device: Device) -> tuple[str, str]:
         """Return the release that is served now, and its bundle."""
-        with fleet.connect(device) as shell, device_lock(device, shell, "rollback", break_lock=self.break_lock):
+        why, audit = "rollback", AuditSubject(who=operator_name(), what="rollback", rollout=self.log.rollout)
+        with fleet.connect(device) as shell, device_lock(device, shell, why, break_lock=self.break_lock) as session:
             current = _reversible(device, read_status(device, shell))
             assert current.previous is not None  # noqa: S101 - that is what _reversible sees to
-            health.check_integrity(device, shell, current.previous)
-            shell.run(commands.switch_back(device, current.previous)).check(device, "switching back")
-            health.restart(device, shell)
-            line = audit_line("rollback", current.previous, current.release, "rolled-back", rollout=self.log.rollout)
-            with suppress(FleetError):
-                shell.run(commands.audit(device, line))
+            context = GateContext(device, shell, current.previous, None, current.bundle)
+            gates = GateRun(context, (IntegrityGate(),))
+            session.activate(current.previous, gates, audit, outcome="rolled-back", back=True)
             return current.previous, read_status(device, shell).bundle or ""
 
 

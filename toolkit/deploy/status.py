@@ -26,6 +26,7 @@ TIMEOUT_S = 1800.0
 """An old card takes its time to read a large network."""
 _IN_MEMORY = {"tmpfs", "ramfs"}
 """File systems that a restart empties."""
+INSTALLED, SENT = "root", "sent"
 _SERVING = {"deployed", "unchanged", "rolled-back"}
 """The outcomes after which a device serves the release that they name."""
 
@@ -47,6 +48,8 @@ class DeviceStatus:
     """Whose rollout begins with it and is in progress."""
     expected: str | None = None
     """The release that this workspace deployed last."""
+    agent: str = SENT
+    """Whose code judges releases there: "root", installed by Ansible, or "sent" by whoever deploys."""
     drift: tuple[str, ...] = ()
     """How it differs from what was deployed: another release, changed files."""
     volatile: bool = False
@@ -132,7 +135,14 @@ def parse(device: Device, output: str) -> DeviceStatus:
         lock=_lock(fields.get("deploy.lock/info")),
         rollout=_lock(fields.get("rollout.lock/info")),
         volatile=fields.get("storage") in _IN_MEMORY,
+        agent=_agent(fields.get("agent")),
     )
+
+
+def _agent(mode: str | None) -> str:
+    """Return whose agent it is, from its owner and its permissions: one that others can write is nobody's."""
+    match = re.fullmatch(r"0 [0-7]?[0-7]([0-7])([0-7])", mode or "")
+    return INSTALLED if match and not any(int(digit) & 2 for digit in match.groups()) else SENT
 
 
 def _lock(info: str | None) -> str | None:

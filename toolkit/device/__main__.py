@@ -113,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("--again", action="store_true", help="also a release that was refused here before")
     _gate_options(pull)
     pull.set_defaults(command=_pull)
+    session = commands.add_parser("session", help="requests of `toolkit deploy` on stdin, one JSON object a line")
+    session.add_argument("root", type=Path, help="where releases live")
+    session.set_defaults(command=_session)
     return parser
 
 
@@ -221,12 +224,18 @@ def _pull(options: argparse.Namespace) -> Dict[str, Any]:
     return pull(registry, options.root.absolute(), _gates(options), options.report, again=options.again)
 
 
+def _session(options: argparse.Namespace) -> None:
+    from .activation.session import run
+
+    run(options.root, sys.stdin.buffer, options.stdout, skip_program=True)
+
+
 def _gates(options: argparse.Namespace) -> Any:
     import dataclasses
 
-    from .release.activate import Gates
+    from .activation.delivery import GateOptions
 
-    return Gates(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Gates)})
+    return GateOptions(**{field.name: getattr(options, field.name) for field in dataclasses.fields(GateOptions)})
 
 
 def _predict(options: argparse.Namespace) -> Dict[str, Any]:

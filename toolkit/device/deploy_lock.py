@@ -1,4 +1,9 @@
-"""Lock for changes to a device, shared with deployments over SSH (toolkit.deploy.lock)."""
+"""Locks for changes to a device, one for each name.
+
+ROOT/deploy.lock/    there while somebody changes the device: `info` says who, since when and why; `boot` and `pid` tell
+                     whether the lock is left over from before a restart, or from a process that has ended
+ROOT/rollout.lock/   the same, on the first device of a rollout, while it goes on
+"""
 
 from __future__ import annotations
 
@@ -6,46 +11,76 @@ import json
 import os
 import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Optional
 
 from .errors import DeviceError
 
-_OWNER_PREFIX = "device@"
+
+class LockTakenError(DeviceError):
+    """Somebody else holds the lock; `info` is what they wrote."""
+
+    def __init__(self, lock: Path, info: str) -> None:
+        self.info = info
+        holder = _parsed(info)
+        super().__init__(
+            f"locked by {holder.get('who', 'somebody')} since {holder.get('since', 'some time')}: {holder.get('why', '')}",
+            where=str(lock),
+            remedy="wait for it to end; if it is gone for good, remove this folder",
+        )
 
 
 @contextmanager
-def deploy_lock(root: Path, why: str) -> Iterator[None]:
-    """Hold ROOT/deploy.lock for the length of a with-block.
+def deploy_lock(
+    root: Path, why: str = "", *, name: str = "deploy", info: Optional[str] = None, break_lock: bool = False
+) -> Iterator[None]:
+    """Hold ROOT/<name>.lock for the length of a with-block.
 
-    A lock from before the last boot, or of a process of this code that has ended, is taken over.
+    A lock from before the last boot, or of a process that has ended, is taken over; with `break_lock`, any is. `info` is
+    what the lock says of its holder, one line of JSON; by default this device and `why`.
 
     Raises:
-        DeviceError: the lock is held; names the holder.
+        LockTakenError: the lock is held; names the holder.
+        OSError: the lock cannot be made.
     """
-    lock = root / "deploy.lock"
+    lock, text = root / f"{name}.lock", info if info is not None else _own_info(why)
     root.mkdir(parents=True, exist_ok=True)
-    if lock.exists() and _is_stale(lock):
-        shutil.rmtree(lock, ignore_errors=True)  # if it remains, mkdir fails right below
+    if lock.exists() and (break_lock or _is_stale(lock)):
+        _take_away(lock)
     try:
         lock.mkdir()
     except FileExistsError:
-        info = _info(lock)
-        raise DeviceError(
-            f"locked by {info.get('who', 'somebody')} since {info.get('since', 'some time')}: {info.get('why', '')}",
-            where=str(lock),
-            remedy="wait for it to end; if it is gone for good, remove this folder",
-        ) from None
+        raise LockTakenError(lock, _read(lock / "info")) from None
     try:
-        since = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-        who = {"who": _OWNER_PREFIX + socket.gethostname(), "pid": os.getpid(), "since": since, "why": why}
-        (lock / "info").write_text(json.dumps(who) + "\n", encoding="utf-8")
+        (lock / "pid").write_text(f"{os.getpid()}\n", encoding="utf-8")
         (lock / "boot").write_text(_boot(), encoding="utf-8")
+        (lock / "info").write_text(text + "\n", encoding="utf-8")
         yield
     finally:
-        shutil.rmtree(lock, ignore_errors=True)  # if it remains, it is stale once this process has ended
+        if _read(lock / "info") in (text, ""):
+            shutil.rmtree(lock, ignore_errors=True)  # if it remains, it is stale once this process has ended
+
+
+def open_shared(path: Path) -> None:
+    """Create a lock file, if it is not there, so that others than its owner can lock it."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+
+
+def _own_info(why: str) -> str:
+    since = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    who = {"who": "device@" + socket.gethostname(), "pid": os.getpid(), "since": since, "why": why}
+    return json.dumps(who)
+
+
+def _take_away(lock: Path) -> None:
+    """Remove a lock; renamed first, so that of two who do this at once only one removes it."""
+    away = lock.with_name(f"{lock.name}.{os.getpid()}")
+    with suppress(OSError):  # if it remains, mkdir fails right after
+        lock.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
 
 def _boot() -> str:
@@ -56,18 +91,32 @@ def _boot() -> str:
 
 
 def _is_stale(lock: Path) -> bool:
+    boot, pid = _read(lock / "boot"), _read(lock / "pid")
+    if boot and boot != _boot().strip():
+        return True
+    return pid.isdecimal() and not _runs(int(pid))
+
+
+def _runs(pid: int) -> bool:
     try:
-        if (lock / "boot").read_text(encoding="utf-8") != _boot():
-            return True
-    except OSError:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
-    info = _info(lock)
-    return str(info.get("who", "")).startswith(_OWNER_PREFIX) and not Path("/proc", str(info.get("pid"))).exists()
+    except PermissionError:
+        return True
+    return True
 
 
-def _info(lock: Path) -> Dict[str, Any]:
+def _read(path: Path) -> str:
     try:
-        info = json.loads((lock / "info").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _parsed(info: str) -> Dict[str, Any]:
+    try:
+        parsed = json.loads(info)
+    except (ValueError, RecursionError):
         return {}
-    return info if isinstance(info, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts.fleet import Device, DeviceFacts
+from toolkit.device.layout import CONTAINER_IMAGE
 from toolkit.device.runtime.accelerators import AUTO, CPU, find_accelerator, kind_of
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet import device_command
@@ -77,7 +78,7 @@ def probe_in_image(
 def probe_current(device: Device, shell: Shell) -> DeviceFacts:
     """Return the facts of a device, with those of its current release's container image, if there is one."""
     facts = probe(device, shell)
-    container_image = shell.run(["cat", f"{device.root}/current/{device_command.CONTAINER_IMAGE}"]).stdout.strip()
+    container_image = shell.run(["cat", f"{device.root}/current/{CONTAINER_IMAGE}"]).stdout.strip()
     return probe_in_image(facts, device, shell, container_image) if container_image else facts
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.device.activation.delivery import GateOptions
 from toolkit.device.errors import DeviceError
-from toolkit.device.release.activate import Gates
 from toolkit.device.release.descriptor import parse_descriptor
 from toolkit.device.release.install import install
 from toolkit.device.release.receiver import iter_chunks, iter_members
@@ -39,7 +39,7 @@ def test_install_does_not_read_a_sparse_member_into_memory(tmp_path: Path, name:
         stream.truncate(512 + (7 << 30))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DeviceError, match="describes no release"):
-        install(file, tmp_path / "root", Gates())
+        install(file, tmp_path / "root", GateOptions())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
@@ -51,7 +51,7 @@ def test_install_refuses_links_and_devices_in_the_archive(tmp_path: Path) -> Non
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
     with pytest.raises(DeviceError, match="describes no release"):
-        install(file, tmp_path / "root", Gates())
+        install(file, tmp_path / "root", GateOptions())
 
 
 def described(**changes: Any) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from toolkit.fleet import LocalShell, Result, Shell
 from toolkit.fleet.ssh.shell import Command, Input, iter_blocks
 from toolkit.fleet.transfer import stream
 from toolkit.fleet.transfer.chunks import MAX_CHUNK_BYTES, Chunk
-from toolkit.fleet.transfer.staging import TransferOptions, read_remote_state, stage, stage_and_verify
+from toolkit.fleet.transfer.staging import TransferOptions, read_remote_state, stage
 from toolkit.fleet.transfer.stream import RateLimit
 from toolkit.fleet.transfer.tree import FileTree, build_tree
 
@@ -72,45 +72,6 @@ def test_stage_sends_only_what_is_new_to_the_store(shell: Shell, tree: FileTree)
     assert stage(shell, shell.device, other, "releases/other") == 3
     root = Path(shell.device.root)
     assert (root / "releases/other/model.bin").samefile(root / PLACE / "model.bin")
-
-
-ERRORS = b"""
-class DeviceError(Exception):
-    def __init__(self, what, where, remedy):
-        self.what, self.where, self.remedy = what, where, remedy
-"""
-
-
-def test_stage_and_verify_gives_what_the_releases_own_code_says(shell: Shell) -> None:
-    says = b"def verify(release):\n    return {'ok': True, 'files': len(list(release.rglob('*.py')))}\n"
-    own = build_tree(
-        {
-            "device/__init__.py": b"",
-            "device/errors.py": ERRORS,
-            "device/release/__init__.py": b"",
-            "device/release/verify.py": says,
-        }
-    )
-    staged = stage_and_verify(shell, shell.device, own, "releases/own")
-    assert (staged.sent_bytes, staged.verified) == (len(ERRORS) + len(says), {"ok": True, "files": 4})
-    assert not list(Path(shell.device.root).rglob("__pycache__"))
-    again = stage_and_verify(shell, shell.device, own, "releases/own")
-    assert (again.sent_bytes, again.verified) == (0, None)
-
-
-def test_stage_and_verify_reports_a_release_that_refuses_itself(local_shell: Shell) -> None:
-    says = b"from ..errors import DeviceError\ndef verify(release):\n    raise DeviceError('no ssh-keygen', 'here', 'get it')\n"
-    own = build_tree(
-        {
-            "device/__init__.py": b"",
-            "device/errors.py": ERRORS,
-            "device/release/__init__.py": b"",
-            "device/release/verify.py": says,
-        }
-    )
-    staged = stage_and_verify(local_shell, local_shell.device, own, "releases/own")
-    error = {"what": "no ssh-keygen", "where": "here", "remedy": "get it"}
-    assert staged.verified == {"ok": False, "error": error}
 
 
 def test_stage_leaves_everything_read_only(local_shell: Shell, tree: FileTree) -> None:

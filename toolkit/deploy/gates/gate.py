@@ -5,16 +5,19 @@
     Speed      before the switch   no slower than a share of what was measured there (speed.py)
     Healthy    after the switch    the service runs it and stays well for so long, else the old release is put back
 
-Anything that has the members of `Gate` can be put among them.
+The device measures and judges; the controller judges what the device measured. Anything that has the members of `Gate` can be
+put among them; only those of `DeviceGate` have something measured there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 from toolkit.artifacts.fleet import Device
+from toolkit.deploy import commands
 from toolkit.deploy.gates import health
 from toolkit.fleet import Shell
 from toolkit.fleet.transfer.tree import FileTree
@@ -26,11 +29,13 @@ class GateContext:
 
     device: Device
     shell: Shell
-    tree: FileTree
+    release: str
+    tree: FileTree | None
+    """None for a release that was on the device before."""
     replaced: str | None
     """The bundle that the device has served so far."""
-    verified: Mapping[str, Any] | None = None
-    """The result of the release's own `verify`, if it ran when the last file arrived."""
+    result: Mapping[str, Any] = field(default_factory=dict)
+    """What the device measured for this gate."""
 
 
 class Gate(Protocol):
@@ -55,6 +60,50 @@ class Gate(Protocol):
         """
 
 
+@runtime_checkable
+class DeviceGate(Protocol):
+    """What a gate has besides if the device measures something for it."""
+
+    def measurement(self, context: GateContext) -> dict[str, Any]:
+        """Return what the device is to measure: "run", and its options; see toolkit.device.activation.session."""
+
+
+@runtime_checkable
+class TurnGate(Protocol):
+    """What a gate has besides if its measurements take turns."""
+
+    def turn(self, context: GateContext) -> AbstractContextManager[object]:
+        """Hold the turn while the device measures."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateRun:
+    """The gates of one activation, as a session asks for them."""
+
+    context: GateContext
+    gates: Sequence[Gate]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return what to ask of the device for each gate, in order."""
+        return [self._request(gate) for gate in self.gates]
+
+    def turn(self, name: str) -> AbstractContextManager[object]:
+        """Hold the turn of a gate whose measurements take turns."""
+        gate = self._named(name)
+        return gate.turn(self.context) if isinstance(gate, TurnGate) else nullcontext()
+
+    def judge(self, name: str, result: Mapping[str, Any]) -> str:
+        """Return a gate's message on what the device measured; raise what the gate raises."""
+        return self._named(name).check(replace(self.context, result=result))
+
+    def _request(self, gate: Gate) -> dict[str, Any]:
+        asked = gate.measurement(self.context) if isinstance(gate, DeviceGate) else {"run": None}
+        return {"name": gate.name, "after_switch": gate.after_switch, "turns": isinstance(gate, TurnGate), **asked}
+
+    def _named(self, name: str) -> Gate:
+        return next(gate for gate in self.gates if gate.name == name)
+
+
 @dataclass(frozen=True, slots=True)
 class IntegrityGate:
     """The digests of all files, and the signature if the device or the inventory requires one."""
@@ -67,9 +116,14 @@ class IntegrityGate:
         del device
         return "check every byte there, and the signature if the device asks for one"
 
+    def measurement(self, context: GateContext) -> dict[str, Any]:
+        """See DeviceGate."""
+        del context
+        return {"run": "verify"}
+
     def check(self, context: GateContext) -> str:
         """See Gate."""
-        health.check_integrity(context.device, context.shell, context.tree.digest, context.verified)
+        health.judge_integrity(context.device, context.result)
         return "whole"
 
 
@@ -84,10 +138,14 @@ class GoldenGate:
         """See Gate."""
         return f"answer the golden images there on {device.accelerator}"
 
+    def measurement(self, context: GateContext) -> dict[str, Any]:
+        """See DeviceGate."""
+        del context
+        return {"run": "golden"}
+
     def check(self, context: GateContext) -> str:
         """See Gate."""
-        result = health.check_golden(context.device, context.shell, context.tree.digest)
-        return f"differs by {result['max_abs']:.1e}, {result['tolerance']:g} allowed"
+        return health.judge_golden(context.device, context.release, context.result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +163,15 @@ class HealthGate:
         del device
         return f"see that the service is well, and stays so for {self.seconds:g} s"
 
+    def measurement(self, context: GateContext) -> dict[str, Any]:
+        """See DeviceGate."""
+        device = context.device
+        service = {"unit": commands.service(device), "url": device.variables.get(commands.HEALTH)}
+        return {"run": "health", **service, "seconds": self.seconds, "patience_s": self.patience_s}
+
     def check(self, context: GateContext) -> str:
         """See Gate."""
-        return health.check_health(context.device, context.shell, context.tree.digest, self.seconds, self.patience_s)
+        return health.judge_health(context.device, context.result)
 
 
 REQUIRED_GATES: Sequence[Gate] = (IntegrityGate(), GoldenGate())

@@ -1,91 +1,60 @@
-"""Checks of a release on a device: integrity, golden samples, health of its service."""
+"""Judgments of what a device measured: integrity, golden samples, health of its service."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy import commands, signature_policy
 from toolkit.errors import FleetError
-from toolkit.fleet import Shell
 
-_TIMEOUT_S = 600.0
-"""A Neural Compute Stick takes minutes to load a large network."""
+Result = Mapping[str, Any]
 
 
-def check_integrity(device: Device, shell: Shell, release: str, result: Mapping[str, Any] | None = None) -> None:
-    """Check all digests, and the signature if the device requires one; `result` is that of a verification just made.
+def judge_integrity(device: Device, result: Result) -> None:
+    """Judge all digests, and the signature if the device requires one.
 
     Raises:
         FleetError: names what is wrong, by file; or the inventory requires a signature and the device checks none.
     """
-    result = result or _ask(device, shell, commands.verify(device, release))
-    if not result["ok"]:
-        bad = "; ".join(result.get("problems", ()))
-        raise _failed(device, result, bad, "the device refuses the release", "deploy it again, whole and signed")
+    if not result.get("ok"):
+        bad = "; ".join(map(str, result.get("problems") or ()))
+        raise failure(device, result, bad, "the device refuses the release", "deploy it again, whole and signed")
     signature_policy.verify_signature_checked(device, result)
 
 
-def check_golden(device: Device, shell: Shell, release: str) -> Mapping[str, Any]:
-    """Check the golden samples and return what was measured.
+def judge_golden(device: Device, release: str, result: Result) -> str:
+    """Judge the golden samples; return the result as a message.
 
     Raises:
-        FleetError: its answers are further from the recorded ones than the bundle's tolerance.
+        FleetError: the outputs are further from the recorded ones than the bundle's tolerance.
     """
-    result = _ask(device, shell, commands.golden(device, release))
-    if not result["ok"]:
+    if not result.get("ok"):
         measured = f"max_abs {result.get('max_abs')} is over the tolerance {result.get('tolerance')}"
         remedy = "compare OpenVINO's version there with the bundle's" + _by_hand(device, release)
-        raise _failed(device, result, measured, "golden check failed", remedy)
-    return result
+        raise failure(device, result, measured, "golden check failed", remedy)
+    return f"differs by {float(result['max_abs']):.1e}, {float(result['tolerance']):g} allowed"
 
 
-def check_health(device: Device, shell: Shell, release: str, seconds: float, patience_s: float) -> str:
-    """Check that the service becomes healthy and stays so for `seconds`; return its message.
+def judge_health(device: Device, result: Result) -> str:
+    """Judge the service's health; return its message.
 
     Raises:
-        FleetError: it does not; says what it is instead.
+        FleetError: it did not become healthy, or did not stay so; says what it is instead.
     """
-    result = _ask(device, shell, commands.health(device, release, seconds, patience_s))
-    if not result["ok"]:
+    if not result.get("ok"):
         remedy = f"see its log: toolkit fleet logs --limit {device.name}"
-        raise _failed(device, result, str(result.get("message")), "the service is not well", remedy)
-    return str(result["message"])
+        raise failure(device, result, str(result.get("message")), "the service is not well", remedy)
+    return str(result.get("message"))
 
 
-def restart(device: Device, shell: Shell) -> str | None:
-    """Restart the service on the current release; return what was restarted, None if there is no service.
-
-    Raises:
-        FleetError: it could not be restarted.
-    """
-    user = device.user or "the user"
-    remedy = f"let {user} run systemctl restart {commands.service(device)} by sudo without a password, or set "
-    remedy += "ansible_become_password in the inventory"
-    password = b"" if device.become_password is None else f"{device.become_password}\n".encode()
-    done = shell.run(commands.restart(device), stdin=password).check(device, "restarting the service", remedy)
-    return None if done.stdout.strip().endswith("none") else done.stdout.strip().rpartition("\n")[2]
-
-
-def _ask(device: Device, shell: Shell, argv: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON document that the device code prints."""
-    answer = shell.run(argv, timeout=_TIMEOUT_S)
-    try:
-        result: dict[str, Any] = json.loads(answer.stdout)
-    except ValueError:
-        output = "; ".join(answer.stderr.strip().splitlines()[-2:])
-        what = f"the device code gave no answer (exit code {answer.code}): {output}"
-        raise FleetError(what, where=device.name, remedy="run `toolkit fleet probe` to see what is missing") from None
-    return result
-
-
-def _failed(device: Device, result: Mapping[str, Any], measured: str, what: str, remedy: str) -> FleetError:
+def failure(device: Device, result: Result, measured: str, what: str, remedy: str) -> FleetError:
     """Return the device code's own error if it has one, else what it measured."""
-    error = result.get("error") or {}
-    why = ": ".join(part for part in (error.get("where"), error.get("what")) if part) or measured
-    return FleetError(f"{what}: {why}", where=device.name, remedy=error.get("remedy") or remedy)
+    error = result.get("error")
+    known = error if isinstance(error, dict) else {}
+    why = ": ".join(str(part) for part in (known.get("where"), known.get("what")) if part) or measured
+    return FleetError(f"{what}: {why}", where=device.name, remedy=str(known.get("remedy") or remedy))
 
 
 def _by_hand(device: Device, release: str) -> str:

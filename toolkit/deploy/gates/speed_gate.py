@@ -7,18 +7,18 @@ The look uses the record's images, if they are still there, its clock, threads, 
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy import commands
 from toolkit.deploy.compatibility import bundle_manifest
 from toolkit.deploy.gates.gate import GateContext
+from toolkit.deploy.gates.health import failure
 from toolkit.device.percentiles import MIN_QUERIES
 from toolkit.errors import FleetError
 from toolkit.stats.intervals import percentile
@@ -26,7 +26,6 @@ from toolkit.store import Store
 
 SECONDS = 2.0
 QUERIES = MIN_QUERIES[90]
-PATIENCE_S = 900.0
 _SAME = ("clock", "threads", "streams", "precision", "accelerator")
 
 
@@ -63,24 +62,36 @@ class SpeedGate:
             return "nothing was measured there: no speed to hold it against"
         return f"answer for {SECONDS:g} s, at least at {self._share:.0%} of the speed that was measured there"
 
+    def measurement(self, context: GateContext) -> dict[str, Any]:
+        """See DeviceGate."""
+        like = self._baseline(context)
+        if like is None:
+            return {"run": None}
+        settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
+        return {"run": "speed", "images": like.images, "options": settings}
+
+    @contextmanager
+    def turn(self, context: GateContext) -> Iterator[None]:
+        """See TurnGate: devices on one machine take turns, so that they do not slow each other down."""
+        boot = context.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
+        with self._turns[boot or context.device.name]:
+            yield
+
     def check(self, context: GateContext) -> str:
         """See Gate."""
-        device, name = context.device, str(bundle_manifest(context.tree)["name"])
-        known = [each for each in self._known[device.name] if each.settings["accelerator"] == device.accelerator]
-        result = choose_baseline(known, context.tree.parent, name, context.replaced)
-        if result is None:
+        like = self._baseline(context)
+        if like is None:
             return "no record to hold it against"
-        if context.shell.run(commands.has_images(device, result.images)).code:
+        if context.result.get("missing"):
             return "the images of its record are not there any more: not measured"
-        return compare(device, self._measure(context, result), result, self._share)
+        return compare(context.device, _p90(context.device, context.result), like, self._share)
 
-    def _measure(self, context: GateContext, like: Baseline) -> float:
-        """Return the 90th percentile in ms; devices on one machine take turns, so that they do not slow each other down."""
-        boot = context.shell.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout.strip()
-        settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
-        argv = commands.bench(context.device, context.tree.digest, like.images, settings)
-        with self._turns[boot or context.device.name], context.shell.background(argv, timeout=PATIENCE_S) as output:
-            return _p90(context.device, output)
+    def _baseline(self, context: GateContext) -> Baseline | None:
+        assert context.tree is not None  # noqa: S101 - a rollback has no speed gate
+        name = str(bundle_manifest(context.tree)["name"])
+        known = self._known[context.device.name]
+        known = [each for each in known if each.settings["accelerator"] == context.device.accelerator]
+        return choose_baseline(known, context.tree.parent, name, context.replaced)
 
 
 def load_baselines(store: Store) -> tuple[Baseline, ...]:
@@ -136,19 +147,17 @@ def _yardstick(record: BenchRecord) -> Baseline | None:
     )
 
 
-def _p90(device: Device, output: str) -> float:
-    """From the device's JSON.
+def _p90(device: Device, result: Mapping[str, Any]) -> float:
+    """Return the 90th percentile in ms of what the device measured.
 
     Raises:
         FleetError: it could not measure; says why.
     """
-    try:
-        result: dict[str, Any] = json.loads(output)
-    except ValueError:
-        raise FleetError("the speed could not be measured: no answer", where=device.name) from None
     if not result.get("ok"):
-        error = result["error"]
-        raise FleetError(f"the speed could not be measured: {error['what']}", where=device.name, remedy=error["remedy"])
-    p90_ms = percentile(result["samples_ms"], 90)
-    assert p90_ms is not None  # noqa: S101 - so many queries were asked for
+        raise failure(device, result, "no answer", "the speed could not be measured", "")
+    samples = result.get("samples_ms")
+    numbers = [each for each in samples if isinstance(each, int | float)] if isinstance(samples, list) else []
+    p90_ms = percentile(numbers, 90)
+    if not p90_ms:
+        raise FleetError("the speed could not be measured: too few samples", where=device.name)
     return p90_ms

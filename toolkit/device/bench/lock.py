@@ -24,7 +24,7 @@ def bench_lock(root: Path) -> Iterator[None]:
     path = root / "bench.lock"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _open(path)
     except OSError as error:
         raise DeviceEnvironmentError(
             f"cannot be written: {error.strerror}", where=str(path), remedy="name a folder by --root"
@@ -36,6 +36,14 @@ def bench_lock(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _open(path: Path) -> int:
+    """Open the lock file; for reading only if it belongs to another user, who sees the lock all the same."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+
+
 def _acquire(handle: int, path: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,6 +51,8 @@ def _acquire(handle: int, path: Path) -> None:
         raise DeviceError(
             f"another benchmark is running here: {_holder(handle)}", where=str(path), remedy="wait for it, or stop it"
         ) from None
+    if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        return
     os.ftruncate(handle, 0)
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     os.pwrite(handle, json.dumps({"pid": os.getpid(), "since": since}).encode(), 0)

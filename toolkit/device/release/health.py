@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from typing import Any, Dict, Optional, Tuple
 
 START_TIMEOUT_S = 60.0
@@ -74,6 +72,9 @@ def _find_problem(unit: Optional[str], url: Optional[str]) -> Tuple[Optional[str
 
 def _http_problem(url: str) -> Optional[str]:
     """Return the problem with the health URL; None if it answers 200."""
+    import urllib.error  # slow to import, and many services have no health URL
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=REQUEST_TIMEOUT_S) as answer:  # noqa: S310 - the inventory gives it
             return None if answer.status == 200 else f"{url} answers {answer.status}"

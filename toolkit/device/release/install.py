@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Iterator, Set, Tuple
 
+from ..activation.delivery import GateOptions, deliver
 from ..errors import DeviceError
-from .activate import Gates, activate
 from .descriptor import MAX_BYTES, parse_descriptor
 from .manifest import MAX_DOCUMENT_BYTES, open_regular
 from .receiver import Chunks, iter_chunks, iter_members
@@ -18,8 +18,8 @@ CHANNEL = "offline"
 """The default channel of an archive."""
 
 
-def install(file: Path, root: Path, gates: Gates, channel: str = CHANNEL) -> Dict[str, Any]:
-    """Install the release in an archive; return the result of `activate`.
+def install(file: Path, root: Path, options: GateOptions, channel: str = CHANNEL) -> Dict[str, Any]:
+    """Install the release in an archive; return the result of `deliver`.
 
     Raises:
         DeviceError: the file is not such an archive, or the release did not pass.
@@ -29,7 +29,7 @@ def install(file: Path, root: Path, gates: Gates, channel: str = CHANNEL) -> Dic
     def fetch(missing: Set[str]) -> Chunks:
         return _chunks(file, missing)
 
-    return activate(root, descriptor, fetch, gates, "install", channel)
+    return deliver(root, descriptor, fetch, options, "install", channel)
 
 
 def _read_documents(file: Path) -> Dict[str, bytes]:

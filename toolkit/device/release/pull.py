@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
+from ..activation.delivery import STATE_FILE, GateOptions, deliver
 from ..errors import DeviceError
-from .activate import STATE_FILE, Gates, activate
 from .descriptor import MAX_BYTES, ReleaseDescriptor, parse_descriptor
 from .oci_registry import MANIFEST, Registry
 from .receiver import Chunks, decompress
@@ -33,8 +33,10 @@ INCOMING = "incoming"
 """ROOT/incoming/<sha256>: chunks that were fetched but not yet installed; a later pull reuses them."""
 
 
-def pull(registry: Registry, root: Path, gates: Gates, name: str = "", *, again: bool = False) -> Dict[str, Any]:
-    """Pull and activate the release of a channel; return the result of `activate`.
+def pull(
+    registry: Registry, root: Path, options: GateOptions, name: str = "", *, again: bool = False
+) -> Dict[str, Any]:
+    """Pull and activate the release of a channel; return the result of `deliver`.
 
     If `name` is given, the outcome is reported to the registry.
 
@@ -55,7 +57,7 @@ def pull(registry: Registry, root: Path, gates: Gates, name: str = "", *, again:
 
     with _incoming_folder(root) as incoming:
         try:
-            result = activate(root, descriptor, fetch, gates, "pull", registry.channel)
+            result = deliver(root, descriptor, fetch, options, "pull", registry.channel)
             shutil.rmtree(incoming, ignore_errors=True)  # the next pull removes the rest
             return result
         finally:

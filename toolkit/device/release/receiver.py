@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -30,7 +29,7 @@ Chunks = Iterable[Tuple[str, bytes]]
 
 
 def main(words: List[str]) -> int:
-    """Run `survey ROOT` or `receive ROOT KEEP [verify]`: read the layout as a line of JSON, answer with another."""
+    """Run `survey ROOT` or `receive ROOT KEEP`: read the layout as a line of JSON, answer with another."""
     action, root = words[0], Path(words[1])
     stream = sys.stdin.buffer
     layout = json.loads(stream.readline())
@@ -42,27 +41,10 @@ def main(words: List[str]) -> int:
             if words[2] != "all":
                 prune(root, int(words[2]), layout)
             answer = receive(root, layout, iter_chunks(stream))
-            if answer["ok"] and words[3:] == ["verify"]:
-                answer["verify"] = _verify(root / layout["place"])
     except OSError as error:
         answer = {"ok": False, "error": error.strerror, "errno": error.errno, "where": error.filename or str(root)}
     print(json.dumps(answer))
     return 0
-
-
-def _verify(release: Path) -> Dict[str, Any]:
-    """Return the result of the release's `verify`, run in this process: a new Python takes half a second on a Pi."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "device"]:
-        del sys.modules[name]  # modules sent on stdin give way to those of the release
-    sys.path.insert(0, str(release))
-    own = importlib.import_module("device.release.verify")
-    failures = importlib.import_module("device.errors")
-    try:
-        found: Dict[str, Any] = own.verify(release)
-    except failures.DeviceError as error:
-        error = {"what": error.what, "where": error.where, "remedy": error.remedy}
-        found = {"ok": False, "error": error}
-    return found
 
 
 def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:

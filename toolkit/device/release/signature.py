@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
@@ -65,6 +64,8 @@ def check_signed(document: bytes, signature: bytes, allowed: Path, namespace: st
         DeviceError: the signature is not by an allowed signer for these bytes in this namespace.
         DeviceEnvironmentError: ssh-keygen is not installed.
     """
+    import tempfile  # slow to import, and most devices require no signature
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "signature")
         file.write_bytes(signature)

@@ -32,32 +32,34 @@ exit 0
 """
 """$1 is ROOT, $2 the destination, $3 the digest of its list of sums, $4 the device's Python."""
 
-_LOADER = """
+LOADER = """
 import json,sys,types,zlib
 read=sys.stdin.buffer
-for name in ("device","device.release"):
+for name in ("device","device.release","device.activation"):
     package=types.ModuleType(name)
     package.__path__=[]
     sys.modules[name]=package
 for name,text in json.loads(zlib.decompress(read.read(int(read.readline())))).items():
-    module=types.ModuleType("device.release."+name)
+    module=types.ModuleType("device."+name)
+    module.__package__,_,last=module.__name__.rpartition(".")
     sys.modules[module.__name__]=module
-    setattr(package,name,module)
+    setattr(sys.modules[module.__package__],last,module)
     exec(compile(text,name+".py","exec"),module.__dict__)
 sys.exit(module.main(sys.argv[1:]))
 """
-_MODULES = ("store", "prune", "receiver")
-"""Of device/release; each imports only those before it."""
+"""Runs the last module of the program on stdin."""
+RECEIVER = ("release.store", "release.prune", "release.receiver")
+"""Modules of the device code; each imports only those before it."""
 
 
 def receiver(device: Device, *argv: str) -> list[str]:
-    """Return the command that reads `program` from stdin, then the input of its arguments."""
-    return [device.python, "-I", "-S", "-B", "-c", _LOADER, *argv]
+    """Return the command that reads `program(RECEIVER)` from stdin, then the input of its arguments."""
+    return [device.python, "-I", "-S", "-B", "-c", LOADER, *argv]
 
 
 @cache
-def program() -> bytes:
-    """Return the receiver's modules, after a line with their length."""
-    code = {name: (DEVICE_CODE / "release" / f"{name}.py").read_text(encoding="utf-8") for name in _MODULES}
+def program(modules: tuple[str, ...]) -> bytes:
+    """Return modules of the device code, after a line with their length."""
+    code = {name: (DEVICE_CODE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8") for name in modules}
     packed = zlib.compress(json.dumps(code).encode(), 9)
     return b"%d\n%s" % (len(packed), packed)

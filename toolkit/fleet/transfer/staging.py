@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from toolkit.fleet.transfer.diff import (
     parse_remote_state,
     unique_chunks,
 )
-from toolkit.fleet.transfer.scripts import LOOK, program, receiver
+from toolkit.fleet.transfer.scripts import LOOK, RECEIVER, program, receiver
 from toolkit.fleet.transfer.stream import RateLimit, tar_stream
 from toolkit.fleet.transfer.tree import File, FileTree
 
@@ -58,15 +58,6 @@ class TransferOptions:
     """Older releases to keep besides the current and the previous one; None keeps all."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """The result of a transfer."""
-
-    sent_bytes: int
-    verified: Mapping[str, Any] | None = None
-    """The result of the release's own verification; None if it did not run, or nothing had to be sent."""
-
-
 def stage(
     shell: Shell,
     device: Device,
@@ -82,35 +73,17 @@ def stage(
     Raises:
         FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
     """
-    return stage_and_verify(shell, device, tree, destination, known, sending, verify=False).sent_bytes
-
-
-def stage_and_verify(
-    shell: Shell,
-    device: Device,
-    tree: FileTree,
-    destination: str,
-    known: RemoteState | None = None,
-    sending: TransferOptions | None = None,
-    *,
-    verify: bool = True,
-) -> StageResult:
-    """Do the same for a release, which then verifies itself by its own code in the receiving process.
-
-    Raises:
-        FleetError: no room (before anything is sent), damaged in transit (names the files), or unreachable.
-    """
     known = known or read_remote_state(shell, device, tree, destination)
     if all(file.path in known.intact for file in tree.files):
-        return StageResult(0)
+        return 0
     check_room(device, missing_files(tree, known), known)
     chunks = missing_chunks(tree, known)
     sent = 0
     for _ in range(_ROUNDS):
-        answer = _receive(shell, device, tree, destination, chunks, sending or TransferOptions(), verify=verify)
+        answer = _receive(shell, device, tree, destination, chunks, sending or TransferOptions())
         sent += sum(piece.size_bytes for piece in chunks)
         if answer["ok"]:
-            return StageResult(sent, answer.get("verify"))
+            return sent
         _raise_if_damaged(device, tree, answer["damaged"])
         chunks = tuple(piece for piece in unique_chunks(tree.files) if piece.sha256 in answer["lacking"])
     raise FleetError(f"lacks {len(chunks)} pieces that were sent", where=device.name, remedy="run the command again")
@@ -145,14 +118,12 @@ def _receive(
     destination: str,
     chunks: tuple[Chunk, ...],
     sending: TransferOptions,
-    *,
-    verify: bool,
 ) -> dict[str, Any]:
     """Send the chunks and let the device assemble the destination."""
     size_bytes = sum(piece.size_bytes for piece in chunks)
     slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
     keep = "all" if sending.keep is None else str(sending.keep)
-    argv = ("receive", device.root, keep, *(["verify"] if verify else []))
+    argv = ("receive", device.root, keep)
     stdin = _all_of([_layout_line(tree, _place(device, destination))], tar_stream(chunks, sending.bandwidth))
     return _ask(shell, device, argv, stdin, _TIMEOUT_S + size_bytes / slowest)
 
@@ -170,7 +141,7 @@ def _ask(
     Raises:
         FleetError: its disk takes no more, or its Python does not work.
     """
-    result = shell.run(receiver(device, *argv), stdin=_all_of([program()], stdin), timeout=timeout)
+    result = shell.run(receiver(device, *argv), stdin=_all_of([program(RECEIVER)], stdin), timeout=timeout)
     answer: dict[str, Any] = json.loads(result.check(device, "receiving files").stdout)
     if "error" in answer:
         what = f"cannot write {answer['where']}: {answer['error']}"

@@ -1,46 +1,51 @@
-"""Activate a release from a registry or a file, by the gates of a deployment over SSH.
+"""Deliver a release from a registry or a file, by the gates of a deployment over SSH.
 
-The gates: free space, digests and signature, golden outputs, health. The old release serves until the switch, and
-again if the new one is not healthy. The outcome goes to ROOT/state.json, which `toolkit status` reads, and to
-ROOT/audit.jsonl.
+The old release serves until the switch, and again if the new one is not healthy. The outcome goes to ROOT/state.json, which
+`toolkit status` reads, and to ROOT/audit.jsonl.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from ..deploy_lock import deploy_lock
 from ..errors import ENVIRONMENT, DeviceError
-from . import health, store
-from .descriptor import ReleaseDescriptor, verify_trust
-from .prune import KEEP_RELEASES, prune
-from .receiver import Chunks, receive
-from .verify import verify
+from ..release import store
+from ..release.descriptor import ReleaseDescriptor, verify_trust
+from ..release.health import START_TIMEOUT_S
+from ..release.prune import KEEP_RELEASES, prune
+from ..release.receiver import Chunks, receive
+from ..release.verify import verify
+from . import gates
+from .activate import INTEGRITY, Gate, GateError, activate
+from .audit import append_audit
+from .child import Children
+from .gates import Context
+from .links import linked_release
+from .release_code import Runtime, agent_folder
+from .service import UNIT, Service
 
 STATE_FILE = "state.json"
 RESERVE_BYTES = 64 << 20
 """Space that stays free, as for deployments over SSH."""
 _SLACK_BYTES = 4096
-_GOLDEN_S = 600
-_RESTART_S = 120
 
 Fetch = Callable[[Set[str]], Chunks]
 """Returns the chunks with the requested digests, and possibly others."""
 
 
 @dataclass(frozen=True)
-class Gates:
-    """The gates that a release must pass on this device."""
+class GateOptions:
+    """Options of the gates that a release must pass on this device."""
 
     accelerator: str = "CPU"
-    unit: str = "toolkit-runner.service"
+    unit: str = UNIT
     url: Optional[str] = None
     """Health URL of the service, if it has one."""
     seconds: float = 10.0
@@ -48,12 +53,8 @@ class Gates:
     reserve_bytes: int = RESERVE_BYTES
 
 
-class GateError(DeviceError):
-    """The release did not pass a gate; retrying gives the same result."""
-
-
-def activate(
-    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, gates: Gates, source: str, channel: str
+def deliver(
+    root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, options: GateOptions, source: str, channel: str
 ) -> Dict[str, Any]:
     """Make the release current; return {"ok", "outcome", "release", "bundle", "signature", "gates"}.
 
@@ -69,10 +70,10 @@ def activate(
     result = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
     before = linked_release(root, "current")
     try:
-        chunks = _fetch_missing(root, descriptor, fetch, gates.reserve_bytes)
+        chunks = _fetch_missing(root, descriptor, fetch, options.reserve_bytes)
         with deploy_lock(root, f"{source} {descriptor.bundle[:12]}"):
             before = linked_release(root, "current")
-            passed = _activate(root, descriptor, chunks, gates, before)
+            passed = _activate(root, descriptor, chunks, options, before)
     except DeviceError as error:
         outcome = "refused" if isinstance(error, GateError) else "failed"
         record_outcome(root, source, descriptor, before, outcome, str(error))
@@ -83,28 +84,33 @@ def activate(
 
 
 def _activate(
-    root: Path, descriptor: ReleaseDescriptor, chunks: Chunks, gates: Gates, before: Optional[str]
+    root: Path, descriptor: ReleaseDescriptor, chunks: Chunks, options: GateOptions, before: Optional[str]
 ) -> Dict[str, str]:
-    """Install and switch; return the result of each gate, empty if there was nothing to do."""
+    """Receive and activate; return the result of each gate, empty if there was nothing to do."""
     state = store.survey(root, descriptor.layout)
     intact = len(state["intact"]) == len(descriptor.layout["files"])
-    folder = root / descriptor.layout["place"]
-    if intact and before == descriptor.digest and verify(folder)["ok"]:
+    if intact and before == descriptor.digest and verify(root / descriptor.layout["place"])["ok"]:
         return {}
     if not intact:
         _receive(root, descriptor, chunks)
-    passed = {"verify": _check_integrity(folder), "golden": _check_golden(folder, gates.accelerator)}
-    if before != descriptor.digest:
-        previous = linked_release(root, "previous")
-        switch(root, descriptor.digest, before)
-        try:
-            passed["healthy"] = _check_health(gates)
-        except GateError:
-            _set_link(root, "current", before)
-            _set_link(root, "previous", previous)
-            _restart(gates.unit)
-            raise
-    return passed
+    runtime = Runtime(default_python(root), options.accelerator, agent_folder())
+    context = Context(root, descriptor.digest, runtime, Children())
+    return activate(context, delivery_gates(options), Service(options.unit))
+
+
+def delivery_gates(options: GateOptions) -> List[Gate]:
+    """Return the gates of a release that arrives without a controller."""
+    return [
+        Gate(INTEGRITY, _integrity),
+        Gate("golden", _golden),
+        Gate("healthy", lambda _: _healthy(options), after_switch=True),
+    ]
+
+
+def default_python(root: Path) -> str:
+    """Return the interpreter of the role `openvino` if this device has it, else the running one."""
+    own = root / "venv" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
 
 
 def _fetch_missing(root: Path, descriptor: ReleaseDescriptor, fetch: Fetch, reserve_bytes: int) -> Chunks:
@@ -153,74 +159,31 @@ def _check_free_space(root: Path, lacking: "list[store.File]", reserve_bytes: in
         raise DeviceError(f"no room: {volume.f_favail} free inodes", where=str(root), remedy="df -i")
 
 
-def _check_integrity(folder: Path) -> str:
-    """Verify digests and signature with the running code, not with the release's own."""
-    problems = verify(folder)["problems"]
-    if problems:
-        raise GateError("; ".join(problems), where=str(folder), remedy="publish it again, complete and signed")
+def _integrity(context: Context) -> str:
+    result = gates.check_integrity(context)
+    if "error" in result:
+        error = result["error"]
+        raise DeviceError(error["what"], where=error["where"], remedy=error["remedy"])
+    if not result["ok"]:
+        remedy = "publish it again, complete and signed"
+        raise GateError("; ".join(result["problems"]), where=str(context.folder), remedy=remedy)
     return "intact"
 
 
-def _check_golden(folder: Path, accelerator: str) -> str:
-    """Run the golden check with the release's own code, which will serve."""
-    words = [sys.executable, "-B", "-m", "device", "golden", str(folder), "--accelerator", accelerator]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=_GOLDEN_S)
-    try:
-        found = json.loads(done.stdout)
-    except ValueError:
-        message = "; ".join(done.stderr.strip().splitlines()[-2:])
-        remedy = "see by `python -m device probe` what this device lacks"
-        raise DeviceError(f"golden check gave no answer: {message}", where=str(folder), remedy=remedy) from None
-    if not found["ok"]:
-        why = (found.get("error") or {}).get("what") or f"max_abs {found.get('max_abs')}"
-        kind = DeviceError if done.returncode == ENVIRONMENT else GateError
-        raise kind(f"golden check failed: {why}", where=str(folder))
-    return f"differs by {found['max_abs']:.1e}, {found['tolerance']:g} allowed"
+def _golden(context: Context) -> str:
+    result = gates.check_golden(context)
+    if not result["ok"]:
+        why = (result.get("error") or {}).get("what") or f"max_abs {result.get('max_abs')}"
+        kind = DeviceError if result["exit_code"] == ENVIRONMENT else GateError
+        raise kind(f"golden check failed: {why}", where=str(context.folder))
+    return f"differs by {result['max_abs']:.1e}, {result['tolerance']:g} allowed"
 
 
-def _check_health(gates: Gates) -> str:
-    _restart(gates.unit)
-    found = health.check_health(gates.unit, gates.url, gates.seconds)
-    if not found["ok"]:
-        raise GateError(str(found["message"]), where=gates.unit, remedy=f"journalctl -u {gates.unit}")
-    return str(found["message"])
-
-
-def _restart(unit: str) -> None:
-    """Restart the unit, as root or through the sudo rule of the role runner; do nothing if there is no such unit."""
-    try:
-        if subprocess.run(["systemctl", "cat", unit], capture_output=True, check=False).returncode == 0:
-            sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-            subprocess.run([*sudo, "systemctl", "restart", unit], capture_output=True, check=False, timeout=_RESTART_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return  # the health check follows
-
-
-def switch(root: Path, release: str, before: Optional[str]) -> None:
-    """Point `current` to the release and `previous` to the old one; if interrupted in between, the old one serves."""
-    if before and before != release:
-        _set_link(root, "previous", before)
-    _set_link(root, "current", release)
-
-
-def linked_release(root: Path, name: str) -> Optional[str]:
-    """Return the release that `current` or `previous` points to; None without a link."""
-    link = root / name
-    return link.readlink().name if link.is_symlink() else None
-
-
-def _set_link(root: Path, name: str, release: Optional[str]) -> None:
-    """Set a link by one rename, or remove it for None."""
-    link, new = root / name, root / f".{name}.new"
-    if release is None:
-        if link.is_symlink():
-            link.unlink()
-        return
-    if new.is_symlink():
-        new.unlink()
-    new.symlink_to(f"releases/{release}")
-    new.replace(link)
-    store.sync(root)
+def _healthy(options: GateOptions) -> str:
+    result = gates.check_service(options.unit, options.url, options.seconds, START_TIMEOUT_S)
+    if not result["ok"]:
+        raise GateError(str(result["message"]), where=options.unit, remedy=f"journalctl -u {options.unit}")
+    return str(result["message"])
 
 
 def record_outcome(
@@ -253,7 +216,6 @@ def record_outcome(
                 "release": descriptor.digest,
                 "replaced": before,
             }
-            with open(root / "audit.jsonl", "a", encoding="utf-8") as log:
-                log.write(json.dumps({**line, "outcome": outcome, "reason": reason}) + "\n")
+            append_audit(root, {**line, "outcome": outcome, "reason": reason})
     except OSError:
         return

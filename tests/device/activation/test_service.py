@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts.fleet import Device
-from toolkit.deploy.gates import health
-from toolkit.errors import FleetError
-from toolkit.fleet import LocalShell
+from toolkit.device.activation.child import Children
+from toolkit.device.activation.service import Service
+from toolkit.device.errors import DeviceError
 
 
 def test_restart_passes_the_become_password_to_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,9 +23,10 @@ def test_restart_passes_the_become_password_to_sudo(tmp_path: Path, monkeypatch:
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    device = Device(name="one", host="h", root=str(tmp_path), become_password="open sesame")
-    assert health.restart(device, LocalShell(device)) == "toolkit-runner.service"
+    service = Service(password="open sesame")
+    assert service.restart(tmp_path, Children()) == "toolkit-runner.service"
     assert (tmp_path / "password").read_text() == "open sesame\n"
     assert "open sesame" not in (tmp_path / "sudo").read_text()
-    with pytest.raises(FleetError, match=r"(?s)restarting the service failed.*ansible_become_password"):
-        health.restart(replace(device, become_password=None), LocalShell(device))
+    with pytest.raises(DeviceError, match="restarting the service failed") as caught:
+        Service().restart(tmp_path, Children())
+    assert "ansible_become_password" in caught.value.remedy

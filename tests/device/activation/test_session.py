@@ -1,0 +1,151 @@
+"""One session of a device, by the code that the controller sends to devices without an agent, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.deploy.session import CODE
+from toolkit.fleet.transfer.scripts import LOADER, program
+
+VERIFY = {"name": "verify", "run": "verify", "after_switch": False, "turns": False}
+HEALTHY = {"name": "healthy", "run": None, "after_switch": True, "turns": False}
+LOCK = {"do": "lock", "name": "deploy", "info": "me", "break": False}
+
+
+class Process:
+    """A session, asked line by line."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._requests, self._answers = process, process.stdin, process.stdout
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._requests.write(json.dumps(request).encode() + b"\n")
+        self._requests.flush()
+        return dict(json.loads(self._answers.readline()))
+
+    def activate(self, release: str, *gates: dict[str, Any]) -> dict[str, Any]:
+        """Ask for an activation; the answer is about the first gate."""
+        assert self.ask(LOCK)["ok"]
+        request = {"release": release, "gates": gates, "python": sys.executable, "accelerator": "CPU", "service": {}}
+        audit = {"began": "2026-11-29T12:00:00+00:00", "who": "me", "what": "deploy", "rollout": ""}
+        return self.ask({"do": "activate", **request, "audit": audit, "outcome": "deployed"})
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(60)
+
+    def hang_up(self) -> None:
+        """End its input, as when the connection is lost, and wait for its end."""
+        self._requests.close()
+        self._process.wait(60)
+
+
+@contextmanager
+def session(root: Path) -> Iterator[Process]:
+    argv = [sys.executable, "-I", "-S", "-B", "-c", LOADER, str(root)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        started = Process(process)
+        assert process.stdin is not None
+        process.stdin.write(program(CODE))
+        yield started
+
+
+@pytest.fixture
+def root(release: Path) -> Path:
+    """ROOT, with a release that is there and does not serve yet; another one serves."""
+    place = release.parents[1]
+    (place / "releases/old").mkdir()
+    (place / "current").symlink_to("releases/old")
+    return place
+
+
+def test_activate_switches_once_each_gate_has_passed(root: Path, release: Path) -> None:
+    with session(root) as process:
+        verified = process.activate(release.name, VERIFY, HEALTHY)
+        assert (verified["step"], verified["result"]["ok"]) == ("verify", True)
+        assert (root / "current").readlink().name == "old"
+        assert process.ask({"ok": True, "message": "whole"})["step"] == "healthy"
+        assert (root / "current").readlink().name == release.name
+        assert process.ask({"ok": True, "message": "well"}) == {
+            "ok": True,
+            "gates": {"verify": "whole", "healthy": "well"},
+        }
+        assert (root / "deploy.lock").exists()
+        assert process.ask({"do": "end"})["ok"]
+        assert not (root / "deploy.lock").exists()
+    assert _last_line(root)["outcome"] == "deployed"
+
+
+def test_activate_puts_back_when_the_controller_is_gone(root: Path, release: Path) -> None:
+    with session(root) as process:
+        process.activate(release.name, VERIFY, HEALTHY)
+        process.ask({"ok": True})
+        assert (root / "current").readlink().name == release.name
+        process.hang_up()
+    assert (root / "current").readlink().name == "old"
+    assert not (root / "previous").exists()
+    assert not (root / "deploy.lock").exists()
+    assert "connection to the controller was lost; old serves again" in _last_line(root)["reason"]
+
+
+def test_activate_believes_its_own_gate_before_the_controller(root: Path, release: Path) -> None:
+    (release / "labels.txt").write_text("changed\n")
+    with session(root) as process:
+        assert not process.activate(release.name, VERIFY)["result"]["ok"]
+        answer = process.ask({"ok": True, "message": "never mind"})
+        assert (answer["ok"], answer["error"]["what"]) == (False, "verify did not pass")
+    assert (root / "current").readlink().name == "old"
+
+
+@pytest.mark.parametrize("gates", [(), (HEALTHY,), ({**VERIFY, "after_switch": True},)])
+def test_activate_refuses_gates_without_a_verification(
+    root: Path, release: Path, gates: tuple[dict[str, Any], ...]
+) -> None:
+    with session(root) as process:
+        answer = process.activate(release.name, *gates)
+        assert "unless it is verified first" in answer["error"]["what"]
+    assert (root / "current").readlink().name == "old"
+
+
+def test_verification_cannot_be_left_to_the_controller(root: Path, release: Path) -> None:
+    (release / "labels.txt").write_text("changed\n")
+    with session(root) as process:
+        assert not process.activate(release.name, {**VERIFY, "run": None})["result"]["ok"]
+
+
+def test_second_session_is_told_who_holds_the_lock(root: Path) -> None:
+    with session(root) as first, session(root) as second:
+        assert first.ask(LOCK)["ok"]
+        assert second.ask(LOCK) == {"ok": False, "taken": "me"}
+        first.hang_up()
+        assert second.ask(LOCK)["ok"]
+
+
+def test_lock_of_a_process_that_was_killed_is_taken_over(root: Path) -> None:
+    with session(root) as first:
+        assert first.ask(LOCK)["ok"]
+        first.kill()
+    assert (root / "deploy.lock").exists()
+    with session(root) as second:
+        assert second.ask(LOCK)["ok"]
+
+
+@pytest.mark.parametrize("request_", [{}, {"do": "format"}, {"do": "activate"}, {"do": "audit"}, {"do": ["lock"]}])
+def test_session_refuses_what_is_no_request(root: Path, request_: dict[str, Any]) -> None:
+    with session(root) as process:
+        assert not process.ask(request_)["ok"]
+        assert process.ask(LOCK)["ok"]
+
+
+def _last_line(root: Path) -> dict[str, Any]:
+    return dict(json.loads((root / "audit.jsonl").read_text().splitlines()[-1]))
