@@ -115,7 +115,7 @@ MIRRORS = {
     "sd_image": "a verb, and what it does",
     "serve": "a verb, and what it runs",
     "server": "of HTTP; of SSH",
-    "session": "one bench; one SSH login",
+    "session": "one bench; one SSH login; one deployment, on either side",
     "status": "a verb, and both ends of what it shows",
     "targets": "what is measured; what a model learns",
     "verify": "of a bundle and of a release",

@@ -222,8 +222,8 @@ def _write(
 ) -> None:
     """Write the bundle's release to a file."""
     from toolkit.cli.output import print_json
-    from toolkit.deploy.channel_statement import StatementOptions
     from toolkit.deploy.offline import write_archive
+    from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.progress import format_bytes
 
     statement = StatementOptions(allow_downgrade=allow_downgrade)

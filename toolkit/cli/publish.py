@@ -54,7 +54,7 @@ def publish(
     Sends only what the registry lacks; devices that pull from the channel fetch only what they lack.
     """
     from toolkit.bundle.resolve import bundle_folder
-    from toolkit.deploy.channel_statement import StatementOptions
+    from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.deploy.registry.publish import publish as push
     from toolkit.progress import create_progress
     from toolkit.store import Store

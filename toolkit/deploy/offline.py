@@ -13,7 +13,7 @@ from pathlib import Path
 from toolkit import files
 from toolkit.bundle.release import release_tree
 from toolkit.deploy import commands
-from toolkit.deploy.channel_statement import DEFAULT_STATEMENT, OFFLINE, StatementOptions, channel_documents
+from toolkit.deploy.registry.channel_statement import DEFAULT_STATEMENT, OFFLINE, StatementOptions, channel_documents
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
 from toolkit.device.release.descriptor import LAYOUT
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.bundle.release import release_tree
-from toolkit.deploy.channel_statement import DEFAULT_STATEMENT, StatementOptions, counter_of, is_due
 from toolkit.deploy.offline import release_documents
+from toolkit.deploy.registry.channel_statement import DEFAULT_STATEMENT, StatementOptions, counter_of, is_due
 from toolkit.deploy.registry.oci_registry import PublishingRegistry, open_registry
 from toolkit.device.errors import DeviceError
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
