@@ -32,7 +32,7 @@ def agent(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in module.folder_files(code, str(folder / "device"), variables["runner_agent_patterns"]):
         Path(file["dest"]).parent.mkdir(parents=True, exist_ok=True)
         Path(file["dest"]).write_text(file["content"])
-    for file in variables["runner_agent_files"]:
+    for file in (each for each in variables["runner_agent_files"] if "content" in each):
         content = (
             file["content"].replace("{{ runner_agent_folder }}", str(folder)).replace("{{ runner_user }}", "nobody")
         )
@@ -93,3 +93,15 @@ def test_gate_runs_a_command_in_the_release_with_its_settings(agent: Path, tmp_p
     gate = [agent.parent / "toolkit-gate", tmp_path, "/bin/sh", "-c", 'pwd; echo "$LIBRARY"']
     done = subprocess.run(gate, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [str(tmp_path), "one two"]
+
+
+def test_floors_are_checked_by_a_program_of_roots(agent: Path) -> None:
+    program_ = agent.parent / "toolkit-floor"
+    command = [sys.executable, "-I", "-S", program_]
+    for request, problem in (
+        ({"documents": {}, "release": "a", "channel": "stable", "where": "here"}, "has no channel.json"),
+        ({"documents": ["x"]}, "the request is not valid"),
+    ):
+        done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        assert problem in json.loads(done.stdout)["error"]["what"]

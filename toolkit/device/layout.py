@@ -11,7 +11,8 @@
     ROOT/bench.lock              locked while a benchmark runs
     ROOT/audit.jsonl             changes to the device, one JSON object a line; audit.jsonl.1 and .2 are older
     ROOT/state.json              outcome of the last release that arrived without SSH
-    ROOT/floors.json             per channel, the counter below which releases are refused, see `release.freshness`
+    ROOT/floors.json             per channel, the counter below which releases are refused, see `release.freshness`;
+                                 floors.copy.json is its second record; root holds both elsewhere where there is an agent
 
 The controller and the device code both take the names from here. `probe`, which runs from stdin, repeats three of them.
 """
@@ -28,7 +29,7 @@ DEPLOY_LOCK, ROLLOUT_LOCK, BENCH_LOCK = "deploy.lock", "rollout.lock", "bench.lo
 LOCK_INFO, LOCK_BOOT = "info", "boot"
 AUDIT_LOG = "audit.jsonl"
 STATE_FILE = "state.json"
-FLOORS = "floors.json"
+FLOORS, FLOORS_COPY = "floors.json", "floors.copy.json"
 
 MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.json.sig"
 """Files of a bundle, and so of a release."""

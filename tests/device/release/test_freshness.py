@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,37 @@ def test_damaged_floors_are_an_error_and_not_a_fresh_start(check: Check, root: P
     check(5)
     (root / "floors.json").write_text("{")
     with pytest.raises(DeviceError, match="cannot be read"):
+        check(4)
+
+
+@pytest.mark.parametrize("lost", [freshness.FLOORS, freshness.FLOORS_COPY])
+def test_lost_record_of_floors_is_no_fresh_start(check: Check, root: Path, lost: str) -> None:
+    check(5)
+    (root / lost).unlink()
+    with pytest.raises(DeviceError, match="4 is below 5"):
+        check(4)
+    check(5)
+    assert (root / lost).exists()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_floor_holds_when_the_power_is_cut_while_it_rises(
+    check: Check, root: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    check(5)
+    renames, replace = [0], Path.replace
+
+    def cut_off(path: Path, target: Path) -> Path:
+        renames[0] += 1
+        if renames[0] == cut:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr(Path, "replace", cut_off)
+        check(6)
+    assert floor_of(root, "stable") == (5 if cut == 1 else 6)
+    with pytest.raises(DeviceError, match="4 is below"):
         check(4)
 
 

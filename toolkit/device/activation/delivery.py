@@ -26,6 +26,7 @@ from . import gates
 from .activate import INTEGRITY, Gate, GateError, activate
 from .audit import append_audit
 from .child import Children
+from .floors import check_floor
 from .gates import Context
 from .links import linked_release
 from .release_code import Runtime, agent_folder
@@ -66,7 +67,7 @@ def deliver(
             missing.
         GateError: the release did not pass a gate; the previous release serves.
     """
-    signed = verify_trust(root, descriptor, channel)
+    signed = verify_trust(root, descriptor, channel, check_floor)
     result = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
     before = linked_release(root, "current")
     try:

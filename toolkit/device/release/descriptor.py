@@ -16,7 +16,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator
 
 from ..errors import DeviceError
 from ..layout import RELEASE, RELEASE_SIGNATURE, release_path
@@ -38,6 +38,8 @@ MAX_BYTES: Dict[str, int] = {
 }
 """The documents of a descriptor, with the size limit of each."""
 MAX_FILE_BYTES = 1 << 40
+
+Check = Callable[[Path, Dict[str, bytes], str, str, str], str]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -104,8 +106,12 @@ def _file_problems(file: store.File) -> Iterator[str]:
         yield f"{path!r} is cut into chunks that do not make it up"
 
 
-def verify_trust(root: Path, descriptor: ReleaseDescriptor, channel: str) -> str:
+def verify_trust(
+    root: Path, descriptor: ReleaseDescriptor, channel: str, check: Check = freshness.check_freshness
+) -> str:
     """Verify signatures and freshness; return a message that names the signers, or says that none are required.
+
+    `check` checks the statement of the channel, and raises its floor.
 
     Raises:
         DeviceError: a signature is missing or not by an allowed signer, or the statement is not fresh.
@@ -120,5 +126,5 @@ def verify_trust(root: Path, descriptor: ReleaseDescriptor, channel: str) -> str
     where = f"{descriptor.where}: {RELEASE_SIGNATURE}"
     release = descriptor.documents[RELEASE]
     signed = check_signed(release, signature, allowed, RELEASE_NAMESPACE, where)["message"]
-    fresh = freshness.check_freshness(root, descriptor.documents, descriptor.digest, channel, descriptor.where)
+    fresh = check(root, descriptor.documents, descriptor.digest, channel, descriptor.where)
     return f"{signed}; {fresh}"

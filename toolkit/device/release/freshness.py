@@ -3,7 +3,10 @@
     channel.json       {"format": 1, "channel", "counter", "release", "created", "expires", "signers", "threshold"}
     channel.json.sig   signatures in the channel namespace, concatenated, one for each signer
     downgrade.json     {"format": 1, "channel", "counter", "release", "expires"}: permits one release below the floor
-    ROOT/floors.json   for each channel: the highest accepted counter, its release, the next signers
+    floors.json        for each channel: the highest accepted counter, its release, the next signers
+    floors.copy.json   the same; a device that has lost one of the two records goes by the other
+
+The two records lie in ROOT, or in /var/lib/toolkit-agent, which root owns, where Ansible has installed the agent.
 
 `counter` grows with every publication. If `signers` is not empty, it names the principals of allowed_signers who may
 sign the next statement of this channel, and `threshold` the number of signatures it needs. A floor is on disk before
@@ -20,7 +23,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..errors import DeviceError
-from ..layout import FLOORS
+from ..layout import FLOORS, FLOORS_COPY
 from .manifest import parse_object
 from .signature import ALLOWED, CHANNEL, DOWNGRADE, check_signed, split_signatures
 from .store import write_atomic
@@ -73,14 +76,19 @@ def parse_statement(content: bytes, where: str) -> Statement:
     )
 
 
-def check_freshness(root: Path, documents: Dict[str, bytes], release: str, channel: str, where: str) -> str:
+def check_freshness(
+    root: Path, documents: Dict[str, bytes], release: str, channel: str, where: str, folder: Optional[Path] = None
+) -> str:
     """Check the statement of `channel` for this release and raise the floor; return a message for the user.
+
+    `folder` holds the floors; None: they lie in ROOT.
 
     Raises:
         DeviceError: the statement lacks required signatures, names another channel or release, has expired, or is
         below the floor without a permit.
     """
-    content, floors = documents.get(STATEMENT), _read_floors(root)
+    folder = folder or root
+    content, floors = documents.get(STATEMENT), _read_floors(folder)
     if content is None:
         raise DeviceError(f"has no {STATEMENT}, so its age cannot be checked", where=where, remedy=_REMEDY)
     floor = floors["channels"].get(channel, {})
@@ -101,10 +109,11 @@ def check_freshness(root: Path, documents: Dict[str, bytes], release: str, chann
         "signers": list(statement.signers),
         "threshold": statement.threshold,
     }
-    if floors["channels"][channel] == before:
+    if floors["channels"][channel] == before and (folder / FLOORS).exists() and (folder / FLOORS_COPY).exists():
         return message
-    root.mkdir(parents=True, exist_ok=True)
-    write_atomic(root / FLOORS, json.dumps(floors, indent=1, sort_keys=True).encode())
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (FLOORS_COPY, FLOORS):
+        write_atomic(folder / name, json.dumps(floors, indent=1, sort_keys=True).encode())
     return message
 
 
@@ -169,24 +178,37 @@ def _check_permit(
         raise DeviceError(f"{result['signer']} may not permit a downgrade of this channel", where=where)
 
 
-def _read_floors(root: Path) -> Dict[str, Any]:
-    """Return the stored floors. A damaged file is an error, because without floors every old release would pass.
+def _read_floors(folder: Path) -> Dict[str, Any]:
+    """Return the stored floors: of each channel the higher one of the two records.
 
     Raises:
-        DeviceError: the file is damaged.
+        DeviceError: a record is damaged, because without floors every old release would pass.
     """
-    path = root / FLOORS
+    floors: Dict[str, Any] = {"latest_time": 0.0, "channels": {}}
+    for record in map(_read_record, (folder / FLOORS, folder / FLOORS_COPY)):
+        floors["latest_time"] = max(floors["latest_time"], record["latest_time"])
+        for channel, floor in record["channels"].items():
+            if floor["counter"] > floors["channels"].get(channel, {"counter": -1})["counter"]:
+                floors["channels"][channel] = floor
+    return floors
+
+
+def _read_record(path: Path) -> Dict[str, Any]:
     try:
-        floors = json.loads(path.read_bytes())
-        return {"latest_time": float(floors["latest_time"]), "channels": dict(floors["channels"])}
+        record = json.loads(path.read_bytes())
+        channels = {
+            str(name): {**floor, "counter": int(floor["counter"])} for name, floor in record["channels"].items()
+        }
+        return {"latest_time": float(record["latest_time"]), "channels": channels}
     except FileNotFoundError:
         return {"latest_time": 0.0, "channels": {}}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        remedy = "restore it from a backup; removing it lets older releases pass once"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        other = FLOORS_COPY if path.name == FLOORS else FLOORS
+        remedy = f"remove it if {other} beside it is intact, else restore it from a backup: without both, older releases pass"
         raise DeviceError(f"cannot be read: {error}", where=str(path), remedy=remedy) from None
 
 
-def floor_of(root: Path, channel: str) -> Optional[int]:
+def floor_of(folder: Path, channel: str) -> Optional[int]:
     """Return the highest counter accepted from a channel; None without one."""
-    counter = _read_floors(root)["channels"].get(channel, {}).get("counter")
+    counter = _read_floors(folder)["channels"].get(channel, {}).get("counter")
     return None if counter is None else int(counter)

@@ -1,0 +1,74 @@
+"""Floors of channels that the account that deploys cannot lower: root's, outside ROOT, where Ansible has installed the agent.
+
+The agent runs as that account. It asks `toolkit-floor`, which Ansible allows it to run as root, for every check: that program
+takes the statement on stdin, verifies it by root's own signers, and raises the floor. It takes no arguments.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import IO, Dict
+
+from ..errors import DeviceError
+from ..release import freshness
+from .release_code import agent_folder
+
+FOLDER = Path("/var/lib/toolkit-agent")
+PROGRAM = "toolkit-floor"
+MAX_REQUEST_BYTES = 4 << 20
+TIMEOUT_S = 120
+_DOCUMENTS = (freshness.STATEMENT, freshness.STATEMENT_SIGNATURE, freshness.PERMIT, freshness.PERMIT_SIGNATURE)
+
+
+def check_floor(root: Path, documents: Dict[str, bytes], release: str, channel: str, where: str) -> str:
+    """Check the statement of a channel and raise its floor, wherever this device holds floors; return a message.
+
+    Raises:
+        DeviceError: see `freshness.check_freshness`; or the agent may not ask for the check.
+    """
+    agent = agent_folder()
+    if agent is None or os.geteuid() == 0:
+        return freshness.check_freshness(root, documents, release, channel, where, FOLDER if agent else None)
+    encoded = {name: base64.b64encode(documents[name]).decode() for name in _DOCUMENTS if name in documents}
+    request = json.dumps({"documents": encoded, "release": release, "channel": channel, "where": where})
+    return ask_root(["sudo", "-n", str(agent / PROGRAM)], request)
+
+
+def ask_root(argv: "list[str]", request: str) -> str:
+    """Run the program that checks as root; return its message.
+
+    Raises:
+        DeviceError: the statement did not pass, or the program could not be run.
+    """
+    try:
+        done = subprocess.run(argv, input=request, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+        answer = json.loads(done.stdout)
+        error = answer.get("error")
+    except (OSError, ValueError, AttributeError, subprocess.TimeoutExpired):
+        remedy = "run ansible/provision-pi.yml --tags runner, which lets the account run it by sudo"
+        raise DeviceError("the floors could not be checked", where=argv[-1], remedy=remedy) from None
+    if error is not None:
+        raise DeviceError(str(error["what"]), where=str(error["where"]), remedy=str(error["remedy"]))
+    return str(answer["message"])
+
+
+def main(root: Path, stdin: IO[bytes], folder: Path = FOLDER) -> int:
+    """Serve one request as root: check by the signers of ROOT, raise the floor, print the message or the error."""
+    try:
+        request = json.loads(stdin.read(MAX_REQUEST_BYTES))
+        documents = {name: base64.b64decode(request["documents"][name]) for name in request["documents"]}
+        release, channel, where = (str(request[name]) for name in ("release", "channel", "where"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        error = {"what": "the request is not valid", "where": PROGRAM, "remedy": ""}
+        print(json.dumps({"error": error}))
+        return 1
+    try:
+        print(json.dumps({"message": freshness.check_freshness(root, documents, release, channel, where, folder)}))
+    except DeviceError as failure:
+        print(json.dumps({"error": {"what": failure.what, "where": failure.where, "remedy": failure.remedy}}))
+        return 1
+    return 0
