@@ -10,10 +10,12 @@ import typer
 
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
+from toolkit.cli.publish import parse_signers
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Device
     from toolkit.deploy import DeployPlan, Strategy
+    from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.fleet import FleetResult
     from toolkit.store import Store
 
@@ -113,12 +115,30 @@ def deploy(
         ),
     ] = None,
     sign: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             exists=True,
             dir_okay=False,
             metavar="KEY",
-            help="SSH key to sign the release with; requires --offline.",
+            help="SSH key to sign the release with, one for each signer; requires --offline.",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = None,
+    signers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="With --offline: who may sign the next release, by the names in allowed_signers; default: all.",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = None,
+    threshold: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=16,
+            metavar="N",
+            help="With --offline: how many of them must sign the next release; default 1.",
             rich_help_panel=TRANSFER,
         ),
     ] = None,
@@ -151,6 +171,7 @@ def deploy(
     from toolkit.cli.fleet_output import print_rollout, require_target
     from toolkit.deploy import deploy as roll_out
     from toolkit.deploy import gates_from_config, plan_rollout, strategy_from_config
+    from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.experiment.schema import DeployConfig
     from toolkit.fleet.transfer.staging import TransferOptions
     from toolkit.fleet.transfer.stream import parse_rate_limit
@@ -173,7 +194,14 @@ def deploy(
             bundle = _recommended(options, store, confirmed=yes or dry_run)
         path, gates = bundle_folder(bundle, options.workspace, store), gates_from_config(settings, store)
         if offline is not None:
-            _write(options, path, offline, sign, channel, allow_downgrade=allow_downgrade)
+            keys = tuple(sign or ())
+            statement = StatementOptions(
+                allow_downgrade=allow_downgrade,
+                signers=parse_signers(signers),
+                threshold=threshold,
+                cosigners=keys[1:],
+            )
+            _write(options, path, offline, keys[0] if keys else None, channel, statement)
             return
         devices = options.devices()
         if dry_run:
@@ -218,15 +246,13 @@ def _recommended(options: FleetOptions, store: Store, *, confirmed: bool) -> str
 
 
 def _write(
-    options: FleetOptions, folder: Path, file: Path, key: Path | None, channel: str, *, allow_downgrade: bool
+    options: FleetOptions, folder: Path, file: Path, key: Path | None, channel: str, statement: StatementOptions
 ) -> None:
     """Write the bundle's release to a file."""
     from toolkit.cli.output import print_json
     from toolkit.deploy.offline import write_archive
-    from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.progress import format_bytes
 
-    statement = StatementOptions(allow_downgrade=allow_downgrade)
     archive = write_archive(folder, file, key, channel, statement)
     if options.as_json:
         print_json(archive)

@@ -29,19 +29,45 @@ ExpiresOption = Annotated[
         "--expires-days", min=0.001, metavar="DAYS", help="Days that devices accept the signed release; default 90."
     ),
 ]
+SignersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--signers",
+        metavar="NAME,…",
+        help="Who may sign the channel's next release, by the names in allowed_signers; default: as before.",
+    ),
+]
+ThresholdOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threshold", min=1, max=16, metavar="N", help="How many of them must sign it; default: as before, at first 1."
+    ),
+]
 DowngradeOption = Annotated[
     bool,
     typer.Option("--allow-downgrade", help="Sign a permit to go back to this older release; devices log it."),
 ]
 
 
+def parse_signers(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of --signers; None without it."""
+    return None if text is None else tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
 def publish(
     bundle: BundleArgument,
     channel: Annotated[str, typer.Argument(metavar="HOST[:PORT]/NAME:CHANNEL", help="Channel that devices pull from.")],
     sign: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="KEY", help="SSH key to sign the release with."),
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="KEY",
+            help="SSH key to sign the release with; repeat it if the channel requires several signers.",
+        ),
     ] = None,
+    signers: SignersOption = None,
+    threshold: ThresholdOption = None,
     credentials: CredentialsOption = None,
     plain_http: PlainHttpOption = False,
     expires_days: ExpiresOption = 90,
@@ -64,9 +90,22 @@ def publish(
     with Store(place.database) as store:
         path = bundle_folder(bundle, place, store)
     progress = create_progress(quiet=as_json)
-    statement = StatementOptions(expires_days=expires_days, allow_downgrade=allow_downgrade)
+    keys = tuple(sign or ())
+    statement = StatementOptions(
+        expires_days=expires_days,
+        allow_downgrade=allow_downgrade,
+        signers=parse_signers(signers),
+        threshold=threshold,
+        cosigners=keys[1:],
+    )
     result = push(
-        path, channel, key=sign, credentials=credentials, plain=plain_http, progress=progress, options=statement
+        path,
+        channel,
+        key=keys[0] if keys else None,
+        credentials=credentials,
+        plain=plain_http,
+        progress=progress,
+        options=statement,
     )
     if as_json:
         print_json(result)

@@ -13,7 +13,13 @@ from pathlib import Path
 from toolkit import files
 from toolkit.bundle.release import release_tree
 from toolkit.deploy import commands
-from toolkit.deploy.registry.channel_statement import DEFAULT_STATEMENT, OFFLINE, StatementOptions, channel_documents
+from toolkit.deploy.registry.channel_statement import (
+    DEFAULT_STATEMENT,
+    OFFLINE,
+    StatementOptions,
+    channel_documents,
+    inherit_rules,
+)
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
 from toolkit.device.release.descriptor import LAYOUT
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
@@ -49,7 +55,8 @@ def write_archive(
         UsageError: the key cannot sign.
     """
     tree = release_tree(bundle)
-    documents = release_documents(tree, key, channel, options)
+    rules = inherit_rules(b"", options, 0)
+    documents = release_documents(tree, key, channel, rules)
     with files.atomic_write(path) as stream:
         for block in _blocks(tree, documents):
             stream.write(block)
@@ -67,7 +74,7 @@ def release_documents(
     documents = {LAYOUT: json.dumps(layout).encode(), RELEASE: release}
     if key is None:
         return documents
-    statement = channel_documents(tree.digest, channel, (key,), options, last_counter)
+    statement = channel_documents(tree.digest, channel, (key, *options.cosigners), options, last_counter)
     return documents | {RELEASE_SIGNATURE: ssh_signatures.sign(release, key, RELEASE_NAMESPACE)} | statement
 
 

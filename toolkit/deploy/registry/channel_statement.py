@@ -6,13 +6,14 @@ Devices check it in `toolkit.device.release.freshness`, and refuse a release who
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit import hashing
 from toolkit.device.errors import DeviceError
 from toolkit.device.release import freshness
 from toolkit.device.release.signature import CHANNEL, DOWNGRADE
+from toolkit.errors import UsageError
 from toolkit.system.ssh_signatures import sign
 
 DAY_S = 86400
@@ -25,9 +26,12 @@ class StatementOptions:
     """How long a statement holds, who may sign the next one, and whether devices may go back to an older release."""
 
     expires_days: float = 90.0
-    signers: tuple[str, ...] = ()
-    """Principals of the devices' allowed_signers; none: all of them."""
-    threshold: int = 1
+    signers: tuple[str, ...] | None = None
+    """Principals of the devices' allowed_signers; empty: all of them; None: as the channel's last statement says."""
+    threshold: int | None = None
+    """How many of them must sign; None: as the channel's last statement says, else 1."""
+    cosigners: tuple[Path, ...] = ()
+    """Further keys that sign this statement."""
     allow_downgrade: bool = False
     counter: int | None = None
     """Default: one more than the channel's last one, and at least the time in seconds."""
@@ -48,14 +52,45 @@ def channel_documents(
     counter = options.counter if options.counter is not None else max(last_counter + 1, now)
     subject = {"format": 1, "channel": channel, "counter": counter, "release": release}
     times = {"created": now, "expires": now + int(options.expires_days * DAY_S)}
-    rules = {"signers": list(options.signers), "threshold": options.threshold}
+    rules = {"signers": list(options.signers or ()), "threshold": options.threshold or 1}
     statement = hashing.canonical_json({**subject, **times, **rules})
     signatures = b"".join(sign(statement, key, CHANNEL) for key in keys)
     documents = {freshness.STATEMENT: statement, freshness.STATEMENT_SIGNATURE: signatures}
     if options.allow_downgrade:
         permit = hashing.canonical_json({**subject, **times})
-        documents |= {freshness.PERMIT: permit, freshness.PERMIT_SIGNATURE: sign(permit, keys[0], DOWNGRADE)}
+        documents |= {
+            freshness.PERMIT: permit,
+            freshness.PERMIT_SIGNATURE: b"".join(sign(permit, key, DOWNGRADE) for key in keys),
+        }
     return documents
+
+
+def inherit_rules(statement: bytes, options: StatementOptions, keys: int) -> StatementOptions:
+    """Return the options with the rules of the channel's last statement where they name none.
+
+    Raises:
+        UsageError: devices would refuse the new statement: it has fewer signatures than the last one requires, or requires
+            more signers than it names.
+    """
+    try:
+        last = freshness.parse_statement(statement, "channel")
+    except DeviceError:
+        last = freshness.Statement("", 0, "", 0, 0)
+    signers = last.signers if options.signers is None else options.signers
+    threshold = last.threshold if options.threshold is None else options.threshold
+    if keys and keys < last.threshold:
+        raise UsageError(
+            f"the channel requires {last.threshold} signatures, and {keys} key{' is' if keys == 1 else 's are'} given",
+            where="--sign",
+            remedy=f"give --sign KEY for each: the signers are {', '.join(last.signers) or 'all that devices allow'}",
+        )
+    if signers and threshold > len({*signers}):
+        raise UsageError(
+            f"{threshold} of {len({*signers})} signers cannot sign",
+            where="--threshold",
+            remedy="lower it, or name more signers",
+        )
+    return replace(options, signers=signers, threshold=threshold)
 
 
 def counter_of(statement: bytes) -> int:
@@ -73,5 +108,5 @@ def is_due(statement: bytes, options: StatementOptions) -> bool:
     except DeviceError:
         return True
     left = stated.expires - time.time()
-    same = (stated.signers, stated.threshold) == (options.signers, options.threshold)
+    same = (stated.signers, stated.threshold) == (options.signers or (), options.threshold or 1)
     return options.allow_downgrade or not same or left < options.expires_days * DAY_S / 2

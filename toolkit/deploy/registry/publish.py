@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.offline import release_documents
-from toolkit.deploy.registry.channel_statement import DEFAULT_STATEMENT, StatementOptions, counter_of, is_due
+from toolkit.deploy.registry.channel_statement import (
+    DEFAULT_STATEMENT,
+    StatementOptions,
+    counter_of,
+    inherit_rules,
+    is_due,
+)
 from toolkit.deploy.registry.oci_registry import PublishingRegistry, open_registry
 from toolkit.device.errors import DeviceError
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
@@ -25,6 +31,7 @@ from toolkit.device.release.oci_registry import MANIFEST, oci_digest
 from toolkit.device.release.pull import CHUNK, EMPTY, SHA256, TITLE
 from toolkit.device.release.signature import CHANNEL as CHANNEL_NAMESPACE
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
+from toolkit.device.release.signature import split_signatures
 from toolkit.fleet.transfer.diff import unique_chunks
 from toolkit.fleet.transfer.stream import compress
 from toolkit.fleet.transfer.tree import FileTree
@@ -87,8 +94,10 @@ def publish(
     with open_registry(channel, credentials, plain=plain) as registry:
         before, manifest = registry.tagged(registry.tag)
         statement = _document(registry, manifest, STATEMENT)
+        keys = () if key is None else (key, *options.cosigners)
+        options = inherit_rules(statement, options, len(keys))
         renewed = key is not None and is_due(statement, options)
-        if not renewed and _is_published(registry, manifest, tree, key):
+        if not renewed and _is_published(registry, manifest, tree, keys):
             return _published(registry, tree, before, key, sent_bytes=0, changed=False)
         documents = release_documents(tree, key, registry.channel, options, counter_of(statement))
         blobs = list(_blobs(tree, documents))
@@ -110,23 +119,18 @@ def _put(registry: PublishingRegistry, digest: str, content: bytes) -> int:
     return len(content)
 
 
-def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: FileTree, key: Path | None) -> bool:
-    """Return whether the channel holds this release, with signatures by this key that verify, if one is given."""
+def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: FileTree, keys: Sequence[Path]) -> bool:
+    """Return whether the channel holds this release, with signatures by all of these keys that verify."""
     if _document(registry, manifest, RELEASE) != _source(tree):
         return False
-    if key is None:
+    if not keys:
         return True
-    pairs = ((RELEASE, RELEASE_SIGNATURE, RELEASE_NAMESPACE), (STATEMENT, STATEMENT_SIGNATURE, CHANNEL_NAMESPACE))
+    signatures = split_signatures(_document(registry, manifest, STATEMENT_SIGNATURE))
+    statement, signature = _document(registry, manifest, STATEMENT), _document(registry, manifest, RELEASE_SIGNATURE)
     with tempfile.TemporaryDirectory() as folder:
-        return all(
-            is_signed_by(
-                _document(registry, manifest, document),
-                _document(registry, manifest, signature),
-                key,
-                namespace,
-                Path(folder),
-            )
-            for document, signature, namespace in pairs
+        place = Path(folder)
+        return is_signed_by(_source(tree), signature, keys[0], RELEASE_NAMESPACE, place) and all(
+            any(is_signed_by(statement, part, key, CHANNEL_NAMESPACE, place) for part in signatures) for key in keys
         )
 
 

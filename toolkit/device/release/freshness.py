@@ -92,7 +92,8 @@ def check_freshness(
     if content is None:
         raise DeviceError(f"has no {STATEMENT}, so its age cannot be checked", where=where, remedy=_REMEDY)
     floor = floors["channels"].get(channel, {})
-    signers = _check_signers(root, content, documents.get(STATEMENT_SIGNATURE, b""), floor, where)
+    signature = documents.get(STATEMENT_SIGNATURE, b"")
+    signers = _check_signers(root, content, signature, floor, where, (STATEMENT, CHANNEL))
     statement = parse_statement(content, f"{where}: {STATEMENT}")
     _check_subject(statement, release, channel, where)
     now = max(time.time(), floors["latest_time"])
@@ -117,15 +118,21 @@ def check_freshness(
     return message
 
 
-def _check_signers(root: Path, content: bytes, signature: bytes, floor: Dict[str, Any], where: str) -> List[str]:
-    """Return the names of the signers; the last statement determines who may sign and how many keys must."""
+def _check_signers(
+    root: Path, content: bytes, signature: bytes, floor: Dict[str, Any], where: str, kind: Tuple[str, str]
+) -> List[str]:
+    """Return the names of the signers; the last statement determines who may sign and how many keys must.
+
+    `kind` is the document's name, and the namespace of its signatures.
+    """
+    document, namespace = kind
     names, threshold = floor.get("signers") or [], int(floor.get("threshold", 1))
     parts = split_signatures(signature)
     signed: Dict[str, str] = {}
     reasons: List[str] = [] if parts else ["it is not signed"]
     for part in parts:
         try:
-            result = check_signed(content, part, root / ALLOWED, CHANNEL, f"{where}: {STATEMENT_SIGNATURE}")
+            result = check_signed(content, part, root / ALLOWED, namespace, f"{where}: {document}.sig")
         except DeviceError as error:
             reasons.append(error.what)
             continue
@@ -136,7 +143,7 @@ def _check_signers(root: Path, content: bytes, signature: bytes, floor: Dict[str
     people = sorted({*signed.values()})
     if len(people) < threshold:
         missing = f"{len(people)} of {threshold} required signatures" + "".join(f"; {reason}" for reason in reasons)
-        raise DeviceError(f"{STATEMENT} has {missing}", where=where, remedy=_REMEDY)
+        raise DeviceError(f"{document} has {missing}", where=where, remedy=_REMEDY)
     return people
 
 
@@ -168,14 +175,11 @@ def _check_permit(
     if content is None:
         what = f"is older than what this device has seen: {statement.counter} is below {floor['counter']}"
         raise DeviceError(what, where=where, remedy="to go back on purpose, publish it with --allow-downgrade")
-    result = check_signed(content, signature, root / ALLOWED, DOWNGRADE, f"{where}: {PERMIT_SIGNATURE}")
-    names = floor.get("signers") or []
+    _check_signers(root, content, signature, floor, where, (PERMIT, DOWNGRADE))
     permit = parse_statement(content, f"{where}: {PERMIT}")
     subject = (permit.channel, permit.release, permit.counter)
     if subject != (statement.channel, statement.release, statement.counter) or permit.expires <= now:
         raise DeviceError(f"{PERMIT} permits another downgrade, or has expired", where=where)
-    if names and result["signer"] not in names:
-        raise DeviceError(f"{result['signer']} may not permit a downgrade of this channel", where=where)
 
 
 def _read_floors(folder: Path) -> Dict[str, Any]:

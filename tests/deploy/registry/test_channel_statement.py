@@ -1,0 +1,101 @@
+"""Signers of a channel on the controller, held against what a device accepts: thresholds, rotation, revocation."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolkit.cli.publish import parse_signers
+from toolkit.deploy.registry.channel_statement import StatementOptions, channel_documents, inherit_rules
+from toolkit.device.errors import DeviceError
+from toolkit.device.release.freshness import STATEMENT, check_freshness
+from toolkit.errors import UsageError
+
+RELEASE = "b" * 64
+NAMES = ("ann", "bob", "cid", "dan")
+Publish = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in NAMES:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    return {name: folder / name for name in NAMES}
+
+
+@pytest.fixture
+def publish(tmp_path: Path, keys: dict[str, Path]) -> Publish:
+    """publish(*signers, **options): publish the next statement to a channel, and let a device judge it."""
+    lines = [f"{name} {keys[name].with_suffix('.pub').read_text()}" for name in NAMES]
+    (tmp_path / "allowed_signers").write_text("".join(lines))
+    counters, held = iter(range(1, 100)), [b""]
+
+    def present(*signers: str, **options: object) -> str:
+        paths = tuple(keys[name] for name in signers)
+        wished = StatementOptions(counter=next(counters), **options)  # type: ignore[arg-type] - as a test gives them
+        rules = inherit_rules(held[0], wished, len(paths))
+        documents = channel_documents(RELEASE, "stable", paths, rules)
+        message = check_freshness(tmp_path, documents, RELEASE, "stable", "registry")
+        held[0] = documents[STATEMENT]
+        return message
+
+    return present
+
+
+def test_threshold_stays_until_another_one_is_given(publish: Publish) -> None:
+    publish("ann", signers=("ann", "bob", "cid"), threshold=2)
+    assert "stated by bob, cid" in publish("bob", "cid")
+    assert "stated by ann, cid" in publish("ann", "cid")
+    with pytest.raises(UsageError, match="requires 2 signatures, and 1 key is given"):
+        publish("ann")
+    publish("ann", "bob", threshold=1)
+    publish("cid")
+
+
+def test_signers_are_rotated_by_the_earlier_ones(publish: Publish) -> None:
+    publish("ann", signers=("ann", "bob"), threshold=2)
+    with pytest.raises(DeviceError, match="dan may not sign for this channel"):
+        publish("ann", "dan", signers=("ann", "dan"))
+    publish("ann", "bob", signers=("ann", "dan"))
+    assert "stated by ann, dan" in publish("ann", "dan")
+    with pytest.raises(DeviceError, match="bob may not sign for this channel"):
+        publish("ann", "bob")
+
+
+def test_revoked_key_counts_no_longer_and_the_others_go_on(
+    publish: Publish, tmp_path: Path, keys: dict[str, Path]
+) -> None:
+    publish("ann", signers=("ann", "bob", "cid"), threshold=2)
+    (tmp_path / "revoked_signers").write_text(keys["cid"].with_suffix(".pub").read_text())
+    with pytest.raises(DeviceError, match="1 of 2 required signatures"):
+        publish("bob", "cid")
+    publish("ann", "bob", signers=("ann", "bob", "dan"))
+    assert "stated by bob, dan" in publish("bob", "dan")
+
+
+def test_threshold_above_the_number_of_signers_is_refused(publish: Publish) -> None:
+    with pytest.raises(UsageError, match="3 of 2 signers cannot sign"):
+        publish("ann", signers=("ann", "bob"), threshold=3)
+
+
+def test_permit_for_a_downgrade_needs_the_threshold_too(
+    tmp_path: Path, publish: Publish, keys: dict[str, Path]
+) -> None:
+    publish("ann", signers=("ann", "bob"), threshold=2)
+    publish("ann", "bob")
+    rules = StatementOptions(counter=1, allow_downgrade=True)
+    both = channel_documents("a" * 64, "stable", (keys["ann"], keys["bob"]), rules)
+    one = channel_documents("a" * 64, "stable", (keys["ann"],), rules)
+    permit = {name: content for name, content in one.items() if name.startswith("downgrade")}
+    with pytest.raises(DeviceError, match=r"downgrade.json has 1 of 2 required signatures"):
+        check_freshness(tmp_path, both | permit, "a" * 64, "stable", "registry")
+    assert "downgrade from 2 permitted" in check_freshness(tmp_path, both, "a" * 64, "stable", "registry")
+
+
+def test_parse_signers_reads_names_between_commas() -> None:
+    assert parse_signers("ann@x, bob@y,") == ("ann@x", "bob@y")
+    assert parse_signers(None) is None
