@@ -104,6 +104,10 @@ soak *arguments: setup
 bench name *arguments: setup
     @shift; "{{ bin }}/python" "benchmarks/{{ name }}.py" "$@"
 
+# Fuzz every parser of bytes from outside, guided by coverage; --seconds 300 is for all of them together.
+fuzz *arguments: setup
+    "{{ bin }}/python" tests/fuzzing/fuzz.py "$@"
+
 # Write the report of the workspace.
 report *arguments: setup
     @"{{ bin }}/toolkit" report "$@"

@@ -87,6 +87,13 @@ def test_parse_descriptor_refuses_any_other_bytes(documents: dict[str, bytes]) -
         parse_descriptor("test", documents)
 
 
+@pytest.mark.parametrize("digits", [b"00000000009", b"8", b" 1 ", b"-1", b"0x1", b""])
+def test_iter_members_ends_at_a_size_that_is_not_octal(digits: bytes) -> None:
+    header = bytearray(tarfile.TarInfo("name").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = digits.ljust(12, b"\0")
+    assert list(iter_members(io.BytesIO(bytes(header) + bytes(1024)))) == []
+
+
 @settings(max_examples=200)
 @given(st.binary(max_size=3000), st.lists(st.tuples(st.integers(0, 511), st.integers(0, 255)), max_size=8))
 def test_iter_members_ends_whatever_the_bytes(noise: bytes, flips: list[tuple[int, int]]) -> None:

@@ -87,7 +87,8 @@ def iter_members(stream: IO[bytes], limit: int = MAX_CHUNK_BYTES) -> Iterator[Tu
     while True:
         header = stream.read(_BLOCK)
         digits = header[124:136].rstrip(b"\0 ")
-        if len(header) < _BLOCK or not digits.isdigit() or header[156:157] not in (b"0", b"\0"):
+        octal = bool(digits) and not digits.strip(b"01234567")
+        if len(header) < _BLOCK or not octal or header[156:157] not in (b"0", b"\0"):
             return
         size = int(digits, 8)
         name = header[:100].rstrip(b"\0").decode("ascii", "replace")
