@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toolkit.device import image_io
+from toolkit.device.image_header import read_header
 from toolkit.device.image_io import ImageError, ImageTooLargeError, read_image, resize
 
 Pixels = npt.NDArray[np.uint8]
@@ -218,6 +219,11 @@ def test_read_image_refuses_when_it_is_no_image(tmp_path: Path, content: bytes) 
     path.write_bytes(content)
     with pytest.raises(ImageError, match=re.escape(str(path))):
         read_image(path)
+
+
+def test_read_header_refuses_an_offset_beyond_any_file() -> None:
+    with pytest.raises(ValueError, match="truncated TIFF"):
+        read_header(b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(64))
 
 
 def test_read_image_refuses_when_the_file_is_empty(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def read_header(content: bytes) -> Header:
     reader = _reader(content)
     try:
         header = reader(content)
-    except (struct.error, IndexError, KeyError):
+    except (struct.error, IndexError, KeyError, OverflowError):  # the last by an offset beyond 2 ** 63
         kind = _NAMES[reader.__name__]
         raise ValueError("truncated {}: it ends after {} bytes within its header".format(kind, len(content))) from None
     if header.height < 1 or header.width < 1:

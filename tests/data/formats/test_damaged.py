@@ -128,6 +128,14 @@ def test_read_mat_reads_the_example() -> None:
     assert read_mat(mat_bytes())["labels"].tolist() == [[1, 2, 3]]
 
 
+def test_mat_with_dimensions_of_odd_bytes_is_refused() -> None:
+    content = bytearray(mat_bytes())
+    at = content.index(struct.pack("<II", 5, 8))
+    content[at : at + 8] = struct.pack("<II", 5, 6)
+    with pytest.raises(ValueError, match="without flags, dimensions or name"):
+        read_mat(bytes(content))
+
+
 @FUZZ
 @given(st.data(), st.sampled_from(["Annotations/a.xml", "ImageSets/Main/train.txt", "ImageSets/Main/cat_train.txt"]))
 def test_voc_is_read_or_refused_when_damaged(tmp_path: Path, data: st.DataObject, name: str) -> None:

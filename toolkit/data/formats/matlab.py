@@ -90,7 +90,7 @@ def _matrix(body: bytes, order: str) -> tuple[str, npt.NDArray[Any]]:
     """Flags, dimensions, name and numbers, in that order."""
     subsets = list(_elements(body, 0, order))
     kinds = [kind for kind, _ in subsets]
-    if len(subsets) < 3 or kinds[:3] != [_UINT32, _INT32, _INT8] or len(subsets[0][1]) != 8:
+    if len(subsets) < 3 or kinds[:3] != [_UINT32, _INT32, _INT8] or len(subsets[0][1]) != 8 or len(subsets[1][1]) % 4:
         raise ValueError("damaged: a matrix without flags, dimensions or name")
     name = subsets[2][1].decode("ascii", "replace")
     (flags,) = struct.unpack_from(f"{order}I", subsets[0][1])
