@@ -28,7 +28,16 @@ STEP_S = 960.0
 """A gate may take as long as a Neural Compute Stick takes to load a large network, or a benchmark on a slow device."""
 END_S = 20.0
 CODE = (
-    *("errors", "layout", "deploy_lock", "release.store", "release.manifest", "release.signature", "release.verify"),
+    *(
+        "errors",
+        "layout",
+        "rejection",
+        "deploy_lock",
+        "release.store",
+        "release.manifest",
+        "release.signature",
+        "release.verify",
+    ),
     *("release.health", "activation.links", "activation.audit", "activation.child", "activation.service"),
     *("activation.release_code", "activation.gates", "activation.activate", "activation.session"),
 )
