@@ -65,7 +65,7 @@ def visit(browser: Any, url: str, request: pytest.FixtureRequest) -> Iterator[Vi
     visit.page.on("pageerror", lambda error: visit.console.append(str(error)))
     visit.page.on("request", lambda sent: visit.requests.append(sent.url))
     visit.page.goto(url, wait_until="commit")
-    visit.until("document.getElementById('model').options.length > 1")
+    visit.until("document.getElementById('model')?.options.length > 1")  # the page may not be parsed yet
     visit.until("parseFloat(document.getElementById('fps').textContent) > 0")
     yield visit
     context.close()
