@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -130,7 +130,7 @@ class DeviceSession:
             return {"ok": True, "message": run.judge(name, result if isinstance(result, dict) else {})}
         except Exception as error:  # noqa: BLE001 - whatever a gate raises, the old release serves again
             problem = problem_of(self._device, error)
-            return {"ok": False, "error": {"what": problem.what, "where": problem.where, "remedy": problem.remedy}}
+            return {"ok": False, "error": asdict(problem)}
 
     def _service(self) -> dict[str, Any]:
         password = self._device.become_password

@@ -34,8 +34,7 @@ def _execute(options: argparse.Namespace, stdout: TextIO) -> int:
         print(f"error: {failure}", file=sys.stderr)
         if failure.remedy:
             print(f"  → {failure.remedy}", file=sys.stderr)
-        error = {"what": failure.what, "where": failure.where, "remedy": failure.remedy}
-        _print({"ok": False, "error": error}, stdout)
+        _print({"ok": False, "error": failure.to_json()}, stdout)
         return failure.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

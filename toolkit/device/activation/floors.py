@@ -63,12 +63,11 @@ def main(root: Path, stdin: IO[bytes], folder: Path = FOLDER) -> int:
         documents = {name: base64.b64decode(request["documents"][name]) for name in request["documents"]}
         release, channel, where = (str(request[name]) for name in ("release", "channel", "where"))
     except (ValueError, KeyError, TypeError, RecursionError):
-        error = {"what": "the request is not valid", "where": PROGRAM, "remedy": ""}
-        print(json.dumps({"error": error}))
+        print(json.dumps({"error": DeviceError("the request is not valid", where=PROGRAM).to_json()}))
         return 1
     try:
         print(json.dumps({"message": freshness.check_freshness(root, documents, release, channel, where, folder)}))
     except DeviceError as failure:
-        print(json.dumps({"error": {"what": failure.what, "where": failure.where, "remedy": failure.remedy}}))
+        print(json.dumps({"error": failure.to_json()}))
         return 1
     return 0

@@ -40,7 +40,7 @@ def check_integrity(context: Context) -> Result:
     try:
         return verify(context.folder)
     except DeviceError as error:
-        return {"ok": False, "error": error_of(error)}
+        return {"ok": False, "error": error.to_json()}
 
 
 def check_golden(context: Context) -> Result:
@@ -63,11 +63,6 @@ def check_speed(context: Context, images: str, options: Dict[str, Any]) -> Resul
 def check_service(unit: str, url: Optional[str], seconds: float, patience_s: float) -> Result:
     """Check that the service becomes healthy and stays so for `seconds`."""
     return check_health(unit, url, seconds, patience_s)
-
-
-def error_of(error: DeviceError) -> Dict[str, str]:
-    """Return an error as JSON."""
-    return {"what": error.what, "where": error.where, "remedy": error.remedy}
 
 
 def _ask(context: Context, *arguments: str, timeout_s: float) -> Result:

@@ -31,7 +31,7 @@ from . import gates
 from .activate import INTEGRITY, Gate, GateError, Served, activate, put_back
 from .audit import append_audit
 from .child import Children
-from .gates import Context, error_of
+from .gates import Context
 from .release_code import Runtime, agent_folder
 from .service import UNIT, Service
 
@@ -98,7 +98,7 @@ class Session:
         try:
             return actions[request.get("do")](request)
         except DeviceError as error:
-            return {"ok": False, "error": error_of(error)}
+            return {"ok": False, "error": error.to_json()}
         except OSError as error:
             where = str(error.filename or self._root)
             return {"ok": False, "error": {"what": f"{where}: {error.strerror or error}", "where": where, "remedy": ""}}
@@ -125,7 +125,7 @@ class Session:
             passed = activate(context, steps, _service(request), back=bool(request.get("back")))
         except DeviceError as error:
             self._note({**audit, **entry, "outcome": "failed", "reason": error.what})
-            return {"ok": False, "error": error_of(error)}
+            return {"ok": False, "error": error.to_json()}
         self._note({**audit, **entry, "outcome": request["outcome"], "reason": ""})
         return {"ok": True, "gates": passed}
 
@@ -209,7 +209,7 @@ def _measured(measure: Callable[[Context], Json], context: Context) -> Json:
         return measure(context)
     except DeviceError as error:
         context.children.check()
-        return {"ok": False, "error": error_of(error)}
+        return {"ok": False, "error": error.to_json()}
 
 
 def _service(request: Json) -> Service:
