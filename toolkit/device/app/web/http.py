@@ -161,6 +161,21 @@ def json_response(value: Any, status: int = 200, headers: Optional[Dict[str, str
     return Response(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
 
+def json_object(content: bytes) -> Dict[str, Any]:
+    """Return the JSON object in a body.
+
+    Raises:
+        HttpError: it is not JSON, or not an object.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        raise HttpError(400, "not a JSON document") from None
+    if not isinstance(value, dict):
+        raise HttpError(422, "not a JSON object")
+    return value
+
+
 async def read_request(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, memory: BodyMemory
 ) -> Optional[Request]:

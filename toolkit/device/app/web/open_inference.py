@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from .http import HttpError, Response, json_response
+from .http import HttpError, Response, json_object, json_response
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Answer, Pixels
@@ -64,7 +64,7 @@ def parse_request(content: bytes, header_length: Optional[str]) -> InferenceRequ
         HttpError: the body does not follow the protocol, or is not for this model.
     """
     length = _length(header_length, len(content))
-    document = _document(content[:length])
+    document = json_object(content[:length])
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise _refused("'inputs' must be a list of one tensor")
@@ -80,16 +80,6 @@ def _length(text: Optional[str], size: int) -> int:
     if not re.fullmatch(r"\d{1,9}", text) or int(text) > size:
         raise HttpError(400, f"{HEADER_LENGTH} is not a number up to the length of the body")
     return int(text)
-
-
-def _document(content: bytes) -> Dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        raise HttpError(400, "not a JSON document") from None
-    if not isinstance(document, dict):
-        raise HttpError(422, "not a JSON object")
-    return document
 
 
 def _image(tensor: Dict[str, Any], binary: bytes) -> Union[Pixels, bytes]:

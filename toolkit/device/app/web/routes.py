@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Union
 from urllib.parse import parse_qs
 
@@ -13,7 +12,7 @@ from ..status import StatusReport, current_problem, identity, list_models
 from . import open_inference, pages
 from .auth import Auth
 from .broadcast import Broadcast
-from .http import HttpError, Request, Response, json_response
+from .http import HttpError, Request, Response, json_object, json_response
 from .openapi import openapi_document
 from .predictions import Predictions, run_aside, take
 from .prometheus import CONTENT_TYPE, render_metrics
@@ -148,7 +147,7 @@ class Routes:
 
     async def _switch(self, request: Request) -> Response:
         """Switch to another model on the device until the next reload; ROOT/current stays as it is."""
-        release = _json_object(await _small_body(request)).get("release")
+        release = json_object(await _small_body(request)).get("release")
         if not isinstance(release, str) or not release:
             raise HttpError(422, "'release' must be a non-empty string", "send one of /v1/models")
         names = [model["release"] for model in await run_aside(self._beside)]
@@ -206,13 +205,3 @@ async def _small_body(request: Request) -> bytes:
     if request.unread > 65_536:
         raise HttpError(413, "the document is too large")
     return await request.body()
-
-
-def _json_object(content: bytes) -> Dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        raise HttpError(400, "not a JSON document") from None
-    if not isinstance(value, dict):
-        raise HttpError(422, "not a JSON object")
-    return value
