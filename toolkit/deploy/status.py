@@ -49,7 +49,7 @@ class DeviceStatus:
     expected: str | None = None
     """The release that this workspace deployed last."""
     agent: str = SENT
-    """Whose code judges releases there: "root", installed by Ansible, or "sent" by whoever deploys."""
+    """Whose code judges releases there: "root", installed by Ansible, or "sent" by the deploying account."""
     drift: tuple[str, ...] = ()
     """How it differs from what was deployed: another release, changed files."""
     volatile: bool = False

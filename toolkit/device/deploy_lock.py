@@ -80,7 +80,7 @@ def _take_away(lock: Path) -> None:
     away = lock.with_name(f"{lock.name}.{os.getpid()}")
     with suppress(OSError):  # if it remains, mkdir fails right after
         lock.rename(away)
-        shutil.rmtree(away, ignore_errors=True)
+        shutil.rmtree(away, ignore_errors=True)  # under its new name, what remains locks nothing
 
 
 def _boot() -> str:

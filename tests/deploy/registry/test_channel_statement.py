@@ -1,4 +1,4 @@
-"""Signers of a channel on the controller, held against what a device accepts: thresholds, rotation, revocation."""
+"""Signers of a channel on the controller: thresholds, rotation and revocation, as a device accepts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Child processes of an activation: they end with it, and when whoever asked for it is gone."""
+"""Child processes of an activation: they end with it, and when the connection to the controller is lost."""
 
 from __future__ import annotations
 

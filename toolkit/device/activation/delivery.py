@@ -198,9 +198,6 @@ def record_outcome(
         "from": descriptor.where,
         "release": descriptor.digest,
         "bundle": descriptor.bundle,
-    }
-    message = {
-        **message,
         "replaced": before,
         "serves": linked_release(root, "current"),
         "outcome": outcome,

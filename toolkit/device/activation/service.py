@@ -50,9 +50,9 @@ class Service:
             lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
             why = "; ".join(lines) or "it printed no reason"
             remedy = (
-                f"let the account that deploys run systemctl restart {self.unit} by sudo without a password, or set "
+                f"let the account that deploys run systemctl restart {self.unit} by sudo without a password, "
+                "or set ansible_become_password in the inventory"
             )
-            remedy += "ansible_become_password in the inventory"
             raise DeviceError(f"restarting the service failed (exit code {done.returncode}): {why}", remedy=remedy)
         name = done.stdout.strip().rpartition("\n")[2]
         return None if name == "none" else name
