@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -206,10 +207,13 @@ class Machine:
         self.root = Path(self.device.root)
 
     def cut_power(self) -> None:
-        server = json.loads((self._workspace.root / "fleet/server.pid").read_text())["pid"]
+        pid_file = self._workspace.root / "fleet/server.pid"
+        server = json.loads(pid_file.read_text())["pid"]
         for pid in (server, *self._children()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        with pid_file.open() as lock:  # a busy machine takes a while to end what was killed
+            fcntl.flock(lock, fcntl.LOCK_SH)
 
     def _children(self) -> Iterator[int]:
         """Whatever a login has started: its HOME is the device's folder."""
