@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, Dict, Optional, Sequence
 
 from ..errors import DeviceError
+from ..layout import CURRENT, PREVIOUS
 from . import links
 from .child import Children
 from .gates import Context
@@ -43,7 +44,7 @@ class Served:
     @classmethod
     def read(cls, root: Path) -> "Served":
         """Return what the links of ROOT say."""
-        return cls(links.linked_release(root, "current"), links.linked_release(root, "previous"))
+        return cls(links.linked_release(root, CURRENT), links.linked_release(root, PREVIOUS))
 
 
 def activate(context: Context, gates: Sequence[Gate], service: Service, *, back: bool = False) -> Dict[str, str]:

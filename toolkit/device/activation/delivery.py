@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Set
 
 from ..deploy_lock import deploy_lock
 from ..errors import ENVIRONMENT, DeviceError
+from ..layout import CURRENT, STATE_FILE
 from ..release import store
 from ..release.descriptor import ReleaseDescriptor, verify_trust
 from ..release.health import START_TIMEOUT_S
@@ -32,7 +33,6 @@ from .links import linked_release
 from .release_code import Runtime, agent_folder
 from .service import UNIT, Service
 
-STATE_FILE = "state.json"
 RESERVE_BYTES = 64 << 20
 """Space that stays free, as for deployments over SSH."""
 _SLACK_BYTES = 4096
@@ -69,11 +69,11 @@ def deliver(
     """
     signed = verify_trust(root, descriptor, channel, check_floor)
     result = {"ok": True, "release": descriptor.digest, "bundle": descriptor.bundle, "signature": signed}
-    before = linked_release(root, "current")
+    before = linked_release(root, CURRENT)
     try:
         chunks = _fetch_missing(root, descriptor, fetch, options.reserve_bytes)
         with deploy_lock(root, f"{source} {descriptor.bundle[:12]}"):
-            before = linked_release(root, "current")
+            before = linked_release(root, CURRENT)
             passed = _activate(root, descriptor, chunks, options, before)
     except DeviceError as error:
         outcome = "refused" if isinstance(error, GateError) else "failed"
@@ -199,7 +199,7 @@ def record_outcome(
         "release": descriptor.digest,
         "bundle": descriptor.bundle,
         "replaced": before,
-        "serves": linked_release(root, "current"),
+        "serves": linked_release(root, CURRENT),
         "outcome": outcome,
         "reason": reason,
     }

@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional
 
 from ..deploy_lock import open_shared
 from ..errors import DeviceError
+from ..layout import BENCH_LOCK, IMAGES, RELEASES
 from ..release.health import check_health
 from ..release.verify import verify
 from .child import Children
@@ -32,7 +33,7 @@ class Context:
     @property
     def folder(self) -> Path:
         """Return the release's folder."""
-        return self.root / "releases" / self.release
+        return self.root / RELEASES / self.release
 
 
 def check_integrity(context: Context) -> Result:
@@ -51,10 +52,10 @@ def check_golden(context: Context) -> Result:
 
 def check_speed(context: Context, images: str, options: Dict[str, Any]) -> Result:
     """Run a short benchmark with the release's own code on images of this device; {"ok", "missing"} if they are gone."""
-    folder = context.root / "images" / Path(images).name
+    folder = context.root / IMAGES / Path(images).name
     if not (folder / "images.json").is_file():
         return {"ok": True, "missing": True}
-    open_shared(context.root / "bench.lock")
+    open_shared(context.root / BENCH_LOCK)
     settings = [f"--{name}={value}" for name, value in options.items() if value is not None]
     arguments = [f"--images={folder}", f"--root={context.root}", "--stop-on-eof", "--scenario=single-stream"]
     return _ask(context, "bench", str(context.folder), *arguments, *settings, timeout_s=BENCH_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional
 
+from ..layout import CURRENT, PREVIOUS, RELEASES, release_path
 from ..release import store
 
 
@@ -20,18 +21,18 @@ def switch(root: Path, release: str, before: Optional[str], *, back: bool = Fals
     If interrupted between the two renames, the old release serves; with `back`, the release, which was `previous`.
     """
     if before in (None, release):
-        set_link(root, "current", release)
+        set_link(root, CURRENT, release)
         return
-    links = [("previous", before), ("current", release)]
+    links = [(PREVIOUS, before), (CURRENT, release)]
     for name, target in reversed(links) if back else links:
         set_link(root, name, target)
 
 
 def restore(root: Path, release: Optional[str], previous: Optional[str]) -> None:
     """Restore both links; None, or a previous release that was pruned meanwhile, removes the link."""
-    set_link(root, "current", release)
-    there = previous is not None and (root / "releases" / previous).is_dir()
-    set_link(root, "previous", previous if there else None)
+    set_link(root, CURRENT, release)
+    there = previous is not None and (root / RELEASES / previous).is_dir()
+    set_link(root, PREVIOUS, previous if there else None)
 
 
 def set_link(root: Path, name: str, release: Optional[str]) -> None:
@@ -43,6 +44,6 @@ def set_link(root: Path, name: str, release: Optional[str]) -> None:
         return
     if new.is_symlink():
         new.unlink()
-    new.symlink_to(f"releases/{release}")
+    new.symlink_to(release_path(release))
     new.replace(link)
     store.sync(root)

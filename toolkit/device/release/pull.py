@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
-from ..activation.delivery import STATE_FILE, GateOptions, deliver
+from ..activation.delivery import GateOptions, deliver
 from ..errors import DeviceError
+from ..layout import STATE_FILE
 from .descriptor import MAX_BYTES, ReleaseDescriptor, parse_descriptor
 from .oci_registry import MANIFEST, Registry
 from .receiver import Chunks, decompress
