@@ -220,6 +220,10 @@ class Rejection:
     """Coverage of the test images and share of wrong answers, for thresholds from the highest to the lowest."""
     strangers: StrangerResult | None = None
 
+    def to_manifest(self) -> dict[str, str | float]:
+        """Return what devices need of it, as `toolkit.device.rejection` reads it."""
+        return {name: getattr(self, name) for name in ("score", "temperature", "threshold", "error")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:

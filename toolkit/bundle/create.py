@@ -31,7 +31,6 @@ from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-_REJECTION = ("score", "temperature", "threshold", "error")
 _OF_SOME = ("max_drop", "micro_f1", "reference_micro_f1")
 """Fields of parity that a manifest has only where they apply."""
 
@@ -153,7 +152,7 @@ def _optional(ir: IrModel, model: TrainedModel) -> dict[str, Any]:
     """Fields that a manifest has only where they apply."""
     fields: dict[str, Any] = {"forced": ir.forced} if ir.forced else {}
     if model.rejection is not None:
-        fields |= {"rejection": {name: getattr(model.rejection, name) for name in _REJECTION}}
+        fields |= {"rejection": model.rejection.to_manifest()}
     return fields | ({} if ir.quantization is None else {"quantization": _quantization(ir.quantization)})
 
 

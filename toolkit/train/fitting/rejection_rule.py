@@ -48,7 +48,7 @@ def fit_rejection(logits: np.ndarray, labels: np.ndarray, error: float, temperat
 
 def best_score(logits: np.ndarray, labels: np.ndarray, temperature: float) -> str:
     """The score with the smallest area under its curve of risk against coverage; the largest probability if they tie."""
-    areas = [_area(*judged(logits, labels, score, temperature)) for score in rejection.SCORES]
+    areas = [np.mean(_risks(*judged(logits, labels, score, temperature))) for score in rejection.SCORES]
     return rejection.SCORES[int(np.argmin(np.round(areas, 9)))]
 
 
@@ -64,10 +64,9 @@ def confidences(logits: np.ndarray, score: str, temperature: float) -> np.ndarra
 
 def risk_coverage(sureness: np.ndarray, wrong: np.ndarray) -> tuple[tuple[float, float], ...]:
     """Coverage and share of wrong answers, from the surest image alone to all; at most POINTS of them."""
-    order = np.argsort(-sureness, kind="stable")
-    risks = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
-    at = np.unique(np.linspace(1, len(order), min(POINTS, len(order))).round().astype(int))
-    return tuple((float(count / len(order)), float(risks[count - 1])) for count in at)
+    risks = _risks(sureness, wrong)
+    at = np.unique(np.linspace(1, len(risks), min(POINTS, len(risks))).round().astype(int))
+    return tuple((float(count / len(risks)), float(risks[count - 1])) for count in at)
 
 
 def stranger_result(rule: Rejection, known: np.ndarray, strangers: np.ndarray) -> StrangerResult:
@@ -82,7 +81,7 @@ def stranger_result(rule: Rejection, known: np.ndarray, strangers: np.ndarray) -
 
 def accepted(rule: Rejection, logits: np.ndarray) -> np.ndarray:
     """Which images get an answer, bool [n]."""
-    return (confidences(logits, rule.score, rule.temperature) >= rule.threshold) & (rule.threshold < 1)
+    return np.asarray(rejection.accepts(dispatch.probabilities(logits, multi_label=False), rule.to_manifest()))
 
 
 def _auroc(known: np.ndarray, strangers: np.ndarray, score: str, temperature: float) -> float:
@@ -93,9 +92,10 @@ def _auroc(known: np.ndarray, strangers: np.ndarray, score: str, temperature: fl
     return curves.area_under(curves.roc_curve(sureness, [True] * len(known) + [False] * len(strangers)))
 
 
-def _area(sureness: np.ndarray, wrong: np.ndarray) -> float:
+def _risks(sureness: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Share of wrong answers among the surest 1, 2, … n images, [n]; the mean is the area under the curve."""
     order = np.argsort(-sureness, kind="stable")
-    return float(np.mean(np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)))
+    return np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
 
 
 def _threshold(sorted_confidences: np.ndarray, count: int) -> float:
