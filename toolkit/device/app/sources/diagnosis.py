@@ -79,10 +79,8 @@ def explain_rtsp(address: str) -> str:
     status = _RTSP_STATUS.match(answer)
     if status is None:
         return f"port {port} answers, but not with RTSP"
-    if status[1] == "401":
-        return "the camera refuses user or password (401)" if parts.username else "the camera requires a login (401)"
     if status[1] != "200":
-        return f"the camera answers {status[1]} {status[2].strip()}".rstrip()
+        return explain_status(int(status[1]), status[2].strip(), login=bool(parts.username))
     media = re.findall(r"^m=(\w+)", answer, re.MULTILINE)
     if media and "video" not in media:
         return f"the camera sends {' and '.join(sorted(set(media)))} only, no video"
@@ -123,6 +121,13 @@ def _exchange(connection: socket.socket, request: str) -> str:
             length = re.search(rb"(?i)^content-length: *(\d{1,6})", head, re.MULTILINE)
             complete = len(head) + 4 + (int(length[1]) if length else 0)
     return content.decode("utf-8", "replace")
+
+
+def explain_status(code: int, reason: str, *, login: bool) -> str:
+    """Return what a camera's status means, in HTTP as in RTSP; `login`: whether the address has a user."""
+    if code == 401:
+        return "the camera refuses user or password (401)" if login else "the camera requires a login (401)"
+    return f"the camera answers {code} {reason}".rstrip()
 
 
 def explain_connection(error: OSError, port: int) -> str:

@@ -60,10 +60,11 @@ class MjpegStream:
         return line
 
     def _exactly(self, length: int) -> bytes:
-        content: bytes = self._response.read(length) if length <= MOST_BYTES else b""
+        if length > MOST_BYTES:
+            raise SourceLost(f"a frame has more than {MOST_BYTES >> 20} MB")
+        content: bytes = self._response.read(length)
         if len(content) < length:
-            what = "the camera ended the stream" if content else f"a frame has more than {MOST_BYTES >> 20} MB"
-            raise SourceLost(what)
+            raise SourceLost("the camera ended the stream")
         return content
 
     def _until_boundary(self) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 from ... import image_io
 from ...image_header import JPEG_MAGIC
 from .base import DamagedFrameError, RawFrame, SourceLost, redact_address
-from .diagnosis import TIMEOUT_S, explain_connection
+from .diagnosis import TIMEOUT_S, explain_connection, explain_status
 from .mjpeg import MOST_BYTES, MjpegStream
 from .opencv import FfmpegStream
 
@@ -76,7 +76,7 @@ class HttpCamera:
             return opener.open(self._address, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as error:
             error.close()
-            raise SourceLost(_explain_status(error.code, error.reason, login=bool(self._login[0]))) from None
+            raise SourceLost(explain_status(error.code, error.reason, login=bool(self._login[0]))) from None
         except urllib.error.URLError as error:
             raise SourceLost(self._explain(error.reason)) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -110,12 +110,6 @@ def _split_login(address: str) -> Tuple[str, Tuple[str, str]]:
     login, at, _ = urlsplit(address).netloc.rpartition("@")
     user, _, password = login.partition(":")
     return (address.replace(login + at, "", 1) if at else address), (unquote(user), unquote(password))
-
-
-def _explain_status(code: int, reason: str, *, login: bool) -> str:
-    if code == 401:
-        return "the camera refuses user or password (401)" if login else "the camera requires a login (401)"
-    return f"the camera answers {code} {reason}".rstrip()
 
 
 def _body(response: Any) -> bytes:
