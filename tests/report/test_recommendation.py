@@ -64,6 +64,16 @@ def test_recommend_model_distrusts_choice_when_training_warned(store: Store, loo
     assert recommendation.trust == "Not yet: training does not hold."
 
 
+def test_training_check_tells_withheld_stages_from_failed(store: Store, look: Callable[[], ReportData]) -> None:
+    reason = "no better than top on the validation images"
+    for model in look().models:
+        warnings, withheld = ((f"not offered: {reason}",), reason) if model.stage == "fine-tune" else ((), "")
+        store.put(dataclasses.replace(model, warnings=warnings, withheld=withheld))
+    (check,) = (check for check in recommend_model(look()).checks if check.title == "Training")
+    assert "no better than the stage before" in check.text
+    assert "learned nothing" not in check.text
+
+
 @pytest.mark.parametrize(
     ("note", "expected"), [("synthetic masks", "warning"), ("", "good"), ("stand-in for the paper's images", "warning")]
 )

@@ -195,8 +195,12 @@ def _accuracy(report: ReportData, choice: Variant) -> Check:
 def _training(report: ReportData, choice: Variant | None = None) -> Check:
     if all(model.imported for model in report.models):
         return Check("Training", "none", "Not asked: the models were imported, not trained here.")
-    warned = [model for model in report.models if model.warnings]
+    withheld = [model for model in report.models if model.withheld]
+    warned = [model for model in report.models if model.warnings and not model.withheld]
     total = formatting.count(len(report.models), "model")
+    if not warned and withheld:
+        text = f"{total} trained; {len(withheld)} of them no better than the stage before, and so not offered."
+        return Check("Training", "good", text)
     if not warned:
         return Check("Training", "good", f"{total} trained without a warning.")
     if choice and choice.model in warned:
