@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -19,6 +20,7 @@ _Outcome = tuple[Device, T | Exception]
 _log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 16
+_POLL_S = 1.0
 PARTING_S = 3.0
 """How long an interrupted fan-out waits for its threads to notice that their connections are closed."""
 
@@ -73,7 +75,7 @@ def fan_out(
     try:
         with (progress or Silent()).track(title, len(devices)) as task:
             for _ in devices:
-                device, outcome = pool.finished.get()
+                device, outcome = pool.next_outcome()
                 outcomes[device] = outcome
                 _tell(task, device, outcome)
     except BaseException:
@@ -102,7 +104,7 @@ class _Pool(Generic[T]):
     """Threads that take devices from a queue. They are daemons: one that hangs does not keep the process alive."""
 
     def __init__(self, devices: Sequence[Device], fn: Callable[[Device], T], size: int) -> None:
-        self.finished: queue.SimpleQueue[_Outcome[T]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[_Outcome[T]] = queue.SimpleQueue()
         self._fn = fn
         self._waiting: queue.SimpleQueue[Device] = queue.SimpleQueue()
         for device in devices:
@@ -112,6 +114,12 @@ class _Pool(Generic[T]):
         self._threads = [threading.Thread(target=self._work, daemon=True, name=f"fleet-{n}") for n in range(size)]
         for thread in self._threads:
             thread.start()
+
+    def next_outcome(self) -> _Outcome[T]:
+        """Wait for the next outcome; short waits, because a signal just before an endless one goes unnoticed until its end."""
+        while True:
+            with suppress(queue.Empty):
+                return self._finished.get(timeout=_POLL_S)
 
     def stop(self) -> None:
         """Start nothing more, close open connections, and wait a moment for the threads to end."""
@@ -127,7 +135,7 @@ class _Pool(Generic[T]):
                     device = self._waiting.get_nowait()
                 except queue.Empty:
                     return
-                self.finished.put((device, self._call(device)))
+                self._finished.put((device, self._call(device)))
 
     def _call(self, device: Device) -> T | Exception:
         try:
