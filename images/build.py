@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ build:   NCS2_ARCHIVE=FILE NCS2_ARCHIVE_SHA256=… just build runner-ncs2-cross
 build: Without it, `just build runner-ncs2` builds the image for amd64."""
 PARALLEL_ROOTS = 3
 """Root filesystems fetched and unpacked in parallel: each waits for the archive half of the time."""
+EXPORTS = 3
+"""Attempts to store images whose layers the engine's garbage collection removes while it unpacks them."""
+LOST_SNAPSHOT = re.compile(r"parent snapshot sha256:[0-9a-f]{64} does not exist")
+LAST_LINES = 50
+"""Lines at the end of buildx's output in which the cause of a failure stands."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -177,7 +183,31 @@ def _generator(environment: dict[str, str]) -> str:
 
 def _buildx(arguments: list[str], environment: dict[str, str]) -> int:
     command = ["docker", "buildx", "bake", "--file", str(HERE / "docker-bake.hcl"), *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
+    for attempt in range(EXPORTS):
+        code, output = _run(command, environment)
+        if code == 0 or not LOST_SNAPSHOT.search(output) or attempt == EXPORTS - 1:
+            break
+        print(
+            "build: the engine lost a layer while it stored an image (moby/buildkit#6521); trying again",
+            file=sys.stderr,
+        )
+    return code
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run `command` and return its exit code and the end of its messages.
+
+    On a terminal, buildx draws its progress itself, so there the messages are not read and the text is empty.
+    """
+    if sys.stderr.isatty():
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode, ""
+    end: deque[str] = deque(maxlen=LAST_LINES)
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            end.append(line)
+    return process.returncode, "".join(end)
 
 
 if __name__ == "__main__":
