@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
 import cv2
 
-from .http import HttpError, Response
+from .http import HttpError, Response, reset
 
 if TYPE_CHECKING:
     from ..pipeline.messages import Pixels, Result
@@ -47,7 +47,7 @@ class Subscribers:
         for writer, since in list(self._writers.items()):
             if writer.transport.is_closing() or now - since > STALLED_S:
                 self._writers.pop(writer, None)
-                writer.transport.abort()
+                reset(writer)
             elif writer.transport.get_write_buffer_size() == 0:
                 writer.write(piece)
                 self._writers[writer] = now

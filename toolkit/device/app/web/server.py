@@ -12,21 +12,29 @@ from collections import Counter
 from typing import Any, Awaitable, Callable, Dict, Optional
 
 from ...errors import DeviceEnvironmentError
-from .http import BODY_BYTES, HEAD_BYTES, SEND_S, BodyMemory, HttpError, Request, Response, read_request
+from .http import BODY_BYTES, HEAD_BYTES, HEAD_S, SEND_S, BodyMemory, HttpError, Request, Response, read_request, reset
 
 CONNECTIONS, CONNECTIONS_PER_ADDRESS = 512, 64
 """Limits of open connections; beyond them, the one idle for the longest time is closed. Loopback, where proxies and
 tunnels connect from, has no limit per address."""
 LINGER_S = 2.0
+SEND_BUFFER_BYTES = 262_144
+"""What the kernel may hold for one client that does not read; by itself, it goes to 4 MB."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Connection:
-    """One open connection; `idle_since` is the time since which it waits for a request, None while it handles one."""
+    """One open connection; `idle_since`: since when it waits for its client to send or to read, None while it works."""
 
     def __init__(self, peer: str, writer: asyncio.StreamWriter) -> None:
         self.peer, self.writer = peer, writer
         self.idle_since: Optional[float] = time.monotonic()
+
+    async def send(self, response: Response, *, keeps: bool, bare: bool = False) -> None:
+        """Send a response, without its body if it is `bare`; return once the client has read it, but for a buffer."""
+        self.idle_since = time.monotonic()
+        self.writer.write(response.head(keeps=keeps) + (b"" if bare else response.body))
+        await asyncio.wait_for(self.writer.drain(), SEND_S)
 
 
 class Server(threading.Thread):
@@ -67,7 +75,10 @@ class Server(threading.Thread):
 
     async def _serve(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._accept, sock=self._socket, limit=HEAD_BYTES, ssl=self.tls)
+        handshake: Dict[str, Any] = {} if self.tls is None else {"ssl_handshake_timeout": HEAD_S}
+        server = await asyncio.start_server(
+            self._accept, sock=self._socket, limit=HEAD_BYTES, ssl=self.tls, **handshake
+        )
         beside = [asyncio.ensure_future(run()) for run in self._background]
         self._answering.set()
         await self._ending.wait()
@@ -90,16 +101,22 @@ class Server(threading.Thread):
         peer = (writer.get_extra_info("peername") or ("local",))[0]
         connection = self._open[task] = Connection(peer, writer)
         try:
+            await self._converse(reader, connection)
+        except (OSError, EOFError, asyncio.TimeoutError, asyncio.CancelledError):
+            reset(writer)  # the client is gone or reads nothing, or the app is ending
+        finally:
+            connection.idle_since = time.monotonic()
+            await _close(writer)
+            del self._open[task]
+
+    async def _converse(self, reader: asyncio.StreamReader, connection: Connection) -> None:
+        """Answer requests until one of the two ends the connection."""
+        try:
             self._make_room(connection)
             while await self._answer_next(reader, connection):
-                connection.idle_since = time.monotonic()
+                pass
         except HttpError as error:
-            await _send(writer, error.response(), keeps=False)
-        except (OSError, EOFError, asyncio.TimeoutError, asyncio.CancelledError):
-            pass  # the client is gone, or the app is ending
-        finally:
-            del self._open[task]
-            writer.close()
+            await connection.send(error.response(), keeps=False)
 
     def _make_room(self, new: Connection) -> None:
         """If too many connections are open, close the longest idle one of the address with the most connections.
@@ -119,7 +136,7 @@ class Server(threading.Thread):
             idle = [(one.idle_since, one) for one in self._open.values() if one.peer == peer and one is not new]
             waiting = [(since, one) for since, one in idle if since is not None]
             if waiting:
-                min(waiting, key=lambda pair: pair[0])[1].writer.transport.abort()
+                reset(min(waiting, key=lambda pair: pair[0])[1].writer)
                 return
         raise HttpError(503, f"{counts[new.peer]} connections are open from this address", Retry_After="5")
 
@@ -135,8 +152,9 @@ class Server(threading.Thread):
         finally:
             request.release()
         keeps = request.keeps and response.stream is None and request.unread <= BODY_BYTES
-        await _send(writer, response, keeps=keeps, bare=request.method == "HEAD")
+        await connection.send(response, keeps=keeps, bare=request.method == "HEAD")
         if response.stream is not None and request.method != "HEAD":
+            connection.idle_since = None
             await response.stream(reader, writer)
             return False
         await _skip(request)
@@ -147,14 +165,20 @@ class Server(threading.Thread):
             return await self.handle(request)
         except HttpError as error:
             return error.response()
+        except (EOFError, ConnectionError):
+            raise  # the client is gone: no failure of the app
         except Exception as error:  # noqa: BLE001 - one request that fails must not end the others
             print(f"error: {request.method} {request.path}: {type(error).__name__}: {error}", flush=True)
             return HttpError(500, "the app failed at this request", "see its log").response()
 
 
-async def _send(writer: asyncio.StreamWriter, response: Response, *, keeps: bool, bare: bool = False) -> None:
-    writer.write(response.head(keeps=keeps) + (b"" if bare else response.body))
-    await asyncio.wait_for(writer.drain(), SEND_S)
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection; a client that does not read the rest in time loses it, or it would hold memory forever."""
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), SEND_S)
+    except (OSError, asyncio.TimeoutError, asyncio.CancelledError):
+        reset(writer)
 
 
 async def _skip(request: Request) -> None:
@@ -184,6 +208,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise DeviceEnvironmentError(f"is no address here: {error.strerror or error}", where=host) from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         listening.bind(address)
         listening.listen(CONNECTIONS)
     except OSError as error:
