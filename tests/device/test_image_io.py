@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from toolkit.device import image_io
+from toolkit.device import image_io, jpeg
 from toolkit.device.image_header import read_header
 from toolkit.device.image_io import ImageError, ImageTooLargeError, read_image, resize
 
@@ -170,6 +171,31 @@ def test_read_image_refuses_when_it_is_truncated(tmp_path: Path, suffix: str, ke
         read_image(path)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"restart_marker_blocks": 2}, {"progressive": True, "quality": 90}]
+)
+@pytest.mark.parametrize("mode", ["rgb", "gray"])
+def test_read_image_refuses_a_cut_jpeg_with_an_end_marker(mode: str, options: dict[str, Any], share: float) -> None:
+    large = odd.modes()[mode].resize((360, 240))
+    for orientation in (1, 6):
+        exif = odd.Image.Exif()
+        exif[0x0112] = orientation
+        whole = odd.saved(large, "JPEG", exif=exif, **options)
+        cut = whole[: int(share * len(whole))] + b"\xff\xd9"
+        with pytest.raises(ImageError, match="truncated JPEG"):
+            read_image(cut)
+        assert max(read_image(whole + b"\0" * 99).shape) == 360
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_read_image_takes_a_whole_jpeg_with_gray_corners(progressive: bool) -> None:
+    gray = np.full((40, 60, 3), 128, np.uint8)
+    gray[10:30, 20:40] = 200
+    content = odd.saved(odd.Image.fromarray(gray), "JPEG", quality=95, progressive=progressive)
+    assert (read_image(content)[-1, -1] == 128).all()
+
+
 def test_read_image_refuses_a_jpeg_wherever_it_was_cut() -> None:
     content = encoded(".jpg", noise())
     for kept in range(3, len(content)):
@@ -182,7 +208,7 @@ def test_scan_ends_are_where_a_foreign_marker_is() -> None:
     for length in range(2, 300):
         content = bytes(chooser.choice([0, 1, 0xCF, 0xD0, 0xD7, 0xD8, 0xDA, 0xFF, 0xFF, 0xFF], length).tolist())
         expected = [found.start(1) - 1 for found in re.finditer(rb"\xff+([^\x00\xff\xd0-\xd7])", content)]
-        assert image_io._scan_ends(content).tolist() == expected
+        assert jpeg._scan_ends(content).tolist() == expected
 
 
 def test_read_image_refuses_when_a_jpeg_is_filled_up_with_zeros() -> None:

@@ -28,6 +28,7 @@ _NAMES = {
     "_pnm": "PNM",
 }
 _MARKERS_WITHOUT_SIZE = {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC lie among the frame markers
+_PROGRESSIVE = {0xC2, 0xCA}
 _TIFF_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _MOST_TAGS, _MOST_STRIPS = 4096, 1 << 20
 
@@ -49,6 +50,8 @@ class Header(NamedTuple):
     """The sample value of full brightness."""
     start: int = 0
     """Offset of the samples in a PNM file."""
+    progressive: bytes = b""
+    """The components of a progressive JPEG, by their identifiers."""
 
     @property
     def decoded_bytes(self) -> int:
@@ -103,7 +106,8 @@ def _jpeg(content: bytes) -> Header:
         (length,) = struct.unpack_from(">H", content, at + 2)
         if 0xC0 <= marker <= 0xCF and marker not in _MARKERS_WITHOUT_SIZE:
             bits, height, width, channels = struct.unpack_from(">BHHB", content, at + 4)
-            return Header("JPEG", height, width, channels, bits)
+            components = content[at + 10 : at + 10 + 3 * channels : 3] if marker in _PROGRESSIVE else b""
+            return Header("JPEG", height, width, channels, bits, progressive=components)
         if marker in {0xD9, 0xDA}:
             raise ValueError("damaged JPEG: no frame before its first scan")
         at += 2 + int(length)

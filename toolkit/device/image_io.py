@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from .image_header import JPEG_MAGIC, PNG_MAGIC, Header, orientation, read_header
+from .jpeg import refuse_cut_jpeg, walk_jpeg
 from .pnm import decode_pnm, refuse_low_bits
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ MAX_BYTES = int(float(os.environ.get("TOOLKIT_MAX_IMAGE_MB", "400")) * 1e6)
 """Default limit of the decoded size of an image: 133 megapixels of 8-bit RGB."""
 
 _OPENCV_PIXELS = 1 << 30
-_END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 
 
 class ImageError(ValueError):
@@ -125,17 +125,25 @@ def _decode(content: bytes, header: Header) -> Pixels:
         return decode_pnm(content, header)
     parts = _check_complete(content)
     flags = cv2.IMREAD_UNCHANGED if header.alpha or header.bits > 8 else cv2.IMREAD_COLOR
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(f"cannot be decoded: {error.err}") from None
-    if image is None:
-        raise ValueError(f"damaged {header.kind}: its data cannot be decoded")
+    image = _decoded(content, flags, header.kind)
+    if header.kind == "JPEG":
+        refuse_cut_jpeg(content, image, flags)
     if flags == cv2.IMREAD_UNCHANGED:
         image = _flatten(image, header)
         if header.kind != "TIFF":  # OpenCV always applies the orientation of TIFF
             image = _apply_orientation(image, orientation(_exif(parts)))
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def _decoded(content: bytes, flags: int, kind: str) -> Pixels:
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"cannot be decoded: {error.err}") from None
+    if image is None:
+        raise ValueError(f"damaged {kind}: its data cannot be decoded")
+    pixels: Pixels = image
+    return pixels
 
 
 def _flatten(image: npt.NDArray[np.generic], header: Header) -> Pixels:
@@ -175,42 +183,13 @@ def _exif(parts: Dict[bytes, bytes]) -> bytes:
 def _check_complete(content: bytes) -> Dict[bytes, bytes]:
     """Return the metadata of a file by chunk name; raise ValueError if a JPEG, PNG or WebP is truncated."""
     if content.startswith(JPEG_MAGIC):
-        _walk_jpeg(content)
+        walk_jpeg(content)
         return {}
     if content.startswith(PNG_MAGIC):
         return dict(_walk_png(content))
     if content[:4] == b"RIFF":
         return dict(_walk_webp(content))
     return {}
-
-
-def _walk_jpeg(content: bytes) -> None:
-    """Parse the markers (ITU-T T.81, B.1.1) from SOI to EOI; data after EOI is ignored."""
-    at, ends = 2, None
-    while at + 4 <= len(content) or content[at : at + 2] == b"\xff\xd9":
-        if content[at] != 0xFF:
-            raise ValueError(f"damaged JPEG: no marker at byte {at}")
-        marker = content[at + 1]
-        if marker == _END_OF_IMAGE and ends is not None:
-            return
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        at += 2 + int(struct.unpack_from(">H", content, at + 2)[0])
-        if marker == _START_OF_SCAN:
-            ends = _scan_ends(content) if ends is None else ends
-            following = np.searchsorted(ends, at)
-            at = int(ends[following]) if following < len(ends) else len(content)
-    raise ValueError(f"truncated JPEG: it ends after {len(content)} bytes without the end marker")
-
-
-def _scan_ends(content: bytes) -> npt.NDArray[np.intp]:
-    """Return the possible ends of scans: each 0xFF not followed by 0x00 (a stuffed byte), 0xFF or a restart marker."""
-    data = np.frombuffer(content, np.uint8)
-    marks = np.flatnonzero(data[:-1] == 0xFF)
-    kinds = data[marks + 1]
-    ends: npt.NDArray[np.intp] = marks[(kinds != 0) & (kinds != 0xFF) & ((kinds < 0xD0) | (kinds > 0xD7))]
-    return ends
 
 
 def _walk_png(content: bytes) -> Iterator[Tuple[bytes, bytes]]:

@@ -66,6 +66,16 @@ def test_jpeg_size_never_fails(content: bytes) -> None:
     assert found is None or len(found) == 2
 
 
+HALVED = jpeg_of(480, 640, 0)[:9000] + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("factor", [1, 2, 8])
+def test_decode_frame_refuses_a_halved_jpeg_with_an_end_marker(factor: int) -> None:
+    with pytest.raises(ValueError, match="truncated JPEG: data is missing"):
+        decode_frame(Frame(1, 0, jpeg=HALVED), factor)
+    assert decode_frame(Frame(1, 0, jpeg=jpeg_of(480, 640, 0)), factor).shape[0] == 480 // factor
+
+
 @pytest.mark.parametrize("jpeg", [b"", b"\xff\xd8", jpeg_of(40, 40, 0)[:-200], b"\xff\xd8 nonsense \xff\xd9"])
 def test_pixels_of_refuses_what_is_damaged(jpeg: bytes) -> None:
     with pytest.raises(ValueError):

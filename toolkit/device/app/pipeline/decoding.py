@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from ...image_io import check_whole, crop_to_aspect, resize
+from ...jpeg import refuse_cut_jpeg
 from .messages import Counters, DropOldestQueue, Frame, InputFormat, Query
 
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ def decode_frame(frame: Frame, factor: int = 1) -> Pixels:
         return _shrunk(frame.pixels, factor)
     jpeg = frame.jpeg or b""
     check_whole(jpeg)
+    flags = FACTORS.get(factor, cv2.IMREAD_COLOR)
     try:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), FACTORS.get(factor, cv2.IMREAD_COLOR))
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f"cannot be decoded: {error.err}") from None
     if image is None:
         raise ValueError("cannot be decoded")
     pixels: Pixels = image
+    refuse_cut_jpeg(jpeg, pixels, flags)
     return pixels
 
 
