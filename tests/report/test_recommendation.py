@@ -200,15 +200,28 @@ def with_accuracy(store: Store, accuracy: float) -> None:
         store.put(dataclasses.replace(ir, parity=dataclasses.replace(ir.parity, accuracy=accuracy)))
 
 
-def test_recommend_model_names_no_winner_of_a_tie(store: Store, look: Callable[[], ReportData]) -> None:
+@pytest.fixture
+def tied(store: Store) -> None:
+    """All models alike in accuracy, speed and size; the one with the sigmoid has fewer parameters."""
     with_accuracy(store, 0.95)
     for record in store.all(BenchRecord):
         store.put(dataclasses.replace(record, samples_ms=(), scenario="accuracy"))
     for ir in store.all(IrModel):
         store.put(dataclasses.replace(ir, size_bytes=1_000_000))
+    for model in store.all(TrainedModel):
+        fewer = model.head == "sigmoid" and model.stage == "top"
+        store.put(dataclasses.replace(model, parameters=1_000 - fewer))
+
+
+@pytest.mark.usefixtures("tied")
+def test_recommend_model_names_the_simplest_of_a_tie(look: Callable[[], ReportData]) -> None:
     recommendation = recommend_model(look())
-    assert recommendation.choice is None
-    assert recommendation.reason.startswith("A tie: ")
+    assert recommendation.choice
+    assert recommendation.choice.bundle
+    assert recommendation.choice.model.parameters == min(variant.model.parameters for variant in look().variants)
+    assert recommendation.headline.endswith(", one of a tie")
+    assert "It is a tie: neither accuracy, speed nor size sets it apart from " in recommendation.reason
+    assert recommendation.reason.endswith("This one is named because none of them has fewer parameters.")
 
 
 def test_recommend_model_takes_fp16_when_as_good_and_half_size(store: Store, look: Callable[[], ReportData]) -> None:

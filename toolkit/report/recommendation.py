@@ -71,14 +71,11 @@ def recommend_model(report: ReportData) -> Recommendation:
         return _none(report, "The models were tested on different data, so their accuracies cannot be compared.")
     best = max(variant.accuracy for variant in able)
     finalists = _finalists(report, [variant for variant in able if variant.accuracy >= ACCURACY_SHARE * best])
-    if len({variant.model.digest for variant in finalists}) > 1:
-        names = formatting.listed(formatting.form(each.model, each.ir) for each in finalists[:4])
-        return _none(report, f"A tie: neither accuracy, speed nor size sets one of these apart: {names}.")
-    choice = finalists[0]
+    choice, tie = _simplest(finalists)
     return Recommendation(
         choice,
-        f"Ship {formatting.form(choice.model, choice.ir)}",
-        _reason(choice, best),
+        f"Ship {formatting.form(choice.model, choice.ir)}{', one of a tie' if tie else ''}",
+        _reason(choice, best) + tie,
         _checks(report, choice),
         _where(choice),
     )
@@ -103,6 +100,22 @@ def _finalists(report: ReportData, accurate: Sequence[Variant]) -> list[Variant]
     known = bool(report.truth.get(best.model.parent))
     tied = [v for v in small if v.model.digest in alike or (not known and v.accuracy == best.accuracy)]
     return [best, *(variant for variant in tied if variant is not best)]
+
+
+def _simplest(finalists: Sequence[Variant]) -> tuple[Variant, str]:
+    """The one of these to name, and in a sentence that others are as good; empty where they are of one model."""
+    if len({variant.model.digest for variant in finalists}) == 1:
+        return finalists[0], ""
+    fewest = min(variant.model.parameters for variant in finalists)
+    choice = min(
+        finalists,
+        key=lambda v: (v.bundle is None, v.model.parameters, v.ir.size_bytes, formatting.form(v.model, v.ir)),
+    )
+    names = formatting.listed([formatting.form(v.model, v.ir) for v in finalists if v is not choice][:4])
+    why = "there is a bundle of it" if choice.model.parameters > fewest else "none of them has fewer parameters"
+    return choice, (
+        f" It is a tie: neither accuracy, speed nor size sets it apart from {names}. This one is named because {why}."
+    )
 
 
 def _slowest_ms(variants: Sequence[Variant]) -> dict[str, float]:
