@@ -61,9 +61,9 @@ def import_model(
         labels = dataset.read_labels(options.labels, facts.labels)
         spec = _input_spec(inspected, options, size)
         dataset.check_labels(labels, io_adapters.classes_of(inspected.graph), options.labels)
-        imported = _describe_file(file, inspected, spec, facts, options)
         crop = options.crop or facts.crop or "resize"
         images, labeled = dataset.find_images(options, labels, workspace, progress)
+        imported = _describe_file(file, inspected, spec, facts, options, labeled=labeled)
         test, pixels = _test_images(images, spec.size, crop, workspace)
         answers, imported = _ask(reader, pixels, imported, inspected.graph, options)
         if not labeled:
@@ -149,10 +149,16 @@ def _has_size(graph: ov.Model) -> bool:
 
 
 def _describe_file(
-    path: Path, inspected: Inspected, spec: io_adapters.InputSpec, facts: FileFacts, options: ImportOptions
+    path: Path,
+    inspected: Inspected,
+    spec: io_adapters.InputSpec,
+    facts: FileFacts,
+    options: ImportOptions,
+    *,
+    labeled: bool,
 ) -> ImportedModel:
     """How the input and the output are to be read; what the output is follows from the answers."""
-    scaling = choose_scaling(options.scaling, spec.dtype, inspected.input_scale, facts.scaling)
+    scaling = choose_scaling(options.scaling, spec.dtype, inspected.input_scale, facts.scaling, labeled=labeled)
     output_type = inspected.graph.outputs[0].element_type.get_type_name()
     integers = inspected.output_scale
     if output_type not in io_adapters.FLOATS and integers is None:

@@ -19,7 +19,8 @@ SCALINGS = {
     "torch": Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
 """As Keras' preprocess_input and torchvision have them."""
-_FULL_RANGE = {"none": (0.0, 255.0), "unit": (0.0, 1.0), "symmetric": (-1.0, 1.0)}
+_CALIBRATED = 0.1
+"""Share of its range by which a quantized input may miss black and white: the images that it was calibrated on had neither."""
 _REMEDY = f"--scaling with one of {', '.join(SCALINGS)}, or MEAN/STD such as 127/128 or 124,116,104/58,57,57"
 
 
@@ -40,10 +41,13 @@ class ImportOptions:
     """The reason for which a model that is no better than guessing is imported all the same."""
 
 
-def choose_scaling(option: str | None, dtype: str, integers: IntegerScale | None, known: Scaling | None) -> Scaling:
+def choose_scaling(
+    option: str | None, dtype: str, integers: IntegerScale | None, known: Scaling | None, *, labeled: bool
+) -> Scaling:
     """How pixels become a model's input, by the option, or else by what the file says.
 
     `integers` is the file's own scale of a quantized input. Without one, integers are pixels, less 128 where they are signed.
+    With `labeled` images, a wrong guess would show in the accuracy; the range of the integers then need not fit exactly.
 
     Raises:
         UsageError: neither says it (a wrong guess would answer, and wrongly), or the option does not fit.
@@ -59,19 +63,29 @@ def choose_scaling(option: str | None, dtype: str, integers: IntegerScale | None
         return known
     if integers is None:
         raise UsageError("does not say how its pixels were scaled", remedy=_REMEDY)
-    return _scaling_of_full_range(dtype, integers)
+    return _scaling_of_range(dtype, integers, labeled=labeled)
 
 
-def _scaling_of_full_range(dtype: str, integers: IntegerScale) -> Scaling:
-    """The usual scaling whose values from black to white are just those that the integers stand for."""
+def _scaling_of_range(dtype: str, integers: IntegerScale, *, labeled: bool) -> Scaling:
+    """The only usual scaling whose values from black to white are those that the integers stand for."""
     low, high = ((bound - integers.zero_point) * integers.scale for bound in RANGES[dtype])
-    for name, (darkest, brightest) in _FULL_RANGE.items():
-        if abs(low - darkest) <= 1.5 * integers.scale and abs(high - brightest) <= 1.5 * integers.scale:
-            return SCALINGS[name]
+    slack = max(1.5 * integers.scale, _CALIBRATED * (high - low) if labeled else 0.0)
+    fitting = [
+        scaling
+        for scaling in SCALINGS.values()
+        if abs(low - min(_ends(scaling, 0.0))) <= slack and abs(high - max(_ends(scaling, 255.0))) <= slack
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
     raise UsageError(
         f"takes integers that stand for numbers from {low:.4g} to {high:.4g}, and does not say how pixels become those",
         remedy=_REMEDY,
     )
+
+
+def _ends(scaling: Scaling, pixel: float) -> list[float]:
+    """What a pixel becomes in each channel."""
+    return [(pixel - mean) / std for mean, std in zip(scaling.mean, scaling.std, strict=True)]
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

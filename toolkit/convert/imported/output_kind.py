@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import openvino as ov
 
 PROBABILITIES, LOGITS = "probabilities", "logits"
+_ROUNDING = 0.01
+"""How far an output in eight bits may lie outside 0…1: some steps of 1/256."""
 _SHAPING = {
     *("Reshape", "Squeeze", "Unsqueeze", "Convert", "Transpose", "FakeQuantize", "Clamp", "Minimum", "Maximum"),
     *("StridedSlice", "Slice", "VariadicSplit"),
@@ -88,8 +90,9 @@ def decide(answers: npt.NDArray[np.float32], tail: Tail, requested: str | None, 
 
 
 def looks_like_probabilities(answers: npt.NDArray[np.float32], slack: float) -> bool:
-    """Return whether all outputs are within 0…1 and, for several classes, add up to 1."""
-    inside = bool(answers.min() >= -slack and answers.max() <= 1 + slack)
+    """Return whether all outputs are within 0…1 and, for several classes, add up to 1 within `slack`."""
+    rounding = min(slack, _ROUNDING)  # the slack of a sum grows with the classes; that of one output does not
+    inside = bool(answers.min() >= -rounding and answers.max() <= 1 + rounding)
     return inside and (answers.shape[1] == 1 or bool(np.abs(answers.sum(axis=1) - 1).max() <= slack))
 
 
@@ -109,7 +112,12 @@ def _refuse_doubtful(answers: npt.NDArray[np.float32], tail: Tail) -> None:
         return
     raise UsageError(
         f"returns numbers from {answers.min():.3g} to {answers.max():.3g}, in sum {sums.min():.3g} to {sums.max():.3g}: {why}",
-        remedy="--output logits if a softmax (a sigmoid for one number) has to follow; otherwise export the model with one",
+        remedy="--output logits if a softmax (a sigmoid for one number) has to follow; "
+        + (
+            "--output probabilities if not"
+            if inside and answers.shape[1] == 1
+            else "otherwise export the model with one"
+        ),
     )
 
 
