@@ -7,7 +7,7 @@ set positional-arguments
 bin := justfile_directory() / ".venv/bin"
 
 # What `just test` leaves out: tests that need more than a bare machine has.
-unprivileged := "not engine and not hardware and not browser and not openssh and not registry and not root and not legacy and not sweeps and not mkl and not pi"
+unprivileged := "not engine and not hardware and not browser and not openssh and not registry and not root and not legacy and not sweeps and not mkl and not pi and not interop"
 
 # What `just test-mkl` runs on the other build of TensorFlow.
 of_both_builds := "tests/networks tests/train/test_features.py tests/train/test_resuming.py tests/train/test_stages.py tests/train/test_trial.py"
@@ -40,6 +40,11 @@ test-openssh *arguments: setup
 test-registry *arguments: setup
     "{{ bin }}/pytest" -m registry "$@"
 
+# Test the live app with mosquitto, promtool, and tritonclient in .venv-interop.
+test-interop *arguments: setup
+    @scripts/setup.sh interop
+    "{{ bin }}/pytest" -m interop "$@"
+
 # Run the tests that mount full and read-only filesystems (root).
 test-root *arguments: setup
     "{{ bin }}/pytest" -m root "$@"
@@ -71,7 +76,7 @@ setup-mkl:
 # Train, convert and test with the MKL/OpenMP build of TensorFlow.
 test-mkl *arguments: setup setup-mkl
     .venv-mkl/bin/python -m pytest -m "{{ unprivileged }}" -n auto {{ of_both_builds }} "$@"
-    "{{ bin }}/pytest" -m mkl tests/train "$@"
+    "{{ bin }}/pytest" -m mkl tests/train tests/convert "$@"
 
 # Test sweeps on a real Ray cluster and tracking on a real MLflow server, in .venv-sweeps.
 test-sweeps *arguments:
