@@ -59,7 +59,7 @@ def install(pip: Callable[[list[str]], int], requirements: Path, output: Path) -
     arguments = ["install", "--quiet", "--no-deps", "--no-compile", "--no-cache-dir"]
     arguments += ["--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--root-user-action=ignore"]
     arguments += [
-        "--retries=5",
+        "--retries=12",
         "--timeout=120",
         f"--target={output}",
         f"--requirement={requirements}",
