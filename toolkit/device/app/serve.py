@@ -103,7 +103,7 @@ class App:
         self._options = options
         self.pipeline = FramePipeline(source, settings, shape, self.log, load)
         self.state = StatusReport(self.pipeline, HardwareStats())
-        self._alerts = AlertDispatcher(_read_alerts(options), self.log)
+        self._alerts = AlertDispatcher(_read_alerts(options), self.log, self.state.now)
         self.state.sinks = self._alerts.state
         self._notifier = SystemdNotifier()
         tls = _tls(options.certificate, options.key)

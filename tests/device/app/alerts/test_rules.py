@@ -49,7 +49,7 @@ class FakeBroker(threading.Thread):
                 self.heard.put((kind, body))
                 if kind == mqtt.CONNECT:
                     connection.sendall(mqtt.packet(mqtt.CONNACK, bytes((0, self._refuses))))
-                elif kind == mqtt.PUBLISH | 2:
+                elif kind & 0xF6 == mqtt.PUBLISH | 2:
                     (length,) = struct.unpack_from(">H", body)
                     connection.sendall(mqtt.packet(mqtt.PUBACK, body[2 + length : 4 + length]))
         except OSError:
@@ -143,12 +143,16 @@ class Kept:
 
     def __init__(self, failures: int = 0) -> None:
         self.failures, self.sent = failures, Queue[dict[str, Any]]()
+        self.reports = Queue[dict[str, Any]]()
 
-    def send(self, content: bytes) -> None:
+    def send(self, content: bytes, jpeg: bytes | None = None) -> None:
         if self.failures:
             self.failures -= 1
             raise OSError("nobody there")
         self.sent.put(json.loads(content))
+
+    def report(self, state: dict[str, Any]) -> None:
+        self.reports.put(state)
 
     def keep_alive(self) -> None:
         """It has no connection."""
@@ -159,7 +163,7 @@ class Kept:
 
 def begun(output: Kept, said: list[str], clock: list[float]) -> AlertDispatcher:
     rule = AlertRule("bright", "light", above=0.8, frames=3, quiet_s=60)
-    running = AlertDispatcher(AlertConfig((rule,), (output,)), said.append, lambda: clock[0])
+    running = AlertDispatcher(AlertConfig((rule,), (output,)), said.append, clock=lambda: clock[0])
     running.start()
     return running
 
@@ -225,7 +229,7 @@ def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
 
 
 LABELS = ("with_mask", "without_mask")
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "alert": [{"name": "no mask", "label": "without_mask", "above": 0.8, "frames": 15}],
     "mqtt": {"host": "broker.example", "topic": "door/alerts"},
 }
@@ -275,6 +279,20 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
                 "mqtt.ca_file: /nowhere cannot be read",
             ],
         ),
+        (
+            {"mqtt": WHOLE["mqtt"] | {"discovery": "a/#", "image_topic": "+", "certificate": "/nowhere"}},
+            [
+                "mqtt.discovery: 'a/#'",
+                "mqtt.image_topic: '+'",
+                "mqtt.certificate: needs tls = true",
+                "mqtt.certificate: needs key",
+                "mqtt.certificate: /nowhere cannot be read",
+            ],
+        ),
+        (
+            {"alert": [{"name": "x", "label": "with_mask", "between": "7-19"}]},
+            ["alert 1.between: '7-19' is not a period"],
+        ),
         ({"webhook": {"url": "htp://x"}}, ["webhook.url: htp://x is not an http or https address"]),
         ({"alert": WHOLE["alert"] * 2}, ['alert: "no mask" is the name of several']),
         ({"webhook": 3}, ["webhook: is not a table", "webhook.url: is missing"]),
@@ -290,9 +308,75 @@ def test_read_alerts_names_everything_that_is_wrong(tmp_path: Path, changes: dic
 def test_alert_on_unknown_fires_and_others_hold_back() -> None:
     output, said, clock = Kept(), list[str](), [0.0]
     rules = (AlertRule("bright", "light", frames=1), AlertRule("strange", UNKNOWN, frames=1))
-    running = AlertDispatcher(AlertConfig(rules, (output,)), said.append, lambda: clock[0])
+    running = AlertDispatcher(AlertConfig(rules, (output,)), said.append, clock=lambda: clock[0])
     running.start()
     running.see(dataclasses.replace(result_of(0.99), unknown=True))
     assert output.sent.get(timeout=5)["alert"] == "strange"
     assert running.end(5)
     assert output.sent.empty()
+
+
+@pytest.mark.parametrize(
+    ("between", "counted", "other"),
+    [("", "12:00", None), ("07:00-19:00", "07:00", "19:00"), ("22:00-06:00", "05:59", "06:00")],
+)
+def test_rule_counts_frames_of_its_period_alone(between: str, counted: str, other: str | None) -> None:
+    rule = AlertRule("bright", "light", between=between)
+    assert rule.counts_at(counted)
+    assert other is None or not rule.counts_at(other)
+
+
+def test_rule_reports_the_end_of_an_alert_after_as_many_other_frames() -> None:
+    state = rules.RuleState(AlertRule("bright", "light", above=0.5, frames=2, quiet_s=0, cleared=True))
+    events = [state.see(probability, 0, "12:00") for probability in (0.9, 0.9, 0.1, 0.9, 0.1, 0.1, 0.1, 0.9, 0.9)]
+    assert events == [None, "raised", None, None, None, "cleared", None, None, "raised"]
+
+
+STATE: dict[str, Any] = {
+    "latest": {"ranking": [{"label": "light", "probability": 0.873}]},
+    "fps": 24.5,
+    "temperature_c": None,
+    "name": "mobilenet",
+    "problem": None,
+}
+
+
+def test_state_is_reported_again_when_the_answer_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "SHORTEST_REPORT_S", 0.0)
+    output, states = Kept(), [STATE]
+    running = AlertDispatcher(AlertConfig((), (output,)), print, lambda: states[-1])
+    running.start()
+    assert output.reports.get(timeout=10) == STATE
+    states.append(STATE | {"latest": {"ranking": STATE["latest"]["ranking"], "unknown": True}})
+    assert output.reports.get(timeout=10) == states[-1]
+    assert running.end(10)
+    assert output.reports.empty()
+
+
+def test_mqtt_announces_entities_to_home_assistant_and_reports_to_them(broker: FakeBroker) -> None:
+    sink = MqttSink("127.0.0.1", "door/alerts", broker.port, discovery="homeassistant")
+    sink.report(STATE)
+    sink.send(b"{}", b"jpeg")
+    sink.close()
+    heard = [broker.heard.get(timeout=10) for _ in range(14)]
+    published = {topic: content for topic, content in map(_topic_and_content, heard) if topic}
+    state = json.loads(published["door/alerts/state"])
+    assert (state["label"], state["probability"], state["problem"]) == ("light", 87.3, "none")
+    assert published["door/alerts/image"] == b"jpeg"
+    configurations = {topic: json.loads(content) for topic, content in published.items() if topic.endswith("/config")}
+    assert {topic.split("/")[1] for topic in configurations} == {"sensor", "image"}
+    assert len({entity["unique_id"] for entity in configurations.values()}) == len(configurations) == 7
+    for entity in configurations.values():
+        assert entity["availability_topic"] == "door/alerts/availability"
+        assert entity.get("state_topic", "door/alerts/state") in published
+        assert entity.get("image_topic", "door/alerts/image") in published
+        if "value_template" in entity:
+            assert entity["value_template"][len("{{ value_json.") : -len(" }}")] in state
+
+
+def _topic_and_content(message: tuple[int, bytes]) -> tuple[str, bytes]:
+    kind, body = message
+    if kind & 0xF0 != mqtt.PUBLISH:
+        return "", b""
+    (length,) = struct.unpack_from(">H", body)
+    return body[2 : 2 + length].decode(), body[2 + length + (2 if kind & 6 else 0) :]

@@ -38,7 +38,12 @@ class Broker:
     password: Optional[str] = None
     tls: bool = False
     ca_file: Optional[str] = None
+    certificate: Optional[str] = None
+    key: Optional[str] = None
+    """Files in PEM form with which the client proves who it is."""
     availability: str = ""
+    greetings: Tuple[Tuple[str, bytes], ...] = ()
+    """Topics and contents that are published, retained, after each connecting."""
 
 
 class MqttError(OSError):
@@ -124,8 +129,9 @@ class Session:
                 raise MqttError("the broker does not speak MQTT")
             if body[1]:
                 raise MqttError(_REFUSALS.get(body[1], f"it refuses with code {body[1]}"))
-            if self._broker.availability:
-                self._send(self._connection, publish_packet(self._broker.availability, ONLINE, 0, 0, retain=True))
+            online = ((self._broker.availability, ONLINE),) if self._broker.availability else ()
+            for topic, content in (*self._broker.greetings, *online):
+                self._send(self._connection, publish_packet(topic, content, 0, 0, retain=True))
         return self._connection
 
     def _send(self, connection: socket.socket, content: bytes) -> None:
@@ -144,6 +150,8 @@ def _open(broker: Broker) -> socket.socket:
         return plain
     try:
         context = ssl.create_default_context(cafile=broker.ca_file)
+        if broker.certificate:
+            context.load_cert_chain(broker.certificate, broker.key)
         return context.wrap_socket(plain, server_hostname=broker.host)
     except OSError:
         plain.close()

@@ -8,6 +8,8 @@ Configured on the device in a JSON file, or a TOML file where Python is 3.11 or 
     above = 0.8             # of 1; default 0.5
     frames = 15             # in a row
     quiet_s = 60            # seconds until the next alert of this rule
+    cleared = true          # also report when it has not matched for as many frames
+    between = "22:00-06:00" # local time in which it counts
 
     [mqtt]                  # and, or:
     host = "broker.example"
@@ -22,6 +24,7 @@ from __future__ import annotations
 import importlib
 import json
 import queue
+import re
 import socket
 import threading
 import time
@@ -31,7 +34,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ...errors import DeviceError
-from ..pipeline.messages import Result
+from ..pipeline.decoding import frame_as_jpeg
+from ..pipeline.messages import Frame, Result
 from .sinks import AlertSink, MqttSink, WebhookSink, read_fields
 
 UNKNOWN = "unknown"
@@ -39,7 +43,11 @@ UNKNOWN = "unknown"
 QUEUE_SIZE = 32
 """Most alerts that wait for a sink; further ones are lost."""
 TRIES, PAUSE_S, LONGEST_PAUSE_S = 4, 2.0, 60.0
+REPORT_S, SHORTEST_REPORT_S = 10.0, 1.0
+"""Seconds between two reports of the state, and between two whose answers differ."""
+RAISED, CLEARED = "raised", "cleared"
 _STEP_S = 0.5
+_PERIOD = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 Log = Callable[[str], None]
 
 
@@ -52,6 +60,10 @@ class AlertRule:
     above: float = 0.5
     frames: int = 10
     quiet_s: float = 60.0
+    cleared: bool = False
+    """Whether the end of an alert is reported, too: as many frames in a row that do not match."""
+    between: str = ""
+    """"HH:MM-HH:MM" of local time in which frames count, across midnight if the end is earlier; empty: always."""
 
     def problems(self, labels: Sequence[str]) -> Iterator[str]:
         """Yield the fields that are not valid, with the reason."""
@@ -66,6 +78,15 @@ class AlertRule:
             yield f"frames: {self.frames} is less than 1"
         if not 0 <= self.quiet_s < float("inf"):
             yield f"quiet_s: {self.quiet_s} is not a number of seconds"
+        if self.between and not _PERIOD.fullmatch(self.between):
+            yield f'between: {self.between!r} is not a period such as "22:00-06:00"'
+
+    def counts_at(self, time_of_day: str) -> bool:
+        """Return whether frames count at this local time, "HH:MM"."""
+        start, _, end = self.between.partition("-")
+        if start == end:
+            return True
+        return start <= time_of_day < end if start < end else time_of_day >= start or time_of_day < end
 
 
 @dataclass(frozen=True)
@@ -133,31 +154,43 @@ def _read(path: Path) -> Dict[str, Any]:
 
 
 class RuleState:
-    """Counts the consecutive frames that match one rule."""
+    """Counts the consecutive frames that match one rule, and after an alert those that do not."""
 
     def __init__(self, rule: AlertRule) -> None:
         self.rule = rule
-        self._held = 0
+        self._held = self._missed = 0
         self._quiet_until = 0.0
+        self._raised = False
 
-    def see(self, probabilities: Dict[str, float], now: float) -> Optional[float]:
-        """Count a frame; return the probability if an alert is due, else None."""
-        probability = probabilities.get(self.rule.label, 0.0)
-        self._held = self._held + 1 if probability > self.rule.above else 0
+    def see(self, probability: float, now: float, time_of_day: str) -> Optional[str]:
+        """Count a frame with this probability of the rule's label; return RAISED or CLEARED if that is due."""
+        matches = probability > self.rule.above and self.rule.counts_at(time_of_day)
+        self._held, self._missed = (self._held + 1, 0) if matches else (0, self._missed + 1)
+        if self._raised and self._missed >= self.rule.frames:
+            self._raised = False
+            return CLEARED if self.rule.cleared else None
         if self._held < self.rule.frames or now < self._quiet_until:
             return None
-        self._held, self._quiet_until = 0, now + self.rule.quiet_s
-        return probability
+        self._held, self._quiet_until, self._raised = 0, now + self.rule.quiet_s, True
+        return RAISED
 
 
 class AlertDispatcher(threading.Thread):
     """Checks each result against the rules; sends the alerts on its own thread."""
 
-    def __init__(self, config: AlertConfig, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: AlertConfig,
+        log: Log,
+        state: Callable[[], Dict[str, Any]] = dict,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create the thread; `state` returns the state of the app, which is reported to the sinks that take it."""
         super().__init__(name="alerts", daemon=True)
         self._watches = [RuleState(rule) for rule in config.rules]
+        self._state, self._reported, self._report_due = state, "", 0.0
         self._sinks, self._log, self._clock = config.sinks, log, clock
-        self._waiting: queue.Queue[Dict[str, Any]] = queue.Queue(QUEUE_SIZE)
+        self._waiting: queue.Queue[Tuple[Dict[str, Any], Frame]] = queue.Queue(QUEUE_SIZE)
         self._stopping = threading.Event()
         self._problems: Dict[str, Optional[str]] = {}
         self._due: Dict[str, float] = {}
@@ -168,14 +201,17 @@ class AlertDispatcher(threading.Thread):
         if not self._watches:
             return
         probabilities = {UNKNOWN: 1.0} if result.unknown else dict(result.ranking)
+        time_of_day = time.strftime("%H:%M")
         for watch in self._watches:
-            probability = watch.see(probabilities, self._clock())
-            if probability is not None:
-                self._notify(watch.rule, probability, result)
+            probability = probabilities.get(watch.rule.label, 0.0)
+            event = watch.see(probability, self._clock(), time_of_day)
+            if event is not None:
+                self._notify(watch.rule, event, probability, result)
 
-    def _notify(self, rule: AlertRule, probability: float, result: Result) -> None:
+    def _notify(self, rule: AlertRule, event: str, probability: float, result: Result) -> None:
         message = {
             "alert": rule.name,
+            "event": event,
             "label": rule.label,
             "probability": round(probability, 4),
             "frames": rule.frames,
@@ -184,7 +220,7 @@ class AlertDispatcher(threading.Thread):
             "release": result.release,
         }
         try:
-            self._waiting.put_nowait(message)
+            self._waiting.put_nowait((message, result.frame))
         except queue.Full:
             self._log(f"alert {rule.name}: {QUEUE_SIZE} wait already, this one is lost")
 
@@ -192,12 +228,15 @@ class AlertDispatcher(threading.Thread):
         """Send alerts until `end`."""
         while not self._stopping.is_set():
             try:
-                message = self._waiting.get(timeout=_STEP_S)
+                message, frame = self._waiting.get(timeout=_STEP_S)
             except queue.Empty:
                 self._keep_alive()
+                self._report()
                 continue
+            self._report()
+            jpeg = frame_as_jpeg(frame)
             for sink in self._sinks:
-                self._send(sink, message)
+                self._send(sink, message, jpeg)
         for sink in self._sinks:
             sink.close()
 
@@ -220,19 +259,37 @@ class AlertDispatcher(threading.Thread):
                 pause_s = PAUSE_S
             self._pauses[sink.name], self._due[sink.name] = pause_s, time.monotonic() + pause_s
 
+    def _report(self) -> None:
+        """Report the state to sinks that can be reached: every REPORT_S, and sooner if the answer is another."""
+        if not self._sinks or time.monotonic() < self._report_due - REPORT_S + SHORTEST_REPORT_S:
+            return
+        state = self._state()
+        latest = state.get("latest") or {"ranking": [{"label": ""}]}
+        answer = UNKNOWN if latest.get("unknown") else latest["ranking"][0]["label"]
+        if not state or (answer == self._reported and time.monotonic() < self._report_due):
+            return
+        self._reported, self._report_due = answer, time.monotonic() + REPORT_S
+        for sink in self._sinks:
+            if self._problems.get(sink.name):
+                continue
+            try:
+                sink.report(state)
+            except (OSError, ValueError) as error:
+                self._note(sink, str(error) or type(error).__name__)
+
     def _note(self, sink: AlertSink, problem: Optional[str]) -> None:
         if problem and not self._problems.get(sink.name):
             self._log(f"alerts to {sink.name}: {problem}")
         self._problems[sink.name] = problem
 
-    def _send(self, sink: AlertSink, message: Dict[str, Any]) -> None:
+    def _send(self, sink: AlertSink, message: Dict[str, Any], jpeg: bytes) -> None:
         content = json.dumps(message, ensure_ascii=False).encode()
         why = ""
         for attempt in range(TRIES):
             if attempt and self._stopping.wait(PAUSE_S * 2**attempt):
                 break
             try:
-                sink.send(content)
+                sink.send(content, jpeg)
             except (OSError, ValueError) as error:
                 why = str(error) or type(error).__name__
             else:

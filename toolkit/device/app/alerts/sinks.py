@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.client
+import json
 import re
 import ssl
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Protocol, Type, TypeVar
 
 from ...release.http_client import Credentials, HttpClient, origin_of
+from . import home_assistant
 from .mqtt import Broker, Session, is_topic, own_client_id
 
 TIMEOUT_S = 10.0
@@ -25,8 +27,11 @@ class AlertSink(Protocol):
     def name(self) -> str:
         """Return the name for the log and the page, without passwords."""
 
-    def send(self, content: bytes) -> None:
-        """Deliver a JSON document. Raises OSError or ValueError if that fails."""
+    def send(self, content: bytes, jpeg: Optional[bytes] = None) -> None:
+        """Deliver a JSON document, and the image if the sink takes one. Raises OSError or ValueError if that fails."""
+
+    def report(self, state: Dict[str, Any]) -> None:
+        """Deliver the state of the app, if the sink takes it. Raises OSError or ValueError if that fails."""
 
     def keep_alive(self) -> None:
         """Check the connection; called every few seconds. Raises OSError if the sink cannot be reached."""
@@ -46,12 +51,21 @@ class MqttSink:
     retain: bool = False
     tls: bool = False
     ca_file: Optional[str] = None
+    certificate: Optional[str] = None
+    key: Optional[str] = None
+    """The client's own certificate and its key, in PEM form."""
     client: Optional[str] = None
     """The client ID; by default one that is unique to this process."""
     user: Optional[str] = None
     password_file: Optional[str] = None
     availability_topic: Optional[str] = None
     """Holds "online" or "offline"; by default TOPIC/availability."""
+    state_topic: Optional[str] = None
+    """Holds the latest answer, rate, temperature and release, retained; by default TOPIC/state with `discovery`."""
+    image_topic: Optional[str] = None
+    """Holds the image of the latest alert as a JPEG, retained; by default TOPIC/image with `discovery`."""
+    discovery: Optional[str] = None
+    """Home Assistant's discovery prefix, usually "homeassistant"; by default nothing is announced."""
     _sessions: List[Session] = dataclasses.field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -67,18 +81,32 @@ class MqttSink:
             yield f"port: {self.port} is not between 1 and 65535"
         if self.qos not in (0, 1):
             yield f"qos: {self.qos} is neither 0 nor 1"
-        for name, topic in (("topic", self.topic), ("availability_topic", self._availability())):
-            if not is_topic(topic):
+        optional = {f"{name}_topic": topic for name, topic in dataclasses.asdict(self._topics()).items() if topic}
+        for name, topic in {"topic": self.topic, "discovery": self.discovery, **optional}.items():
+            if topic is not None and not is_topic(topic):
                 yield f"{name}: {topic!r} is empty or has a wildcard"
-        if self.ca_file and not self.tls:
-            yield "ca_file: needs tls = true"
-        yield from _file_problems(self, "ca_file", "password_file")
+        for name in ("ca_file", "certificate", "key"):
+            if getattr(self, name) and not self.tls:
+                yield f"{name}: needs tls = true"
+        if bool(self.certificate) != bool(self.key):
+            yield "certificate: needs key, and key needs certificate"
+        yield from _file_problems(self, "ca_file", "certificate", "key", "password_file")
         if self.ca_file and Path(self.ca_file).is_file():
             yield from _certificate_problems(self.ca_file)
 
-    def send(self, content: bytes) -> None:
+    def send(self, content: bytes, jpeg: Optional[bytes] = None) -> None:
         """See AlertSink."""
+        image = self._topics().image
+        if image and jpeg:
+            self._session().publish(image, jpeg, self.qos, retain=True)
         self._session().publish(self.topic, content, self.qos, retain=self.retain)
+
+    def report(self, state: Dict[str, Any]) -> None:
+        """See AlertSink."""
+        topic = self._topics().state
+        if topic:
+            content = json.dumps(home_assistant.summary(state), ensure_ascii=False).encode()
+            self._session().publish(topic, content, self.qos, retain=True)
 
     def keep_alive(self) -> None:
         """See AlertSink."""
@@ -89,15 +117,32 @@ class MqttSink:
         if self._sessions:
             self._sessions[0].close()
 
-    def _availability(self) -> str:
-        return f"{self.topic}/availability" if self.availability_topic is None else self.availability_topic
+    def _topics(self) -> home_assistant.Topics:
+        state, image = (f"{self.topic}/{name}" if self.discovery else "" for name in ("state", "image"))
+        return home_assistant.Topics(
+            state if self.state_topic is None else self.state_topic,
+            image if self.image_topic is None else self.image_topic,
+            f"{self.topic}/availability" if self.availability_topic is None else self.availability_topic,
+        )
 
     def _session(self) -> Session:
         if not self._sessions:
             password = Path(self.password_file).read_text(encoding="utf-8").strip() if self.password_file else None
             client = self.client or own_client_id()
-            login = (self.user, password)
-            broker = Broker(self.host, self.port, client, *login, self.tls, self.ca_file, self._availability())
+            topics = self._topics()
+            broker = Broker(
+                self.host,
+                self.port,
+                client,
+                self.user,
+                password,
+                self.tls,
+                self.ca_file,
+                self.certificate,
+                self.key,
+                topics.availability,
+                tuple(home_assistant.configurations(self.discovery, topics)) if self.discovery else (),
+            )
             self._sessions.append(Session(broker))
         return self._sessions[0]
 
@@ -122,8 +167,9 @@ class WebhookSink:
             yield f"url: {error}"
         yield from _file_problems(self, "token_file")
 
-    def send(self, content: bytes) -> None:
+    def send(self, content: bytes, jpeg: Optional[bytes] = None) -> None:
         """See AlertSink."""
+        del jpeg  # a webhook gets JSON alone
         credentials = None
         if self.token_file:
             token = Path(self.token_file).read_text(encoding="utf-8").strip()
@@ -139,6 +185,9 @@ class WebhookSink:
             client.close()
         if not 200 <= answer.status < 300:
             raise OSError(f"answers {answer.status}")
+
+    def report(self, state: Dict[str, Any]) -> None:
+        """Do nothing: a webhook gets alerts alone."""
 
     def keep_alive(self) -> None:
         """Do nothing: there is no connection between alerts."""

@@ -32,6 +32,8 @@ COARSER = 4.0
 _SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG's frame header, which begins with its size (ITU-T T.81, B.2.2)."""
 _STEP_S = 0.2
+JPEG_QUALITY, JPEG_WIDTH = 80, 960
+"""Of frames that are encoded to be shown; wider ones are reduced to this width in pixels."""
 
 
 def decode_frame(frame: Frame, factor: int = 1) -> Pixels:
@@ -54,6 +56,21 @@ def decode_frame(frame: Frame, factor: int = 1) -> Pixels:
     pixels: Pixels = image
     refuse_cut_jpeg(jpeg, pixels, flags)
     return pixels
+
+
+def frame_as_jpeg(frame: Frame) -> bytes:
+    """Return the camera's JPEG as it came, or the encoded frame, at most JPEG_WIDTH wide."""
+    return frame.jpeg or b"" if frame.pixels is None else encode_jpeg(frame.pixels)
+
+
+def encode_jpeg(pixels: Pixels) -> bytes:
+    """Return u8 [height, width, 3] in BGR as a JPEG, at most JPEG_WIDTH wide."""
+    height, width = pixels.shape[:2]
+    if width > JPEG_WIDTH:
+        pixels = cv2.resize(pixels, (JPEG_WIDTH, height * JPEG_WIDTH // width), interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    content: bytes = jpeg.tobytes()
+    return content
 
 
 def _shrunk(pixels: Pixels, factor: int) -> Pixels:

@@ -12,19 +12,16 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
-import cv2
-
+from ..pipeline.decoding import frame_as_jpeg
 from .http import HttpError, Response, reset
 
 if TYPE_CHECKING:
-    from ..pipeline.messages import Pixels, Result
+    from ..pipeline.messages import Result
 
 FPS, BUDGET, MAX_SUBSCRIBERS = 15.0, 120.0, 100
 EVENTS_S = 0.5
 STALLED_S = 20.0
 BOUNDARY = "toolkit-frame"
-QUALITY, WIDTH = 80, 960
-"""JPEG quality and largest width of images that the camera did not compress."""
 
 
 class Subscribers:
@@ -108,19 +105,9 @@ def _check_room(watchers: Subscribers) -> None:
 async def _jpeg(result: Result) -> bytes:
     """Return the camera's JPEG, or encode one on another thread."""
     frame = result.frame
-    if frame.jpeg is not None or frame.pixels is None:
-        return frame.jpeg or b""
-    return await asyncio.get_running_loop().run_in_executor(None, encode_jpeg, frame.pixels)
-
-
-def encode_jpeg(pixels: Pixels) -> bytes:
-    """Return an image (BGR) as a JPEG, at most WIDTH pixels wide."""
-    height, width = pixels.shape[:2]
-    if width > WIDTH:
-        pixels = cv2.resize(pixels, (WIDTH, height * WIDTH // width), interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    content: bytes = jpeg.tobytes()
-    return content
+    if frame.pixels is None:
+        return frame_as_jpeg(frame)
+    return await asyncio.get_running_loop().run_in_executor(None, frame_as_jpeg, frame)
 
 
 def multipart_frame(jpeg: bytes) -> bytes:
