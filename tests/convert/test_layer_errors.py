@@ -34,7 +34,7 @@ def network(path: Path, wrong: float = 0.0) -> Path:
     mean = make_op(1, "ReduceMean", [x, constant([1, 2], np.int64)], keep_dims=False)
     mean.set_friendly_name("mean")
     model = ov.Model([opset1.result(mean.output(0))], [image], "three")
-    graphs.write(model, path, container=11, compress=False, notes={})
+    graphs.write(model, path, container=11, compress=False)
     return path
 
 

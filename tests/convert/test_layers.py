@@ -115,7 +115,7 @@ def test_lower_answers_as_keras_when_the_layer_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", TAKEN)
 def test_lower_answers_alike_on_older_runtimes_when_the_layer(name: str, tmp_path: Path) -> None:
     model, images, _ = lowered(TAKEN[name])
-    graphs.write(model, tmp_path / "model.xml", container=10, compress=False, notes={})
+    graphs.write(model, tmp_path / "model.xml", container=10, compress=False)
     for generation in ("2021", "2022"):
         result = legacy_openvino.compare(
             tmp_path / "model.xml", compat.known().generations[generation], "fp32", images, Silent()

@@ -192,6 +192,6 @@ def test_lower_gives_the_same_numbers_when_an_older_runtime(
 ) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     xml = tmp_path / f"{seed}" / "model.xml"
-    graphs.write(lower(network(chosen, seed), NCS2).model, xml, container=10, compress=False, notes={})
+    graphs.write(lower(network(chosen, seed), NCS2).model, xml, container=10, compress=False)
     match = legacy_openvino.compare(xml, compat.known().generations[generation], "fp32", images, Silent())
     assert match.passed, match

@@ -19,6 +19,9 @@ from toolkit import hashing
 if TYPE_CHECKING:
     import openvino as ov
 
+Sections = Mapping[str, Mapping[str, str]]
+_NONE: Sections = {}
+
 INPUT = "image"
 OUTPUT = "probabilities"
 
@@ -51,6 +54,22 @@ def set_nchw_input(model: ov.Model) -> None:
         else:
             reader.replace_source_output(back.output(0))
     model.validate_nodes_and_infer_types()
+
+
+def add_first_class(model: ov.Model) -> ov.Model:
+    """Return `model` with f32 [1,2] probabilities if it had that of the second of two classes alone.
+
+    Other programs, OpenVINO's Model API among them, expect one output per label.
+    """
+    import openvino as ov
+    from openvino import opset1
+
+    (result,) = model.get_results()
+    if tuple(result.get_output_shape(0)) != (1, 1):
+        return model
+    signed = opset1.multiply(result.input_value(0), opset1.constant(np.array([[-1.0, 1.0]], np.float32)))
+    both = opset1.add(signed, opset1.constant(np.array([[1.0, 0.0]], np.float32)))
+    return ov.Model([opset1.result(both)], model.get_parameters(), "toolkit")
 
 
 def _only_reader(node: Any) -> Any | None:
@@ -100,10 +119,10 @@ def _free_name(kind: str, numbers: Counter[str], known: set[str]) -> str:
             return name
 
 
-def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes: Mapping[str, str]) -> None:
+def write(model: ov.Model, path: Path, *, container: int, compress: bool, sections: Sections = _NONE) -> None:
     """Write `model` to `path` (.xml) and the .bin beside it; `compress` stores the weights in FP16.
 
-    `notes` go into the file as rt_info "toolkit", in place of OpenVINO's own.
+    `sections` become the file's rt_info, in place of OpenVINO's own: a table of texts for each name.
     """
     import openvino as ov
 
@@ -116,7 +135,7 @@ def write(model: ov.Model, path: Path, *, container: int, compress: bool, notes:
         ov.serialize(model, path, version=f"IR_V{container}")
     graph, end, _ = path.read_text(encoding="utf-8").rpartition(_EDGES_END)
     graph = _NET_NAME.sub('<net name="toolkit"', graph, count=1)
-    path.write_text(f"{graph}{end}{_rt_info(notes)}</net>\n", encoding="utf-8")
+    path.write_text(f"{graph}{end}{_rt_info(sections)}</net>\n", encoding="utf-8")
 
 
 def digest_of(path: Path) -> str:
@@ -148,6 +167,10 @@ def _name_ends(model: ov.Model) -> None:
     result.set_friendly_name(f"{OUTPUT}/result")
 
 
-def _rt_info(notes: Mapping[str, str]) -> str:
-    rows = "".join(f"\t\t\t<{key} value={quoteattr(value)} />\n" for key, value in sorted(notes.items()))
-    return f"\t<rt_info>\n\t\t<toolkit>\n{rows}\t\t</toolkit>\n\t</rt_info>\n"
+def _rt_info(sections: Sections) -> str:
+    return "\t<rt_info>\n" + "".join(_section(name, sections[name]) for name in sorted(sections)) + "\t</rt_info>\n"
+
+
+def _section(name: str, table: Mapping[str, str]) -> str:
+    rows = "".join(f"\t\t\t<{key} value={quoteattr(value)} />\n" for key, value in sorted(table.items()))
+    return f"\t\t<{name}>\n{rows}\t\t</{name}>\n"

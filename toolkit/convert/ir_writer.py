@@ -10,6 +10,7 @@ from toolkit.compat import Target
 from toolkit.convert import graphs
 from toolkit.convert.lowering import fp16_range
 from toolkit.convert.lowering.lower import lower
+from toolkit.convert.model_info import model_info
 from toolkit.convert.reference import ReferenceModel
 from toolkit.progress import Progress
 
@@ -53,7 +54,8 @@ def write_ir(
     path = folder / "model.xml"
     notes = {"model": source.model.digest, "precision": precision, "target": target.name}
     compress = precision == "fp16" and not whole
-    graphs.write(model, path, container=target.container, compress=compress, notes=notes)
+    sections = {"toolkit": notes, "model_info": model_info(source.model)}
+    graphs.write(model, path, container=target.container, compress=compress, sections=sections)
     return path
 
 

@@ -148,8 +148,13 @@ def keeps_accuracy(ours: float, reference: float, max_drop: float | None = None)
     return reference - ours <= max_drop + 1e-9  # shares of whole images, as floats
 
 
+def of_each_class(probabilities: Probabilities) -> Probabilities:
+    """Return f32 [n, classes]; a single column is the probability of the second of two classes."""
+    if probabilities.shape[1] > 1:
+        return probabilities
+    return np.hstack([1 - probabilities, probabilities])
+
+
 def top1(probabilities: Probabilities) -> npt.NDArray[np.int64]:
-    """The index of the likelier class per row; of a single sigmoid, 1 above a half."""
-    if probabilities.shape[1] == 1:
-        return np.asarray(probabilities[:, 0] > 0.5, dtype=np.int64)
-    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+    """The index of the likeliest class per row; a single column is the probability of the second of two classes."""
+    return np.asarray(of_each_class(probabilities).argmax(axis=1), dtype=np.int64)

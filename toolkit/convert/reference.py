@@ -18,7 +18,7 @@ from toolkit import __version__, hashing, networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.verify import verify_bundle
-from toolkit.convert import graphs, keras_reference
+from toolkit.convert import graphs, keras_reference, parity
 from toolkit.convert.imported.formats import FORMATS
 from toolkit.convert.imported.model import ImportedGraph
 from toolkit.convert.parity import Images, Labels, Probabilities
@@ -88,9 +88,10 @@ class ReferenceModel:
 
     def store_graph(self, graph: ov.Model) -> None:
         """Store the float32 graph, whose operations get names that depend on the graph alone."""
+        graph = graphs.add_first_class(graph)
         graphs.name_operations(graph)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
-            graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False, notes={})
+            graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False)
             Path(beside, "graph").replace(self.folder / "graph")
 
     def reference(self, split: Split, test: TestImages) -> Probabilities:
@@ -108,7 +109,7 @@ class ReferenceModel:
     def store_answers(self, split: Split, answers: Probabilities) -> None:
         """Store the reference answers to the test images of a split, in their order."""
         with atomic_write(self.folder / f"keras-{split.digest}.npy") as stream:
-            np.save(stream, answers)
+            np.save(stream, parity.of_each_class(answers))
 
     @property
     def _imported(self) -> ImportedGraph:

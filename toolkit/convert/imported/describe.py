@@ -104,7 +104,7 @@ def _evaluation(answers: Probabilities, truth: npt.NDArray[np.int64]) -> Evaluat
     """Accuracy and mean loss of the file's own runtime; the rest is for models that were trained here."""
     guesses = parity.top1(answers)
     right = int(np.sum(guesses == truth))
-    whole = np.hstack([1 - answers, answers]) if answers.shape[1] == 1 else answers
+    whole = parity.of_each_class(answers)
     loss = float(-np.log(np.maximum(whole[np.arange(len(truth)), truth], 1e-7)).mean())
     return Evaluation(
         subset="test",
