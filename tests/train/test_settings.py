@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ConfigurationError
+from toolkit.progress import Silent
 from toolkit.train import load_keras
 from toolkit.train.metrics import multiclass
 from toolkit.train.trial_context import class_weight_array
@@ -86,3 +87,27 @@ def test_train_trial_judges_the_rule_on_strangers_too(bench: Bench, workspace: W
         assert rule.strangers is not None
         assert rule.strangers.images == 3
         assert 0 <= rule.strangers.auroc <= 1
+
+
+def test_train_trial_leaves_classes_out_as_strangers(bench: Bench, workspace: Workspace) -> None:
+    for number in range(12):
+        (bench.root / "images" / "green").mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 60, (32, 32, 3), np.uint8)
+        pixels[:, :, 1] += 190
+        assert cv2.imwrite(str(bench.root / "images" / "green" / f"{number}.png"), pixels)
+    bench.change("[train]\n", '[reject]\nerror = 0.4\nstrangers = "leave-one-out"\n[train]\n')
+    top, whole = (model.rejection for model in bench.train(workspace))
+    assert top is not None
+    assert top.strangers is not None
+    assert (top.strangers.classes_left_out, top.strangers.images) == (3, top.test_images)
+    assert whole is not None
+    assert whole.strangers == top.strangers
+
+
+def test_train_trial_reports_when_no_class_can_be_left_out(bench: Bench, workspace: Workspace) -> None:
+    bench.change("[train]\n", '[reject]\nerror = 0.4\nstrangers = "leave-one-out"\n[train]\n')
+    progress = Silent()
+    (top,) = bench.train(workspace, progress, last="top")
+    assert top.rejection is not None
+    assert top.rejection.strangers is None
+    assert any("takes three classes" in line for line in progress.messages)

@@ -195,6 +195,9 @@ class StrangerResult:
     """The probability that a test image scores higher than a stranger."""
     auroc_of_probability: float
     """The same by the largest probability, the usual score."""
+    classes_left_out: int = 0
+    """How many classes were strangers in turn, each to a head on the frozen features that was fitted without it; 0: the
+    strangers are images of a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,9 +160,15 @@ class RejectConfig(Config):
 
     error: Annotated[float, Field(gt=0, lt=1)]
     """The share of wrong answers among those given that is accepted; the threshold is fitted on validation images."""
-    strangers: Path | None = Field(default=None, exclude_if=is_unset)
-    """A folder of images of no class that the model knows, relative to the experiment file: the report says how many of
-    them are answered all the same. They decide nothing."""
+    strangers: Literal["leave-one-out"] | Path | None = Field(default=None, exclude_if=is_unset)
+    """Images of no class that the model knows: the report says how many of them are answered all the same. They decide
+    nothing. A folder, relative to the experiment file; or "leave-one-out": each class in turn, left out of a head on the
+    frozen features."""
+
+    @property
+    def strangers_folder(self) -> Path | None:
+        """The folder, if one is named."""
+        return self.strangers if isinstance(self.strangers, Path) else None
 
 
 class NetworkConfig(Config):

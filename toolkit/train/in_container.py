@@ -67,6 +67,8 @@ def run_in_container(
 def mounts_for(experiment: Experiment) -> tuple[Path, ...]:
     """The files and folders that an experiment reads: its own, its data's, its weights', wherever they lie."""
     named = [experiment.data.path, experiment.data.class_names]
+    if experiment.reject:
+        named.append(experiment.reject.strangers_folder)
     for table in experiment.networks.values():
         named += [Path(word) for word in (table.weights, table.body) if word and word not in {"imagenet", "none"}]
     return (experiment.origin, *(experiment.beside(path) for path in named if path is not None))

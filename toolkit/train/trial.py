@@ -24,7 +24,7 @@ from toolkit.train.features import frozen_features
 from toolkit.train.fitting import calibration
 from toolkit.train.fitting.head_solver import solve_head
 from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
-from toolkit.train.fitting.rejection_figures import rejection_of
+from toolkit.train.fitting.rejection_figures import left_out_result, rejection_of
 from toolkit.train.fitting.sample_efficiency import sample_efficiency
 from toolkit.train.metrics import dispatch
 from toolkit.train.stage_gate import withhold_reason
@@ -272,6 +272,7 @@ def _describe(
             model,
             (outcome.validation_logits, held_out, validation.temperature),
             (outcome.test_logits, test),
+            left_out_result(context, stage.name, model, subsets, before),
         ),
     )
 

@@ -46,8 +46,9 @@ def _strangers(rule: Rejection) -> tuple[str, str, str]:
     others = rule.strangers
     if others is None:
         return (formatting.NOTHING,) * 3
+    classes = f" ({others.classes_left_out} classes left out)" if others.classes_left_out else ""
     return (
-        f"{others.unknown:,} of {others.images:,}",
+        f"{others.unknown:,} of {others.images:,}{classes}",
         f"{others.auroc:.4f}",
         f"{others.auroc_of_probability:.4f}",
     )

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit import networks
-from toolkit.artifacts.model import Rejection
+from toolkit.artifacts.model import Rejection, StrangerResult, TrainedModel
 from toolkit.device.image_header import IMAGE_SUFFIXES
 from toolkit.device.image_io import read_image, resize
 from toolkit.errors import DataError
+from toolkit.train.features import frozen_features
 from toolkit.train.fitting import rejection_rule
+from toolkit.train.fitting.left_out import leave_one_out
 from toolkit.train.fitting.loop import batched_predict
 
 if TYPE_CHECKING:
     import keras
 
-    from toolkit.train.trial_context import TrialContext
+    from toolkit.train.trial_context import SubsetArrays, TrialContext
 
 
 def rejection_of(
@@ -27,6 +29,7 @@ def rejection_of(
     model: keras.Model,
     validation: tuple[np.ndarray, np.ndarray, float],
     test: tuple[np.ndarray, np.ndarray],
+    left_out: StrangerResult | None = None,
 ) -> Rejection | None:
     """The rule that the trial asks for, if it asks for one and its images have one label each.
 
@@ -35,16 +38,36 @@ def rejection_of(
         model: Trained.
         validation: Logits and labels, and the temperature fitted on them.
         test: Logits and labels.
+        left_out: How strangers are treated, where the trial asks for "leave-one-out".
     """
     requested = context.trial.reject
     if requested is None or context.head.multi_label:
         return None
     logits, labels, temperature = validation
     rule = judge(rejection_rule.fit_rejection(logits, labels, requested.error, temperature), *test)
-    if requested.strangers is None:
-        return rule
-    others = _logits_of(context, model, context.experiment.beside(requested.strangers))
+    if requested.strangers_folder is None:
+        return replace(rule, strangers=left_out)
+    others = _logits_of(context, model, context.experiment.beside(requested.strangers_folder))
     return replace(rule, strangers=rejection_rule.stranger_result(rule, test[0], others))
+
+
+def left_out_result(
+    context: TrialContext,
+    stage: str,
+    model: keras.Model,
+    subsets: dict[str, SubsetArrays],
+    before: TrainedModel | None,
+) -> StrangerResult | None:
+    """How classes that are left out are treated, if the trial asks for it; a later stage has the top stage's result."""
+    requested = context.trial.reject
+    if requested is None or requested.strangers != "leave-one-out" or context.head.multi_label:
+        return None
+    if stage != "top":
+        return before.rejection.strangers if before and before.rejection else None
+    result = leave_one_out(frozen_features(context, model, subsets), requested.error)
+    if result is None:
+        context.progress.log(f"  {context.trial.name}: no class is left out as a stranger, which takes three classes")
+    return result
 
 
 def judge(rule: Rejection, logits: np.ndarray, labels: np.ndarray) -> Rejection:
