@@ -23,6 +23,7 @@ def init(
 
     It holds every setting that `toolkit run FOLDER` would choose, with comments.
     """
+    from toolkit import data
     from toolkit.experiment.load import load_experiment
     from toolkit.files import atomic_write
     from toolkit.progress import create_progress
@@ -33,7 +34,7 @@ def init(
     if target.exists() and not force:
         raise UsageError("this file exists", where=str(target), remedy="add --force to replace it, or --output FILE")
     plan = load_experiment(folder)
-    text = describe_settings(plan, Workspace(workspace), create_progress())
+    split = data.prepare_dataset(plan.data, plan.origin, Workspace(workspace), create_progress())
     with atomic_write(target) as stream:
-        stream.write(text.encode())
+        stream.write(describe_settings(plan, split).encode())
     typer.echo(str(target))

@@ -262,6 +262,11 @@ class Experiment(Config):
         return self.matrix.heads or (("multi-sigmoid",) if self.data.multi_label else ("softmax",))
 
     @property
+    def from_folder(self) -> bool:
+        """Whether it was made for a folder of images, without a file."""
+        return self.origin.is_dir()
+
+    @property
     def stage_names(self) -> tuple[Stage, ...]:
         """The stages that trials of this experiment have; without pretrained weights the recipe leaves out "top"."""
         return tuple(stage.name for stage in self.stages) or recipe.STAGES

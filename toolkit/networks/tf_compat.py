@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 
 def versions() -> dict[str, str]:
     """The TensorFlow build in use. Packages go by either name of TensorFlow's wheels; the stock build's goes without saying."""
+    result = {"tensorflow": _tensorflow_version(), "keras": version("keras")}
+    return result | ({"build": "mkl"} if is_mkl() else {})
+
+
+def _tensorflow_version() -> str:
+    """As the installed package has it, because importing TensorFlow takes seconds."""
+    for package in ("tensorflow-cpu", "tensorflow", "intel-tensorflow"):
+        with suppress(PackageNotFoundError):
+            return version(package)
     from toolkit.networks.tf_runtime import start_tensorflow
 
-    result = {"tensorflow": start_tensorflow().__version__, "keras": version("keras")}
-    return result | ({"build": "mkl"} if is_mkl() else {})
+    return str(start_tensorflow().__version__)
 
 
 @functools.cache

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from toolkit import data
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
-from toolkit.errors import DataError, ExitCode, Problem
+from toolkit.errors import DataError, ExitCode, Problem, ToolkitError
 from toolkit.experiment import recipe
+from toolkit.experiment.compute_profiles import select_profile
 from toolkit.experiment.schema import Experiment
 from toolkit.experiment.toml_writer import experiment_toml
 from toolkit.experiment.training_schema import Stage, Trial
-from toolkit.progress import Progress, Task
+from toolkit.progress import Progress, Silent, Task
 from toolkit.store import Store
 from toolkit.train import run_dir
 from toolkit.train.executors import Executor, LocalExecutor
@@ -35,6 +35,8 @@ from toolkit.train.executors.events import (
 )
 from toolkit.train.sweep_options import SweepOptions
 from toolkit.train.tracking.base import Tracker, tracker_for
+from toolkit.train.trial import train_trial
+from toolkit.train.trial_context import prepare_trial
 from toolkit.train.tuning.auto_tune import tune_missing_profiles
 from toolkit.workspace import Workspace
 
@@ -69,9 +71,13 @@ def train_trials(
         ToolkitError: no trial came to anything; with all that went wrong. Or nothing can be trained in this way.
     """
     sweep_options = sweep_options or SweepOptions()
+    if experiment.from_folder:
+        progress.log(f"settings, as `toolkit init` writes them:\n\n{describe_settings(experiment, split)}")
     requests = [
         Request(experiment=experiment, trial=trial, split=split, workspace=workspace, last=last) for trial in trials
     ]
+    if _finished(requests, sweep_options):
+        return SweepResult(models=_finished_models(requests, store, progress), failed=())
     if sweep_options.tune_s and sweep_options.profile is None and sweep_options.executor == "local":
         tune_missing_profiles(requests, sweep_options.tune_s, progress)
     with tracker_for(experiment, workspace, progress, enabled=sweep_options.track) as tracker:
@@ -83,13 +89,35 @@ def train_trials(
     return monitor.result()
 
 
-def describe_settings(experiment: Experiment, workspace: Workspace, progress: Progress) -> str:
+def describe_settings(experiment: Experiment, split: Split) -> str:
     """The experiment as a TOML file that holds every training setting, as the recipe chooses them for this data."""
-    split = data.prepare_dataset(experiment.data, experiment.origin, workspace, progress)
     trial = next(experiment.trials())
     counts = split.counts.get("train", {})
     completed = recipe.complete(trial, counts, images=split.size("train"), multi_label=split.multi_label)
     return experiment_toml(experiment, completed, experiment.beside(experiment.data.path or ""))
+
+
+def _finished(requests: Sequence[Request], sweep_options: SweepOptions) -> bool:
+    """Whether nothing needs training, found without starting a process; False if only other processes can tell."""
+    if sweep_options.executor != "local" or sweep_options.track:
+        return False
+    try:
+        for one in requests:
+            profile = select_profile(sweep_options.profile, one.trial.network, one.workspace)
+            context = prepare_trial(one.experiment, one.trial, one.split, one.workspace, Silent(), check=False)
+            if profile.python is not None or not context.is_finished(one.last):
+                return False
+    except ToolkitError:
+        return False  # the trial's own process reports it
+    return True
+
+
+def _finished_models(requests: Sequence[Request], store: Store, progress: Progress) -> tuple[TrainedModel, ...]:
+    return tuple(
+        model
+        for one in requests
+        for model in train_trial(one.experiment, one.trial, one.split, one.workspace, store, progress, last=one.last)
+    )
 
 
 def _executor(sweep_options: SweepOptions, progress: Progress) -> Executor:

@@ -65,6 +65,12 @@ class TrialContext:
         """Return the folder of a stage."""
         return run_dir.stage_folder(self.workspace, self.experiment, self.run, self.trial, stage)
 
+    def is_finished(self, last: str | None = None) -> bool:
+        """Whether every stage up to `last` is trained."""
+        names = [stage.name for stage in self.trial.stages]
+        due = names[: names.index(last) + 1] if last in names else names
+        return all(run_dir.load_stage(self.folder(name)) for name in due)
+
     def fit_config(self, stage: StageConfig) -> FitConfig:
         """Return the settings of a stage."""
         return FitConfig(
@@ -84,8 +90,10 @@ def prepare_trial(
     workspace: Workspace,
     progress: Progress,
     on_epoch_end: EpochCallback = noop,
+    *,
+    check: bool = True,
 ) -> TrialContext:
-    """Resolve all references before training.
+    """Resolve all references before training; with `check`, layers that an unfinished trial names too.
 
     Raises:
         ConfigurationError: an unknown network or layer, a head or weights of classes that do not fit the data.
@@ -106,8 +114,7 @@ def prepare_trial(
     named = trial.weights in {"imagenet", "none"}
     weights = trial.weights if named else experiment.beside(trial.weights)
     edge = trial.input_size or network.input_size
-    _check_layers(network, trial, (edge, edge), progress)
-    return TrialContext(
+    context = TrialContext(
         experiment=experiment,
         trial=trial,
         split=split,
@@ -121,6 +128,9 @@ def prepare_trial(
         run=run_dir.run_digest(trial, split, weights),
         on_epoch_end=on_epoch_end,
     )
+    if check and not context.is_finished():
+        _check_layers(network, trial, context.size, progress)
+    return context
 
 
 def class_weight_array(requested: str | Mapping[str, float], split: Split) -> np.ndarray:
