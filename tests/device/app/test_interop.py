@@ -45,7 +45,7 @@ print(json.dumps({"ready": ready, "labels": metadata["parameters"]["labels"], "s
 class Broker:
     """A mosquitto that asks for a password over TLS, and can be stopped and started again on the same port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *settings: str) -> None:
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
@@ -64,7 +64,8 @@ class Broker:
             "log_type": "all",
             "log_dest": f"file {folder / 'broker.log'}",
         }
-        (folder / "mosquitto.conf").write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+        rows = [*(f"{key} {value}" for key, value in lines.items()), *settings]
+        (folder / "mosquitto.conf").write_text("\n".join(rows) + "\n")
         self.start()
 
     def start(self) -> None:
@@ -96,14 +97,15 @@ class Broker:
 
 
 def _certificates(folder: Path) -> None:
-    """A private authority, and the broker's certificate by it."""
+    """A private authority, and by it a certificate each for the broker and for a client."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     request = ["openssl", "req", "-x509", *key, "-days", "2"]
     authority = ["-subj", "/CN=a private authority", "-keyout", "ca.key", "-out", "ca.pem"]
     subprocess.run([*request, *authority], check=True, capture_output=True, cwd=folder)
     broker = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-CA", "ca.pem", "-CAkey", "ca.key"]
-    ends = ["-addext", "basicConstraints=critical,CA:false", "-keyout", "broker.key", "-out", "broker.pem"]
-    subprocess.run([*request, *broker, *ends], check=True, capture_output=True, cwd=folder)
+    for name in ("broker", "client"):
+        ends = ["-addext", "basicConstraints=critical,CA:false", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run([*request, *broker, *ends], check=True, capture_output=True, cwd=folder)
 
 
 @pytest.fixture
@@ -178,6 +180,35 @@ def test_app_returns_to_a_broker_that_restarts(serve: Serve, root: Path, tmp_pat
     broker.start()
     until(lambda: problem_of(app) is None)
     assert app.end()[0] == 0
+
+
+def retained(folder: Path, port: int, *login: str) -> dict[str, bytes]:
+    """What the broker hands a subscriber who comes now: contents by topic."""
+    words = ["mosquitto_sub", "-h", "localhost", "-p", str(port), "--cafile", folder / "ca.pem", "-u", USER, *login]
+    command = [*words, "-P", PASSWORD, "-t", "#", "--retained-only", "-W", "2", "-F", "%t %x"]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.splitlines()
+    return {topic: bytes.fromhex(content) for topic, _, content in (line.partition(" ") for line in lines)}
+
+
+def test_home_assistant_finds_the_device_with_its_image(serve: Serve, root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder, "require_certificate true")
+    own = [str(folder / "client.pem"), str(folder / "client.key")]
+    sink = broker.sink(discovery="homeassistant", certificate=own[0], key=own[1])
+    app = serve(root / "current", "--alerts", with_alerts(tmp_path, sink))
+    until(lambda: "'door/alerts/image'" in broker.log and broker.log.count("'door/alerts/state'") > 1)
+    published = retained(folder, broker.port, "--cert", own[0], "--key", own[1])
+    assert problem_of(app) is None
+    assert cv2.imdecode(np.frombuffer(published["door/alerts/image"], np.uint8), cv2.IMREAD_COLOR) is not None
+    assert json.loads(published["door/alerts/state"])["label"] in {"dark", "light"}
+    entities = {topic: json.loads(content) for topic, content in published.items() if topic.endswith("/config")}
+    assert {topic.split("/")[1] for topic in entities} == {"sensor", "image"}
+    for entity in entities.values():
+        assert published[entity["availability_topic"]] == b"online"
+        assert entity.get("state_topic", entity.get("image_topic")) in published
+    assert app.end()[0] == 0
+    broker.stop()
 
 
 @pytest.mark.parametrize(
