@@ -37,6 +37,7 @@ from toolkit.device.release.manifest import parse_object
 from toolkit.device.release.receiver import iter_chunks, iter_members
 from toolkit.errors import Problem, ToolkitError
 from toolkit.fleet.inventory.device import parse_device
+from toolkit.fleet.inventory.passwords import Passwords
 from toolkit.fleet.inventory.variables import unwrap
 
 IMAGE_BYTES = 64 << 20
@@ -188,7 +189,9 @@ def _inventory_seeds() -> tuple[bytes, ...]:
 def _inventory(content: bytes) -> object:
     values = unwrap(json.loads(content))
     problems: list[Problem] = []
-    return parse_device("pi", values if isinstance(values, dict) else {}, (), Path("inventory.yml"), {}, problems)
+    return parse_device(
+        "pi", values if isinstance(values, dict) else {}, (), Path("inventory.yml"), {}, Passwords(), problems
+    )
 
 
 def _mqtt_seeds() -> tuple[bytes, ...]:

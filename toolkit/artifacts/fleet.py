@@ -28,6 +28,10 @@ class Device:
     """That sudo asks for; None: sudo asks for none."""
     ssh_args: tuple[str, ...] = ()
     """Further arguments of `ssh` (ansible_ssh_common_args and the like)."""
+    ssh_program: str = "ssh"
+    """The program `ssh` (ansible_ssh_executable)."""
+    connect_timeout_s: float = 10.0
+    """How long to wait for a connection (ansible_ssh_timeout)."""
     connection: str = "ssh"
     """"ssh", or "local" for this machine."""
     groups: tuple[str, ...] = ()

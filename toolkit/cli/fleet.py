@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli import fleet_exec, fleet_logs, watch
+from toolkit.cli.fleet_options import load_devices
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
+    AskPassOption,
     ForksOption,
     InventoryOption,
     JsonOption,
@@ -186,6 +188,7 @@ def probe(
     inventory: InventoryOption = None,
     limit: LimitOption = None,
     forks: ForksOption = DEFAULT_FORKS,
+    ask_pass: AskPassOption = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -196,7 +199,6 @@ def probe(
     from toolkit import fleet
     from toolkit.artifacts.fleet import Device
     from toolkit.cli.fleet_output import print_results
-    from toolkit.fleet.inventory.load import find_inventory
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
@@ -205,7 +207,7 @@ def probe(
             facts = fleet.probe_current(device, shell)
             return replace(facts, details={**facts.details, "transport": shell.transport})
 
-    devices = fleet.load_inventory(find_inventory(inventory, Workspace(workspace)), limit)
+    devices = load_devices(Workspace(workspace), inventory, limit, ask_pass)
     result = fleet.fan_out(devices, fetch_facts, forks, progress=create_progress(quiet=as_json), title="probing")
     columns = ("machine", "system", "python", "openvino", "accelerators", "free", "serves", "reached by")
     print_results(result, columns, _facts_row, as_json=as_json)

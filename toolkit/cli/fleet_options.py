@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
+    AskBecomePassOption,
+    AskPassOption,
     FleetOption,
     ForksOption,
     InventoryOption,
@@ -20,6 +22,8 @@ from toolkit.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from toolkit.artifacts.fleet import Device
     from toolkit.progress import Progress
     from toolkit.store import Store
@@ -36,6 +40,8 @@ class FleetOptions:
     fleet: FleetOption = False
     limit: LimitOption = None
     forks: ForksOption = DEFAULT_FORKS
+    ask_pass: AskPassOption = False
+    ask_become_pass: AskBecomePassOption = False
     inventory: InventoryOption = None
     folder: WorkspaceOption = DEFAULT_WORKSPACE
     as_json: JsonOption = False
@@ -67,10 +73,24 @@ class FleetOptions:
             UsageError: neither --fleet nor --limit was given.
         """
         from toolkit.cli.fleet_output import require_target
-        from toolkit.fleet.inventory.load import find_inventory, load_inventory
 
         require_target(self.fleet, self.limit)
-        return load_inventory(find_inventory(self.inventory, self.workspace), self.limit)
+        return load_devices(self.workspace, self.inventory, self.limit, self.ask_pass, self.ask_become_pass)
+
+
+def load_devices(
+    workspace: Workspace,
+    inventory: Path | None,
+    limit: str | None,
+    ask_pass: bool = False,
+    ask_become_pass: bool = False,
+) -> tuple[Device, ...]:
+    """Return the devices of the requested inventory, or of the workspace's, with the passwords that are asked for."""
+    from toolkit.fleet.inventory.load import find_inventory, load_inventory
+    from toolkit.fleet.inventory.passwords import ask_passwords
+
+    path = find_inventory(inventory, workspace)
+    return load_inventory(path, limit, ask_passwords(login=ask_pass, become=ask_become_pass))
 
 
 def with_fleet_options(verb: Callable[..., ReturnValue]) -> Callable[..., ReturnValue]:

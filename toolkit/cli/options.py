@@ -48,6 +48,18 @@ LimitOption = Annotated[
     ),
 ]
 FleetOption = Annotated[bool, typer.Option("--fleet", help="All devices of the inventory.", rich_help_panel=DEVICES)]
+AskPassOption = Annotated[
+    bool,
+    typer.Option(
+        "--ask-pass", "-k", help="Ask for the password of SSH logins, once for all devices.", rich_help_panel=DEVICES
+    ),
+]
+AskBecomePassOption = Annotated[
+    bool,
+    typer.Option(
+        "--ask-become-pass", "-K", help="Ask for the password of sudo on the devices.", rich_help_panel=DEVICES
+    ),
+]
 ForksOption = Annotated[
     int,
     typer.Option("--forks", min=1, metavar="N", help="Devices reached at the same time.", rich_help_panel=DEVICES),

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.options import DEFAULT_WORKSPACE, InventoryOption, JsonOption, OpenOption, WorkspaceOption
+from toolkit.cli.fleet_options import load_devices
+from toolkit.cli.options import (
+    DEFAULT_WORKSPACE,
+    AskPassOption,
+    InventoryOption,
+    JsonOption,
+    OpenOption,
+    WorkspaceOption,
+)
 from toolkit.cli.output import print_json
 
 
@@ -22,6 +30,7 @@ def view(
     ] = None,
     show: OpenOption = True,
     inventory: InventoryOption = None,
+    ask_pass: AskPassOption = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,11 +40,10 @@ def view(
     """
     from toolkit.errors import UsageError
     from toolkit.fleet.app_tunnel import open_app
-    from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.progress import create_progress
     from toolkit.workspace import Workspace
 
-    devices = load_inventory(find_inventory(inventory, Workspace(workspace)), device)
+    devices = load_devices(Workspace(workspace), inventory, device, ask_pass)
     if len(devices) != 1:
         names = ", ".join(one.name for one in devices)
         raise UsageError(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.fleet_options import load_devices
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
+    AskPassOption,
     ForksOption,
     InventoryOption,
     JsonOption,
@@ -42,6 +44,7 @@ def watch(
     inventory: InventoryOption = None,
     limit: LimitOption = None,
     forks: ForksOption = DEFAULT_FORKS,
+    ask_pass: AskPassOption = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> ExitCode:
@@ -50,11 +53,10 @@ def watch(
     Shows release, speed, temperature, throttling and when each device was last seen, until Ctrl-C. With --json prints
     one line per poll; where stdout is not a terminal, one table per poll.
     """
-    from toolkit.fleet.inventory.load import find_inventory, load_inventory
     from toolkit.fleet.watch import Watch
     from toolkit.workspace import Workspace
 
-    poll = Watch(load_inventory(find_inventory(inventory, Workspace(workspace)), limit), forks)
+    poll = Watch(load_devices(Workspace(workspace), inventory, limit, ask_pass), forks)
     if once:
         samples = poll.round()
         if as_json:

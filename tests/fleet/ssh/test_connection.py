@@ -125,7 +125,7 @@ def test_connect_explains_when_nobody_answers(devices: tuple[Device, ...]) -> No
             caller = waiting.enter_context(socket.socket())
             caller.setblocking(False)
             caller.connect_ex(busy.getsockname())
-        silent = replace(devices[0], port=busy.getsockname()[1], variables={"ansible_timeout": 1})
+        silent = replace(devices[0], port=busy.getsockname()[1], connect_timeout_s=1)
         _refused(silent, "does not answer", "switched on")
 
 

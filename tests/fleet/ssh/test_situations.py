@@ -6,61 +6,27 @@ a server of asyncssh answers there.
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import pytest
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
 from toolkit.fleet import load_inventory
 from toolkit.fleet.inventory.ansible import ansible_command
-from toolkit.fleet.local_fleet.session import run_command
+
+from .servers import PASSWORD, SERVERS, USER, agent, keygen, make_keys, password_server, sshd, write_programs
 
 pytestmark = pytest.mark.openssh
-
-USER = getpass.getuser()
-PASSWORD = "correct horse"
-SSHD = """
-ListenAddress 127.0.0.1
-AuthorizedKeysFile {home}/authorized
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-LogLevel ERROR
-MaxStartups 200
-"""
-SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "plain": (("ed25519",), ()),
-    "three-keys": (("ed25519", "rsa", "ecdsa"), ()),
-    "ed25519-and-rsa": (("ed25519", "rsa"), ()),
-    "one-session": (("ed25519",), ("MaxSessions 1",)),
-    "chacha": (("ed25519",), ("KexAlgorithms curve25519-sha256", "Ciphers chacha20-poly1305@openssh.com")),
-    "no-forwarding": (("ed25519",), ("DisableForwarding yes",)),
-    "few-tries": (("ed25519",), ("MaxAuthTries 2",)),
-    "no-keys": (("ed25519",), ("PubkeyAuthentication no",)),
-    "noisy": (("ed25519",), ("""ForceCommand echo hello from .bashrc; eval "$SSH_ORIGINAL_COMMAND\"""",)),
-    "certified": (("ed25519",), ("HostCertificate {home}/host-ed25519-cert.pub",)),
-    "trusts-ca": (("ed25519",), ("TrustedUserCAKeys {home}/ca.pub", "AuthorizedKeysFile none")),
-}
-"""Host keys and further settings of each server."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +63,7 @@ TABLE = [
     Situation("ecdsa-key", variables={KEY: "{home}/ecdsa"}, transport="fabric"),
     Situation("rsa-key", variables={KEY: "{home}/rsa"}, transport="fabric"),
     Situation("pem-key", variables={KEY: "{home}/pem"}, transport="fabric"),
+    Situation("pkcs8-key", variables={KEY: "{home}/pkcs8"}, transport="openssh: paramiko failed"),
     Situation("user-certificate", "trusts-ca", {KEY: "{home}/certified"}),
     Situation("proxy-command", variables={COMMON: "-o ProxyCommand='{proxy}'"}, transport="openssh: the inventory sets ProxyCommand"),
     Situation("extra-args", variables={"ansible_ssh_extra_args": "-o ProxyCommand='{proxy}'"}, transport="openssh: the inventory sets ProxyCommand"),
@@ -136,6 +103,20 @@ TABLE = [
     Situation("port-in-args", variables={"ansible_port": None, COMMON: "-o Port={port}"}, transport="openssh: the inventory sets Port"),
     Situation("user-in-args", variables={"ansible_user": None, COMMON: f"-o User={USER}"}, transport="openssh: the inventory sets User"),
     Situation("ciphers", variables={COMMON: "-o Ciphers=aes128-ctr"}, transport="openssh: the inventory sets Ciphers"),
+    Situation("key-in-args", variables={KEY: None, COMMON: "-i {home}/ed25519"}, transport="openssh: the inventory sets -i"),
+    Situation("identity-file", variables={KEY: None, COMMON: "-o IdentityFile={home}/ed25519"}, transport="openssh: the inventory sets IdentityFile"),
+    Situation("login-in-args", variables={"ansible_user": None, COMMON: f"-l {USER}"}, transport="openssh: the inventory sets -l"),
+    Situation("own-ssh-args", variables={"ansible_ssh_args": "-C -o ServerAliveInterval=5"}, transport="fabric"),
+    Situation("host-name-in-args", variables={"ansible_host": "pi.invalid", COMMON: "-o HostName=127.0.0.1 -o CheckHostIP=no -o HostKeyAlias=[127.0.0.1]:{port}"}, transport="openssh"),
+    Situation("timeout-of-ssh", variables={"ansible_ssh_timeout": 7}, transport="fabric"),
+    Situation("own-ssh-program", variables={"ansible_ssh_executable": "{home}/own-ssh"}, transport="openssh: the inventory names the program"),
+    Situation("pinned-in-args", variables={"toolkit_known_hosts": None}, transport="fabric"),
+    Situation("pinned-nowhere-but-in-args", variables={"pinned": "empty", "toolkit_known_hosts": None}, refused=NOT_REFUSED),
+    Situation("two-files-of-host-keys", variables={"toolkit_known_hosts": None, COMMON: "-o 'UserKnownHostsFile={home}/none {home}/pinned-all'"}, transport="openssh: the inventory names several files"),
+    Situation("negated", variables={"pinned": "negated"}, refused=NOT_REFUSED),
+    Situation("tcsh", "tcsh", transport="fabric"),
+    Situation("tcsh-by-ssh", "tcsh", {"toolkit_ssh_transport": "openssh"}),
+    Situation("fish", "fish", transport="fabric"),
     Situation("password", "password", {KEY: None, "ansible_password": PASSWORD, "ansible_user": "pi"}, transport="fabric"),
     Situation("password-by-ssh", "password", {KEY: None, "ansible_password": PASSWORD, "ansible_user": "pi", "toolkit_ssh_transport": "openssh"}),
     Situation("wrong-password", "password", {KEY: None, "ansible_ssh_pass": "guess", "ansible_user": "pi"}, refused="the inventory's password was refused"),
@@ -159,12 +140,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
     inventory = tmp_path_factory.mktemp("inventory") / "hosts.yml"
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        _make_keys(home)
-        ports = {name: stack.enter_context(_sshd(home, name, *server)) for name, server in SERVERS.items()}
-        ports["password"] = stack.enter_context(_password_server(home))
+        make_keys(home)
+        write_programs(home)
+        ports = {name: stack.enter_context(sshd(home, name, *server)) for name, server in SERVERS.items()}
+        ports["password"] = stack.enter_context(password_server(home))
         for name, keys in (("agent", ["locked"]), ("full-agent", ["stranger", "other", "third", "ed25519"])):
-            stack.enter_context(_agent(home, name, keys))
-        stack.enter_context(_agent(home, "user-agent", ["ed25519"]))
+            stack.enter_context(agent(home, name, keys))
+        stack.enter_context(agent(home, "user-agent", ["ed25519"]))
         (home / "config").write_text(_config(home, ports["plain"]))
         (home / "user").mkdir()
         for name, value in (("HOME", home / "user"), ("SSH_AUTH_SOCK", home / "user-agent")):
@@ -224,92 +206,6 @@ def test_situations_are_at_least_forty() -> None:
     assert len(TABLE) >= 40
 
 
-def _make_keys(home: Path) -> None:
-    for name, kind in (("ed25519", "ed25519"), ("ecdsa", "ecdsa"), ("rsa", "rsa"), ("certified", "ed25519")):
-        _keygen("-t", kind, "-N", "", "-f", home / name)
-    for name in ("stranger", "other", "third", "ca", "unrelated"):
-        _keygen("-t", "ed25519", "-N", "", "-f", home / name)
-    _keygen("-t", "rsa", "-m", "PEM", "-N", "", "-f", home / "pem")
-    _keygen("-t", "ed25519", "-N", "", "-f", home / "locked")
-    shutil.copy(home / "locked", home / "unlocked")
-    _keygen("-p", "-P", "", "-N", "a passphrase", "-f", home / "locked")
-    for kind in ("ed25519", "rsa", "ecdsa"):
-        _keygen("-t", kind, "-N", "", "-f", home / f"host-{kind}")
-    _keygen("-s", home / "ca", "-I", "user", "-n", USER, home / "certified.pub")
-    _keygen("-s", home / "ca", "-I", "host", "-h", "-n", "127.0.0.1", home / "host-ed25519.pub")
-    names = ("ed25519", "ecdsa", "rsa", "pem", "locked")
-    (home / "authorized").write_text("".join((home / f"{name}.pub").read_text() for name in names))
-
-
-def _keygen(*arguments: str | Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", *map(str, arguments)], check=True, capture_output=True)
-
-
-@contextmanager
-def _sshd(home: Path, name: str, host_keys: tuple[str, ...], settings: tuple[str, ...]) -> Iterator[int]:
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.fail("no sshd: apt-get install openssh-server")
-    port = _free_port()
-    own = [setting.format(home=home) for setting in settings]  # of a setting that is given twice, sshd takes the first
-    keys = [f"HostKey {home}/host-{kind}" for kind in host_keys]
-    (home / f"sshd-{name}").write_text("\n".join([f"Port {port}", *own, *keys, SSHD.format(home=home)]))
-    with subprocess.Popen([program, "-D", "-e", "-f", home / f"sshd-{name}"], stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait_for_port(port)
-            yield port
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def _password_server(home: Path) -> Iterator[int]:
-    class Server(asyncssh.SSHServer):
-        def begin_auth(self, username: str) -> bool:
-            return True
-
-        def password_auth_supported(self) -> bool:
-            return True
-
-        def validate_password(self, username: str, password: str) -> bool:
-            return password == PASSWORD
-
-    loop, port = asyncio.new_event_loop(), _free_port()
-    options: dict[str, Any] = {"server_host_keys": [str(home / "host-ed25519")], "encoding": None}
-    server = loop.run_until_complete(
-        asyncssh.listen(
-            "127.0.0.1",
-            port,
-            server_factory=Server,
-            process_factory=lambda process: run_command(process, home),
-            **options,
-        )
-    )
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield port
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-
-
-@contextmanager
-def _agent(home: Path, name: str, keys: list[str]) -> Iterator[None]:
-    with subprocess.Popen(["ssh-agent", "-D", "-a", home / name], stdout=subprocess.DEVNULL) as process:
-        try:
-            environment = os.environ | {"SSH_AUTH_SOCK": str(home / name)}
-            while subprocess.run(["ssh-add", "-l"], env=environment, check=False, capture_output=True).returncode == 2:
-                time.sleep(0.02)  # 2: no agent answers yet; its socket is there before it listens
-            for key in keys:
-                file = home / ("unlocked" if key == "locked" else key)
-                subprocess.run(["ssh-add", "-q", file], env=environment, check=True, capture_output=True)
-            yield
-        finally:
-            process.terminate()
-
-
 def _config(home: Path, port: int) -> str:
     common = f"  User {USER}\n  Port {port}\n  IdentityFile {home}/ed25519\n  UserKnownHostsFile {home}/pinned-all\n"
     own = f"  HostName 127.0.0.1\n{common}"
@@ -346,16 +242,17 @@ def _variables(each: Situation, home: Path, port: int, keys: dict[str, str]) -> 
         pinned = home / f"pinned-{each.name}"
         pinned.write_bytes(_known_hosts(kind, port, keys, home))
         if kind == "hashed":
-            _keygen("-H", "-f", pinned)
+            keygen("-H", "-f", pinned)
     filled = {
         name: value.format(home=home, port=port, proxy=proxy) if isinstance(value, str) else value
         for name, value in values.items()
         if value is not None
     }
-    filled[COMMON] = f"-o UserKnownHostsFile={pinned} {filled.get(COMMON, '')}".strip()
+    if "UserKnownHostsFile" not in filled.get(COMMON, ""):
+        filled[COMMON] = f"-o UserKnownHostsFile={pinned} {filled.get(COMMON, '')}".strip()
     if "-F " not in filled[COMMON]:
         filled[COMMON] += " -F none"
-    return filled | {"toolkit_known_hosts": str(pinned)}
+    return filled if "toolkit_known_hosts" in values else filled | {"toolkit_known_hosts": str(pinned)}
 
 
 def _known_hosts(kind: str, port: int, keys: dict[str, str], home: Path) -> bytes:
@@ -369,21 +266,10 @@ def _known_hosts(kind: str, port: int, keys: dict[str, str], home: Path) -> byte
         "authority": f"@cert-authority {place} {authority}\n@cert-authority 127.0.0.1 {authority}\n",
         "wildcard": f"[127.0.0.?]:{port} {own}\n",
         "hashed": f"{place} {own}\n",
+        "negated": f"!127.0.0.1,!{place},*:{port} {own}\n",
         "bom": f"\ufeff# pinned by hand\n{place} {own}\n",
         "rsa-and-ecdsa": f"{place} {keys['rsa']}\n{place} {keys['ecdsa']}\n",
         "rsa": f"{place} {keys['rsa']}\n",
         "alias": f"kitchen {own}\n",
     }
     return lines[kind].encode()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as spare:
-        return int(spare.getsockname()[1])
-
-
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -25,7 +25,15 @@ CONNECTION_SETTINGS = {
     "ssh_args": ("ssh_connection", "ANSIBLE_SSH_ARGS"),
     "ssh_common_args": ("ssh_connection", "ANSIBLE_SSH_COMMON_ARGS"),
     "ssh_extra_args": ("ssh_connection", "ANSIBLE_SSH_EXTRA_ARGS"),
+    "ssh_executable": ("ssh_connection", "ANSIBLE_SSH_EXECUTABLE"),
+    "pkcs11_provider": ("ssh_connection", "ANSIBLE_PKCS11_PROVIDER"),
+    "timeout": ("defaults", "ANSIBLE_TIMEOUT"),
+    "transport": ("defaults", "ANSIBLE_TRANSPORT"),
+    "connection_password_file": ("defaults", "ANSIBLE_CONNECTION_PASSWORD_FILE"),
+    "become_password_file": ("defaults", "ANSIBLE_BECOME_PASSWORD_FILE"),
 }
+_PATHS = {"private_key_file", "connection_password_file", "become_password_file"}
+"""Ansible takes their quotes for a part of the name."""
 """Settings of ansible.cfg: the section of each, and the environment variable that goes first."""
 
 
@@ -45,23 +53,33 @@ def run_ansible(name: str, inventory: Path, arguments: Sequence[str]) -> subproc
     command = [*ansible_command(name), "-i", str(inventory), *arguments]
     if playbooks := _playbook_folder(inventory):
         command += ["--playbook-dir", str(playbooks)]
-    own = _own_config(inventory)
-    environment = ({"ANSIBLE_CONFIG": str(own)} if own else {}) | os.environ | _SETTINGS
+    config = _config(inventory)
+    environment = os.environ | _SETTINGS | ({"ANSIBLE_CONFIG": str(config)} if config else {})
     return subprocess.run(
         command, capture_output=True, text=True, env=environment, check=False, stdin=subprocess.DEVNULL
     )
 
 
 def connection_settings(inventory: Path) -> dict[str, str]:
-    """Return what the environment and ansible.cfg set of CONNECTION_SETTINGS."""
+    """Return what the environment and ansible.cfg set of CONNECTION_SETTINGS. Paths of the file start at its folder."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
-    if config := _config(inventory):
+    config = _config(inventory)
+    if config:
         parser.read(config, encoding="utf-8-sig")
-    values = {
-        name: os.environ.get(variable) or str(parser.get(section, name, fallback=""))
-        for name, (section, variable) in CONNECTION_SETTINGS.items()
-    }
+    values = {}
+    for name, (section, variable) in CONNECTION_SETTINGS.items():
+        value = str(parser.get(section, name, fallback=""))
+        if name not in _PATHS:
+            value = _unquoted(value)
+        elif config and value:
+            value = str(config.absolute().parent / Path(os.path.expandvars(value)).expanduser())
+        values[name] = os.environ.get(variable) or value
     return {name: value for name, value in values.items() if value}
+
+
+def _unquoted(value: str) -> str:
+    """Return a value of ansible.cfg without the quotes around the whole of it."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def is_host_list(inventory: Path) -> bool:
@@ -87,8 +105,9 @@ def _own_config(inventory: Path) -> Path | None:
 
 
 def _config(inventory: Path) -> Path | None:
-    """Return the configuration file that Ansible reads."""
+    """Return the configuration file that Ansible reads; one that lies by the inventory goes before the user's own."""
     if named := os.environ.get("ANSIBLE_CONFIG"):
         return Path(named) / "ansible.cfg" if Path(named).is_dir() else Path(named)
-    places = (Path("ansible.cfg"), Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg"))
-    return _own_config(inventory) or next((place for place in places if place.exists()), None)
+    here, *users = (Path("ansible.cfg"), Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg"))
+    places = (here, _own_config(inventory), *users)
+    return next((place for place in places if place is not None and place.exists()), None)

@@ -10,17 +10,23 @@ from toolkit.artifacts.fleet import Device, Secret
 from toolkit.device.runtime import accelerators
 from toolkit.errors import Problem
 from toolkit.fleet.container_images import local
+from toolkit.fleet.inventory.passwords import Passwords
 from toolkit.fleet.inventory.variables import (
     BECOME_PASSWORD,
+    CONNECTION,
     HOST,
     KEY_FILE,
     PASSWORD,
+    PKCS11,
     PORT,
+    PROGRAM,
     SSH_ARGS,
+    TIMEOUT,
+    UNFOLLOWED,
     USER,
 )
 from toolkit.fleet.ssh.connection import TRANSPORTS
-from toolkit.fleet.ssh.options import split_arguments
+from toolkit.fleet.ssh.options import known_hosts_files, split_arguments
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Enough to receive and verify releases that run in a container image."""
@@ -34,10 +40,16 @@ def parse_device(
     groups: tuple[str, ...],
     inventory: Path,
     settings: Mapping[str, str],
+    passwords: Passwords,
     problems: list[Problem],
 ) -> Device:
-    """Return the device of a host; `settings` are those of ansible.cfg. What is not valid is added to `problems`."""
-    problems += _problems(name, values, inventory)
+    """Return the device of a host; `settings` are those of ansible.cfg. What is not valid is added to `problems`.
+
+    `passwords` are of hosts for which the inventory has none.
+    """
+    connection = str(_last(values, CONNECTION, settings.get("transport", "ssh"))).rpartition(".")[2]
+    problems += _problems(name, values, connection, inventory)
+    arguments = _ssh_args(values, settings)
     port = str(_last(values, PORT, settings.get("remote_port", 22)))
     key = _last(values, KEY_FILE, settings.get("private_key_file"))
     image = values.get("toolkit_container_image")
@@ -47,11 +59,13 @@ def parse_device(
         port=int(port) if port.isdigit() else 22,
         user=_text(_last(values, USER, settings.get("remote_user"))),
         key_file=str(Path(str(key)).expanduser()) if key else None,
-        known_hosts=_known_hosts(values.get("toolkit_known_hosts"), inventory),
-        password=_secret(_last(values, PASSWORD)),
-        become_password=_secret(_last(values, BECOME_PASSWORD)),
-        ssh_args=_ssh_args(values, settings),
-        connection="local" if _connection(values) == "local" else "ssh",
+        known_hosts=_known_hosts(values.get("toolkit_known_hosts"), arguments, inventory),
+        password=_secret(_last(values, PASSWORD, passwords.login)),
+        become_password=_secret(_last(values, BECOME_PASSWORD, passwords.become)),
+        ssh_args=arguments,
+        ssh_program=_text(_last(values, PROGRAM, settings.get("ssh_executable"))) or "ssh",
+        connect_timeout_s=_seconds(_last(values, TIMEOUT, settings.get("timeout"))) or _DEFAULTS.connect_timeout_s,
+        connection="local" if connection == "local" else "ssh",
         groups=groups,
         root=str(values.get("toolkit_root", _DEFAULTS.root)).rstrip("/") or "/",
         python=str(values.get("toolkit_python") or (SYSTEM_PYTHON if image else _DEFAULTS.python)),
@@ -78,37 +92,54 @@ def _masked(name: str, value: object) -> object:
     return Secret(value) if name in {*PASSWORD, *BECOME_PASSWORD} else value
 
 
-def _connection(values: Mapping[str, Any]) -> str:
-    return str(values.get("ansible_connection", "ssh")).rpartition(".")[2]
+def _seconds(value: object) -> float | None:
+    """Return a positive number of seconds; None for anything else, which _problems reports."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < float("inf") else None
 
 
 def _ssh_args(values: Mapping[str, Any], settings: Mapping[str, str]) -> tuple[str, ...]:
     """Return all arguments of ssh, those of a host before those of ansible.cfg for each variable."""
     texts = (str(values.get(name, settings.get(name.removeprefix("ansible_"), ""))) for name in SSH_ARGS)
+    provider = _last(values, PKCS11, settings.get("pkcs11_provider"))
+    own = ("-o", f"PKCS11Provider={provider}") if provider else ()
     try:
-        return tuple(argument for text in texts for argument in split_arguments(text))
+        return (*own, *(argument for text in texts for argument in split_arguments(text)))
     except ValueError:
         return ()  # reported by _problems
 
 
-def _known_hosts(value: object, inventory: Path) -> str | None:
-    """Return the file of pinned host keys: the given one, relative to the inventory's folder, else the one beside it."""
+def _known_hosts(value: object, arguments: tuple[str, ...], inventory: Path) -> str | None:
+    """Return the file of pinned host keys: the given one, the one that ssh's arguments name, or the one beside the inventory.
+
+    The given one is relative to the inventory's folder. None where the arguments name several.
+    """
     folder = inventory if inventory.is_dir() else inventory.parent
     if value:
         return str((folder / Path(str(value)).expanduser()).absolute())
+    if named := known_hosts_files(arguments):
+        return str(Path(named[0]).expanduser().absolute()) if len(named) == 1 and "%" not in named[0] else None
     beside = folder / "known_hosts"
     return str(beside.absolute()) if beside.exists() else None
 
 
-def _problems(name: str, values: Mapping[str, Any], inventory: Path) -> Iterator[Problem]:
+def _problems(name: str, values: Mapping[str, Any], connection: str, inventory: Path) -> Iterator[Problem]:
     """Yield a problem for each variable whose value is not valid."""
     where = f"{inventory}: {name}"
     port = str(_last(values, PORT, 22))
     if not (port.isdigit() and 0 < int(port) < 65536):
         yield Problem(f"ansible_port is {port!r}, not a port", where, "give a number from 1 to 65535")
-    if _connection(values) not in {"local", *_SSH}:
-        what = f"ansible_connection is {values['ansible_connection']!r}, which the toolkit cannot use"
+    if connection not in {"local", *_SSH}:
+        what = f"ansible_connection is {connection!r}, which the toolkit cannot use"
         yield Problem(what, where, 'give "ssh" or "local"')
+    timeout = _last(values, TIMEOUT)
+    if timeout is not None and _seconds(timeout) is None:
+        yield Problem(f"{TIMEOUT[-1]} is {timeout!r}, not a time", where, "give a number of seconds")
+    for option in UNFOLLOWED.keys() & values.keys():
+        yield Problem(f"{option} is set, which the toolkit cannot follow", where, UNFOLLOWED[option])
     for option in SSH_ARGS:
         yield from _argument_problems(option, str(values.get(option, "")), where)
     transport = str(values.get("toolkit_ssh_transport", "auto"))

@@ -13,7 +13,9 @@ Precedence, groups, patterns, templates and vaults mean what they mean to Ansibl
     toolkit_require_signature                                                whether only signed bundles are deployed to it
     toolkit_service, toolkit_restart, toolkit_health                         what runs a release there (see toolkit.deploy)
 
-What ansible.cfg sets of remote_user, remote_port, private_key_file and the arguments of ssh applies as well.
+    ansible_ssh_timeout, ansible_ssh_executable, ansible_ssh_pkcs11_provider as for Ansible
+
+What ansible.cfg sets of these applies as well, and its connection_password_file and become_password_file.
 """
 
 from __future__ import annotations
@@ -27,14 +29,17 @@ from toolkit.artifacts.fleet import Device
 from toolkit.errors import ConfigurationError
 from toolkit.fleet.inventory.ansible import connection_settings, is_host_list, run_ansible
 from toolkit.fleet.inventory.device import parse_device
+from toolkit.fleet.inventory.passwords import Passwords, complete
 from toolkit.fleet.inventory.variables import resolve_variables, unwrap
 from toolkit.workspace import Workspace
 
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
 
 
-def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
+def load_inventory(path: Path, limit: str | None = None, asked: Passwords | None = None) -> tuple[Device, ...]:
     """Return the devices of an inventory (a file, a folder, or hosts such as "pi-1,"); `limit` is Ansible's --limit.
+
+    `asked` are passwords for hosts of which the inventory has none.
 
     Raises:
         ConfigurationError: the file is missing or cannot be read, values are not valid (all of them are named), or no
@@ -53,8 +58,10 @@ def load_inventory(path: Path, limit: str | None = None) -> tuple[Device, ...]:
     if not names:
         raise _no_devices(path, limit)
     settings = connection_settings(path)
+    passwords = complete(asked or Passwords(), settings)
     devices = tuple(
-        parse_device(name, hosts.get(name, {}), _groups_of(name, listing), path, settings, problems) for name in names
+        parse_device(name, hosts.get(name, {}), _groups_of(name, listing), path, settings, passwords, problems)
+        for name in names
     )
     if problems:
         raise ConfigurationError.from_problems(problems)

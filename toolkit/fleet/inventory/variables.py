@@ -22,10 +22,28 @@ KEY_FILE = ("ansible_private_key_file", "ansible_ssh_private_key_file")
 PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
 BECOME_PASSWORD = ("ansible_sudo_pass", "ansible_become_pass", "ansible_become_password")
 SSH_ARGS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+TIMEOUT = ("ansible_timeout", "ansible_ssh_timeout")
+PROGRAM = ("ansible_ssh_executable",)
+PKCS11 = ("ansible_ssh_pkcs11_provider",)
+CONNECTION = ("ansible_connection",)
 """The names of one setting each; of several that are set, Ansible takes the last."""
-CONNECTION = {
-    *(*HOST, *PORT, *USER, *KEY_FILE, *PASSWORD, *BECOME_PASSWORD, *SSH_ARGS),
-    *("ansible_timeout", "ansible_connection"),
+UNFOLLOWED = {
+    "ansible_private_key": "name the key's file: ansible_ssh_private_key_file",
+    "ansible_ssh_private_key": "name the key's file: ansible_ssh_private_key_file",
+}
+"""Variables that say how to connect and that the toolkit cannot follow, each with the remedy."""
+READ = {
+    *HOST,
+    *PORT,
+    *USER,
+    *KEY_FILE,
+    *PASSWORD,
+    *BECOME_PASSWORD,
+    *SSH_ARGS,
+    *TIMEOUT,
+    *PROGRAM,
+    *PKCS11,
+    *CONNECTION,
 }
 """Ansible's own variables that the toolkit reads."""
 UNSAFE = "__ansible_unsafe"
@@ -76,7 +94,7 @@ def resolve_variables(
 
 def _is_unresolved(name: str, value: object) -> bool:
     """Return whether the toolkit reads the variable and it is a template or vault-encrypted."""
-    is_read = name.startswith("toolkit_") or name in CONNECTION
+    is_read = name.startswith("toolkit_") or name in READ
     return is_read and ("{{" in str(value) or (isinstance(value, dict) and VAULT in value))
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import FleetError
-from toolkit.fleet.ssh import options
 from toolkit.fleet.ssh.shell import (
     GRACE_S,
     TIMEOUT_S,
@@ -183,7 +182,7 @@ def _open(device: Device) -> Any:
     import fabric
     import paramiko
 
-    timeout_s = options.connect_timeout_s(device)
+    timeout_s = device.connect_timeout_s
     pinned = _pinned_keys(device)
     kinds = tuple(name for kind in pinned or () for name in (_RSA if kind == "ssh-rsa" else (kind,)))
     connection = fabric.Connection(

@@ -54,7 +54,7 @@ class OpenSshShell:
 
     def __init__(self, device: Device, reason: str = "") -> None:
         self.device, self._reason = device, reason
-        self._program = shutil.which("ssh") or _missing(device)
+        self._program = shutil.which(device.ssh_program) or _missing(device)
         base = tempfile.gettempdir()
         self._folder = Path(
             tempfile.mkdtemp(prefix="toolkit-ssh-", dir=base if len(base) < _LONGEST_TEMPORARY else "/tmp")  # noqa: S108
@@ -172,7 +172,7 @@ class OpenSshShell:
         master = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self._environment
         )
-        deadline = time.monotonic() + options.connect_timeout_s(self.device) + _END_S
+        deadline = time.monotonic() + self.device.connect_timeout_s + _END_S
         while not self._socket.exists():
             if master.poll() is not None or time.monotonic() > deadline:
                 master.kill()
@@ -219,7 +219,8 @@ class OpenSshShell:
 
 
 def _missing(device: Device) -> str:
-    raise MachineError("the program ssh is not installed", where=device.name, remedy="apt-get install openssh-client")
+    remedy = "apt-get install openssh-client" if device.ssh_program == "ssh" else "check ansible_ssh_executable"
+    raise MachineError(f"the program {device.ssh_program} is not installed", where=device.name, remedy=remedy)
 
 
 @contextmanager

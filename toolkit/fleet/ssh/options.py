@@ -16,7 +16,6 @@ from pathlib import Path
 
 from toolkit.artifacts.fleet import Device
 
-CONNECT_TIMEOUT_S = 10.0
 _SHARING = {"controlmaster", "controlpersist", "controlpath"}
 """Options of Ansible's own connection sharing; the toolkit has its own."""
 _FOLLOWED = _SHARING | {
@@ -39,11 +38,6 @@ _PARAMETERS = "BbcDEeFIiJLlmOopQRSWw"
 _KEY_MAGIC = b"openssh-key-v1\0"
 
 
-def connect_timeout_s(device: Device) -> float:
-    """Return how long to wait for a connection (ansible_timeout)."""
-    return float(str(device.variables.get("ansible_timeout", CONNECT_TIMEOUT_S)))
-
-
 def openssh_options(device: Device) -> list[str]:
     """Return the arguments of `ssh` for a device; of an option that is given twice, ssh takes the first."""
     arguments = ["-o", "StrictHostKeyChecking=yes", "-o", "ControlPersist=no", "-o", "ForwardAgent=no"]
@@ -62,7 +56,7 @@ def openssh_options(device: Device) -> list[str]:
         arguments += ["-l", device.user]
     if device.port != 22 or not _sets_port(device):
         arguments += ["-p", str(device.port)]
-    arguments += ["-o", f"ConnectTimeout={max(1, round(connect_timeout_s(device)))}"]
+    arguments += ["-o", f"ConnectTimeout={max(1, round(device.connect_timeout_s))}"]
     arguments += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     for flag, value in parse(device.ssh_args):
         if flag == "-o" and value and _option_name(value) not in _SHARING | {"stricthostkeychecking", "batchmode"}:
@@ -94,6 +88,16 @@ def split_arguments(text: str) -> tuple[str, ...]:
     return tuple(shlex.split(text))
 
 
+def known_hosts_files(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the files of host keys that arguments of `ssh` name (UserKnownHostsFile)."""
+    values = (value for flag, value in parse(arguments) if flag == "-o" and _option_name(value) == "userknownhostsfile")
+    first = _split_value(next(values, None))[-1]
+    try:
+        return split_arguments(first)
+    except ValueError:  # ssh reports it
+        return (first,)
+
+
 def _sets_port(device: Device) -> bool:
     return any(flag == "-p" or _option_name(value) == "port" for flag, value in parse(device.ssh_args))
 
@@ -121,8 +125,12 @@ def _reasons(device: Device) -> Iterator[str]:
             yield f"the inventory sets {flag}"
         if flag == "-F" and value not in {"none", "/dev/null"}:
             yield f"the inventory names the configuration {value}"
+    if device.ssh_program != "ssh":
+        yield f"the inventory names the program {device.ssh_program}"
     if device.variables.get("toolkit_ssh_config"):
         yield "toolkit_ssh_config is set"
+    if device.known_hosts is None and known_hosts_files(device.ssh_args):
+        yield "the inventory names several files of host keys"
     if device.known_hosts is not None and _has_patterns(device.known_hosts, _changed_ns(device.known_hosts)):
         yield "known_hosts has markers or patterns"
     if device.key_file is not None and (kind := _special_key(Path(device.key_file))):

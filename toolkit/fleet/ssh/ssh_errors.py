@@ -156,19 +156,25 @@ def _causes(error: Exception) -> list[BaseException]:
 
 def _unresolved(device: Device) -> tuple[str, str]:
     remedy = "check ansible_host in the inventory, or the network's DNS"
-    if os.path.exists(os.path.expanduser("~/.ssh/config")):  # noqa: PTH110, PTH111 - HOME may be unset
-        remedy += "; if ~/.ssh/config defines it, set toolkit_ssh_config: true"
-    return f"the name {device.host} cannot be resolved", remedy
+    return f"the name {device.host} cannot be resolved", remedy + _own_config(device)
+
+
+def _own_config(device: Device) -> str:
+    """Return advice for a device that the user's own configuration of ssh may describe."""
+    own = os.path.expanduser("~/.ssh/config")  # noqa: PTH111 - HOME may be unset
+    if device.variables.get("toolkit_ssh_config") or not os.path.exists(own):  # noqa: PTH110
+        return ""
+    return "; if ~/.ssh/config defines how to reach it, set toolkit_ssh_config: true"
 
 
 def _refused_connection(device: Device) -> tuple[str, str]:
     start = "start it: toolkit fleet up" if "local_fleet" in device.groups else "check that sshd runs there"
-    return f"{device.host} port {device.port} refuses connections", f"{start}; check ansible_port"
+    return f"{device.host} port {device.port} refuses connections", f"{start}; check ansible_port{_own_config(device)}"
 
 
 def _silent(device: Device) -> tuple[str, str]:
     remedy = "check that the device is switched on and on the network, and ansible_host"
-    return f"{device.host} port {device.port} does not answer", remedy
+    return f"{device.host} port {device.port} does not answer", remedy + _own_config(device)
 
 
 def _wrong_host_key(device: Device, shows: str) -> tuple[str, str]:
@@ -192,7 +198,7 @@ def _refused_login(device: Device, text: str) -> tuple[str, str]:
     remedy = f"check ansible_user and {_KEY_VARIABLE}, and ~/.ssh/authorized_keys on the device"
     if device.password:
         remedy = "check ansible_user and ansible_password, and PasswordAuthentication in the device's sshd_config"
-    return f"login as {user} with {credential} was refused", remedy
+    return f"login as {user} with {credential} was refused", remedy + _own_config(device)
 
 
 def _known_hosts(device: Device) -> str:
