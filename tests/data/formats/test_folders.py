@@ -74,6 +74,21 @@ def test_scan_folder_looks_through_parts_that_hold_themselves(tmp_path: Path) ->
     assert subsets(scan_folder(tmp_path)) == {"train": 8, "test": 8}
 
 
+def test_scan_folder_refuses_subsets_inside_the_classes(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for part in ("Train", "test"):
+            fill(tmp_path / name / part, 2)
+    assert "has its subsets inside the class folders: cat/" in problems(scan_folder(tmp_path))
+
+
+def test_scan_folder_makes_no_classes_of_subsets_without_train(tmp_path: Path) -> None:
+    for name in ("Valid", "Testing"):
+        classes(tmp_path / name)
+    scan = scan_folder(tmp_path)
+    assert problems(scan) == "no folder for train"
+    assert scan.labels == ("cat", "dog")
+
+
 @pytest.mark.parametrize("name", ["trainer", "latest", "vale", "train station", "contest"])
 def test_part_of_leaves_other_words_alone(name: str) -> None:
     assert subset_of(name) is None

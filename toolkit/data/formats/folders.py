@@ -63,14 +63,15 @@ def subset_of(name: str) -> str | None:
 
 
 def subset_folders(root: Path) -> list[tuple[Path, str]]:
-    """The folders of `root` that are subsets, with their subsets; empty unless there is one to train on."""
+    """The folders of `root` that are subsets, with their subsets; empty where such names may be those of classes."""
     folders = subfolders(root)
     subsets = [(folder, subset) for folder in folders if (subset := subset_of(folder.name))]
     if len({subset for _, subset in subsets}) < 2:
         common = _with_common_word(folders)
         subsets = common if len({subset for _, subset in common}) > 1 else subsets
     if not any(subset == "train" for _, subset in subsets):
-        return []
+        divided = len(subsets) == len(folders) > 1 and all(subfolders(folder) for folder in folders)
+        return subsets if divided else []
     if len(subsets) < len(folders) and not any(subfolders(folder) for folder, _ in subsets):
         return []  # a class that happens to be called "train"
     return subsets
@@ -124,7 +125,7 @@ def _scan_classes(folder: Path, subset: str | None) -> Scan:
     if subset and not classes:
         return Scan(root, (), (), (_no_classes(folder, len(loose)),))
     images: list[ImageFile] = []
-    problems = _name_problems(classes)
+    problems = _name_problems(classes) + ([] if subset else _subsets_inside(root, classes))
     for class_folder in classes:
         paths, others = list_files(class_folder)
         images += [ImageFile(path, class_label(class_folder), subset) for path in paths]
@@ -132,6 +133,16 @@ def _scan_classes(folder: Path, subset: str | None) -> Scan:
         if not paths:
             problems.append(Problem("empty class folder", str(class_folder), "put images into it, or remove it"))
     return Scan(root, tuple(images), tuple(ignored), tuple(problems))
+
+
+def _subsets_inside(root: Path, classes: Sequence[Path]) -> list[Problem]:
+    """The problem of class folders that are divided each by itself: CLASS/train, CLASS/test."""
+    names = [{subset_of(folder.name) for folder in subfolders(each)} for each in classes]
+    if not names or any(None in each or "train" not in each or len(each) < 2 for each in names):
+        return []
+    example = classes[0].name
+    what = f"has its subsets inside the class folders: {example}/{subfolders(classes[0])[0].name}"
+    return [Problem(what, str(root), f"turn the folders around: train/{example}, test/{example}")]
 
 
 def _no_classes(folder: Path, images: int) -> Problem:
@@ -162,7 +173,7 @@ def _subset_problems(root: Path, subsets: Subsets) -> list[Problem]:
     """What is wrong with the subsets of `root`; a missing validation subset is made from the training images later."""
     times = Counter(subset for _, subset in subsets)
     remedy = "add it, or put all images into class folders without subsets, and the toolkit divides them"
-    problems = [Problem("no folder for test", str(root), remedy)] if not times["test"] else []
+    problems = [Problem(f"no folder for {name}", str(root), remedy) for name in ("train", "test") if not times[name]]
     for subset in SUBSETS:
         if times[subset] > 1:
             names = " and ".join(sorted(folder.name for folder, of in subsets if of == subset))
