@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+import toolkit
 from toolkit.progress import Lines, escape_control, format_bytes, log_error
 
 
@@ -22,7 +25,18 @@ def test_log_prints_nothing_that_commands_a_terminal(letter: str, capsys: pytest
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0.0 MB"), (12, "12 B"), (8200, "8.2 kB"), (100_000, "0.1 MB"), (3_400_000, "3.4 MB"), (2 * 10**9, "2.0 GB")],
+    [(0, "0 B"), (12, "12 B"), (8200, "8.2 kB"), (100_000, "0.1 MB"), (3_400_000, "3.4 MB"), (2 * 10**9, "2.0 GB")],
 )
 def test_format_bytes_never_shows_a_file_as_nothing(size: int, text: str) -> None:
     assert format_bytes(size) == text
+
+
+def test_every_bar_names_its_unit() -> None:
+    titles = [
+        match[1]
+        for path in Path(toolkit.__file__).parent.rglob("*.py")
+        for match in re.finditer(r'(?:\.track\(|parallel_map\(.*, )f?"([^"]+)",', path.read_text())
+    ]
+    units = ("images", "devices", "machines", "files", "runs", "masks", "steps")
+    assert len(titles) >= 8
+    assert [title for title in titles if not title.endswith(units)] == []

@@ -33,7 +33,7 @@ class Progress(Protocol):
         """Print one line that stays."""
 
     def track(self, title: str, total: int) -> AbstractContextManager[Task]:
-        """Show a bar over `total` steps for the length of a with-block."""
+        """Show a bar over `total` steps for the length of a with-block; `title` ends with what is counted."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ def format_bytes(size_bytes: int) -> str:
     """Return a size for people; a size above zero never shows as 0.0."""
     if size_bytes >= 1e9:
         return f"{size_bytes / 1e9:,.1f} GB"
-    if size_bytes >= 100_000 or size_bytes == 0:
+    if size_bytes >= 100_000:
         return f"{size_bytes / 1e6:,.1f} MB"
     return f"{size_bytes / 1e3:,.1f} kB" if size_bytes >= 1000 else f"{size_bytes} B"
 

@@ -97,7 +97,7 @@ class Session:
             progress.log(f"left out: {reason}")
         if self.done:
             progress.log(f"skipped: {len(self.done)} of {len(self.plan.steps)} runs were measured before")
-        return progress.track("bench", len(self.plan.steps) - len(self.done))
+        return progress.track("benchmark runs", len(self.plan.steps) - len(self.done))
 
     def measure(self, runner: Runner, steps: Sequence[Step], task: Task) -> None:
         """Run the steps in order; a failed one is recorded as a problem, and the next one runs.

@@ -212,7 +212,7 @@ def _unpack(reader: ArrayReader, folder: Path, name: str, progress: Progress) ->
     arguments = {"reader": reader.function, "arguments": dict(reader.arguments), "folder": folder}
     with Sandbox([reader.root], [folder], _LIMITS) as worker:
         numbers = worker.stream("toolkit.data.materialize:unpack_here", **arguments)
-        with progress.track(f"unpacking {name}", next(numbers)) as task:
+        with progress.track(f"unpacking {name}, images", next(numbers)) as task:
             for number in numbers:
                 task.advance(number)
 

@@ -63,7 +63,7 @@ def fan_out(
     limit: int = DEFAULT_LIMIT,
     *,
     progress: Progress | None = None,
-    title: str = "devices",
+    title: str = "asking",
 ) -> FleetResult[T]:
     """Call `fn` with each device, at most `limit` at once.
 
@@ -73,7 +73,7 @@ def fan_out(
     pool: _Pool[T] = _Pool(devices, fn, min(limit, len(devices)))
     outcomes: dict[Device, T | Exception] = {}
     try:
-        with (progress or Silent()).track(title, len(devices)) as task:
+        with (progress or Silent()).track(f"{title}, devices", len(devices)) as task:
             for _ in devices:
                 device, outcome = pool.next_outcome()
                 outcomes[device] = outcome

@@ -74,7 +74,7 @@ def _examples(
             frozen.output_shape[-1],
             subset.examples.inputs,
             folder / f"{key}.npy",
-            title=f"{context.trial.name} features of {name}",
+            title=f"{context.trial.name} features of {name} images",
             progress=context.progress,
         )
         made[name] = Examples(features, subset.examples.labels)

@@ -77,7 +77,7 @@ def _names(machines: Sequence[Machine]) -> tuple[str, ...]:
 
 def _wait_for_all(machines: Sequence[Machine], progress: Progress) -> None:
     """Wait for each; if one does not start, stop all that were started."""
-    with progress.track("booting", len(machines)) as task:
+    with progress.track("booting machines", len(machines)) as task:
         try:
             for machine in machines:
                 wait_for_ssh(machine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -312,3 +313,33 @@ def test_app_says_unknown_with_the_best_guess_beside_it(serve: Serve, root: Path
     said = app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg").json
     assert (said["unknown"], said["ranking"][0]["label"]) == (True, "light")
     assert until(lambda: app.ask("/v1/state").json["latest"])["unknown"] is True
+
+
+def frames_in(app: App, seconds: float) -> int:
+    """How many frames of the stream one reader gets in that time."""
+    with socket.create_connection(("127.0.0.1", app.port), 20) as connection:
+        connection.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        end, frames, last = time.monotonic() + seconds, 0, b""
+        while time.monotonic() < end:
+            content = connection.recv(65536)
+            frames += (last + content).count(b"--toolkit-frame\r\n")
+            last = content[-16:]
+    return frames
+
+
+def test_stalled_readers_of_the_stream_cost_a_good_one_nothing(serve: Serve, root: Path) -> None:
+    app = serve(root / "current", "--fps", "10")
+    until(lambda: app.ask("/v1/state").json["frames"]["answered"] > 3)
+    alone = frames_in(app, 4)
+    assert alone > 10
+    with contextlib.ExitStack() as stack:
+        for number in range(30):
+            stalled = socket.socket()
+            stalled.bind((f"127.0.0.{2 + number}", 0))
+            stalled.connect(("127.0.0.1", app.port))
+            stack.enter_context(stalled)
+            stalled.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(6)  # until what the kernel holds for them is full
+        beside = frames_in(app, 4)
+    assert beside >= 0.7 * alone
+    assert app.end()[0] == 0

@@ -102,7 +102,7 @@ def publish(
         documents = release_documents(tree, key, registry.channel, options, counter_of(statement))
         blobs = list(_blobs(tree, documents))
         sent = 0
-        with (progress or Silent()).track("publishing", len(blobs)) as task:
+        with (progress or Silent()).track("publishing files", len(blobs)) as task:
             for layer, content in blobs:
                 sent += _put(registry, layer["digest"], content)
                 task.advance()

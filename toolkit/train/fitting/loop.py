@@ -132,7 +132,7 @@ def fit(
         progress.log(f"  {config.title}: resuming after epoch {len(history.epochs)} of {config.epochs}")
     step = training_step(state, optimizer)
     steps_per_epoch = math.ceil(len(train.labels) / config.batch_size)
-    with progress.track(config.title, (config.epochs - len(history.epochs)) * len(train.labels)) as task:
+    with progress.track(f"{config.title}, images", (config.epochs - len(history.epochs)) * len(train.labels)) as task:
         while not history.enough(config.epochs, config.stage.patience):
             done = history.epochs
             rate = config.learning_rate(done, len(done) * steps_per_epoch, steps_per_epoch)

@@ -1,14 +1,17 @@
 """MJPEG stream and state events: each image and state is encoded once and sent to all viewers.
 
-All viewers share BUDGET images per second, so that more viewers slow down the stream, not the inference. A viewer that
-has not yet read the last image is skipped; one that reads nothing for STALLED_S is disconnected.
+All viewers share BUDGET images per second, so that more viewers slow down the stream, not the inference. A viewer to whom
+more than one image is still on its way is skipped and uses none of it; one that reads nothing for STALLED_S is disconnected.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
 import json
+import struct
+import termios
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 
@@ -29,25 +32,31 @@ class Subscribers:
 
     def __init__(self) -> None:
         self._writers: Dict[asyncio.StreamWriter, float] = {}
+        self._last_bytes = 0
 
     def __len__(self) -> int:
         return len(self._writers)
 
     @property
     def reading(self) -> int:
-        """Return the number of connections that have read everything sent; the others use none of the budget."""
-        return sum(writer.transport.get_write_buffer_size() == 0 for writer in self._writers)
+        """Return the number of connections that keep up; the others use none of the budget."""
+        return sum(map(self._keeps_up, self._writers))
 
     def send(self, piece: bytes) -> None:
-        """Send data to all connections that have read everything sent before."""
+        """Send data to all connections that keep up."""
         now = time.monotonic()
+        self._last_bytes = len(piece)
         for writer, since in list(self._writers.items()):
             if writer.transport.is_closing() or now - since > STALLED_S:
                 self._writers.pop(writer, None)
                 reset(writer)
-            elif writer.transport.get_write_buffer_size() == 0:
+            elif self._keeps_up(writer):
                 writer.write(piece)
                 self._writers[writer] = now
+
+    def _keeps_up(self, writer: asyncio.StreamWriter) -> bool:
+        """Return whether at most the last piece is still on its way to the client."""
+        return not writer.transport.get_write_buffer_size() and _queued_bytes(writer) <= self._last_bytes
 
     async def watch(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection until the client closes it or sends anything."""
@@ -93,6 +102,15 @@ class Broadcast:
             await asyncio.sleep(EVENTS_S)
             if len(self.events):
                 self.events.send(b"data: " + json.dumps(self._state()).encode() + b"\n\n")
+
+
+def _queued_bytes(writer: asyncio.StreamWriter) -> int:
+    """Return how many bytes the kernel holds for a connection that its client has not received (tcp(7), SIOCOUTQ)."""
+    try:
+        answer = fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        return 0  # the connection is closed
+    return int(struct.unpack("i", answer)[0])
 
 
 def _check_room(watchers: Subscribers) -> None:
