@@ -18,6 +18,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.cli.main import main
 from toolkit.deploy import deploy, rollback, status
 from toolkit.deploy.offline import write_archive
+from toolkit.deploy.registry.channel_statement import StatementOptions
 from toolkit.errors import UsageError
 from toolkit.workspace import Workspace
 
@@ -197,6 +198,35 @@ def test_deploy_verb_writes_a_file_and_reaches_no_device(
     said = json.loads(capfd.readouterr().out)
     assert (caught.value.code, said["bundle"], said["signed"]) == (0, bundle.name, True)
     assert said["size_bytes"] == file.stat().st_size
+
+
+def test_archive_inherits_the_signers_of_the_last_one(
+    install: Install,
+    devices: tuple[Device, ...],
+    bundle: Path,
+    signed: Callable[[Path], Path],
+    key: Path,
+    tmp_path: Path,
+) -> None:
+    """Of the last one that was written, wherever it went, and of the one that is replaced."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "bob")], check=True)
+    trusts(devices[0], key)
+    with (Path(devices[0].root) / "allowed_signers").open("a") as allowed:
+        allowed.write(f"bob {(tmp_path / 'bob.pub').read_text()}")
+    whole, records = signed(bundle), tmp_path / "channels"
+    rules = StatementOptions(signers=("ci@example.org", "bob"), threshold=2)
+    write_archive(whole, tmp_path / "1.tar", key, options=rules, records=records)
+    assert install(tmp_path / "1.tar")[0] == 0
+    for place, where in ((tmp_path / "2.tar", records), (tmp_path / "1.tar", None)):
+        with pytest.raises(UsageError, match="requires 2 signatures, and 1 key is given"):
+            write_archive(whole, place, key, records=where)
+    both = StatementOptions(cosigners=(tmp_path / "bob",))
+    write_archive(whole, tmp_path / "2.tar", key, options=both, records=records)
+    code, said = install(tmp_path / "2.tar")
+    assert (code, "signed by bob, ci@example.org" in said["signature"]) == (0, True)
+    write_archive(whole, tmp_path / "3.tar", key)
+    code, said = install(tmp_path / "3.tar")
+    assert (code, "release.json has 1 of 2 required signatures" in said["error"]["what"]) == (1, True)
 
 
 def test_write_archive_says_so_when_the_key_is_none(bundle: Path, file: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def deploy(
         str | None,
         typer.Option(
             metavar="NAME,…",
-            help="With --offline: who may sign the next release, by the names in allowed_signers; default: all.",
+            help="With --offline: who may sign the next release, by the names in allowed_signers; default: as before.",
             rich_help_panel=TRANSFER,
         ),
     ] = None,
@@ -138,7 +138,7 @@ def deploy(
             min=1,
             max=16,
             metavar="N",
-            help="With --offline: how many of them must sign the next release; default 1.",
+            help="With --offline: how many of them must sign it; default: as before, at first 1.",
             rich_help_panel=TRANSFER,
         ),
     ] = None,
@@ -253,7 +253,7 @@ def _write(
     from toolkit.deploy.offline import write_archive
     from toolkit.progress import format_bytes
 
-    archive = write_archive(folder, file, key, channel, statement)
+    archive = write_archive(folder, file, key, channel, statement, options.workspace.root / "channels")
     if options.as_json:
         print_json(archive)
         return

@@ -11,10 +11,14 @@ import pytest
 from toolkit.cli.publish import parse_signers
 from toolkit.deploy.registry.channel_statement import StatementOptions, channel_documents, inherit_rules
 from toolkit.device.errors import DeviceError
+from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
 from toolkit.device.release.freshness import STATEMENT, check_freshness
+from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.errors import UsageError
+from toolkit.hashing import sha256_bytes
+from toolkit.system.ssh_signatures import sign
 
-RELEASE = "b" * 64
+CONTENT, OTHER = b'{"bundle": "b"}', b'{"bundle": "a"}'
 NAMES = ("ann", "bob", "cid", "dan")
 Publish = Callable[..., str]
 
@@ -38,12 +42,19 @@ def publish(tmp_path: Path, keys: dict[str, Path]) -> Publish:
         paths = tuple(keys[name] for name in signers)
         wished = StatementOptions(counter=next(counters), **options)  # type: ignore[arg-type] - as a test gives them
         rules = inherit_rules(held[0], wished, len(paths))
-        documents = channel_documents(RELEASE, "stable", paths, rules)
-        message = check_freshness(tmp_path, documents, RELEASE, "stable", "registry")
+        documents = documents_of(CONTENT, paths, rules)
+        message = check_freshness(tmp_path, documents, sha256_bytes(CONTENT), "stable", "registry")
         held[0] = documents[STATEMENT]
         return message
 
     return present
+
+
+def documents_of(content: bytes, keys: tuple[Path, ...], options: StatementOptions) -> dict[str, bytes]:
+    """What a channel holds for the release with this release.json, each document signed by each key."""
+    signatures = b"".join(sign(content, key, RELEASE_NAMESPACE) for key in keys)
+    statement = channel_documents(sha256_bytes(content), "stable", keys, options)
+    return {RELEASE: content, RELEASE_SIGNATURE: signatures, **statement}
 
 
 def test_threshold_stays_until_another_one_is_given(publish: Publish) -> None:
@@ -88,12 +99,12 @@ def test_permit_for_a_downgrade_needs_the_threshold_too(
     publish("ann", signers=("ann", "bob"), threshold=2)
     publish("ann", "bob")
     rules = StatementOptions(counter=1, allow_downgrade=True)
-    both = channel_documents("a" * 64, "stable", (keys["ann"], keys["bob"]), rules)
-    one = channel_documents("a" * 64, "stable", (keys["ann"],), rules)
+    both = documents_of(OTHER, (keys["ann"], keys["bob"]), rules)
+    one = documents_of(OTHER, (keys["ann"],), rules)
     permit = {name: content for name, content in one.items() if name.startswith("downgrade")}
     with pytest.raises(DeviceError, match=r"downgrade.json has 1 of 2 required signatures"):
-        check_freshness(tmp_path, both | permit, "a" * 64, "stable", "registry")
-    assert "downgrade from 2 permitted" in check_freshness(tmp_path, both, "a" * 64, "stable", "registry")
+        check_freshness(tmp_path, both | permit, sha256_bytes(OTHER), "stable", "registry")
+    assert "downgrade from 2 permitted" in check_freshness(tmp_path, both, sha256_bytes(OTHER), "stable", "registry")
 
 
 def test_parse_signers_reads_names_between_commas() -> None:

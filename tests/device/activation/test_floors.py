@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.device import layout
 from toolkit.device.activation import floors
 from toolkit.device.errors import DeviceError
 from toolkit.device.release import freshness
-from toolkit.device.release.signature import CHANNEL
+from toolkit.device.release.signature import CHANNEL, RELEASE
 from toolkit.system.ssh_signatures import sign
 
-RELEASE = "b" * 64
+CONTENT = b'{"bundle": "b"}'
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
@@ -24,9 +27,10 @@ def documents(tmp_path: Path) -> dict[str, bytes]:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     (tmp_path / "allowed_signers").write_text(f"ann {key.with_suffix('.pub').read_text()}")
-    subject = {"format": 1, "channel": "stable", "counter": 7, "release": RELEASE}
+    subject = {"format": 1, "channel": "stable", "counter": 7, "release": DIGEST}
     content = json.dumps({**subject, "created": time.time(), "expires": time.time() + 86400}).encode()
-    return {freshness.STATEMENT: content, freshness.STATEMENT_SIGNATURE: sign(content, key, CHANNEL)}
+    release = {layout.RELEASE: CONTENT, layout.RELEASE_SIGNATURE: sign(CONTENT, key, RELEASE)}
+    return {freshness.STATEMENT: content, freshness.STATEMENT_SIGNATURE: sign(content, key, CHANNEL), **release}
 
 
 def test_floor_is_raised_by_the_program_that_root_owns(
@@ -43,14 +47,14 @@ def test_floor_is_raised_by_the_program_that_root_owns(
     monkeypatch.setattr(floors, "agent_folder", lambda: Path("/usr/lib/toolkit-agent"))
     monkeypatch.setattr(floors, "ask_root", ask)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert "stable 7, stated by ann" in floors.check_floor(tmp_path, documents, RELEASE, "stable", "registry")
+    assert "stable 7, stated by ann" in floors.check_floor(tmp_path, documents, DIGEST, "stable", "registry")
     assert asked == ["sudo", "-n", "/usr/lib/toolkit-agent/toolkit-floor"]
     assert freshness.floor_of(tmp_path / "state", "stable") == 7
     assert not (tmp_path / freshness.FLOORS).exists()
 
 
 def test_floor_without_an_agent_lies_in_root(documents: dict[str, bytes], tmp_path: Path) -> None:
-    floors.check_floor(tmp_path, documents, RELEASE, "stable", "registry")
+    floors.check_floor(tmp_path, documents, DIGEST, "stable", "registry")
     assert freshness.floor_of(tmp_path, "stable") == 7
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import time
@@ -15,13 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.device.errors import DeviceError
+from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
 from toolkit.device.release import freshness
 from toolkit.device.release.freshness import check_freshness, floor_of, parse_statement
 from toolkit.device.release.signature import BUNDLE, CHANNEL, DOWNGRADE
+from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.system.ssh_signatures import sign
 
 DAY_S = 86400
-NEW, OLD = "b" * 64, "a" * 64
+NEW_JSON, OLD_JSON = b'{"bundle": "new"}', b'{"bundle": "old"}'
+NEW, OLD = (hashlib.sha256(content).hexdigest() for content in (NEW_JSON, OLD_JSON))
 Check = Callable[..., str]
 
 
@@ -53,9 +57,13 @@ def check(root: Path, keys: dict[str, Path]) -> Check:
 
     def present(counter: int, release: str = NEW, signers: tuple[str, ...] = ("ann",), **more: Any) -> str:
         extra, namespace = more.pop("extra", {}), more.pop("namespace", CHANNEL)
+        releasers = more.pop("releasers", signers)
         content = statement(counter, release, **more.pop("rules", {}), **more)
         signatures = b"".join(sign(content, keys[name], namespace) for name in signers)
+        document = NEW_JSON if release == NEW else OLD_JSON
+        released = b"".join(sign(document, keys[name], RELEASE_NAMESPACE) for name in releasers)
         documents = {freshness.STATEMENT: content, freshness.STATEMENT_SIGNATURE: signatures, **extra}
+        documents |= {RELEASE: document, RELEASE_SIGNATURE: released}
         return check_freshness(root, documents, release, "stable", "registry")
 
     return present
@@ -106,8 +114,9 @@ def test_statement_is_refused_when_expired_and_clock_is_set_back(check: Check, m
     ("change", "problem"),
     [
         ({"channel": "testing"}, 'is stated for channel "testing"'),
-        ({"signers": ("eve",)}, "0 of 1 required signatures; signed with"),
-        ({"signers": ()}, "0 of 1 required signatures; it is not signed"),
+        ({"signers": ("eve",), "releasers": ("ann",)}, r"channel\.json has 0 of 1 required signatures; signed with"),
+        ({"signers": (), "releasers": ("ann",)}, r"channel\.json has 0 of 1 required signatures; it is not signed"),
+        ({"releasers": ("eve",)}, r"release\.json has 0 of 1 required signatures; signed with"),
         ({"namespace": BUNDLE}, "0 of 1 required signatures; the signature is not of this"),
     ],
 )
@@ -120,10 +129,13 @@ def test_statement_is_refused(check: Check, root: Path, change: dict[str, Any], 
 def test_statement_is_refused_for_another_release(root: Path, keys: dict[str, Path]) -> None:
     content = statement(1, NEW)
     documents = {freshness.STATEMENT: content, freshness.STATEMENT_SIGNATURE: sign(content, keys["ann"], CHANNEL)}
+    documents |= {RELEASE: OLD_JSON, RELEASE_SIGNATURE: sign(OLD_JSON, keys["ann"], RELEASE_NAMESPACE)}
     with pytest.raises(DeviceError, match="the two were mixed"):
         check_freshness(root, documents, OLD, "stable", "registry")
     with pytest.raises(DeviceError, match=r"has no channel\.json"):
         check_freshness(root, {}, OLD, "stable", "registry")
+    with pytest.raises(DeviceError, match=r"release\.json is not that of release"):
+        check_freshness(root, documents, NEW, "stable", "registry")
 
 
 def test_threshold_of_the_last_statement_holds_for_the_next(check: Check) -> None:
@@ -134,6 +146,16 @@ def test_threshold_of_the_last_statement_holds_for_the_next(check: Check) -> Non
     with pytest.raises(DeviceError, match="1 of 2 required signatures"):
         check(2, NEW, ("ann", "ann"), **rules)
     assert "stated by ann, bob" in check(2, NEW, ("bob", "ann"), **rules)
+
+
+def test_release_needs_the_threshold_of_its_channel_too(check: Check, root: Path) -> None:
+    rules = {"rules": {"signers": ["ann", "bob"], "threshold": 2}}
+    check(1, NEW, ("ann",), **rules)
+    for releasers in ((), ("ann",), ("ann", "ann"), ("ann", "eve")):
+        with pytest.raises(DeviceError, match=r"release\.json has [01] of 2 required signatures"):
+            check(2, NEW, ("ann", "bob"), releasers=releasers, **rules)
+    assert floor_of(root, "stable") == 1
+    assert "signed by ann, bob; stable 2" in check(2, NEW, ("ann", "bob"), **rules)
 
 
 def test_damaged_floors_are_an_error_and_not_a_fresh_start(check: Check, root: Path) -> None:

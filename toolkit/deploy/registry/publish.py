@@ -125,12 +125,16 @@ def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: 
         return False
     if not keys:
         return True
-    signatures = split_signatures(_document(registry, manifest, STATEMENT_SIGNATURE))
-    statement, signature = _document(registry, manifest, STATEMENT), _document(registry, manifest, RELEASE_SIGNATURE)
+    signed = (
+        (_source(tree), RELEASE_SIGNATURE, RELEASE_NAMESPACE),
+        (_document(registry, manifest, STATEMENT), STATEMENT_SIGNATURE, CHANNEL_NAMESPACE),
+    )
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        return is_signed_by(_source(tree), signature, keys[0], RELEASE_NAMESPACE, place) and all(
-            any(is_signed_by(statement, part, key, CHANNEL_NAMESPACE, place) for part in signatures) for key in keys
+        return all(
+            any(is_signed_by(document, part, key, namespace, Path(folder)) for part in parts)
+            for document, name, namespace in signed
+            for parts in (split_signatures(_document(registry, manifest, name)),)
+            for key in keys
         )
 
 

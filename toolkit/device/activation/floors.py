@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import IO, Dict
 
 from ..errors import DeviceError
+from ..layout import RELEASE
 from ..release import freshness
+from ..release.manifest import MAX_DOCUMENT_BYTES
 from .release_code import agent_folder
 
 FOLDER = Path("/var/lib/toolkit-agent")
 PROGRAM = "toolkit-floor"
-MAX_REQUEST_BYTES = 4 << 20
+MAX_REQUEST_BYTES = 2 * (MAX_DOCUMENT_BYTES + (1 << 20))
 TIMEOUT_S = 120
-_DOCUMENTS = (freshness.STATEMENT, freshness.STATEMENT_SIGNATURE, freshness.PERMIT, freshness.PERMIT_SIGNATURE)
+_DOCUMENTS = (RELEASE, freshness.STATEMENT, freshness.PERMIT)
 
 
 def check_floor(root: Path, documents: Dict[str, bytes], release: str, channel: str, where: str) -> str:
@@ -33,7 +35,8 @@ def check_floor(root: Path, documents: Dict[str, bytes], release: str, channel: 
     agent = agent_folder()
     if agent is None or os.geteuid() == 0:
         return freshness.check_freshness(root, documents, release, channel, where, FOLDER if agent else None)
-    encoded = {name: base64.b64encode(documents[name]).decode() for name in _DOCUMENTS if name in documents}
+    names = [name for each in _DOCUMENTS for name in (each, f"{each}.sig") if name in documents]
+    encoded = {name: base64.b64encode(documents[name]).decode() for name in names}
     request = json.dumps({"documents": encoded, "release": release, "channel": channel, "where": where})
     return ask_root(["sudo", "-n", str(agent / PROGRAM)], request)
 

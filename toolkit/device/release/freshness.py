@@ -9,13 +9,14 @@
 The two records lie in ROOT, or in /var/lib/toolkit-agent, which root owns, where Ansible has installed the agent.
 
 `counter` grows with every publication. If `signers` is not empty, it names the principals of allowed_signers who may
-sign the next statement of this channel, and `threshold` the number of signatures it needs. A floor is on disk before
+sign the next statement of this channel and its release.json, and `threshold` the number of signatures that each needs. A floor is on disk before
 its release is received, so a power cut cannot lower it. Times are UTC, in seconds since 1970. The latest `created` of
 an accepted statement counts as the current time if the device's clock is behind it. See docs/security.md, "Freshness".
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..errors import DeviceError
-from ..layout import FLOORS, FLOORS_COPY
+from ..layout import FLOORS, FLOORS_COPY, RELEASE
 from .manifest import parse_object
 from .signature import ALLOWED, CHANNEL, DOWNGRADE, check_signed, split_signatures
+from .signature import RELEASE as RELEASE_NAMESPACE
 from .store import write_atomic
 
 STATEMENT, STATEMENT_SIGNATURE = "channel.json", "channel.json.sig"
@@ -84,21 +86,23 @@ def check_freshness(
     `folder` holds the floors; None: they lie in ROOT.
 
     Raises:
-        DeviceError: the statement lacks required signatures, names another channel or release, has expired, or is
-        below the floor without a permit.
+        DeviceError: release.json or the statement lacks required signatures, or the statement names another channel or
+        release, has expired, or is below the floor without a permit.
     """
     folder = folder or root
     content, floors = documents.get(STATEMENT), _read_floors(folder)
     if content is None:
         raise DeviceError(f"has no {STATEMENT}, so its age cannot be checked", where=where, remedy=_REMEDY)
+    if hashlib.sha256(documents.get(RELEASE, b"")).hexdigest() != release:
+        raise DeviceError(f"{RELEASE} is not that of release {release[:12]}", where=where, remedy=_REMEDY)
     floor = floors["channels"].get(channel, {})
-    signature = documents.get(STATEMENT_SIGNATURE, b"")
-    signers = _check_signers(root, content, signature, floor, where, (STATEMENT, CHANNEL))
+    releasers = _check_signers(root, documents, floor, where, RELEASE, RELEASE_NAMESPACE)
+    signers = _check_signers(root, documents, floor, where, STATEMENT, CHANNEL)
     statement = parse_statement(content, f"{where}: {STATEMENT}")
     _check_subject(statement, release, channel, where)
     now = max(time.time(), floors["latest_time"])
     _check_expiry(statement, now, where)
-    message = f"{channel} {statement.counter}, stated by {', '.join(signers)}"
+    message = f"signed by {', '.join(releasers)}; {channel} {statement.counter}, stated by {', '.join(signers)}"
     if _is_below(statement, floor):
         _check_permit(root, documents, statement, floor, now, where)
         message += f"; downgrade from {floor['counter']} permitted"
@@ -119,20 +123,17 @@ def check_freshness(
 
 
 def _check_signers(
-    root: Path, content: bytes, signature: bytes, floor: Dict[str, Any], where: str, kind: Tuple[str, str]
+    root: Path, documents: Dict[str, bytes], floor: Dict[str, Any], where: str, name: str, namespace: str
 ) -> List[str]:
-    """Return the names of the signers; the last statement determines who may sign and how many keys must.
-
-    `kind` is the document's name, and the namespace of its signatures.
-    """
-    document, namespace = kind
+    """Return the signers of the document `name`; the last statement determines who may sign and how many keys must."""
+    content, signature = documents[name], documents.get(f"{name}.sig", b"")
     names, threshold = floor.get("signers") or [], int(floor.get("threshold", 1))
     parts = split_signatures(signature)
     signed: Dict[str, str] = {}
     reasons: List[str] = [] if parts else ["it is not signed"]
     for part in parts:
         try:
-            result = check_signed(content, part, root / ALLOWED, namespace, f"{where}: {document}.sig")
+            result = check_signed(content, part, root / ALLOWED, namespace, f"{where}: {name}.sig")
         except DeviceError as error:
             reasons.append(error.what)
             continue
@@ -143,7 +144,7 @@ def _check_signers(
     people = sorted({*signed.values()})
     if len(people) < threshold:
         missing = f"{len(people)} of {threshold} required signatures" + "".join(f"; {reason}" for reason in reasons)
-        raise DeviceError(f"{document} has {missing}", where=where, remedy=_REMEDY)
+        raise DeviceError(f"{name} has {missing}", where=where, remedy=_REMEDY)
     return people
 
 
@@ -171,11 +172,11 @@ def _check_permit(
     root: Path, documents: Dict[str, bytes], statement: Statement, floor: Dict[str, Any], now: float, where: str
 ) -> None:
     """Check the permit for a downgrade, signed in its own namespace for this release, channel and counter."""
-    content, signature = documents.get(PERMIT), documents.get(PERMIT_SIGNATURE, b"")
+    content = documents.get(PERMIT)
     if content is None:
         what = f"is older than what this device has seen: {statement.counter} is below {floor['counter']}"
         raise DeviceError(what, where=where, remedy="to go back on purpose, publish it with --allow-downgrade")
-    _check_signers(root, content, signature, floor, where, (PERMIT, DOWNGRADE))
+    _check_signers(root, documents, floor, where, PERMIT, DOWNGRADE)
     permit = parse_statement(content, f"{where}: {PERMIT}")
     subject = (permit.channel, permit.release, permit.counter)
     if subject != (statement.channel, statement.release, statement.counter) or permit.expires <= now:

@@ -24,7 +24,7 @@ def install(file: Path, root: Path, options: GateOptions, channel: str = CHANNEL
     Raises:
         DeviceError: the file is not such an archive, or the release did not pass.
     """
-    descriptor = parse_descriptor(str(file), _read_documents(file))
+    descriptor = parse_descriptor(str(file), read_documents(file))
 
     def fetch(missing: Set[str]) -> Chunks:
         return _chunks(file, missing)
@@ -32,7 +32,7 @@ def install(file: Path, root: Path, options: GateOptions, channel: str = CHANNEL
     return deliver(root, descriptor, fetch, options, "install", channel)
 
 
-def _read_documents(file: Path) -> Dict[str, bytes]:
+def read_documents(file: Path) -> Dict[str, bytes]:
     """Return the documents before the first chunk; oversized members are not read into memory."""
     documents: Dict[str, bytes] = {}
     try:
