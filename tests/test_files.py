@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.files import atomic_write, csv_text
+from toolkit.files import atomic_write, csv_text, part_folder
 
 
 def test_atomic_write_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
@@ -38,6 +38,31 @@ def test_atomic_write_keeps_a_link(tmp_path: Path) -> None:
         stream.write(b"new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").read_bytes() == b"new"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from toolkit.files import atomic_write, part_folder
+with part_folder(Path(sys.argv[1])) as part, atomic_write(Path(sys.argv[1], "f")) as stream:
+    (part / "half").write_text("half")
+    print("written", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL) if sys.argv[2] == "die" else sys.stdin.read()
+"""
+
+
+def test_parts_are_removed_once_their_process_is_killed(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED, str(tmp_path)]
+    dead = subprocess.run([*words, "die"], stdout=subprocess.PIPE, check=False)
+    with subprocess.Popen([*words, "wait"], stdout=subprocess.PIPE, stdin=subprocess.PIPE) as alive:
+        assert alive.stdout is not None
+        assert (dead.stdout, alive.stdout.readline()) == (b"written\n",) * 2
+        assert len(list(tmp_path.iterdir())) == 2, "the second process has removed the parts of the first"
+        with part_folder(tmp_path) as own:
+            assert len(list(tmp_path.iterdir())) == 3, "those of the second are in use"
+            assert own.is_dir()
+        alive.communicate()
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
 def test_atomic_write_goes_through_a_fifo(tmp_path: Path) -> None:

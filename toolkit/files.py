@@ -1,12 +1,19 @@
-"""Writing files whole: by renaming over regular files, straight through everything else."""
+"""Writing files whole: by renaming over regular files, straight through everything else.
+
+What is not whole yet is a part: `.NAME.<8 hex>.part`, or a folder `.part-<8 hex>`. Who writes it holds a lock on it, so that
+parts of processes that were killed can be told from those in use, and are removed by the next one that writes there.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -32,20 +39,81 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def part_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder beside what it is for, in `parent`; what is still in it at the end is removed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(parent)
+    lock = None
+    while lock is None:  # another process may just remove it as abandoned
+        part = parent / f".part-{secrets.token_hex(4)}"
+        part.mkdir()
+        lock = _lock(part)
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
 def _renamed(path: Path, *, durable: bool) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned_once(path.parent)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:  # around its creation, too: Ctrl-C may come between any two instructions
-        with part.open("x+b") as stream:
+        with _open_part(part) as stream:
             yield stream
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
-        part.chmod(0o644)
-        part.replace(path)
+            part.chmod(0o644)
+            part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _open_part(part: Path) -> IO[bytes]:
+    """Create a file and lock it; again, if another process has removed it as abandoned in between."""
+    while True:
+        stream = part.open("x+b")
+        with suppress(OSError):  # some network file systems have no locks: nothing is abandoned there
+            fcntl.flock(stream, fcntl.LOCK_SH)
+        if part.exists():
+            return stream
+        stream.close()
+
+
+@cache
+def _remove_abandoned_once(folder: Path) -> None:
+    """Remove abandoned parts once in a process: listing a folder for each file in it would take long."""
+    _remove_abandoned(folder)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the parts in a folder that no process holds."""
+    with suppress(OSError):  # for example a folder that may not be listed
+        for part in (*folder.glob(".part-????????"), *folder.glob(".*.????????.part")):
+            if part.name.startswith(".part-") != part.is_dir() or (lock := _lock(part)) is None:
+                continue
+            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+            os.close(lock)
+
+
+def _lock(path: Path) -> int | None:
+    """Return the descriptor of a lock on a part; None if another process holds it, or has removed it."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_ino == path.stat().st_ino:
+            return lock
+    except OSError:
+        pass
+    os.close(lock)
+    return None
 
 
 def csv_text(value: object) -> object:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toolkit import compat, hashing
+from toolkit import compat, files, hashing
 from toolkit.artifacts.bundle import Bundle, IrModel, Quantization
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
@@ -48,8 +47,8 @@ def write_bundle(
 
     `golden` are the golden images, u8 [n,H,W,3], and the answers to them, f32 [n, classes].
     """
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("bundles")) as beside:
-        folder = Path(beside) / "new"
+    with files.part_folder(workspace.folder("bundles")) as beside:
+        folder = beside / "new"
         _fill(folder, ir, model, split, golden, workspace)
         digest = hashing.sha256_file(folder / MANIFEST)
         place = workspace.folder("bundles") / digest

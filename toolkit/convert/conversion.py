@@ -7,7 +7,6 @@ The IR is made beside its place and renamed only after parity has passed: a fail
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit import compat
+from toolkit import compat, files
 from toolkit.artifacts.bundle import IrModel, Parity, Quantization
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
@@ -75,10 +74,10 @@ def convert_model(
     split = split_of(model, store)
     test = test_images(model, split, workspace)
     quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=workspace.folder("ir")) as beside:
+    with files.part_folder(workspace.folder("ir")) as beside:
         fp16 = aim.fp16_arithmetic or precision == "fp16"
         ranges = ActivationCheck(model, split, test, workspace, progress, force) if fp16 else None
-        path = write_ir(source, aim, precision, Path(beside) / "new", progress, quantizer, ranges)
+        path = write_ir(source, aim, precision, beside / "new", progress, quantizer, ranges)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
             raise _disagreement(title, reference_runtime(model), compared, test)

@@ -5,7 +5,6 @@ Both are computed once per model and cached under workspace/ir/sources; all prec
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit import __version__, hashing, networks
+from toolkit import __version__, files, hashing, networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.verify import verify_bundle
@@ -90,9 +89,9 @@ class ReferenceModel:
         """Store the float32 graph, whose operations get names that depend on the graph alone."""
         graph = graphs.add_first_class(graph)
         graphs.name_operations(graph)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as beside:
-            graphs.write(graph, Path(beside, "graph", "model.xml"), container=11, compress=False)
-            Path(beside, "graph").replace(self.folder / "graph")
+        with files.part_folder(self.folder) as beside:
+            graphs.write(graph, beside / "graph" / "model.xml", container=11, compress=False)
+            (beside / "graph").replace(self.folder / "graph")
 
     def reference(self, split: Split, test: TestImages) -> Probabilities:
         """Keras' probabilities for the test images, or those of an imported file's own runtime, f32 [n, classes]."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from toolkit import hashing
+from toolkit import files, hashing
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Evaluation, ImportedModel, TrainedModel
 from toolkit.convert import parity
@@ -37,8 +36,8 @@ def copy_files(file: Path, imported: ImportedModel, workspace: Workspace) -> Pat
     place = workspace.folder("imported", imported.sha256) / source.name
     if place.exists():
         return place
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=place.parent) as beside:
-        folder = Path(beside) / source.name if source.is_dir() else Path(beside)
+    with files.part_folder(place.parent) as beside:
+        folder = beside / source.name if source.is_dir() else beside
         origin = source if source.is_dir() else source.parent
         for name, digest in imported.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +48,7 @@ def copy_files(file: Path, imported: ImportedModel, workspace: Workspace) -> Pat
         for name in sorted(
             names, key=lambda name: name == source.name
         ):  # the model itself last: it stands for the whole
-            (Path(beside) / name).replace(place.parent / name)
+            (beside / name).replace(place.parent / name)
     return place
 
 

@@ -7,10 +7,9 @@ $XDG_CACHE_HOME/edge-vision-toolkit/bullseye/ and the lock's digest.
 from __future__ import annotations
 
 import platform
-import tempfile
 from pathlib import Path
 
-from toolkit import hashing
+from toolkit import files, hashing
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
 from toolkit.system import debian_packages
@@ -45,9 +44,9 @@ def _make(folder: Path, progress: Progress) -> None:
     listed = debian_packages.sources(SUITE)
     folder.parent.mkdir(parents=True, exist_ok=True)
     progress.log(f"unpacking Python {VERSION} from the packages of Debian 11")
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
-        new = Path(beside) / "new"
-        debian_packages.unpack(_fetch(Path(beside), listed, progress), new)
+    with files.part_folder(folder.parent) as beside:
+        new = beside / "new"
+        debian_packages.unpack(_fetch(beside, listed, progress), new)
         (new / "bin").mkdir()
         starter = new / "bin" / f"python{VERSION}"
         libraries = ":".join(f"$root/{library}" for library in LIBRARIES)

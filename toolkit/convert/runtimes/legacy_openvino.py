@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import toolkit
-from toolkit import compat, hashing
+from toolkit import compat, files, hashing
 from toolkit.compat import Generation, Target
 from toolkit.convert import parity
 from toolkit.convert.parity import Images
@@ -127,8 +127,8 @@ def prepare(generation: Generation, progress: Progress) -> Path:
 
 def _unpack(paths: list[Path], folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
-        new = Path(beside) / "new"
+    with files.part_folder(folder.parent) as beside:
+        new = beside / "new"
         for path in paths:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(new)

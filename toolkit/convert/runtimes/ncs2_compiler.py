@@ -9,11 +9,10 @@ from __future__ import annotations
 import ctypes
 import platform
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
-from toolkit import hashing
+from toolkit import files, hashing
 from toolkit.errors import MachineError, Problem
 from toolkit.progress import Progress
 from toolkit.system import wheel_cache
@@ -95,8 +94,8 @@ def _check_machine() -> None:
 
 def _unpack(wheel: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
-        new = Path(beside) / "new"
+    with files.part_folder(folder.parent) as beside:
+        new = beside / "new"
         new.mkdir()
         with zipfile.ZipFile(wheel) as archive:
             for name in _FILES:
