@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -236,6 +237,7 @@ CASES: list[tuple[dict[str, object], str, list[str]]] = [
     ({"throttled": 0x50005}, "CPU", ["under-voltage right now"]),
     ({"throttled": 0x50000}, "CPU", []),
     ({"systemd": False}, "CPU", ["does not run systemd"]),
+    ({"root_in_memory": True}, "CPU", ["is an overlay in memory", "do_overlayfs 1"]),
     (
         {"machine": "armv7l", "bits": 32, "free_bytes": 0, "throttled": 1},
         "CPU",
@@ -286,6 +288,38 @@ def test_measure_prints_json_when_the_folder_is_not_there_yet(ansible_dir: Path)
     assert measured["bits"] == 64
     assert measured["free_bytes"] > 0
     assert set(GOOD) <= measured.keys()
+
+
+ROOT = ("/", "ext4", ["rw"])
+UPPER = ["rw", "lowerdir=/media/root-ro", "upperdir=/media/root-rw/overlay", "workdir=/media/root-rw/work"]
+
+
+@pytest.mark.parametrize(
+    ("mounted", "container", "in_memory"),
+    [
+        ([ROOT, ("/tmp", "tmpfs", ["rw"])], False, False),
+        ([ROOT, ("/", "tmpfs", ["rw"])], False, True),
+        ([ROOT, ("/media/root-rw", "tmpfs", ["rw"]), ("/", "overlay", UPPER)], False, True),
+        ([ROOT, ("/media/root-rw", "ext4", ["rw"]), ("/", "overlay", UPPER)], False, False),
+        ([("/", "overlay", UPPER)], False, True),
+        ([("/", "overlay", UPPER), ("/run", "tmpfs", ["rw"])], True, False),
+    ],
+)
+def test_root_in_memory_is_one_that_a_restart_forgets(
+    ansible_dir: Path, mounted: list[tuple[str, str, list[str]]], container: bool, in_memory: bool
+) -> None:
+    facts = runpy.run_path(str(ansible_dir / "roles/preflight/files/facts.py"))
+    assert facts["root_in_memory"](mounted, container) == in_memory
+    assert any(target == "/" for target, _, _ in facts["mounts"]())
+
+
+def test_update_is_refused_where_a_restart_would_undo_it(play: Play) -> None:
+    measured = {"update_measured": {"stdout": '{"root_in_memory": true}'}, "ansible_become": False}
+    here = ("-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}")
+    done = play(*here, "update.yml", "-e", json.dumps(measured))
+    assert done.returncode == 2, done.stdout
+    assert "the next restart would undo the update" in " ".join(done.stdout.split())
+    assert "Check the device" not in done.stdout
 
 
 def test_metrics_are_what_prometheus_reads(ansible_dir: Path, tmp_path: Path) -> None:

@@ -124,9 +124,33 @@ def swaps():
         return []
 
 
+def mounts():
+    """Mount point, type and options of every mounted file system, the newest last."""
+    with open("/proc/self/mountinfo") as lines:
+        halves = [line.rstrip("\n").split(" - ", 1) for line in lines]
+    return [(own.split()[4], rest.split()[0], rest.split()[-1].split(",")) for own, rest in halves]
+
+
+def root_in_memory(mounted, container):
+    """Whether the root is in memory, so that a restart forgets changes: a tmpfs, or an overlay that writes to one.
+
+    What an overlay writes to may be out of sight; it is then taken for memory, except in a container.
+    """
+    kinds = {target: (kind, options) for target, kind, options in mounted}
+    kind, options = kinds.get("/", ("", []))
+    if kind != "overlay":
+        return kind in ("tmpfs", "ramfs")
+    upper = next((option.partition("=")[2] for option in options if option.startswith("upperdir=")), "")
+    parents = [target for target in kinds if target != "/" and (upper + "/").startswith(target + "/")]
+    if parents:
+        return kinds[max(parents, key=len)][0] in ("tmpfs", "ramfs")
+    return not container
+
+
 def main(root, *users):
     """Print the facts."""
     release = os_release()
+    container = os.path.exists("/run/systemd/container") or os.path.exists("/.dockerenv")
     user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     enabled, started = enabled_units(), started_units()
     facts = {
@@ -143,6 +167,7 @@ def main(root, *users):
         "throttled": throttled(),
         "systemd": os.path.isdir("/run/systemd/system"),
         "container": os.path.exists("/run/systemd/container"),
+        "root_in_memory": root_in_memory(mounts(), container),
         "raspberry_os": os.path.exists("/etc/rpi-issue"),
         "firmware_config": next(iter(glob.glob("/boot/firmware/config.txt") or glob.glob("/boot/config.txt")), ""),
         "user": user,
