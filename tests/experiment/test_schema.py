@@ -103,6 +103,18 @@ def test_load_explains_when_parts_contradict(tmp_path: Path, change: tuple[str, 
     assert any(line.startswith(f"{where} | ") and what in line for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('[data]\nsource = "voc"\npath = "x"\n', "is for images with one label each"),
+        ('[data]\nsource = "synthetic-masks"\n[train]\nloss = "sparse-categorical"\n', "needs targets with a share"),
+    ],
+)
+def test_load_refuses_mixup_that_cannot_be(tmp_path: Path, text: str, what: str) -> None:
+    (found,) = problems_of(tmp_path, f'name = "x"\n{text}[augment]\nmixup = 0.2\n')
+    assert what in found
+
+
 def test_load_explains_when_it_is_not_toml(tmp_path: Path) -> None:
     (found,) = problems_of(tmp_path, "name = ")
     assert "not valid TOML" in found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from toolkit.data.augment import augment
+from toolkit.data.augmentation.augment import augment
 from toolkit.progress import Silent
 from toolkit.train import trial
 from toolkit.workspace import Workspace
@@ -15,7 +15,10 @@ from toolkit.workspace import Workspace
 if TYPE_CHECKING:
     from conftest import Bench, Stopping
 
-AUGMENT = "[augment]\nflip = true\nrotate = 15\nbrightness = 0.1\n"
+AUGMENT = (
+    "[augment]\nflip = true\nrotate = 15\nbrightness = 0.1\n"
+    "resized_crop = 0.3\nsaturation = 0.2\nhue = 0.05\nrand_augment = 5\nmixup = 0.2\n"
+)
 
 
 def test_train_trial_keeps_no_features_when_images_are_varied(bench: Bench, workspace: Workspace) -> None:

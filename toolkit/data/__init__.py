@@ -4,7 +4,7 @@ split = prepare_dataset(table, origin, workspace, progress)      every image che
 images = read_manifest(split, workspace)               in the order that predictions are listed in
 arrays = load_images(images, (224, 224), "resize", workspace=workspace)
 answers = label_array(images, len(split.labels))             one label each: [n]; many: [n, classes]
-toolkit.data.augment.augment(arrays[batch], batch, table, seed=0, epoch=1)     what training sees of them instead
+toolkit.data.augmentation.augment.augment(arrays[batch], batch, table, seed=0, epoch=1)     what training sees of them instead
 """
 
 from __future__ import annotations

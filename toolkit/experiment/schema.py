@@ -256,6 +256,20 @@ class Experiment(Config):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _mixup_fits(self) -> Self:
+        if not isinstance(self.augment, AugmentConfig) or not self.augment.mixup:
+            return self
+        for head in self.heads:
+            if head == "multi-sigmoid":
+                raise ValueError("augment.mixup is for images with one label each")
+            if self.train.loss.get(head, "auto") == "sparse-categorical":
+                raise ValueError(
+                    "augment.mixup needs targets with a share per class; sparse-categorical takes the label alone: "
+                    'use loss = "categorical"'
+                )
+        return self
+
     @property
     def heads(self) -> tuple[Head, ...]:
         """The heads of the matrix."""

@@ -145,13 +145,24 @@ class AugmentConfig(Config):
     """Up to this share of white is added or taken away."""
     contrast: Share = 0
     """Each pixel's distance from the mean becomes 1 - contrast to 1 + contrast times its own."""
+    # What is off is left out of a run's digest, so that earlier runs keep their names.
+    resized_crop: Share = Field(default=0, exclude_if=is_unset)
+    """Up to this share of the area is cut off, at an aspect ratio of 3/4 to 4/3, and the rest stretched to the whole."""
+    saturation: Share = Field(default=0, exclude_if=is_unset)
+    """Each pixel's distance from its gray becomes 1 - saturation to 1 + saturation times its own."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(default=0, exclude_if=is_unset)
+    """The color circle is turned by up to this share of it, either way."""
+    rand_augment: Annotated[int, Field(ge=0, le=10)] = Field(default=0, exclude_if=is_unset)
+    """The magnitude of RandAugment, two operations for each image."""
+    mixup: NotNegative = Field(default=0, exclude_if=is_unset)
+    """Each batch and its targets are mixed with the same in another order, at a share from Beta(mixup, mixup)."""
     stages: tuple[Stage, ...] = ("top", "fine-tune")
     """In which stages. The top stage trains on cached features only where it sees the images themselves."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not any(self.model_dump(exclude={"stages"}).values()):
-            raise ValueError('no variation is on; set flip, rotate, zoom, crop, brightness or contrast, or use "none"')
+            raise ValueError('no variation is on; set flip, rotate, zoom, crop, brightness, contrast, …, or use "none"')
         return self
 
 

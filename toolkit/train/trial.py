@@ -14,7 +14,7 @@ import numpy as np
 from toolkit import networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Epoch, Evaluation, SampleEfficiency, TrainedModel, ValidationResult
-from toolkit.data.augment import augment
+from toolkit.data.augmentation.augment import augment
 from toolkit.experiment.compute_profiles import NAME_VARIABLE
 from toolkit.experiment.schema import Experiment
 from toolkit.experiment.training_schema import Stage, StageConfig, Trial

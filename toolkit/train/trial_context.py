@@ -73,6 +73,7 @@ class TrialContext:
 
     def fit_config(self, stage: StageConfig) -> FitConfig:
         """Return the settings of a stage."""
+        augmentation = self.trial.augmentation(stage.name)
         return FitConfig(
             title=f"{self.trial.name} {stage.name}",
             stage=stage,
@@ -80,6 +81,7 @@ class TrialContext:
             seed=self.trial.seed,
             checkpoint=self.folder(stage.name) / "checkpoint.npz",
             on_epoch_end=partial(self.on_epoch_end, self.run),
+            mixup=augmentation.mixup if augmentation else 0.0,
         )
 
 

@@ -84,6 +84,8 @@ class FitConfig:
     checkpoint: Path
     on_epoch_end: Callable[[Epoch], None]
     """Hears of every epoch once the checkpoint holds it."""
+    mixup: float = 0.0
+    """The alpha of mixup; 0: none."""
 
     @property
     def epochs(self) -> int:
@@ -178,6 +180,18 @@ def shuffled(count: int, batch_size: int, *, seed: int, stage: str, epoch: int) 
     yield from (order[start : start + batch_size] for start in range(0, count, batch_size))
 
 
+def mixed(
+    inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, *, alpha: float, seed: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A batch mixed with itself in another order (Zhang et al., mixup, ICLR 2018); itself with an alpha of 0."""
+    if not alpha:
+        return inputs, targets, weights
+    rng = np.random.default_rng(seed)
+    share, order = np.float32(rng.beta(alpha, alpha)), rng.permutation(len(inputs))
+    first, second, third = (share * part + (1 - share) * part[order] for part in (inputs, targets, weights))
+    return first, second, third
+
+
 def training_step(state: TrainState, optimizer: StageOptimizer) -> Callable[..., Any]:
     """One batch: logits by `forward`, weighted mean loss, gradients, update; gives that loss and the logits."""
     tf = start_tensorflow()
@@ -217,8 +231,9 @@ def _train_epoch(
     weights = state.head.weights(train.labels, state.class_weights)
     order = shuffled(len(targets), config.batch_size, seed=config.seed, stage=config.stage.name, epoch=number)
     with closing(train.batches(order, number)) as coming:
-        for batch, inputs in coming:
-            loss, logits = step(inputs, targets[batch], weights[batch])
+        for place, (batch, inputs) in enumerate(coming):
+            seed = [config.seed, _STAGE_SEEDS[config.stage.name], number, place]
+            loss, logits = step(*mixed(inputs, targets[batch], weights[batch], alpha=config.mixup, seed=seed))
             seen += len(batch)
             loss_sum += float(loss) * len(batch)
             correct += int(dispatch.is_correct(logits.numpy(), train.labels[batch]).sum())

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toolkit.data.augmentation import rand_augment
+from toolkit.data.augmentation.rand_augment import Operation
 from toolkit.experiment.training_schema import AugmentConfig
+
+_WIDEST = 4 / 3
+"""The aspect ratio of a resized crop is between its inverse and this, as is usual since GoogLeNet (Szegedy et al., 2015)."""
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,21 +43,38 @@ class AugmentParams:
     """Added, as a share of white."""
     contrast: float
     """How far each pixel is from the mean: 1 leaves it as it is."""
+    aspect: float = 1.0
+    """Width of the crop over its height, both as shares of the image's."""
+    saturation: float = 1.0
+    """How far each pixel is from its gray: 1 leaves it as it is."""
+    hue: float = 0.0
+    """Turn of the color circle, as a share of it."""
+    operations: tuple[Operation, ...] = ()
+    """RandAugment's."""
+
+    @property
+    def crop(self) -> tuple[float, float]:
+        """The shares of width and height that a crop keeps."""
+        return min(1.0, self.scale * math.sqrt(self.aspect)), min(1.0, self.scale / math.sqrt(self.aspect))
 
 
 def draw_params(table: AugmentConfig, seed: int, epoch: int, index: int) -> AugmentParams:
     """The parameters of the image at `index` of its subset, in that epoch."""
-    flip, *rest = np.random.default_rng([seed, epoch, index]).random(8)
-    turn, zoom, scale, left, top, brightness, contrast = rest
+    flip, *rest = np.random.default_rng([seed, epoch, index]).random(12)
+    turn, zoom, scale, left, top, brightness, contrast, area, aspect, saturation, hue = rest
     return AugmentParams(
         flip=table.flip and bool(flip < 0.5),
         degrees=table.rotate * (2 * turn - 1),
         zoom=1 + table.zoom * (2 * zoom - 1),
-        scale=1 - table.crop * scale,
+        scale=(1 - table.crop * scale) * math.sqrt(1 - table.resized_crop * area),
         left=left,
         top=top,
         brightness=table.brightness * (2 * brightness - 1),
         contrast=1 + table.contrast * (2 * contrast - 1),
+        aspect=_WIDEST ** (2 * aspect - 1) if table.resized_crop else 1.0,
+        saturation=1 + table.saturation * (2 * saturation - 1),
+        hue=table.hue * (2 * hue - 1),
+        operations=rand_augment.draw(table.rand_augment, [seed, epoch, index, 1]),
     )
 
 
@@ -71,7 +93,7 @@ def augment_image(image: Pixels, params: AugmentParams) -> Pixels:
     if params.flip:
         image = image[:, ::-1]
     height, width = image.shape[:2]
-    if params.degrees or params.zoom != 1 or params.scale != 1:
+    if params.degrees or params.zoom != 1 or params.crop != (1, 1):
         image = cv2.warpAffine(
             np.ascontiguousarray(image),
             geometry(params, height, width),
@@ -81,7 +103,9 @@ def augment_image(image: Pixels, params: AugmentParams) -> Pixels:
         )
     if params.brightness or params.contrast != 1:
         image = _lit(image, params)
-    return image
+    if params.saturation != 1 or params.hue:
+        image = _colored(image, params)
+    return rand_augment.apply(image, params.operations)
 
 
 def geometry(params: AugmentParams, height: int, width: int) -> Matrix:
@@ -90,8 +114,9 @@ def geometry(params: AugmentParams, height: int, width: int) -> Matrix:
     angle = math.radians(params.degrees)
     cos, sin = params.zoom * math.cos(angle), params.zoom * math.sin(angle)
     turned = np.array([[cos, sin, x - cos * x - sin * y], [-sin, cos, y + sin * x - cos * y], [0, 0, 1]])
-    left, top = params.left * (1 - params.scale) * (width - 1), params.top * (1 - params.scale) * (height - 1)
-    cropped = np.array([[1 / params.scale, 0, -left / params.scale], [0, 1 / params.scale, -top / params.scale]])
+    across, down = params.crop
+    left, top = params.left * (1 - across) * (width - 1), params.top * (1 - down) * (height - 1)
+    cropped = np.array([[1 / across, 0, -left / across], [0, 1 / down, -top / down]])
     return np.asarray(cropped @ turned, np.float64)
 
 
@@ -100,3 +125,17 @@ def _lit(image: Pixels, params: AugmentParams) -> Pixels:
     mean = levels.mean()
     relit = (levels - mean) * params.contrast + mean + 255 * params.brightness
     return np.asarray(np.clip(relit + 0.5, 0, 255), np.uint8)
+
+
+def _colored(image: Pixels, params: AugmentParams) -> Pixels:
+    """Saturation about each pixel's gray, then the hue turned."""
+    import cv2
+
+    levels = np.ascontiguousarray(image).astype(np.float32)
+    gray = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)[:, :, None]
+    colors = np.clip(gray + params.saturation * (levels - gray), 0, 255)
+    if params.hue:
+        hsv = cv2.cvtColor(colors.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0] + 360 * params.hue) % 360
+        colors = 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    return np.asarray(np.clip(colors + 0.5, 0, 255), np.uint8)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from toolkit.data.augment import AugmentParams, augment, augment_image, draw_params, geometry
+from toolkit.data.augmentation import rand_augment
+from toolkit.data.augmentation.augment import AugmentParams, augment, augment_image, draw_params, geometry
 from toolkit.experiment.training_schema import AugmentConfig
 
 ALL = AugmentConfig(flip=True, rotate=20, zoom=0.2, crop=0.2, brightness=0.1, contrast=0.2)
@@ -104,3 +106,56 @@ def test_geometry_keeps_the_middle_when_it_turns_and_zooms() -> None:
 def test_augment_table_refuses_when_nothing_is_on() -> None:
     with pytest.raises(ValidationError, match="no variation is on"):
         AugmentConfig(flip=False)
+
+
+def test_draw_keeps_its_older_parameters_when_a_kind_is_added() -> None:
+    more = ALL.model_copy(update={"saturation": 0.5, "hue": 0.1, "rand_augment": 9})
+    one, other = draw_params(ALL, 0, 1, 5), draw_params(more, 0, 1, 5)
+    assert dataclasses.replace(other, saturation=1.0, hue=0.0, operations=()) == one
+
+
+def test_resized_crops_keep_area_and_aspect_within_bounds() -> None:
+    table = AugmentConfig(resized_crop=0.6)
+    crops = [draw_params(table, 0, 1, index) for index in range(400)]
+    areas = [params.scale**2 for params in crops]
+    assert 0.4 <= min(areas) < 0.45
+    assert 0.97 < max(areas) <= 1
+    assert 3 / 4 <= min(params.aspect for params in crops) < 0.77
+    assert 1.3 < max(params.aspect for params in crops) <= 4 / 3
+    assert all(0 < share <= 1 for params in crops for share in params.crop)
+
+
+def test_a_resized_crop_shows_that_part_of_the_image() -> None:
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[:20] = 200
+    upper = augment_image(image, changed(scale=0.5, aspect=4.0, top=0.0))
+    assert upper.mean() > 190
+    assert augment_image(image, changed(scale=0.5, aspect=4.0, top=1.0)).mean() < 10
+
+
+def test_saturation_of_nothing_leaves_gray_and_hue_turns_colors() -> None:
+    red = np.full((4, 4, 3), (250, 10, 10), np.uint8)
+    gray = augment_image(red, changed(saturation=0.0))
+    assert np.ptp(gray[0, 0].astype(int)) <= 1
+    green = augment_image(red, changed(hue=1 / 3))
+    assert np.abs(green[0, 0].astype(int) - (10, 250, 10)).max() <= 2
+
+
+@pytest.mark.parametrize("name", rand_augment.NAMES)
+@pytest.mark.parametrize("strength", [-1.0, 0.1, 1.0])
+def test_every_operation_gives_an_image_of_the_same_shape(name: str, strength: float, images: np.ndarray) -> None:
+    before = images[0].copy()
+    changed_image = rand_augment.apply(images[0], [(name, strength)])
+    assert (changed_image.shape, changed_image.dtype) == (before.shape, np.uint8)
+    assert np.array_equal(images[0], before)
+    weak = np.abs(rand_augment.apply(before, [(name, 0.01)]).astype(int) - before).mean()
+    if name not in {"auto-contrast", "equalize", "identity"}:
+        assert np.abs(rand_augment.apply(before, [(name, 1.0)]).astype(int) - before).mean() > weak
+
+
+def test_rand_augment_draws_all_operations_at_its_magnitude() -> None:
+    drawn = [rand_augment.draw(5, [0, 1, index, 1]) for index in range(300)]
+    assert all(len(one) == rand_augment.OPERATIONS for one in drawn)
+    assert {name for one in drawn for name, _ in one} == set(rand_augment.NAMES)
+    assert {strength for one in drawn for _, strength in one} == {-0.5, 0.5}
+    assert rand_augment.draw(5, [0, 1, 7, 1]) == drawn[7]

@@ -1,0 +1,1 @@
+"""Augmentation of training images that follows from seed, epoch and index."""
