@@ -219,6 +219,18 @@ def test_import_model_refuses_when_scores_are_called(bring: Any) -> None:
         bring("colors.keras", output="probabilities", scaling="none")
 
 
+def test_import_model_names_an_output_of_class_numbers(bring: Any, tmp_path: Path) -> None:
+    import onnx
+
+    file = write_onnx(tmp_path / "argmax.onnx")
+    model = onnx.load(file)
+    model.graph.node[-1].CopyFrom(onnx.helper.make_node("ArgMax", ["scores"], ["shares"], axis=1))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    onnx.save(model, file)
+    with pytest.raises(DataError, match=r"numbers of type i64, not probabilities[\s\S]*without the ArgMax"):
+        bring(file)
+
+
 def test_import_model_runs_no_code_when_a_keras_file_holds_some(bring: Any) -> None:
     with pytest.raises(DataError, match="Lambda layer"):
         bring("code.keras")

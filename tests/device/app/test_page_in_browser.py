@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from toolkit.artifacts.fleet import Device
 from toolkit.deploy import deploy
 from toolkit.fleet.app_tunnel import open_app
 from toolkit.fleet.local_fleet import control
+
+from .conftest import TOKEN, Serve
 
 pytestmark = pytest.mark.browser
 
@@ -144,3 +147,19 @@ def test_page_switches_the_model_by_keyboard(visit: Visit) -> None:
     page.locator("#model").select_option(index=1)
     visit.until("document.getElementById('name').textContent === 'tiny-softmax-top-fp32'")
     assert visit.console == []
+
+
+def test_login_page_names_the_device_and_leads_to_the_page(
+    browser: Any, serve: Serve, root: Path, token_file: Path
+) -> None:
+    app = serve(root / "current", "--token-file", token_file)
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(app.url)
+    assert page.locator("h1").text_content() == f"Log in to {socket.gethostname()}"
+    page.get_by_label("Token").fill("wrong")
+    page.get_by_role("button").click()
+    assert page.get_by_role("alert").text_content() == "Wrong token."
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button").click()
+    assert page.locator("#snapshot").is_visible()
+    page.close()

@@ -60,6 +60,7 @@ def import_model(
         facts = merged(inspected.facts, beside)
         labels = dataset.read_labels(options.labels, facts.labels)
         spec = _input_spec(inspected, options, size)
+        _refuse_integers(inspected, file.name)
         dataset.check_labels(labels, io_adapters.classes_of(inspected.graph), options.labels)
         crop = options.crop or facts.crop or "resize"
         images, labeled = dataset.find_images(options, labels, workspace, progress)
@@ -143,6 +144,14 @@ def _input_spec(inspected: Inspected, options: ImportOptions, size: tuple[int, i
     return spec
 
 
+def _refuse_integers(inspected: Inspected, file: str) -> None:
+    """Refuse an output of integers without a scale: the number of a class says nothing of the others."""
+    kind = inspected.graph.outputs[0].element_type.get_type_name()
+    if kind not in io_adapters.FLOATS and inspected.output_scale is None:
+        remedy = "export it with the scores of all classes, without the ArgMax or TopK at its end"
+        raise DataError(f"gives numbers of type {kind}, not probabilities", where=file, remedy=remedy)
+
+
 def _has_size(graph: ov.Model) -> bool:
     shape = graph.inputs[0].partial_shape if graph.inputs else None
     return shape is not None and shape.rank.is_static and not any(side.is_dynamic for side in list(shape)[1:])
@@ -159,10 +168,7 @@ def _describe_file(
 ) -> ImportedModel:
     """How the input and the output are to be read; what the output is follows from the answers."""
     scaling = choose_scaling(options.scaling, spec.dtype, inspected.input_scale, facts.scaling, labeled=labeled)
-    output_type = inspected.graph.outputs[0].element_type.get_type_name()
     integers = inspected.output_scale
-    if output_type not in io_adapters.FLOATS and integers is None:
-        raise DataError(f"gives numbers of type {output_type}, not probabilities", where=path.name)
     return ImportedModel(
         file=path.name,
         sha256=inspected.digest,
