@@ -45,7 +45,7 @@ def test_model_api_classifies_the_golden_images_alike(shared_line: Any, head: st
         assert dict(scores) == pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=2e-2)
 
 
-def test_model_info_tells_labels_of_one_word_and_the_decision_of_many(shared_line: Any) -> None:
+def test_model_info_tells_labels_and_how_many_are_decided(shared_line: Any) -> None:
     model = dataclasses.replace(shared_line.softmax, labels=("great  spotted woodpecker", "owl"), crop="center")
     assert model_info(model) == {
         "labels": "great_spotted_woodpecker owl",

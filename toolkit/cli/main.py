@@ -29,6 +29,7 @@ from toolkit.cli import (
     inspect,
     parity,
     predict,
+    provision,
     publish,
     report,
     rollback,
@@ -115,7 +116,15 @@ _GROUPS = {
         parity.parity,
         serve.serve,
     ),
-    "Devices": (deploy.deploy, publish.publish, rollback.rollback, status.status, view.view, bench.bench),
+    "Devices": (
+        provision.provision,
+        deploy.deploy,
+        publish.publish,
+        rollback.rollback,
+        status.status,
+        view.view,
+        bench.bench,
+    ),
     "Results and this machine": (report.report, doctor.doctor, completion.completion),
 }
 for _panel, _functions in _GROUPS.items():

@@ -53,7 +53,7 @@ def run_ansible(name: str, inventory: Path, arguments: Sequence[str]) -> subproc
     command = [*ansible_command(name), "-i", str(inventory), *arguments]
     if playbooks := _playbook_folder(inventory):
         command += ["--playbook-dir", str(playbooks)]
-    config = _config(inventory)
+    config = configuration(inventory)
     environment = os.environ | _SETTINGS | ({"ANSIBLE_CONFIG": str(config)} if config else {})
     return subprocess.run(
         command, capture_output=True, text=True, env=environment, check=False, stdin=subprocess.DEVNULL
@@ -63,7 +63,7 @@ def run_ansible(name: str, inventory: Path, arguments: Sequence[str]) -> subproc
 def connection_settings(inventory: Path) -> dict[str, str]:
     """Return what the environment and ansible.cfg set of CONNECTION_SETTINGS. Paths of the file start at its folder."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
-    config = _config(inventory)
+    config = configuration(inventory)
     if config:
         parser.read(config, encoding="utf-8-sig")
     values = {}
@@ -104,7 +104,7 @@ def _own_config(inventory: Path) -> Path | None:
     return next((place / "ansible.cfg" for place in (folder, folder.parent) if (place / "ansible.cfg").exists()), None)
 
 
-def _config(inventory: Path) -> Path | None:
+def configuration(inventory: Path) -> Path | None:
     """Return the configuration file that Ansible reads; one that lies by the inventory goes before the user's own."""
     if named := os.environ.get("ANSIBLE_CONFIG"):
         return Path(named) / "ansible.cfg" if Path(named).is_dir() else Path(named)

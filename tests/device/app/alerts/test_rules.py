@@ -326,7 +326,7 @@ def test_rule_counts_frames_of_its_period_alone(between: str, counted: str, othe
     assert other is None or not rule.counts_at(other)
 
 
-def test_rule_reports_the_end_of_an_alert_after_as_many_other_frames() -> None:
+def test_rule_reports_the_end_of_an_alert() -> None:
     state = rules.RuleState(AlertRule("bright", "light", above=0.5, frames=2, quiet_s=0, cleared=True))
     events = [state.see(probability, 0, "12:00") for probability in (0.9, 0.9, 0.1, 0.9, 0.1, 0.1, 0.1, 0.9, 0.9)]
     assert events == [None, "raised", None, None, None, "cleared", None, None, "raised"]
@@ -353,7 +353,7 @@ def test_state_is_reported_again_when_the_answer_changes(monkeypatch: pytest.Mon
     assert output.reports.empty()
 
 
-def test_mqtt_announces_entities_to_home_assistant_and_reports_to_them(broker: FakeBroker) -> None:
+def test_mqtt_announces_entities_and_reports_to_home_assistant(broker: FakeBroker) -> None:
     sink = MqttSink("127.0.0.1", "door/alerts", broker.port, discovery="homeassistant")
     sink.report(STATE)
     sink.send(b"{}", b"jpeg")

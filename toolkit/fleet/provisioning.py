@@ -1,0 +1,85 @@
+"""Running the playbooks of `ansible/`: from the checkout, or from the installed package, which holds them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import toolkit
+from toolkit.errors import MachineError
+from toolkit.fleet.inventory.ansible import ansible_command, configuration
+
+PLAYBOOKS = ("provision-pi", "update", "rotate-keys", "decommission", "record-host-keys")
+_PACKAGE = Path(toolkit.__file__).parent
+_RECAP = re.compile(r"^(\S+)\s+: (ok=\d+.*)$", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybookResult:
+    """How a playbook ended: Ansible's exit code, and its counts of tasks per device ("ok", "changed", "failed", …)."""
+
+    playbook: str
+    exit_code: int
+    devices: dict[str, dict[str, int]]
+
+
+def playbook_folder() -> Path:
+    """Return the folder of the playbooks and roles.
+
+    Raises:
+        MachineError: this installation has none.
+    """
+    for folder in (_PACKAGE.parent / "ansible", _PACKAGE / "ansible"):
+        if (folder / "provision-pi.yml").is_file():
+            return folder
+    raise MachineError(
+        "the playbooks are not part of this installation",
+        where=str(_PACKAGE),
+        remedy="install the toolkit from its wheel or from a checkout",
+    )
+
+
+def run_playbook(
+    playbook: str, inventory: Path, arguments: Sequence[str], *, to_stderr: bool = False
+) -> PlaybookResult:
+    """Run one of PLAYBOOKS with further options of ansible-playbook, on this terminal.
+
+    An ansible.cfg that belongs to the inventory takes precedence over the one of the playbooks, but roles and modules
+    are always those of the toolkit. With `to_stderr`, Ansible's output goes to stderr and its counts are returned.
+
+    Raises:
+        MachineError: Ansible or the playbooks are not installed.
+    """
+    folder = playbook_folder()
+    command = [*ansible_command("playbook"), "-i", str(inventory.absolute()), *_sources(folder), *arguments]
+    command.append(str(folder / f"{playbook}.yml"))
+    environment = {
+        "ANSIBLE_CONFIG": str(configuration(inventory) or folder / "ansible.cfg"),
+        **os.environ,
+        "ANSIBLE_ROLES_PATH": str(folder / "roles"),
+        "ANSIBLE_LIBRARY": str(folder / "plugins" / "modules"),
+        "ANSIBLE_FILTER_PLUGINS": str(folder / "plugins" / "filter"),
+    }
+    devices: dict[str, dict[str, int]] = {}
+    output = subprocess.PIPE if to_stderr else None
+    with subprocess.Popen(command, env=environment, stdout=output, text=True) as process:
+        for line in process.stdout or ():
+            sys.stderr.write(line)
+            if matched := _RECAP.match(line):
+                devices[matched[1]] = _counts(matched[2])
+    return PlaybookResult(playbook=playbook, exit_code=process.returncode, devices=devices)
+
+
+def _sources(folder: Path) -> list[str]:
+    """Return the variables that lead the roles to the code for devices and to the locked wheels."""
+    requirements = folder.parent / "requirements"
+    return ["-e", f"toolkit_package={_PACKAGE}", "-e", f"toolkit_requirements={requirements}"]
+
+
+def _counts(text: str) -> dict[str, int]:
+    return {name: int(number) for name, _, number in (part.partition("=") for part in text.split())}
