@@ -117,10 +117,10 @@ def causes(record: BenchRecord, peers: Sequence[BenchRecord]) -> Iterator[str]:
     """Yield possible causes from the record itself, the firmware's first."""
     if THROTTLED in record.broken_rules:
         yield f"throttled: the firmware says {_bits(record)}"
-    for name, text, tells in READINGS:
+    for name, text, differs in READINGS:
         own = reading(record, name)
         usual = [value for peer in peers if (value := reading(peer, name)) is not None]
-        if own is not None and usual and tells(own, statistics.median(usual)):
+        if own is not None and usual and differs(own, statistics.median(usual)):
             yield text.format(own, statistics.median(usual))
     if fact_text(record, "boot_id") and fact_text(record, "boot_id") in {fact_text(peer, "boot_id") for peer in peers}:
         yield SAME_MACHINE

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from toolkit.device.layout import ROOT
+
 
 class Secret(str):
     """A text that is not printed: it was vault-encrypted in the inventory."""
@@ -35,9 +37,9 @@ class Device:
     connection: str = "ssh"
     """"ssh", or "local" for this machine."""
     groups: tuple[str, ...] = ()
-    root: str = "/opt/toolkit"
+    root: str = ROOT
     """Where releases live on it (toolkit_root)."""
-    python: str = "/opt/toolkit/venv/bin/python"
+    python: str = f"{ROOT}/venv/bin/python"
     """The interpreter (toolkit_python); it has OpenVINO, unless releases run in a container image."""
     accelerator: str = "CPU"
     container_image: str | None = None

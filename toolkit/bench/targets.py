@@ -16,6 +16,7 @@ from toolkit.bench.plan import BenchTarget
 from toolkit.bundle.release import release_tree
 from toolkit.data import Image, read_manifest
 from toolkit.data.device_listing import build_device_listing
+from toolkit.device.layout import MANIFEST
 from toolkit.errors import DataError
 from toolkit.fleet.transfer.tree import FileTree, build_tree
 from toolkit.store import Store
@@ -50,7 +51,7 @@ def prepare_target(bundle: Bundle, split: Split | None, workspace: Workspace, st
     """
     folder = workspace.absolute(bundle.path)
     release = release_tree(folder)
-    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest = json.loads((folder / MANIFEST).read_bytes())
     split = split or _split(manifest, folder, store)
     test = [image for image in read_manifest(split, workspace) if image.subset == "test"]
     if not test:

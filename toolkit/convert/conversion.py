@@ -214,8 +214,8 @@ def _already(
 ) -> IrModel | None:
     """The newest IR that answers the same wish and whose bytes are still there."""
     for ir in reversed(store.all(IrModel, parent=model.digest)):
-        asked = (ir.precision, ir.target, Tolerances(ir.parity.tolerance, ir.parity.max_drop))
-        if asked == (precision, target, limits) and _passes_still(ir) and _intact(ir, workspace):
+        requested = (ir.precision, ir.target, Tolerances(ir.parity.tolerance, ir.parity.max_drop))
+        if requested == (precision, target, limits) and _passes_still(ir) and _intact(ir, workspace):
             return ir
     return None
 

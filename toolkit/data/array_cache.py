@@ -50,7 +50,7 @@ def load_or_create(
     shape: tuple[int, ...],
     dtype: npt.DTypeLike,
     fill: Callable[[RowWriter], None],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Array:
     """The array at `path`, mapped, read-only; made by `fill` if it is not there, or made again if it is damaged.
 
@@ -61,7 +61,7 @@ def load_or_create(
     if cached is not None:
         return cached
     if path.exists():
-        say(f"  {path} is damaged, and made again")
+        log(f"  {path} is damaged, and made again")
     create(path, shape, dtype, fill)
     return _mapped(path)
 

@@ -12,45 +12,43 @@ from typing import TypeVar
 from toolkit.progress import Progress
 from toolkit.system.cpu_quota import available_cpus
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _MORE_THAN_CPUS = 2
 """So many threads wait for the disk while the others work."""
 
 
-def parallel_map(
-    work: Callable[[Thing], Result], things: Sequence[Thing], title: str, progress: Progress
-) -> list[Result]:
-    """`work` done on each thing, results in their order; an interrupt drops what has not begun."""
+def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], title: str, progress: Progress) -> list[Result]:
+    """`work` done on each item, results in their order; an interrupt drops what has not begun."""
     threads = available_cpus() + _MORE_THAN_CPUS
     results: list[Result] = []
-    with progress.track(title, len(things)) as task, closing(prefetch(work, things, threads, 8 * threads)) as coming:
+    with progress.track(title, len(items)) as task, closing(prefetch(work, items, threads, 8 * threads)) as coming:
         for result in coming:
             results.append(result)
             task.advance()
     return results
 
 
-def batched(things: Iterable[Thing], size: int) -> Generator[list[Thing]]:
-    """Lists of `size` things, the last perhaps shorter."""
-    iterator = iter(things)
+def batched(items: Iterable[Item], size: int) -> Generator[list[Item]]:
+    """Lists of `size` items, the last perhaps shorter."""
+    iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
-def prefetch(work: Callable[[Thing], Result], things: Iterable[Thing], threads: int, most: int) -> Generator[Result]:
+def prefetch(work: Callable[[Item], Result], items: Iterable[Item], threads: int, most: int) -> Generator[Result]:
     """Apply `work` to each item on threads that run ahead of the consumer; yield the results in order.
 
-    At most `most` results and unfinished works are held, however many things there are. Close it when done with early.
+    At most `most` results and unfinished works are held, however many items there are. Close it when done with early.
     """
     pool = ThreadPoolExecutor(threads, "ahead")
     under_way: deque[Future[Result]] = deque()
     try:
-        for thing in things:
+        for item in items:
             if len(under_way) == most:
                 yield under_way.popleft().result()
-            under_way.append(pool.submit(work, thing))
+            under_way.append(pool.submit(work, item))
         while under_way:
             yield under_way.popleft().result()
     finally:

@@ -51,17 +51,17 @@ def _deal_labels(units: Sequence[list[Item]], shares: Mapping[str, float]) -> It
     held = [Counter(label for item in unit for label in item.labels or ()) for unit in units]
     totals = sum(held, Counter[str]())
     lacking = {label: {subset: share * totals[label] for subset, share in shares.items()} for label in totals}
-    room = {subset: share * sum(map(len, units)) for subset, share in shares.items()}
+    capacity = {subset: share * sum(map(len, units)) for subset, share in shares.items()}
     left = dict(enumerate(held))
     while left:
         times = Counter(label for labels in left.values() for label in labels)
         rarest = min(times, key=lambda label: (times[label], label), default=None)
         for index in [index for index, labels in left.items() if rarest is None or rarest in labels]:
-            wanting = lacking[rarest] if rarest else room
-            subset = max(shares, key=lambda subset: (wanting[subset], room[subset]))
+            wanting = lacking[rarest] if rarest else capacity
+            subset = max(shares, key=lambda subset: (wanting[subset], capacity[subset]))
             for label, number in left.pop(index).items():
                 lacking[label][subset] -= number
-            room[subset] -= len(units[index])
+            capacity[subset] -= len(units[index])
             yield units[index], subset
 
 

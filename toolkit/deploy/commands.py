@@ -1,18 +1,14 @@
 """The commands that run on a device, as argument vectors. Pure, so that tests compare whole commands without a device.
 
-ROOT/releases/<digest>/   a release, read-only
-ROOT/current, previous    links to releases, each switched by one rename
-ROOT/deploy.lock/         there while somebody changes the device: info says who, since when and why
-ROOT/rollout.lock/        the same, on the first device of a rollout, while it goes on
-ROOT/audit.jsonl          what was done to the device, one JSON object a line; audit.jsonl.1 and .2 are older
-
-What changes a device is done there, by toolkit.device.activation; see toolkit.deploy.session.
+They read a device's ROOT, as toolkit.device.layout describes it. What changes a device runs there, as
+toolkit.device.activation; see toolkit.deploy.session.
 """
 
 from __future__ import annotations
 
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy import scripts
+from toolkit.device.layout import release_path
 from toolkit.fleet.transfer.scripts import LOADER
 
 SERVICE, RESTART, HEALTH = "toolkit_service", "toolkit_restart", "toolkit_health"
@@ -22,14 +18,9 @@ AGENT = "/usr/lib/toolkit-agent/toolkit-agent"
 """Where Ansible's role `runner` installs the agent."""
 
 
-def releases_path(release: str) -> str:
-    """Return a release's path relative to ROOT."""
-    return f"releases/{release}"
-
-
 def release_folder(device: Device, release: str) -> str:
     """Return a release's folder on the device."""
-    return f"{device.root}/{releases_path(release)}"
+    return f"{device.root}/{release_path(release)}"
 
 
 def session(device: Device) -> list[str]:

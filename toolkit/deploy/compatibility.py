@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit import compat
 from toolkit.artifacts.fleet import Device, DeviceFacts
+from toolkit.device.layout import MANIFEST
 from toolkit.errors import Problem
 from toolkit.fleet.transfer.tree import FileTree
 
@@ -17,7 +18,7 @@ _CONVERT = "convert the model for this device: toolkit convert MODEL --target {}
 def bundle_manifest(tree: FileTree) -> Mapping[str, Any]:
     """Return the manifest of a release's bundle; empty if there is none."""
     for file in tree.files:
-        if file.path == "manifest.json":
+        if file.path == MANIFEST:
             result: dict[str, Any] = json.loads(
                 file.source if isinstance(file.source, bytes) else file.source.read_bytes()
             )
@@ -38,9 +39,14 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
             device.name,
             _CONVERT.format(" or ".join(fitting)),
         )
-    era = _era(facts)
-    if facts.openvino and era is not None and era.name not in target.generations and not _reads(era, target):
-        fitting = [name for name, each in compat.known().targets.items() if era.name in each.generations]
+    generation = _generation(facts)
+    if (
+        facts.openvino
+        and generation is not None
+        and generation.name not in target.generations
+        and not _reads(generation, target)
+    ):
+        fitting = [name for name, each in compat.known().targets.items() if generation.name in each.generations]
         yield Problem(
             f"the bundle is made for {target.name} ({target.summary}), and OpenVINO there is {facts.openvino}",
             device.name,
@@ -48,18 +54,27 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
         )
 
 
-def _era(facts: DeviceFacts) -> compat.Generation | None:
-    """The era of the device's OpenVINO on its machine; None for a version between them or beyond."""
+def _generation(facts: DeviceFacts) -> compat.Generation | None:
+    """The generation of the device's OpenVINO on its machine; None for a version between them or beyond."""
     if not facts.openvino:
         return None
     version = _numbers(facts.openvino)
-    eras = (era for era in compat.known().generations.values() if facts.machine in era.accelerators)
-    return next((era for era in eras if _numbers(era.versions[0]) <= version <= _numbers(era.versions[1])), None)
+    generations = (
+        generation for generation in compat.known().generations.values() if facts.machine in generation.accelerators
+    )
+    return next(
+        (
+            generation
+            for generation in generations
+            if _numbers(generation.versions[0]) <= version <= _numbers(generation.versions[1])
+        ),
+        None,
+    )
 
 
-def _reads(era: compat.Generation, target: compat.Target) -> bool:
+def _reads(generation: compat.Generation, target: compat.Target) -> bool:
     """Return whether the runtime reads the file's version and all of its operations."""
-    return target.container in era.containers and target.opset <= era.opset
+    return target.container in generation.containers and target.opset <= generation.opset
 
 
 def _numbers(version: str) -> tuple[int, ...]:

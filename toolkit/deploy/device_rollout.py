@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.bundle.release import with_container_image
-from toolkit.deploy import commands, signature_policy
+from toolkit.deploy import signature_policy
 from toolkit.deploy.gates.gate import Gate, GateContext, GateRun
 from toolkit.deploy.lock import device_lock, operator_name
 from toolkit.deploy.plan import DeployPlan, is_served, make_plan
 from toolkit.deploy.session import AuditSubject, DeviceSession
 from toolkit.deploy.status import DeviceStatus, read_status
+from toolkit.device.layout import release_path
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
 from toolkit.fleet.container_images import remote
@@ -145,7 +146,7 @@ class DeviceRollout:
 
     def _survey(self, device: Device, shell: Shell) -> RemoteState:
         tree = self.tree_of(device)
-        return staging.read_remote_state(shell, device, tree, commands.releases_path(tree.digest))
+        return staging.read_remote_state(shell, device, tree, release_path(tree.digest))
 
     def _container_image(self, device: Device) -> ContainerImage | None:
         return self.container_images[device.container_image] if device.container_image else None
@@ -168,7 +169,7 @@ class DeviceRollout:
         tree = self.tree_of(device)
         plan = make_plan(tree, device, facts, known, self.gates)
         if plan.has("send"):
-            sent += staging.stage(shell, device, tree, commands.releases_path(tree.digest), known, self.sending)
+            sent += staging.stage(shell, device, tree, release_path(tree.digest), known, self.sending)
         return plan, sent
 
     def _activate(self, turn: _Turn, plan: DeployPlan, sent: int) -> Applied:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from toolkit import files, hashing
 from toolkit.bundle.release import release_tree
-from toolkit.deploy import commands
 from toolkit.deploy.registry.channel_statement import (
     DEFAULT_STATEMENT,
     OFFLINE,
@@ -22,7 +21,7 @@ from toolkit.deploy.registry.channel_statement import (
     inherit_rules,
 )
 from toolkit.device.errors import DeviceError
-from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
+from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE, release_path
 from toolkit.device.release.descriptor import LAYOUT
 from toolkit.device.release.freshness import STATEMENT, parse_statement
 from toolkit.device.release.install import read_documents
@@ -97,7 +96,7 @@ def release_documents(
     """Return the documents that describe and sign the release, by name."""
     release = next(file.source for file in tree.files if file.path == RELEASE)
     assert isinstance(release, bytes)  # noqa: S101 - it is made, not read
-    layout = diff.layout(tree, commands.releases_path(tree.digest))
+    layout = diff.layout(tree, release_path(tree.digest))
     documents = {LAYOUT: json.dumps(layout).encode(), RELEASE: release}
     if key is None:
         return documents

@@ -26,7 +26,7 @@ def plan_rollback(
     devices: Sequence[Device], *, forks: int = DEFAULT_LIMIT, progress: Progress | None = None
 ) -> FleetResult[DeviceStatus]:
     """Return the status of each device, with the release it would return to (`previous`); changes nothing."""
-    return fleet.fan_out(devices, _look, forks, progress=progress, title="looking")
+    return fleet.fan_out(devices, _read_reversible, forks, progress=progress, title="reading the status")
 
 
 def rollback(
@@ -87,7 +87,7 @@ class _Rollback:
             return current.previous, read_status(device, shell).bundle or ""
 
 
-def _look(device: Device) -> DeviceStatus:
+def _read_reversible(device: Device) -> DeviceStatus:
     with fleet.connect(device) as shell:
         return _reversible(device, read_status(device, shell))
 

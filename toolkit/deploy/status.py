@@ -17,6 +17,7 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.deploy import commands
 from toolkit.deploy.lock import describe_lock
+from toolkit.device.layout import CURRENT, DEPLOY_LOCK, LOCK_INFO, MANIFEST, PREVIOUS, RELEASE, ROLLOUT_LOCK
 from toolkit.fleet import FleetResult, Shell
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.progress import Progress
@@ -104,7 +105,7 @@ def drift(output: str, release: str) -> tuple[str, ...]:
     }
     listed = _json(index).get("files")
     entries = listed if isinstance(listed, dict) else {}
-    expected = {path: _digest(entry) for path, entry in entries.items()} | {"release.json": release}
+    expected = {path: _digest(entry) for path, entry in entries.items()} | {RELEASE: release}
     changes = {
         path: "was changed" if path in actual else "is missing"
         for path, sha256 in expected.items()
@@ -124,16 +125,16 @@ def parse(device: Device, output: str) -> DeviceStatus:
     for line in output.splitlines():
         name, _, value = line.partition(":")
         fields[name] = fields.get(name, "") + value
-    since, release = _link(fields.get("current"))
+    since, release = _link(fields.get(CURRENT))
     return DeviceStatus(
         device=device.name,
         release=release,
-        bundle=_text(_json(fields.get("current/release.json")).get("bundle")),
-        name=_text(_json(fields.get("current/manifest.json")).get("name")),
-        previous=_link(fields.get("previous"))[1],
+        bundle=_text(_json(fields.get(f"{CURRENT}/{RELEASE}")).get("bundle")),
+        name=_text(_json(fields.get(f"{CURRENT}/{MANIFEST}")).get("name")),
+        previous=_link(fields.get(PREVIOUS))[1],
         since=since,
-        lock=_lock(fields.get("deploy.lock/info")),
-        rollout=_lock(fields.get("rollout.lock/info")),
+        lock=_lock(fields.get(f"{DEPLOY_LOCK}/{LOCK_INFO}")),
+        rollout=_lock(fields.get(f"{ROLLOUT_LOCK}/{LOCK_INFO}")),
         volatile=fields.get("storage") in _IN_MEMORY,
         agent=_agent(fields.get("agent")),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, TextIO
 
 from . import errors
+from .layout import ROOT
 from .runtime import accelerators
 
 
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="device", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     probe = commands.add_parser("probe", help="show the facts of this device")
-    probe.add_argument("--root", default="/opt/toolkit", help="where releases live")
+    probe.add_argument("--root", default=ROOT, help="where releases live")
     probe.set_defaults(command=_probe)
     verify = commands.add_parser("verify", help="verify all digests, and the signature")
     verify.add_argument("release", type=Path)
@@ -119,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--root", type=Path, default=Path("/opt/toolkit"), help="where releases live")
+    command.add_argument("--root", type=Path, default=Path(ROOT), help="where releases live")
     command.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     command.add_argument("--unit", default="toolkit-runner.service", help="what systemd calls the service")
     command.add_argument("--url", help="where the service answers 200 when it is well")
@@ -134,7 +135,7 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--images", required=True, type=Path, metavar="DIR", help="folder with images.json and its images"
     )
-    bench.add_argument("--root", type=Path, help="folder of bench.lock; default: the release's ROOT")
+    bench.add_argument("--root", type=Path, help="folder of the bench lock; default: the release's ROOT")
     bench.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     spec.add_arguments(bench)
     bench.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
@@ -142,7 +143,7 @@ def _bench_options(bench: argparse.ArgumentParser) -> None:
 
 
 def _serve_options(serve: argparse.ArgumentParser) -> None:
-    serve.add_argument("release", type=Path, help="release folder; the link ROOT/current is followed when it changes")
+    serve.add_argument("release", type=Path, help="release folder; a link to it is followed when it changes")
     serve.add_argument(
         "--source", default="pattern", help="pattern, a folder, a video, /dev/videoN, picamera, rtsp://…, @FILE"
     )

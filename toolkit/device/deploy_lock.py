@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
 from .errors import DeviceError
+from .layout import LOCK_BOOT, LOCK_INFO, LOCK_PID, LOCKS
 
 
 class LockTakenError(DeviceError):
@@ -36,7 +37,7 @@ class LockTakenError(DeviceError):
 def deploy_lock(
     root: Path, why: str = "", *, name: str = "deploy", info: Optional[str] = None, break_lock: bool = False
 ) -> Iterator[None]:
-    """Hold ROOT/<name>.lock for the length of a with-block.
+    """Hold the lock `name` of `layout.LOCKS` for the length of a with-block.
 
     A lock from before the last boot, or of a process that has ended, is taken over; with `break_lock`, any is. `info` is
     what the lock says of its holder, one line of JSON; by default this device and `why`.
@@ -45,21 +46,21 @@ def deploy_lock(
         LockTakenError: the lock is held; names the holder.
         OSError: the lock cannot be made.
     """
-    lock, text = root / f"{name}.lock", info if info is not None else _own_info(why)
+    lock, text = root / LOCKS[name], info if info is not None else _own_info(why)
     root.mkdir(parents=True, exist_ok=True)
     if lock.exists() and (break_lock or _is_stale(lock)):
         _take_away(lock)
     try:
         lock.mkdir()
     except FileExistsError:
-        raise LockTakenError(lock, _read(lock / "info")) from None
+        raise LockTakenError(lock, _read(lock / LOCK_INFO)) from None
     try:
-        (lock / "pid").write_text(f"{os.getpid()}\n", encoding="utf-8")
-        (lock / "boot").write_text(_boot(), encoding="utf-8")
-        (lock / "info").write_text(text + "\n", encoding="utf-8")
+        (lock / LOCK_PID).write_text(f"{os.getpid()}\n", encoding="utf-8")
+        (lock / LOCK_BOOT).write_text(_boot(), encoding="utf-8")
+        (lock / LOCK_INFO).write_text(text + "\n", encoding="utf-8")
         yield
     finally:
-        if _read(lock / "info") in (text, ""):
+        if _read(lock / LOCK_INFO) in (text, ""):
             shutil.rmtree(lock, ignore_errors=True)  # if it remains, it is stale once this process has ended
 
 
@@ -91,7 +92,7 @@ def _boot() -> str:
 
 
 def _is_stale(lock: Path) -> bool:
-    boot, pid = _read(lock / "boot"), _read(lock / "pid")
+    boot, pid = _read(lock / LOCK_BOOT), _read(lock / LOCK_PID)
     if boot and boot != _boot().strip():
         return True
     return pid.isdecimal() and not _runs(int(pid))

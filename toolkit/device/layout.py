@@ -14,11 +14,13 @@
     ROOT/floors.json             per channel, the counter below which releases are refused, see `release.freshness`;
                                  floors.copy.json is its second record; root holds both elsewhere where there is an agent
 
-The controller and the device code both take the names from here. `probe`, which runs from stdin, repeats three of them.
+The controller and the device code both take the names from here. `probe`, which runs alone from stdin, repeats five.
 """
 
 from __future__ import annotations
 
+ROOT = "/opt/toolkit"
+"""Where ROOT is, unless the inventory names another folder."""
 RELEASES = "releases"
 CURRENT, PREVIOUS = "current", "previous"
 STORE = "store"
@@ -26,7 +28,9 @@ IMAGES = "images"
 CONTAINER_IMAGES = "container-images"
 INCOMING, INCOMING_LOCK = "incoming", ".incoming.lock"
 DEPLOY_LOCK, ROLLOUT_LOCK, BENCH_LOCK = "deploy.lock", "rollout.lock", "bench.lock"
-LOCK_INFO, LOCK_BOOT = "info", "boot"
+LOCKS = {"deploy": DEPLOY_LOCK, "rollout": ROLLOUT_LOCK}
+"""What a session may lock, by name."""
+LOCK_INFO, LOCK_BOOT, LOCK_PID = "info", "boot", "pid"
 AUDIT_LOG = "audit.jsonl"
 STATE_FILE = "state.json"
 FLOORS, FLOORS_COPY = "floors.json", "floors.copy.json"

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 NCS2_USB_VENDOR = "03e7"  # Intel Movidius
+ROOT, RELEASES, CURRENT, PREVIOUS, MANIFEST = "/opt/toolkit", "releases", "current", "previous", "manifest.json"
+"""As in `layout`, which cannot be imported here."""
 
 
 def probe(root: str) -> Dict[str, Any]:
@@ -62,8 +64,8 @@ def readings() -> Dict[str, Any]:
 def poll(root: str, app: str, state_file: str) -> Dict[str, Any]:
     """Return the facts that `toolkit fleet watch` shows."""
     return {
-        "release": _link(root, "current"),
-        "name": _object(text_of(Path(root, "current", "manifest.json"))).get("name"),
+        "release": _link(root, CURRENT),
+        "name": _object(text_of(Path(root, CURRENT, MANIFEST))).get("name"),
         **readings(),
         **service(app, state_file),
     }
@@ -139,10 +141,10 @@ def free_space(root: str) -> Dict[str, Any]:
 def releases(root: str) -> Dict[str, Any]:
     """Return the digests of all releases, of the current one and of the previous one."""
     try:
-        there = sorted(folder.name for folder in Path(root, "releases").iterdir() if not folder.name.startswith("."))
+        there = sorted(folder.name for folder in Path(root, RELEASES).iterdir() if not folder.name.startswith("."))
     except OSError:
         there = []
-    return {"current": _link(root, "current"), "previous": _link(root, "previous"), "releases": there}
+    return {"current": _link(root, CURRENT), "previous": _link(root, PREVIOUS), "releases": there}
 
 
 def _link(root: str, name: str) -> Optional[str]:
@@ -234,14 +236,14 @@ def _openvino_core() -> Tuple[Any, str]:
 def main(arguments: Optional[List[str]] = None) -> int:
     """Print the facts as one JSON document."""
     parser = argparse.ArgumentParser(prog="probe", description="What this device is.")
-    parser.add_argument("--root", default="/opt/toolkit", help="where releases live")
+    parser.add_argument("--root", default=ROOT, help="where releases live")
     parser.add_argument("--glance", action="store_true", help="only what changes while it works")
     parser.add_argument("--app", default="http://127.0.0.1:8080", help="with --glance: where the live app answers")
     parser.add_argument("--state-file", default="/run/toolkit-runner/state.json", help="with --glance: what it writes")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     stdout = os.dup(1)
     os.dup2(2, 1)  # OpenVINO's plugins may write other output to stdout
-    facts = poll(asked.root, asked.app, asked.state_file) if asked.glance else probe(asked.root)
+    facts = poll(options.root, options.app, options.state_file) if options.glance else probe(options.root)
     os.write(stdout, json.dumps(facts).encode() + b"\n")
     return 0
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from .errors import DeviceError
+from .layout import MANIFEST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,6 @@ def is_unknown(answer: Numbers, manifest: Dict[str, Any]) -> Optional[bool]:
 def _unusable() -> DeviceError:
     return DeviceError(
         "the rule for unknown images is not valid",
-        where="manifest.json: rejection",
+        where=f"{MANIFEST}: rejection",
         remedy="deploy the bundle with the toolkit that made it, or a newer one",
     )

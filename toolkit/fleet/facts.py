@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.artifacts.fleet import Device, DeviceFacts
-from toolkit.device.layout import CONTAINER_IMAGE
+from toolkit.device.layout import CONTAINER_IMAGE, CURRENT, PREVIOUS
 from toolkit.device.runtime.accelerators import AUTO, CPU, find_accelerator, kind_of
 from toolkit.errors import FleetError, Problem
 from toolkit.fleet import device_command
@@ -25,7 +25,7 @@ from toolkit.fleet.transfer.tree import DEVICE_CODE
 PROBE = DEVICE_CODE / "probe.py"
 _PROVISION = "run ansible/provision-pi.yml, or set toolkit_python in the inventory"
 
-PROBE_SCRIPT = r"""
+PROBE_SCRIPT = rf"""
 python=$1 root=$2
 if command -v "$python" >/dev/null 2>&1; then exec "$python" -B - --root "$root"; fi
 place=$root
@@ -35,8 +35,8 @@ echo "machine = $(uname -m)"
 echo "kernel = $(uname -r)"
 echo "root = $root"
 echo "free = $(stat -f -c '%a %S' "$place")"
-echo "current = $(readlink "$root/current")"
-echo "previous = $(readlink "$root/previous")"
+echo "current = $(readlink "$root/{CURRENT}")"
+echo "previous = $(readlink "$root/{PREVIOUS}")"
 echo "other_python = $(command -v python3) $(python3 -V 2>/dev/null)"
 """
 
@@ -78,7 +78,7 @@ def probe_in_image(
 def probe_current(device: Device, shell: Shell) -> DeviceFacts:
     """Return the facts of a device, with those of its current release's container image, if there is one."""
     facts = probe(device, shell)
-    container_image = shell.run(["cat", f"{device.root}/current/{CONTAINER_IMAGE}"]).stdout.strip()
+    container_image = shell.run(["cat", f"{device.root}/{CURRENT}/{CONTAINER_IMAGE}"]).stdout.strip()
     return probe_in_image(facts, device, shell, container_image) if container_image else facts
 
 

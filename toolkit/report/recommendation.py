@@ -55,8 +55,8 @@ class Recommendation:
             return f"Not yet: {formatting.listed(by_state['bad'])} {'does' if len(by_state['bad']) == 1 else 'do'} not hold."
         if by_state["warning"]:
             return f"With care: see {formatting.listed(by_state['warning'])}."
-        asked = [check for check in self.checks if check.state != "none"]
-        return f"Yes: all {len(asked)} checks hold."
+        evaluated = [check for check in self.checks if check.state != "none"]
+        return f"Yes: all {len(evaluated)} checks hold."
 
 
 def recommend_model(report: ReportData) -> Recommendation:

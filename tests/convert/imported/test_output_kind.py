@@ -96,7 +96,7 @@ def test_decide_refuses_what_the_user_calls_probabilities() -> None:
         decide(np.array([[2.0, -1.0]], np.float32), tail("Add"), "probabilities", 1e-3)
 
 
-def test_decide_takes_no_logits_of_many_classes_for_probabilities() -> None:
+def test_decide_takes_no_logits_for_probabilities() -> None:
     logits = np.random.default_rng(1).uniform(-1.5, 1.5, (12, 1000)).astype(np.float32)
     logits -= logits.mean(axis=1, keepdims=True)
     assert decide(logits, tail("FakeQuantize"), None, 1000 / 512) == "logits"

@@ -55,7 +55,7 @@ def test_judge_refuses_exactly_what_is_slower_than_the_share(before: float, now:
         assert "of the speed in net's record of 2026-11-22" in compare(DEVICE, now, like, share)
 
 
-def test_yardsticks_are_made_of_what_counts(workspace: Workspace) -> None:
+def test_baselines_are_made_of_what_counts(workspace: Workspace) -> None:
     record = BenchRecord(
         digest="1",
         parent="own",

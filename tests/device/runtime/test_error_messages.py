@@ -70,17 +70,17 @@ def test_explain_keeps_message_when_it_is_unknown() -> None:
 
 def test_troubles_each_have_a_message() -> None:
     said = {
-        trouble.says
+        trouble.pattern
         for trouble in error_messages.KNOWN_ERRORS
         if any(_matches(trouble, message) for message in SEEN | READ)
     }
-    assert said == {trouble.says for trouble in error_messages.KNOWN_ERRORS}
+    assert said == {trouble.pattern for trouble in error_messages.KNOWN_ERRORS}
     for trouble in error_messages.KNOWN_ERRORS:
         assert any(_matches(trouble, message) for message in (READ if trouble.known == "read" else SEEN))
 
 
 def _matches(trouble: error_messages.KnownError, message: str) -> bool:
-    return re.search(trouble.says, " ".join(message.split())) is not None
+    return re.search(trouble.pattern, " ".join(message.split())) is not None
 
 
 @pytest.mark.parametrize("missing", ["model.xml", "model.bin"])

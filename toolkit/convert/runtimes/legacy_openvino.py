@@ -27,6 +27,7 @@ from toolkit.compat import Generation, Target
 from toolkit.convert import parity
 from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import interpreters
+from toolkit.device.layout import DEVICE_CODE, MANIFEST, ROOT
 from toolkit.errors import MachineError
 from toolkit.progress import Progress
 from toolkit.system import wheel_cache
@@ -147,7 +148,7 @@ def _fill(folder: Path, xml: Path, images: Images, tolerance: float, kind: str) 
     np.save(folder / "outputs.npy", parity.predict(xml, [images]))
     golden = {"inputs": "inputs.npy", "outputs": "outputs.npy", "tolerance": {"CPU": tolerance}}
     manifest = {"golden": golden, "output": {"kind": kind}}
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def find_worker(generation: Generation, progress: Progress) -> LegacyWorker:
@@ -180,7 +181,7 @@ def _has_image(image: str) -> bool:
 
 def _docker(image: str) -> tuple[str, ...]:
     """This toolkit's device code on the image's runtime; FOLDER stands for the release, which is mounted."""
-    code = f"{_HOUSE / 'toolkit' / 'device'}:/opt/toolkit/device:ro"
+    code = f"{_HOUSE / 'toolkit' / DEVICE_CODE}:{ROOT}/{DEVICE_CODE}:ro"
     user = f"{os.getuid()}:{os.getgid()}"
     confined = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user", user)
     return ("docker", "run", *confined, "--volume", code, "--volume", "FOLDER:/release:ro", image)

@@ -97,8 +97,8 @@ class GateRun:
         return self._named(name).check(replace(self.context, result=result))
 
     def _request(self, gate: Gate) -> dict[str, Any]:
-        asked = gate.measurement(self.context) if isinstance(gate, DeviceGate) else {"run": None}
-        return {"name": gate.name, "after_switch": gate.after_switch, "turns": isinstance(gate, TurnGate), **asked}
+        request = gate.measurement(self.context) if isinstance(gate, DeviceGate) else {"run": None}
+        return {"name": gate.name, "after_switch": gate.after_switch, "turns": isinstance(gate, TurnGate), **request}
 
     def _named(self, name: str) -> Gate:
         return next(gate for gate in self.gates if gate.name == name)

@@ -64,11 +64,11 @@ class SpeedGate:
 
     def measurement(self, context: GateContext) -> dict[str, Any]:
         """See DeviceGate."""
-        like = self._baseline(context)
-        if like is None:
+        baseline = self._baseline(context)
+        if baseline is None:
             return {"run": None}
-        settings = {name: like.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
-        return {"run": "speed", "images": like.images, "options": settings}
+        settings = {name: baseline.settings.get(name) for name in _SAME} | {"seconds": SECONDS, "queries": QUERIES}
+        return {"run": "speed", "images": baseline.images, "options": settings}
 
     @contextmanager
     def turn(self, context: GateContext) -> Iterator[None]:
@@ -79,12 +79,12 @@ class SpeedGate:
 
     def check(self, context: GateContext) -> str:
         """See Gate."""
-        like = self._baseline(context)
-        if like is None:
+        baseline = self._baseline(context)
+        if baseline is None:
             return "no record to hold it against"
         if context.result.get("missing"):
             return "the images of its record are not there any more: not measured"
-        return compare(context.device, _p90(context.device, context.result), like, self._share)
+        return compare(context.device, _p90(context.device, context.result), baseline, self._share)
 
     def _baseline(self, context: GateContext) -> Baseline | None:
         assert context.tree is not None  # noqa: S101 - a rollback has no speed gate
@@ -97,31 +97,31 @@ class SpeedGate:
 def load_baselines(store: Store) -> tuple[Baseline, ...]:
     """Return all measurements in the store that a release can be compared with, oldest first."""
     records = sorted(store.all(BenchRecord), key=lambda record: record.at)
-    return tuple(result for record in records if (result := _yardstick(record)) is not None)
+    return tuple(result for record in records if (result := _baseline_of(record)) is not None)
 
 
 def choose_baseline(known: Sequence[Baseline], bundle: str, name: str, replaced: str | None) -> Baseline | None:
     """Return the best baseline of a bundle: its own, else one of the same name, else that of the bundle it replaces."""
-    for alike in (
+    for candidates in (
         [each for each in known if each.bundle == bundle],
         [each for each in known if each.name == name],
         [each for each in known if each.bundle == replaced],
     ):
-        full = [each for each in alike if not each.quick]
-        if alike:
-            return (full or alike)[-1]
+        full = [each for each in candidates if not each.quick]
+        if candidates:
+            return (full or candidates)[-1]
     return None
 
 
-def compare(device: Device, p90_ms: float, like: Baseline, share: float) -> str:
+def compare(device: Device, p90_ms: float, baseline: Baseline, share: float) -> str:
     """Return the result as a message.
 
     Raises:
         FleetError: slower than it may be.
     """
-    kind = "quick record" if like.quick else "record"
-    result = f"p90 {p90_ms:.2f} ms, {like.p90_ms / p90_ms:.0%} of the speed in {like.name}'s {kind} of {like.at[:10]}"
-    if like.p90_ms < share * p90_ms:
+    kind = "quick record" if baseline.quick else "record"
+    result = f"p90 {p90_ms:.2f} ms, {baseline.p90_ms / p90_ms:.0%} of the speed in {baseline.name}'s {kind} of {baseline.at[:10]}"
+    if baseline.p90_ms < share * p90_ms:
         raise FleetError(
             f"slower than its gate: {result}; {share:.0%} is asked for",
             where=device.name,
@@ -130,7 +130,7 @@ def compare(device: Device, p90_ms: float, like: Baseline, share: float) -> str:
     return result
 
 
-def _yardstick(record: BenchRecord) -> Baseline | None:
+def _baseline_of(record: BenchRecord) -> Baseline | None:
     """Return a record's baseline; None if it is not valid or not of latency."""
     p90_ms = percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
     if p90_ms is None or record.broken_rules:

@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 from typing import Any, Dict
 
-AUDIT_FILE = "audit.jsonl"
+from ..layout import AUDIT_LOG
+
 MAX_BYTES = 1 << 20
 """From this size on, the log is put aside and another one begun."""
 
 
 def append_audit(root: Path, entry: Dict[str, Any], limit: int = MAX_BYTES) -> None:
     """Append a line, best effort: without room on the disk the line is lost."""
-    log = root / AUDIT_FILE
+    log = root / AUDIT_LOG
     try:
         if log.exists() and log.stat().st_size >= limit:
-            older = root / f"{AUDIT_FILE}.1"
+            older = root / f"{AUDIT_LOG}.1"
             if older.exists():
-                older.replace(root / f"{AUDIT_FILE}.2")
+                older.replace(root / f"{AUDIT_LOG}.2")
             log.replace(older)
         with open(log, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
-from ..layout import CONTAINER_IMAGE
+from ..layout import BENCH_LOCK, CONTAINER_IMAGE, IMAGES
 from .child import Children
 
-CONTAINER = r"""
+CONTAINER = (
+    rf"images={IMAGES} bench_lock={BENCH_LOCK}"
+    r"""
 in_container() { # IMAGE ROOT FOLDER NETWORK ACCELERATOR ARG…: its python3 in FOLDER, by the caller, without any capability
   image=$1 root=$2 folder=$3 network=$4 accelerator=$5
   shift 5
   set -- --entrypoint python3 "$image" "$@"
   if [ -n "$folder" ]; then set -- -v "$(pwd -P):$folder:ro" -w "$folder" "$@"; fi
-  if [ -d "$root/images" ]; then set -- -v "$root/images:$root/images:ro" "$@"; fi
-  if [ -e "$root/bench.lock" ]; then set -- -v "$root/bench.lock:$root/bench.lock" "$@"; fi
+  if [ -d "$root/$images" ]; then set -- -v "$root/$images:$root/$images:ro" "$@"; fi
+  if [ -e "$root/$bench_lock" ]; then set -- -v "$root/$bench_lock:$root/$bench_lock" "$@"; fi
   if [ "$accelerator" != CPU ] && [ -d /dev/bus/usb ]; then
     set -- -v /dev/bus/usb:/dev/bus/usb --device-cgroup-rule 'c 189:* rmw' "$@"
     for group in $(getent group users | cut -d: -f3); do set -- --group-add "$group" "$@"; done
@@ -32,6 +34,7 @@ in_container() { # IMAGE ROOT FOLDER NETWORK ACCELERATOR ARG…: its python3 in 
   exec docker run --rm --interactive --pull never --read-only --tmpfs /tmp --env HOME=/tmp --network "$network" "$@"
 }
 """
+)
 RUN = rf"""
 {CONTAINER}
 root=$1 folder=$2 network=$3 accelerator=$4
@@ -39,7 +42,7 @@ cd "$folder" || exit 1
 shift 4
 if [ ! -s {CONTAINER_IMAGE} ]; then exec "$@"; fi
 shift # the machine's interpreter
-{{ : >> "$root/bench.lock"; }} 2>/dev/null
+{{ : >> "$root/{BENCH_LOCK}"; }} 2>/dev/null
 in_container "$(cat {CONTAINER_IMAGE})" "$root" "$folder" "$network" "$accelerator" "$@"
 """
 """$1 is ROOT, $2 the release, $3 the container's network, $4 the accelerator; then the command for a machine without containers."""

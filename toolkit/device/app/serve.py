@@ -163,8 +163,8 @@ class App:
         """Return whether every thread runs and none is stuck."""
         busy_ns = self.pipeline.worker.busy_since_ns
         stuck = busy_ns is not None and now_ns() - busy_ns > STUCK_S * 1e9
-        keeping = self._supervisor is not None and self._supervisor.is_alive()
-        return not stuck and keeping and self.server.is_alive() and self.pipeline.is_alive()
+        supervised = self._supervisor is not None and self._supervisor.is_alive()
+        return not stuck and supervised and self.server.is_alive() and self.pipeline.is_alive()
 
     def end(self) -> List[str]:
         """Stop the threads in reverse order; return the names of those that did not end."""

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from .. import probe
 from ..errors import DeviceError
+from ..layout import MANIFEST
 from ..release.manifest import read_json
 from ..runtime.accelerators import is_removable
 from .pipeline.frame_pipeline import FramePipeline
@@ -116,7 +117,7 @@ def current_problem(pipeline: FramePipeline) -> Optional[str]:
 def list_models(release: Path) -> List[Dict[str, Any]]:
     """Return the models to switch to, by name: the releases and bundles next to the loaded one."""
     models = []
-    for manifest in sorted(release.parent.glob("*/manifest.json"))[:MODELS]:
+    for manifest in sorted(release.parent.glob(f"*/{MANIFEST}"))[:MODELS]:
         folder = manifest.parent
         if folder.is_symlink() or not (folder / "model.xml").is_file():
             continue

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Iterator
 
 from ..errors import DeviceEnvironmentError, DeviceError
+from ..layout import BENCH_LOCK
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def bench_lock(root: Path) -> Iterator[None]:
         DeviceError: another process holds the lock; names it and the time.
         DeviceEnvironmentError: the lock file cannot be written.
     """
-    path = root / "bench.lock"
+    path = root / BENCH_LOCK
     try:
         root.mkdir(parents=True, exist_ok=True)
         handle = _open(path)

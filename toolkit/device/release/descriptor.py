@@ -87,7 +87,7 @@ def _contradictions(layout: store.Layout, files: Dict[str, Any], digest: str, si
     described = {file["path"]: (file["sha256"], file["size_bytes"]) for file in layout["files"]}
     listed = {path: (entry["sha256"], entry["size_bytes"]) for path, entry in files.items()}
     if described != {**listed, RELEASE: (digest, size)} or len(described) != len(layout["files"]):
-        yield "layout and release.json name different files"
+        yield f"layout and {RELEASE} name different files"
     for file in layout["files"]:
         yield from _file_problems(file)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..errors import DeviceError
+from ..layout import MANIFEST
 from ..rejection import accepts
 from ..runtime import interface
 from ..runtime.accelerators import AUTO, CPU, find_accelerator
@@ -91,7 +92,7 @@ def _tolerance(stated: Dict[str, float], kind: str) -> float:
     if kind not in stated:
         raise DeviceError(
             f"the bundle states no tolerance for {kind}",
-            where="manifest.json: golden.tolerance",
+            where=f"{MANIFEST}: golden.tolerance",
             remedy="make the bundle for a target that has this accelerator",
         )
     return float(stated[kind])

@@ -18,20 +18,20 @@ def check_health(unit: str, url: Optional[str], seconds: float, patience_s: floa
     The systemd `unit` must be active without a restart, and `url` must answer 200. If there is neither, nothing is
     checked and `asked` is empty.
     """
-    asked = [name for name, there in (("unit", _unit_exists(unit)), ("url", bool(url))) if there]
-    if not asked:
+    checks = [name for name, there in (("unit", _unit_exists(unit)), ("url", bool(url))) if there]
+    if not checks:
         return {
             "ok": True,
             "message": f"no service to ask: {unit} is not there, and no address is given",
-            "asked": asked,
+            "asked": checks,
         }
-    place = url if "url" in asked else None
-    running = unit if "unit" in asked else None
+    place = url if "url" in checks else None
+    running = unit if "unit" in checks else None
     why, first = _wait_until_healthy(running, place, patience_s)
     if why is None:
         why = _wait_while_healthy(running, place, seconds, first)
     message = why or f"well for {seconds:g} s"
-    return {"ok": why is None, "message": message, "asked": asked}
+    return {"ok": why is None, "message": message, "asked": checks}
 
 
 def _wait_until_healthy(

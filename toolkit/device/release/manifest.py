@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Dict, Tuple
 
 from ..errors import DeviceError
-from ..layout import RELEASES
+from ..layout import MANIFEST, RELEASES
 from ..rejection import SCORES
 from .store import sha256_stream
 
@@ -36,7 +36,7 @@ def read_manifest(release: Path) -> Dict[str, Any]:
     Raises:
         DeviceError: the manifest is missing, not JSON, or has unsupported values; names all of them.
     """
-    path = release / "manifest.json"
+    path = release / MANIFEST
     manifest = read_json(path)
     unknown = [
         f'{key} is "{_lookup(manifest, key)}"'

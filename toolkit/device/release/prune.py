@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Set
 
+from ..layout import BENCH_LOCK, CURRENT, PREVIOUS, RELEASES, STORE
 from . import store
 from .store import Layout
 
@@ -23,16 +24,16 @@ def prune(root: Path, keep: int, coming: Layout) -> List[str]:
     Then remove stored files that no folder links to, unless they belong to `coming`. Do nothing while a benchmark is
     running.
     """
-    releases = root / "releases"
-    retained = {root / coming["place"], _link_target(root, "current"), _link_target(root, "previous")}
+    releases = root / RELEASES
+    retained = {root / coming["place"], _link_target(root, CURRENT), _link_target(root, PREVIOUS)}
     with _benchmarks_blocked(root) as quiet:
         if not quiet:
             return []
-        found = [folder for folder in releases.glob("[!.]*") if folder.is_dir() and folder not in retained]
-        old = sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)[keep:]
+        others = [folder for folder in releases.glob("[!.]*") if folder.is_dir() and folder not in retained]
+        old = sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True)[keep:]
         for folder in old:
             _remove(folder)
-        _sweep(root / "store", {file["sha256"] for file in coming["files"]})
+        _sweep(root / STORE, {file["sha256"] for file in coming["files"]})
     return [folder.name for folder in old]
 
 
@@ -44,7 +45,7 @@ def _link_target(root: Path, name: str) -> Path:
 @contextmanager
 def _benchmarks_blocked(root: Path) -> Iterator[bool]:
     """Yield whether no benchmark runs; if so, none starts before the end of the with-block."""
-    path = root / "bench.lock"
+    path = root / BENCH_LOCK
     if not path.exists():
         yield True
         return
@@ -76,5 +77,5 @@ def _sweep(folder: Path, referenced: Set[str]) -> None:
     for index in folder.glob("*.chunks"):
         if not index.with_suffix("").exists():
             index.unlink()
-    for half in folder.parent.glob("releases/.*.old"):
+    for half in folder.parent.glob(f"{RELEASES}/.*.old"):
         store.remove(half)

@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from ..activation.delivery import GateOptions, deliver
 from ..errors import DeviceError
-from ..layout import STATE_FILE
+from ..layout import INCOMING, INCOMING_LOCK, STATE_FILE
 from .descriptor import MAX_BYTES, ReleaseDescriptor, parse_descriptor
 from .oci_registry import MANIFEST, Registry
 from .receiver import Chunks, decompress
@@ -30,8 +30,6 @@ SHA256 = "edge-vision-toolkit.sha256"
 """Annotation with the digest of the uncompressed chunk."""
 STATE_TYPE = "application/vnd.edge-vision-toolkit.state.v1+json"
 EMPTY = "application/vnd.oci.empty.v1+json"
-INCOMING = "incoming"
-"""ROOT/incoming/<sha256>: chunks that were fetched but not yet installed; a later pull reuses them."""
 
 
 def pull(
@@ -67,7 +65,7 @@ def pull(
 
 @contextmanager
 def _incoming_folder(root: Path) -> Iterator[Path]:
-    """Yield ROOT/incoming, locked for one pull at a time.
+    """Yield ROOT/incoming, locked for one pull at a time; a later pull reuses chunks that are left in it.
 
     Raises:
         DeviceError: another pull is running, or the folder cannot be written.
@@ -75,7 +73,7 @@ def _incoming_folder(root: Path) -> Iterator[Path]:
     folder = root / INCOMING
     try:
         root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(root / f".{INCOMING}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(root / INCOMING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             folder.mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from ..layout import STORE
 from . import store
 from .prune import prune
 from .store import File, Layout
@@ -28,9 +29,9 @@ Chunks = Iterable[Tuple[str, bytes]]
 """Pairs of the name and the bytes of a chunk."""
 
 
-def main(words: List[str]) -> int:
+def main(arguments: List[str]) -> int:
     """Run `survey ROOT` or `receive ROOT KEEP`: read the layout as a line of JSON, answer with another."""
-    action, root = words[0], Path(words[1])
+    action, root = arguments[0], Path(arguments[1])
     stream = sys.stdin.buffer
     layout = json.loads(stream.readline())
     os.umask(0o022)
@@ -38,8 +39,8 @@ def main(words: List[str]) -> int:
         if action == "survey":
             answer = store.survey(root, layout)
         else:
-            if words[2] != "all":
-                prune(root, int(words[2]), layout)
+            if arguments[2] != "all":
+                prune(root, int(arguments[2]), layout)
             answer = receive(root, layout, iter_chunks(stream))
     except OSError as error:
         answer = {"ok": False, "error": error.strerror, "errno": error.errno, "where": error.filename or str(root)}
@@ -56,13 +57,13 @@ def receive(root: Path, layout: Layout, records: Chunks) -> Dict[str, Any]:
     Raises:
         OSError: the disk is full, read-only or broken; received chunks are kept.
     """
-    place, folder = root / layout["place"], root / "store"
+    place, folder = root / layout["place"], root / STORE
     folder.mkdir(parents=True, exist_ok=True)
     wrong = [file for file in layout["files"] if not store.is_intact(place / file["path"], file)]
     lacking = {file["sha256"]: file for file in wrong if not store.is_intact(folder / file["sha256"], file)}
-    found = store.find_chunks(folder, list(lacking.values()))
+    reusable = store.find_chunks(folder, list(lacking.values()))
     arriving = [_IncomingFile(folder, file) for file in lacking.values()]
-    for sha, span in found.items():
+    for sha, span in reusable.items():
         _distribute(arriving, sha, store.read_span(span))
     damaged = [sha for sha, content in records if not _accept(arriving, sha, content)]
     missing = {sha for one in arriving for sha in one.settle()}
@@ -181,7 +182,7 @@ def _assemble(root: Path, place: Path, files: List[File], wrong: List[File]) -> 
         store.make_writable(base)
     base.mkdir(parents=True, exist_ok=True)
     for file in wrong:
-        _link(root / "store" / file["sha256"], base / file["path"])
+        _link(root / STORE / file["sha256"], base / file["path"])
     for path, _, _ in os.walk(base, topdown=False):
         Path(path).chmod(0o555)
         store.sync(Path(path))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from ..errors import DeviceEnvironmentError, DeviceError
-from ..layout import MANIFEST_SIGNATURE
+from ..layout import MANIFEST, MANIFEST_SIGNATURE
 from .manifest import read_regular, root_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_signature(release: Path) -> Dict[str, Any]:
         return _result(f"{state}, and not checked: this device has no {root_of(release) / ALLOWED}")
     if not os.path.lexists(signature):
         raise _error(signature, f"the bundle is not signed, and {allowed} requires it")
-    manifest = read_regular(release / "manifest.json")
+    manifest = read_regular(release / MANIFEST)
     return check_signed(manifest, read_regular(signature, MAX_SIGNATURE_BYTES), allowed, BUNDLE, str(signature))
 
 

@@ -7,7 +7,8 @@
 
 A layout lists the files of a folder: {"place": folder, "files": [{"path", "sha256", "size_bytes", "chunks"}]}. Chunks
 are [[sha256, size], …], left out if the file is a single chunk. This file, `prune` and `receiver` import only the
-standard library and each other: the controller sends them on stdin, so that a device without a release can receive one.
+standard library, `layout` and each other: the controller sends them on stdin, so that a device without a release can
+receive one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import hashlib
 import os
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, Iterator, List, Set, Tuple
+
+from ..layout import STORE
 
 BUFFER = 1 << 20
 
@@ -27,12 +30,12 @@ Span = Tuple[Path, int, int]
 
 def survey(root: Path, layout: Layout) -> Dict[str, Any]:
     """Return what exists of a layout: {"intact": paths, "stored": files, "chunks": chunks, "damaged": wrong files}."""
-    place, files, store = root / layout["place"], layout["files"], root / "store"
+    place, files, store = root / layout["place"], layout["files"], root / STORE
     wrong = [file for file in files if not is_intact(place / file["path"], file)]
     stored = {file["sha256"] for file in wrong if is_intact(store / file["sha256"], file)}
     lacking = [file for file in wrong if file["sha256"] not in stored]
     damaged = [file["path"] for file in wrong if (place / file["path"]).exists()]
-    damaged += sorted({"store/" + file["sha256"] for file in lacking if (store / file["sha256"]).exists()})
+    damaged += sorted({f"{STORE}/{file['sha256']}" for file in lacking if (store / file["sha256"]).exists()})
     return {
         "intact": [file["path"] for file in files if file not in wrong],
         "stored": sorted(stored),
@@ -52,11 +55,11 @@ def chunks_of(file: File) -> Iterator[Tuple[str, int, int]]:
 def find_chunks(store: Path, lacking: List[File]) -> Dict[str, Span]:
     """Return where chunks of missing files exist: in partial files, or in files that share them."""
     missing = {sha for file in lacking for sha, _, _ in chunks_of(file)}
-    found: Dict[str, Span] = {}
+    spans: Dict[str, Span] = {}
     for sha, span in _possible_spans(store, lacking, missing):
-        if sha not in found and hashlib.sha256(read_span(span)).hexdigest() == sha:
-            found[sha] = span
-    return found
+        if sha not in spans and hashlib.sha256(read_span(span)).hexdigest() == sha:
+            spans[sha] = span
+    return spans
 
 
 def _possible_spans(store: Path, lacking: List[File], missing: Set[str]) -> Iterator[Tuple[str, Span]]:

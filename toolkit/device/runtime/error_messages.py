@@ -22,9 +22,9 @@ _INSTALL = "install OpenVINO again, with all its files: ansible's role openvino 
 
 @dataclass(frozen=True)
 class KnownError:
-    """A kind of message: `says` is a regular expression; an empty `what` means that the USB state shows the cause."""
+    """A kind of message: `pattern` is a regular expression; an empty `what` means that the USB state shows the cause."""
 
-    says: str
+    pattern: str
     what: str
     remedy: str
     known: str
@@ -104,11 +104,9 @@ KNOWN_ERRORS: Tuple[KnownError, ...] = (
 def translate(message: str, accelerator: str, where: str = "") -> DeviceEnvironmentError:
     """Return the error for a message of OpenVINO about `accelerator`; it includes OpenVINO's text."""
     text = " ".join(message.split())
-    for trouble in KNOWN_ERRORS:
-        if re.search(trouble.says, text):
-            what, remedy = (
-                (trouble.what, trouble.remedy) if trouble.what else ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
-            )
+    for error in KNOWN_ERRORS:
+        if re.search(error.pattern, text):
+            what, remedy = (error.what, error.remedy) if error.what else ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
             return DeviceEnvironmentError(f"{what} (OpenVINO: {text})", where=where, remedy=remedy)
     return DeviceEnvironmentError(
         f"OpenVINO cannot use it on {accelerator}: {text}",

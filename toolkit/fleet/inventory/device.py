@@ -147,7 +147,7 @@ def _problems(name: str, values: Mapping[str, Any], connection: str, inventory: 
         yield Problem(f"toolkit_ssh_transport is {transport!r}", where, f"give one of {', '.join(TRANSPORTS)}")
     root = str(values.get("toolkit_root", _DEFAULTS.root))
     if not root.startswith("/"):
-        yield Problem(f"toolkit_root is {root!r}", where, "give an absolute path, such as /opt/toolkit")
+        yield Problem(f"toolkit_root is {root!r}", where, f"give an absolute path, such as {_DEFAULTS.root}")
     accelerator = str(values.get("toolkit_accelerator", _DEFAULTS.accelerator))
     if accelerator not in accelerators.CHOICES:
         yield Problem(f"toolkit_accelerator is {accelerator!r}", where, f"use one of {', '.join(accelerators.CHOICES)}")

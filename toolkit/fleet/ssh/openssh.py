@@ -199,8 +199,8 @@ class OpenSshShell:
         (self._folder / "password").write_text(f"{self.device.password}\n", encoding="utf-8")
         (self._folder / "askpass").write_text(_ASKPASS)
         (self._folder / "askpass").chmod(0o700)
-        asking = {"SSH_ASKPASS": str(self._folder / "askpass"), "SSH_ASKPASS_REQUIRE": "force"}
-        return environment | asking | {"DISPLAY": environment.get("DISPLAY", ":0")}
+        prompt = {"SSH_ASKPASS": str(self._folder / "askpass"), "SSH_ASKPASS_REQUIRE": "force"}
+        return environment | prompt | {"DISPLAY": environment.get("DISPLAY", ":0")}
 
     def _errors_of(self, content: bytes, code: int) -> str:
         """Return a command's stderr, without what ssh itself says about sharing the connection.

@@ -11,18 +11,21 @@ import zlib
 from functools import cache
 
 from toolkit.artifacts.fleet import Device
+from toolkit.device.layout import CURRENT, STORE
 from toolkit.fleet.transfer.tree import DEVICE_CODE
 
-LOOK = r"""
+LOOK = (
+    f"current={CURRENT} store={STORE}"
+    r"""
 set -u
 root=$1 destination=$2 wanted=$3 python=$4
 place=$root
 while [ ! -d "$place" ]; do place=$(dirname "$place"); done
 echo "room $(stat -f -c '%a %S %d %c' "$place")"
-echo "current $(readlink "$root/current")"
+echo "current $(readlink "$root/$current")"
 echo "machine $(cat /proc/sys/kernel/random/boot_id 2>/dev/null) $(stat -c '%d:%i' "$place") $(readlink -m "$root")"
 [ -w "$place" ] && echo writable
-[ -d "$root/store" ] || [ -d "$destination" ] || echo bare
+[ -d "$root/$store" ] || [ -d "$destination" ] || echo bare
 command -v "$python" >/dev/null 2>&1 && echo python
 sums=${destination%/*}/.${destination##*/}.sums
 if [ -e "$sums" ] && [ "$(sha256sum < "$sums")" = "$wanted  -" ] && cd "$destination" && sha256sum --check --status "$sums"; then
@@ -30,6 +33,7 @@ if [ -e "$sums" ] && [ "$(sha256sum < "$sums")" = "$wanted  -" ] && cd "$destina
 fi
 exit 0
 """
+)
 """$1 is ROOT, $2 the destination, $3 the digest of its list of sums, $4 the device's Python."""
 
 LOADER = """
@@ -48,7 +52,7 @@ for name,text in json.loads(zlib.decompress(read.read(int(read.readline())))).it
 sys.exit(module.main(sys.argv[1:]))
 """
 """Runs the last module of the program on stdin."""
-RECEIVER = ("release.store", "release.prune", "release.receiver")
+RECEIVER = ("layout", "release.store", "release.prune", "release.receiver")
 """Modules of the device code; each imports only those before it."""
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import toolkit
 from toolkit import hashing
+from toolkit.device import layout
 from toolkit.errors import BundleError, Problem
 from toolkit.fleet.transfer.chunks import Chunk, Source, chunks_of, open_regular, split, tensors_of
 
-DEVICE_CODE = Path(toolkit.__file__).parent / "device"
+DEVICE_CODE = Path(layout.__file__).parent
 """The device code, which ships inside each release."""
 
 

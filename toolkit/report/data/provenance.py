@@ -105,13 +105,13 @@ def _untrained(report: ReportData) -> Iterator[str]:
 
 
 def _unconverted(report: ReportData) -> Iterator[str]:
-    """Models of which forms are missing, those that miss the same ones together."""
+    """Models of which variants are missing, those that miss the same ones together."""
     config = report.plan.convert if report.plan else None
     done = {(variant.model.digest, variant.ir.precision, variant.ir.target) for variant in report.variants}
-    forms = [(p, t) for t in config.targets for p in config.precisions] if config else []
+    variants = [(p, t) for t in config.targets for p in config.precisions] if config else []
     missing: dict[tuple[str, ...], list[str]] = {}
     for model in (one for one in report.models if not one.withheld):
-        lacking = tuple(f"{p.upper()} for {t}" for p, t in forms if (model.digest, p, t) not in done)
+        lacking = tuple(f"{p.upper()} for {t}" for p, t in variants if (model.digest, p, t) not in done)
         missing.setdefault(lacking, []).append(formatting.model(model))
     yield from (
         f"Not converted to {formatting.listed(lacking)}: {_some(names)}."

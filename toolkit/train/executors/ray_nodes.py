@@ -75,13 +75,13 @@ def check_nodes(requests: Sequence[Request], mark: str) -> tuple[Node, ...]:
     nodes = [_node(node) for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     ask = ray.remote(num_cpus=0, max_retries=0)(_find_problems)
     text = requests[0].to_json()
-    asked = {
+    reports = {
         node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.identity, soft=False)).remote(
             text, mark
         )
         for node in nodes
     }
-    problems = [problem for node, answer in asked.items() for problem in _answer(node, answer)]
+    problems = [problem for node, answer in reports.items() for problem in _answer(node, answer)]
     if not nodes:
         problems.append(Problem("no node has CPUs to give", "ray status", "start one: ray start --address HOST:PORT"))
     if problems:

@@ -55,9 +55,9 @@ class MlflowTracker:
         for identity in self._open.values():
             self._try(lambda identity=identity: self._client.set_terminated(identity, "KILLED"))  # type: ignore[misc]
 
-    def _try(self, tell: Callable[[], None]) -> None:
+    def _try(self, log: Callable[[], None]) -> None:
         try:
-            tell()
+            log()
             self._down = False
         except Exception as error:  # noqa: BLE001 - whatever ails a server is no reason to stop training
             if not self._down:

@@ -25,7 +25,7 @@ def tune_missing_profiles(
     A network that cannot be tuned in that time is trained without a profile and tuned again at the next start. `tried`
     defaults to the candidates of this interpreter; another TensorFlow build would be another run.
     """
-    for request in untuned(requests):
+    for request in missing_profiles(requests):
         network = request.trial.network
         progress.log(
             f"{network}: no profile on this machine yet; measuring for {limit_s:.0f} s at most (--tune 0: never)"
@@ -41,7 +41,7 @@ def tune_missing_profiles(
         progress.log(f"{network}: {tuned.chosen.profile.name} is the fastest, kept in {path}")
 
 
-def untuned(requests: Sequence[Request]) -> list[Request]:
+def missing_profiles(requests: Sequence[Request]) -> list[Request]:
     """Return the first request of each network without a profile."""
     first: dict[str, Request] = {}
     for one in requests:

@@ -119,8 +119,8 @@ def _paths() -> Json:
         _operation("Liveness", verdict, security=[]),
         _operation("Readiness", verdict, security=[]),
     )
-    for asked in (health, ready):
-        asked["responses"]["503"] = no
+    for path in (health, ready):
+        path["responses"]["503"] = no
     return {
         "/v1/predict": {"post": _operation("Classify an image", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=image)},
         "/v1/state": {"get": _operation("Current state", _answer("The state", "State"))},
