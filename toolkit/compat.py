@@ -1,7 +1,7 @@
 """Version knowledge from compat.toml: which OpenVINO runs where, and what each conversion target supports.
 
-target = find_target("ncs2")
-target.opset        # 6: a model for it uses no newer operations
+target = find_target("cpu-2022")
+target.opset        # 8: a model for it uses no newer operations
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class Target:
     """Whether strides of 1 x 1 convolutions are moved upstream because its runtime does not do so."""
     avoided: tuple[str, ...] = ()
     """Operation types of the opset that its accelerator lacks and that have a replacement."""
+    compiler: str = ""
+    """Module of `toolkit.convert.runtimes` whose `compile_model` has to accept models for it; empty for none."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Operation types that its compiler rejects, each with what to do instead."""
 

@@ -17,6 +17,7 @@ from toolkit.analysis.comparability import (
     reading,
 )
 from toolkit.artifacts.bench import BenchRecord
+from toolkit.device.runtime.accelerators import REMOVABLE
 from toolkit.stats.rank_tests import modified_z_score
 
 FAR = 3.5
@@ -107,7 +108,7 @@ READINGS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
         "its clock at {:,.0f} MHz, the others' at {:,.0f} MHz",
         lambda own, usual: own < SLOWER_CLOCK * usual,
     ),
-    ("usb_mbit", "the stick at {:,.0f} Mbit/s, the others' at {:,.0f}", lambda own, usual: own < usual),
+    ("usb_mbit", f"{REMOVABLE.short} at {{:,.0f}} Mbit/s, the others' at {{:,.0f}}", lambda own, usual: own < usual),
     ("load_1min", "load {:.1f}, the others {:.1f}", lambda own, usual: own >= usual + BUSIER),
 )
 """Readings that may explain an outlier: format and condition of each."""

@@ -126,7 +126,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleCheck:
-    """What one check of a bundle found without a device: an older runtime's agreement, the stick's compiler."""
+    """What one check of a bundle found without a device: an older runtime's agreement, an accelerator's compiler."""
 
     digest: str
     """Of bundle and check: a later outcome takes the place of an earlier one."""

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,14 +25,11 @@ from toolkit.bundle.verify import verify_bundle
 from toolkit.compat import Generation
 from toolkit.convert.parity import Images
 from toolkit.convert.runtimes import legacy_openvino
-from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2
 from toolkit.errors import BundleError, ConversionError, MachineError, Problem
 from toolkit.progress import Progress
 from toolkit.store import Store
 
 _GOLDEN_TIMEOUT_S = 600
-_COMPILERS = {"ncs2": compile_for_ncs2}
-"""Per target, the compiler of its accelerator, which runs without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +64,8 @@ def check_bundle(
         _agrees(folder, generation, manifest, shown, progress)
         for generation in legacy_openvino.legacy_generations(target)
     ]
-    if target.name in _COMPILERS:
-        checks.append(_compiles(folder, target.name, progress))
+    if target.compiler:
+        checks.append(_compiles(folder, target, progress))
     return tuple(checks)
 
 
@@ -140,19 +138,20 @@ def _agrees(
     )
 
 
-def _compiles(folder: Path, target: str, progress: Progress) -> CheckResult:
+def _compiles(folder: Path, target: compat.Target, progress: Progress) -> CheckResult:
     """Return whether the target's compiler accepts the model."""
+    compiler = import_module(f"toolkit.convert.runtimes.{target.compiler}")
     try:
-        fit = _COMPILERS[target](folder / "model.xml", progress)
+        fit = compiler.compile_model(folder / "model.xml", progress)
     except ConversionError as error:
         (problem, *_) = error.problems
         message = f"does not fit: {problem.where + ': ' if problem.where else ''}{problem.what}"
-        return CheckResult(name=target, outcome="failed", message=message, remedy=problem.remedy)
+        return CheckResult(name=target.name, outcome="failed", message=message, remedy=problem.remedy)
     except MachineError as error:
         (problem, *_) = error.problems
-        return CheckResult(name=target, outcome="skipped", message=problem.what, remedy=problem.remedy)
+        return CheckResult(name=target.name, outcome="skipped", message=problem.what, remedy=problem.remedy)
     return CheckResult(
-        name=target,
+        name=target.name,
         outcome="passed",
         message=f"fits: {fit}",
         details=dataclasses.asdict(fit),

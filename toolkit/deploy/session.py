@@ -25,7 +25,7 @@ from toolkit.fleet.transfer.scripts import program
 PROTOCOL = 1
 START_S = 60.0
 STEP_S = 960.0
-"""A gate may take as long as a Neural Compute Stick takes to load a large network, or a benchmark on a slow device."""
+"""A gate may take as long as an accelerator takes to load a large network, or a benchmark on a slow device."""
 END_S = 20.0
 CODE = (
     *(
@@ -33,6 +33,7 @@ CODE = (
         "layout",
         "rejection",
         "deploy_lock",
+        "runtime.accelerators",
         "release.store",
         "release.manifest",
         "release.signature",

@@ -240,7 +240,7 @@ def _conversion(report: ReportData) -> Check:
 
 
 def _without_device(report: ReportData) -> Iterator[Check]:
-    """Older runtimes and the stick's compiler, where `toolkit check` was run."""
+    """Older runtimes and the accelerator's compiler, where `toolkit check` was run."""
     failed = [check for check in report.checks if check.outcome == "failed"]
     passed = formatting.listed(sorted({check.name for check in report.checks if check.outcome == "passed"}))
     if failed:

@@ -18,7 +18,7 @@ from toolkit.convert.bundling import create_bundle
 from toolkit.convert.checking import check_bundle
 from toolkit.convert.lowering.ops import constant, make_op
 from toolkit.convert.runtimes import ncs2_compiler
-from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2, explain, read_header
+from toolkit.convert.runtimes.ncs2_check import compile_model, explain, read_header
 from toolkit.errors import ConversionError, MachineError
 from toolkit.progress import Silent
 from toolkit.system import wheel_cache
@@ -45,13 +45,13 @@ def saved(folder: Path, kind: str, shape: list[int], *inputs: Any, **attributes:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_compile_for_ncs2_says_what_it_takes_when_it_fits(
+def test_compile_model_says_what_it_takes_when_it_fits(
     compiler: Path, shared_line: Any, tmp_path: Path, precision: str
 ) -> None:
     line = shared_line
     ir = convert_model(line.softmax, precision, "ncs2", line.workspace, line.store, Silent())
     blob = tmp_path / "model.blob"
-    fit = compile_for_ncs2(line.workspace.absolute(ir.path), Silent(), blob)
+    fit = compile_model(line.workspace.absolute(ir.path), Silent(), blob)
     assert fit.inputs_bytes == 32 * 32 * 3
     assert fit.outputs_bytes == 2 * 4
     assert fit.blob_bytes == blob.stat().st_size
@@ -60,10 +60,10 @@ def test_compile_for_ncs2_says_what_it_takes_when_it_fits(
     assert fit.memory_bytes > fit.blob_bytes
 
 
-def test_compile_for_ncs2_gives_the_same_blob_as_by_default(compiler: Path, tmp_path: Path) -> None:
+def test_compile_model_gives_the_same_blob_as_by_default(compiler: Path, tmp_path: Path) -> None:
     """With Intel's own settings no compile takes less than 5 s."""
     model = saved(tmp_path, "Relu", [1, 8, 8, 8])
-    quick = compile_for_ncs2(model, Silent(), tmp_path / "quick.blob")
+    quick = compile_model(model, Silent(), tmp_path / "quick.blob")
     text = [str(compiler), "-m", str(model), "-o", str(tmp_path / "slow.blob"), "-ip", "U8", "-op", "FP32"]
     start = time.monotonic()
     subprocess.run(text, env={"LD_LIBRARY_PATH": str(compiler.parent)}, cwd=tmp_path, check=True, capture_output=True)
@@ -102,11 +102,11 @@ def test_check_unchanged_names_the_file_when_a_bit_is_flipped(compiler: Path, tm
         ("Acos", (), {}, "layer: the NCS2 does not support Acos"),
     ],
 )
-def test_compile_for_ncs2_names_layer_and_type_when_it_does(
+def test_compile_model_names_layer_and_type_when_it_does(
     compiler: Path, tmp_path: Path, kind: str, inputs: tuple[float, ...], attributes: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(ConversionError, match=text):
-        compile_for_ncs2(saved(tmp_path, kind, [1, 4, 8, 8], *inputs, **attributes), Silent())
+        compile_model(saved(tmp_path, kind, [1, 4, 8, 8], *inputs, **attributes), Silent())
 
 
 def test_check_bundle_says_that_it_fits_when_made_for_the_stick(compiler: Path, shared_line: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.device.errors import DeviceEnvironmentError
-from toolkit.device.runtime import error_messages
+from toolkit.device.runtime import error_messages, ncs2_usb
 
 SEEN = {
     "Unknown model format! Cannot find reader for model format: xml and read the model: model.xml. Please check that reader "
@@ -54,7 +54,7 @@ READ = {
 
 @pytest.mark.parametrize("message", [*SEEN, *READ])
 def test_explain_says_what_it_means_and_what_to_do(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_messages.ncs2_usb, "find_ncs2", list)
+    monkeypatch.setattr(ncs2_usb, "find", list)
     error = error_messages.translate(message, "MYRIAD", "model.xml")
     assert (SEEN | READ)[message] in error.what
     assert f"(OpenVINO: {' '.join(message.split())})" in error.what

@@ -34,7 +34,7 @@ def plug(usb: Path, vendor: str, product: str, number: int, speed: str = "480", 
 
 
 def seen(usb: Path) -> list[ncs2_usb.Ncs2]:
-    return ncs2_usb.find_ncs2(usb / "sys", usb / "dev")
+    return ncs2_usb.find(usb / "sys", usb / "dev")
 
 
 def test_sticks_are_none_when_other_devices_are_plugged_in(usb: Path) -> None:

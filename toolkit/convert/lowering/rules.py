@@ -134,19 +134,19 @@ def _gelu(node: Node) -> Node:
 
 
 def _hard_sigmoid(node: Node) -> Node:
-    """min(max(x + 3, 0), 6) / 6: the NCS2 has no HSigmoid."""
+    """min(max(x + 3, 0), 6) / 6, for targets without HSigmoid."""
     clamped = make_op(1, "Clamp", [add(node.input_value(0), constant(3.0))], min=0.0, max=6.0)
     return multiply(clamped, constant(1 / 6))
 
 
 def _selu(node: Node) -> Node:
-    """Factor times elu(x, alpha): the NCS2 has Elu but no Selu."""
+    """Factor times elu(x, alpha), for targets with Elu but without Selu."""
     alpha, factor = (float(constant_value(node, port).reshape(())) for port in (1, 2))
     return multiply(make_op(1, "Elu", [node.input_value(0)], alpha=alpha), constant(factor))
 
 
 def _absolute(node: Node) -> Node:
-    """The NCS2 has no Abs: the larger of x and -x."""
+    """The larger of x and -x, for targets without Abs."""
     return _without_sign(node.input_value(0))
 
 

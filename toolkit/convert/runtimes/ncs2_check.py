@@ -65,7 +65,7 @@ class CompiledBlob:
         )
 
 
-def compile_for_ncs2(xml: Path, progress: Progress, blob: Path | None = None) -> CompiledBlob:
+def compile_model(xml: Path, progress: Progress, blob: Path | None = None) -> CompiledBlob:
     """Compile the IR at `xml` (container 10) for the NCS2; write the blob to `blob` if given.
 
     Raises:

@@ -154,7 +154,7 @@ class HealthGate:
 
     seconds: float
     patience_s: float = 60.0
-    """How long it may take to become healthy: a Neural Compute Stick loads large networks slowly."""
+    """How long it may take to become healthy: an accelerator may load large networks slowly."""
     name = "healthy"
     after_switch = True
 

@@ -12,11 +12,10 @@ from ..errors import DeviceError
 from ..layout import BENCH_LOCK, IMAGES, RELEASES
 from ..release.health import check_health
 from ..release.verify import verify
+from ..runtime.accelerators import START_TIMEOUT_S
 from .child import Children
 from .release_code import Runtime
 
-GOLDEN_S = 600.0
-"""A Neural Compute Stick takes minutes to load a large network."""
 BENCH_S = 900.0
 Result = Dict[str, Any]
 
@@ -47,7 +46,7 @@ def check_integrity(context: Context) -> Result:
 def check_golden(context: Context) -> Result:
     """Check the golden samples with the release's own code, which will serve."""
     folder, runtime = context.folder, context.runtime
-    return _ask(context, "golden", str(folder), "--accelerator", runtime.accelerator, timeout_s=GOLDEN_S)
+    return _ask(context, "golden", str(folder), "--accelerator", runtime.accelerator, timeout_s=START_TIMEOUT_S)
 
 
 def check_speed(context: Context, images: str, options: Dict[str, Any]) -> Result:

@@ -1,14 +1,15 @@
 """The accelerators that a model can run on. To support another one, add a row here and to `compat.toml`.
 
 Names are OpenVINO's device names. An accelerator of which there are several has numbered names, such as
-MYRIAD.1.2-ma2480. AUTO is a removable accelerator if there is one, else the CPU. What one accelerator needs beyond this
-table has a module of its own: `ncs2_usb` finds Neural Compute Sticks on USB.
+MYRIAD.1.2-ma2480. AUTO is a removable accelerator if there is one, else the CPU. What a removable accelerator needs beyond
+this table has a module of its own, its driver: `ncs2_usb` finds Neural Compute Sticks on USB.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from importlib import import_module
+from typing import Any, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,10 @@ class Accelerator:
     name: str
     label: str
     """Its name in messages."""
-    removable: bool = False
-    """Whether it can be unplugged while in use; the CPU takes over meanwhile."""
+    short: str = ""
+    """Its name where there is little room."""
+    driver: str = ""
+    """The module beside this one with `find`, `usb_speed_warning` and `why_unavailable`; empty for none."""
     precision: str = ""
     """The precision of reference runs; empty if it has only one."""
     start_s: float = 60.0
@@ -29,12 +32,35 @@ class Accelerator:
     has_temperature: bool = False
     """Whether OpenVINO reads its temperature."""
 
+    @property
+    def removable(self) -> bool:
+        """Return whether it can be unplugged while in use; the CPU takes over meanwhile."""
+        return bool(self.driver)
+
+    def is_connected(self) -> bool:
+        """Return whether it is there; True for one that cannot be unplugged."""
+        return not self.driver or bool(self._usb().find())
+
+    def connection_warning(self) -> Optional[str]:
+        """Return what slows down its connection; None if nothing does."""
+        warning: Optional[str] = self._usb().usb_speed_warning(self._usb().find()) if self.driver else None
+        return warning
+
+    def why_unavailable(self) -> Tuple[str, str]:
+        """Return why OpenVINO does not see it, by the state of USB, and the remedy; only for a removable one."""
+        reason: Tuple[str, str] = self._usb().why_unavailable(self._usb().find())
+        return reason
+
+    def _usb(self) -> Any:
+        return import_module("." + self.driver, __package__)
+
 
 CPU = Accelerator("CPU", "CPU", precision="f32")
 NCS2 = Accelerator(
     "MYRIAD",
     "Neural Compute Stick 2",
-    removable=True,
+    short="the stick",
+    driver="ncs2_usb",
     start_s=600.0,
     openvino=("2021.", "2022."),
     has_temperature=True,

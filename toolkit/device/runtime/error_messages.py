@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Tuple
 
 from ..errors import DeviceEnvironmentError
-from . import ncs2_usb
+from .accelerators import NCS2
 
 _INSTALL = "install OpenVINO again, with all its files: ansible's role openvino does"
 
@@ -106,19 +106,13 @@ def translate(message: str, accelerator: str, where: str = "") -> DeviceEnvironm
     text = " ".join(message.split())
     for error in KNOWN_ERRORS:
         if re.search(error.pattern, text):
-            what, remedy = (error.what, error.remedy) if error.what else ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
+            what, remedy = (error.what, error.remedy) if error.what else NCS2.why_unavailable()
             return DeviceEnvironmentError(f"{what} (OpenVINO: {text})", where=where, remedy=remedy)
     return DeviceEnvironmentError(
         f"OpenVINO cannot use it on {accelerator}: {text}",
         where=where,
         remedy="`python -m device probe` lists the accelerators and OpenVINO's version",
     )
-
-
-def accelerator_unavailable() -> DeviceEnvironmentError:
-    """Return the error for a working MYRIAD plugin that finds no free NCS2."""
-    what, remedy = ncs2_usb.why_unavailable(ncs2_usb.find_ncs2())
-    return DeviceEnvironmentError(what, where="MYRIAD", remedy=remedy)
 
 
 def require_ir_files(xml: Path) -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple
 
 from ..errors import DeviceEnvironmentError
-from . import error_messages, ncs2_usb
-from .accelerators import AUTO, CPU, NCS2, REMOVABLE, kind_of
+from . import error_messages
+from .accelerators import AUTO, CPU, REMOVABLE, find_accelerator, kind_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,8 +112,8 @@ def load(xml: Path, settings: Settings) -> Model:
         DeviceEnvironmentError: OpenVINO or the accelerator is missing, or OpenVINO refuses the model or a setting.
     """
     model = _load_auto(xml, settings) if settings.accelerator == AUTO else _load(xml, settings)
-    slow = ncs2_usb.usb_speed_warning(ncs2_usb.find_ncs2()) if model.settings.kind == NCS2.name else None
-    model.notes += [slow] if slow else []
+    warning = find_accelerator(model.settings.accelerator).connection_warning()
+    model.notes += [warning] if warning else []
     for note in model.notes:
         print(f"note: {note}", file=sys.stderr)
     return model
@@ -143,7 +143,7 @@ def _load(xml: Path, settings: Settings) -> Model:
 
 
 def require_accelerator(core: Any, settings: Settings) -> None:
-    """Check that OpenVINO (a Core or an IECore) has the accelerator; without an NCS2, loading would take five seconds.
+    """Check that OpenVINO (a Core or an IECore) has the accelerator; trying to load for a missing one can take seconds.
 
     Raises:
         DeviceEnvironmentError: the accelerator is missing; gives the cause if it is known.
@@ -152,13 +152,15 @@ def require_accelerator(core: Any, settings: Settings) -> None:
     there = core.available_devices
     if settings.accelerator in there or settings.kind in {*map(kind_of, there)}:
         return
-    if settings.kind != NCS2.name:
+    accelerator = find_accelerator(settings.accelerator)
+    if not accelerator.removable:
         raise DeviceEnvironmentError(
             f"has no accelerator {settings.accelerator}; it has {', '.join(there)}", where="this device"
         )
-    if not core.get_versions(NCS2.name):
-        raise error_messages.translate(f'Device with "{NCS2.name}" name is not registered', NCS2.name)
-    raise error_messages.accelerator_unavailable()
+    if not core.get_versions(accelerator.name):
+        raise error_messages.translate(f'Device with "{accelerator.name}" name is not registered', accelerator.name)
+    what, remedy = accelerator.why_unavailable()
+    raise DeviceEnvironmentError(what, where=accelerator.name, remedy=remedy)
 
 
 def channels_last(tensor: Any) -> Any:

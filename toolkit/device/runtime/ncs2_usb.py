@@ -34,7 +34,7 @@ class Ncs2:
         return os.access(self.node, os.R_OK | os.W_OK)
 
 
-def find_ncs2(sys: Path = Path("/sys/bus/usb/devices"), dev: Path = Path("/dev/bus/usb")) -> List[Ncs2]:
+def find(sys: Path = Path("/sys/bus/usb/devices"), dev: Path = Path("/dev/bus/usb")) -> List[Ncs2]:
     """Return all sticks that are plugged in."""
     sticks = []
     for vendor in sorted(sys.glob("*/idVendor")):

@@ -39,7 +39,7 @@ exit 0
 LOADER = """
 import json,sys,types,zlib
 read=sys.stdin.buffer
-for name in ("device","device.release","device.activation"):
+for name in ("device","device.release","device.runtime","device.activation"):
     package=types.ModuleType(name)
     package.__path__=[]
     sys.modules[name]=package

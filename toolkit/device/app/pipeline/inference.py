@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 from ...errors import DeviceEnvironmentError, DeviceError
 from ...release.manifest import input_size, read_manifest
 from ...release.verify import require_trusted
-from ...runtime import accelerators, interface, ncs2_usb
+from ...runtime import accelerators, interface
 from .decoding import prepare_frame
 from .messages import Counters, DropOldestQueue, InputFormat, Query, now_ns
 
@@ -64,7 +64,7 @@ class InferenceWorker(threading.Thread):
         counters: Counters,
         log: Log,
         load: Load = interface.load,
-        accelerator_present: Callable[[], bool] = lambda: bool(ncs2_usb.find_ncs2()),
+        accelerator_present: Callable[[], bool] = accelerators.REMOVABLE.is_connected,
     ) -> None:
         super().__init__(name="inference", daemon=True)
         self.failing: Optional[str] = None
