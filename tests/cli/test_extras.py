@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+
+from toolkit import hashing
+from toolkit.cli import main
 
 BASE = "pydantic rich typer"
 DEVICE = f"{BASE} numpy cv2 openvino"
@@ -44,15 +49,46 @@ VERBS = {
     "convert x": "train",
     "check x": "train",
     "parity x": "train",
+    "init .": "train",
+    "serve bundle": "device",
     "data inspect .": "train",
+    "data split .": "train",
+    "data masks": "train",
+    "data review x.toml": "train",
     "deploy bundle --fleet -i inventory.yml": "fleet",
     "rollback --fleet -i inventory.yml": "fleet",
     "status --fleet -i inventory.yml": "fleet",
     "view pi -i inventory.yml": "fleet",
     "fleet probe -i inventory.yml": "fleet",
+    "bench bundle --local": "device,fleet",
+    "bench bundle --fleet -i inventory.yml": "device,fleet",
+    "fleet list -i inventory.yml": "fleet",
+    "fleet exec --fleet -i inventory.yml -- true": "fleet",
+    "fleet logs --fleet -i inventory.yml": "fleet",
+    "fleet watch -i inventory.yml": "fleet",
     "fleet up": "fleet",
     "report": "report",
 }
+
+
+def write_bundle(folder: Path) -> None:
+    """Write a bundle that is intact, of files that are none."""
+    names = ("model.xml", "model.bin", "labels.txt", "golden/inputs.npy", "golden/outputs.npy")
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    entry = {"sha256": hashing.sha256_bytes(b"x"), "size_bytes": 1}
+    manifest = {"format": 1, "name": "x", "precision": "fp32", "target": "cpu", "labels": ["a", "b"]}
+    manifest |= {
+        "input": {},
+        "output": {},
+        "golden": {},
+        "lineage": {},
+        "versions": {},
+        "parity": {},
+        "files": dict.fromkeys(names, entry),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.fixture
@@ -62,7 +98,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     )
     (tmp_path / "inventory.yml").write_text("all: {hosts: {pi: {ansible_host: 127.0.0.1}}}\n")
     (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "manifest.json").write_text("{}")
+    write_bundle(tmp_path / "bundle")
     (tmp_path / "model.keras").touch()
     yield tmp_path
     if (tmp_path / "workspace" / "fleet").exists():  # what `fleet up` started
@@ -82,6 +118,18 @@ def test_bare_install_names_the_extra(place: Path, verb: str) -> None:
     assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr
     assert f"pip install 'edge-vision-toolkit[{VERBS[verb]}]'" in done.stderr
+
+
+def test_publish_needs_no_extra(place: Path) -> None:
+    done = run(place, "publish bundle 127.0.0.1:9/masks:stable --plain-http", PACKAGES - set(BASE.split()))
+    assert "Traceback" not in done.stderr
+    assert "127.0.0.1:9" in done.stderr
+
+
+def test_every_verb_is_tried() -> None:
+    app = typer.main.get_command(main.app)
+    verbs = {name for name in app.commands if name not in {"doctor", "publish", "completion"}}  # type: ignore[attr-defined]
+    assert verbs == {verb.split()[0] for verb in VERBS}
 
 
 @pytest.mark.parametrize(

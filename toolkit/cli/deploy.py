@@ -10,7 +10,7 @@ import typer
 
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
-from toolkit.cli.publish import parse_signers
+from toolkit.cli.publish import DowngradeOption, SignersOption, SignOption, ThresholdOption, parse_signers
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Device
@@ -114,34 +114,9 @@ def deploy(
             rich_help_panel=TRANSFER,
         ),
     ] = None,
-    sign: Annotated[
-        list[Path] | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="KEY",
-            help="SSH key to sign the release with, one for each signer; requires --offline.",
-            rich_help_panel=TRANSFER,
-        ),
-    ] = None,
-    signers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,…",
-            help="With --offline: who may sign the next release, by the names in allowed_signers; default: as before.",
-            rich_help_panel=TRANSFER,
-        ),
-    ] = None,
-    threshold: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=16,
-            metavar="N",
-            help="With --offline: how many of them must sign it; default: as before, at first 1.",
-            rich_help_panel=TRANSFER,
-        ),
-    ] = None,
+    sign: SignOption = None,
+    signers: SignersOption = None,
+    threshold: ThresholdOption = None,
     channel: Annotated[
         str,
         typer.Option(
@@ -150,14 +125,7 @@ def deploy(
             rich_help_panel=TRANSFER,
         ),
     ] = "offline",
-    allow_downgrade: Annotated[
-        bool,
-        typer.Option(
-            "--allow-downgrade",
-            help="With --offline: sign a permit to go back to this older release; devices log it.",
-            rich_help_panel=TRANSFER,
-        ),
-    ] = False,
+    allow_downgrade: DowngradeOption = False,
     hooks: HooksOption = None,
     dry_run: DryRunOption = False,
     break_lock: BreakLockOption = False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from toolkit.errors import MachineError
 
 _PROJECT = "edge-vision-toolkit"
@@ -28,10 +30,22 @@ _OF_VERB = {
     "check": "train",
     "parity": "train",
     "serve": "device",
+    "bench": "device,fleet",
     "data": "train",
     "report": "report",
 }
 """What every other verb needs is the extra fleet."""
+
+
+def require(*packages: str) -> None:
+    """Check that the packages of a child process are installed, without loading them.
+
+    Raises:
+        ModuleNotFoundError: one is missing; `explain` names its extra.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def explain(error: BaseException, verb: str) -> MachineError | None:

@@ -23,10 +23,25 @@ CredentialsOption = Annotated[
 PlainHttpOption = Annotated[
     bool, typer.Option("--plain-http", help="HTTP without TLS; always on for loopback addresses.")
 ]
+SIGNING = "Signing"
 ExpiresOption = Annotated[
     float,
     typer.Option(
-        "--expires-days", min=0.001, metavar="DAYS", help="Days that devices accept the signed release; default 90."
+        "--expires-days",
+        min=0.001,
+        metavar="DAYS",
+        help="Days that devices accept the signed release; default 90.",
+        rich_help_panel=SIGNING,
+    ),
+]
+SignOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        metavar="KEY",
+        help="SSH key to sign the release with; repeat it if the channel requires several signers.",
+        rich_help_panel=SIGNING,
     ),
 ]
 SignersOption = Annotated[
@@ -34,18 +49,28 @@ SignersOption = Annotated[
     typer.Option(
         "--signers",
         metavar="NAME,…",
-        help="Who may sign the channel's next release, by the names in allowed_signers; default: as before.",
+        help="Who may sign the channel's next release, by the names in allowed_signers. Default: as before, at first all.",
+        rich_help_panel=SIGNING,
     ),
 ]
 ThresholdOption = Annotated[
     int | None,
     typer.Option(
-        "--threshold", min=1, max=16, metavar="N", help="How many of them must sign it; default: as before, at first 1."
+        "--threshold",
+        min=1,
+        max=16,
+        metavar="N",
+        help="How many of them must sign it. Default: as before, at first 1.",
+        rich_help_panel=SIGNING,
     ),
 ]
 DowngradeOption = Annotated[
     bool,
-    typer.Option("--allow-downgrade", help="Sign a permit to go back to this older release; devices log it."),
+    typer.Option(
+        "--allow-downgrade",
+        help="Sign a permit to go back to this older release; devices log it.",
+        rich_help_panel=SIGNING,
+    ),
 ]
 
 
@@ -57,15 +82,7 @@ def parse_signers(text: str | None) -> tuple[str, ...] | None:
 def publish(
     bundle: BundleArgument,
     channel: Annotated[str, typer.Argument(metavar="HOST[:PORT]/NAME:CHANNEL", help="Channel that devices pull from.")],
-    sign: Annotated[
-        list[Path] | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="KEY",
-            help="SSH key to sign the release with; repeat it if the channel requires several signers.",
-        ),
-    ] = None,
+    sign: SignOption = None,
     signers: SignersOption = None,
     threshold: ThresholdOption = None,
     credentials: CredentialsOption = None,

@@ -41,9 +41,11 @@ def serve(
     Runs the device code on a bundle until Ctrl-C; its page can switch to the workspace's other bundles.
     """
     from toolkit.bundle.resolve import bundle_folder
+    from toolkit.cli.extras import require
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
+    require("numpy", "cv2", "openvino")
     place = Workspace(workspace)
     with Store(place.database) as store:
         folder = bundle_folder(bundle, place, store)

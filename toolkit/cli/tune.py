@@ -20,7 +20,7 @@ def tune(
     network: Annotated[str | None, typer.Option(metavar="NAME", help="Only network of the experiment to tune.")] = None,
     python: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Another interpreter to try. Default: those of .venv and .venv-mkl."),
+        typer.Option(metavar="FILE", help="Another interpreter to try. Default: the environments beside the toolkit."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=20, metavar="SECONDS", help="Time limit per network.")] = 160,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,

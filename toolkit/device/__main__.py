@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="device", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     probe = commands.add_parser("probe", help="show the facts of this device")
-    probe.add_argument("--root", default=ROOT, help="where releases live")
+    probe.add_argument("--root", default=ROOT, help="folder that holds the releases")
     probe.set_defaults(command=_probe)
     verify = commands.add_parser("verify", help="verify all digests, and the signature")
     verify.add_argument("release", type=Path)
@@ -80,12 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     golden.add_argument("release", type=Path)
     golden.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
     golden.set_defaults(command=_golden)
-    health = commands.add_parser("health", help="whether the service is well, and stays so")
+    health = commands.add_parser("health", help="check that the service is healthy and stays so")
     health.add_argument("release", type=Path)
-    health.add_argument("--unit", default="toolkit-runner.service", help="what systemd calls it")
-    health.add_argument("--url", help="where it answers 200 when it is well")
-    health.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
-    health.add_argument("--patience", type=_positive_number, default=60.0, help="so long it may take to get well")
+    health.add_argument("--unit", default="toolkit-runner.service", help="systemd unit of the service")
+    health.add_argument("--url", help="address that answers 200 while the service is healthy")
+    health.add_argument(
+        "--seconds", type=_positive_number, default=10.0, help="seconds that the service must stay healthy"
+    )
+    health.add_argument("--patience", type=_positive_number, default=60.0, help="seconds to wait until it is healthy")
     health.set_defaults(command=_health)
     predict = commands.add_parser("predict", help="classify images")
     predict.add_argument("release", type=Path)
@@ -98,34 +100,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     worker.set_defaults(command=_bench_worker)
     _serve_options(commands.add_parser("serve", help="run the live app: camera, page, stream, API, metrics, alerts"))
-    install = commands.add_parser("install", help="make a release from a file current, by the same gates as over SSH")
-    install.add_argument("file", type=Path, help="what `toolkit deploy BUNDLE --offline FILE` wrote")
-    install.add_argument("--channel", default="offline", help="the channel that the file must be written for")
+    install = commands.add_parser("install", help="install a release from a file, with the same gates as over SSH")
+    install.add_argument("file", type=Path, help="file written by `toolkit deploy BUNDLE --offline FILE`")
+    install.add_argument("--channel", default="offline", help="channel that the file must be signed for")
     _gate_options(install)
     install.set_defaults(command=_install)
-    pull = commands.add_parser("pull", help="the same with what a channel of a registry holds")
+    pull = commands.add_parser("pull", help="install the release of a registry's channel, with the same gates")
     pull.add_argument("channel", metavar="HOST[:PORT]/NAME:CHANNEL")
-    pull.add_argument("--credentials", type=Path, metavar="FILE", help="holds NAME:PASSWORD, for a registry that asks")
-    pull.add_argument("--plain-http", action="store_true", help="without TLS, as on loopback")
     pull.add_argument(
-        "--report", default="", metavar="NAME", help="tell the registry what became of it, under this name"
+        "--credentials", type=Path, metavar="FILE", help="file with NAME:PASSWORD, for a registry with logins"
     )
-    pull.add_argument("--again", action="store_true", help="also a release that was refused here before")
+    pull.add_argument("--plain-http", action="store_true", help="HTTP without TLS; always on for loopback")
+    pull.add_argument(
+        "--report", default="", metavar="NAME", help="report the outcome to the registry under this device name"
+    )
+    pull.add_argument("--again", action="store_true", help="retry a release that this device refused before")
     _gate_options(pull)
     pull.set_defaults(command=_pull)
-    session = commands.add_parser("session", help="requests of `toolkit deploy` on stdin, one JSON object a line")
-    session.add_argument("root", type=Path, help="where releases live")
+    session = commands.add_parser("session", help="serve `toolkit deploy`: one JSON request per line of stdin")
+    session.add_argument("root", type=Path, help="folder that holds the releases")
     session.set_defaults(command=_session)
     return parser
 
 
 def _gate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--root", type=Path, default=Path(ROOT), help="where releases live")
+    command.add_argument("--root", type=Path, default=Path(ROOT), help="folder that holds the releases")
     command.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
-    command.add_argument("--unit", default="toolkit-runner.service", help="what systemd calls the service")
-    command.add_argument("--url", help="where the service answers 200 when it is well")
-    command.add_argument("--seconds", type=_positive_number, default=10.0, help="so long it must stay well")
-    command.add_argument("--reserve-bytes", type=int, default=64 << 20, help="what stays free")
+    command.add_argument("--unit", default="toolkit-runner.service", help="systemd unit of the service")
+    command.add_argument("--url", help="address that answers 200 while the service is healthy")
+    command.add_argument(
+        "--seconds", type=_positive_number, default=10.0, help="seconds that the service must stay healthy"
+    )
+    command.add_argument("--reserve-bytes", type=int, default=64 << 20, help="disk space to leave free")
 
 
 def _bench_options(bench: argparse.ArgumentParser) -> None:

@@ -147,8 +147,8 @@ def _translated(configuration: Any, saved: str, *, float32: bool) -> Any:
             steps.append(_from_keras_2)
     elif saved and is_keras_2():
         raise ValueError(
-            f"it was saved by Keras {saved}, which comes with the stock build of TensorFlow; the MKL build of this "
-            "interpreter has Keras 2, which cannot read it"
+            f"it was saved by Keras {saved}, and the TensorFlow of this interpreter has Keras 2, which cannot read "
+            "it: use the environment of the stock build"
         )
     if float32:
         steps.append(_in_float32)

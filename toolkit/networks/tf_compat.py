@@ -1,4 +1,4 @@
-"""Differences between the two builds of TensorFlow; no other module asks which one runs.
+"""Differences between the two builds of TensorFlow: which one runs, what Keras lacks in it, what settings it heeds.
 
 stock    tensorflow-cpu or tensorflow, with Keras 3
 mkl      intel-tensorflow 2.14, with MKL and OpenMP and Keras 2.14, in an environment of its own
@@ -7,15 +7,20 @@ mkl      intel-tensorflow 2.14, with MKL and OpenMP and Keras 2.14, in an enviro
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+
+MKL_PYTHON = Path(".venv-mkl/bin/python")
+"""The interpreter of the MKL build, relative to the repository."""
+_MKL = "intel-tensorflow"
 
 
 def versions() -> dict[str, str]:
@@ -49,9 +54,34 @@ def keep_random_state(tf: Any) -> None:
 def is_mkl() -> bool:
     """Whether this interpreter's TensorFlow is the MKL/OpenMP build."""
     try:
-        return bool(version("intel-tensorflow"))
+        return bool(version(_MKL))
     except PackageNotFoundError:
         return False
+
+
+def has_mkl(python: Path) -> bool | None:
+    """Return whether its TensorFlow is the MKL/OpenMP build; None if TensorFlow or the toolkit is missing."""
+    code = (
+        "from importlib.metadata import distributions as d; n = {(x.name or '').lower().replace('_', '-') for x in d()}; "
+        f"print('edge-vision-toolkit' in n, '{_MKL}' in n, bool({{'tensorflow', 'tensorflow-cpu'}} & n))"
+    )
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    toolkit, mkl, stock = (word == "True" for word in done.stdout.split())
+    return mkl if toolkit and (mkl or stock) else None
+
+
+def openmp(threads: int, block_ms: int = 1) -> dict[str, str]:
+    """Return the environment of the MKL build for a number of threads, which wait busily for `block_ms`."""
+    return {"OMP_NUM_THREADS": str(threads), "KMP_BLOCKTIME": str(block_ms)}
+
+
+def openmp_variants(threads: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the name and the environment of other settings of the MKL build that pay on some machines."""
+    yield "each thread on its own", openmp(threads) | {"KMP_AFFINITY": "granularity=fine,compact,1,0"}
+    yield "threads that wait busily", openmp(threads, 200)
 
 
 def rename(model: keras.Model, name: str) -> None:

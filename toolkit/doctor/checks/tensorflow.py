@@ -9,10 +9,10 @@ from pathlib import Path
 
 from toolkit.doctor.finding import Check, Finding, Place, bad, good, warning
 from toolkit.experiment import compute_profiles
+from toolkit.networks import tf_compat
 
 WHEELS = ("tensorflow_cpu", "tensorflow", "intel_tensorflow")
 CAPABLE = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
-OTHER = Path(".venv-mkl/bin/python")
 
 
 def check(place: Place) -> Iterator[Finding]:
@@ -25,7 +25,7 @@ def check(place: Place) -> Iterator[Finding]:
         )
         return
     yield good(f"{', '.join(builds)}; the processor has {', '.join(_flags()) or 'none of the faster instruction sets'}")
-    if "intel_tensorflow" not in " ".join(builds) and not OTHER.exists():
+    if "intel_tensorflow" not in " ".join(builds) and not tf_compat.MKL_PYTHON.exists():
         yield warning(
             "the MKL/OpenMP build is missing, so `toolkit tune` measures the stock build only", "just setup-mkl"
         )

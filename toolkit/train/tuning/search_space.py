@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from toolkit.networks import tf_compat
 from toolkit.system.cpu_quota import available_cpus
 
 _ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
-_AFFINITY = "granularity=fine,compact,1,0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +39,19 @@ def interpreter_candidates() -> tuple[ComputeProfile, ...]:
 
 
 def builds_here(named: Path | None = None) -> tuple[Build, ...]:
-    """This interpreter's, and that of `named` or else of a .venv or .venv-mkl beside the toolkit.
+    """This interpreter's, and that of `named` or else of the environments beside the toolkit.
 
     An interpreter without TensorFlow or without the toolkit is left out.
     """
     beside = Path(__file__).parents[3]
-    places = [named] if named else [beside / ".venv/bin/python", beside / ".venv-mkl/bin/python"]
+    places = [named] if named else [beside / ".venv/bin/python", beside / tf_compat.MKL_PYTHON]
     # By the environment, not the interpreter, which is a link to the same one in all of them.
     others = [place for place in places if place.exists() and place.parents[1].resolve() != Path(sys.prefix).resolve()]
-    return (_own_build(), *(Build(place, mkl) for place in others if (mkl := _has_mkl(place)) is not None))
+    return (_own_build(), *(Build(place, mkl) for place in others if (mkl := tf_compat.has_mkl(place)) is not None))
 
 
 def _own_build() -> Build:
     return Build(None, mkl=tf_compat.is_mkl())
-
-
-def _has_mkl(python: Path) -> bool | None:
-    """Return whether its TensorFlow is the MKL/OpenMP build; None if TensorFlow or the toolkit is missing."""
-    code = (
-        "from importlib.metadata import distributions as d; n = {(x.name or '').lower().replace('_', '-') for x in d()}; "
-        "print('edge-vision-toolkit' in n, 'intel-tensorflow' in n, bool({'tensorflow', 'tensorflow-cpu'} & n))"
-    )
-    try:
-        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    toolkit, mkl, stock = (word == "True" for word in done.stdout.split())
-    return mkl if toolkit and (mkl or stock) else None
 
 
 def candidates(builds: Sequence[Build], cpus: int, allocators: Iterable[Path] = ()) -> tuple[ComputeProfile, ...]:
@@ -87,19 +71,19 @@ def _of_build(build: Build, cpus: int, allocators: tuple[Path, ...]) -> Iterator
             inter_op=inter_op,
         )
 
-    def openmp(threads: int, block_ms: int) -> dict[str, str]:
-        return {"OMP_NUM_THREADS": str(threads), "KMP_BLOCKTIME": str(block_ms)} if build.mkl else {}
+    def openmp(threads: int) -> dict[str, str]:
+        return tf_compat.openmp(threads) if build.mkl else {}
 
-    yield profile("all CPUs", cpus, 1, **openmp(cpus, 1))
+    yield profile("all CPUs", cpus, 1, **openmp(cpus))
     for path in allocators:
-        name = path.name.removeprefix("lib").partition(".")[0]
-        yield profile(f"all CPUs, {name}", cpus, 1, **openmp(cpus, 1), LD_PRELOAD=str(path))
+        allocator = path.name.removeprefix("lib").partition(".")[0]
+        yield profile(f"all CPUs, {allocator}", cpus, 1, **openmp(cpus), LD_PRELOAD=str(path))
     if build.mkl:
-        yield profile("all CPUs, each thread on its own", cpus, 1, **openmp(cpus, 1), KMP_AFFINITY=_AFFINITY)
-        yield profile("all CPUs, threads that wait busily", cpus, 1, **openmp(cpus, 200))
-    yield profile("all CPUs, two operations at once", cpus, 2, **openmp(cpus, 1))
+        for name, environment in tf_compat.openmp_variants(cpus):
+            yield profile(f"all CPUs, {name}", cpus, 1, **environment)
+    yield profile("all CPUs, two operations at once", cpus, 2, **openmp(cpus))
     if cpus >= 4:
-        yield profile("half the CPUs", cpus // 2, 1, **openmp(cpus // 2, 1))
+        yield profile("half the CPUs", cpus // 2, 1, **openmp(cpus // 2))
     if not build.mkl:
         yield profile("all CPUs, without oneDNN", cpus, 1, TF_ENABLE_ONEDNN_OPTS="0")
 
