@@ -58,7 +58,7 @@ def test_verify_signature_names_the_signer_when_allowed(tmp_path: Path, folder: 
 
 def test_verify_signature_names_the_key_when_the_signer(tmp_path: Path, folder: Path, allowed: Path, key: Path) -> None:
     sign_bundle(folder, make_key(tmp_path / "other"))
-    with pytest.raises(BundleError, match=r"signed with ED25519 key SHA256:\S+, which is no allowed signer's"):
+    with pytest.raises(BundleError, match=r"signed with ED25519 key SHA256:\S+, which is not an allowed signer's"):
         verify_signature(folder, allowed)
 
 
@@ -99,7 +99,7 @@ def test_verify_signature_heeds_options_when_the_line_has_them(
 
 def test_verify_signature_says_so_when_there_are_no_allowed(tmp_path: Path, folder: Path, key: Path) -> None:
     sign_bundle(folder, key)
-    with pytest.raises(UsageError, match="none: is no file"):
+    with pytest.raises(UsageError, match="none: is not a file"):
         verify_signature(folder, tmp_path / "none")
 
 

@@ -148,7 +148,7 @@ def test_convert_model_says_what_is_wrong_when_the_model_cannot(line: Any) -> No
     broken = dataclasses.replace(line.softmax, digest="1" * 64)
     with pytest.raises(DataError, match=r"model\.keras"):
         convert(line, broken)
-    with pytest.raises(DataError, match="knows no split"):
+    with pytest.raises(DataError, match="has no split"):
         convert(line, dataclasses.replace(line.softmax, parent="2" * 64))
 
 

@@ -52,7 +52,7 @@ def test_kept_makes_it_again_and_says_so_when_any_byte_changed(
     path.unlink()
     path.write_bytes(content)
     np.testing.assert_array_equal(cached(path, message), WHOLE)
-    assert message == [f"  {path} is damaged, and made again"]
+    assert message == [f"  {path} is damaged; creating it again"]
 
 
 @pytest.mark.parametrize("left", [0, 5, 100, 128 + 96, -1])
@@ -81,7 +81,7 @@ def test_make_leaves_nothing_when_it_fails(tmp_path: Path) -> None:
 
 
 def test_create_refuses_at_once_when_the_disk_is_too_small(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match=r"4,000,000\.0 GB are needed, and .* are free") as caught:
+    with pytest.raises(MachineError, match=r"4,000,000\.0 GB needed, .* free") as caught:
         array_cache.create(tmp_path / "a.npy", (10**15,), "f4", pytest.fail)
     assert caught.value.problems[0].where == str(tmp_path)
     assert not list(tmp_path.iterdir())

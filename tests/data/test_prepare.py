@@ -99,7 +99,7 @@ def test_prepare_refuses_a_group_that_is_no_expression(pets: Path, workspace: Wo
 
 
 def test_prepare_refuses_when_a_group_lies_in_two_given_subsets(divided: Path, workspace: Workspace) -> None:
-    assert 'group "0" lies in test and train and validation' in refused(divided, workspace, group=r"^(\d)")
+    assert 'group "0" is in test and train and validation' in refused(divided, workspace, group=r"^(\d)")
 
 
 def test_prepare_reports_every_bad_image_when_several_are(pets: Path, workspace: Workspace) -> None:
@@ -160,13 +160,13 @@ def test_prepare_takes_validation_from_train_when_it_is_missing(divided: Path, w
 
 def test_prepare_refuses_when_a_folder_lies_beside_the_subsets(divided: Path, workspace: Workspace) -> None:
     (divided / "cat").mkdir()
-    assert "lies beside the subsets" in refused(divided, workspace)
+    assert "is beside the subsets" in refused(divided, workspace)
 
 
 def test_prepare_refuses_when_an_image_leaks_into_another_subset(divided: Path, workspace: Workspace) -> None:
     shutil.copy(divided / "Train" / "cat" / "0.png", divided / "test" / "cat" / "copy.png")
     message = refused(divided, workspace)
-    assert "the same image lies in test and train" in message
+    assert "the same image is in test and train" in message
     assert "copy.png" in message
 
 
@@ -186,7 +186,7 @@ def test_prepare_keeps_copies_in_one_part_when_it_divides(pets: Path, workspace:
 def test_prepare_refuses_when_a_class_is_too_small_to_divide(pets: Path, workspace: Workspace, image: Write) -> None:
     image(pets / "fish" / "only.png", 500)
     message = refused(pets, workspace)
-    assert 'class "fish" has no images in validation: 1 are too few to divide' in message
+    assert 'class "fish" has no images in validation: 1 are too few to split' in message
 
 
 def test_read_manifest_gives_parts_then_classes_when_read(pets: Path, workspace: Workspace) -> None:
@@ -208,5 +208,5 @@ def test_read_manifest_refuses_when_it_was_changed_or_is_gone(pets: Path, worksp
     with pytest.raises(DataError, match="was changed"):
         read_manifest(split, workspace)
     path.unlink()
-    with pytest.raises(DataError, match="is gone"):
+    with pytest.raises(DataError, match="is missing"):
         read_manifest(split, workspace)

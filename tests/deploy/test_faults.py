@@ -81,9 +81,9 @@ def test_deploy_starts_nobody_else_when_the_canary_fails(
 
 
 @pytest.mark.fault(
-    "a device of a later group fails: what was done before is taken back",
+    "a device of a later group fails: what was done before is rolled back",
     serves="old",
-    says="rolled-back.*taken back: 1 failed until batch 3",
+    says="rolled-back.*rolled back: 1 failed until batch 3",
 )
 def test_deploy_takes_back_all_groups_when_a_later_one_fails(
     scene: Scene, aftermath: Aftermath, broken_python: Path
@@ -109,9 +109,9 @@ def test_deploy_keeps_what_was_done_when_told_not_to_undo(
 
 
 @pytest.mark.fault(
-    "the service is not well on the new release: the device puts the old one back by itself",
+    "the service is not healthy on the new release: the device puts the old one back by itself",
     serves="old",
-    says="the service is not well: .* answers 500.* serves again",
+    says="the service is not healthy: .* answers 500.* serves again",
 )
 def test_deploy_restores_the_release_when_the_service_fails(lone: Scene, aftermath: Aftermath, tmp_path: Path) -> None:
     with _service(Path(lone.devices[0].root), sick=_release(lone.new)) as url:

@@ -56,7 +56,7 @@ def test_run_does_nothing_when_there_is_no_hook(tmp_path: Path, write_hook: Writ
 
 def test_run_says_what_to_do_when_the_file_is_no_program(write_hook: Write) -> None:
     folder = write_hook("pre-deploy", "true", mode=0o644)
-    with pytest.raises(ConfigurationError, match=r"is no program(.|\n)*chmod \+x"):
+    with pytest.raises(ConfigurationError, match=r"is not executable(.|\n)*chmod \+x"):
         Hooks(folder, "abc", Silent(), {}).run("pre-deploy", [])
 
 

@@ -286,7 +286,7 @@ def test_deploy_skips_a_device_changed_since_the_preview(
 
     result = deploy(other_bundle, devices, gates=(*REQUIRED_GATES, Meanwhile()))
     assert [each.outcome for each in result.outcomes.values()] == ["rolled-back", "rolled-back", "failed"]
-    assert "somebody else has changed it since this rollout looked" in result.failed[devices[2]].what
+    assert "another user changed it during this rollout" in result.failed[devices[2]].what
     assert _serves(devices[2]) == second.name
 
 

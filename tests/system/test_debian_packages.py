@@ -77,7 +77,7 @@ def test_sources_say_what_to_set_when_the_machine_has_none(tmp_path: Path, relea
 
 
 def test_check_programs_names_what_is_not_here() -> None:
-    with pytest.raises(MachineError, match="no-such-program not found: this is no Debian"):
+    with pytest.raises(MachineError, match="no-such-program not found: this is not Debian"):
         debian_packages.check_programs(("sh", "no-such-program"))
 
 

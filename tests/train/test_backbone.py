@@ -115,4 +115,4 @@ def test_frozen_features_are_remade_when_a_file_is_damaged(bench: Bench, workspa
         path.write_bytes(content)
     after, said, _ = features(bench, workspace)
     np.testing.assert_array_equal(before["train"].inputs, after["train"].inputs)
-    assert sum("is damaged, and made again" in line for line in said) == 3
+    assert sum("is damaged; creating it again" in line for line in said) == 3

@@ -57,14 +57,14 @@ def verify_signature(folder: Path, allowed_signers: Path) -> Signer:
     """
     signature = folder / MANIFEST_SIGNATURE
     if not allowed_signers.is_file():
-        raise UsageError("is no file", where=str(allowed_signers), remedy="one line for each signer: NAME KEYTYPE KEY")
+        raise UsageError("is not a file", where=str(allowed_signers), remedy="one line per signer: NAME KEYTYPE KEY")
     if not signature.is_file():
         raise BundleError("the bundle is not signed", where=str(signature), remedy=_SIGN_AGAIN)
     key = _signing_key(folder, signature)
     names = _judged(["find-principals", "-f", str(allowed_signers), "-s", str(signature)], folder)
     principals = names.stdout.decode(errors="replace").splitlines()
     if names.returncode != 0 or not principals:
-        raise _not_allowed(f"signed with {key}, which is no allowed signer's", signature, allowed_signers)
+        raise _not_allowed(f"signed with {key}, which is not an allowed signer's", signature, allowed_signers)
     result = ["verify", "-n", BUNDLE, "-f", str(allowed_signers), "-I", principals[0], "-s", str(signature)]
     done = _judged(result, folder)
     if done.returncode != 0:
@@ -78,7 +78,7 @@ def _signing_key(folder: Path, signature: Path) -> str:
     result = _KEY.search(done.stdout.decode(errors="replace"))
     if done.returncode != 0 or not result:
         raise BundleError(
-            f"the signature is not of this manifest: one of them was changed ({last_message(done)})",
+            f"the signature does not match this manifest: one of the two was changed ({last_message(done)})",
             where=str(signature),
             remedy="copy the bundle again from where it came; " + _SIGN_AGAIN,
         )

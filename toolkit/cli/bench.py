@@ -149,5 +149,5 @@ def choose(arguments: list[str], experiment: Path | None, workspace: Workspace, 
     newest = {bundle.name: bundle for bundle in known}
     if not newest:
         of = f" of {experiment}" if experiment else ""
-        raise UsageError(f"there is no bundle{of} yet", where=str(workspace.root), remedy="create one: toolkit convert")
+        raise UsageError(f"no bundle{of} yet", where=str(workspace.root), remedy="create one: toolkit convert")
     return list(newest.values())

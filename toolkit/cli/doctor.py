@@ -47,7 +47,7 @@ def doctor(
 def _select(known: tuple[Check, ...], requested: list[str]) -> tuple[Check, ...]:
     names = [check.name for check in known]
     if unknown := [name for name in requested if name not in names]:
-        raise UsageError(f"there is no check {', '.join(unknown)}", remedy=f"choose from {', '.join(names)}")
+        raise UsageError(f"unknown check: {', '.join(unknown)}", remedy=f"choose from {', '.join(names)}")
     return tuple(check for check in known if not requested or check.name in requested)
 
 

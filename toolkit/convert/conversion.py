@@ -155,7 +155,9 @@ class ActivationCheck:
             self.overflows = True
             if not self.force:
                 raise
-            self.progress.log(f"  goes on by --force although {error.problems[0].where}: {error.problems[0].what}")
+            self.progress.log(
+                f"  continues because of --force although {error.problems[0].where}: {error.problems[0].what}"
+            )
 
     def _training_images(self) -> list[Images]:
         from toolkit.data import load_images, read_manifest
@@ -174,9 +176,9 @@ def _check_quantized(model: TrainedModel, target: Target) -> None:
     """A file that came quantized is INT8, whatever its weights are stored as."""
     if model.imported and model.imported.quantized and "int8" not in target.precisions:
         raise ConfigurationError(
-            f"{model.imported.file} came quantized, and target {target.name} does not take INT8: "
+            f"{model.imported.file} is quantized, and target {target.name} does not support INT8: "
             f"{target.refused.get('FakeQuantize', 'it has no arithmetic for it')}",
-            remedy="start from the model as it was before it was quantized",
+            remedy="import the model from before its quantization",
         )
 
 
@@ -203,7 +205,7 @@ def split_of(model: TrainedModel, store: Store) -> Split:
     split = store.get(Split, model.parent)
     if split is None:
         raise DataError(
-            f"the store knows no split {model.parent[:12]}, which {model.name} was trained on",
+            f"the database has no split {model.parent[:12]}, which {model.name} was trained on",
             remedy="prepare the data again with `toolkit run` on the model's experiment",
         )
     return split
@@ -247,10 +249,10 @@ def _disagreement(title: str, origin: str, compared: Comparison, test: TestImage
             f"{title} has {what} of {ours:.5f} on {result.images} test images; allowed is at least "
             f"{least} {origin}'s {aim:.5f}. The converted model was discarded",
             where=str(test.images[compared.worst].path),
-            remedy="look at that image first, which is furthest off; or keep this model in fp32",
+            remedy="look at that image first, which differs most; or keep this model in fp32",
         )
     return ParityError(
-        f"{title} answers up to {result.max_abs:.2e} away from {origin} on {result.images} test images; "
+        f"{title} differs from {origin} by up to {result.max_abs:.2e} on {result.images} test images; "
         f"allowed is {result.tolerance:.0e}. {_same(result).capitalize()}. The converted model was discarded",
         where=str(test.images[compared.worst].path),
         remedy="look at that image first; if the difference is harmless for you, allow it with --tolerance, or with "

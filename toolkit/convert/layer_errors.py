@@ -49,7 +49,7 @@ def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progr
     model, split = store.get(TrainedModel, lineage["model"]), store.get(Split, lineage["split"])
     if model is None or split is None:
         raise DataError(
-            f"this workspace has not the model and images that {manifest['name']} was made from",
+            f"this workspace does not have the model and images that {manifest['name']} was made from",
             where=str(workspace.root),
             remedy="name the workspace that it was made in with --workspace",
         )

@@ -97,7 +97,7 @@ class ReferenceModel:
         """Keras' probabilities for the test images, or those of an imported file's own runtime, f32 [n, classes]."""
         path = self.folder / f"keras-{split.digest}.npy"
         if not path.exists():
-            self.progress.log(f"  asking {reference_runtime(self.model)} for {len(test.images)} reference answers")
+            self.progress.log(f"  computing {len(test.images)} reference answers with {reference_runtime(self.model)}")
             chunks = test.chunks()
             answers = (
                 self._imported.predict(chunks) if self.model.imported else keras_reference.predict(self._keras, chunks)
@@ -146,7 +146,7 @@ def test_images(model: TrainedModel, split: Split, workspace: Workspace) -> Test
 
     images = tuple(image for image in read_manifest(split, workspace) if image.subset == "test")
     if not images:
-        raise DataError("no test images to compare on", where=split.path, remedy="give the split a test part")
+        raise DataError("no test images to compare on", where=split.path, remedy="add a test subset to the split")
     pixels = load_images(images, model.input_size, model.crop, workspace=workspace)
     return TestImages(images, pixels, label_array(images, len(split.labels)))
 

@@ -42,7 +42,7 @@ def _each_in_folder(folder: Path, selects: Selector) -> Iterator[tuple[PurePosix
 
 
 def _each_in_archive(archive: Path, selects: Selector) -> Iterator[tuple[PurePosixPath, bytes]]:
-    again = "fetch it again: it did not arrive whole"
+    again = "download it again: it is incomplete"
     try:
         with tarfile.open(archive, "r|*") as opened:
             yield from _each_member(opened, archive, selects)

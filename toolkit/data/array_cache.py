@@ -61,7 +61,7 @@ def load_or_create(
     if cached is not None:
         return cached
     if path.exists():
-        log(f"  {path} is damaged, and made again")
+        log(f"  {path} is damaged; creating it again")
     create(path, shape, dtype, fill)
     return _mapped(path)
 
@@ -115,9 +115,9 @@ def require_free_space(folder: Path, size_bytes: int) -> None:
 def _no_room(folder: Path, size_bytes: int) -> MachineError:
     free = shutil.disk_usage(folder).free
     return MachineError(
-        f"{format_bytes(size_bytes)} are needed, and {format_bytes(free)} are free",
+        f"{format_bytes(size_bytes)} needed, {format_bytes(free)} free",
         where=str(folder),
-        remedy="make room, or name a --workspace on another disk",
+        remedy="free some space, or use a --workspace on another disk",
     )
 
 

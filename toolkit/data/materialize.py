@@ -146,7 +146,7 @@ def unpack_arrays(
     make_folder(folder, {"code": _CODE, "source": dict(source)}, lambda beside: _unpack(reader, beside, name, progress))
     scan = cached or _listed(folder)
     if scan is None:
-        raise DataError("the unpacked images are gone", where=str(folder), remedy="prepare the data again")
+        raise DataError("the unpacked images are missing", where=str(folder), remedy="prepare the data again")
     return scan
 
 
@@ -197,7 +197,7 @@ def _count(folder: Path) -> int:
 
 def _cannot_write(folder: Path, error: OSError) -> MachineError:
     what = f"cannot be written: {error.strerror or error}"
-    return MachineError(what, where=str(folder), remedy="make room there, or choose another --workspace")
+    return MachineError(what, where=str(folder), remedy="free some space there, or use another --workspace")
 
 
 def _resolve(function: str) -> Callable[..., Any]:

@@ -144,7 +144,7 @@ def summarize(table: DataConfig, workspace: Workspace, progress: Progress) -> Da
         return DatasetSummary(scan, checked, (*scan.problems, *unreadable, *duplicates(checked)))
     remaining = drop_duplicates(checked)
     if dropped := len(checked) - len(remaining):
-        progress.log(f"left out {dropped} images whose bytes lie in another subset or class as well")
+        progress.log(f"left out {dropped} images that are also in another subset or class")
     return DatasetSummary(scan, remaining, (*scan.problems, *unreadable))
 
 
@@ -246,7 +246,7 @@ def _refuse_straddling(groups: Mapping[str, str], subsets: Mapping[str, str], ro
     for name, group in groups.items():
         held.setdefault(group, set()).add(subsets[name])
     problems = [
-        Problem(f'group "{group}" lies in {" and ".join(sorted(where))}', str(root), "move it into one subset")
+        Problem(f'group "{group}" is in {" and ".join(sorted(where))}', str(root), "move it into one subset")
         for group, where in sorted(held.items())
         if len(where) > 1
     ]
@@ -259,7 +259,7 @@ def _refuse_gaps(images: Sequence[Image], labels: Sequence[str], table: DataConf
     counts = count_labels(images, labels)
     problems = [
         Problem(
-            f'class "{label}" has no images in {subset}: {sum(counts[p][label] for p in SUBSETS)} are too few to divide',
+            f'class "{label}" has no images in {subset}: {sum(counts[p][label] for p in SUBSETS)} are too few to split',
             str(root / label),
             "add images of it, change data.split, or use finer groups",
         )

@@ -95,7 +95,7 @@ def read_manifest(split: Split, workspace: Workspace) -> tuple[Image, ...]:
     """
     path = workspace.absolute(split.path)
     if not path.is_file():
-        raise DataError("the split manifest is gone", where=str(path), remedy="prepare the data again")
+        raise DataError("the split manifest is missing", where=str(path), remedy="prepare the data again")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         images = tuple(_image(json.loads(line), split.labels, workspace) for line in lines)

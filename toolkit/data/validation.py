@@ -91,9 +91,7 @@ def _duplicate_problems(group: Sequence[ImageFile]) -> list[Problem]:
     if len({file.subset for file in group}) > 1:
         subsets = " and ".join(sorted({str(file.subset) for file in group}))
         problems.append(
-            Problem(
-                f"the same image lies in {subsets}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}"
-            )
+            Problem(f"the same image is in {subsets}, also as {names}", str(group[0].path), f"keep it in one{_OR_DROP}")
         )
     if len({file.label for file in group}) > 1:
         classes = " and ".join(sorted({file.label for file in group}))

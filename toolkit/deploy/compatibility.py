@@ -48,7 +48,7 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
     ):
         fitting = [name for name, each in compat.known().targets.items() if generation.name in each.generations]
         yield Problem(
-            f"the bundle is made for {target.name} ({target.summary}), and OpenVINO there is {facts.openvino}",
+            f"the bundle is made for {target.name} ({target.summary}), but the device has OpenVINO {facts.openvino}",
             device.name,
             _CONVERT.format(" or ".join(fitting)),
         )

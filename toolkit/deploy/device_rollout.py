@@ -192,7 +192,7 @@ class DeviceRollout:
 def _moved(device: Device, seen: DeviceStatus, now: DeviceStatus) -> FleetError:
     before, after = ((each.release or "nothing")[:12] for each in (seen, now))
     return FleetError(
-        f"somebody else has changed it since this rollout looked: it served {before}, and now {after}",
+        f"another user changed it during this rollout: it served {before}, and now serves {after}",
         where=device.name,
         remedy="see toolkit status and its audit log (toolkit fleet logs), then run the command again",
     )

@@ -47,7 +47,9 @@ class Hooks:
         if path is None or not path.is_file():
             return
         if not os.access(path, os.X_OK):
-            raise ConfigurationError("is no program", where=str(path), remedy=f"make it one: chmod +x {path}")
+            raise ConfigurationError(
+                "is not executable", where=str(path), remedy=f"make it executable: chmod +x {path}"
+            )
         self.progress.log(f"hook {name}")
         code = _run(path, self._environment(name, devices) | more, self.progress)
         if code:

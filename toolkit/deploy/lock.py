@@ -77,12 +77,12 @@ def _take(device: Device, session: DeviceSession, name: str, why: str, *, break_
         raise FleetError(
             f"{meaning}locked by {describe_lock(str(answer['taken']))}",
             where=device.name,
-            remedy="wait for it to end; if it is gone for good, break the lock with --break-lock",
+            remedy="wait for it to end; if its process has ended, remove the lock with --break-lock",
         )
     error = answer.get("error")
     reason = error.get("what") if isinstance(error, dict) else "the device gave no reason"
     raise FleetError(
         f"the lock cannot be taken: {reason}",
         where=device.name,
-        remedy=f"make {device.root} writable for {device.user or 'the user'} there; see whether the disk is full",
+        remedy=f"make {device.root} writable for {device.user or 'the user'} there, and check that the disk is not full",
     )

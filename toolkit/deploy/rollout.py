@@ -1,7 +1,7 @@
-"""A bundle onto a fleet: look at every device, then batch by batch; what fails stops the rest and is taken back.
+"""A bundle onto a fleet: look at every device, then batch by batch; what fails stops the rest and is rolled back.
 
     look ─▶ lock ─▶ pre-deploy ─▶ (pre-batch ─▶ turns side by side ─▶ post-batch ─▶ pause)… ─▶ post-deploy
-                                     └ too many failed: the others are skipped, and what was done is taken back
+                                     └ too many failed: the others are skipped, and what was done is rolled back
 
 A device that cannot be reached or cannot run the release is found by the look, is left out, and counts as failed; it says
 nothing about the release and stops nobody. One that fails in its turn does.
@@ -242,22 +242,22 @@ class _Rollout:
         had = [device for device in waiting if self.log.outcome(device) in {"deployed", "failed"}]
         if not self.strategy.undo or not had:
             return
-        self.progress.log(f"taking back: {self.log.stopped}")
+        self.progress.log(f"rolling back: {self.log.stopped}")
 
         def back(device: Device) -> None:
             start = time.monotonic()
             now = self.device_rollout.revert(device, waiting[device].status, self.log.stopped)
             if now is not None and self.log.outcome(device) == "deployed":
-                reason = f"taken back: {self.log.stopped}"
+                reason = f"rolled back: {self.log.stopped}"
                 message = deployment_record(
                     now.bundle or "", device, now.release or "", "rolled-back", start, reason=reason
                 )
                 self.log.add(message)
 
-        reverted = fleet.fan_out(had, back, self.forks, progress=self.progress, title="taking back")
+        reverted = fleet.fan_out(had, back, self.forks, progress=self.progress, title="rolling back")
         for device, error in reverted.errors.items():
             if self.log.outcome(device) == "deployed":
-                self.log.add_problem(device, _not_taken_back(device, error))
+                self.log.add_problem(device, _not_rolled_back(device, error))
 
     def _not_deployed(self, devices: Sequence[Device] | Mapping[Device, DeviceState]) -> list[Device]:
         return [device for device in devices if self.log.outcome(device) != "deployed"]
@@ -267,9 +267,9 @@ class _Rollout:
         return deployment_record(tree.parent, device, tree.digest, outcome, start, **more)
 
 
-def _not_taken_back(device: Device, error: Exception) -> FleetError:
+def _not_rolled_back(device: Device, error: Exception) -> FleetError:
     return FleetError(
-        f"the release could not be taken back: {error}",
+        f"the release could not be rolled back: {error}",
         where=device.name,
         remedy=f"once it can be reached: toolkit rollback --limit {device.name}",
     )

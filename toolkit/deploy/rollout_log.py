@@ -53,9 +53,7 @@ class RolloutResult:
 
     def _why(self, device: Device) -> Problem:
         entry = self.outcomes[device]
-        return Problem(
-            f"{entry.outcome}: {entry.reason}", device.name, "mend what stopped the rollout, and run it again"
-        )
+        return Problem(f"{entry.outcome}: {entry.reason}", device.name, "fix the cause, then run the rollout again")
 
 
 class RolloutLog:

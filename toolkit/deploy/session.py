@@ -150,7 +150,7 @@ class DeviceSession:
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise FleetError(f"the device code gave no answer: {line[:200]!r}", where=self._device.name)
+            raise FleetError(f"the device code did not answer: {line[:200]!r}", where=self._device.name)
         return answer
 
     def _check(self, answer: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ class Size:
         digits = text.strip().removesuffix("%")
         size = cls(int(digits) if digits.isdecimal() else -1, percent=text.strip().endswith("%"))
         if size.number < 0 or (size.percent and size.number > 100):
-            raise UsageError(f"{text!r} is no number of devices", remedy="give a number such as 5, or a share: 25%")
+            raise UsageError(f"{text!r} is not a number of devices", remedy="give a number such as 5, or a share: 25%")
         return size
 
     def of(self, total: int) -> int:
@@ -101,7 +101,7 @@ def check_groups(devices: Sequence[Device], strategy: Strategy) -> None:
         raise UsageError(
             f"no device is in {', '.join(empty)}",
             where="--group",
-            remedy=f"name groups of the inventory ({known}), or VARIABLE=VALUE",
+            remedy=f"use groups of the inventory ({known}), or VARIABLE=VALUE",
         )
 
 

@@ -54,7 +54,7 @@ class ComputeProfile:
         """
         if self.python is not None and not os.access(self.python, os.X_OK):
             raise MachineError(
-                f"the interpreter of the profile {self.name!r} is gone",
+                f"the interpreter of the profile {self.name!r} is missing",
                 where=str(self.python),
                 remedy="set it up again, run `toolkit tune` again, or train with --profile none",
             )

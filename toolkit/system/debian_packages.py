@@ -31,7 +31,7 @@ def check_programs(programs: Sequence[str] = PROGRAMS) -> None:
     """Raise MachineError unless all of them are here."""
     lacking = [program for program in programs if shutil.which(program) is None]
     if lacking:
-        raise MachineError(f"{' and '.join(lacking)} not found: this is no Debian")
+        raise MachineError(f"{' and '.join(lacking)} not found: this is not Debian")
 
 
 def sources(

@@ -162,7 +162,7 @@ def test_import_model_uses_the_scale_of_its_own_when_the_model(bring: Any, made:
     assert (imported["dtype"], imported["quantized"], imported["std"]) == ("i8", True, [255.0] * 3)
     assert imported["input_scale"] == pytest.approx(1 / 255, rel=0.02)
     assert manifest["parity"]["max_abs"] <= 5e-2
-    with pytest.raises(ConfigurationError, match="came quantized"):
+    with pytest.raises(ConfigurationError, match="is quantized"):
         bring("bytes.tflite", "fp16", "ncs2", images=made / "flat")
 
 
@@ -202,7 +202,7 @@ def test_import_model_says_what_is_in_the_way_when_the_model(
         ({"scaling": None}, UsageError, "does not say how its pixels were scaled"),
         ({"scaling": "1/2/3"}, UsageError, "is not a scaling"),
         ({"images": None}, UsageError, "proves its answers by images"),
-        ({"output": "logits", "scaling": "0/1e30"}, DataError, "answers all 12 images alike"),
+        ({"output": "logits", "scaling": "0/1e30"}, DataError, "gives the same answer for all 12 images"),
         ({"layout": "NHWC"}, DataError, "takes 32 channels"),
         ({"size": (64, 64)}, DataError, "not images of 64 x 64"),
     ],

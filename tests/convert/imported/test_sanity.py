@@ -56,5 +56,5 @@ def test_swapped_labels_warns_of_two_that_are_swapped() -> None:
 def test_refuse_useless_names_what_is_wrong() -> None:
     with pytest.raises(DataError, match="NaN or infinite"):
         refuse_useless(np.array([[np.nan, 1.0]], np.float32), "net.onnx")
-    with pytest.raises(DataError, match="answers all 3 images alike"):
+    with pytest.raises(DataError, match="gives the same answer for all 3 images"):
         refuse_useless(np.ones((3, 2), np.float32), "net.onnx")

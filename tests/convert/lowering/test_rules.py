@@ -141,7 +141,7 @@ REFUSED = [
         [1, 3, 4, 4],
         (np.array([2, 2]), np.array([2, 3])),
         HALF_PIXEL | {"mode": "bilinear_pillow"},
-        "later",
+        "newer",
     ),
     ("IsNaN", 10, [1, 4], (), {}, "cannot be lowered to opset 6"),
 ]

@@ -143,7 +143,7 @@ def test_prepare_names_every_file_when_cifar_is_damaged(tmp_path: Path, refusal:
     assert "data_batch_2: 5 labels for 6 images" in message
     assert "data_batch_3: label 7, but there are 2 classes" in message
     assert "data_batch_4: 4 images; batches.meta says 6" in message
-    assert "test_batch: its data is no array [n, 3072]" in message
+    assert "test_batch: its data is not an array [n, 3072]" in message
 
 
 def test_prepare_refuses_when_cifar_records_are_cut(tmp_path: Path, refusal: Refusal) -> None:

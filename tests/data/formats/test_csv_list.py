@@ -56,7 +56,7 @@ def test_prepare_names_every_line_when_the_csv_is_wrong(pets: Path, refusal: Ref
     assert "line 3: the same image as in line 2" in message
     assert "line 4: no such image" in message
     assert "line 5: has no label" in message
-    assert 'line 6: "later" is no subset' in message
+    assert 'line 6: "later" is not a subset' in message
     assert "line 7: has more or fewer fields" in message
     assert "line 8: has more or fewer fields" in message
 
@@ -64,7 +64,7 @@ def test_prepare_names_every_line_when_the_csv_is_wrong(pets: Path, refusal: Ref
 def test_prepare_refuses_a_csv_with_other_columns(pets: Path, refusal: Refusal) -> None:
     message = refusal("csv", write(pets / "list.csv", "file,label", "a,b"))
     assert 'has no column "path"' in message
-    assert '"file" is no column' in message
+    assert '"file" is not a known column' in message
     (pets / "list.csv").write_bytes(b"path,label\n\xff\xfe\n")
     assert "not a CSV file" in refusal("csv", pets / "list.csv")
     assert "no such file" in refusal("csv", pets / "gone.csv")

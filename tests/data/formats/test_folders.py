@@ -195,7 +195,7 @@ def test_scan_folder_explains_a_class_beside_the_subsets(tmp_path: Path) -> None
         classes(tmp_path / name)
     fill(tmp_path / "bus")
     (problem,) = scan_folder(tmp_path).problems
-    assert problem.what == "lies beside the subsets and is none of them"
+    assert problem.what == "is beside the subsets but is not one of them"
     assert problem.where.endswith("bus")
     assert "if a class is called like a subset, rename the class" in problem.remedy
 

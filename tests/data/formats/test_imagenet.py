@@ -78,5 +78,5 @@ def test_prepare_names_strange_folders_when_imagenet_has_them(
 ) -> None:
     root = fill(tmp_path / "imagenet", "train/n01440764", "train/dogs", "val/n01440764")
     message = refusal("imagenet", root)
-    assert '"dogs" is no WordNet id' in message
+    assert '"dogs" is not a WordNet ID' in message
     assert 'class "dogs" has no images in test' in message

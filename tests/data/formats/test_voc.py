@@ -149,7 +149,7 @@ def test_prepare_finds_a_leak_between_voc_subsets(build: Build, gather: Gather, 
     (root / "JPEGImages" / "te000000.jpg").write_bytes((root / "JPEGImages" / "tr000000.jpg").read_bytes())
     (root / "JPEGImages" / "tr000003.jpg").write_bytes((root / "JPEGImages" / "tr000005.jpg").read_bytes())
     message = refusal("voc", root)
-    assert "the same image lies in test and train" in message
+    assert "the same image is in test and train" in message
     assert "the same image is labeled car and car;person" in message
     assert gather("voc", root, leaks="drop").images == {"train": 7, "validation": 10, "test": 10}
 

@@ -106,7 +106,7 @@ def test_make_masks_does_nothing_and_says_so_when_it_is_there(small_set: None, w
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     progress = Silent()
     assert dataset.make_masks(workspace, 0, progress) == folder
-    assert "are there already" in progress.messages[-1]
+    assert "already exist" in progress.messages[-1]
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 

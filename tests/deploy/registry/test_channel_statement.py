@@ -61,7 +61,7 @@ def test_threshold_stays_until_another_one_is_given(publish: Publish) -> None:
     publish("ann", signers=("ann", "bob", "cid"), threshold=2)
     assert "stated by bob, cid" in publish("bob", "cid")
     assert "stated by ann, cid" in publish("ann", "cid")
-    with pytest.raises(UsageError, match="requires 2 signatures, and 1 key is given"):
+    with pytest.raises(UsageError, match="requires 2 signatures, but 1 key is given"):
         publish("ann")
     publish("ann", "bob", threshold=1)
     publish("cid")

@@ -44,7 +44,7 @@ def read_labels(path: Path | None, known: Sequence[str] | None) -> tuple[str, ..
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice or len(labels) < 2:
         what = f"has a label twice: {', '.join(twice[:5])}" if twice else f"has {len(labels)} labels, not two or more"
-        raise ConfigurationError(what, where=str(path), remedy="one label a line, each once")
+        raise ConfigurationError(what, where=str(path), remedy="one label per line, without repeats")
     if known and set(known) == set(labels) and tuple(known) != labels:
         what = f"has the labels in another order than the model itself, which names them {', '.join(known[:10])}"
         raise DataError(what, where=str(path), remedy="leave --labels out, or put them in the model's order")
@@ -74,7 +74,7 @@ def check_labels(labels: Sequence[str], classes: int, file: Path | None) -> None
     raise DataError(
         f"names {len(labels)} labels, but the model has {classes} output{'s' * (classes > 1)}, which need {expected}",
         where=str(file),
-        remedy=f"one label a line, in the order of the outputs{hint}",
+        remedy=f"one label per line, in the order of the outputs{hint}",
     )
 
 
@@ -142,5 +142,5 @@ def _unlabeled(folder: Path) -> list[Image]:
     files, _ignored = list_files(folder, recursive=False)
     if len(files) < 2:
         remedy = "give some of each class, as the model will see them"
-        raise DataError(f"holds {len(files)} images; two are the least", where=str(folder), remedy=remedy)
+        raise DataError(f"holds {len(files)} images; it needs at least two", where=str(folder), remedy=remedy)
     return [data.Image(file.resolve(), hashing.sha256_file(file), 0, "test") for file in files]

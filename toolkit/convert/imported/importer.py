@@ -77,7 +77,7 @@ def import_model(
                 others = list(_other_settings(reader, pixels, imported, truth))
                 raise sanity.chance_error(answers, truth, labels, imported.file, others)
             imported = dataclasses.replace(imported, forced=options.force)
-            progress.log(f"  goes on by --force although it is no better than guessing: {options.force}")
+            progress.log(f"  continues because of --force although it is no better than guessing: {options.force}")
     hint = sanity.swapped_labels(answers, truth, labels) if labeled else ""
     if hint:
         progress.log(f"warning: {hint} better")

@@ -71,7 +71,7 @@ def classes_of(graph: ov.Model) -> int:
     shape = port.partial_shape
     if shape.is_dynamic or prod(shape.to_shape()[1:]) != max(shape.to_shape()[1:], default=0) or len(shape) < 2:
         remedy = "give a classifier, with its pooling and its last layer"
-        raise DataError(f"gives {shape}, not one row of numbers per image", where=name_of(port), remedy=remedy)
+        raise DataError(f"returns {shape}, not one row of numbers per image", where=name_of(port), remedy=remedy)
     return int(prod(shape.to_shape()[1:]))
 
 

@@ -78,7 +78,7 @@ def _scaling_of_range(dtype: str, integers: IntegerScale, *, labeled: bool) -> S
     if len(fitting) == 1:
         return fitting[0]
     raise UsageError(
-        f"takes integers that stand for numbers from {low:.4g} to {high:.4g}, and does not say how pixels become those",
+        f"takes integers that represent numbers from {low:.4g} to {high:.4g}, and does not say how to scale pixels to them",
         remedy=_REMEDY,
     )
 

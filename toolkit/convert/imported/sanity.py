@@ -34,7 +34,7 @@ def refuse_useless(answers: npt.NDArray[np.float32], file: str) -> None:
     if not np.isfinite(answers).all():
         raise DataError("the model returned NaN or infinite values", where=file, remedy=REMEDY)
     if len(answers) > 1 and float(np.ptp(answers, axis=0).max()) < _ALIKE:
-        raise DataError(f"answers all {len(answers)} images alike", where=file, remedy=REMEDY)
+        raise DataError(f"gives the same answer for all {len(answers)} images", where=file, remedy=REMEDY)
 
 
 def chance_error(

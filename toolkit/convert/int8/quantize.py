@@ -70,9 +70,9 @@ def load_calibration_data(model: TrainedModel, split: Split, workspace: Workspac
     training = [image for image in images if image.subset == "train"]
     if not training:
         raise DataError(
-            "no training images to take the ranges from; test images only judge",
+            "no training images to calibrate with; test images are for evaluation only",
             where=split.path,
-            remedy="give the split a train part, or convert to fp32 or fp16",
+            remedy="add a train subset to the split, or convert to fp32 or fp16",
         )
     chosen = interleave_classes([image.label for image in training], CALIBRATION)
     judging, judged_on = _judging(images, training, chosen)
@@ -98,7 +98,7 @@ def quantize(
     nncf = _nncf()
     if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
         raise ConversionError("it is quantized already", remedy="convert it to fp32, which keeps it as it is")
-    progress.log(f"  taking ranges from {len(samples.calibration)} training images")
+    progress.log(f"  calibrating with {len(samples.calibration)} training images")
 
     def score(graph: ov.Model) -> float:
         return parity.score(parity.predict(graph, [samples.judging]), samples.labels)
@@ -107,7 +107,7 @@ def quantize(
     names, quantized, after = quantized_layers(whole), whole, score(whole)
     reverted: tuple[str, ...] = ()
     if not names:
-        raise ConversionError("it has no layer that INT8 could speed up", remedy="keep it in fp32 or fp16")
+        raise ConversionError("it has no layers that INT8 can speed up", remedy="keep it in fp32 or fp16")
     if not parity.keeps_accuracy(after, before, max_drop):
         progress.log(f"  {samples.judged_on} images: {before - after:.2%} lost, more than the bound")
         quantized, reverted = restore_float_layers(

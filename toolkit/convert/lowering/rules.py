@@ -51,7 +51,7 @@ def _pool(kind: str) -> Callable[[Node], Node]:
         if any(step != 1 for step in attributes.get("dilations", ())):
             raise CannotLowerError("its window is dilated")
         if node.get_output_size() > 1 and node.output(1).get_target_inputs():
-            raise CannotLowerError("the places of the largest values are used, not only the values")
+            raise CannotLowerError("the indices of the largest values are used, not only the values")
         old = {key: attributes[key] for key in remaining if key in attributes}
         for rounding in ("floor", "ceil"):
             new = make_op(1, kind, [node.input_value(0)], rounding_type=rounding, **old)
@@ -70,7 +70,7 @@ def _interpolate(node: Node) -> Node:
     """Older runtimes resize only the last two of four axes, so NHWC is turned around it."""
     attributes = node.get_attributes()
     if attributes["mode"] not in {"nearest", "linear", "linear_onnx", "cubic"}:
-        raise CannotLowerError(f"mode {attributes['mode']!r} came later")
+        raise CannotLowerError(f"mode {attributes['mode']!r} is newer than this runtime")
     sizes = [list(node.get_input_shape(0)), list(node.get_output_shape(0))]
     rank = len(sizes[0])
     axes = [int(axis) % rank for axis in constant_value(node, 2)] if node.get_input_size() > 2 else list(range(rank))

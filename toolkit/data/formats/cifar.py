@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _BYTES = 3 * 32 * 32
-_AGAIN = "fetch it again: it did not arrive whole"
+_AGAIN = "download it again: it is incomplete"
 Files = Mapping[str, bytes]
 
 
@@ -127,7 +127,7 @@ def _read_pickled(layout: _Layout, content: bytes) -> tuple[npt.NDArray[np.uint8
     pixels: Any = batch.get("data")
     labels = batch.get(key[layout.labels_key])
     if getattr(pixels, "ndim", 0) != 2 or pixels.shape[1] != _BYTES:
-        raise ValueError(f"its data is no array [n, {_BYTES}]")
+        raise ValueError(f"its data is not an array [n, {_BYTES}]")
     if not (isinstance(labels, list) and all(isinstance(label, int) for label in labels)):
         raise ValueError(f"has no list of numbers {key[layout.labels_key]}")
     return pixels, labels

@@ -45,7 +45,7 @@ def _column_problems(columns: Sequence[str], path: Path) -> list[Problem]:
     lacking = [name for name in ("path", "label") if name not in columns]
     strange = [name for name in columns if name not in {"path", "label", "subset"}]
     return [Problem(f'has no column "{name}"', str(path), remedy) for name in lacking] + [
-        Problem(f'"{name}" is no column it can have', str(path), remedy) for name in strange
+        Problem(f'"{name}" is not a known column', str(path), remedy) for name in strange
     ]
 
 
@@ -62,7 +62,7 @@ def _images(
         if not what and image in seen:
             what = f"the same image as in line {seen[image]}"
         if what:
-            problems.append(Problem(what, f"{path}: line {number}", "mend the line, or remove it"))
+            problems.append(Problem(what, f"{path}: line {number}", "fix the line, or remove it"))
             continue
         seen[image] = number
         subset = SUBSET_NAMES.get((row.get("subset") or "").strip().lower())
@@ -85,5 +85,5 @@ def _row_problem(row: dict[str, str | None], image: Path, *, divided: bool, mult
         return "has no label"
     subset = (row.get("subset") or "").strip()
     if divided and subset.lower() not in SUBSET_NAMES:
-        return f'"{subset}" is no subset: train, validation or test'
+        return f'"{subset}" is not a subset: use train, validation or test'
     return "" if image.is_file() else f"no such image: {image}"

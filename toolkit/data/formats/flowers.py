@@ -83,7 +83,7 @@ def load_matrices(root: str) -> dict[str, list[int]]:
             matrices = read_mat(path.read_bytes())
             numbers |= {name: _row(matrices, name) for name in names}
         except (ValueError, OSError) as error:
-            problems.append(Problem(str(error), str(path), "fetch it again: it did not arrive whole"))
+            problems.append(Problem(str(error), str(path), "download it again: it is incomplete"))
     if problems:
         raise DataError.from_problems(problems)
     return numbers

@@ -181,7 +181,7 @@ def _subset_problems(root: Path, subsets: Subsets) -> list[Problem]:
     known = {folder for folder, _ in subsets}
     remedy = "move it into a subset, or out of the data set; if a class is called like a subset, rename the class"
     return problems + [
-        Problem("lies beside the subsets and is none of them", str(folder), remedy)
+        Problem("is beside the subsets but is not one of them", str(folder), remedy)
         for folder in subfolders(root)
         if folder not in known
     ]

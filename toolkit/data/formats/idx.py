@@ -55,7 +55,7 @@ def parse_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
 
     content = _content(path)
     if len(content) < 4:
-        raise ValueError(f"truncated: {len(content)} bytes are no idx file")
+        raise ValueError(f"truncated: {len(content)} bytes are not an idx file")
     zero, kind, rank = struct.unpack_from(">HBB", content)
     if zero or kind != 8 or rank != dimensions:
         raise ValueError(f"wrong magic {content[:4].hex(' ')}, expected 00 00 08 {dimensions:02}")
@@ -113,7 +113,7 @@ def load(files: Mapping[str, str], classes: Sequence[str]) -> ArrayDataset:
         try:
             read[name] = parse_idx(path, 3 if "images" in name else 1)
         except (ValueError, OSError) as error:
-            problems.append(Problem(str(error), str(path), "fetch it again: it did not arrive whole"))
+            problems.append(Problem(str(error), str(path), "download it again: it is incomplete"))
     if problems:
         raise DataError.from_problems(problems)
     pairs = {subset: (read[f"{subset}-images-idx3-ubyte"], read[f"{subset}-labels-idx1-ubyte"]) for subset in _SUBSETS}

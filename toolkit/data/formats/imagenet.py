@@ -36,7 +36,7 @@ def read_imagenet(table: DataConfig, root: Path, workspace: Workspace, progress:
     problems = list(class_problems(root, images))
     ids = sorted({image.label for image in images})
     problems += [
-        Problem(f'"{label}" is no WordNet id such as n01440764', str(root), "move it out, or use folders")
+        Problem(f'"{label}" is not a WordNet ID such as n01440764', str(root), "move it out, or use folders")
         for label in ids
         if not _WNID.fullmatch(label)
     ]

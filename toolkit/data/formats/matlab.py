@@ -36,7 +36,7 @@ def read_mat(content: bytes) -> dict[str, npt.NDArray[Any]]:
         if kind == _COMPRESSED:
             inner = list(_elements(_inflated(body), 0, order))
             if len(inner) != 1 or inner[0][0] != _MATRIX:
-                raise ValueError("damaged: a compressed element that is no matrix")
+                raise ValueError("damaged: a compressed element that is not a matrix")
             body = inner[0][1]  # noqa: PLW2901  # what was inside
         elif kind != _MATRIX:
             raise ValueError(f"an element of type {kind}, neither a matrix nor a compressed one")
@@ -47,7 +47,7 @@ def read_mat(content: bytes) -> dict[str, npt.NDArray[Any]]:
 
 def _byte_order(content: bytes) -> str:
     if len(content) < _HEADER:
-        raise ValueError(f"truncated: {len(content)} bytes are no MATLAB file")
+        raise ValueError(f"truncated: {len(content)} bytes are not a MATLAB file")
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None or struct.unpack_from(f"{order}H", content, 124)[0] != 0x0100:
         raise ValueError("wrong magic: not a MATLAB file of level 5")
@@ -95,7 +95,7 @@ def _matrix(body: bytes, order: str) -> tuple[str, npt.NDArray[Any]]:
     name = subsets[2][1].decode("ascii", "replace")
     (flags,) = struct.unpack_from(f"{order}I", subsets[0][1])
     if flags & 0xFF not in _CLASSES or flags >> 8 & _COMPLEX or len(subsets) != 4:
-        raise ValueError(f'"{name}" is no matrix of real numbers')
+        raise ValueError(f'"{name}" is not a matrix of real numbers')
     shape = struct.unpack(f"{order}{len(subsets[1][1]) // 4}i", subsets[1][1])
     return name, _numbers(name, subsets[3], shape, order).astype(_CLASSES[flags & 0xFF])
 

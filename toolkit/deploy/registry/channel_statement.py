@@ -80,7 +80,7 @@ def inherit_rules(statement: bytes, options: StatementOptions, keys: int) -> Sta
     threshold = last.threshold if options.threshold is None else options.threshold
     if keys and keys < last.threshold:
         raise UsageError(
-            f"the channel requires {last.threshold} signatures, and {keys} key{' is' if keys == 1 else 's are'} given",
+            f"the channel requires {last.threshold} signatures, but {keys} key{' is' if keys == 1 else 's are'} given",
             where="--sign",
             remedy=f"give --sign KEY for each: the signers are {', '.join(last.signers) or 'all that devices allow'}",
         )

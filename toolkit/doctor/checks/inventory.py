@@ -22,7 +22,7 @@ def check(place: Place) -> Iterator[Finding]:
     except ConfigurationError as error:
         if place.inventory is not None:
             raise
-        yield warning("there is no inventory yet; `toolkit demo` starts a local fleet", error.problems[0].remedy)
+        yield warning("no inventory yet; `toolkit demo` starts a local fleet", error.problems[0].remedy)
         return
     devices = load_inventory(path)
     yield good(f"{len(devices)} devices in {path}")

@@ -18,7 +18,7 @@ def check(place: Place) -> Iterator[Finding]:
     root = place.workspace.root
     if not root.is_dir():
         yield warning(
-            f"there is no workspace yet at {root.absolute()}", "the first command creates it; or: toolkit doctor --fix"
+            f"no workspace yet at {root.absolute()}", "the first command creates it; or: toolkit doctor --fix"
         )
         return
     if not os.access(root, os.W_OK | os.X_OK):

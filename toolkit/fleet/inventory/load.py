@@ -48,7 +48,7 @@ def load_inventory(path: Path, limit: str | None = None, asked: Passwords | None
     """
     if not path.exists() and not is_host_list(path):
         raise ConfigurationError(
-            "no such inventory", where=str(path), remedy="`toolkit fleet up` makes one, or give --inventory"
+            "no such inventory", where=str(path), remedy="create one with `toolkit fleet up`, or give --inventory"
         )
     listing = _list(path, limit)
     hosts, problems = resolve_variables(

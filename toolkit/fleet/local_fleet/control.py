@@ -68,7 +68,7 @@ def _read(allowed_signers: Path) -> bytes:
         raise UsageError(
             f"cannot be read: {error.strerror}",
             where=str(allowed_signers),
-            remedy="give a file with one line for each signer: NAME KEYTYPE KEY",
+            remedy="give a file with one line per signer: NAME KEYTYPE KEY",
         ) from None
 
 

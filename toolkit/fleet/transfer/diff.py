@@ -105,7 +105,7 @@ def check_room(device: Device, lacking: tuple[File, ...], known: RemoteState) ->
         raise FleetError(
             f"no room: {format_bytes(needed)} to send and {format_bytes(reserve)} to stay free, but {format_bytes(known.free_bytes)} are free",
             where=device.name,
-            remedy=f"delete what is not needed there (df -h {device.root}), or lower toolkit_reserve_bytes",
+            remedy=f"free some space there (df -h {device.root}), or lower toolkit_reserve_bytes",
         )
     if known.free_inodes is not None and known.free_inodes < 2 * len(lacking) + 16:
         raise FleetError(

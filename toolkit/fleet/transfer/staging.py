@@ -86,7 +86,7 @@ def stage(
             return sent
         _raise_if_damaged(device, tree, answer["damaged"])
         chunks = tuple(piece for piece in unique_chunks(tree.files) if piece.sha256 in answer["lacking"])
-    raise FleetError(f"lacks {len(chunks)} pieces that were sent", where=device.name, remedy="run the command again")
+    raise FleetError(f"lacks {len(chunks)} chunks that were sent", where=device.name, remedy="run the command again")
 
 
 def read_remote_state(shell: Shell, device: Device, tree: FileTree, destination: str) -> RemoteState:
@@ -157,7 +157,7 @@ def _raise_if_damaged(device: Device, tree: FileTree, damaged: list[str]) -> Non
 
 def _damage(device: Device, file: File) -> Problem:
     return Problem(
-        f"{file.path} arrived damaged (sha256 differs) and was thrown away",
+        f"{file.path} arrived damaged (SHA-256 differs) and was discarded",
         device.name,
-        "run the command again; if it stays so, check the device's card and this machine's memory",
+        "run the command again; if it happens again, check the device's card and this machine's memory",
     )

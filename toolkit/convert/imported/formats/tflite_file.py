@@ -77,7 +77,7 @@ class TfliteFile(ModelFile):
         with self.path.open("rb") as stream:
             head = stream.read(8)
         if head[4:8] != _IDENTIFIER:
-            raise damaged(self.path, "it does not begin as a TensorFlow Lite file does")
+            raise damaged(self.path, "it is not a TensorFlow Lite file")
 
     def _interpreter(self) -> Any:
         self._check()
