@@ -52,7 +52,7 @@ VERBS = {
     "init .": "train",
     "serve bundle": "device",
     "data inspect .": "train",
-    "data split .": "train",
+    "data split images": "train",
     "data masks": "train",
     "data review x.toml": "train",
     "deploy bundle --fleet -i inventory.yml": "fleet",
@@ -83,7 +83,7 @@ def write_bundle(folder: Path) -> None:
         "input": {},
         "output": {},
         "golden": {},
-        "lineage": {},
+        "lineage": {"ir": "", "split": ""},
         "versions": {},
         "parity": {},
         "files": dict.fromkeys(names, entry),
@@ -100,6 +100,9 @@ def place(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "bundle").mkdir()
     write_bundle(tmp_path / "bundle")
     (tmp_path / "model.keras").touch()
+    for name in ("a/0", "a/1", "a/2", "b/3", "b/4", "b/5"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / f"{name}.ppm").write_bytes(b"P6 2 2 255\n" + name.encode() * 4)
     yield tmp_path
     if (tmp_path / "workspace" / "fleet").exists():  # what `fleet up` started
         subprocess.run(

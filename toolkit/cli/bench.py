@@ -86,10 +86,13 @@ def bench(
     from toolkit.bench.export import write
     from toolkit.bench.load_records import load_records
     from toolkit.bench.run import bench_fleet, bench_local, local_device, remaining_runs
+    from toolkit.cli.extras import require
 
     remote = options.fleet or options.limit is not None
     if local and remote:
         raise UsageError("--local excludes --fleet and --limit", remedy="use one of them")
+    if local:
+        require("numpy", "cv2", "openvino")
     if not (local or compare or export):
         require_target(options.fleet, options.limit, remedy="use --local, --fleet or --limit PATTERN")
     workspace, progress = options.workspace, options.progress

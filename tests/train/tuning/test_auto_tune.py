@@ -13,14 +13,14 @@ from toolkit.train.tuning.search_space import interpreter_candidates
 BROKEN = ComputeProfile(name="broken", environment={"PYTHONHOME": "/nowhere"})
 
 
-def test_missing_profiles_name_each_network_once_when_without_profile(sweep: Any) -> None:
+def test_missing_profiles_name_each_network_once(sweep: Any) -> None:
     requests = sweep.requests() * 2
     assert [one.trial.network for one in missing_profiles(requests)] == ["one", "two"]
     compute_profiles.save_profile(ComputeProfile(name="one"), {}, sweep.workspace)
     assert [one.trial.network for one in missing_profiles(requests)] == ["two"]
 
 
-def test_tune_missing_profiles_saves_profile_for_the_next_training(sweep: Any) -> None:
+def test_tune_missing_profiles_saves_them_for_the_next_training(sweep: Any) -> None:
     first, again, requests = Silent(), Silent(), sweep.requests()[:1]
     tune_missing_profiles(requests, 120, first, [ComputeProfile(name="one thread", intra_op=1)])
     assert compute_profiles.select_profile(None, "one", sweep.workspace).intra_op == 1
@@ -29,7 +29,7 @@ def test_tune_missing_profiles_saves_profile_for_the_next_training(sweep: Any) -
     assert not again.messages
 
 
-def test_tune_missing_profiles_lets_training_begin_when_measuring_fails(sweep: Any) -> None:
+def test_tune_missing_profiles_lets_training_begin_on_failure(sweep: Any) -> None:
     progress = Silent()
     tune_missing_profiles(sweep.requests()[:1], 30, progress, [BROKEN])
     assert "trained without a profile" in progress.messages[-1]
