@@ -81,7 +81,7 @@ class DeviceRollout:
     rollout: str = ""
     break_lock: bool = False
 
-    def tree_of(self, device: Device) -> FileTree:
+    def release_for(self, device: Device) -> FileTree:
         """Return the release for one device."""
         container_image = self._container_image(device)
         return self.tree if container_image is None else with_container_image(self.tree, container_image.reference)
@@ -92,7 +92,7 @@ class DeviceRollout:
         Raises:
             FleetError: the device cannot be reached, cannot run the release or has no room for it.
         """
-        tree = self.tree_of(device)
+        tree = self.release_for(device)
         with fleet.connect(device) as shell:
             known = self._survey(device, shell)
             refused = any(signature_policy.missing_signature(tree, device))
@@ -114,7 +114,7 @@ class DeviceRollout:
         """
         with fleet.connect(device) as shell, self._locked(device, shell, "deploy") as session:
             now = read_status(device, shell)
-            if now.release not in {before.status.release, self.tree_of(device).digest}:
+            if now.release not in {before.status.release, self.release_for(device).digest}:
                 raise _moved(device, before.status, now)
             turn = _Turn(device, shell, session, now)
             try:
@@ -131,7 +131,7 @@ class DeviceRollout:
         """
         with fleet.connect(device) as shell, self._locked(device, shell, "take back") as session:
             now = read_status(device, shell)
-            own = self.tree_of(device).digest
+            own = self.release_for(device).digest
             if now.release != own or seen.release in {None, own}:
                 return None
             session.restore(seen.release, seen.previous, self._audit, {"outcome": "taken-back", "reason": why})
@@ -145,7 +145,7 @@ class DeviceRollout:
         return device_lock(device, shell, f"{what} {self.tree.parent[:12]}", break_lock=self.break_lock)
 
     def _survey(self, device: Device, shell: Shell) -> RemoteState:
-        tree = self.tree_of(device)
+        tree = self.release_for(device)
         return staging.read_remote_state(shell, device, tree, release_path(tree.digest))
 
     def _container_image(self, device: Device) -> ContainerImage | None:
@@ -166,7 +166,7 @@ class DeviceRollout:
             facts = fleet.probe_in_image(facts, device, shell, container_image.reference)
         known = self._survey(device, shell)
         facts = replace(facts, current=turn.before.release, previous=turn.before.previous)
-        tree = self.tree_of(device)
+        tree = self.release_for(device)
         plan = make_plan(tree, device, facts, known, self.gates)
         if plan.has("send"):
             sent += staging.stage(shell, device, tree, release_path(tree.digest), known, self.sending)
@@ -174,7 +174,7 @@ class DeviceRollout:
 
     def _activate(self, turn: _Turn, plan: DeployPlan, sent: int) -> Applied:
         """Let the device activate the release, which puts the old one back if a gate fails after the switch."""
-        device, tree = turn.device, self.tree_of(turn.device)
+        device, tree = turn.device, self.release_for(turn.device)
         context = GateContext(device, turn.shell, tree.digest, tree, turn.before.bundle)
         run = GateRun(context, [gate for gate in self.gates if plan.has(gate.name)])
         passed = turn.session.activate(tree.digest, run, self._audit)
@@ -184,7 +184,7 @@ class DeviceRollout:
 
     def _note_failure(self, turn: _Turn, reason: str) -> None:
         """Append to the device's audit log, best effort: without room or connection the line is lost."""
-        entry = {"release": self.tree_of(turn.device).digest, "replaced": turn.before.release}
+        entry = {"release": self.release_for(turn.device).digest, "replaced": turn.before.release}
         with suppress(FleetError):
             turn.session.note(self._audit, {**entry, "outcome": "failed", "reason": reason})
 

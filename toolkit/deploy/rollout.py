@@ -263,7 +263,7 @@ class _Rollout:
         return [device for device in devices if self.log.outcome(device) != "deployed"]
 
     def _record(self, device: Device, outcome: str, start: float, **more: Any) -> Deployment:
-        tree = self.device_rollout.tree_of(device)
+        tree = self.device_rollout.release_for(device)
         return deployment_record(tree.parent, device, tree.digest, outcome, start, **more)
 
 

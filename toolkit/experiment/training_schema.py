@@ -20,7 +20,7 @@ Loss = Literal["auto", "binary", "categorical", "sparse-categorical"]
 BatchNorm = Literal["inference", "training"]
 OwnScaling = Literal["none", "unit", "symmetric", "caffe", "torch"]
 ClassWeights = Literal["auto", "none", "balanced"]
-Offer = Literal["improved", "all"]
+OfferedStages = Literal["improved", "all"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -120,7 +120,7 @@ class TrainConfig(Config):
     all those without it. "auto": balanced where the largest class is more than twice the smallest."""
     precision: ComputePrecision = "float32"
     """What fine-tuning computes the body in; the weights, the head, and the saved model are float32 in any case."""
-    offer: Offer = "improved"
+    offer: OfferedStages = "improved"
     """"improved": a stage that ends below the one before it is recorded, but not converted or deployed. "all": every
     stage is."""
 
@@ -229,7 +229,7 @@ class Trial(Config):
     class_weights: ClassWeights | dict[str, float]
     augment: AugmentConfig | Literal["none"] | None
     """None: the recipe's."""
-    offer: Offer = "improved"
+    offer: OfferedStages = "improved"
     # What is left out of a run's digest where it is unset, so that earlier runs keep their names.
     reject: RejectConfig | None = Field(default=None, exclude_if=is_unset)
     scaling: OwnScaling | None = Field(default=None, exclude_if=is_unset)

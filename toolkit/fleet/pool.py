@@ -77,14 +77,14 @@ def fan_out(
             for _ in devices:
                 device, outcome = pool.next_outcome()
                 outcomes[device] = outcome
-                _tell(task, device, outcome)
+                _advance(task, device, outcome)
     except BaseException:
         pool.stop()
         raise
     return _sorted(devices, outcomes)
 
 
-def _tell(task: Task, device: Device, outcome: object) -> None:
+def _advance(task: Task, device: Device, outcome: object) -> None:
     task.advance(note=f"{device.name}: {'failed' if isinstance(outcome, Exception) else 'done'}")
 
 

@@ -36,10 +36,12 @@ def fill_from_file(body: keras.Model, path: Path) -> None:
             where=str(path),
             remedy=f"it holds {_some(list(stored))}; is it a file of this network?",
         )
-    unfit = [name for name, layer in expected.items() if _shapes(layer.get_weights()) != _shapes(stored[name])]
-    if unfit:
+    differing = [name for name, layer in expected.items() if _shapes(layer.get_weights()) != _shapes(stored[name])]
+    if differing:
         raise ConfigurationError(
-            f"the shapes of {len(unfit)} layers differ: {_some(unfit)}", where=str(path), remedy="is it this network's?"
+            f"the shapes of {len(differing)} layers differ: {_some(differing)}",
+            where=str(path),
+            remedy="is it this network's?",
         )
     for name, layer in expected.items():
         layer.set_weights(stored[name])

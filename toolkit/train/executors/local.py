@@ -73,7 +73,7 @@ class _Floor:
                 self._go_on(None)
             while self._at:
                 for key, _ in self._selector.select(LOOK_S):
-                    self._hear(key.fileobj)  # type: ignore[arg-type]  # nothing else is registered
+                    self._on_event(key.fileobj)  # type: ignore[arg-type]  # nothing else is registered
                 for process in [process for process in self._at if process.is_silent_for_ever()]:
                     self._bury(process)
         finally:
@@ -83,7 +83,7 @@ class _Floor:
                 self._leave(process).stop()
             self._selector.close()
 
-    def _hear(self, process: TrainingProcess) -> None:
+    def _on_event(self, process: TrainingProcess) -> None:
         place, events = self._at[process], process.read_events()
         for event in events if events is not None else ():
             self._listener.on_event(place, event)

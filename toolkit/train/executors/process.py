@@ -23,8 +23,8 @@ _LAST_WORDS = 2000
 class TrainingProcess:
     """A running worker.
 
-    Lifecycle: `give` one request, `hear` until Done or Failed, give the next; then `stop`. It has a session of its own, so
-    that Ctrl-C reaches its parent alone, which stops it; and it stops by itself when its parent is gone.
+    Lifecycle: `give` one request, `read_events` until Done or Failed, give the next; then `stop`. It has its own session, so
+    that Ctrl-C reaches only its parent, which stops it; it also stops when its parent has ended.
     """
 
     def __init__(self, profile: ComputeProfile, environment: Mapping[str, str]) -> None:
@@ -41,19 +41,19 @@ class TrainingProcess:
         self._rest = b""
 
     def give(self, request: Request) -> None:
-        """Have it train; if it is gone, `hear` will tell."""
+        """Send a request; if the process has ended, `read_events` returns None."""
         assert self._process.stdin is not None  # noqa: S101 - so it was started
         with suppress(BrokenPipeError):
             self._process.stdin.write(request.to_json().encode() + b"\n")
             self._process.stdin.flush()
 
     def fileno(self) -> int:
-        """What becomes readable when there is something to hear."""
+        """Return the file descriptor that is readable when there are events."""
         assert self._process.stdout is not None  # noqa: S101 - so it was started
         return self._process.stdout.fileno()
 
     def read_events(self) -> list[Event] | None:
-        """What it has said since, waiting for something; None once it has ended."""
+        """Wait for events and return them; None once the process has ended."""
         chunk = os.read(self.fileno(), 1 << 16)
         if not chunk:
             return None

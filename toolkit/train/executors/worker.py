@@ -79,12 +79,12 @@ class _Sender:
     """Keeps nothing itself: says where a finished stage's model lies."""
 
     def __init__(self, request: Request, send: Callable[[Event], None]) -> None:
-        self._request, self._tell = request, send
+        self._request, self._send = request, send
 
     def put(self, artifact: TrainedModel) -> None:
         own = self._request
         folder = run_dir.stage_folder(own.workspace, own.experiment, artifact.run, own.trial, artifact.stage)
-        self._tell(StageDone(own.workspace.relative(folder)))
+        self._send(StageDone(own.workspace.relative(folder)))
 
 
 class _Lines:

@@ -73,8 +73,8 @@ class Auth:
             request.headers.get("host", ""),
             request.headers.get("x-forwarded-host", ""),
         }  # another site cannot send that
-        foreign = origin is not None and origin.partition("://")[2] not in own
-        if foreign or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        cross_origin = origin is not None and origin.partition("://")[2] not in own
+        if cross_origin or request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             navigates = request.headers.get("sec-fetch-mode") == "navigate" and request.method == "GET"
             if not (navigates and request.path == "/"):
                 raise HttpError(403, "requests from another site are not allowed")
