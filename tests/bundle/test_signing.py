@@ -65,14 +65,14 @@ def test_verify_signature_names_the_key_when_the_signer(tmp_path: Path, folder: 
 def test_verify_signature_refuses_when_a_byte_was_changed(folder: Path, allowed: Path, key: Path) -> None:
     sign_bundle(folder, key)
     (folder / "manifest.json").write_bytes(b'{"format":2}')
-    with pytest.raises(BundleError, match="not of this manifest: one of them was changed"):
+    with pytest.raises(BundleError, match="does not match this manifest: one of the two was changed"):
         verify_signature(folder, allowed)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a signature", bytes(200)])
 def test_verify_signature_refuses_when_it_is_no_signature(folder: Path, allowed: Path, content: bytes) -> None:
     (folder / "manifest.json.sig").write_bytes(content)
-    with pytest.raises(BundleError, match="not of this manifest"):
+    with pytest.raises(BundleError, match="does not match this manifest"):
         verify_signature(folder, allowed)
 
 
@@ -84,7 +84,7 @@ def test_verify_signature_says_so_when_it_is_not_signed(folder: Path, allowed: P
 def test_verify_signature_refuses_when_it_was_made(folder: Path, allowed: Path, key: Path) -> None:
     manifest = folder / "manifest.json"
     subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", str(key), str(manifest)], check=True)
-    with pytest.raises(BundleError, match="not of this manifest"):
+    with pytest.raises(BundleError, match="does not match this manifest"):
         verify_signature(folder, allowed)
 
 
