@@ -218,7 +218,7 @@ def test_archive_inherits_the_signers_of_the_last_one(
     write_archive(whole, tmp_path / "1.tar", key, options=rules, records=records)
     assert install(tmp_path / "1.tar")[0] == 0
     for place, where in ((tmp_path / "2.tar", records), (tmp_path / "1.tar", None)):
-        with pytest.raises(UsageError, match="requires 2 signatures, and 1 key is given"):
+        with pytest.raises(UsageError, match="requires 2 signatures, but 1 key is given"):
             write_archive(whole, place, key, records=where)
     both = StatementOptions(cosigners=(tmp_path / "bob",))
     write_archive(whole, tmp_path / "2.tar", key, options=both, records=records)
