@@ -294,7 +294,7 @@ def test_publish_and_pull_use_tokens_over_tls(
         tokens = TOKENS.format(office=office, service=SERVICE, issuer=ISSUER)
         server = Server(program, tmp_path, auth=tokens, tls=TLS.format(office=office), address=ADDRESS)
         try:
-            with pytest.raises(FleetError, match="certificate verify failed"):
+            with pytest.raises(FleetError, match="a certificate that this machine does not trust"):
                 publish(bundle, server.channel)
             monkeypatch.setenv("SSL_CERT_FILE", str(office.certificate))
             for credentials in (None, tmp_path / "wrong", tmp_path / "closed"):

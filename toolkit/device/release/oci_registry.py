@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import json
 import re
+import ssl
 import time
 import urllib.parse
 import urllib.request
@@ -135,10 +136,11 @@ class Registry:
         for attempt in range(TRIES):
             try:
                 answer = self._authorized(method, path, body, headers or {})
+            except _RETRIED as error:
+                _raise_tls_error(self, error)
+                why = f"does not answer: {str(error) or type(error).__name__}"
             except ValueError as error:
                 raise DeviceError(f"names an address that is not valid: {error}", where=self.where) from None
-            except _RETRIED as error:
-                why = f"does not answer: {str(error) or type(error).__name__}"
             else:
                 if answer.status in accept:
                     return answer
@@ -239,6 +241,17 @@ def _is_layer(layer: Any) -> bool:
 def oci_digest(content: bytes) -> str:
     """Return the digest of bytes in the notation of registries, "sha256:…"."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _raise_tls_error(registry: Registry, error: Exception) -> None:
+    """Raise what keeps a registry from TLS, if trying again cannot help."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "install the certificate of its authority in /usr/local/share/ca-certificates, then run update-ca-certificates"
+        what = f"has a certificate that this machine does not trust: {error.verify_message}"
+        raise DeviceError(what, where=registry.host, remedy=remedy)
+    if isinstance(error, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(error):
+        remedy = "give it a certificate, or allow plain HTTP: --plain-http, on devices runner_channel_plain_http: true"
+        raise DeviceError("speaks plain HTTP, without TLS", where=registry.host, remedy=remedy)
 
 
 def _to_error(registry: Registry, status: int) -> DeviceError:
