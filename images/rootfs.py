@@ -39,6 +39,11 @@ MISSING_MMDEBSTRAP = (
 )
 
 
+NO_SPACE = "No space left on device"
+LINES = 6
+"""Most lines of mmdebstrap's messages that are shown."""
+
+
 @dataclass(frozen=True)
 class Package:
     """One Debian package: its control fields as text, and its files."""
@@ -148,18 +153,35 @@ def _unpack(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
         raise SystemExit(4)
     archives, unpacked = folder / "archives", folder / "unpacked.tar"
     archives.mkdir(mode=0o777)
-    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--architectures={recipe.architecture}"]
+    # Not --quiet, which keeps back why apt failed.
+    command = ["mmdebstrap", "--variant=extract", f"--architectures={recipe.architecture}"]
     command += [f"--include={','.join(recipe.include)}", '--aptopt=Acquire::Retries "3"']
     command += [f"--extract-hook=sync-out /var/cache/apt/archives {archives}", recipe.suite, str(unpacked), "-"]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(recipe.epoch)}
     done = subprocess.run(command, input=recipe.sources, env=environment, text=True, check=False, capture_output=True)
     if done.returncode:
-        print(
-            f"rootfs: mmdebstrap could not build {recipe.suite} for {recipe.architecture}:\n{done.stderr}",
-            file=sys.stderr,
-        )
+        what = f"rootfs: mmdebstrap could not build {recipe.suite} for {recipe.architecture}:"
+        print("\n".join([what, *causes(done.stderr), f"rootfs: {_remedy(done.stderr, folder)}"]), file=sys.stderr)
         raise SystemExit(4)
     return unpacked, archives
+
+
+def causes(errors: str) -> list[str]:
+    """Return the lines of mmdebstrap's messages that name a cause, each once; the last lines if none does."""
+    lines = [line.strip() for line in errors.splitlines()]
+    named = [line for line in lines if line.startswith("E:") or NO_SPACE in line]
+    return list(dict.fromkeys(named))[:LINES] or lines[-LINES:]
+
+
+def _remedy(errors: str, folder: Path) -> str:
+    if NO_SPACE in errors:
+        places = f"{folder.parent} (XDG_CACHE_HOME) and {tempfile.gettempdir()} (TMPDIR)"
+        return f"free space in {places}, or name folders with room by these variables"
+    if "Failed to fetch" in errors:
+        return (
+            "check that this machine's Debian sources answer (apt-get update), or set DEBIAN_MIRROR to another mirror"
+        )
+    return "the lines above are apt's and mmdebstrap's own"
 
 
 def read_package(path: Path) -> Package:

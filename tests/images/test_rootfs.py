@@ -97,3 +97,47 @@ def test_engine_check_says_what_to_install_when_nothing_is_there(tmp_path: Path)
     assert "no mmdebstrap" in done.stderr
     assert "images/engine.sh install" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("messages", "cause", "remedy"),
+    [
+        (
+            (
+                "Err:1 http://mirror trixie InRelease\nE: Failed to fetch http://mirror/InRelease  Could not connect to mirror:80\n"
+                "E: apt-get update failed\nI: main() received signal PIPE: waiting for setup...\nE: mmdebstrap failed to run"
+            ),
+            "E: Failed to fetch http://mirror/InRelease  Could not connect to mirror:80",
+            "DEBIAN_MIRROR",
+        ),
+        (
+            "W: GPG error\nE: Write error - write (28: No space left on device)\nE: mmdebstrap failed to run",
+            "E: Write error - write (28: No space left on device)",
+            "XDG_CACHE_HOME",
+        ),
+        (
+            "tar: ./netbase.deb: Cannot write: No space left on device\nI: removing tempdir\nE: mmdebstrap failed to run",
+            "tar: ./netbase.deb: Cannot write: No space left on device",
+            "TMPDIR",
+        ),
+    ],
+)
+def test_failed_build_shows_the_cause_and_what_to_do(
+    messages: str,
+    cause: str,
+    remedy: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    program = tmp_path / "mmdebstrap"
+    program.write_text(f"#!/bin/sh\ncat >/dev/null\ncat >&2 <<'E'\n{messages}\nE\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SystemExit) as ended:
+        rootfs.build(RECIPE, tmp_path / "output")
+    shown = capfd.readouterr().err.splitlines()
+    assert ended.value.code == 4
+    assert cause in shown
+    assert remedy in shown[-1]
+    assert "received signal" not in " ".join(shown)

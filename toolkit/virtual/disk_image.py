@@ -61,6 +61,11 @@ _NO_ARCHIVE = (
     "check that this machine's Debian sources can be reached (apt-get update), or set DEBIAN_MIRROR to a mirror"
 )
 
+_NO_SPACE = "No space left on device"
+_FULL = (
+    "free space in the folder of temporary files and in the user's cache, or name others by TMPDIR and XDG_CACHE_HOME"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:
@@ -156,7 +161,8 @@ def _build(new: Path, work: Path, suite: str, tools: Tools) -> None:
 
 def mmdebstrap_command(output: Path, suite: str = SUITE) -> list[str]:
     """The mmdebstrap command line; it reads the sources from stdin."""
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--architectures={ARCHITECTURE}"]
+    # Not --quiet, which keeps back why apt failed.
+    command = ["mmdebstrap", "--variant=minbase", f"--architectures={ARCHITECTURE}"]
     command += [f"--include={','.join(packages(suite))}", '--aptopt=APT::Install-Recommends "false"']
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED_PATHS]
     # Package lists in the image save a device from fetching them at once.
@@ -174,9 +180,12 @@ def _run_mmdebstrap(command: Sequence[str], listed: str) -> None:
     environment = os.environ | {"LC_ALL": "C"}
     done = subprocess.run(command, input=listed, text=True, check=False, capture_output=True, env=environment)
     if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()[-2:]
-        fetching = any(line.startswith("E: apt") for line in errors)
-        raise MachineError(f"mmdebstrap: {' '.join(errors)}", remedy=_NO_ARCHIVE if fetching else _NO_EMULATION)
+        lines = [line.strip() for line in done.stderr.splitlines()]
+        errors = [line for line in lines if line.startswith("E:") or _NO_SPACE in line][:4] or lines[-2:]
+        remedy = _NO_ARCHIVE if any(line.startswith("E: apt") for line in lines) else _NO_EMULATION
+        raise MachineError(
+            f"mmdebstrap: {' '.join(errors)}", remedy=_FULL if any(_NO_SPACE in line for line in lines) else remedy
+        )
 
 
 def _fetch(archive: debian_packages.Archive, work: Path) -> tuple[Path, Path]:
