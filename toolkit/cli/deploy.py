@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
-from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
+from toolkit.cli.options import AskBecomePassOption, BreakLockOption, DryRunOption, HooksOption
 from toolkit.cli.publish import DowngradeOption, SignersOption, SignOption, ThresholdOption, parse_signers
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def deploy(
         ),
     ] = "offline",
     allow_downgrade: DowngradeOption = False,
+    ask_become_pass: AskBecomePassOption = False,
     hooks: HooksOption = None,
     dry_run: DryRunOption = False,
     break_lock: BreakLockOption = False,
@@ -171,7 +172,7 @@ def deploy(
             )
             _write(options, path, offline, keys[0] if keys else None, channel, statement)
             return
-        devices = options.devices()
+        devices = options.devices(ask_become_pass=ask_become_pass)
         if dry_run:
             plans = plan_rollout(path, devices, gates=gates, forks=options.forks, progress=options.progress)
             _show(plans, strategy, as_json=options.as_json)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from toolkit.cli.options import (
     DEFAULT_FORKS,
     DEFAULT_WORKSPACE,
-    AskBecomePassOption,
     AskPassOption,
     FleetOption,
     ForksOption,
@@ -41,7 +40,6 @@ class FleetOptions:
     limit: LimitOption = None
     forks: ForksOption = DEFAULT_FORKS
     ask_pass: AskPassOption = False
-    ask_become_pass: AskBecomePassOption = False
     inventory: InventoryOption = None
     folder: WorkspaceOption = DEFAULT_WORKSPACE
     as_json: JsonOption = False
@@ -66,8 +64,8 @@ class FleetOptions:
 
         return Store(self.workspace.database)
 
-    def devices(self) -> tuple[Device, ...]:
-        """The selected devices; a whole fleet only on request.
+    def devices(self, *, ask_become_pass: bool = False) -> tuple[Device, ...]:
+        """Return the selected devices; a whole fleet only on request.
 
         Raises:
             UsageError: neither --fleet nor --limit was given.
@@ -75,7 +73,7 @@ class FleetOptions:
         from toolkit.cli.fleet_output import require_target
 
         require_target(self.fleet, self.limit)
-        return load_devices(self.workspace, self.inventory, self.limit, self.ask_pass, self.ask_become_pass)
+        return load_devices(self.workspace, self.inventory, self.limit, self.ask_pass, ask_become_pass)
 
 
 def load_devices(

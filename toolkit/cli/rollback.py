@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
-from toolkit.cli.options import BreakLockOption, DryRunOption, HooksOption
+from toolkit.cli.options import AskBecomePassOption, BreakLockOption, DryRunOption, HooksOption
 
 if TYPE_CHECKING:
     from toolkit.deploy import DeviceStatus
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @with_fleet_options
 def rollback(
-    options: FleetOptions, hooks: HooksOption = None, dry_run: DryRunOption = False, break_lock: BreakLockOption = False
+    options: FleetOptions,
+    ask_become_pass: AskBecomePassOption = False,
+    hooks: HooksOption = None,
+    dry_run: DryRunOption = False,
+    break_lock: BreakLockOption = False,
 ) -> None:
     """Roll devices back to their previous release.
 
@@ -23,7 +27,7 @@ def rollback(
     from toolkit.deploy import plan_rollback
     from toolkit.deploy import rollback as roll_back
 
-    devices = options.devices()
+    devices = options.devices(ask_become_pass=ask_become_pass)
     if dry_run:
         plans = plan_rollback(devices, forks=options.forks, progress=options.progress)
         print_results(plans, ("current", "would be"), _row, as_json=options.as_json)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from toolkit.artifacts.fleet import Device
+from toolkit.cli.main import app
 from toolkit.errors import ConfigurationError, UsageError
 from toolkit.fleet import load_inventory
 from toolkit.fleet.inventory import passwords
@@ -67,3 +71,24 @@ def test_ansible_cfg_names_the_file_of_a_password(tmp_path: Path, monkeypatch: p
     (tmp_path / "secret").write_text("from the file\n")
     (device,) = load_inventory(tmp_path / "hosts.ini")
     assert device.become_password == "from the file"
+
+
+@pytest.mark.parametrize("verb", [["deploy", "no-bundle"], ["rollback"]])
+def test_verbs_that_restart_services_pass_it_on(
+    verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hosts.ini").write_text("one\n")
+    prompts = answers(monkeypatch, "asked")
+    devices: list[Device] = []
+
+    def stop(*values: Any, **_named: Any) -> None:
+        devices.extend(next(value for value in values if isinstance(value, tuple)))
+        raise UsageError("far enough")
+
+    for name in ("plan_rollout", "plan_rollback"):
+        monkeypatch.setattr(f"toolkit.deploy.{name}", stop)
+    monkeypatch.setattr("toolkit.bundle.resolve.bundle_folder", lambda *_: tmp_path)
+    place = ["--inventory", str(tmp_path / "hosts.ini"), "--workspace", str(tmp_path)]
+    result = CliRunner().invoke(app, [*verb, "--fleet", "-K", "--dry-run", *place])
+    assert prompts == ["sudo password: "], result.output
+    assert [device.become_password for device in devices] == ["asked"]
