@@ -25,6 +25,7 @@ from toolkit.train.fitting import calibration
 from toolkit.train.fitting.head_solver import solve_head
 from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
 from toolkit.train.fitting.rejection_figures import left_out_result, rejection_of
+from toolkit.train.fitting.rejection_rule import warning_for
 from toolkit.train.fitting.sample_efficiency import sample_efficiency
 from toolkit.train.metrics import dispatch
 from toolkit.train.stage_gate import withhold_reason
@@ -240,6 +241,14 @@ def _describe(
     evaluation = dispatch.evaluate(outcome.test_logits, test, context.split.labels, "test", loss)
     validation = _validation_result(context, outcome.validation_logits, held_out)
     withheld = withhold_reason(before, stage.name, validation) if context.trial.offer == "improved" else ""
+    rejection = rejection_of(
+        context,
+        model,
+        (outcome.validation_logits, held_out, validation.temperature),
+        (outcome.test_logits, test),
+        left_out_result(context, stage.name, model, subsets, before),
+    )
+    unanswered = warning_for(rejection, len(held_out))
     warnings = sanity_checks.warnings_for(evaluation, weights=weights, stage=stage.name, history=outcome.history)
     return TrainedModel(
         digest=run_dir.model_digest(model),
@@ -261,19 +270,13 @@ def _describe(
         evaluation=evaluation,
         seconds=seconds,
         loss=context.head.loss_name,
-        warnings=(*warnings, *([f"not offered: {withheld}"] if withheld else [])),
+        warnings=(*warnings, *filter(None, [unanswered, f"not offered: {withheld}" if withheld else ""])),
         versions=run_dir.versions(),
         profile=os.environ.get(NAME_VARIABLE, ""),
         validation=validation,
         withheld=withheld,
         sample_efficiency=outcome.sample_efficiency,
-        rejection=rejection_of(
-            context,
-            model,
-            (outcome.validation_logits, held_out, validation.temperature),
-            (outcome.test_logits, test),
-            left_out_result(context, stage.name, model, subsets, before),
-        ),
+        rejection=rejection,
     )
 
 

@@ -26,6 +26,14 @@ def test_fit_rejection_needs_enough_images_for_its_error(count: int, threshold: 
     assert (rule.threshold, rule.coverage) == (threshold, coverage)
 
 
+@pytest.mark.parametrize(("count", "warned"), [(8, True), (9, False)])
+def test_warning_for_a_rule_that_answers_nothing(count: int, warned: bool) -> None:
+    logits, labels = np.tile([3.0, 0.0], (count, 1)), np.zeros(count, int)
+    text = rejection_rule.warning_for(rejection_rule.fit_rejection(logits, labels, 0.05, 1.0), count)
+    assert ("at least 9 validation images" in text and "there are 8" in text) if warned else text == ""
+    assert rejection_rule.warning_for(None, count) == ""
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.floats(0.01, 0.5))
 def test_rejection_is_never_wrong_more_often_than_asked(seed: int, count: int, error: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,6 +44,17 @@ def fit_rejection(logits: np.ndarray, labels: np.ndarray, error: float, temperat
         threshold=_threshold(confidences[order], count),
         validation_error=float(errors[count - 1] / count) if count else 0.0,
         coverage=count / max(len(order), 1),
+    )
+
+
+def warning_for(rule: Rejection | None, images: int) -> str:
+    """Why a rule lets no answer pass, if it does not; `images` are those it was fitted on."""
+    if rule is None or rule.coverage > 0:
+        return ""
+    needed = math.ceil(0.5 / rule.error - 1 - 1e-9)
+    return (
+        f'every image is answered "unknown": an error rate of {rule.error:g} takes at least {needed} validation images '
+        f"that are answered rightly, and there are {images} validation images"
     )
 
 
