@@ -111,7 +111,11 @@ bench name *arguments: setup
 
 # Fuzz every parser of bytes from outside, guided by coverage; --seconds 300 is for all of them together.
 fuzz *arguments: setup
-    "{{ bin }}/python" tests/fuzzing/fuzz.py "$@"
+    "{{ bin }}/python" -m tests.fuzzing.fuzz "$@"
+
+# Kill every stage N times by SIGKILL, and check that the next run heals it: `just kills 50`.
+kills count="50" *arguments: setup
+    @shift; KILLS="{{ count }}" "{{ bin }}/pytest" tests/kills -n 2 "$@"
 
 # Write the report of the workspace.
 report *arguments: setup

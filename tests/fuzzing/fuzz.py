@@ -1,6 +1,6 @@
 """Fuzz every parser of `targets`, guided by the lines that an input reaches: `just fuzz --seconds 300`.
 
-Each target has a process of its own. An exception that is no refusal, an input that takes more than 10 seconds, and 2 GB of memory
+Where atheris is installed, it does the work (`with_atheris`). Each target has a process of its own. An exception that is no refusal, an input that takes more than 10 seconds, and 2 GB of memory
 are failures; their inputs are written to the folder given by --failures. Prints one line for each target, and the totals.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -22,7 +23,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from targets import TARGETS, Target
+from . import with_atheris
+from .targets import TARGETS, Target
 
 HANG_S = 10
 MAX_BYTES = 2 << 30
@@ -137,9 +139,10 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"default: all of {', '.join(TARGETS)}")
     options = parser.parse_args()
     names = options.targets or list(TARGETS)
+    engine = with_atheris.run if importlib.util.find_spec("atheris") else in_process
     totals = {"inputs": 0, "failures": 0}
     for name in names:
-        result = in_process(name, options.seconds / len(names), options.seed)
+        result = engine(name, options.seconds / len(names), options.seed)
         failures = result.pop("failures")
         totals = {"inputs": totals["inputs"] + result["inputs"], "failures": totals["failures"] + len(failures)}
         print(json.dumps({"target": name, **result, "failures": sorted(failures)}), flush=True)

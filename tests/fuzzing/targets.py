@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from toolkit.artifacts.fleet import Device
-from toolkit.data.formats import idx
+from toolkit.data.formats import idx, voc
 from toolkit.data.formats.matlab import read_mat
 from toolkit.data.formats.pickles import read_pickle
 from toolkit.deploy.registry.publish import parse_report
@@ -35,10 +35,13 @@ from toolkit.device.release.descriptor import parse_descriptor
 from toolkit.device.release.freshness import parse_statement
 from toolkit.device.release.manifest import parse_object
 from toolkit.device.release.receiver import iter_chunks, iter_members
-from toolkit.errors import Problem, ToolkitError
+from toolkit.errors import DataError, Problem, ToolkitError
 from toolkit.fleet.inventory.device import parse_device
 from toolkit.fleet.inventory.passwords import Passwords
 from toolkit.fleet.inventory.variables import unwrap
+
+from .http_cycle import converse
+from .http_cycle import seeds as http_seeds
 
 IMAGE_BYTES = 64 << 20
 
@@ -194,6 +197,18 @@ def _inventory(content: bytes) -> object:
     )
 
 
+def _voc_seeds() -> tuple[bytes, ...]:
+    objects = "<object><name>dog</name><difficult>1</difficult></object><object><name>cat</name></object>"
+    whole = f"<annotation><filename>1.jpg</filename>{objects}</annotation>"
+    return whole.encode(), f'<?xml version="1.0" encoding="utf-16"?>{whole}'.encode("utf-16")
+
+
+def _voc(content: bytes) -> object:
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(content)
+        return voc._annotated(Path(file.name))
+
+
 def _mqtt_seeds() -> tuple[bytes, ...]:
     return b"\x20\x02\x00\x00", mqtt.packet(0x40, b"\x00\x01"), mqtt.packet(0x30, bytes(300))
 
@@ -208,6 +223,7 @@ TARGETS: dict[str, Target] = {
     "HTTP form": Target(
         lambda content: image_in(content, "multipart/form-data; boundary=x"), _form_seeds, (HttpError,)
     ),
+    "HTTP connection": Target(converse, lambda: http_seeds(_image_seeds()[1]), (ValueError,)),
     "tar members": Target(lambda content: list(iter_members(io.BytesIO(content))), _tar_seeds, ()),
     "tar chunks": Target(lambda content: list(iter_chunks(io.BytesIO(content))), _tar_seeds, ()),
     "offer": Target(_descriptor, _descriptor_seeds, (DeviceError,)),
@@ -218,6 +234,7 @@ TARGETS: dict[str, Target] = {
     "inventory": Target(_inventory, _inventory_seeds, (ToolkitError, ValueError, RecursionError)),
     "idx": Target(_idx, _idx_seeds, (ValueError,)),
     "CIFAR": Target(read_pickle, _pickle_seeds, (ValueError,)),
+    "VOC": Target(_voc, _voc_seeds, (DataError,)),
     "MAT": Target(read_mat, _mat_seeds, (ValueError,)),
     "image header": Target(read_header, _image_seeds, (ImageError, ValueError)),
     "image": Target(_image, _image_seeds, (ImageError,)),

@@ -3,10 +3,13 @@
 ROOT/deploy.lock/    there while somebody changes the device: `info` says who, since when and why; `boot` and `pid` tell
                      whether the lock is left over from before a restart, or from a process that has ended
 ROOT/rollout.lock/   the same, on the first device of a rollout, while it goes on
+
+A lock comes and goes whole, by a rename: a process that is killed at any time leaves none that nobody could tell stale.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -48,20 +51,34 @@ def deploy_lock(
     """
     lock, text = root / LOCKS[name], info if info is not None else _own_info(why)
     root.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(lock)
     if lock.exists() and (break_lock or _is_stale(lock)):
         _take_away(lock)
     try:
-        lock.mkdir()
-    except FileExistsError:
-        raise LockTakenError(lock, _read(lock / LOCK_INFO)) from None
-    try:
-        (lock / LOCK_PID).write_text(f"{os.getpid()}\n", encoding="utf-8")
-        (lock / LOCK_BOOT).write_text(_boot(), encoding="utf-8")
-        (lock / LOCK_INFO).write_text(text + "\n", encoding="utf-8")
+        _make(lock, text)
         yield
     finally:
-        if _read(lock / LOCK_INFO) in (text, ""):
-            shutil.rmtree(lock, ignore_errors=True)  # if it remains, it is stale once this process has ended
+        if _read(lock / LOCK_INFO) == text:
+            _take_away(lock)  # if it remains, it is stale once this process has ended
+
+
+def _make(lock: Path, text: str) -> None:
+    """Make a lock beside its place, and rename it.
+
+    Raises:
+        LockTakenError: the lock is held.
+    """
+    new = lock.with_name(f"{lock.name}.{os.getpid()}.new")
+    try:
+        new.mkdir()
+        for name, content in ((LOCK_PID, f"{os.getpid()}\n"), (LOCK_BOOT, _boot()), (LOCK_INFO, text + "\n")):
+            (new / name).write_text(content, encoding="utf-8")
+        new.rename(lock)  # replaces an empty folder, and nothing else
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise LockTakenError(lock, _read(lock / LOCK_INFO)) from None
+        raise
 
 
 def open_shared(path: Path) -> None:
@@ -74,6 +91,14 @@ def _own_info(why: str) -> str:
     since = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     who = {"who": "device@" + socket.gethostname(), "pid": os.getpid(), "since": since, "why": why}
     return json.dumps(who)
+
+
+def _remove_abandoned(lock: Path) -> None:
+    """Remove what killed processes left of locks that they were making or removing."""
+    for path in lock.parent.glob(f"{lock.name}.*"):
+        pid = path.name[len(lock.name) + 1 :].partition(".")[0]
+        if pid.isdecimal() and not _runs(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _take_away(lock: Path) -> None:
