@@ -52,7 +52,17 @@ def newer(path: Path) -> None:
     sqlite3.connect(path).execute("PRAGMA user_version = 99").connection.close()
 
 
-@pytest.mark.parametrize("damage", [garbage, truncated, folder, newer])
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def other(path: Path) -> None:
+    with Store(path):
+        pass
+    sqlite3.connect(path).execute("DROP TABLE artifact").connection.close()
+
+
+@pytest.mark.parametrize("damage", [garbage, truncated, folder, newer, pipe, other])
 @pytest.mark.parametrize("verb", ["report", "check x", "predict x y.png", "bench --compare"])
 def test_damaged_database_is_one_sentence(
     tmp_path: Path, damage: object, verb: str, capsys: pytest.CaptureFixture[str]
@@ -89,6 +99,7 @@ def test_locked_database_is_one_sentence(
         (PermissionError(errno.EACCES, "Permission denied", "/home/x"), "/home/x: permission denied"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "the connection failed: Connection refused"),
         (TimeoutError("timed out"), "the connection failed: timed out"),
+        (FileExistsError(errno.EEXIST, "File exists", "/w"), "/w: a file is in the place of a folder"),
         (OSError(errno.EBADMSG, "Bad message", "/w/x"), "/w/x: Bad message"),
         (MemoryError(), "there is not enough memory"),
     ],

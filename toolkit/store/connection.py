@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
+from toolkit.errors import MachineError
 from toolkit.store.database_schema import create_tables
 
 _TIMEOUT_S = 30
@@ -18,14 +19,16 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     Raises:
         sqlite3.Error: the file is damaged, locked or not a database.
-        MachineError: a newer toolkit wrote the file.
+        MachineError: a newer toolkit wrote the file, or it is a folder, a pipe or a device.
         OSError: the folder cannot be created.
     """
+    if path.exists() and not path.is_file():
+        raise MachineError("the database is not a regular file", where=str(path), remedy="move it away")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _open_writable(path)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE or path.is_dir():
+        if error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE:
             raise
         return _open_read_only(path)
     except OSError as error:

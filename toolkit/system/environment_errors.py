@@ -20,6 +20,9 @@ _FILES: dict[int, tuple[str, str]] = {
     errno.EPERM: ("the operation is not permitted", f"run it as another user, or {_FOLDERS}"),
     errno.ENOENT: ("the file or folder does not exist", "check the path"),
     errno.ENOTDIR: ("a file is in the place of a folder", "check the path"),
+    errno.EEXIST: ("a file is in the place of a folder", f"move it away, or {_FOLDERS}"),
+    errno.ELOOP: ("a link leads back to itself", "check the path"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter one"),
     errno.EISDIR: ("a folder is in the place of a file", "check the path"),
     errno.EIO: ("the disk reported an input/output error", "check the disk, for example with dmesg"),
     errno.EMFILE: ("too many files are open", "raise the limit: ulimit -n 4096"),
@@ -60,10 +63,16 @@ def to_machine_error(error: BaseException) -> MachineError | None:
 
 def _database_error(error: sqlite3.Error) -> MachineError | None:
     code = getattr(error, "sqlite_errorcode", None)
+    where = next(iter(getattr(error, "__notes__", ())), "")
+    if str(error).startswith(("no such table", "no such column")):
+        remedy = "restore a copy, or move the file away"
+        return MachineError(
+            "the file is an SQLite database, but not a whole one of the toolkit", where=where, remedy=remedy
+        )
     if code is None or code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISUSE}:
         return None  # a bug of ours
     what, remedy = _DATABASE.get(code & 0xFF, (f"SQLite reports: {error}", ""))
-    return MachineError(what, where=next(iter(getattr(error, "__notes__", ())), ""), remedy=remedy)
+    return MachineError(what, where=where, remedy=remedy)
 
 
 def _is_network(error: BaseException) -> bool:
