@@ -29,7 +29,7 @@ def load_bundle(bundle: Path | str, workspace: Workspace, store: Store) -> Bundl
 def bundle_folder(bundle: Path | str, workspace: Workspace, store: Store) -> Path:
     """Return the folder of the bundle that the argument names, without verifying it.
 
-    Of several bundles with the same name, the one recorded last is taken, whatever the clock said.
+    Of several bundles with the same name, the one recorded last counts, even if the clock was set back.
 
     Raises:
         UsageError: no bundle matches, or several do.

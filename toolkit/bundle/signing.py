@@ -1,7 +1,7 @@
 """Signatures of bundles, made and verified by OpenSSH's own ssh-keygen.
 
 What is signed is manifest.json: it names every other file by its SHA-256, so the signature covers them all. The signature
-lies beside it in manifest.json.sig; it is no part of the bundle, whose digest and bytes stay the same with it or without.
+is beside it in manifest.json.sig. It is not part of the bundle, whose digest and bytes do not depend on it.
 
     sign_bundle(folder, Path("~/.ssh/id_ed25519").expanduser())
     verify_signature(folder, Path("allowed_signers")).principal     # "ci@example.org"

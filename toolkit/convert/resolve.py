@@ -19,7 +19,7 @@ def resolve_model(reference: str, workspace: Workspace, store: Store) -> Trained
     Of several with the name, the newest.
 
     Raises:
-        UsageError: there is none, or several digests begin so; lists what there is.
+        UsageError: none or several match; lists those that exist.
     """
     known = store.all(TrainedModel)
     named = [model for model in known if model.name == reference or _is_path(reference, model, workspace)]

@@ -55,7 +55,7 @@ def load_or_create(
     """The array at `path`, mapped, read-only; made by `fill` if it is not there, or made again if it is damaged.
 
     Raises:
-        MachineError: there is no room for it.
+        MachineError: the disk is too full.
     """
     cached = open_cached(path, shape, dtype)
     if cached is not None:
@@ -79,7 +79,7 @@ def create(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Calla
     """Have `fill` put every row of a new array, then give it its name.
 
     Raises:
-        MachineError: there is no room for it; nothing is left of it then.
+        MachineError: the disk is too full; nothing is left behind.
     """
     import numpy as np
 

@@ -65,7 +65,7 @@ def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path]
     """Let `fill` put files into a folder beside, then rename it to `folder`; False if it is there with all its files.
 
     Raises:
-        MachineError: the files cannot be written, such as for want of room.
+        MachineError: the files cannot be written, for example because the disk is full.
     """
     if _is_whole(folder, stamp):
         return False

@@ -20,7 +20,7 @@ _MORE_THAN_CPUS = 2
 
 
 def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], title: str, progress: Progress) -> list[Result]:
-    """`work` done on each item, results in their order; an interrupt drops what has not begun."""
+    """Return the results of `work` on each item, in order; an interrupt drops items that have not started."""
     threads = available_cpus() + _MORE_THAN_CPUS
     results: list[Result] = []
     with progress.track(title, len(items)) as task, closing(prefetch(work, items, threads, 8 * threads)) as coming:
@@ -31,7 +31,7 @@ def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], title: s
 
 
 def batched(items: Iterable[Item], size: int) -> Generator[list[Item]]:
-    """Lists of `size` items, the last perhaps shorter."""
+    """Yield lists of `size` items; the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

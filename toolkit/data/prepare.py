@@ -94,7 +94,7 @@ def prepare_dataset(table: DataConfig, origin: Path, workspace: Workspace, progr
 
     Raises:
         DataError: with every image that cannot be read and everything else that is wrong with the data.
-        ConfigurationError: data.group is no regular expression with a group.
+        ConfigurationError: data.group is not a regular expression with a group.
     """
     if table.source == "synthetic-masks":
         return prepare_masks(table, workspace, progress)

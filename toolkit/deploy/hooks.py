@@ -1,7 +1,7 @@
 """Hooks: a user's executables in one folder of this machine, named after the step they belong to.
 
     pre-deploy    pre-batch    pre-rollback      one that fails stops what it stands before
-    post-deploy   post-batch   post-rollback     one that fails is told of, and changes nothing
+    post-deploy   post-batch   post-rollback     a failure is reported and changes nothing
 
 They see the caller's environment and TOOLKIT_HOOK, TOOLKIT_ROLLOUT (what all records of the call have in common),
 TOOLKIT_WHO, TOOLKIT_AT (UTC), TOOLKIT_BUNDLE, TOOLKIT_RELEASE (digests), TOOLKIT_DEVICES (names, comma between), for batches

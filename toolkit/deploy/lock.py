@@ -2,7 +2,7 @@
 
 A device's lock is held while that device is changed. A rollout's is held on its first device for as long as it goes on,
 so that a second one over the same devices is refused before it begins. Two that began with different devices, and meet
-at a third, are told apart there: a device that serves something else than when the rollout looked is left alone.
+at a third, are noticed there: a device whose release has changed since the rollout read its status is left alone.
 """
 
 from __future__ import annotations

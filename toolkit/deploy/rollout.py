@@ -1,10 +1,10 @@
-"""A bundle onto a fleet: look at every device, then batch by batch; what fails stops the rest and is rolled back.
+"""Roll a bundle out to a fleet, batch by batch; a failure stops the rest and rolls back what was done.
 
-    look ─▶ lock ─▶ pre-deploy ─▶ (pre-batch ─▶ turns side by side ─▶ post-batch ─▶ pause)… ─▶ post-deploy
-                                     └ too many failed: the others are skipped, and what was done is rolled back
+    read status ─▶ lock ─▶ pre-deploy ─▶ (pre-batch ─▶ turns side by side ─▶ post-batch ─▶ pause)… ─▶ post-deploy
+                                            └ too many failed: the others are skipped, and what was done is rolled back
 
-A device that cannot be reached or cannot run the release is found by the look, is left out, and counts as failed; it says
-nothing about the release and stops nobody. One that fails in its turn does.
+A device that cannot be reached or cannot run the release is left out from the start and counts as failed, but does not stop
+the rollout, because it says nothing about the release. A device that fails while it is deployed to does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def strategy_from_config(table: DeployConfig) -> Strategy:
     """Return the rollout strategy of a configuration.
 
     Raises:
-        UsageError: a size is none.
+        UsageError: a batch size is invalid.
     """
     return Strategy(
         batches=parse_sizes(table.batch) if table.batch else None,

@@ -74,7 +74,7 @@ def parse_sizes(text: str) -> tuple[Size, ...]:
     """Sizes as Ansible's `serial` lists them: "1,25%,100%".
 
     Raises:
-        UsageError: a part of it is no size, or says none.
+        UsageError: a part is not a size, or is zero.
     """
     sizes = tuple(Size.parse(part) for part in text.split(","))
     if any(size.number == 0 for size in sizes):

@@ -93,7 +93,7 @@ PAPER = ComputeProfile(
     inter_op=1,
     batch_size=64,
 )
-"""What the papers set on their Xeon Phi, to the letter; the last four are heeded by the MKL/OpenMP build alone."""
+"""The papers' settings on their Xeon Phi, unchanged; only the OpenMP build of TensorFlow uses the environment."""
 
 SHIPPED = {profile.name: profile for profile in (PLAIN, PAPER)}
 _PROFILE = TypeAdapter(ComputeProfile)
@@ -103,7 +103,7 @@ def select_profile(name: str | None, network: str, workspace: Workspace) -> Comp
     """The profile of that name; unset: the one tuned for the network on this machine, else none.
 
     Raises:
-        UsageError: there is none of that name; lists those there are.
+        UsageError: no profile has that name; lists those that exist.
         ConfigurationError: its file cannot be read.
     """
     if name in SHIPPED:

@@ -86,7 +86,7 @@ def experiment_toml(experiment: Experiment, trial: Trial, path: Path) -> str:
 
 
 def _stage(stage: StageConfig) -> Iterator[str]:
-    """What the stage's optimizer heeds."""
+    """Return the settings that the stage's optimizer uses."""
     settings = _set(stage)
     if stage.optimizer == "lbfgs":
         settings = {key: settings[key] for key in ("name", "optimizer")}

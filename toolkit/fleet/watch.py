@@ -53,7 +53,7 @@ class DeviceSample:
 
     @property
     def throttle(self) -> str:
-        """In a word: "now", "since boot", "no", or nothing where there is no such firmware."""
+        """Return "now", "since boot" or "no"; empty without that firmware."""
         if self.throttled is None:
             return ""
         return (

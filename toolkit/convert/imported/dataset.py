@@ -135,7 +135,7 @@ def _labeled(folder: Path, labels: Sequence[str], workspace: Workspace, progress
 
 
 def _unlabeled(folder: Path) -> list[Image]:
-    """The images that lie in the folder."""
+    """Return the images in the folder."""
     from toolkit import data
     from toolkit.data.formats.scan import list_files
 

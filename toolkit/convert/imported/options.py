@@ -38,7 +38,7 @@ class ImportOptions:
     crop: str | None = None
     signature: str = ""
     force: str = ""
-    """The reason for which a model that is no better than guessing is imported all the same."""
+    """The user's reason to import a model that is no better than guessing."""
 
 
 def choose_scaling(

@@ -16,7 +16,7 @@ def ensure_python(version: str, progress: Progress) -> Path:
     """An interpreter of that version ("3.9"): found, else made.
 
     Raises:
-        MachineError: there is none and none can be made; with what to do.
+        MachineError: none is installed and none can be unpacked; says what to do.
     """
     python = find_python(version)
     if python is not None:

@@ -2,7 +2,7 @@
 
 Each generation runs in a process of its own, on the Python that its wheels are made for, through the very code that runs on
 devices (`python -m toolkit.device golden`), in float32. Its wheels are pinned in compat.toml by SHA-256 and unpacked once.
-Where that Python can neither be found nor made, the container image `legacy` takes its place, if `just build legacy` has made it.
+Without that Python, it runs in the container image `legacy`, if `just build legacy` has built it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def _paint_all(faces: tuple[Face, ...], seed: int, folder: Path, progress: Progr
 
 
 def _paint(face: Face, *, seed: int, folder: Path) -> bool:
-    """Both images of one face; False if its eyes are not found. Each has its own generator, so order is no matter."""
+    """Both images of one face; False if its eyes are not found. Each has its own random generator, so the order does not matter."""
     import cv2
     import numpy as np
 

@@ -3,7 +3,7 @@
     Whole      before the switch   every byte, and the signature where the device asks for one
     Answers    before the switch   the golden images, within the bundle's tolerance
     Speed      before the switch   no slower than a share of what was measured there (speed.py)
-    Healthy    after the switch    the service runs it and stays well for so long, else the old release is put back
+    Healthy    after the switch    the service runs it and stays healthy, else the old release is restored
 
 The device measures and judges; the controller judges what the device measured. Anything that has the members of `Gate` can be
 put among them; only those of `DeviceGate` have something measured there.

@@ -94,7 +94,7 @@ def inherit_rules(statement: bytes, options: StatementOptions, keys: int) -> Sta
 
 
 def counter_of(statement: bytes) -> int:
-    """Of a channel's last statement; 0 where there is none that can be read."""
+    """Return the counter of a channel's last statement; 0 if none can be read."""
     try:
         return freshness.parse_statement(statement, "channel").counter
     except DeviceError:

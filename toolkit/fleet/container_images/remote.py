@@ -23,7 +23,7 @@ _TIMEOUT_S = 1800.0
 """An old card takes its time to unpack layers, a thin line to pull them."""
 _PROVISION = "run ansible/provision-pi.yml: its role container_engine installs one, and lets its users use it"
 
-LOOK = r"""
+STATE = r"""
 if ! command -v docker >/dev/null 2>&1; then echo "no docker command is there"; exit; fi
 if ! said=$(docker version --format '{{.Server.Version}}' 2>&1); then echo "$said" | tail -n 1; exit; fi
 echo "engine $said"
@@ -75,12 +75,12 @@ class MissingImage:
 def inspect_image(device: Device, shell: Shell, container_image: ContainerImage) -> RemoteImage:
     """Inspect a container image; changes nothing."""
     return parse(
-        shell.run(["/bin/sh", "-c", LOOK, "sh", container_image.reference]).check(device, "asking its engine").stdout
+        shell.run(["/bin/sh", "-c", STATE, "sh", container_image.reference]).check(device, "asking its engine").stdout
     )
 
 
 def parse(output: str) -> RemoteImage:
-    """Parse the output of LOOK."""
+    """Parse the output of STATE."""
     first, _, rest = output.partition("\n")
     if not first.startswith("engine "):
         return RemoteImage(error=first.strip() or "its engine does not answer")

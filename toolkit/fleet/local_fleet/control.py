@@ -1,6 +1,6 @@
 """The local fleet: real SSH servers on loopback ports, in one process, for trials and tests.
 
-Whether it runs is told by a lock that its process holds, so a stale pid file can never be mistaken for a server, nor
+A lock that its process holds shows whether it runs, so a stale pid file can never be mistaken for a server, nor
 another program that got the same pid be ended for it.
 """
 

@@ -1,7 +1,6 @@
-"""What toolkit.fleet.transfer.staging runs on a device: a look by POSIX sh with coreutils, and the device code's own receiver.
+"""Programs that toolkit.fleet.transfer.staging runs on a device: a script in POSIX sh, and the device code's receiver.
 
-The receiver is sent along on stdin, packed, so that a device needs nothing but the Python that it has anyway, and nothing is
-left behind there.
+The receiver is sent compressed on stdin, so that a device needs only its Python, and nothing is left behind on it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.device.layout import CURRENT, STORE
 from toolkit.fleet.transfer.tree import DEVICE_CODE
 
-LOOK = (
+STATE = (
     f"current={CURRENT} store={STORE}"
     r"""
 set -u

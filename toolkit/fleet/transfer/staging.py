@@ -31,7 +31,7 @@ from toolkit.fleet.transfer.diff import (
     parse_remote_state,
     unique_chunks,
 )
-from toolkit.fleet.transfer.scripts import LOOK, RECEIVER, program, receiver
+from toolkit.fleet.transfer.scripts import STATE, RECEIVER, program, receiver
 from toolkit.fleet.transfer.stream import RateLimit, tar_stream
 from toolkit.fleet.transfer.tree import File, FileTree
 
@@ -93,7 +93,7 @@ def read_remote_state(shell: Shell, device: Device, tree: FileTree, destination:
     """Return what the device has: one round trip, and a second if the destination is not intact."""
     place = _place(device, destination)
     listed = "".join(f"{file.sha256}  {file.path}\n" for file in tree.files).encode()
-    argv = ["/bin/sh", "-c", LOOK, "sh", device.root, place, hashing.sha256_bytes(listed), device.python]
+    argv = ["/bin/sh", "-c", STATE, "sh", device.root, place, hashing.sha256_bytes(listed), device.python]
     output = shell.run(argv, timeout=_TIMEOUT_S).check(device, f"looking at {device.root}").stdout
     lines, survey = set(output.splitlines()), dict[str, Any]()
     if "whole" in lines:

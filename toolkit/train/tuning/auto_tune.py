@@ -38,7 +38,7 @@ def tune_missing_profiles(
             continue
         profile = tuned.profile(network)
         path = compute_profiles.save_profile(profile, tuned.to_json(), request.workspace)
-        progress.log(f"{network}: {tuned.chosen.profile.name} is the fastest, kept in {path}")
+        progress.log(f"{network}: {tuned.chosen.profile.name} is the fastest, saved in {path}")
 
 
 def missing_profiles(requests: Sequence[Request]) -> list[Request]:

@@ -46,7 +46,7 @@ def format_of(path: Path) -> str:
     """The format of the file or folder at `path`.
 
     Raises:
-        UsageError: it is none of them, or there is nothing.
+        UsageError: the format is unknown, or the file does not exist.
     """
     folder = path.parent if path.name == "saved_model.pb" else path
     if (folder / "saved_model.pb").is_file():
