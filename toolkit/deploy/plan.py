@@ -73,7 +73,7 @@ def make_plan(
         raise FleetError.from_problems(problems)
     lacking = missing_files(tree, known)
     check_room(device, lacking, known)
-    send_bytes = sum(piece.size_bytes for piece in missing_chunks(tree, known))
+    send_bytes = sum(chunk.size_bytes for chunk in missing_chunks(tree, known))
     whole = _is_whole(tree, known)
     serving = facts.current == tree.digest
     steps: list[Step] = []

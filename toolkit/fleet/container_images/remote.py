@@ -124,7 +124,7 @@ def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage,
     tree = _variant(device, container_image, machine).tree
     known = staging.read_remote_state(shell, device, tree, f"{layout.CONTAINER_IMAGES}/{tree.digest}")
     diff.check_room(device, diff.missing_files(tree, known), known)
-    return sum(piece.size_bytes for piece in diff.missing_chunks(tree, known))
+    return sum(chunk.size_bytes for chunk in diff.missing_chunks(tree, known))
 
 
 def ensure_image(

@@ -1,12 +1,12 @@
-"""Transferring files to a device: only missing chunks, each verified there; the result appears whole or not at all.
+"""Transfer files to a device: only missing chunks, each verified there; the result appears complete or not at all.
 
-    look      room, what it serves, and whether the destination holds every byte already: one round trip, a few lines
-    survey    if it does not: which files are intact, which the store has, which pieces of the others are there already
-    receive   what is missing, as one tar stream; each piece is checked and written where it belongs, each file that is whole
-              becomes read-only and gets its name, and hard links make the destination, beside its place first, then renamed
+    state     free space, the current release, and whether the destination is complete: one round trip, a few lines
+    survey    if it is not: which files are intact, which the store has, which chunks of the others exist already
+    receive   what is missing, as one tar stream; each chunk is verified and written to its file, each complete file becomes
+              read-only and gets its name, and hard links make the destination, which is renamed into place at the end
 
-A cut anywhere leaves the pieces that came and the old state; the same call again goes on from there. A file that was
-damaged on the device since is found by its digest, its wrong pieces sent again, and put in place by a rename of its own.
+An interruption leaves the chunks that arrived and the old state; the same call continues from there. A file that was
+damaged on the device since is found by its digest; its damaged chunks are sent again, and a rename replaces it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from toolkit.fleet.transfer.diff import (
     parse_remote_state,
     unique_chunks,
 )
-from toolkit.fleet.transfer.scripts import STATE, RECEIVER, program, receiver
+from toolkit.fleet.transfer.scripts import RECEIVER, STATE, program, receiver
 from toolkit.fleet.transfer.stream import RateLimit, tar_stream
 from toolkit.fleet.transfer.tree import File, FileTree
 
@@ -81,11 +81,11 @@ def stage(
     sent = 0
     for _ in range(_ROUNDS):
         answer = _receive(shell, device, tree, destination, chunks, sending or TransferOptions())
-        sent += sum(piece.size_bytes for piece in chunks)
+        sent += sum(chunk.size_bytes for chunk in chunks)
         if answer["ok"]:
             return sent
         _raise_if_damaged(device, tree, answer["damaged"])
-        chunks = tuple(piece for piece in unique_chunks(tree.files) if piece.sha256 in answer["lacking"])
+        chunks = tuple(chunk for chunk in unique_chunks(tree.files) if chunk.sha256 in answer["lacking"])
     raise FleetError(f"lacks {len(chunks)} chunks that were sent", where=device.name, remedy="run the command again")
 
 
@@ -120,7 +120,7 @@ def _receive(
     sending: TransferOptions,
 ) -> dict[str, Any]:
     """Send the chunks and let the device assemble the destination."""
-    size_bytes = sum(piece.size_bytes for piece in chunks)
+    size_bytes = sum(chunk.size_bytes for chunk in chunks)
     slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
     keep = "all" if sending.keep is None else str(sending.keep)
     argv = ("receive", device.root, keep)
