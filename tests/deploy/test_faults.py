@@ -175,7 +175,7 @@ def test_deploy_keeps_the_old_release_when_too_slow(scene: Scene, aftermath: Aft
     slow = scene.deploy(scene.devices[0], gates=gates)
     aftermath.hold(scene.devices[:1], scene.old, scene.new, slow, lambda: scene.deploy(fast, gates=gates))
     unknown = scene.deploy(scene.devices[1], gates=gates).ok[scene.devices[1]]
-    assert unknown.gates["speed"] == "no record to hold it against"
+    assert unknown.gates["speed"] == "no record to compare with"
 
 
 @pytest.mark.fault("30 % of the fleet cannot be reached", serves="old or new", says="refuses connections")

@@ -50,7 +50,7 @@ def test_make_plan_asks_every_gate_before_or_after_the_switch() -> None:
     gates = (*REQUIRED_GATES, SpeedGate(0.5, ()), HealthGate(3))
     plan = make_plan(TREE, DEVICE, FACTS, BARE, gates)
     assert [step.name for step in plan.steps] == ["send", "verify", "golden", "speed", "switch", "healthy"]
-    assert plan.steps[3].what == "nothing was measured there: no speed to hold it against"
+    assert plan.steps[3].what == "no earlier measurement on the device to compare with"
     damaged = make_plan(TREE, DEVICE, replace(FACTS, current=TREE.digest), BARE, gates)
     assert [step.name for step in damaged.steps] == ["send", "verify", "golden", "speed"]
 

@@ -110,7 +110,7 @@ class DeviceRollout:
         """Apply the release; the switch comes after the gates, so a failure leaves the old release in place.
 
         Raises:
-            FleetError: a step or a gate failed, or somebody else has changed the device since it was looked at.
+            FleetError: a step or a gate failed, or somebody else has changed the device since its status was read.
         """
         with fleet.connect(device) as shell, self._locked(device, shell, "deploy") as session:
             now = read_status(device, shell)

@@ -59,7 +59,7 @@ def make_plan(
     gates: Sequence[Gate] = REQUIRED_GATES,
     container_image: MissingImage | None = None,
 ) -> DeployPlan:
-    """From what is wanted, and what is there, to what is to be done. `container-image`: what the device still lacks of the one it runs in.
+    """Return what has to be done on a device. `container_image` is what it lacks of the container image it runs in.
 
     Raises:
         FleetError: the device cannot run it or has no room for it; every reason is named.

@@ -33,10 +33,10 @@ def missing_signature(tree: FileTree, device: Device) -> Iterator[Problem]:
 
 
 def verify_signature_checked(device: Device, result: Mapping[str, Any]) -> None:
-    """See that a device that requires signatures has looked at this one; `found` is what its `verify` said.
+    """Check that a device that requires signatures has checked this one; `result` is that of its `verify`.
 
     Raises:
-        FleetError: it has no allowed_signers, so it would run anything.
+        FleetError: it has no allowed_signers, so it would run any release.
     """
     signature = result.get("signature") or {}
     if requires_signature(device) and not signature.get("checked"):

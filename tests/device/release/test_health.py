@@ -73,7 +73,7 @@ def test_watch_waits_until_it_is_well_and_stays_so(service: Service, systemd: Pa
     systemd.write_text("LoadState=loaded\nActiveState=active\nNRestarts=0\n")
     service.codes = [503, 503, 200]
     found = health.check_health(UNIT, service.url, 0.1)
-    assert found == {"ok": True, "message": "well for 0.1 s", "asked": ["unit", "url"]}
+    assert found == {"ok": True, "message": "healthy for 0.1 s", "asked": ["unit", "url"]}
 
 
 def test_watch_says_how_it_answers_when_it_never_gets_well(service: Service) -> None:

@@ -114,7 +114,7 @@ class IntegrityGate:
     def describe(self, device: Device) -> str:
         """See Gate."""
         del device
-        return "check every byte there, and the signature if the device asks for one"
+        return "verify every file on the device, and the signature if the device requires one"
 
     def measurement(self, context: GateContext) -> dict[str, Any]:
         """See DeviceGate."""
@@ -136,7 +136,7 @@ class GoldenGate:
 
     def describe(self, device: Device) -> str:
         """See Gate."""
-        return f"answer the golden images there on {device.accelerator}"
+        return f"reproduce the golden samples on {device.accelerator}"
 
     def measurement(self, context: GateContext) -> dict[str, Any]:
         """See DeviceGate."""
@@ -161,7 +161,7 @@ class HealthGate:
     def describe(self, device: Device) -> str:
         """See Gate."""
         del device
-        return f"see that the service is well, and stays so for {self.seconds:g} s"
+        return f"check that the service is healthy and stays so for {self.seconds:g} s"
 
     def measurement(self, context: GateContext) -> dict[str, Any]:
         """See DeviceGate."""

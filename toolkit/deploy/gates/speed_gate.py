@@ -59,7 +59,7 @@ class SpeedGate:
     def describe(self, device: Device) -> str:
         """See Gate."""
         if not self._known[device.name]:
-            return "nothing was measured there: no speed to hold it against"
+            return "no earlier measurement on the device to compare with"
         return f"answer for {SECONDS:g} s, at least at {self._share:.0%} of the speed that was measured there"
 
     def measurement(self, context: GateContext) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class SpeedGate:
         """See Gate."""
         baseline = self._baseline(context)
         if baseline is None:
-            return "no record to hold it against"
+            return "no record to compare with"
         if context.result.get("missing"):
             return "the images of its record are not there any more: not measured"
         return compare(context.device, _p90(context.device, context.result), baseline, self._share)

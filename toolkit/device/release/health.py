@@ -30,7 +30,7 @@ def check_health(unit: str, url: Optional[str], seconds: float, patience_s: floa
     why, first = _wait_until_healthy(running, place, patience_s)
     if why is None:
         why = _wait_while_healthy(running, place, seconds, first)
-    message = why or f"well for {seconds:g} s"
+    message = why or f"healthy for {seconds:g} s"
     return {"ok": why is None, "message": message, "asked": checks}
 
 
