@@ -22,9 +22,8 @@ from toolkit.deploy.registry.channel_statement import (
 )
 from toolkit.device.errors import DeviceError
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE, release_path
-from toolkit.device.release.descriptor import LAYOUT
+from toolkit.device.release.descriptor import LAYOUT, read_documents
 from toolkit.device.release.freshness import STATEMENT, parse_statement
-from toolkit.device.release.install import read_documents
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.fleet.transfer import diff
 from toolkit.fleet.transfer.diff import unique_chunks

@@ -21,8 +21,8 @@ from typing import Any, Callable, Dict, Iterator
 from ..errors import DeviceError
 from ..layout import RELEASE, RELEASE_SIGNATURE, release_path
 from . import freshness, store
-from .manifest import MAX_DOCUMENT_BYTES
-from .receiver import MAX_CHUNK_BYTES
+from .manifest import MAX_DOCUMENT_BYTES, open_regular
+from .receiver import MAX_CHUNK_BYTES, iter_members
 from .signature import ALLOWED, MAX_SIGNATURE_BYTES
 
 LAYOUT = "layout.json"
@@ -60,6 +60,21 @@ class ReleaseDescriptor:
     def bundle(self) -> str:
         """Return the digest of the bundle in the release."""
         return str(json.loads(self.documents[RELEASE]).get("bundle", ""))
+
+
+def read_documents(file: Path) -> Dict[str, bytes]:
+    """Return the documents of an archive, before its first chunk; oversized members are not read into memory."""
+    documents: Dict[str, bytes] = {}
+    try:
+        with open_regular(file) as stream:
+            for name, content in iter_members(stream, MAX_DOCUMENT_BYTES):
+                if name not in MAX_BYTES or content is None or len(content) > MAX_BYTES[name] or name in documents:
+                    break
+                documents[name] = content
+    except OSError as error:
+        remedy = "write it with: toolkit deploy BUNDLE --offline FILE"
+        raise DeviceError(f"cannot be read: {error.strerror or error}", where=str(file), remedy=remedy) from None
+    return documents
 
 
 def parse_descriptor(where: str, documents: Dict[str, bytes]) -> ReleaseDescriptor:
