@@ -41,7 +41,7 @@ def check(
         images = images_for(folder, place, store)
         checks = check_bundle(folder, log, images, allowed_signers)
         if store.read_only:
-            log.log(f"the results are not saved: {place.database} is read-only")
+            log.log(f"the results are not saved: {place.database} cannot be written")
         else:
             save_check_results(checks, folder.name, store)
     if as_json:

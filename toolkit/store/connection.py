@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -11,11 +12,12 @@ from toolkit.errors import MachineError
 from toolkit.store.database_schema import create_tables
 
 _TIMEOUT_S = 30
-_NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_NOT_WRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+"""A full disk has no room for the files beside a database that is open for writing: some versions call that an I/O error."""
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Return a connection to the file; read-only if the file system is.
+    """Return a connection to the file; read-only if the file system is, or if it is full.
 
     Raises:
         sqlite3.Error: the file is damaged, locked or not a database.
@@ -26,6 +28,10 @@ def open_database(path: Path) -> sqlite3.Connection:
         raise MachineError("the database is not a regular file", where=str(path), remedy="move it away")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and not os.access(
+            path, os.W_OK
+        ):  # SQLite opens it all the same, and fails at the first change
+            return _open_read_only(path)
         return _open_writable(path)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE:

@@ -31,7 +31,10 @@ _FILES: dict[int, tuple[str, str]] = {
 _DATABASE: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: ("the database is locked by another process", "wait until that process ends, then try again"),
     sqlite3.SQLITE_LOCKED: ("the database is locked", "try again"),
-    sqlite3.SQLITE_READONLY: ("the database is read-only", "change its permissions, or use another --workspace"),
+    sqlite3.SQLITE_READONLY: (
+        "the database cannot be written: it is read-only, or the disk is full",
+        "free some space, change its permissions, or use another --workspace",
+    ),
     sqlite3.SQLITE_CANTOPEN: ("the database cannot be opened", "check the path and its permissions"),
     sqlite3.SQLITE_FULL: ("the disk is full, so the database cannot be written", "free some space"),
     sqlite3.SQLITE_IOERR: (
