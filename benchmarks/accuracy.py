@@ -61,8 +61,8 @@ METHOD = (
     "the standardized frozen features, and Keras' transfer-learning guide (dropout 0.2, Adam; {top} epochs of the top layers at "
     "1e-3, {whole} of the whole network at 1e-5, batches of {batch}, no augmentation). "
     "accuracy: the ratio is ours against the better of them, the goal is the lower end of its 95 % interval. gain: ours less that of the "
-    "yardstick that is better on average, in points (goal: 1.5). top: what is offered against our own top stage, the same way. "
-    "rejection: `[reject] error = {error}`; met where the 95 % interval of the share of wrong answers reaches down to it. "
+    "yardstick that is better on average, in points (goal: 1.5), once all sets are measured. top: what is offered against our own top stage, the same way. "
+    "rejection: `[reject] error = {error}`; met where the 95 % interval of the share of wrong answers reaches down to it; left out where nothing is answered. "
     "strangers: classes left out, area under the ROC curve of the chosen score against the largest probability's. "
     "time: a process from image files to judged models."
 )
@@ -129,9 +129,9 @@ def scores(table: dict[str, list[dict[str, dict[str, Any]]]]) -> list[Score]:
     whole = {name: [cell for cell in cells if set(cell) == set(METHODS)] for name, cells in table.items()}
     whole = {name: cells for name, cells in whole.items() if cells}
     made = [score for name, cells in whole.items() for score in _of_set(name, cells)]
-    if whole:
-        made += [_gain(whole), *_time(whole)]
-    return made
+    if len(whole) == len(SETS) and all(len(cells) == len(table[name]) for name, cells in whole.items()):
+        made.append(_gain(whole))  # the mean of a few sets would say little
+    return [*made, *_time(whole)]
 
 
 def _of_set(name: str, cells: Sequence[dict[str, dict[str, Any]]]) -> Iterator[Score]:
@@ -142,7 +142,8 @@ def _of_set(name: str, cells: Sequence[dict[str, dict[str, Any]]]) -> Iterator[S
     yield _held(f"accuracy.{name}-top", ours, tops, images, "our top stage")
     answers = sum(cell["ours"]["answers"] for cell in cells)
     errors = sum(cell["ours"]["errors"] for cell in cells)
-    yield _rejection(name, errors, answers, images * len(cells))
+    if answers:  # no answer holds every error rate
+        yield _rejection(name, errors, answers, images * len(cells))
     areas = [cell["ours"]["strangers"] for cell in cells if cell["ours"]["strangers"]]
     if areas:
         own, usual = (statistics.median(area[kind] for area in areas) for kind in (0, 1))
@@ -163,9 +164,8 @@ def _rejection(name: str, errors: int, answers: int, images: int) -> Score:
     """How far the lower end of the interval of the rate of errors is below the stated one."""
     from toolkit.stats.intervals import wilson
 
-    low, high = wilson(errors, answers) if answers else (0.0, 0.0)
-    rate = f"{errors / answers:.3f} (95 % {low:.3f} to {high:.3f})" if answers else "no answer"
-    shown = f"{rate}, {answers / images:.0%} answered"
+    low, high = wilson(errors, answers)
+    shown = f"{errors / answers:.3f} (95 % {low:.3f} to {high:.3f}), {answers / images:.0%} answered"
     return Score(f"accuracy.{name}-rejection", (1 - low) / (1 - ERROR), 1.0, shown, f"{ERROR:.3f}")
 
 
