@@ -342,3 +342,10 @@ def test_metrics_are_what_prometheus_reads(ansible_dir: Path, tmp_path: Path) ->
     assert "toolkit_memory_bytes" not in samples
     assert "# TYPE toolkit_restarts_total counter\n" in output
     assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+def test_handlers_have_names_of_their_own() -> None:
+    """A play has one list of handlers: of two with the same name, a role would notify that of another role."""
+    files = sorted((HOUSE / "ansible" / "roles").glob("*/handlers/main.yml"))
+    names = [handler["name"] for file in files for handler in yaml.safe_load(file.read_text())]
+    assert sorted(names) == sorted(set(names))
