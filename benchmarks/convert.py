@@ -161,7 +161,7 @@ def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -
     from toolkit import compat
     from toolkit.convert.ir_writer import write_ir
     from toolkit.convert.reference import ReferenceModel
-    from toolkit.convert.runtimes.ncs2_check import compile_for_ncs2
+    from toolkit.convert.runtimes.ncs2_check import compile_model
     from toolkit.progress import Silent
     from toolkit.workspace import Workspace
 
@@ -171,7 +171,7 @@ def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -
     print(f"  {name}: mo {seconds:.2f} s", file=sys.stderr)
     source = ReferenceModel(described(file), Workspace(ours_at), Silent())
     ours_xml = write_ir(source, compat.find_target("ncs2"), "fp16", ours_at / "form", Silent())
-    our, their = (compile_for_ncs2(xml, Silent()) for xml in (ours_xml, theirs_at / "fp16.xml"))
+    our, their = (compile_model(xml, Silent()) for xml in (ours_xml, theirs_at / "fp16.xml"))
     key = f"convert.{name.lower()}"
     scores = [
         Score(f"{key}.stages", their.stages / our.stages, 1.0, str(our.stages), f"{their.stages} (mo)"),

@@ -18,14 +18,14 @@ from typing import Any
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy import Strategy, deploy, scripts
+from toolkit.deploy import Strategy, commands, deploy
 from toolkit.deploy.session import PROTOCOL
 from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
 from toolkit.fleet import Result
 from toolkit.fleet.facts import PROBE_SCRIPT
 from toolkit.fleet.ssh.shell import Ask, Command, Input, Stream, iter_blocks
-from toolkit.fleet.transfer.scripts import LOOK
+from toolkit.fleet.transfer.scripts import STATE
 
 FORKS = 64
 FACTS: dict[str, Any] = {
@@ -93,12 +93,12 @@ class SimulatedShell:
     def _answer(self, words: list[str], stdin: Input) -> str:
         """By the script that is run, or by what the device code is asked."""
         current = f"releases/{self._kept['current']}" if self._kept.get("current") else ""
-        if LOOK in words:
+        if STATE in words:
             whole = "whole\n" if self._kept.get("files") == words[-2] else ""
             return f"room {1 << 22} 4096 0 0\ncurrent {current}\nwritable\npython\n{whole}"
         if PROBE_SCRIPT in words:
             return json.dumps(FACTS)
-        if scripts.STATUS in words:
+        if commands.STATUS in words:
             return f"current:1 'current' -> '{current}'\n" if current else ""
         if "survey" in words:
             return json.dumps({"intact": [], "stored": [], "chunks": [], "damaged": []})

@@ -67,7 +67,7 @@ class Load:
             "no prediction was answered": not self.predictions,
             f"memory grew by {self.growth_bytes() / 1e6:.1f} MB": self.growth_bytes() > GROWTH_BYTES,
             f"the app ended with {self.code}": self.code != 0,
-            f"the app logged an error: {self.log}": "rror" in self.log,
+            f"the app logged an error: {self.log}": "error" in self.log.lower(),
         }
         return [problem for problem, there in failures.items() if there]
 

@@ -36,7 +36,7 @@ exec "$2" -I -S -B -c "$4" "$1"
 """$2 is the device's Python, $3 the agent, $4 what runs the code on stdin."""
 
 _LOCKS = f"{DEPLOY_LOCK}/{LOCK_INFO} {ROLLOUT_LOCK}/{LOCK_INFO}"
-_STATUS = (
+STATUS = (
     rf"""
 cd "$1" 2>/dev/null || exit 0
 QUOTING_STYLE=shell-always stat -c '%n:%Y %N' {CURRENT} {PREVIOUS} 2>/dev/null
@@ -99,7 +99,7 @@ def session(device: Device) -> list[str]:
 
 def status(device: Device) -> list[str]:
     """Print what the device serves; needs no Python there."""
-    return ["/bin/sh", "-c", _STATUS, "sh", device.root, AGENT]
+    return ["/bin/sh", "-c", STATUS, "sh", device.root, AGENT]
 
 
 def files(device: Device, release: str) -> list[str]:
