@@ -10,14 +10,19 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from toolkit.bundle.signing import sign_bundle
+from toolkit.deploy.offline import write_archive
 from toolkit.system import debian_packages
 
-from .conftest import CACHE, HOUSE, Play, changed, wheelhouse_of
+from ..bundles import sealed
+from .conftest import BIN, CACHE, HOUSE, Play, changed, wheelhouse_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -278,6 +283,129 @@ def test_runner_is_locked_in_and_still_loads_openvino(provisioned: Path, shell: 
     assert '"openvino": "20' in output, output
     assert '"accelerators": ["CPU"' in output
     shell("rm -r /run/systemd/system/toolkit-runner.service.d /opt/toolkit/current /opt/toolkit/releases/x")
+
+
+@dataclass(frozen=True)
+class Trusting:
+    """A provisioned machine that runs signed releases only, and whose deployer may run nothing but what the role allows."""
+
+    inventory: Path
+    key: Path
+    bundles: tuple[Path, Path]
+
+    def toolkit(self, *arguments: str | Path) -> tuple[int, Any, str]:
+        """Run a verb on the machine; return its exit code, its JSON and its log."""
+        own = ["--fleet", "--inventory", self.inventory, "--workspace", self.inventory.parent / "workspace", "--json"]
+        command = [BIN / "toolkit", *arguments, *own]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def trusting(play: Play, provisioned: Path, shell: Shell, tiny_bundle: Path) -> Iterator[Trusting]:
+    key, folder = provisioned.parent / "signer", provisioned.parent / "bundles"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+    signer = " ".join(["ci@example.org", *key.with_suffix(".pub").read_text().split()[:2]])
+    channel = {"runner_channel": "127.0.0.1:9/x:stable", "runner_channel_plain_http": True}
+    variables = json.dumps({"runner_allowed_signers": [signer], **channel})
+    done = play("-i", provisioned, "provision-pi.yml", "--tags", "runner", "-e", variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    bundles = []
+    for name in ("first", "second"):
+        copy = shutil.copytree(tiny_bundle, folder / name)
+        (copy / "manifest.json").chmod(0o644)
+        bundles.append(sealed(copy, json.loads((tiny_bundle / "manifest.json").read_bytes()) | {"name": name}))
+        sign_bundle(bundles[-1], key)
+    shell("systemctl stop toolkit-pull.timer && mv /etc/sudoers.d/pi /root/sudoers-of-pi")
+    try:
+        yield Trusting(provisioned, key, (bundles[0], bundles[1]))
+    finally:
+        shell("mv /root/sudoers-of-pi /etc/sudoers.d/pi; systemctl disable toolkit-pull.timer; systemctl reset-failed")
+        shell(
+            "systemctl stop toolkit-runner; cd /opt/toolkit && rm -rf allowed_signers current previous releases/* store/*"
+        )
+
+
+def test_deployer_may_run_as_others_only_what_the_role_allows(trusting: Trusting, shell: Shell) -> None:
+    allowed = shell("su pi -c 'sudo -n -l'")
+    assert sorted(re.findall(r"\((\w+)\) NOPASSWD: (.*)", allowed)) == [
+        ("root", '/usr/lib/toolkit-agent/toolkit-floor ""'),
+        ("root", "/usr/bin/systemctl restart toolkit-runner.service"),
+        ("toolkit", "/usr/lib/toolkit-agent/toolkit-gate"),
+    ]
+    for command in ("sh", "/usr/lib/toolkit-agent/toolkit-floor x", "-u toolkit sh", "systemctl stop toolkit-runner"):
+        shell(f"! su pi -c 'sudo -n {command}' 2>/dev/null")
+    assert shell("find /usr/lib/toolkit-agent /var/lib/toolkit-agent ! -user root -o -perm /022 ! -type l") == ""
+
+
+def test_deploy_goes_through_the_installed_agent(trusting: Trusting, shell: Shell) -> None:
+    code, said, log = trusting.toolkit("deploy", trusting.bundles[0], "--health-seconds", "3")
+    assert (code, said["devices"][0]["outcome"]) == (0, "deployed"), (said, log)
+    _, state, _ = trusting.toolkit("status")
+    assert state["devices"][0]["agent"] == "root", state
+    gates = shell("journalctl --output=cat _COMM=sudo | grep toolkit-gate")
+    assert "USER=toolkit" in gates
+    assert " golden " in gates
+    owners = shell("stat -c '%U %n' /opt/toolkit/* /opt/toolkit/releases/*").split("\n")
+    own = {"current", "releases", "store", "audit.jsonl"}
+    assert {line.rpartition("/")[2] for line in owners if line.startswith("pi ")} >= own, owners
+    assert {line.rpartition("/")[2] for line in owners if line.startswith("root ")} >= {"allowed_signers", "venv"}
+    assert shell("find /opt/toolkit/releases/ -mindepth 1 ! -user pi") == ""
+
+
+def test_gate_runs_as_a_user_who_changes_no_release(trusting: Trusting, shell: Shell) -> None:
+    gate = "sudo -n -u toolkit /usr/lib/toolkit-agent/toolkit-gate /opt/toolkit/current"
+    assert shell(f"su pi -c '{gate} id -un'").strip() == "toolkit"
+    for place in ("x", "/opt/toolkit/x", "/opt/toolkit/store/x", "/var/lib/toolkit-agent/x", "model.bin"):
+        shell(f"! su pi -c '{gate} touch {place}' 2>/dev/null")
+
+
+def test_installed_agent_refuses_what_was_tampered_with(trusting: Trusting, shell: Shell) -> None:
+    """The account that deploys changes a release on the machine itself, then asks the agent to serve it."""
+    code, said, log = trusting.toolkit("deploy", trusting.bundles[1], "--health-seconds", "0")
+    assert code == 0, (said, log)
+    serving = shell("readlink /opt/toolkit/current")
+    shell("cd $(readlink -f /opt/toolkit/previous) && su pi -c 'cp model.bin x && echo more >>x && mv x model.bin'")
+    code, said, log = trusting.toolkit("rollback")
+    assert code == 1, (said, log)
+    assert "model.bin" in json.dumps(said) + log
+    assert shell("readlink /opt/toolkit/current") == serving
+    _, said, log = trusting.toolkit("deploy", unsigned(trusting), "--health-seconds", "0")
+    assert "not signed" in json.dumps(said) + log
+    assert shell("readlink /opt/toolkit/current") == serving
+
+
+def unsigned(trusting: Trusting) -> Path:
+    """A bundle without its signature."""
+    place = trusting.inventory.parent / "unsigned"
+    return Path(
+        shutil.copytree(trusting.bundles[0], place / trusting.bundles[0].name, ignore=shutil.ignore_patterns("*.sig"))
+    )
+
+
+def test_pull_service_installs_and_root_holds_its_floor(trusting: Trusting, shell: Shell, machine: str) -> None:
+    """The service's own sandbox and account; its ExecStart takes the release from a file, as there is no registry."""
+    unit = shell("systemctl cat toolkit-pull.service")
+    assert "User=pi" in unit
+    assert "/usr/lib/toolkit-agent/toolkit-agent pull 127.0.0.1:9/x:stable --root /opt/toolkit" in unit
+    assert shell("systemctl is-enabled toolkit-pull.timer").strip() == "enabled"
+    file = trusting.inventory.parent / "release.tar"
+    write_archive(trusting.bundles[0], file, trusting.key)
+    run("docker", "cp", file, f"{machine}:/srv/release.tar")
+    agent = re.search(r"ExecStart=(.* /usr/lib/toolkit-agent/toolkit-agent) ", unit)
+    assert agent is not None
+    drop_in = "/run/systemd/system/toolkit-pull.service.d"
+    start = f"[Service]\\nExecStart=\\nExecStart={agent[1]} install /srv/release.tar --root /opt/toolkit\\n"
+    shell(f"mkdir -p {drop_in} && printf '{start}' >{drop_in}/file.conf && systemctl daemon-reload")
+    shell("systemctl start toolkit-pull.service || true")
+    output = shell("journalctl --output=cat --unit=toolkit-pull.service")
+    shell(f"rm -r {drop_in} && systemctl daemon-reload")
+    assert '"outcome": "deployed"' in output, output
+    floors = "/var/lib/toolkit-agent/floors.json"
+    assert shell(f"stat -c '%U %a' {floors}").strip() == "root 644"
+    assert "offline" in json.loads(shell(f"cat {floors}"))["channels"]
+    for command in (f"rm -f {floors}", f'sh -c "echo {{}} >{floors}"'):
+        shell(f"! su pi -c '{command}' 2>/dev/null")
 
 
 def test_nothing_failed(provisioned: Path, shell: Shell) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import Play
+from .conftest import HOUSE, Play
 
 ROLES = sorted(path.name for path in (Path(__file__).parents[2] / "ansible/roles").iterdir())
 PLAYBOOKS = sorted(path.name for path in (Path(__file__).parents[2] / "ansible").glob("*.yml"))
