@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import openvino as ov
 import pytest
 
 from toolkit.bundle.verify import verify_bundle
@@ -32,6 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(folder)
     write_keras_kinds(folder)
     write_onnx(folder / "colors.onnx")
+    for name, half in (("colors.xml", False), ("half.xml", True)):
+        ov.save_model(ov.convert_model(folder / "colors.onnx"), folder / name, compress_to_fp16=half)
     return folder
 
 
@@ -122,7 +125,7 @@ def bring(made: Path, tmp_path: Path) -> Callable[..., Any]:
     return call
 
 
-@pytest.mark.parametrize("file", ["colors.keras", "colors", "colors.tflite", "colors.onnx"])
+@pytest.mark.parametrize("file", ["colors.keras", "colors", "colors.tflite", "colors.onnx", "colors.xml", "half.xml"])
 def test_import_model_makes_a_bundle_that_answers_as_its_own(bring: Any, made: Path, file: str) -> None:
     manifest, folder = bring(file, images=made / "flat")
     assert manifest["parity"]["max_abs"] <= 1e-4
