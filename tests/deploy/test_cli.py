@@ -50,12 +50,13 @@ def test_verbs_print_a_row_for_an_unreachable_device(
     assert code == 1
     assert "send: " in out
     assert not Path(devices[0].root).exists()
+    planned = [line.split()[:2] for line in out.splitlines()[1:] if line.split()[0] in {"local-1", "unreachable"}]
     code, out, err = run("deploy", bundle, *fleet)
     assert code == 1
-    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
-        ["local-1", "deployed"],
-        ["unreachable", "failed"],
-    ]
+    outcomes = [line.split()[:2] for line in out.splitlines()[1:]]
+    assert planned == outcomes == [["local-1", "deployed"], ["unreachable", "failed"]]
+    again = run("deploy", bundle, *fleet, "--dry-run")[1]
+    assert ["local-1", "unchanged"] in [line.split()[:2] for line in again.splitlines()]
     assert "error: unreachable: 127.0.0.1 port 1 refuses connections" in err
     code, out, _ = run("deploy", bundle, *fleet, "--limit", "local-1", "--json")
     assert (code, json.loads(out)["devices"][0]["outcome"]) == (0, "unchanged")
