@@ -44,6 +44,13 @@ def test_convert_lists_the_models_when_the_name_is_wrong(run: Any) -> None:
     assert "tiny-sigmoid-top" in err
 
 
+def test_inspect_leads_from_a_folder_of_images_to_the_data_verb(run: Any, shared_line: Any) -> None:
+    images = shared_line.workspace.root / "data" / "drawn"
+    code, _, err = run("inspect", str(images))
+    assert code == 2
+    assert f"toolkit data inspect {images}" in err
+
+
 def test_check_passes_when_the_bundle_is_whole_and_fails(run: Any, shared_line: Any) -> None:
     run("convert", "tiny-sigmoid-top", "--precision", "fp16")
     code, out, _ = run("check", "tiny-sigmoid-top-fp16", "--json")

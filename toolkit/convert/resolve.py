@@ -28,6 +28,12 @@ def resolve_model(reference: str, workspace: Workspace, store: Store) -> Trained
     matches = store.starting_with(TrainedModel, reference)
     if len(matches) == 1:
         return matches[0]
+    if not matches and Path(reference).is_dir():
+        raise UsageError(
+            "is a folder without a model in it",
+            where=reference,
+            remedy=f"to check a data set: `toolkit data inspect {reference}`",
+        )
     listed = ", ".join(f"{model.digest[:12]} {model.name}" for model in matches or known)
     raise UsageError(
         f"{reference!r} names {'several models' if matches else 'no trained model'}",
