@@ -52,10 +52,10 @@ def test_make_bundle_holds_all_a_device_needs_when_made(shared_line: Any, made: 
     assert str(shared_line.workspace.root) not in (made / "manifest.json").read_text()
 
 
-def test_make_bundle_gives_one_column_when_sigmoid(shared_line: Any) -> None:
+def test_make_bundle_gives_both_classes_when_sigmoid(shared_line: Any) -> None:
     path = shared_line.workspace.absolute(bundle_of(shared_line, "sigmoid", "fp32").path)
-    assert np.load(path / "golden/outputs.npy").shape == (8, 1)
-    assert verify_bundle(path)["output"] == {"kind": "sigmoid", "classes": 1}
+    assert np.load(path / "golden/outputs.npy").shape == (8, 2)
+    assert verify_bundle(path)["output"] == {"kind": "sigmoid", "classes": 2}
 
 
 def test_make_bundle_states_the_rule_for_unknown_images(line: Any) -> None:

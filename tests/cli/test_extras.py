@@ -50,6 +50,7 @@ VERBS = {
     "check x": "train",
     "parity x": "train",
     "init .": "train",
+    "provision -i hosts.yml": "fleet",
     "serve bundle": "device",
     "data inspect .": "train",
     "data split images": "train",

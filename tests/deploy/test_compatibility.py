@@ -34,8 +34,8 @@ FACTS = DeviceFacts(
         ("ncs2", "CPU", "2026.4.1", ()),
         ("cpu", "CPU", "2099.1.0", ()),
         ("of-another-toolkit", "CPU", "2026.4.1", ()),
-        ("cpu", "MYRIAD", "2022.3.2", ("not for MYRIAD", "OpenVINO there is 2022.3.2")),
-        ("cpu", "CPU", "2022.3.2", ("OpenVINO there is 2022.3.2",)),
+        ("cpu", "MYRIAD", "2022.3.2", ("not for MYRIAD", "the device has OpenVINO 2022.3.2")),
+        ("cpu", "CPU", "2022.3.2", ("the device has OpenVINO 2022.3.2",)),
         ("cpu-2022", "MYRIAD", "2022.3.2", ("not for MYRIAD",)),
     ],
 )

@@ -86,7 +86,7 @@ class Stopping(Silent):
     @contextmanager
     def track(self, title: str, total: int) -> Iterator[Task]:
         del total
-        yield self if title.endswith(("top", "fine-tune")) else _Deaf()
+        yield self if title.endswith(("top, images", "fine-tune, images")) else _Deaf()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         if self._left is not None:

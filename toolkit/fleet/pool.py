@@ -73,6 +73,7 @@ def fan_out(
     pool: _Pool[T] = _Pool(devices, fn, min(limit, len(devices)))
     outcomes: dict[Device, T | Exception] = {}
     try:
+        pool.start()
         with (progress or Silent()).track(f"{title}, devices", len(devices)) as task:
             for _ in devices:
                 device, outcome = pool.next_outcome()
@@ -112,6 +113,9 @@ class _Pool(Generic[T]):
         self._lifetimes = CancelScope()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._work, daemon=True, name=f"fleet-{n}") for n in range(size)]
+
+    def start(self) -> None:
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
@@ -125,7 +129,7 @@ class _Pool(Generic[T]):
         """Start nothing more, close open connections, and wait a moment for the threads to end."""
         self._stopped.set()
         self._lifetimes.end()
-        for thread in self._threads:
+        for thread in filter(threading.Thread.is_alive, self._threads):
             thread.join(PARTING_S / len(self._threads))
 
     def _work(self) -> None:

@@ -45,9 +45,16 @@ def run_digest(trial: Trial, split: Split, weights: str | Path) -> str:
     return hashing.sha256_json({"trial": settings, "split": split.digest, "weights": content, "versions": versions()})
 
 
+def stage_path(workspace: Workspace, experiment: Experiment, run: str, trial: Trial, stage: str) -> Path:
+    """The path of the folder of one stage of a run."""
+    return workspace.root / "runs" / f"{experiment.name}-{run[:12]}" / trial.name / stage
+
+
 def stage_folder(workspace: Workspace, experiment: Experiment, run: str, trial: Trial, stage: str) -> Path:
     """The folder of one stage of a run, made if it is missing."""
-    return workspace.folder("runs", f"{experiment.name}-{run[:12]}", trial.name, stage)
+    path = stage_path(workspace, experiment, run, trial, stage)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def model_digest(model: keras.Model) -> str:

@@ -69,7 +69,8 @@ class TrialContext:
         """Whether every stage up to `last` is trained."""
         names = [stage.name for stage in self.trial.stages]
         due = names[: names.index(last) + 1] if last in names else names
-        return all(run_dir.load_stage(self.folder(name)) for name in due)
+        place = (self.workspace, self.experiment, self.run, self.trial)
+        return all(run_dir.load_stage(run_dir.stage_path(*place, name)) for name in due)
 
     def fit_config(self, stage: StageConfig) -> FitConfig:
         """Return the settings of a stage."""

@@ -34,7 +34,7 @@ def test_choose_scaling_asks_when_integers_stand() -> None:
 def test_choose_scaling_takes_the_nearest_range_with_labels() -> None:
     assert choose_scaling(None, "i8", IntegerScale(1.0421, -9), None, labeled=True) == SCALINGS["caffe"]
     assert choose_scaling(None, "u8", IntegerScale(0.93, 0), None, labeled=True) == SCALINGS["none"]
-    with pytest.raises(UsageError, match="does not say how pixels become those"):
+    with pytest.raises(UsageError, match="does not say how to scale pixels to them"):
         choose_scaling(None, "i8", IntegerScale(0.05, -9), None, labeled=True)
 
 

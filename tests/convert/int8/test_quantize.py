@@ -130,7 +130,7 @@ def test_quantize_refuses_when_no_layer_has_weights() -> None:
     mean = opset1.reduce_mean(opset1.convert(image, "f32"), opset1.constant([1, 2]), keep_dims=False)
     model = Model([opset1.softmax(mean, 1)], [image])
     pixels = np.zeros((4, 8, 8, 3), np.uint8)
-    with pytest.raises(ConversionError, match="no layer that INT8"):
+    with pytest.raises(ConversionError, match="no layers that INT8"):
         quantize.quantize(model, CalibrationData(pixels, pixels, np.zeros(4, np.int64), "train"), 0.01, Silent())
 
 

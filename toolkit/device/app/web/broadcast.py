@@ -66,6 +66,7 @@ class Subscribers:
             await reader.read(1)
         finally:
             self._writers.pop(writer, None)
+            reset(writer)  # the kernel may hold an image that the client never reads
 
 
 class Broadcast:
