@@ -5,7 +5,10 @@ What OpenVINO puts into a graph that changes from one run to the next (numbers i
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +29,8 @@ INPUT = "image"
 OUTPUT = "probabilities"
 
 _TO_PLANES, _FROM_PLANES = [0, 3, 1, 2], [0, 2, 3, 1]
+_ROOM_BYTES = 1 << 20
+"""With less free space than this, a file that OpenVINO could not write is taken to have filled the disk."""
 _EDGES_END = "\t</edges>\n"
 _NET_NAME = re.compile(r'<net name="[^"]*"')
 
@@ -129,10 +134,16 @@ def write(model: ov.Model, path: Path, *, container: int, compress: bool, sectio
     path.parent.mkdir(parents=True, exist_ok=True)
     for key in list(model.get_rt_info()):
         del model.get_rt_info()[key]  # a graph that was read from container 11 says so, and could not become a 10
-    if compress:
-        ov.save_model(model, path, compress_to_fp16=True)
-    else:
-        ov.serialize(model, path, version=f"IR_V{container}")
+    try:
+        if compress:
+            ov.save_model(model, path, compress_to_fp16=True)
+        else:
+            ov.serialize(model, path, version=f"IR_V{container}")
+    except RuntimeError as error:
+        if "iostream" not in str(error):
+            raise
+        code = errno.ENOSPC if shutil.disk_usage(path.parent).free < _ROOM_BYTES else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
     graph, end, _ = path.read_text(encoding="utf-8").rpartition(_EDGES_END)
     graph = _NET_NAME.sub('<net name="toolkit"', graph, count=1)
     path.write_text(f"{graph}{end}{_rt_info(sections)}</net>\n", encoding="utf-8")
