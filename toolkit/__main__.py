@@ -1,6 +1,9 @@
 """The entry point of `toolkit` and `python -m toolkit`."""
 
 import sys
+import time
+
+_STARTED = time.monotonic()
 
 
 def main() -> None:
@@ -8,7 +11,7 @@ def main() -> None:
     try:
         from toolkit.cli.main import main as run
 
-        run()
+        run(started=_STARTED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

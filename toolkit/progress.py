@@ -52,6 +52,8 @@ _CONTROL = dict.fromkeys(
     "\N{REPLACEMENT CHARACTER}",
 )
 _settings = _Settings()
+ANNOUNCE_AFTER_S = 0.7
+"""Seconds after the start of a command at which it says that it works, if nothing was printed."""
 _has_output = threading.Event()
 
 
@@ -108,7 +110,7 @@ def mark_output() -> None:
 
 
 @contextmanager
-def announce_if_slow(text: str, *, after_s: float = 0.8) -> Iterator[None]:
+def announce_if_slow(text: str, after_s: float) -> Iterator[None]:
     """Log `text` once if the with-block has printed nothing after `after_s` seconds."""
     _has_output.clear()
     ended = threading.Event()

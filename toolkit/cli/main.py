@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
@@ -99,7 +100,9 @@ def _root(
     if verbose or os.environ.get("TOOLKIT_DEBUG"):
         logging.basicConfig(format="%(name)s: %(message)s")
         _log.setLevel(logging.DEBUG if verbose > 1 or os.environ.get("TOOLKIT_DEBUG") else logging.INFO)
-    context.with_resource(progress.announce_if_slow(f"toolkit {context.invoked_subcommand}: loading"))
+    running_s = 0.0 if context.obj is None else time.monotonic() - context.obj
+    after_s = max(progress.ANNOUNCE_AFTER_S - running_s, 0.0)
+    context.with_resource(progress.announce_if_slow(f"toolkit {context.invoked_subcommand}: loading", after_s))
 
 
 # In the order of the pipeline, as in the help.
@@ -135,18 +138,18 @@ app.add_typer(fleet.app, name="fleet", rich_help_panel="Devices")
 _VERBS = {"data", "fleet"} | {function.__name__ for functions in _GROUPS.values() for function in functions}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit with one of `ExitCode`."""
+def main(arguments: Sequence[str] | None = None, started: float | None = None) -> None:
+    """Run the command and exit with one of `ExitCode`; `started` is the monotonic time at which the process began."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     streams.make_printable()
     progress.configure()
-    sys.exit(streams.flush(_run(argv)))
+    sys.exit(streams.flush(_run(argv, started)))
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], started: float | None) -> int:
     verb = next((word for word in argv if word in _VERBS), "")
     try:
-        code = app(argv, prog_name="toolkit", standalone_mode=False)
+        code = app(argv, prog_name="toolkit", standalone_mode=False, obj=started)
     except _CommandLineError as error:
         error.show()
         return ExitCode.USAGE
