@@ -225,6 +225,17 @@ def test_read_image_refuses_when_a_progressive_jpeg_lacks_scans() -> None:
         read_image(content[: len(content) // 2])
 
 
+@pytest.mark.parametrize("quality", [75, 95])
+@pytest.mark.parametrize("kept", [0.35, 0.5, 0.7, 0.9, 0.97])
+def test_read_image_refuses_a_progressive_jpeg_cut_in_any_scan(kept: float, quality: int) -> None:
+    image = cv2.resize(noise(), (320, 240), interpolation=cv2.INTER_CUBIC)
+    settings = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, quality]
+    content = cv2.imencode(".jpg", image, settings)[1].tobytes()
+    assert read_image(content).shape == (240, 320, 3)
+    with pytest.raises(ImageError, match="truncated JPEG"):
+        read_image(content[: int(kept * len(content))] + b"\xff\xd9")
+
+
 def test_read_image_reads_it_when_more_follows_the_end_of_a_jpeg() -> None:
     content = encoded(".jpg", noise())
     assert np.array_equal(read_image(content + b"a film, log"), read_image(content))

@@ -81,13 +81,15 @@ def _refuse_missing_scans(content: bytes, precise: Set[Tuple[int, int]]) -> None
 def refuse_cut_jpeg(content: bytes, image: Pixels, flags: int) -> None:
     """Refuse a JPEG that was truncated and got an end marker again; `image` is what OpenCV decodes with `flags`.
 
-    The decoder fills what is missing with mid-gray. Where a corner is that, the image is decoded again with more data before
-    its end marker: only a truncated one then changes.
+    The decoder fills what is missing with mid-gray, or in a progressive JPEG with the coarser values of the scans before.
+    Where a corner is mid-gray, and if it is progressive, the image is decoded again with more data before its end marker:
+    only a truncated one then changes.
 
     Raises:
         ValueError: data is missing.
     """
-    if not (image[[0, 0, -1, -1], [0, -1, 0, -1]] == _MISSING).reshape(4, -1).all(axis=1).any():
+    gray_corner = (image[[0, 0, -1, -1], [0, -1, 0, -1]] == _MISSING).reshape(4, -1).all(axis=1).any()
+    if not gray_corner and not read_header(content).progressive:
         return
     end = walk_jpeg(content)
     longer = cv2.imdecode(np.frombuffer(content[:end] + _MORE_DATA + content[end:], np.uint8), flags)
