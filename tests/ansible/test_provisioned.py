@@ -329,8 +329,8 @@ def trusting(play: Play, provisioned: Path, shell: Shell, tiny_bundle: Path) -> 
 def test_deployer_may_run_as_others_only_what_the_role_allows(trusting: Trusting, shell: Shell) -> None:
     allowed = shell("su pi -c 'sudo -n -l'")
     assert sorted(re.findall(r"\((\w+)\) NOPASSWD: (.*)", allowed)) == [
-        ("root", '/usr/lib/toolkit-agent/toolkit-floor ""'),
         ("root", "/usr/bin/systemctl restart toolkit-runner.service"),
+        ("root", '/usr/lib/toolkit-agent/toolkit-floor ""'),
         ("toolkit", "/usr/lib/toolkit-agent/toolkit-gate"),
     ]
     for command in ("sh", "/usr/lib/toolkit-agent/toolkit-floor x", "-u toolkit sh", "systemctl stop toolkit-runner"):
@@ -365,7 +365,8 @@ def test_installed_agent_refuses_what_was_tampered_with(trusting: Trusting, shel
     code, said, log = trusting.toolkit("deploy", trusting.bundles[1], "--health-seconds", "0")
     assert code == 0, (said, log)
     serving = shell("readlink /opt/toolkit/current")
-    shell("cd $(readlink -f /opt/toolkit/previous) && su pi -c 'cp model.bin x && echo more >>x && mv x model.bin'")
+    tampering = "chmod u+w . && cp model.bin x && chmod u+w x && echo more >>x && mv -f x model.bin"
+    shell(f"cd $(readlink -f /opt/toolkit/previous) && su pi -c '{tampering}'")
     code, said, log = trusting.toolkit("rollback")
     assert code == 1, (said, log)
     assert "model.bin" in json.dumps(said) + log
