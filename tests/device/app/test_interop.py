@@ -190,10 +190,13 @@ def retained(folder: Path, port: int, *login: str) -> dict[str, bytes]:
     return {topic: bytes.fromhex(content) for topic, _, content in (line.partition(" ") for line in lines)}
 
 
-def test_home_assistant_finds_the_device_with_its_image(serve: Serve, root: Path, tmp_path: Path) -> None:
+def test_home_assistant_finds_the_device_with_its_image(
+    serve: Serve, root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     folder = tmp_path / "broker"
     folder.mkdir()
     broker = Broker(folder, "require_certificate true")
+    request.addfinalizer(broker.stop)
     own = [str(folder / "client.pem"), str(folder / "client.key")]
     sink = broker.sink(discovery="homeassistant", certificate=own[0], key=own[1])
     app = serve(root / "current", "--alerts", with_alerts(tmp_path, sink))
@@ -208,7 +211,6 @@ def test_home_assistant_finds_the_device_with_its_image(serve: Serve, root: Path
         assert published[entity["availability_topic"]] == b"online"
         assert entity.get("state_topic", entity.get("image_topic")) in published
     assert app.end()[0] == 0
-    broker.stop()
 
 
 @pytest.mark.parametrize(
