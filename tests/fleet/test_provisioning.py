@@ -25,3 +25,9 @@ def test_provision_returns_what_happened_on_each_device(tmp_path: Path) -> None:
     result = provisioning.run_playbook("decommission", tmp_path / "hosts.yml", ["-l", "away"], to_stderr=True)
     assert result.exit_code
     assert result.devices["away"]["ok"] == 0
+
+
+def test_provision_takes_a_list_of_hosts_as_ansible_does() -> None:
+    arguments = ["-c", "nothing_of_that_name"]
+    result = provisioning.run_playbook("decommission", Path("one,"), arguments, to_stderr=True)
+    assert set(result.devices) == {"one"}

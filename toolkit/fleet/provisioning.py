@@ -56,7 +56,7 @@ def run_playbook(
         MachineError: Ansible or the playbooks are not installed.
     """
     folder = playbook_folder()
-    command = [*ansible_command("playbook"), "-i", str(inventory.absolute()), *_sources(folder), *arguments]
+    command = [*ansible_command("playbook"), "-i", str(inventory), *_sources(folder), *arguments]
     command.append(str(folder / f"{playbook}.yml"))
     environment = {
         "ANSIBLE_CONFIG": str(configuration(inventory) or folder / "ansible.cfg"),
