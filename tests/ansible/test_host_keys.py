@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ..fleet.ssh.servers import free_port, make_keys, sshd
+from ..fleet.ssh.servers import free_port, home_of_keys, sshd
 from .conftest import Play, changed
 
 pytestmark = pytest.mark.openssh
@@ -19,11 +16,7 @@ pytestmark = pytest.mark.openssh
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    home = Path("/tmp") / f"toolkit-host-keys-{os.getpid()}"
-    home.mkdir(0o700)
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
-        make_keys(home)
+    with home_of_keys("host-keys") as home:
         yield home
 
 

@@ -55,6 +55,18 @@ SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Host keys and further settings of each server."""
 
 
+@contextmanager
+def home_of_keys(name: str) -> Iterator[Path]:
+    """A folder with `make_keys`, right below /tmp: paths of sockets are at most 107 bytes long."""
+    home = Path("/tmp") / f"toolkit-{name}-{os.getpid()}"
+    home.mkdir(0o700)
+    try:
+        make_keys(home)
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)  # an agent or server that still ends may write into it
+
+
 def make_keys(home: Path) -> None:
     for name, kind in (("ed25519", "ed25519"), ("ecdsa", "ecdsa"), ("rsa", "rsa"), ("certified", "ed25519")):
         keygen("-t", kind, "-N", "", "-f", home / name)

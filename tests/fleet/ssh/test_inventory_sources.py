@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from toolkit.errors import ToolkitError
 from toolkit.fleet.inventory.ansible import ansible_command
 from toolkit.fleet.inventory.load import load_inventory
 
-from .servers import PASSWORD, USER, make_keys, password_server, sshd, write_programs
+from .servers import PASSWORD, USER, home_of_keys, password_server, sshd, write_programs
 
 pytestmark = pytest.mark.openssh
 
@@ -160,11 +159,8 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    home = Path("/tmp") / f"toolkit-sources-{os.getpid()}"
-    home.mkdir(0o700)
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
-        make_keys(home)
+        home = stack.enter_context(home_of_keys("sources"))
         write_programs(home)
         port = stack.enter_context(sshd(home, "plain", ("ed25519",), ()))
         password_port = stack.enter_context(password_server(home))

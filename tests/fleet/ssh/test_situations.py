@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from toolkit.artifacts.fleet import Device
 from toolkit.fleet import load_inventory
 from toolkit.fleet.inventory.ansible import ansible_command
 
-from .servers import PASSWORD, SERVERS, USER, agent, keygen, make_keys, password_server, sshd, write_programs
+from .servers import PASSWORD, SERVERS, USER, agent, home_of_keys, keygen, password_server, sshd, write_programs
 
 pytestmark = pytest.mark.openssh
 
@@ -135,12 +134,9 @@ class Outcomes:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcomes]:
-    home = Path("/tmp") / f"toolkit-situations-{os.getpid()}"
-    home.mkdir(0o700)
     inventory = tmp_path_factory.mktemp("inventory") / "hosts.yml"
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
-        make_keys(home)
+        home = stack.enter_context(home_of_keys("situations"))
         write_programs(home)
         ports = {name: stack.enter_context(sshd(home, name, *server)) for name, server in SERVERS.items()}
         ports["password"] = stack.enter_context(password_server(home))
