@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.artifacts.bundle import Parity
+from toolkit.device import rejection
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -148,13 +149,6 @@ def keeps_accuracy(ours: float, reference: float, max_drop: float | None = None)
     return reference - ours <= max_drop + 1e-9  # shares of whole images, as floats
 
 
-def of_each_class(probabilities: Probabilities) -> Probabilities:
-    """Return f32 [n, classes]; a single column is the probability of the second of two classes."""
-    if probabilities.shape[1] > 1:
-        return probabilities
-    return np.hstack([1 - probabilities, probabilities])
-
-
 def top1(probabilities: Probabilities) -> npt.NDArray[np.int64]:
     """The index of the likeliest class per row; a single column is the probability of the second of two classes."""
-    return np.asarray(of_each_class(probabilities).argmax(axis=1), dtype=np.int64)
+    return np.asarray(rejection.of_each_class(probabilities).argmax(axis=1), dtype=np.int64)

@@ -17,10 +17,11 @@ from toolkit import __version__, files, hashing, networks
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.verify import verify_bundle
-from toolkit.convert import graphs, keras_reference, parity
+from toolkit.convert import graphs, keras_reference
 from toolkit.convert.imported.formats import FORMATS
 from toolkit.convert.imported.model import ImportedGraph
 from toolkit.convert.parity import Images, Labels, Probabilities
+from toolkit.device import rejection
 from toolkit.errors import BundleError, DataError
 from toolkit.files import atomic_write
 from toolkit.progress import Progress
@@ -108,7 +109,7 @@ class ReferenceModel:
     def store_answers(self, split: Split, answers: Probabilities) -> None:
         """Store the reference answers to the test images of a split, in their order."""
         with atomic_write(self.folder / f"keras-{split.digest}.npy") as stream:
-            np.save(stream, parity.of_each_class(answers))
+            np.save(stream, rejection.of_each_class(answers))
 
     @property
     def _imported(self) -> ImportedGraph:

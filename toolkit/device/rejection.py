@@ -25,12 +25,18 @@ _SMALLEST = 1e-6
 """Probabilities are raised to this, where float16 no longer tells them apart."""
 
 
+def of_each_class(answers: Numbers) -> Numbers:
+    """Return [n, classes]; a single column is the probability of the second of two classes."""
+    import numpy as np
+
+    return answers if answers.shape[1] > 1 else np.hstack([1 - answers, answers])
+
+
 def scores(answers: Numbers, score: str, temperature: float) -> Numbers:
     """Return how sure each row of probabilities f32 [n, outputs] is, f64 [n]; one output is that of two classes."""
     import numpy as np
 
-    table = answers.astype(np.float64)
-    table = np.hstack([1 - table, table]) if table.shape[1] == 1 else table
+    table = of_each_class(answers.astype(np.float64))
     powers = np.clip(table, _SMALLEST, 1) ** (1 / temperature)
     shares = powers / powers.sum(axis=1, keepdims=True)
     if score == "probability":

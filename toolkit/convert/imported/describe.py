@@ -16,6 +16,7 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import Evaluation, ImportedModel, TrainedModel
 from toolkit.convert import parity
 from toolkit.convert.parity import Probabilities
+from toolkit.device import rejection
 from toolkit.errors import DataError
 from toolkit.stats import intervals
 from toolkit.workspace import Workspace
@@ -103,7 +104,7 @@ def _evaluation(answers: Probabilities, truth: npt.NDArray[np.int64]) -> Evaluat
     """Accuracy and mean loss of the file's own runtime; the rest is for models that were trained here."""
     guesses = parity.top1(answers)
     right = int(np.sum(guesses == truth))
-    whole = parity.of_each_class(answers)
+    whole = rejection.of_each_class(answers)
     loss = float(-np.log(np.maximum(whole[np.arange(len(truth)), truth], 1e-7)).mean())
     return Evaluation(
         subset="test",
