@@ -4,8 +4,8 @@
     faces           40 classes   5 images of each person to train on, 1 to validate, 4 to test
     fashion-mnist   10 classes   real images of articles; needs Debian's package dataset-fashion-mnist
 
-Of masks and Fashion-MNIST a seed draws the training and validation images and the test images stay the same; it divides
-the faces anew. Wrong labels are among the training and the validation images, never among the test images.
+A seed draws the training and validation images of masks and Fashion-MNIST, whose test images are always the same; of the
+faces it draws all three parts. Wrong labels are among the training and the validation images, never among the test images.
 """
 
 from __future__ import annotations
