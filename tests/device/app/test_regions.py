@@ -5,6 +5,9 @@ import pytest
 
 from toolkit.device.app.regions import Region, cover, read_region
 
+Edges = tuple[float, float, float, float]
+Span = tuple[int, int]
+
 
 @pytest.mark.parametrize(
     ("edges", "rows", "columns"),
@@ -17,19 +20,19 @@ from toolkit.device.app.regions import Region, cover, read_region
         ((0, 0, 1e-9, 1e-9), (0, 1), (0, 1)),
     ],
 )
-def test_a_region_is_cut_alike_from_every_size(edges, rows, columns):
+def test_a_region_is_cut_alike_from_every_size(edges: Edges, rows: Span, columns: Span) -> None:
     assert Region(*edges).box(10, 20) == (slice(*rows), slice(*columns))
 
 
 @pytest.mark.parametrize("length", [1, 7, 29, 100, 719, 1280])
-def test_a_whole_side_is_never_cut_short(length):
+def test_a_whole_side_is_never_cut_short(length: int) -> None:
     for parts in range(1, 40):
         spans = [Region(0, k / parts, 1, (k + 1) / parts).box(length * parts, 1)[0] for k in range(parts)]
         assert [span.start for span in spans] == [k * length for k in range(parts)]
         assert [span.stop for span in spans] == [(k + 1) * length for k in range(parts)]
 
 
-def test_cut_is_a_view_and_cover_is_a_copy():
+def test_cut_is_a_view_and_cover_is_a_copy() -> None:
     image = np.full((10, 20, 3), 200, np.uint8)
     region = read_region([0.5, 0, 1, 0.5])
     assert np.shares_memory(region.cut(image), image)
@@ -44,6 +47,6 @@ def test_cut_is_a_view_and_cover_is_a_copy():
     "value",
     ["0 0 1 1", [0, 0, 1], [0, 0, 1, "1"], [0, 0, 1, True], [0.5, 0, 0.5, 1], [0, 0.6, 1, 0.5], [0, 0, 1, 1.1], [float("nan"), 0, 1, 1], None],
 )  # fmt: skip
-def test_other_values_are_refused(value):
+def test_other_values_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="is not"):
         read_region(value)
