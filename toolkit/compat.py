@@ -79,11 +79,24 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unsuitable:
+    """A precision that OpenVINO's CPU plugin must not be given on some processors."""
+
+    machines: tuple[str, ...]
+    """As printed by `uname -m`."""
+    precision: str
+    reason: str
+    processors: tuple[str, ...] = ()
+    """As the probe names them; empty for all that no row before this one names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compatibility:
     """The content of compat.toml."""
 
     generations: Mapping[str, Generation]
     targets: Mapping[str, Target]
+    unsuitable: tuple[Unsuitable, ...] = ()
 
 
 def load(path: Path = _FILE) -> Compatibility:
@@ -106,8 +119,14 @@ def load(path: Path = _FILE) -> Compatibility:
         _parse(path, f"targets.{name}", _target, table | {"name": name})
         for name, table in _table(path, content, "targets", dict).items()
     ]
+    unsuitable = [
+        _parse(path, f"unsuitable[{number}]", _unsuitable, table)
+        for number, table in enumerate(_table(path, content, "unsuitable", list))
+    ]
     known = Compatibility(
-        generations={each.name: each for each in generations}, targets={target.name: target for target in targets}
+        generations={each.name: each for each in generations},
+        targets={target.name: target for target in targets},
+        unsuitable=tuple(unsuitable),
     )
     _check_references(path, known)
     return known
@@ -143,6 +162,23 @@ def check_precision(target: Target, precision: str) -> None:
             f"target {target.name} does not support precision {precision!r}" + (f": {why}" if why else ""),
             remedy=f"choose one of {', '.join(target.precisions)}",
         )
+
+
+def why_unsuitable(machine: str, processor: str, precision: str) -> str:
+    """Return why OpenVINO's CPU plugin must not be given a precision on a processor; empty if it may.
+
+    `processor` is the probe's name, with " + " between the kinds of cores of one processor.
+    """
+    cores = set(processor.split(" + "))
+    for row in known().unsuitable:
+        if machine in row.machines and precision == row.precision and (not row.processors or cores & {*row.processors}):
+            return row.reason
+    return ""
+
+
+def _unsuitable(table: Mapping[str, Any]) -> Unsuitable:
+    lists = {key: tuple(table.get(key, ())) for key in ("machines", "processors")}
+    return Unsuitable(**{**table, **lists})
 
 
 def _generation(table: Mapping[str, Any]) -> Generation:

@@ -48,6 +48,29 @@ def test_unfit_names_what_a_bundle_is_made_for(target: str, accelerator: str, op
         assert "toolkit convert MODEL --target" in problem.remedy
 
 
+@pytest.mark.parametrize(
+    ("machine", "processor", "precision", "accelerator", "reason"),
+    [
+        ("aarch64", "Cortex-A72", "int8", "CPU", "a Cortex-A72: OpenVINO does not compile INT8"),
+        ("aarch64", "Cortex-A76", "int8", "AUTO", "slower than FP16"),
+        ("aarch64", "Cortex-A55 + Cortex-A76", "int8", "CPU", "slower than FP16"),
+        ("aarch64", None, "int8", "CPU", "processor of aarch64: OpenVINO runs INT8"),
+        ("aarch64", "Cortex-A72", "fp16", "CPU", None),
+        ("x86_64", "Some CPU", "int8", "CPU", None),
+    ],
+)
+def test_int8_is_refused_where_a_core_cannot_run_it_well(
+    machine: str, processor: str | None, precision: str, accelerator: str, reason: str | None
+) -> None:
+    device = replace(DEVICE, accelerator=accelerator)
+    facts = replace(FACTS, machine=machine, details={"processor": processor})
+    problems = list(incompatibilities({"target": "cpu", "precision": precision}, device, facts))
+    assert len(problems) == (reason is not None)
+    for problem in problems:
+        assert str(reason) in problem.what
+        assert "--precision fp16" in problem.remedy
+
+
 def test_manifest_of_reads_what_is_to_be_sent() -> None:
     assert bundle_manifest(build_tree({"manifest.json": b'{"target": "cpu"}', "a": b""}))["target"] == "cpu"
     assert bundle_manifest(build_tree({"a": b""})) == {}

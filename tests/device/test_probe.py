@@ -86,3 +86,27 @@ def test_readings_have_null_when_vcgencmd_fails(firmware: Path, script: str) -> 
 def test_throttled_is_null_when_there_is_no_vcgencmd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert probe.throttled() is None
+
+
+_CORE = "processor\t: {n}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd\nCPU implementer\t: {maker}\nCPU variant\t: 0x0\nCPU part\t: {part}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "".join(_CORE.format(n=n, maker="0x41", part="0xd08") for n in range(4)) + "Model\t: Raspberry Pi 4\n",
+            "Cortex-A72",
+        ),
+        (
+            _CORE.format(n=0, maker="0x41", part="0xd0b") + _CORE.format(n=1, maker="0x41", part="0xd05"),
+            "Cortex-A55 + Cortex-A76",
+        ),
+        (_CORE.format(n=0, maker="0x61", part="0x022"), "0x61 0x022"),
+        ("processor : 0\nvendor_id : GenuineIntel\nmodel name : Some CPU @ 2 GHz\n", "Some CPU @ 2 GHz"),
+        ("", None),
+    ],
+)
+def test_processor_is_named_from_cpuinfo(monkeypatch: pytest.MonkeyPatch, text: str, name: str | None) -> None:
+    monkeypatch.setattr(probe, "text_of", lambda _path: text)
+    assert probe.processor() == name

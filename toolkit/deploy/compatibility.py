@@ -9,6 +9,7 @@ from typing import Any
 from toolkit import compat
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.device.layout import MANIFEST
+from toolkit.device.runtime.accelerators import AUTO, CPU
 from toolkit.errors import Problem
 from toolkit.fleet.transfer.tree import FileTree
 
@@ -32,12 +33,21 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
     if target is None:
         return
     kind = device.accelerator.partition(".")[0]
-    if kind != "AUTO" and kind not in target.accelerators:
+    if kind != AUTO and kind not in target.accelerators:
         fitting = [name for name, each in compat.known().targets.items() if kind in each.accelerators]
         yield Problem(
             f"the bundle is made for {target.name} ({target.summary}), not for {kind}",
             device.name,
             _CONVERT.format(" or ".join(fitting)),
+        )
+    processor = str(facts.details.get("processor") or f"processor of {facts.machine}")
+    precision = str(manifest.get("precision"))
+    reason = compat.why_unsuitable(facts.machine, processor, precision) if kind in {CPU.name, AUTO} else ""
+    if reason:
+        yield Problem(
+            f"the bundle is {precision.upper()}, and the device has a {processor}: {reason}",
+            device.name,
+            "deploy its FP16 form: toolkit convert MODEL --precision fp16",
         )
     generation = _generation(facts)
     if (

@@ -19,6 +19,19 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 NCS2_USB_VENDOR = "03e7"  # Intel Movidius
+ARM_CORES = {
+    "0xd03": "Cortex-A53",
+    "0xd04": "Cortex-A35",
+    "0xd05": "Cortex-A55",
+    "0xd07": "Cortex-A57",
+    "0xd08": "Cortex-A72",
+    "0xd09": "Cortex-A73",
+    "0xd0a": "Cortex-A75",
+    "0xd0b": "Cortex-A76",
+    "0xd0c": "Neoverse-N1",
+    "0xd41": "Cortex-A78",
+}
+"""Names of Arm's own cores by their part number in /proc/cpuinfo (implementer 0x41)."""
 ROOT, RELEASES, CURRENT, PREVIOUS, MANIFEST = "/opt/toolkit", "releases", "current", "previous", "manifest.json"
 """As in `layout`, which cannot be imported here."""
 
@@ -32,6 +45,7 @@ def probe(root: str) -> Dict[str, Any]:
         "os": os_name(),
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "python": platform.python_version(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "boot_id": first_line("/proc/sys/kernel/random/boot_id"),
         **memory(),
@@ -108,6 +122,15 @@ def first_line(path: Union[str, Path]) -> Optional[str]:
 def board_model() -> Optional[str]:
     """Return the model from the device tree on an ARM board, else the DMI product."""
     return first_line("/proc/device-tree/model") or first_line("/sys/class/dmi/id/product_name")
+
+
+def processor() -> Optional[str]:
+    """Return the processor's name; for ARM the names of its cores, such as "Cortex-A55 + Cortex-A76"."""
+    text = text_of("/proc/cpuinfo")
+    cores = re.findall(r"^CPU implementer\s*:\s*(\S+)(?:\n.+)*?\nCPU part\s*:\s*(\S+)", text, re.MULTILINE)
+    names = {ARM_CORES.get(part, part) if maker == "0x41" else f"{maker} {part}" for maker, part in cores}
+    model = re.search(r"^model name\s*:\s*(.+)", text, re.MULTILINE)
+    return " + ".join(sorted(names)) or (model.group(1).strip() if model else None)
 
 
 def os_name() -> Optional[str]:
