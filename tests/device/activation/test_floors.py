@@ -64,6 +64,11 @@ def test_release_is_refused_when_its_floor_cannot_be_checked(script: str) -> Non
         floors.ask_root(["/bin/sh", "-c", script], "{}")
 
 
+def test_refusal_names_why_the_check_could_not_run() -> None:
+    with pytest.raises(DeviceError, match="could not be checked: sudo: a password is required"):
+        floors.ask_root(["/bin/sh", "-c", "echo sudo: a password is required >&2; exit 1"], "{}")
+
+
 def test_refusal_of_the_program_is_the_error_of_the_release() -> None:
     error = {"what": "expired", "where": "registry", "remedy": "publish"}
     with pytest.raises(DeviceError, match="registry: expired"):

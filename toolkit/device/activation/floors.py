@@ -22,6 +22,7 @@ from .release_code import agent_folder
 FOLDER = Path("/var/lib/toolkit-agent")
 PROGRAM = "toolkit-floor"
 MAX_REQUEST_BYTES = 2 * (MAX_DOCUMENT_BYTES + (1 << 20))
+MAX_CAUSE = 200
 TIMEOUT_S = 120
 _DOCUMENTS = (RELEASE, freshness.STATEMENT, freshness.PERMIT)
 
@@ -47,13 +48,16 @@ def ask_root(argv: "list[str]", request: str) -> str:
     Raises:
         DeviceError: the statement did not pass, or the program could not be run.
     """
+    cause = ""
     try:
         done = subprocess.run(argv, input=request, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+        cause = done.stderr.strip() or f"exit code {done.returncode} without an answer"
         answer = json.loads(done.stdout)
         error = answer.get("error")
-    except (OSError, ValueError, AttributeError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, AttributeError, subprocess.TimeoutExpired) as failure:
+        what = f"the floors could not be checked: {(cause or str(failure)).splitlines()[-1][:MAX_CAUSE]}"
         remedy = "run ansible/provision-pi.yml --tags runner, which lets the account run it by sudo"
-        raise DeviceError("the floors could not be checked", where=argv[-1], remedy=remedy) from None
+        raise DeviceError(what, where=argv[-1], remedy=remedy) from None
     if error is not None:
         raise DeviceError(str(error["what"]), where=str(error["where"]), remedy=str(error["remedy"]))
     return str(answer["message"])
