@@ -22,7 +22,7 @@ from .release_code import agent_folder
 FOLDER = Path("/var/lib/toolkit-agent")
 PROGRAM = "toolkit-floor"
 MAX_REQUEST_BYTES = 2 * (MAX_DOCUMENT_BYTES + (1 << 20))
-MAX_CAUSE = 200
+MAX_CAUSE = 300
 TIMEOUT_S = 120
 _DOCUMENTS = (RELEASE, freshness.STATEMENT, freshness.PERMIT)
 
@@ -51,11 +51,11 @@ def ask_root(argv: "list[str]", request: str) -> str:
     cause = ""
     try:
         done = subprocess.run(argv, input=request, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
-        cause = done.stderr.strip() or f"exit code {done.returncode} without an answer"
+        cause = " ".join(done.stderr.split()) or f"exit code {done.returncode} without an answer"
         answer = json.loads(done.stdout)
         error = answer.get("error")
     except (OSError, ValueError, AttributeError, subprocess.TimeoutExpired) as failure:
-        what = f"the floors could not be checked: {(cause or str(failure)).splitlines()[-1][:MAX_CAUSE]}"
+        what = f"the floors could not be checked: {(cause or str(failure))[:MAX_CAUSE]}"
         remedy = "run ansible/provision-pi.yml --tags runner, which lets the account run it by sudo"
         raise DeviceError(what, where=argv[-1], remedy=remedy) from None
     if error is not None:
