@@ -102,3 +102,4 @@ def test_views_answer_when_asked_by_hand(tmp_path: Path) -> None:
         assert connection.execute("SELECT device, samples FROM bench_record").fetchall() == [("pi-1", 2)]
         assert connection.execute("SELECT device, outcome FROM deployment").fetchall() == [("pi-1", "deployed")]
         assert connection.execute("SELECT * FROM trained_model").fetchall() == []
+        assert connection.execute("SELECT * FROM captures").fetchall() == []

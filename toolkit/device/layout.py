@@ -5,6 +5,7 @@
     ROOT/store/                  content-addressed files, see `release.store`
     ROOT/images/                 images sent for benchmarks
     ROOT/container-images/       container images sent to the device
+    ROOT/captures/               images that the live app stores to be labeled, see `capture_record`
     ROOT/incoming/               chunks fetched by a pull but not yet installed
     ROOT/deploy.lock/            present while the device is being changed; `info` names the holder
     ROOT/rollout.lock/           the same, on the first device of a rollout, until the rollout ends
@@ -26,6 +27,7 @@ CURRENT, PREVIOUS = "current", "previous"
 STORE = "store"
 IMAGES = "images"
 CONTAINER_IMAGES = "container-images"
+CAPTURES = "captures"
 INCOMING, INCOMING_LOCK = "incoming", ".incoming.lock"
 DEPLOY_LOCK, ROLLOUT_LOCK, BENCH_LOCK = "deploy.lock", "rollout.lock", "bench.lock"
 LOCKS = {"deploy": DEPLOY_LOCK, "rollout": ROLLOUT_LOCK}

@@ -42,6 +42,12 @@ SCHEMA = """
                body ->> 'outcome' AS outcome, body ->> 'reason' AS reason, body ->> 'sent_bytes' AS sent_bytes,
                body ->> 'rollout' AS rollout, body ->> 'batch' AS batch, body ->> 'gates' AS gates
         FROM artifact WHERE kind = 'Deployment';
+    CREATE VIEW captures AS
+        SELECT digest, parent AS release, body ->> 'device' AS device, body ->> 'camera' AS camera,
+               body ->> 'time' AS time, body ->> 'policy' AS policy, body ->> 'label' AS class,
+               body ->> 'confidence' AS confidence, body ->> 'probabilities' AS probabilities, body ->> 'score' AS score,
+               body ->> 'collected_at' AS collected_at
+        FROM artifact WHERE kind = 'Capture';
 """
 
 

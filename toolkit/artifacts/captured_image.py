@@ -1,0 +1,47 @@
+"""Captures: images of devices, collected to be labeled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One captured image. Its JPEG is `captures/<digest>.jpg` in the workspace."""
+
+    digest: str
+    """SHA-256 of the JPEG."""
+    parent: str
+    """The release whose model answered: the name of its folder on the device, which is its digest."""
+    device: str
+    """The inventory's name of the device that it came from; the first one, where several have the same image."""
+    camera: str
+    time: str
+    """When the device captured it, UTC, ISO 8601, by its own clock."""
+    clock_synchronized: bool
+    """Whether that clock was set over the network then."""
+    policy: str
+    """One of "unsure", "change", "unknown", "random" (one frame in N: the only fair sample), "asked"."""
+    label: str
+    """The model's most probable class."""
+    confidence: float
+    """Its probability."""
+    probabilities: tuple[float, ...]
+    """Of each class, in the order of the bundle's labels."""
+    score: float | None
+    """Rejection score, higher for surer answers; None if the bundle has no rule for unknown images."""
+    perceptual_hash: int | None
+    """See toolkit.data.near_duplicates; None for an image without contrast."""
+    collected_at: str
+    """When it was stored here, UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearDuplicate:
+    """A captured image that was not stored, since one that looks the same was; it is not fetched again."""
+
+    digest: str
+    parent: str
+    """The digest of the capture that it looks like."""
+    device: str
+    collected_at: str
