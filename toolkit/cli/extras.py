@@ -32,6 +32,7 @@ _OF_VERB = {
     "serve": "device",
     "bench": "device,fleet",
     "data": "train",
+    "label": "train",
     "report": "report",
 }
 """What every other verb needs is the extra fleet."""

@@ -28,6 +28,7 @@ from toolkit.cli import (
     help_labels,
     init,
     inspect,
+    label,
     parity,
     predict,
     provision,
@@ -119,6 +120,7 @@ _GROUPS = {
         parity.parity,
         serve.serve,
     ),
+    "Next model": (label.label,),
     "Devices": (
         provision.provision,
         deploy.deploy,

@@ -132,7 +132,7 @@ def _prepare(table: DataConfig, workspace: Workspace, progress: Progress, *, nam
     subsets = {image.path: image.subset for image in images}
     for line in summary.format_near_duplicates(summary.near_duplicates(progress, subsets), subsets):
         progress.log(line)
-    return _write_split(images, summary.scan.labels, name, note, workspace, progress)
+    return write_split(images, summary.scan.labels, name, note, workspace, progress)
 
 
 def summarize(table: DataConfig, workspace: Workspace, progress: Progress) -> DatasetSummary:
@@ -148,9 +148,10 @@ def summarize(table: DataConfig, workspace: Workspace, progress: Progress) -> Da
     return DatasetSummary(scan, remaining, (*scan.problems, *unreadable))
 
 
-def _write_split(
+def write_split(
     images: Sequence[Image], labels: tuple[str, ...], name: str, note: str, workspace: Workspace, progress: Progress
 ) -> Split:
+    """The split of `images`, in the order of `sort_images`, with its manifest written."""
     path, changed = write_manifest(images, labels, workspace)
     digest = split_digest(images, labels)
     split = Split(

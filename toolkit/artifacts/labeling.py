@@ -1,0 +1,56 @@
+"""What people decide about captured images, and what is made from their decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CLASS, UNKNOWN, NOT_SURE, UNDO = "class", "unknown", "not sure", "undo"
+VERDICTS = (CLASS, UNKNOWN, NOT_SURE)
+"""What a person can decide: a class of the experiment, none of its classes, or that the image does not show which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelDecision:
+    """One decision about one capture. Decisions are never changed: a later one overrules it, an undo takes it back."""
+
+    digest: str
+    parent: str
+    """The digest of the capture."""
+    verdict: str
+    """One of VERDICTS, or UNDO."""
+    label: str = ""
+    """The name of the class, if the verdict is CLASS."""
+    who: str
+    at: str
+    """When, ISO 8601 in UTC."""
+    batch: str
+    """Decisions made by one keystroke or one import have the same, and are undone together."""
+    undoes: str = ""
+    """Of an UNDO: the digest of the decision that it takes back."""
+    origin: str = ""
+    """"page", or the name of the file that it was imported from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetVersion:
+    """A version of an experiment's data set, and how it came about."""
+
+    digest: str
+    """Of experiment and split."""
+    parent: str
+    """The digest of the version before it; empty for the first."""
+    experiment: str
+    split: str
+    """The digest of the split, which is that of its images, labels and subsets."""
+    number: int
+    """1 is the split of the experiment's own data."""
+    captures: Mapping[str, str] = field(default_factory=dict)
+    """The subset of every capture in it by its digest."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Labeled captures that are in no subset, counted by reason."""
+
+    @property
+    def name(self) -> str:
+        """EXPERIMENT@vN, by which messages and commands call it."""
+        return f"{self.experiment}@v{self.number}"

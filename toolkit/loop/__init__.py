@@ -1,0 +1,1 @@
+"""From captured images to the next model: labels, versions of the data set, retraining."""
