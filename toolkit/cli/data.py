@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,6 +34,7 @@ _SourceOption = Annotated[
         "Default: csv for a .csv file, else folders.",
     ),
 ]
+_VERSION: Any = typer.Argument(metavar="VERSION", help="Version of a data set, such as v1 or face-mask@v2.")
 _Fraction = typer.Option(min=0, max=1, metavar="SHARE", help="Share of the images for this subset.")
 
 
@@ -151,6 +152,33 @@ def review(
         rows = [(one.image.name, one.label, one.suggestion, f"{one.probability_of_suggestion:.1%}") for one in labels]
         output.print_table(("image", "label", "rather", "probability"), rows, title=f"doubtful labels of {split.name}")
         print(destination / "doubtful.png")
+
+
+@app.command()
+def diff(
+    first: Annotated[str, _VERSION],
+    second: Annotated[str, _VERSION],
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Compare two versions of a data set.
+
+    Lists the images that were added, removed, relabeled or moved to another subset. A version is named EXPERIMENT@vN,
+    vN, or by the first digits of its split's digest.
+    """
+    from toolkit.loop.version_diff import diff_versions
+    from toolkit.store import Store
+    from toolkit.workspace import Workspace
+
+    place = Workspace(workspace)
+    with Store(place.database) as store:
+        result = diff_versions(first, second, place, store)
+    if as_json:
+        output.print_json(result)
+        return
+    rows = [(*change, number) for change, number in result.counts().items()]
+    title = f"{result.first} ({result.first_digest[:12]}) → {result.second} ({result.second_digest[:12]})"
+    output.print_table(("change", "subset", "class", "images"), rows, title=title)
 
 
 def _write_review(labels: Sequence[DoubtfulLabel], path: Path) -> None:
