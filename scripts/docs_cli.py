@@ -23,7 +23,26 @@ stdout is data, stderr is messages. Exit codes: 0 done, 1 some devices or checks
 
 Every command has `--help`. Options before the command apply to all of them: `toolkit -v COMMAND` logs
 more, `-vv` also tracebacks, `-q` errors only; `--log-format json` writes messages as JSON lines.
-`toolkit --version` prints the versions of all parts. `NO_COLOR` is respected.
+`toolkit --version` prints the versions of all parts. `NO_COLOR` is respected,
+and on a terminal that cannot move its cursor (`TERM=dumb`) there are lines instead of bars.
+
+## Defaults of your own
+
+`~/.config/edge-vision-toolkit/config.toml` (`$XDG_CONFIG_HOME` and `TOOLKIT_CONFIG=FILE` are respected)
+sets defaults for options by their long names: at the top for every command that has the option, in a
+table for one command or a group. The command line and the environment go before it. Unknown keys are
+errors. `--json` has no default.
+
+```toml
+workspace = "~/cameras"
+log-format = "json"
+
+[bench]
+forks = 4
+
+[fleet.logs]
+lines = 200
+```
 """
 
 

@@ -6,6 +6,7 @@ stdout is reserved for data.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import threading
@@ -52,6 +53,8 @@ _CONTROL = dict.fromkeys(
     "\N{REPLACEMENT CHARACTER}",
 )
 _settings = _Settings()
+_PLAIN_TERMINALS = ("dumb", "unknown")
+"""Values of $TERM for terminals, such as editors', on which a bar cannot be redrawn."""
 ANNOUNCE_AFTER_S = 0.7
 """Seconds after the start of a command at which it says that it works, if nothing was printed."""
 _has_output = threading.Event()
@@ -70,7 +73,7 @@ def create_progress(*, quiet: bool = False) -> Progress:
         return JsonLines()
     if quiet:
         return Silent()
-    return Terminal() if sys.stderr.isatty() else Lines()
+    return Terminal() if sys.stderr.isatty() and os.environ.get("TERM") not in _PLAIN_TERMINALS else Lines()
 
 
 def log_error(text: str, **fields: str) -> None:

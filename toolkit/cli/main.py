@@ -41,6 +41,7 @@ from toolkit.cli import (
     streams,
     train,
     tune,
+    user_config,
     view,
 )
 from toolkit.errors import ExitCode, ToolkitError
@@ -78,6 +79,9 @@ def _print_version(requested: bool) -> None:
             typer.echo(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             continue
+    path = user_config.config_file()
+    if path is not None and path.exists():
+        typer.echo(f"config {path}")
     raise typer.Exit
 
 
@@ -151,7 +155,9 @@ def main(arguments: Sequence[str] | None = None, started: float | None = None) -
 def _run(argv: list[str], started: float | None) -> int:
     verb = next((word for word in argv if word in _VERBS), "")
     try:
-        code = app(argv, prog_name="toolkit", standalone_mode=False, obj=started)
+        command = typer.main.get_command(app)
+        defaults = {} if _is_about_toolkit(argv) else user_config.load_defaults(command)
+        code = command(argv, prog_name="toolkit", standalone_mode=False, obj=started, default_map=defaults)
     except _CommandLineError as error:
         error.show()
         return ExitCode.USAGE
@@ -167,6 +173,11 @@ def _run(argv: list[str], started: float | None) -> int:
         _print_errors(explained, as_json="--json" in argv)
         return explained.exit_code
     return _interrupted() if code == ExitCode.INTERRUPTED else int(code or 0)
+
+
+def _is_about_toolkit(argv: list[str]) -> bool:
+    """Return whether help, versions or completions are requested, which a config file with mistakes must not prevent."""
+    return not argv or "_TOOLKIT_COMPLETE" in os.environ or bool({"-h", "--help", "--version"} & {*argv})
 
 
 def _interrupted() -> int:
