@@ -45,14 +45,28 @@ def test_load_images_decodes_anew_when_order_size_or_crop_differ(
     assert np.array_equal(first, back[::-1])
     load_images(images, (8, 9), "resize", workspace=workspace)
     load_images(images, (8, 8), "center", workspace=workspace)
-    assert len(list((workspace.root / "cache" / "images").iterdir())) == 4
+    assert len(list((workspace.root / "cache" / "images").glob("*.npy"))) == 4
+
+
+def test_load_images_decodes_only_new_ones_when_others_are_cached(
+    images: tuple[Image, ...], workspace: Workspace
+) -> None:
+    whole = load_images(images, (8, 8), "resize")
+    load_images(images[:10], (8, 8), "resize", workspace=workspace)
+    load_images(images[20:30], (8, 8), "resize", workspace=workspace)
+    for image in (*images[:10], *images[20:30]):
+        image.path.unlink()
+    assert np.array_equal(load_images(images[::-1], (8, 8), "resize", workspace=workspace)[::-1], whole)
+    (damaged, *_) = sorted((workspace.root / "cache" / "images").glob("*.npy"), key=lambda one: one.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert np.array_equal(load_images(images[5:25], (8, 8), "resize", workspace=workspace), whole[5:25])
 
 
 def test_load_images_decodes_anew_when_the_kept_array_is_damaged(
     images: tuple[Image, ...], workspace: Workspace
 ) -> None:
     first = np.array(load_images(images, (8, 8), "resize", workspace=workspace))
-    (kept,) = (workspace.root / "cache" / "images").iterdir()
+    (kept,) = (workspace.root / "cache" / "images").glob("*.npy")
     kept.write_bytes(kept.read_bytes()[:500])
     assert np.array_equal(load_images(images, (8, 8), "resize", workspace=workspace), first)
 

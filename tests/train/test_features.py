@@ -3,13 +3,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from toolkit import networks
 from toolkit.experiment.load import load_experiment
 from toolkit.progress import Silent
+from toolkit.train.backbone import OpenVinoBackbone
 from toolkit.train.features import frozen_features
-from toolkit.train.fitting.loop import TrainState, batched_predict, fit
-from toolkit.train.trial_context import load_subsets, prepare_trial, starting_model
+from toolkit.train.fitting.loop import Examples, TrainState, batched_predict, fit
+from toolkit.train.trial_context import SubsetArrays, load_subsets, prepare_trial, starting_model
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -49,3 +51,26 @@ def test_frozen_features_are_shared_when_only_the_head_differs(bench: Bench, wor
     for head in ("softmax", "sigmoid"):
         bench.train(workspace, head=head, last="top")
     assert len(list(workspace.folder("cache", "features").glob("*.npy"))) == 3
+
+
+def test_only_new_images_go_through_the_backbone(
+    bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = load_experiment(bench.file)
+    context = prepare_trial(own, next(own.trials()), bench.split(workspace), workspace, Silent())
+    model, subsets, computed = starting_model(context, None), load_subsets(context), list[int]()
+    before = frozen_features(context, model, subsets)
+    compute = OpenVinoBackbone.features
+
+    def count(backbone: OpenVinoBackbone, images: np.ndarray) -> np.ndarray:
+        computed.append(len(images))
+        return compute(backbone, images)
+
+    monkeypatch.setattr(OpenVinoBackbone, "features", count)
+    train, new = subsets["train"], subsets["test"].examples.inputs[:2][..., ::-1]
+    inputs, labels = np.concatenate([new, train.examples.inputs]), np.append([0, 0], train.examples.labels)
+    grown = {"train": SubsetArrays(Examples(inputs, labels), ("a" * 64, "b" * 64, *train.digests))}
+    after = frozen_features(context, model, grown)["train"].inputs
+    assert computed == [2]
+    assert np.array_equal(after[2:], before["train"].inputs)
+    np.testing.assert_array_equal(after[:2], compute(OpenVinoBackbone(networks.features_part(model)), new))

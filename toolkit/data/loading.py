@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from toolkit import hashing
-from toolkit.data import array_cache
+from toolkit.data import array_cache, row_cache
 from toolkit.data.decoding import DecodingError, decode_image
 from toolkit.data.parallel import parallel_map
 from toolkit.data.split_manifest import Image
@@ -45,11 +45,16 @@ def load_images(
         return _in_memory(images, size, crop, talk)
 
     def fill(rows: array_cache.RowWriter) -> None:
-        talk.log(f"  decoding {len(images)} images once, into {format_bytes(math.prod(shape))} of {path}")
-        _decode(images, size, crop, rows.put, talk)
+        missing = row_cache.copy_rows(path, family, digests, shape[1:], "u1", rows)
+        reused = f" ({len(images) - len(missing)} more are cached)" if len(missing) < len(images) else ""
+        talk.log(f"  decoding {len(missing)} images once{reused}, into {format_bytes(math.prod(shape))} of {path}")
+        _decode([images[at] for at in missing], size, crop, lambda at, row: rows.put(missing[at], row), talk)
 
+    family, digests = cache_key((), size, crop), [image.sha256 for image in images]
     path = workspace.folder("cache", "images") / f"{cache_key(images, size, crop)}.npy"
-    return cast("Pixels", array_cache.load_or_create(path, shape, "u1", fill, talk.log))
+    pixels = array_cache.load_or_create(path, shape, "u1", fill, talk.log)
+    row_cache.remember_rows(path, family, digests)
+    return cast("Pixels", pixels)
 
 
 def cache_key(images: Sequence[Image], size: tuple[int, int], crop: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit import hashing, networks
-from toolkit.data import array_cache
+from toolkit.data import array_cache, row_cache
 from toolkit.errors import ConversionError, DataError
 from toolkit.progress import Progress
 from toolkit.train import run_dir
@@ -40,21 +40,31 @@ def frozen_features(context: TrialContext, model: keras.Model, subsets: dict[str
 
 
 def cached_features(
-    backbone: Backbone, channels: int, images: np.ndarray, path: Path, *, title: str, progress: Progress
+    backbone: Backbone, channels: int, subset: SubsetArrays, path: Path, family: str, *, title: str, progress: Progress
 ) -> np.ndarray:
-    """Pooled features f32 [n, channels] of images u8 [n, h, w, 3], mapped from `path`, or computed and kept there."""
+    """Pooled features f32 [n, channels] of a subset's images, mapped from `path`, or computed and kept there.
+
+    Those of images that another array of the `family` holds, one made by the same backbone, are copied.
+    """
+    images = subset.examples.inputs
 
     def fill(rows: array_cache.RowWriter) -> None:
-        with progress.track(title, len(images)) as task:
-            for start in range(0, len(images), _CHUNK):
-                chunk = images[start : start + _CHUNK]
-                rows.put(start, backbone.features(chunk))
+        missing = row_cache.copy_rows(path, family, subset.digests, (channels,), "f4", rows)
+        if len(missing) < len(images):
+            progress.log(f"  {title}: {len(missing)} new, {len(images) - len(missing)} cached")
+        with progress.track(title, len(missing)) as task:
+            for start in range(0, len(missing), _CHUNK):
+                chunk = missing[start : start + _CHUNK]
+                for index, features in zip(chunk, backbone.features(images[chunk]), strict=True):
+                    rows.put(index, features[None])
                 task.advance(len(chunk))
 
     waiting = f"  {title}: another process makes them; waiting for it"
     with file_lock(path.with_name(f".{path.name}.lock"), waiting=lambda: progress.log(waiting)):
         run_dir.remove_partial_files(path.parent, path.name)
-        return array_cache.load_or_create(path, (len(images), channels), "f4", fill, progress.log)
+        array = array_cache.load_or_create(path, (len(images), channels), "f4", fill, progress.log)
+        row_cache.remember_rows(path, family, subset.digests)
+    return array
 
 
 def _examples(
@@ -67,13 +77,15 @@ def _examples(
         "by": backbone.name,
     }
     folder, made = context.workspace.folder("cache", "features"), {}
+    family = hashing.sha256_json(own | {"versions": run_dir.versions()})
     for name, subset in subsets.items():
         key = hashing.sha256_json(own | {"images": subset.digest, "versions": run_dir.versions()})
         features = cached_features(
             backbone,
             frozen.output_shape[-1],
-            subset.examples.inputs,
+            subset,
             folder / f"{key}.npy",
+            family,
             title=f"{context.trial.name} features of {name} images",
             progress=context.progress,
         )

@@ -36,10 +36,15 @@ def noop(run: str, epoch: Epoch) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SubsetArrays:
-    """The images of one part, u8 [n, h, w, 3], in the manifest's order; `digest` names them in that order."""
+    """The images of one part, u8 [n, h, w, 3], in the manifest's order, and the SHA-256 of each one's file."""
 
     examples: Examples
-    digest: str
+    digests: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """What names the images in their order."""
+        return hashing.sha256_json(list(self.digests))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,4 +219,4 @@ def _load_part(context: TrialContext, images: list[data.Image]) -> SubsetArrays:
         images, context.size, context.trial.crop, workspace=context.workspace, progress=context.progress
     )
     labels = data.label_array(images, len(context.split.labels))
-    return SubsetArrays(Examples(pixels, labels), hashing.sha256_json([image.sha256 for image in images]))
+    return SubsetArrays(Examples(pixels, labels), tuple(image.sha256 for image in images))
