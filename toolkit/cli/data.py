@@ -200,7 +200,7 @@ def _write_review(labels: Sequence[DoubtfulLabel], path: Path) -> None:
 
 def _table(data: Path, source: str | None, **settings: object) -> DataConfig:
     """Return the data table that the arguments describe, with absolute paths."""
-    from toolkit.data.formats import FORMATS
+    from toolkit.data.formats import known_formats
     from toolkit.data.prepare import resolve_paths
     from toolkit.errors import UsageError
     from toolkit.experiment.load import load_experiment
@@ -210,8 +210,8 @@ def _table(data: Path, source: str | None, **settings: object) -> DataConfig:
         experiment = load_experiment(data)
         return resolve_paths(experiment.data, experiment.origin)
     kind = source or ("csv" if data.suffix.lower() == ".csv" else "folders")
-    if kind not in FORMATS:
-        raise UsageError(f"unknown data format {kind!r}", remedy=f"choose one of {', '.join(FORMATS)}")
+    if kind not in known_formats():
+        raise UsageError(f"unknown data format {kind!r}", remedy=f"choose one of {', '.join(known_formats())}")
     return DataConfig.model_validate({"source": kind, "path": data.resolve(), **settings})
 
 

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from toolkit import compat
 from toolkit.device.bench.spec import BenchSpec
@@ -45,9 +45,10 @@ from toolkit.experiment.training_schema import (
     Trial,
     is_unset,
 )
+from toolkit.system.plugins import plugin_names
 
 Precision = Literal["fp32", "fp16", "int8"]
-Source = Literal[
+SOURCES = (
     "synthetic-masks",
     "folders",
     "csv",
@@ -59,7 +60,7 @@ Source = Literal[
     "imagenet",
     "voc",
     "faces",
-]
+)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 _SIZE = r"([1-9]\d*|(100|[1-9]\d?)%)"
 """A number of devices, or a percentage of them."""
@@ -101,10 +102,16 @@ class SplitFractions(Config):
         return self
 
 
+def _check_source(name: str) -> str:
+    if name in SOURCES or name in (plugins := plugin_names("data_formats")):
+        return name
+    raise ValueError(f"Input should be one of {', '.join((*SOURCES, *plugins))}")
+
+
 class DataConfig(Config):
     """Where the images come from."""
 
-    source: Source
+    source: Annotated[str, AfterValidator(_check_source)]
     path: Path | None = None
     """Where it lies, relative to the experiment file: for "folders" class folders, or train/, validation/ and test/ with
     class folders in each; for "csv" the file; for "cifar10", "cifar100", "caltech" and "voc" the archive or its folder;

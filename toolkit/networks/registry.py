@@ -1,4 +1,4 @@
-"""Registry of networks, one row each. To add a network, add a row."""
+"""Registry of networks, one row each. To add a network, add a row; or install a plugin that has one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from toolkit.errors import ConfigurationError, MachineError
 from toolkit.networks import lite0, mobilenet_v2, scaling
 from toolkit.progress import Progress
+from toolkit.system.plugins import load_plugin, plugin_names
 from toolkit.system.wheel_cache import Wheel
 
 if TYPE_CHECKING:
@@ -206,19 +207,24 @@ NETWORKS: dict[str, Network] = {
 
 
 def find_network(name: str) -> Network:
-    """The row of that name.
+    """The row of that name, the toolkit's own or a plugin's.
 
     Raises:
-        ConfigurationError: there is none; lists those there are, the nearest first in the advice.
+        ConfigurationError: there is none; lists those there are, the nearest first in the advice. Or a plugin is broken.
     """
     if name in NETWORKS:
         return NETWORKS[name]
-    nearest = difflib.get_close_matches(name.lower(), NETWORKS, n=1, cutoff=0.4)
+    plugins = plugin_names("networks")
+    if name in plugins:
+        network: Network = load_plugin("networks", name, Network)
+        return network
+    known = sorted({*NETWORKS, *plugins})
+    nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
     raise ConfigurationError(
         f"unknown network {name!r}",
         where="matrix.networks",
-        remedy=f"{hint}known: {', '.join(sorted(NETWORKS))}; or name a body of your own in networks.{name}.body",
+        remedy=f"{hint}known: {', '.join(known)}; or name a body of your own in networks.{name}.body",
     )
 
 

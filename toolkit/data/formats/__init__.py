@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FunctionType
 
 from toolkit.data.formats.caltech import read_caltech
 from toolkit.data.formats.cifar import read_cifar
@@ -18,6 +19,7 @@ from toolkit.data.formats.voc import read_voc
 from toolkit.errors import DataError
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
+from toolkit.system.plugins import load_plugin, plugin_names
 from toolkit.workspace import Workspace
 
 FormatReader = Callable[[DataConfig, Path, Workspace, Progress], Scan]
@@ -43,10 +45,17 @@ FORMATS: Mapping[str, FormatReader] = {
 }
 
 
+def known_formats() -> tuple[str, ...]:
+    """Return the names of all formats, those of plugins after the toolkit's own."""
+    return (*FORMATS, *plugin_names("data_formats"))
+
+
 def scan_source(table: DataConfig, workspace: Workspace, progress: Progress) -> Scan:
     """What the table, whose path is whole, names; problems are collected, not raised."""
     root = table.path or Path()
+    reader = FORMATS.get(table.source) or load_plugin("data_formats", table.source, FunctionType)
     try:
-        return FORMATS[table.source](table, root, workspace, progress)
+        scan: Scan = reader(table, root, workspace, progress)
     except DataError as error:
         return Scan(root, problems=error.problems)
+    return scan

@@ -257,7 +257,7 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
         ),
         ({"alert": [{"name": "x", "frames": True}]}, ["alert 1.label: is missing", "alert 1.frames: should be int"]),
         ({"alert": {}}, ["alert: is not a list of tables"]),
-        ({"alert": []}, ["alerts need mqtt or webhook, and these need alerts"]),
+        ({"alert": []}, ["alerts need a sink, such as mqtt or webhook, and sinks need alerts"]),
         ({"smtp": {}}, ["smtp: is not known"]),
         (
             {"alert": [{"name": "x", "label": "mask", "above": 80, "frames": 0, "quiet_s": -1}]},

@@ -30,6 +30,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -46,6 +47,8 @@ TRIES, PAUSE_S, LONGEST_PAUSE_S = 4, 2.0, 60.0
 REPORT_S, SHORTEST_REPORT_S = 10.0, 1.0
 """Seconds between two reports of the state, and between two whose answers differ."""
 RAISED, CLEARED = "raised", "cleared"
+PLUGINS = "edge_vision_toolkit.alert_sinks"
+"""The group of entry points through which other packages add sinks."""
 _STEP_S = 0.5
 _PERIOD = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 Log = Callable[[str], None]
@@ -109,18 +112,33 @@ def read_alerts(path: Optional[Path], labels: Sequence[str]) -> AlertConfig:
     problems: List[str] = []
     entries = _tables(content.pop("alert", []), problems)
     rules = [_checked(AlertRule, entry, f"alert {index}", problems, labels) for index, entry in enumerate(entries, 1)]
-    kinds: Dict[str, Any] = {"mqtt": MqttSink, "webhook": WebhookSink}
+    kinds: Dict[str, Any] = {**_plugins(content, problems), "mqtt": MqttSink, "webhook": WebhookSink}
     sinks = [_checked(kinds[name], content.pop(name), name, problems) for name in kinds if name in content]
     problems += [f"{key}: is not known" for key in content]
     names = [rule.name for rule in rules if rule is not None]
     problems += [f'alert: "{name}" is the name of several' for name in sorted({*names}) if names.count(name) > 1]
     if not problems and bool(rules) != bool(sinks):
-        problems.append("alerts need mqtt or webhook, and these need alerts")
+        problems.append("alerts need a sink, such as mqtt or webhook, and sinks need alerts")
     if problems:
         raise DeviceError(
             "; ".join(problems), where=str(path), remedy="docs/architecture/08-device-app.md has an example"
         )
     return AlertConfig(tuple(filter(None, rules)), tuple(filter(None, sinks)))
+
+
+def _plugins(content: Dict[str, Any], problems: List[str]) -> Dict[str, Any]:
+    """Return the sinks of other packages that the file names: dataclasses in the form of an AlertSink, by their names."""
+    known = metadata.entry_points()
+    points: Any = known.select(group=PLUGINS) if hasattr(known, "select") else known.get(PLUGINS, ())
+    kinds = {}
+    for point in points:
+        if point.name in content:
+            try:
+                kinds[point.name] = point.load()
+            except Exception as error:  # noqa: BLE001 - whatever a plugin raises is a fault of the plugin
+                problems.append(f"{point.name}: the plugin cannot be loaded: {type(error).__name__}: {error}")
+                content.pop(point.name)
+    return kinds
 
 
 def _checked(kind: Any, table: Any, where: str, problems: List[str], *context: Sequence[str]) -> Any:
