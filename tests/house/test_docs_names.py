@@ -109,3 +109,9 @@ def test_paths_exist_when_a_document_names_them(house: Path, documents: dict[Pat
         if not MADE.fullmatch(path) and "NAME" not in path and not any(house.glob(path))
     }
     assert missing == set()
+
+
+def test_overview_lists_every_package(house: Path) -> None:
+    text = (house / "docs/architecture/00-overview.md").read_text()
+    packages = {path.parent.name for path in (house / "toolkit").glob("*/__init__.py")}
+    assert packages - set(re.findall(r"^\| `toolkit/(\w+)/` \|", text, re.MULTILINE)) == set()

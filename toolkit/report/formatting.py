@@ -22,7 +22,7 @@ NETWORKS = {
     "efficientnet_b0": "EfficientNet-B0",
     "efficientnet_lite0": "EfficientNet-Lite0",
 }
-STAGES = {"top": "top layers", "fine-tune": "fine-tuning", "imported": "from elsewhere"}
+STAGES = {"top": "top layers", "fine-tune": "fine-tuning", "imported": "imported"}
 
 
 def network(name: str) -> str:

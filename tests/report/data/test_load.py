@@ -35,7 +35,7 @@ def test_gather_takes_latest_experiment_when_none_is_named(workspace: Workspace,
     assert [found.digest for found in load_report(workspace, store, None).models] == [model.digest]
 
 
-def test_gather_passes_over_models_that_were_made_elsewhere(workspace: Workspace, store: Store) -> None:
+def test_load_report_skips_imported_models(workspace: Workspace, store: Store) -> None:
     store.put(
         dataclasses.replace(store.all(TrainedModel)[0], digest="f" * 64, experiment="", stage="given", history=())
     )

@@ -118,14 +118,14 @@ def test_write_report_shows_imported_models_when_none_trained(store: Store, tmp_
                 if artifact.digest in ADOPTED or getattr(artifact, "parent", "") == "6" * 64:
                     apart.put(artifact)
         written = write_report(room, apart)
-    assert written.index.parent.name == "elsewhere"
+    assert written.index.parent.name == "imported"
     assert written.headline.startswith("Ship street")
     page = written.index.read_text("utf-8")
     assert "toolkit convert street-" in page
-    assert "<title>Models from elsewhere" in page
+    assert "<title>Imported models" in page
 
 
-def test_elsewhere_lists_models_that_were_not_trained_here(
+def test_imported_models_are_listed(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path, adopt: Adopt
 ) -> None:
     assert imported_models.imported_models(load_report(workspace, store, experiment)).rows == ()
@@ -137,4 +137,4 @@ def test_elsewhere_lists_models_that_were_not_trained_here(
     written = write_report(workspace, store, experiment=experiment, destination=tmp_path / "written")
     for cell in row:
         assert not cell.href or (written.index.parent / cell.href).is_file()
-    assert "Models from elsewhere" in written.markdown.read_text()
+    assert "Imported models" in written.markdown.read_text()

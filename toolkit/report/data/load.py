@@ -29,7 +29,7 @@ from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 STAGES = ("top", "fine-tune")
-ELSEWHERE = "elsewhere"
+IMPORTED = "imported"
 """Name of a report on imported models only."""
 
 
@@ -133,8 +133,8 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
     )
     splits = tuple(filter(None, (store.get(Split, digest) for digest in dict.fromkeys(m.parent for m in models))))
     return ReportData(
-        name=models[0].experiment or ELSEWHERE,
-        title=(experiment.title if experiment else "") or models[0].experiment or "Models from elsewhere",
+        name=models[0].experiment or IMPORTED,
+        title=(experiment.title if experiment else "") or models[0].experiment or "Imported models",
         plan=experiment,
         published=experiment.published if experiment else None,
         splits=splits,

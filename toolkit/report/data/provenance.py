@@ -10,7 +10,7 @@ from pathlib import Path
 
 from toolkit.device.runtime.accelerators import ACCELERATORS, kind_of
 from toolkit.report import formatting
-from toolkit.report.data.load import ELSEWHERE, STAGES, ReportData
+from toolkit.report.data.load import IMPORTED, STAGES, ReportData
 from toolkit.report.data.variants import SCENARIOS, Variant
 
 
@@ -29,7 +29,7 @@ def why_different(report: ReportData) -> str:
 
 def commands(report: ReportData) -> str:
     """The commands that make the report again; each works as printed."""
-    if report.name == ELSEWHERE:
+    if report.name == IMPORTED:
         names = dict.fromkeys(f"{model.network}-{model.head}-{model.stage}" for model in report.models)
         return _lines(report, *(f"toolkit convert {shlex.quote(name)}" for name in names), "toolkit report")
     if report.name == "demo":

@@ -31,7 +31,7 @@ HEADINGS = {
     "history": "Speed over time",
     "drift": "What is not as fast as it was",
     "outliers": "Devices that lie apart from their like",
-    "elsewhere": "Models from elsewhere",
+    "imported": "Imported models",
     "sizes": "How large the networks are",
     "separations": "What depthwise separation saves",
     "splits": "Data",

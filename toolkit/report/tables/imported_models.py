@@ -24,7 +24,7 @@ def imported_models(report: ReportData) -> Table:
         "#Parity, max. diff.",
     )
     rows = map(_row, report.imported_variants)
-    return table("Models from elsewhere", (*columns, "#p90, ms", "#Samples/s", "#Size"), rows)
+    return table("Imported models", (*columns, "#p90, ms", "#Samples/s", "#Size"), rows)
 
 
 def _row(of: Variant) -> Iterator[Cell | str]:

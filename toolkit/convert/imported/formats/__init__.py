@@ -33,7 +33,7 @@ _SUFFIXES = {
     ".xml": "openvino",
 }
 _READABLE = "a .keras, .h5, .onnx, .tflite, .pb or OpenVINO .xml file, or a folder with a saved_model.pb"
-_ELSEWHERE = {
+_REMEDIES = {
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors", ".pkl"), "export it from PyTorch with torch.onnx.export"),
     ".bin": "give the .xml file beside it",
     ".data": "give the .onnx file beside it",
@@ -55,7 +55,7 @@ def format_of(path: Path) -> str:
         raise UsageError("no such file", where=str(path), remedy=f"give {_READABLE}")
     kind = _SUFFIXES.get(path.suffix.lower()) if path.is_file() else None
     if kind is None:
-        remedy = _ELSEWHERE.get(path.suffix.lower(), f"give {_READABLE}")
+        remedy = _REMEDIES.get(path.suffix.lower(), f"give {_READABLE}")
         raise UsageError("is not a model in a format that can be imported", where=str(path), remedy=remedy)
     return kind
 
