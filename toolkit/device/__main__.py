@@ -173,6 +173,7 @@ def _serve_options(serve: argparse.ArgumentParser) -> None:
         "--predictions", type=_positive_number, default=10.0, help="images per second that the API accepts"
     )
     serve.add_argument("--alerts", type=Path, help="JSON or TOML file with alert rules and sinks")
+    serve.add_argument("--capture", type=Path, help="JSON or TOML file: which images to store to be labeled")
     serve.add_argument("--state-file", type=Path, help="status file, written every two seconds and removed on exit")
     serve.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends, as when a connection is lost")
     serve.set_defaults(command=_serve)

@@ -8,7 +8,7 @@ higher for surer answers. The energy of the logits cannot be one of them: the so
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from .errors import DeviceError
 from .layout import MANIFEST
@@ -53,19 +53,33 @@ def accepts(answers: Numbers, rule: Dict[str, Any]) -> Any:
     Raises:
         DeviceError: the rule is not one that this code knows.
     """
+    surenesses, threshold = _scored(answers, rule)
+    return (surenesses >= threshold) & (threshold < 1)
+
+
+def judge(answer: Numbers, manifest: Dict[str, Any]) -> Tuple[Optional[bool], Optional[float]]:
+    """Return whether an answer f32 [outputs] is "unknown", and its score; None if the bundle has no rule for that."""
+    rule = manifest.get("rejection")
+    if rule is None:
+        return None, None
+    surenesses, threshold = _scored(answer[None], rule)
+    return not (surenesses[0] >= threshold and threshold < 1), float(surenesses[0])
+
+
+def is_unknown(answer: Numbers, manifest: Dict[str, Any]) -> Optional[bool]:
+    """Return whether an answer f32 [outputs] is "unknown"; None if the bundle has no rule for that."""
+    return judge(answer, manifest)[0]
+
+
+def _scored(answers: Numbers, rule: Dict[str, Any]) -> Tuple[Numbers, float]:
+    """Return the scores, f64 [n], and the threshold."""
     try:
         score, temperature, threshold = str(rule["score"]), float(rule["temperature"]), float(rule["threshold"])
     except (KeyError, TypeError, ValueError):
         raise _unusable() from None
     if score not in SCORES or not temperature > 0:
         raise _unusable()
-    return (scores(answers, score, temperature) >= threshold) & (threshold < 1)
-
-
-def is_unknown(answer: Numbers, manifest: Dict[str, Any]) -> Optional[bool]:
-    """Return whether an answer f32 [outputs] is "unknown"; None if the bundle has no rule for that."""
-    rule = manifest.get("rejection")
-    return None if rule is None else not bool(accepts(answer[None], rule)[0])
+    return scores(answers, score, temperature), threshold
 
 
 def _unusable() -> DeviceError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import ssl
@@ -17,6 +18,8 @@ from ..errors import DeviceEnvironmentError, DeviceError
 from ..release.manifest import read_manifest
 from ..runtime import interface
 from .alerts.rules import UNKNOWN, AlertConfig, AlertDispatcher, read_alerts
+from .captures.capture_settings import read_capture_settings
+from .captures.recorder import CaptureRecorder
 from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
 from .pipeline.inference import Load
 from .pipeline.messages import now_ns
@@ -32,6 +35,8 @@ from .web.server import Server
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STUCK_S = 30.0
 """Longest time for one query or one round of the supervisor; beyond it, the watchdog is no longer notified."""
+CAPTURE_UMASK = 0o007
+"""Lets the group of the folder of captures, whom the administrator chooses, read and delete them."""
 _STEP_S = 0.25
 
 
@@ -57,6 +62,7 @@ class Options:
     key: Optional[Path] = None
     predictions: float = 10.0
     alerts: Optional[Path] = None
+    capture: Optional[Path] = None
     state_file: Optional[Path] = None
 
 
@@ -105,6 +111,7 @@ class App:
         self.state = StatusReport(self.pipeline, HardwareStats())
         self._alerts = AlertDispatcher(_read_alerts(options), self.log, self.state.now)
         self.state.sinks = self._alerts.state
+        self._captures = self._make_recorder(options)
         self._notifier = SystemdNotifier()
         tls = _tls(options.certificate, options.key)
         self._routes = Routes(self.state, Auth(token), options.predictions, secure=tls is not None)
@@ -112,6 +119,16 @@ class App:
         self._supervisor: Optional[Supervisor] = None
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         """Signals that end the app. A signal handler that interrupts Event.wait would deadlock on Event.set."""
+
+    def _make_recorder(self, options: Options) -> Optional[CaptureRecorder]:
+        settings = read_capture_settings(options.capture, options.release)
+        if settings is None:
+            return None
+        os.umask(CAPTURE_UMASK)
+        recorder = CaptureRecorder(settings, self.pipeline.source_name, self.log)
+        self.state.captures, self.state.ask_capture = recorder.state, recorder.ask
+        self._alerts.on_raised = recorder.ask
+        return recorder
 
     def log(self, text: str) -> None:
         """Write a message to the log and show it on the page."""
@@ -124,6 +141,9 @@ class App:
             signal.signal(ending, lambda number, _: self._signals.put(number))
         self._notifier.notify("STATUS=loading the model")
         self.pipeline.listeners.append(self._alerts.see)
+        if self._captures:
+            self.pipeline.listeners.append(self._captures.see)
+            self._captures.start()
         self.pipeline.begin(self._options.release)
         self._alerts.start()
         self._supervisor = Supervisor(
@@ -175,6 +195,7 @@ class App:
             self._supervisor.join(STUCK_S)
             left += ["supervisor"] if self._supervisor.is_alive() else []
         left += self.pipeline.end()
+        left += [] if self._captures is None or self._captures.end(JOIN_S) else ["captures"]
         return left + ([] if self._alerts.end(JOIN_S) else ["alerts"])
 
     def summary(self) -> Dict[str, Any]:

@@ -50,6 +50,10 @@ class StatusReport:
         self.notes: List[str] = []
         self.sinks: Callable[[], List[Dict[str, Any]]] = list
         """Returns the name and problem of each alert sink."""
+        self.captures: Callable[[], Optional[Dict[str, Any]]] = lambda: None
+        """Returns the counters of captures; None while they are off."""
+        self.ask_capture: Callable[[], bool] = lambda: False
+        """Captures the next result; returns False if captures on request are off."""
         self._since = time.time()
         self._lock = threading.Lock()
 
@@ -79,6 +83,7 @@ class StatusReport:
             "latest": None if pipeline.latest is None else result_to_json(pipeline.latest),
             **self.hardware.readings,
             "alert_sinks": self.sinks(),
+            "captures": self.captures(),
             "notes": list(self.notes),
             "uptime_s": round(time.time() - self._since),
         }

@@ -21,7 +21,6 @@ Configured on the device in a JSON file, or a TOML file where Python is 3.11 or 
 
 from __future__ import annotations
 
-import importlib
 import json
 import queue
 import re
@@ -37,6 +36,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from ...errors import DeviceError
 from ..pipeline.decoding import frame_as_jpeg
 from ..pipeline.messages import Frame, Result
+from ..settings_file import read_settings_file
 from .sinks import AlertSink, MqttSink, WebhookSink, read_fields
 
 UNKNOWN = "unknown"
@@ -108,7 +108,7 @@ def read_alerts(path: Optional[Path], labels: Sequence[str]) -> AlertConfig:
     """
     if path is None:
         return AlertConfig()
-    content = _read(path)
+    content = read_settings_file(path)
     problems: List[str] = []
     entries = _tables(content.pop("alert", []), problems)
     rules = [_checked(AlertRule, entry, f"alert {index}", problems, labels) for index, entry in enumerate(entries, 1)]
@@ -158,19 +158,6 @@ def _tables(entries: Any, problems: List[str]) -> List[Any]:
     return []
 
 
-def _read(path: Path) -> Dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = importlib.import_module("tomllib").loads(text) if path.suffix == ".toml" else json.loads(text)
-    except ImportError:
-        raise DeviceError("is TOML, which needs Python 3.11", where=str(path), remedy="write it as JSON") from None
-    except (OSError, ValueError) as error:
-        raise DeviceError(f"cannot be read: {error}", where=str(path)) from None
-    if not isinstance(content, dict):
-        raise DeviceError("is not a table", where=str(path))
-    return content
-
-
 class RuleState:
     """Counts the consecutive frames that match one rule, and after an alert those that do not."""
 
@@ -205,6 +192,8 @@ class AlertDispatcher(threading.Thread):
     ) -> None:
         """Create the thread; `state` returns the state of the app, which is reported to the sinks that take it."""
         super().__init__(name="alerts", daemon=True)
+        self.on_raised: Callable[[], object] = lambda: None
+        """Called by `see` when an alert is raised, before the listeners after it get the same result."""
         self._watches = [RuleState(rule) for rule in config.rules]
         self._state, self._reported, self._report_due = state, "", 0.0
         self._sinks, self._log, self._clock = config.sinks, log, clock
@@ -223,6 +212,8 @@ class AlertDispatcher(threading.Thread):
         for watch in self._watches:
             probability = probabilities.get(watch.rule.label, 0.0)
             event = watch.see(probability, self._clock(), time_of_day)
+            if event == RAISED:
+                self.on_raised()
             if event is not None:
                 self._notify(watch.rule, event, probability, result)
 

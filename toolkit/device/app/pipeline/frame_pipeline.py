@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 
 from ...image_io import resize
-from ...rejection import is_unknown
+from ...rejection import judge
 from ...runtime import interface
 from .capture import Capture
 from .decoding import Decoder
@@ -153,8 +153,8 @@ class FramePipeline:
             return
         ranking = top_k(answer, loaded.manifest["labels"])
         labels = labels_above_threshold(answer, loaded.manifest)
-        unknown = is_unknown(answer, loaded.manifest)
-        self.latest = Result(query.frame, ranking, labels, loaded.release.name, latency_ms, unknown)
+        unknown, score = judge(answer, loaded.manifest)
+        self.latest = Result(query.frame, ranking, labels, loaded.release.name, latency_ms, unknown, score, answer)
         for listener in self.listeners:
             listener(self.latest)
 

@@ -65,6 +65,10 @@ class Result:
     """Time from the frame's arrival to this result."""
     unknown: Optional[bool] = None
     """Whether the best guess is too unsure to be an answer; None if the bundle has no rule for that."""
+    score: Optional[float] = None
+    """The score that decides this, higher for surer answers."""
+    answer: Optional[Answer] = None
+    """What the network answered: f32 [classes], or [1] for the second of two classes."""
 
 
 class DropOldestQueue(Generic[T]):

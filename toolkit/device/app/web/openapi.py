@@ -23,6 +23,10 @@ _UNKNOWN = {
     "description": "Whether the best guess is too unsure to be an answer; absent without a rule.",
 }
 
+_CAPTURE_COUNTERS = dict.fromkeys(
+    ("stored", "dropped", "duplicates", "no_room", "failed", "evicted", "expired", "held", "size_bytes"), _COUNT
+)
+
 
 def _object(properties: Json, optional: Optional[Json] = None) -> Json:
     return {"type": "object", "required": list(properties), "properties": {**properties, **(optional or {})}}
@@ -38,6 +42,7 @@ def _schemas() -> Json:
         {"labels": _LABELS, "unknown": _UNKNOWN},
     )
     throttled = _object({"now": {"type": "boolean"}, "since_boot": {"type": "boolean"}})
+    captures = _object({**_CAPTURE_COUNTERS, "problem": {"type": ["string", "null"]}})
     state: Json = {
         **_IDENTITY,
         "accelerator": _TEXT,
@@ -56,6 +61,7 @@ def _schemas() -> Json:
         "accelerator_temperature_c": _MAYBE_NUMBER,
         "throttled": _nullable(throttled),
         "alert_sinks": {"type": "array", "items": _object({"name": _TEXT, "problem": {"type": ["string", "null"]}})},
+        "captures": _nullable(captures),
         "notes": {"type": "array", "items": _TEXT},
         "uptime_s": {"type": "integer"},
     }
@@ -63,7 +69,7 @@ def _schemas() -> Json:
     return {
         "Guess": _GUESS,
         "Error": _object({"error": _object({"what": _TEXT, "remedy": _TEXT})}),
-        "Verdict": _object({"ok": {"type": "boolean"}}),
+        "Verdict": _object({"ok": {"type": "boolean"}}, {"captures": _object(_CAPTURE_COUNTERS)}),
         "Identity": _object(_IDENTITY),
         "Models": _object({"models": {"type": "array", "items": _object(model)}}),
         "Prediction": _object(
@@ -87,7 +93,7 @@ _ERRORS: Dict[int, str] = {
     401: "A token is required",
     403: "Requests from another site are not allowed",
     404: "Not found",
-    409: "The model cannot be loaded",
+    409: "Not possible in this state",
     411: "The body has no length",
     413: "Too large",
     415: "Unsupported media type",
@@ -123,6 +129,7 @@ def _paths() -> Json:
         path["responses"]["503"] = no
     return {
         "/v1/predict": {"post": _operation("Classify an image", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=image)},
+        "/v1/capture": {"post": _operation("Store the next frame to be labeled", _answer("It will be stored", "Verdict"), 409, status=202)},
         "/v1/state": {"get": _operation("Current state", _answer("The state", "State"))},
         "/v1/models": {"get": _operation("List the models on the device", _answer("The models", "Models"))},
         "/v1/model": {"post": _operation("Switch to another model", _answer("The active model", "Identity"), 404, 409, 411, 415, 422, requestBody=switch)},

@@ -54,6 +54,8 @@ def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Family
     yield "toolkit_app_frames_total", "counter", "Frames by result.", frames
     drops: List[Sample] = [({"queue": name}, value) for name, value in dropped.items()]
     yield "toolkit_app_dropped_frames_total", "counter", "Frames dropped because newer ones came, by queue.", drops
+    if state["captures"]:
+        yield from _capture_families(state["captures"])
     for name, help_, value in (
         ("uptime_seconds", "Time since the app started.", state["uptime_s"]),
         ("results_per_second", "Results per second over the last seconds.", state["fps"]),
@@ -64,3 +66,16 @@ def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Family
         ("throttled", "1 while the firmware throttles the processor.", throttled),
     ):
         yield "toolkit_app_" + name, "gauge", help_, [({}, value)]
+
+
+def _capture_families(captures: Dict[str, Any]) -> Iterator[Family]:
+    """Yield the metrics of captures; see CaptureRecorder.state."""
+    held = {"held": "Captures on the device.", "size_bytes": "Size of the captures on the device."}
+    counts: List[Sample] = [
+        ({"result": name}, value) for name, value in captures.items() if name not in held and name != "problem"
+    ]
+    yield "toolkit_app_captures_total", "counter", "Images chosen to be labeled, by result.", counts
+    for name, help_ in held.items():
+        yield "toolkit_app_captures_" + name, "gauge", help_, [({}, captures[name])]
+    up: List[Sample] = [({}, captures["problem"] is None)]
+    yield "toolkit_app_captures_up", "gauge", "1 while captures are stored without a problem.", up

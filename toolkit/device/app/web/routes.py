@@ -46,6 +46,7 @@ class Routes:
             "/v1/models": {"GET": self._models},
             "/v1/model": {"POST": self._switch},
             "/v1/predict": {"POST": self._predict},
+            "/v1/capture": {"POST": self._capture},
             "/health": {"GET": self._health},
             "/ready": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
@@ -183,7 +184,19 @@ class Routes:
     async def _health(self, _request: Request) -> Response:
         """Return whether inference works, whatever the state of the camera."""
         failing = self._state.pipeline.worker.failing
-        return json_response({"ok": failing is None}, 200 if failing is None else 503)
+        captures = self._state.captures()
+        counters = (
+            {} if captures is None else {"captures": {name: captures[name] for name in captures if name != "problem"}}
+        )
+        return json_response({"ok": failing is None, **counters}, 200 if failing is None else 503)
+
+    async def _capture(self, _request: Request) -> Response:
+        """Store the next frame on the device, to be labeled."""
+        if not self._state.ask_capture():
+            raise HttpError(
+                409, "captures on request are off", 'add [capture] with the policy "asked" to --capture FILE'
+            )
+        return json_response({"ok": True}, 202)
 
     async def _ready(self, _request: Request) -> Response:
         """Return whether the camera and inference work."""

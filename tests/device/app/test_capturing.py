@@ -1,0 +1,72 @@
+"""Captures in the whole app, as a process: settings, API, counters, and the files on the device."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.device.capture_record import read_record
+
+from .conftest import Serve
+from .test_serve import until
+
+
+def settings(folder: Path, **table: Any) -> Path:
+    path = folder / "settings.json"
+    path.write_text(json.dumps({"capture": {"reserve_mib": 0, **table}}))
+    return path
+
+
+def test_app_captures_on_request_and_by_chance(serve: Serve, root: Path, tmp_path: Path) -> None:
+    table = settings(tmp_path, policies=["asked", "random"], random_every=5)
+    app = serve(root / "current", "--fps", "50", "--capture", table)
+    until(lambda: app.ask("/v1/state").json["captures"]["stored"] >= 3)
+    assert app.ask("/v1/capture", "POST").status == 202
+    until(lambda: '"asked"' in "".join(file.read_text() for file in root.glob("captures/*/*.json")))
+    counters = app.ask("/health").json["captures"]
+    assert counters["held"] >= 4
+    assert "problem" not in counters
+    metrics = app.ask("/metrics").body.decode()
+    assert 'toolkit_app_captures_total{result="stored"}' in metrics
+    assert "toolkit_app_captures_up 1.0" in metrics
+    code, said, _ = app.end()
+    assert (code, said["ok"]) == (0, True)
+    for image in root.glob("captures/*/*.jpg"):
+        record = read_record(image.with_suffix(".json").read_bytes(), image.stem)
+        assert (record.release, record.camera) == ("a" * 64, "test pattern")
+        assert record.label in {"dark", "light"}
+        assert abs(sum(record.probabilities) - 1) < 1e-3
+    assert not [*root.glob("captures/*/.*")]
+    assert (root / "captures").stat().st_mode & 0o007 == 0
+
+
+def test_captures_are_off_by_default(serve: Serve, root: Path) -> None:
+    app = serve(root / "current", "--source", "none")
+    assert app.ask("/v1/state").json["captures"] is None
+    assert app.ask("/health").json == {"ok": True}
+    refused = app.ask("/v1/capture", "POST")
+    assert (refused.status, refused.json["error"]["what"]) == (409, "captures on request are off")
+    assert "captures" not in app.ask("/metrics").body.decode()
+    assert not (root / "captures").exists()
+
+
+@pytest.mark.parametrize("table", [{"policies": ["never"]}, {"most": 0}])
+def test_app_refuses_settings_that_are_not_valid(
+    serve: Serve, root: Path, tmp_path: Path, table: dict[str, Any]
+) -> None:
+    with pytest.raises(AssertionError, match=r"settings\.json"):
+        serve(root / "current", "--capture", settings(tmp_path, **table))
+
+
+def test_an_alert_captures_its_frame(serve: Serve, root: Path, tmp_path: Path) -> None:
+    alerts = tmp_path / "alerts.json"
+    rules = [{"name": label, "label": label, "above": 0.1, "frames": 3} for label in ("dark", "light")]
+    alerts.write_text(json.dumps({"alert": rules, "webhook": {"url": "http://127.0.0.1:9/"}}))
+    table = settings(tmp_path, policies=["asked"])
+    app = serve(root / "current", "--fps", "50", "--alerts", alerts, "--capture", table)
+    until(lambda: app.ask("/v1/state").json["captures"]["stored"])
+    app.end()
+    assert len([*root.glob("captures/*/*.jpg")]) >= 1
