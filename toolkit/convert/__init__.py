@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: IR in several precisions for several runtimes, proven equal, content-addressed."""
+"""Conversion of trained models to bundles: IR in several precisions for several runtimes, verified against the original."""
 
 from toolkit.convert.checking import CheckResult, check_bundle, save_check_results
 from toolkit.convert.conversion import convert_model

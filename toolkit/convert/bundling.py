@@ -1,6 +1,7 @@
-"""The bundle of a converted model: golden images and the answers to them, computed in float32.
+"""Bundles of converted models: golden images with the reference answers, computed in float32.
 
-The answers are those of the float32 graph; of an INT8 model its own, since its distance from FP32 says nothing about a device.
+The answers are those of the float32 graph. For an INT8 model, they are its own: the difference between INT8 and FP32 does
+not depend on the device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that can be known about a bundle without the device, as a list of checks, each with its verdict.
+"""Checks of a bundle that need no device, each with its verdict.
 
 A check that cannot run here (another processor, a missing library) is reported as skipped.
 """

@@ -1,8 +1,8 @@
-"""Convert a trained or imported model to an OpenVINO IR that is proven to give the same answers.
+"""Convert a trained or imported model to an OpenVINO IR, and verify that it gives the same answers.
 
     ReferenceModel ─graph▶ lowered for target and precision ─write▶ IR ─run on the test images▶ Parity ─passed?▶ stored
 
-The IR is made beside its place and renamed only after parity has passed: a failed one is never found as converted.
+The IR is written under a temporary name and renamed only after parity has passed, so a failed one is never used.
 """
 
 from __future__ import annotations

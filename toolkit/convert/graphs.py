@@ -1,6 +1,6 @@
-"""Graphs of OpenVINO made fit to keep: u8 image in, "probabilities" out, the same bytes from the same model every time.
+"""Normalize OpenVINO graphs: u8 image in, "probabilities" out, and the same bytes from the same model every time.
 
-What OpenVINO puts into a graph that changes from one run to the next (numbers in names, its own notes) is replaced.
+Parts of a graph that change from run to run (numbers in names, OpenVINO's annotations) are replaced.
 """
 
 from __future__ import annotations

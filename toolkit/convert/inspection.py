@@ -1,4 +1,4 @@
-"""What a converted model is made of: parameters and multiply-adds per operation, opsets, precision, the depthwise saving."""
+"""Inspect a converted model: parameters and multiply-adds per operation, opsets, precision, savings by depthwise separation."""
 
 from __future__ import annotations
 

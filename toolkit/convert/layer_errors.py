@@ -1,7 +1,7 @@
-"""Layer-wise error of an IR: every layer's output on one image, compared with the float32 graph's.
+"""Layer-wise error of an IR: every layer's output on one image, compared with that of the float32 graph.
 
-Layers are matched by their names, which lowering keeps. A layer's error is the largest difference of its output over the
-largest magnitude in it; the error it adds is what exceeds the largest error among the layers that it reads.
+Layers are matched by their names, which lowering preserves. A layer's error is the largest difference of its output divided
+by its largest magnitude; its added error is the part that exceeds the largest error among its inputs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OpenVINO's `model_info`: what the Model API, DL Streamer and OVMS read of an IR's labels, resizing and colors.
+"""OpenVINO's `model_info`: labels, resizing and color order in an IR, for the Model API, DL Streamer and OVMS.
 
 The scaling of pixels is inside the graph, so no `mean_values` or `scale_values` are written.
 """

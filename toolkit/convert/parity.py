@@ -1,4 +1,4 @@
-"""Parity of a converted model with its original: both computed in float32, on the same images."""
+"""Parity of a converted model with its original: both compute in float32 on the same images."""
 
 from __future__ import annotations
 

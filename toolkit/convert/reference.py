@@ -1,4 +1,4 @@
-"""The reference of a model's conversions: its float32 graph, and the answers of its own runtime.
+"""The reference model of conversions: its float32 graph, and the answers of its own runtime.
 
 Both are computed once per model and cached under workspace/ir/sources; all precisions and targets share them.
 """

@@ -1,10 +1,10 @@
-"""The data room: from folders of images to a checked split, and from a split to arrays.
+"""Data sets: from folders of images to a validated split, and from a split to arrays.
 
-split = prepare_dataset(table, origin, workspace, progress)      every image checked, divided, written down
-images = read_manifest(split, workspace)               in the order that predictions are listed in
+split = prepare_dataset(table, origin, workspace, progress)      validates every image, splits, writes the manifest
+images = read_manifest(split, workspace)                         in the order of predictions
 arrays = load_images(images, (224, 224), "resize", workspace=workspace)
-answers = label_array(images, len(split.labels))             one label each: [n]; many: [n, classes]
-toolkit.data.augmentation.augment.augment(arrays[batch], batch, table, seed=0, epoch=1)     what training sees of them instead
+answers = label_array(images, len(split.labels))                 single-label: [n]; multi-label: [n, classes]
+toolkit.data.augmentation.augment.augment(arrays[batch], batch, table, seed=0, epoch=1)      augmented, for training
 """
 
 from __future__ import annotations

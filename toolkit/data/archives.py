@@ -1,7 +1,7 @@
-"""Files out of a tar archive or a folder, read one after another; nothing is ever written where an archive says.
+"""Read the files of a tar archive or a folder one by one; the paths in an archive never determine where files are written.
 
-An archive that names a path outside itself is refused whole, as are archives that are cut short or unpack to more than
-any data set here has.
+An archive with a path outside itself is refused, as are archives that are truncated or expand beyond the size of any
+supported data set.
 """
 
 from __future__ import annotations

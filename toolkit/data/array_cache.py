@@ -1,8 +1,8 @@
-"""Large arrays on disk: made in a file of their own, whole or not at all, and mapped into memory from there.
+"""Large cached arrays on disk: written atomically, then memory-mapped.
 
-    NAME.npy     NumPy's own format; behind it, where NumPy does not look, the SHA-256 of all before it (32 bytes)
+    NAME.npy     NumPy's own format; after the data, which NumPy ignores, the SHA-256 of everything before it (32 bytes)
 
-Nothing of an array needs to be in memory at once, neither while it is made nor while it is read.
+Neither writing nor reading an array needs memory for all of it.
 """
 
 from __future__ import annotations

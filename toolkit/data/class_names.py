@@ -1,6 +1,6 @@
-"""Names for classes that are only numbered: a text file with the class and its name on each line.
+"""Class names for numbered classes: a text file with one class and its name per line.
 
-n01440764 tench, Tinca tinca          a space or a tab between; of several names the first is taken
+n01440764 tench, Tinca tinca          separated by a space or a tab; of several names, the first one is used
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Images decoded in confined workers: started when the first is needed, one per CPU, and used for all that follow.
+"""Decode images in confined workers: one per CPU, started on first use and then reused.
 
-A worker gets the bytes of a file and returns numbers; it can read no file itself. One that crashes costs one image.
+A worker receives the bytes of a file and returns an array; it cannot read any file. If it crashes, one image is lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Images as they are sent to a device: numbered, with a list of them; what they are called here stays here."""
+"""Images for a device: numbered copies with a listing, so that their original names stay on the controller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From images to one array, decoded once: kept under the workspace by digest and memory-mapped the next time."""
+"""Load images into one array: decoded once, cached in the workspace by digest, and memory-mapped afterwards."""
 
 from __future__ import annotations
 

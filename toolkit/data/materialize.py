@@ -1,7 +1,7 @@
-"""Images out of array files and archives, written once as ordinary files, so that all that follows sees image files.
+"""Write the images of array files and archives as ordinary files, once, so that later steps only handle image files.
 
-workspace/data/NAME-DIGEST12/ is built beside and renamed: it is there whole or not at all. Arrays become PNG files that
-are stored, not compressed, so their bytes (and with them the split's digest) are the same on every machine.
+workspace/data/NAME-DIGEST12/ is built under a temporary name and renamed, so it is either complete or absent. Arrays become
+uncompressed PNG files, so their bytes (and therefore the split's digest) are the same on every machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Work on many images at once: in threads, since reading and OpenCV let go of the interpreter's lock."""
+"""Process many images in parallel threads; reading files and OpenCV release the interpreter's lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a data table to a split: scan, check every image, divide, write down. A second time nothing is done."""
+"""Prepare a data set: scan, validate every image, split, write the manifest. A second call does nothing."""
 
 from __future__ import annotations
 

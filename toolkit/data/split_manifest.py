@@ -1,4 +1,4 @@
-"""The split manifest: JSON lines, one image each, named by what it says.
+"""The split manifest: JSON lines, one per image, named by the digest of its content.
 
     {"group":"s1","label":"with_mask","subset":"train","path":"data/…/s1_01.png","sha256":"ab12…"}
     {"labels":["cat","dog"],"subset":"train","path":"data/…/000012.jpg","sha256":"cd34…","unsure":["sofa"]}     many labels

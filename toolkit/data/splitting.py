@@ -1,11 +1,11 @@
-"""Divide images into train, validation and test: pure, stratified, and the same for the same seed.
+"""Split images into train, validation and test: pure, stratified, and deterministic for a seed.
 
-Images that belong together (one group, or the same bytes) form a unit that never straddles two subsets. Units are put
-in an order that looks random but rests only on the seed and the unit's name, and each goes to the subset that is furthest
-below its share of the stratum (the units with the same labels). So every subset is within one unit of its share.
+Images that belong together (one group, or identical bytes) form a unit that is always in one subset. Units are put in a
+pseudorandom order that depends only on the seed and the unit's name. Each goes to the subset that is furthest below its
+share of the stratum (the units with the same labels). Every subset is therefore within one unit of its share.
 
-Where images have many labels there are nearly as many combinations as images, so the labels are dealt instead: that
-with the fewest units left first, each of its units to the subset that is furthest below its share of this label (iterative
+Multi-label data has nearly as many combinations of labels as images, so it is split by label: the label with the fewest
+remaining units first, each of its units to the subset that is furthest below its share of this label (iterative
 stratification: Sechidis, Tsoumakas and Vlahavas, ECML 2011).
 """
 

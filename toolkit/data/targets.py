@@ -1,4 +1,4 @@
-"""The right answers as arrays, and as numbers that two sides of the line can hold against each other."""
+"""Label arrays, and labels as numbers that can be compared between the controller and devices."""
 
 from __future__ import annotations
 

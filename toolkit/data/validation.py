@@ -1,6 +1,6 @@
-"""Read every image once: what its bytes are, how large it is, or why it cannot be used.
+"""Read and validate every image once: its digest and size, or why it cannot be used.
 
-An index under the workspace remembers what was read by path, size and time of change, so that a second look is quick.
+An index in the workspace caches the results by path, size and modification time, so that later runs are fast.
 """
 
 from __future__ import annotations

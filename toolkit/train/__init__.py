@@ -1,4 +1,4 @@
-"""Training: two stages per trial, resumable after any epoch, judged on the test images."""
+"""Training: up to two stages per trial, resumable after any epoch, evaluated on the test images."""
 
 from toolkit.train.inference import evaluate_folder, predict
 from toolkit.train.run_dir import load_keras

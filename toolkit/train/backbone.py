@@ -1,6 +1,6 @@
-"""The frozen backbone, run once per image: through OpenVINO in float32, or through Keras where that cannot be.
+"""Run the frozen backbone once per image: with OpenVINO in float32, or with Keras if OpenVINO cannot run it.
 
-OpenVINO computes an image per request and thread, so that what comes out does not depend on how many threads there are.
+OpenVINO computes one image per request and thread, so that the results do not depend on the number of threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a frozen backbone makes of every image: computed once, kept by digest, shared by all heads and epochs.
+"""Features of a frozen backbone: computed once per image, cached by digest, shared by all heads and epochs.
 
-With the backbone frozen and no augmentation its output for an image never changes, so a head trained on these features
-is the head that training through the backbone gives.
+Without augmentation, a frozen backbone always gives the same output for an image, so training a head on cached features is
+equivalent to training through the backbone.
 """
 
 from __future__ import annotations

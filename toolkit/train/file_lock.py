@@ -1,7 +1,8 @@
-"""What two processes must not do at once: a lock that the kernel gives back however its holder ends.
+"""File lock between processes; the kernel releases it however its holder ends.
 
-It holds among all that see the same folder, on other machines too where the file system passes locks on (NFS does). It is
-the process's, POSIX's kind, which its forks do not inherit: libraries fork, and a forgotten fork would hold it for ever.
+It works between all processes that see the same folder, also on other machines if the file system supports locks (NFS does).
+It is a POSIX lock, which belongs to the process and is not inherited by forks: libraries fork, and a leftover fork would
+hold an inherited lock forever.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A verb of the toolkit run in its training container image: the same words, the same files at the same paths, another TensorFlow.
+"""Run a verb of the toolkit in its training container image: same arguments, same paths, another TensorFlow.
 
-Every folder that the experiment names is mounted where it lies on this machine, read-only; the workspace for writing. So
-paths mean the same on both sides, and what a container leaves is as if it had been made here, by the same user.
+Every folder that the experiment names is mounted at its own path, read-only; the workspace is writable. Paths therefore mean
+the same inside and outside, and files from the container belong to the same user.
 """
 
 from __future__ import annotations

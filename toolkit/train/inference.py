@@ -1,4 +1,4 @@
-"""Asking a trained model: about single images, and about a folder of labeled ones."""
+"""Inference with a trained model: predict single images, and evaluate a folder of labeled ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which labels of a data set are doubtful: those that a linear model on frozen features contradicts when it has not seen them.
+"""Find doubtful labels of a data set: those that a linear model on frozen features, trained without the image, contradicts.
 
-The backbone keeps its first weights, so that no label has had a say in the features. A logistic regression is fitted five
-times, each time without a fifth of the images, and judges these. An image is the more doubtful the further the probability
-of its label is below that of the best other one (Northcutt et al., Confident Learning, JAIR 2021).
+The backbone has its initial weights, so the features do not depend on the labels. A logistic regression is fitted five
+times, each time without a fifth of the images, and predicts these. The further the probability of an image's label is below
+that of the best other label, the more doubtful it is (Northcutt et al., Confident Learning, JAIR 2021).
 """
 
 from __future__ import annotations

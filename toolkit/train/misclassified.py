@@ -1,4 +1,4 @@
-"""The worst mistakes as one image: what a model was surest of and wrong about."""
+"""Contact sheet of misclassified images: the most confident errors of a model."""
 
 from __future__ import annotations
 

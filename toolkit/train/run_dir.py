@@ -1,10 +1,10 @@
-"""Where a run lies, and how a finished stage is kept and found again.
+"""The folder of a run: paths, and saving and loading of finished stages.
 
 runs/<experiment>-<run digest, 12>/<trial>/<stage>/
-    model.keras       the model with its activation, for use
+    model.keras       the model with its activation
     history.json      its epochs, for people
-    evaluation.json   its scores, for people
-    trained.json      the TrainedModel and the digest of model.keras; written last: if it is there, the stage is whole
+    evaluation.json   its metrics, for people
+    trained.json      the TrainedModel and the digest of model.keras; written last, so it marks a complete stage
     checkpoint.npz    only while the stage is not finished
 """
 

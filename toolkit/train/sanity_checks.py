@@ -1,4 +1,4 @@
-"""Runs that learned nothing, or the wrong thing, are noticed and named, with the usual causes."""
+"""Detect runs that learned nothing, or something wrong, and name the usual causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a stage made its model better or worse than the stage before it, judged on the validation images."""
+"""Decide whether a stage improved its model over the previous stage, on the validation images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The matrix of an experiment, or a part of it, trained by an executor: one place where all is shown, kept and tracked.
+"""Run all or some trials of an experiment with an executor, and show, store and track their results.
 
 A failed trial is reported at once; the others continue.
 """

@@ -1,4 +1,4 @@
-"""How a sweep is done, as the words on a command line say it; nothing of it changes what comes out."""
+"""Options of a sweep from the command line; they do not affect results."""
 
 from __future__ import annotations
 

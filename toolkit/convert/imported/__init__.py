@@ -1,1 +1,1 @@
-"""Models that were not trained here: read, checked and made like any other."""
+"""Imported models: read, checked, and then handled like trained ones."""

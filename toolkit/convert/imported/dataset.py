@@ -1,4 +1,4 @@
-"""The labels and the images that a user gives with an imported model."""
+"""The labels and images that a user passes with an imported model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's files say about its labels and its preprocessing, in the conventions that exporters follow.
+"""What the files of a model declare about its labels and preprocessing, in the conventions of common exporters.
 
 source                     keys
 ONNX metadata_props        names (Ultralytics), labels, Image.NominalPixelRange, Image.BitmapPixelFormat

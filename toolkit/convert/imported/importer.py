@@ -1,9 +1,9 @@
-"""Import a model that was not trained here, so that it can be converted, checked, deployed and measured as any other.
+"""Import an external model, so that it can be converted, checked, deployed and measured like a trained one.
 
-    file ─worker▶ graph, what it says ─its runtime on the user's images▶ answers ─output kind, sanity▶ TrainedModel
+    file ─worker▶ graph, facts ─its runtime on the user's images▶ answers ─output kind, sanity▶ TrainedModel
 
-The reference is the file's own runtime, fed as the file says. The file and those that belong to it are copied into the
-workspace. Images are needed: a bundle proves its answers by some, and parity is shown on them.
+The reference is the file's own runtime with the preprocessing that the file declares. The file and its external files are
+copied into the workspace. Images are required: for the golden samples of a bundle, and for parity.
 """
 
 from __future__ import annotations

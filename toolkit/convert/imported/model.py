@@ -1,4 +1,4 @@
-"""An imported model with its input and output understood: a graph like any other's, and reference answers by its own runtime."""
+"""An imported model with a known input and output: its adapted graph, and the reference answers of its own runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user says about an imported model, and how its pixels are scaled."""
+"""The user's options of an import, and the scaling of pixels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether a model returns probabilities or logits: decided by its own answers and by the operations that make them.
+"""Decide whether a model returns probabilities or logits, from its answers and from its last operations.
 
-A wrong decision would not show in parity, since the same softmax would follow on both sides. So nothing is assumed: answers
-that already are probabilities get no second softmax, and where the answers and the operations leave it open, the user is asked.
+Parity cannot detect a wrong decision, because both sides would apply the same softmax. Therefore nothing is assumed: answers
+that are already probabilities get no second softmax, and if answers and operations are ambiguous, the user must decide.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a model's answers make sense on the user's own images, and where they do not, which setting would explain it."""
+"""Check whether a model's answers make sense on the user's images, and if not, which setting would explain it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in the confined worker: the parsers and runtimes of files from outside."""
+"""Functions that run in the confined worker: the parsers and runtimes of untrusted files."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Layers of an INT8 graph put back into float, one group after the other, until a bound on the accuracy holds.
+"""Restore layers of an INT8 graph to float, one group after the other, until the accuracy is within a limit.
 
-A group is what reads one quantized activation. Each is put back alone, on its own copy, and they are ranked by how near the
-answers then come to the float graph's; in that order they are put back for good.
+A group is all layers that read one quantized activation. Each group is first restored alone, in a copy, and the groups are
+ranked by how close the answers come to those of the float graph. They are then restored in that order.
 
-NNCF's own loop (quantize_with_accuracy_control) was tried first: on the graph of tests/convert/int8/test_quantize.py, where one layer is
-to blame, it put back all of them, the guilty one last.
+NNCF's own loop (quantize_with_accuracy_control) was tried first: on the graph of tests/convert/int8/test_quantize.py, in
+which one layer causes the loss, it restored all layers, and that one last.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""INT8 quantization: ranges from training images, and as many layers left in float as the accuracy bound needs.
+"""INT8 quantization: ranges from training images, and as many layers in float as the accuracy limit requires.
 
-    training images ─ranges▶ every layer quantized ─validation images▶ drop ≤ max_drop? ─no▶ revert the worst layer, again
+    training images ─ranges▶ every layer quantized ─validation images▶ drop ≤ max_drop? ─no▶ restore the worst layer, again
 
 NNCF does the arithmetic. Weights use half of their range (OverflowFix.ENABLE): processors without VNNI add two products in
-16 bits, which saturate with whole weights, and then the same file answers differently from one processor to the next.
+16 bits, which saturate with the full range, so that the same file would give different answers on different processors.
 """
 
 from __future__ import annotations

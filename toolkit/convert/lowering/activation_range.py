@@ -1,8 +1,8 @@
-"""Which layers' outputs would leave FP16's range, measured in float32 on images.
+"""Find layers whose outputs would exceed FP16's range, measured in float32 on images.
 
-A runtime that computes in FP16 turns a magnitude beyond 65,504 into infinity, and no check on a CPU shows it. The largest
-magnitude of every layer's output is therefore measured on the calibration and test images; beyond half of the range a layer is
-refused, since other images reach higher than these.
+A runtime that computes in FP16 turns magnitudes beyond 65,504 into infinity, which no check on a CPU detects. Therefore the
+largest magnitude of every layer's output is measured on the calibration and test images. A layer beyond half of the range is
+refused, because other images may give larger values.
 """
 
 from __future__ import annotations

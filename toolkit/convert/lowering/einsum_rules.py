@@ -1,4 +1,4 @@
-"""Rules for operations that are products of whole tensors at heart: attention, and sums in Einstein's notation."""
+"""Rules for products of whole tensors: attention and Einstein summation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What FP16 would do to a model's numbers: those beyond its range are clamped, those too small vanish, silently.
+"""Weights that FP16 cannot represent: it silently clamps those beyond its range and turns those too small into zero.
 
 FP16 holds magnitudes up to 65,504; below half of its smallest subnormal (2^-25, about 3e-8) a number becomes 0.
 """

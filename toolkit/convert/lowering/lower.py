@@ -1,9 +1,9 @@
 """Lower a model to the operations that a target's runtime supports, or refuse the others by name.
 
-    fold constants ─▶ replace by the table of rules ─▶ anything left above the opset, or refused? ─▶ checked graph
-    ─▶ move strides upstream, take the image in planes, where the target gains by it
+    fold constants ─▶ apply the rules ─▶ refuse operations above the opset ─▶ checked graph
+    ─▶ move strides upstream and use an NCHW input, if the target benefits
 
-Both ends keep their names, and what turns an image into the network's input stays inside.
+Input and output keep their names, and the preprocessing of images stays inside the graph.
 """
 
 from __future__ import annotations

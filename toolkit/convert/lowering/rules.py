@@ -1,7 +1,7 @@
 """The lowering rules: each newer operation expressed in operations that older runtimes support.
 
-A rule builds a node's replacement from operations of opset 6 or less, or gives the reason why it cannot.
-The numbers it gives are the same up to rounding; each has its test in tests/convert/lowering/test_rules.py.
+A rule builds a node's replacement from operations of opset 6 or less, or returns the reason why it cannot.
+The results are equal up to rounding; each rule has a test in tests/convert/lowering/test_rules.py.
 """
 
 from __future__ import annotations

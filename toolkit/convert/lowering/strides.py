@@ -1,11 +1,11 @@
-"""Strides moved upstream: what a strided 1 x 1 convolution would throw away is not computed in the first place.
+"""Move strides upstream, so that values that a strided 1 x 1 convolution would discard are not computed.
 
-    convolution 3 x 3 ─ ReLU ─ convolution 1 x 1 / 2      reads every second row and column of what is before it
+    convolution 3 x 3 ─ ReLU ─ convolution 1 x 1 / 2      reads every second row and column of its input
     convolution 3 x 3 / 2 ─ ReLU ─ convolution 1 x 1      the same numbers, a quarter of the work
 
-A stride passes through operations that treat each position alone. Where two maps meet, a residual connection, and one
-of them is needed whole elsewhere, a 1 x 1 pooling takes the positions out of it. Intel's converter of 2021 did this for
-ResNet ("stride optimization"), runtimes since 2022 do it themselves.
+A stride moves through elementwise operations. At a residual connection, if another operation reads one of the two feature
+maps in full, a 1 x 1 pooling selects its positions. Intel's converter of 2021 did this for ResNet ("stride optimization");
+runtimes since 2022 do it themselves.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Older OpenVINO releases and compilers, run beside the current runtime."""
+"""Older OpenVINO releases and compilers, run in addition to the current runtime."""

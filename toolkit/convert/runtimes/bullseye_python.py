@@ -1,7 +1,7 @@
-"""Python 3.9 out of Debian 11's packages, unpacked into the user's cache: needs no root and changes nothing of the system.
+"""Python 3.9 from Debian 11's packages, unpacked into the user's cache without root and without changes to the system.
 
-The packages are those of bullseye.lock, unpacked beside one another; they run on the machine's own C library. The cache is
-$XDG_CACHE_HOME/edge-vision-toolkit/bullseye/ and the lock's digest.
+The packages are those of bullseye.lock; they run with the machine's own C library. The cache folder is
+$XDG_CACHE_HOME/edge-vision-toolkit/bullseye/ followed by the lock's digest.
 """
 
 from __future__ import annotations

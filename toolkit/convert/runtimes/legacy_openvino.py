@@ -1,7 +1,7 @@
-"""The same IR in older runtimes: do OpenVINO 2021.4 and 2022.3 answer as the current one does?
+"""Check that OpenVINO 2021.4 and 2022.3 give the same answers as the current release for the same IR.
 
-Each generation runs in a process of its own, on the Python that its wheels are made for, through the very code that runs on
-devices (`python -m toolkit.device golden`), in float32. Its wheels are pinned in compat.toml by SHA-256 and unpacked once.
+Each generation runs in its own process, with the Python of its wheels and the same code as on devices
+(`python -m toolkit.device golden`), in float32. Its wheels are pinned in compat.toml by SHA-256 and unpacked once.
 Without that Python, it runs in the container image `legacy`, if `just build legacy` has built it.
 """
 

@@ -1,8 +1,8 @@
-"""Check that a model fits the Neural Compute Stick 2 (NCS2), by Intel's own Myriad X compiler; no stick is needed.
+"""Check that a model fits the Neural Compute Stick 2 (NCS2), with Intel's own Myriad X compiler; needs no NCS2.
 
-It compiles with the settings that the runtime itself would use on the stick, and with one more: how long it may look
-for a stick before it compiles. By default that is five seconds; the blob is the same to the byte without them. What it
-says when it refuses is turned into the layer's name, its type, and what to use instead.
+The compiler uses the settings that the runtime would use on an NCS2, and one more that skips its search for a device, which
+takes five seconds; the blob is identical to the byte. If it refuses a model, its message is translated to the layer's name,
+its type, and a replacement.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Intel's own compiler for the Myriad X, extracted from its wheel into the user's cache, unchanged to the byte.
 
-The wheel is pinned by SHA-256, and so is every file taken out of it; they are held against it before each use, because
-the toolkit's claim that a model fits rests on its verdict.
+The wheel and every extracted file are pinned by SHA-256 and verified before each use, because the toolkit relies on the
+compiler's verdict that a model fits.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Augmentation of training images that follows from seed, epoch and index."""
+"""Augmentation of training images, determined by seed, epoch and index."""

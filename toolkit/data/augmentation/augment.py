@@ -1,7 +1,7 @@
-"""Augmentation of training images that is reproducible: what becomes of an image follows from seed, epoch and its index.
+"""Reproducible augmentation of training images: the result depends only on the seed, the epoch and the image's index.
 
-So a resumed run continues with exactly the images it would have seen, whatever the batches or threads. All params
-are drawn for every image in one order, so that turning one kind on changes nothing in the others.
+A resumed run therefore continues with exactly the same images, whatever the batches and threads. All parameters are drawn
+for every image in one order, so that enabling one operation does not change the others.
 """
 
 from __future__ import annotations

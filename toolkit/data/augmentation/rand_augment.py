@@ -1,7 +1,7 @@
 """RandAugment: operations drawn for each image, all at one magnitude (Cubuk et al., CVPR workshops 2020).
 
-Keras has a layer of that name, which applies the same operation to every image of a batch and computes all of them; here
-each image has its own, and what becomes of it follows from the seed alone.
+Keras' layer of that name applies the same operation to every image of a batch and computes all of them. Here, each image
+has its own operations, determined by the seed alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every kind of data set, by the name that an experiment gives it. All end as the same thing: image files with labels."""
+"""The data formats, by their names in an experiment. Each yields image files with labels."""
 
 from __future__ import annotations
 

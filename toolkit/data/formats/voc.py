@@ -1,4 +1,4 @@
-"""PASCAL VOC's images with what is on each: VOCdevkit/VOC2007 and its like, as folders or as the archives given out.
+"""PASCAL VOC's images with their objects: VOCdevkit/VOC2007 and similar, as folders or as the published archives.
 
     JPEGImages/000012.jpg
     Annotations/000012.xml             every object with its name and whether it is difficult

@@ -1,4 +1,4 @@
-"""Paint masks on faces, and what is easily taken for one: sunglasses, a scarf, a hat, a mask pulled under the chin.
+"""Paint masks on faces, and similar-looking accessories: sunglasses, a scarf, a hat, a mask pulled under the chin.
 
 All shapes are drawn in the frame of the eyes: the origin midway between them, x towards the right eye, y down the face,
 one unit the distance between the eyes. The nose ends near y = 0.7, the mouth is near 1.1, the chin near 1.75.

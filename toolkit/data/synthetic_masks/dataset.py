@@ -1,8 +1,8 @@
-"""The synthetic mask set: every ORL face once with a painted mask and once without; real faces, made-up masks.
+"""The synthetic mask data set: every ORL face once with a painted mask and once without.
 
-Neither "something is painted here" nor "there is cloth" tells the classes apart: of the faces without a mask two in five
-wear sunglasses, a scarf, a hat or a mask under the chin, and some with one wear glasses or a hat as well. What decides
-is whether nose and mouth are covered. Every figure made from it must say "synthetic masks".
+Accessories or cloth alone do not identify a class: two of five faces without a mask wear sunglasses, a scarf, a hat or a
+mask under the chin, and some faces with a mask wear glasses or a hat as well. The class depends on whether nose and mouth
+are covered. Every figure from this data set must say "synthetic masks".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cloth by rule: colors and weaves for masks, scarves and hats. Everything follows from the generator it is given."""
+"""Procedural fabric textures for masks, scarves and hats, determined by the random generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who trains a sweep's trials: processes on this machine, or a Ray cluster."""
+"""Executors, which run the trials of a sweep: processes on this machine, or a Ray cluster."""
 
 from toolkit.train.executors.base import Executor, Listener
 from toolkit.train.executors.local import LocalExecutor

@@ -1,4 +1,4 @@
-"""What a sweep asks of an executor, and what an executor tells a sweep."""
+"""The interface between a sweep and its executor."""
 
 from __future__ import annotations
 

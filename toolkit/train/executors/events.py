@@ -1,6 +1,6 @@
 """Events between the sweep and its worker processes: JSON, one message per line.
 
-Request ─▶ worker ─▶ Said, Begun, Advanced, Ended, EpochDone, StageDone …, then exactly one of Done and Failed
+Request ─▶ worker ─▶ Log, ProgressStarted, ProgressAdvanced, ProgressEnded, EpochDone, StageDone …, then Done or Failed
 """
 
 from __future__ import annotations

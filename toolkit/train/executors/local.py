@@ -1,4 +1,4 @@
-"""Trials in processes on this machine, as many side by side as its memory and CPUs allow."""
+"""Run trials in processes on this machine, as many in parallel as memory and CPUs allow."""
 
 from __future__ import annotations
 

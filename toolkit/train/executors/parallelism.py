@@ -1,4 +1,4 @@
-"""How many trials may run side by side here: as many as memory and CPUs allow, and always one."""
+"""The number of trials that can run in parallel on this machine, by memory and CPUs; at least one."""
 
 from __future__ import annotations
 

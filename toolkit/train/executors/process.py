@@ -1,4 +1,4 @@
-"""One training process as its parent sees it: started under a profile, given requests, heard, stopped."""
+"""Parent's handle of a training process: starts it with a profile, sends requests, receives events, stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster: each is a task that starts a training process on whichever node has room for it.
+"""Run trials on a Ray cluster: each is a task that starts a training process on a node with free resources.
 
     driver (this process)              a node
     ─────────────────────              ──────────────────────────────────────────────
@@ -6,8 +6,8 @@
     Mailbox (actor, beside the driver) ◀── events ──┘        │
     results, database, tracking        workspace ◀───────────┘ checkpoints, models
 
-Only the driver writes results down. A task whose node or process dies is run again, elsewhere if need be, and goes on from
-the last epoch that the workspace holds; therefore every node must see the workspace under the same path.
+Only the driver stores results. If a task's node or process dies, the task runs again, possibly on another node, and resumes
+after the last epoch in the workspace; therefore every node must see the workspace under the same path.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster, and whether each sees what a trial reads and writes."""
+"""Check that each node of a Ray cluster sees the files that a trial reads and writes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A process that trains what it is given: `PYTHON -m toolkit.train.executors.worker`, requests on stdin, events on stdout.
+"""Worker process that trains requested trials: `PYTHON -m toolkit.train.executors.worker`, requests on stdin, events on stdout.
 
-It takes one request after the other, so that TensorFlow is started once for many trials. When stdin ends, its parent is
-gone or wants no more: it stops at once, as by Ctrl-C, and what was finished is kept.
+It handles one request after the other, so that TensorFlow is started once for many trials. If stdin ends, the parent has
+exited or needs no more trials: the worker stops at once, as after Ctrl-C, and finished stages remain.
 """
 
 from __future__ import annotations

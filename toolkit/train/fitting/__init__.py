@@ -1,1 +1,1 @@
-"""How weights are found: the epoch loop, its optimizer and checkpoints, the solver of linear heads, and calibration."""
+"""Fitting: the epoch loop, its optimizer and checkpoints, the solver of linear heads, and calibration."""

@@ -1,7 +1,7 @@
-"""What a stopped run needs to go on as if it had never stopped: one file, written whole after every epoch.
+"""Checkpoints: everything an interrupted run needs to resume bit-identically, in one file, written atomically each epoch.
 
-Shuffles are drawn from (seed, stage, epoch), so no random state needs keeping beyond the model's own variables, which
-include those of its random layers.
+Shuffles are drawn from (seed, stage, epoch), so no random state is stored besides the model's own variables, which include
+those of its random layers.
 """
 
 from __future__ import annotations

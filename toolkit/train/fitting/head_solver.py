@@ -1,7 +1,7 @@
-"""The top stage without epochs: a linear head on frozen features is a convex problem, so it is solved, not trained.
+"""The top stage without epochs: a linear head on frozen features is a convex problem, so it is solved directly.
 
-How strongly it is regularized is chosen by the loss of images it has not seen: the validation images, and, where they are
-few, the training images by cross-validation too.
+The regularization is chosen by the loss on held-out images: the validation images and, if these are few, cross-validation
+on the training images.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Strangers without a folder of them: each class in turn is left out, and its test images are shown to the others' head.
+"""Leave-one-class-out strangers: each class in turn is left out, and its test images are given to a head for the others.
 
-The heads are linear, on the frozen features, so that this takes seconds. They stand for the head of the top stage; a body
-that was fine-tuned has seen every class, and cannot be asked.
+The heads are linear, on the frozen features, so this takes seconds. They represent the head of the top stage; a fine-tuned
+body has seen every class and cannot be used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The optimizer of a stage: one learning rate for the body and another for the head, clipping, decay, averaged weights."""
+"""The optimizer of a stage: separate learning rates for body and head, gradient clipping, weight decay, averaged weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rejection rule of a model just trained, and how it does on test images and on strangers."""
+"""Fit the rejection rule of a trained model, and evaluate it on test images and strangers."""
 
 from __future__ import annotations
 

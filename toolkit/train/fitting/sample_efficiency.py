@@ -1,7 +1,7 @@
-"""Accuracy against the number of training images, by linear heads on frozen features: seconds instead of trainings.
+"""Accuracy against the number of training images, by linear heads on frozen features, which takes seconds.
 
-Subsets with equally many images of each class are drawn several times; each head is judged on the test images. What more
-images would be worth is read from a power law of the error, error = a * n ** -b, fitted to the points (Hestness et al.,
+Subsets with equally many images of each class are drawn several times; each head is evaluated on the test images. The gain
+from more images is estimated by a power law of the error, error = a * n ** -b, fitted to the points (Hestness et al.,
 Deep Learning Scaling is Predictable, Empirically, 2017).
 """
 

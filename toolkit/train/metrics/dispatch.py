@@ -1,4 +1,4 @@
-"""How answers are judged, whether an image has one label (labels [n]) or may have many (labels [n, classes])."""
+"""Compute metrics for single-label (labels [n]) and multi-label (labels [n, classes]) models."""
 
 from __future__ import annotations
 

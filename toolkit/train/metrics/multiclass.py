@@ -1,4 +1,4 @@
-"""How good answers are: pure functions of logits [n, outputs] and labels [n], in NumPy.
+"""Single-label metrics: pure functions of logits [n, outputs] and labels [n], in NumPy.
 
 Logits of a sigmoid head are [n, 1]: positive means label 1. Losses are means in nats; the others are fractions.
 """

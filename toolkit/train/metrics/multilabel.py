@@ -1,7 +1,7 @@
-"""How good answers are where an image may have many labels: functions of logits [n, classes] and labels [n, classes].
+"""Multi-label metrics: pure functions of logits [n, classes] and labels [n, classes], in NumPy.
 
-Labels are 1 (present), 0 (absent) or -1 (not judged: no figure here counts it). A label is said where its logit is
-positive: its probability is above 1/2.
+Labels are 1 (present), 0 (absent) or -1 (unsure: not counted). A label is predicted if its logit is positive, that is, if
+its probability is above 1/2.
 """
 
 from __future__ import annotations

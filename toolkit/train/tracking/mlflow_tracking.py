@@ -1,7 +1,7 @@
 """MLflow tracking: one MLflow run per stage of each trial, identified by the digest of the toolkit's run.
 
-Without MLFLOW_TRACKING_URI it is kept in the workspace: mlflow.db (SQLite) and mlflow-artifacts/. Everything a finished
-stage is in the workspace anyway, so data that could not be sent is sent in full the next time.
+Without MLFLOW_TRACKING_URI, MLflow stores data in the workspace: mlflow.db (SQLite) and mlflow-artifacts/. The workspace
+holds all data of a finished stage, so data that could not be sent is sent completely the next time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Find the settings that train a network fastest on this machine, within a time limit.
 
-Each candidate has a process of its own. They begin one after the other, the slowest leaving whenever more than a few are
-there; then those left take turns, the slower half leaving after each round (successive halving), so that most of the time
-goes to the comparisons that are close, and whatever else the machine does disturbs all alike. Nothing is chosen over the
-plainest candidate for less than 3 %.
+Each candidate has its own process. Candidates start one after the other, and the slowest is dropped whenever more than a few
+run. The remaining ones run in turns, and each round drops the slower half (successive halving). Most of the time is therefore
+spent on close comparisons, and other load on the machine affects all candidates alike. A candidate must be at least 3 %
+faster than the default to be chosen.
 """
 
 from __future__ import annotations

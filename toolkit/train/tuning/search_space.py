@@ -1,4 +1,4 @@
-"""Search space of `toolkit tune`: a few settings that are known to matter on some machines, plain ones first."""
+"""Search space of `toolkit tune`: a few settings that matter on some machines, defaults first."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Worker process of `toolkit tune` (`PYTHON -m toolkit.train.tuning.worker`): trains on random data and reports images/s.
 
-    stdin    one Piece, then a batch size and seconds a line
+    stdin    one Workload, then lines of a batch size and seconds
     stdout   Ready, then for each such line the images/s of every step
 
-What it trains is what fine-tuning trains, on images of noise and random weights: neither changes how long a step takes.
+It does the same work as fine-tuning, on random images with random weights; neither affects the time of a step.
 """
 
 from __future__ import annotations

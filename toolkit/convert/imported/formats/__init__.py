@@ -1,7 +1,7 @@
 """The formats that can be imported.
 
-format         file                          its own runtime
-keras          NAME.keras, NAME.h5           Keras; no code out of the file is run
+format         file                          reference runtime
+keras          NAME.keras, NAME.h5           Keras; runs no code from the file
 saved-model    a folder with saved_model.pb  TensorFlow, on one signature of operations that only compute
 frozen-graph   NAME.pb                       the same
 onnx           NAME.onnx, with its .data     ONNX Runtime

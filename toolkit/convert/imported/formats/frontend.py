@@ -1,4 +1,4 @@
-"""OpenVINO's readers of other formats, and what their errors mean."""
+"""OpenVINO's readers of other formats, with explanations of their errors."""
 
 from __future__ import annotations
 

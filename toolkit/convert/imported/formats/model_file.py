@@ -1,4 +1,4 @@
-"""A model file of one format: its graph for OpenVINO, its own runtime for the reference answers, and what it says of itself."""
+"""Interface of a model file: its graph for OpenVINO, its own runtime for the reference answers, and the facts it declares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX models, with the files that hold their weights and the ZipMap that classifiers of scikit-learn and Custom Vision end in."""
+"""ONNX models, with external weight files, and with the final ZipMap of classifiers from scikit-learn and Custom Vision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenVINO models, taken as they are."""
+"""OpenVINO models, used without changes."""
 
 from __future__ import annotations
 

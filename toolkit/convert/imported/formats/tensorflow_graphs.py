@@ -1,10 +1,9 @@
 """TensorFlow graphs from a SavedModel or a frozen .pb file, reduced to one signature of known operations.
 
-    SavedModel ─parse─▶ one signature ─check every operation─▶ put the checkpoint's values in ─▶ frozen graph
+    SavedModel ─parse─▶ one signature ─check every operation─▶ insert the values of the checkpoint ─▶ frozen graph
 
-`tf.saved_model.load` would run initializers that the file brings along, and those may read and write files. Nothing of the
-file runs here except the operations between the signature's input and output, and each of them must be on ALLOWED, the list
-of operations that compute and nothing else.
+`tf.saved_model.load` would run the file's initializers, which may read and write files. Only the operations between the
+signature's input and output run here, and each must be on ALLOWED, the list of operations that only compute.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""TensorFlow Lite's model metadata: how pixels are to be normalized.
+"""TensorFlow Lite's model metadata: the normalization of pixels.
 
-The metadata is a FlatBuffer (metadata_schema.fbs) in a buffer of the model, itself a FlatBuffer (schema.fbs). Only the
-path to NormalizationOptions is read; the numbers below are the fields' places in their tables.
+The metadata is a FlatBuffer (metadata_schema.fbs) in a buffer of the model, which is itself a FlatBuffer (schema.fbs). Only
+the path to NormalizationOptions is read; the numbers below are the positions of the fields in their tables.
 """
 
 from __future__ import annotations
