@@ -75,7 +75,7 @@ class Pipeline:
             models = trained.models
             bundles = self._convert([model for model in models if not model.withheld], split, store)
             with self._devices() as devices:
-                chosen = self._choose(bundles)
+                chosen = choose_bundle(bundles)
                 deployed = self._deploy(chosen, devices, store)
                 measured = self._bench(tuple(bundles), devices, split, store)
             written = report.write_report(
@@ -102,20 +102,8 @@ class Pipeline:
         )
 
     def _convert(self, models: Sequence[TrainedModel], split: Split, store: Store) -> Mapping[Bundle, TrainedModel]:
-        """Return every bundle with its model."""
         self._title("conversion and comparison with Keras")
-        settings = self.plan.convert
-        bundles: dict[Bundle, TrainedModel] = {}
-        for model in models:
-            for target in settings.targets:
-                for precision in settings.precisions:
-                    tolerance = settings.tolerance.get(precision)
-                    ir = convert.convert_model(
-                        model, precision, target, self.workspace, store, self.progress, tolerance, settings.max_drop
-                    )
-                    bundle = create_bundle(ir, model, split, self.workspace, store, self.progress)
-                    bundles[bundle] = model
-        return bundles
+        return convert_models(self.plan, models, split, self.workspace, store, self.progress)
 
     @contextmanager
     def _devices(self) -> Iterator[tuple[Device, ...]]:
@@ -131,11 +119,6 @@ class Pipeline:
         finally:
             if up.started:
                 control.down(self.workspace)
-
-    def _choose(self, bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
-        """Return the bundle to deploy: best on the validation images, never on the test images; then the smallest."""
-        best = max(bundles.values(), key=_validation_score)
-        return min((bundle for bundle, model in bundles.items() if model == best), key=lambda bundle: bundle.size_bytes)
 
     def _deploy(self, chosen: Bundle, devices: tuple[Device, ...], store: Store) -> deploy.RolloutResult:
         self._title(f"deployment of {chosen.name}")
@@ -171,7 +154,35 @@ class Pipeline:
         )
 
 
-def _validation_score(model: TrainedModel) -> tuple[float, float]:
+def convert_models(
+    plan: Experiment,
+    models: Sequence[TrainedModel],
+    split: Split,
+    workspace: Workspace,
+    store: Store,
+    progress: Progress,
+) -> Mapping[Bundle, TrainedModel]:
+    """Return a bundle for each of the experiment's targets and precisions, with its model."""
+    settings = plan.convert
+    bundles: dict[Bundle, TrainedModel] = {}
+    for model in models:
+        for target in settings.targets:
+            for precision in settings.precisions:
+                tolerance = settings.tolerance.get(precision)
+                ir = convert.convert_model(
+                    model, precision, target, workspace, store, progress, tolerance, settings.max_drop
+                )
+                bundles[create_bundle(ir, model, split, workspace, store, progress)] = model
+    return bundles
+
+
+def choose_bundle(bundles: Mapping[Bundle, TrainedModel]) -> Bundle:
+    """Return the bundle to deploy: best on the validation images, never on the test images; then the smallest."""
+    best = max(bundles.values(), key=validation_score)
+    return min((bundle for bundle, model in bundles.items() if model == best), key=lambda bundle: bundle.size_bytes)
+
+
+def validation_score(model: TrainedModel) -> tuple[float, float]:
     """Return the score of the epoch with the lowest validation loss, whose weights were saved; higher is better."""
     best = min((epoch for epoch in model.history if epoch.stage == model.stage), key=lambda epoch: epoch.val_loss)
     return best.val_accuracy, -best.val_loss

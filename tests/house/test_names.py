@@ -108,6 +108,7 @@ MIRRORS = {
     "process": "a child process and its handle",
     "publish": "a verb, and what it does",
     "resolve": "from an argument to what it names",
+    "retrain": "a verb, and what it does",
     "rollback": "a verb, and what it does",
     "rules": "of alerts; of lowering",
     "run": "a verb, and the program of the bench",

@@ -54,3 +54,57 @@ class DatasetVersion:
     def name(self) -> str:
         """EXPERIMENT@vN, by which messages and commands call it."""
         return f"{self.experiment}@v{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelComparison:
+    """The serving model and the new one on the same images; differences are the new one's accuracy minus the other's."""
+
+    images_of: str
+    """"old test images", "new test images", or "device NAME": the test images that it captured."""
+    images: int
+    serving: float
+    serving_interval: tuple[float, float]
+    """95 %, Wilson's."""
+    new: float
+    new_interval: tuple[float, float]
+    difference: float
+    interval: tuple[float, float]
+    """95 %, Newcombe's for paired proportions."""
+    only_serving: int
+    """Images that only the serving model gets right."""
+    only_new: int
+    p_value: float
+    """McNemar's exact test, two-sided; of devices adjusted by Holm's method, since there are several."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the new model is significantly worse, at 5 %."""
+        return self.p_value < SIGNIFICANT and self.only_serving > self.only_new
+
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraining:
+    """A model trained on a version of the data set, set beside the one that served."""
+
+    digest: str
+    """Of both models."""
+    parent: str
+    """The new model."""
+    experiment: str
+    version: str
+    """The name of the version that it learned from."""
+    version_digest: str
+    serving: str
+    """The digest of the model that served."""
+    serving_version: str
+    """What it was trained on."""
+    comparisons: tuple[ModelComparison, ...]
+    refused: str = ""
+    """Why it was not converted; empty if it was."""
+    bundle: str = ""
+    """The digest of the bundle to deploy."""
+    at: str = ""

@@ -181,6 +181,28 @@ def diff(
     output.print_table(("change", "subset", "class", "images"), rows, title=title)
 
 
+@app.command()
+def trace(
+    capture: Annotated[str, typer.Argument(metavar="CAPTURE", help="First four or more digits of its digest.")],
+    workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Follow a captured image to what learned from it.
+
+    Shows the device and release that it came from, who labeled it, and the versions, models and releases made from that.
+    """
+    from toolkit.loop.trace import format_lineage, trace_capture
+    from toolkit.store import Store
+    from toolkit.workspace import Workspace
+
+    with Store(Workspace(workspace).database) as store:
+        result = trace_capture(capture, store)
+    if as_json:
+        output.print_json(result)
+    else:
+        output.print_table(("step", "what"), format_lineage(result))
+
+
 def _write_review(labels: Sequence[DoubtfulLabel], path: Path) -> None:
     """Write all fields of the labels as CSV."""
     import csv

@@ -33,6 +33,7 @@ _OF_VERB = {
     "bench": "device,fleet",
     "data": "train",
     "label": "train",
+    "retrain": "all",
     "report": "report",
 }
 """What every other verb needs is the extra fleet."""

@@ -34,6 +34,7 @@ from toolkit.cli import (
     provision,
     publish,
     report,
+    retrain,
     rollback,
     run,
     serve,
@@ -124,7 +125,7 @@ _GROUPS = {
         parity.parity,
         serve.serve,
     ),
-    "Next model": (label.label,),
+    "Next model": (label.label, retrain.retrain),
     "Devices": (
         provision.provision,
         deploy.deploy,
