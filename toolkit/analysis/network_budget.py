@@ -1,4 +1,4 @@
-"""The best network and image size that answer within a time: by the records of the devices, else by multiply-adds.
+"""The most accurate network and image size that answer within a time limit, by bench records or by multiply-adds.
 
     a device measured the network     the p90 latency of its fastest converted model
     a device measured others          multiply-adds, at the rate (the median) of what it measured

@@ -1,4 +1,4 @@
-"""The values that pass between stages: frozen, each naming the digest of what it was made from.
+"""Frozen values that pass between stages; each holds the digest of its parent.
 
     Split ─▶ TrainedModel ─▶ IrModel (+ Parity) ─▶ Bundle ─▶ BenchRecord
                                                      └─────▶ Deployment

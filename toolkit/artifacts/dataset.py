@@ -1,4 +1,4 @@
-"""Divided data sets."""
+"""Splits of data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people decide about captured images, and what is made from their decisions."""
+"""People's decisions about captured images, and the artifacts made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained and imported models, and how well they do."""
+"""Trained and imported models, and their metrics."""
 
 from __future__ import annotations
 

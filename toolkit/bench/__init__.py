@@ -1,4 +1,4 @@
-"""Benchmarks: speed and accuracy of bundles on devices, valid by the rules of MLPerf Inference and some of our own.
+"""Benchmarks: speed and accuracy of bundles on devices, valid by the rules of MLPerf Inference and additional ones.
 
     plan ─▶ stage release and images ─▶ run the device code ─▶ validate ─▶ store
 

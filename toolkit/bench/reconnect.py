@@ -1,4 +1,4 @@
-"""Measure on a device that may disconnect: wait for it, continue, and leave the rest to a later call if it does not return."""
+"""Measure on a device that may disconnect: wait for it, continue, and leave the rest to a later call if it stays away."""
 
 from __future__ import annotations
 

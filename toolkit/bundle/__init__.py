@@ -1,1 +1,1 @@
-"""Bundles: create, resolve, verify and sign them. This package lies under the stages."""
+"""Bundles: create, resolve, verify and sign them. This package is below the stages and imports none of them."""

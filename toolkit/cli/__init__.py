@@ -1,1 +1,1 @@
-"""One file per verb: each parses, calls, prints, and holds no logic."""
+"""One file per verb: it parses options, calls a stage and prints the result, without logic of its own."""

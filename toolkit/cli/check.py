@@ -1,4 +1,4 @@
-"""`toolkit check`: everything that can be known about a bundle without the device."""
+"""`toolkit check`: all checks of a bundle that need no device."""
 
 from __future__ import annotations
 

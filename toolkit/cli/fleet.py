@@ -1,4 +1,4 @@
-"""`toolkit fleet`: list and probe devices, and run a local or virtual fleet to try things on."""
+"""`toolkit fleet`: list and probe devices, and run a local or virtual fleet."""
 
 from __future__ import annotations
 

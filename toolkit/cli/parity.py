@@ -1,4 +1,4 @@
-"""`toolkit parity`: where along the network a converted model departs from the original."""
+"""`toolkit parity`: the layers in which a converted model deviates from the original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle onto devices, so that the old release or the new one serves whole, never neither."""
+"""Deployment of bundles to devices, each of which always serves a complete release, the old or the new one."""
 
 from toolkit.deploy.gates.gate import REQUIRED_GATES, Gate, HealthGate
 from toolkit.deploy.gates.speed_gate import SpeedGate, load_baselines

@@ -1,12 +1,12 @@
 """Hooks: a user's executables in one folder of this machine, named after the step they belong to.
 
-    pre-deploy    pre-batch    pre-rollback      one that fails stops what it stands before
+    pre-deploy    pre-batch    pre-rollback      if one fails, the step does not start
     post-deploy   post-batch   post-rollback     a failure is reported and changes nothing
 
-They see the caller's environment and TOOLKIT_HOOK, TOOLKIT_ROLLOUT (what all records of the call have in common),
-TOOLKIT_WHO, TOOLKIT_AT (UTC), TOOLKIT_BUNDLE, TOOLKIT_RELEASE (digests), TOOLKIT_DEVICES (names, comma between), for batches
+They inherit the caller's environment, with TOOLKIT_HOOK, TOOLKIT_ROLLOUT (which all records of the call share), TOOLKIT_WHO,
+TOOLKIT_AT (UTC), TOOLKIT_BUNDLE, TOOLKIT_RELEASE (digests), TOOLKIT_DEVICES (names, separated by commas), for batches
 TOOLKIT_BATCH ("2/3"), and afterwards TOOLKIT_OUTCOME ("done" or "failed") and TOOLKIT_FAILED (names).
-What they write goes to stderr.
+Their output goes to stderr.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Locks: one controller at a time per device and per fleet.
 
-A device's lock is held while that device is changed. A rollout's is held on its first device for as long as it goes on,
-so that a second one over the same devices is refused before it begins. Two that began with different devices, and meet
-at a third, are noticed there: a device whose release has changed since the rollout read its status is left alone.
+A device's lock is held while that device is changed. A rollout's lock is held on its first device until the rollout ends, so
+that a second rollout to the same devices is refused before it starts. If two rollouts started with different devices, the
+later one at a shared device detects that its release has changed since the preview, and does not change it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rolling devices back to their previous release."""
+"""Roll devices back to their previous release."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Roll a bundle out to a fleet, batch by batch; a failure stops the rest and rolls back what was done.
+"""Roll a bundle out to a fleet, batch by batch; a failure stops the rest and rolls back the changed devices.
 
-    read status ─▶ lock ─▶ pre-deploy ─▶ (pre-batch ─▶ turns side by side ─▶ post-batch ─▶ pause)… ─▶ post-deploy
-                                            └ too many failed: the others are skipped, and what was done is rolled back
+    read status ─▶ lock ─▶ pre-deploy ─▶ (pre-batch ─▶ devices in parallel ─▶ post-batch ─▶ pause)… ─▶ post-deploy
+                                            └ too many failures: skip the others, roll back the changed ones
 
 A device that cannot be reached or cannot run the release is left out from the start and counts as failed, but does not stop
-the rollout, because it says nothing about the release. A device that fails while it is deployed to does.
+the rollout, because it says nothing about the release. A device that fails during its deployment does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The controller's end of a session with a device, which activates releases there; see toolkit.device.activation.session.
+"""The controller's side of a session with a device, which activates releases there; see toolkit.device.activation.session.
 
-The session holds one of the device's locks from its beginning to its end. What a device answers is untrusted: an answer that is
-not what it should be is an error of that device.
+The session holds one of the device's locks from start to end. The device's responses are untrusted: an invalid response is an
+error of that device.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The signature policy of the inventory: `toolkit_require_signature: true` on a device or a group.
 
-The device itself decides whether it trusts a signature, by the allowed_signers in its ROOT. Requiring one here means that an
-unsigned bundle is not even sent, and that a device which would not check is an error instead of a silence.
+The device itself decides whether it trusts a signature, by the allowed_signers in its ROOT. If the policy requires one, an
+unsigned bundle is not sent, and a device that would not verify signatures is an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What each device serves, and whether that is what was deployed last.
+"""What each device serves, and whether that is the last deployed release.
 
-Everything that a device prints is untrusted: a field that is not what it should be counts as unknown, and one device's output
-never affects another's.
+The output of a device is untrusted: an invalid field counts as unknown, and the output of one device never affects another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The order in which devices get a release, and when a rollout stops. Pure, so that --dry-run shows what will happen.
+"""The order in which devices are deployed, and when a rollout stops. Pure, so that --dry-run shows what will happen.
 
 Sizes mean what Ansible's `serial` means: a number of devices or a percentage of all, at least one; the last size is used
 for every further batch. A group is a group of the inventory, or VARIABLE=VALUE for a label that the inventory gives.

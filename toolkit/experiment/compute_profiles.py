@@ -1,10 +1,10 @@
-"""How a process that trains is started: with which interpreter, environment, threads. `toolkit tune` measures them.
+"""Compute profiles: the interpreter, environment and threads of a training process. `toolkit tune` measures them.
 
-    workspace/profiles/<machine>/<network>.json      the profile, what it was chosen from, and for which machine
+    workspace/profiles/<machine>/<network>.json      the profile, the measurements behind it, and its machine
 
-A profile decides how fast, never what: batch size and precision are in it as advice, because an experiment says them.
-Threads and the interpreter's TensorFlow do decide the last bits of a sum, so a run to be repeated to the bit is repeated
-with its profile; the interpreter's versions are part of a run's name.
+A profile affects speed, not results: batch size and precision are only recommendations, because an experiment sets them.
+Threads and the TensorFlow build can change the last bits of a sum, so use the same profile to repeat a run bit-identically;
+the interpreter's versions are part of a run's name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a stage's learning rate falls: what a user may write, and what it means.
+"""Learning-rate schedules: their settings in an experiment, and the rates they give.
 
     schedule = "cosine"
     schedule = { kind = "step", at = [0.33, 0.66], factor = 0.1 }

@@ -1,11 +1,11 @@
-"""The default recipe: every training setting that an experiment leaves out, chosen from the data and the first weights.
+"""The default recipe: every training setting that an experiment leaves out, chosen from the data and the initial weights.
 
-    first weights      stages            why
-    pretrained         top, fine-tune    the head is solved on frozen features; fine-tuning starts from there, gently
-    random ("none")    fine-tune         features of random weights say little, so a head alone would learn little
+    initial weights    stages            why
+    pretrained         top, fine-tune    the head is solved on frozen features; fine-tuning starts from it, at a low rate
+    random ("none")    fine-tune         features of random weights carry little information, so a head alone learns little
 
-The numbers rest on published practice. `just bench accuracy` compares them with logistic regression on frozen features and
-with Keras' transfer-learning guide; docs/performance.md says on which data that has been done.
+The values follow published practice. `just bench accuracy` compares them with logistic regression on frozen features and
+with Keras' transfer-learning guide; docs/performance.md lists the data sets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The TOML a user writes: what to train on what, how to convert it, how to measure it.
+"""The TOML schema of an experiment: data, training, conversion, deployment and measurement.
 
 Parse → validate (every error, each with its path) → complete (per-network overrides resolved). Example:
 

@@ -1,4 +1,4 @@
-"""The part of an experiment file that decides a model's weights: stages, losses, augmentation, networks, and the trial.
+"""The part of an experiment file that determines a model's weights: stages, losses, augmentation, networks, and the trial.
 
 A setting that is left out is chosen by `toolkit.experiment.recipe` from the size of the data and the first weights.
 """

@@ -1,4 +1,4 @@
-"""Access to a device's live app through an SSH tunnel: the app that runs there, or one started for the purpose."""
+"""Open a device's live app through an SSH tunnel: the running app, or one started for this purpose."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Cancellation: Ctrl-C closes all connections of a fan-out at once.
 
-A fan-out makes one `Lifetimes` and enters it in each of its threads; what opens a connection there registers how to
-close it. Outside a fan-out nothing is kept.
+A fan-out creates one `CancelScope` and enters it in each of its threads; code that opens a connection there registers how to
+close it. Outside a fan-out, nothing is registered.
 """
 
 from __future__ import annotations

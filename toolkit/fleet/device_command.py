@@ -1,8 +1,8 @@
-"""The commands that run a release's code: by the device's interpreter, or in the container image that the release names.
+"""The commands that run a release's code: with the device's interpreter, or in the container image that the release names.
 
-The release's file `container-image` decides, so a command means the same on every device, and a rollback also returns to
-the earlier container image. The release and the images are mounted read-only at their own paths; the code is the
-release's, and the container image provides the interpreter, OpenVINO, OpenCV and NumPy.
+The release's file `container-image` decides, so a command works the same on every device, and a rollback also returns to the
+earlier container image. The release and the images are mounted read-only at their own paths; the release contains the code,
+and the container image provides the interpreter, OpenVINO, OpenCV and NumPy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The facts of a device, from the device code's probe, which is sent along, so that a bare device answers too.
+"""The facts of a device, from the device code's probe, which is sent on stdin, so that it also works without a release.
 
-`toolkit/device/probe.py` imports none of its neighbors and runs from stdin. Where its interpreter is missing, a few
+`toolkit/device/probe.py` imports none of its neighbors and runs from stdin. If its interpreter is missing, a few
 lines of sh report what is installed.
 """
 

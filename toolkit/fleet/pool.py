@@ -1,4 +1,4 @@
-"""Running the same function on many devices at once, in a bounded pool; every device's error is collected."""
+"""Run the same function on many devices in parallel, in a bounded pool; the errors of all devices are collected."""
 
 from __future__ import annotations
 

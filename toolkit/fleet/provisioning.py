@@ -1,4 +1,4 @@
-"""Running the playbooks of `ansible/`: from the checkout, or from the installed package, which holds them."""
+"""Run the playbooks of `ansible/`, from the checkout or from the installed package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Polling devices: what each serves, how fast, how hot, and when it was last seen."""
+"""Poll devices: their release, speed and temperature, and when they were last reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones (a table of rows) and heads, and the models made of one of each."""
+"""Networks: backbones (one row each), heads, and the models built from them."""
 
 from toolkit.networks.bn_folding import features_trained
 from toolkit.networks.build import assemble, features_part, fine_tuned_variables, head_part, logits_part, split_model

@@ -1,14 +1,14 @@
-"""A body as fine-tuning computes it: batch-norms folded into the convolutions before them, in float32 or bfloat16.
+"""Batch-norm folding for fine-tuning: norms become part of the preceding convolutions, in float32 or bfloat16.
 
-With fixed statistics a norm is a scale and a shift of each channel, and so is a part of the convolution:
+With fixed statistics, a norm scales and shifts each channel, so it can be part of the convolution:
 
     norm(conv(x, W) + b) = conv(x, W s) + (b - mean) s + beta,    s = gamma / sqrt(variance + epsilon)
 
-The right side is differentiated by W, gamma and beta all the same, but scales the kernel, which is small, in place of
-the feature map, which is large and would be read and written several times on the way there and back.
+The right side has the same gradients by W, gamma and beta, but scales the small kernel instead of the large feature map,
+which would otherwise be read and written several times in each direction.
 
-In bfloat16 convolutions and what lies between them have eight bits of mantissa; weights, their updates, the norms'
-arithmetic, the head and the loss stay in float32, and so does the model itself, which is evaluated and saved.
+In bfloat16, convolutions and the operations between them have eight bits of mantissa. Weights, their updates, the arithmetic
+of norms, the head, the loss, and the evaluated and saved model stay in float32.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Differences between the two builds of TensorFlow: which one runs, what Keras lacks in it, what settings it heeds.
+"""Differences between the two builds of TensorFlow: which one runs, what its Keras lacks, which settings it reads.
 
 stock    tensorflow-cpu or tensorflow, with Keras 3
 mkl      intel-tensorflow 2.14, with MKL and OpenMP and Keras 2.14, in an environment of its own

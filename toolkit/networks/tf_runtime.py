@@ -1,4 +1,4 @@
-"""TensorFlow started once, the same way everywhere: quiet, on the CPUs this process may use, with repeatable results."""
+"""Start TensorFlow once, in the same way everywhere: quiet, on the available CPUs, with reproducible results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether one set of samples lies above another, and which of many values lies apart: pure, rank based.
+"""Rank-based tests, pure: whether one set of samples is larger than another, and which of many values are outliers.
 
 Latencies are skewed and have far outliers, so nothing here supposes a distribution, and no single sample can carry a
 verdict.

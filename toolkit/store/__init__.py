@@ -1,4 +1,4 @@
-"""One SQLite file that keeps every artifact, with its lineage and its raw samples."""
+"""The SQLite database of every artifact, with its lineage and its raw samples."""
 
 from toolkit.store.database import Store
 

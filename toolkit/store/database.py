@@ -1,4 +1,4 @@
-"""Put artifacts in, get them out as the frozen values they were."""
+"""Store artifacts, and load them as the same frozen values."""
 
 from __future__ import annotations
 

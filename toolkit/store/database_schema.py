@@ -1,4 +1,4 @@
-"""The tables of the database; the file's `user_version` says which version of them it has.
+"""The tables of the database; the file's `user_version` is their version.
 
 One row per artifact. `body` is the artifact as JSON; `samples` are its raw measurements as little-endian doubles, apart,
 so that a listing never reads them. `sequence` orders artifacts as they

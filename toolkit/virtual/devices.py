@@ -1,4 +1,4 @@
-"""A fleet of virtual devices (`toolkit fleet up --virtual 2`): bare machines, like a Pi with a fresh card.
+"""A fleet of virtual devices (`toolkit fleet up --virtual 2`): bare machines, like a Pi with a new SD card.
 
 WORKSPACE/virtual/ holds the inventory, the pinned host keys, and a folder for each device. Its disk persists from one `up` to
 the next. The devices have one user, `pi`, who logs in with keys/client.

@@ -1,4 +1,4 @@
-"""USB/IP client of a virtual device, run by root: attaches the virtual stick whenever it is plugged in.
+"""USB/IP client of a virtual device, run by root: attaches the virtual NCS2 whenever it is plugged in.
 
 It imports the device at bus id 1-1 (protocol: usbip_protocol in the kernel's documentation) and hands the connection to the
 kernel's virtual host controller. When the server closes the connection, the stick is gone; it may return under another id, as

@@ -1,12 +1,12 @@
 """The gates that a release must pass on a device.
 
-    Whole      before the switch   every byte, and the signature where the device asks for one
-    Answers    before the switch   the golden images, within the bundle's tolerance
-    Speed      before the switch   no slower than a share of what was measured there (speed.py)
-    Healthy    after the switch    the service runs it and stays healthy, else the old release is restored
+    IntegrityGate   before the switch   every byte, and the signature if the device requires one
+    GoldenGate      before the switch   the golden images, within the bundle's tolerance
+    SpeedGate       before the switch   no slower than a share of the last measurement there (speed_gate.py)
+    HealthGate      after the switch    the service runs it and stays healthy, else the old release is restored
 
-The device measures and judges; the controller judges what the device measured. Anything that has the members of `Gate` can be
-put among them; only those of `DeviceGate` have something measured there.
+The device measures and evaluates; the controller adds its verdict on the measurements. Any object with the members of `Gate`
+can be added; only those of `DeviceGate` request a measurement.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Judgments of what a device measured: integrity, golden samples, health of its service."""
+"""Verdicts on the measurements of a device: integrity, golden samples, health of its service."""
 
 from __future__ import annotations
 

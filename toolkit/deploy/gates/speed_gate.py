@@ -1,8 +1,8 @@
-"""The speed gate: is a release as fast as measured before on that device? A short check; nothing is recorded.
+"""The speed gate: is a release as fast as earlier measurements on that device? A short check; nothing is recorded.
 
-It is held against the newest valid single-stream record of that device and accelerator: of the very bundle, else of the
-same form of an earlier model (by name), else of what the device serves now. A full record is taken before a quick one.
-The look uses the record's images, if they are still there, its clock, threads, streams and precision.
+It compares with the newest valid single-stream record of that device and accelerator, preferring one of the same bundle, then
+of the same variant of an earlier model (by name), then of the current release, and a full record to a quick one. The check
+uses the record's images, if the device still has them, and its clock, threads, streams and precision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a channel states: which release it holds, by a counter that only grows, and until when that is to be believed.
+"""The statement of a channel: its current release, a counter that only grows, and an expiry.
 
 Devices check it in `toolkit.device.release.freshness`, and refuse a release whose counter is below the highest they have seen.
 """

@@ -1,4 +1,4 @@
-"""An OCI registry as the controller uses it: the devices' own client, with what publishing and reading reports need in addition."""
+"""OCI registry client of the controller: the devices' client, with publishing and reading reports."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Publishing a release to an OCI registry, for devices that pull it, and reading what they report.
+"""Publish a release to an OCI registry, from which devices pull it, and read the devices' reports.
 
 A release is one artifact (an OCI 1.1 image manifest with an artifactType): its first layers describe the release, the others
-are its chunks. Chunks that the registry has are not sent again, and a device fetches only what it lacks. The device's side is
+are its chunks. Only chunks that the registry lacks are sent, and a device fetches only what it lacks. The device's side is
 toolkit/device/release/pull.py.
 """
 

@@ -1,4 +1,4 @@
-"""The one way to make a release current: lock, verify, golden, speed, switch, health, restore, audit.
+"""Activation of releases: lock, verify, golden, speed, switch, health, restore, audit.
 
 `activate` serves every path to a device: `session` for `toolkit deploy` over SSH, `delivery` for registries and USB drives.
 """

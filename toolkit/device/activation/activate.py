@@ -1,4 +1,4 @@
-"""Make a release current: gates before the switch, the switch, gates after it; the old release again if one fails.
+"""Make a release current: gates before the switch, the switch, gates after it; if one fails, restore the old release.
 
 Serves SSH, registries and USB drives alike. The caller holds the deploy lock, and has received and listed every file.
 """

@@ -1,4 +1,4 @@
-"""ROOT/audit.jsonl: what was done to the device, one JSON object a line; audit.jsonl.1 and .2 are older."""
+"""ROOT/audit.jsonl: changes to the device, one JSON object per line; audit.jsonl.1 and .2 are older."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Child processes of an activation: they end with it, and when the connection to the controller is lost."""
+"""Child processes of an activation: they are ended with it, and when the connection to the controller is lost."""
 
 from __future__ import annotations
 

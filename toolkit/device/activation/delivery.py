@@ -1,4 +1,4 @@
-"""Deliver a release from a registry or a file, by the gates of a deployment over SSH.
+"""Activate a release from a registry or a file, with the same gates as a deployment over SSH.
 
 The old release serves until the switch, and again if the new one is not healthy. The outcome goes to ROOT/state.json, which
 `toolkit status` reads, and to ROOT/audit.jsonl.

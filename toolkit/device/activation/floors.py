@@ -1,7 +1,7 @@
-"""Floors of channels that the account that deploys cannot lower: root's, outside ROOT, where Ansible has installed the agent.
+"""Floors of channels that the deploying account cannot lower: owned by root, outside ROOT, if Ansible has installed the agent.
 
-The agent runs as that account. It asks `toolkit-floor`, which Ansible allows it to run as root, for every check: that program
-takes the statement on stdin, verifies it by root's own signers, and raises the floor. It takes no arguments.
+The agent runs as that account. For every check, it calls `toolkit-floor`, which Ansible allows it to run as root. That program
+reads the statement on stdin, verifies it against root's own signers, and raises the floor. It takes no arguments.
 """
 
 from __future__ import annotations

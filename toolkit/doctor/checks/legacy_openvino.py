@@ -1,4 +1,4 @@
-"""A Python 3.9 for OpenVINO 2021 and 2022, which `toolkit check` runs bundles on."""
+"""A Python 3.9 for OpenVINO 2021 and 2022, which `toolkit check` uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intel's compiler for the NCS2, which decides whether a model fits the device."""
+"""Intel's compiler for the NCS2, which checks whether a model fits the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The confinement of the processes that read data sets and models from outside."""
+"""The confinement of the processes that read untrusted data sets and models."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Container images on the controller: what a name in the inventory means, and the files that are transferred for it.
+"""Container images on the controller: resolve a name of the inventory, and the files that are transferred for it.
 
-    toolkit_container_image: edge-vision/runner:dev                    in this machine's engine; its layers are sent to the device as files
-    toolkit_container_image: registry.example/vision/runner@sha256:…   the device pulls it, by its digest
+    toolkit_container_image: edge-vision/runner:dev                    in this machine's engine; its layers are sent as files
+    toolkit_container_image: registry.example/vision/runner@sha256:…   the device pulls it, by digest
 
-A container image that is sent is the engine's own export, an OCI layout: every layer is a file that is named by its digest, so that the
-device's store has each of them once and only what is new travels (toolkit.fleet.transfer.staging).
+A container image that is sent is the engine's own export, an OCI layout. Every layer is a file named by its digest, so that
+the device's store holds each layer once and only new ones are transferred (toolkit.fleet.transfer.staging).
 """
 
 from __future__ import annotations

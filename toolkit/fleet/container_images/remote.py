@@ -1,8 +1,8 @@
-"""Container images on a device: inspecting, sending or pulling, pruning. Uses the docker command as the user who deploys.
+"""Container images on a device: inspect, send or pull, prune. Uses the docker command as the deploying user.
 
-look      the engine, and what it calls the container image: one round trip; `looked` refuses what cannot run there
-bring     sent: the layers that the device's store lacks, then `docker load`; or pulled by the device, by digest
-tidy      container images that no release names any more
+inspect_image   the engine, and its digest of the container image: one round trip
+ensure_image    sends the layers that the device's store lacks, then `docker load`; or the device pulls it, by digest
+prune_images    removes container images that no release names
 """
 
 from __future__ import annotations

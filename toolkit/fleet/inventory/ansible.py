@@ -1,4 +1,4 @@
-"""Running Ansible's commands on an inventory, and the settings of ansible.cfg that say how to connect."""
+"""Run Ansible's commands on an inventory, and read the connection settings of ansible.cfg."""
 
 from __future__ import annotations
 

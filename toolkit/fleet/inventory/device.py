@@ -1,4 +1,4 @@
-"""From the variables of an inventory's host to a device, with every value checked."""
+"""Create a device from the variables of an inventory's host, with every value checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of devices: an Ansible inventory, read by `ansible-inventory`, so that one inventory means one thing.
+"""Load the devices of an Ansible inventory, read by `ansible-inventory`, so that it means the same to both programs.
 
 Precedence, groups, patterns, templates and vaults mean what they mean to Ansible. Variables of a host:
 

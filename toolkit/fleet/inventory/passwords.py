@@ -1,4 +1,4 @@
-"""Passwords of devices for which the inventory has none: asked for once, or in the files that ansible.cfg names."""
+"""Passwords of devices that have none in the inventory: asked for once, or read from the files that ansible.cfg names."""
 
 from __future__ import annotations
 

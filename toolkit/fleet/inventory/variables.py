@@ -1,7 +1,7 @@
-"""The values of templates and vault-encrypted variables of an inventory, as Ansible itself resolves them.
+"""Resolve templates and vault-encrypted variables of an inventory with Ansible itself.
 
-`ansible-inventory` prints both as they were written. A vault's password is found as Ansible finds it: ANSIBLE_VAULT_PASSWORD_FILE,
-or vault_password_file in ansible.cfg.
+`ansible-inventory` prints both unresolved. The vault password comes from ANSIBLE_VAULT_PASSWORD_FILE, or from
+vault_password_file in ansible.cfg.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The local fleet: real SSH servers on loopback ports, in one process, for trials and tests.
+"""Control of the local fleet: real SSH servers on loopback ports, in one process, for trials and tests.
 
-A lock that its process holds shows whether it runs, so a stale pid file can never be mistaken for a server, nor
-another program that got the same pid be ended for it.
+A lock held by the process shows whether it runs. A stale pid file is therefore never mistaken for a running server, and
+another program with the same pid is never ended.
 """
 
 from __future__ import annotations

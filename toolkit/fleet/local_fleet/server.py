@@ -1,9 +1,9 @@
-"""The process behind `toolkit fleet up`: one SSH server per device, each on a loopback port of its own.
+"""The process behind `toolkit fleet up`: one SSH server per device, each on its own loopback port.
 
-Run as `python -m toolkit.fleet.local_fleet.server FOLDER COUNT`. It holds a lock on FOLDER/server.pid for as long as it
-lives, writes the inventory and known_hosts, and prints "ready" once all devices answer. Login is by FOLDER/keys/client
-alone. Commands run by /bin/sh in the device's folder, which is also their HOME; they are not confined to it. SFTP is:
-it sees the same absolute paths, and none outside of that folder.
+Run as `python -m toolkit.fleet.local_fleet.server FOLDER COUNT`. It holds a lock on FOLDER/server.pid while it runs, writes
+the inventory and known_hosts, and prints "ready" once all devices answer. FOLDER/keys/client is the only login. /bin/sh runs
+commands in the device's folder, which is also their HOME, without confinement. SFTP is confined to that folder; it uses the
+same absolute paths.
 """
 
 from __future__ import annotations

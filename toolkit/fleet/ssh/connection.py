@@ -1,9 +1,9 @@
-"""Connecting to a device over SSH: by fabric where it can do it, else by the program `ssh`.
+"""Connect to a device over SSH: with fabric if possible, or else with the program `ssh`.
 
-A host is known by a pinned key or refused: unknown keys are never accepted silently. The user's ~/.ssh/config is read only
-if the inventory asks for it with `toolkit_ssh_config: true`, so that a fleet is reached in the same way from every desk.
+A host without a pinned key is refused: unknown keys are never accepted silently. The user's ~/.ssh/config is read only
+if the inventory sets `toolkit_ssh_config: true`, so that the same inventory connects in the same way from every machine.
 `toolkit_ssh_transport` is "auto" (the default), "fabric" or "openssh". With "auto", fabric is used unless the inventory,
-the keys or the server require what only OpenSSH does; `toolkit fleet probe` shows the choice and the reason.
+the keys or the server require a feature that only OpenSSH has; `toolkit fleet probe` shows the choice and the reason.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A shell over SSH by fabric and paramiko."""
+"""A shell over SSH with fabric and paramiko."""
 
 from __future__ import annotations
 

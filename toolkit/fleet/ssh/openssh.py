@@ -1,8 +1,8 @@
-"""Shells over SSH by the program `ssh`, with one shared connection for all commands (ControlMaster).
+"""Shells over SSH with the program `ssh`, with one shared connection for all commands (ControlMaster).
 
-It follows everything that OpenSSH follows: ProxyJump and ProxyCommand, agents and keys that only an agent holds, security
-keys, certificates, `@revoked` and `@cert-authority` in known_hosts, and every algorithm of the installed version. A server
-that allows a single session (MaxSessions 1) gets a further connection for each further command.
+It supports everything that OpenSSH supports: ProxyJump and ProxyCommand, agents and keys in an agent, security keys,
+certificates, `@revoked` and `@cert-authority` in known_hosts, and every algorithm of the installed version. If a server
+allows a single session only (MaxSessions 1), each concurrent command gets its own connection.
 """
 
 from __future__ import annotations

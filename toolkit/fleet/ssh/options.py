@@ -1,4 +1,4 @@
-"""What an inventory says about reaching a device by SSH: the arguments of `ssh`, and whether fabric can follow them.
+"""The SSH options of an inventory: the arguments of `ssh`, and whether fabric supports them.
 
 Arguments come from ansible_ssh_args, ansible_ssh_common_args and ansible_ssh_extra_args. Host keys are checked in any case:
 StrictHostKeyChecking and BatchMode of the inventory have no effect.

@@ -1,4 +1,4 @@
-"""The interface for running commands on a device. Rollouts and benchmarks use it without knowing SSH.
+"""The interface for running commands on a device; rollouts and benchmarks use it without depending on SSH.
 
 Shell            the interface
 LocalShell       this machine, in a folder: for local runs, tests and `ansible_connection: local`

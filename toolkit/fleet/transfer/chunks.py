@@ -1,8 +1,8 @@
-"""Content-defined chunking: the boundaries at which a file is split, so that versions of it share chunks.
+"""Content-defined chunking: where files are split, so that their versions share chunks.
 
-Weights (the .bin of an IR) are split along their tensors, which the .xml lists: a large tensor starts a new chunk and is divided
-at a fixed size; small neighbors are merged. An unchanged tensor therefore yields the same chunks wherever it lies: a retrained
-head over the same backbone is only a few new chunks. Other large files are divided at the fixed size, so that an interrupted
+Weights (the .bin of an IR) are split along their tensors, which the .xml lists: a large tensor starts a new chunk and is split
+at a fixed size; small neighbors are merged. An unchanged tensor therefore yields the same chunks at any offset: a retrained
+head on the same backbone is only a few new chunks. Other large files are split at the fixed size, so that an interrupted
 transfer repeats little.
 """
 

@@ -1,4 +1,4 @@
-"""Compare a file tree with what a device already has: missing files and chunks, and the room they need. Pure functions."""
+"""Compare a file tree with a device's files: missing files and chunks, and the space they need. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that toolkit.fleet.transfer.staging runs on a device: a script in POSIX sh, and the device code's receiver.
+"""Programs that toolkit.fleet.transfer.staging runs on a device: a POSIX sh script, and the device code's receiver.
 
 The receiver is sent compressed on stdin, so that a device needs only its Python, and nothing is left behind on it.
 """

@@ -1,4 +1,4 @@
-"""What is transferred: chunks in a tar archive, compressed where that pays, within a rate limit."""
+"""The transferred stream: chunks in a tar archive, compressed if that saves enough, within a rate limit."""
 
 from __future__ import annotations
 

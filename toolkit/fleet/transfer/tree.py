@@ -1,4 +1,4 @@
-"""Content-addressed file trees: which files a device is to have, by path and digest."""
+"""Content-addressed file trees: the files of a device's folder, by path and digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enough images? Accuracy against the number of training images, one panel per network."""
+"""Accuracy against the number of training images, one panel per network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a published figure is called, how it is written, and where ours of the same kind comes from."""
+"""Metrics of published figures: their names, their formatting, and the matching figures of our models."""
 
 from __future__ import annotations
 

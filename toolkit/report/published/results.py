@@ -1,4 +1,4 @@
-"""The figures that were published for an experiment, read from data files and joined with ours.
+"""Published results of an experiment, read from data files and joined with ours.
 
 One file per experiment under published/: where it was published, on which data, and tables of named columns. A column is
 either what names a row (network, stage, head, precision, start) or a figure of `toolkit.report.published.metrics`, such as

@@ -1,4 +1,4 @@
-"""Table of the models that may answer "unknown": the requested error rate, and what came of it."""
+"""Table of the models that may answer "unknown": the requested and the actual error rate."""
 
 from __future__ import annotations
 

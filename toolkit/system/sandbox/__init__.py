@@ -1,4 +1,4 @@
-"""Confined worker processes for every parser of files from outside.
+"""Confined worker processes for every parser of untrusted files.
 
     with Sandbox(reads=[path], limits=Limits(memory_bytes=8 << 30, seconds=300)) as sandbox:
         header = sandbox.call("toolkit.convert.imported.onnx_file:read", path=path)
