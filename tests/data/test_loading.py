@@ -48,9 +48,7 @@ def test_load_images_decodes_anew_when_order_size_or_crop_differ(
     assert len(list((workspace.root / "cache" / "images").glob("*.npy"))) == 4
 
 
-def test_load_images_decodes_only_new_ones_when_others_are_cached(
-    images: tuple[Image, ...], workspace: Workspace
-) -> None:
+def test_load_images_decodes_only_new_ones(images: tuple[Image, ...], workspace: Workspace) -> None:
     whole = load_images(images, (8, 8), "resize")
     load_images(images[:10], (8, 8), "resize", workspace=workspace)
     load_images(images[20:30], (8, 8), "resize", workspace=workspace)

@@ -187,7 +187,7 @@ def trace(
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Follow a captured image to what learned from it.
+    """Follow a captured image to its releases.
 
     Shows the device and release that it came from, who labeled it, and the versions, models and releases made from that.
     """
