@@ -56,14 +56,16 @@ class Target:
     summary: str
     generations: tuple[str, ...]
     """OpenVINO generations that must agree on a model for it."""
-    container: int
-    """IR file version to write."""
-    opset: int
-    """Highest opset whose operations may be used."""
     precisions: tuple[str, ...]
     accelerators: tuple[str, ...]
     golden_tolerance: Mapping[str, Mapping[str, float]]
     """Per precision and accelerator: the largest allowed difference from the golden outputs."""
+    runtime: str = "openvino"
+    """"openvino" or "litert"; what follows is about OpenVINO."""
+    container: int = 0
+    """IR file version to write."""
+    opset: int = 0
+    """Highest opset whose operations may be used."""
     layout: str = "NHWC"
     """Order of the input's axes: "NHWC" or "NCHW"."""
     fp16_arithmetic: bool = False

@@ -1,7 +1,8 @@
 """Create bundles: one folder, named by its manifest's digest, with all that a device needs to run and check a model.
 
     manifest.json   what it is, what it was made from, and the digest of every other file
-    model.xml .bin  labels.txt
+    model.xml .bin  an IR, or model.tflite
+    labels.txt
     golden/         eight test images and the answers to them
 
 Nothing in it depends on when or where it was created: the same model and versions give the same bytes.
@@ -23,7 +24,7 @@ from toolkit.artifacts.bundle import Bundle, IrModel, Quantization
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import describe_bundle
-from toolkit.bundle.verify import FORMAT, verify_bundle
+from toolkit.bundle.verify import FORMAT, model_files, verify_bundle
 from toolkit.device.layout import MANIFEST
 from toolkit.errors import BundleError
 from toolkit.progress import Progress
@@ -95,9 +96,9 @@ def _fill(
 ) -> None:
     """Write every file of the bundle, the manifest last."""
     (folder / "golden").mkdir(parents=True)
-    xml = workspace.absolute(ir.path)
-    shutil.copyfile(xml, folder / "model.xml")
-    shutil.copyfile(xml.with_suffix(".bin"), folder / "model.bin")
+    path = workspace.absolute(ir.path)
+    for name in model_files(ir.target):
+        shutil.copyfile(path.with_name(name), folder / name)
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in split.labels), encoding="utf-8")
     inputs, outputs = golden
     np.save(folder / "golden" / "inputs.npy", inputs)

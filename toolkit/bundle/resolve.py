@@ -7,7 +7,7 @@ from pathlib import Path
 from toolkit import hashing
 from toolkit.artifacts.bundle import Bundle
 from toolkit.bundle.verify import verify_bundle
-from toolkit.device.layout import MANIFEST
+from toolkit.device.layout import MANIFEST, model_file
 from toolkit.errors import UsageError
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -68,7 +68,7 @@ def describe_bundle(folder: Path, workspace: Workspace) -> Bundle:
 
 
 def _is_bundle(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file() or (folder / "model.xml").is_file()
+    return (folder / MANIFEST).is_file() or model_file(folder).is_file()
 
 
 def _matches(text: str, store: Store) -> tuple[Bundle, ...]:

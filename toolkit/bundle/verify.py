@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit import hashing
-from toolkit.device.layout import MANIFEST, MANIFEST_SIGNATURE
+from toolkit import compat, hashing
+from toolkit.device.layout import MANIFEST, MANIFEST_SIGNATURE, MODEL_IR, MODEL_TFLITE, MODEL_WEIGHTS
 from toolkit.errors import BundleError, Problem
 
 FORMAT = 1
@@ -27,7 +27,7 @@ _SHAPE: Mapping[str, type] = {
     "parity": dict,
     "files": dict,
 }
-_NEEDED_FILES = ("model.xml", "model.bin", "labels.txt", "golden/inputs.npy", "golden/outputs.npy")
+_NEEDED_FILES = ("labels.txt", "golden/inputs.npy", "golden/outputs.npy")
 _REMEDY = "make it again with `toolkit convert`, or copy it again from where it came"
 
 
@@ -46,6 +46,12 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
     if problems:
         raise BundleError.from_problems(problems)
     return manifest
+
+
+def model_files(target: str) -> tuple[str, ...]:
+    """Return the names of a bundle's model files; a target that this toolkit does not know is taken for OpenVINO's."""
+    known = compat.known().targets.get(target)
+    return (MODEL_TFLITE,) if known is not None and known.runtime == "litert" else (MODEL_IR, MODEL_WEIGHTS)
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def _malformed(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
     files = manifest.get("files")
     if not isinstance(files, dict):
         return
-    for name in _NEEDED_FILES:
+    for name in (*model_files(str(manifest.get("target"))), *_NEEDED_FILES):
         if name not in files:
             yield Problem(f"files does not name {name}", path, _REMEDY)
     for name, entry in files.items():

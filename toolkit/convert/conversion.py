@@ -19,7 +19,7 @@ from toolkit.artifacts.bundle import IrModel, Parity, Quantization
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.compat import Target
-from toolkit.convert import graphs, parity
+from toolkit.convert import graphs, litert, parity
 from toolkit.convert.int8 import quantize
 from toolkit.convert.ir_writer import write_ir
 from toolkit.convert.lowering import activation_range
@@ -45,7 +45,7 @@ def convert_model(
     max_drop: float | None = None,
     force: str = "",
 ) -> IrModel:
-    """Create the IR of `model` in `precision` for `target`, or reuse an existing one.
+    """Create the IR of `model` in `precision` for `target`, or its .tflite for LiteRT, or reuse an existing one.
 
     `tolerance` is the largest allowed difference of any probability from Keras' (default: parity.TOLERANCE); for INT8
     `max_drop` is the accuracy that may be lost, as a fraction of all images (default: int8.MAX_DROP). With `force`, a reason
@@ -77,7 +77,10 @@ def convert_model(
     with files.part_folder(workspace.folder("ir")) as beside:
         fp16 = aim.fp16_arithmetic or precision == "fp16"
         ranges = ActivationCheck(model, split, test, workspace, progress, force) if fp16 else None
-        path = write_ir(source, aim, precision, beside / "new", progress, quantizer, ranges)
+        if aim.runtime == "litert":
+            path = _write_litert(source, beside / "new", quantizer, progress)
+        else:
+            path = write_ir(source, aim, precision, beside / "new", progress, quantizer, ranges)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
             raise _disagreement(title, reference_runtime(model), compared, test)
@@ -91,7 +94,7 @@ def convert_model(
         size_bytes=graphs.size_of(place),
         parity=compared.parity,
         seconds=time.monotonic() - start,
-        versions=_versions(precision),
+        versions=_versions(precision, aim),
         quantization=None if quantizer is None else quantizer.details,
         forced=force if ranges is not None and ranges.overflows else "",
     )
@@ -125,9 +128,12 @@ class Quantizer:
 
     def __call__(self, graph: ov.Model) -> ov.Model:
         """The graph in INT8."""
-        samples = quantize.load_calibration_data(self.model, self.split, self.workspace)
-        quantized, self.details = quantize.quantize(graph, samples, self.max_drop, self.progress)
+        quantized, self.details = quantize.quantize(graph, self.samples(), self.max_drop, self.progress)
         return quantized
+
+    def samples(self) -> quantize.CalibrationData:
+        """The images that calibrate and judge."""
+        return quantize.load_calibration_data(self.model, self.split, self.workspace)
 
 
 @dataclass
@@ -192,8 +198,17 @@ def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_dr
     return Tolerances(limit, quantize.MAX_DROP if max_drop is None else max_drop)
 
 
-def _versions(precision: str) -> dict[str, str]:
+def _versions(precision: str, target: Target) -> dict[str, str]:
+    if target.runtime == "litert":
+        return dict(versions()) | litert.versions()
     return dict(versions()) | (quantize.versions() if precision == "int8" else {})
+
+
+def _write_litert(source: ReferenceModel, folder: Path, quantizer: Quantizer | None, progress: Progress) -> Path:
+    if quantizer is None:
+        return litert.write_float(source, folder)
+    path, quantizer.details = litert.write_int8(source, quantizer.samples(), quantizer.max_drop, folder, progress)
+    return path
 
 
 def split_of(model: TrainedModel, store: Store) -> Split:
@@ -225,12 +240,12 @@ def _already(
 def _passes_still(ir: IrModel) -> bool:
     """Made by these versions, and good enough by today's rules."""
     place = parity.keeps_accuracy(*parity.score_pair(ir.parity), ir.parity.max_drop)
-    return place and dict(ir.versions) == _versions(ir.precision)
+    return place and dict(ir.versions) == _versions(ir.precision, compat.find_target(ir.target))
 
 
 def _intact(ir: IrModel, workspace: Workspace) -> bool:
     path = workspace.absolute(ir.path)
-    return path.exists() and path.with_suffix(".bin").exists() and graphs.digest_of(path) == ir.digest
+    return all(file.exists() for file in graphs.files_of(path)) and graphs.digest_of(path) == ir.digest
 
 
 def _compared(source: ReferenceModel, split: Split, test: TestImages, path: Path, limits: Tolerances) -> Comparison:

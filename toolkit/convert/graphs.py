@@ -149,14 +149,19 @@ def write(model: ov.Model, path: Path, *, container: int, compress: bool, sectio
     path.write_text(f"{graph}{end}{_rt_info(sections)}</net>\n", encoding="utf-8")
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of a converted model: of an IR the .xml and the .bin beside it."""
+    return (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,)
+
+
 def digest_of(path: Path) -> str:
-    """The digest of an IR: of its .xml and its .bin."""
-    return hashing.sha256_json({"xml": hashing.sha256_file(path), "bin": hashing.sha256_file(path.with_suffix(".bin"))})
+    """The digest of a converted model: of all of its files."""
+    return hashing.sha256_json({file.suffix[1:]: hashing.sha256_file(file) for file in files_of(path)})
 
 
 def size_of(path: Path) -> int:
-    """Bytes of the .xml and the .bin."""
-    return path.stat().st_size + path.with_suffix(".bin").stat().st_size
+    """Bytes of all files of a converted model."""
+    return sum(file.stat().st_size for file in files_of(path))
 
 
 def _layer_name(node: Any) -> str | None:

@@ -20,6 +20,7 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.verify import verify_bundle
 from toolkit.convert import parity
 from toolkit.convert.reference import ReferenceModel, test_images
+from toolkit.convert.resolve import require_ir
 from toolkit.errors import DataError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -54,7 +55,7 @@ def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progr
             remedy="name the workspace that it was made in with --workspace",
         )
     test = test_images(model, split, workspace)
-    graph, xml = ReferenceModel(model, workspace, progress).graph, folder / "model.xml"
+    graph, xml = ReferenceModel(model, workspace, progress).graph, require_ir(folder)
     differences = np.abs(parity.predict(xml, test.chunks()) - parity.predict(graph, test.chunks())).max(axis=1)
     worst = int(differences.argmax())
     errors = compare_layers(graph, xml, test.pixels[worst])

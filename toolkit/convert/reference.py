@@ -81,7 +81,7 @@ class ReferenceModel:
         if not path.exists():
             self.progress.log(f"  tracing {self.model.name}")
             graph = (
-                self._imported.trace() if self.model.imported else networks.add_uint8_input(networks.trace(self._keras))
+                self._imported.trace() if self.model.imported else networks.add_uint8_input(networks.trace(self.keras))
             )
             self.store_graph(graph)
         return path
@@ -101,7 +101,7 @@ class ReferenceModel:
             self.progress.log(f"  computing {len(test.images)} reference answers with {reference_runtime(self.model)}")
             chunks = test.chunks()
             answers = (
-                self._imported.predict(chunks) if self.model.imported else keras_reference.predict(self._keras, chunks)
+                self._imported.predict(chunks) if self.model.imported else keras_reference.predict(self.keras, chunks)
             )
             self.store_answers(split, answers)
         return np.asarray(np.load(path), dtype=np.float32)
@@ -116,7 +116,8 @@ class ReferenceModel:
         return ImportedGraph.of(self.model, self.workspace)
 
     @property
-    def _keras(self) -> keras.Model:
+    def keras(self) -> keras.Model:
+        """The Keras model in float32; only of a model that was trained here."""
         return _loaded(self.workspace.absolute(self.model.path), self.model.digest)
 
 

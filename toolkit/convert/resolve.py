@@ -7,6 +7,7 @@ from pathlib import Path
 from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.resolve import bundle_folder, has_bundle
 from toolkit.convert.reference import ReferenceModel
+from toolkit.device.layout import model_file
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -51,8 +52,22 @@ def resolve_ir(reference: str, workspace: Workspace, store: Store, progress: Pro
     if reference.endswith(".xml") and Path(reference).exists():
         return Path(reference)
     if has_bundle(reference, store):
-        return bundle_folder(reference, workspace, store) / "model.xml"
+        return require_ir(bundle_folder(reference, workspace, store))
     return ReferenceModel(resolve_model(reference, workspace, store), workspace, progress).graph
+
+
+def require_ir(folder: Path) -> Path:
+    """The .xml of the bundle in `folder`.
+
+    Raises:
+        UsageError: its model is for another runtime than OpenVINO.
+    """
+    path = model_file(folder)
+    if path.suffix != ".xml":
+        raise UsageError(
+            f"holds {path.name}, no OpenVINO IR", where=str(folder), remedy="name a bundle for another target"
+        )
+    return path
 
 
 def _is_path(reference: str, model: TrainedModel, workspace: Workspace) -> bool:

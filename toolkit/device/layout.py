@@ -20,6 +20,8 @@ The controller and the device code both take the names from here. `probe`, which
 
 from __future__ import annotations
 
+from pathlib import Path
+
 ROOT = "/opt/toolkit"
 """Where ROOT is, unless the inventory names another folder."""
 RELEASES = "releases"
@@ -41,10 +43,18 @@ MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.json.sig"
 """Files of a bundle, and so of a release."""
 RELEASE, RELEASE_SIGNATURE = "release.json", "release.json.sig"
 """The index of a release, and its signature, which travels beside the release."""
+MODEL_IR, MODEL_WEIGHTS, MODEL_TFLITE = "model.xml", "model.bin", "model.tflite"
+"""Files of a bundle with its model: an IR and its weights, or a model of LiteRT."""
 CONTAINER_IMAGE = "container-image"
 """File of a release that names the container image it runs in."""
 DEVICE_CODE = "device"
 """Folder of a release with the device code, `toolkit/device`."""
+
+
+def model_file(release: Path) -> Path:
+    """Return the file of a bundle's or release's model: `model.tflite` if it has one, else the IR's `model.xml`."""
+    tflite = release / MODEL_TFLITE
+    return tflite if tflite.is_file() else release / MODEL_IR
 
 
 def release_path(digest: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
+from .layout import model_file
 from .rejection import is_unknown
 from .release.manifest import input_size, is_multi_label, read_manifest
 from .release.verify import require_trusted
@@ -30,7 +31,7 @@ def predict(
     """
     require_trusted(release)
     manifest = read_manifest(release)
-    model = interface.load(release / "model.xml", interface.Settings(accelerator, precision=precision))
+    model = interface.load(model_file(release), interface.Settings(accelerator, precision=precision))
     predictions = [_predict(model, manifest, path) for path in paths]
     return {"ok": not any("error" in entry for entry in predictions), "predictions": predictions}
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from .. import probe
 from ..errors import DeviceError
-from ..layout import MANIFEST
+from ..layout import MANIFEST, model_file
 from ..release.manifest import read_json
 from ..runtime.accelerators import is_removable
 from .pipeline.frame_pipeline import FramePipeline
@@ -124,7 +124,7 @@ def list_models(release: Path) -> List[Dict[str, Any]]:
     models = []
     for manifest in sorted(release.parent.glob(f"*/{MANIFEST}"))[:MODELS]:
         folder = manifest.parent
-        if folder.is_symlink() or not (folder / "model.xml").is_file():
+        if folder.is_symlink() or not model_file(folder).is_file():
             continue
         try:
             content = read_json(manifest)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 from .. import probe
 from ..errors import DeviceError
-from ..layout import MANIFEST, RELEASE
+from ..layout import MANIFEST, RELEASE, model_file
 from ..release.manifest import input_size, read_json, read_manifest, root_of
 from ..release.store import sha256_file
 from ..release.verify import require_trusted
@@ -93,7 +93,7 @@ def _load(release: Path, options: RunOptions) -> Tuple[Model, int]:
         options.accelerator, options.spec.threads, options.spec.streams, options.spec.precision, hint
     )
     begin = scenarios.now_ns()
-    model = interface.load(release / "model.xml", settings)
+    model = interface.load(model_file(release), settings)
     return model, scenarios.now_ns() - begin
 
 

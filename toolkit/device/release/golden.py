@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..errors import DeviceError
-from ..layout import MANIFEST
+from ..layout import MANIFEST, model_file
 from ..rejection import accepts
 from ..runtime import interface
 from ..runtime.accelerators import AUTO, CPU, find_accelerator
@@ -44,11 +44,12 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
     settings = interface.Settings(accelerator, precision=precision or native_precision(accelerator))
     if accelerator != "AUTO":
         _tolerance(golden["tolerance"], settings.kind)
-    model = interface.load(release / "model.xml", settings)
+    path = model_file(release)
+    model = interface.load(path, settings)
     tolerance = _tolerance(golden["tolerance"], model.settings.kind)
     answers = np.stack([model.infer(image) for image in inputs])
     if not np.isfinite(answers).all():
-        raise DeviceError("the model answers something that is no number", where=str(release / "model.xml"))
+        raise DeviceError("the model answers something that is no number", where=str(path))
     max_abs = float(np.abs(answers - expected.reshape(answers.shape)).max())
     return {
         "ok": bool(max_abs <= tolerance),

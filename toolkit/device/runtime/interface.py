@@ -1,13 +1,14 @@
-"""Common interface to the three APIs of OpenVINO.
+"""Common interface to the runtimes: the three APIs of OpenVINO for an IR (`model.xml`), LiteRT for `model.tflite`.
 
     2021.4             openvino.inference_engine   openvino_2021.py
     2022.1 to 2022.3   openvino.runtime            openvino_2022.py
     2023.0 and later   openvino                    openvino_2022.py (the same API, one level up)
+    LiteRT             ai_edge_litert              litert.py
 
 Accelerators are those of `accelerators`; if AUTO takes the CPU, a note says why.
 
 A `Model` runs one image at a time (`infer`), or as many in flight as the accelerator holds (`queue`). Images are copied
-into tensors of OpenVINO, and answers out of them: no array is shared with the caller.
+into tensors of the runtime, and answers out of them: no array is shared with the caller.
 """
 
 from __future__ import annotations
@@ -105,17 +106,27 @@ class Model(Protocol):
         """Return the accelerator's temperature in degrees Celsius; None if it reports none."""
 
 
-def load(xml: Path, settings: Settings) -> Model:
-    """Compile an IR with the installed OpenVINO.
+def load(path: Path, settings: Settings) -> Model:
+    """Compile an IR with the installed OpenVINO, or make a .tflite ready with LiteRT.
 
     Raises:
-        DeviceEnvironmentError: OpenVINO or the accelerator is missing, or OpenVINO refuses the model or a setting.
+        DeviceEnvironmentError: the runtime or the accelerator is missing, or the runtime refuses the model or a setting.
     """
-    model = _load_auto(xml, settings) if settings.accelerator == AUTO else _load(xml, settings)
+    if path.suffix == ".tflite":
+        return _load_litert(path, settings)
+    model = _load_auto(path, settings) if settings.accelerator == AUTO else _load(path, settings)
     warning = find_accelerator(model.settings.accelerator).connection_warning()
     model.notes += [warning] if warning else []
     for note in model.notes:
         print(f"note: {note}", file=sys.stderr)
+    return model
+
+
+def _load_litert(path: Path, settings: Settings) -> Model:
+    litert = importlib.import_module(".litert", __package__)
+    model: Model = litert.load(
+        path, replace(settings, accelerator=CPU.name) if settings.accelerator == AUTO else settings
+    )
     return model
 
 

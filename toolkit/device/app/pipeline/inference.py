@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from ...errors import DeviceEnvironmentError, DeviceError
+from ...layout import model_file
 from ...release.manifest import input_size, read_manifest
 from ...release.verify import require_trusted
 from ...runtime import accelerators, interface
@@ -161,7 +162,7 @@ class InferenceWorker(threading.Thread):
         require_trusted(folder)
         manifest = read_manifest(folder)
         input_format = InputFormat(input_size(manifest), manifest["input"].get("crop", "resize"))
-        model = self._load(folder / "model.xml", settings)
+        model = self._load(model_file(folder), settings)
         in_flight: Dict[int, Query] = {}
         loaded: List[LoadedModel] = []
         spare = SPARE if model.settings.kind == "CPU" else 0
