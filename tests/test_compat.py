@@ -11,13 +11,13 @@ FILE = Path(compat.__file__).with_name("compat.toml")
 
 
 def test_known_holds_the_targets_when_read() -> None:
-    assert list(compat.known().targets) == ["cpu", "cpu-2022", "ncs2"]
+    assert list(compat.known().targets) == ["cpu", "cpu-2022", "litert", "ncs2"]
     ncs2 = compat.find_target("ncs2")
     assert (ncs2.container, ncs2.opset, ncs2.accelerators) == (10, 6, ("MYRIAD", "CPU"))
 
 
 def test_find_target_lists_the_known_ones_when_there_is_none() -> None:
-    with pytest.raises(ConfigurationError, match="cpu, cpu-2022, ncs2"):
+    with pytest.raises(ConfigurationError, match="cpu, cpu-2022, litert, ncs2"):
         compat.find_target("tpu")
 
 

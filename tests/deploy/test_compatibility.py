@@ -71,6 +71,21 @@ def test_int8_is_refused_where_a_core_cannot_run_it_well(
         assert "--precision fp16" in problem.remedy
 
 
+@pytest.mark.parametrize("litert", ["2.3.0", None])
+def test_litert_bundle_needs_litert_and_may_be_int8_on_arm(litert: str | None) -> None:
+    details = {
+        "processor": "Cortex-A72",
+        "litert": litert,
+        "litert_error": None if litert else "ModuleNotFoundError: no",
+    }
+    found = list(incompatibilities({"target": "litert", "precision": "int8"}, DEVICE, replace(FACTS, details=details)))
+    assert [problem.what for problem in found] == (
+        []
+        if litert
+        else [f"the bundle is made for LiteRT, which {DEVICE.python} cannot import: ModuleNotFoundError: no"]
+    )
+
+
 def test_manifest_of_reads_what_is_to_be_sent() -> None:
     assert bundle_manifest(build_tree({"manifest.json": b'{"target": "cpu"}', "a": b""}))["target"] == "cpu"
     assert bundle_manifest(build_tree({"a": b""})) == {}

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def test_probe_names_openvino_and_accelerators(run: Command, tmp_path: Path) -> 
     assert answer.code == 0
     assert "CPU" in answer.said["accelerators"]
     assert answer.said["openvino"].startswith("20")
+    assert (answer.said["litert"], answer.said["litert_error"]) == (version("ai-edge-litert"), None)
     assert answer.said["machine"] == platform.machine()
     assert answer.said["free_bytes"] > 0
     assert (answer.said["current"], answer.said["releases"]) == (None, [])

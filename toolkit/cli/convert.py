@@ -54,11 +54,15 @@ def convert(
     ],
     precision: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="fp32, fp16 or int8; repeatable. Default: fp32 and fp16."),
+        typer.Option(
+            metavar="NAME", help="fp32, fp16 or int8; repeatable. Default: fp32 and fp16; for litert fp32 and int8."
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Runtime to convert for: cpu, cpu-2022 or ncs2; repeatable. Default: cpu."),
+        typer.Option(
+            metavar="NAME", help="Runtime to convert for: cpu, cpu-2022, litert or ncs2; repeatable. Default: cpu."
+        ),
     ] = None,
     tolerance: Annotated[
         float | None,
@@ -134,7 +138,9 @@ def convert(
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    variants = [(name, kind) for name in target or ["cpu"] for kind in precision or ["fp32", "fp16"]]
+    variants = [
+        (name, kind) for name in target or ["cpu"] for kind in precision or compat.find_target(name).precisions[:2]
+    ]
     for name, kind in variants:
         compat.check_precision(compat.find_target(name), kind)
     import_options = ImportOptions(

@@ -19,7 +19,7 @@ from toolkit.artifacts.bundle import IrModel, Parity, Quantization
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.model import TrainedModel
 from toolkit.compat import Target
-from toolkit.convert import graphs, litert, parity
+from toolkit.convert import graphs, parity, tflite_writer
 from toolkit.convert.int8 import quantize
 from toolkit.convert.ir_writer import write_ir
 from toolkit.convert.lowering import activation_range
@@ -200,14 +200,14 @@ def _limits(model: TrainedModel, precision: str, tolerance: float | None, max_dr
 
 def _versions(precision: str, target: Target) -> dict[str, str]:
     if target.runtime == "litert":
-        return dict(versions()) | litert.versions()
+        return dict(versions()) | tflite_writer.versions()
     return dict(versions()) | (quantize.versions() if precision == "int8" else {})
 
 
 def _write_litert(source: ReferenceModel, folder: Path, quantizer: Quantizer | None, progress: Progress) -> Path:
     if quantizer is None:
-        return litert.write_float(source, folder)
-    path, quantizer.details = litert.write_int8(source, quantizer.samples(), quantizer.max_drop, folder, progress)
+        return tflite_writer.write_float(source, folder)
+    path, quantizer.details = tflite_writer.write_int8(source, quantizer.samples(), quantizer.max_drop, folder, progress)
     return path
 
 

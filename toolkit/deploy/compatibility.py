@@ -11,6 +11,7 @@ from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.device.layout import MANIFEST
 from toolkit.device.runtime.accelerators import AUTO, CPU
 from toolkit.errors import Problem
+from toolkit.fleet.facts import PROVISION
 from toolkit.fleet.transfer.tree import FileTree
 
 _CONVERT = "convert the model for this device: toolkit convert MODEL --target {}"
@@ -42,12 +43,20 @@ def incompatibilities(manifest: Mapping[str, Any], device: Device, facts: Device
         )
     processor = str(facts.details.get("processor") or f"processor of {facts.machine}")
     precision = str(manifest.get("precision"))
+    if target.runtime == "litert":
+        if facts.openvino and not facts.details.get("litert"):
+            why = facts.details.get("litert_error") or "not found"
+            what = (
+                f"the bundle is made for LiteRT, which {device.container_image or device.python} cannot import: {why}"
+            )
+            yield Problem(what, device.name, f"{PROVISION}; or {_CONVERT.format('cpu')}")
+        return
     reason = compat.why_unsuitable(facts.machine, processor, precision) if kind in {CPU.name, AUTO} else ""
     if reason:
         yield Problem(
             f"the bundle is {precision.upper()}, and the device has a {processor}: {reason}",
             device.name,
-            "deploy its FP16 form: toolkit convert MODEL --precision fp16",
+            "deploy its FP16 form (toolkit convert MODEL --precision fp16), or INT8 for LiteRT (--target litert)",
         )
     generation = _generation(facts)
     if (

@@ -55,6 +55,7 @@ def probe(root: str) -> Dict[str, Any]:
     }
     for name, module in (("numpy", "numpy"), ("opencv", "cv2")):
         facts[name], facts[name + "_error"] = version_of(module)
+    facts["litert"], facts["litert_error"] = version_of("ai_edge_litert", "interpreter")
     facts.update(openvino())
     return facts
 
@@ -225,9 +226,10 @@ def ncs2_usb_mbit() -> Optional[float]:
     return None
 
 
-def version_of(module: str) -> Tuple[Optional[str], Optional[str]]:
-    """Return the version of a package, or why it cannot be imported (missing, or built for another system)."""
+def version_of(module: str, part: str = "") -> Tuple[Optional[str], Optional[str]]:
+    """Return the version of a package, or why it or its `part` cannot be imported (missing, or built for another system)."""
     try:
+        importlib.import_module(module + ("." + part if part else ""))
         return str(importlib.import_module(module).__version__), None
     except Exception as error:  # noqa: BLE001 - a package built for another system fails in its own way
         return None, f"{type(error).__name__}: {error}"

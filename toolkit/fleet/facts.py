@@ -23,7 +23,7 @@ from toolkit.fleet.ssh.shell import Shell
 from toolkit.fleet.transfer.tree import DEVICE_CODE
 
 PROBE = DEVICE_CODE / "probe.py"
-_PROVISION = "run ansible/provision-pi.yml, or set toolkit_python in the inventory"
+PROVISION = "run ansible/provision-pi.yml, or set toolkit_python in the inventory"
 
 PROBE_SCRIPT = rf"""
 python=$1 root=$2
@@ -49,14 +49,14 @@ def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
     """
     argv = ["/bin/sh", "-c", PROBE_SCRIPT, "sh", device.python, device.root]
     answer = shell.run(argv, stdin=code.read_bytes())
-    output = answer.check(device, "probing", f"try by hand: {device.python} -V; {_PROVISION}").stdout
+    output = answer.check(device, "probing", f"try by hand: {device.python} -V; {PROVISION}").stdout
     if output.startswith("python ="):
         return parse_facts(device, _without_python(output))
     try:
         return parse_facts(device, json.loads(output))
     except (ValueError, KeyError) as error:
         what = f"its probe answered something else than facts: {output[:200]!r} ({error})"
-        raise FleetError(what, where=device.name, remedy=_PROVISION) from None
+        raise FleetError(what, where=device.name, remedy=PROVISION) from None
 
 
 def probe_in_image(
@@ -71,8 +71,11 @@ def probe_in_image(
     values = json.loads(
         answer.check(device, f"probing in {container_image}", "try it there: toolkit-container probe").stdout
     )
-    brought = ("numpy", "numpy_error", "opencv", "opencv_error", "openvino", "openvino_error", "accelerators")
-    return parse_facts(device, {**facts.details, **{name: values[name] for name in brought}})
+    brought = (
+        "accelerators",
+        *(f"{name}{end}" for name in ("numpy", "opencv", "openvino", "litert") for end in ("", "_error")),
+    )
+    return parse_facts(device, {**facts.details, **{name: values.get(name) for name in brought}})
 
 
 def probe_current(device: Device, shell: Shell) -> DeviceFacts:
@@ -122,7 +125,7 @@ def missing_requirements(device: Device, facts: DeviceFacts, *, in_container: bo
     """Return what keeps the device from running a bundle; what a container image lacks is known once it was probed."""
     if not facts.python:
         other = str(facts.details.get("other_python") or "no Python at all")
-        return (Problem(f"toolkit_python not found: {device.python} (it has: {other})", device.name, _PROVISION),)
+        return (Problem(f"toolkit_python not found: {device.python} (it has: {other})", device.name, PROVISION),)
     if device.container_image and not in_container:
         return ()
     problems = []
@@ -131,7 +134,7 @@ def missing_requirements(device: Device, facts: DeviceFacts, *, in_container: bo
             why = facts.details.get(f"{name}_error") or "not found"
             problems.append(
                 Problem(
-                    f"{device.container_image or device.python} cannot import {what}: {why}", device.name, _PROVISION
+                    f"{device.container_image or device.python} cannot import {what}: {why}", device.name, PROVISION
                 )
             )
     if facts.openvino is not None and not _has(facts, device.accelerator):
@@ -139,7 +142,7 @@ def missing_requirements(device: Device, facts: DeviceFacts, *, in_container: bo
         seen = ", ".join(facts.accelerators) or "none"
         remedy = f"connect the {accelerator.label} and check its udev rule, or change toolkit_accelerator"
         if not facts.openvino.startswith(accelerator.openvino):
-            remedy = f"OpenVINO {facts.openvino.partition('-')[0]} does not support it: {_PROVISION}"
+            remedy = f"OpenVINO {facts.openvino.partition('-')[0]} does not support it: {PROVISION}"
         problems.append(Problem(f"OpenVINO sees no {device.accelerator} (it sees: {seen})", device.name, remedy))
     return tuple(problems)
 
