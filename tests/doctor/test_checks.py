@@ -124,7 +124,7 @@ def test_ssh_agent_counts_the_keys_of_a_real_agent(
                 while not socket.exists():
                     assert agent.poll() is None
                 monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-                assert [found.what for found in ssh_agent.check(place)] == ["the SSH agent holds no key"]
+                assert [found.what for found in ssh_agent.check(place)] == ["the SSH agent has no keys"]
             finally:
                 agent.terminate()
 

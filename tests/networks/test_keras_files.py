@@ -127,7 +127,7 @@ def test_load_model_says_when_a_file_holds_weights_alone(tmp_path: Path) -> None
 
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.attrs["layer_names"] = ["a"]
-    with pytest.raises(ValueError, match="holds weights, not a whole model"):
+    with pytest.raises(ValueError, match="contains weights, not a complete model"):
         load_model(tmp_path / "weights.h5")
 
 

@@ -83,7 +83,7 @@ def test_openvino_is_bit_exact_when_chunks_differ() -> None:
 def test_openvino_refuses_when_its_features_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
     model = frozen("mobilenet")
     monkeypatch.setattr(OpenVinoBackbone, "_run", lambda self, images: np.ones((len(images), 1024), np.float32))
-    with pytest.raises(ConversionError, match="OpenVINO's features are off by"):
+    with pytest.raises(ConversionError, match="OpenVINO's features differ from Keras'"):
         OpenVinoBackbone(model).features(np.zeros((4, 32, 32, 3), np.uint8))
 
 

@@ -97,7 +97,7 @@ def test_train_command_exits_130_when_interrupted(bench: Bench, workspace: Works
     output, _ = process.communicate(timeout=60)
     talk = log.read_text()
     assert process.returncode == 130, talk
-    assert "interrupted; finished work is kept" in talk
+    assert "interrupted; finished work is saved" in talk
     assert "Traceback" not in talk
     assert output == ""
     assert [path.name for path in workspace.folder("runs").rglob("*") if path.is_file()] == ["checkpoint.npz"]

@@ -108,8 +108,8 @@ def test_load_reads_a_schedule_when_named_or_written_out(
         ("learning_rate = 0.01", 'schedule = { kind = "step", rate = 0.5 }', "stages.0.schedule.step.rate"),
         ("learning_rate = 0.01", "learning_rate = inf", "finite"),
         ("learning_rate = 0.01", "learning_rate = nan", "finite"),
-        ("learning_rate = 0.01", 'from_layer = "relu"', "from_layer belongs to fine-tune"),
-        ("[train]", '[networks.tiny.stages.top]\nbatch_norm = "training"\n[train]', "batch_norm belongs to fine-tune"),
+        ("learning_rate = 0.01", 'from_layer = "relu"', "from_layer applies to fine-tune"),
+        ("[train]", '[networks.tiny.stages.top]\nbatch_norm = "training"\n[train]', "batch_norm applies to fine-tune"),
         ("[train]", '[train]\nloss = "categorical"', 'does not fit the head "sigmoid": one sigmoid unit'),
         (
             "[train]",

@@ -80,7 +80,7 @@ def _signing_key(folder: Path, signature: Path) -> str:
         raise BundleError(
             f"the signature does not match this manifest: one of the two was changed ({last_message(done)})",
             where=str(signature),
-            remedy="copy the bundle again from where it came; " + _SIGN_AGAIN,
+            remedy="copy the bundle from its source again; " + _SIGN_AGAIN,
         )
     return result.group(1)
 

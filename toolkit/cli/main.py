@@ -182,7 +182,7 @@ def _is_about_toolkit(argv: list[str]) -> bool:
 
 
 def _interrupted() -> int:
-    print("interrupted; finished work is kept", file=sys.stderr)
+    print("interrupted; finished work is saved", file=sys.stderr)
     return ExitCode.INTERRUPTED
 
 

@@ -22,7 +22,7 @@ WorkspaceOption = Annotated[
         "--workspace",
         envvar="TOOLKIT_WORKSPACE",
         metavar="FOLDER",
-        help="Folder that all work goes under.",
+        help="Folder of everything that the toolkit creates.",
         rich_help_panel=WORK,
     ),
 ]

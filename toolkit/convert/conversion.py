@@ -264,13 +264,13 @@ def _disagreement(title: str, origin: str, compared: Comparison, test: TestImage
             f"{title} has {what} of {ours:.5f} on {result.images} test images; allowed is at least "
             f"{least} {origin}'s {aim:.5f}. The converted model was discarded",
             where=str(test.images[compared.worst].path),
-            remedy="look at that image first, which differs most; or keep this model in fp32",
+            remedy="inspect that image, which differs most; or keep this model in fp32",
         )
     return ParityError(
         f"{title} differs from {origin} by up to {result.max_abs:.2e} on {result.images} test images; "
         f"allowed is {result.tolerance:.0e}. {_same(result).capitalize()}. The converted model was discarded",
         where=str(test.images[compared.worst].path),
-        remedy="look at that image first; if the difference is harmless for you, allow it with --tolerance, or with "
+        remedy="inspect that image; if the difference is acceptable, allow it with --tolerance, or with "
         "convert.tolerance in the experiment",
     )
 

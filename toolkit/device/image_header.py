@@ -150,7 +150,7 @@ def _webp(content: bytes) -> Header:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", content, 26)
         return Header("WebP", height & 0x3FFF, width & 0x3FFF)
-    raise ValueError("damaged WebP: its first chunk holds no image")
+    raise ValueError("damaged WebP: its first chunk contains no image")
 
 
 def _gif(content: bytes) -> Header:

@@ -261,10 +261,12 @@ def _openvino_core() -> Tuple[Any, str]:
 def main(arguments: Optional[List[str]] = None) -> int:
     """Print the facts as one JSON document."""
     parser = argparse.ArgumentParser(prog="probe", description="What this device is.")
-    parser.add_argument("--root", default=ROOT, help="where releases live")
+    parser.add_argument("--root", default=ROOT, help="folder that holds the releases")
     parser.add_argument("--glance", action="store_true", help="only what changes while it works")
-    parser.add_argument("--app", default="http://127.0.0.1:8080", help="with --glance: where the live app answers")
-    parser.add_argument("--state-file", default="/run/toolkit-runner/state.json", help="with --glance: what it writes")
+    parser.add_argument("--app", default="http://127.0.0.1:8080", help="with --glance: URL of the live app")
+    parser.add_argument(
+        "--state-file", default="/run/toolkit-runner/state.json", help="with --glance: state file of the live app"
+    )
     options = parser.parse_args(arguments)
     stdout = os.dup(1)
     os.dup2(2, 1)  # OpenVINO's plugins may write other output to stdout

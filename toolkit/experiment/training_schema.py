@@ -95,7 +95,7 @@ class StageConfig(Config):
 def _check_stage(name: str, stage: StageConfig | StageOverride) -> None:
     for key in ("from_layer", "batch_norm", "head_rate"):
         if name == "top" and getattr(stage, key) is not None:
-            raise ValueError(f"{key} belongs to fine-tune: the top stage leaves the whole body as it is")
+            raise ValueError(f"{key} applies to fine-tune only: the top stage does not train the body")
     if name == "fine-tune" and stage.optimizer == "lbfgs":
         raise ValueError("lbfgs belongs to the top stage: it solves the head alone")
 

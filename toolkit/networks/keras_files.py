@@ -114,7 +114,7 @@ def _load_h5(path: Path, *, float32: bool) -> keras.Model:
 
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
-            raise ValueError("it holds weights, not a whole model: save it with model.save")
+            raise ValueError("it contains weights, not a complete model: save it with model.save")
         written = file.attrs["model_config"]
         saved = file.attrs.get("keras_version", "2")
     configuration = json.loads(written)

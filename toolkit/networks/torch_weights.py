@@ -108,7 +108,7 @@ def _rebuilder() -> Callable[..., _Tensor]:
 
     def rebuild(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> _Tensor:
         if not isinstance(storage, _Storage):
-            raise pickle.UnpicklingError("it holds a tensor without a storage")
+            raise pickle.UnpicklingError("it contains a tensor without a storage")
         return _Tensor(storage, int(offset), tuple(map(int, size)), tuple(map(int, stride)))
 
     return rebuild

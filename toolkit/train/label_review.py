@@ -56,7 +56,7 @@ def review_labels(
     trial = next(experiment.trials())
     if trial.weights == "none":
         raise ConfigurationError(
-            "features of random weights tell nothing about labels",
+            "features of random weights carry no information about labels",
             where=f"networks.{trial.network}.weights",
             remedy="name a network with ImageNet weights first in matrix.networks",
         )

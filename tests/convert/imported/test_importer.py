@@ -202,7 +202,7 @@ def test_import_model_says_what_is_in_the_way_when_the_model(
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ({"scaling": None}, UsageError, "does not say how its pixels were scaled"),
+        ({"scaling": None}, UsageError, "does not declare the scaling of its pixels"),
         ({"scaling": "1/2/3"}, UsageError, "is not a scaling"),
         ({"images": None}, UsageError, "proves its answers by images"),
         ({"output": "logits", "scaling": "0/1e30"}, DataError, "gives the same answer for all 12 images"),

@@ -42,7 +42,7 @@ def test_choose_scaling_takes_the_option_before_what_the_file() -> None:
     known = Scaling((1.0, 2.0, 3.0))
     assert choose_scaling(None, "f32", None, known, labeled=False) == known
     assert choose_scaling("127/128", "f32", None, known, labeled=False) == Scaling((127.0,) * 3, (128.0,) * 3)
-    with pytest.raises(UsageError, match="does not say how its pixels were scaled"):
+    with pytest.raises(UsageError, match="does not declare the scaling of its pixels"):
         choose_scaling(None, "f32", None, None, labeled=True)
 
 

@@ -47,7 +47,7 @@ def test_get_python_says_what_to_do_when_this_is_no_debian(bare: Path, monkeypat
     with pytest.raises(MachineError) as caught:
         interpreters.ensure_python("3.9", Silent())
     (problem,) = caught.value.problems
-    assert problem.what.endswith("none can be made here: apt-get and dpkg-deb not found: this is not Debian")
+    assert problem.what.endswith("cannot be unpacked here: apt-get and dpkg-deb not found: this is not Debian")
     assert "TOOLKIT_PYTHON39" in problem.remedy
     assert "just build legacy" in problem.remedy
 

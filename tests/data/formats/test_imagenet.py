@@ -52,7 +52,7 @@ def test_prepare_refuses_when_caltech_is_not_there(tmp_path: Path, refusal: Refu
     assert "no such folder" in refusal("caltech", tmp_path / "gone")
     with tarfile.open(tmp_path / "bare.tar", "w"):
         pass
-    assert "holds no CLASS/image" in refusal("caltech", tmp_path / "bare.tar")
+    assert "contains no CLASS/image" in refusal("caltech", tmp_path / "bare.tar")
 
 
 def test_prepare_tests_on_val_when_imagenet_has_no_labeled_test(

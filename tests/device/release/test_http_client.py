@@ -192,7 +192,7 @@ def test_connection_is_replaced_when_server_closes_it(serve: Callable[[Respond],
     "body", [b"", b"[]", b"{", b"[" * 100_000, b'{"layers": [{"digest": 5}]}', b'{"layers": [{"annotations": []}]}']
 )
 def test_manifest_that_is_none_is_one_error(serve: Callable[[Respond], Server], body: bytes) -> None:
-    with pytest.raises(DeviceError, match="holds no release"):
+    with pytest.raises(DeviceError, match="contains no release"):
         registry_of(serve(answer(200, body))).manifest()
 
 

@@ -52,7 +52,7 @@ def infer_input_spec(graph: ov.Model, layout: str | None, size: tuple[int, int] 
     channels, *space = (sides[axis] for axis in ((3, 1, 2) if axes == "NHWC" else (1, 2, 3)))
     problems = [*_type_problems(name, kind), *_channel_problems(name, shape, channels, axes)]
     if None in space and size is None:
-        problems.append(Problem(f"takes images of any size ({shape})", name, "say which: --input-size HEIGHTxWIDTH"))
+        problems.append(Problem(f"takes images of any size ({shape})", name, "choose one: --input-size HEIGHTxWIDTH"))
     if size is not None and any(side not in {None, expected} for side, expected in zip(space, size, strict=True)):
         problems.append(Problem(f"takes {shape}, not images of {size[0]} x {size[1]}", name, "leave --input-size out"))
     if problems:

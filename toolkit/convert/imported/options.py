@@ -62,7 +62,7 @@ def choose_scaling(
     if known is not None:
         return known
     if integers is None:
-        raise UsageError("does not say how its pixels were scaled", remedy=_REMEDY)
+        raise UsageError("does not declare the scaling of its pixels", remedy=_REMEDY)
     return _scaling_of_range(dtype, integers, labeled=labeled)
 
 

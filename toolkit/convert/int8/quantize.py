@@ -167,7 +167,7 @@ def _nncf() -> Any:
     except ImportError as error:
         raise MachineError(
             f"INT8 needs NNCF, which cannot be imported here: {error}",
-            remedy="install the toolkit's extra `train`, or convert in the environment that `just setup` makes",
+            remedy="install the toolkit's extra `train`, or convert in the environment that `just setup` creates",
         ) from None
     nncf.set_log_level(logging.ERROR)
     return nncf
@@ -190,8 +190,8 @@ def _quantized(nncf: Any, model: ov.Model, samples: CalibrationData) -> ov.Model
 def _check(names: Sequence[str], left: Sequence[str], held: bool, max_drop: float, drop: float) -> None:
     if not left or not held:
         raise ConversionError(
-            f"INT8 cannot hold max_drop = {max_drop:g}: with {len(names) - len(left)} of {len(names)} layers reverted the "
-            f"accuracy on the judging images still falls by {drop:.4f}",
+            f"INT8 exceeds max_drop = {max_drop:g}: with {len(names) - len(left)} of {len(names)} layers restored to float, "
+            f"the accuracy still drops by {drop:.4f}",
             remedy="allow more with --max-drop or convert.max_drop, or keep this model in fp16",
         )
 

@@ -57,7 +57,9 @@ def _pool(kind: str) -> Callable[[Node], Node]:
             new = make_op(1, kind, [node.input_value(0)], rounding_type=rounding, **old)
             if attributes["rounding_type"] in {rounding, "ceil_torch"} and _same_shape(node, new):
                 return new
-        raise CannotLowerError(f"rounding {attributes['rounding_type']!r} gives another size than older runtimes can")
+        raise CannotLowerError(
+            f"rounding {attributes['rounding_type']!r} gives a size that older runtimes do not support"
+        )
 
     return build
 

@@ -26,7 +26,7 @@ def ensure_python(version: str, progress: Progress) -> Path:
     except MachineError as error:
         (problem, *_) = error.problems
         raise MachineError(
-            f"no Python {version} was found, which OpenVINO of that generation needs, and none can be made here: {problem.what}",
+            f"this OpenVINO needs Python {version}, which is not installed and cannot be unpacked here: {problem.what}",
             remedy=f"{problem.remedy + '; or ' if problem.remedy else ''}install one (`pyenv install {version}`) and set "
             f"{_variable(version)} to it; or, where a container engine runs, `just build legacy`",
         ) from None
@@ -34,7 +34,7 @@ def ensure_python(version: str, progress: Progress) -> Path:
 
 def _made(version: str, progress: Progress) -> Path:
     if version != bullseye_python.VERSION:
-        raise MachineError(f"only Python {bullseye_python.VERSION} can be made")
+        raise MachineError(f"only Python {bullseye_python.VERSION} can be unpacked")
     return bullseye_python.bullseye_python(progress)
 
 

@@ -55,7 +55,7 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     def fill(beside: Path) -> None:
         if not extract([archive], beside, "toolkit.data.formats.caltech:extracted_name"):
             remedy = "give 101_ObjectCategories.tar.gz or 256_ObjectCategories.tar"
-            raise DataError("holds no CLASS/image", where=str(archive), remedy=remedy)
+            raise DataError("contains no CLASS/image", where=str(archive), remedy=remedy)
 
     if make_folder(folder, source, fill):
         progress.log(f"unpacked {archive.name}")

@@ -104,7 +104,7 @@ def _numbers(name: str, subset: tuple[int, bytes], shape: tuple[int, ...], order
 
     kind, content = subset
     if kind not in _STORED:
-        raise ValueError(f'"{name}" holds numbers of the unknown type {kind}')
+        raise ValueError(f'"{name}" contains numbers of the unknown type {kind}')
     dtype = np.dtype(f"{order}{_STORED[kind]}")
     numbers = 1
     for edge in shape:

@@ -104,7 +104,7 @@ def _choose(root: Path, year: int | None, requested: Path) -> Path:
     if not chosen:
         what = f"holds no VOC{year}; it has {names}" if names else "holds no JPEGImages/"
         raise DataError(what, where=str(requested), remedy="give VOCdevkit/VOC20xx, or its .tar, as published by VOC")
-    raise DataError(f"holds several years: {names}", where=str(requested), remedy="choose one by data.year")
+    raise DataError(f"contains several years: {names}", where=str(requested), remedy="choose one by data.year")
 
 
 def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:

@@ -99,7 +99,7 @@ class App:
             raise DeviceError(
                 "without a token it answers on loopback alone",
                 where=f"--host {options.host}",
-                remedy="give --token-file FILE, or leave --host away and look at it by `toolkit view DEVICE`",
+                remedy="give --token-file FILE, or omit --host and use `toolkit view DEVICE`",
             )
         source = make_source(options.source, CaptureOptions(options.width, options.height, options.fps))
         shape = PipelineOptions(options.fps, options.decoders, options.exact)

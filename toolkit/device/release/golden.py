@@ -49,7 +49,7 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
     tolerance = _tolerance(golden["tolerance"], model.settings.kind)
     answers = np.stack([model.infer(image) for image in inputs])
     if not np.isfinite(answers).all():
-        raise DeviceError("the model answers something that is no number", where=str(path))
+        raise DeviceError("the model returned NaN or infinite values", where=str(path))
     max_abs = float(np.abs(answers - expected.reshape(answers.shape)).max())
     return {
         "ok": bool(max_abs <= tolerance),

@@ -81,7 +81,7 @@ class Registry:
         except (ValueError, RecursionError):
             manifest = None
         if not _has_layers(manifest):
-            raise DeviceError("holds no release", where=self.where, remedy="toolkit publish BUNDLE " + self.where)
+            raise DeviceError("contains no release", where=self.where, remedy="toolkit publish BUNDLE " + self.where)
         result: Dict[str, Any] = manifest
         return result
 

@@ -51,7 +51,7 @@ KNOWN_ERRORS: Tuple[KnownError, ...] = (
         "seen",
     ),
     KnownError(r"Failed to create plugin .*for device MYRIAD", "the MYRIAD plugin cannot be loaded", _INSTALL, "seen"),
-    KnownError(r"Myriad device: \S+ not found", "no free stick has that name", "MYRIAD alone takes any stick", "seen"),
+    KnownError(r"Myriad device: \S+ not found", "no free stick has that name", "MYRIAD alone uses any stick", "seen"),
     KnownError(
         r"NC_MVCMD_NOT_FOUND|Firmware not found in",
         "the stick's firmware is not where the MYRIAD plugin is (usb-ma2x8x.mvcmd)",
@@ -95,7 +95,7 @@ KNOWN_ERRORS: Tuple[KnownError, ...] = (
         r"X_LINK_(ERROR|COMMUNICATION\w+|TIMEOUT)|NC_(TIMEOUT|MYRIAD_ERROR|INVALID_DATA_LENGTH)"
         r"|Failed to (queue inference|read output from FIFO)",
         "the stick does not answer any more",
-        "plug it out and in again; if that comes back, use another port or a hub with its own power",
+        "unplug it and plug it in again; if the error returns, use another port or a hub with its own power",
         "read",
     ),
 )

@@ -27,7 +27,7 @@ def check(place: Place) -> Iterator[Finding]:
     import paramiko
 
     keys = paramiko.Agent().get_keys()
-    yield good(f"an SSH agent with {len(keys)} keys") if keys else warning("the SSH agent holds no key", "ssh-add")
+    yield good(f"an SSH agent with {len(keys)} keys") if keys else warning("the SSH agent has no keys", "ssh-add")
 
 
 CHECK = Check("ssh-agent", "devices without a key in the inventory", check)

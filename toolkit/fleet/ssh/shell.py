@@ -281,5 +281,5 @@ def timeout_error(device: Device, timeout: float | None) -> FleetError:
 def lost_error(device: Device) -> FleetError:
     """Return the error of a connection that ended before its command."""
     return FleetError(
-        "the connection was lost", where=device.name, remedy="run the command again; what was sent is kept"
+        "the connection was lost", where=device.name, remedy="run the command again; it continues where it stopped"
     )

@@ -142,7 +142,7 @@ def _network_problem(device: Device, error: Exception) -> tuple[str, str] | None
     if any(isinstance(cause, OSError) for cause in causes):
         return f"{place} cannot be reached: {error}", "check the network between here and the device"
     if "session not active" in str(error):
-        return "the connection was lost", "run the command again; what was sent is kept"
+        return "the connection was lost", "run the command again; it continues where it stopped"
     if "banner" in str(error):
         return f"no SSH server answers at {place}", "check ansible_port"
     return None

@@ -83,7 +83,7 @@ def check_nodes(requests: Sequence[Request], mark: str) -> tuple[Node, ...]:
     }
     problems = [problem for node, answer in reports.items() for problem in _answer(node, answer)]
     if not nodes:
-        problems.append(Problem("no node has CPUs to give", "ray status", "start one: ray start --address HOST:PORT"))
+        problems.append(Problem("no node has free CPUs", "ray status", "start one: ray start --address HOST:PORT"))
     if problems:
         raise MachineError.from_problems(problems)
     return tuple(nodes)

@@ -63,8 +63,8 @@ class MlflowTracker:
             if not self._down:
                 reason = _without_secrets(str(error)).splitlines()[0]
                 self._progress.log(
-                    f"warning: MLflow could not be told: {reason}\n"
-                    "  → training goes on; run the same command again to send what is missing"
+                    f"warning: cannot report to MLflow: {reason}\n"
+                    "  → training continues; run the same command again to send what is missing"
                 )
             self._down = True
 

@@ -68,7 +68,7 @@ def test_digest_covers_the_files_with_weights(tmp_path: Path) -> None:
 def test_side_files_names_the_file_that_is_missing(tmp_path: Path) -> None:
     path = external(tmp_path / "net", 2.0)
     (tmp_path / "net/weights/net.data").unlink()
-    with pytest.raises(DataError, match=r"keeps its weights in weights/net\.data, which is not beside it"):
+    with pytest.raises(DataError, match=r"keeps its weights in weights/net\.data, which is missing"):
         OnnxFile(path).digest()
 
 

@@ -102,7 +102,7 @@ def damaged(path: Path, why: str) -> DataError:
     """The error for a file that is not a whole file of its format."""
     lines = [line.strip() for line in why.strip().splitlines() if line.strip()] or ["no reason given"]
     return DataError(
-        f"cannot be read: {lines[-1][:300]}", where=str(path), remedy="export it again, or copy it again whole"
+        f"cannot be read: {lines[-1][:300]}", where=str(path), remedy="export it again, or copy the complete file again"
     )
 
 

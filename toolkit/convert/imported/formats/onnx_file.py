@@ -141,7 +141,7 @@ def _check_side_file(path: Path, name: str) -> None:
     file = path.parent / name
     if not file.is_file():
         raise DataError(
-            f"keeps its weights in {name}, which is not beside it",
+            f"keeps its weights in {name}, which is missing",
             where=str(path),
             remedy=f"copy {name} to {file.parent}",
         )

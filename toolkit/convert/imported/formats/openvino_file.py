@@ -62,7 +62,7 @@ class OpenvinoFile(ModelFile):
         name = self.path.with_suffix(".bin").name
         if not self.path.with_suffix(".bin").is_file():
             raise DataError(
-                f"keeps its weights in {name}, which is not beside it",
+                f"keeps its weights in {name}, which is missing",
                 where=str(self.path),
                 remedy=f"copy {name} there",
             )

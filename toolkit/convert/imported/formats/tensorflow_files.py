@@ -123,8 +123,10 @@ def _explain(path: Path, error: Exception) -> ToolkitError:
         remedy = "replace it by layers of Keras, or export the model as a SavedModel or ONNX"
         return DataError(f"{error}, and no code out of a file is run", where=str(path), remedy=remedy)
     why = str(error)
-    if "holds weights, not a whole model" in why:
-        return DataError("holds weights, not a whole model", where=str(path), remedy="save the model with model.save")
+    if "contains weights, not a complete model" in why:
+        return DataError(
+            "contains weights, not a complete model", where=str(path), remedy="save the model with model.save"
+        )
     result = re.search(r"Could not (?:locate|deserialize) (?:class|function) '([^']+)'", why)
     if result:
         remedy = "export it as a SavedModel or ONNX, which hold the operations themselves"

@@ -110,7 +110,7 @@ def _meta_graph(path: Path) -> Any:
     _parse(saved, path / "saved_model.pb")
     serving = [meta for meta in saved.meta_graphs if "serve" in meta.meta_info_def.tags] or list(saved.meta_graphs)
     if not serving:
-        raise DataError("cannot be read: holds no graph", where=str(path), remedy="copy it again whole")
+        raise DataError("cannot be read: contains no graph", where=str(path), remedy="copy the complete file again")
     return serving[0]
 
 
@@ -210,7 +210,9 @@ def _variable_values(graph: Any, meta: Any, path: Path) -> dict[str, npt.NDArray
             values[node.name] = reader.get_tensor(key)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         what = str(error).strip().splitlines()[0][:200]
-        raise DataError(f"cannot be read: its weights: {what}", where=str(path), remedy="copy it again whole") from None
+        raise DataError(
+            f"cannot be read: its weights: {what}", where=str(path), remedy="copy the complete file again"
+        ) from None
     return values
 
 

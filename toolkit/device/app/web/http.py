@@ -119,11 +119,11 @@ class Request:
 
     async def _block(self, received: int, elapsed_s: float) -> bytes:
         if elapsed_s > SLOW_AFTER_S and received < elapsed_s * SLOWEST_BYTES_S:
-            raise HttpError(408, f"the body comes at less than {SLOWEST_BYTES_S} bytes a second")
+            raise HttpError(408, f"the body arrives at less than {SLOWEST_BYTES_S} bytes a second")
         try:
             block = await asyncio.wait_for(self.reader.read(min(self.unread, 65_536)), STALL_S)
         except asyncio.TimeoutError:
-            raise HttpError(408, f"no byte of the body came for {STALL_S:g} s") from None
+            raise HttpError(408, f"no byte of the body arrived for {STALL_S:g} s") from None
         if not block:
             raise asyncio.IncompleteReadError(b"", self.unread)
         self.held += len(block)
@@ -247,5 +247,5 @@ def body_length(headers: Dict[str, str]) -> int:
         raise HttpError(501, "chunked bodies are not read here", "send a Content-Length")
     length = headers.get("content-length", "0")
     if not re.fullmatch(r"[0-9]{1,15}", length):
-        raise HttpError(400, "the field content-length is no number")
+        raise HttpError(400, "the field content-length is not a number")
     return int(length)

@@ -205,7 +205,9 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise DeviceEnvironmentError(f"is no address here: {error.strerror or error}", where=host) from None
+        raise DeviceEnvironmentError(
+            f"is not an address of this machine: {error.strerror or error}", where=host
+        ) from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -20,7 +20,7 @@ def image_in(content: bytes, content_type: Optional[str]) -> bytes:
     """Return the bytes of the image in a body.
 
     Raises:
-        HttpError: the content type is not of an image, or the form holds no file.
+        HttpError: the content type is not of an image, or the form contains no file.
     """
     message = Message()
     message["Content-Type"] = content_type or "application/octet-stream"
@@ -49,5 +49,5 @@ def _first_file(content: bytes, boundary: str) -> bytes:
             return body
         first = body if first is None else first
     if first is None:
-        raise HttpError(422, "the form holds no file", "send it as: curl -F file=@image.jpg")
+        raise HttpError(422, "the form contains no file", "send it as: curl -F file=@image.jpg")
     return first
