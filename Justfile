@@ -40,7 +40,7 @@ test-openssh *arguments: setup
 test-registry *arguments: setup
     "{{ bin }}/pytest" -m registry "$@"
 
-# Test the live app with mosquitto, promtool, and tritonclient in .venv-interop.
+# Test with mosquitto, promtool and docker login, and with tritonclient and oras-py in .venv-interop.
 test-interop *arguments: setup
     @scripts/setup.sh interop
     "{{ bin }}/pytest" -m interop "$@"

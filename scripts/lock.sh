@@ -25,8 +25,9 @@ printf '%s\n' hypothesis pillow pytest pytest-timeout pytest-xdist scipy |
 printf '%s\n' hypothesis pytest pytest-timeout |
     compile - sweeps.txt pyproject.toml --extra all --extra ray --extra tracking \
         --constraint requirements/dev.txt "${current[@]}" "$@"
-# The environment of a client of the Open Inference Protocol, which asks the live app.
-echo 'tritonclient[http]' | compile - interop.txt --constraint requirements/dev.txt "${current[@]}" "$@"
+# The environment of clients of other projects: one of the Open Inference Protocol, one of registries.
+printf '%s\n' oras 'tritonclient[http]' |
+    compile - interop.txt --constraint requirements/dev.txt "${current[@]}" "$@"
 # Devices whose Python or glibc is older: one generation of compat.toml each, for Debian 11 and its Python 3.9.
 printf '%s\n' 'openvino>=2023.1,<=2025.2' 'opencv-python-headless>=4.10,<5' 'numpy>=1.22' |
     compile - device-2023.txt --python-version 3.9 "$@"

@@ -17,7 +17,7 @@ CredentialsOption = Annotated[
         exists=True,
         dir_okay=False,
         metavar="FILE",
-        help="File with NAME:PASSWORD, for a registry that requires a login.",
+        help="File with NAME:PASSWORD, for a registry that requires a login. Default: the login of `docker login`.",
     ),
 ]
 PlainHttpOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import socket
@@ -267,7 +268,10 @@ def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle:
     assert {each.serves for each in fetch_reports(server.channel)} == {str(number) for number in range(300)}
 
 
-def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: Path, bundle: Path) -> None:
+def test_publish_and_pull_log_in_when_the_registry_asks(
+    program: str, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     word = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     (tmp_path / "htpasswd").write_text(f"fleet:{word}\n")
     (tmp_path / "login").write_text("fleet:secret\n")
@@ -276,6 +280,10 @@ def test_publish_and_pull_log_in_when_the_registry_asks(program: str, tmp_path: 
         with pytest.raises(FleetError, match="requires a login"):
             publish(bundle, server.channel)
         assert publish(bundle, server.channel, credentials=tmp_path / "login").changed
+        login = {"auth": base64.b64encode(b"fleet:secret").decode()}
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {server.channel.partition("/")[0]: login}}))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        assert not publish(bundle, server.channel).changed, "the login of docker counts without --credentials"
         code, said = pulled(server.channel, tmp_path / "root")
         assert (code, said["error"]["what"]) == (1, "requires a login")
         assert pulled(server.channel, tmp_path / "root", "--credentials", tmp_path / "login")[0] == 0

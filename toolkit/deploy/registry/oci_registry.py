@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from toolkit import hashing
+from toolkit.deploy.registry.docker_credentials import docker_login
 from toolkit.device.errors import DeviceError
 from toolkit.device.release.http_client import origin_of
 from toolkit.device.release.oci_registry import MANIFEST, Registry, oci_digest, parse_reference
@@ -75,17 +76,19 @@ def open_registry(
 ) -> Iterator[PublishingRegistry]:
     """The registry of HOST[:PORT]/NAME:CHANNEL for the length of a with-block.
 
+    Without a file of credentials, the login is the one of `docker login`, if there is one.
+
     Raises:
         UsageError: the channel or the file of the credentials is not valid.
+        ConfigurationError: the login that docker stored cannot be read.
         FleetError: the registry cannot be reached, or refuses.
     """
     try:
         parsed = parse_reference(channel, credentials, plain=plain)
     except DeviceError as error:
         raise UsageError(error.what, where=error.where, remedy=error.remedy) from None
-    registry = PublishingRegistry(
-        parsed.host, parsed.name, parsed.tag, parsed.credentials, parsed.plain, parsed.token_services
-    )
+    login = parsed.credentials if credentials else docker_login(parsed.host)
+    registry = PublishingRegistry(parsed.host, parsed.name, parsed.tag, login, parsed.plain, parsed.token_services)
     try:
         yield registry
     except DeviceError as error:

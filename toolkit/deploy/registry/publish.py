@@ -25,10 +25,11 @@ from toolkit.deploy.registry.channel_statement import (
 )
 from toolkit.deploy.registry.oci_registry import PublishingRegistry, open_registry
 from toolkit.device.errors import DeviceError
+from toolkit.device.layout import MANIFEST as BUNDLE_MANIFEST
 from toolkit.device.layout import RELEASE, RELEASE_SIGNATURE
 from toolkit.device.release.freshness import STATEMENT, STATEMENT_SIGNATURE
 from toolkit.device.release.oci_registry import MANIFEST, oci_digest
-from toolkit.device.release.pull import CHUNK, EMPTY, SHA256, TITLE
+from toolkit.device.release.pull import CHUNK, EMPTY, OWN, SHA256, TITLE
 from toolkit.device.release.signature import CHANNEL as CHANNEL_NAMESPACE
 from toolkit.device.release.signature import RELEASE as RELEASE_NAMESPACE
 from toolkit.device.release.signature import split_signatures
@@ -40,6 +41,7 @@ from toolkit.system.ssh_signatures import is_signed_by
 
 RELEASE_TYPE = "application/vnd.edge-vision-toolkit.release.v1"
 DOCUMENT = "application/vnd.edge-vision-toolkit.document.v1"
+_BUNDLE, _RELEASE = f"{OWN}.bundle", f"{OWN}.release"
 MAX_REPORT_BYTES = 64 << 10
 
 
@@ -107,7 +109,7 @@ def publish(
                 sent += _put(registry, layer["digest"], content)
                 task.advance()
         _put(registry, oci_digest(b"{}"), b"{}")
-        digest = registry.publish_manifest(_manifest(tree, [layer for layer, _ in blobs]))
+        digest = registry.publish_manifest(_manifest(tree, _name(bundle), [layer for layer, _ in blobs]))
         return _published(registry, tree, digest, key, sent_bytes=sent, changed=True)
 
 
@@ -136,6 +138,10 @@ def _is_published(registry: PublishingRegistry, manifest: dict[str, Any], tree: 
             for parts in (split_signatures(_document(registry, manifest, name)),)
             for key in keys
         )
+
+
+def _name(bundle: Path) -> str:
+    return str(json.loads((bundle / BUNDLE_MANIFEST).read_text(encoding="utf-8")).get("name", bundle.name))
 
 
 def _source(tree: FileTree) -> bytes:
@@ -178,9 +184,16 @@ def _layer(kind: str, content: bytes, annotations: dict[str, str]) -> dict[str, 
     return {"mediaType": kind, "digest": oci_digest(content), "size": len(content), "annotations": annotations}
 
 
-def _manifest(tree: FileTree, layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(tree: FileTree, name: str, layers: list[dict[str, Any]]) -> dict[str, Any]:
     config = {"mediaType": EMPTY, "digest": oci_digest(b"{}"), "size": 2}
-    annotations = {"edge-vision-toolkit.bundle": tree.parent, "edge-vision-toolkit.release": tree.digest}
+    annotations = {
+        TITLE: name,
+        "org.opencontainers.image.description": f"Release {tree.digest[:12]} of the image classifier {name}",
+        "org.opencontainers.image.vendor": "Edge Vision Toolkit",
+        "org.opencontainers.image.version": tree.digest[:12],
+        _BUNDLE: tree.parent,
+        _RELEASE: tree.digest,
+    }
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": RELEASE_TYPE, "config": config}
     return manifest | {"layers": layers, "annotations": annotations}
 
@@ -209,7 +222,7 @@ def fetch_reports(channel: str, *, credentials: Path | None = None, plain: bool 
     """
     with open_registry(channel, credentials, plain=plain) as registry:
         _, manifest = registry.tagged(registry.tag)
-        published = _annotations(manifest).get("edge-vision-toolkit.release")
+        published = _annotations(manifest).get(_RELEASE)
         prefix = f"{registry.tag}-device-"
         tags = sorted(tag for tag in registry.tags() if tag.startswith(prefix))
         return tuple(parse_report(tag.removeprefix(prefix), _read_report(registry, tag), published) for tag in tags)
