@@ -10,14 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.captures.conftest import jpeg, put
 from toolkit.artifacts.fleet import Device
+from toolkit.captures import image_path
+from toolkit.captures.collect import CollectOptions, collect
 from toolkit.deploy import deploy, rollback, status
 from toolkit.errors import FleetError
 from toolkit.fleet import connect, load_inventory
 from toolkit.fleet.inventory.ansible import ansible_command
 from toolkit.fleet.local_fleet.control import LocalFleet
+from toolkit.store import Store
+from toolkit.workspace import Workspace
 
 pytestmark = pytest.mark.openssh
+__all__ = ["put"]  # a fixture
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,19 @@ def test_deploy_and_rollback_work_when_the_server_is_openssh(
     assert deploy(other_bundle, one).ok[openssh_device].outcome == "unchanged"
     assert not rollback(one).failed
     assert status(one).ok[openssh_device].bundle == bundle.name
+
+
+def test_collect_works_when_the_server_is_openssh(
+    openssh_device: Device, put: Callable[..., str], workspace: Workspace
+) -> None:
+    content = jpeg(1, quality=100, size=1500)
+    digest = put(openssh_device, content)
+    with Store(workspace.database) as store:
+        result = collect((openssh_device,), workspace, store, CollectOptions(delete=True))
+    assert not result.failed, result.failed
+    done = result.ok[openssh_device]
+    assert (done.stored, done.deleted, done.received_bytes) == (1, 1, len(content))
+    assert image_path(workspace, digest).read_bytes() == content
 
 
 def test_shell_keeps_its_promises_when_the_server_is_openssh(openssh_device: Device, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from toolkit import __version__, progress
 from toolkit.cli import (
     bench,
     check,
+    collect,
     completion,
     convert,
     data,
@@ -125,7 +126,7 @@ _GROUPS = {
         parity.parity,
         serve.serve,
     ),
-    "Next model": (label.label, retrain.retrain),
+    "Next model": (collect.collect, label.label, retrain.retrain),
     "Devices": (
         provision.provision,
         deploy.deploy,

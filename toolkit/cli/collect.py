@@ -1,0 +1,60 @@
+"""`toolkit collect`: fetch the images that devices captured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
+
+if TYPE_CHECKING:
+    from toolkit.captures.collect import Collected
+
+COLUMNS = ("new", "known", "near duplicates", "refused", "deleted there", "received")
+
+
+@with_fleet_options
+def collect(
+    options: FleetOptions,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Let devices delete the captures that are safely stored here.")
+    ] = False,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE", help="Bytes per second of all devices together, such as 500k or 2M. Default: no limit."
+        ),
+    ] = None,
+) -> None:
+    """Fetch the images that devices captured.
+
+    Fetches what is new, checks every digest, and stores each image once; an interrupted call is continued by the next one.
+    Images that look like one that is stored are left out, except those captured at random or on request.
+    Exit code 1 if a device cannot be reached or sends captures that are not valid; the others are collected.
+    """
+    from toolkit.captures.collect import CollectOptions
+    from toolkit.captures.collect import collect as fetch
+    from toolkit.cli.fleet_output import print_results
+    from toolkit.errors import ExitCode
+    from toolkit.fleet.transfer.stream import parse_rate_limit
+    from toolkit.progress import log_error
+
+    devices = options.devices()
+    limit = parse_rate_limit(bandwidth) if bandwidth else None
+    how = CollectOptions(bandwidth=limit, delete=delete, forks=options.forks)
+    with options.store() as store:
+        result = fetch(devices, options.workspace, store, how, options.progress)
+    for device, done in result.ok.items():
+        for reason in done.reasons:
+            log_error(f"{device.name}: capture refused: {reason}")
+    print_results(result, COLUMNS, _row, as_json=options.as_json)
+    if any(done.refused for done in result.ok.values()):
+        raise typer.Exit(int(ExitCode.SOME_FAILED))
+
+
+def _row(done: Collected) -> tuple[object, ...]:
+    from toolkit.progress import format_bytes
+
+    counts = (done.stored, done.known, done.near_duplicates, done.refused, done.deleted)
+    return *counts, format_bytes(done.received_bytes)
