@@ -167,4 +167,4 @@ def test_label_verb_exports_and_imports(
     assert json.loads(capsys.readouterr().out) == {"recorded": 1, "not_captures": 0}
     (decision,) = standing_decisions(store).values()
     assert (decision.label, decision.who, decision.origin) == ("red", "ann", "labels.csv")
-    assert run("label", plan.origin, *common) == 2
+    assert run("label", plan.origin, "--import", file, "--export", file, *common) == 2

@@ -1,8 +1,11 @@
-"""`toolkit label`: labels of captures, from and to other tools."""
+"""`toolkit label`: the labeling page, and labels from and to other tools."""
 
 from __future__ import annotations
 
 import getpass
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +15,7 @@ from toolkit.cli import options, output
 
 if TYPE_CHECKING:
     from toolkit.loop.label_import import LabelImport
+    from toolkit.loop.label_queue import LabelQueue
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
@@ -45,21 +49,33 @@ def label(
     who: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who decides, as recorded. Default: your login name.")
     ] = None,
+    clusters: Annotated[
+        bool,
+        typer.Option(
+            "--clusters/--no-clusters",
+            help="Group images that look alike to the network, to label them together. Takes seconds to start.",
+        ),
+    ] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port on loopback; 0: any free one.")] = 0,
+    show: options.OpenOption = True,
     workspace: options.WorkspaceOption = options.DEFAULT_WORKSPACE,
     as_json: options.JsonOption = False,
 ) -> None:
     """Label the images that devices captured.
 
-    Records are only appended: a later label overrules an earlier one, and every label names who gave it and when.
+    Serves a page on this machine until Ctrl-C; its URL holds a token and is the only way in. Records are only appended: a later label overrules an earlier one, and every label names who gave it and when.
     """
     from toolkit.errors import UsageError
     from toolkit.store import Store
     from toolkit.workspace import Workspace
 
-    if (import_file is None) == (export_file is None):
-        raise UsageError("nothing to do", remedy="use --import FILE or --export FILE")
+    if import_file and export_file:
+        raise UsageError("--import and --export cannot be used together", remedy="run the command twice")
     place = Workspace(workspace)
     with Store(place.database) as store:
+        if not import_file and not export_file:
+            queue = _queue(experiment, who or _login(), place, store, clusters=clusters, quiet=as_json)
+            _serve(queue, place, port, show=show, as_json=as_json)
         if import_file is not None:
             result = _import(experiment, import_file, form, who or _login(), place, store)
             recorded, strangers = len(result.choices), len(result.strangers)
@@ -68,6 +84,35 @@ def label(
             labeled, captures = _export(export_file, form, place, store)
             text = f"{export_file}: {labeled} of {captures} captures have a label"
             _print({"path": export_file, "labeled": labeled, "captures": captures}, text, as_json=as_json)
+
+
+def _serve(queue: LabelQueue, place: Workspace, port: int, *, show: bool, as_json: bool) -> None:
+    from toolkit.loop.label_server import serve_labels
+
+    with serve_labels(queue, place, port) as url:
+        _print({"url": url, "captures": len(queue.captures)}, url, as_json=as_json)
+        sys.stdout.flush()
+        typer.echo("press Ctrl-C to stop; every label is recorded at once", err=True)
+        if show:
+            typer.launch(url)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+def _queue(experiment: Path, who: str, place: Workspace, store: Store, *, clusters: bool, quiet: bool) -> LabelQueue:
+    """Return the captures in the order in which they are to be labeled."""
+    from toolkit import data
+    from toolkit.captures import collected
+    from toolkit.experiment.load import load_experiment
+    from toolkit.loop.clusters import cluster_captures, queue_order
+    from toolkit.loop.decisions import person
+    from toolkit.loop.label_queue import LabelQueue
+    from toolkit.progress import create_progress
+
+    plan, progress, captures = load_experiment(experiment), create_progress(quiet=quiet), collected(store)
+    split = data.prepare_dataset(plan.data, plan.origin, place, progress)
+    alike = cluster_captures(plan, next(plan.trials()), split, captures, place, progress) if clusters else {}
+    return LabelQueue(plan.name, split.labels, queue_order(captures, alike), alike, store, person(who))
 
 
 def _print(result: dict[str, object], text: str, *, as_json: bool) -> None:
