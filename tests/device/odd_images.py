@@ -169,13 +169,14 @@ def bombs() -> list[bytes]:
     png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
     bmp[18:26] = struct.pack("<ii", side, -side)
     gif[6:10] = struct.pack("<HH", side, side)
-    jpeg = bytearray(saved(held["rgb"], "JPEG"))
-    frame = jpeg.index(b"\xff\xc0")
-    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+    jpegs = [bytearray(saved(held["rgb"], "JPEG", progressive=progressive)) for progressive in (False, True)]
+    for jpeg, marker in zip(jpegs, (b"\xff\xc0", b"\xff\xc2"), strict=True):
+        frame = jpeg.index(marker)
+        jpeg[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
     tiff = saved(held["rgb"], "TIFF").replace(
         struct.pack("<HHIHH", 256, 4, 1, WIDTH, 0), struct.pack("<HHII", 256, 4, 1, side)
     )
     tiff = tiff.replace(struct.pack("<HHIHH", 257, 4, 1, HEIGHT, 0), struct.pack("<HHII", 257, 4, 1, side))
     lossy = bytearray(saved(held["rgb"], "WEBP"))
     lossy[26:30] = struct.pack("<HH", 16383, 16383)
-    return [bytes(one) for one in (png, bmp, gif, jpeg, tiff, lossy, b"P6 30000 30000 255\n", b"P1 60000 60000 ")]
+    return [bytes(one) for one in (png, bmp, gif, *jpegs, tiff, lossy, b"P6 30000 30000 255\n", b"P1 60000 60000 ")]

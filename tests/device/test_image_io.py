@@ -330,6 +330,13 @@ def test_read_image_refuses_a_large_image_from_its_header() -> None:
     assert read_image(content, 50_000_000).shape == (4000, 4000, 3)
 
 
+def test_read_image_refuses_a_jpeg_without_a_scan() -> None:
+    """Found by fuzzing."""
+    content = encoded(".jpg", np.zeros((9, 13, 3), np.uint8))
+    with pytest.raises(ImageError, match="truncated JPEG"):
+        read_image(content[: content.index(b"\xff\xda")] + b"\xff\xd9")
+
+
 @pytest.mark.parametrize("content", odd.bombs())
 def test_read_image_refuses_a_bomb_of_every_format(content: bytes) -> None:
     start = time.perf_counter()

@@ -123,7 +123,9 @@ def _mat_seeds() -> tuple[bytes, ...]:
 @cache
 def _image_seeds() -> tuple[bytes, ...]:
     pixels = np.random.default_rng(1).integers(0, 256, (9, 13, 3), np.uint8)
-    return tuple(cv2.imencode(kind, pixels)[1].tobytes() for kind in (".jpg", ".png", ".webp", ".bmp", ".ppm", ".tiff"))
+    kinds = (".jpg", ".png", ".webp", ".bmp", ".ppm", ".tiff", ".gif")
+    progressive = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    return (*(cv2.imencode(kind, pixels)[1].tobytes() for kind in kinds), progressive)
 
 
 def _image(content: bytes) -> object:

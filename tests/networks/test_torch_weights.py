@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import resource
+import struct
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, ToolkitError
 from toolkit.networks.torch_weights import read_state_dict
 
 if TYPE_CHECKING:
@@ -69,3 +71,12 @@ def test_read_state_dict_refuses_when_the_file_is_cut_short(torch_files: TorchFi
 def test_read_state_dict_refuses_when_the_file_is_something_else() -> None:
     with pytest.raises(DataError, match=r"weights\.pth: not a torch weights file"):
         read_state_dict(b"\x89PNG\r\n", "weights.pth")
+
+
+def test_read_state_dict_survives_a_memo_bomb() -> None:
+    """A few bytes that have the unpickler number an object by 2^31: it would make room for as many."""
+    bomb = b"\x80\x02]r" + struct.pack("<I", (1 << 31) - 1) + b"."
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ToolkitError, match=r"cannot be read|can be trusted|memory"):
+        read_state_dict(bomb, "weights.pth")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+
+from toolkit.system.sandbox import Sandbox
 
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 _PASSED_THROUGH = {"Add", "Multiply", "Clamp", "Relu", "HSwish", "Swish", "Elu", "PRelu", "Convert", "FakeQuantize"}
@@ -45,7 +47,23 @@ class Inspection:
 
 
 def inspect_ir(path: Path) -> Inspection:
-    """Read the IR at `path` (.xml) and count. An image's size is the one the model was converted with."""
+    """Read the IR at `path` (.xml) in a confined worker, and count. An image's size is the one it was converted with.
+
+    Raises:
+        SandboxError: it cannot be read.
+    """
+    with Sandbox([path, path.with_suffix(".bin")] if path.with_suffix(".bin").exists() else [path]) as sandbox:
+        counts = sandbox.call("toolkit.convert.inspection:inspect_here", path=path.absolute())
+    operations = tuple(Operation(**one | {"shape": tuple(one["shape"])}) for one in counts["operations"])
+    return Inspection(**counts | {"operations": operations})
+
+
+def inspect_here(path: str) -> dict[str, Any]:
+    """What `inspect_ir` runs in the worker; the fields of an `Inspection`."""
+    return asdict(_inspect(Path(path)))
+
+
+def _inspect(path: Path) -> Inspection:
     import openvino as ov
 
     model = ov.Core().read_model(path)

@@ -9,6 +9,7 @@ import atexit
 import os
 import queue
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.system.cpu_quota import available_cpus
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 _LIMITS = Limits(memory_bytes=8 << 30, file_bytes=1 << 20, seconds=120, cpu_seconds=30 * 24 * 3600)
+
+_CHECKED = 1 << 40
+"""Bytes: no limit, for images that were checked when the data set was prepared."""
 
 
 class DecodingError(ValueError):
@@ -81,9 +85,31 @@ def inspect_image(content: bytes, max_bytes: int | None = None) -> tuple[int, in
     return height, width, image_hash
 
 
-def decode_image(content: bytes, size: tuple[int, int], crop: str) -> Pixels:
+def decode_image(content: bytes, size: tuple[int, int], crop: str, max_bytes: int = _CHECKED) -> Pixels:
     """An image fitted to `size` = (height, width), u8 [height, width, 3]. Raises what `inspect_image` raises."""
-    pixels: Pixels = _pool(os.getpid()).call("decode_here", content=content, size=list(size), crop=crop)
+    arguments = {"content": content, "size": list(size), "crop": crop, "max_bytes": max_bytes}
+    pixels: Pixels = _pool(os.getpid()).call("decode_here", **arguments)
+    return pixels
+
+
+def decode_file(path: Path, size: tuple[int, int], crop: str) -> Pixels:
+    """An image file that nothing has checked yet, fitted as by `decode_image`.
+
+    Raises:
+        DecodingError: it cannot be read or used; names the file.
+    """
+    from toolkit.device.image_io import MAX_BYTES
+
+    try:
+        return decode_image(path.read_bytes(), size, crop, MAX_BYTES)
+    except (OSError, DecodingError) as error:
+        why = error.strerror or str(error) if isinstance(error, OSError) else error
+        raise DecodingError(f"{path}: {why}") from None
+
+
+def decode_within(content: bytes, edge: int) -> Pixels:
+    """An image of which no side is longer than `edge`, u8 [height, width, 3]. Raises what `inspect_image` raises."""
+    pixels: Pixels = _pool(os.getpid()).call("within_here", content=content, edge=edge)
     return pixels
 
 
@@ -100,11 +126,23 @@ def inspect_here(content: bytes, max_bytes: int) -> dict[str, Any]:
     return _decoded(content, max_bytes, lambda image: [*image.shape[:2], perceptual_hash(image)])
 
 
-def decode_here(content: bytes, size: list[int], crop: str) -> dict[str, Any]:
+def decode_here(content: bytes, size: list[int], crop: str, max_bytes: int) -> dict[str, Any]:
     """What `decode_image` runs in a worker."""
     from toolkit.device.image_io import resize
 
-    return _decoded(content, _CHECKED, lambda image: resize(image, (size[0], size[1]), crop))
+    return _decoded(content, max_bytes, lambda image: resize(image, (size[0], size[1]), crop))
+
+
+def within_here(content: bytes, edge: int) -> dict[str, Any]:
+    """What `decode_within` runs in a worker."""
+    from toolkit.device.image_io import resize
+
+    def fit(image: Pixels) -> Pixels:
+        scale = edge / max(image.shape[:2])
+        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+        return resize(image, (height, width))
+
+    return _decoded(content, _CHECKED, fit)
 
 
 def thumbnail_here(content: bytes) -> dict[str, Any]:
@@ -112,10 +150,6 @@ def thumbnail_here(content: bytes) -> dict[str, Any]:
     from toolkit.data.near_duplicates import thumbnail
 
     return _decoded(content, _CHECKED, thumbnail)
-
-
-_CHECKED = 1 << 40
-"""Bytes: no limit, for images that were checked when the data set was prepared."""
 
 
 def _decoded(content: bytes, max_bytes: int, use: Any) -> dict[str, Any]:

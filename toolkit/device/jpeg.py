@@ -38,6 +38,8 @@ def walk_jpeg(content: bytes) -> int:
         if marker == 0xFF:  # fill byte
             at += 1
             continue
+        if at + 4 > len(content):  # the end marker, with no scan before it
+            break
         if marker == _START_OF_SCAN:
             precise |= _precise_after(content, at)
         at += 2 + int(struct.unpack_from(">H", content, at + 2)[0])

@@ -20,6 +20,7 @@ from toolkit.networks import keras_files
 from toolkit.networks.registry import NETWORKS, Builder, Network, find_network
 from toolkit.networks.scaling import SCALINGS
 from toolkit.progress import Progress
+from toolkit.system.clean_copy import clean_copy
 
 if TYPE_CHECKING:
     import keras
@@ -62,7 +63,8 @@ def _loads(path: Path, where: str) -> Builder:
         del pretrained
         progress.log(f"reading the body {path.name}")
         try:
-            body = keras_files.load_model(path)
+            with clean_copy(path) as copy:
+                body = keras_files.load_model(copy)
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(f"cannot be read as a Keras model: {error}", where=f"{where}.body") from error
         _check(body, size, where)

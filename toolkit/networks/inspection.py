@@ -7,7 +7,6 @@ the layers' shapes here; a test holds it against the formula.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -16,6 +15,7 @@ from typing import Any
 
 from toolkit.errors import MachineError
 from toolkit.networks import keras_files, tf_compat
+from toolkit.system.clean_copy import clean_copy
 
 _PASSED_THROUGH = {"BatchNormalization", "ReLU", "Activation", "LeakyReLU", "Dropout", "ZeroPadding2D"}
 
@@ -75,8 +75,9 @@ def inspect_file(path: Path) -> KerasInspection:
         MachineError: it cannot be read.
     """
     try:
-        return inspect_model(keras_files.load_model(path))
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        with clean_copy(path) as copy:
+            return inspect_model(keras_files.load_model(copy))
+    except (OSError, ValueError, TypeError) as error:
         raise MachineError(f"cannot be read as a Keras model: {error}", where=str(path)) from error
 
 

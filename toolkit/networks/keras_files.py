@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.networks.tf_compat import is_keras_2
 from toolkit.networks.tf_runtime import start_tensorflow
+from toolkit.system.clean_copy import CONFIGURATION, FACTS, check_sizes
 
 if TYPE_CHECKING:
     import keras
 
-_CONFIGURATION, _FACTS = "config.json", "metadata.json"
 _MODELS = {"Functional", "Model"}
-_CODE = {"Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "__lambda__"}
+_CODE = {
+    *("Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty", "__lambda__"),
+    *("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__typespec__"),
+    *("StringLookup", "IntegerLookup", "TextVectorization"),
+}
+"""Layers that are code, bring another framework's model along, or read a file that their configuration names."""
+_PLACES = {
+    *("activations", "constraints", "dtype_policies", "initializers", "layers", "mixed_precision", "models"),
+    *("engine", "losses", "metrics", "ops", "optimizers", "regularizers", "trainers"),
+}
+"""Of Keras' modules, those that hold what a model is made of: `keras.utils`, for one, can fetch and unpack files."""
 _ARITHMETIC = {"__operators__.add", "math.add", "math.multiply", "math.subtract", "math.truediv"}
 """Functions of TensorFlow that Keras 2 stores as TFOpLambda layers, by name, and that do nothing but arithmetic."""
 _OUTDATED = {
@@ -62,8 +72,9 @@ def load_model(path: Path, *, float32: bool = False) -> keras.Model:
     if not zipfile.is_zipfile(path):
         return _load_h5(path, float32=float32)
     with zipfile.ZipFile(path) as archive:
-        configuration = json.loads(archive.read(_CONFIGURATION))
-        saved = str(json.loads(archive.read(_FACTS)).get("keras_version", "")) if _FACTS in archive.namelist() else ""
+        check_sizes(archive)
+        configuration = json.loads(archive.read(CONFIGURATION))
+        saved = str(json.loads(archive.read(FACTS)).get("keras_version", "")) if FACTS in archive.namelist() else ""
     refuse_code(configuration)
     changed = _translated(configuration, saved, float32=float32)
     if changed == configuration:
@@ -84,8 +95,10 @@ def refuse_code(configuration: Any) -> None:
         module = str(described.get("module") or "keras")
         if kind in _CODE and not _is_arithmetic(described):
             raise UnreadableLayerError(f"has a {kind} layer, which is code", kind)
+        root, *inner = module.replace(".src.", ".").split(".")
         registered = str(described.get("registered_name") or "")
-        if module.split(".", maxsplit=1)[0] not in {"keras", "tf_keras", "builtins"} or ">" in registered:
+        own = root in {"keras", "tf_keras", "builtins"} and _PLACES.issuperset(inner[:1]) and ">" not in registered
+        if not own:
             raise UnreadableLayerError(f"has a layer of its author's own, {kind}, which is not in the file", kind)
 
 
@@ -135,7 +148,7 @@ def _with_configuration(path: Path, configuration: dict[str, Any], folder: Path)
     copy = folder / "model.keras"
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
         for name in old.namelist():
-            new.writestr(name, json.dumps(configuration) if name == _CONFIGURATION else old.read(name))
+            new.writestr(name, json.dumps(configuration) if name == CONFIGURATION else old.read(name))
     return copy
 
 

@@ -17,7 +17,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from toolkit.errors import DataError
+from toolkit.system.sandbox import Limits, Sandbox
 
+_LIMITS = Limits(memory_bytes=4 << 30, file_bytes=0, seconds=120)
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ELEMENTS = {
     "FloatStorage": "<f4",
@@ -41,11 +43,21 @@ class _Tensor(NamedTuple):
 
 
 def read_state_dict(content: bytes, where: str) -> dict[str, np.ndarray]:
-    """The tensors in a weights file of torch before 1.6, by name.
+    """The tensors in a weights file of torch before 1.6, by name, read in a confined worker.
 
     Raises:
         DataError: the file names other classes, is truncated, or is not such a file; nothing in it was run.
+        SandboxError: reading it needs too much memory or time.
     """
+    with Sandbox(limits=_LIMITS, where=where) as sandbox:
+        tensors: dict[str, np.ndarray] = sandbox.call(
+            "toolkit.networks.torch_weights:read_here", content=content, where=where
+        )
+    return tensors
+
+
+def read_here(content: bytes, where: str) -> dict[str, np.ndarray]:
+    """What `read_state_dict` runs in the worker."""
     try:
         return _read(io.BytesIO(content))
     except DataError:

@@ -14,6 +14,7 @@ import numpy as np
 
 from toolkit.errors import ConfigurationError
 from toolkit.networks import keras_files
+from toolkit.system.clean_copy import clean_copy
 
 if TYPE_CHECKING:
     import keras
@@ -52,20 +53,19 @@ def _read(path: Path) -> LayerArrays:
         raise ConfigurationError(
             "no such weights file", where=str(path), remedy='paths are relative to the experiment file; or "imagenet"'
         )
+    if path.suffix not in {".keras", ".h5", ".hdf5"}:
+        raise ConfigurationError("not a weights file", where=str(path), remedy="use a .keras, .h5 or .weights.h5 file")
     try:
-        if path.suffix == ".keras":
-            return _of_model(path)
-        if path.name.endswith(".weights.h5"):
-            return _of_weights_h5(path)
-        if path.suffix in {".h5", ".hdf5"}:
-            return _of_h5(path)
+        with clean_copy(path) as copy:
+            if path.suffix == ".keras":
+                return _of_model(copy)
+            return _of_weights_h5(copy) if path.name.endswith(".weights.h5") else _of_h5(copy)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise ConfigurationError(
             f"cannot be read as weights: {error}",
             where=str(path),
             remedy="a whole model saved as .h5 is read by layer name, whichever Keras made it",
         ) from error
-    raise ConfigurationError("not a weights file", where=str(path), remedy="use a .keras, .h5 or .weights.h5 file")
 
 
 def _of_model(path: Path) -> LayerArrays:

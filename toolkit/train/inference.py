@@ -11,8 +11,8 @@ import numpy as np
 
 from toolkit import data, networks
 from toolkit.artifacts.model import Evaluation, TrainedModel
+from toolkit.data.decoding import DecodingError, decode_file
 from toolkit.device import rejection
-from toolkit.device.image_io import read_image, resize
 from toolkit.errors import ConfigurationError, DataError, Problem
 from toolkit.experiment.schema import DataConfig, SplitFractions
 from toolkit.progress import Progress
@@ -137,8 +137,8 @@ def load_record(file: Path) -> TrainedModel:
 def _fitted(path: Path, model: TrainedModel) -> np.ndarray | str:
     """Return the image as the model takes it, u8 [h, w, 3], or the problem with it."""
     try:
-        return resize(read_image(path), model.input_size, model.crop)
-    except ValueError as error:
+        return decode_file(path, model.input_size, model.crop)
+    except DecodingError as error:
         return str(error)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pickle
@@ -170,6 +171,16 @@ def test_prepare_refuses_a_cut_hostile_or_missing_archive(
     assert "names a path outside itself" in refusal("cifar10", rooted)
     assert "University of Toronto" in refusal("cifar10", tmp_path / "gone.tar.gz")
     assert not list((workspace.root / "data").iterdir())
+
+
+def test_prepare_refuses_an_archive_that_expands_without_end(tmp_path: Path, refusal: Refusal) -> None:
+    """By its headers, before anything is unpacked."""
+    huge = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+    huge.size = 2 << 30
+    packed = gzip.compress(huge.tobuf() + bytes(1 << 16))
+    (tmp_path / "bomb.tar.gz").write_bytes(packed)
+    assert "expands beyond the limit of 1 GiB" in refusal("cifar10", tmp_path / "bomb.tar.gz")
+    assert len(packed) < 1000
 
 
 class Hostile:

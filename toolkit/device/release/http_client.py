@@ -8,6 +8,7 @@ environment, as in urllib.
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -97,7 +98,8 @@ class HttpClient:
             url = _redirect_target(url, location)
             if answer.status == 303 and method != "HEAD":
                 method, body = "GET", None
-        raise OSError(f"redirects more than {self._max_redirects} times")
+        most = self._max_redirects
+        raise OSError(f"redirects more than {most} times" if most else "redirects, which is not followed")
 
     def _send(self, method: str, url: str, body: Optional[bytes], headers: Mapping[str, str], limit: int) -> Answer:
         """Send a request over an open connection, or over a new one if the server closed it."""
@@ -199,4 +201,6 @@ def _redirect_target(url: str, location: str) -> str:
 
 
 def _printable(url: str) -> str:
+    """Return an address for messages: without a user, a password or a query."""
+    url = re.sub(r"//[^/?#]*@", "//", url)
     return "".join(letter if letter.isprintable() else "?" for letter in url[:200].partition("?")[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from toolkit.artifacts.model import TrainedModel
 from toolkit.data import Image
+from toolkit.data.decoding import DecodingError, decode_within
 from toolkit.report import formatting
 from toolkit.report.data.load import ReportData
 
@@ -93,13 +94,9 @@ def thumbnail(image: Image, edge: int = EDGE) -> str:
     """A JPEG of at most `edge` pixels a side as a data URI; empty where the image cannot be read any more."""
     import cv2
 
-    from toolkit.device.image_io import read_image, resize
-
     try:
-        pixels = read_image(image.path)
-    except ValueError:
+        pixels = decode_within(image.path.read_bytes(), edge)
+    except (OSError, DecodingError):
         return ""
-    scale = edge / max(pixels.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-    _, encoded = cv2.imencode(".jpg", resize(pixels, (height, width))[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

@@ -10,8 +10,8 @@ import numpy as np
 
 from toolkit import networks
 from toolkit.artifacts.model import Rejection, StrangerResult, TrainedModel
+from toolkit.data.decoding import DecodingError, decode_file
 from toolkit.device.image_header import IMAGE_SUFFIXES
-from toolkit.device.image_io import read_image, resize
 from toolkit.errors import DataError
 from toolkit.train.features import frozen_features
 from toolkit.train.fitting import rejection_rule
@@ -99,6 +99,6 @@ def _logits_of(context: TrialContext, model: keras.Model, folder: Path) -> np.nd
 
 def _pixels(path: Path, context: TrialContext) -> np.ndarray:
     try:
-        return resize(read_image(path), context.size, context.trial.crop)
-    except ValueError as error:
-        raise DataError(str(error), where=str(path)) from error
+        return decode_file(path, context.size, context.trial.crop)
+    except DecodingError as error:
+        raise DataError(str(error)) from error

@@ -223,9 +223,45 @@ def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
     WebhookSink(f"http://127.0.0.1:{server.server_port}/x?key=1", str(tmp_path / "token")).send(b'{"a": 1}')
     assert heard.get(timeout=10) == ("Bearer secret", b'{"a": 1}')
     server.server_close()
-    assert WebhookSink("https://h.example/x?key=1").name == "https://h.example/x"
     with pytest.raises(ValueError, match="not an http or https address"):
         WebhookSink("file:///etc/passwd").send(b"")
+
+
+def test_webhook_follows_no_redirect_and_names_no_secret() -> None:
+    """The address may be a password: by its user, its path or its query."""
+    asked: Queue[str] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.put(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{server.server_port}/thief")
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/hooks/secret?key=secret"
+    said: list[str] = []
+    try:
+        running = begun(WebhookSink(url), said, [0.0])
+        for _ in range(3):
+            running.see(result_of(0.9))
+        while not said:
+            running.join(0.01)
+        assert running.end(10)
+    finally:
+        server.shutdown()
+        server.server_close()
+    reason = "redirects, which is not followed"
+    assert said == [f"alert bright did not reach http://127.0.0.1:{server.server_port}: {reason}"]
+    assert {asked.get(timeout=10) for _ in range(max(1, asked.qsize()))} == {"/hooks/secret?key=secret"}
+    for url in ("https://u:secret@h.example/x", "https://u:secret@h.example", "https://h.example/secret#secret"):
+        assert WebhookSink(url).name == "https://h.example"
+        assert "secret" not in " ".join(WebhookSink(url).problems())
 
 
 LABELS = ("with_mask", "without_mask")

@@ -156,8 +156,9 @@ class WebhookSink:
 
     @property
     def name(self) -> str:
-        """See AlertSink."""
-        return re.sub(r"//[^/]*@", "//", self.url.partition("?")[0])
+        """See AlertSink; of the URL the host alone, since many a service's path is its password."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
 
     def problems(self) -> Iterator[str]:
         """Yield the fields that are not valid, with the reason."""
