@@ -97,6 +97,7 @@ MIRRORS = {
     "legacy_openvino": "what is checked, and the code that uses it",
     "load": "reads the file that its package is named after",
     "local": "on this machine instead of on others",
+    "loop": "a verb, and the training loop",
     "lock": "one at a time: rollouts and benches",
     "misclassified": "images that a model got wrong: found, and shown",
     "model": "a trained model, and an imported one",

@@ -34,6 +34,7 @@ _OF_VERB = {
     "data": "train",
     "label": "train",
     "retrain": "all",
+    "loop": "all",
     "report": "report",
 }
 """What every other verb needs is the extra fleet."""

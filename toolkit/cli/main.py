@@ -30,6 +30,7 @@ from toolkit.cli import (
     init,
     inspect,
     label,
+    loop,
     parity,
     predict,
     provision,
@@ -126,7 +127,7 @@ _GROUPS = {
         parity.parity,
         serve.serve,
     ),
-    "Next model": (collect.collect, label.label, retrain.retrain),
+    "Next model": (collect.collect, label.label, retrain.retrain, loop.loop),
     "Devices": (
         provision.provision,
         deploy.deploy,

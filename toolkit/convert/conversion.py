@@ -207,7 +207,9 @@ def _versions(precision: str, target: Target) -> dict[str, str]:
 def _write_litert(source: ReferenceModel, folder: Path, quantizer: Quantizer | None, progress: Progress) -> Path:
     if quantizer is None:
         return tflite_writer.write_float(source, folder)
-    path, quantizer.details = tflite_writer.write_int8(source, quantizer.samples(), quantizer.max_drop, folder, progress)
+    path, quantizer.details = tflite_writer.write_int8(
+        source, quantizer.samples(), quantizer.max_drop, folder, progress
+    )
     return path
 
 

@@ -50,9 +50,8 @@ class Labeled:
 
     @property
     def group(self) -> str:
-        """Device and hour; a clock that was not set tells no hours apart."""
-        hour = self.capture.time[:13] if self.capture.clock_synchronized else "clock not set"
-        return f"{self.capture.device} {hour}"
+        """Device and hour, by its own clock: one that is wrong still tells its hours apart."""
+        return f"{self.capture.device} {self.capture.time[:13]}"
 
 
 def prepare_version(
