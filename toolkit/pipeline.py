@@ -128,7 +128,7 @@ class Pipeline:
             devices,
             strategy=deploy.strategy_from_config(settings),
             gates=deploy.gates_from_config(settings, store),
-            hooks=self.plan.beside(settings.hooks) if settings.hooks else None,
+            hooks=self.plan.resolve_path(settings.hooks) if settings.hooks else None,
             store=store,
             forks=self.forks,
             progress=self.progress,

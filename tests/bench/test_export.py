@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from toolkit.artifacts.bench import BenchRecord
-from toolkit.bench.export import FORMS, write
+from toolkit.bench.export import FORMATS, write
 
 BUNDLE = "b" * 64
 NAMES = {BUNDLE: 'odd "name"\\'}
@@ -48,7 +48,7 @@ RECORDS = (
 
 
 def test_csv_has_a_row_per_record_with_its_own_figures() -> None:
-    rows = list(csv.DictReader(io.StringIO(FORMS["csv"](RECORDS, NAMES).decode())))
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](RECORDS, NAMES).decode())))
     assert [row["scenario"] for row in rows] == ["single-stream", "single-stream", "offline", "accuracy"]
     first, broken, offline, accuracy = rows
     assert (first["queries"], first["requested_queries"], first["p90_ms"], first["p99_ms"]) == (
@@ -64,9 +64,9 @@ def test_csv_has_a_row_per_record_with_its_own_figures() -> None:
 
 
 def test_csv_and_prometheus_are_there_when_there_are_no_records() -> None:
-    assert FORMS["csv"]((), {}) == b"record\r\n"
-    assert FORMS["json"]((), {}) == b"[]\n"
-    assert b"# TYPE toolkit_bench_valid gauge" in FORMS["prom"]((), {})
+    assert FORMATS["csv"]((), {}) == b"record\r\n"
+    assert FORMATS["json"]((), {}) == b"[]\n"
+    assert b"# TYPE toolkit_bench_valid gauge" in FORMATS["prom"]((), {})
 
 
 def test_json_and_parquet_keep_every_sample(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_json_and_parquet_keep_every_sample(tmp_path: Path) -> None:
 def prometheus(records: tuple[BenchRecord, ...]) -> dict[tuple[str, str], float]:
     """Every sample by its name and labels, each line checked against the grammar of the text format."""
     found: dict[tuple[str, str], float] = {}
-    for line in FORMS["prom"](records, NAMES).decode().splitlines():
+    for line in FORMATS["prom"](records, NAMES).decode().splitlines():
         if not line.startswith("# "):
             match = SAMPLE.match(line)
             assert match, line

@@ -149,7 +149,7 @@ def test_deploy_removes_an_image_that_no_release_names(
     stale = Path(place.root, "container-images", "1" * 64)
     stale.mkdir(parents=True)
     (stale / "manifest.json").write_text(f'[{{"Config": "x", "RepoTags": ["{old}"], "Layers": []}}]')
-    assert not deploy(other_bundle, [place], sending=TransferOptions(keep=0)).failed
+    assert not deploy(other_bundle, [place], transfer=TransferOptions(keep=0)).failed
     assert not stale.exists()
     with connect(place) as shell:
         container_image = resolve_images([RUNNER])[RUNNER]

@@ -103,7 +103,9 @@ def test_deploy_keeps_what_was_done_when_told_not_to_undo(
     scene: Scene, aftermath: Aftermath, broken_python: Path
 ) -> None:
     first, second, third = scene.devices
-    result = scene.deploy(first, second, replace(third, python=str(broken_python)), strategy=Strategy(undo=False))
+    result = scene.deploy(
+        first, second, replace(third, python=str(broken_python)), strategy=Strategy(auto_rollback=False)
+    )
     assert [each.outcome for each in result.outcomes.values()] == ["deployed", "deployed", "failed"]
     aftermath.hold(scene.devices, scene.old, scene.new, result, scene.deploy)
 

@@ -326,20 +326,20 @@ def test_deploy_refuses_two_names_of_one_device_up_front(devices: tuple[Device, 
 
 
 def test_strategy_from_config_reads_the_table() -> None:
-    table = DeployConfig(batch="2,50%", groups=("attic",), pause_s=3, max_failures="10%", undo=False)
+    table = DeployConfig(batch="2,50%", groups=("attic",), pause_s=3, max_failures="10%", auto_rollback=False)
     assert strategy_from_config(table) == Strategy(
         batches=(Size(2), Size(50, percent=True)),
         groups=("attic",),
         pause_s=3,
         max_failures=Size(10, percent=True),
-        undo=False,
+        auto_rollback=False,
     )
     assert strategy_from_config(DeployConfig()) == Strategy()
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch": "0"}, {"batch": "1,"}, {"batch": "101%"}, {"max_failures": "-1"}, {"min_speed": 0}, {"healthy_s": -1}],
+    [{"batch": "0"}, {"batch": "1,"}, {"batch": "101%"}, {"max_failures": "-1"}, {"min_speed": 0}, {"health_s": -1}],
 )
 def test_the_table_refuses_what_no_rollout_can_do(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
@@ -349,5 +349,5 @@ def test_the_table_refuses_what_no_rollout_can_do(wrong: dict[str, object]) -> N
 def test_gates_from_config_leaves_out_what_is_not_asked_for(workspace: Workspace) -> None:
     with Store(workspace.database) as store:
         assert [gate.name for gate in gates_from_config(DeployConfig(), store)] == ["verify", "golden", "healthy"]
-        table = DeployConfig(min_speed=0.5, healthy_s=0, hooks=Path("hooks"))
+        table = DeployConfig(min_speed=0.5, health_s=0, hooks=Path("hooks"))
         assert [gate.name for gate in gates_from_config(table, store)] == ["verify", "golden", "speed"]

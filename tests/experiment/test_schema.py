@@ -50,7 +50,7 @@ def test_load_gives_every_trial_when_the_file_is_whole(tmp_path: Path) -> None:
         "vgg16-sigmoid",
         "vgg16-softmax",
     ]
-    assert loaded.beside("x") == tmp_path / "x"
+    assert loaded.resolve_path("x") == tmp_path / "x"
 
 
 def test_trial_takes_the_override_when_the_network_has_one(tmp_path: Path) -> None:

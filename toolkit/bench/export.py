@@ -28,13 +28,13 @@ SETTINGS = (*(option.name for option in fields(BenchSpec) if option.name != "sce
 READINGS = ("temperature_c", "clock_mhz", "throttled", "usb_mbit", "load_1min")
 
 
-def write(records: Sequence[BenchRecord], names: Mapping[str, str], form: str, path: Path) -> None:
-    """Write `records` to `path`, whole; `form` is a key of FORMS, `names` gives a bundle's name.
+def write(records: Sequence[BenchRecord], names: Mapping[str, str], format_: str, path: Path) -> None:
+    """Write `records` to `path`, whole; `format_` is a key of FORMATS, `names` gives a bundle's name.
 
     Raises:
         MachineError: Parquet was requested and polars is not installed.
     """
-    content = FORMS[form](records, names)
+    content = FORMATS[format_](records, names)
     with files.atomic_write(path) as stream:
         stream.write(content)
 
@@ -196,7 +196,7 @@ def _written(labels: Sequence[tuple[str, str]]) -> str:
     return "{" + ",".join(f'{name}="{value}"' for name, value in escaped) + "}"
 
 
-FORMS: Mapping[str, Callable[[Sequence[BenchRecord], Mapping[str, str]], bytes]] = {
+FORMATS: Mapping[str, Callable[[Sequence[BenchRecord], Mapping[str, str]], bytes]] = {
     "csv": _csv,
     "json": _json,
     "parquet": _parquet,

@@ -48,8 +48,8 @@ def write_bundle(
 
     `golden` are the golden images, u8 [n,H,W,3], and the answers to them, f32 [n, classes].
     """
-    with files.part_folder(workspace.folder("bundles")) as beside:
-        folder = beside / "new"
+    with files.part_folder(workspace.folder("bundles")) as partial:
+        folder = partial / "new"
         _fill(folder, ir, model, split, golden, workspace)
         digest = hashing.sha256_file(folder / MANIFEST)
         place = workspace.folder("bundles") / digest

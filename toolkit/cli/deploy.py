@@ -147,15 +147,15 @@ def deploy(
 
     if offline is None:
         require_target(options.fleet, options.limit)
-    sending = TransferOptions(parse_rate_limit(bandwidth) if bandwidth else None, keep_releases)
+    transfer = TransferOptions(parse_rate_limit(bandwidth) if bandwidth else None, keep_releases)
     settings = DeployConfig.model_construct(
         batch=batch,
         groups=tuple(group or ()),
         pause_s=pause,
         max_failures=max_failures,
-        undo=auto_rollback,
+        auto_rollback=auto_rollback,
         min_speed=min_speed,
-        healthy_s=health_seconds,
+        health_s=health_seconds,
     )
     strategy = strategy_from_config(settings)
     with options.store() as store:
@@ -182,7 +182,7 @@ def deploy(
             devices,
             strategy=strategy,
             gates=gates,
-            sending=sending,
+            transfer=transfer,
             hooks=hooks or options.workspace.root / "hooks",
             store=store,
             forks=options.forks,

@@ -74,13 +74,13 @@ def convert_model(
     split = split_of(model, store)
     test = test_images(model, split, workspace)
     quantizer = Quantizer(model, split, limits.max_drop, workspace, progress) if limits.max_drop is not None else None
-    with files.part_folder(workspace.folder("ir")) as beside:
+    with files.part_folder(workspace.folder("ir")) as partial:
         fp16 = aim.fp16_arithmetic or precision == "fp16"
         ranges = ActivationCheck(model, split, test, workspace, progress, force) if fp16 else None
         if aim.runtime == "litert":
-            path = _write_litert(source, beside / "new", quantizer, progress)
+            path = _write_litert(source, partial / "new", quantizer, progress)
         else:
-            path = write_ir(source, aim, precision, beside / "new", progress, quantizer, ranges)
+            path = write_ir(source, aim, precision, partial / "new", progress, quantizer, ranges)
         compared = _compared(source, split, test, path, limits)
         if not compared.parity.passed:
             raise _disagreement(title, reference_runtime(model), compared, test)

@@ -75,12 +75,12 @@ def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progr
     return match
 
 
-def compare_layers(reference: Path, form: Path, image: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
+def compare_layers(reference: Path, variant: Path, image: npt.NDArray[np.uint8]) -> tuple[LayerError, ...]:
     """The error of each layer that both IRs have in the same shape, in the network's order; `image` is u8 [H,W,3]."""
     import openvino as ov
 
     core = ov.Core()
-    whole, other = core.read_model(reference), core.read_model(form)
+    whole, other = core.read_model(reference), core.read_model(variant)
     shared = _shared(whole, other)
     ours, theirs = _answers(other, shared, image), _answers(whole, shared, image)
     errors: dict[str, float] = {}

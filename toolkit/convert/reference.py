@@ -90,9 +90,9 @@ class ReferenceModel:
         """Store the float32 graph, whose operations get names that depend on the graph alone."""
         graph = graphs.add_first_class(graph)
         graphs.name_operations(graph)
-        with files.part_folder(self.folder) as beside:
-            graphs.write(graph, beside / "graph" / "model.xml", container=11, compress=False)
-            (beside / "graph").replace(self.folder / "graph")
+        with files.part_folder(self.folder) as partial:
+            graphs.write(graph, partial / "graph" / "model.xml", container=11, compress=False)
+            (partial / "graph").replace(self.folder / "graph")
 
     def reference(self, split: Split, test: TestImages) -> Probabilities:
         """Keras' probabilities for the test images, or those of an imported file's own runtime, f32 [n, classes]."""

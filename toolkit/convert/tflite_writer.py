@@ -46,19 +46,19 @@ def write_float(source: ReferenceModel, folder: Path) -> Path:
 def write_int8(
     source: ReferenceModel, samples: CalibrationData, max_drop: float, folder: Path, progress: Progress
 ) -> tuple[Path, Quantization]:
-    """Write the INT8 form of `source`, which loses at most `max_drop` of the accuracy on the judging images.
+    """Write the INT8 form of `source`, which loses at most `max_drop` of the accuracy on the validation images.
 
     Raises:
         ConfigurationError, ConversionError: as `write_float`; or the bound does not hold.
     """
     progress.log(f"  calibrating with {len(samples.calibration)} training images")
     before_path = write_float(source, folder / "float")
-    before = parity.score(parity.predict(before_path, [samples.judging]), samples.labels)
+    before = parity.score(parity.predict(before_path, [samples.validation]), samples.labels)
     with _quiet():
         path = _write(folder, _quantized(source, samples.calibration, _after_last_layer(before_path)))
     before_path.unlink()
     before_path.parent.rmdir()
-    after = parity.score(parity.predict(path, [samples.judging]), samples.labels)
+    after = parity.score(parity.predict(path, [samples.validation]), samples.labels)
     if not parity.keeps_accuracy(after, before, max_drop):
         raise ConversionError(
             f"INT8 cannot hold max_drop = {max_drop:g}: the accuracy on the {samples.judged_on} images falls by "

@@ -70,18 +70,18 @@ def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path]
     if _is_whole(folder, stamp):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        fill(beside)
-        (beside / STAMP).write_bytes(hashing.canonical_json({**stamp, "files": _count(beside)}))
-        beside.chmod(0o755)
+        fill(partial)
+        (partial / STAMP).write_bytes(hashing.canonical_json({**stamp, "files": _count(partial)}))
+        partial.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
-        beside.rename(folder)
+        partial.rename(folder)
     except OSError as error:
         raise _cannot_write(folder, error) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return True
 
 
@@ -143,7 +143,9 @@ def unpack_arrays(
     cached = _listed(folder)
     if cached is None and folder.exists():
         shutil.rmtree(folder)
-    make_folder(folder, {"code": _CODE, "source": dict(source)}, lambda beside: _unpack(reader, beside, name, progress))
+    make_folder(
+        folder, {"code": _CODE, "source": dict(source)}, lambda partial: _unpack(reader, partial, name, progress)
+    )
     scan = cached or _listed(folder)
     if scan is None:
         raise DataError("the unpacked images are missing", where=str(folder), remedy="prepare the data again")

@@ -59,7 +59,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _DeviceSession:
     """A device that is being changed, its session, and what it served before."""
 
     device: Device
@@ -77,7 +77,7 @@ class DeviceRollout:
     container_images: Mapping[str, ContainerImage] = field(default_factory=dict)
     """By the inventory's name."""
     gates: Sequence[Gate]
-    sending: TransferOptions | None = None
+    transfer: TransferOptions | None = None
     rollout: str = ""
     break_lock: bool = False
 
@@ -116,13 +116,13 @@ class DeviceRollout:
             now = read_status(device, shell)
             if now.release not in {before.status.release, self.release_for(device).digest}:
                 raise _moved(device, before.status, now)
-            turn = _Turn(device, shell, session, now)
+            attempt = _DeviceSession(device, shell, session, now)
             try:
-                plan, sent = self._send(turn, before)
+                plan, sent = self._send(attempt, before)
             except Exception as error:
-                self._note_failure(turn, problem_of(device, error).what)
+                self._note_failure(attempt, problem_of(device, error).what)
                 raise
-            return self._activate(turn, plan, sent)
+            return self._activate(attempt, plan, sent)
 
     def revert(self, device: Device, seen: DeviceStatus, why: str) -> DeviceStatus | None:
         """Return to the earlier release if this one is served; None if nothing had to be done.
@@ -157,36 +157,36 @@ class DeviceRollout:
             container_image, remote.inspect_image(device, shell, container_image)
         )
 
-    def _send(self, turn: _Turn, before: DeviceState) -> tuple[DeployPlan, int]:
+    def _send(self, attempt: _DeviceSession, before: DeviceState) -> tuple[DeployPlan, int]:
         """Send what is missing: the container image first, because the release's requirements are probed in it."""
-        device, shell = turn.device, turn.shell
+        device, shell = attempt.device, attempt.shell
         facts, sent, container_image = before.facts, 0, self._container_image(device)
         if container_image is not None:
-            sent = remote.ensure_image(device, shell, container_image, facts.machine, self.sending)
+            sent = remote.ensure_image(device, shell, container_image, facts.machine, self.transfer)
             facts = fleet.probe_in_image(facts, device, shell, container_image.reference)
         known = self._survey(device, shell)
-        facts = replace(facts, current=turn.before.release, previous=turn.before.previous)
+        facts = replace(facts, current=attempt.before.release, previous=attempt.before.previous)
         tree = self.release_for(device)
         plan = make_plan(tree, device, facts, known, self.gates)
         if plan.has("send"):
-            sent += staging.stage(shell, device, tree, release_path(tree.digest), known, self.sending)
+            sent += staging.stage(shell, device, tree, release_path(tree.digest), known, self.transfer)
         return plan, sent
 
-    def _activate(self, turn: _Turn, plan: DeployPlan, sent: int) -> Applied:
+    def _activate(self, attempt: _DeviceSession, plan: DeployPlan, sent: int) -> Applied:
         """Let the device activate the release, which puts the old one back if a gate fails after the switch."""
-        device, tree = turn.device, self.release_for(turn.device)
-        context = GateContext(device, turn.shell, tree.digest, tree, turn.before.bundle)
+        device, tree = attempt.device, self.release_for(attempt.device)
+        context = GateContext(device, attempt.shell, tree.digest, tree, attempt.before.bundle)
         run = GateRun(context, [gate for gate in self.gates if plan.has(gate.name)])
-        passed = turn.session.activate(tree.digest, run, self._audit)
-        if self._container_image(device) is not None and self.sending is not None and self.sending.keep is not None:
-            remote.prune_images(device, turn.shell)
+        passed = attempt.session.activate(tree.digest, run, self._audit)
+        if self._container_image(device) is not None and self.transfer is not None and self.transfer.keep is not None:
+            remote.prune_images(device, attempt.shell)
         return Applied(sent_bytes=sent, gates=passed, repaired=plan.damaged)
 
-    def _note_failure(self, turn: _Turn, reason: str) -> None:
+    def _note_failure(self, attempt: _DeviceSession, reason: str) -> None:
         """Append to the device's audit log, best effort: without room or connection the line is lost."""
-        entry = {"release": self.release_for(turn.device).digest, "replaced": turn.before.release}
+        entry = {"release": self.release_for(attempt.device).digest, "replaced": attempt.before.release}
         with suppress(FleetError):
-            turn.session.note(self._audit, {**entry, "outcome": "failed", "reason": reason})
+            attempt.session.note(self._audit, {**entry, "outcome": "failed", "reason": reason})
 
 
 def _moved(device: Device, seen: DeviceStatus, now: DeviceStatus) -> FleetError:

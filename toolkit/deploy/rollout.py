@@ -49,14 +49,14 @@ def strategy_from_config(table: DeployConfig) -> Strategy:
         groups=table.groups,
         pause_s=table.pause_s,
         max_failures=Size.parse(table.max_failures),
-        undo=table.undo,
+        auto_rollback=table.auto_rollback,
     )
 
 
 def gates_from_config(table: DeployConfig, store: Store) -> tuple[Gate, ...]:
     """Return the gates of a configuration; `store` has the measured speeds."""
     speed = [SpeedGate(table.min_speed, load_baselines(store))] if table.min_speed else []
-    healthy = [HealthGate(table.healthy_s)] if table.healthy_s else []
+    healthy = [HealthGate(table.health_s)] if table.health_s else []
     return (*REQUIRED_GATES, *speed, *healthy)
 
 
@@ -105,7 +105,7 @@ def deploy(
     strategy: Strategy = _CAREFUL,
     gates: Sequence[Gate] = REQUIRED_GATES,
     hooks: Path | None = None,
-    sending: TransferOptions | None = None,
+    transfer: TransferOptions | None = None,
     store: Store | None = None,
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
@@ -131,7 +131,7 @@ def deploy(
             tree=tree,
             container_images=local.images_for(devices),
             gates=gates,
-            sending=sending,
+            transfer=transfer,
             rollout=log.rollout,
             break_lock=break_lock,
         ),
@@ -240,7 +240,7 @@ class _Rollout:
     def _take_back(self, waiting: Mapping[Device, DeviceState]) -> None:
         """Revert every device that was tried: one that failed may have switched before its connection was lost."""
         had = [device for device in waiting if self.log.outcome(device) in {"deployed", "failed"}]
-        if not self.strategy.undo or not had:
+        if not self.strategy.auto_rollback or not had:
             return
         self.progress.log(f"rolling back: {self.log.stopped}")
 

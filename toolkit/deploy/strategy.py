@@ -56,7 +56,7 @@ class Strategy:
     """Between two batches."""
     max_failures: Size = Size(0)
     """More failures than this stop the rollout; of the first of several batches no device may fail."""
-    undo: bool = True
+    auto_rollback: bool = True
     """Whether a stopped rollout reverts the devices it has deployed to."""
 
 

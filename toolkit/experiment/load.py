@@ -18,8 +18,8 @@ def shipped_experiment(name: str) -> Path:
 
     In a wheel the experiments lie inside the package; in a checkout, in models/ beside it.
     """
-    inside, beside = Path(__file__).parents[1] / "models", Path(__file__).parents[2] / "models"
-    return (inside if inside.is_dir() else beside) / f"{name}.toml"
+    installed, checkout = Path(__file__).parents[1] / "models", Path(__file__).parents[2] / "models"
+    return (installed if installed.is_dir() else checkout) / f"{name}.toml"
 
 
 def load_experiment(path: Path) -> Experiment:

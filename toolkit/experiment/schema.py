@@ -204,10 +204,10 @@ class DeployConfig(Config):
     groups: tuple[str, ...] = ()
     pause_s: float = Field(default=0, ge=0)
     max_failures: str = Field(default="0", pattern=rf"^(0|{_SIZE})$")
-    undo: bool = True
+    auto_rollback: bool = True
     min_speed: float | None = Field(default=None, gt=0, le=1)
     """The part of the speed that was last measured on a device with which a release passes there; unset: not asked."""
-    healthy_s: float = Field(default=10, ge=0)
+    health_s: float = Field(default=10, ge=0)
     """How long the service must stay well after the switch; 0: not asked."""
     hooks: Path | None = None
 
@@ -325,6 +325,6 @@ class Experiment(Config):
             reject=self.reject,
         )
 
-    def beside(self, path: str | Path) -> Path:
+    def resolve_path(self, path: str | Path) -> Path:
         """A path written in the experiment file, seen from where that file lies."""
         return self.origin.parent / path

@@ -65,12 +65,12 @@ _current: ContextVar[CancelScope | None] = ContextVar("lifetimes", default=None)
 @contextmanager
 def cancellable(close: Callable[[], None]) -> Iterator[None]:
     """Register `close` for the length of a with-block, if there is a fan-out."""
-    lifetimes = _current.get()
-    if lifetimes is None:
+    scope = _current.get()
+    if scope is None:
         yield
         return
-    ticket = lifetimes.add(close)
+    ticket = scope.add(close)
     try:
         yield
     finally:
-        lifetimes.drop(ticket)
+        scope.drop(ticket)

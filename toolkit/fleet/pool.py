@@ -110,7 +110,7 @@ class _Pool(Generic[T]):
         self._waiting: queue.SimpleQueue[Device] = queue.SimpleQueue()
         for device in devices:
             self._waiting.put(device)
-        self._lifetimes = CancelScope()
+        self._scope = CancelScope()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._work, daemon=True, name=f"fleet-{n}") for n in range(size)]
 
@@ -128,12 +128,12 @@ class _Pool(Generic[T]):
     def stop(self) -> None:
         """Start nothing more, close open connections, and wait a moment for the threads to end."""
         self._stopped.set()
-        self._lifetimes.end()
+        self._scope.end()
         for thread in filter(threading.Thread.is_alive, self._threads):
             thread.join(PARTING_S / len(self._threads))
 
     def _work(self) -> None:
-        with self._lifetimes.entered():
+        with self._scope.entered():
             while not self._stopped.is_set():
                 try:
                     device = self._waiting.get_nowait()

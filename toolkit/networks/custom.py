@@ -35,7 +35,7 @@ def resolve_network(experiment: Experiment, name: str) -> Network:
     own = experiment.networks.get(name)
     if own is None or own.body is None or own.input_size is None:
         return find_network(name)
-    path, where = experiment.beside(own.body), f"networks.{name}"
+    path, where = experiment.resolve_path(own.body), f"networks.{name}"
     if name in NETWORKS:
         raise ConfigurationError(f"{name} is a network of the toolkit's", where=where, remedy="name yours otherwise")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):

@@ -71,7 +71,7 @@ def mounts_for(experiment: Experiment) -> tuple[Path, ...]:
         named.append(experiment.reject.strangers_folder)
     for table in experiment.networks.values():
         named += [Path(word) for word in (table.weights, table.body) if word and word not in {"imagenet", "none"}]
-    return (experiment.origin, *(experiment.beside(path) for path in named if path is not None))
+    return (experiment.origin, *(experiment.resolve_path(path) for path in named if path is not None))
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def describe_settings(experiment: Experiment, split: Split) -> str:
     trial = next(experiment.trials())
     counts = split.counts.get("train", {})
     completed = recipe.complete(trial, counts, images=split.size("train"), multi_label=split.multi_label)
-    return experiment_toml(experiment, completed, experiment.beside(experiment.data.path or ""))
+    return experiment_toml(experiment, completed, experiment.resolve_path(experiment.data.path or ""))
 
 
 def _finished(requests: Sequence[Request], sweep_options: SweepOptions) -> bool:

@@ -120,7 +120,7 @@ def prepare_trial(
             [Problem("no images in this part", f"{split.name}: {subset}") for subset in empty]
         )
     named = trial.weights in {"imagenet", "none"}
-    weights = trial.weights if named else experiment.beside(trial.weights)
+    weights = trial.weights if named else experiment.resolve_path(trial.weights)
     edge = trial.input_size or network.input_size
     context = TrialContext(
         experiment=experiment,

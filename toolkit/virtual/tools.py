@@ -79,11 +79,11 @@ def _make(folder: Path, packages: Sequence[str], progress: Progress) -> None:
     debian_packages.check_programs()
     progress.log(f"downloading {packages[-1]} and its dependencies from Debian 13")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as beside:
-        archive = debian_packages.Archive(Path(beside) / "apt", debian_packages.sources(SUITE), architecture)
-        debian_packages.unpack(archive.download_closure(packages), Path(beside) / "new")
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as partial:
+        archive = debian_packages.Archive(Path(partial) / "apt", debian_packages.sources(SUITE), architecture)
+        debian_packages.unpack(archive.download_closure(packages), Path(partial) / "new")
         try:
-            (Path(beside) / "new").rename(folder)
+            (Path(partial) / "new").rename(folder)
         except OSError:
             if not folder.exists():  # another process was first: its folder is the same
                 raise

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.convert.imported.file_facts import FileFacts, Scaling, facts_beside, facts_of_metadata, merged
+from toolkit.convert.imported.file_facts import FileFacts, Scaling, facts_of_files, facts_of_metadata, merged
 from toolkit.errors import DataError
 
 
@@ -44,14 +44,14 @@ def test_facts_beside_reads_a_preprocessor_config(tmp_path: Path) -> None:
     }
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     (tmp_path / "config.json").write_text(json.dumps({"id2label": {"1": "b", "0": "a", "10": "c"}}))
-    facts = facts_beside(tmp_path / "model.onnx")
+    facts = facts_of_files(tmp_path / "model.onnx")
     assert facts.scaling is not None
     assert facts.scaling.mean == pytest.approx((127.5,) * 3)
     assert facts.scaling.std == pytest.approx((63.75,) * 3)
     assert (facts.size, facts.crop, facts.labels) == ((224, 192), "center", ("a", "b", "c"))
     (tmp_path / "preprocessor_config.json").write_text("{")
     with pytest.raises(DataError, match="is not valid JSON"):
-        facts_beside(tmp_path / "model.onnx")
+        facts_of_files(tmp_path / "model.onnx")
 
 
 def test_merged_prefers_the_first() -> None:

@@ -37,28 +37,28 @@ def share(face: accessories.Pixels, wear: object, place: tuple[float, float], **
 
 
 def test_wear_mask_covers_nose_and_mouth_when_worn(face: accessories.Pixels) -> None:
-    assert share(face, accessories.wear_mask, NOSE) > 0.8
-    assert share(face, accessories.wear_mask, MOUTH) > 0.8
-    assert share(face, accessories.wear_mask, EYE) == 0
+    assert share(face, accessories.draw_mask, NOSE) > 0.8
+    assert share(face, accessories.draw_mask, MOUTH) > 0.8
+    assert share(face, accessories.draw_mask, EYE) == 0
 
 
 def test_wear_mask_under_the_chin_leaves_the_mouth_free(face: accessories.Pixels) -> None:
-    assert share(face, accessories.wear_mask, NOSE, under_chin=True) == 0
-    assert share(face, accessories.wear_mask, MOUTH, under_chin=True) == 0
-    assert share(face, accessories.wear_mask, CHIN, under_chin=True) > 0.8
+    assert share(face, accessories.draw_mask, NOSE, under_chin=True) == 0
+    assert share(face, accessories.draw_mask, MOUTH, under_chin=True) == 0
+    assert share(face, accessories.draw_mask, CHIN, under_chin=True) > 0.8
 
 
-@pytest.mark.parametrize("wear", [accessories.wear_scarf, accessories.wear_hat, accessories.wear_sunglasses])
+@pytest.mark.parametrize("wear", [accessories.draw_scarf, accessories.draw_hat, accessories.draw_sunglasses])
 def test_wear_leaves_nose_and_mouth_free_when_it_is_no_mask(face: accessories.Pixels, wear: object) -> None:
     assert share(face, wear, NOSE) == share(face, wear, MOUTH) == 0
 
 
 def test_wear_sunglasses_covers_the_eyes_when_worn(face: accessories.Pixels) -> None:
-    assert share(face, accessories.wear_sunglasses, EYE) == 1
+    assert share(face, accessories.draw_sunglasses, EYE) == 1
 
 
 def test_wear_hat_covers_the_forehead_when_worn(face: accessories.Pixels) -> None:
-    assert share(face, accessories.wear_hat, FOREHEAD) > 0.8
+    assert share(face, accessories.draw_hat, FOREHEAD) > 0.8
 
 
 @pytest.fixture(scope="module")

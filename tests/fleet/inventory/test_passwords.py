@@ -57,7 +57,7 @@ def test_ask_passwords_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_inventory_goes_before_what_was_asked(tmp_path: Path) -> None:
     (tmp_path / "hosts.ini").write_text("one ansible_become_password=own\ntwo\n")
-    one, two = load_inventory(tmp_path / "hosts.ini", asked=Passwords(become="asked"))
+    one, two = load_inventory(tmp_path / "hosts.ini", prompted=Passwords(become="asked"))
     assert (one.become_password, two.become_password, two.password) == ("own", "asked", None)
     assert "asked" not in repr(two)
 

@@ -207,7 +207,7 @@ def test_stage_sends_a_chunk_that_is_gone_since_the_survey(local_shell: Shell) -
 def test_stage_keeps_to_the_bandwidth(local_shell: Shell, tree: FileTree, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     monkeypatch.setattr(RateLimit, "take", lambda self, size: taken.append(size))
-    stage(local_shell, local_shell.device, tree, PLACE, sending=TransferOptions(bandwidth=RateLimit(1e9)))
+    stage(local_shell, local_shell.device, tree, PLACE, transfer=TransferOptions(bandwidth=RateLimit(1e9)))
     assert sum(taken) >= 300_006
 
 

@@ -69,7 +69,7 @@ def test_request_is_the_same_when_it_was_a_line(sweep: Sweep) -> None:
     again = Request.from_json(line)
     assert (again.trial, again.split, again.last) == (request.trial, request.split, None)
     assert again.experiment == request.experiment
-    assert again.experiment.beside("body.keras") == request.experiment.beside("body.keras").absolute()
+    assert again.experiment.resolve_path("body.keras") == request.experiment.resolve_path("body.keras").absolute()
 
 
 @pytest.mark.parametrize("name", ["demo", "face-mask", "flowers", "cifar10", "cifar100", "fashion-mnist"])

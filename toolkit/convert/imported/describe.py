@@ -37,8 +37,8 @@ def copy_files(file: Path, imported: ImportedModel, workspace: Workspace) -> Pat
     place = workspace.folder("imported", imported.sha256) / source.name
     if place.exists():
         return place
-    with files.part_folder(place.parent) as beside:
-        folder = beside / source.name if source.is_dir() else beside
+    with files.part_folder(place.parent) as partial:
+        folder = partial / source.name if source.is_dir() else partial
         origin = source if source.is_dir() else source.parent
         for name, digest in imported.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def copy_files(file: Path, imported: ImportedModel, workspace: Workspace) -> Pat
         for name in sorted(
             names, key=lambda name: name == source.name
         ):  # the model itself last: it stands for the whole
-            (beside / name).replace(place.parent / name)
+            (partial / name).replace(place.parent / name)
     return place
 
 

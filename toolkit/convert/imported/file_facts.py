@@ -65,7 +65,7 @@ def facts_of_metadata(properties: Mapping[str, str]) -> FileFacts:
     return FileFacts(labels=_labels(listed), scaling=scaling, color=color, source="the file's metadata")
 
 
-def facts_beside(path: Path) -> FileFacts:
+def facts_of_files(path: Path) -> FileFacts:
     """Facts from preprocessor_config.json and config.json beside the model.
 
     Raises:

@@ -21,7 +21,7 @@ from toolkit.artifacts.model import ImportedModel, TrainedModel
 from toolkit.convert import parity
 from toolkit.convert.imported import dataset, io_adapters, output_kind, sanity
 from toolkit.convert.imported.describe import copy_files, count_parameters, describe_model
-from toolkit.convert.imported.file_facts import FileFacts, facts_beside, merged
+from toolkit.convert.imported.file_facts import FileFacts, facts_of_files, merged
 from toolkit.convert.imported.formats import FORMATS, format_of
 from toolkit.convert.imported.model import Inspected, ModelReader, adapt, as_probabilities
 from toolkit.convert.imported.options import SCALINGS, ImportOptions, choose_scaling
@@ -53,11 +53,11 @@ def import_model(
         ConversionError: OpenVINO does not know an operation in it.
     """
     progress.log(f"reading {file.name} ({FORMATS[format_of(file)].format})")
-    beside = facts_beside(file)
-    size = options.size or beside.size
+    partial = facts_of_files(file)
+    size = options.size or partial.size
     with ModelReader(file, size, options.signature) as reader, _naming(file):
         inspected = reader.inspect()
-        facts = merged(inspected.facts, beside)
+        facts = merged(inspected.facts, partial)
         labels = dataset.read_labels(options.labels, facts.labels)
         spec = _input_spec(inspected, options, size)
         _refuse_integers(inspected, file.name)

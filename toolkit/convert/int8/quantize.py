@@ -50,10 +50,10 @@ class CalibrationData:
 
     calibration: Images
     """u8 [n,H,W,3], n at most CALIBRATION: ranges are taken from these."""
-    judging: Images
+    validation: Images
     """u8 [m,H,W,3]: layers are reverted until the accuracy on these holds."""
     labels: parity.Labels
-    """[m], of the judging ones."""
+    """[m], of the validation images."""
     judged_on: str
     """Which part they are: "validation", or "train" where there is no validation part."""
 
@@ -75,19 +75,19 @@ def load_calibration_data(model: TrainedModel, split: Split, workspace: Workspac
             remedy="add a train subset to the split, or convert to fp32 or fp16",
         )
     chosen = interleave_classes([image.label for image in training], CALIBRATION)
-    judging, judged_on = _judging(images, training, chosen)
+    validation, judged_on = _validation_images(images, training, chosen)
 
     def load(some: Sequence[Image]) -> Images:
         return load_images(some, model.input_size, model.crop, workspace=workspace)
 
-    labels = label_array(judging, len(split.labels))
-    return CalibrationData(load([training[index] for index in chosen]), load(judging), labels, judged_on)
+    labels = label_array(validation, len(split.labels))
+    return CalibrationData(load([training[index] for index in chosen]), load(validation), labels, judged_on)
 
 
 def quantize(
     model: ov.Model, samples: CalibrationData, max_drop: float, progress: Progress
 ) -> tuple[ov.Model, Quantization]:
-    """`model`, a lowered float32 graph, in INT8, losing at most `max_drop` of the accuracy on the judging images.
+    """`model`, a lowered float32 graph, in INT8, losing at most `max_drop` of the accuracy on the validation images.
 
     The same model, images and versions give the same graph on the same kind of processor.
 
@@ -101,7 +101,7 @@ def quantize(
     progress.log(f"  calibrating with {len(samples.calibration)} training images")
 
     def score(graph: ov.Model) -> float:
-        return parity.score(parity.predict(graph, [samples.judging]), samples.labels)
+        return parity.score(parity.predict(graph, [samples.validation]), samples.labels)
 
     before, whole = score(model), _quantized(nncf, model, samples)
     names, quantized, after = quantized_layers(whole), whole, score(whole)
@@ -113,7 +113,7 @@ def quantize(
         quantized, reverted = restore_float_layers(
             whole,
             model,
-            samples.judging[:_RANKING],
+            samples.validation[:_RANKING],
             lambda graph: parity.keeps_accuracy(score(graph), before, max_drop),
             progress,
         )
@@ -146,7 +146,9 @@ def interleave_classes(labels: Sequence[int], count: int) -> list[int]:
     return sorted(index for *_, index in sorted(order)[:count])
 
 
-def _judging(images: Iterable[Image], training: Sequence[Image], chosen: Sequence[int]) -> tuple[Sequence[Image], str]:
+def _validation_images(
+    images: Iterable[Image], training: Sequence[Image], chosen: Sequence[int]
+) -> tuple[Sequence[Image], str]:
     """The validation images; without any, the training images that did not calibrate, or all of those."""
     validation = [image for image in images if image.subset == "validation"]
     if validation:

@@ -44,9 +44,9 @@ def _make(folder: Path, progress: Progress) -> None:
     listed = debian_packages.sources(SUITE)
     folder.parent.mkdir(parents=True, exist_ok=True)
     progress.log(f"unpacking Python {VERSION} from the packages of Debian 11")
-    with files.part_folder(folder.parent) as beside:
-        new = beside / "new"
-        debian_packages.unpack(_fetch(beside, listed, progress), new)
+    with files.part_folder(folder.parent) as partial:
+        new = partial / "new"
+        debian_packages.unpack(_fetch(partial, listed, progress), new)
         (new / "bin").mkdir()
         starter = new / "bin" / f"python{VERSION}"
         libraries = ":".join(f"$root/{library}" for library in LIBRARIES)

@@ -39,7 +39,7 @@ TOP1_AGREEMENT = 0.995
 
 _ROUGH = ("bf16", "f16")
 _TIMEOUT_S = 1800
-_HOUSE = Path(toolkit.__file__).parent.parent
+_PACKAGE_ROOT = Path(toolkit.__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +128,8 @@ def prepare(generation: Generation, progress: Progress) -> Path:
 
 def _unpack(paths: list[Path], folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with files.part_folder(folder.parent) as beside:
-        new = beside / "new"
+    with files.part_folder(folder.parent) as partial:
+        new = partial / "new"
         for path in paths:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(new)
@@ -166,7 +166,7 @@ def find_worker(generation: Generation, progress: Progress) -> LegacyWorker:
         return LegacyWorker(_docker(image), {"PATH": os.environ.get("PATH", "")}, "/release")
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "PYTHONPATH": os.pathsep.join((str(prepare(generation, progress)), str(_HOUSE))),
+        "PYTHONPATH": os.pathsep.join((str(prepare(generation, progress)), str(_PACKAGE_ROOT))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
     }
@@ -181,7 +181,7 @@ def _has_image(image: str) -> bool:
 
 def _docker(image: str) -> tuple[str, ...]:
     """This toolkit's device code on the image's runtime; FOLDER stands for the release, which is mounted."""
-    code = f"{_HOUSE / 'toolkit' / DEVICE_CODE}:{ROOT}/{DEVICE_CODE}:ro"
+    code = f"{_PACKAGE_ROOT / 'toolkit' / DEVICE_CODE}:{ROOT}/{DEVICE_CODE}:ro"
     user = f"{os.getuid()}:{os.getgid()}"
     confined = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--user", user)
     return ("docker", "run", *confined, "--volume", code, "--volume", "FOLDER:/release:ro", image)

@@ -94,8 +94,8 @@ def _check_machine() -> None:
 
 def _unpack(wheel: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with files.part_folder(folder.parent) as beside:
-        new = beside / "new"
+    with files.part_folder(folder.parent) as partial:
+        new = partial / "new"
         new.mkdir()
         with zipfile.ZipFile(wheel) as archive:
             for name in _FILES:

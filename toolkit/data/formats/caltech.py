@@ -52,8 +52,8 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     source = {"archive": hashing.sha256_file(archive)}
     folder = unpacked_folder("caltech", source, workspace)
 
-    def fill(beside: Path) -> None:
-        if not extract([archive], beside, "toolkit.data.formats.caltech:extracted_name"):
+    def fill(folder: Path) -> None:
+        if not extract([archive], folder, "toolkit.data.formats.caltech:extracted_name"):
             remedy = "give 101_ObjectCategories.tar.gz or 256_ObjectCategories.tar"
             raise DataError("contains no CLASS/image", where=str(archive), remedy=remedy)
 

@@ -69,9 +69,9 @@ def read_faces(table: DataConfig, root: Path, workspace: Workspace, progress: Pr
     del table, root
     folder = workspace.folder("data") / "orl-faces"
 
-    def fill(beside: Path) -> None:
+    def fill(folder: Path) -> None:
         for face in fetch_faces(progress):
-            person = beside / f"person{face.person:02}"
+            person = folder / f"person{face.person:02}"
             person.mkdir(exist_ok=True)
             (person / f"{person.name}_{face.number:02}.pgm").write_bytes(face.content)
 

@@ -111,8 +111,8 @@ def _unpacked(archive: Path, workspace: Workspace, progress: Progress) -> Path:
     source = {"archive": hashing.sha256_file(archive)}
     folder = unpacked_folder("flowers102", source, workspace)
 
-    def fill(beside: Path) -> None:
-        extract([archive], beside, "toolkit.data.formats.flowers:extracted_name")
+    def fill(folder: Path) -> None:
+        extract([archive], folder, "toolkit.data.formats.flowers:extracted_name")
 
     if make_folder(folder, source, fill):
         progress.log(f"unpacked {archive.name}")

@@ -48,7 +48,7 @@ def scan_folder(root: Path) -> Scan:
     scans = [_scan_classes(folder, subset) for folder, subset in subsets] if subsets else [_scan_classes(root, None)]
     ignored += [file for scan in scans for file in scan.ignored]
     if subsets:
-        ignored += _beside(root)
+        ignored += _stray_files(root)
     images = tuple(image for scan in scans for image in scan.images)
     problems = [problem for scan in scans for problem in scan.problems]
     problems += _subset_problems(root, subsets) if subsets else []
@@ -187,7 +187,7 @@ def _subset_problems(root: Path, subsets: Subsets) -> list[Problem]:
     ]
 
 
-def _beside(root: Path) -> list[IgnoredFile]:
+def _stray_files(root: Path) -> list[IgnoredFile]:
     """The files beside the folders of the subsets."""
     images, others = list_files(root, recursive=False)
     return [*others, *(IgnoredFile(path, BESIDE_CLASSES) for path in images)]

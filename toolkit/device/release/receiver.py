@@ -79,8 +79,8 @@ def iter_chunks(stream: IO[bytes]) -> Iterator[Tuple[str, bytes]]:
     because importing it on a Pi takes longer than reading the archive.
     """
     for name, content in iter_members(stream):
-        sha, _, form = name.partition(".")
-        yield sha, decompress(content or b"", form)
+        sha, _, encoding = name.partition(".")
+        yield sha, decompress(content or b"", encoding)
 
 
 def iter_members(stream: IO[bytes], limit: int = MAX_CHUNK_BYTES) -> Iterator[Tuple[str, Optional[bytes]]]:
@@ -114,10 +114,10 @@ def _read_member(stream: IO[bytes], size: int, limit: int) -> Optional[bytes]:
     return bytes(content)
 
 
-def decompress(content: bytes, form: str) -> bytes:
+def decompress(content: bytes, encoding: str) -> bytes:
     """Return the decompressed bytes; empty if they are not valid."""
     try:
-        return zlib.decompressobj().decompress(content, MAX_CHUNK_BYTES) if form == "z" else content
+        return zlib.decompressobj().decompress(content, MAX_CHUNK_BYTES) if encoding == "z" else content
     except zlib.error:
         return b""
 

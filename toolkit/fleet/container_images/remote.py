@@ -128,7 +128,7 @@ def bytes_to_send(device: Device, shell: Shell, container_image: ContainerImage,
 
 
 def ensure_image(
-    device: Device, shell: Shell, container_image: ContainerImage, machine: str, sending: TransferOptions | None = None
+    device: Device, shell: Shell, container_image: ContainerImage, machine: str, transfer: TransferOptions | None = None
 ) -> int:
     """Send or pull the image, and return how many bytes were sent. After a cut, the same call resumes.
 
@@ -153,7 +153,7 @@ def ensure_image(
             f"{layout.CONTAINER_IMAGES}/{variant.tree.digest}",
         )
         sent = staging.stage(
-            shell, device, tree, place, sending=TransferOptions(sending.bandwidth) if sending else None
+            shell, device, tree, place, transfer=TransferOptions(transfer.bandwidth) if transfer else None
         )
         argv = ["/bin/sh", "-c", LOAD, "sh", f"{device.root}/{place}"]
         _run(

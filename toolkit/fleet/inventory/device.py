@@ -122,8 +122,8 @@ def _known_hosts(value: object, arguments: tuple[str, ...], inventory: Path) -> 
         return str((folder / Path(str(value)).expanduser()).absolute())
     if named := known_hosts_files(arguments):
         return str(Path(named[0]).expanduser().absolute()) if len(named) == 1 and "%" not in named[0] else None
-    beside = folder / "known_hosts"
-    return str(beside.absolute()) if beside.exists() else None
+    known_hosts = folder / "known_hosts"
+    return str(known_hosts.absolute()) if known_hosts.exists() else None
 
 
 def _problems(name: str, values: Mapping[str, Any], connection: str, inventory: Path) -> Iterator[Problem]:

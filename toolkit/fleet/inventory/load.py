@@ -36,10 +36,10 @@ from toolkit.workspace import Workspace
 DEFAULT_INVENTORY = Path("ansible/inventory/fleet.yml")
 
 
-def load_inventory(path: Path, limit: str | None = None, asked: Passwords | None = None) -> tuple[Device, ...]:
+def load_inventory(path: Path, limit: str | None = None, prompted: Passwords | None = None) -> tuple[Device, ...]:
     """Return the devices of an inventory (a file, a folder, or hosts such as "pi-1,"); `limit` is Ansible's --limit.
 
-    `asked` are passwords for hosts of which the inventory has none.
+    `prompted` are passwords for hosts of which the inventory has none.
 
     Raises:
         ConfigurationError: the file is missing or cannot be read, values are not valid (all of them are named), or no
@@ -58,7 +58,7 @@ def load_inventory(path: Path, limit: str | None = None, asked: Passwords | None
     if not names:
         raise _no_devices(path, limit)
     settings = connection_settings(path)
-    passwords = complete(asked or Passwords(), settings)
+    passwords = complete(prompted or Passwords(), settings)
     devices = tuple(
         parse_device(name, hosts.get(name, {}), _groups_of(name, listing), path, settings, passwords, problems)
         for name in names

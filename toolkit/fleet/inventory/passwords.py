@@ -37,7 +37,7 @@ def ask_passwords(*, login: bool, become: bool) -> Passwords:
     return Passwords(first, second or first if become else None)
 
 
-def complete(asked: Passwords, settings: Mapping[str, str]) -> Passwords:
+def complete(prompted: Passwords, settings: Mapping[str, str]) -> Passwords:
     """Return the passwords with those of the files that `settings` name, for what was not asked.
 
     Raises:
@@ -45,7 +45,7 @@ def complete(asked: Passwords, settings: Mapping[str, str]) -> Passwords:
     """
     values = {
         name: _read(Path(settings[setting]))
-        if (known := getattr(asked, name)) is None and setting in settings
+        if (known := getattr(prompted, name)) is None and setting in settings
         else known
         for name, setting in _FILES.items()
     }

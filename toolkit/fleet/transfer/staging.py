@@ -64,7 +64,7 @@ def stage(
     tree: FileTree,
     destination: str,
     known: RemoteState | None = None,
-    sending: TransferOptions | None = None,
+    transfer: TransferOptions | None = None,
 ) -> int:
     """Make ROOT/<destination> hold exactly the tree, and return how many bytes had to be sent.
 
@@ -80,7 +80,7 @@ def stage(
     chunks = missing_chunks(tree, known)
     sent = 0
     for _ in range(_ROUNDS):
-        answer = _receive(shell, device, tree, destination, chunks, sending or TransferOptions())
+        answer = _receive(shell, device, tree, destination, chunks, transfer or TransferOptions())
         sent += sum(chunk.size_bytes for chunk in chunks)
         if answer["ok"]:
             return sent
@@ -117,14 +117,14 @@ def _receive(
     tree: FileTree,
     destination: str,
     chunks: tuple[Chunk, ...],
-    sending: TransferOptions,
+    transfer: TransferOptions,
 ) -> dict[str, Any]:
     """Send the chunks and let the device assemble the destination."""
     size_bytes = sum(chunk.size_bytes for chunk in chunks)
-    slowest = _SLOWEST_BYTES_PER_S if sending.bandwidth is None else sending.bandwidth.bytes_per_s / 64
-    keep = "all" if sending.keep is None else str(sending.keep)
+    slowest = _SLOWEST_BYTES_PER_S if transfer.bandwidth is None else transfer.bandwidth.bytes_per_s / 64
+    keep = "all" if transfer.keep is None else str(transfer.keep)
     argv = ("receive", device.root, keep)
-    stdin = _all_of([_layout_line(tree, _place(device, destination))], tar_stream(chunks, sending.bandwidth))
+    stdin = _all_of([_layout_line(tree, _place(device, destination))], tar_stream(chunks, transfer.bandwidth))
     return _ask(shell, device, argv, stdin, _TIMEOUT_S + size_bytes / slowest)
 
 

@@ -124,7 +124,7 @@ def _files_of(request: Request) -> list[Path]:
     """The images, and a file that the first weights are in."""
     images = [image.path for image in data.read_manifest(request.split, request.workspace)]
     named = request.trial.weights in {"imagenet", "none"}
-    return [*images, *([] if named else [request.experiment.beside(request.trial.weights)])]
+    return [*images, *([] if named else [request.experiment.resolve_path(request.trial.weights)])]
 
 
 def _marked(workspace: Workspace, mark: str) -> Path:

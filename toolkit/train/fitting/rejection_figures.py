@@ -47,7 +47,7 @@ def rejection_of(
     rule = judge(rejection_rule.fit_rejection(logits, labels, requested.error, temperature), *test)
     if requested.strangers_folder is None:
         return replace(rule, strangers=left_out)
-    others = _logits_of(context, model, context.experiment.beside(requested.strangers_folder))
+    others = _logits_of(context, model, context.experiment.resolve_path(requested.strangers_folder))
     return replace(rule, strangers=rejection_rule.stranger_result(rule, test[0], others))
 
 

@@ -43,8 +43,8 @@ def builds_here(named: Path | None = None) -> tuple[Build, ...]:
 
     An interpreter without TensorFlow or without the toolkit is left out.
     """
-    beside = Path(__file__).parents[3]
-    places = [named] if named else [beside / ".venv/bin/python", beside / tf_compat.MKL_PYTHON]
+    checkout = Path(__file__).parents[3]
+    places = [named] if named else [checkout / ".venv/bin/python", checkout / tf_compat.MKL_PYTHON]
     # By the environment, not the interpreter, which is a link to the same one in all of them.
     others = [place for place in places if place.exists() and place.parents[1].resolve() != Path(sys.prefix).resolve()]
     return (_own_build(), *(Build(place, mkl) for place in others if (mkl := tf_compat.has_mkl(place)) is not None))
