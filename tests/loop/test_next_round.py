@@ -79,7 +79,7 @@ def test_labels_needed_follow_the_learning_curve() -> None:
     assert error(50) - error(50 + needed / 10) == pytest.approx(GAIN, rel=0.05)
     assert error(50) - error(50 + (needed - 1) / 10) < GAIN
     assert labels_needed(model(SPLIT, curve(lambda n: 0.9 * n**-0.5)))[0] == FEWEST
-    assert labels_needed(model(SPLIT, curve(lambda n: 0.3 * n**-0.01)))[0] == MOST
+    assert labels_needed(model(SPLIT, curve(lambda n: 0.3 * n**-0.001)))[0] == MOST
     assert labels_needed(model(SPLIT, curve(lambda _: 0.3)))[0] == MOST
     assert labels_needed(model(SPLIT, curve(lambda _: 0.0)))[0] == MOST
     assert labels_needed(model(SPLIT))[0] == FEWEST
