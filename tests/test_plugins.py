@@ -23,7 +23,8 @@ print(network.title, network.build((32, 32), pretrained=False, progress=Silent()
 SEND_ALERT = """
 import sys, time, pathlib
 import numpy as np
-from toolkit.device.app.alerts.rules import AlertDispatcher, read_alerts
+from toolkit.device.app.alerts.alert_file import read_alerts
+from toolkit.device.app.alerts.rules import AlertDispatcher
 from toolkit.device.app.pipeline.messages import Frame, Result
 config = read_alerts(pathlib.Path(sys.argv[1]), ["a", "b"])
 dispatcher = AlertDispatcher(config, print)

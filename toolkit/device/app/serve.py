@@ -17,7 +17,10 @@ import cv2
 from ..errors import DeviceEnvironmentError, DeviceError
 from ..release.manifest import read_manifest
 from ..runtime import interface
-from .alerts.rules import UNKNOWN, AlertConfig, AlertDispatcher, read_alerts
+from .alerts.alert_file import AlertConfig, read_alerts
+from .alerts.recordings import Recorder
+from .alerts.region_watch import RegionWatch
+from .alerts.rules import UNKNOWN, AlertDispatcher
 from .captures.capture_settings import read_capture_settings
 from .captures.recorder import CaptureRecorder
 from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
@@ -102,14 +105,17 @@ class App:
                 remedy="give --token-file FILE, or omit --host and use `toolkit view DEVICE`",
             )
         source = make_source(options.source, CaptureOptions(options.width, options.height, options.fps))
-        shape = PipelineOptions(options.fps, options.decoders, options.exact)
+        alerts = _read_alerts(options)
+        shape = PipelineOptions(options.fps, options.decoders, options.exact, alerts.trigger)
         settings = interface.Settings(
             options.accelerator, options.threads, options.streams, options.precision, hint="throughput"
         )
         self._options = options
         self.pipeline = FramePipeline(source, settings, shape, self.log, load)
         self.state = StatusReport(self.pipeline, HardwareStats())
-        self._alerts = AlertDispatcher(_read_alerts(options), self.log, self.state.now)
+        self._alerts = AlertDispatcher(alerts, self.log, self.state.now)
+        self._regions = RegionWatch(alerts.regions, self.pipeline, self._alerts.see) if alerts.regions else None
+        self._recorder = Recorder(alerts.recordings, self.log) if alerts.recordings else None
         self.state.sinks = self._alerts.state
         self._captures = self._make_recorder(options)
         self._notifier = SystemdNotifier()
@@ -141,11 +147,20 @@ class App:
             signal.signal(ending, lambda number, _: self._signals.put(number))
         self._notifier.notify("STATUS=loading the model")
         self.pipeline.listeners.append(self._alerts.see)
+        if self._recorder:
+            self._alerts.record = self._recorder.record
+            if self.pipeline.capture:
+                self.pipeline.capture.on_frame = self._recorder.see
+            self._recorder.start()
+        if self._regions:
+            self.pipeline.listeners.append(self._regions.see)
         if self._captures:
             self.pipeline.listeners.append(self._captures.see)
             self._captures.start()
         self.pipeline.begin(self._options.release)
         self._alerts.start()
+        if self._regions:
+            self._regions.start()
         self._supervisor = Supervisor(
             self._options.release, self.pipeline, self.state, self.log, self._options.state_file
         )
@@ -194,14 +209,16 @@ class App:
             self._supervisor.stop()
             self._supervisor.join(STUCK_S)
             left += ["supervisor"] if self._supervisor.is_alive() else []
+        left += [] if self._regions is None or self._regions.end(JOIN_S) else ["regions"]
         left += self.pipeline.end()
+        left += [] if self._recorder is None or self._recorder.end(JOIN_S) else ["recordings"]
         left += [] if self._captures is None or self._captures.end(JOIN_S) else ["captures"]
         return left + ([] if self._alerts.end(JOIN_S) else ["alerts"])
 
     def summary(self) -> Dict[str, Any]:
         """Return the totals of frames and drops."""
         counters = self.pipeline.counters
-        frames = {name: counters[name] for name in ("captured", "answered", "asked", "damaged", "failed")}
+        frames = {name: counters[name] for name in ("captured", "answered", "asked", "damaged", "failed", "skipped")}
         return {"frames": frames, "dropped": self.pipeline.dropped()}
 
 

@@ -77,7 +77,8 @@ class StatusReport:
             "camera": None if camera is None else camera.problem is None,
             **pipeline.meter.summary(),
             "frames": {
-                name: pipeline.counters[name] for name in ("captured", "answered", "asked", "damaged", "failed")
+                name: pipeline.counters[name]
+                for name in ("captured", "answered", "asked", "damaged", "failed", "skipped")
             },
             "dropped": sum(pipeline.dropped().values()),
             "latest": None if pipeline.latest is None else result_to_json(pipeline.latest),

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.device.app.alerts import mqtt, rules
-from toolkit.device.app.alerts.rules import UNKNOWN, AlertConfig, AlertDispatcher, AlertRule, read_alerts
+from toolkit.device.app.alerts.alert_file import AlertConfig, read_alerts
+from toolkit.device.app.alerts.rules import UNKNOWN, AlertDispatcher, AlertRule
 from toolkit.device.app.alerts.sinks import MqttSink, WebhookSink
 from toolkit.device.app.pipeline.messages import Frame, Result
 from toolkit.device.errors import DeviceError
@@ -293,7 +294,7 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
         ),
         ({"alert": [{"name": "x", "frames": True}]}, ["alert 1.label: is missing", "alert 1.frames: should be int"]),
         ({"alert": {}}, ["alert: is not a list of tables"]),
-        ({"alert": []}, ["alerts need a sink, such as mqtt or webhook, and sinks need alerts"]),
+        ({"alert": []}, ["alerts need a sink, such as mqtt or webhook, or recordings, and these need alerts"]),
         ({"smtp": {}}, ["smtp: is not known"]),
         (
             {"alert": [{"name": "x", "label": "mask", "above": 80, "frames": 0, "quiet_s": -1}]},
@@ -416,3 +417,38 @@ def _topic_and_content(message: tuple[int, bytes]) -> tuple[str, bytes]:
         return "", b""
     (length,) = struct.unpack_from(">H", body)
     return body[2 : 2 + length].decode(), body[2 + length + (2 if kind & 6 else 0) :]
+
+
+def test_probabilities_between_two_limits_change_nothing() -> None:
+    rule = AlertRule("bright", "light", above=0.8, below=0.4, frames=2, quiet_s=0, cleared=True)
+    state = rules.RuleState(rule)
+    flicker = [0.9, 0.6, 0.9, 0.9, 0.6, 0.6, 0.3, 0.6, 0.3, 0.3]
+    events = [state.see(probability, number, "12:00") for number, probability in enumerate(flicker)]
+    assert events == [None, None, None, "raised", *5 * [None], "cleared"]
+
+
+def test_recordings_and_trigger_are_read_from_the_file(tmp_path: Path) -> None:
+    content = {
+        "alert": [{"name": "x", "label": LABELS[0], "region": [0, 0, 0.5, 1]}],
+        "recordings": {"folder": "/x"},
+        "trigger": {"motion": 0.1},
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    config = read_alerts(tmp_path / "a.json", LABELS)
+    assert [(region.left, region.right) for region in config.regions] == [(0, 0.5)]
+    assert config.recordings is not None
+    assert config.trigger is not None
+    (tmp_path / "a.json").write_text(json.dumps({"trigger": {"interval_s": 5}}))
+    assert read_alerts(tmp_path / "a.json", LABELS).rules == ()
+    content["alert"] = [{"name": "x", "label": LABELS[0], "region": [0, 0, 2, 1], "below": 0.9, "above": 0.5}]
+    content["recordings"], content["trigger"] = {"fps": "5"}, {"motion": 0.1, "region": 3}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(DeviceError) as failed:
+        read_alerts(tmp_path / "a.json", LABELS)
+    assert failed.value.what.split("; ") == [
+        "alert 1.below: 0.9 is not a probability from 0 to 0.5, the value of above",
+        "alert 1.region: [0, 0, 2, 1] is not a rectangle with edges from 0 to 1",
+        "recordings.folder: is missing",
+        "recordings.fps: should be float",
+        "trigger.region: should be a list of numbers",
+    ]

@@ -1,23 +1,4 @@
-"""Alerts when a class is held for a number of frames in a row, above a probability.
-
-Configured on the device in a JSON file, or a TOML file where Python is 3.11 or newer:
-
-    [[alert]]
-    name = "no mask"
-    label = "without_mask"
-    above = 0.8             # of 1; default 0.5
-    frames = 15             # in a row
-    quiet_s = 60            # seconds until the next alert of this rule
-    cleared = true          # also report when it has not matched for as many frames
-    between = "22:00-06:00" # local time in which it counts
-
-    [mqtt]                  # and, or:
-    host = "broker.example"
-    topic = "door/alerts"
-
-    [webhook]
-    url = "https://hooks.example/door"
-"""
+"""Alerts when a class is held for a number of frames in a row, above a probability."""
 
 from __future__ import annotations
 
@@ -29,15 +10,15 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from ...errors import DeviceError
 from ..pipeline.decoding import frame_as_jpeg
 from ..pipeline.messages import Frame, Result
-from ..settings_file import read_settings_file
-from .sinks import AlertSink, MqttSink, WebhookSink, read_fields
+from ..regions import Region, read_region
+
+if TYPE_CHECKING:
+    from .alert_file import AlertConfig
+    from .sinks import AlertSink
 
 UNKNOWN = "unknown"
 """The label of a rule for images that the model does not answer; for bundles with a rejection rule."""
@@ -47,8 +28,6 @@ TRIES, PAUSE_S, LONGEST_PAUSE_S = 4, 2.0, 60.0
 REPORT_S, SHORTEST_REPORT_S = 10.0, 1.0
 """Seconds between two reports of the state, and between two whose answers differ."""
 RAISED, CLEARED = "raised", "cleared"
-PLUGINS = "edge_vision_toolkit.alert_sinks"
-"""The group of entry points through which other packages add sinks."""
 _STEP_S = 0.5
 _PERIOD = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 Log = Callable[[str], None]
@@ -65,6 +44,10 @@ class AlertRule:
     quiet_s: float = 60.0
     cleared: bool = False
     """Whether the end of an alert is reported, too: as many frames in a row that do not match."""
+    below: Optional[float] = None
+    """The probability at and below which a frame counts towards the end of an alert; by default `above`."""
+    region: Optional[List[float]] = None
+    """The part of the image that is classified for this rule; by default all of it."""
     between: str = ""
     """"HH:MM-HH:MM" of local time in which frames count, across midnight if the end is earlier; empty: always."""
 
@@ -81,8 +64,19 @@ class AlertRule:
             yield f"frames: {self.frames} is less than 1"
         if not 0 <= self.quiet_s < float("inf"):
             yield f"quiet_s: {self.quiet_s} is not a number of seconds"
+        if self.below is not None and not 0 <= self.below <= self.above:
+            yield f"below: {self.below} is not a probability from 0 to {self.above}, the value of above"
+        try:
+            _ = self.area
+        except ValueError as error:
+            yield f"region: {error}"
         if self.between and not _PERIOD.fullmatch(self.between):
             yield f'between: {self.between!r} is not a period such as "22:00-06:00"'
+
+    @property
+    def area(self) -> Optional[Region]:
+        """Return the region; None for the whole image. Raises ValueError if it is not one."""
+        return None if self.region is None else read_region(self.region)
 
     def counts_at(self, time_of_day: str) -> bool:
         """Return whether frames count at this local time, "HH:MM"."""
@@ -90,72 +84,6 @@ class AlertRule:
         if start == end:
             return True
         return start <= time_of_day < end if start < end else time_of_day >= start or time_of_day < end
-
-
-@dataclass(frozen=True)
-class AlertConfig:
-    """The rules and sinks of an alert file."""
-
-    rules: Tuple[AlertRule, ...] = ()
-    sinks: Tuple[AlertSink, ...] = ()
-
-
-def read_alerts(path: Optional[Path], labels: Sequence[str]) -> AlertConfig:
-    """Return the rules and sinks of a file, checked against the model's labels; an empty config without a file.
-
-    Raises:
-        DeviceError: the file cannot be read or is not valid; names every problem.
-    """
-    if path is None:
-        return AlertConfig()
-    content = read_settings_file(path)
-    problems: List[str] = []
-    entries = _tables(content.pop("alert", []), problems)
-    rules = [_checked(AlertRule, entry, f"alert {index}", problems, labels) for index, entry in enumerate(entries, 1)]
-    kinds: Dict[str, Any] = {**_plugins(content, problems), "mqtt": MqttSink, "webhook": WebhookSink}
-    sinks = [_checked(kinds[name], content.pop(name), name, problems) for name in kinds if name in content]
-    problems += [f"{key}: is not known" for key in content]
-    names = [rule.name for rule in rules if rule is not None]
-    problems += [f'alert: "{name}" is the name of several' for name in sorted({*names}) if names.count(name) > 1]
-    if not problems and bool(rules) != bool(sinks):
-        problems.append("alerts need a sink, such as mqtt or webhook, and sinks need alerts")
-    if problems:
-        raise DeviceError(
-            "; ".join(problems), where=str(path), remedy="docs/architecture/08-device-app.md has an example"
-        )
-    return AlertConfig(tuple(filter(None, rules)), tuple(filter(None, sinks)))
-
-
-def _plugins(content: Dict[str, Any], problems: List[str]) -> Dict[str, Any]:
-    """Return the sinks of other packages that the file names: dataclasses in the form of an AlertSink, by their names."""
-    known = metadata.entry_points()
-    points: Any = known.select(group=PLUGINS) if hasattr(known, "select") else known.get(PLUGINS, ())
-    kinds = {}
-    for point in points:
-        if point.name in content:
-            try:
-                kinds[point.name] = point.load()
-            except Exception as error:  # noqa: BLE001 - whatever a plugin raises is a fault of the plugin
-                problems.append(f"{point.name}: the plugin cannot be loaded: {type(error).__name__}: {error}")
-                content.pop(point.name)
-    return kinds
-
-
-def _checked(kind: Any, table: Any, where: str, problems: List[str], *context: Sequence[str]) -> Any:
-    """Return the dataclass of a table; append errors in its types, else in its values, to `problems`."""
-    wrong: List[str] = []
-    value = read_fields(kind, table, where, wrong)
-    if value is not None:
-        wrong += [f"{where}.{problem}" for problem in value.problems(*context)]
-    problems += wrong
-    return value
-
-
-def _tables(entries: Any, problems: List[str]) -> List[Any]:
-    if isinstance(entries, list):
-        return entries
-    problems.append("alert: is not a list of tables")
-    return []
 
 
 class RuleState:
@@ -169,8 +97,10 @@ class RuleState:
 
     def see(self, probability: float, now: float, time_of_day: str) -> Optional[str]:
         """Count a frame with this probability of the rule's label; return RAISED or CLEARED if that is due."""
-        matches = probability > self.rule.above and self.rule.counts_at(time_of_day)
-        self._held, self._missed = (self._held + 1, 0) if matches else (0, self._missed + 1)
+        counts = self.rule.counts_at(time_of_day)
+        matches = counts and probability > self.rule.above
+        ends = not counts or probability <= (self.rule.above if self.rule.below is None else self.rule.below)
+        self._held, self._missed = self._held + 1 if matches else 0, self._missed + 1 if ends else 0
         if self._raised and self._missed >= self.rule.frames:
             self._raised = False
             return CLEARED if self.rule.cleared else None
@@ -194,7 +124,9 @@ class AlertDispatcher(threading.Thread):
         super().__init__(name="alerts", daemon=True)
         self.on_raised: Callable[[], object] = lambda: None
         """Called by `see` when an alert is raised, before the listeners after it get the same result."""
-        self._watches = [RuleState(rule) for rule in config.rules]
+        self.record: Callable[[Dict[str, Any], Frame], Optional[str]] = lambda *_: None
+        """Called with the message and the frame of an alert that is raised; returns the name of its recording."""
+        self._watches = [(rule.area, RuleState(rule)) for rule in config.rules]
         self._state, self._reported, self._report_due = state, "", 0.0
         self._sinks, self._log, self._clock = config.sinks, log, clock
         self._waiting: queue.Queue[Tuple[Dict[str, Any], Frame]] = queue.Queue(QUEUE_SIZE)
@@ -203,13 +135,14 @@ class AlertDispatcher(threading.Thread):
         self._due: Dict[str, float] = {}
         self._pauses: Dict[str, float] = {}
 
-    def see(self, result: Result) -> None:
-        """Check a result and queue its alerts; called by the results stage."""
-        if not self._watches:
+    def see(self, result: Result, region: Optional[Region] = None) -> None:
+        """Check a result of the whole image, or of a region, and queue its alerts; one thread for each of the two."""
+        watches = [watch for area, watch in self._watches if area == region]
+        if not watches:
             return
         probabilities = {UNKNOWN: 1.0} if result.unknown else dict(result.ranking)
         time_of_day = time.strftime("%H:%M")
-        for watch in self._watches:
+        for watch in watches:
             probability = probabilities.get(watch.rule.label, 0.0)
             event = watch.see(probability, self._clock(), time_of_day)
             if event == RAISED:
@@ -218,7 +151,7 @@ class AlertDispatcher(threading.Thread):
                 self._notify(watch.rule, event, probability, result)
 
     def _notify(self, rule: AlertRule, event: str, probability: float, result: Result) -> None:
-        message = {
+        message: Dict[str, Any] = {
             "alert": rule.name,
             "event": event,
             "label": rule.label,
@@ -228,6 +161,9 @@ class AlertDispatcher(threading.Thread):
             "device": socket.gethostname(),
             "release": result.release,
         }
+        recording = self.record(message, result.frame) if event == RAISED else None
+        if recording is not None:
+            message["recording"] = recording
         try:
             self._waiting.put_nowait((message, result.frame))
         except queue.Full:

@@ -17,7 +17,8 @@ from .mqtt import Broker, Session, is_topic, own_client_id
 
 TIMEOUT_S = 10.0
 T = TypeVar("T")
-_TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "Optional[str]": str}
+_TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "List[float]": list}
+"""Types of fields; each may also be Optional."""
 
 
 class AlertSink(Protocol):
@@ -226,11 +227,15 @@ def read_fields(kind: Type[T], table: Any, where: str, problems: List[str]) -> O
     for name, field in fields.items():
         if name not in known and field.default is dataclasses.MISSING:
             problems.append(f"{where}.{name}: is missing")
-        elif name in known and not _fits(known[name], str(field.type)):
-            problems.append(f"{where}.{name}: should be {str(field.type).replace('Optional[str]', 'str')}")
+        elif name in known and not _fits(known[name], _type_of(field)):
+            problems.append(f"{where}.{name}: should be {_type_of(field).replace('List[float]', 'a list of numbers')}")
     if problems:
         return None
     return kind(**known)
+
+
+def _type_of(field: Any) -> str:
+    return re.sub(r"^Optional\[(.*)\]$", r"\1", str(field.type))
 
 
 def _fits(value: Any, kind: str) -> bool:

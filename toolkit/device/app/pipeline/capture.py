@@ -32,6 +32,8 @@ class Capture(threading.Thread):
         super().__init__(name="capture", daemon=True)
         self.problem: Optional[str] = "not opened yet"
         """Why no frames arrive; None while they do."""
+        self.on_frame: Callable[[Frame], None] = lambda _: None
+        """Called for each frame before it is queued; must be quick."""
         self._source, self._captured, self._counters, self._log, self._fps = source, captured, counters, log, fps
         self._pause_s = FIRST_PAUSE_S
         self._skipped: Set[str] = set()
@@ -76,10 +78,9 @@ class Capture(threading.Thread):
     def _hand_on(self, taken: RawFrame) -> None:
         self._counters.add("captured")
         number, moment = self._counters["captured"], now_ns()
-        if isinstance(taken, bytes):
-            self._captured.put(Frame(number, moment, jpeg=taken))
-        else:
-            self._captured.put(Frame(number, moment, pixels=taken))
+        frame = Frame(number, moment, jpeg=taken) if isinstance(taken, bytes) else Frame(number, moment, pixels=taken)
+        self.on_frame(frame)
+        self._captured.put(frame)
         if self.problem is not None:
             self._log(
                 f"camera {self._source.name}: frames come" + (" again" if self._counters["camera_losses"] else "")

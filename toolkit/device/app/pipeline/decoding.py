@@ -23,6 +23,7 @@ from .messages import Counters, DropOldestQueue, Frame, InputFormat, Query
 
 if TYPE_CHECKING:
     from .messages import Pixels
+    from .trigger import Trigger
 
 FACTORS = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 FINER = 1.5
@@ -132,12 +133,13 @@ class Decoder(threading.Thread):
         ready: DropOldestQueue[Query],
         input_format: Callable[[], InputFormat],
         counters: Counters,
+        trigger: Optional[Trigger] = None,
         *,
         exact: bool,
     ) -> None:
         super().__init__(name="decode", daemon=True)
         self._captured, self._ready, self._input_format, self._counters = captured, ready, input_format, counters
-        self._exact = exact
+        self._exact, self._trigger = exact, trigger
         self._stopping = False
 
     def run(self) -> None:
@@ -148,6 +150,9 @@ class Decoder(threading.Thread):
                 self._ready.settle(None if frame is None else self._decoded(frame))
 
     def _decoded(self, frame: Frame) -> Optional[Query]:
+        if self._trigger is not None and not self._trigger.wants(frame):
+            self._counters.add("skipped")
+            return None
         input_format = self._input_format()
         try:
             return Query(frame, input_format, prepare_frame(frame, input_format, exact=self._exact))

@@ -17,6 +17,7 @@ from .inference import InferenceWorker, Load, LoadedModel
 from .messages import Counters, DropOldestQueue, Frame, Query, Result, now_ns
 from .throughput import ThroughputMeter
 from .topk import labels_above_threshold, top_k
+from .trigger import Trigger, TriggerSettings
 
 if TYPE_CHECKING:
     from ..sources.base import Source
@@ -38,6 +39,8 @@ class PipelineOptions:
     decoders: int = 0
     exact: bool = False
     """Whether frames are resized exactly as in training, which takes longer."""
+    trigger: Optional[TriggerSettings] = None
+    """Which frames are classified; None: all."""
 
     @property
     def decoder_count(self) -> int:
@@ -66,8 +69,9 @@ class FramePipeline:
         self._answered: DropOldestQueue[Answered] = DropOldestQueue(ANSWERED)
         self.worker = InferenceWorker(self._ready, settings, self._on_answer, self.counters, log, load, **engine)
         self.capture = Capture(source, self._captured, self.counters, log, shape.fps) if source else None
+        trigger = Trigger(shape.trigger) if shape.trigger else None
         self._decoders = [
-            Decoder(self._captured, self._ready, self.worker.input_format, self.counters, exact=shape.exact)
+            Decoder(self._captured, self._ready, self.worker.input_format, self.counters, trigger, exact=shape.exact)
             for _ in range(shape.decoder_count if source else 0)
         ]
         self._stopping = False
@@ -151,12 +155,17 @@ class FramePipeline:
         if self.latest is not None and query.frame.number < self.latest.frame.number:
             self.counters.add("overtaken")
             return
+        self.latest = self.make_result(loaded, query.frame, answer, at_ns)
+        for listener in self.listeners:
+            listener(self.latest)
+
+    def make_result(self, loaded: LoadedModel, frame: Frame, answer: Answer, at_ns: int) -> Result:
+        """Return the labels of an answer on a frame, or on a part of it, that came at `at_ns`."""
         ranking = top_k(answer, loaded.manifest["labels"])
         labels = labels_above_threshold(answer, loaded.manifest)
         unknown, score = judge(answer, loaded.manifest)
-        self.latest = Result(query.frame, ranking, labels, loaded.release.name, latency_ms, unknown, score, answer)
-        for listener in self.listeners:
-            listener(self.latest)
+        latency_ms = (at_ns - frame.captured_ns) / 1e6
+        return Result(frame, ranking, labels, loaded.release.name, latency_ms, unknown, score, answer)
 
 
 def _stopped(thread: threading.Thread) -> bool:
