@@ -75,7 +75,7 @@ def _deploy(
         devices,
         strategy=deploy.strategy_from_config(plan.deploy),
         gates=deploy.gates_from_config(plan.deploy, store),
-        hooks=plan.beside(plan.deploy.hooks) if plan.deploy.hooks else options.workspace.root / "hooks",
+        hooks=plan.resolve_path(plan.deploy.hooks) if plan.deploy.hooks else options.workspace.root / "hooks",
         store=store,
         forks=options.forks,
         progress=options.progress,
