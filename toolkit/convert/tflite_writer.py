@@ -29,6 +29,7 @@ from toolkit.device.runtime import interface, litert
 from toolkit.errors import ConfigurationError, ConversionError
 from toolkit.files import atomic_write
 from toolkit.networks import start_tensorflow
+from toolkit.networks.tf_runtime import native_noise_held_back
 from toolkit.progress import Progress
 
 
@@ -160,7 +161,7 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with native_noise_held_back(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -24,7 +24,7 @@ def start_tensorflow() -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _native_noise_held_back():
+    with native_noise_held_back():
         import tensorflow as tf
 
         _set_threads(tf)
@@ -41,7 +41,7 @@ def _set_threads(tf: Any) -> None:
 
 
 @contextmanager
-def _native_noise_held_back() -> Iterator[None]:
+def native_noise_held_back() -> Iterator[None]:
     """Keep what native code writes to file descriptor 2; show it only if the block fails.
 
     TensorFlow's C++ logs before it reads its own log level.
