@@ -41,7 +41,7 @@ class FakeHost:
 class FakeModel:
     """Two classes: [1 - brightness, brightness]."""
 
-    version = "0.0"
+    runtime, version = "OpenVINO", "0.0"
 
     def __init__(self, host: FakeHost, settings: Settings, xml: Path) -> None:
         self.settings, self.xml = replace(settings), xml

@@ -98,7 +98,7 @@ def compare(
     error = result.get("error")
     return Agreement(
         generation=generation.name,
-        openvino=str(result.get("openvino", generation.versions[1])),
+        openvino=str(result.get("runtime", generation.versions[1])).removeprefix("OpenVINO "),
         images=len(images),
         max_abs=float(result.get("max_abs", np.inf)),
         top1_agreement=float(result.get("top1_agreement", 0.0)),

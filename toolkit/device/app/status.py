@@ -71,7 +71,7 @@ class StatusReport:
             "accelerator": loaded.model.settings.accelerator,
             "cpu_fallback": pipeline.worker.prefers_removable and not is_removable(loaded.kind),
             "precision": loaded.used.get("precision"),
-            "openvino": loaded.model.version,
+            "runtime": f"{loaded.model.runtime} {loaded.model.version}",
             "source": pipeline.source_name,
             "problem": current_problem(pipeline),
             "camera": None if camera is None else camera.problem is None,

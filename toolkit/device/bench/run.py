@@ -80,7 +80,7 @@ def _measure(release: Path, manifest: Dict[str, Any], images: ImageSet, options:
         "compile_ms": compile_ns / 1e6,
         "first_inference_ms": first_ns / 1e6,
         "warm_up_ms": [sample / 1e6 for sample in warm.samples_ns],
-        "used": {**model.used(), "in_flight": run.requests},
+        "used": {**model.used(), "runtime": f"{model.runtime} {model.version}", "in_flight": run.requests},
         "environment": {"before": before, "after": after},
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

@@ -60,7 +60,7 @@ def check_golden(release: Path, accelerator: str = "CPU", precision: Optional[st
         ),
         "count": len(inputs),
         **{key: model.used()[key] for key in ("accelerator", "device_name", "precision", "notes")},
-        "openvino": model.version,
+        "runtime": f"{model.runtime} {model.version}",
     }
 
 

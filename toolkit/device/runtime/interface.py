@@ -79,9 +79,11 @@ class Queue(Protocol):
 class Model(Protocol):
     """A compiled model: u8 [1, height, width, 3] or [1, 3, height, width] in, f32 [1, classes] out."""
 
+    runtime: str
+    """"OpenVINO" or "LiteRT"."""
+    version: str
     settings: Settings
     """The settings in effect: `accelerator` is the selected one, never "AUTO"."""
-    version: str
     notes: List[str]
     """Notes for the user, such as another accelerator than requested, or a slow USB port."""
 

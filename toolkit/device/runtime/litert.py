@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 
+from .. import probe
 from ..errors import DeviceEnvironmentError
 from .accelerators import CPU
 from .interface import OnDone, Settings
@@ -50,10 +51,12 @@ def load(path: Path, settings: Settings) -> LiteRtModel:
 class LiteRtModel:
     """A model with an interpreter for single queries."""
 
+    runtime = "LiteRT"
+
     def __init__(self, api: Any, path: Path, settings: Settings) -> None:
         cores = len(os.sched_getaffinity(0))
         streams = settings.streams or (cores if settings.hint == "throughput" else 1)
-        self.settings, self.version = settings, "LiteRT " + metadata.version(PACKAGE)
+        self.settings, self.version = settings, metadata.version(PACKAGE)
         self.notes: List[str] = []
         self.requests, self.threads = streams, max(1, (settings.threads or cores) // streams)
         self._api, self._path = api, path
@@ -88,7 +91,7 @@ class LiteRtModel:
         """Return the settings in effect."""
         return {
             "accelerator": self.settings.accelerator,
-            "device_name": platform.processor() or platform.machine(),
+            "device_name": probe.processor() or platform.machine(),
             "precision": self._single.precision(),
             "threads": self.threads,
             "streams": self.requests,

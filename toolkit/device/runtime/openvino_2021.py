@@ -81,6 +81,8 @@ def _refuse(status: int) -> None:
 class LegacyModel:
     """A loaded network with the number of requests that OpenVINO recommends."""
 
+    runtime = "OpenVINO"
+
     def __init__(self, version: str, core: Any, network: Any, settings: Settings) -> None:
         self.settings, self.version = settings, version
         self.notes: List[str] = []

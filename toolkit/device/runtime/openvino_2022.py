@@ -63,6 +63,8 @@ def _properties(settings: Settings, supported: set[str]) -> Dict[str, str]:
 class CompiledModel:
     """A compiled model with a request for single queries; OpenVINO 2022 needs the core kept alive."""
 
+    runtime = "OpenVINO"
+
     def __init__(self, api: Any, core: Any, compiled: Any, settings: Settings) -> None:
         self.settings, self.version = settings, api.get_version()
         self.notes: List[str] = []

@@ -50,7 +50,7 @@ def model_metadata(manifest: Dict[str, Any]) -> Dict[str, Any]:
     return {
         "name": str(manifest.get("name", "")),
         "versions": [VERSION],
-        "platform": "openvino",
+        "platform": "litert" if manifest.get("target") == "litert" else "openvino",
         "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [1, -1, -1, 3]}],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [1, len(manifest["labels"])]}],
         "parameters": {"labels": list(manifest["labels"])},

@@ -48,7 +48,7 @@ def _schemas() -> Json:
         "accelerator": _TEXT,
         "cpu_fallback": {"type": "boolean", "description": "The CPU replaces a missing accelerator."},
         "precision": {"type": ["string", "null"]},
-        "openvino": _TEXT,
+        "runtime": _TEXT,
         "source": _TEXT,
         "problem": {"type": ["string", "null"]},
         "camera": {"type": ["boolean", "null"], "description": "Whether frames come; null without a camera."},

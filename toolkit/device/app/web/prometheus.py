@@ -47,7 +47,7 @@ def _escaped(value: str) -> str:
 def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Family]:
     """Yield the name, type, help and samples of each metric except the histogram."""
     throttled = (state["throttled"] or {}).get("now")
-    info = {key: str(state[key]) for key in ("release", "name", "accelerator", "precision", "openvino")}
+    info = {key: str(state[key]) for key in ("release", "name", "accelerator", "precision", "runtime")}
     model: List[Sample] = [(info, 1)]
     yield "toolkit_app_info", "gauge", "The loaded model and its accelerator.", model
     frames: List[Sample] = [({"result": name}, value) for name, value in state["frames"].items()]
