@@ -62,6 +62,14 @@ def test_read_sample_prefers_the_apps_state_file(folder: Device, service: str) -
     assert (seen.fps, seen.app) == (7.25, "no camera: gone")
 
 
+def test_sample_names_what_drifted_and_counts_captures(folder: Device) -> None:
+    sample = parse_sample(folder, {"app": {"drift": {"raised": ["sharpness"]}, "captures": {"held": 12}}})
+    assert (sample.drift, sample.captures) == (("sharpness",), 12)
+    for app in ({}, {"drift": None, "captures": None}, {"drift": [], "captures": {"held": "x"}}):
+        sample = parse_sample(folder, {"app": app})
+        assert (sample.drift, sample.captures) == (None, None)
+
+
 def test_ask_goes_on_when_the_app_says_nothing(folder: Device, service: str) -> None:
     for address, app in (
         (f"{service}/elsewhere", "Unauthorized"),

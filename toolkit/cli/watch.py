@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 HOT_C = 80.0
 """Temperature at which a Pi begins to throttle."""
-COLUMNS = ("device", "release", "FPS", "service", "°C", "throttled", "MHz", "load", "last seen")
+COLUMNS = ("device", "release", "FPS", "service", "drift", "captures", "°C", "throttled", "MHz", "load", "last seen")
 
 
 def watch(
@@ -104,7 +104,9 @@ def table(samples: Sequence[DeviceSample]) -> Table:
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
-        made.add_column(column, justify="right" if column in {"FPS", "°C", "MHz", "load"} else "left", overflow="fold")
+        made.add_column(
+            column, justify="right" if column in {"FPS", "captures", "°C", "MHz", "load"} else "left", overflow="fold"
+        )
     for each in samples:
         style = "dim" if each.problem else ""
         cells = [Text(text, cell_style) for text, cell_style in row(each)]
@@ -123,6 +125,8 @@ def row(of: DeviceSample) -> list[tuple[str, str]]:
         (f"{of.name or 'unnamed'} {of.release[:12]}" if of.release else "nothing", ""),
         (number(of.fps, ".1f"), ""),
         (of.app or "", ""),
+        ("" if of.drift is None else ", ".join(of.drift) or "none", "yellow" if of.drift else ""),
+        (number(of.captures, ",d"), ""),
         (number(of.temperature_c, ".0f"), "red" if hot else ""),
         (of.throttle, {"now": "bold red", "since boot": "yellow"}.get(of.throttle, "")),
         (number(of.clock_mhz, ",.0f"), ""),

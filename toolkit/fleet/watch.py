@@ -41,6 +41,10 @@ class DeviceSample:
     """Images per second of its live app; None if none runs."""
     app: str | None = None
     """"well", or what troubles the live app, or why it does not answer; None where none runs and none was named."""
+    drift: tuple[str, ...] | None = None
+    """Signals of its camera that have drifted; None where drift detection is off."""
+    captures: int | None = None
+    """Images that it has captured to be labeled; None where captures are off."""
     temperature_c: float | None = None
     throttled: int | None = None
     """Throttling bits of the firmware: 0-3 now, 16-19 since boot."""
@@ -100,12 +104,28 @@ def parse_sample(device: Device, sample: dict[str, Any]) -> DeviceSample:
         name=sample.get("name"),
         fps=float(fps) if isinstance(fps, int | float) else None,
         app=silent if app is None else str(app.get("problem") or "well"),
+        drift=_drift(app or {}),
+        captures=_captures(app or {}),
         temperature_c=sample.get("temperature_c"),
         throttled=sample.get("throttled"),
         clock_mhz=sample.get("clock_mhz"),
         load_1min=sample.get("load_1min"),
         seen=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _drift(app: dict[str, Any]) -> tuple[str, ...] | None:
+    match app.get("drift"):
+        case {"raised": list(signals)}:
+            return tuple(str(signal)[:40] for signal in signals[:10])
+    return None
+
+
+def _captures(app: dict[str, Any]) -> int | None:
+    match app.get("captures"):
+        case {"held": int(held)}:
+            return held
+    return None
 
 
 @dataclass(slots=True)

@@ -50,6 +50,8 @@ def test_captures_are_off_by_default(serve: Serve, root: Path) -> None:
     refused = app.ask("/v1/capture", "POST")
     assert (refused.status, refused.json["error"]["what"]) == (409, "captures on request are off")
     assert "captures" not in app.ask("/metrics").body.decode()
+    assert app.ask("/v1/state").json["drift"] is None
+    assert app.ask("/v1/drift").status == 404
     assert not (root / "captures").exists()
 
 
@@ -70,3 +72,18 @@ def test_an_alert_captures_its_frame(serve: Serve, root: Path, tmp_path: Path) -
     until(lambda: app.ask("/v1/state").json["captures"]["stored"])
     app.end()
     assert len([*root.glob("captures/*/*.jpg")]) >= 1
+
+
+def test_app_watches_drift(serve: Serve, root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"drift": {"reference_hours": 0, "reference_blocks": 20, "block_frames": 10}}))
+    app = serve(root / "current", "--fps", "100", "--capture", path)
+    until(lambda: app.ask("/v1/state").json["drift"]["deviations"])
+    drift = app.ask("/v1/drift").json
+    assert drift["learned"] == 1
+    assert {*drift["deviations"]} == {"brightness", "contrast", "sharpness", "confidence", "classes"}
+    ((_, sketch),) = drift["days"].items()
+    assert {*sketch["classes"]} <= {"dark", "light"}
+    assert 'toolkit_app_drift_raised{signal="sharpness"}' in app.ask("/metrics").body.decode()
+    app.end()
+    assert (root / "captures" / "drift.json").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -23,6 +24,8 @@ from .alerts.region_watch import RegionWatch
 from .alerts.rules import UNKNOWN, AlertDispatcher
 from .captures.capture_settings import read_capture_settings
 from .captures.recorder import CaptureRecorder
+from .drift.drift_settings import read_drift_settings
+from .drift.monitor import DriftMonitor
 from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
 from .pipeline.inference import Load
 from .pipeline.messages import now_ns
@@ -118,6 +121,7 @@ class App:
         self._recorder = Recorder(alerts.recordings, self.log) if alerts.recordings else None
         self.state.sinks = self._alerts.state
         self._captures = self._make_recorder(options)
+        self._drift = self._make_drift_monitor(options)
         self._notifier = SystemdNotifier()
         tls = _tls(options.certificate, options.key)
         self._routes = Routes(self.state, Auth(token), options.predictions, secure=tls is not None)
@@ -135,6 +139,14 @@ class App:
         self.state.captures, self.state.ask_capture = recorder.state, recorder.ask
         self._alerts.on_raised = recorder.ask
         return recorder
+
+    def _make_drift_monitor(self, options: Options) -> Optional[DriftMonitor]:
+        settings = read_drift_settings(options.capture, options.release)
+        if settings is None:
+            return None
+        monitor = DriftMonitor(settings, self.log, self._alerts.report_drift)
+        self.state.drift, self.state.drift_days = monitor.state, monitor.days
+        return monitor
 
     def log(self, text: str) -> None:
         """Write a message to the log and show it on the page."""
@@ -157,6 +169,8 @@ class App:
         if self._captures:
             self.pipeline.listeners.append(self._captures.see)
             self._captures.start()
+        if self._drift:
+            self.pipeline.listeners.append(self._drift.see)
         self.pipeline.begin(self._options.release)
         self._alerts.start()
         if self._regions:
@@ -164,6 +178,8 @@ class App:
         self._supervisor = Supervisor(
             self._options.release, self.pipeline, self.state, self.log, self._options.state_file
         )
+        if self._drift:
+            self._supervisor.tasks.append(self._drift.save_if_due)
         self._supervisor.start()
         broadcast = self._routes.broadcast
         self.server.begin(broadcast.send_images, broadcast.send_events)
@@ -211,6 +227,9 @@ class App:
             left += ["supervisor"] if self._supervisor.is_alive() else []
         left += [] if self._regions is None or self._regions.end(JOIN_S) else ["regions"]
         left += self.pipeline.end()
+        if self._drift:
+            with contextlib.suppress(OSError):
+                self._drift.save()
         left += [] if self._recorder is None or self._recorder.end(JOIN_S) else ["recordings"]
         left += [] if self._captures is None or self._captures.end(JOIN_S) else ["captures"]
         return left + ([] if self._alerts.end(JOIN_S) else ["alerts"])

@@ -52,6 +52,10 @@ class StatusReport:
         """Returns the name and problem of each alert sink."""
         self.captures: Callable[[], Optional[Dict[str, Any]]] = lambda: None
         """Returns the counters of captures; None while they are off."""
+        self.drift: Callable[[], Optional[Dict[str, Any]]] = lambda: None
+        """Returns the state of drift detection; None while it is off."""
+        self.drift_days: Callable[[], Dict[str, Any]] = dict
+        """Returns the sketches by day."""
         self.ask_capture: Callable[[], bool] = lambda: False
         """Captures the next result; returns False if captures on request are off."""
         self._since = time.time()
@@ -85,6 +89,7 @@ class StatusReport:
             **self.hardware.readings,
             "alert_sinks": self.sinks(),
             "captures": self.captures(),
+            "drift": self.drift(),
             "notes": list(self.notes),
             "uptime_s": round(time.time() - self._since),
         }

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, List, Optional
 
 from ..errors import DeviceError
 from ..layout import RELEASE
@@ -31,6 +31,8 @@ class Supervisor(threading.Thread):
         super().__init__(name="supervisor", daemon=True)
         self.beat = time.monotonic()
         """Start of the last round, by the monotonic clock."""
+        self.tasks: List[Callable[[], None]] = []
+        """Further tasks of each round; each is quick, or does something now and then only."""
         self._release, self._pipeline, self._state, self._log = release, pipeline, state, log
         self._state_file = state_file
         self._led_to = pipeline.worker.loaded.release
@@ -48,6 +50,8 @@ class Supervisor(threading.Thread):
                 self._state.hardware.refresh(self._pipeline)
                 self._retry_accelerator()
                 self._write_state()
+                for task in self.tasks:
+                    task()
             except Exception as error:  # noqa: BLE001 - one duty that fails must not end the others
                 self._log(f"background task failed: {type(error).__name__}: {error}")
         if self._state_file:

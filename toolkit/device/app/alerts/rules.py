@@ -169,6 +169,12 @@ class AlertDispatcher(threading.Thread):
         except queue.Full:
             self._log(f"alert {rule.name}: {QUEUE_SIZE} wait already, this one is lost")
 
+    def report_drift(self, signal: str, event: str, result: Result) -> None:
+        """Queue an alert about drift of a signal, for the sinks of the file; called by the results stage."""
+        label, probability = result.ranking[0]
+        if self._sinks:
+            self._notify(AlertRule(f"drift: {signal}", label, frames=1), event, probability, result)
+
     def run(self) -> None:
         """Send alerts until `end`."""
         while not self._stopping.is_set():

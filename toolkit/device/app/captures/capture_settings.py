@@ -30,6 +30,8 @@ from ..regions import Region, read_region
 from ..settings_file import read_settings_file
 
 TABLE = "capture"
+OTHER_TABLES = ("drift",)
+"""Of the same file."""
 MIB = 1 << 20
 
 
@@ -84,7 +86,7 @@ def read_capture_settings(path: Optional[Path], release: Path) -> Optional[Captu
     """
     content = {} if path is None else read_settings_file(path)
     table = content.pop(TABLE, None)
-    problems = [f"{key}: is not known" for key in content]
+    problems = [f"{key}: is not known" for key in content if key not in OTHER_TABLES]
     settings = None if table is None else _read_table(table, release, problems)
     if problems:
         raise DeviceError("; ".join(problems), where=str(path), remedy="docs/guides/capture.md has an example")
@@ -102,11 +104,16 @@ def _read_table(table: Any, release: Path, problems: List[str]) -> Optional[Capt
     if limits is None:
         return None
     problems += [f"{TABLE}.{problem}" for problem in limits.problems()]
-    root = _root_of(release.absolute())
-    if not limits.folder and root is None:
-        problems.append(f"{TABLE}.folder: is missing, and the release is not in a ROOT")
-    folder = Path(limits.folder) if limits.folder or root is None else root / CAPTURES
+    folder = captures_folder(limits.folder, release, TABLE, problems)
     return replace(CaptureSettings(folder, limits), policies=policies, masks=masks)
+
+
+def captures_folder(folder: str, release: Path, table: str, problems: List[str]) -> Path:
+    """Return the folder of captures: the one of the settings, or that of the release's ROOT."""
+    root = _root_of(release.absolute())
+    if not folder and root is None:
+        problems.append(f"{table}.folder: is missing, and the release is not in a ROOT")
+    return Path(folder) if folder or root is None else root / CAPTURES
 
 
 def _root_of(release: Path) -> Optional[Path]:

@@ -155,17 +155,19 @@ class FramePipeline:
         if self.latest is not None and query.frame.number < self.latest.frame.number:
             self.counters.add("overtaken")
             return
-        self.latest = self.make_result(loaded, query.frame, answer, at_ns)
+        self.latest = self.make_result(loaded, query.frame, answer, at_ns, query.fitted)
         for listener in self.listeners:
             listener(self.latest)
 
-    def make_result(self, loaded: LoadedModel, frame: Frame, answer: Answer, at_ns: int) -> Result:
+    def make_result(
+        self, loaded: LoadedModel, frame: Frame, answer: Answer, at_ns: int, fitted: Optional[Pixels] = None
+    ) -> Result:
         """Return the labels of an answer on a frame, or on a part of it, that came at `at_ns`."""
         ranking = top_k(answer, loaded.manifest["labels"])
         labels = labels_above_threshold(answer, loaded.manifest)
         unknown, score = judge(answer, loaded.manifest)
         latency_ms = (at_ns - frame.captured_ns) / 1e6
-        return Result(frame, ranking, labels, loaded.release.name, latency_ms, unknown, score, answer)
+        return Result(frame, ranking, labels, loaded.release.name, latency_ms, unknown, score, answer, fitted)
 
 
 def _stopped(thread: threading.Thread) -> bool:

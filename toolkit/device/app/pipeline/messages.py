@@ -69,6 +69,8 @@ class Result:
     """The score that decides this, higher for surer answers."""
     answer: Optional[Answer] = None
     """What the network answered: f32 [classes], or [1] for the second of two classes."""
+    fitted: Optional[Pixels] = None
+    """The network's input: u8 [height, width, 3] in RGB."""
 
 
 class DropOldestQueue(Generic[T]):

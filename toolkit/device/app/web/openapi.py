@@ -23,6 +23,12 @@ _UNKNOWN = {
     "description": "Whether the best guess is too unsure to be an answer; absent without a rule.",
 }
 
+_DRIFT: Json = {
+    "learned": {"type": "number", "minimum": 0, "maximum": 1},
+    "limit": {"type": "number", "minimum": 0},
+    "deviations": {"type": "object", "additionalProperties": {"type": "number"}},
+    "raised": {"type": "array", "items": _TEXT},
+}
 _CAPTURE_COUNTERS = dict.fromkeys(
     ("stored", "dropped", "duplicates", "no_room", "failed", "evicted", "expired", "held", "size_bytes"), _COUNT
 )
@@ -62,6 +68,7 @@ def _schemas() -> Json:
         "throttled": _nullable(throttled),
         "alert_sinks": {"type": "array", "items": _object({"name": _TEXT, "problem": {"type": ["string", "null"]}})},
         "captures": _nullable(captures),
+        "drift": _nullable(_object(_DRIFT)),
         "notes": {"type": "array", "items": _TEXT},
         "uptime_s": {"type": "integer"},
     }
@@ -77,6 +84,7 @@ def _schemas() -> Json:
             {"labels": _LABELS, "unknown": _UNKNOWN},
         ),
         "State": _object(state),
+        "Drift": _object({**_DRIFT, "days": {"type": "object", "additionalProperties": {"type": "object"}}}),
     }
 
 
@@ -130,6 +138,7 @@ def _paths() -> Json:
     return {
         "/v1/predict": {"post": _operation("Classify an image", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=image)},
         "/v1/capture": {"post": _operation("Store the next frame to be labeled", _answer("It will be stored", "Verdict"), 409, status=202)},
+        "/v1/drift": {"get": _operation("Drift and the sketch of each day", _answer("Drift", "Drift"), 404)},
         "/v1/state": {"get": _operation("Current state", _answer("The state", "State"))},
         "/v1/models": {"get": _operation("List the models on the device", _answer("The models", "Models"))},
         "/v1/model": {"post": _operation("Switch to another model", _answer("The active model", "Identity"), 404, 409, 411, 415, 422, requestBody=switch)},

@@ -56,6 +56,8 @@ def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Family
     yield "toolkit_app_dropped_frames_total", "counter", "Frames dropped because newer ones came, by queue.", drops
     if state["captures"]:
         yield from _capture_families(state["captures"])
+    if state["drift"]:
+        yield from _drift_families(state["drift"])
     for name, help_, value in (
         ("uptime_seconds", "Time since the app started.", state["uptime_s"]),
         ("results_per_second", "Results per second over the last seconds.", state["fps"]),
@@ -79,3 +81,16 @@ def _capture_families(captures: Dict[str, Any]) -> Iterator[Family]:
         yield "toolkit_app_captures_" + name, "gauge", help_, [({}, captures[name])]
     up: List[Sample] = [({}, captures["problem"] is None)]
     yield "toolkit_app_captures_up", "gauge", "1 while captures are stored without a problem.", up
+
+
+def _drift_families(drift: Dict[str, Any]) -> Iterator[Family]:
+    """Yield the metrics of drift; see DriftMonitor.state."""
+    deviations: List[Sample] = [({"signal": name}, value) for name, value in drift["deviations"].items()]
+    raised: List[Sample] = [({"signal": name}, name in drift["raised"]) for name in drift["deviations"]]
+    yield "toolkit_app_drift_deviation", "gauge", "Distance of the last block of frames from the reference.", deviations
+    yield "toolkit_app_drift_raised", "gauge", "1 while a signal has drifted from the reference.", raised
+    for name, help_ in (
+        ("learned", "Part of the reference that is there."),
+        ("limit", "Deviation that counts as drift."),
+    ):
+        yield "toolkit_app_drift_" + name, "gauge", help_, [({}, drift[name])]

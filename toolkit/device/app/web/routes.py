@@ -47,6 +47,7 @@ class Routes:
             "/v1/model": {"POST": self._switch},
             "/v1/predict": {"POST": self._predict},
             "/v1/capture": {"POST": self._capture},
+            "/v1/drift": {"GET": self._drift},
             "/health": {"GET": self._health},
             "/ready": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
@@ -197,6 +198,13 @@ class Routes:
                 409, "captures on request are off", 'add [capture] with the policy "asked" to --capture FILE'
             )
         return json_response({"ok": True}, 202)
+
+    async def _drift(self, _request: Request) -> Response:
+        """Return the state of drift detection and the sketch of each day."""
+        state = self._state.drift()
+        if state is None:
+            raise HttpError(404, "drift detection is off", "add [drift] to --capture FILE")
+        return json_response({**state, "days": await run_aside(self._state.drift_days)})
 
     async def _ready(self, _request: Request) -> Response:
         """Return whether the camera and inference work."""
