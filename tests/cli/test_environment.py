@@ -62,8 +62,11 @@ def other(path: Path) -> None:
     sqlite3.connect(path).execute("DROP TABLE artifact").connection.close()
 
 
+READING = ("report", "check x", "inspect x", "parity x", "bench --compare", "data diff a b")
+
+
 @pytest.mark.parametrize("damage", [garbage, truncated, folder, newer, pipe, other])
-@pytest.mark.parametrize("verb", ["report", "check x", "predict x y.png", "bench --compare"])
+@pytest.mark.parametrize("verb", [*READING, "predict x y.png", "serve x", "publish x r/y:z"])
 def test_damaged_database_is_one_sentence(
     tmp_path: Path, damage: object, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,8 +78,9 @@ def test_damaged_database_is_one_sentence(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("verb", READING)
 def test_locked_database_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("toolkit.store.connection._TIMEOUT_S", 0.2)
     with Store(tmp_path / "toolkit.db"):
@@ -85,10 +89,39 @@ def test_locked_database_is_one_sentence(
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
     try:
-        assert exit_code(["report", "--workspace", str(tmp_path)]) == 4
+        assert exit_code([*verb.split(), "--workspace", str(tmp_path)]) == 4
     finally:
         holder.close()
     assert "the database is locked by another process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_reading_verbs_read_while_another_process_writes(
+    tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workspace is empty: what is not there is an error of use, not of the environment."""
+    monkeypatch.setattr("toolkit.store.connection._TIMEOUT_S", 0.2)
+    with Store(tmp_path / "toolkit.db"):
+        pass
+    writer = sqlite3.connect(tmp_path / "toolkit.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        assert exit_code([*verb.split(), "--workspace", str(tmp_path)]) in {1, 2}
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("verb", ["status --fleet", "view kitchen"])
+def test_devices_are_shown_beside_a_damaged_database(
+    tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    garbage(tmp_path / "toolkit.db")
+    host = "{ansible_host: 127.0.0.1, ansible_port: 1}"
+    (tmp_path / "hosts.yml").write_text(f"all: {{hosts: {{kitchen: {host}}}}}")
+    options = ["--inventory", str(tmp_path / "hosts.yml"), "--workspace", str(tmp_path)]
+    assert exit_code([*verb.split(), *options]) == 1
+    captured = capsys.readouterr()
+    assert "refuses connections" in captured.out + captured.err
 
 
 @pytest.mark.parametrize(
