@@ -18,12 +18,13 @@ from toolkit.store import Store
 from ..test_pipeline import EXPERIMENT, draw, save_body
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
-MODEL, BUNDLE = "MODEL", "BUNDLE"
+MODEL, BUNDLE, MODEL_FILE = "MODEL", "BUNDLE", "MODEL_FILE"
 WRITING = {
     "train": ("train", "more.toml"),
     "convert": ("convert", MODEL, "--precision", "fp16"),
     "report": ("report",),
     "bench": ("bench", BUNDLE, "--local"),
+    "evaluate": ("evaluate", MODEL_FILE, "--data", "images"),
 }
 READING = {
     "inspect": ("inspect", BUNDLE),
@@ -64,7 +65,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             done = bare.run(arguments)
             assert done.returncode == 0, done.stderr
         with Store(work / "toolkit.db") as store:
-            names = {MODEL: store.all(TrainedModel)[-1].digest, BUNDLE: store.all(Bundle)[-1].digest}
+            model = store.all(TrainedModel)[-1]
+            names = {MODEL: model.digest, MODEL_FILE: f"work/{model.path}", BUNDLE: store.all(Bundle)[-1].digest}
         yield Place(folder, names)
     finally:
         subprocess.run(["umount", "--lazy", work], check=True)

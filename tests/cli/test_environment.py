@@ -111,17 +111,19 @@ def test_reading_verbs_read_while_another_process_writes(
         writer.close()
 
 
-@pytest.mark.parametrize("verb", ["status --fleet", "view kitchen"])
-def test_devices_are_shown_beside_a_damaged_database(
-    tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("verb", "code", "sentence"),
+    [("status --fleet", 4, "is not an SQLite database"), ("view kitchen", 1, "refuses connections")],
+)
+def test_devices_are_asked_or_the_damaged_database_is_named(
+    tmp_path: Path, verb: str, code: int, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     garbage(tmp_path / "toolkit.db")
     host = "{ansible_host: 127.0.0.1, ansible_port: 1}"
     (tmp_path / "hosts.yml").write_text(f"all: {{hosts: {{kitchen: {host}}}}}")
     options = ["--inventory", str(tmp_path / "hosts.yml"), "--workspace", str(tmp_path)]
-    assert exit_code([*verb.split(), *options]) == 1
-    captured = capsys.readouterr()
-    assert "refuses connections" in captured.out + captured.err
+    assert exit_code([*verb.split(), *options]) == code
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_system_errors_are_one_sentence(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(command, "app", fail)
+    monkeypatch.setattr(command.user_config, "load_defaults", fail)
     assert exit_code(["report", "--json"]) == 4
     captured = capsys.readouterr()
     assert captured.err.startswith(f"error: {sentence}")
@@ -154,7 +156,7 @@ def test_other_exceptions_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(command, "app", fail)
+    monkeypatch.setattr(command.user_config, "load_defaults", fail)
     with pytest.raises(ZeroDivisionError):
         main(["report"])
 

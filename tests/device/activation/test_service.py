@@ -29,4 +29,5 @@ def test_restart_passes_the_become_password_to_sudo(tmp_path: Path, monkeypatch:
     assert "open sesame" not in (tmp_path / "sudo").read_text()
     with pytest.raises(DeviceError, match="restarting the service failed") as caught:
         Service().restart(tmp_path, Children())
+    assert "-K" in caught.value.remedy
     assert "ansible_become_password" in caught.value.remedy

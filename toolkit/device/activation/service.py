@@ -50,8 +50,8 @@ class Service:
             lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
             why = "; ".join(lines) or "it printed no reason"
             remedy = (
-                f"let the account that deploys run systemctl restart {self.unit} by sudo without a password, "
-                "or set ansible_become_password in the inventory"
+                f"let the account that deploys run systemctl restart {self.unit} by sudo without a password, or give "
+                "its password: with -K (--ask-become-pass), or as ansible_become_password in the inventory"
             )
             raise DeviceError(f"restarting the service failed (exit code {done.returncode}): {why}", remedy=remedy)
         name = done.stdout.strip().rpartition("\n")[2]
