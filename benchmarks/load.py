@@ -28,20 +28,44 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 FPS, SAMPLE_S = 25, 0.5
 ADDRESSES = 50
+GROWTH_BYTES = 24_000_000
+"""Allowed growth of the median from the second quarter of a run to the last: allocators settle late, leaks continue."""
 WAIT_S = 15.0
 """A well-behaved client that waits longer was not served."""
-GROWTH_BYTES = 24_000_000
-"""What the last quarter of a run may hold more than the second one, at the median."""
 EACH_S, PREDICT_EVERY = 0.5, 20
 
 
 @dataclass
-class Load:
+class ProcessSamples:
+    """The samples of one process, in order."""
+
+    memory_bytes: list[int] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+
+    def take(self, pid: int) -> None:
+        """Add one sample."""
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        self.memory_bytes.append(int(values["VmRSS"].split()[0]) * 1024)
+        self.threads.append(int(values["Threads"]))
+        self.files.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+
+    def quarter(self, number: int) -> float:
+        """Return the median memory of one quarter of the run, counted from 1, in bytes."""
+        count = max(1, len(self.memory_bytes) // 4)
+        return statistics.median(self.memory_bytes[(number - 1) * count : number * count] or self.memory_bytes[-1:])
+
+    def growth_bytes(self) -> float:
+        """Return the growth of the median from the second quarter to the last."""
+        return self.quarter(4) - self.quarter(2)
+
+
+@dataclass
+class Load(ProcessSamples):
     """One run: the counts of requests by client kind and outcome, and samples of the app's memory and files."""
 
-    addresses: int
-    memory_bytes: list[int] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
+    addresses: int = 0
     socket_bytes: list[int] = field(default_factory=list)
     served: Counter[str] = field(default_factory=Counter)
     """Answers with 200 to the well-behaved client of each address."""
@@ -53,11 +77,6 @@ class Load:
     predictions: int = 0
     code: int = -1
     log: str = ""
-
-    def growth_bytes(self) -> float:
-        """Return how much more the last quarter holds than the second one, at the median."""
-        count = max(1, len(self.memory_bytes) // 4)
-        return statistics.median(self.memory_bytes[-count:]) - statistics.median(self.memory_bytes[count : 2 * count])
 
     def problems(self) -> list[str]:
         """Return what went wrong, one sentence each."""
@@ -240,17 +259,15 @@ async def attack(port: int, pid: int, image: bytes, clients: int, seconds: float
 
 
 def sample(pid: int, load: Load) -> None:
-    """Note the app's memory and open files, and what the kernel holds for all sockets of this machine."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    load.memory_bytes.append(int(status.partition("VmRSS:")[2].split()[0]) * 1024)
-    load.files.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    """Sample the app, and the kernel's memory for all sockets of this machine."""
+    load.take(pid)
     sockets = Path("/proc/net/sockstat").read_text(encoding="ascii").partition("TCP:")[2].splitlines()[0].split()
     load.socket_bytes.append(int(sockets[sockets.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE"))
 
 
 def run(release: Path, image: bytes, clients: int, seconds: float) -> Load:
     """Start the app on a release, attack it, end it."""
-    load = Load(min(ADDRESSES, clients // 10))
+    load = Load(addresses=min(ADDRESSES, clients // 10))
     argv = [sys.executable, "-m", "toolkit.device", "serve", str(release), "--port", "0", "--fps", str(FPS)]
     with (
         tempfile.TemporaryFile("w+") as log,
@@ -285,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "predictions": f"{load.predictions}",
         "wait, median and longest": f"{statistics.median(waits):.3f}, {waits[-1]:.3f} s",
         "memory: begin, median of the last quarter, most": f"{load.memory_bytes[0] / 1e6:.0f}, "
-        f"{statistics.median(load.memory_bytes[-(len(load.memory_bytes) // 4) :]) / 1e6:.0f}, {max(load.memory_bytes) / 1e6:.0f} MB",
+        f"{load.quarter(4) / 1e6:.0f}, {max(load.memory_bytes) / 1e6:.0f} MB",
         "growth from the second quarter to the last": f"{load.growth_bytes() / 1e6:.1f} MB",
         "open files, most": f"{max(load.files)}",
         "memory of all sockets, most": f"{max(load.socket_bytes) / 1e6:.0f} MB",

@@ -13,7 +13,6 @@ import http.client
 import json
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,42 +24,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from device import prepared
+from load import GROWTH_BYTES, ProcessSamples
 from scores import machine
 
 REPOSITORY = Path(__file__).parents[1]
 RELIABILITY = REPOSITORY / "docs" / "reliability.md"
 BEGIN, END = "<!-- begin soak -->", "<!-- end soak -->"
 FPS, SAMPLE_S, RELOAD_S = 25, 1.0, 60.0
-GROWTH_BYTES = 24_000_000
-"""What the last quarter of the run may hold more than the second one, at the median: allocators settle late, leaks go on."""
 
 
 @dataclass
-class Soak:
-    """What was seen."""
+class Soak(ProcessSamples):
+    """The samples and counts of one run."""
 
-    seconds: float
-    memory_bytes: list[int] = field(default_factory=list)
-    threads: list[int] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
+    seconds: float = 0
     predictions: int = 0
     stream_bytes: int = 0
     reloads: int = 0
     said: dict[str, object] = field(default_factory=dict)
     code: int = -1
 
-    def quarter(self, number: int) -> float:
-        """The median memory of one quarter of the run, counted from 1."""
-        count = len(self.memory_bytes) // 4
-        return statistics.median(self.memory_bytes[(number - 1) * count : number * count])
-
     def problems(self) -> list[str]:
         """What went wrong."""
         answered, failed = (self.said["frames"][name] for name in ("answered", "failed"))  # type: ignore[index]
         found = {
             f"it ended with {self.code}": self.code != 0,
-            f"memory grew by {(self.quarter(4) - self.quarter(2)) / 1e6:.1f} MB": self.quarter(4) - self.quarter(2)
-            > GROWTH_BYTES,
+            f"memory grew by {self.growth_bytes() / 1e6:.1f} MB": self.growth_bytes() > GROWTH_BYTES,
             f"threads grew from {min(self.threads)} to {self.threads[-1]}": self.threads[-1]
             > max(self.threads[:10]) + 8,
             f"open files grew from {min(self.files)} to {self.files[-1]}": self.files[-1] > max(self.files[:10]) + 8,
@@ -104,15 +93,6 @@ def ask(port: int, image: bytes, soak: Soak, stopping: threading.Event) -> None:
         connection.close()
 
 
-def sample(pid: int, soak: Soak) -> None:
-    """Memory, threads and open files of the app."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    soak.memory_bytes.append(int(values["VmRSS"].split()[0]) * 1024)
-    soak.threads.append(int(values["Threads"]))
-    soak.files.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
-
-
 def reload(root: Path, soak: Soak) -> None:
     """Let ROOT/current lead to the other release, by one rename as a deployment does."""
     other = "ab"[(soak.reloads + 1) % 2] * 64
@@ -123,7 +103,7 @@ def reload(root: Path, soak: Soak) -> None:
 
 def run(root: Path, seconds: float) -> Soak:
     """The whole run."""
-    soak, stopping = Soak(seconds), threading.Event()
+    soak, stopping = Soak(seconds=seconds), threading.Event()
     words = [sys.executable, "-m", "toolkit.device", "serve", str(root / "current"), "--port", "0", "--fps", str(FPS)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as app:
         assert app.stdout is not None
@@ -137,7 +117,7 @@ def run(root: Path, seconds: float) -> Soak:
             client.start()
         begin, pause_s = time.monotonic(), min(RELOAD_S, seconds / 6)
         while (passed := time.monotonic() - begin) < seconds and app.poll() is None:
-            sample(app.pid, soak)
+            soak.take(app.pid)
             if passed > pause_s * (soak.reloads + 1):
                 reload(root, soak)
             time.sleep(SAMPLE_S)

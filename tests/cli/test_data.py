@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.invoke import run
 from toolkit import networks
-from toolkit.cli.main import main
 
 
 @pytest.fixture
@@ -21,13 +21,6 @@ def pets(tmp_path: Path) -> Path:
             image = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
             (tmp_path / "pets" / label / f"{number}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     return tmp_path / "pets"
-
-
-def run(*words: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    assert isinstance(left.value.code, int)
-    return left.value.code
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> Any:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.cli.main import main
+from tests.invoke import run
 from toolkit.experiment.load import load_experiment
 
 
@@ -22,15 +22,8 @@ def pets(tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-def _run(*words: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    assert isinstance(left.value.code, int)
-    return left.value.code
-
-
 def test_init_writes_every_setting_with_a_comment(pets: Path, tmp_path: Path) -> None:
-    assert _run("init", pets, "--workspace", tmp_path / "w") == 0
+    assert run("init", pets, "--workspace", tmp_path / "w") == 0
     text = pets.with_suffix(".toml").read_text(encoding="utf-8")
     explained = (
         "label_smoothing",
@@ -50,7 +43,7 @@ def test_init_writes_every_setting_with_a_comment(pets: Path, tmp_path: Path) ->
 def test_init_replaces_a_file_only_with_force(pets: Path, tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text("mine")
-    assert _run("init", pets, "--output", file, "--workspace", tmp_path / "w") == 2
+    assert run("init", pets, "--output", file, "--workspace", tmp_path / "w") == 2
     assert file.read_text() == "mine"
-    assert _run("init", pets, "--output", file, "--force", "--workspace", tmp_path / "w") == 0
+    assert run("init", pets, "--output", file, "--force", "--workspace", tmp_path / "w") == 0
     assert load_experiment(file).name == "pets"

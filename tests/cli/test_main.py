@@ -7,32 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.invoke import run
 from toolkit import __version__
-from toolkit.cli.main import main
 
 HEAVY = {"tensorflow", "openvino", "cv2", "numpy", "polars", "fabric", "asyncssh", "pydantic"}
 
 
-def leave(words: list[str]) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(words)
-    return int(left.value.code or 0)
-
-
 def test_main_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert leave(["--version"]) == 0
+    assert run("--version") == 0
     assert capsys.readouterr().out.startswith(f"toolkit {__version__}\npython 3.")
 
 
 def test_main_exits_2_when_the_verb_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert leave(["frobnicate"]) == 2
+    assert run("frobnicate") == 2
     assert "No such command" in capsys.readouterr().err
 
 
 def test_main_exits_3_with_every_problem_of_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.toml"
     path.write_text('name = "bad"\n[data]\nsource = "nowhere"\n[matrix]\nnetworks = []\n')
-    assert leave(["run", str(path), "--json", "--workspace", str(tmp_path / "w")]) == 3
+    assert run("run", str(path), "--json", "--workspace", str(tmp_path / "w")) == 3
     captured = capsys.readouterr()
     problems = json.loads(captured.out)["errors"]
     assert {problem["where"] for problem in problems} == {

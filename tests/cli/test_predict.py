@@ -8,14 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.invoke import run
 from toolkit.cli import predict
-from toolkit.cli.main import main
-
-
-def exit_code(argv: list[str]) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(argv)
-    return int(left.value.code or 0)
 
 
 @pytest.mark.parametrize("name", ["", "model.xml"])
@@ -24,14 +18,14 @@ def test_predict_takes_a_bundle_or_its_model(
 ) -> None:
     cv2.imwrite(str(tmp_path / "x.png"), np.full((40, 40, 3), 250, np.uint8))
     argv = ["predict", str(tiny_bundle / name), str(tmp_path / "x.png"), "--top", "1", "--workspace", str(tmp_path)]
-    assert exit_code(argv) == 0
+    assert run(*argv) == 0
     printed = capsys.readouterr().out
     assert "light" in printed
     assert "dark" not in printed
 
 
 def test_predict_refuses_an_unknown_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_code(["predict", "no-such-bundle", "x.png", "--workspace", str(tmp_path)]) == 2
+    assert run("predict", "no-such-bundle", "x.png", "--workspace", str(tmp_path)) == 2
     assert "no-such-bundle" in capsys.readouterr().err
 
 

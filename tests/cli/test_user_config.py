@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.invoke import run
 from toolkit.cli import user_config
-from toolkit.cli.main import main
 
 SHOW_A_BAR = """
 from toolkit.progress import create_progress
@@ -29,17 +29,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def leave(argv: list[str]) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(argv)
-    return int(left.value.code or 0)
-
-
 def test_options_and_environment_go_before_the_file(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def workspace_used(*argv: str) -> str:
-        assert leave(["check", "abcd", *argv]) != 0
+        assert run("check", "abcd", *argv) != 0
         return capsys.readouterr().err.partition("bundles in ")[2].partition(":")[0]
 
     assert workspace_used() == "workspace"
@@ -54,7 +48,7 @@ def test_options_and_environment_go_before_the_file(
 
 def test_a_group_and_its_command_have_tables(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def devices() -> list[str]:
-        assert leave(["fleet", "list", "--json"]) == 0
+        assert run("fleet", "list", "--json") == 0
         return [device["name"] for device in json.loads(capsys.readouterr().out)]
 
     config.write_text('[fleet]\ninventory = "one,"\n')
@@ -68,7 +62,7 @@ def test_every_mistake_is_named_with_its_place(config: Path, capsys: pytest.Capt
         'workspac = "x"\nquiet = "yes"\nforks = "many"\nlog-format = "xml"\njson = true\n'
         "[bench]\nfors = 2\n[flet]\nforks = 5\n[deploy]\nbundle = 'x'\n"
     )
-    assert leave(["report", "--json"]) == 3
+    assert run("report", "--json") == 3
     captured = capsys.readouterr()
     problems = {
         problem["where"].partition(": ")[2]: (problem["what"], problem["remedy"])
@@ -83,10 +77,10 @@ def test_every_mistake_is_named_with_its_place(config: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("content", [b"forks = ", b"\xff\xfe", b"[a]\n[a]\n"])
 def test_a_broken_file_is_no_obstacle_to_help(content: bytes, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.write_bytes(content)
-    assert leave(["report"]) == 3
+    assert run("report") == 3
     assert f"{config}: cannot be read" in capsys.readouterr().err
-    assert leave(["report", "--help"]) == 0
-    assert leave(["--version"]) == 0
+    assert run("report", "--help") == 0
+    assert run("--version") == 0
     assert capsys.readouterr().out.rstrip().endswith(f"config {config}")
 
 
@@ -129,5 +123,5 @@ def on_a_terminal(argv: list[str], environment: dict[str, str]) -> bytes:
 def test_the_documented_example_is_accepted(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     documented = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     config.write_text(documented.partition("```toml\n")[2].partition("```")[0])
-    assert leave(["completion", "bash"]) == 0
+    assert run("completion", "bash") == 0
     assert "complete" in capsys.readouterr().out

@@ -5,16 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import asyncssh
 import numpy as np
 import pytest
 
@@ -25,21 +22,9 @@ from toolkit.deploy import deploy
 from toolkit.fleet.local_fleet.control import LocalFleet
 
 from ..bundles import sealed
+from ..fleet.ssh.servers import keygen, sshd
 
 LABELS = ["dark", "light"]
-SSHD = """
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {home}/host
-AuthorizedKeysFile {home}/client.pub
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-Subsystem sftp internal-sftp
-"""
 
 
 @pytest.fixture(scope="session")
@@ -120,44 +105,24 @@ def openssh(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractC
 
     @contextmanager
     def serve(*settings: str) -> Iterator[Device]:
-        sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-        if sshd is None:
-            pytest.fail("no sshd: apt-get install openssh-server")
         home = tmp_path_factory.mktemp("openssh")
-        for name in ("host", "client"):
-            key = asyncssh.generate_private_key("ssh-ed25519")
-            (home / name).touch(0o600)
-            key.write_private_key(home / name)
-            key.write_public_key(home / f"{name}.pub")
-        with socket.create_server(("127.0.0.1", 0)) as spare:
-            port = spare.getsockname()[1]
-        (home / "config").write_text("\n".join([SSHD.format(port=port, home=home), *settings, ""]))
-        (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {(home / 'host.pub').read_text()}")
-        with subprocess.Popen([sshd, "-D", "-e", "-f", home / "config"], stderr=(home / "log").open("wb")) as process:
-            try:
-                _wait_until_it_listens(port, process, home / "log")
-                yield Device(
-                    name="openssh",
-                    host="127.0.0.1",
-                    port=port,
-                    user=getpass.getuser(),
-                    key_file=str(home / "client"),
-                    known_hosts=str(home / "known_hosts"),
-                    root=str(home / "opt toolkit"),
-                    python=sys.executable,
-                )
-            finally:
-                process.terminate()
+        for name in ("host-ed25519", "client"):
+            keygen("-t", "ed25519", "-N", "", "-f", home / name)
+        (home / "authorized").write_text((home / "client.pub").read_text())
+        with sshd(home, "openssh", ("ed25519",), ("Subsystem sftp internal-sftp", *settings)) as port:
+            (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {(home / 'host-ed25519.pub').read_text()}")
+            yield Device(
+                name="openssh",
+                host="127.0.0.1",
+                port=port,
+                user=getpass.getuser(),
+                key_file=str(home / "client"),
+                known_hosts=str(home / "known_hosts"),
+                root=str(home / "opt toolkit"),
+                python=sys.executable,
+            )
 
     return serve
-
-
-def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def _write_model(folder: Path, bias: float, images: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def experiment_toml(experiment: Experiment, trial: Trial, path: Path) -> str:
 
 def _stage(stage: StageConfig) -> Iterator[str]:
     """Return the settings that the stage's optimizer uses."""
-    settings = _set(stage)
+    settings = {"name": stage.name, **_set(stage)}
     if stage.optimizer == "lbfgs":
         settings = {key: settings[key] for key in ("name", "optimizer")}
     yield "[[stages]]"

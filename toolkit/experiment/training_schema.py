@@ -39,28 +39,8 @@ def is_unset(value: object) -> bool:
 
 
 class StageOverride(Config):
-    """What one network does differently in one stage; everything unset is the stage's own."""
+    """The settings of a stage that one network overrides; unset ones are those of the stage."""
 
-    epochs: Count | None = None
-    optimizer: Optimizer | None = None
-    learning_rate: Positive | None = None
-    patience: Count | None = None
-    schedule: Schedule | None = None
-    weight_decay: NotNegative | None = None
-    clip_norm: NotNegative | None = None
-    average: Share | None = None
-    head_rate: Positive | None = None
-    from_layer: str | None = None
-    batch_norm: BatchNorm | None = None
-
-
-class StageConfig(Config):
-    """One stage of training: "top" with the backbone frozen, or "fine-tune" of the whole network.
-
-    Unset settings are chosen by the recipe.
-    """
-
-    name: Stage
     epochs: Count | None = None
     optimizer: Optimizer | None = None
     """"lbfgs" solves the top stage as a regularized logistic regression; it needs no epochs and no learning rate."""
@@ -81,6 +61,15 @@ class StageConfig(Config):
     """Fine-tune the body from this layer on; unset: all of it."""
     batch_norm: BatchNorm | None = None
     """Whether fine-tuning uses and moves a batch's own statistics; unset: only if the first weights are random."""
+
+
+class StageConfig(StageOverride):
+    """One stage of training: "top" with the backbone frozen, or "fine-tune" of the whole network.
+
+    Unset settings are chosen by the recipe.
+    """
+
+    name: Stage
 
     @model_validator(mode="after")
     def _of_this_stage(self) -> Self:

@@ -32,7 +32,7 @@ from toolkit.errors import FleetError, UsageError
 from toolkit.system import debian_packages
 from toolkit.workspace import Workspace
 
-from ..token_server import ADDRESS, ISSUER, NAME, PASSWORD, SERVICE, Office
+from .token_server import ADDRESS, ISSUER, NAME, PASSWORD, SERVICE, Office
 
 pytestmark = pytest.mark.registry
 

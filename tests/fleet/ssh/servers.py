@@ -101,7 +101,7 @@ def keygen(*arguments: str | Path) -> None:
 
 @contextmanager
 def sshd(home: Path, name: str, host_keys: tuple[str, ...], settings: tuple[str, ...]) -> Iterator[int]:
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.fail("no sshd: apt-get install openssh-server")
     port = free_port()

@@ -108,10 +108,10 @@ def _warm_up_queue(queue: Queue, image: Image) -> None:
 
 def _predicted_class(answer: Answer, image: LabeledImage) -> int:
     """Return the class of an answer f32 [classes]; for multi-label models the scored labels, as the sum of 2^index."""
-    from ..release.golden import labels_above_half, top1_labels
+    from ..release.golden import labels_above_half
 
     if not image.multi_label:
-        return int(top1_labels(answer[None])[0])
+        return int(answer.argmax())
     return label_bitmask(labels_above_half(answer).nonzero()[0].tolist()) & ~image.unsure
 
 

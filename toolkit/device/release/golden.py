@@ -70,7 +70,7 @@ def _decisions(answers: Numbers, manifest: Dict[str, Any]) -> Any:
 
     if is_multi_label(manifest):
         return labels_above_half(answers)
-    labels, rule = top1_labels(answers), manifest.get("rejection")
+    labels, rule = answers.argmax(axis=1), manifest.get("rejection")
     return labels if rule is None else np.where(accepts(answers, rule), labels, -1)
 
 
@@ -97,14 +97,6 @@ def _tolerance(stated: Dict[str, float], kind: str) -> float:
             remedy="make the bundle for a target that has this accelerator",
         )
     return float(stated[kind])
-
-
-def top1_labels(answers: Numbers) -> Numbers:
-    """Return the most probable class of each row of f32 [n, classes]; a single column is the second of two classes."""
-    import numpy as np
-
-    top: Numbers = (answers[:, 0] > 0.5).astype(np.int64) if answers.shape[1] == 1 else answers.argmax(axis=1)
-    return top
 
 
 def labels_above_half(answers: Numbers) -> Any:

@@ -52,6 +52,18 @@ def styled(chart: Any, width: int, height: int) -> Any:
     )
 
 
+def band_and_line(base: Any, field: str, title: str, scale: Any, axis: Any) -> tuple[Any, Any]:
+    """The line of `field` of a chart with an x-axis, over the band of its interval from `low` to `high`."""
+    import altair as alt
+
+    band = alt.Y("low:Q", title=title, scale=scale, axis=axis)
+    line = alt.Y(f"{field}:Q", title=title, scale=scale, axis=axis)
+    return (
+        base.mark_area(color=svg.SERIES[0], opacity=0.2, aria=False).encode(y=band, y2="high:Q"),
+        base.mark_line(color=svg.SERIES[0], strokeWidth=2, aria=False).encode(y=line),
+    )
+
+
 SCORES = (("precision", "triangle-up"), ("recall", "square"), ("f1", "circle"))
 MANY_CLASSES = 12  # from here a panel per class would be a wall; tables and CSV serve better
 

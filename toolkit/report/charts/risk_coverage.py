@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.artifacts.model import Rejection
 from toolkit.report import formatting
 from toolkit.report.charts import svg
-from toolkit.report.charts.results_charts import styled
+from toolkit.report.charts.results_charts import band_and_line, styled
 from toolkit.report.data.load import ReportData
 from toolkit.stats import intervals
 
@@ -41,15 +41,13 @@ def _curve(rule: Rejection) -> Any:
     rows = [_row(rule, coverage, risk) for coverage, risk in rule.curve]
     top = max(row["high"] for row in rows)
     x = alt.X("coverage:Q", title="images answered →", scale=alt.Scale(domain=(0, 1)), axis=alt.Axis(format="%"))
-    y = alt.Y("risk:Q", title="wrong ↑", scale=alt.Scale(domain=(0, top)), axis=alt.Axis(format=".0%"))
-    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    y = {"title": "wrong ↑", "scale": alt.Scale(domain=(0, top)), "axis": alt.Axis(format=".0%")}
     line = alt.Chart(alt.Data(values=[{"coverage": at, "risk": rule.error} for at in (0, 1)]))
     layers = (
-        base.mark_area(color=svg.SERIES[0], opacity=0.2, aria=False).encode(
-            y=alt.Y("low:Q", title="wrong ↑", scale=alt.Scale(domain=(0, top))), y2="high:Q"
+        *band_and_line(alt.Chart(alt.Data(values=rows)).encode(x=x), "risk", **y),
+        line.mark_line(color=svg.MUTED, strokeWidth=1, strokeDash=[2, 3], aria=False).encode(
+            x=x, y=alt.Y("risk:Q", **y)
         ),
-        base.mark_line(color=svg.SERIES[0], strokeWidth=2, aria=False).encode(y=y),
-        line.mark_line(color=svg.MUTED, strokeWidth=1, strokeDash=[2, 3], aria=False).encode(x=x, y=y),
     )
     return styled(alt.layer(*layers), *SIZE)
 

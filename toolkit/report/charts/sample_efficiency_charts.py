@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.artifacts.model import SampleEfficiency
 from toolkit.report import formatting
 from toolkit.report.charts import svg
-from toolkit.report.charts.results_charts import floor, styled
+from toolkit.report.charts.results_charts import band_and_line, floor, styled
 from toolkit.report.data.load import ReportData
 
 SIZE = (290, 200)
@@ -57,14 +57,16 @@ def _curve(curve: SampleEfficiency) -> Any:
         scale=alt.Scale(type="log", nice=False),
         axis=alt.Axis(values=[row["images"] for row in rows], format="d", grid=False),
     )
-    axis, scale = alt.Axis(format=".0%"), alt.Scale(domain=domain, clamp=True)
+    y = {
+        "title": "test accuracy ↑",
+        "scale": alt.Scale(domain=domain, clamp=True),
+        "axis": alt.Axis(format=".0%"),
+    }
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
-    y = alt.Y("accuracy:Q", title="test accuracy ↑", scale=scale, axis=axis)
     layers = (
-        base.mark_area(color=svg.SERIES[0], opacity=0.2, aria=False).encode(
-            y=alt.Y("low:Q", title="test accuracy ↑", scale=scale, axis=axis), y2="high:Q"
+        *band_and_line(base, "accuracy", **y),
+        base.mark_point(color=svg.SERIES[0], filled=True, size=22, opacity=1, aria=False).encode(
+            y=alt.Y("accuracy:Q", **y)
         ),
-        base.mark_line(color=svg.SERIES[0], strokeWidth=2, aria=False).encode(y=y),
-        base.mark_point(color=svg.SERIES[0], filled=True, size=22, opacity=1, aria=False).encode(y=y),
     )
     return styled(alt.layer(*layers), *SIZE)
