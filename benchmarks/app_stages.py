@@ -107,7 +107,8 @@ def _repeat(one: Callable[[int], None], seconds: float) -> tuple[int, float]:
     return count, begin
 
 
-def _begun(folder: Path, precision: str | None, source: Memory, fps: float) -> FramePipeline:
+def begin_pipeline(folder: Path, precision: str | None, source: Memory, fps: float) -> FramePipeline:
+    """The app's stages, running."""
     cv2.setNumThreads(1)
     settings = interface.Settings("CPU", precision=precision, hint="throughput")
     app = FramePipeline(source, settings, PipelineOptions(fps), lambda text: print(text, file=sys.stderr))
@@ -117,7 +118,7 @@ def _begun(folder: Path, precision: str | None, source: Memory, fps: float) -> F
 
 def pipeline(folder: Path, seconds: float, precision: str | None) -> dict[str, float]:
     """The app's stages as fast as they go."""
-    app = _begun(folder, precision, Memory(), 0)
+    app = begin_pipeline(folder, precision, Memory(), 0)
     time.sleep(WARM_S)
     begin, spent, before = time.monotonic(), time.process_time(), app.counters["answered"]
     time.sleep(seconds)
@@ -129,7 +130,7 @@ def pipeline(folder: Path, seconds: float, precision: str | None) -> dict[str, f
 def live(folder: Path, seconds: float, precision: str | None, fps: str) -> dict[str, float]:
     """At a camera's pace: what a frame's way through the app takes beyond its own decoding and inference, done here alone."""
     alone = _alone(folder, precision)
-    app = _begun(folder, precision, Memory(), float(fps))
+    app = begin_pipeline(folder, precision, Memory(), float(fps))
     found: list[float] = []
     app.listeners.append(lambda result: found.append(result.latency_ms))
     time.sleep(WARM_S + seconds)
@@ -165,7 +166,7 @@ def served(folder: Path, seconds: float, precision: str | None, clients: str, co
     from toolkit.device.app.web.routes import Routes
     from toolkit.device.app.web.server import Server
 
-    app = _begun(folder, precision, Memory(), 0)
+    app = begin_pipeline(folder, precision, Memory(), 0)
     routes = Routes(StatusReport(app, HardwareStats()), Auth(None), predictions_a_second=100)
     server = Server(routes.handle, "127.0.0.1", 0)
     server.begin(routes.broadcast.send_images, routes.broadcast.send_events)

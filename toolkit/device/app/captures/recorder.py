@@ -55,7 +55,7 @@ class CaptureRecorder(threading.Thread):
         self._waiting: queue.Queue[Tuple[Result, str, float, bool]] = queue.Queue(QUEUE_SIZE)
         self._counters = Counters()
         self._held = (0, 0)
-        self._paused_until = self._tend_due = 0.0
+        self._paused_until = self._tend_due = self._end_due = 0.0
         self._stopping = threading.Event()
 
     def see(self, result: Result) -> None:
@@ -85,11 +85,11 @@ class CaptureRecorder(threading.Thread):
         }
 
     def run(self) -> None:
-        """Store captures until `end`, and those that wait then."""
+        """Store captures until `end`; those that wait then are stored if there is time."""
         with contextlib.suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         opened = False
-        while not self._stopping.is_set() or not self._waiting.empty():
+        while not self._stopping.is_set() or (not self._waiting.empty() and time.monotonic() < self._end_due):
             opened = opened or self._try(self._folder.open)
             if opened and time.monotonic() >= self._tend_due:
                 self._tend_due = time.monotonic() + TEND_S
@@ -159,7 +159,8 @@ class CaptureRecorder(threading.Thread):
         self.problem = problem
 
     def end(self, timeout: float) -> bool:
-        """Stop the thread after what waits is stored; return whether it ended in time."""
+        """Stop the thread; what waits is stored within half of the timeout. Return whether it ended in time."""
+        self._end_due = time.monotonic() + timeout / 2
         self._stopping.set()
         if self.is_alive():
             self.join(timeout)
