@@ -118,6 +118,16 @@ def test_verify_bundle_names_the_file_when_it_is_missing(folder: Path, name: str
         verify_bundle(folder)
 
 
+def test_verify_bundle_refuses_links_and_endless_nesting(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "device").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="device: is a link"):
+        verify_bundle(folder)
+    (folder / "manifest.json").write_bytes(b"[" * 200_000)
+    with pytest.raises(BundleError, match="is not JSON"):
+        verify_bundle(folder)
+
+
 def test_verify_bundle_names_the_file_when_it_is_extra_or_short(folder: Path) -> None:
     (folder / "golden" / "more.npy").write_bytes(b"")
     (folder / "labels.txt").write_text("dark\n")

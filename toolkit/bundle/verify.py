@@ -60,7 +60,7 @@ def _read(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise BundleError("is missing: not a bundle", where=str(path), remedy=_REMEDY) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"is not JSON: {error}", where=str(path), remedy=_REMEDY) from None
     if not isinstance(manifest, dict):
         raise BundleError("is not a JSON object", where=str(path), remedy=_REMEDY)
@@ -108,5 +108,7 @@ def _changed(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[P
 def _extra(folder: Path, files: Mapping[str, Any]) -> Iterator[Problem]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_dir() and name not in {MANIFEST, MANIFEST_SIGNATURE, *files}:
+        if path.is_symlink():
+            yield Problem("is a link", str(path), "put the file itself there")
+        elif not path.is_dir() and name not in {MANIFEST, MANIFEST_SIGNATURE, *files}:
             yield Problem("is not in the manifest", str(path), "remove it")

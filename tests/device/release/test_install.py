@@ -68,6 +68,8 @@ def described(**changes: Any) -> dict[str, bytes]:
     [
         ({"path": "../../etc/cron.d/x"}, "leads elsewhere"),
         ({"path": "/etc/passwd"}, "leads elsewhere"),
+        ({"path": "device/a\0b"}, "leads elsewhere"),
+        ({"path": "device/\ud800"}, "leads elsewhere"),
         ({"path": "a\x1b[2J"}, "leads elsewhere"),
         ({"sha256": "../../x"}, "is no digest"),
         ({"size_bytes": -1}, "of a size that is not allowed"),

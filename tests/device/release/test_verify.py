@@ -114,6 +114,15 @@ def test_verify_fails_if_release_json_adds_a_file(run: Command, release: Path) -
     assert problems == ["sitecustomize.py: is part of neither the bundle nor the device code"]
 
 
+def test_verify_names_a_listed_name_that_no_file_can_have(run: Command, release: Path) -> None:
+    def add(stated: dict[str, Any]) -> None:
+        for name in ("device/a\0b", "device/\ud800"):
+            stated["files"][name] = {"sha256": "0" * 64, "size_bytes": 1}
+
+    problems = run("verify", rewrite(release, add)).said["problems"]
+    assert problems == ["'device/a\\x00b': is not the name of a file", "'device/\\ud800': is not the name of a file"]
+
+
 @pytest.mark.parametrize("name", ["device/__pycache__/errors.cpython-311.pyc", "device/bench/run.pyc", ".hidden"])
 def test_verify_fails_on_a_file_that_no_listing_names(run: Command, release: Path, name: str) -> None:
     (release / name).parent.mkdir(exist_ok=True)

@@ -109,7 +109,12 @@ def _contradictions(layout: store.Layout, files: Dict[str, Any], digest: str, si
 
 def _file_problems(file: store.File) -> Iterator[str]:
     path, chunks = file["path"], list(store.chunks_of(file))
-    if path.startswith("/") or not path or {"", ".", ".."} & {*path.split("/")} or re.search(r"[\\\x00-\x1f]", path):
+    if (
+        path.startswith("/")
+        or not path
+        or {"", ".", ".."} & {*path.split("/")}
+        or re.search(r"[\\\x00-\x1f\ud800-\udfff]", path)
+    ):
         yield f"{path!r} leads elsewhere"
     if not all(_DIGEST.fullmatch(sha) for sha in (file["sha256"], *(sha for sha, _, _ in chunks))):
         yield f"{path!r} is named by something that is no digest"

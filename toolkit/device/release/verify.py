@@ -113,6 +113,9 @@ def _check_file(release: Path, path: str, entry: Dict[str, Any]) -> Iterator[str
     except OSError as error:
         yield f"{path}: cannot be read: {error.strerror or error}"
         return
+    except ValueError:  # a NUL byte, or half of a surrogate pair
+        yield f"{path!a}: is not the name of a file"
+        return
     if size != entry.get("size_bytes"):
         yield f"{path}: has {size} bytes, not {entry.get('size_bytes')}"
     elif digest != entry.get("sha256"):
@@ -136,7 +139,8 @@ def _lineage(release: Path) -> Iterator[str]:
 
 def _unlisted(release: Path, listed: "set[str]") -> Iterator[str]:
     """Yield files that no listing names, and links, which are never followed."""
-    for folder, folders, files in os.walk(release):
+    unreadable: List[OSError] = []
+    for folder, folders, files in os.walk(release, onerror=unreadable.append):
         for name in sorted((*folders, *files)):
             place = Path(folder, name)
             path, mode = place.relative_to(release).as_posix(), place.lstat().st_mode
@@ -146,3 +150,4 @@ def _unlisted(release: Path, listed: "set[str]") -> Iterator[str]:
                 yield f"{path}: is not a regular file"
             elif not stat.S_ISDIR(mode) and path not in listed:
                 yield f"{path}: is not part of the release"
+    yield from (f"{error.filename}: cannot be read: {error.strerror}" for error in unreadable)
