@@ -24,6 +24,7 @@ from toolkit.errors import DataError
 from toolkit.experiment.schema import Experiment
 from toolkit.report.data.bench_record_values import is_full
 from toolkit.report.data.latency_history import LatencyPoint, last_deployments, load_history
+from toolkit.report.data.retraining import RetrainingData, load_retraining
 from toolkit.report.data.variants import Variant, imported_models, imported_variants, newest_irs, variant
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -63,6 +64,8 @@ class ReportData:
     """Results of `toolkit parity` for these models."""
     tests: dict[str, tuple[data.Image, ...]]
     """Per split digest its test images, in the manifest's order; none where the manifest is gone."""
+    retraining: RetrainingData | None = None
+    """The newest retraining, if there was one."""
     workspace_option: str = ""
     """The workspace option of the commands printed on the page."""
 
@@ -150,6 +153,7 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
         earlier=tuple(record for record in history.records if record.digest not in current),
         imported_variants=tuple(imported_variants(store)),
         tests={split.digest: _tests(split, workspace) for split in splits},
+        retraining=load_retraining(store, models[0].experiment),
     )
 
 

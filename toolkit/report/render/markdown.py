@@ -31,6 +31,8 @@ HEADINGS = {
     "history": "Speed over time",
     "drift": "What is not as fast as it was",
     "outliers": "Devices that lie apart from their like",
+    "retrained": "Learned from labels",
+    "labels": "From labels to releases",
     "imported": "Imported models",
     "sizes": "How large the networks are",
     "separations": "What depthwise separation saves",

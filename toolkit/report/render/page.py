@@ -34,6 +34,7 @@ from toolkit.report.tables import (
     model_size,
     published_comparison,
     results_tables,
+    retrained,
     unknown_answers,
 )
 
@@ -95,6 +96,8 @@ def content(
         "records": results_tables.records(report),
         "sizes": model_size.sizes(counted),
         "separations": model_size.separations(counted),
+        "retrained": retrained.comparisons(report),
+        "labels": retrained.lineage_of_labels(report),
         "splits": lineage.splits(report),
         "lineage": lineage.lineage(report),
     }
