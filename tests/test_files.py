@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -24,6 +25,14 @@ def test_atomic_write_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> N
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_write_names_the_file_for_which_there_is_no_space(tmp_path: Path) -> None:
+    """As `write` to an open file raises it: without a name."""
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "f"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_atomic_write_replaces_when_writing_ends(tmp_path: Path) -> None:

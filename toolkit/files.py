@@ -6,6 +6,7 @@ parts of processes that were killed can be told from those in use, and are remov
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -17,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 STDOUT = frozenset(map(Path, ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")))
 
 
@@ -68,8 +70,10 @@ def _renamed(path: Path, *, durable: bool) -> Iterator[IO[bytes]]:
                 os.fsync(stream.fileno())
             part.chmod(0o644)
             part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK and error.filename is None:
+            error.filename = str(path)  # writing to an open file names none
         raise
 
 
