@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from toolkit.analysis.network_budget import (
-    Measurement,
+    NetworkLatency,
     choose_network,
     estimate,
     measurements,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from toolkit.workspace import Workspace
 
 
-def measured(network: str, p90_ms: float, device: str = "pi-1", edge: int = 224) -> Measurement:
-    return Measurement(device=device, network=network, edge=edge, p90_ms=p90_ms)
+def measured(network: str, p90_ms: float, device: str = "pi-1", edge: int = 224) -> NetworkLatency:
+    return NetworkLatency(device=device, network=network, edge=edge, p90_ms=p90_ms)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("30ms", 30), ("0.5s", 500), ("12.5", 12.5), (" 8 ms", 8)])

@@ -27,7 +27,7 @@ from toolkit.deploy import (
 )
 from toolkit.deploy.gates.gate import GateContext
 from toolkit.deploy.lock import device_lock
-from toolkit.deploy.strategy import Size
+from toolkit.deploy.strategy import BatchSize
 from toolkit.device.activation.audit import append_audit
 from toolkit.errors import BundleError, ConfigurationError, ExitCode, UsageError
 from toolkit.experiment.schema import DeployConfig
@@ -233,7 +233,7 @@ def test_deploy_goes_on_when_fewer_fail_than_may(devices: Devices, bundle: Path,
     broken.write_text(f'#!/bin/sh\ncase "$*" in *" golden "*) exit 9;; esac\nexec {sys.executable} "$@"\n')
     broken.chmod(0o755)
     fleet = (devices[0], replace(devices[1], python=str(broken)), devices[2])
-    result = deploy(bundle, fleet, strategy=Strategy(max_failures=Size(1)))
+    result = deploy(bundle, fleet, strategy=Strategy(max_failures=BatchSize(1)))
     assert [each.outcome for each in result.outcomes.values()] == ["deployed", "failed", "deployed"]
     assert (result.stopped, result.exit_code) == ("", ExitCode.SOME_FAILED)
 
@@ -328,10 +328,10 @@ def test_deploy_refuses_two_names_of_one_device_up_front(devices: tuple[Device, 
 def test_strategy_from_config_reads_the_table() -> None:
     table = DeployConfig(batch="2,50%", groups=("attic",), pause_s=3, max_failures="10%", auto_rollback=False)
     assert strategy_from_config(table) == Strategy(
-        batches=(Size(2), Size(50, percent=True)),
+        batches=(BatchSize(2), BatchSize(50, percent=True)),
         groups=("attic",),
         pause_s=3,
-        max_failures=Size(10, percent=True),
+        max_failures=BatchSize(10, percent=True),
         auto_rollback=False,
     )
     assert strategy_from_config(DeployConfig()) == Strategy()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from toolkit.artifacts.fleet import Device
 from toolkit.deploy.strategy import (
-    Size,
+    BatchSize,
     Strategy,
     check_groups,
     is_too_many,
@@ -16,7 +16,7 @@ from toolkit.deploy.strategy import (
 from toolkit.errors import UsageError
 
 ROOMS = ("kitchen", "garden", "attic")
-sizes = st.builds(Size, st.integers(1, 40)) | st.builds(Size, st.integers(1, 100), st.just(True))
+sizes = st.builds(BatchSize, st.integers(1, 40)) | st.builds(BatchSize, st.integers(1, 100), st.just(True))
 
 
 def fleet(count: int) -> tuple[Device, ...]:
@@ -38,7 +38,7 @@ def fleet(count: int) -> tuple[Device, ...]:
     st.lists(st.sampled_from([*ROOMS, "toolkit_room=odd"]), unique=True).map(tuple),
 )
 def test_divide_puts_every_device_into_one_batch_in_order(
-    count: int, batches: tuple[Size, ...] | None, groups: tuple[str, ...]
+    count: int, batches: tuple[BatchSize, ...] | None, groups: tuple[str, ...]
 ) -> None:
     devices = fleet(count)
     divided = make_batches(devices, Strategy(batches=batches, groups=groups))
@@ -53,7 +53,7 @@ def test_divide_puts_every_device_into_one_batch_in_order(
 
 
 @given(st.integers(1, 500), st.lists(sizes, min_size=1, max_size=4).map(tuple))
-def test_divide_makes_no_batch_larger_than_its_size(count: int, batches: tuple[Size, ...]) -> None:
+def test_divide_makes_no_batch_larger_than_its_size(count: int, batches: tuple[BatchSize, ...]) -> None:
     divided = make_batches(fleet(count), Strategy(batches=batches))
     for number, batch in enumerate(divided):
         allowed = max(1, batches[min(number, len(batches) - 1)].of(count))
@@ -62,7 +62,7 @@ def test_divide_makes_no_batch_larger_than_its_size(count: int, batches: tuple[S
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(2, 60))
 def test_is_too_many_lets_nobody_start_after_a_canary_that_fails(allowed: int, failed: int, count: int) -> None:
-    strategy = Strategy(max_failures=Size(allowed))
+    strategy = Strategy(max_failures=BatchSize(allowed))
     batches = make_batches(fleet(count), strategy)
     assert is_too_many(failed, batches[0], batches, strategy) == (failed > 0)
     assert is_too_many(failed, batches[-1], batches, strategy) == (failed > allowed)
@@ -88,13 +88,13 @@ def test_make_batches_takes_groups_in_order_and_others_last() -> None:
 
 
 def test_is_too_many_counts_a_share_of_all_devices() -> None:
-    strategy = Strategy(max_failures=Size.parse("10%"))
+    strategy = Strategy(max_failures=BatchSize.parse("10%"))
     batches = make_batches(fleet(40), strategy)
     assert [is_too_many(failed, batches[-1], batches, strategy) for failed in (0, 4, 5)] == [False, False, True]
 
 
 def test_is_too_many_allows_failures_in_the_only_batch() -> None:
-    strategy = Strategy(batches=parse_sizes("100%"), max_failures=Size(1))
+    strategy = Strategy(batches=parse_sizes("100%"), max_failures=BatchSize(1))
     (batch,) = make_batches(fleet(3), strategy)
     assert not is_too_many(1, batch, (batch,), strategy)
 

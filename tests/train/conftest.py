@@ -19,7 +19,7 @@ from toolkit.networks.scaling import SYMMETRIC
 from toolkit.progress import Progress, Silent, Task
 from toolkit.store import Store
 from toolkit.train import SweepResult, train_trial, train_trials
-from toolkit.train.executors.events import Request
+from toolkit.train.executors.events import TrainRequest
 from toolkit.workspace import Workspace
 
 EXPERIMENT = """
@@ -189,11 +189,11 @@ class Sweep:
                 own, tuple(own.trials()), self._bench.split(place), place, store, progress or Silent(), **options
             )
 
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[TrainRequest]:
         """What its workers are asked for."""
         own = load_experiment(self.file)
         split = self._bench.split(self.workspace)
-        return [Request(experiment=own, trial=one, split=split, workspace=self.workspace) for one in own.trials()]
+        return [TrainRequest(experiment=own, trial=one, split=split, workspace=self.workspace) for one in own.trials()]
 
     def trained_here(self, workspace: Workspace) -> list[TrainedModel]:
         """The same trials, one after the other in this process."""

@@ -10,7 +10,7 @@ from toolkit.errors import MachineError
 from toolkit.virtual.disk_image import Disk
 from toolkit.virtual.machine import (
     Machine,
-    Size,
+    MachineSize,
     free_ports,
     is_running,
     qemu_arguments,
@@ -27,7 +27,9 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_arguments_bind_ssh_to_loopback_and_share_the_kernel(machine: Machine, tmp_path: Path) -> None:
-    command = qemu_arguments(machine, Disk(tmp_path / "disk"), Size(cpus=3, memory_mib=700), ("tcg", "cortex-a72"))
+    command = qemu_arguments(
+        machine, Disk(tmp_path / "disk"), MachineSize(cpus=3, memory_mib=700), ("tcg", "cortex-a72")
+    )
     options = dict(zip(command[::2], command[1::2], strict=False))
     assert options["-netdev"] == f"user,id=net,hostfwd=tcp:127.0.0.1:{machine.port}-:22"
     assert (options["-smp"], options["-m"], options["-cpu"]) == ("3", "700", "cortex-a72")

@@ -8,6 +8,6 @@ number of comparisons.
 """
 
 from toolkit.analysis.outliers import Outlier, find_outliers
-from toolkit.analysis.regressions import Comparison, detect_regressions
+from toolkit.analysis.regressions import Regression, detect_regressions
 
-__all__ = ["Comparison", "Outlier", "detect_regressions", "find_outliers"]
+__all__ = ["Outlier", "Regression", "detect_regressions", "find_outliers"]

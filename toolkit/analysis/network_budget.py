@@ -38,7 +38,7 @@ _REFERENCE = "a Raspberry Pi 4, from published figures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class NetworkLatency:
     """The p90 latency of a network on a device."""
 
     device: str
@@ -99,7 +99,7 @@ def with_network_for(experiment: Experiment, budget_ms: float, store: Store, pro
     return experiment.model_copy(update={"matrix": matrix, "networks": {name: own}})
 
 
-def measurements(store: Store) -> tuple[Measurement, ...]:
+def measurements(store: Store) -> tuple[NetworkLatency, ...]:
     """The valid single-stream records of models that were trained here, the fastest of each network, size and device."""
     models = {model.digest: model for model in store.all(TrainedModel)}
     irs = {ir.digest: models[ir.parent] for ir in store.all(IrModel) if ir.parent in models}
@@ -112,12 +112,12 @@ def measurements(store: Store) -> tuple[Measurement, ...]:
                 key = (record.device, model.network, max(model.input_size))
                 fastest[key] = min(p90_ms, fastest.get(key, p90_ms))
     return tuple(
-        Measurement(device=device, network=network, edge=edge, p90_ms=p90_ms)
+        NetworkLatency(device=device, network=network, edge=edge, p90_ms=p90_ms)
         for (device, network, edge), p90_ms in fastest.items()
     )
 
 
-def choose_network(budget_ms: float, measured: Sequence[Measurement]) -> Estimate:
+def choose_network(budget_ms: float, measured: Sequence[NetworkLatency]) -> Estimate:
     """The most accurate of the networks with weights at hand, at the sizes that take no longer than `budget_ms`.
 
     Raises:
@@ -140,9 +140,9 @@ def choose_network(budget_ms: float, measured: Sequence[Measurement]) -> Estimat
     return max(fit, key=lambda one: (one.accuracy, -one.latency_ms))
 
 
-def estimate(network: Network, edge: int, measured: Sequence[Measurement]) -> Estimate:
+def estimate(network: Network, edge: int, measured: Sequence[NetworkLatency]) -> Estimate:
     """The latency of a network with images of that height and width, on the slowest device."""
-    by_device: dict[str, list[Measurement]] = {}
+    by_device: dict[str, list[NetworkLatency]] = {}
     for one in measured:
         if one.network in NETWORKS:
             by_device.setdefault(one.device, []).append(one)
@@ -152,7 +152,7 @@ def estimate(network: Network, edge: int, measured: Sequence[Measurement]) -> Es
     return max((_on_device(network, edge, *own) for own in by_device.items()), key=lambda one: one.latency_ms)
 
 
-def _on_device(network: Network, edge: int, device: str, measured: Sequence[Measurement]) -> Estimate:
+def _on_device(network: Network, edge: int, device: str, measured: Sequence[NetworkLatency]) -> Estimate:
     direct = [one.p90_ms for one in measured if (one.network, one.edge) == (network.name, edge)]
     rate = statistics.median(_multiply_adds(NETWORKS[one.network], one.edge) / one.p90_ms for one in measured)
     return Estimate(

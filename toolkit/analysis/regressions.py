@@ -35,7 +35,7 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Regression:
     """The newest record of one kind on one device, compared with earlier ones."""
 
     device: str
@@ -66,7 +66,7 @@ class Comparison:
         return "slower" if self.shift > 0 else "faster"
 
 
-def detect_regressions(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Comparison, ...]:
+def detect_regressions(records: Sequence[BenchRecord], names: Mapping[str, str]) -> tuple[Regression, ...]:
     """Return a comparison for each device and kind with several valid runs; `names` maps bundles to names."""
     made = [comparison for runs in _series(records, names) if (comparison := _compare(runs, names))]
     adjusted = holm({number: comparison.p_value for number, comparison in enumerate(made)}) if made else {}
@@ -82,13 +82,13 @@ def _series(records: Sequence[BenchRecord], names: Mapping[str, str]) -> Iterato
     yield from (series[key] for key in sorted(series))
 
 
-def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Comparison | None:
+def _compare(runs: Sequence[BenchRecord], names: Mapping[str, str]) -> Regression | None:
     *before, newest = runs
     earlier = tuple(before[-REMEMBERED:])
     now, past = batch_means_ms(newest), [mean for record in earlier for mean in batch_means_ms(record)]
     if min(len(now), len(past)) < MIN_SAMPLES:
         return None
-    return Comparison(
+    return Regression(
         device=newest.device,
         kind=key_of(newest, names[newest.parent]),
         newest=newest,

@@ -118,7 +118,7 @@ def _parquet(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class PrometheusMetric:
     """A family of Prometheus samples: base units, as its naming rules ask for."""
 
     name: str
@@ -152,15 +152,23 @@ def _of_valid(name: str) -> Callable[[BenchRecord], float | None]:
 
 
 METRICS = (
-    Metric("latency_seconds", "summary", "Time to answer one image, one after the other.", _latencies),
-    Metric("throughput_per_second", "gauge", "Images per second, offline.", _single(_of_valid("samples_per_s"))),
-    Metric("accuracy_ratio", "gauge", "Share of the test images answered right.", _single(_of_valid("accuracy"))),
-    Metric("valid", "gauge", "1 if the run broke no rule.", _single(lambda record: float(not record.broken_rules))),
-    Metric(
+    PrometheusMetric("latency_seconds", "summary", "Time to answer one image, one after the other.", _latencies),
+    PrometheusMetric(
+        "throughput_per_second", "gauge", "Images per second, offline.", _single(_of_valid("samples_per_s"))
+    ),
+    PrometheusMetric(
+        "accuracy_ratio", "gauge", "Share of the test images answered right.", _single(_of_valid("accuracy"))
+    ),
+    PrometheusMetric(
+        "valid", "gauge", "1 if the run broke no rule.", _single(lambda record: float(not record.broken_rules))
+    ),
+    PrometheusMetric(
         "throttled", "gauge", "1 if the firmware throttled it.", _single(lambda r: float("throttled" in r.broken_rules))
     ),
-    Metric("temperature_celsius", "gauge", "At the end of the run.", _single(lambda r: reading(r, "temperature_c"))),
-    Metric(
+    PrometheusMetric(
+        "temperature_celsius", "gauge", "At the end of the run.", _single(lambda r: reading(r, "temperature_c"))
+    ),
+    PrometheusMetric(
         "time_seconds", "gauge", "When it was measured.", _single(lambda r: datetime.fromisoformat(r.at).timestamp())
     ),
 )

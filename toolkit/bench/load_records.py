@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from toolkit.analysis import Comparison, Outlier, detect_regressions, find_outliers
+from toolkit.analysis import Outlier, Regression, detect_regressions, find_outliers
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle
 from toolkit.store import Store
@@ -19,7 +19,7 @@ class StoredRecords:
     names: Mapping[str, str]
     """By the bundle's digest."""
 
-    def compared(self) -> tuple[Comparison, ...]:
+    def compared(self) -> tuple[Regression, ...]:
         """Each device compared with its earlier runs."""
         return detect_regressions(self.records, self.names)
 

@@ -34,7 +34,7 @@ class BenchTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class BenchStep:
     """One scenario of one bundle on one device."""
 
     target: BenchTarget
@@ -53,11 +53,11 @@ class Plan:
 
     identity: str
     spec: BenchSpec
-    steps: tuple[Step, ...]
+    steps: tuple[BenchStep, ...]
     incompatible: tuple[str, ...]
     """A message for each bundle that is left out because it does not support a device's accelerator."""
 
-    def of(self, device: Device) -> tuple[Step, ...]:
+    def of(self, device: Device) -> tuple[BenchStep, ...]:
         """The steps on one device, in order."""
         return tuple(step for step in self.steps if step.device == device.name)
 
@@ -78,10 +78,10 @@ def make_plan(targets: Sequence[BenchTarget], devices: Sequence[Device], spec: B
     )
 
 
-def _steps(target: BenchTarget, device: Device, spec: BenchSpec) -> Iterator[Step]:
+def _steps(target: BenchTarget, device: Device, spec: BenchSpec) -> Iterator[BenchStep]:
     settings = {name: value for name, value in asdict(spec).items() if name != "scenarios"}
     for scenario in dict.fromkeys((ACCURACY, *spec.scenarios)):
-        yield Step(
+        yield BenchStep(
             target=target,
             device=device.name,
             accelerator=device.accelerator,

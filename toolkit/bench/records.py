@@ -9,7 +9,7 @@ from typing import Any
 import toolkit
 from toolkit import hashing
 from toolkit.artifacts.bench import BenchRecord
-from toolkit.bench.plan import Plan, Step, is_quick
+from toolkit.bench.plan import BenchStep, Plan, is_quick
 from toolkit.bench.validity import Record, broken_rules
 from toolkit.errors import FleetError
 
@@ -18,7 +18,7 @@ MULTI_LABEL_FACTS = ("micro_f1",)
 MORE_FACTS = ("peak_memory_bytes", "device_code", "name")
 
 
-def make_record(raw: Record, step: Step, plan: Plan, accuracy: Record | None) -> BenchRecord:
+def make_record(raw: Record, step: BenchStep, plan: Plan, accuracy: Record | None) -> BenchRecord:
     """Validate a run and make its record; `accuracy` is the accuracy pass of the same bundle on the same device."""
     content = {
         "parent": raw["bundle"],

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 import toolkit
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
-from toolkit.bench.plan import Step
+from toolkit.bench.plan import BenchStep
 from toolkit.bench.targets import ImageSet, PreparedTarget
 from toolkit.bundle.release import with_container_image
 from toolkit.device import layout
@@ -44,7 +44,7 @@ ANSWER_TIMEOUT_S = 20.0
 class Runner(Protocol):
     """One device, ready to measure; close it by a with-block."""
 
-    def measure(self, step: Step, target: PreparedTarget, spec: BenchSpec) -> str:
+    def measure(self, step: BenchStep, target: PreparedTarget, spec: BenchSpec) -> str:
         """Run one step to its end and return the device's JSON."""
 
     def machine(self) -> str:
@@ -82,7 +82,7 @@ class _Worker:
         self._stack.close()
 
 
-def to_argv(step: Step, spec: BenchSpec, release: str, images: str, root: str) -> list[str]:
+def to_argv(step: BenchStep, spec: BenchSpec, release: str, images: str, root: str) -> list[str]:
     """The arguments of the device's bench command; paths as the device sees them."""
     options = RunOptions(step.scenario, step.accelerator, spec)
     return [release, f"--images={images}", f"--root={root}", *options.to_argv()]
@@ -104,7 +104,7 @@ class RemoteRunner:
         if self._worker:
             self._worker.close()
 
-    def measure(self, step: Step, target: PreparedTarget, spec: BenchSpec) -> str:
+    def measure(self, step: BenchStep, target: PreparedTarget, spec: BenchSpec) -> str:
         """Stage what is missing, then have the worker run the step."""
         tree = self._with_container_image(target.release)
         release, images = layout.release_path(tree.digest), f"{layout.IMAGES}/{target.images.digest}"
@@ -173,7 +173,7 @@ class LocalRunner:
     def __exit__(self, *error: object) -> None:
         self._worker.close()
 
-    def measure(self, step: Step, target: PreparedTarget, spec: BenchSpec) -> str:
+    def measure(self, step: BenchStep, target: PreparedTarget, spec: BenchSpec) -> str:
         """Have the worker run the step on the bundle in the workspace."""
         images = materialize_images(target.images, self._workspace).absolute()
         arguments = to_argv(step, spec, str(target.folder.absolute()), str(images), str(self._root.absolute()))

@@ -13,7 +13,7 @@ from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Device
-from toolkit.bench.plan import Plan, Step, make_plan
+from toolkit.bench.plan import BenchStep, Plan, make_plan
 from toolkit.bench.records import make_record, parse, to_raw
 from toolkit.bench.runners import Runner
 from toolkit.bench.targets import PreparedTarget, prepare_target
@@ -87,7 +87,7 @@ class Session:
             done=_done(plan, store) if resume else {},
         )
 
-    def remaining_steps(self, device: Device) -> tuple[Step, ...]:
+    def remaining_steps(self, device: Device) -> tuple[BenchStep, ...]:
         """The steps of a device that are neither done nor attempted."""
         return tuple(step for step in self.plan.of(device) if key_of(step) not in self.done.keys() | self.attempted)
 
@@ -99,7 +99,7 @@ class Session:
             progress.log(f"skipped: {len(self.done)} of {len(self.plan.steps)} runs were measured before")
         return progress.track("benchmark runs", len(self.plan.steps) - len(self.done))
 
-    def measure(self, runner: Runner, steps: Sequence[Step], task: Task) -> None:
+    def measure(self, runner: Runner, steps: Sequence[BenchStep], task: Task) -> None:
         """Run the steps in order; a failed one is recorded as a problem, and the next one runs.
 
         Raises:
@@ -119,7 +119,7 @@ class Session:
                 self.attempted.add(key_of(step))
                 task.advance()
 
-    def _run(self, runner: Runner, step: Step) -> None:
+    def _run(self, runner: Runner, step: BenchStep) -> None:
         """Measure, validate and store one step."""
         answer = runner.measure(step, self.targets[step.target.bundle], self.plan.spec)
         raw = parse(answer, step.device)
@@ -135,7 +135,7 @@ class Session:
         self.store.put(record)
         self.records.append(record)
 
-    def _accuracy(self, step: Step) -> Record | None:
+    def _accuracy(self, step: BenchStep) -> Record | None:
         """The accuracy pass of the same bundle on the same device, of this call or an earlier one."""
         key = (step.target.bundle, step.device, ACCURACY)
         by_key = {(record.parent, record.device, record.scenario): record for record in self.records}
@@ -153,7 +153,7 @@ class Session:
         )
 
 
-def key_of(step: Step) -> Key:
+def key_of(step: BenchStep) -> Key:
     """The key of a step's record."""
     return step.target.bundle, step.device, step.scenario
 
@@ -175,7 +175,7 @@ def _done(plan: Plan, store: Store) -> dict[Key, BenchRecord]:
     }
 
 
-def _named(problem: Problem, step: Step) -> Problem:
+def _named(problem: Problem, step: BenchStep) -> Problem:
     """The problem with its device, bundle and scenario."""
     place = problem.where if problem.where not in {"", step.device} else ""
     what = f"{place}: {problem.what}" if place else problem.what

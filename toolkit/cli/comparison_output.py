@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from toolkit.cli.output import print_table
 
 if TYPE_CHECKING:
-    from toolkit.analysis import Comparison, Outlier
+    from toolkit.analysis import Outlier, Regression
     from toolkit.analysis.comparability import ComparisonKey
 
 
-def show(compared: tuple[Comparison, ...], outliers: tuple[Outlier, ...]) -> None:
+def show(compared: tuple[Regression, ...], outliers: tuple[Outlier, ...]) -> None:
     """Print two tables, or a line if nothing can be compared."""
     if compared:
         columns = ("device", "bundle", "scenario", "runs", "before", "now", "shift", "p", "verdict", "other changes")
@@ -23,7 +23,7 @@ def show(compared: tuple[Comparison, ...], outliers: tuple[Outlier, ...]) -> Non
         print_table(titles, map(outlier_row, outliers), title="\nDevices that differ from their peers, ms per image")
 
 
-def comparison_row(of: Comparison) -> tuple[object, ...]:
+def comparison_row(of: Regression) -> tuple[object, ...]:
     """Return the cells of one comparison; p is adjusted for the number of comparisons."""
     figures = (f"{of.before_ms:.2f}", f"{of.now_ms:.2f}", f"{of.shift:+.1%}", f"{of.p_value:.1g}")
     return of.device, *kind_cells(of.kind), len(of.earlier) + 1, *figures, verdict(of), "; ".join(of.changed)
@@ -42,19 +42,19 @@ def kind_cells(kind: ComparisonKey) -> tuple[str, str]:
     return name, f"{kind.scenario}{', quick' if kind.quick else ''}"
 
 
-def verdict(of: Comparison) -> str:
+def verdict(of: Regression) -> str:
     """Return the name of the change; for a large shift that is not significant, why."""
     if of.change != "same":
         return of.change.upper() if of.change == "slower" else of.change
     return "same: within the spread of its runs" if of.within_spread else "same"
 
 
-def to_json(compared: tuple[Comparison, ...], outliers: tuple[Outlier, ...]) -> dict[str, object]:
+def to_json(compared: tuple[Regression, ...], outliers: tuple[Outlier, ...]) -> dict[str, object]:
     """Return the same for programs; digests stand for records."""
     return {"compared": list(map(comparison_json, compared)), "outliers": list(map(outlier_json, outliers))}
 
 
-def comparison_json(of: Comparison) -> dict[str, object]:
+def comparison_json(of: Regression) -> dict[str, object]:
     """Return one comparison for JSON."""
     return {
         "device": of.device,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-class Shell(StrEnum):
+class ShellName(StrEnum):
     """Shells that are supported."""
 
     bash = "bash"
@@ -17,13 +17,13 @@ class Shell(StrEnum):
 
 
 DESTINATIONS = {
-    Shell.bash: "~/.local/share/bash-completion/completions/toolkit",
-    Shell.zsh: "a folder of $fpath, as _toolkit",
-    Shell.fish: "~/.config/fish/completions/toolkit.fish",
+    ShellName.bash: "~/.local/share/bash-completion/completions/toolkit",
+    ShellName.zsh: "a folder of $fpath, as _toolkit",
+    ShellName.fish: "~/.config/fish/completions/toolkit.fish",
 }
 
 
-def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+def completion(shell: Annotated[ShellName, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
     """Print a shell completion script.
 
     Redirect it to the file that its first line names.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toolkit.artifacts.dataset import Split
-    from toolkit.data.near_duplicates import Pair
+    from toolkit.data.near_duplicates import DuplicatePair
     from toolkit.data.prepare import DatasetSummary
     from toolkit.experiment.schema import DataConfig
     from toolkit.train.label_review import DoubtfulLabel
@@ -247,7 +247,7 @@ def _print_split(split_: Split, workspace: Path, *, as_json: bool) -> None:
     print(workspace / split_.path)
 
 
-def _summary(result: DatasetSummary, duplicates: Sequence[Pair]) -> dict[str, object]:
+def _summary(result: DatasetSummary, duplicates: Sequence[DuplicatePair]) -> dict[str, object]:
     """Return a survey for JSON."""
     return {
         "folder": result.scan.root,
@@ -268,7 +268,7 @@ def _summary(result: DatasetSummary, duplicates: Sequence[Pair]) -> dict[str, ob
     }
 
 
-def _print_survey(result: DatasetSummary, duplicates: Sequence[Pair]) -> None:
+def _print_survey(result: DatasetSummary, duplicates: Sequence[DuplicatePair]) -> None:
     rows = [(part, label, number) for part, labels in result.counts().items() for label, number in labels.items()]
     output.print_table(("subset", "class", "images"), rows, title=str(result.scan.root))
     if sizes := result.sizes():

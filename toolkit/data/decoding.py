@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.system.cpu_quota import available_cpus
-from toolkit.system.sandbox import Limits, Sandbox, SandboxError
+from toolkit.system.sandbox import ResourceLimits, Sandbox, SandboxError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
-_LIMITS = Limits(memory_bytes=8 << 30, file_bytes=1 << 20, seconds=120, cpu_seconds=30 * 24 * 3600)
+_LIMITS = ResourceLimits(memory_bytes=8 << 30, file_bytes=1 << 20, seconds=120, cpu_seconds=30 * 24 * 3600)
 
 _CHECKED = 1 << 40
 """Bytes: no limit, for images that were checked when the data set was prepared."""

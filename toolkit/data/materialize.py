@@ -27,7 +27,7 @@ from toolkit.data.parallel import batched, prefetch
 from toolkit.errors import DataError, MachineError
 from toolkit.progress import Progress
 from toolkit.system.cpu_quota import available_cpus
-from toolkit.system.sandbox import Limits, Sandbox
+from toolkit.system.sandbox import ResourceLimits, Sandbox
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ STAMP = "made.json"
 _INDEX = "index.json"
 _CODE = 1  # raised whenever the same source would give other files
 _BATCH = 200
-_LIMITS = Limits(memory_bytes=8 << 30, seconds=3600)
+_LIMITS = ResourceLimits(memory_bytes=8 << 30, seconds=3600)
 _STORED_MOST = 0xFFFF  # bytes in a stored block (RFC 1951, 3.2.4)
 
 

@@ -37,7 +37,7 @@ _MOST = 200_000  # pairs; a film's frames could give any number
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class DuplicatePair:
     """Two images that look the same, by their places in what was searched; `correlation` of their thumbnails."""
 
     one: int
@@ -74,7 +74,9 @@ def candidate_pairs(hashes: Sequence[int | None], subsets: Sequence[object]) -> 
     return tuple(sorted(pairs)[:_MOST])
 
 
-def confirm_pairs(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: Progress) -> tuple[Pair, ...]:
+def confirm_pairs(
+    pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progress: Progress
+) -> tuple[DuplicatePair, ...]:
     """Those of `pairs` whose thumbnails agree as well; reads only the images that are named."""
     import numpy as np
 
@@ -88,11 +90,11 @@ def confirm_pairs(pairs: Sequence[tuple[int, int]], paths: Sequence[Path], progr
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     rows = {index: row for row, index in enumerate(named)}
-    judged = (Pair(one, other, float(flat[rows[one]] @ flat[rows[other]])) for one, other in pairs)
+    judged = (DuplicatePair(one, other, float(flat[rows[one]] @ flat[rows[other]])) for one, other in pairs)
     return tuple(pair for pair in judged if pair.correlation >= _ALIKE)
 
 
-def format_pairs(pairs: Sequence[Pair], names: Sequence[str], subsets: Sequence[str]) -> tuple[str, ...]:
+def format_pairs(pairs: Sequence[DuplicatePair], names: Sequence[str], subsets: Sequence[str]) -> tuple[str, ...]:
     """For people: how many images between which subsets, then the closest few by name."""
     if not pairs:
         return ()

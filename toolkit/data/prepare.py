@@ -10,7 +10,7 @@ from pathlib import Path
 from toolkit.artifacts.dataset import Split
 from toolkit.data.formats import scan_source
 from toolkit.data.formats.scan import Scan, format_ignored
-from toolkit.data.near_duplicates import Pair, candidate_pairs, confirm_pairs, format_pairs
+from toolkit.data.near_duplicates import DuplicatePair, candidate_pairs, confirm_pairs, format_pairs
 from toolkit.data.split_manifest import (
     SUBSETS,
     Image,
@@ -66,7 +66,9 @@ class DatasetSummary:
         heights, widths = [one.height for one in self.checked], [one.width for one in self.checked]
         return {"height": (min(heights), max(heights)), "width": (min(widths), max(widths))}
 
-    def near_duplicates(self, progress: Progress, subsets: Mapping[Path, str] | None = None) -> tuple[Pair, ...]:
+    def near_duplicates(
+        self, progress: Progress, subsets: Mapping[Path, str] | None = None
+    ) -> tuple[DuplicatePair, ...]:
         """Pairs of images that look the same in two subsets, by their places in `checked`.
 
         `subsets` says where each lies; unset: where it was given, or anywhere if the data is not divided.
@@ -78,7 +80,7 @@ class DatasetSummary:
         return confirm_pairs(candidate_pairs([one.hash for one in self.checked], lie), paths, progress)
 
     def format_near_duplicates(
-        self, pairs: Sequence[Pair], subsets: Mapping[Path, str] | None = None
+        self, pairs: Sequence[DuplicatePair], subsets: Mapping[Path, str] | None = None
     ) -> tuple[str, ...]:
         """The same for people: how many between which subsets, and the closest by name."""
         paths = [one.file.path for one in self.checked]

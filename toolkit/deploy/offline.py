@@ -33,7 +33,7 @@ from toolkit.system import ssh_signatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
+class ReleaseArchive:
     """The archive that was written."""
 
     path: str
@@ -50,7 +50,7 @@ def write_archive(
     channel: str = OFFLINE,
     options: StatementOptions = DEFAULT_STATEMENT,
     records: Path | None = None,
-) -> Archive:
+) -> ReleaseArchive:
     """Write the bundle's release to `path`, signed by an SSH key, for the devices that follow `channel`.
 
     The last statement of the channel, which determines who must sign, is the latest of the one in `records`, a folder
@@ -72,7 +72,9 @@ def write_archive(
         with files.atomic_write(record) as stream:
             stream.write(documents[STATEMENT])
     size = path.stat().st_size
-    return Archive(path=str(path), bundle=tree.parent, release=tree.digest, size_bytes=size, signed=key is not None)
+    return ReleaseArchive(
+        path=str(path), bundle=tree.parent, release=tree.digest, size_bytes=size, signed=key is not None
+    )
 
 
 def _recorded(record: Path | None) -> bytes:

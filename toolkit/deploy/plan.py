@@ -18,7 +18,7 @@ from toolkit.progress import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DeployStep:
     """One step of a plan."""
 
     name: str
@@ -32,7 +32,7 @@ class DeployPlan:
 
     device: str
     release: str
-    steps: tuple[Step, ...]
+    steps: tuple[DeployStep, ...]
     send_bytes: int = 0
     damaged: tuple[str, ...] = ()
     """Paths on the device that have wrong bytes and will be repaired."""
@@ -76,15 +76,15 @@ def make_plan(
     send_bytes = sum(chunk.size_bytes for chunk in missing_chunks(tree, known))
     whole = _is_whole(tree, known)
     serving = facts.current == tree.digest
-    steps: list[Step] = []
+    steps: list[DeployStep] = []
     if container_image is not None:
-        steps.append(Step("container_image", container_image.description))
+        steps.append(DeployStep("container_image", container_image.description))
     if not whole:
-        steps.append(Step("send", f"{len(lacking)} of {len(tree.files)} files, {format_bytes(send_bytes)}"))
+        steps.append(DeployStep("send", f"{len(lacking)} of {len(tree.files)} files, {format_bytes(send_bytes)}"))
     if not (whole and serving):
-        steps += [Step(gate.name, gate.describe(device)) for gate in gates if not gate.after_switch]
+        steps += [DeployStep(gate.name, gate.describe(device)) for gate in gates if not gate.after_switch]
     if not serving:
-        steps.append(Step("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))
-        steps += [Step(gate.name, gate.describe(device)) for gate in gates if gate.after_switch]
+        steps.append(DeployStep("switch", f"serve it instead of {(facts.current or 'nothing')[:12]}"))
+        steps += [DeployStep(gate.name, gate.describe(device)) for gate in gates if gate.after_switch]
     container_image_bytes = 0 if container_image is None else container_image.send_bytes
     return DeployPlan(device.name, tree.digest, tuple(steps), send_bytes + container_image_bytes, known.damaged)

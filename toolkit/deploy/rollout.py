@@ -25,7 +25,7 @@ from toolkit.deploy.hooks import Hooks
 from toolkit.deploy.lock import rollout_lock
 from toolkit.deploy.plan import DeployPlan
 from toolkit.deploy.rollout_log import RolloutLog, RolloutResult, deployment_record
-from toolkit.deploy.strategy import Batch, Size, Strategy, check_groups, is_too_many, make_batches, parse_sizes
+from toolkit.deploy.strategy import Batch, BatchSize, Strategy, check_groups, is_too_many, make_batches, parse_sizes
 from toolkit.errors import ConfigurationError, FleetError, Problem, ToolkitError
 from toolkit.experiment.schema import DeployConfig
 from toolkit.fleet import FleetResult
@@ -48,7 +48,7 @@ def strategy_from_config(table: DeployConfig) -> Strategy:
         batches=parse_sizes(table.batch) if table.batch else None,
         groups=table.groups,
         pause_s=table.pause_s,
-        max_failures=Size.parse(table.max_failures),
+        max_failures=BatchSize.parse(table.max_failures),
         auto_rollback=table.auto_rollback,
     )
 

@@ -15,7 +15,7 @@ from toolkit.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class BatchSize:
     """A number of devices, or a percentage."""
 
     number: int
@@ -39,22 +39,22 @@ class Size:
         return total * self.number // 100 if self.percent else self.number
 
 
-CANARY_FIRST = (Size(1), Size(25, percent=True), Size(100, percent=True))
+CANARY_FIRST = (BatchSize(1), BatchSize(25, percent=True), BatchSize(100, percent=True))
 """One device, then a quarter of all, then the others."""
-AT_ONCE = (Size(100, percent=True),)
+AT_ONCE = (BatchSize(100, percent=True),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
     """The order and limits of a rollout."""
 
-    batches: tuple[Size, ...] | None = None
+    batches: tuple[BatchSize, ...] | None = None
     """None: a canary first, or where `groups` are named each of them at once."""
     groups: tuple[str, ...] = ()
     """One after the other, each divided into batches of its own; devices in none of them come last."""
     pause_s: float = 0.0
     """Between two batches."""
-    max_failures: Size = Size(0)
+    max_failures: BatchSize = BatchSize(0)
     """More failures than this stop the rollout; of the first of several batches no device may fail."""
     auto_rollback: bool = True
     """Whether a stopped rollout reverts the devices it has deployed to."""
@@ -70,13 +70,13 @@ class Batch:
     group: str = ""
 
 
-def parse_sizes(text: str) -> tuple[Size, ...]:
+def parse_sizes(text: str) -> tuple[BatchSize, ...]:
     """Sizes as Ansible's `serial` lists them: "1,25%,100%".
 
     Raises:
         UsageError: a part is not a size, or is zero.
     """
-    sizes = tuple(Size.parse(part) for part in text.split(","))
+    sizes = tuple(BatchSize.parse(part) for part in text.split(","))
     if any(size.number == 0 for size in sizes):
         raise UsageError(f"{text!r} has an empty batch", remedy="every batch needs a device: --batch 1,25%,100%")
     return sizes
@@ -126,7 +126,7 @@ def _is_in(device: Device, group: str) -> bool:
     return str(device.variables.get(variable)) == value if equals else group in device.groups
 
 
-def _cut(devices: Sequence[Device], sizes: Sequence[Size]) -> Iterator[tuple[Device, ...]]:
+def _cut(devices: Sequence[Device], sizes: Sequence[BatchSize]) -> Iterator[tuple[Device, ...]]:
     begin = number = 0
     while begin < len(devices):
         size = max(1, sizes[min(number, len(sizes) - 1)].of(len(devices)))

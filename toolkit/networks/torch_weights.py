@@ -17,9 +17,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from toolkit.errors import DataError
-from toolkit.system.sandbox import Limits, Sandbox
+from toolkit.system.sandbox import ResourceLimits, Sandbox
 
-_LIMITS = Limits(memory_bytes=4 << 30, file_bytes=0, seconds=120)
+_LIMITS = ResourceLimits(memory_bytes=4 << 30, file_bytes=0, seconds=120)
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ELEMENTS = {
     "FloatStorage": "<f4",

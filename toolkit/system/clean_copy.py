@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.system.sandbox import Limits, Sandbox, SandboxError
+from toolkit.system.sandbox import ResourceLimits, Sandbox, SandboxError
 
 CONFIGURATION, FACTS, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MAX_MEMBER_BYTES = {CONFIGURATION: 64 << 20, FACTS: 1 << 20}
 _MAX_BYTES = 4 << 30
-_LIMITS = Limits(memory_bytes=16 << 30, file_bytes=0, seconds=120)
+_LIMITS = ResourceLimits(memory_bytes=16 << 30, file_bytes=0, seconds=120)
 """Of address space: twice the largest file, and the libraries."""
 _KINDS = "biufSV"
 """Of NumPy: numbers, text of fixed length, and bfloat16 as HDF5 has it."""

@@ -30,8 +30,8 @@ from toolkit.train.executors.events import (
     ProgressAdvanced,
     ProgressEnded,
     ProgressStarted,
-    Request,
     StageDone,
+    TrainRequest,
 )
 from toolkit.train.sweep_options import SweepOptions
 from toolkit.train.tracking.base import Tracker, tracker_for
@@ -74,7 +74,8 @@ def train_trials(
     if experiment.from_folder:
         progress.log(f"settings, as `toolkit init` writes them:\n\n{describe_settings(experiment, split)}")
     requests = [
-        Request(experiment=experiment, trial=trial, split=split, workspace=workspace, last=last) for trial in trials
+        TrainRequest(experiment=experiment, trial=trial, split=split, workspace=workspace, last=last)
+        for trial in trials
     ]
     if _finished(requests, sweep_options):
         return SweepResult(models=_finished_models(requests, store, progress), failed=())
@@ -97,7 +98,7 @@ def describe_settings(experiment: Experiment, split: Split) -> str:
     return experiment_toml(experiment, completed, experiment.resolve_path(experiment.data.path or ""))
 
 
-def _finished(requests: Sequence[Request], sweep_options: SweepOptions) -> bool:
+def _finished(requests: Sequence[TrainRequest], sweep_options: SweepOptions) -> bool:
     """Whether nothing needs training, found without starting a process; False if only other processes can tell."""
     if sweep_options.executor != "local" or sweep_options.track:
         return False
@@ -112,7 +113,7 @@ def _finished(requests: Sequence[Request], sweep_options: SweepOptions) -> bool:
     return True
 
 
-def _finished_models(requests: Sequence[Request], store: Store, progress: Progress) -> tuple[TrainedModel, ...]:
+def _finished_models(requests: Sequence[TrainRequest], store: Store, progress: Progress) -> tuple[TrainedModel, ...]:
     return tuple(
         model
         for one in requests
@@ -131,7 +132,7 @@ def _executor(sweep_options: SweepOptions, progress: Progress) -> Executor:
 class _SweepMonitor:
     """Hears of all trials, shows them in one place, and keeps their models."""
 
-    def __init__(self, requests: Sequence[Request], store: Store, progress: Progress, tracker: Tracker) -> None:
+    def __init__(self, requests: Sequence[TrainRequest], store: Store, progress: Progress, tracker: Tracker) -> None:
         self._requests, self._store, self._progress, self._tracker = requests, store, progress, tracker
         self._models: dict[int, dict[str, TrainedModel]] = {}
         self._failed: dict[int, Failed] = {}

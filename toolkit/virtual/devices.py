@@ -20,7 +20,17 @@ from toolkit.fleet.inventory.load import load_inventory
 from toolkit.fleet.ssh.keys import make_key, public_key
 from toolkit.progress import Progress
 from toolkit.virtual.disk_image import SUITE, get_disk
-from toolkit.virtual.machine import ADDRESS, Machine, Size, create, free_ports, is_running, start, stop, wait_for_ssh
+from toolkit.virtual.machine import (
+    ADDRESS,
+    Machine,
+    MachineSize,
+    create,
+    free_ports,
+    is_running,
+    start,
+    stop,
+    wait_for_ssh,
+)
 from toolkit.virtual.ncs2_emulator import Stick
 from toolkit.virtual.seed import USER, Seed
 from toolkit.virtual.tools import get_tools
@@ -46,7 +56,7 @@ def up(
     *,
     suite: str = SUITE,
     sticks: bool = False,
-    size: Size | None = None,
+    size: MachineSize | None = None,
 ) -> Virtual:
     """Start `count` devices and wait for their SSH servers. Running devices and those beyond `count` are left alone.
 

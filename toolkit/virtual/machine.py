@@ -36,7 +36,7 @@ _QUIET = ("apt-daily", "apt-daily-upgrade", "dpkg-db-backup", "e2scrub_all", "fs
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class MachineSize:
     """Resources of a device."""
 
     cpus: int = 2
@@ -75,14 +75,16 @@ def create(machine: Machine, disk: Disk, seed: bytes, tools: Tools) -> None:
         tools.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk.root, machine.disk)
 
 
-def start(machine: Machine, disk: Disk, tools: Tools, *, size: Size | None = None, stick: Path | None = None) -> None:
+def start(
+    machine: Machine, disk: Disk, tools: Tools, *, size: MachineSize | None = None, stick: Path | None = None
+) -> None:
     """Boot the device without waiting for it. `stick` is the folder of its virtual stick.
 
     Raises:
         MachineError: QEMU did not start; includes its message.
     """
     machine.control.unlink(missing_ok=True)
-    command = qemu_arguments(machine, disk, size or Size(), accelerator())
+    command = qemu_arguments(machine, disk, size or MachineSize(), accelerator())
     if stick is not None:
         command[command.index("-netdev") + 1] += f",guestfwd=tcp:{STICK}-cmd:{_stick_command(stick)}"
         command[command.index("-append") + 1] += " stick"
@@ -100,7 +102,7 @@ def accelerator() -> tuple[str, str]:
     return "tcg,thread=multi,tb-size=512", "cortex-a72"
 
 
-def qemu_arguments(machine: Machine, disk: Disk, size: Size, accelerated: tuple[str, str]) -> list[str]:
+def qemu_arguments(machine: Machine, disk: Disk, size: MachineSize, accelerated: tuple[str, str]) -> list[str]:
     """Return QEMU's arguments. It must start in the device's folder, because socket paths are limited to about 100 characters."""
     accel, cpu = accelerated
     masked = " ".join(f"systemd.mask={name}.timer" for name in _QUIET)

@@ -21,7 +21,7 @@ from toolkit.fleet.ssh.keys import make_key, public_key
 from toolkit.progress import Progress
 from toolkit.system import debian_packages
 from toolkit.virtual import cpio
-from toolkit.virtual.cloud_init import Login, Network
+from toolkit.virtual.cloud_init import Login, NetworkConfig
 from toolkit.virtual.disk_image import ARCHITECTURE, SUITE, Disk, get_disk
 from toolkit.virtual.official_image import preset_image, write_sparsely
 from toolkit.virtual.partitions import FAT32, LINUX, SECTOR_BYTES, write_mbr
@@ -63,7 +63,7 @@ class OfficialImage:
 
     path: Path
     sha256: str = ""
-    network: Network = field(default_factory=Network)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from toolkit.experiment.schema import Experiment
 from toolkit.report.data import device_predictions
 from toolkit.report.data.load import ReportData, load_report
 from toolkit.report.published import results
-from toolkit.report.published.results import Published, Sheet
+from toolkit.report.published.results import PublishedResults, Sheet
 from toolkit.report.tables import published_comparison
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -22,7 +22,7 @@ def report(workspace: Workspace, store: Store, experiment: Experiment) -> Report
     return load_report(workspace, store, experiment)
 
 
-def sheet(found: Published, name: str) -> Sheet:
+def sheet(found: PublishedResults, name: str) -> Sheet:
     return next(sheet for sheet in found.sheets if sheet.name == name)
 
 

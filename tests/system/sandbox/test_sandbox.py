@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from toolkit.errors import DataError, MachineError
 from toolkit.system import sandbox
-from toolkit.system.sandbox import Layers, Limits, Sandbox, SandboxError, wire
+from toolkit.system.sandbox import Layers, ResourceLimits, Sandbox, SandboxError, wire
 
 HERE = Path(__file__).parent
 Start = Callable[..., Sandbox]
@@ -60,7 +60,7 @@ def test_sandbox_reads_a_file_given_by_a_link(confined: Start, tmp_path: Path) -
 def test_sandbox_writes_only_where_allowed(confined: Start, tmp_path: Path) -> None:
     (tmp_path / "input").write_bytes(b"data")
     (tmp_path / "out").mkdir()
-    with confined((tmp_path,), writes=[tmp_path / "out"], limits=Limits(file_bytes=1000)) as worker:
+    with confined((tmp_path,), writes=[tmp_path / "out"], limits=ResourceLimits(file_bytes=1000)) as worker:
         for attack in ("write", "remove", "change_mode", "remount"):
             assert "Error" in refusal(worker, attack, path=tmp_path / "input")
         assert "Error" in refusal(worker, "write", path=tmp_path / "new")
@@ -94,7 +94,7 @@ def test_sandbox_passes_no_environment_on(confined: Start, monkeypatch: pytest.M
 
 
 def test_sandbox_limits_memory(confined: Start) -> None:
-    with confined(limits=Limits(memory_bytes=1 << 30)) as worker:
+    with confined(limits=ResourceLimits(memory_bytes=1 << 30)) as worker:
         message = refusal(worker, "allocate", size=2 << 30)
         assert "more memory than the limit of 1.0 GiB" in message
         assert worker.call("attacks:allocate", size=1000) == 1000
@@ -102,13 +102,13 @@ def test_sandbox_limits_memory(confined: Start) -> None:
 
 def test_sandbox_limits_time(confined: Start) -> None:
     start = time.monotonic()
-    with confined(limits=Limits(seconds=2)) as worker:
+    with confined(limits=ResourceLimits(seconds=2)) as worker:
         assert "longer than the limit of 2 s" in refusal(worker, "sleep", seconds=60)
     assert time.monotonic() - start < 20
 
 
 def test_sandbox_limits_cpu_time(confined: Start) -> None:
-    with confined(limits=Limits(cpu_seconds=3)) as worker:
+    with confined(limits=ResourceLimits(cpu_seconds=3)) as worker:
         assert "killed by SIGKILL; the memory or CPU limit" in refusal(worker, "spin")
 
 

@@ -19,8 +19,8 @@ from toolkit.train.executors.events import (
     ProgressAdvanced,
     ProgressEnded,
     ProgressStarted,
-    Request,
     StageDone,
+    TrainRequest,
     read,
     write,
 )
@@ -66,7 +66,7 @@ def test_request_is_the_same_when_it_was_a_line(sweep: Sweep) -> None:
     request = sweep.requests()[1]
     line = request.to_json()
     assert "\n" not in line
-    again = Request.from_json(line)
+    again = TrainRequest.from_json(line)
     assert (again.trial, again.split, again.last) == (request.trial, request.split, None)
     assert again.experiment == request.experiment
     assert again.experiment.resolve_path("body.keras") == request.experiment.resolve_path("body.keras").absolute()
@@ -79,8 +79,8 @@ def test_request_keeps_every_setting_of_the_experiments(name: str, sweep: Sweep)
     one = sweep.requests()[0]
     experiment = load_experiment(shipped_experiment(name))
     for trial in experiment.trials():
-        request = Request(experiment=experiment, trial=trial, split=one.split, workspace=one.workspace)
-        again = Request.from_json(request.to_json())
+        request = TrainRequest(experiment=experiment, trial=trial, split=one.split, workspace=one.workspace)
+        again = TrainRequest.from_json(request.to_json())
         assert (again.experiment, again.trial) == (experiment, trial)
 
 

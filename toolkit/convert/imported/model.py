@@ -19,14 +19,14 @@ from toolkit.convert.imported.file_facts import FileFacts, Scaling
 from toolkit.convert.imported.formats import format_of
 from toolkit.convert.imported.formats.model_file import IntegerScale
 from toolkit.convert.parity import Images, Probabilities
-from toolkit.system.sandbox import Limits, Sandbox
+from toolkit.system.sandbox import ResourceLimits, Sandbox
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
     import openvino as ov
 
 _WORKER = "toolkit.convert.imported.worker"
-_LIMITS = Limits(memory_bytes=32 << 30)
+_LIMITS = ResourceLimits(memory_bytes=32 << 30)
 """Of address space, of which TensorFlow reserves much more than it uses."""
 _DTYPES: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "u8": np.uint8, "i8": np.int8}
 

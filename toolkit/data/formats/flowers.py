@@ -19,7 +19,7 @@ from toolkit.data.materialize import extract, make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
-from toolkit.system.sandbox import Limits, Sandbox
+from toolkit.system.sandbox import ResourceLimits, Sandbox
 from toolkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _require(root: Path) -> None:
 
 def _matrices(root: Path) -> dict[str, list[int]]:
     """labels, trnid, valid and tstid as whole numbers, read in a confined worker."""
-    with Sandbox([root], limits=Limits(memory_bytes=4 << 30, seconds=120)) as worker:
+    with Sandbox([root], limits=ResourceLimits(memory_bytes=4 << 30, seconds=120)) as worker:
         numbers: dict[str, list[int]] = worker.call("toolkit.data.formats.flowers:load_matrices", root=root)
     return numbers
 

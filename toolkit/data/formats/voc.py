@@ -24,7 +24,7 @@ from toolkit.data.materialize import extract, make_folder, unpacked_folder
 from toolkit.errors import DataError, Problem
 from toolkit.experiment.schema import DataConfig
 from toolkit.progress import Progress
-from toolkit.system.sandbox import Limits, Sandbox
+from toolkit.system.sandbox import ResourceLimits, Sandbox
 from toolkit.workspace import Workspace
 
 _CLASS_FILE = re.compile(r"(.+)_(?:train|val|trainval|test)\.txt")
@@ -78,7 +78,7 @@ def read_voc(table: DataConfig, root: Path, workspace: Workspace, progress: Prog
 
 
 def _load_confined(root: Path) -> list[tuple[str, Truth]]:
-    with Sandbox([root], limits=Limits(memory_bytes=4 << 30)) as worker:
+    with Sandbox([root], limits=ResourceLimits(memory_bytes=4 << 30)) as worker:
         return [(subset, truth) for subset, truth in worker.call("toolkit.data.formats.voc:load", root=root)]
 
 

@@ -46,7 +46,7 @@ MAX_REPORT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedRelease:
     """What a channel holds from now on."""
 
     channel: str
@@ -84,7 +84,7 @@ def publish(
     plain: bool = False,
     progress: Progress | None = None,
     options: StatementOptions = DEFAULT_STATEMENT,
-) -> Published:
+) -> PublishedRelease:
     """Publish the bundle's release to a channel, signed by an SSH key; chunks that the registry has are not sent.
 
     Raises:
@@ -200,8 +200,8 @@ def _manifest(tree: FileTree, name: str, layers: list[dict[str, Any]]) -> dict[s
 
 def _published(
     registry: PublishingRegistry, tree: FileTree, digest: str, key: Path | None, *, sent_bytes: int, changed: bool
-) -> Published:
-    return Published(
+) -> PublishedRelease:
+    return PublishedRelease(
         channel=registry.where,
         digest=digest,
         bundle=tree.parent,

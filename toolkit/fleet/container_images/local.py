@@ -35,7 +35,7 @@ _INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class PlatformImage:
     """A container image for one architecture, as a device gets it."""
 
     tree: FileTree
@@ -51,7 +51,7 @@ class ContainerImage:
     name: str
     reference: str
     """What the device's engine calls it; names its content."""
-    variants: Mapping[str, Variant] = field(default_factory=dict, hash=False)
+    variants: Mapping[str, PlatformImage] = field(default_factory=dict, hash=False)
     """By architecture; none where the device pulls it."""
 
     @property
@@ -153,7 +153,7 @@ def _manifests(layout: Path, entry: Mapping[str, Any]) -> Iterator[tuple[str, Ma
             yield str(architecture), entry
 
 
-def _variant(layout: Path, entry: Mapping[str, Any], reference: str) -> Variant:
+def _variant(layout: Path, entry: Mapping[str, Any], reference: str) -> PlatformImage:
     """Return the layout of one manifest alone, for engines with either kind of store."""
     manifest = _read(_blob(layout, entry))
     config, layers = manifest["config"], manifest["layers"]
@@ -169,7 +169,7 @@ def _variant(layout: Path, entry: Mapping[str, Any], reference: str) -> Variant:
         | {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
         | {"index.json": json.dumps(index).encode(), "manifest.json": json.dumps(older).encode()}
     )
-    return Variant(tree, frozenset({str(entry["digest"]), str(config["digest"])}))
+    return PlatformImage(tree, frozenset({str(entry["digest"]), str(config["digest"])}))
 
 
 def _path(entry: Mapping[str, Any]) -> str:

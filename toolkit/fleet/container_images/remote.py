@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from toolkit.artifacts.fleet import Device
 from toolkit.device import layout
 from toolkit.errors import FleetError, Problem
-from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, ContainerImage, Variant
+from toolkit.fleet.container_images.local import ARCHITECTURES, SENT, ContainerImage, PlatformImage
 from toolkit.fleet.ssh.shell import Shell
 from toolkit.fleet.transfer import diff, staging
 from toolkit.fleet.transfer.staging import TransferOptions
@@ -175,7 +175,7 @@ def prune_images(device: Device, shell: Shell) -> None:
     shell.run(["/bin/sh", "-c", TIDY, "sh", device.root], timeout=_TIMEOUT_S)
 
 
-def _variant(device: Device, container_image: ContainerImage, machine: str) -> Variant:
+def _variant(device: Device, container_image: ContainerImage, machine: str) -> PlatformImage:
     result = container_image.variants.get(ARCHITECTURES.get(machine, ""))
     if result is None:
         raise FleetError.from_problems(list(problems(device, container_image, RemoteImage(), machine)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from toolkit import data, hashing
-from toolkit.analysis import Comparison, Outlier, detect_regressions, find_outliers
+from toolkit.analysis import Outlier, Regression, detect_regressions, find_outliers
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle, BundleCheck, LayerErrorReport
 from toolkit.artifacts.dataset import Split
@@ -50,7 +50,7 @@ class ReportData:
     last_deployments: tuple[Deployment, ...]
     """The newest deployment, of any bundle, to each device that these bundles were deployed to."""
     past: tuple[LatencyPoint, ...]
-    compared: tuple[Comparison, ...]
+    compared: tuple[Regression, ...]
     """Comparisons of each device with its earlier runs."""
     outliers: tuple[Outlier, ...]
     """Devices that differ from similar ones."""

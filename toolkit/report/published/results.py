@@ -52,7 +52,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedResults:
     """All that was published for one experiment."""
 
     source: str
@@ -70,7 +70,7 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
-def load(name: str, report: ReportData) -> Published:
+def load(name: str, report: ReportData) -> PublishedResults:
     """The published figures of `name` beside ours.
 
     Raises:
@@ -80,7 +80,7 @@ def load(name: str, report: ReportData) -> Published:
         known = ", ".join(names())
         raise ConfigurationError(f'no published figures named "{name}"', where="published", remedy=f"known: {known}")
     content = tomllib.loads(resources.files("toolkit.report.published").joinpath(f"{name}.toml").read_text("utf-8"))
-    return Published(
+    return PublishedResults(
         source=content["source"],
         data=content["data"],
         hardware=content["hardware"],

@@ -13,7 +13,7 @@ from toolkit.report.data import paired_tests
 from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import ReportData
 from toolkit.report.data.variants import Variant
-from toolkit.report.published.results import Published
+from toolkit.report.published.results import PublishedResults
 from toolkit.report.tables import model_size, published_comparison
 from toolkit.report.tables.model_size import Counted
 from toolkit.report.tables.results_tables import computed_in
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 Row = dict[str, object]
 
 
-def frames(report: ReportData, published: Published | None, counted: Sequence[Counted]) -> dict[str, pl.DataFrame]:
+def frames(
+    report: ReportData, published: PublishedResults | None, counted: Sequence[Counted]
+) -> dict[str, pl.DataFrame]:
     """Every CSV file by its name; those with nothing to say are left out."""
     import polars as pl
 

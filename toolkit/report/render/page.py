@@ -23,7 +23,7 @@ from toolkit.report.charts import (
 )
 from toolkit.report.data import misclassified, paired_tests, provenance
 from toolkit.report.data.load import ReportData
-from toolkit.report.published.results import Published
+from toolkit.report.published.results import PublishedResults
 from toolkit.report.recommendation import Recommendation
 from toolkit.report.tables import (
     class_tables,
@@ -50,7 +50,7 @@ class Content:
 
     report: ReportData
     recommendation: Recommendation
-    published: Published | None
+    published: PublishedResults | None
     tables: dict[str, results_tables.Table]
     heads_verdict: str
     """One sentence on sigmoid against softmax; empty where there is no pair of them."""
@@ -68,7 +68,7 @@ class Tile:
 def content(
     report: ReportData,
     recommendation: Recommendation,
-    published: Published | None,
+    published: PublishedResults | None,
     counted: Sequence[model_size.Counted],
 ) -> Content:
     """Every table, by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.analysis import Comparison, Outlier
+from toolkit.analysis import Outlier, Regression
 from toolkit.analysis.comparability import ComparisonKey
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.report import formatting
@@ -32,7 +32,7 @@ def drift(report: ReportData) -> Table:
     return table("What is not as fast as it was", columns, map(_drift_row, changes))
 
 
-def _drift_row(of: Comparison) -> Iterator[Cell | str]:
+def _drift_row(of: Regression) -> Iterator[Cell | str]:
     yield of.device
     yield from _key_cells(of.kind)
     yield str(len(of.earlier) + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from toolkit.analysis import Comparison
+from toolkit.analysis import Regression
 from toolkit.report import formatting
 from toolkit.report.data.latency_history import LatencyPoint
 from toolkit.report.data.load import ReportData
@@ -53,7 +53,7 @@ def history(report: ReportData) -> Table:
     return table("Speed over time", columns, rows)
 
 
-def _history_row(of: Series, compared: Comparison | None) -> Iterator[Cell | str]:
+def _history_row(of: Series, compared: Regression | None) -> Iterator[Cell | str]:
     first, newest = of.past[0], of.past[-1]
     change = newest.p90_ms / first.p90_ms - 1
     yield of.device if of.accelerator == "CPU" else f"{of.device} {of.accelerator}"

@@ -11,7 +11,7 @@ from toolkit.report.charts.results_charts import floor, short, styled
 from toolkit.report.data import device_predictions
 from toolkit.report.data.load import ReportData
 from toolkit.report.published.metrics import Figure, OurResult
-from toolkit.report.published.results import Published, Row, Sheet
+from toolkit.report.published.results import PublishedResults, Row, Sheet
 from toolkit.report.tables.results_tables import Cell, Table, table, to_model
 
 NOT_RUN = Cell("not run", style="quiet")
@@ -30,7 +30,7 @@ def data_label(report: ReportData) -> str:
     return formatting.listed(dict.fromkeys(split.note or split.name for split in report.splits) or report.notes)
 
 
-def tables(published: Published, report: ReportData) -> dict[str, Table]:
+def tables(published: PublishedResults, report: ReportData) -> dict[str, Table]:
     """Every published table with ours, by name; one of a single row is set upright."""
     return {sheet.name: (_upright if len(sheet.rows) == 1 else _wide)(sheet, report) for sheet in published.sheets}
 
@@ -120,7 +120,7 @@ def images_note(report: ReportData) -> str:
     )
 
 
-def frames(published: Published) -> Iterator[tuple[str, list[dict[str, object]]]]:
+def frames(published: PublishedResults) -> Iterator[tuple[str, list[dict[str, object]]]]:
     """Per table the rows of its CSV: full digits, ours as the least and the most over the devices."""
     for sheet in published.sheets:
         yield f"{sheet.name}.csv", [_frame_row(row) for row in sheet.rows]
@@ -136,7 +136,7 @@ def _frame_row(row: Row) -> dict[str, object]:
     return line | {"our_model": row.ours.model.digest if row.ours else None}
 
 
-def charts(published: Published) -> Iterator[tuple[str, str]]:
+def charts(published: PublishedResults) -> Iterator[tuple[str, str]]:
     """Title and drawing per figure that several rows have: hollow diamonds are published, dots are ours."""
     for sheet in published.sheets:
         for figure in sheet.figures if len(sheet.rows) > 2 else ():

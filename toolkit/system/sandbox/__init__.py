@@ -49,7 +49,7 @@ class SandboxError(ToolkitError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResourceLimits:
     """What a worker may use: address space, the size of each file it writes, and time per call (CPU time in total)."""
 
     memory_bytes: int = 8 << 30
@@ -95,14 +95,14 @@ class Sandbox:
         self,
         reads: Iterable[Path] = (),
         writes: Iterable[Path] = (),
-        limits: Limits | None = None,
+        limits: ResourceLimits | None = None,
         where: str | None = None,
         *,
         namespaces: bool = True,
     ) -> None:
         self._namespaces = namespaces
         self._reads, self._writes = [*reads], [*writes]
-        self._limits = limits or Limits()
+        self._limits = limits or ResourceLimits()
         self._where = where if where is not None else str(next(iter(self._reads), ""))
         self._stack = contextlib.ExitStack()
         self._result: Any = None

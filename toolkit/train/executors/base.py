@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from toolkit.train.executors.events import Event, Request
+from toolkit.train.executors.events import Event, TrainRequest
 
 
 class Listener(Protocol):
@@ -21,7 +21,7 @@ class Listener(Protocol):
 class Executor(Protocol):
     """Trains requests in whatever order and number at once."""
 
-    def run(self, requests: Sequence[Request], listener: Listener) -> None:
+    def run(self, requests: Sequence[TrainRequest], listener: Listener) -> None:
         """Train all. When it is left by an error or Ctrl-C, no process it started is left.
 
         Raises:

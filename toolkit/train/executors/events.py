@@ -30,7 +30,7 @@ SECONDS_BETWEEN_STEPS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class TrainRequest:
     """One trial to train, with all that it takes."""
 
     experiment: Experiment
@@ -53,7 +53,7 @@ class Request:
         )
 
     @classmethod
-    def from_json(cls, line: str) -> Request:
+    def from_json(cls, line: str) -> TrainRequest:
         """The opposite of `to_json`."""
         content = json.loads(line)
         return cls(

@@ -11,7 +11,7 @@ from toolkit.experiment import compute_profiles
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
-from toolkit.train.executors.events import Done, Failed, Log, Request
+from toolkit.train.executors.events import Done, Failed, Log, TrainRequest
 from toolkit.train.executors.process import TrainingProcess
 
 LOOK_S = 1.0
@@ -27,14 +27,14 @@ class LocalExecutor:
     jobs: int | None = None
     """How many at once; unset: as many as memory and CPUs allow."""
 
-    def run(self, requests: Sequence[Request], listener: Listener) -> None:
+    def run(self, requests: Sequence[TrainRequest], listener: Listener) -> None:
         """Train all trials; if a process dies, its trial fails and a new process continues with the next."""
         chosen = [compute_profiles.select_profile(self.profile, one.trial.network, one.workspace) for one in requests]
         count = self.jobs or _side_by_side(requests, chosen)
         _Floor(requests, chosen, listener, _environment(min(count, len(requests)))).work(count)
 
 
-def _side_by_side(requests: Sequence[Request], chosen: Sequence[compute_profiles.ComputeProfile]) -> int:
+def _side_by_side(requests: Sequence[TrainRequest], chosen: Sequence[compute_profiles.ComputeProfile]) -> int:
     return parallelism.max_parallel_trials(
         len(requests),
         cpus=available_cpus(),
@@ -55,7 +55,7 @@ class _Floor:
 
     def __init__(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[TrainRequest],
         chosen: Sequence[compute_profiles.ComputeProfile],
         listener: Listener,
         environment: Mapping[str, str],

@@ -13,7 +13,7 @@ from contextlib import suppress
 from toolkit.errors import Problem
 from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.train.executors import parallelism
-from toolkit.train.executors.events import Event, Failed, Request, read
+from toolkit.train.executors.events import Event, Failed, TrainRequest, read
 
 STOP_S = 15.0
 """How long it may take to end after its stdin did; then it is killed. Its own patience with itself is shorter."""
@@ -40,7 +40,7 @@ class TrainingProcess:
         )
         self._rest = b""
 
-    def give(self, request: Request) -> None:
+    def give(self, request: TrainRequest) -> None:
         """Send a request; if the process has ended, `read_events` returns None."""
         assert self._process.stdin is not None  # noqa: S101 - so it was started
         with suppress(BrokenPipeError):

@@ -27,7 +27,7 @@ from toolkit.progress import Progress
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
 from toolkit.train.executors.base import Listener
-from toolkit.train.executors.events import Done, Failed, Log, Request, read, write
+from toolkit.train.executors.events import Done, Failed, Log, TrainRequest, read, write
 from toolkit.train.executors.process import STOP_S, TrainingProcess
 from toolkit.train.executors.ray_nodes import Node, check_nodes, node_name, unshared, workspace_mark
 
@@ -65,7 +65,7 @@ class RayExecutor:
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._profile, self._progress = profile, progress
 
-    def run(self, requests: Sequence[Request], listener: Listener) -> None:
+    def run(self, requests: Sequence[TrainRequest], listener: Listener) -> None:
         """Train all.
 
         Raises:
@@ -86,7 +86,7 @@ class RayExecutor:
 class _Sweep:
     """Running tasks and their events."""
 
-    def __init__(self, requests: Sequence[Request], listener: Listener, profile: str | None, mark: str) -> None:
+    def __init__(self, requests: Sequence[TrainRequest], listener: Listener, profile: str | None, mark: str) -> None:
         self._requests, self._listener = requests, listener
         self._profile, self._mark = profile, mark
         self._attempts: dict[int, str] = {}
@@ -163,7 +163,7 @@ def train_on_node(text: str, place: int, cpus: float, profile: str | None, mark:
     """
     import ray
 
-    request, attempt = Request.from_json(text), secrets.token_hex(8)
+    request, attempt = TrainRequest.from_json(text), secrets.token_hex(8)
     node = node_name()
     if problems := unshared(request, mark, node):
         raise TrialDied(write(Failed("MachineError", problems)))
@@ -196,7 +196,7 @@ def _as_outcome(line: bytes) -> Done | Failed:
     return outcome
 
 
-def _lost(request: Request, error: Exception) -> Failed:
+def _lost(request: TrainRequest, error: Exception) -> Failed:
     """A trial that Ray gave up, for people."""
     what = f"Ray gave it up after {RETRIES} more attempts: {str(error).strip().splitlines()[-1]}"
     remedy = "see `ray status` for the nodes; run the same command again to go on from the last epoch"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolkit import data
 from toolkit.errors import MachineError, Problem, ToolkitError
-from toolkit.train.executors.events import Request
+from toolkit.train.executors.events import TrainRequest
 from toolkit.workspace import Workspace
 
 _ANSWER_S = 120.0
@@ -46,7 +46,7 @@ def workspace_mark(workspace: Workspace) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
-def unshared(request: Request, mark: str, node: str) -> tuple[Problem, ...]:
+def unshared(request: TrainRequest, mark: str, node: str) -> tuple[Problem, ...]:
     """What of a trial's files this machine does not see; `node` is its name."""
     workspace = request.workspace
     try:
@@ -63,7 +63,7 @@ def unshared(request: Request, mark: str, node: str) -> tuple[Problem, ...]:
     return tuple(Problem(f"{path} cannot be read there", node, _SHARE) for path in missing[:1])
 
 
-def check_nodes(requests: Sequence[Request], mark: str) -> tuple[Node, ...]:
+def check_nodes(requests: Sequence[TrainRequest], mark: str) -> tuple[Node, ...]:
     """The nodes that trials may run on.
 
     Raises:
@@ -98,7 +98,7 @@ def node_name() -> str:
 
 def _find_problems(text: str, mark: str) -> tuple[Problem, ...]:
     """A task: what this node does not see."""
-    return unshared(Request.from_json(text), mark, node_name())
+    return unshared(TrainRequest.from_json(text), mark, node_name())
 
 
 def _answer(node: Node, answer: object) -> Sequence[Problem]:
@@ -120,7 +120,7 @@ def _node(node: dict[str, object]) -> Node:
     return Node(name, str(node["NodeID"]), float(resources["CPU"]), int(resources.get("memory", 0)))
 
 
-def _files_of(request: Request) -> list[Path]:
+def _files_of(request: TrainRequest) -> list[Path]:
     """The images, and a file that the first weights are in."""
     images = [image.path for image in data.read_manifest(request.split, request.workspace)]
     named = request.trial.weights in {"imagenet", "none"}

@@ -21,7 +21,17 @@ from toolkit import hashing
 from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ExitCode, Problem, ToolkitError
 from toolkit.train import run_dir
-from toolkit.train.executors.events import Done, EpochDone, Event, EventProgress, Failed, Log, Request, StageDone, write
+from toolkit.train.executors.events import (
+    Done,
+    EpochDone,
+    Event,
+    EventProgress,
+    Failed,
+    Log,
+    StageDone,
+    TrainRequest,
+    write,
+)
 from toolkit.train.executors.parallelism import OUT_OF_MEMORY_REMEDY
 from toolkit.train.file_lock import file_lock
 from toolkit.train.trial import train_trial
@@ -38,7 +48,7 @@ def main() -> None:
     try:
         while (line := lines.next()) is not None:
             lines.busy = True
-            outcome = train(Request.from_json(line), send)
+            outcome = train(TrainRequest.from_json(line), send)
             lines.busy = False
             send(outcome)
     except KeyboardInterrupt:
@@ -48,7 +58,7 @@ def main() -> None:
         os._exit(ExitCode.SOME_FAILED)
 
 
-def train(request: Request, send: Callable[[Event], None]) -> Done | Failed:
+def train(request: TrainRequest, send: Callable[[Event], None]) -> Done | Failed:
     """Train one trial, telling of all on the way; errors become the outcome."""
     try:
         with file_lock(
@@ -78,7 +88,7 @@ def train(request: Request, send: Callable[[Event], None]) -> Done | Failed:
 class _Sender:
     """Keeps nothing itself: says where a finished stage's model lies."""
 
-    def __init__(self, request: Request, send: Callable[[Event], None]) -> None:
+    def __init__(self, request: TrainRequest, send: Callable[[Event], None]) -> None:
         self._request, self._send = request, send
 
     def put(self, artifact: TrainedModel) -> None:
@@ -127,7 +137,7 @@ def _sender_to(stream: BinaryIO) -> Callable[[Event], None]:
     return send
 
 
-def _lock(request: Request) -> Path:
+def _lock(request: TrainRequest) -> Path:
     """One for each trial on one split."""
     name = hashing.sha256_json([request.trial.model_dump(mode="json"), request.split.digest])
     return request.workspace.folder("cache", "locks") / name

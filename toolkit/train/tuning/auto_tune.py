@@ -11,14 +11,14 @@ from toolkit.errors import MachineError
 from toolkit.experiment import compute_profiles
 from toolkit.experiment.compute_profiles import ComputeProfile
 from toolkit.progress import Progress
-from toolkit.train.executors.events import Request
+from toolkit.train.executors.events import TrainRequest
 from toolkit.train.tuning import search
 from toolkit.train.tuning.search_space import interpreter_candidates
 from toolkit.train.tuning.worker import workload_for_trial
 
 
 def tune_missing_profiles(
-    requests: Sequence[Request], limit_s: float, progress: Progress, tried: Sequence[ComputeProfile] | None = None
+    requests: Sequence[TrainRequest], limit_s: float, progress: Progress, tried: Sequence[ComputeProfile] | None = None
 ) -> None:
     """Tune each network of `requests` that has no profile here, for `limit_s` each at most.
 
@@ -41,9 +41,9 @@ def tune_missing_profiles(
         progress.log(f"{network}: {tuned.chosen.profile.name} is the fastest, saved in {path}")
 
 
-def missing_profiles(requests: Sequence[Request]) -> list[Request]:
+def missing_profiles(requests: Sequence[TrainRequest]) -> list[TrainRequest]:
     """Return the first request of each network without a profile."""
-    first: dict[str, Request] = {}
+    first: dict[str, TrainRequest] = {}
     for one in requests:
         first.setdefault(one.trial.network, one)
     return [one for name, one in first.items() if not compute_profiles.profile_path(name, one.workspace).exists()]
