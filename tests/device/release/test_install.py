@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import resource
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.device.activation.delivery import GateOptions
+from toolkit.device.activation.delivery import GateOptions, deliver
 from toolkit.device.errors import DeviceError
 from toolkit.device.release.descriptor import parse_descriptor
 from toolkit.device.release.install import install
@@ -106,3 +108,23 @@ def test_iter_members_ends_whatever_the_bytes(noise: bytes, flips: list[tuple[in
         content[place] = value
     assert all(member is None or len(member) <= 1 << 20 for _, member in iter_members(io.BytesIO(bytes(content))))
     assert len(list(iter_chunks(io.BytesIO(bytes(content))))) <= len(content) // 512
+
+
+def test_deliver_fetches_before_it_takes_the_deploy_lock(tmp_path: Path) -> None:
+    """A registry that drips keeps nobody else from deploying."""
+    entry = {"sha256": "0" * 64, "size_bytes": 3}
+    release = json.dumps({"bundle": "b", "files": {"model.bin": entry}}).encode()
+    digest = hashlib.sha256(release).hexdigest()
+    own = {"path": "release.json", "sha256": digest, "size_bytes": len(release)}
+    layout = {"place": f"releases/{digest}", "files": [{"path": "model.bin", **entry}, own]}
+    descriptor = parse_descriptor("x", {"layout.json": json.dumps(layout).encode(), "release.json": release})
+    locked: list[bool] = []
+
+    def fetch(missing: set[str]) -> Iterator[tuple[str, bytes]]:
+        del missing
+        locked.append((tmp_path / "deploy.lock").exists())
+        raise DeviceError("the registry drips")
+
+    with pytest.raises(DeviceError, match="the registry drips"):
+        deliver(tmp_path, descriptor, fetch, GateOptions(), "pull", "stable")
+    assert locked == [False]
