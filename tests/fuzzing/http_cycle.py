@@ -20,9 +20,11 @@ from toolkit.device.app.web.server import Server
 
 MANIFEST = {"name": "tiny", "labels": ["dark", "light"], "output": {"kind": "softmax", "classes": 2}}
 STATE: dict[str, Any] = {
-    **dict.fromkeys(("release", "name", "accelerator", "precision", "openvino"), "x"),
+    **dict.fromkeys(("release", "name", "accelerator", "precision", "runtime"), "x"),
     **dict.fromkeys(("uptime_s", "fps", "camera", "cpu_fallback", "temperature_c", "accelerator_temperature_c"), 1),
     "throttled": None,
+    "captures": None,
+    "drift": None,
     "frames": {"captured": 1},
 }
 
@@ -73,7 +75,10 @@ class App:
             dropped=dict,
             meter=ThroughputMeter(),
         )
-        state: Any = SimpleNamespace(pipeline=pipeline, now=lambda: STATE, note=lambda text: None)
+        off = dict.fromkeys(("captures", "drift"), lambda: None)
+        state: Any = SimpleNamespace(
+            pipeline=pipeline, now=lambda: STATE, note=lambda text: None, ask_capture=lambda: False, **off
+        )
         unlimited = RateLimiter(1e9, 1e9)
         self._routes = Routes(state, Auth(None), 1e9)
         self._routes._requests = self._routes._logins = unlimited

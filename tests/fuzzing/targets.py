@@ -28,6 +28,7 @@ from toolkit.deploy.status import drift, parse
 from toolkit.device.app.alerts import mqtt
 from toolkit.device.app.web.http import HttpError, body_length, parse_head
 from toolkit.device.app.web.uploads import image_in
+from toolkit.device.capture_record import CaptureRecord, read_record
 from toolkit.device.errors import DeviceError
 from toolkit.device.image_header import read_header
 from toolkit.device.image_io import ImageError, read_image
@@ -220,6 +221,14 @@ def _mqtt(content: bytes) -> object:
     return mqtt.receive(stream)
 
 
+_DIGEST = "ab" * 32
+
+
+def _capture_seeds() -> tuple[bytes, ...]:
+    time = "2026-11-30T10:00:00+00:00"
+    return (CaptureRecord(_DIGEST, "r", "cam", time, "unsure", "a", 0.6, (0.6, 0.4), 0.5, True).to_json(),)
+
+
 TARGETS: dict[str, Target] = {
     "HTTP head": Target(_head, _head_seeds, (HttpError,)),
     "HTTP form": Target(
@@ -233,6 +242,7 @@ TARGETS: dict[str, Target] = {
     "manifest": Target(lambda content: parse_object(content, "fuzz"), _manifest_seeds, (DeviceError,)),
     "registry report": Target(lambda content: parse_report("pi", content, "a"), _report_seeds, ()),
     "device status": Target(_status, _status_seeds, ()),
+    "capture": Target(lambda content: read_record(content, _DIGEST), _capture_seeds, (ValueError,)),
     "inventory": Target(_inventory, _inventory_seeds, (ToolkitError, ValueError, RecursionError)),
     "idx": Target(_idx, _idx_seeds, (ValueError,)),
     "CIFAR": Target(read_pickle, _pickle_seeds, (ValueError,)),

@@ -33,7 +33,19 @@ if TYPE_CHECKING:
 
 HOT_C = 80.0
 """Temperature at which a Pi begins to throttle."""
-COLUMNS = ("device", "release", "FPS", "service", "drift", "captures", "°C", "throttled", "MHz", "load", "last seen")
+COLUMNS = (
+    "device",
+    "release",
+    "FPS",
+    "service",
+    "data drift",
+    "captures",
+    "°C",
+    "throttled",
+    "MHz",
+    "load",
+    "last seen",
+)
 
 
 def watch(

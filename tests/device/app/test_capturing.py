@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from toolkit.device.capture_record import read_record
+from toolkit.hashing import sha256_file
 
 from .conftest import Serve
 from .test_serve import until
@@ -41,6 +43,28 @@ def test_app_captures_on_request_and_by_chance(serve: Serve, root: Path, tmp_pat
         assert abs(sum(record.probabilities) - 1) < 1e-3
     assert not [*root.glob("captures/*/.*")]
     assert (root / "captures").stat().st_mode & 0o007 == 0
+
+
+def test_a_killed_app_leaves_whole_captures(serve: Serve, root: Path, tmp_path: Path) -> None:
+    """Killed while it stores every frame, five times at another moment; the next start removes what is not whole."""
+    table = settings(tmp_path, policies=["random"], random_every=1)
+    held = 0
+    for number in range(5):
+        app = serve(root / "current", "--fps", "100", "--capture", table)
+        until(lambda app=app, before=held: app.ask("/health").json["captures"]["held"] > before)  # type: ignore[misc]
+        time.sleep(0.007 * number)
+        app.process.kill()
+        app.process.communicate()
+        held = len([*root.glob("captures/*/*.json")])
+    app = serve(root / "current", "--source", "none", "--capture", table)
+    until(lambda: app.ask("/health").json["captures"]["held"])
+    app.end()
+    images, documents = ({path.stem for path in root.glob(f"captures/*/*{kind}")} for kind in (".jpg", ".json"))
+    assert images == documents
+    assert not [*root.glob("captures/*/.*")]
+    for image in root.glob("captures/*/*.jpg"):
+        assert sha256_file(image) == image.stem
+        read_record(image.with_suffix(".json").read_bytes(), image.stem)
 
 
 def test_captures_are_off_by_default(serve: Serve, root: Path) -> None:
