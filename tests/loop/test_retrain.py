@@ -20,7 +20,7 @@ from toolkit.experiment.schema import Experiment
 from toolkit.loop import retrain as retraining
 from toolkit.loop.clusters import cluster_captures
 from toolkit.loop.decisions import Choice, record
-from toolkit.loop.retrain import model_of, retrain, serving_model
+from toolkit.loop.retrain import model_of, retrain, serving_model, trial_to_retrain
 from toolkit.loop.trace import format_lineage, trace_capture
 from toolkit.loop.versions import load_versions
 from toolkit.networks.tf_runtime import start_tensorflow
@@ -99,6 +99,7 @@ def test_new_model_stands_beside_the_serving_one(
         for n in range(12)
     ]
     record(store, [Choice(one.digest, CLASS, "red") for one in captures], who="ann")
+    assert trial_to_retrain(trainable, store) == trials[0]
     alike = cluster_captures(trainable, trials[0], split, captures, workspace, Silent())
     assert alike.keys() == {one.digest for one in captures}
     log = Log()

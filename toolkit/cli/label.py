@@ -107,11 +107,12 @@ def _queue(experiment: Path, who: str, place: Workspace, store: Store, *, cluste
     from toolkit.loop.clusters import cluster_captures, queue_order
     from toolkit.loop.decisions import person
     from toolkit.loop.label_queue import LabelQueue
+    from toolkit.loop.retrain import trial_to_retrain
     from toolkit.progress import create_progress
 
     plan, progress, captures = load_experiment(experiment), create_progress(quiet=quiet), collected(store)
     split = data.prepare_dataset(plan.data, plan.origin, place, progress)
-    alike = cluster_captures(plan, next(plan.trials()), split, captures, place, progress) if clusters else {}
+    alike = cluster_captures(plan, trial_to_retrain(plan, store), split, captures, place, progress) if clusters else {}
     return LabelQueue(plan.name, split.labels, queue_order(captures, alike), alike, store, person(who))
 
 

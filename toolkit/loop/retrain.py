@@ -23,7 +23,7 @@ from toolkit.artifacts.labeling import DatasetVersion, ModelComparison, Retraini
 from toolkit.artifacts.model import TrainedModel
 from toolkit.errors import ConfigurationError, DataError
 from toolkit.experiment.schema import Experiment
-from toolkit.experiment.training_schema import Stage
+from toolkit.experiment.training_schema import Stage, Trial
 from toolkit.loop.versions import load_versions, prepare_version
 from toolkit.pipeline import choose_bundle, convert_models, validation_score
 from toolkit.progress import Progress
@@ -66,7 +66,7 @@ def retrain(
         return None
     if serving.labels != split.labels:
         raise DataError("the serving model has other classes than the data", where=plan.name, remedy="toolkit run")
-    trial = plan.trial(serving.network, serving.head)  # type: ignore[arg-type]  # a trained model's head is one
+    trial = _trial_of(plan, serving)
     last: Stage = stage or serving.stage  # type: ignore[assignment]  # as above
     swept = train.train_trials(plan, [trial], split, workspace, store, progress, last=last, sweep_options=sweep_options)
     new = [model for model in swept.models if not model.withheld][-1]
@@ -91,6 +91,18 @@ def serving_model(plan: Experiment, store: Store) -> TrainedModel:
         remedy = f"toolkit run {plan.origin}"
         raise ConfigurationError("no model of the experiment was trained yet", where=plan.name, remedy=remedy)
     return max(offered, key=validation_score)
+
+
+def trial_to_retrain(plan: Experiment, store: Store) -> Trial:
+    """The trial that `retrain` would train: the serving model's, or the first one if nothing was trained yet."""
+    try:
+        return _trial_of(plan, serving_model(plan, store))
+    except ConfigurationError:
+        return next(plan.trials())
+
+
+def _trial_of(plan: Experiment, model: TrainedModel) -> Trial:
+    return plan.trial(model.network, model.head)  # type: ignore[arg-type]  # a trained model's head is one
 
 
 def model_of(bundle: str, store: Store) -> TrainedModel | None:
