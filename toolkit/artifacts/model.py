@@ -242,7 +242,7 @@ class TrainedModel:
     head: str
     stage: str
     weights: str
-    """Where the first weights came from: "imagenet", "none", or a file's name."""
+    """Where the initial weights came from: "imagenet", "none", or a file's name."""
     note: str
     labels: tuple[str, ...]
     input_size: tuple[int, int]

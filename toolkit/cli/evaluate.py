@@ -71,7 +71,7 @@ def _print_labels(evaluation: Evaluation, scores: MultilabelMetrics) -> None:
     print()
     rows = zip(evaluation.classes, scores.average_precision, scores.eleven_point, scores.confusions, strict=True)
     output.print_table(
-        ("label", "precision", "recall", "F1", "ROC AUC", "AP", "AP 11", "images", "found", "missed", "false"),
+        ("label", "precision", "recall", "F1", "ROC AUC", "AP", "AP 11", "images", "true pos.", "missed", "false pos."),
         (
             (
                 *_fractions(s.precision, s.recall, s.f1, s.roc_auc, area, eleven, label=s.label),

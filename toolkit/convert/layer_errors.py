@@ -61,7 +61,7 @@ def compute_layer_errors(folder: Path, workspace: Workspace, store: Store, progr
     errors = compare_layers(graph, xml, test.pixels[worst])
     threshold = THRESHOLD[manifest["precision"]]
     match = LayerErrorReport(
-        digest=hashing.sha256_json({"ir": lineage["ir"], "split": split.digest, "kind": "growth"}),
+        digest=hashing.sha256_json({"ir": lineage["ir"], "split": split.digest, "kind": "layer errors"}),
         parent=lineage["ir"],
         bundle=manifest["name"],
         image=str(test.images[worst].path),

@@ -221,7 +221,7 @@ class _Rollout:
         self.log.add(self._record(device, "deployed", start, batch=batch.number, **more))
 
     def _stop_if_too_many(self, batch: Batch, batches: Sequence[Batch]) -> None:
-        failed, allowed = self.log.failed_turns, self.strategy.max_failures
+        failed, allowed = self.log.failed_devices, self.strategy.max_failures
         if not is_too_many(failed, batch, batches, self.strategy):
             return
         if batch.number == 1 and len(batches) > 1:

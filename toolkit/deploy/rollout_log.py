@@ -96,7 +96,7 @@ class RolloutLog:
         return entry.outcome if entry else ""
 
     @property
-    def failed_turns(self) -> int:
+    def failed_devices(self) -> int:
         """The number of devices that failed while being deployed to."""
         with self._lock:
             return sum(entry.outcome == "failed" and entry.batch > 0 for entry in self._outcomes.values())

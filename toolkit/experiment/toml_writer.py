@@ -40,7 +40,7 @@ _COMMENTS = {
     "epochs": "chosen by the number of training images",
     "learning_rate": "of the body; the head's is head_rate times as high",
     "average": "decay of the moving average of the weights that is saved",
-    "batch_norm": "keep the statistics of the first weights",
+    "batch_norm": "keep the statistics of the initial weights",
 }
 
 

@@ -1,6 +1,6 @@
 """The part of an experiment file that determines a model's weights: stages, losses, augmentation, networks, and the trial.
 
-A setting that is left out is chosen by `toolkit.experiment.recipe` from the size of the data and the first weights.
+A setting that is left out is chosen by `toolkit.experiment.recipe` from the size of the data and the initial weights.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StageOverride(Config):
     from_layer: str | None = Field(default=None, exclude_if=is_unset)
     """Fine-tune the body from this layer on; unset: all of it."""
     batch_norm: BatchNorm | None = None
-    """Whether fine-tuning uses and moves a batch's own statistics; unset: only if the first weights are random."""
+    """Whether fine-tuning uses and moves a batch's own statistics; unset: only if the initial weights are random."""
 
 
 class StageConfig(StageOverride):

@@ -59,7 +59,7 @@ class CancelScope:
             _current.reset(token)
 
 
-_current: ContextVar[CancelScope | None] = ContextVar("lifetimes", default=None)
+_current: ContextVar[CancelScope | None] = ContextVar("cancel_scope", default=None)
 
 
 @contextmanager

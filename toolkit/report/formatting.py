@@ -46,7 +46,7 @@ def precision(ir: IrModel) -> str:
     return ir.precision.upper() if ir.target == "cpu" else f"{ir.precision.upper()} for {ir.target}"
 
 
-def form(of: TrainedModel, ir: IrModel) -> str:
+def variant_name(of: TrainedModel, ir: IrModel) -> str:
     """Return the name of a converted model, with precision and target."""
     return f"{model(of)} · {precision(ir)}"
 

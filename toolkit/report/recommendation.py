@@ -74,7 +74,7 @@ def recommend_model(report: ReportData) -> Recommendation:
     choice, tie = _simplest(finalists)
     return Recommendation(
         choice,
-        f"Ship {formatting.form(choice.model, choice.ir)}{', one of a tie' if tie else ''}",
+        f"Ship {formatting.variant_name(choice.model, choice.ir)}{', one of a tie' if tie else ''}",
         _reason(choice, best) + tie,
         _checks(report, choice),
         _where(choice),
@@ -109,9 +109,9 @@ def _simplest(finalists: Sequence[Variant]) -> tuple[Variant, str]:
     fewest = min(variant.model.parameters for variant in finalists)
     choice = min(
         finalists,
-        key=lambda v: (v.bundle is None, v.model.parameters, v.ir.size_bytes, formatting.form(v.model, v.ir)),
+        key=lambda v: (v.bundle is None, v.model.parameters, v.ir.size_bytes, formatting.variant_name(v.model, v.ir)),
     )
-    names = formatting.listed([formatting.form(v.model, v.ir) for v in finalists if v is not choice][:4])
+    names = formatting.listed([formatting.variant_name(v.model, v.ir) for v in finalists if v is not choice][:4])
     why = "there is a bundle of it" if choice.model.parameters > fewest else "none of them has fewer parameters"
     return choice, (
         f" It is a tie: neither accuracy, speed nor size sets it apart from {names}. This one is named because {why}."
@@ -227,7 +227,7 @@ def _training(report: ReportData, choice: Variant | None = None) -> Check:
 def _conversion(report: ReportData) -> Check:
     failed = [v for v in report.variants if not v.ir.parity.passed]
     if failed:
-        names = formatting.listed(formatting.form(v.model, v.ir) for v in failed[:3])
+        names = formatting.listed(formatting.variant_name(v.model, v.ir) for v in failed[:3])
         more = f", and {len(failed) - 3} more" if len(failed) > 3 else ""
         state: State = "bad" if len(failed) == len(report.variants) else "warning"
         return Check("Conversion", state, f"Not equal to the original, and left out: {names}{more}.")

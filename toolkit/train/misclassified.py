@@ -79,7 +79,7 @@ def _held(labels: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _wrong(label: int, share: float, name: str) -> str:
-    return f"{'missed' if label == 1 else 'said'} {name} {share:.1%}"
+    return f"{'missed' if label == 1 else 'predicted'} {name} {share:.1%}"
 
 
 def _prediction(shares: np.ndarray, names: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
 
 
 def run_digest(trial: Trial, split: Split, weights: str | Path) -> str:
-    """What makes it the same run: the trial with all its settings, the data, first weights of a file, and versions."""
+    """What makes it the same run: the trial with all its settings, the data, initial weights of a file, and versions."""
     content = hashing.sha256_file(weights) if isinstance(weights, Path) and weights.is_file() else str(weights)
     settings = trial.model_dump(mode="json")
     return hashing.sha256_json({"trial": settings, "split": split.digest, "weights": content, "versions": versions()})

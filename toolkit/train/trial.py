@@ -175,7 +175,7 @@ def _fine_tune(
 ) -> _Outcome:
     """The whole network, or from a layer on.
 
-    Its batch-norms keep the statistics of its first weights, if it had any, unless the stage says otherwise; those of
+    Its batch-norms keep the statistics of its initial weights, if it had any, unless the stage says otherwise; those of
     layers that are left alone always do.
     """
     top = networks.head_part(model)

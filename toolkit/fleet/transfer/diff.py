@@ -41,9 +41,9 @@ class RemoteState:
 
 
 def parse_remote_state(output: str, survey: Mapping[str, Any]) -> RemoteState:
-    """Parse the lines `room BLOCKS SIZE INODES TOTAL`, `current LINK` and `machine ID`, and the device code's survey."""
+    """Parse the lines `space BLOCKS SIZE INODES TOTAL`, `current LINK` and `machine ID`, and the device code's survey."""
     lines = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
-    blocks, block_bytes, inodes, all_inodes = lines["room"].split()
+    blocks, block_bytes, inodes, all_inodes = lines["space"].split()
     return RemoteState(
         free_bytes=int(blocks) * int(block_bytes),
         free_inodes=int(inodes) if int(all_inodes) else None,

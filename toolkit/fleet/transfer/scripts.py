@@ -20,7 +20,7 @@ set -u
 root=$1 destination=$2 wanted=$3 python=$4
 place=$root
 while [ ! -d "$place" ]; do place=$(dirname "$place"); done
-echo "room $(stat -f -c '%a %S %d %c' "$place")"
+echo "space $(stat -f -c '%a %S %d %c' "$place")"
 echo "current $(readlink "$root/$current")"
 echo "machine $(cat /proc/sys/kernel/random/boot_id 2>/dev/null) $(stat -c '%d:%i' "$place") $(readlink -m "$root")"
 [ -w "$place" ] && echo writable

@@ -118,7 +118,7 @@ def _rows(
             "shape": SHAPES.get(variant.model.head, "diamond"),
             "size": SIZES.get(variant.ir.precision, 100),
             "href": f"#record-{point.record[:12]}",
-            "label": f"{formatting.form(variant.model, variant.ir)}: {formatting.percent(variant.accuracy)} "
+            "label": f"{formatting.variant_name(variant.model, variant.ir)}: {formatting.percent(variant.accuracy)} "
             f"({formatting.interval(low, high)}), {formatting.number(point.speed)} {unit}",
         }
 

@@ -70,7 +70,7 @@ def load_history(store: Store, models: Iterable[TrainedModel]) -> RecordHistory:
     """Load the records of all models of the same experiment entries, including replaced ones."""
     places = {(m.experiment, m.network, m.head, m.stage) for m in models}
     names = {
-        bundle.digest: formatting.form(model, ir)
+        bundle.digest: formatting.variant_name(model, ir)
         for model in store.all(TrainedModel)
         if (model.experiment, model.network, model.head, model.stage) in places
         for ir in store.all(IrModel, parent=model.digest)

@@ -134,7 +134,7 @@ def _unmeasured(report: ReportData) -> Iterator[str]:
     for scenario in SCENARIOS:
         missing = [v for v in report.variants if not any(_counts(v, scenario))]
         if missing:
-            yield f"No {scenario} run that counts: {_some([formatting.form(v.model, v.ir) for v in missing])}."
+            yield f"No {scenario} run that counts: {_some([formatting.variant_name(v.model, v.ir) for v in missing])}."
 
 
 def _counts(variant: Variant, scenario: str) -> Iterator[bool]:

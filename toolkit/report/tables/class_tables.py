@@ -52,7 +52,7 @@ MOST_CONFUSED = 5
 
 def confused(report: ReportData) -> Table:
     """Return the most frequent confusions of models with more than two classes."""
-    columns = ("Model", "Is", "Said", "#Images", "#Share of the class")
+    columns = ("Model", "Class", "Predicted as", "#Images", "#Share of the class")
     rows = (row for model in report.models if len(model.labels) > 2 for row in _confused_rows(model))
     return table("Most often confused", columns, rows, "confusion.csv")
 

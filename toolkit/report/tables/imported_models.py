@@ -17,7 +17,7 @@ def imported_models(report: ReportData) -> Table:
         "Model",
         "File",
         "Format",
-        "Form",
+        "Variant",
         "#Images",
         "#Accuracy of the file",
         "#Accuracy",

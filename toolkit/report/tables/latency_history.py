@@ -87,7 +87,7 @@ def sparkline(values: Sequence[float]) -> str:
 def serving(report: ReportData, choice: Variant | None) -> Table:
     """Return the last deployment to each device, and whether it is of the recommended model."""
     recommended = choice.bundle.digest if choice and choice.bundle else ""
-    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in report.variants if v.bundle}
+    names = {v.bundle.digest: formatting.variant_name(v.model, v.ir) for v in report.variants if v.bundle}
     rows = (
         (
             deployment.device,

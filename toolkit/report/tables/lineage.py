@@ -17,7 +17,7 @@ NONE = Cell("none", style="quiet")
 
 def lineage(report: ReportData) -> Table:
     """From each bundle back to the split: digests. Models that were not converted come last."""
-    columns = ("Form", "Bundle", "IR", "Model", "Split", "Run", "First weights", "#Parameters", "Input", "Scaling")
+    columns = ("Variant", "Bundle", "IR", "Model", "Split", "Run", "Initial weights", "#Parameters", "Input", "Scaling")
     return table("What each figure was made from", columns, _lineage_rows(report), "lineage.csv")
 
 
@@ -26,7 +26,7 @@ def _lineage_rows(report: ReportData) -> Iterator[Iterable[Cell | str]]:
     for variant in report.variants:
         model, ir, bundle = variant.model, variant.ir, variant.bundle
         made = (_raw(bundle, f"bundle-{bundle.short}") if bundle else NONE, _raw(ir, f"ir-{ir.digest[:12]}"))
-        yield formatting.form(model, ir), *made, *_model_cells(report, model, first=model.digest not in seen)
+        yield formatting.variant_name(model, ir), *made, *_model_cells(report, model, first=model.digest not in seen)
         seen.add(model.digest)
     for model in report.models:
         if model.digest not in seen:
@@ -73,7 +73,7 @@ def _parts(items: Iterable[tuple[str, object]]) -> list[tuple[str, dict[str, int
 
 def checks(report: ReportData) -> Table:
     """Return the results of `toolkit check`: older runtimes and the compiler of the accelerator."""
-    names = {v.bundle.digest: formatting.form(v.model, v.ir) for v in report.variants if v.bundle}
+    names = {v.bundle.digest: formatting.variant_name(v.model, v.ir) for v in report.variants if v.bundle}
     styles = {"passed": "good", "failed": "bad", "skipped": "quiet"}
     rows = (
         (
@@ -84,7 +84,7 @@ def checks(report: ReportData) -> Table:
         )
         for check in report.checks
     )
-    return table("Checked without a device", ("Form", "Check", "Outcome", "Found"), rows)
+    return table("Checked without a device", ("Variant", "Check", "Outcome", "Result"), rows)
 
 
 STEEPEST = 5
@@ -92,7 +92,7 @@ STEEPEST = 5
 
 def layer_errors(report: ReportData) -> Table:
     """Return the results of `toolkit parity`: the layers that deviate from the float32 graph."""
-    names = {variant.ir.digest: formatting.form(variant.model, variant.ir) for variant in report.variants}
+    names = {variant.ir.digest: formatting.variant_name(variant.model, variant.ir) for variant in report.variants}
     rows = (
         (
             names[errors.parent],
@@ -105,5 +105,5 @@ def layer_errors(report: ReportData) -> Table:
         for errors in report.layer_errors
         for layer in errors.largest_increases[:STEEPEST]
     )
-    columns = ("Form", "Layer", "Type", "#Error grows by", "#To", "#Largest value")
+    columns = ("Variant", "Layer", "Type", "#Added error", "#To", "#Largest value")
     return table("Where the error grows most", columns, rows)

@@ -15,7 +15,7 @@ from toolkit.report.published.results import PublishedResults, Row, Sheet
 from toolkit.report.tables.results_tables import Cell, Table, table, to_model
 
 NOT_RUN = Cell("not run", style="quiet")
-TITLES = {"network": "Network", "stage": "Stage", "head": "Head", "precision": "Precision", "start": "First weights"}
+TITLES = {"network": "Network", "stage": "Stage", "head": "Head", "precision": "Precision", "start": "Initial weights"}
 CHARTS = {
     "loss": "Test loss",
     "accuracy": "Test accuracy",

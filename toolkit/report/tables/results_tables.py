@@ -110,7 +110,7 @@ def _first_record(variant: Variant) -> str:
 
 def trained(report: ReportData) -> Table:
     """Return all trained models with their evaluation in Keras."""
-    columns = ("Network", "Head", "Stage", "First weights", "Input", "#Parameters", "#Epochs", "#Seconds")
+    columns = ("Network", "Head", "Stage", "Initial weights", "Input", "#Parameters", "#Epochs", "#Seconds")
     more = ("#Test accuracy", "#95 % interval", "#Top-5 error", "#Loss", "#Calibration error")
     shown: tuple[str, ...] = (
         more if any(model.evaluation.top5 is not None for model in report.models) else (*more[:2], *more[3:])
@@ -281,7 +281,7 @@ def records(report: ReportData) -> Table:
 def _record_row(variant: Variant, record: BenchRecord) -> Iterator[Cell | str]:
     short = record.digest[:12]
     yield Cell(short, f"raw/record-{short}.json", "mono", f"record-{short}")
-    name = f"{formatting.form(variant.model, variant.ir)}"
+    name = f"{formatting.variant_name(variant.model, variant.ir)}"
     yield Cell(name, f"#bundle-{record.parent[:12]}")
     yield record.device
     yield record.scenario

@@ -70,7 +70,7 @@ class Log:
     """One line for people."""
 
     text: str
-    kind: Literal["said"] = "said"
+    kind: Literal["log"] = "log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class ProgressStarted:
     bar: int
     title: str
     total: int
-    kind: Literal["begun"] = "begun"
+    kind: Literal["progress_started"] = "progress_started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class ProgressAdvanced:
     bar: int
     steps: int
     note: str
-    kind: Literal["advanced"] = "advanced"
+    kind: Literal["progress_advanced"] = "progress_advanced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class ProgressEnded:
     """A bar that is over."""
 
     bar: int
-    kind: Literal["ended"] = "ended"
+    kind: Literal["progress_ended"] = "progress_ended"
 
 
 @dataclass(frozen=True, slots=True)

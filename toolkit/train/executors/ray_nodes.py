@@ -121,7 +121,7 @@ def _node(node: dict[str, object]) -> Node:
 
 
 def _files_of(request: TrainRequest) -> list[Path]:
-    """The images, and a file that the first weights are in."""
+    """The images, and a file that the initial weights are in."""
     images = [image.path for image in data.read_manifest(request.split, request.workspace)]
     named = request.trial.weights in {"imagenet", "none"}
     return [*images, *([] if named else [request.experiment.resolve_path(request.trial.weights)])]
