@@ -72,7 +72,8 @@ def prepare_version(
         versions = (_record(store, plan.name, own, None, {}, {}),)
     elif versions[0].split != own.digest:
         progress.log(
-            f"warning: the data of {plan.name} changed since {versions[0].name}; its versions go on from there"
+            f"warning: the data of {plan.name} changed since {versions[0].name}; its versions go on from there, "
+            "so that no test image is lost; to start from the new data, give the experiment another name"
         )
     before = versions[-1]
     split = store.get(Split, before.split) or own
