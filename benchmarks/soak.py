@@ -41,6 +41,7 @@ class Soak(ProcessSamples):
     predictions: int = 0
     stream_bytes: int = 0
     reloads: int = 0
+    captures: int = 0
     said: dict[str, object] = field(default_factory=dict)
     code: int = -1
 
@@ -56,6 +57,7 @@ class Soak(ProcessSamples):
             f"{failed} queries failed": bool(failed),
             "no frame was answered": answered <= self.predictions,
             "nothing was predicted": not self.predictions,
+            "no image was captured": not self.captures,
             "nothing was streamed": not self.stream_bytes,
         }
         return [problem for problem, there in found.items() if there]
@@ -66,6 +68,7 @@ def make_root(folder: Path) -> Path:
     for name in ("a" * 64, "b" * 64):
         shutil.copytree(prepared(), folder / "releases" / name, ignore=shutil.ignore_patterns("images", "*.lock"))
     (folder / "current").symlink_to("releases/" + "a" * 64)
+    (folder / "settings.json").write_text(json.dumps({"capture": {"reserve_mib": 0}, "drift": {"reference_hours": 0}}))
     return folder
 
 
@@ -105,6 +108,7 @@ def run(root: Path, seconds: float) -> Soak:
     """The whole run."""
     soak, stopping = Soak(seconds=seconds), threading.Event()
     words = [sys.executable, "-m", "toolkit.device", "serve", str(root / "current"), "--port", "0", "--fps", str(FPS)]
+    words += ["--capture", str(root / "settings.json")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as app:
         assert app.stdout is not None
         port = json.loads(app.stdout.readline())["port"]
@@ -127,6 +131,7 @@ def run(root: Path, seconds: float) -> Soak:
         app.send_signal(signal.SIGTERM)
         soak.said = json.loads(app.stdout.read().splitlines()[-1])
     soak.code = app.returncode
+    soak.captures = len([*root.glob("captures/*/*.json")])
     return soak
 
 
@@ -139,6 +144,7 @@ def section(soak: Soak) -> str:
         "frames captured, answered": f"{frames['captured']:,}, {frames['answered'] - soak.predictions:,}",
         "images answered by the API": f"{soak.predictions:,}",
         "streamed": f"{soak.stream_bytes / 1e6:,.0f} MB",
+        "images captured to be labeled": f"{soak.captures}",
         "changes of the release": f"{soak.reloads}",
         "memory, median of the quarters": ", ".join(f"{soak.quarter(number) / 1e6:.1f}" for number in range(1, 5))
         + " MB",
@@ -149,7 +155,8 @@ def section(soak: Soak) -> str:
     }
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     words = (
-        "The live app, run by `just soak` with a client on its stream, one on its API, and a new release every minute."
+        "The live app, run by `just soak` with a client on its stream, one on its API, "
+        "captures and drift detection, and a new release every minute."
     )
     return (
         f"{BEGIN}\n## Soak\n\n{words}\n\n| | |\n|---|---|\n{table}\n{datetime.now(UTC):%Y-%m-%d}, {machine()}.\n{END}\n"

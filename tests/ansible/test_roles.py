@@ -191,6 +191,35 @@ def test_runner_writes_units_that_fetch_with_jitter(play: Play, ansible_dir: Pat
     assert {"RandomizedDelaySec=5min", "FixedRandomDelay=true", "OnUnitInactiveSec=5min"} <= set(timer.splitlines())
 
 
+@pytest.mark.parametrize("settings", ["", "/etc/toolkit/capture.json"])
+def test_runner_may_write_captures_only_if_asked(play: Play, ansible_dir: Path, tmp_path: Path, settings: str) -> None:
+    role = ansible_dir / "roles/runner"
+    unit = {"src": str(role / "templates/toolkit-runner.service.j2"), "dest": str(tmp_path / "unit"), "mode": "0644"}
+    folders = {"content": "{{ runner_folders | to_json }}", "dest": str(tmp_path / "folders"), "mode": "0644"}
+    tasks = [{"ansible.builtin.template": unit}, {"ansible.builtin.copy": folders}]
+    files = [str(role / name / "main.yml") for name in ("defaults", "vars")]
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "vars_files": files, "tasks": tasks}])
+    )
+    variables = {
+        "runner_capture": settings,
+        "preflight_facts": {"user": "pi", "group": "pi"},
+        "ansible_python_interpreter": sys.executable,
+    }
+    done = play("-i", "localhost,", "-c", "local", playbook, "-e", json.dumps(variables))
+    assert done.returncode == 0, done.stdout
+    lines = (tmp_path / "unit").read_text().splitlines()
+    (start,) = (line for line in lines if line.startswith("ExecStart="))
+    written = {each["dest"]: each for each in json.loads((tmp_path / "folders").read_text())}
+    assert ("--capture /etc/toolkit/capture.json" in start) == bool(settings)
+    assert ("ReadWritePaths=/opt/toolkit/captures" in lines) == bool(settings)
+    assert ("/opt/toolkit/captures" in written) == bool(settings)
+    if settings:
+        folder = written["/opt/toolkit/captures"]
+        assert (folder["owner"], folder["group"], folder["mode"]) == ("toolkit", "pi", "2770")
+
+
 @pytest.mark.parametrize("plugged", [True, False])
 def test_container_starts_with_or_without_its_camera(
     play: Play, ansible_dir: Path, tmp_path: Path, plugged: bool
