@@ -17,6 +17,7 @@ from toolkit.convert import convert_model, parity
 from toolkit.convert.bundling import create_bundle
 from toolkit.convert.layer_errors import compute_layer_errors
 from toolkit.convert.reference import test_images as images_of
+from toolkit.convert.runtimes import tflite_interpreter
 from toolkit.device.errors import DeviceEnvironmentError
 from toolkit.device.runtime import interface, litert
 from toolkit.errors import ConfigurationError, ConversionError, UsageError
@@ -42,9 +43,9 @@ def test_float_form_answers_as_keras_does(shared_line: Any, head: str) -> None:
 
 
 def test_int8_form_leaves_the_probabilities_in_float(int8_path: Path) -> None:
-    operations = list(litert.load(int8_path, interface.Settings()).operations())
-    last = max(index for index, operation in enumerate(operations) if operation.kind in litert.LAYERS)
-    assert all(operation.in_int8 for operation in operations if operation.kind in litert.LAYERS)
+    operations = list(tflite_interpreter.operations(int8_path))
+    last = max(index for index, operation in enumerate(operations) if operation.kind in tflite_interpreter.LAYERS)
+    assert all(operation.in_int8 for operation in operations if operation.kind in tflite_interpreter.LAYERS)
     assert operations[last + 1].kind == "DEQUANTIZE"
     assert {operation.kind for operation in operations[last + 2 :]} & {"SOFTMAX", "LOGISTIC"}
 

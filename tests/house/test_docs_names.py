@@ -65,7 +65,7 @@ def unknown_parts(line: str) -> list[str]:
     return unknown
 
 
-@pytest.mark.parametrize("line", ["toolkit trian x.toml", "toolkit fleet upp", "x && toolkit train x --jbos 2"])
+@pytest.mark.parametrize("line", ["toolkit trains x.toml", "toolkit fleet upp", "x && toolkit train x --jbos 2"])
 def test_unknown_parts_names_what_does_not_exist(line: str) -> None:
     assert unknown_parts(line)
 

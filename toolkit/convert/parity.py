@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.artifacts.bundle import Parity
+from toolkit.convert.runtimes import tflite_interpreter
 from toolkit.device import rejection
-from toolkit.device.runtime import interface
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -52,8 +52,7 @@ def predict(model: ov.Model | Path, chunks: Iterable[Images]) -> Probabilities:
     `chunks` are u8 [n,H,W,3]; the model takes one image at a time.
     """
     if isinstance(model, Path) and model.suffix == ".tflite":
-        runtime = interface.load(model, interface.Settings(precision="f32"))
-        return np.stack([runtime.infer(image) for chunk in chunks for image in chunk])
+        return tflite_interpreter.predict(model, chunks)
     return infer_all(compile_model(model), chunks)
 
 

@@ -24,8 +24,8 @@ from toolkit.convert import parity
 from toolkit.convert.int8.quantize import CalibrationData
 from toolkit.convert.parity import Images
 from toolkit.convert.reference import ReferenceModel
+from toolkit.convert.runtimes import tflite_interpreter
 from toolkit.device.layout import MODEL_TFLITE
-from toolkit.device.runtime import interface, litert
 from toolkit.errors import ConfigurationError, ConversionError
 from toolkit.files import atomic_write
 from toolkit.networks import start_tensorflow
@@ -72,7 +72,11 @@ def write_int8(
         images=len(samples.labels),
         accuracy=after,
         reference_accuracy=before,
-        layers=sum(operation.in_int8 for operation in _load(path).operations() if operation.kind in litert.LAYERS),
+        layers=sum(
+            operation.in_int8
+            for operation in tflite_interpreter.operations(path)
+            if operation.kind in tflite_interpreter.LAYERS
+        ),
         reverted=(),
     )
 
@@ -137,13 +141,11 @@ def _refused(error: Exception) -> ConversionError:
 
 def _after_last_layer(path: Path) -> list[str]:
     """The names of what the operations after the last one with weights compute."""
-    operations = list(_load(path).operations())
-    last = max((index for index, operation in enumerate(operations) if operation.kind in litert.LAYERS), default=-1)
+    operations = list(tflite_interpreter.operations(path))
+    last = max(
+        (index for index, operation in enumerate(operations) if operation.kind in tflite_interpreter.LAYERS), default=-1
+    )
     return [operation.output for operation in operations[last + 1 :]]
-
-
-def _load(path: Path) -> litert.LiteRtModel:
-    return litert.load(path, interface.Settings(precision="f32"))
 
 
 def _write(folder: Path, content: bytes) -> Path:

@@ -9,11 +9,10 @@ import importlib
 import os
 import platform
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 import numpy as np
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from .interface import Answer, Image
 
 PACKAGE = "ai-edge-litert"
-LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+_LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 """Operations with weights."""
 
 
@@ -78,10 +77,6 @@ class LiteRtModel:
         """Run one image: u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
         return self._single.infer(image)
 
-    def operations(self) -> Iterator[Operation]:
-        """Yield the operations in their order."""
-        return self._single.operations()
-
     def queue(self, on_done: OnDone, spare: int = 0) -> LiteRtQueue:
         """Return a queue with an interpreter for each stream; it computes nothing in advance, so `spare` adds none."""
         del spare
@@ -102,15 +97,6 @@ class LiteRtModel:
     def temperature_c(self) -> Optional[float]:
         """Return None: LiteRT reads no temperature."""
         return None
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation of a model: its type, whether it computes in INT8, and the name of its first output."""
-
-    kind: str
-    in_int8: bool
-    output: str
 
 
 class Interpreter:
@@ -136,18 +122,12 @@ class Interpreter:
         answer: Answer = self._interpreter.get_tensor(self._output)[0].astype(np.float32)
         return answer
 
-    def operations(self) -> Iterator[Operation]:
-        """Yield the operations in their order, without the delegates that execute them."""
-        tensors = {tensor["index"]: tensor for tensor in self._interpreter.get_tensor_details()}
-        for each in self._interpreter._get_ops_details():  # noqa: SLF001 - LiteRT has no other list of them
-            if each["op_name"] != "DELEGATE":
-                image = tensors.get(each["inputs"][0], {})
-                yield Operation(each["op_name"], image.get("dtype") is np.int8, tensors[each["outputs"][0]]["name"])
-
     def precision(self) -> str:
         """Return what most of the layers with weights compute in: "i8" or "f32"."""
-        in_int8 = [operation.in_int8 for operation in self.operations() if operation.kind in LAYERS]
-        return "i8" if 2 * sum(in_int8) > len(in_int8) else "f32"
+        types = {tensor["index"]: tensor["dtype"] for tensor in self._interpreter.get_tensor_details()}
+        operations = self._interpreter._get_ops_details()  # noqa: SLF001 - LiteRT has no other list of them
+        layers = [types.get(each["inputs"][0]) for each in operations if each["op_name"] in _LAYERS]
+        return "i8" if 2 * sum(kind is np.int8 for kind in layers) > len(layers) else "f32"
 
 
 class LiteRtQueue:
