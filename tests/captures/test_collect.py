@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -114,6 +117,30 @@ def test_an_interrupted_image_is_continued(
     part.write_bytes(content[: CHUNK_BYTES + 5])
     (done,) = collect((device,), workspace, store).ok.values()
     assert (done.stored, done.received_bytes) == (1, len(content) - CHUNK_BYTES - 5)
+    assert image_path(workspace, digest).read_bytes() == content
+
+
+def test_a_killed_collect_is_continued(
+    devices: tuple[Device, ...], workspace: Workspace, store: Store, put: Put, write_inventory: Callable[..., Path]
+) -> None:
+    content = jpeg(1, quality=100, size=1500)
+    digest = put(devices[0], content)
+    part = workspace.root / "captures" / "parts" / digest
+    words = ["collect", "--fleet", "--inventory", write_inventory(devices[:1]), "--workspace", workspace.root]
+    command = [sys.executable, "-m", "toolkit", *map(str, words), "--bandwidth", "100k"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    had = part.stat().st_size
+    assert 0 < had < len(content)
+    (done,) = collect(devices[:1], workspace, store).ok.values()
+    assert (done.stored, done.received_bytes) == (1, len(content) - had)
     assert image_path(workspace, digest).read_bytes() == content
 
 
