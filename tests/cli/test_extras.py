@@ -69,6 +69,10 @@ VERBS = {
     "fleet watch -i inventory.yml": "fleet",
     "fleet up": "fleet",
     "report": "report",
+    "collect --fleet -i inventory.yml": "fleet",
+    "label x.toml": "all",
+    "retrain x.toml": "all",
+    "loop x.toml --fleet -i inventory.yml": "all",
 }
 
 

@@ -32,7 +32,7 @@ _OF_VERB = {
     "serve": "device",
     "bench": "device,fleet",
     "data": "train",
-    "label": "train",
+    "label": "all",
     "retrain": "all",
     "loop": "all",
     "report": "report",
