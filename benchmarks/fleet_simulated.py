@@ -95,7 +95,7 @@ class SimulatedShell:
         current = f"releases/{self._kept['current']}" if self._kept.get("current") else ""
         if STATE in words:
             whole = "whole\n" if self._kept.get("files") == words[-2] else ""
-            return f"room {1 << 22} 4096 0 0\ncurrent {current}\nwritable\npython\n{whole}"
+            return f"space {1 << 22} 4096 0 0\ncurrent {current}\nwritable\npython\n{whole}"
         if PROBE_SCRIPT in words:
             return json.dumps(FACTS)
         if commands.STATUS in words:
