@@ -61,7 +61,7 @@ def test_recommend_model_distrusts_choice_when_training_warned(store: Store, loo
     store.put(dataclasses.replace(choice.model, warnings=("the validation loss only rises. Usual causes: many",)))
     recommendation = recommend_model(look())
     assert state(look(), "Training") == "bad"
-    assert recommendation.trust == "Not yet: training does not hold."
+    assert recommendation.trust == "Not yet: training failed."
 
 
 def test_training_check_tells_withheld_stages_from_failed(store: Store, look: Callable[[], ReportData]) -> None:
@@ -220,7 +220,7 @@ def test_recommend_model_names_the_simplest_of_a_tie(look: Callable[[], ReportDa
     assert recommendation.choice.bundle
     assert recommendation.choice.model.parameters == min(variant.model.parameters for variant in look().variants)
     assert recommendation.headline.endswith(", one of a tie")
-    assert "It is a tie: neither accuracy, speed nor size sets it apart from " in recommendation.reason
+    assert "It is a tie: neither accuracy, speed nor size distinguishes it from " in recommendation.reason
     assert recommendation.reason.endswith("This one is named because none of them has fewer parameters.")
 
 
@@ -252,4 +252,4 @@ def test_recommend_model_names_none_when_test_data_differ(store: Store, look: Ca
 
 def test_recommend_model_says_what_was_not_asked(look: Callable[[], ReportData]) -> None:
     (check,) = (check for check in recommend_model(look()).checks if check.title == "Bundles")
-    assert (check.state, check.text) == ("none", "Not asked: `toolkit check` was not run.")
+    assert (check.state, check.text) == ("none", "Not checked: `toolkit check` was not run.")

@@ -13,7 +13,7 @@ from toolkit.report.data.variants import Variant
 
 State = Literal["good", "warning", "bad", "none"]
 STATES: tuple[State, ...] = ("good", "warning", "bad", "none")
-"""From "holds" to "does not hold"; "none" was not asked."""
+"""From passed to failed; "none" was not checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ def fleet(report: ReportData) -> Iterator[Check]:
     elif slow:
         names = [f"{device} ({reasons[0]})" if reasons else device for device, reasons in sorted(slow.items())]
         more = f", and {len(names) - 3} more" if len(names) > 3 else ""
-        yield Check("Fleet", "warning", f"Slower than their like in some runs: {'; '.join(names[:3])}{more}.")
+        yield Check("Fleet", "warning", f"Slower than similar devices in some runs: {'; '.join(names[:3])}{more}.")
 
 
 def drift(report: ReportData, choice: Variant) -> Iterator[Check]:
     """Check whether the last deployments to the devices are of the recommended model."""
     if not report.last_deployments or choice.bundle is None:
-        yield Check("Deployment", "none", "Not asked: nothing of this report was deployed.")
+        yield Check("Deployment", "none", "Not checked: nothing of this report was deployed.")
         return
     other = [deployment.device for deployment in report.last_deployments if deployment.parent != choice.bundle.digest]
     if not other:

@@ -52,11 +52,11 @@ class Recommendation:
             return ""
         by_state = {state: [check.title.lower() for check in self.checks if check.state == state] for state in STATES}
         if by_state["bad"]:
-            return f"Not yet: {formatting.listed(by_state['bad'])} {'does' if len(by_state['bad']) == 1 else 'do'} not hold."
+            return f"Not yet: {formatting.listed(by_state['bad'])} failed."
         if by_state["warning"]:
             return f"With care: see {formatting.listed(by_state['warning'])}."
         evaluated = [check for check in self.checks if check.state != "none"]
-        return f"Yes: all {len(evaluated)} checks hold."
+        return f"Yes: all {len(evaluated)} checks passed."
 
 
 def recommend_model(report: ReportData) -> Recommendation:
@@ -64,9 +64,11 @@ def recommend_model(report: ReportData) -> Recommendation:
     passed = [variant for variant in report.variants if variant.ir.parity.passed]
     able = [variant for variant in passed if not report.is_at_chance(variant)]
     if not passed:
-        return _none(report, f"No model has been converted and found equal to its original. {_best_trained(report)}")
+        return _none(report, f"No converted model has passed parity with its original. {_best_trained(report)}")
     if not able:
-        return _none(report, "Every converted model is at chance level: none is better than always naming one class.")
+        return _none(
+            report, "Every converted model is at chance level: none is better than always predicting one class."
+        )
     if len({variant.model.parent for variant in able}) > 1:
         return _none(report, "The models were tested on different data, so their accuracies cannot be compared.")
     best = max(variant.accuracy for variant in able)
@@ -114,7 +116,7 @@ def _simplest(finalists: Sequence[Variant]) -> tuple[Variant, str]:
     names = formatting.listed([formatting.variant_name(v.model, v.ir) for v in finalists if v is not choice][:4])
     why = "there is a bundle of it" if choice.model.parameters > fewest else "none of them has fewer parameters"
     return choice, (
-        f" It is a tie: neither accuracy, speed nor size sets it apart from {names}. This one is named because {why}."
+        f" It is a tie: neither accuracy, speed nor size distinguishes it from {names}. This one is named because {why}."
     )
 
 
@@ -182,8 +184,8 @@ def _checks(report: ReportData, choice: Variant) -> tuple[Check, ...]:
 def _data(report: ReportData) -> Check:
     if any("synthetic" in note for note in report.notes):
         text = (
-            f"{formatting.listed(report.notes).capitalize()}: every figure here comes from made images. They show that "
-            "the line works and how its models compare, not how well one does in the street."
+            f"{formatting.listed(report.notes).capitalize()}: every figure here comes from synthetic images. They show that "
+            "the pipeline works and how its models compare, not how well a model does on real images."
         )
         return Check("Data", "warning", text)
     if len(report.splits) != 1:
@@ -200,14 +202,16 @@ def _data(report: ReportData) -> Check:
 def _accuracy(report: ReportData, choice: Variant) -> Check:
     low, high = choice.interval
     alike = len(indistinguishable(report, choice.model))
-    others = f" {formatting.count(alike, 'other model')} cannot be told from it on these images." if alike else ""
+    others = (
+        f" {formatting.count(alike, 'other model')} cannot be distinguished from it on these images." if alike else ""
+    )
     text = f"The test set leaves {100 * (high - low):.1f} points of uncertainty.{others}"
     return Check("Accuracy", "good" if high - low <= 0.05 else "warning", text)
 
 
 def _training(report: ReportData, choice: Variant | None = None) -> Check:
     if all(model.imported for model in report.models):
-        return Check("Training", "none", "Not asked: the models were imported, not trained here.")
+        return Check("Training", "none", "Not checked: the models were imported, not trained here.")
     withheld = [model for model in report.models if model.withheld]
     warned = [model for model in report.models if model.warnings and not model.withheld]
     total = formatting.count(len(report.models), "model")
@@ -220,8 +224,8 @@ def _training(report: ReportData, choice: Variant | None = None) -> Check:
         return Check("Training", "bad", f"Of this very model: {choice.model.warnings[0].partition('. ')[0]}.")
     names = formatting.listed(formatting.model(model) for model in warned[:3])
     more = f", and {len(warned) - 3} more" if len(warned) > 3 else ""
-    text = f"{len(warned)} of {total} may have learned nothing, or the wrong thing: {names}{more}."
-    return Check("Training", "warning", f"{text}{' The one named above is not among them.' if choice else ''}")
+    text = f"{len(warned)} of {total} may have learned nothing, or something wrong: {names}{more}."
+    return Check("Training", "warning", f"{text}{' The recommended model is not among them.' if choice else ''}")
 
 
 def _conversion(report: ReportData) -> Check:
@@ -230,12 +234,12 @@ def _conversion(report: ReportData) -> Check:
         names = formatting.listed(formatting.variant_name(v.model, v.ir) for v in failed[:3])
         more = f", and {len(failed) - 3} more" if len(failed) > 3 else ""
         state: State = "bad" if len(failed) == len(report.variants) else "warning"
-        return Check("Conversion", state, f"Not equal to the original, and left out: {names}{more}.")
+        return Check("Conversion", state, f"Excluded because of failed parity: {names}{more}.")
     agree = min(v.ir.parity.top1_agreement for v in report.variants)
     total = formatting.count(len(report.variants), "converted model")
     least = "on every test image" if agree == 1 else f"on at least {formatting.percent(agree)} of the test images"
     most = max(v.ir.parity.max_abs for v in report.variants)
-    text = f"{total} within tolerance of Keras, with the same answer {least}; no probability moved by more than {formatting.number(most, 2)}."
+    text = f"{total} within tolerance of Keras, with the same answer {least}; no probability changed by more than {formatting.number(most, 2)}."
     return Check("Conversion", "good", text)
 
 
@@ -252,14 +256,14 @@ def _without_device(report: ReportData) -> Iterator[Check]:
     elif passed:
         yield Check("Bundles", "good", f"Without a device these checks passed: {passed}.")
     else:
-        yield Check("Bundles", "none", "Not asked: `toolkit check` was not run.")
+        yield Check("Bundles", "none", "Not checked: `toolkit check` was not run.")
 
 
 def _on_device(choice: Variant) -> Iterator[Check]:
     """The accuracy passes on the devices against the FP32 reference (rule 6)."""
     reached = [m.accuracy.accuracy for m in choice.measured if m.accuracy and m.accuracy.accuracy is not None]
     if not reached:
-        yield Check("Same on the device", "none", "Not asked: no device has a valid accuracy pass of this model.")
+        yield Check("Same on the device", "none", "Not checked: no device has a valid accuracy pass of this model.")
         return
     reference = choice.ir.parity.reference_accuracy
     state: State = "good" if min(reached) >= ACCURACY_SHARE * reference else "bad"
@@ -279,7 +283,7 @@ def _speed(report: ReportData) -> Check:
         else ""
     )
     if report.only_quick:
-        text = "Quick runs, below 60 s or 1,024 queries: good for a first look, never to be compared with full ones."
+        text = "Quick runs, below 60 s or 1,024 queries: they are for a first look and never compared with full ones."
         return Check("Speed", "warning", text + left_out)
     return Check("Speed", "warning" if broken else "good", f"Full runs by the rules.{left_out}")
 

@@ -24,7 +24,7 @@ def why_different(report: ReportData) -> str:
         if machines
         else "with no device measured yet"
     )
-    return f"Ours differ for their data ({data}), their training as listed below, and their hardware ({where}): set side by side, not ranked."
+    return f"Ours differ for their data ({data}), their training as listed below, and their hardware ({where}): shown side by side, not ranked."
 
 
 def commands(report: ReportData) -> str:

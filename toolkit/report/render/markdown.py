@@ -30,7 +30,7 @@ HEADINGS = {
     "rejection": "When it says unknown",
     "history": "Speed over time",
     "drift": "What is not as fast as it was",
-    "outliers": "Devices that lie apart from their like",
+    "outliers": "Outliers among similar devices",
     "retrained": "Learned from labels",
     "labels": "From labels to releases",
     "imported": "Imported models",
@@ -65,11 +65,11 @@ def _top(shown: Content) -> Iterator[str]:
 
 def _conditions(shown: Content, file: Path) -> Iterator[str]:
     report = shown.report
-    yield f"\nMade by `{provenance.results_command(report, file)}` from the records of one workspace; no figure was written by hand."
+    yield f"\nMade by `{provenance.results_command(report, file)}` from the records of one workspace; no figure was entered by hand."
     yield f"Newest record: {formatting.date(report.at) or 'nothing measured yet'}. Written on: {provenance.machine()}."
     missing = provenance.not_run(report)
     yield "\n## Not run\n"
-    yield from (f"- {text}" for text in missing or ("Nothing that the experiment asks for was left out.",))
+    yield from (f"- {text}" for text in missing or ("Every part of the experiment was run.",))
     if warned := provenance.warnings(report):
         yield "\n## Warnings of training\n"
         yield from (f"- {models}: {text}." for models, text in warned)

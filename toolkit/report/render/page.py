@@ -41,7 +41,7 @@ from toolkit.report.tables import (
 SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
 MOST_ROWS = 200
 """Of a table on the page; its CSV file or report.md has them all."""
-STATES = {"good": "holds", "warning": "see the text", "bad": "does not hold", "none": "not asked"}
+STATES = {"good": "passed", "warning": "see the text", "bad": "failed", "none": "not checked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,5 +259,5 @@ def heads_verdict(pairs: Sequence[paired_tests.Pair]) -> str:
         names = formatting.listed(
             f"{formatting.network(p.first.network)}, {formatting.stage(p.first.stage)}" for p in apart
         )
-        return f"The test tells the two heads apart for {names}."
-    return "These images do not tell the two heads apart for any network or stage."
+        return f"The test finds a difference between the two heads for {names}."
+    return "The test finds no difference between the two heads for any network or stage."

@@ -56,7 +56,7 @@ def outliers(report: ReportData) -> Table:
         "#Apart by",
         "What its record says of why",
     )
-    return table("Devices that lie apart from their like", columns, map(_outlier_row, report.outliers))
+    return table("Outliers among similar devices", columns, map(_outlier_row, report.outliers))
 
 
 def _outlier_row(of: Outlier) -> Iterator[Cell | str]:

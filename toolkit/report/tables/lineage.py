@@ -18,7 +18,7 @@ NONE = Cell("none", style="quiet")
 def lineage(report: ReportData) -> Table:
     """From each bundle back to the split: digests. Models that were not converted come last."""
     columns = ("Variant", "Bundle", "IR", "Model", "Split", "Run", "Initial weights", "#Parameters", "Input", "Scaling")
-    return table("What each figure was made from", columns, _lineage_rows(report), "lineage.csv")
+    return table("Lineage of each figure", columns, _lineage_rows(report), "lineage.csv")
 
 
 def _lineage_rows(report: ReportData) -> Iterator[Iterable[Cell | str]]:

@@ -91,7 +91,7 @@ def separations(counted: Sequence[Counted]) -> Table:
         for own in counted
         for pair in own.counts.separations
     )
-    return table("What depthwise separation saves, layer by layer", (*columns, "#Share", "#1/N + 1/k²"), rows)
+    return table("Savings by depthwise separation, layer by layer", (*columns, "#Share", "#1/N + 1/k²"), rows)
 
 
 def frame(counted: Sequence[Counted]) -> Iterator[dict[str, object]]:

@@ -117,7 +117,7 @@ def trained(report: ReportData) -> Table:
     )
     shown += ("Profile",) if any(model.profile for model in report.models) else ()
     rows = (_trained_row(model, shown) for model in report.models)
-    return table("Every trained model, judged by Keras on the test images", columns + shown, rows, "classes.csv")
+    return table("Every trained model, evaluated by Keras on the test images", columns + shown, rows, "classes.csv")
 
 
 def _trained_row(model: TrainedModel, shown: Sequence[str]) -> Iterator[Cell | str]:

@@ -18,7 +18,7 @@ def comparisons(report: ReportData) -> Table:
     serving, new = (result.serving_version, result.version) if result else ("", "")
     columns = ("Images", "#Number", f"#Serving ({serving})", f"#New ({new})", "#Difference", "95 %", "#p", "Verdict")
     rows = map(_row, result.comparisons) if result else ()
-    return table("The model that learned from labels, beside the one that served", columns, rows)
+    return table("The model trained with labeled captures, compared with the serving one", columns, rows)
 
 
 def _row(one: ModelComparison) -> Iterator[Cell | str]:
