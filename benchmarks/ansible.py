@@ -79,8 +79,7 @@ def defaults(folder: Path) -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(folder / "empty.cfg"),
         "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"),
-        "ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "plugins/filter"),
-        "ANSIBLE_LIBRARY": str(ANSIBLE / "plugins/modules"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ANSIBLE / ".collections"),
     }
 
 

@@ -66,8 +66,7 @@ def play(ansible_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Play:
         "ANSIBLE_CONFIG": str(ansible_dir / "ansible.cfg"),
         "ANSIBLE_HOME": str(home),
         "ANSIBLE_ROLES_PATH": str(ansible_dir / "roles"),
-        "ANSIBLE_FILTER_PLUGINS": str(ansible_dir / "plugins/filter"),
-        "ANSIBLE_LIBRARY": str(ansible_dir / "plugins/modules"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ansible_dir / ".collections"),
         "LC_ALL": "C.UTF-8",
     }
 

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,17 +64,38 @@ def run_playbook(
         "ANSIBLE_CONFIG": str(configuration(inventory) or folder / "ansible.cfg"),
         **os.environ,
         "ANSIBLE_ROLES_PATH": str(folder / "roles"),
-        "ANSIBLE_LIBRARY": str(folder / "plugins" / "modules"),
-        "ANSIBLE_FILTER_PLUGINS": str(folder / "plugins" / "filter"),
     }
     devices: dict[str, dict[str, int]] = {}
     output = subprocess.PIPE if to_stderr else None
+    with _as_collection(folder) as collections:
+        environment["ANSIBLE_COLLECTIONS_PATH"] = os.pathsep.join((str(collections), _other_collections()))
+        process = _run(command, environment, output, devices)
+    return PlaybookResult(playbook=playbook, exit_code=process.returncode, devices=devices)
+
+
+@contextmanager
+def _as_collection(folder: Path) -> Iterator[Path]:
+    """A folder in which Ansible finds the plugins of `folder` as a collection: the roles name them in full."""
+    with tempfile.TemporaryDirectory(prefix="toolkit-collections-") as collections:
+        place = Path(collections) / "ansible_collections" / "edge_vision"
+        place.mkdir(parents=True)
+        (place / "toolkit").symlink_to(folder)
+        yield Path(collections)
+
+
+def _other_collections() -> str:
+    return os.environ.get("ANSIBLE_COLLECTIONS_PATH") or "~/.ansible/collections:/usr/share/ansible/collections"
+
+
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], output: int | None, devices: dict[str, dict[str, int]]
+) -> subprocess.Popen[str]:
     with subprocess.Popen(command, env=environment, stdout=output, text=True) as process:
         for line in process.stdout or ():
             sys.stderr.write(line)
             if matched := _RECAP.match(line):
                 devices[matched[1]] = _counts(matched[2])
-    return PlaybookResult(playbook=playbook, exit_code=process.returncode, devices=devices)
+    return process
 
 
 def _sources(folder: Path) -> list[str]:
