@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli import fleet_exec, fleet_logs, watch
+from toolkit.cli import fleet_discover, fleet_exec, fleet_logs, watch
 from toolkit.cli.fleet_options import load_devices
 from toolkit.cli.options import (
     DEFAULT_FORKS,
@@ -156,6 +156,9 @@ def ncs2(
 
 
 app.command()(image)
+
+
+app.command("discover")(fleet_discover.discover)
 
 
 @app.command("list")
