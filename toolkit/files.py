@@ -6,13 +6,15 @@ parts of processes that were killed can be told from those in use, and are remov
 
 from __future__ import annotations
 
+import csv
 import errno
 import fcntl
+import io
 import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -123,3 +125,18 @@ def _lock(path: Path) -> int | None:
 def csv_text(value: object) -> object:
     """A CSV cell that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def csv_bytes(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Return CSV (RFC 4180), in UTF-8, with the columns of all rows in the order in which they first appear.
+
+    Numbers have full precision; None is an empty cell, and booleans are "true" and "false".
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {key: str(cell).lower() if isinstance(cell, bool) else csv_text(cell) for key, cell in row.items()}
+        )
+    return text.getvalue().encode()

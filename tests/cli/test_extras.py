@@ -21,9 +21,9 @@ EXTRAS = {
     "device": DEVICE,
     "train": f"{DEVICE} keras nncf onnxruntime packaging pip requests tensorflow",
     "fleet": f"{BASE} {FLEET}",
-    "report": f"{BASE} altair jinja2 numpy polars vl_convert",
+    "report": f"{BASE} altair jinja2 numpy vl_convert",
 }
-PACKAGES = set(" ".join(EXTRAS.values()).split()) | {"ray", "mlflow", "docker"}
+PACKAGES = set(" ".join(EXTRAS.values()).split()) | {"ray", "mlflow", "docker", "polars"}
 SCRIPT = """
 import sys
 from importlib.abc import MetaPathFinder

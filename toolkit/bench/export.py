@@ -87,16 +87,8 @@ def _interval(name: str, unit: str, of: tuple[float, float] | None) -> Row:
 
 
 def _csv(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
-    """Return CSV (RFC 4180) with numbers at full precision."""
-    import csv
-    from io import StringIO
-
-    text = StringIO(newline="")
-    rows = [{key: files.csv_text(cell) for key, cell in row(record, names).items()} for record in records]
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["record"])
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    """Return a row for each record; the header alone without records."""
+    return files.csv_bytes([row(record, names) for record in records]) if records else b"record\r\n"
 
 
 def _whole(records: Sequence[BenchRecord], names: Mapping[str, str]) -> list[Row]:
@@ -111,7 +103,9 @@ def _parquet(records: Sequence[BenchRecord], names: Mapping[str, str]) -> bytes:
     try:
         import polars as pl
     except ModuleNotFoundError:
-        raise MachineError("Parquet needs polars", remedy="install the extra `report`, or export csv or json") from None
+        raise MachineError(
+            "Parquet needs polars", remedy="install the extra `parquet`, or export csv or json"
+        ) from None
     stream = BytesIO()
     pl.DataFrame(_whole(records, names), infer_schema_length=None).write_parquet(stream)
     return stream.getvalue()

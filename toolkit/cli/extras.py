@@ -12,7 +12,7 @@ _OF_PACKAGE = {
     "docker": "containers",
     "jinja2": "report",
     "mlflow": "tracking",
-    "polars": "report",
+    "polars": "parquet",
     "ray": "ray",
     "vl_convert": "report",
 }

@@ -1,14 +1,13 @@
-"""The raw figures as data frames, one CSV file each: full digits, SI units in the column names."""
+"""The raw figures, one CSV file each: full digits, SI units in the column names."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.device.percentiles import MIN_QUERIES, nearest_rank
-from toolkit.files import csv_text
+from toolkit.files import csv_bytes
 from toolkit.report.data import paired_tests
 from toolkit.report.data.bench_record_values import p90_ms, rate
 from toolkit.report.data.load import ReportData
@@ -18,18 +17,11 @@ from toolkit.report.tables import model_size, published_comparison
 from toolkit.report.tables.model_size import Counted
 from toolkit.report.tables.results_tables import computed_in
 
-if TYPE_CHECKING:
-    import polars as pl
-
 Row = dict[str, object]
 
 
-def frames(
-    report: ReportData, published: PublishedResults | None, counted: Sequence[Counted]
-) -> dict[str, pl.DataFrame]:
-    """Every CSV file by its name; those with nothing to say are left out."""
-    import polars as pl
-
+def csv_files(report: ReportData, published: PublishedResults | None, counted: Sequence[Counted]) -> dict[str, bytes]:
+    """The content of every CSV file by its name; those with nothing to say are left out."""
     rows: dict[str, Iterable[Row]] = {
         "models.csv": map(_model, report.variants),
         "epochs.csv": _epochs(report),
@@ -42,9 +34,8 @@ def frames(
         "layers.csv": model_size.frame(counted),
         **(dict(published_comparison.frames(published)) if published else {}),
     }
-    cells = {name: [{key: csv_text(cell) for key, cell in row.items()} for row in own] for name, own in rows.items()}
-    built = {name: pl.DataFrame(own, infer_schema_length=None) for name, own in cells.items()}
-    return {name: frame for name, frame in built.items() if frame.height}
+    lists = {name: list(own) for name, own in rows.items()}
+    return {name: csv_bytes(own) for name, own in lists.items() if own}
 
 
 def _key(variant: Variant) -> Row:

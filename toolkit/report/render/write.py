@@ -67,7 +67,7 @@ def write_report(
     published = figures.load(report.published, report) if report.published else None
     counted = model_size.counted(report, workspace)
     shown = page.content(report, recommend_model(report), published, counted)
-    csv = {name: frame.write_csv().encode() for name, frame in export_csv.frames(report, published, counted).items()}
+    csv = export_csv.csv_files(report, published, counted)
     folder = destination or workspace.folder("reports", report.name)
     texts = {"report.md": markdown.render(shown).encode(), "index.html": page.render(shown, tuple(csv)).encode()}
     for name, content in export_json.files(report):
