@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.files import atomic_write, csv_text, part_folder
+from toolkit.files import atomic_write, csv_bytes, csv_text, part_folder
 
 
 def test_atomic_write_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
@@ -106,3 +106,9 @@ def test_atomic_write_goes_through_a_device() -> None:
 )
 def test_csv_text_is_no_formula(value: object, expected: object) -> None:
     assert csv_text(value) == expected
+
+
+def test_csv_bytes_has_the_columns_of_all_rows() -> None:
+    rows = [{"a": 1, "b": None}, {"b": True, "c": 0.1 + 0.2}, {"a": "=1", "c": 'x,"y"\n'}]
+    content = csv_bytes(rows).decode()
+    assert content == 'a,b,c\r\n1,,\r\n,true,0.30000000000000004\r\n\'=1,,"x,""y""\n"\r\n'

@@ -13,7 +13,7 @@ import yaml
 
 import toolkit
 
-from .conftest import BIN
+from ..conftest import BIN
 
 PLAY = """
 - hosts: all
