@@ -92,7 +92,7 @@ def modules_of(tasks: list[dict[str, Any]]) -> set[str]:
     return {key for task in [*tasks, *inner] for key in task if key not in KEYWORDS}
 
 
-OWN_MODULES = {"managed_files"}
+OWN_MODULES = {"edge_vision.toolkit.managed_files"}
 
 
 @pytest.mark.parametrize("role", ROLES)
