@@ -121,7 +121,7 @@ def test_verify_bundle_names_the_file_when_it_is_missing(folder: Path, name: str
 def test_verify_bundle_refuses_links_and_endless_nesting(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (folder / "device").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BundleError, match="device: is a link"):
+    with pytest.raises(BundleError, match="device: is a symbolic link"):
         verify_bundle(folder)
     (folder / "manifest.json").write_bytes(b"[" * 200_000)
     with pytest.raises(BundleError, match="is not JSON"):

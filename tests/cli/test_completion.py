@@ -40,7 +40,7 @@ def completed(tmp_path: Path, words: str, last: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "last", "offered"),
     [
-        ("toolkit", "re", {"report"}),
+        ("toolkit", "rep", {"report"}),
         ("toolkit", "d", {"demo", "data", "deploy", "doctor"}),
         ("toolkit fleet", "w", {"watch"}),
         ("toolkit bench", "--exp", {"--experiment", "--export"}),

@@ -109,6 +109,6 @@ def _extra(folder: Path, files: Mapping[str, Any]) -> Iterator[Problem]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            yield Problem("is a link", str(path), "put the file itself there")
+            yield Problem("is a symbolic link", str(path), "put the file itself there")
         elif not path.is_dir() and name not in {MANIFEST, MANIFEST_SIGNATURE, *files}:
             yield Problem("is not in the manifest", str(path), "remove it")
