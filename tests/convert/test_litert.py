@@ -60,7 +60,7 @@ def test_int8_form_is_the_same_every_time(shared_line: Any) -> None:
 
 
 def test_int8_is_refused_when_the_bound_cannot_hold(shared_line: Any) -> None:
-    with pytest.raises(ConversionError, match="cannot hold max_drop"):
+    with pytest.raises(ConversionError, match="exceeds max_drop"):
         convert(shared_line, shared_line.softmax, "int8", max_drop=-0.5)
 
 

@@ -60,25 +60,12 @@ def write_int8(
     before_path.unlink()
     before_path.parent.rmdir()
     after = parity.score(parity.predict(path, [samples.validation]), samples.labels)
-    if not parity.keeps_accuracy(after, before, max_drop):
-        raise ConversionError(
-            f"INT8 cannot hold max_drop = {max_drop:g}: the accuracy on the {samples.judged_on} images falls by "
-            f"{before - after:.4f}",
-            remedy="allow more with --max-drop or convert.max_drop, or keep this model in fp32",
-        )
-    return path, Quantization(
-        calibration_images=len(samples.calibration),
-        judged_on=samples.judged_on,
-        images=len(samples.labels),
-        accuracy=after,
-        reference_accuracy=before,
-        layers=sum(
-            operation.in_int8
-            for operation in tflite_interpreter.operations(path)
-            if operation.kind in tflite_interpreter.LAYERS
-        ),
-        reverted=(),
+    layers = sum(
+        operation.in_int8
+        for operation in tflite_interpreter.operations(path)
+        if operation.kind in tflite_interpreter.LAYERS
     )
+    return path, samples.judge(before, after, max_drop, layers=layers, left=layers)
 
 
 def versions() -> dict[str, str]:

@@ -57,6 +57,30 @@ class CalibrationData:
     judged_on: str
     """Which part they are: "validation", or "train" where there is no validation part."""
 
+    def judge(
+        self, before: float, after: float, max_drop: float, *, layers: int, left: int, reverted: tuple[str, ...] = ()
+    ) -> Quantization:
+        """Describe a quantization by the scores before and after it, with `left` of `layers` layers in INT8.
+
+        Raises:
+            ConversionError: no layer is in INT8, or the score drops by more than `max_drop`.
+        """
+        if not left or not parity.keeps_accuracy(after, before, max_drop):
+            raise ConversionError(
+                f"INT8 exceeds max_drop = {max_drop:g}: with {layers - left} of {layers} layers restored to float, "
+                f"the accuracy still drops by {before - after:.4f}",
+                remedy="allow more with --max-drop or convert.max_drop, or keep this model in a float precision",
+            )
+        return Quantization(
+            calibration_images=len(self.calibration),
+            judged_on=self.judged_on,
+            images=len(self.labels),
+            accuracy=after,
+            reference_accuracy=before,
+            layers=left,
+            reverted=reverted,
+        )
+
 
 def load_calibration_data(model: TrainedModel, split: Split, workspace: Workspace) -> CalibrationData:
     """The training images that calibrate, taking turns among the classes, and the validation images that judge.
@@ -119,16 +143,7 @@ def quantize(
         )
         after = score(quantized)
     left = quantized_layers(quantized)
-    _check(names, left, parity.keeps_accuracy(after, before, max_drop), max_drop, before - after)
-    return quantized, Quantization(
-        calibration_images=len(samples.calibration),
-        judged_on=samples.judged_on,
-        images=len(samples.labels),
-        accuracy=after,
-        reference_accuracy=before,
-        layers=len(left),
-        reverted=reverted,
-    )
+    return quantized, samples.judge(before, after, max_drop, layers=len(names), left=len(left), reverted=reverted)
 
 
 def versions() -> dict[str, str]:
@@ -186,15 +201,6 @@ def _quantized(nncf: Any, model: ov.Model, samples: CalibrationData) -> ov.Model
             calibration,
             subset_size=len(samples.calibration),
             advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
-        )
-
-
-def _check(names: Sequence[str], left: Sequence[str], held: bool, max_drop: float, drop: float) -> None:
-    if not left or not held:
-        raise ConversionError(
-            f"INT8 exceeds max_drop = {max_drop:g}: with {len(names) - len(left)} of {len(names)} layers restored to float, "
-            f"the accuracy still drops by {drop:.4f}",
-            remedy="allow more with --max-drop or convert.max_drop, or keep this model in fp16",
         )
 
 
