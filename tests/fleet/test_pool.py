@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,17 @@ def test_fan_out_runs_no_more_at_once_than_the_limit() -> None:
     assert most == 3
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, whatever the test runner or an earlier test left for it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_fan_out_hangs_up_and_starts_no_more_when_interrupted(devices: tuple[Device, ...]) -> None:
     many = tuple(replace(devices[n % 3], name=f"name-{n}") for n in range(9))
     started: list[str] = []

@@ -89,5 +89,5 @@ def test_read_members_gives_them_in_order_when_some_match(shelf: Path) -> None:
 
 
 def test_read_member_refuses_when_the_wheel_has_no_such_file(shelf: Path) -> None:
-    with pytest.raises(MachineError, match="holds no inside/c"):
+    with pytest.raises(MachineError, match="contains no inside/c"):
         read_member(fetch_wheel(make_wheel(shelf)), "inside/c.bin")
