@@ -81,7 +81,8 @@ def test_train_trials_continues_when_a_process_is_killed(sweep: Sweep) -> None:
     assert "batch_size" in problem.remedy
     going_on = Silent()
     assert len(sweep.train(going_on, last="top", sweep_options=SweepOptions(jobs=1)).models) == 2
-    assert "  one-softmax top: resuming after epoch 2 of 3" in going_on.messages
+    # The worker may finish its last epoch before the signal of another process ends it.
+    assert {f"  one-softmax top: resuming after epoch {epoch} of 3" for epoch in (2, 3)} & {*going_on.messages}
 
 
 def test_train_trials_raises_trial_error_when_all_fail(sweep: Sweep) -> None:
