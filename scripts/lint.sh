@@ -16,8 +16,11 @@ check() { # NAME COMMAND…
     fi
 }
 
-# Tracked and new files that match any of the patterns.
-files() { git ls-files --cached --others --exclude-standard -- "$@"; }
+# Tracked and new files that match any of the patterns; links to folders are left out.
+files() {
+    git ls-files --cached --others --exclude-standard -- "$@" |
+        while IFS= read -r path; do [ -d "$path" ] || printf '%s\n' "$path"; done
+}
 
 shell_files() {
     files | on_files awk 'FNR == 1 && FILENAME !~ /\.j2$/ && (FILENAME ~ /\.sh$/ || /^#!.*[/ ](bash|dash|sh)( |$)/) { print FILENAME } { nextfile }'
