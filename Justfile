@@ -38,6 +38,7 @@ test-openssh *arguments: setup
 
 # Test publish and pull against Debian's container registry.
 test-registry *arguments: setup
+    @scripts/setup.sh interop
     "{{ bin }}/pytest" -m registry "$@"
 
 # Test with mosquitto, promtool and docker login, and with tritonclient and oras-py in .venv-interop.
