@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-import os
-import signal
+import json
+import pickle
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-
-import pytest
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import ExitCode, FleetError, Problem
-from toolkit.fleet import connect, fan_out
+from toolkit.fleet import fan_out
 
 DEVICES = tuple(Device(name=f"pi-{number}", host="nowhere") for number in range(20))
 
@@ -61,36 +60,36 @@ def test_fan_out_runs_no_more_at_once_than_the_limit() -> None:
     assert most == 3
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt, whatever the test runner or an earlier test left for it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+INTERRUPTED = """
+import json, os, pickle, signal, sys, threading
+from toolkit.errors import FleetError
+from toolkit.fleet import connect, fan_out
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+started, ended, all_busy = [], {}, threading.Barrier(3)
+
+def work(device):
+    with connect(device) as shell:
+        started.append(device.name)
+        if all_busy.wait() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        try:
+            shell.run("sleep 60")
+        except FleetError as error:
+            ended[device.name] = error.problems[0].what
+
+try:
+    fan_out(pickle.load(sys.stdin.buffer), work, limit=3)
+except KeyboardInterrupt:
+    print(json.dumps([started, ended]))
+"""
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_fan_out_hangs_up_and_starts_no_more_when_interrupted(devices: tuple[Device, ...]) -> None:
+    """In a process of its own: SIGINT sent to a worker of pytest-xdist ended the worker now and then."""
     many = tuple(replace(devices[n % 3], name=f"name-{n}") for n in range(9))
-    started: list[str] = []
-    ended: dict[str, str] = {}
-    all_busy = threading.Barrier(3)
-
-    def work(device: Device) -> None:
-        with connect(device) as shell:
-            started.append(device.name)
-            if all_busy.wait() == 0:
-                os.kill(os.getpid(), signal.SIGINT)
-            try:
-                shell.run("sleep 60")
-            except FleetError as error:
-                ended[device.name] = error.problems[0].what
-
-    begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        fan_out(many, work, limit=3)
-    assert time.monotonic() - begun < 30
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, input=pickle.dumps(many), stdout=subprocess.PIPE, check=True, timeout=50)
+    started, ended = json.loads(done.stdout)
     assert sorted(started) == ["name-0", "name-1", "name-2"]
     assert set(ended) == set(started)
