@@ -34,7 +34,10 @@ def announced() -> Iterator[None]:
         yield
 
 
-def test_machines_are_found_once_each(announced: None) -> None:
+def test_machines_are_found_and_proposed_once_each(
+    announced: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One test: two workers of pytest that announce the same names would disturb each other."""
     hosts = [host for host in discover_hosts(5, [LOOPBACK]) if "7f3a" in host.name]
     assert hosts == [
         DiscoveredHost(name="gate-7f3a.local", addresses=("192.0.2.15",), services=("_ssh._tcp",)),
@@ -46,10 +49,6 @@ def test_machines_are_found_once_each(announced: None) -> None:
         ),
     ]
 
-
-def test_the_command_proposes_what_the_inventory_lacks(
-    announced: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
     def run(*argv: str) -> str:
         with pytest.raises(SystemExit) as left:
             main(["fleet", "discover", "--seconds", "5", "--interface", LOOPBACK, *argv])
