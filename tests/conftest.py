@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Quiet and small before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ["TOOLKIT_CONFIG"] = ""  # the defaults of whoever runs the tests stay out
+os.environ["TOOLKIT_CONFIG"] = ""  # the defaults of the user who runs the tests are not read
 
 
 # Tests share the machine with others, so an example has no time limit of its own; a test has.

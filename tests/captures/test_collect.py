@@ -145,7 +145,7 @@ def test_a_killed_collect_is_continued(
 
 
 @pytest.mark.parametrize("left", [b"other bytes", b"x" * 100_000])
-def test_a_part_with_other_bytes_is_fetched_anew(
+def test_a_part_with_other_bytes_is_fetched_again(
     devices: tuple[Device, ...], workspace: Workspace, store: Store, put: Put, left: bytes
 ) -> None:
     (device, *_) = devices

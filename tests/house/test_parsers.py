@@ -24,7 +24,7 @@ WORKERS = {
 }
 OWN = {
     "convert/checking.py": "a bundle's arrays, without pickles, after its digests match",
-    "convert/imported/model.py": "the IR that the worker has written anew",
+    "convert/imported/model.py": "the IR that the worker wrote",
     "convert/inspection.py": "inspect_here",
     "convert/ir_writer.py": "IR of this workspace",
     "convert/keras_reference.py": "models trained here",

@@ -10,7 +10,6 @@ import pytest
 from toolkit import hashing
 from toolkit.artifacts.captured_image import Capture
 from toolkit.captures import image_path
-from toolkit.cli.main import main
 from toolkit.data.near_duplicates import perceptual_hash
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.schema import Experiment
@@ -25,14 +24,6 @@ source = "folders"
 path = "images"
 split = { train = 0.5, validation = 0.25, test = 0.25 }
 """
-
-
-def run(*words: object) -> int:
-    """The exit code of a command."""
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    assert isinstance(left.value.code, int)
-    return left.value.code
 
 
 def draw(color: str, seed: int) -> np.ndarray:

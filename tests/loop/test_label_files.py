@@ -19,7 +19,8 @@ from toolkit.loop.label_import import read_labels
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-from .conftest import Capturing, run
+from ..invoke import run
+from .conftest import Capturing
 
 CLASSES = ("blue", "red")
 A, B = "a" * 64, "b" * 64

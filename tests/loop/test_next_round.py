@@ -20,7 +20,8 @@ from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-from .conftest import Capturing, run
+from ..invoke import run
+from .conftest import Capturing
 
 
 def model(

@@ -28,7 +28,8 @@ from toolkit.progress import Silent
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-from .conftest import Capturing, draw, run
+from ..invoke import run
+from .conftest import Capturing, draw
 
 EXPERIMENT = """
 name = "colors"

@@ -1,4 +1,4 @@
-"""Keras files from outside that attack whoever opens them."""
+"""Keras files from outside that attack the process that opens them."""
 
 from __future__ import annotations
 

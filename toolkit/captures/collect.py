@@ -91,7 +91,7 @@ def collect(
 
         result = fan_out(devices, fetch, chosen.forks, progress=progress or Silent(), title="collecting")
         if not result.errors:
-            shutil.rmtree(library.parts, ignore_errors=True)
+            shutil.rmtree(library.parts, ignore_errors=True)  # may not exist; what stays is continued next time
     return result
 
 
@@ -171,7 +171,7 @@ class _Library:
         content = part.read_bytes()
         if sha256_bytes(content) != capture.digest:
             part.unlink()
-            raise ValueError("its image has another digest; it is fetched anew next time")
+            raise ValueError("its image has another digest; it is fetched again next time")
         *_, perceptual_hash = inspect_image(content)
         record = parse_sidecar(sidecar, capture.digest, device.name, perceptual_hash)
         with self._lock:
@@ -185,7 +185,7 @@ class _Library:
         part.unlink()
 
     def _fetch(self, capture: RemoteCapture, source: DeviceCaptures, part: Path, done: Collected) -> None:
-        """Continue the part of an image; a part that is longer than the image begins anew."""
+        """Continue the part of an image; a part that is longer than the image is fetched from the start."""
         offset = part.stat().st_size if part.exists() else 0
         if capture.size_bytes > MAX_IMAGE_BYTES:
             raise ValueError(f"its image has more than {MAX_IMAGE_BYTES} bytes")

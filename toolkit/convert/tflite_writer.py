@@ -13,7 +13,6 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from toolkit.convert.runtimes import tflite_interpreter
 from toolkit.device.layout import MODEL_TFLITE
 from toolkit.errors import ConfigurationError, ConversionError
 from toolkit.files import atomic_write
-from toolkit.networks import start_tensorflow
+from toolkit.networks import start_tensorflow, tf_compat
 from toolkit.networks.tf_runtime import native_noise_held_back
 from toolkit.progress import Progress
 
@@ -41,7 +40,7 @@ def write_float(source: ReferenceModel, folder: Path) -> Path:
         ConversionError: TensorFlow Lite lacks an operation of it.
     """
     with _quiet():
-        return _write(folder, _converted(_converter(source)))
+        return _write(folder, _converted(_converter(source, _frozen(source))))
 
 
 def write_int8(
@@ -53,10 +52,13 @@ def write_int8(
         ConfigurationError, ConversionError: as `write_float`; or the bound does not hold.
     """
     progress.log(f"  calibrating with {len(samples.calibration)} training images")
-    before_path = write_float(source, folder / "float")
+    with _quiet():
+        frozen = _frozen(source)
+        before_path = _write(folder / "float", _converted(_converter(source, frozen)))
     before = parity.score(parity.predict(before_path, [samples.validation]), samples.labels)
     with _quiet():
-        path = _write(folder, _quantized(source, samples.calibration, _after_last_layer(before_path)))
+        in_float = _after_last_layer(before_path)
+        path = _write(folder, _quantized(_converter(source, frozen), samples.calibration, in_float))
     before_path.unlink()
     before_path.parent.rmdir()
     after = parity.score(parity.predict(path, [samples.validation]), samples.labels)
@@ -70,10 +72,11 @@ def write_int8(
 
 def versions() -> dict[str, str]:
     """What decides a .tflite's bytes besides the model and its images."""
-    return {"tensorflow": version("tensorflow-cpu")}
+    return tf_compat.versions()
 
 
-def _converter(source: ReferenceModel) -> Any:
+def _frozen(source: ReferenceModel) -> Any:
+    """The Keras model as a function of one u8 image, with its weights as constants."""
     if source.model.imported:
         raise ConfigurationError(
             f"{source.model.imported.file} was imported, and target litert takes models that were trained here",
@@ -93,8 +96,11 @@ def _converter(source: ReferenceModel) -> Any:
             probabilities = tf.concat([1 - probabilities, probabilities], axis=-1)
         return probabilities
 
-    frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
-    return tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
+    return convert_variables_to_constants_v2(answer.get_concrete_function())
+
+
+def _converter(source: ReferenceModel, frozen: Any) -> Any:
+    return start_tensorflow().lite.TFLiteConverter.from_concrete_functions([frozen], source.keras)
 
 
 def _converted(converter: Any) -> bytes:
@@ -105,9 +111,8 @@ def _converted(converter: Any) -> bytes:
     return content
 
 
-def _quantized(source: ReferenceModel, calibration: Images, in_float: list[str]) -> bytes:
+def _quantized(converter: Any, calibration: Images, in_float: list[str]) -> bytes:
     lite = start_tensorflow().lite
-    converter = _converter(source)
     converter.optimizations = [lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[np.newaxis]] for image in calibration)
     options = lite.experimental.QuantizationDebugOptions(denylisted_nodes=in_float)

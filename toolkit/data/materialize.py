@@ -81,7 +81,7 @@ def make_folder(folder: Path, stamp: Mapping[str, object], fill: Callable[[Path]
     except OSError as error:
         raise _cannot_write(folder, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)  # gone if it was renamed; a full disk must not hide its own error
     return True
 
 

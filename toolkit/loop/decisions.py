@@ -27,7 +27,7 @@ class Choice:
     verdict: str
     label: str = ""
     who: str = ""
-    """Unset: whoever records it."""
+    """Unset: the user who records it."""
     at: str = ""
     """Unset: now."""
 

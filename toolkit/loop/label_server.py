@@ -11,8 +11,6 @@ must be JSON from this page's own origin. Headers, bodies, time and the number o
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import json
 import re
@@ -27,6 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from toolkit.captures import image_path
+from toolkit.device.app.web.content_security import csp_header
 from toolkit.loop.label_queue import LabelQueue
 from toolkit.workspace import Workspace
 
@@ -189,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         if kind.startswith("text/html"):
-            self.send_header("Content-Security-Policy", policy(body.decode()))
+            self.send_header("Content-Security-Policy", csp_header(body.decode()))
         else:
             self.send_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         self.end_headers()
@@ -202,22 +201,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-
-
-def policy(page: str) -> str:
-    """The Content-Security-Policy of a page: its own script and style by digest, and images and requests of its server."""
-    digests = {
-        kind: " ".join(f"'sha256-{_digest(part)}'" for part in re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL))
-        for kind in ("script", "style")
-    }
-    return (
-        f"default-src 'none'; script-src {digests['script']}; style-src {digests['style']}; img-src 'self' data:; "
-        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _json(value: object) -> tuple[str, bytes]:

@@ -209,7 +209,7 @@ def test_deploy_gives_a_device_up_when_it_hangs(
 
 
 @pytest.mark.fault(
-    "a corrupted file in the store of a device: it is sent anew", serves="new", says="repaired there: store"
+    "a corrupted file in the store of a device: it is sent again", serves="new", says="repaired there: store"
 )
 def test_deploy_mends_a_file_of_the_store_when_it_is_corrupted(
     lone: Scene, make_bundle: Callable[..., Path], aftermath: Aftermath

@@ -59,9 +59,16 @@ class LiteRtModel:
         self.notes: List[str] = []
         self.requests, self.threads = streams, max(1, (settings.threads or cores) // streams)
         self._api, self._path = api, path
-        self._single = self.interpreter()
+        self._unused: Optional[Interpreter] = self._new()
+        self._precision = self._unused.precision()
+        self._single: Optional[Interpreter] = None
 
     def interpreter(self) -> Interpreter:
+        """Return an interpreter for the caller alone; the first is the one that loading the model has made."""
+        unused, self._unused = self._unused, None
+        return unused or self._new()
+
+    def _new(self) -> Interpreter:
         """Return another interpreter of the model.
 
         Raises:
@@ -75,6 +82,8 @@ class LiteRtModel:
 
     def infer(self, image: Image) -> Answer:
         """Run one image: u8 [height, width, 3] or [1, height, width, 3] → f32 [classes]."""
+        if self._single is None:
+            self._single = self.interpreter()
         return self._single.infer(image)
 
     def queue(self, on_done: OnDone, spare: int = 0) -> LiteRtQueue:
@@ -87,7 +96,7 @@ class LiteRtModel:
         return {
             "accelerator": self.settings.accelerator,
             "device_name": probe.processor() or platform.machine(),
-            "precision": self._single.precision(),
+            "precision": self._precision,
             "threads": self.threads,
             "streams": self.requests,
             "requests": self.requests,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.device.app.web.auth import Auth, read_token
+from toolkit.device.app.web.content_security import csp_header
 from toolkit.device.app.web.http import HttpError, body_length, parse_head
-from toolkit.device.app.web.pages import csp_header
 from toolkit.device.app.web.rate_limit import CLIENTS, RateLimiter
 from toolkit.device.app.web.server import CONNECTIONS
 from toolkit.device.errors import DeviceError

@@ -23,7 +23,7 @@ PART_SUFFIX = ".part"
 FOLDER_MODE, FILE_MODE = 0o770, 0o640
 DAY_S = 86_400
 CLOCK_SET_S = 60.0
-"""A change of the clock against the monotonic one that counts as set anew, in seconds."""
+"""A change of the clock against the monotonic one that counts as a clock that was set, in seconds."""
 _LOCK = ".lock"
 
 

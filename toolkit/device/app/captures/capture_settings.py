@@ -63,8 +63,6 @@ class CaptureLimits:
             yield f"cool_down_s: {self.cool_down_s} is not from 0 to 86400 seconds"
         if not 0 < self.retention_days <= 3650:
             yield f"retention_days: {self.retention_days} is not above 0 and at most 3650 days"
-        if self.folder and not Path(self.folder).is_absolute():
-            yield f"folder: {self.folder} is not an absolute path"
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,8 @@ def _read_table(table: Any, release: Path, problems: List[str]) -> Optional[Capt
 
 def captures_folder(folder: str, release: Path, table: str, problems: List[str]) -> Path:
     """Return the folder of captures: the one of the settings, or that of the release's ROOT."""
+    if folder and not Path(folder).is_absolute():
+        problems.append(f"{table}.folder: {folder} is not an absolute path")
     root = _root_of(release.absolute())
     if not folder and root is None:
         problems.append(f"{table}.folder: is missing, and the release is not in a ROOT")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 from ...capture_record import CaptureRecord
+from ...rejection import of_each_class
 from ..pipeline.decoding import decode_frame, encode_jpeg, frame_as_jpeg
 from ..pipeline.messages import Counters
 from ..regions import cover
@@ -129,8 +130,7 @@ class CaptureRecorder(threading.Thread):
         if self._folder.holds(digest):
             self._counters.add("duplicates")
             return
-        answer = [float(value) for value in result.answer]
-        probabilities = answer if len(answer) > 1 else [1 - answer[0], answer[0]]
+        probabilities = of_each_class(result.answer[None])[0].tolist()
         label, confidence = result.ranking[0]
         record = CaptureRecord(
             digest=digest,

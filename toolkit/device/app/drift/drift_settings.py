@@ -45,8 +45,6 @@ class DriftNumbers:
             yield f"block_frames: {self.block_frames} is not from 10 to 10000"
         if not 10 * self.block_frames <= self.frames_per_false_alarm <= 10**12:
             yield f"frames_per_false_alarm: {self.frames_per_false_alarm} is not from ten blocks to 10^12"
-        if self.folder and not Path(self.folder).is_absolute():
-            yield f"folder: {self.folder} is not an absolute path"
 
 
 @dataclass(frozen=True)

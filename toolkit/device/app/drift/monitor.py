@@ -9,6 +9,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, Dict, List
 
+from ...release.store import write_atomic
 from ..alerts.rules import UNKNOWN
 from .detector import DriftDetector
 from .drift_settings import CONFIDENCE, DriftSettings
@@ -92,12 +93,10 @@ class DriftMonitor:
                 return
             content = json.dumps({"release": self._release, "days": self._days, **self._detector.to_json()})
         self._settings.folder.mkdir(0o770, parents=True, exist_ok=True)
-        part = self._path.with_name(f".{FILE}.part")
-        part.write_text(content, encoding="utf-8")
-        part.replace(self._path)
+        write_atomic(self._path, content.encode())
 
     def _begin(self, release: str) -> None:
-        """Watch another release: its reference is loaded, or learned anew."""
+        """Watch another release: its reference is loaded, or learned again."""
         first, self._release = not self._release, release
         self._detector = DriftDetector(self._settings)
         self._learn_due = 0.0
