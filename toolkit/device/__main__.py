@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any, Dict, List, Optional, TextIO
 
 from . import errors
@@ -23,6 +24,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command; return its exit code."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     return _execute(options, _take_stdout())
 
 
@@ -32,14 +35,15 @@ def _execute(options: argparse.Namespace, stdout: TextIO) -> int:
     try:
         result = options.command(options)
     except errors.DeviceError as failure:
+        if _interrupts:
+            return _end_interrupted()
         print(f"error: {failure}", file=sys.stderr)
         if failure.remedy:
             print(f"  → {failure.remedy}", file=sys.stderr)
         _print({"ok": False, "error": failure.to_json()}, stdout)
         return failure.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return errors.INTERRUPTED
+        return _end_interrupted()
     if result is not None:
         _print(result, stdout)
     return errors.DONE if result is None or result.get("ok", True) else errors.CHECK_FAILED
@@ -62,9 +66,34 @@ def _print(document: Dict[str, Any], stdout: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    del number, frame
+_interrupts: List[int] = []
+
+
+def _interrupt(number: int, frame: Optional[FrameType]) -> None:
+    """Raise KeyboardInterrupt; at a first signal within an import, after it.
+
+    The import of a native module can turn the exception into an ImportError, after which another runtime is tried.
+    """
+    if number != signal.SIGALRM:
+        _interrupts.append(number)
+    if len(_interrupts) == 1 and _importing(frame):
+        signal.signal(signal.SIGALRM, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return
     raise KeyboardInterrupt
+
+
+def _importing(frame: Optional[FrameType]) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _end_interrupted() -> int:
+    print("interrupted", file=sys.stderr)
+    return errors.INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -90,6 +90,27 @@ def test_bench_ends_with_130_and_no_record_when_interrupted(running: Command, nu
     assert "interrupted" in talk
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_bench_ends_with_130_when_interrupted_in_an_import(
+    start: Command, release: Path, images: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    package = tmp_path / "openvino.py"
+    package.write_text(
+        "import pathlib, time\npathlib.Path(__file__ + '.begun').touch()\ntry:\n    time.sleep(1)\n"
+        "except KeyboardInterrupt:\n    raise ImportError('initialization failed') from None\n"
+        "class Core:\n    def __init__(self):\n        time.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with start("bench", release, "--scenario", "accuracy", "--images", images, env=environment) as process:
+        for _ in range(1000):
+            if Path(f"{package}.begun").exists():
+                break
+            time.sleep(0.01)
+        process.send_signal(number)
+        output, messages = process.communicate(timeout=20)
+    assert (process.returncode, output, messages) == (130, "", "interrupted\n")
+
+
 def test_bench_stops_when_its_controller_is_gone(running: Command) -> None:
     with running("--stop-on-eof", stdin=subprocess.PIPE) as process:
         process.stdin.close()
