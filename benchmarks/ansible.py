@@ -61,10 +61,10 @@ def described(inventory: Path, folder: Path) -> Path:
     """The inventory with the wheels named."""
     wheelhouse = folder / "wheelhouse"
     subprocess.run([HOUSE / "scripts/wheelhouse.sh", wheelhouse, "aarch64"], check=True)
-    given = json.loads(inventory.read_text().partition("\n")[2])  # after a comment; JSON is YAML
-    given["virtual"]["vars"] |= {"openvino_wheelhouse": str(wheelhouse), "monitoring_enabled": True}
+    document = json.loads(inventory.read_text().partition("\n")[2])  # after a comment; JSON is YAML
+    document["virtual"]["vars"] |= {"openvino_wheelhouse": str(wheelhouse), "monitoring_enabled": True}
     path = folder / "fleet.yml"
-    path.write_text(json.dumps(given))
+    path.write_text(json.dumps(document))
     return path
 
 

@@ -61,21 +61,21 @@ def benchmark_app(folder: Path, seconds: float, precision: str | None) -> float:
         with tempfile.TemporaryDirectory() as report:
             more = ["-t", length, "-report_type", "no_counters", "-report_folder", report, "-json_stats"]
             subprocess.run([str(word) for word in [*words, *more]], check=True, capture_output=True)
-            said = json.loads(Path(report, "benchmark_report.json").read_text(encoding="utf-8"))["execution_results"]
+            answer = json.loads(Path(report, "benchmark_report.json").read_text(encoding="utf-8"))["execution_results"]
         after = os.times()
         spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        counts.append(float(said["total number of iterations"]))
+        counts.append(float(answer["total number of iterations"]))
     return 1000 * (spent[1] - spent[0]) / (counts[1] - counts[0])
 
 
 def turn(folder: Path, seconds: float, precision: str | None, number: int) -> dict[str, float]:
     """Everything once, in this order in even turns and the other way round in odd ones."""
-    given = [folder, seconds, precision or ""]
+    arguments = [folder, seconds, precision or ""]
     programs: dict[str, Callable[[], Any]] = {
-        "decode": lambda: run([HERE / "app_stages.py", "decode", *given])["cpu_ms"],
+        "decode": lambda: run([HERE / "app_stages.py", "decode", *arguments])["cpu_ms"],
         "infer": lambda: benchmark_app(folder, seconds, precision),
-        "sync": lambda: run([HERE / "app_stages.py", "synchronous", *given])["fps"],
-        "app": lambda: run([HERE / "app_stages.py", "pipeline", *given]),
+        "sync": lambda: run([HERE / "app_stages.py", "synchronous", *arguments])["fps"],
+        "app": lambda: run([HERE / "app_stages.py", "pipeline", *arguments]),
     }
     order = list(programs) if number % 2 == 0 else list(programs)[::-1]
     found = {name: programs[name]() for name in order}
@@ -106,11 +106,11 @@ def speeds(folder: Path, seconds: float, precision: str | None, repetitions: int
 
 def latency(folder: Path, seconds: float, precision: str | None) -> Score:
     """The 99th percentile of what the stages add, at a camera's pace, against the time between two frames."""
-    said = run([HERE / "app_stages.py", "live", folder, max(seconds, 700 / LIVE_FPS), precision or "", LIVE_FPS])
-    print(f"  live: {said}", file=sys.stderr)
+    answer = run([HERE / "app_stages.py", "live", folder, max(seconds, 700 / LIVE_FPS), precision or "", LIVE_FPS])
+    print(f"  live: {answer}", file=sys.stderr)
     step_ms = 1000 / LIVE_FPS
     return Score(
-        "app.added-p99", step_ms / said["added_p99_ms"], 1.0, f"{said['added_p99_ms']:.1f} ms", f"{step_ms:.1f} ms"
+        "app.added-p99", step_ms / answer["added_p99_ms"], 1.0, f"{answer['added_p99_ms']:.1f} ms", f"{step_ms:.1f} ms"
     )
 
 
@@ -124,10 +124,10 @@ def crowd(folder: Path, seconds: float, precision: str | None, repetitions: int)
         for busy in (False, True) if number % 2 == 0 else (True, False):
             words = [HERE / "app_stages.py", "served", folder, seconds, precision or "", CLIENTS if busy else 0]
             words += [",".join(map(str, clients))]
-            said = run(words, app)
-            print(f"  served to {CLIENTS if busy else 0}: {said}", file=sys.stderr)
-            figures[busy] = said["fps"]
-            asked += said["predicted_a_second"] / repetitions
+            answer = run(words, app)
+            print(f"  served to {CLIENTS if busy else 0}: {answer}", file=sys.stderr)
+            figures[busy] = answer["fps"]
+            asked += answer["predicted_a_second"] / repetitions
         pairs.append((figures[True], figures[False]))
     ratio = statistics.median(busy / alone for busy, alone in pairs)
     busy, alone = (statistics.median(column) for column in zip(*pairs, strict=True))

@@ -176,10 +176,10 @@ def served(folder: Path, seconds: float, precision: str | None, clients: str, co
         begin, before = time.monotonic(), app.counters["answered"]
         time.sleep(seconds)
         fps = (app.counters["answered"] - before) / (time.monotonic() - begin)
-        said = json.loads(crowd.communicate()[0])
+        report = json.loads(crowd.communicate()[0])
     server.end(10)
     app.end()
-    return {"fps": fps, **said}
+    return {"fps": fps, **report}
 
 
 def ask(folder: Path, seconds: float, precision: str | None, port: str, clients: str, cores: str) -> dict[str, float]:

@@ -202,9 +202,9 @@ def measure_all(folder: Path, repetitions: int) -> list[Score]:
     return scores
 
 
-def _tolerances(given: Sequence[str]) -> dict[str, float]:
+def _tolerances(parsed: Sequence[str]) -> dict[str, float]:
     """By network, "" for all others."""
-    pairs = (text.rpartition("=") for text in given)
+    pairs = (text.rpartition("=") for text in parsed)
     return {network: float(difference) for network, _, difference in pairs}
 
 

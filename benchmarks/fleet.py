@@ -53,7 +53,7 @@ class Cost:
 
     seconds: float
     cpu_s: float
-    said: dict[str, Any]
+    result: dict[str, Any]
 
 
 def timed(words: Sequence[str], environment: dict[str, str] | None = None) -> Cost:
@@ -96,9 +96,9 @@ def theirs(ground: Ground, file: Path, count: int, forks: int) -> Cost:
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_CONFIG": str(ground.home / "ansible.cfg"),
     }
-    told = f"src={file} dest={{{{ toolkit_root }}}}.tar"
+    arguments = f"src={file} dest={{{{ toolkit_root }}}}.tar"
     words = [*ansible_command("adhoc"), "all", "-i", str(ground.inventory(count)), "-f", str(forks)]
-    return timed([*words, "-m", "ansible.builtin.copy", "-a", told], os.environ | settings)
+    return timed([*words, "-m", "ansible.builtin.copy", "-a", arguments], os.environ | settings)
 
 
 def alone(ground: Ground, file: Path, count: int, forks: int) -> Cost:
@@ -125,21 +125,21 @@ def measure(ground: Ground, sizes: Sequence[int], forks: int) -> tuple[list[Scor
         other = theirs(ground, file, count, forks)
         ground.clear()
         own = ours(ground, bundle, count, forks)
-        told = {ANSIBLE: other, OURS: own, SSH: floor}
-        points += [fleet_chart.Point(name, count, cost.seconds, cost.cpu_s) for name, cost in told.items()]
-        each = (f"{name} {cost.seconds:.1f} s, {cost.cpu_s:.1f} s CPU" for name, cost in told.items())
+        costs = {ANSIBLE: other, OURS: own, SSH: floor}
+        points += [fleet_chart.Point(name, count, cost.seconds, cost.cpu_s) for name, cost in costs.items()]
+        each = (f"{name} {cost.seconds:.1f} s, {cost.cpu_s:.1f} s CPU" for name, cost in costs.items())
         print(f"{count}: {'; '.join(each)}", flush=True)
     again, retrained = ours(ground, bundle, most, forks), ours(ground, head, most, forks)
-    if again.said["outcomes"] != ["unchanged"]:
-        raise SystemExit(f"the second run did something: {again.said}")
-    wire = (again.said["sent"] + again.said["received"]) / most
+    if again.result["outcomes"] != ["unchanged"]:
+        raise SystemExit(f"the second run did something: {again.result}")
+    wire = (again.result["sent"] + again.result["received"]) / most
     return [
         Score("fleet.time", other.seconds / own.seconds, 4, f"{own.seconds:.1f} s", f"{other.seconds:.1f} s"),
         Score("fleet.cpu", other.cpu_s / own.cpu_s, 2, f"{own.cpu_s:.1f} s", f"{other.cpu_s:.1f} s"),
         Score("fleet.unchanged-bytes", 10_000 / wire, 1, f"{wire:,.0f} B a device", "10,000 B"),
         _limit("fleet.unchanged-cpu", again.cpu_s / most, 0.1, "s a device"),
-        _limit("fleet.head", retrained.said["sent"] / most / size, 0.15, "of the bundle's bytes"),
-        _limit("fleet.memory", max(own.said["peak_bytes"], retrained.said["peak_bytes"]) / 1e6, 300, "MB"),
+        _limit("fleet.head", retrained.result["sent"] / most / size, 0.15, "of the bundle's bytes"),
+        _limit("fleet.memory", max(own.result["peak_bytes"], retrained.result["peak_bytes"]) / 1e6, 300, "MB"),
     ], points
 
 
@@ -150,8 +150,8 @@ def _limit(name: str, found: float, most: float, unit: str) -> Score:
 def simulated(bundle: Path, count: int) -> Score:
     """A thousand devices that are not there."""
     cost = timed([sys.executable, str(HERE / "fleet_simulated.py"), str(bundle), str(count)])
-    told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(cost.said["outcomes"].items()))
-    return Score("fleet.simulated", 60 / cost.seconds, 1, f"{cost.seconds:.1f} s: {told}", "60 s")
+    outcomes = ", ".join(f"{number} {outcome}" for outcome, number in sorted(cost.result["outcomes"].items()))
+    return Score("fleet.simulated", 60 / cost.seconds, 1, f"{cost.seconds:.1f} s: {outcomes}", "60 s")
 
 
 def main() -> int:
@@ -173,7 +173,7 @@ def main() -> int:
         size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
         scores.append(simulated(bundle, options.simulated))
     seconds = {point.contender: point.seconds for point in points}  # of the largest fleet, which comes last
-    told = METHOD.format(
+    method = METHOD.format(
         devices=options.devices,
         forks=options.forks,
         size=size / 1e6,
@@ -183,8 +183,8 @@ def main() -> int:
         most=seconds[ANSIBLE] / seconds[SSH],
     )
     if not options.no_keep:
-        told += "\n\n" + fleet_chart.draw(points)
-    return conclude("fleet", "Rollout over SSH", told, scores, keep=not options.no_keep)
+        method += "\n\n" + fleet_chart.draw(points)
+    return conclude("fleet", "Rollout over SSH", method, scores, keep=not options.no_keep)
 
 
 if __name__ == "__main__":

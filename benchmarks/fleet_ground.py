@@ -113,8 +113,10 @@ def served(home: Path, names: int) -> Iterator[Ground]:
     try:
         addresses = [address(number) for number in range(1, names + 1)]
         for first in range(0, names, LISTEN_MOST):
-            told = [word for one in addresses[first : first + LISTEN_MOST] for word in ("-o", f"ListenAddress={one}")]
-            listeners.append(subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config"), *told]))
+            options = [
+                word for one in addresses[first : first + LISTEN_MOST] for word in ("-o", f"ListenAddress={one}")
+            ]
+            listeners.append(subprocess.Popen([sshd, "-D", "-e", "-f", str(home / "config"), *options]))
         for one in addresses:
             _wait_for(one, port)
         yield Ground(home, home / "devices", port)

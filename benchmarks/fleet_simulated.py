@@ -22,7 +22,7 @@ from toolkit.deploy import Strategy, commands, deploy
 from toolkit.deploy.session import PROTOCOL
 from toolkit.deploy.strategy import parse_sizes
 from toolkit.errors import FleetError
-from toolkit.fleet import Result
+from toolkit.fleet import CommandResult
 from toolkit.fleet.facts import PROBE_SCRIPT
 from toolkit.fleet.ssh.shell import Ask, Command, Input, Stream, iter_blocks
 from toolkit.fleet.transfer.scripts import STATE
@@ -46,18 +46,18 @@ class SimulatedShell:
 
     transport = "simulated"
 
-    def __init__(self, device: Device, kept: dict[str, Any]) -> None:
-        self.device, self._kept = device, kept
+    def __init__(self, device: Device, files: dict[str, Any]) -> None:
+        self.device, self._files = device, files
         self._draw = random.Random(device.name)
         self._fault = int(device.name.rpartition("-")[2]) % 20
         self._release, self._gates = "", list[str]()
 
-    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> Result:
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> CommandResult:
         """See Shell."""
         del timeout
         self._travel()
         words = [command] if isinstance(command, str) else list(command)
-        return Result(self._answer(words, stdin), "", 0)
+        return CommandResult(self._answer(words, stdin), "", 0)
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = None) -> None:
         """See Shell."""
@@ -92,9 +92,9 @@ class SimulatedShell:
 
     def _answer(self, words: list[str], stdin: Input) -> str:
         """By the script that is run, or by what the device code is asked."""
-        current = f"releases/{self._kept['current']}" if self._kept.get("current") else ""
+        current = f"releases/{self._files['current']}" if self._files.get("current") else ""
         if STATE in words:
-            whole = "whole\n" if self._kept.get("files") == words[-2] else ""
+            whole = "whole\n" if self._files.get("files") == words[-2] else ""
             return f"space {1 << 22} 4096 0 0\ncurrent {current}\nwritable\npython\n{whole}"
         if PROBE_SCRIPT in words:
             return json.dumps(FACTS)
@@ -122,7 +122,7 @@ class SimulatedShell:
         if self._gates:
             result = GOLDEN if self._fault != 13 else GOLDEN | {"ok": False, "problems": ["simulated"]}
             return json.dumps({"step": self._gates.pop(0), "result": result})
-        self._kept["current"] = self._release
+        self._files["current"] = self._release
         return json.dumps({"ok": True})
 
     def _receive(self, stdin: Input) -> str:
@@ -137,11 +137,11 @@ class SimulatedShell:
 
 def main(bundle: str, count: str) -> int:
     """Plan and run it; tell what became of how many."""
-    kept: dict[str, dict[str, Any]] = {}
+    files: dict[str, dict[str, Any]] = {}
 
     @contextmanager
     def connect(device: Device) -> Iterator[SimulatedShell]:
-        shell = SimulatedShell(device, kept.setdefault(device.name, {}))
+        shell = SimulatedShell(device, files.setdefault(device.name, {}))
         if int(device.name.rpartition("-")[2]) % 20 == 3:
             time.sleep(0.1)
             raise FleetError("does not answer", where=device.name)

@@ -31,8 +31,8 @@ class Meter:
                 self.sent += len(content)
             write(packetizer, content)
 
-        def read_all(packetizer: object, *given: Any, **named: Any) -> Any:
-            content = read(packetizer, *given, **named)
+        def read_all(packetizer: object, *arguments: Any, **named: Any) -> Any:
+            content = read(packetizer, *arguments, **named)
             with self._lock:
                 self.received += len(content)
             return content

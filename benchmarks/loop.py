@@ -26,7 +26,7 @@ from accuracy_data import FASHION_MNIST, Pools, read_pools
 from scores import Score, conclude
 
 from toolkit import deploy, train
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.fleet import Device
 from toolkit.artifacts.labeling import CLASS, ModelComparison, Retraining
 from toolkit.artifacts.model import TrainedModel
@@ -188,7 +188,7 @@ def capture(devices: Sequence[Device], root: Path) -> None:
             time.sleep(0.2)
 
 
-def label(store: Store) -> tuple[Capture, ...]:
+def label(store: Store) -> tuple[CapturedImage, ...]:
     """Label the least sure captures; returns all of them. Every frame is a sandal."""
     captures = collected(store)
     record(store, [Choice(one.digest, CLASS, HARD) for one in queue_order(captures, {})[:LABELS]], who="script")

@@ -42,12 +42,12 @@ class Soak(ProcessSamples):
     stream_bytes: int = 0
     reloads: int = 0
     captures: int = 0
-    said: dict[str, object] = field(default_factory=dict)
+    totals: dict[str, object] = field(default_factory=dict)
     code: int = -1
 
     def problems(self) -> list[str]:
         """What went wrong."""
-        answered, failed = (self.said["frames"][name] for name in ("answered", "failed"))  # type: ignore[index]
+        answered, failed = (self.totals["frames"][name] for name in ("answered", "failed"))  # type: ignore[index]
         found = {
             f"it ended with {self.code}": self.code != 0,
             f"memory grew by {self.growth_bytes() / 1e6:.1f} MB": self.growth_bytes() > GROWTH_BYTES,
@@ -129,7 +129,7 @@ def run(root: Path, seconds: float) -> Soak:
         for client in clients:
             client.join()
         app.send_signal(signal.SIGTERM)
-        soak.said = json.loads(app.stdout.read().splitlines()[-1])
+        soak.totals = json.loads(app.stdout.read().splitlines()[-1])
     soak.code = app.returncode
     soak.captures = len([*root.glob("captures/*/*.json")])
     return soak
@@ -137,7 +137,7 @@ def run(root: Path, seconds: float) -> Soak:
 
 def section(soak: Soak) -> str:
     """For docs/reliability.md."""
-    frames = soak.said["frames"]
+    frames = soak.totals["frames"]
     assert isinstance(frames, dict)
     rows = {
         "length": f"{soak.seconds / 60:.0f} minutes",

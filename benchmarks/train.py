@@ -79,7 +79,7 @@ def top(setting: Setting) -> int:
     their_build, score = _compared("train.top", taken, TOP_GOAL)
     images = sum(1 for _ in (setting.folder / "images").rglob("*.jpg"))
     method = TOP_METHOD.format(
-        epochs=setting.epochs, images=images, builds=_told(setting), repetitions=setting.repetitions
+        epochs=setting.epochs, images=images, builds=_build_names(setting), repetitions=setting.repetitions
     )
     judged = [
         _as_good(head, taken["ours"][0], taken[their_build][0], setting.folder) for head in ("sigmoid", "softmax")
@@ -90,7 +90,9 @@ def top(setting: Setting) -> int:
 def pipeline(setting: Setting) -> int:
     """How much sooner the images are there."""
     _, score = _compared("train.pipeline", setting.in_turns("pipeline"), PIPELINE_GOAL)
-    method = PIPELINE_METHOD.format(epochs=setting.epochs, builds=_told(setting), repetitions=setting.repetitions)
+    method = PIPELINE_METHOD.format(
+        epochs=setting.epochs, builds=_build_names(setting), repetitions=setting.repetitions
+    )
     return conclude(
         "train-pipeline", "The input pipeline against ImageDataGenerator", method, [score], keep=setting.keep
     )
@@ -145,7 +147,7 @@ def _pythons() -> dict[str, Path]:
     return {"stock": Path(sys.executable)} | ({"mkl": mkl} if mkl.exists() else {})
 
 
-def _told(setting: Setting) -> str:
+def _build_names(setting: Setting) -> str:
     return " and ".join(f"the {build} build" for build in setting.pythons)
 
 

@@ -114,7 +114,7 @@ class Aftermath:
     says: str
 
     def hold(
-        self, devices: Sequence[Device], old: Path | None, new: Path, said: object, heal: Callable[[], object]
+        self, devices: Sequence[Device], old: Path | None, new: Path, message: object, heal: Callable[[], object]
     ) -> None:
         """The release named by the marker serves whole on each of `devices`, `said` is a report that has the marker's words,
         and `heal`, the next run, brings all of them to `new`. `old` and `new` are bundles' folders, `old` None is nothing.
@@ -123,7 +123,7 @@ class Aftermath:
         allowed = {named[word] for word in self.serves.split(" or ")}
         found = {device.name: serving_whole(device) for device in devices}
         assert set(found.values()) <= allowed, found
-        assert re.search(self.says, str(said)), said
+        assert re.search(self.says, str(message)), message
         heal()
         found = {device.name: serving_whole(device) for device in devices}
         assert set(found.values()) == {new.name}, found

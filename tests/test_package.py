@@ -16,7 +16,7 @@ print(sys.modules["openvino_telemetry"], openvino.convert_model.__name__)
 
 @pytest.mark.parametrize("package", ["toolkit", "toolkit.device"])
 def test_importing_openvino_tells_nobody_of_it(package: str) -> None:
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", FORKS.format(package=package)], capture_output=True, text=True, check=True
     )
-    assert said.stdout == "None convert_model\n"
+    assert output.stdout == "None convert_model\n"

@@ -185,8 +185,8 @@ def test_run_measures_a_fleet_when_images_have_many_labels(many: Path) -> None:
     work = many.parent / "work"
     ((keras,), bundle) = work.glob("runs/*/*/fine-tune/model.keras"), work / "bundles" / result["bundles"][-2]["digest"]
     image = str(many.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "test02.jpg")
-    said = [ask("predict", str(model), image)["predictions"][0] for model in (keras, bundle)]
-    assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in said)
+    predictions = [ask("predict", str(model), image)["predictions"][0] for model in (keras, bundle)]
+    assert all(len(one["ranking"]) == 2 and set(one["labels"]) <= {"bar", "disc"} for one in predictions)
     again = ask("evaluate", str(keras), "--data", str(many.parent / "VOCdevkit"), "--workspace", str(work))
     assert again["multilabel"] == judged["multilabel"]
     checked = ask("check", str(bundle), "--workspace", str(work))["checks"]

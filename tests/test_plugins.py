@@ -25,12 +25,12 @@ import sys, time, pathlib
 import numpy as np
 from toolkit.device.app.alerts.alert_file import read_alerts
 from toolkit.device.app.alerts.rules import AlertDispatcher
-from toolkit.device.app.pipeline.messages import Frame, Result
+from toolkit.device.app.pipeline.messages import Frame, Classification
 config = read_alerts(pathlib.Path(sys.argv[1]), ["a", "b"])
 dispatcher = AlertDispatcher(config, print)
 dispatcher.start()
 frame = Frame(1, 0, pixels=np.zeros((8, 8, 3), np.uint8))
-dispatcher.see(Result(frame, [("a", 0.9)], None, "release", 1.0))
+dispatcher.see(Classification(frame, [("a", 0.9)], None, "release", 1.0))
 while not pathlib.Path(sys.argv[2]).exists():
     time.sleep(0.01)
 dispatcher.end(5)

@@ -339,8 +339,8 @@ def test_deployer_may_run_as_others_only_what_the_role_allows(trusting: Trusting
 
 
 def test_deploy_goes_through_the_installed_agent(trusting: Trusting, shell: Shell) -> None:
-    code, said, log = trusting.toolkit("deploy", trusting.bundles[0], "--health-seconds", "3")
-    assert (code, said["devices"][0]["outcome"]) == (0, "deployed"), (said, log)
+    code, answer, log = trusting.toolkit("deploy", trusting.bundles[0], "--health-seconds", "3")
+    assert (code, answer["devices"][0]["outcome"]) == (0, "deployed"), (answer, log)
     _, state, _ = trusting.toolkit("status")
     assert state["devices"][0]["agent"] == "root", state
     gates = shell("journalctl --output=cat _COMM=sudo | grep toolkit-gate")
@@ -362,17 +362,17 @@ def test_gate_runs_as_a_user_who_changes_no_release(trusting: Trusting, shell: S
 
 def test_installed_agent_refuses_what_was_tampered_with(trusting: Trusting, shell: Shell) -> None:
     """The account that deploys changes a release on the machine itself, then asks the agent to serve it."""
-    code, said, log = trusting.toolkit("deploy", trusting.bundles[1], "--health-seconds", "0")
-    assert code == 0, (said, log)
+    code, answer, log = trusting.toolkit("deploy", trusting.bundles[1], "--health-seconds", "0")
+    assert code == 0, (answer, log)
     serving = shell("readlink /opt/toolkit/current")
     tampering = "chmod u+w . && cp model.bin x && chmod u+w x && echo more >>x && mv -f x model.bin"
     shell(f"cd $(readlink -f /opt/toolkit/previous) && su pi -c '{tampering}'")
-    code, said, log = trusting.toolkit("rollback")
-    assert code == 1, (said, log)
-    assert "model.bin" in json.dumps(said) + log
+    code, answer, log = trusting.toolkit("rollback")
+    assert code == 1, (answer, log)
+    assert "model.bin" in json.dumps(answer) + log
     assert shell("readlink /opt/toolkit/current") == serving
-    _, said, log = trusting.toolkit("deploy", unsigned(trusting), "--health-seconds", "0")
-    assert "not signed" in json.dumps(said) + log
+    _, answer, log = trusting.toolkit("deploy", unsigned(trusting), "--health-seconds", "0")
+    assert "not signed" in json.dumps(answer) + log
     assert shell("readlink /opt/toolkit/current") == serving
 
 

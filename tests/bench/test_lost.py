@@ -127,10 +127,10 @@ def test_toolkit_bench_goes_on_when_the_controller_was_killed(
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         assert wait_for(lambda: len(measured(room)) >= 2)
         process.send_signal(signal.SIGKILL)
-    kept = len(measured(room))
+    count = len(measured(room))
     plan = subprocess.run([*words, "--dry-run", "--json"], check=True, capture_output=True, text=True)
     (device,) = json.loads(plan.stdout)["devices"]
-    assert (device["total"], len(device["remaining"])) == (6, 6 - kept)
+    assert (device["total"], len(device["remaining"])) == (6, 6 - count)
     done = subprocess.run([*words, "--resume", "--json"], check=True, capture_output=True, text=True)
     assert len(json.loads(done.stdout)["records"]) == 6
     assert len(measured(room)) == len(set(measured(room))) == 6

@@ -71,8 +71,8 @@ def test_is_quick_follows_rule_2(wall_s: float, queries: int) -> None:
 def test_steps_keep_identity_when_others_join_or_leave() -> None:
     alone = make_plan([target()], [device("a")], SPEC)
     more = make_plan([target("two"), target()], [device("b"), device("a")], SPEC)
-    kept = {step.identity for step in alone.steps}
-    assert len(kept) == 3
-    assert kept < {step.identity for step in more.steps}
+    identities = {step.identity for step in alone.steps}
+    assert len(identities) == 3
+    assert identities < {step.identity for step in more.steps}
     fewer = dataclasses.replace(SPEC, scenarios=("offline",))
-    assert {step.identity for step in make_plan([target()], [device("a")], fewer).steps} < kept
+    assert {step.identity for step in make_plan([target()], [device("a")], fewer).steps} < identities

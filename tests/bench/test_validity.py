@@ -134,9 +134,9 @@ def test_throttled_since_boot_counts_only_when_new(before: int, after: int) -> N
 
 def test_broken_rules_change_nothing() -> None:
     found, other = record(), accuracy()
-    kept = copy.deepcopy((found, other))
+    copies = copy.deepcopy((found, other))
     broken_rules(found, TARGET, other)
-    assert (found, other) == kept
+    assert (found, other) == copies
 
 
 def test_every_rule_has_a_case() -> None:

@@ -23,13 +23,13 @@ def pets(tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> Any:
+def text(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
 def test_inspect_counts_images_when_all_is_well(pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "inspect", pets, "--workspace", tmp_path / "w", "--json") == 0
-    answer = said(capsys)
+    answer = text(capsys)
     assert answer["counts"] == {"all": {"cat": 10, "dog": 10}}
     assert answer["sizes"] == {"height": [12, 12], "width": [16, 16]}
     assert answer["problems"] == []
@@ -55,7 +55,7 @@ def test_split_writes_the_manifest_when_all_is_well(
     assert (
         run("data", "split", pets, "--validation", "0.2", "--test", ".1", "--workspace", tmp_path / "w", "--json") == 0
     )
-    answer = said(capsys)
+    answer = text(capsys)
     assert answer["counts"]["validation"] == {"cat": 2, "dog": 2}
     assert len((tmp_path / "w" / answer["path"]).read_text().splitlines()) == 20
 
@@ -78,7 +78,7 @@ def test_split_reports_all_when_the_data_is_bad(pets: Path, tmp_path: Path, caps
     (pets / "cat" / "bad.jpg").touch()
     (pets / "dog" / "worse.png").write_text("no")
     assert run("data", "split", pets, "--workspace", tmp_path / "w", "--json") == 1
-    assert len(said(capsys)["errors"]) == 2
+    assert len(text(capsys)["errors"]) == 2
 
 
 def test_masks_says_what_to_fetch_when_there_is_no_network(
@@ -102,11 +102,11 @@ def test_inspect_reads_the_experiments_data_when_given_one(
         '[matrix]\nnetworks = ["mobilenet"]\n[[stages]]\nname = "top"\n'
     )
     assert run("data", "inspect", experiment, "--workspace", tmp_path / "w", "--json") == 0
-    answer = said(capsys)
+    answer = text(capsys)
     assert answer["counts"] == {"all": {"cat": 10, "dog": 10}}
     assert answer["near_duplicates"] == []
     assert run("data", "inspect", pets / "list.csv", "--workspace", tmp_path / "w", "--json") == 0
-    assert said(capsys) == answer | {"folder": str(pets)}
+    assert text(capsys) == answer | {"folder": str(pets)}
 
 
 def test_inspect_names_the_pair_when_two_images_look_the_same(
@@ -142,7 +142,7 @@ def test_review_writes_a_list_and_a_contact_sheet(
     output = tmp_path / "review"
     words = ("--output", output, "--limit", "4", "--workspace", tmp_path / "w", "--json")
     assert run("data", "review", tmp_path / "pets.toml", *words) == 0
-    labels = said(capsys)
+    labels = text(capsys)
     assert len(labels) <= 4
     lines = (output / "doubtful.csv").read_text().splitlines()
     assert lines[0] == "image,subset,label,suggestion,probability_of_label,probability_of_suggestion"

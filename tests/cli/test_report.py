@@ -10,7 +10,7 @@ from tests.invoke import run
 
 def test_report_says_what_to_run_when_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("report", "--json", "--workspace", str(tmp_path)) == 1
-    said = capsys.readouterr()
-    (problem,) = json.loads(said.out)["errors"]
+    output = capsys.readouterr()
+    (problem,) = json.loads(output.out)["errors"]
     assert problem["what"] == "nothing is trained yet"
     assert "toolkit demo" in problem["remedy"]

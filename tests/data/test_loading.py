@@ -64,8 +64,8 @@ def test_load_images_decodes_anew_when_the_kept_array_is_damaged(
     images: tuple[Image, ...], workspace: Workspace
 ) -> None:
     first = np.array(load_images(images, (8, 8), "resize", workspace=workspace))
-    (kept,) = (workspace.root / "cache" / "images").glob("*.npy")
-    kept.write_bytes(kept.read_bytes()[:500])
+    (cached,) = (workspace.root / "cache" / "images").glob("*.npy")
+    cached.write_bytes(cached.read_bytes()[:500])
     assert np.array_equal(load_images(images, (8, 8), "resize", workspace=workspace), first)
 
 

@@ -61,9 +61,9 @@ def test_verbs_print_a_row_for_an_unreachable_device(
     code, out, _ = run("deploy", bundle, *fleet, "--limit", "local-1", "--json")
     assert (code, json.loads(out)["devices"][0]["outcome"]) == (0, "unchanged")
     code, out, _ = run("status", *fleet, "--json")
-    said = json.loads(out)
-    assert (code, said["failed"], said["devices"][0]["name"]) == (1, 1, "tiny")
-    assert said["devices"][1]["error"]["where"] == "unreachable"
+    output = json.loads(out)
+    assert (code, output["failed"], output["devices"][0]["name"]) == (1, 1, "tiny")
+    assert output["devices"][1]["error"]["where"] == "unreachable"
     code, _, err = run("rollback", *fleet)
     assert code == 1
     assert "local-1: has no previous release" in err
@@ -76,9 +76,9 @@ def test_deploy_tells_batches_beforehand_and_drift_afterwards(
     code, out, _ = run("deploy", bundle, *fleet, "--dry-run", "--batch", "2")
     assert (code, [device["batch"] for device in json.loads(out)["devices"]]) == (0, [1, 1, 2])
     code, out, err = run("deploy", bundle, *fleet, "--batch", "2")
-    said = json.loads(out)
-    assert (code, err, said["stopped"], said["failed"]) == (0, "", "", 0)
-    assert [device["gates"]["verify"] for device in said["devices"]] == ["whole"] * 3
+    output = json.loads(out)
+    assert (code, err, output["stopped"], output["failed"]) == (0, "", "", 0)
+    assert [device["gates"]["verify"] for device in output["devices"]] == ["whole"] * 3
     code, out, _ = run("status", *fleet)
     assert (code, [device["drift"] for device in json.loads(out)["devices"]]) == (0, [[]] * 3)
     labels = Path(devices[1].root) / "current" / "labels.txt"

@@ -23,7 +23,7 @@ FACTS = DeviceFacts(
 
 
 @pytest.mark.parametrize(
-    ("target", "accelerator", "openvino", "told"),
+    ("target", "accelerator", "openvino", "expected"),
     [
         ("cpu", "CPU", "2026.4.1-22982-abc", ()),
         ("cpu", "AUTO", "2026.4.1", ()),
@@ -39,11 +39,13 @@ FACTS = DeviceFacts(
         ("cpu-2022", "MYRIAD", "2022.3.2", ("not for MYRIAD",)),
     ],
 )
-def test_unfit_names_what_a_bundle_is_made_for(target: str, accelerator: str, openvino: str, told: tuple[str]) -> None:
+def test_unfit_names_what_a_bundle_is_made_for(
+    target: str, accelerator: str, openvino: str, expected: tuple[str]
+) -> None:
     device, facts = replace(DEVICE, accelerator=accelerator), replace(FACTS, openvino=openvino)
     found = list(incompatibilities({"target": target}, device, facts))
-    assert len(found) == len(told)
-    for problem, part in zip(found, told, strict=True):
+    assert len(found) == len(expected)
+    for problem, part in zip(found, expected, strict=True):
         assert part in problem.what
         assert "toolkit convert MODEL --target" in problem.remedy
 

@@ -222,8 +222,8 @@ def _rendered(values: dict[str, str], folder: Path) -> Path:
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text())
     (folder / "values.json").write_text(json.dumps({**defaults, **values}))
     script = folder / "toolkit-runner"
-    told = f"src={role}/templates/toolkit-runner.j2 dest={script} mode=0755"
-    words = [*ansible_command("adhoc"), "localhost", "-m", "ansible.builtin.template", "-a", told]
+    arguments = f"src={role}/templates/toolkit-runner.j2 dest={script} mode=0755"
+    words = [*ansible_command("adhoc"), "localhost", "-m", "ansible.builtin.template", "-a", arguments]
     subprocess.run([*words, "-e", f"@{folder}/values.json", "-e", "ansible_connection=local"], check=True)
     return script
 

@@ -22,19 +22,19 @@ names = st.text("abcdef/._- ", min_size=1, max_size=8)
 @given(
     st.dictionaries(names, st.binary(max_size=4), max_size=6), st.dictionaries(names, st.binary(max_size=4), max_size=6)
 )
-def test_differences_names_exactly_what_differs(wanted: dict[str, bytes], there: dict[str, bytes]) -> None:
+def test_differences_names_exactly_what_differs(release_files: dict[str, bytes], there: dict[str, bytes]) -> None:
     listing = json.dumps(
-        {"files": {name: {"sha256": hashing.sha256_bytes(content)} for name, content in wanted.items()}}
+        {"files": {name: {"sha256": hashing.sha256_bytes(content)} for name, content in release_files.items()}}
     )
     release = hashing.sha256_bytes(listing.encode())
     found = {**there, "release.json": listing.encode()}
-    said = f"{listing}\n" + "".join(f"{hashing.sha256_bytes(content)}  ./{name}\n" for name, content in found.items())
-    told = drift(said, release)
-    expected = {name for name in {*wanted, *there} if wanted.get(name) != there.get(name)}
-    if not wanted:  # a list without files says nothing about others
+    answer = f"{listing}\n" + "".join(f"{hashing.sha256_bytes(content)}  ./{name}\n" for name, content in found.items())
+    changes = drift(answer, release)
+    expected = {name for name in {*release_files, *there} if release_files.get(name) != there.get(name)}
+    if not release_files:  # a list without files says nothing about others
         expected = set()
-    assert len(told) == len(expected)
-    assert all(any(line.startswith(f"{name} ") for line in told) for name in expected)
+    assert len(changes) == len(expected)
+    assert all(any(line.startswith(f"{name} ") for line in changes) for name in expected)
 
 
 def test_differences_tells_a_list_that_was_changed_itself() -> None:
@@ -48,8 +48,12 @@ def test_status_tells_files_that_were_changed_on_the_device(devices: tuple[Devic
     _write(changed / "labels.txt", lambda path: path.write_text("other\n"))
     _write(lost / "labels.txt", lambda path: path.unlink())
     _write(more / "more.txt", lambda path: path.write_text("more\n"))
-    told = [found.drift for found in status(devices).ok.values()]
-    assert told == [("labels.txt was changed",), ("labels.txt is missing",), ("more.txt is not part of the release",)]
+    changes = [found.drift for found in status(devices).ok.values()]
+    assert changes == [
+        ("labels.txt was changed",),
+        ("labels.txt is missing",),
+        ("more.txt is not part of the release",),
+    ]
     assert [found.drift for found in status(devices, files=False).ok.values()] == [()] * 3
 
 

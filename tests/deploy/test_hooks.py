@@ -33,7 +33,7 @@ def test_run_gives_a_hook_what_is_documented(write_hook: Write) -> None:
     folder = write_hook("pre-deploy", "env | grep ^TOOLKIT_ | sort; echo beside >&2")
     hooks = Hooks(folder, "abc", progress, {"TOOLKIT_BUNDLE": "b" * 64})
     hooks.run("pre-deploy", [Device(name="pi-1", host="a"), Device(name="pi-2", host="b")], TOOLKIT_BATCH="1/2")
-    said = "\n".join(progress.messages)
+    text = "\n".join(progress.messages)
     for line in (
         "HOOK=pre-deploy",
         "ROLLOUT=abc",
@@ -43,8 +43,8 @@ def test_run_gives_a_hook_what_is_documented(write_hook: Write) -> None:
         "WHO=",
         "AT=",
     ):
-        assert f"pre-deploy: TOOLKIT_{line}" in said
-    assert "pre-deploy: beside" in said
+        assert f"pre-deploy: TOOLKIT_{line}" in text
+    assert "pre-deploy: beside" in text
 
 
 def test_run_does_nothing_when_there_is_no_hook(tmp_path: Path, write_hook: Write) -> None:
@@ -86,8 +86,8 @@ def test_hooks_run_in_order_around_what_they_are_named_after(
     for name in NAMES:
         folder = write_hook(name, f"{script}; exit 0")
     deploy(bundle, devices[:2], hooks=folder)
-    told = log.read_text().splitlines()
-    assert [line.split() for line in told] == [
+    calls = log.read_text().splitlines()
+    assert [line.split() for line in calls] == [
         ["pre-deploy"],
         ["pre-batch", "1/2"],
         ["post-batch", "1/2", "done"],

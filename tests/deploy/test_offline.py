@@ -69,9 +69,14 @@ def test_install_makes_the_release_current_once(
 ) -> None:
     one = devices[:1]
     written = write_archive(bundle, file)
-    code, said = install(file)
-    assert (code, said["outcome"], said["release"], said["bundle"]) == (0, "deployed", written.release, bundle.name)
-    assert set(said["gates"]) == {"verify", "golden", "healthy"}
+    code, output = install(file)
+    assert (code, output["outcome"], output["release"], output["bundle"]) == (
+        0,
+        "deployed",
+        written.release,
+        bundle.name,
+    )
+    assert set(output["gates"]) == {"verify", "golden", "healthy"}
     assert status(one).ok[one[0]].bundle == bundle.name
     assert install(file)[1]["outcome"] == "unchanged"
     assert [found.outcome for found in deploy(bundle, one).ok.values()] == ["unchanged"], "the same release as over SSH"
@@ -91,8 +96,8 @@ def test_install_keeps_the_old_release_when_golden_fails(
     write_archive(bundle, file)
     install(file)
     write_archive(make_bundle("wrong", golden_shift=0.2), file)
-    code, said = install(file)
-    assert (code, "golden check failed: max_abs 0.2" in said["error"]["what"]) == (1, True)
+    code, output = install(file)
+    assert (code, "golden check failed: max_abs 0.2" in output["error"]["what"]) == (1, True)
     assert status(devices[:1]).ok[devices[0]].bundle == bundle.name
     assert not (Path(devices[0].root) / "deploy.lock").exists()
 
@@ -104,13 +109,13 @@ def test_install_takes_nothing_that_nobody_trusted_has_signed(
     trusts(devices[0], key)
     whole = signed(bundle)
     write_archive(whole, file)
-    code, said = install(file)
-    assert (code, "is not signed" in said["error"]["what"]) == (1, True)
+    code, output = install(file)
+    assert (code, "is not signed" in output["error"]["what"]) == (1, True)
     assert not (root / "store").exists()
     assert write_archive(whole, file, key).signed
-    code, said = install(file)
-    assert (code, said["outcome"]) == (0, "deployed")
-    assert "signed by ci@example.org" in said["signature"]
+    code, output = install(file)
+    assert (code, output["outcome"]) == (0, "deployed")
+    assert "signed by ci@example.org" in output["signature"]
 
 
 def test_install_refuses_changed_device_code(
@@ -122,19 +127,19 @@ def test_install_refuses_changed_device_code(
     def another_release(name: str, content: bytes) -> bytes:
         return content.replace(b'"device"', b'"Device"', 1) if name == "release.json" else content
 
-    code, said = install(rewritten(file, another_release))
-    assert (code, "is not to be trusted" in said["error"]["what"]) == (1, True)
+    code, output = install(rewritten(file, another_release))
+    assert (code, "is not to be trusted" in output["error"]["what"]) == (1, True)
 
     def other_code(name: str, content: bytes) -> bytes:
         return content if name.endswith((".json", ".sig")) else content[:-1] + b"?"
 
-    code, said = install(rewritten(file, other_code))
-    assert (code, "damaged" in said["error"]["what"]) == (1, True)
+    code, output = install(rewritten(file, other_code))
+    assert (code, "damaged" in output["error"]["what"]) == (1, True)
     assert not (Path(devices[0].root) / "current").exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "output"),
     [
         (lambda layout: layout | {"place": "../../etc"}, "another release"),
         (lambda layout: layout | {"files": layout["files"][1:]}, "different files"),
@@ -150,7 +155,7 @@ def test_install_refuses_changed_device_code(
     ],
 )
 def test_install_refuses_a_layout_that_lies(
-    install: Install, bundle: Path, file: Path, change: Callable[[Any], Any], said: str
+    install: Install, bundle: Path, file: Path, change: Callable[[Any], Any], output: str
 ) -> None:
     write_archive(bundle, file)
 
@@ -158,15 +163,15 @@ def test_install_refuses_a_layout_that_lies(
         return json.dumps(change(json.loads(content))).encode() if name == "layout.json" else content
 
     code, answer = install(rewritten(file, lie))
-    assert (code, said in answer["error"]["what"]) == (1, True)
+    assert (code, output in answer["error"]["what"]) == (1, True)
 
 
 def test_install_keeps_what_came_when_the_file_is_cut(install: Install, bundle: Path, file: Path) -> None:
     write_archive(bundle, file)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    code, said = install(file)
-    assert (code, "the others are stored" in said["error"]["what"]) == (1, True)
+    code, output = install(file)
+    assert (code, "the others are stored" in output["error"]["what"]) == (1, True)
     file.write_bytes(b"no archive")
     assert install(file)[0] == 1
     file.write_bytes(whole)
@@ -177,14 +182,14 @@ def test_install_refuses_without_room_or_while_locked(
     install: Install, devices: tuple[Device, ...], bundle: Path, file: Path
 ) -> None:
     write_archive(bundle, file)
-    code, said = install(file, "--reserve-bytes", str(1 << 60))
-    assert (code, "no room" in said["error"]["what"]) == (1, True)
+    code, output = install(file, "--reserve-bytes", str(1 << 60))
+    assert (code, "no room" in output["error"]["what"]) == (1, True)
     lock = Path(devices[0].root) / "deploy.lock"
     lock.mkdir()
     (lock / "info").write_text('{"who": "me@desk", "since": "today", "why": "a reason"}')
     (lock / "boot").write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
-    code, said = install(file)
-    assert (code, "locked by me@desk" in said["error"]["what"]) == (1, True)
+    code, output = install(file)
+    assert (code, "locked by me@desk" in output["error"]["what"]) == (1, True)
     (lock / "boot").write_text("another boot\n")
     assert install(file)[0] == 0
 
@@ -195,9 +200,9 @@ def test_deploy_verb_writes_a_file_and_reaches_no_device(
     words = ("deploy", bundle, "--offline", file, "--sign", key, "--json", "--workspace", workspace.root)
     with pytest.raises(SystemExit) as caught:
         main([str(word) for word in words])
-    said = json.loads(capfd.readouterr().out)
-    assert (caught.value.code, said["bundle"], said["signed"]) == (0, bundle.name, True)
-    assert said["size_bytes"] == file.stat().st_size
+    output = json.loads(capfd.readouterr().out)
+    assert (caught.value.code, output["bundle"], output["signed"]) == (0, bundle.name, True)
+    assert output["size_bytes"] == file.stat().st_size
 
 
 def test_archive_inherits_the_signers_of_the_last_one(
@@ -222,11 +227,11 @@ def test_archive_inherits_the_signers_of_the_last_one(
             write_archive(whole, place, key, records=where)
     both = StatementOptions(cosigners=(tmp_path / "bob",))
     write_archive(whole, tmp_path / "2.tar", key, options=both, records=records)
-    code, said = install(tmp_path / "2.tar")
-    assert (code, "signed by bob, ci@example.org" in said["signature"]) == (0, True)
+    code, output = install(tmp_path / "2.tar")
+    assert (code, "signed by bob, ci@example.org" in output["signature"]) == (0, True)
     write_archive(whole, tmp_path / "3.tar", key)
-    code, said = install(tmp_path / "3.tar")
-    assert (code, "release.json has 1 of 2 required signatures" in said["error"]["what"]) == (1, True)
+    code, output = install(tmp_path / "3.tar")
+    assert (code, "release.json has 1 of 2 required signatures" in output["error"]["what"]) == (1, True)
 
 
 def test_write_archive_says_so_when_the_key_is_none(bundle: Path, file: Path, tmp_path: Path) -> None:

@@ -104,11 +104,11 @@ def test_commands_carry_what_varies_as_arguments_of_their_own() -> None:
 
 
 def test_parse_reads_what_a_device_serves() -> None:
-    said = (
+    output = (
         "current:1700000000 'current' -> 'releases/abc'\n"
         'current/release.json:{"bundle":"def"}\ncurrent/manifest.json:{"name":\ncurrent/manifest.json:"mobilenet: fast"}\n'
     )
-    found = parse(DEVICE, said)
+    found = parse(DEVICE, output)
     assert (found.release, found.previous, found.bundle, found.name) == ("abc", None, "def", "mobilenet: fast")
     assert (found.since, found.lock, found.as_expected) == ("2023-11-14T22:13:20+00:00", None, None)
     assert parse(DEVICE, "").release is None
@@ -124,8 +124,8 @@ def test_status_is_read_whatever_the_device_is_set_to(tmp_path: Path, monkeypatc
     monkeypatch.setenv("QUOTING_STYLE", "literal")
     monkeypatch.setenv("LC_ALL", "C")
     device = replace(DEVICE, root=str(tmp_path))
-    said = subprocess.run(commands.status(device), capture_output=True, check=True).stdout.decode()
-    found = parse(device, said)
+    output = subprocess.run(commands.status(device), capture_output=True, check=True).stdout.decode()
+    found = parse(device, output)
     assert (found.release, found.previous, found.bundle) == ("abc", None, "däf")
 
 

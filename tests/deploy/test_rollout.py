@@ -187,12 +187,12 @@ def test_status_tells_drift_when_somebody_else_switched(
 
 def test_deploy_tells_what_each_gate_found_and_keeps_it(devices: Devices, bundle: Path, store: Store) -> None:
     result = deploy(bundle, devices, gates=(*REQUIRED_GATES, HealthGate(1)), store=store)
-    kept = {found.device: found for found in store.all(Deployment)}
+    stored = {found.device: found for found in store.all(Deployment)}
     for number, device in enumerate(devices, start=1):
-        assert kept[device.name] == result.outcomes[device]
-        assert (kept[device.name].batch, kept[device.name].rollout) == (number, result.rollout)
-        assert set(kept[device.name].gates) == {"verify", "golden", "healthy"}
-        assert "no service to ask" in kept[device.name].gates["healthy"]
+        assert stored[device.name] == result.outcomes[device]
+        assert (stored[device.name].batch, stored[device.name].rollout) == (number, result.rollout)
+        assert set(stored[device.name].gates) == {"verify", "golden", "healthy"}
+        assert "no service to ask" in stored[device.name].gates["healthy"]
 
 
 def test_deploy_asks_a_gate_that_other_code_put_among_the_others(devices: Devices, bundle: Path) -> None:

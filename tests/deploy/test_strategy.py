@@ -77,8 +77,8 @@ def test_divide_takes_a_canary_then_a_quarter_then_the_others() -> None:
 
 def test_make_batches_takes_groups_in_order_and_others_last() -> None:
     divided = make_batches(fleet(7), Strategy(groups=("garden", "toolkit_room=odd")))
-    told = [(batch.group, [device.name for device in batch.devices]) for batch in divided]
-    assert told == [
+    names = [(batch.group, [device.name for device in batch.devices]) for batch in divided]
+    assert names == [
         ("garden", ["pi-1", "pi-4"]),
         ("toolkit_room=odd", ["pi-3", "pi-5"]),
         ("", ["pi-0", "pi-2", "pi-6"]),

@@ -29,7 +29,7 @@ class Answer:
     """What a command of the device code came to."""
 
     code: int
-    said: dict[str, Any]
+    document: dict[str, Any]
     talk: str
 
 

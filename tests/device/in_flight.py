@@ -96,13 +96,13 @@ def inference_that_fails(model: interface.Model, image: Any) -> list[str]:
             queue.submit(number, image)
         queue.wait()
 
-    said = []
+    messages = []
     for attempt in (lambda: model.infer(image), several):
         try:
             attempt()
         except DeviceEnvironmentError as failure:
-            said.append(str(failure))
-    return said
+            messages.append(str(failure))
+    return messages
 
 
 def used_once(xml: Path, image: Any) -> None:

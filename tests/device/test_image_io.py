@@ -161,12 +161,12 @@ def test_read_image_reads_it_when_the_name_is_unusual(tmp_path: Path, name: str)
     assert np.array_equal(read_image(str(tmp_path / name)), noise()[..., ::-1])
 
 
-@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_read_image_refuses_when_it_is_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
+def test_read_image_refuses_when_it_is_truncated(tmp_path: Path, suffix: str, part: float) -> None:
     content = encoded(suffix, noise())
     path = tmp_path / f"half an image{suffix}"
-    path.write_bytes(content[: int(len(content) * kept)])
+    path.write_bytes(content[: int(len(content) * part)])
     with pytest.raises(ImageError, match=re.escape(str(path)) + ": truncated"):
         read_image(path)
 
@@ -198,9 +198,9 @@ def test_read_image_takes_a_whole_jpeg_with_gray_corners(progressive: bool) -> N
 
 def test_read_image_refuses_a_jpeg_wherever_it_was_cut() -> None:
     content = encoded(".jpg", noise())
-    for kept in range(3, len(content)):
+    for part in range(3, len(content)):
         with pytest.raises(ImageError, match="truncated JPEG"):
-            read_image(content[:kept])
+            read_image(content[:part])
 
 
 def test_scan_ends_are_where_a_foreign_marker_is() -> None:
@@ -226,14 +226,14 @@ def test_read_image_refuses_when_a_progressive_jpeg_lacks_scans() -> None:
 
 
 @pytest.mark.parametrize("quality", [75, 95])
-@pytest.mark.parametrize("kept", [0.35, 0.5, 0.7, 0.9, 0.97])
-def test_read_image_refuses_a_progressive_jpeg_cut_in_any_scan(kept: float, quality: int) -> None:
+@pytest.mark.parametrize("part", [0.35, 0.5, 0.7, 0.9, 0.97])
+def test_read_image_refuses_a_progressive_jpeg_cut_in_any_scan(part: float, quality: int) -> None:
     image = cv2.resize(noise(), (320, 240), interpolation=cv2.INTER_CUBIC)
     settings = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, quality]
     content = cv2.imencode(".jpg", image, settings)[1].tobytes()
     assert read_image(content).shape == (240, 320, 3)
     with pytest.raises(ImageError, match="truncated JPEG"):
-        read_image(content[: int(kept * len(content))] + b"\xff\xd9")
+        read_image(content[: int(part * len(content))] + b"\xff\xd9")
 
 
 def test_read_image_reads_it_when_more_follows_the_end_of_a_jpeg() -> None:

@@ -20,9 +20,9 @@ def check(found: Mapping[str, Any]) -> None:
     assert found["together"] == {"streams": 2, "together": True, "done": True, "right": True}
     assert found["raising"] == {"raised": "'number three'", "finished": 10, "again": 10}
     assert len(found.get("failing", ["", ""])) == 2
-    for said in found.get("failing", ()):
-        assert said.startswith("inference: OpenVINO cannot use it on CPU: ")
-        assert "Reshape" in said
+    for message in found.get("failing", ()):
+        assert message.startswith("inference: OpenVINO cannot use it on CPU: ")
+        assert "Reshape" in message
 
 
 def test_queue_works_on_several_at_once_and_tells_failures(release: Path, failing_model: Path) -> None:

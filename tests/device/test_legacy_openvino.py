@@ -60,8 +60,8 @@ class Runtime:
             env={"PATH": os.environ["PATH"], "PYTHONPATH": paths, "PYTHONNOUSERSITE": "1", **(environment or {})},
         )
         assert done.stdout, done.stderr
-        said: dict[str, Any] = json.loads(done.stdout)
-        return said
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
 
 
 @pytest.fixture(scope="session", params=sorted(PACKAGES))
@@ -79,32 +79,32 @@ def era(request: pytest.FixtureRequest) -> Runtime:
 
 
 def test_probe_names_the_era_and_its_accelerators(era: Runtime) -> None:
-    said = era.ask("probe")
-    assert said["openvino"].startswith(era.version)
-    assert "CPU" in said["accelerators"]
-    assert said["python"].startswith("3.9")
+    document = era.ask("probe")
+    assert document["openvino"].startswith(era.version)
+    assert "CPU" in document["accelerators"]
+    assert document["python"].startswith("3.9")
 
 
 def test_golden_answers_are_the_same_in_f32(era: Runtime, release: Path) -> None:
-    said = era.ask("golden", release)
-    assert (said["ok"], said["precision"], said["top1_agreement"]) == (True, "f32", 1.0)
-    assert said["max_abs"] < 1e-5
+    document = era.ask("golden", release)
+    assert (document["ok"], document["precision"], document["top1_agreement"]) == (True, "f32", 1.0)
+    assert document["max_abs"] < 1e-5
 
 
 @pytest.mark.parametrize("scenario", ["accuracy", "single-stream", "offline"])
 def test_bench_gives_a_whole_record(era: Runtime, release: Path, images: Path, scenario: str) -> None:
     words = ("--seconds", "0.5", "--queries", "64", "--precision", "f32", "--threads", "2", "--streams", "2")
-    said = era.ask("bench", release, "--scenario", scenario, "--images", images, *words)
-    assert said["ok"]
-    assert (said["used"]["streams"], said["used"]["precision"]) == (2, "f32")
-    assert len(said["samples_ms"]) >= 12
-    assert said["accuracy"] == (1.0 if scenario == "accuracy" else None)
-    assert said["logged"]
+    document = era.ask("bench", release, "--scenario", scenario, "--images", images, *words)
+    assert document["ok"]
+    assert (document["used"]["streams"], document["used"]["precision"]) == (2, "f32")
+    assert len(document["samples_ms"]) >= 12
+    assert document["accuracy"] == (1.0 if scenario == "accuracy" else None)
+    assert document["logged"]
 
 
 def test_speed_runs_answer_as_the_current_era_does(run: Any, era: Runtime, release: Path, images: Path) -> None:
     words = ("--images", images, "--seconds", "0.3", "--precision", "f32")
-    expected = run("bench", release, "--scenario", "accuracy", *words).said
+    expected = run("bench", release, "--scenario", "accuracy", *words).document
     answers = {entry["image"]: entry["output"] for entry in expected["logged"]}
     for entry in era.ask("bench", release, "--scenario", "offline", *words)["logged"]:
         assert entry["output"] == pytest.approx(answers[entry["image"]], abs=1e-5)
@@ -114,8 +114,8 @@ def test_golden_ends_plainly_when_the_accelerator_is_missing(era: Runtime, relea
     manifest = json.loads((release / "manifest.json").read_bytes())
     manifest["golden"]["tolerance"]["GPU"] = 1.0
     (release / "manifest.json").write_text(json.dumps(manifest))
-    said = era.ask("golden", release, "--accelerator", "GPU")
-    assert "has no accelerator GPU" in said["error"]["what"]
+    document = era.ask("golden", release, "--accelerator", "GPU")
+    assert "has no accelerator GPU" in document["error"]["what"]
 
 
 def test_queue_works_on_several_at_once_and_tells_failures(era: Runtime, release: Path, failing_model: Path) -> None:
@@ -124,9 +124,9 @@ def test_queue_works_on_several_at_once_and_tells_failures(era: Runtime, release
 
 
 def test_auto_takes_the_cpu_and_says_why(era: Runtime, release: Path) -> None:
-    said = era.ask("golden", release, "--accelerator", "AUTO")
-    assert (said["ok"], said["accelerator"], said["precision"]) == (True, "CPU", "f32")
-    (note,) = said["notes"]
+    document = era.ask("golden", release, "--accelerator", "AUTO")
+    assert (document["ok"], document["accelerator"], document["precision"]) == (True, "CPU", "f32")
+    (note,) = document["notes"]
     assert note.startswith("AUTO took the CPU: ")
     reason = "no Neural Compute Stick is plugged in" if era.version.startswith("2021") else "does not drive a Neural"
     assert reason in note

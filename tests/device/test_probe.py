@@ -20,12 +20,12 @@ Command = Callable[..., Any]
 def test_probe_names_openvino_and_accelerators(run: Command, tmp_path: Path) -> None:
     answer = run("probe", "--root", tmp_path)
     assert answer.code == 0
-    assert "CPU" in answer.said["accelerators"]
-    assert answer.said["openvino"].startswith("20")
-    assert (answer.said["litert"], answer.said["litert_error"]) == (version("ai-edge-litert"), None)
-    assert answer.said["machine"] == platform.machine()
-    assert answer.said["free_bytes"] > 0
-    assert (answer.said["current"], answer.said["releases"]) == (None, [])
+    assert "CPU" in answer.document["accelerators"]
+    assert answer.document["openvino"].startswith("20")
+    assert (answer.document["litert"], answer.document["litert_error"]) == (version("ai-edge-litert"), None)
+    assert answer.document["machine"] == platform.machine()
+    assert answer.document["free_bytes"] > 0
+    assert (answer.document["current"], answer.document["releases"]) == (None, [])
 
 
 def test_probe_names_releases_when_root_has_some(run: Command, tmp_path: Path) -> None:
@@ -33,18 +33,18 @@ def test_probe_names_releases_when_root_has_some(run: Command, tmp_path: Path) -
         (tmp_path / "releases" / name).mkdir(parents=True)
     (tmp_path / "current").symlink_to("releases/bbb")
     (tmp_path / "previous").symlink_to("releases/aaa")
-    said = run("probe", "--root", tmp_path).said
-    assert (said["current"], said["previous"], said["releases"]) == ("bbb", "aaa", ["aaa", "bbb"])
+    document = run("probe", "--root", tmp_path).document
+    assert (document["current"], document["previous"], document["releases"]) == ("bbb", "aaa", ["aaa", "bbb"])
 
 
 def test_probe_answers_from_stdin_without_any_package(tmp_path: Path) -> None:
     code = Path(probe.__file__).read_bytes()
     words = [sys.executable, "-I", "-S", "-", "--root", tmp_path / "not" / "there"]
     done = subprocess.run(words, input=code, capture_output=True, check=True)
-    said = json.loads(done.stdout)
-    assert said["openvino"] is said["opencv"] is said["numpy"] is None
-    assert "ModuleNotFoundError" in said["openvino_error"]
-    assert said["free_bytes"] > 0
+    document = json.loads(done.stdout)
+    assert document["openvino"] is document["opencv"] is document["numpy"] is None
+    assert "ModuleNotFoundError" in document["openvino_error"]
+    assert document["free_bytes"] > 0
 
 
 def test_probe_says_nothing_more_when_whoever_asked_has_gone(tmp_path: Path) -> None:

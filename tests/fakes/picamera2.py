@@ -17,7 +17,7 @@ class Picamera2:
     def __init__(self, camera_num: int = 0) -> None:
         if camera_num:
             raise IndexError("list index out of range")
-        self._given = 0
+        self._arguments = 0
         self._size = (0, 0)
 
     def create_video_configuration(self, main: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -35,8 +35,8 @@ class Picamera2:
     def capture_array(self, name: str, wait: bool = True) -> int:
         """The number of a job that `wait` finishes."""
         assert (name, wait) == ("main", False)
-        self._given += 1
-        return self._given
+        self._arguments += 1
+        return self._arguments
 
     def wait(self, job: int, timeout: float) -> Any:
         """U8 [height, width, 3]; raises TimeoutError once the camera is gone."""

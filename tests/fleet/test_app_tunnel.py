@@ -100,10 +100,10 @@ def test_tunnel_carries_everything_both_ways(devices: tuple[Device, ...], echo: 
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", here), 30) as connection:
                 threading.Thread(target=connection.sendall, args=(content,), daemon=True).start()
-                said = b""
-                while len(said) < len(content):
-                    said += connection.recv(1 << 16)
-                assert said == content
+                received = b""
+                while len(received) < len(content):
+                    received += connection.recv(1 << 16)
+                assert received == content
 
 
 def test_tunnel_closes_a_connection_when_nobody_answers_there(devices: tuple[Device, ...]) -> None:

@@ -42,9 +42,9 @@ def test_probe_says_what_is_missing_when_there_is_no_interpreter(local_device: D
 def test_probe_explains_when_the_interpreter_does_not_work(
     local_device: Device, local_shell: LocalShell, tmp_path: Path
 ) -> None:
-    for said, pattern in (("exit 3", r"probing failed \(exit code 3\)"), ("echo hello", "something else than facts")):
+    for output, pattern in (("exit 3", r"probing failed \(exit code 3\)"), ("echo hello", "something else than facts")):
         broken = tmp_path / "python"
-        broken.write_text(f"#!/bin/sh\n{said}\n")
+        broken.write_text(f"#!/bin/sh\n{output}\n")
         broken.chmod(0o755)
         with pytest.raises(FleetError, match=pattern):
             probe(replace(local_device, python=str(broken)), local_shell)

@@ -47,8 +47,8 @@ def folder(tmp_path: Path) -> Device:
 
 
 def test_ask_tells_release_readings_and_what_the_service_says(folder: Device, service: str) -> None:
-    told = dataclasses.replace(folder, variables={APP: service})
-    seen = read_sample(told, LocalShell(told))
+    device = dataclasses.replace(folder, variables={APP: service})
+    seen = read_sample(device, LocalShell(device))
     assert (seen.release, seen.name, seen.fps, seen.app) == ("a" * 64, "tiny-softmax-top-fp32", 24.5, "well")
     assert seen.load_1min is not None
     assert (seen.problem, ago(seen.seen)) == (None, "now")
@@ -57,8 +57,8 @@ def test_ask_tells_release_readings_and_what_the_service_says(folder: Device, se
 def test_read_sample_prefers_the_apps_state_file(folder: Device, service: str) -> None:
     file = Path(folder.root) / "app.json"
     file.write_text('{"fps": 7.25, "problem": "no camera: gone"}')
-    told = dataclasses.replace(folder, variables={APP: service, STATE_FILE: str(file)})
-    seen = read_sample(told, LocalShell(told))
+    device = dataclasses.replace(folder, variables={APP: service, STATE_FILE: str(file)})
+    seen = read_sample(device, LocalShell(device))
     assert (seen.fps, seen.app) == (7.25, "no camera: gone")
 
 
@@ -75,8 +75,8 @@ def test_ask_goes_on_when_the_app_says_nothing(folder: Device, service: str) -> 
         (f"{service}/elsewhere", "Unauthorized"),
         ("http://127.0.0.1:1", "[Errno 111] Connection refused"),
     ):
-        told = dataclasses.replace(folder, variables={APP: address})
-        seen = read_sample(told, LocalShell(told))
+        device = dataclasses.replace(folder, variables={APP: address})
+        seen = read_sample(device, LocalShell(device))
         assert (seen.release, seen.fps, seen.app) == ("a" * 64, None, app)
     assert parse_sample(folder, {"app": None, "app_error": "refused"}).app is None  # nobody said that one runs there
 
@@ -88,10 +88,10 @@ def test_read_sample_answers_on_a_bare_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bits", "told"), [(None, ""), (0, "no"), (0x50000, "since boot"), (0x50005, "now"), (0x1, "now")]
+    ("bits", "expected"), [(None, ""), (0, "no"), (0x50000, "since boot"), (0x50005, "now"), (0x1, "now")]
 )
-def test_throttle_says_now_before_since_boot(bits: int | None, told: str) -> None:
-    assert parse_sample(Device(name="a", host="a"), {"throttled": bits}).throttle == told
+def test_throttle_says_now_before_since_boot(bits: int | None, expected: str) -> None:
+    assert parse_sample(Device(name="a", host="a"), {"throttled": bits}).throttle == expected
 
 
 def test_watch_keeps_what_a_silent_device_said_last() -> None:
@@ -113,9 +113,9 @@ def test_watch_keeps_what_a_silent_device_said_last() -> None:
     assert (first.release, first.fps, first.seen) == ("r", None, "2026-11-22T06:00:00+00:00")
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0, "now"), (40, "40 s ago"), (200, "3 min ago"), (7200, "2 h ago")])
-def test_ago_is_in_words(seconds: int, told: str) -> None:
-    assert ago("1970-01-01T00:00:00+00:00", now=seconds) == told
+@pytest.mark.parametrize(("seconds", "expected"), [(0, "now"), (40, "40 s ago"), (200, "3 min ago"), (7200, "2 h ago")])
+def test_ago_is_in_words(seconds: int, expected: str) -> None:
+    assert ago("1970-01-01T00:00:00+00:00", now=seconds) == expected
     assert ago(None) == "never"
 
 
@@ -138,8 +138,8 @@ def test_toolkit_fleet_watch_prints_one_look_when_asked_once(
     assert done.returncode == 1
     assert done.stdout.count("nothing") == 3
     assert "never: " in done.stdout
-    told = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
-    assert [bool(each["problem"]) for each in json.loads(told.stdout)["devices"]] == [False, False, True]
+    as_json = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+    assert [bool(each["problem"]) for each in json.loads(as_json.stdout)["devices"]] == [False, False, True]
 
 
 def test_fleet_watch_prints_lines_until_interrupted(

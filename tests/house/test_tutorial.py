@@ -29,8 +29,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """The toolkit's own programs first, and one thread for each: machines that test have others to serve."""
     threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOOLKIT_")}
-    return kept | threads | {"PATH": path, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOOLKIT_")}
+    return inherited | threads | {"PATH": path, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 @pytest.mark.timeout(1200)
@@ -58,9 +58,9 @@ def test_tutorial_works_from_the_first_block_to_the_last(
 def commands(page: Path) -> list[str]:
     """Every line of a page's blocks that calls the toolkit, and every call in its text that has words of its own."""
     text = page.read_text(encoding="utf-8")
-    told = re.findall(r"`(toolkit [a-z]+ [^`]+)`", BLOCK.sub("", text))
+    mentioned = re.findall(r"`(toolkit [a-z]+ [^`]+)`", BLOCK.sub("", text))
     lines = "\n".join(blocks(page)).replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("toolkit ")] + told
+    return [line for line in lines if line.startswith("toolkit ")] + mentioned
 
 
 def parsed(words: list[str]) -> None:
@@ -101,10 +101,10 @@ def test_pages_name_recipes_that_there_are(house: Path) -> None:
     listed = subprocess.run(
         [str(just), "--summary"], cwd=house, check=True, capture_output=True, text=True
     ).stdout.split()
-    told = {
+    mentioned = {
         name
         for page in PAGES
         for block in blocks(house / page)
         for name in re.findall(r"^just ([a-z-]+)", block, re.MULTILINE)
     }
-    assert told <= set(listed)
+    assert mentioned <= set(listed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit import hashing
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.captures import image_path
 from toolkit.data.near_duplicates import perceptual_hash
 from toolkit.experiment.load import load_experiment
@@ -49,7 +49,7 @@ def plan(tmp_path: Path) -> Experiment:
     return load_experiment(tmp_path / "colors.toml")
 
 
-Capturing = Callable[..., Capture]
+Capturing = Callable[..., CapturedImage]
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def capture(workspace: Workspace, store: Store) -> Capturing:
 
     def add(
         color: str, seed: int, *, device: str = "pi-1", hour: int = 9, policy: str = "unsure", image: object = None
-    ) -> Capture:
+    ) -> CapturedImage:
         pixels = draw(color, seed) if image is None else image
         content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
         digest = hashing.sha256_bytes(content)
         path = image_path(workspace, digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        one = Capture(
+        one = CapturedImage(
             digest=digest,
             parent="c" * 64,
             device=device,

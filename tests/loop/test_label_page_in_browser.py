@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.labeling import NOT_SURE, UNKNOWN
 from toolkit.loop.decisions import standing_decisions
 from toolkit.loop.label_queue import LabelQueue
@@ -27,7 +27,7 @@ OUTLINED = """() => { const e = document.activeElement; return getComputedStyle(
 @dataclass
 class Visit:
     page: Any
-    captures: list[Capture]
+    captures: list[CapturedImage]
     store: Store
     errors: list[str] = field(default_factory=list)
 

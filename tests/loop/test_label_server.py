@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.labeling import UNKNOWN, LabelDecision
 from toolkit.experiment.schema import Experiment
 from toolkit.loop.clusters import cluster, queue_order
@@ -34,7 +34,7 @@ JSON = {"Content-Type": "application/json"}
 @dataclass
 class Client:
     url: str
-    captures: list[Capture]
+    captures: list[CapturedImage]
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, bytes]:
         parts = urlsplit(self.url)
@@ -48,7 +48,7 @@ class Client:
         self.headers = answer.headers
         return answer.status, answer.read()
 
-    def decide(self, *captures: Capture, verdict: str = "class", label: object = "red", **headers: str) -> int:
+    def decide(self, *captures: CapturedImage, verdict: str = "class", label: object = "red", **headers: str) -> int:
         body = {"captures": [one.digest for one in captures], "verdict": verdict, "label": label}
         return self.ask("POST", "decide", body, **headers)[0]
 

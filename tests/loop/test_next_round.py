@@ -119,9 +119,9 @@ def test_loop_verb_collects_and_says_what_is_next(
     store.put(model(prepare_version(plan, workspace, store, Silent())[1]))
     options = ("--fleet", "--inventory", write_inventory(devices), "--workspace", workspace.root)
     assert run("loop", plan.origin, *options) == 0
-    said = capsys.readouterr().out
-    assert f"captures: 0 new; labels: 0 new, {FEWEST} needed" in said
-    assert f"next: toolkit label {plan.origin}" in said
+    output = capsys.readouterr().out
+    assert f"captures: 0 new; labels: 0 new, {FEWEST} needed" in output
+    assert f"next: toolkit label {plan.origin}" in output
     assert run("loop", plan.origin, *options, "--json") == 0
     assert json.loads(capsys.readouterr().out)["round"]["retraining"] is None
     assert run("loop", plan.origin, "--workspace", workspace.root) == 2

@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from toolkit import data
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.labeling import CLASS, UNKNOWN, DatasetVersion
 from toolkit.errors import ConfigurationError, UsageError
@@ -28,7 +28,7 @@ class Loop:
     def __init__(self, plan: Experiment, workspace: Workspace, store: Store) -> None:
         self.plan, self.workspace, self.store = plan, workspace, store
 
-    def label(self, *captures: Capture, label: str = "red") -> None:
+    def label(self, *captures: CapturedImage, label: str = "red") -> None:
         record(self.store, [Choice(one.digest, CLASS, label) for one in captures], who="ann")
 
     def version(self) -> DatasetVersion:
@@ -87,7 +87,7 @@ def test_devices_and_hours_never_cross(loop: Loop, capture: Capturing) -> None:
     loop.label(*seeds)
     version = loop.version()
     subsets: dict[str, set[str]] = {}
-    for one in loop.store.all(Capture):
+    for one in loop.store.all(CapturedImage):
         if one.digest in version.captures:
             subsets.setdefault(one.time[:13], set()).add(version.captures[one.digest])
     assert len(subsets) == 6

@@ -86,7 +86,7 @@ def evaluate(accuracy: float, rng: random.Random) -> Evaluation:
         confusion=confusion,
         predictions=predictions,
         probabilities=tuple(
-            (round(0.5 + (rng.random() / 2 if said else -rng.random() / 2), 6),) for said in predictions
+            (round(0.5 + (rng.random() / 2 if predicted else -rng.random() / 2), 6),) for predicted in predictions
         ),
         calibration=calibrate(right / IMAGES),
     )

@@ -41,12 +41,12 @@ def test_recommend_model_takes_the_fastest_of_the_accurate(look: Callable[[], Re
 
 def test_recommend_model_says_what_keeps_one_from_trusting_it(look: Callable[[], ReportData]) -> None:
     recommendation = recommend_model(look())
-    said = {check.title: check.text for check in recommendation.checks}
-    assert "Synthetic masks" in said["Data"]
-    assert "Quick runs" in said["Speed"]
-    assert "1 run broke a rule (throttled) and is left out" in said["Speed"]
-    assert "x86_64, not on Raspberry Pis" in said["Devices"]
-    assert "MobileNet · sigmoid · top layers" in said["Training"]
+    texts = {check.title: check.text for check in recommendation.checks}
+    assert "Synthetic masks" in texts["Data"]
+    assert "Quick runs" in texts["Speed"]
+    assert "1 run broke a rule (throttled) and is left out" in texts["Speed"]
+    assert "x86_64, not on Raspberry Pis" in texts["Devices"]
+    assert "MobileNet · sigmoid · top layers" in texts["Training"]
     assert recommendation.state == "warning"
     assert recommendation.trust == "With care: see data, accuracy, training, speed, devices and deployment."
 
@@ -91,8 +91,8 @@ def test_recommend_model_sees_devices_when_model_is_another(store: Store, look: 
     assert choice is not None
     assert choice.bundle is not None
     for n, device in enumerate(("pi-1", "pi-2", "pi-3")):
-        given = dataclasses.replace(store.all(Deployment)[0], digest=f"{n:064}", parent=choice.bundle.digest)
-        store.put(dataclasses.replace(given, device=device, at="2026-11-21T00:00:00+00:00"))
+        deployment = dataclasses.replace(store.all(Deployment)[0], digest=f"{n:064}", parent=choice.bundle.digest)
+        store.put(dataclasses.replace(deployment, device=device, at="2026-11-21T00:00:00+00:00"))
     assert state(look(), "Deployment") == "good"
 
 
@@ -144,7 +144,7 @@ def test_heads_compares_heads_per_network_and_stage(look: Callable[[], ReportDat
 
 def test_recommend_model_says_what_checks_without_a_device_found(store: Store, look: Callable[[], ReportData]) -> None:
     bundle = store.all(Bundle)[0]
-    kept = BundleCheck(
+    bundle_check = BundleCheck(
         digest="a" * 64,
         parent=bundle.digest,
         name="ncs2",
@@ -153,11 +153,11 @@ def test_recommend_model_says_what_checks_without_a_device_found(store: Store, l
         details={},
         at="",
     )
-    store.put(kept)
+    store.put(bundle_check)
     assert state(look(), "Bundles") == "good"
     (row,) = lineage.checks(look()).rows
     assert [cell.text for cell in row[1:]] == ["ncs2", "passed", "a blob of 9.5 MB"]
-    store.put(dataclasses.replace(kept, outcome="failed"))
+    store.put(dataclasses.replace(bundle_check, outcome="failed"))
     assert state(look(), "Bundles") == "bad"
 
 
@@ -174,7 +174,7 @@ def test_networks_compares_the_best_at_their_last_stage(look: Callable[[], Repor
 def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, look: Callable[[], ReportData]) -> None:
     assert lineage.layer_errors(look()).rows == ()
     layer = LayerError(name="conv_1", kind="Convolution", error=2e-3, added_error=1.5e-3, largest=6.0)
-    kept = LayerErrorReport(
+    bundle_check = LayerErrorReport(
         digest="c" * 64,
         parent=store.all(IrModel)[0].digest,
         bundle="x",
@@ -185,7 +185,7 @@ def test_layer_errors_shows_the_layers_where_a_form_departs_most(store: Store, l
         largest_increases=(layer,),
         layers=(layer,),
     )
-    store.put(kept)
+    store.put(bundle_check)
     (row,) = lineage.layer_errors(look()).rows
     assert [cell.text for cell in row[1:]] == ["conv_1", "Convolution", "0.0015", "0.002", "6.00"]
     assert row[1].href == "raw/layer-errors-cccccccccccc.json"

@@ -38,8 +38,8 @@ def test_mann_whitney_counts_pairs_and_knows_no_sides(first: list[float], second
 
 @given(VALUES, VALUES)
 def test_mann_whitney_asks_for_the_order_alone(first: list[float], second: list[float]) -> None:
-    told = mann_whitney([math.exp(value) for value in first], [math.exp(value) for value in second])
-    assert told == pytest.approx(mann_whitney(first, second))
+    transformed = mann_whitney([math.exp(value) for value in first], [math.exp(value) for value in second])
+    assert transformed == pytest.approx(mann_whitney(first, second))
 
 
 @pytest.mark.parametrize("values", [[1, 2, 3, 4, 5, 6, 7], [1, 1, 2, 2, 2, 3, 9], [0, 0, 0, 0, 1, 1, 1]])

@@ -91,9 +91,9 @@ def test_frozen_features_use_keras_when_openvino_cannot(
     bench: Bench, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(NETWORKS["tiny"]), "build", property(lambda _: build_untraceable), raising=False)
-    made, said, expected = features(bench, workspace)
+    made, lines, expected = features(bench, workspace)
     np.testing.assert_array_equal(made["train"].inputs, expected)
-    assert any("the backbone runs through Keras, which is slower" in line for line in said)
+    assert any("the backbone runs through Keras, which is slower" in line for line in lines)
 
 
 def test_frozen_features_use_openvino_when_body_is_a_user_file(bench: Bench, workspace: Workspace) -> None:
@@ -101,9 +101,9 @@ def test_frozen_features_use_openvino_when_body_is_a_user_file(bench: Bench, wor
     NETWORKS["tiny"].build((32, 32), pretrained=False, progress=Silent()).save(bench.root / "mine.keras")
     bench.change('networks = ["tiny"]', 'networks = ["mine"]')
     bench.change("[train]", '[networks.mine]\nbody = "mine.keras"\nscaling = "unit"\ninput_size = 32\n[train]')
-    made, said, expected = features(bench, workspace)
+    made, lines, expected = features(bench, workspace)
     np.testing.assert_allclose(made["train"].inputs, expected, atol=1e-5)
-    assert not any("Keras" in line for line in said)
+    assert not any("Keras" in line for line in lines)
 
 
 def test_frozen_features_are_remade_when_a_file_is_damaged(bench: Bench, workspace: Workspace) -> None:
@@ -113,6 +113,6 @@ def test_frozen_features_are_remade_when_a_file_is_damaged(bench: Bench, workspa
         content[200] ^= 1
         path.unlink()
         path.write_bytes(content)
-    after, said, _ = features(bench, workspace)
+    after, lines, _ = features(bench, workspace)
     np.testing.assert_array_equal(before["train"].inputs, after["train"].inputs)
-    assert sum("is damaged; creating it again" in line for line in said) == 3
+    assert sum("is damaged; creating it again" in line for line in lines) == 3

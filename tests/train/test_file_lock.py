@@ -40,13 +40,13 @@ def test_held_waits_until_the_holder_is_gone_however_it_went(tmp_path: Path) -> 
 
 
 def test_tidy_removes_what_was_half_written_and_nothing_else(tmp_path: Path) -> None:
-    kept = {"checkpoint.npz", "model.keras", ".a.npy.lock"}
-    for name in (*kept, ".checkpoint.npz.x1.part", ".part-model.keras", ".b.npy.x2.part"):
+    remaining = {"checkpoint.npz", "model.keras", ".a.npy.lock"}
+    for name in (*remaining, ".checkpoint.npz.x1.part", ".part-model.keras", ".b.npy.x2.part"):
         (tmp_path / name).touch()
     remove_partial_files(tmp_path, "b.npy")
-    assert {path.name for path in tmp_path.iterdir()} == {*kept, ".checkpoint.npz.x1.part", ".part-model.keras"}
+    assert {path.name for path in tmp_path.iterdir()} == {*remaining, ".checkpoint.npz.x1.part", ".part-model.keras"}
     remove_partial_files(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == kept
+    assert {path.name for path in tmp_path.iterdir()} == remaining
 
 
 def test_held_is_released_when_holder_ends_before_its_fork(tmp_path: Path) -> None:

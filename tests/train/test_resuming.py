@@ -67,8 +67,8 @@ def test_train_trial_leaves_no_partial_file_when_interrupted(
 ) -> None:
     whole, made = Path.open, []
 
-    def make(path: Path, *given: Any, **named: Any) -> Any:
-        stream = whole(path, *given, **named)
+    def make(path: Path, *arguments: Any, **named: Any) -> Any:
+        stream = whole(path, *arguments, **named)
         if "checkpoint" in path.name and path.suffix == ".part":
             made.append(path)
             raise KeyboardInterrupt

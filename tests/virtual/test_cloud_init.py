@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from toolkit.errors import UsageError
 from toolkit.virtual import cloud_init
-from toolkit.virtual.cloud_init import Login, NetworkConfig
+from toolkit.virtual.cloud_init import CardNetwork, Login
 
 LOGIN = Login("anna", ("ssh-ed25519 AAAA anna@laptop",), "-----BEGIN\nkey\n-----END\n", "ssh-ed25519 BBBB\n")
 
@@ -35,14 +35,14 @@ def test_private_host_key_is_removed_after_the_first_boot() -> None:
 @settings(deadline=None)
 @given(st.text(min_size=1, max_size=32), st.text(min_size=8, max_size=63))
 def test_network_config_carries_any_wifi_name_and_password(ssid: str, password: str) -> None:
-    text = cloud_init.network_config(NetworkConfig(ssid, password, "PT"))
+    text = cloud_init.network_config(CardNetwork(ssid, password, "PT"))
     wifi = yaml.safe_load(text)["network"]["wifis"]["wlan0"]
     assert wifi["access-points"] == {ssid: {"password": password}}
     assert (wifi["regulatory-domain"], wifi["dhcp4"]) == ("PT", True)
 
 
 def test_network_config_sets_a_static_address_on_ethernet() -> None:
-    network = NetworkConfig(address="192.0.2.14/24", gateway="192.0.2.1")
+    network = CardNetwork(address="192.0.2.14/24", gateway="192.0.2.1")
     network.check()
     ethernet = yaml.safe_load(cloud_init.network_config(network))["network"]["ethernets"]["eth0"]
     assert ethernet["addresses"] == ["192.0.2.14/24"]
@@ -54,14 +54,14 @@ def test_network_config_sets_a_static_address_on_ethernet() -> None:
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (NetworkConfig("home", "short", "PT"), "8 to 63 characters"),
-        (NetworkConfig("home", "long enough", "Portugal"), "not a country code"),
-        (NetworkConfig(address="192.0.2.14/24"), "needs its gateway"),
-        (NetworkConfig(address="192.0.2.14", gateway="192.0.2.1"), "no prefix length"),
-        (NetworkConfig(address="192.0.2.14/24", gateway="router"), "'router' does not appear"),
+        (CardNetwork("home", "short", "PT"), "8 to 63 characters"),
+        (CardNetwork("home", "long enough", "Portugal"), "not a country code"),
+        (CardNetwork(address="192.0.2.14/24"), "needs its gateway"),
+        (CardNetwork(address="192.0.2.14", gateway="192.0.2.1"), "no prefix length"),
+        (CardNetwork(address="192.0.2.14/24", gateway="router"), "'router' does not appear"),
     ],
 )
-def test_wrong_network_settings_are_refused(network: NetworkConfig, message: str) -> None:
+def test_wrong_network_settings_are_refused(network: CardNetwork, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         network.check()
 

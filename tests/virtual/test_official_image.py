@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from toolkit.errors import UsageError
 from toolkit.progress import Silent
-from toolkit.virtual.cloud_init import NetworkConfig
+from toolkit.virtual.cloud_init import CardNetwork
 from toolkit.virtual.official_image import PACKAGES, unpack
 from toolkit.virtual.partitions import write_mbr
 from toolkit.virtual.sd_image import OfficialImage, write_sd_image
@@ -80,7 +80,7 @@ def official(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytestmark_engine
 def test_official_image_is_preset_by_cloud_init(tools: Tools, official: Path, tmp_path: Path) -> None:
     target = tmp_path / "kitchen.img"
-    network = NetworkConfig("home", "long enough", "PT")
+    network = CardNetwork("home", "long enough", "PT")
     digest = hashlib.sha256(official.read_bytes()).hexdigest()
     preset = OfficialImage(official, digest, network)
     written = write_sd_image("kitchen", (KEY,), target, Silent(), user="anna", official=preset)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
+class CapturedImage:
     """One captured image. Its JPEG is `captures/<digest>.jpg` in the workspace."""
 
     digest: str

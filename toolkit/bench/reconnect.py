@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
 from toolkit.bench.runners import RemoteRunner
-from toolkit.bench.session import Session
+from toolkit.bench.session import BenchSession
 from toolkit.errors import FleetError
 from toolkit.fleet import Shell
 from toolkit.progress import Task
@@ -20,7 +20,9 @@ IDLE_TIMEOUT_S = 5.0
 _PAUSE_S = 2.0
 
 
-def run_with_reconnect(device: Device, session: Session, task: Task, timeout_s: float = RECONNECT_TIMEOUT_S) -> None:
+def run_with_reconnect(
+    device: Device, session: BenchSession, task: Task, timeout_s: float = RECONNECT_TIMEOUT_S
+) -> None:
     """Run the remaining steps of a device; after each disconnection, wait up to `timeout_s` for it.
 
     Raises:
@@ -40,7 +42,7 @@ def run_with_reconnect(device: Device, session: Session, task: Task, timeout_s: 
         raise _lost_error(device, session, lost)
 
 
-def _measure(shell: Shell, device: Device, session: Session, task: Task, idle_s: float) -> FleetError | None:
+def _measure(shell: Shell, device: Device, session: BenchSession, task: Task, idle_s: float) -> FleetError | None:
     """Return the error of the disconnection, or None if all steps were attempted."""
     image = session.container_images[device.container_image] if device.container_image else None
     try:
@@ -61,7 +63,7 @@ def _reconnect(device: Device, stack: ExitStack, end: float) -> Shell | None:
     return None
 
 
-def _lost_error(device: Device, session: Session, lost: FleetError) -> FleetError:
+def _lost_error(device: Device, session: BenchSession, lost: FleetError) -> FleetError:
     remaining, total = len(session.remaining_steps(device)), len(session.plan.of(device))
     return FleetError(
         f"lost after {total - remaining} of {total} runs: {lost.problems[0].what}",

@@ -11,7 +11,7 @@ from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Device
 from toolkit.bench.reconnect import RECONNECT_TIMEOUT_S, run_with_reconnect
 from toolkit.bench.runners import LocalRunner
-from toolkit.bench.session import BenchResult, Session
+from toolkit.bench.session import BenchResult, BenchSession
 from toolkit.device.bench.spec import BenchSpec
 from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
@@ -46,7 +46,7 @@ def bench_fleet(
         BundleError, DataError: a bundle or its images cannot be used; nothing was measured.
         MachineError, ConfigurationError: a container image that devices need is not on this machine.
     """
-    session = Session.prepare(bundles, devices, spec, split, workspace, store, resume=resume)
+    session = BenchSession.prepare(bundles, devices, spec, split, workspace, store, resume=resume)
     session = replace(session, container_images=local.images_for(devices))
     with session.progress_bar(progress) as task:
 
@@ -90,7 +90,7 @@ def remaining_runs(
     Raises:
         BundleError, DataError: a bundle or its images cannot be used.
     """
-    session = Session.prepare(bundles, devices, spec, split, workspace, store, resume=True)
+    session = BenchSession.prepare(bundles, devices, spec, split, workspace, store, resume=True)
     return tuple(
         RemainingRuns(
             device.name,
@@ -123,7 +123,7 @@ def bench_local(
         BundleError, DataError: a bundle or its images cannot be used; nothing was measured.
     """
     device = local_device(accelerator)
-    session = Session.prepare(bundles, [device], spec, split, workspace, store, resume=resume)
+    session = BenchSession.prepare(bundles, [device], spec, split, workspace, store, resume=resume)
     with session.progress_bar(progress) as task, LocalRunner(device, workspace) as runner:
         session.measure(runner, session.remaining_steps(device), task)
     return session.result([])

@@ -21,7 +21,7 @@ import toolkit
 from toolkit import fleet
 from toolkit.artifacts.fleet import Device
 from toolkit.bench.plan import BenchStep
-from toolkit.bench.targets import ImageSet, PreparedTarget
+from toolkit.bench.targets import BenchImages, PreparedTarget
 from toolkit.bundle.release import with_container_image
 from toolkit.device import layout
 from toolkit.device.bench.spec import BenchSpec, RunOptions
@@ -188,7 +188,7 @@ class LocalRunner:
         return True
 
 
-def materialize_images(images: ImageSet, workspace: Workspace) -> Path:
+def materialize_images(images: BenchImages, workspace: Workspace) -> Path:
     """The set as a folder of links in the workspace, there whole or not at all."""
     folder = workspace.folder("bench", "images") / images.digest
     if folder.exists():

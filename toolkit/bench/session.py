@@ -47,7 +47,7 @@ class BenchResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class BenchSession:
     """Lifecycle: `prepare` checks and plans; `measure` runs on each device's own thread; `result` collects."""
 
     plan: Plan

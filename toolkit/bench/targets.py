@@ -24,7 +24,7 @@ from toolkit.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class ImageSet:
+class BenchImages:
     """Images as sent to devices: numbered, with an images.json whose digest identifies the set."""
 
     digest: str
@@ -39,7 +39,7 @@ class PreparedTarget:
     target: BenchTarget
     folder: Path
     release: FileTree
-    images: ImageSet
+    images: BenchImages
 
 
 def prepare_target(bundle: Bundle, split: Split | None, workspace: Workspace, store: Store) -> PreparedTarget:
@@ -93,8 +93,8 @@ def _reference(manifest: Mapping[str, Any], split: Split, images: int) -> float 
     return parity.get("reference_micro_f1", parity["reference_accuracy"]) if same else None
 
 
-def build_image_set(images: Sequence[Image], labels: Sequence[str]) -> ImageSet:
+def build_image_set(images: Sequence[Image], labels: Sequence[str]) -> BenchImages:
     """Return the images by their names on the device, and the list of them."""
     files, listing = build_device_listing(images, labels)
     sources: dict[str, Path | bytes] = {**files, "images.json": listing}
-    return ImageSet(hashing.sha256_bytes(listing), build_tree(sources), sources)
+    return BenchImages(hashing.sha256_bytes(listing), build_tree(sources), sources)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.device.capture_record import IMAGE_SUFFIX, is_digest, read_record
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -24,19 +24,19 @@ def image_path(workspace: Workspace, digest: str) -> Path:
     return workspace.root / FOLDER / f"{digest}{IMAGE_SUFFIX}"
 
 
-def collected(store: Store) -> tuple[Capture, ...]:
+def collected(store: Store) -> tuple[CapturedImage, ...]:
     """Return all captures of the workspace, in the order in which they were collected."""
-    return store.all(Capture)
+    return store.all(CapturedImage)
 
 
-def parse_sidecar(content: bytes, digest: str, device: str, perceptual_hash: int | None = None) -> Capture:
+def parse_sidecar(content: bytes, digest: str, device: str, perceptual_hash: int | None = None) -> CapturedImage:
     """Return the capture that a device's JSON describes; `digest` is that of the JPEG that came with it.
 
     Raises:
         ValueError: the JSON is not valid; names the field.
     """
     record = read_record(content, digest)
-    return Capture(
+    return CapturedImage(
         digest=digest,
         parent=record.release,
         device=device,

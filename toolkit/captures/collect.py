@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.artifacts.captured_image import Capture, NearDuplicate
+from toolkit.artifacts.captured_image import CapturedImage, NearDuplicate
 from toolkit.artifacts.fleet import Device
 from toolkit.captures.catalog import FOLDER, collected, image_path, parse_sidecar
 from toolkit.captures.device_captures import CaptureGoneError, DeviceCaptures, RemoteCapture, open_captures
@@ -206,13 +206,13 @@ class _Library:
         confirmed = confirm_pairs(present, paths, Silent())
         return digests[confirmed[0].one] if confirmed else None
 
-    def _keep(self, record: Capture, content: bytes) -> None:
+    def _keep(self, record: CapturedImage, content: bytes) -> None:
         with atomic_write(image_path(self._workspace, record.digest)) as stream:
             stream.write(content)
         self._store.put(record)
         self._captures[record.digest] = record.perceptual_hash
 
-    def _forget(self, record: Capture, same: str) -> None:
+    def _forget(self, record: CapturedImage, same: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._store.put(NearDuplicate(digest=record.digest, parent=same, device=record.device, collected_at=now))
         self._duplicates.add(record.digest)

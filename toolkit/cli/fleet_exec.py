@@ -12,7 +12,7 @@ from toolkit.cli.options import DryRunOption
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Device
-    from toolkit.fleet import FleetResult, Result
+    from toolkit.fleet import CommandResult, FleetResult
 
 
 @with_fleet_options
@@ -41,7 +41,7 @@ def run_everywhere(
         print_json({"command": script, "devices": names}) if options.as_json else print("\n".join(names))
         return
 
-    def run(device: Device) -> Result:
+    def run(device: Device) -> CommandResult:
         with fleet.connect(device) as shell:
             return shell.run(script, timeout=timeout)
 
@@ -49,7 +49,7 @@ def run_everywhere(
     _show(result, as_json=options.as_json)
 
 
-def _show(result: FleetResult[Result], *, as_json: bool) -> None:
+def _show(result: FleetResult[CommandResult], *, as_json: bool) -> None:
     """Print each device's lines after its name; then the failures; then exit."""
     from toolkit.cli.fleet_output import exit_with, failures_json
     from toolkit.cli.output import print_json, to_json

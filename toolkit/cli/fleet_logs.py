@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toolkit.artifacts.fleet import Device
-    from toolkit.fleet import Result
+    from toolkit.fleet import CommandResult
 
 
 @with_fleet_options
@@ -35,7 +35,7 @@ def logs(
         _follow(options, devices, lines)
         return
 
-    def read(device: Device) -> Result:
+    def read(device: Device) -> CommandResult:
         with fleet.connect(device) as shell:
             return shell.run(commands.logs(device, lines, follow=False)).check(device, "reading its log")
 

@@ -46,13 +46,13 @@ def image(
     """
     from toolkit.errors import UsageError
     from toolkit.progress import create_progress
-    from toolkit.virtual.cloud_init import NetworkConfig
+    from toolkit.virtual.cloud_init import CardNetwork
     from toolkit.virtual.sd_image import OfficialImage, write_sd_image
 
     if official is None and (sha256 or wifi or wifi_password_file or address or gateway or dns):
         raise UsageError("SHA-256, Wi-Fi and addresses apply to official images", remedy="add --image FILE")
     password = _read(wifi_password_file) if wifi_password_file else ""
-    network = NetworkConfig(wifi, password, wifi_country, address, gateway, tuple(dns or ()))
+    network = CardNetwork(wifi, password, wifi_country, address, gateway, tuple(dns or ()))
     progress = create_progress(quiet=as_json)
     preset = OfficialImage(official.expanduser(), sha256, network) if official else None
     keys = tuple(_read(path) for path in key)

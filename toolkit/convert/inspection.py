@@ -16,7 +16,7 @@ _PASSED_THROUGH = {"Add", "Multiply", "Clamp", "Relu", "HSwish", "Swish", "Elu",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class IrOperation:
     """One operation that is not a constant."""
 
     name: str
@@ -34,7 +34,7 @@ class Operation:
 class Inspection:
     """A whole model."""
 
-    operations: tuple[Operation, ...]
+    operations: tuple[IrOperation, ...]
     parameters: int
     multiply_adds: int
     opsets: Mapping[str, int]
@@ -54,7 +54,7 @@ def inspect_ir(path: Path) -> Inspection:
     """
     with Sandbox([path, path.with_suffix(".bin")] if path.with_suffix(".bin").exists() else [path]) as sandbox:
         counts = sandbox.call("toolkit.convert.inspection:inspect_here", path=path.absolute())
-    operations = tuple(Operation(**one | {"shape": tuple(one["shape"])}) for one in counts["operations"])
+    operations = tuple(IrOperation(**one | {"shape": tuple(one["shape"])}) for one in counts["operations"])
     return Inspection(**counts | {"operations": operations})
 
 
@@ -81,10 +81,10 @@ def _inspect(path: Path) -> Inspection:
     )
 
 
-def _operation(node: Any) -> Operation:
+def _operation(node: Any) -> IrOperation:
     constants = [prod(constant.shape) for constant in _constants(node)]
     shape = tuple(node.get_output_shape(0)) if node.get_output_size() else ()
-    return Operation(
+    return IrOperation(
         name=node.get_friendly_name(),
         kind=node.get_type_name(),
         opset=node.get_type_info().version_id,

@@ -37,7 +37,7 @@ def discover_hosts(seconds: float, interfaces: Sequence[str] = ()) -> tuple[Disc
 
     announced: dict[tuple[str, str], None] = {}
 
-    class Listener(ServiceListener):
+    class _Listener(ServiceListener):
         def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
             del zc
             announced[type_, name] = None
@@ -50,7 +50,7 @@ def discover_hosts(seconds: float, interfaces: Sequence[str] = ()) -> tuple[Disc
 
     try:
         with Zeroconf(interfaces=list(interfaces) or InterfaceChoice.All) as network:
-            browser = ServiceBrowser(network, list(SERVICES), Listener())
+            browser = ServiceBrowser(network, list(SERVICES), _Listener())
             threading.Event().wait(seconds)
             browser.cancel()
             hosts = [_resolve(network, *service) for service in list(announced)]

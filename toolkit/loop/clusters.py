@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from toolkit import data
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.dataset import Split
 from toolkit.captures import image_path
 from toolkit.experiment.schema import Experiment
@@ -26,7 +26,12 @@ _ROUNDS = 20
 
 
 def cluster_captures(
-    plan: Experiment, trial: Trial, split: Split, captures: Sequence[Capture], workspace: Workspace, progress: Progress
+    plan: Experiment,
+    trial: Trial,
+    split: Split,
+    captures: Sequence[CapturedImage],
+    workspace: Workspace,
+    progress: Progress,
 ) -> dict[str, int]:
     """The cluster of each capture, a number, by its digest; none for fewer than two captures.
 
@@ -73,7 +78,7 @@ def cluster(features: np.ndarray, clusters: int) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def queue_order(captures: Sequence[Capture], clusters: Mapping[str, int]) -> list[Capture]:
+def queue_order(captures: Sequence[CapturedImage], clusters: Mapping[str, int]) -> list[CapturedImage]:
     """The least sure first; captures of a cluster follow its first one."""
     by_score = sorted(captures, key=lambda one: (one.confidence if one.score is None else one.score, one.digest))
     first: dict[int | str, int] = {}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from toolkit import files
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.labeling import CLASS, VERDICTS, LabelDecision
 from toolkit.captures import image_path
 from toolkit.errors import DataError, UsageError
@@ -24,7 +24,7 @@ Labels = Mapping[str, LabelDecision]
 
 
 def write_labels(
-    destination: Path, form: str | None, captures: Sequence[Capture], decisions: Labels, workspace: Workspace
+    destination: Path, form: str | None, captures: Sequence[CapturedImage], decisions: Labels, workspace: Workspace
 ) -> int:
     """Write the captures and the decisions about them; returns the number of captures with a decision.
 
@@ -50,7 +50,7 @@ def label_of(decision: LabelDecision | None) -> str:
     return decision.label if decision.verdict == CLASS else decision.verdict
 
 
-def _csv(captures: Sequence[Capture], decisions: Labels) -> str:
+def _csv(captures: Sequence[CapturedImage], decisions: Labels) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "label", "who", "at", "device", "release", "policy"))
@@ -62,7 +62,7 @@ def _csv(captures: Sequence[Capture], decisions: Labels) -> str:
     return text.getvalue()
 
 
-def _coco(captures: Sequence[Capture], decisions: Labels) -> str:
+def _coco(captures: Sequence[CapturedImage], decisions: Labels) -> str:
     labels = [label_of(decisions.get(capture.digest)) for capture in captures]
     names = sorted({label for label in labels if label})
     ids = {name: number for number, name in enumerate(names, start=1)}
@@ -80,7 +80,7 @@ def _coco(captures: Sequence[Capture], decisions: Labels) -> str:
     )
 
 
-def _label_studio(captures: Sequence[Capture], decisions: Labels) -> str:
+def _label_studio(captures: Sequence[CapturedImage], decisions: Labels) -> str:
     """Tasks for Label Studio's local files, to be served from the captures' folder."""
 
     def choice(label: str) -> dict[str, object]:
@@ -99,7 +99,9 @@ def _label_studio(captures: Sequence[Capture], decisions: Labels) -> str:
     return _json(tasks)
 
 
-def _write_folders(destination: Path, captures: Sequence[Capture], decisions: Labels, workspace: Workspace) -> None:
+def _write_folders(
+    destination: Path, captures: Sequence[CapturedImage], decisions: Labels, workspace: Workspace
+) -> None:
     """One folder per class, "unknown" and "not sure"; captures without a decision are left out."""
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise UsageError("the destination is not an empty folder", where=str(destination), remedy="name a new folder")
@@ -116,7 +118,7 @@ def _write_folders(destination: Path, captures: Sequence[Capture], decisions: La
             shutil.copyfile(image_path(workspace, capture.digest), target)
 
 
-def _file(capture: Capture) -> str:
+def _file(capture: CapturedImage) -> str:
     return f"{capture.digest}.jpg"
 
 
@@ -124,7 +126,7 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-_TEXTS: Mapping[str, Callable[[Sequence[Capture], Labels], str]] = {
+_TEXTS: Mapping[str, Callable[[Sequence[CapturedImage], Labels], str]] = {
     "csv": _csv,
     "coco": _coco,
     "label-studio": _label_studio,

@@ -36,7 +36,7 @@ _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LabelRow:
     """A label of an image as a file gives it; `where` is its place in the file."""
 
     image: str
@@ -111,7 +111,7 @@ def _guess(path: Path) -> str:
     return "coco" if isinstance(content, dict) else "label-studio" if isinstance(content, list) else ""
 
 
-def _choice(entry: Entry, digest: str, classes: Sequence[str]) -> Choice | None:
+def _choice(entry: LabelRow, digest: str, classes: Sequence[str]) -> Choice | None:
     """A class of the experiment first: one of them may be called "unknown"."""
     if entry.label in classes:
         return Choice(digest, CLASS, entry.label, entry.who, entry.at)
@@ -137,7 +137,7 @@ def _time(value: object) -> str:
         return ""
 
 
-def _csv(path: Path) -> Iterator[Entry | Problem]:
+def _csv(path: Path) -> Iterator[LabelRow | Problem]:
     text = _text(path)
     if isinstance(text, Problem):
         yield text
@@ -160,7 +160,7 @@ def _csv(path: Path) -> Iterator[Entry | Problem]:
             continue
         cells = dict(zip(columns, map(_plain, row), strict=True))
         if cells["label"]:
-            yield Entry(cells["image"], cells["label"], where, cells.get("who", ""), _time(cells.get("at", "")))
+            yield LabelRow(cells["image"], cells["label"], where, cells.get("who", ""), _time(cells.get("at", "")))
 
 
 def _plain(cell: str) -> str:
@@ -169,7 +169,7 @@ def _plain(cell: str) -> str:
     return text[1:] if text[:1] == "'" and text[1:2] in {"=", "+", "-", "@"} else text
 
 
-def _folders(path: Path) -> Iterator[Entry | Problem]:
+def _folders(path: Path) -> Iterator[LabelRow | Problem]:
     if not path.is_dir():
         yield Problem("not a folder", str(path), "name a folder with one subfolder per class")
         return
@@ -177,12 +177,12 @@ def _folders(path: Path) -> Iterator[Entry | Problem]:
         if folder.is_dir() and not folder.name.startswith("."):
             for file in list_files(folder)[0]:
                 try:
-                    yield Entry(hashing.sha256_file(file), folder.name, str(file))
+                    yield LabelRow(hashing.sha256_file(file), folder.name, str(file))
                 except OSError as error:
                     yield Problem(error.strerror or str(error), str(file), "make it readable, or remove it")
 
 
-def _coco(path: Path) -> Iterator[Entry | Problem]:
+def _coco(path: Path) -> Iterator[LabelRow | Problem]:
     content = _json(path)
     if isinstance(content, Problem):
         yield content
@@ -201,7 +201,7 @@ def _coco(path: Path) -> Iterator[Entry | Problem]:
         if image is None or category is None:
             yield Problem("names an image or a category that the file does not list", where, "export the file again")
         else:
-            yield Entry(str(image.get("file_name", "")), str(category.get("name", "")), where)
+            yield LabelRow(str(image.get("file_name", "")), str(category.get("name", "")), where)
 
 
 def _by_id(rows: object) -> dict[str, Mapping[str, Any]]:
@@ -212,7 +212,7 @@ def _key(value: object) -> str:
     return str(value) if isinstance(value, int | str) else ""
 
 
-def _label_studio(path: Path) -> Iterator[Entry | Problem]:
+def _label_studio(path: Path) -> Iterator[LabelRow | Problem]:
     content = _json(path)
     if isinstance(content, Problem):
         yield content
@@ -227,10 +227,10 @@ def _label_studio(path: Path) -> Iterator[Entry | Problem]:
         elif "data" in task or "annotations" in task:
             yield from _task(task, where)
         elif isinstance(choice := task.get("choice"), str):
-            yield Entry(_image(task), choice, where, _email(task.get("annotator")), _time(task.get("created_at")))
+            yield LabelRow(_image(task), choice, where, _email(task.get("annotator")), _time(task.get("created_at")))
 
 
-def _task(task: Mapping[str, Any], where: str) -> Iterator[Entry | Problem]:
+def _task(task: Mapping[str, Any], where: str) -> Iterator[LabelRow | Problem]:
     """The newest annotation of a task; a task that nobody annotated has none."""
     listed = task.get("annotations")
     valid = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
@@ -244,7 +244,7 @@ def _task(task: Mapping[str, Any], where: str) -> Iterator[Entry | Problem]:
         yield Problem(f"has {len(choices)} choices, not one", where, "choose one class for each image")
         return
     who, at = _email(newest.get("completed_by")), _time(newest.get("created_at"))
-    yield Entry(_image(data if isinstance(data, dict) else {}), choices[0], where, who, at)
+    yield LabelRow(_image(data if isinstance(data, dict) else {}), choices[0], where, who, at)
 
 
 def _choices(result: object) -> list[str]:
@@ -288,7 +288,7 @@ def _json(path: Path) -> Any:
         return Problem(f"not valid JSON: {error}", str(path), "export it again")
 
 
-READERS: Mapping[str, Callable[[Path], Iterator[Entry | Problem]]] = {
+READERS: Mapping[str, Callable[[Path], Iterator[LabelRow | Problem]]] = {
     "csv": _csv,
     "folders": _folders,
     "coco": _coco,

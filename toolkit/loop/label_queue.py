@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.labeling import CLASS, VERDICTS, LabelDecision
 from toolkit.loop.decisions import Choice, record, standing_decisions, undo
 from toolkit.store import Store
@@ -23,7 +23,7 @@ class LabelQueue:
 
     experiment: str
     classes: tuple[str, ...]
-    captures: Sequence[Capture]
+    captures: Sequence[CapturedImage]
     clusters: Mapping[str, int]
     """Captures with the same number look alike to the network; by digest, none if they were not clustered."""
     store: Store
@@ -66,7 +66,7 @@ class LabelQueue:
         """Whether a digest is that of a capture that is shown."""
         return any(capture.digest == digest for capture in self.captures)
 
-    def _item(self, capture: Capture, decision: LabelDecision | None) -> dict[str, Any]:
+    def _item(self, capture: CapturedImage, decision: LabelDecision | None) -> dict[str, Any]:
         return {
             "digest": capture.digest,
             "device": capture.device,
@@ -79,7 +79,7 @@ class LabelQueue:
             "decision": _decision(decision),
         }
 
-    def _suggestions(self, capture: Capture) -> list[tuple[str, float]]:
+    def _suggestions(self, capture: CapturedImage) -> list[tuple[str, float]]:
         """The likeliest classes of the model that answered, as far as the experiment has them."""
         if len(capture.probabilities) != len(self.classes):
             return [(capture.label, round(capture.confidence, 4))] if capture.label in self.classes else []

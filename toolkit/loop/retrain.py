@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from toolkit import data, hashing, train
 from toolkit.artifacts.bundle import Bundle, IrModel
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Deployment
 from toolkit.artifacts.labeling import DatasetVersion, ModelComparison, Retraining
@@ -127,7 +127,7 @@ def compare(
     groups[NEW] = [image for image in answers.truth if image not in old]
     devices: dict[str, list[str]] = {}
     for digest, subset in version.captures.items():
-        if subset == "test" and (capture := store.get(Capture, digest)):
+        if subset == "test" and (capture := store.get(CapturedImage, digest)):
             devices.setdefault(f"device {capture.device}", []).append(digest)
     overall = [_compared(name, images, answers) for name, images in groups.items() if images]
     return *overall, *_adjusted([_compared(name, devices[name], answers) for name in sorted(devices)])

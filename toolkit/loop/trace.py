@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from toolkit.artifacts.bundle import Bundle, IrModel
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.fleet import Deployment
 from toolkit.artifacts.labeling import DatasetVersion, LabelDecision
 from toolkit.artifacts.model import TrainedModel
@@ -17,7 +17,7 @@ from toolkit.store import Store
 class Lineage:
     """One capture: where it came from, what people decided about it, and what was made from that."""
 
-    capture: Capture
+    capture: CapturedImage
     decisions: tuple[LabelDecision, ...]
     """All of them, oldest first, undone ones too."""
     versions: tuple[DatasetVersion, ...]
@@ -35,7 +35,7 @@ def trace_capture(digest: str, store: Store) -> Lineage:
     Raises:
         UsageError: no capture matches, or several do.
     """
-    matches = store.starting_with(Capture, digest) if len(digest) >= 4 else ()
+    matches = store.starting_with(CapturedImage, digest) if len(digest) >= 4 else ()
     if len(matches) != 1:
         what = f"{len(matches)} captures match" if matches else "no such capture"
         raise UsageError(what, where=digest, remedy="give four or more digits of a capture's digest")

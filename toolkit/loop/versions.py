@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from toolkit import data, hashing
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.labeling import CLASS, DatasetVersion, LabelDecision
 from toolkit.captures import collected, image_path
@@ -45,7 +45,7 @@ LIKE_SEVERAL = "looks like images of several subsets"
 class Labeled:
     """A capture with the class that holds about it."""
 
-    capture: Capture
+    capture: CapturedImage
     label: str
 
     @property
@@ -138,7 +138,7 @@ class _Composition:
     progress: Progress
 
     def extend(
-        self, captures: Sequence[Capture], decisions: Mapping[str, LabelDecision], plan: Experiment
+        self, captures: Sequence[CapturedImage], decisions: Mapping[str, LabelDecision], plan: Experiment
     ) -> tuple[tuple[data.Image, ...], Mapping[str, str], Mapping[str, int]]:
         """The images, the subset of each capture among them, and the number of captures left out by reason."""
         labels = {digest: one.label for digest, one in decisions.items() if one.verdict == CLASS}
@@ -174,7 +174,7 @@ class _Composition:
         return data.Image(path, one.capture.digest, self.split.labels.index(one.label), subset, one.group)
 
     def _deal(
-        self, fresh: Sequence[Labeled], captures: Sequence[Capture], plan: Experiment
+        self, fresh: Sequence[Labeled], captures: Sequence[CapturedImage], plan: Experiment
     ) -> Iterator[tuple[Sequence[Labeled], str, str]]:
         """Every unit of new captures with its subset, or with none and the reason for that."""
         fair: list[Sequence[Labeled]] = []
@@ -196,7 +196,7 @@ class _Composition:
         yield from _dealt(fair, tested, plan.data.seed)
 
     def _units(
-        self, fresh: Sequence[Labeled], captures: Sequence[Capture]
+        self, fresh: Sequence[Labeled], captures: Sequence[CapturedImage]
     ) -> Iterator[tuple[Sequence[Labeled], frozenset[str]]]:
         """New captures that belong together, with the subsets that images of theirs are in already."""
         subset_of: dict[str, set[str]] = defaultdict(set)
@@ -214,7 +214,7 @@ class _Composition:
         for members in _connected(len(fresh), links):
             yield [fresh[index] for index in members], frozenset().union(*(touched[index] for index in members))
 
-    def _near_duplicates(self, fresh: Sequence[Labeled], captures: Sequence[Capture]) -> list[tuple[int, int]]:
+    def _near_duplicates(self, fresh: Sequence[Labeled], captures: Sequence[CapturedImage]) -> list[tuple[int, int]]:
         """Pairs of places in new captures and, behind them, in the images of before; the first is a new capture."""
         if not fresh:
             return []

@@ -39,7 +39,7 @@ class Network:
     """Height and width in pixels that its weights were made for."""
     smallest: int
     """The smallest height and width that it still reduces to a feature map."""
-    scaling: scaling.Scaling
+    scaling: scaling.NetworkScaling
     weights_from: str
     """The source of "imagenet" weights, for messages."""
     unfreezes_from: str | None = None
@@ -84,7 +84,7 @@ def _from_keras(name: str, *, after: str | None = None, **options: object) -> Bu
 def _of_keras(
     name: str,
     title: str,
-    row_scaling: scaling.Scaling,
+    row_scaling: scaling.NetworkScaling,
     cost: tuple[int, float],
     weights_file: str,
     *,
@@ -108,7 +108,7 @@ def _of_keras(
 
 
 def _of_wheel(
-    name: str, title: str, row_scaling: scaling.Scaling, cost: tuple[int, float], build: Builder, wheel: Wheel
+    name: str, title: str, row_scaling: scaling.NetworkScaling, cost: tuple[int, float], build: Builder, wheel: Wheel
 ) -> Network:
     multiply_adds, imagenet_top1 = cost
     return Network(

@@ -18,7 +18,7 @@ LAYER_NAME = "scaling"
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
+class NetworkScaling:
     """A network's own input scaling: `text` describes it, `layer` creates the Keras layer."""
 
     text: str
@@ -54,18 +54,18 @@ CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)
 TORCH_MEANS = (0.485, 0.456, 0.406)
 TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
 
-SYMMETRIC = Scaling("x / 127.5 - 1", _rescaling(1 / 127.5, -1.0))
-TORCH_LITE = Scaling("(x - 127) / 128", _rescaling(1 / 128, -127 / 128))
-CAFFE = Scaling("BGR, minus 103.939, 116.779, 123.68", _caffe)
-TORCH = Scaling(
+SYMMETRIC = NetworkScaling("x / 127.5 - 1", _rescaling(1 / 127.5, -1.0))
+TORCH_LITE = NetworkScaling("(x - 127) / 128", _rescaling(1 / 128, -127 / 128))
+CAFFE = NetworkScaling("BGR, minus 103.939, 116.779, 123.68", _caffe)
+TORCH = NetworkScaling(
     "(x / 255 - mean) / deviation, by ImageNet's channels",
     _rescaling(
         [1 / (255 * deviation) for deviation in TORCH_DEVIATIONS],
         [-mean / deviation for mean, deviation in zip(TORCH_MEANS, TORCH_DEVIATIONS, strict=True)],
     ),
 )
-UNIT = Scaling("x / 255", _rescaling(1 / 255, 0.0))
-NONE = Scaling("none", _identity)
+UNIT = NetworkScaling("x / 255", _rescaling(1 / 255, 0.0))
+NONE = NetworkScaling("none", _identity)
 
 SCALINGS = {"none": NONE, "unit": UNIT, "symmetric": SYMMETRIC, "caffe": CAFFE, "torch": TORCH}
 """Those that a body of the user's own may ask for, by the names that Keras' preprocess_input gives them."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from toolkit.artifacts.bundle import Bundle
 from toolkit.report import checks, formatting
-from toolkit.report.checks import STATES, Check, State
+from toolkit.report.checks import STATES, State, TrustCheck
 from toolkit.report.data.load import ReportData
 from toolkit.report.data.paired_tests import indistinguishable
 from toolkit.report.data.variants import Variant
@@ -30,7 +30,7 @@ class Recommendation:
     """None when no model can be named; `reason` says why."""
     headline: str
     reason: str
-    checks: tuple[Check, ...]
+    checks: tuple[TrustCheck, ...]
     where: str = ""
     """On which device, in a sentence; empty where none was measured."""
 
@@ -165,7 +165,7 @@ def _where(choice: Variant) -> str:
     return f"{on} is the fastest of {len(places)}, with {formatting.number(fastest)} ms; {other} the slowest, with {formatting.number(slowest)} ms."
 
 
-def _checks(report: ReportData, choice: Variant) -> tuple[Check, ...]:
+def _checks(report: ReportData, choice: Variant) -> tuple[TrustCheck, ...]:
     return (
         _data(report),
         _accuracy(report, choice),
@@ -181,100 +181,102 @@ def _checks(report: ReportData, choice: Variant) -> tuple[Check, ...]:
     )
 
 
-def _data(report: ReportData) -> Check:
+def _data(report: ReportData) -> TrustCheck:
     if any("synthetic" in note for note in report.notes):
         text = (
             f"{formatting.listed(report.notes).capitalize()}: every figure here comes from synthetic images. They show that "
             "the pipeline works and how its models compare, not how well a model does on real images."
         )
-        return Check("Data", "warning", text)
+        return TrustCheck("Data", "warning", text)
     if len(report.splits) != 1:
         why = "were not all trained and judged on the same split of the data" if report.splits else NO_SPLIT
-        return Check("Data", "bad", f"The models {why}.")
+        return TrustCheck("Data", "bad", f"The models {why}.")
     (split,) = report.splits
     sizes = ", ".join(f"{split.size(subset):,} to {verb}" for subset, verb in SUBSETS.items())
     text = f"All models saw the same split of {split.name}: {sizes}."
     if split.note:
-        return Check("Data", "warning", f"{text} Mind what it is: {split.note}.")
-    return Check("Data", "good", text)
+        return TrustCheck("Data", "warning", f"{text} Mind what it is: {split.note}.")
+    return TrustCheck("Data", "good", text)
 
 
-def _accuracy(report: ReportData, choice: Variant) -> Check:
+def _accuracy(report: ReportData, choice: Variant) -> TrustCheck:
     low, high = choice.interval
     alike = len(indistinguishable(report, choice.model))
     others = (
         f" {formatting.count(alike, 'other model')} cannot be distinguished from it on these images." if alike else ""
     )
     text = f"The test set leaves {100 * (high - low):.1f} points of uncertainty.{others}"
-    return Check("Accuracy", "good" if high - low <= 0.05 else "warning", text)
+    return TrustCheck("Accuracy", "good" if high - low <= 0.05 else "warning", text)
 
 
-def _training(report: ReportData, choice: Variant | None = None) -> Check:
+def _training(report: ReportData, choice: Variant | None = None) -> TrustCheck:
     if all(model.imported for model in report.models):
-        return Check("Training", "none", "Not checked: the models were imported, not trained here.")
+        return TrustCheck("Training", "none", "Not checked: the models were imported, not trained here.")
     withheld = [model for model in report.models if model.withheld]
     warned = [model for model in report.models if model.warnings and not model.withheld]
     total = formatting.count(len(report.models), "model")
     if not warned and withheld:
         text = f"{total} trained; {len(withheld)} of them no better than the stage before, and so not offered."
-        return Check("Training", "good", text)
+        return TrustCheck("Training", "good", text)
     if not warned:
-        return Check("Training", "good", f"{total} trained without a warning.")
+        return TrustCheck("Training", "good", f"{total} trained without a warning.")
     if choice and choice.model in warned:
-        return Check("Training", "bad", f"Of this very model: {choice.model.warnings[0].partition('. ')[0]}.")
+        return TrustCheck("Training", "bad", f"Of this very model: {choice.model.warnings[0].partition('. ')[0]}.")
     names = formatting.listed(formatting.model(model) for model in warned[:3])
     more = f", and {len(warned) - 3} more" if len(warned) > 3 else ""
     text = f"{len(warned)} of {total} may have learned nothing, or something wrong: {names}{more}."
-    return Check("Training", "warning", f"{text}{' The recommended model is not among them.' if choice else ''}")
+    return TrustCheck("Training", "warning", f"{text}{' The recommended model is not among them.' if choice else ''}")
 
 
-def _conversion(report: ReportData) -> Check:
+def _conversion(report: ReportData) -> TrustCheck:
     failed = [v for v in report.variants if not v.ir.parity.passed]
     if failed:
         names = formatting.listed(formatting.variant_name(v.model, v.ir) for v in failed[:3])
         more = f", and {len(failed) - 3} more" if len(failed) > 3 else ""
         state: State = "bad" if len(failed) == len(report.variants) else "warning"
-        return Check("Conversion", state, f"Excluded because of failed parity: {names}{more}.")
+        return TrustCheck("Conversion", state, f"Excluded because of failed parity: {names}{more}.")
     agree = min(v.ir.parity.top1_agreement for v in report.variants)
     total = formatting.count(len(report.variants), "converted model")
     least = "on every test image" if agree == 1 else f"on at least {formatting.percent(agree)} of the test images"
     most = max(v.ir.parity.max_abs for v in report.variants)
     text = f"{total} within tolerance of Keras, with the same answer {least}; no probability changed by more than {formatting.number(most, 2)}."
-    return Check("Conversion", "good", text)
+    return TrustCheck("Conversion", "good", text)
 
 
-def _without_device(report: ReportData) -> Iterator[Check]:
+def _without_device(report: ReportData) -> Iterator[TrustCheck]:
     """Older runtimes and the accelerator's compiler, where `toolkit check` was run."""
     failed = [check for check in report.checks if check.outcome == "failed"]
     passed = formatting.listed(sorted({check.name for check in report.checks if check.outcome == "passed"}))
     if failed:
-        yield Check(
+        yield TrustCheck(
             "Bundles",
             "bad",
             f"{formatting.count(len(failed), 'check')} failed, first {failed[0].name}: {failed[0].message}.",
         )
     elif passed:
-        yield Check("Bundles", "good", f"Without a device these checks passed: {passed}.")
+        yield TrustCheck("Bundles", "good", f"Without a device these checks passed: {passed}.")
     else:
-        yield Check("Bundles", "none", "Not checked: `toolkit check` was not run.")
+        yield TrustCheck("Bundles", "none", "Not checked: `toolkit check` was not run.")
 
 
-def _on_device(choice: Variant) -> Iterator[Check]:
+def _on_device(choice: Variant) -> Iterator[TrustCheck]:
     """The accuracy passes on the devices against the FP32 reference (rule 6)."""
     reached = [m.accuracy.accuracy for m in choice.measured if m.accuracy and m.accuracy.accuracy is not None]
     if not reached:
-        yield Check("Same on the device", "none", "Not checked: no device has a valid accuracy pass of this model.")
+        yield TrustCheck(
+            "Same on the device", "none", "Not checked: no device has a valid accuracy pass of this model."
+        )
         return
     reference = choice.ir.parity.reference_accuracy
     state: State = "good" if min(reached) >= ACCURACY_SHARE * reference else "bad"
     span = formatting.span((100 * each for each in reached), "%")
     text = f"It reached {span} on the devices; before conversion it reached {formatting.percent(reference)}."
-    yield Check("Same on the device", state, text)
+    yield TrustCheck("Same on the device", state, text)
 
 
-def _speed(report: ReportData) -> Check:
+def _speed(report: ReportData) -> TrustCheck:
     if not report.records:
-        return Check("Speed", "bad", "No device has been measured yet.")
+        return TrustCheck("Speed", "bad", "No device has been measured yet.")
     broken = sum(bool(record.broken_rules) for record in report.records)
     rules = formatting.listed(dict.fromkeys(rule for record in report.records for rule in record.broken_rules))
     left_out = (
@@ -284,17 +286,17 @@ def _speed(report: ReportData) -> Check:
     )
     if report.only_quick:
         text = "Quick runs, below 60 s or 1,024 queries: they are for a first look and never compared with full ones."
-        return Check("Speed", "warning", text + left_out)
-    return Check("Speed", "warning" if broken else "good", f"Full runs by the rules.{left_out}")
+        return TrustCheck("Speed", "warning", text + left_out)
+    return TrustCheck("Speed", "warning" if broken else "good", f"Full runs by the rules.{left_out}")
 
 
-def _devices(report: ReportData) -> Check:
+def _devices(report: ReportData) -> TrustCheck:
     machines = {str(record.facts.get("machine") or "unknown") for record in report.records}
     if not machines:
-        return Check("Devices", "bad", "No device was part of this.")
+        return TrustCheck("Devices", "bad", "No device was part of this.")
     models = {str(record.facts.get("model") or "") for record in report.records}
     if all("Raspberry Pi" in model for model in models):
-        return Check("Devices", "good", f"Measured on {formatting.listed(sorted(models))}.")
+        return TrustCheck("Devices", "good", f"Measured on {formatting.listed(sorted(models))}.")
     total = formatting.count(len(report.devices), "device")
     text = f"Measured on {total} of the kind {formatting.listed(sorted(machines))}, not on Raspberry Pis: expect other speeds there."
-    return Check("Devices", "warning", text)
+    return TrustCheck("Devices", "warning", text)

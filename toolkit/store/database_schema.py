@@ -47,7 +47,7 @@ SCHEMA = """
                body ->> 'time' AS time, body ->> 'policy' AS policy, body ->> 'label' AS class,
                body ->> 'confidence' AS confidence, body ->> 'probabilities' AS probabilities, body ->> 'score' AS score,
                body ->> 'collected_at' AS collected_at
-        FROM artifact WHERE kind = 'Capture';
+        FROM artifact WHERE kind = 'CapturedImage';
 """
 
 

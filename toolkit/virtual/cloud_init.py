@@ -26,7 +26,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkConfig:
+class CardNetwork:
     """Network settings: DHCP on Ethernet unless Wi-Fi or a static address is given."""
 
     ssid: str = ""
@@ -88,7 +88,7 @@ def user_data(name: str, login: Login) -> str:
     return f"#cloud-config\n{_yaml(settings)}"
 
 
-def network_config(network: NetworkConfig) -> str:
+def network_config(network: CardNetwork) -> str:
     """Return network-config, in netplan's format."""
     device: dict[str, object] = {"dhcp4": not network.address, "optional": True}
     if network.address:

@@ -14,7 +14,7 @@ _END = "TRAILER!!!"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveMember:
     """A folder, file or link; `mode` includes the type bits. The content of a link is its target."""
 
     name: str
@@ -23,28 +23,30 @@ class Entry:
     owner: int = 0
 
 
-def folder(name: str, permissions: int = 0o755, owner: int = 0) -> Entry:
+def folder(name: str, permissions: int = 0o755, owner: int = 0) -> ArchiveMember:
     """Return a folder."""
-    return Entry(name, stat.S_IFDIR | permissions, owner=owner)
+    return ArchiveMember(name, stat.S_IFDIR | permissions, owner=owner)
 
 
-def file(name: str, content: bytes | str, permissions: int = 0o644, owner: int = 0) -> Entry:
+def file(name: str, content: bytes | str, permissions: int = 0o644, owner: int = 0) -> ArchiveMember:
     """Return a file."""
-    return Entry(name, stat.S_IFREG | permissions, content.encode() if isinstance(content, str) else content, owner)
+    return ArchiveMember(
+        name, stat.S_IFREG | permissions, content.encode() if isinstance(content, str) else content, owner
+    )
 
 
-def link(name: str, target: str) -> Entry:
+def link(name: str, target: str) -> ArchiveMember:
     """Return a symbolic link."""
-    return Entry(name, stat.S_IFLNK | 0o777, target.encode())
+    return ArchiveMember(name, stat.S_IFLNK | 0o777, target.encode())
 
 
-def archive(entries: Iterable[Entry]) -> bytes:
+def archive(entries: Iterable[ArchiveMember]) -> bytes:
     """Return an archive of the entries, in their order: a folder must come before its content."""
-    numbered = enumerate([*entries, Entry(_END, 0)], 1)
+    numbered = enumerate([*entries, ArchiveMember(_END, 0)], 1)
     return b"".join(block for number, entry in numbered for block in _blocks(number, entry))
 
 
-def _blocks(number: int, entry: Entry) -> Iterator[bytes]:
+def _blocks(number: int, entry: ArchiveMember) -> Iterator[bytes]:
     name = entry.name.encode() + b"\0"
     links, time, device, checksum = 1, 0, 0, 0
     fields = [number, entry.mode, entry.owner, entry.owner, links, time, len(entry.content), *[device] * 4, len(name)]

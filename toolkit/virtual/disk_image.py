@@ -232,7 +232,7 @@ def early_modules(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(folder / path for path in dict.fromkeys(paths))
 
 
-def initrd_entries(busybox: Path, modules: Sequence[Path]) -> Iterator[cpio.Entry]:
+def initrd_entries(busybox: Path, modules: Sequence[Path]) -> Iterator[cpio.ArchiveMember]:
     """Files of the initial RAM disk. Modules are decompressed: busybox loads no .ko.xz."""
     yield from (cpio.folder(name) for name in ("bin", "dev", "proc", "sys", "root", "modules"))
     yield cpio.file("bin/busybox", busybox.read_bytes(), 0o755)

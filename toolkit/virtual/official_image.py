@@ -19,7 +19,7 @@ from typing import BinaryIO
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
 from toolkit.virtual import cloud_init
-from toolkit.virtual.cloud_init import Login, NetworkConfig
+from toolkit.virtual.cloud_init import CardNetwork, Login
 from toolkit.virtual.partitions import find_boot_partition
 from toolkit.virtual.tools import Tools, get_tools
 
@@ -37,7 +37,7 @@ class Digests:
 
 
 def preset_image(
-    source: Path, target: Path, name: str, login: Login, network: NetworkConfig, progress: Progress, *, sha256: str = ""
+    source: Path, target: Path, name: str, login: Login, network: CardNetwork, progress: Progress, *, sha256: str = ""
 ) -> None:
     """Write a preset copy of an official image to `target`.
 
@@ -124,7 +124,7 @@ def write_sparsely(writer: BinaryIO, block: bytes) -> None:
             writer.write(chunk)
 
 
-def _preset(image: Path, name: str, login: Login, network: NetworkConfig, tools: Tools) -> None:
+def _preset(image: Path, name: str, login: Login, network: CardNetwork, tools: Tools) -> None:
     boot = f"{image}@@{find_boot_partition(image).offset}"
     files = tools.run("mdir", "-b", "-i", boot, "::").split()
     if not any(file.lower().endswith("/meta-data") for file in files):

@@ -21,7 +21,7 @@ from toolkit.fleet.ssh.keys import make_key, public_key
 from toolkit.progress import Progress
 from toolkit.system import debian_packages
 from toolkit.virtual import cpio
-from toolkit.virtual.cloud_init import Login, NetworkConfig
+from toolkit.virtual.cloud_init import CardNetwork, Login
 from toolkit.virtual.disk_image import ARCHITECTURE, SUITE, Disk, get_disk
 from toolkit.virtual.official_image import preset_image, write_sparsely
 from toolkit.virtual.partitions import FAT32, LINUX, SECTOR_BYTES, write_mbr
@@ -63,7 +63,7 @@ class OfficialImage:
 
     path: Path
     sha256: str = ""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: CardNetwork = field(default_factory=CardNetwork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _build(work: Path, image: Path, name: str, login: Login, progress: Progress)
     (work / "card").replace(image)
 
 
-def _card_files(user: str) -> Iterator[cpio.Entry]:
+def _card_files(user: str) -> Iterator[cpio.ArchiveMember]:
     """Seed files that a card has beyond those of a virtual disk."""
     yield cpio.folder("seed/boot")
     yield cpio.folder("seed/boot/firmware")

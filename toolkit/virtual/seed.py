@@ -38,14 +38,14 @@ class Seed:
     host_key: str
     host_key_public: str
     authorized_keys: tuple[str, ...]
-    more: tuple[cpio.Entry, ...] = ()
+    more: tuple[cpio.ArchiveMember, ...] = ()
     """Additional files below "seed"; sh runs `seed/seed.sh` in the root at the first boot."""
 
     def archive(self) -> bytes:
         """Return the archive to append to the initial RAM disk."""
         return cpio.archive(self._entries())
 
-    def _entries(self) -> Iterator[cpio.Entry]:
+    def _entries(self) -> Iterator[cpio.ArchiveMember]:
         for name in ("", "/etc", "/etc/ssh", "/etc/systemd", "/etc/systemd/system", "/home", "/usr", "/usr/local"):
             yield cpio.folder(f"seed{name}")
         yield cpio.file("seed/etc/hostname", f"{self.name}\n")
@@ -61,7 +61,7 @@ class Seed:
         yield from self.more
 
 
-def _usbip_client() -> Iterator[cpio.Entry]:
+def _usbip_client() -> Iterator[cpio.ArchiveMember]:
     """Service that attaches the virtual stick if the kernel command line says "stick"."""
     yield cpio.folder("seed/usr/local/lib")
     yield cpio.file("seed/usr/local/lib/usbip_client.py", USBIP_CLIENT.read_bytes())

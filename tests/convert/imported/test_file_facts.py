@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.convert.imported.file_facts import FileFacts, Scaling, facts_of_files, facts_of_metadata, merged
+from toolkit.convert.imported.file_facts import FileFacts, PixelScaling, facts_of_files, facts_of_metadata, merged
 from toolkit.errors import DataError
 
 
@@ -26,12 +26,12 @@ def test_facts_of_metadata_reads_labels_in_every_form(properties: dict[str, str]
 
 def test_facts_of_metadata_reads_scaling_and_color() -> None:
     facts = facts_of_metadata({"Image.NominalPixelRange": "Normalized_0_1", "Image.BitmapPixelFormat": "Bgr8"})
-    assert (facts.scaling, facts.color) == (Scaling(std=(255.0, 255.0, 255.0)), "BGR")
+    assert (facts.scaling, facts.color) == (PixelScaling(std=(255.0, 255.0, 255.0)), "BGR")
     facts = facts_of_metadata(
         {"model_info mean_values": "123.675 116.28 103.53", "model_info scale_values": "58.4 57.1 57.4"}
     )
-    assert facts.scaling == Scaling((123.675, 116.28, 103.53), (58.4, 57.1, 57.4))
-    assert facts_of_metadata({"embedded_processing": "True", "mean_values": "1"}).scaling == Scaling()
+    assert facts.scaling == PixelScaling((123.675, 116.28, 103.53), (58.4, 57.1, 57.4))
+    assert facts_of_metadata({"embedded_processing": "True", "mean_values": "1"}).scaling == PixelScaling()
 
 
 def test_facts_beside_reads_a_preprocessor_config(tmp_path: Path) -> None:

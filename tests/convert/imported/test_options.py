@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.convert.imported.file_facts import Scaling
+from toolkit.convert.imported.file_facts import PixelScaling
 from toolkit.convert.imported.formats.model_file import IntegerScale
 from toolkit.convert.imported.options import SCALINGS, choose_scaling
 from toolkit.errors import UsageError
@@ -39,15 +39,15 @@ def test_choose_scaling_takes_the_nearest_range_with_labels() -> None:
 
 
 def test_choose_scaling_takes_the_option_before_what_the_file() -> None:
-    known = Scaling((1.0, 2.0, 3.0))
+    known = PixelScaling((1.0, 2.0, 3.0))
     assert choose_scaling(None, "f32", None, known, labeled=False) == known
-    assert choose_scaling("127/128", "f32", None, known, labeled=False) == Scaling((127.0,) * 3, (128.0,) * 3)
+    assert choose_scaling("127/128", "f32", None, known, labeled=False) == PixelScaling((127.0,) * 3, (128.0,) * 3)
     with pytest.raises(UsageError, match="does not declare the scaling of its pixels"):
         choose_scaling(None, "f32", None, None, labeled=True)
 
 
 def test_choose_scaling_takes_integers_without_a_scale_as_pixels() -> None:
-    assert choose_scaling(None, "u8", None, None, labeled=False) == Scaling()
-    assert choose_scaling(None, "i8", None, None, labeled=False) == Scaling((128.0,) * 3)
+    assert choose_scaling(None, "u8", None, None, labeled=False) == PixelScaling()
+    assert choose_scaling(None, "i8", None, None, labeled=False) == PixelScaling((128.0,) * 3)
     with pytest.raises(UsageError, match="without a scale of its own"):
         choose_scaling("unit", "u8", None, None, labeled=False)

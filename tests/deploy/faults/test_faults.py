@@ -42,7 +42,9 @@ Devices = tuple[Device, ...]
 
 
 class Aftermath(Protocol):
-    def hold(self, devices: Devices, old: Path | None, new: Path, said: object, heal: Callable[[], object]) -> None: ...
+    def hold(
+        self, devices: Devices, old: Path | None, new: Path, message: object, heal: Callable[[], object]
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -230,8 +232,10 @@ def test_deploy_does_not_depend_on_the_devices_clock(
     years: int, lone: Scene, aftermath: Aftermath, tmp_path: Path
 ) -> None:
     wrong = _python(tmp_path, f"LD_PRELOAD={_clock(tmp_path, years)}; export LD_PRELOAD")
-    said = subprocess.run([wrong, "-c", "import time; print(time.gmtime().tm_year)"], capture_output=True, check=True)
-    assert abs(int(said.stdout) - 2026 - years) <= 2
+    message = subprocess.run(
+        [wrong, "-c", "import time; print(time.gmtime().tm_year)"], capture_output=True, check=True
+    )
+    assert abs(int(message.stdout) - 2026 - years) <= 2
     result = lone.deploy(*(replace(device, python=str(wrong)) for device in lone.devices))
     assert not result.failed
     aftermath.hold(lone.devices, lone.old, lone.new, result, lone.deploy)

@@ -105,11 +105,11 @@ def test_deploy_heals_when_the_controller_was_killed(
     killed = controller(device, other_bundle)
     with killed.start() as process:
         killed.wait_for("golden", process)
-        said = status((device,)).ok[device].lock
+        message = status((device,)).ok[device].lock
         process.kill()
         process.communicate(timeout=60)
     _wait_for(lambda: not any(root.glob("*.lock")))
-    aftermath.hold((device,), bundle, other_bundle, said, killed.run)
+    aftermath.hold((device,), bundle, other_bundle, message, killed.run)
 
 
 @pytest.mark.fault("sshd is killed in the midst of a turn", serves="old", says="connection was lost|hung up")
@@ -125,11 +125,11 @@ def test_deploy_fails_and_the_next_run_heals_when_sshd_is_killed(
         with cut.start() as process:
             cut.wait_for("golden", process)
             os.kill(json.loads((own.root / "fleet" / "server.pid").read_text())["pid"], signal.SIGKILL)
-            said, _ = process.communicate(timeout=60)
-        assert process.returncode == 1, said
+            message, _ = process.communicate(timeout=60)
+        assert process.returncode == 1, message
         (again,) = control.up(own, 1).devices
         assert again == replace(device)
-        aftermath.hold((device,), bundle, other_bundle, said, cut.run)
+        aftermath.hold((device,), bundle, other_bundle, message, cut.run)
     finally:
         control.down(own)
 

@@ -29,7 +29,9 @@ Devices = tuple[Device, ...]
 
 
 class Aftermath(Protocol):
-    def hold(self, devices: Devices, old: Path | None, new: Path, said: object, heal: Callable[[], object]) -> None: ...
+    def hold(
+        self, devices: Devices, old: Path | None, new: Path, message: object, heal: Callable[[], object]
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ def test_deploy_goes_on_when_it_was_cut_at_any_tenth(
     for tenth in range(1, 10):
         part = replace(scene, old=old, new=make_bundle(f"cut-{tenth}", bias=tenth / 10, padding_bytes=1_000_000))
         wire.passed, wire.cut_at = 0, whole * tenth // 10
-        said = why(part.deploy(wire.device))
+        message = why(part.deploy(wire.device))
 
         def heal(part: Scene = part) -> None:
             (healed,) = part.deploy().ok.values()
             sent.append(healed.sent_bytes)
 
-        aftermath.hold((scene.device,), part.old, part.new, said, heal)
+        aftermath.hold((scene.device,), part.old, part.new, message, heal)
         old = part.new
     assert sent[0] > 1_000_000 > sent[-1], "what had come is not sent again"
     assert sent == sorted(sent, reverse=True)
@@ -160,9 +162,9 @@ def cramped(disk: Disk, devices: Devices, bundle: Path, make_bundle: Callable[..
 @pytest.mark.root
 @pytest.mark.fault("there is too little room on the device", serves="old", says="no room: 8.* MB to send")
 def test_deploy_sends_nothing_when_there_is_no_room(cramped: Scene, disk: Disk, aftermath: Aftermath) -> None:
-    said = why(cramped.deploy(toolkit_reserve_bytes=0))
+    message = why(cramped.deploy(toolkit_reserve_bytes=0))
     assert not list(Path(cramped.device.root).glob("store/*.part"))
-    aftermath.hold((cramped.device,), cramped.old, cramped.new, said, lambda: healed(cramped, disk, "size=64m"))
+    aftermath.hold((cramped.device,), cramped.old, cramped.new, message, lambda: healed(cramped, disk, "size=64m"))
 
 
 @pytest.mark.root
@@ -170,8 +172,8 @@ def test_deploy_sends_nothing_when_there_is_no_room(cramped: Scene, disk: Disk, 
 def test_deploy_keeps_the_old_release_when_the_disk_becomes_full(
     cramped: Scene, disk: Disk, aftermath: Aftermath
 ) -> None:
-    said = why(cramped.deploy(toolkit_reserve_bytes=-(1 << 40)))
-    aftermath.hold((cramped.device,), cramped.old, cramped.new, said, lambda: healed(cramped, disk, "size=64m"))
+    message = why(cramped.deploy(toolkit_reserve_bytes=-(1 << 40)))
+    aftermath.hold((cramped.device,), cramped.old, cramped.new, message, lambda: healed(cramped, disk, "size=64m"))
 
 
 @pytest.mark.root
@@ -179,8 +181,10 @@ def test_deploy_keeps_the_old_release_when_the_disk_becomes_full(
 def test_deploy_sends_nothing_when_there_are_no_inodes(cramped: Scene, disk: Disk, aftermath: Aftermath) -> None:
     seen = os.statvfs(cramped.device.root)
     disk.remount(f"size=64m,nr_inodes={seen.f_files - seen.f_ffree + 5}")
-    said = why(cramped.deploy(toolkit_reserve_bytes=0))
-    aftermath.hold((cramped.device,), cramped.old, cramped.new, said, lambda: healed(cramped, disk, "nr_inodes=100k"))
+    message = why(cramped.deploy(toolkit_reserve_bytes=0))
+    aftermath.hold(
+        (cramped.device,), cramped.old, cramped.new, message, lambda: healed(cramped, disk, "nr_inodes=100k")
+    )
 
 
 @pytest.mark.root
@@ -189,8 +193,8 @@ def test_deploy_keeps_the_old_release_when_the_disk_is_read_only(
     cramped: Scene, disk: Disk, aftermath: Aftermath
 ) -> None:
     disk.remount("ro,size=64m")
-    said = why(cramped.deploy(toolkit_reserve_bytes=0))
-    aftermath.hold((cramped.device,), cramped.old, cramped.new, said, lambda: healed(cramped, disk, "rw,size=64m"))
+    message = why(cramped.deploy(toolkit_reserve_bytes=0))
+    aftermath.hold((cramped.device,), cramped.old, cramped.new, message, lambda: healed(cramped, disk, "rw,size=64m"))
 
 
 def healed(scene: Scene, disk: Disk, options: str) -> None:

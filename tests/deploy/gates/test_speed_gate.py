@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.fleet import Device
-from toolkit.deploy.gates.speed_gate import Baseline, choose_baseline, compare, load_baselines
+from toolkit.deploy.gates.speed_gate import SpeedBaseline, choose_baseline, compare, load_baselines
 from toolkit.errors import FleetError
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
 DEVICE = Device(name="pi-1", host="pi-1")
-OWN = Baseline(
+OWN = SpeedBaseline(
     device="pi-1",
     bundle="own",
     name="net",

@@ -136,15 +136,20 @@ def test_pull_serves_what_was_published_once(
     first = publish(bundle, server.channel)
     assert (first.changed, first.sent_bytes > 0, first.release) == (True, True, release_tree(bundle).digest)
     assert publish(bundle, server.channel).changed is False
-    code, said = pull()
-    assert (code, said["outcome"], said["bundle"]) == (0, "deployed", bundle.name)
+    code, output = pull()
+    assert (code, output["outcome"], output["bundle"]) == (0, "deployed", bundle.name)
     assert pull()[1]["outcome"] == "unchanged"
     second = publish(other_bundle, server.channel)
     assert second.sent_bytes < first.sent_bytes / 2, "the device code is there already"
     assert pull()[1]["outcome"] == "deployed"
     assert serves(tmp_path / "devices/one") == other_bundle.name
-    (told,) = fetch_reports(server.channel)
-    assert (told.device, told.outcome, told.as_published, told.bundle) == ("one", "deployed", True, other_bundle.name)
+    (report,) = fetch_reports(server.channel)
+    assert (report.device, report.outcome, report.as_published, report.bundle) == (
+        "one",
+        "deployed",
+        True,
+        other_bundle.name,
+    )
     publish(bundle, server.channel)
     assert not fetch_reports(server.channel)[0].as_published
 
@@ -155,11 +160,11 @@ def test_pull_keeps_the_old_release_when_golden_fails(
     publish(bundle, server.channel)
     pull()
     publish(make_bundle("wrong", golden_shift=0.2), server.channel)
-    code, said = pull()
-    assert (code, "golden check failed: max_abs 0.2" in said["error"]["what"]) == (1, True)
+    code, output = pull()
+    assert (code, "golden check failed: max_abs 0.2" in output["error"]["what"]) == (1, True)
     assert serves(tmp_path / "devices/one") == bundle.name
-    code, said = pull()
-    assert (code, said["outcome"], "golden" in said["message"]) == (1, "refused", True)
+    code, output = pull()
+    assert (code, output["outcome"], "golden" in output["message"]) == (1, "refused", True)
     assert "golden" in fetch_reports(server.channel)[0].reason
     assert "error" in pull("one", "--again")[1]
 
@@ -172,17 +177,17 @@ def test_pull_takes_only_what_a_trusted_signer_has_signed(
     (root / "allowed_signers").write_text(f"ci@example.org {key.with_suffix('.pub').read_text()}")
     whole = signed(bundle)
     publish(whole, server.channel)
-    code, said = pull()
-    assert (code, "is not signed" in said["error"]["what"]) == (1, True)
+    code, output = pull()
+    assert (code, "is not signed" in output["error"]["what"]) == (1, True)
     assert publish(whole, server.channel, key=key).changed
-    code, said = pull()
-    assert (code, "signed by ci@example.org" in said["signature"]) == (0, True)
+    code, output = pull()
+    assert (code, "signed by ci@example.org" in output["signature"]) == (0, True)
 
 
 def test_pull_explains_a_channel_without_a_release(server: Server, pull: Pull) -> None:
-    code, said = pull()
-    assert (code, said["error"]["what"]) == (1, "does not exist")
-    assert "toolkit publish" in said["error"]["remedy"]
+    code, output = pull()
+    assert (code, output["error"]["what"]) == (1, "does not exist")
+    assert "toolkit publish" in output["error"]["remedy"]
 
 
 def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
@@ -193,8 +198,8 @@ def test_pull_heals_when_a_blob_was_damaged_in_the_registry(
     blob = tmp_path / "data/docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
     content = blob.read_bytes()
     blob.write_bytes(content[::-1])
-    code, said = pull()
-    assert (code, "sends other bytes than" in said["error"]["what"]) == (1, True)
+    code, output = pull()
+    assert (code, "sends other bytes than" in output["error"]["what"]) == (1, True)
     blob.write_bytes(content)
     assert pull()[1]["outcome"] == "deployed"
 
@@ -219,7 +224,7 @@ def test_publish_and_status_verbs_show_channel_and_devices(
 
 class Aftermath(Protocol):
     def hold(
-        self, devices: Sequence[Device], old: Path | None, new: Path, said: object, heal: Callable[[], object]
+        self, devices: Sequence[Device], old: Path | None, new: Path, output: object, heal: Callable[[], object]
     ) -> None: ...
 
 
@@ -236,8 +241,8 @@ def test_thirty_devices_heal_when_the_registry_is_killed(
         while sum((tmp_path / "devices" / name / "current").exists() for name in names) < 5:
             time.sleep(0.01)
         server.kill()
-        said = [answer.result() for answer in answers]
-    codes = [code for code, _ in said]
+        output = [answer.result() for answer in answers]
+    codes = [code for code, _ in output]
     assert 0 < codes.count(0) < 30
     assert [serves(tmp_path / "devices" / name) for name in names] == [None if code else new.name for code in codes]
 
@@ -247,10 +252,10 @@ def test_thirty_devices_heal_when_the_registry_is_killed(
             assert [code for code, _ in pool.map(pull, names)] == [0] * 30
 
     devices = [Device(name=name, host="", root=str(tmp_path / "devices" / name)) for name in names]
-    aftermath.hold(devices, None, new, [told for code, told in said if code], heal)
-    told = fetch_reports(server.channel)
-    assert len(told) == 30
-    assert all(each.as_published for each in told)
+    aftermath.hold(devices, None, new, [error for code, error in output if code], heal)
+    reports = fetch_reports(server.channel)
+    assert len(reports) == 30
+    assert all(each.as_published for each in reports)
 
 
 def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle: Path) -> None:
@@ -260,8 +265,8 @@ def test_a_registry_takes_what_many_devices_tell_at_once(server: Server, bundle:
         registry = parse_reference(server.channel)
         config = {"mediaType": EMPTY, **registry.put_blob(b"{}")}
         layer = {"mediaType": STATE_TYPE, **registry.put_blob(json.dumps({"serves": str(number)}).encode())}
-        told = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
-        registry.put_manifest(f"stable-device-{number}", told)
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
+        registry.put_manifest(f"stable-device-{number}", manifest)
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(tell, range(300)))
@@ -284,8 +289,8 @@ def test_publish_and_pull_log_in_when_the_registry_asks(
         (tmp_path / "config.json").write_text(json.dumps({"auths": {server.channel.partition("/")[0]: login}}))
         monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         assert not publish(bundle, server.channel).changed, "the login of docker counts without --credentials"
-        code, said = pulled(server.channel, tmp_path / "root")
-        assert (code, said["error"]["what"]) == (1, "requires a login")
+        code, output = pulled(server.channel, tmp_path / "root")
+        assert (code, output["error"]["what"]) == (1, "requires a login")
         assert pulled(server.channel, tmp_path / "root", "--credentials", tmp_path / "login")[0] == 0
     finally:
         server.kill()
@@ -314,10 +319,10 @@ def test_publish_and_pull_use_tokens_over_tls(
             refused = pulled(server.channel, root, *report, tmp_path / "wrong")[1]
             assert refused["error"]["what"] == "requires a login"
             assert pulled(server.channel, root, *report, tmp_path / "login")[0] == 0
-            assert [told.device for told in fetch_reports(server.channel, credentials=tmp_path / "login")] == ["one"]
+            assert [one.device for one in fetch_reports(server.channel, credentials=tmp_path / "login")] == ["one"]
         finally:
             server.kill()
-    assert {name for name, _ in office.given} == {"", NAME}
+    assert {name for name, _ in office.issued} == {"", NAME}
 
 
 @pytest.mark.parametrize("text", ["", "host", "host/name", "host/Name:tag", "host/name:", "host/name:a b"])

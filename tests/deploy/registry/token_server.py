@@ -40,7 +40,7 @@ class Office:
         pem = self._key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         self.key_file.write_bytes(pem)
         self.realm = ""
-        self.given: list[tuple[str, str]] = []
+        self.issued: list[tuple[str, str]] = []
         """Who was given a token ("" for nobody in particular), and for what."""
 
     @contextmanager
@@ -80,7 +80,7 @@ class Office:
         if authorization not in ("", f"Basic {word}") or asked["service"] != SERVICE:
             return b""
         name = NAME if authorization else ""
-        self.given.append((name, asked["scope"]))
+        self.issued.append((name, asked["scope"]))
         kind, repository, actions = asked["scope"].split(":")
         allowed = [action for action in actions.split(",") if name or action == "pull"]
         access = [{"type": kind, "name": repository, "actions": allowed}]
@@ -91,9 +91,9 @@ class Office:
         shown = self._shown.public_bytes(serialization.Encoding.DER)
         header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(shown).decode()]}
         claims = {"iss": ISSUER, "sub": "", "aud": SERVICE, "nbf": now - LIFE_S, "iat": now, "exp": now + LIFE_S}
-        said = f"{_word(header)}.{_word(claims | {'jti': str(len(self.given)), 'access': access})}"
-        signature = self._key.sign(said.encode(), PKCS1v15(), hashes.SHA256())
-        return f"{said}.{_unpadded(signature)}"
+        token = f"{_word(header)}.{_word(claims | {'jti': str(len(self.issued)), 'access': access})}"
+        signature = self._key.sign(token.encode(), PKCS1v15(), hashes.SHA256())
+        return f"{token}.{_unpadded(signature)}"
 
 
 def _word(document: dict[str, Any]) -> str:

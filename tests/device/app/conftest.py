@@ -24,7 +24,7 @@ TOKEN = "a-token-of-this-test-alone"
 
 
 @dataclass(frozen=True)
-class Said:
+class Response:
     """An answer of the app."""
 
     status: int
@@ -44,16 +44,18 @@ class App:
     url: str
     port: int
 
-    def ask(self, path: str, method: str = "GET", body: bytes | None = None, host: str = "", **headers: str) -> Said:
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, host: str = "", **headers: str
+    ) -> Response:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if host:
             fields["Host"] = host
         connection.request(method, path, body, fields)
         answer = connection.getresponse()
-        said = Said(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        response = Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         connection.close()
-        return said
+        return response
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, dict[str, Any], str]:
         """Its exit code, its last word, its log."""
@@ -81,9 +83,9 @@ def serve() -> Iterator[Serve]:
             env=os.environ | (environment or {}),
         )
         running.append(process)
-        said = json.loads(process.stdout.readline() or "{}")
-        assert said.get("ok"), (said, process.communicate())
-        return App(process, said["url"], said["port"])
+        response = json.loads(process.stdout.readline() or "{}")
+        assert response.get("ok"), (response, process.communicate())
+        return App(process, response["url"], response["port"])
 
     yield call
     for process in running:

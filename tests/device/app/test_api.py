@@ -37,8 +37,8 @@ def app(serve: Serve, root: Path, token_file: Path) -> Iterator[App]:
     while running.ask("/ready").status != 200:
         time.sleep(0.1)  # without a pause it would use up what a client may ask
     yield running
-    code, said, log = running.end()
-    assert (code, said["ok"]) == (0, True)
+    code, answer, log = running.end()
+    assert (code, answer["ok"]) == (0, True)
     assert "error: " not in log
 
 
@@ -56,8 +56,8 @@ def test_api_keeps_its_promises(app: App, case: Any) -> None:
 
 def test_document_is_what_the_app_gives(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
-    said = app.ask("/openapi.json").json
-    assert said == json.loads(json.dumps(openapi_document()))
-    assert said["openapi"] == "3.1.0"
+    answer = app.ask("/openapi.json").json
+    assert answer == json.loads(json.dumps(openapi_document()))
+    assert answer["openapi"] == "3.1.0"
     for path in ENDLESS:
-        assert "200" in said["paths"][path]["get"]["responses"]
+        assert "200" in answer["paths"][path]["get"]["responses"]

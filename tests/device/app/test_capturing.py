@@ -34,8 +34,8 @@ def test_app_captures_on_request_and_by_chance(serve: Serve, root: Path, tmp_pat
     metrics = app.ask("/metrics").body.decode()
     assert 'toolkit_app_captures_total{result="stored"}' in metrics
     assert "toolkit_app_captures_up 1.0" in metrics
-    code, said, _ = app.end()
-    assert (code, said["ok"]) == (0, True)
+    code, answer, _ = app.end()
+    assert (code, answer["ok"]) == (0, True)
     for image in root.glob("captures/*/*.jpg"):
         record = read_record(image.with_suffix(".json").read_bytes(), image.stem)
         assert (record.release, record.camera) == ("a" * 64, "test pattern")

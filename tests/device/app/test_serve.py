@@ -39,17 +39,17 @@ def test_serve_answers_and_ends_cleanly_when_asked_to(serve: Serve, root: Path) 
     state = app.ask("/v1/state").json
     assert (state["release"], state["name"]) == ("a" * 64, "tiny-softmax-top-fp32")
     assert state["latest"]["ranking"][0]["label"] in {"dark", "light"}
-    code, said, log = app.end()
-    assert (code, said["ok"]) == (0, True)
-    assert said["frames"]["answered"] > 0
+    code, answer, log = app.end()
+    assert (code, answer["ok"]) == (0, True)
+    assert answer["frames"]["answered"] > 0
     assert log == "camera test pattern: frames come\n"
 
 
 def test_predict_says_what_is_on_an_image(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none")
-    said = app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg")
-    assert (said.status, said.json["ranking"][0]["label"]) == (200, "light")
-    assert said.json["ranking"][0]["probability"] > 0.9
+    answer = app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg")
+    assert (answer.status, answer.json["ranking"][0]["label"]) == (200, "light")
+    assert answer.json["ranking"][0]["probability"] > 0.9
     png = bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1])
     assert app.ask("/v1/predict", "POST", png, Content_Type="image/png").json["ranking"][0]["label"] == "dark"
     assert app.ask("/v1/state").json["camera"] is None
@@ -77,15 +77,15 @@ def test_predict_reads_images_behind_everything_else(serve: Serve, root: Path) -
 def test_predict_refuses_what_is_no_image(
     serve: Serve, root: Path, body: bytes, kind: str, status: int, what: str
 ) -> None:
-    said = serve(root / "current", "--source", "none").ask("/v1/predict", "POST", body, Content_Type=kind)
-    assert (said.status, what in said.json["error"]["what"]) == (status, True), said
+    answer = serve(root / "current", "--source", "none").ask("/v1/predict", "POST", body, Content_Type=kind)
+    assert (answer.status, what in answer.json["error"]["what"]) == (status, True), answer
 
 
 def test_predict_is_limited_in_size_and_rate(serve: Serve, root: Path) -> None:
     app = serve(root / "current", "--source", "none", "--predictions", "0.001")
     assert app.ask("/v1/predict", "POST", b"x" * 12_000_001, Content_Type="image/jpeg").status == 413
     codes = [app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg") for _ in range(5)]
-    assert [said.status for said in codes] == [200, 200, 200, 200, 429], "what is too large takes none of them"
+    assert [answer.status for answer in codes] == [200, 200, 200, 200, 429], "what is too large takes none of them"
     assert int(codes[-1].headers["retry-after"]) > 0
 
 
@@ -93,10 +93,10 @@ def test_stream_shows_what_the_camera_gave(serve: Serve, root: Path) -> None:
     app = serve(root / "current")
     with socket.create_connection(("127.0.0.1", app.port), 20) as connection:
         connection.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        said = b""
-        while said.count(b"\xff\xd9\r\n--toolkit-frame\r\n") < 3:
-            said += connection.recv(65536)
-    head, _, parts = said.partition(b"\r\n\r\n")
+        answer = b""
+        while answer.count(b"\xff\xd9\r\n--toolkit-frame\r\n") < 3:
+            answer += connection.recv(65536)
+    head, _, parts = answer.partition(b"\r\n\r\n")
     assert b"Content-Type: multipart/x-mixed-replace; boundary=toolkit-frame" in head
     first = re.search(rb"Content-Length: (\d+)\r\n\r\n(\xff\xd8.*)", parts, re.DOTALL)
     jpeg = first.group(2)[: int(first.group(1))]
@@ -136,11 +136,11 @@ def test_new_release_loses_less_than_a_second_of_frames(serve: Serve, root: Path
         (root / "new").symlink_to("releases/" + name * 64)
         (root / "new").rename(root / "current")
         until(lambda name=name: app.ask("/v1/state").json["release"] == name * 64)
-    _, said, log = app.end()
+    _, answer, log = app.end()
     assert log.count("works now") == 6
-    lost = said["frames"]["captured"] - said["frames"]["answered"]
+    lost = answer["frames"]["captured"] - answer["frames"]["answered"]
     assert lost < 6 * fps
-    assert said["frames"]["failed"] == 0
+    assert answer["frames"]["failed"] == 0
 
 
 def test_old_release_works_on_when_the_new_one_is_broken(serve: Serve, root: Path) -> None:
@@ -180,11 +180,11 @@ def test_state_file_is_written_and_gone_at_the_end(serve: Serve, root: Path, tmp
 def test_metrics_read_as_prometheus_has_it(serve: Serve, root: Path) -> None:
     app = serve(root / "current")
     until(lambda: app.ask("/v1/state").json["frames"]["answered"] > 3)
-    said = app.ask("/metrics")
-    assert said.headers["content-type"].startswith("text/plain; version=0.0.4")
-    lines = said.body.decode().splitlines()
+    answer = app.ask("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.body.decode().splitlines()
     sample = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+')
-    assert 'toolkit_app_latency_seconds_bucket{le="+Inf"}' in said.body.decode()
+    assert 'toolkit_app_latency_seconds_bucket{le="+Inf"}' in answer.body.decode()
     assert [line for line in lines if not line.startswith("# ") and not sample.fullmatch(line)] == []
     counted = next(line for line in lines if line.startswith('toolkit_app_frames_total{result="answered"}'))
     assert float(counted.split()[-1]) > 3
@@ -196,9 +196,9 @@ def test_page_is_for_loopback_and_same_site_when_without_token(serve: Serve, roo
     assert app.ask("/", host="camera.evil.example").status == 421
     assert app.ask("/v1/state", Sec_Fetch_Site="cross-site").status == 403
     assert app.ask("/v1/model", "POST", b"{}", Origin="http://evil.example").status == 403
-    said = app.ask("/")
-    assert "default-src 'none'" in said.headers["content-security-policy"]
-    assert said.headers["cross-origin-resource-policy"] == "same-origin"
+    answer = app.ask("/")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_token_opens_what_a_login_opens_too(serve: Serve, root: Path, token_file: Path) -> None:
@@ -273,8 +273,8 @@ def test_tls_is_spoken_when_a_certificate_is_given(serve: Serve, root: Path, tmp
     ],
 )
 def test_serve_says_what_cannot_be_used(root: Path, token_file: Path, words: list[str], code: int, what: str) -> None:
-    given = [str(token_file) if word == "TOKEN" else word for word in words]
-    command = [sys.executable, "-B", "-m", "toolkit.device", "serve", str(root / "current"), *given]
+    options = [str(token_file) if word == "TOKEN" else word for word in words]
+    command = [sys.executable, "-B", "-m", "toolkit.device", "serve", str(root / "current"), *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False, timeout=60)
     assert (done.returncode, what in json.loads(done.stdout)["error"]["what"]) == (code, True), done
 
@@ -310,8 +310,8 @@ def test_app_says_unknown_with_the_best_guess_beside_it(serve: Serve, root: Path
     rule = {"score": "probability", "temperature": 1.0, "threshold": 1.0, "error": 0.02}
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"rejection": rule}))
     app = serve(root / "current", "--fps", "60")
-    said = app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg").json
-    assert (said["unknown"], said["ranking"][0]["label"]) == (True, "light")
+    answer = app.ask("/v1/predict", "POST", LIGHT, Content_Type="image/jpeg").json
+    assert (answer["unknown"], answer["ranking"][0]["label"]) == (True, "light")
     assert until(lambda: app.ask("/v1/state").json["latest"])["unknown"] is True
 
 

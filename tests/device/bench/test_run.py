@@ -19,24 +19,24 @@ QUICK = ("--seconds", "0.3", "--queries", "64")
 @pytest.mark.parametrize("clock", ["total", "inference"])
 def test_bench_gives_a_whole_record_when_single_stream(run: Command, release: Path, images: Path, clock: str) -> None:
     answer = run("bench", release, "--scenario", "single-stream", "--images", images, "--clock", clock, *QUICK)
-    said = answer.said
+    document = answer.document
     assert answer.code == 0
-    assert len(said["samples_ms"]) >= 64
-    assert sum(said["samples_ms"]) <= 1000 * said["wall_s"]
-    assert said["wall_s"] >= 0.3
-    assert (said["settings"]["clock"], said["used"]["accelerator"]) == (clock, "CPU")
-    assert said["used"]["precision"] in {"f32", "bf16", "f16"}
-    assert said["compile_ms"] > 0
-    assert said["first_inference_ms"] > 0
-    assert len(said["warm_up_ms"]) >= 8
-    assert set(said["environment"]) == {"before", "after"}
-    assert said["device_code"]
-    assert said["accuracy"] is None
+    assert len(document["samples_ms"]) >= 64
+    assert sum(document["samples_ms"]) <= 1000 * document["wall_s"]
+    assert document["wall_s"] >= 0.3
+    assert (document["settings"]["clock"], document["used"]["accelerator"]) == (clock, "CPU")
+    assert document["used"]["precision"] in {"f32", "bf16", "f16"}
+    assert document["compile_ms"] > 0
+    assert document["first_inference_ms"] > 0
+    assert len(document["warm_up_ms"]) >= 8
+    assert set(document["environment"]) == {"before", "after"}
+    assert document["device_code"]
+    assert document["accuracy"] is None
 
 
 def test_bench_logs_answers_that_equal_the_accuracy_passes(run: Command, release: Path, images: Path) -> None:
     by_scenario = {
-        name: run("bench", release, "--scenario", name, "--images", images, "--precision", "f32", *QUICK).said
+        name: run("bench", release, "--scenario", name, "--images", images, "--precision", "f32", *QUICK).document
         for name in ("accuracy", "single-stream", "offline")
     }
     expected = {entry["image"]: entry["output"] for entry in by_scenario["accuracy"]["logged"]}
@@ -50,16 +50,16 @@ def test_bench_logs_answers_that_equal_the_accuracy_passes(run: Command, release
 
 def test_bench_keeps_completion_times_when_offline(run: Command, release: Path, images: Path) -> None:
     words = ("--threads", "2", "--streams", "2", "--precision", "f32")
-    said = run("bench", release, "--scenario", "offline", "--images", images, *words, *QUICK).said
-    assert said["samples_ms"] == sorted(said["samples_ms"])
-    assert said["samples_ms"][-1] <= 1000 * said["wall_s"]
-    assert (said["used"]["streams"], said["used"]["threads"], said["used"]["precision"]) == (2, 2, "f32")
-    assert said["used"]["in_flight"] == 2
+    document = run("bench", release, "--scenario", "offline", "--images", images, *words, *QUICK).document
+    assert document["samples_ms"] == sorted(document["samples_ms"])
+    assert document["samples_ms"][-1] <= 1000 * document["wall_s"]
+    assert (document["used"]["streams"], document["used"]["threads"], document["used"]["precision"]) == (2, 2, "f32")
+    assert document["used"]["in_flight"] == 2
 
 
 def test_bench_draws_the_same_images_when_the_seed_is_the_same(run: Command, release: Path, images: Path) -> None:
     words = ("bench", release, "--scenario", "single-stream", "--images", images, *QUICK)
-    drawn = [[entry["image"] for entry in run(*words, "--seed", seed).said["logged"][:8]] for seed in (1, 1, 2)]
+    drawn = [[entry["image"] for entry in run(*words, "--seed", seed).document["logged"][:8]] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -124,7 +124,7 @@ def test_bench_says_who_when_another_is_running(running: Command, run: Command, 
         answer = run("bench", release, "--scenario", "accuracy", "--images", images)
         process.send_signal(signal.SIGINT)
     assert answer.code == 1
-    assert f"process {process.pid}, since 20" in answer.said["error"]["what"]
+    assert f"process {process.pid}, since 20" in answer.document["error"]["what"]
 
 
 def test_bench_runs_when_the_last_holder_of_the_lock_was_killed(
@@ -143,25 +143,25 @@ def test_bench_names_an_image_that_was_changed(run: Command, release: Path, imag
     (tmp_path / "images.json").write_text(json.dumps(listing))
     answer = run("bench", release, "--scenario", "accuracy", "--images", tmp_path)
     assert answer.code == 1
-    assert answer.said["error"]["where"].endswith("000004.png")
+    assert answer.document["error"]["where"].endswith("000004.png")
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "document"),
     [
         ([], "names no image"),
         ([{"file": "a.png", "sha256": "", "label": "unheard-of"}], 'no label "unheard-of"'),
     ],
 )
 def test_bench_says_so_when_images_cannot_be_used(
-    run: Command, release: Path, tmp_path: Path, entry: list, said: str
+    run: Command, release: Path, tmp_path: Path, entry: list, document: str
 ) -> None:
     (tmp_path / "images.json").write_text(json.dumps({"format": 1, "images": entry}))
     answer = run("bench", release, "--scenario", "accuracy", "--images", tmp_path)
-    assert (answer.code, said in answer.said["error"]["what"]) == (1, True)
+    assert (answer.code, document in answer.document["error"]["what"]) == (1, True)
 
 
 def test_bench_ends_with_4_when_the_lock_cannot_be_written(run: Command, release: Path, images: Path) -> None:
     answer = run("bench", release, "--scenario", "accuracy", "--images", images, "--root", os.devnull)
     assert answer.code == 4
-    assert "bench.lock" in answer.said["error"]["where"]
+    assert "bench.lock" in answer.document["error"]["where"]

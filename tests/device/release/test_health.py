@@ -49,12 +49,12 @@ def service() -> Iterator[Service]:
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with what `systemctl show` says."""
-    said = tmp_path / "said"
+    output = tmp_path / "said"
     program = tmp_path / "systemctl"
-    program.write_text(f"#!/bin/sh\ncat {said}\n")
+    program.write_text(f"#!/bin/sh\ncat {output}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return said
+    return output
 
 
 @pytest.fixture(autouse=True)

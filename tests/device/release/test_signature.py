@@ -77,8 +77,8 @@ def allow(tmp_path: Path) -> Allow:
 
 def bad(run: Command, release: Path) -> str:
     answer = run("verify", release)
-    assert (answer.code, answer.said["ok"]) == (1, False), answer
-    return "\n".join(answer.said["problems"])
+    assert (answer.code, answer.document["ok"]) == (1, False), answer
+    return "\n".join(answer.document["problems"])
 
 
 @pytest.mark.parametrize("namespace", [signature.RELEASE, signature.CHANNEL, signature.DOWNGRADE, "git", "file"])
@@ -105,14 +105,14 @@ def test_verify_fails_if_the_signature_is_a_link(
 def test_verify_says_unchecked_when_there_are_no_allowed_signers(
     run: Command, put: Callable[..., Path], key: Path
 ) -> None:
-    found = run("verify", put(key)).said
+    found = run("verify", put(key)).document
     assert found["ok"]
     assert not found["signature"]["checked"]
     assert found["signature"]["message"].startswith("signed, and not checked: this device has no ")
 
 
 def test_verify_says_not_signed_when_neither_is_there(run: Command, put: Callable[..., Path]) -> None:
-    assert run("verify", put(None)).said["signature"]["message"].startswith("not signed, and not checked")
+    assert run("verify", put(None)).document["signature"]["message"].startswith("not signed, and not checked")
 
 
 @pytest.mark.parametrize("command", ["verify", "golden"])
@@ -123,7 +123,7 @@ def test_release_is_used_when_an_allowed_signer_signed_it(
     answer = run(command, put(key))
     assert answer.code == 0, answer
     if command == "verify":
-        found = answer.said["signature"]
+        found = answer.document["signature"]
         assert (found["checked"], found["signer"]) == (True, "ci@example.org")
         assert found["message"].startswith("signed by ci@example.org with ED25519 key SHA256:")
 
@@ -153,9 +153,9 @@ def test_verify_refuses_when_the_key_was_revoked(
 ) -> None:
     allowed = allow(line_of(key))
     allowed.with_name("revoked_signers").write_text(key.with_suffix(".pub").read_text())
-    said = bad(run, put(key))
-    assert "ci@example.org may not sign this: " in said
-    assert "revoked_signers names the key" in said
+    document = bad(run, put(key))
+    assert "ci@example.org may not sign this: " in document
+    assert "revoked_signers names the key" in document
 
 
 @pytest.mark.parametrize("options", ['valid-before="20200101"', 'valid-after="20990101"', 'namespaces="git"'])
@@ -170,7 +170,7 @@ def test_verify_names_one_of_those_who_share_the_key(
     run: Command, put: Callable[..., Path], allow: Allow, key: Path
 ) -> None:
     allow(line_of(key, "ci@example.org,release@example.org"))
-    assert run("verify", put(key)).said["signature"]["signer"] == "ci@example.org"
+    assert run("verify", put(key)).document["signature"]["signer"] == "ci@example.org"
 
 
 def test_verify_refuses_when_signed_for_another_purpose(
@@ -206,8 +206,8 @@ def test_verify_refuses_when_byte_and_all_digests_are_changed(
     (release / "release.json").write_bytes(hashing.canonical_json(stated))
     moved = release.rename(release.with_name(hashing.sha256_file(release / "release.json")))
     answer = run("verify", moved)
-    assert (answer.code, len(answer.said["problems"])) == (1, 1)
-    assert answer.said["problems"][0].startswith("manifest.json.sig: the signature is not of this manifest")
+    assert (answer.code, len(answer.document["problems"])) == (1, 1)
+    assert answer.document["problems"][0].startswith("manifest.json.sig: the signature is not of this manifest")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_nothing_of_the_release_is_run_when_it_cannot_be_trusted(
     more = {"predict": [images / "000000.png"], "bench": ["--scenario", "offline", "--images", images]}
     answer = run(command, release, *more.get(command, []))
     assert answer.code == 1
-    assert "this device runs only intact, signed releases: " in answer.said["error"]["what"]
+    assert "this device runs only intact, signed releases: " in answer.document["error"]["what"]
 
 
 def test_verify_ends_with_4_when_there_is_no_ssh_keygen(
@@ -230,7 +230,7 @@ def test_verify_ends_with_4_when_there_is_no_ssh_keygen(
 ) -> None:
     allow(line_of(key))
     answer = run("verify", put(key), environment={"PATH": str(tmp_path)})
-    assert (answer.code, answer.said["error"]["remedy"]) == (4, "install openssh-client")
+    assert (answer.code, answer.document["error"]["remedy"]) == (4, "install openssh-client")
 
 
 @pytest.mark.parametrize("kind", ["ecdsa"])
@@ -239,4 +239,4 @@ def test_verify_takes_other_kinds_of_keys(
 ) -> None:
     own = make_key(tmp_path / kind, kind)
     allow(line_of(own))
-    assert run("verify", put(own)).said["signature"]["key"].startswith(f"{kind.upper()} key SHA256:")
+    assert run("verify", put(own)).document["signature"]["key"].startswith(f"{kind.upper()} key SHA256:")

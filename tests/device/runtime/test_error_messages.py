@@ -69,12 +69,12 @@ def test_explain_keeps_message_when_it_is_unknown() -> None:
 
 
 def test_troubles_each_have_a_message() -> None:
-    said = {
+    messages = {
         trouble.pattern
         for trouble in error_messages.KNOWN_ERRORS
         if any(_matches(trouble, message) for message in SEEN | READ)
     }
-    assert said == {trouble.pattern for trouble in error_messages.KNOWN_ERRORS}
+    assert messages == {trouble.pattern for trouble in error_messages.KNOWN_ERRORS}
     for trouble in error_messages.KNOWN_ERRORS:
         assert any(_matches(trouble, message) for message in (READ if trouble.known == "read" else SEEN))
 

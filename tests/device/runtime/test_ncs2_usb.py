@@ -87,8 +87,8 @@ def test_reason_is_port_or_power_when_all_else_is_right(usb: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("product", "speed", "told"), [(BOOTED, "480", True), (BOOTED, "5000", False), (UNBOOTED, "480", False)]
+    ("product", "speed", "expected"), [(BOOTED, "480", True), (BOOTED, "5000", False), (UNBOOTED, "480", False)]
 )
-def test_slow_is_told_of_a_running_stick_only(usb: Path, product: str, speed: str, told: bool) -> None:
+def test_slow_is_told_of_a_running_stick_only(usb: Path, product: str, speed: str, expected: bool) -> None:
     plug(usb, "03e7", product, 7, speed)
-    assert bool(ncs2_usb.usb_speed_warning(seen(usb))) == told
+    assert bool(ncs2_usb.usb_speed_warning(seen(usb))) == expected

@@ -96,10 +96,10 @@ def test_load_inventory_pins_to_the_known_hosts_beside_it(tmp_path: Path) -> Non
 
 
 def test_find_inventory_prefers_the_requested_one(workspace: Workspace, tmp_path: Path) -> None:
-    own, given = workspace.folder("fleet") / "inventory.yml", tmp_path / "mine.yml"
+    own, chosen = workspace.folder("fleet") / "inventory.yml", tmp_path / "mine.yml"
     own.touch()
-    given.touch()
-    assert find_inventory(given, workspace) == given
+    chosen.touch()
+    assert find_inventory(chosen, workspace) == chosen
     assert find_inventory(None, workspace) == own
     with pytest.raises(ConfigurationError, match="toolkit fleet up"):
         find_inventory(tmp_path / "typo.yml", workspace)

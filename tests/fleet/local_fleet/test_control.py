@@ -135,8 +135,8 @@ async def _interrupt(device: Device) -> tuple[str, int | None]:
 
 
 def _server(workspace: Workspace) -> dict[str, int]:
-    said: dict[str, int] = json.loads((workspace.root / "fleet/server.pid").read_text())
-    return said
+    state: dict[str, int] = json.loads((workspace.root / "fleet/server.pid").read_text())
+    return state
 
 
 def _wait_for_the_end(pid: int) -> None:

@@ -43,9 +43,9 @@ def test_run_keeps_both_streams_and_the_code_when_a_script_fails(shell: Shell) -
 def test_run_streams_stdin_when_it_is_large(shell: Shell) -> None:
     content = os.urandom(5_000_000)
     pieces = (content[start : start + 100_000] for start in range(0, len(content), 100_000))
-    said = shell.run("sha256sum; head -c 3000000 /dev/zero", stdin=pieces).stdout
-    assert said.startswith(hashlib.sha256(content).hexdigest())
-    assert said.count("\0") == 3_000_000
+    output = shell.run("sha256sum; head -c 3000000 /dev/zero", stdin=pieces).stdout
+    assert output.startswith(hashlib.sha256(content).hexdigest())
+    assert output.count("\0") == 3_000_000
 
 
 def test_run_does_not_wait_when_stdin_is_left_unread(ssh_shell: Shell) -> None:
@@ -95,8 +95,8 @@ def test_background_waits_for_the_end_when_the_block_fails(shell: Shell, tmp_pat
 
 
 def test_hold_keeps_the_command_until_the_block_ends(shell: Shell, tmp_path: Path) -> None:
-    with shell.background(f"echo here; cat > /dev/null; echo gone > '{tmp_path}/gone'") as said:
-        assert said == "here"
+    with shell.background(f"echo here; cat > /dev/null; echo gone > '{tmp_path}/gone'") as output:
+        assert output == "here"
         assert shell.run("echo beside it").stdout == "beside it\n"
         assert not (tmp_path / "gone").exists()
     assert (tmp_path / "gone").exists()

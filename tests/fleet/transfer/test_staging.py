@@ -11,7 +11,7 @@ import pytest
 
 from toolkit.artifacts.fleet import Device
 from toolkit.errors import BundleError, FleetError
-from toolkit.fleet import LocalShell, Result, Shell
+from toolkit.fleet import CommandResult, LocalShell, Shell
 from toolkit.fleet.ssh.shell import Command, Input, iter_blocks
 from toolkit.fleet.transfer import stream
 from toolkit.fleet.transfer.chunks import MAX_CHUNK_BYTES, Chunk
@@ -41,7 +41,7 @@ class CutShell:
     def __init__(self, shell: Shell, at: int, reached: int = 0) -> None:
         self.device, self._shell, self._left, self._reached = shell.device, shell, at, reached
 
-    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> Result:
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = None) -> CommandResult:
         self._left -= 1
         if self._left >= 0:
             return self._shell.run(command, stdin=stdin, timeout=timeout)

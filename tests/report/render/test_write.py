@@ -116,13 +116,13 @@ def test_write_report_sums_up_for_the_terminal(written: Report, column: str) -> 
 def test_write_report_shows_results_conditions_and_not_run(
     workspace: Workspace, store: Store, experiment: Experiment, tmp_path: Path
 ) -> None:
-    wanted = experiment.model_copy(
+    other = experiment.model_copy(
         update={
             "matrix": experiment.matrix.model_copy(update={"networks": ("efficientnet_lite0", "mobilenet", "vgg16")})
         }
     )
     file = tmp_path / "results" / "masks.md"
-    write_report(workspace, store, experiment=wanted, results=file)
+    write_report(workspace, store, experiment=other, results=file)
     text = file.read_text(encoding="utf-8")
     assert f"--markdown {file}" in text
     assert "- Not trained: VGG16, sigmoid, top layers and fine-tuning." in text
@@ -166,8 +166,8 @@ def test_write_report_cuts_long_class_names_everywhere(
 
 def test_write_report_lays_every_raw_record_beside_the_page(store: Store, written: Report) -> None:
     for record in store.all(BenchRecord):
-        kept = json.loads((written.index.parent / f"raw/record-{record.digest[:12]}.json").read_bytes())
-        assert (kept["digest"], kept["samples_ms"]) == (record.digest, list(record.samples_ms))
+        saved = json.loads((written.index.parent / f"raw/record-{record.digest[:12]}.json").read_bytes())
+        assert (saved["digest"], saved["samples_ms"]) == (record.digest, list(record.samples_ms))
     assert f'href="raw/model-{store.all(TrainedModel)[0].digest[:12]}.json"' in html(written)
 
 

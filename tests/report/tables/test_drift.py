@@ -38,8 +38,8 @@ def test_drift_names_who_became_slower_and_what_else_changed(
     assert (texts[0], texts[3], texts[6], texts[7]) == (slowed.device, "2", "+100 %", "< 0.001")
     assert texts[8:] == ["slower", "OpenVINO 2026.4.1 → 2026.5.0"]
     assert row[5].href == "#record-eeeeeeeeeeee"
-    (told,) = latency_history.history(report).rows
-    assert told[-1].text == "slower, p < 0.001"
+    (cells,) = latency_history.history(report).rows
+    assert cells[-1].text == "slower, p < 0.001"
 
 
 def test_recommend_model_minds_devices_that_became_slower(
@@ -105,8 +105,8 @@ def test_figures_of_replaced_records_lead_to_their_files(
     written = write_report(workspace, store, experiment=experiment)
     page = written.index.read_text("utf-8")
     assert 'href="raw/record-eeeeeeeeeeee.json"' in page
-    kept = json.loads((written.index.parent / "raw/record-eeeeeeeeeeee.json").read_bytes())
-    assert kept["samples_ms"] == list(slowed.samples_ms)
+    saved = json.loads((written.index.parent / "raw/record-eeeeeeeeeeee.json").read_bytes())
+    assert saved["samples_ms"] == list(slowed.samples_ms)
 
 
 def test_write_report_shows_imported_models_when_none_trained(store: Store, tmp_path: Path, adopt: Adopt) -> None:

@@ -38,7 +38,7 @@ def test_serving_says_whether_devices_were_given_what_is_named(
     workspace: Workspace, store: Store, experiment: Experiment
 ) -> None:
     report = load_report(workspace, store, experiment)
-    (given,) = {deployment.parent for deployment in report.last_deployments}
-    choice = next(v for v in report.variants if v.bundle and v.bundle.digest == given)
+    (digest,) = {deployment.parent for deployment in report.last_deployments}
+    choice = next(v for v in report.variants if v.bundle and v.bundle.digest == digest)
     assert {row[4].text for row in latency_history.serving(report, choice).rows} == {"yes"}
     assert {row[4].text for row in latency_history.serving(report, report.variants[0]).rows} == {"no"}

@@ -41,8 +41,8 @@ def test_counted_leaves_out_models_whose_files_are_gone(
 def test_counted_takes_what_was_counted_before(workspace: Workspace, store: Store, experiment: Experiment) -> None:
     report = load_report(workspace, store, experiment)
     model = next(model for model in reversed(report.models) if model.network == "mobilenet")
-    kept = workspace.folder("cache", "layers") / f"{model.digest}.json"
-    kept.write_text(json.dumps(dataclasses.asdict(COUNTS)), encoding="utf-8")
+    saved = workspace.folder("cache", "layers") / f"{model.digest}.json"
+    saved.write_text(json.dumps(dataclasses.asdict(COUNTS)), encoding="utf-8")
     (own,) = model_size.counted(report, workspace)
     assert own.counts == COUNTS
     (row,) = model_size.separations([own]).rows

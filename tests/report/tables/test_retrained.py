@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.fleet import Deployment
 from toolkit.artifacts.labeling import CLASS, DatasetVersion, LabelDecision, ModelComparison, Retraining
 from toolkit.experiment.schema import Experiment
@@ -40,7 +40,7 @@ def result(store: Store) -> Retraining:
     captures = {"a" * 64: "train", "b" * 64: "train", "c" * 64: "test"}
     for number, digest in enumerate(captures):
         store.put(
-            Capture(
+            CapturedImage(
                 digest=digest,
                 parent="e" * 64,
                 device=f"pi-{number // 2}",

@@ -38,13 +38,13 @@ def test_one_node_and_two_learn_alike_when_given_the_same_images(bench: Bench, w
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("settings", "expected"),
     [("none", [1, 1]), ("balanced", [1, 1]), ({"red": 2.5}, [1, 2.5])],
 )
 def test_weights_of_classes_are_by_label_when_given(
-    given: Any, expected: list[float], bench: Bench, workspace: Workspace
+    settings: Any, expected: list[float], bench: Bench, workspace: Workspace
 ) -> None:
-    np.testing.assert_allclose(class_weight_array(given, bench.split(workspace)), expected)
+    np.testing.assert_allclose(class_weight_array(settings, bench.split(workspace)), expected)
 
 
 def test_class_weights_refuse_when_data_has_no_such_label(bench: Bench, workspace: Workspace) -> None:

@@ -23,7 +23,7 @@ Three = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
+class PixelScaling:
     """(pixel from 0 to 255 - mean) / std, in the order of the model's own channels."""
 
     mean: Three = (0.0, 0.0, 0.0)
@@ -36,7 +36,7 @@ class FileFacts:
     """What the files of a model say; None where they say nothing."""
 
     labels: tuple[str, ...] | None = None
-    scaling: Scaling | None = None
+    scaling: PixelScaling | None = None
     color: str | None = None
     size: tuple[int, int] | None = None
     crop: str | None = None
@@ -45,9 +45,9 @@ class FileFacts:
 
 
 _RANGES = {
-    "NominalRange_0_255": Scaling(),
-    "Normalized_0_1": Scaling(std=(255.0, 255.0, 255.0)),
-    "Normalized_1_1": Scaling((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "NominalRange_0_255": PixelScaling(),
+    "Normalized_0_1": PixelScaling(std=(255.0, 255.0, 255.0)),
+    "Normalized_1_1": PixelScaling((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
 }
 
 
@@ -57,9 +57,9 @@ def facts_of_metadata(properties: Mapping[str, str]) -> FileFacts:
     listed = text.get("names") or text.get("labels") or text.get("classes") or ""
     scaling = _RANGES.get(text.get("Image.NominalPixelRange", ""))
     if scaling is None and text.get("embedded_processing", "").lower() in {"true", "yes", "1"}:
-        scaling = Scaling()
+        scaling = PixelScaling()
     elif scaling is None and {"mean_values", "scale_values"} & text.keys():
-        scaling = Scaling(_numbers(text.get("mean_values"), 0.0), _numbers(text.get("scale_values"), 1.0))
+        scaling = PixelScaling(_numbers(text.get("mean_values"), 0.0), _numbers(text.get("scale_values"), 1.0))
     pixels = text.get("Image.BitmapPixelFormat", "")
     color = "BGR" if pixels.lower().startswith("bgr") else "RGB" if pixels.lower().startswith("rgb") else None
     return FileFacts(labels=_labels(listed), scaling=scaling, color=color, source="the file's metadata")
@@ -83,7 +83,7 @@ def facts_of_files(path: Path) -> FileFacts:
     cropped = bool(settings.get("do_center_crop"))
     return FileFacts(
         labels=labels,
-        scaling=Scaling(_three([each / factor for each in mean]), _three([each / factor for each in std])),
+        scaling=PixelScaling(_three([each / factor for each in mean]), _three([each / factor for each in std])),
         size=_size(settings.get("crop_size") if cropped else settings.get("size")),
         crop="center" if cropped else None,
         source="preprocessor_config.json",

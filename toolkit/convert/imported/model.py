@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from toolkit.artifacts.model import ImportedModel, TrainedModel
 from toolkit.convert.imported import io_adapters, output_kind
-from toolkit.convert.imported.file_facts import FileFacts, Scaling
+from toolkit.convert.imported.file_facts import FileFacts, PixelScaling
 from toolkit.convert.imported.formats import format_of
 from toolkit.convert.imported.formats.model_file import IntegerScale
 from toolkit.convert.parity import Images, Probabilities
@@ -165,7 +165,9 @@ def _facts(described: dict[str, Any]) -> FileFacts:
     scaling = described["scaling"]
     return FileFacts(
         labels=None if described["labels"] is None else tuple(described["labels"]),
-        scaling=None if scaling is None else Scaling(tuple(scaling["mean"]), tuple(scaling["std"]), scaling["color"]),
+        scaling=None
+        if scaling is None
+        else PixelScaling(tuple(scaling["mean"]), tuple(scaling["std"]), scaling["color"]),
         color=described["color"],
         size=None if described["size"] is None else tuple(described["size"]),
         crop=described["crop"],

@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.convert.imported.file_facts import Scaling, Three
+from toolkit.convert.imported.file_facts import PixelScaling, Three
 from toolkit.convert.imported.formats.model_file import IntegerScale
 from toolkit.convert.imported.io_adapters import RANGES
 from toolkit.errors import UsageError
 
 SCALINGS = {
-    "none": Scaling(),
-    "unit": Scaling(std=(255.0, 255.0, 255.0)),
-    "symmetric": Scaling((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
-    "caffe": Scaling((103.939, 116.779, 123.68), color="BGR"),
-    "torch": Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "none": PixelScaling(),
+    "unit": PixelScaling(std=(255.0, 255.0, 255.0)),
+    "symmetric": PixelScaling((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "caffe": PixelScaling((103.939, 116.779, 123.68), color="BGR"),
+    "torch": PixelScaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
 }
 """As Keras' preprocess_input and torchvision have them."""
 _CALIBRATED = 0.1
@@ -42,8 +42,8 @@ class ImportOptions:
 
 
 def choose_scaling(
-    option: str | None, dtype: str, integers: IntegerScale | None, known: Scaling | None, *, labeled: bool
-) -> Scaling:
+    option: str | None, dtype: str, integers: IntegerScale | None, known: PixelScaling | None, *, labeled: bool
+) -> PixelScaling:
     """How pixels become a model's input, by the option, or else by what the file says.
 
     `integers` is the file's own scale of a quantized input. Without one, integers are pixels, less 128 where they are signed.
@@ -56,7 +56,7 @@ def choose_scaling(
         if option not in {None, "none"}:
             remedy = "leave --scaling out: it takes pixels as they are" + (", less 128" if dtype == "i8" else "")
             raise UsageError(f"its input is {dtype} without a scale of its own", remedy=remedy)
-        return Scaling((128.0, 128.0, 128.0)) if dtype == "i8" else Scaling()
+        return PixelScaling((128.0, 128.0, 128.0)) if dtype == "i8" else PixelScaling()
     if option is not None:
         return SCALINGS.get(option) or _numbers(option)
     if known is not None:
@@ -66,7 +66,7 @@ def choose_scaling(
     return _scaling_of_range(dtype, integers, labeled=labeled)
 
 
-def _scaling_of_range(dtype: str, integers: IntegerScale, *, labeled: bool) -> Scaling:
+def _scaling_of_range(dtype: str, integers: IntegerScale, *, labeled: bool) -> PixelScaling:
     """The only usual scaling whose values from black to white are those that the integers stand for."""
     low, high = ((bound - integers.zero_point) * integers.scale for bound in RANGES[dtype])
     slack = max(1.5 * integers.scale, _CALIBRATED * (high - low) if labeled else 0.0)
@@ -83,7 +83,7 @@ def _scaling_of_range(dtype: str, integers: IntegerScale, *, labeled: bool) -> S
     )
 
 
-def _ends(scaling: Scaling, pixel: float) -> list[float]:
+def _ends(scaling: PixelScaling, pixel: float) -> list[float]:
     """What a pixel becomes in each channel."""
     return [(pixel - mean) / std for mean, std in zip(scaling.mean, scaling.std, strict=True)]
 
@@ -102,10 +102,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _numbers(text: str) -> Scaling:
+def _numbers(text: str) -> PixelScaling:
     mean, slash, std = text.partition("/")
     try:
-        scaling = Scaling(_three(mean), _three(std))
+        scaling = PixelScaling(_three(mean), _three(std))
     except ValueError:
         raise UsageError(f"{text!r} is not a scaling", remedy=_REMEDY) from None
     if not slash or 0 in scaling.std:

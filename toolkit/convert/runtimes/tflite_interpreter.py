@@ -14,7 +14,7 @@ LAYERS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 """Operations with weights."""
 
 
-class Operation(NamedTuple):
+class TfliteOperation(NamedTuple):
     """An operation of a model: its type, whether it computes in INT8, and the name of its first output."""
 
     kind: str
@@ -35,14 +35,14 @@ def predict(path: Path, chunks: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[
     return np.stack(rows).astype(np.float32)
 
 
-def operations(path: Path) -> Iterator[Operation]:
+def operations(path: Path) -> Iterator[TfliteOperation]:
     """Yield the operations of a model in their order, without the delegates that execute them."""
     interpreter = _open(path)
     tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     for each in interpreter._get_ops_details():  # noqa: SLF001 - LiteRT has no other list of them
         if each["op_name"] != "DELEGATE":
             in_int8 = tensors.get(each["inputs"][0], {}).get("dtype") is np.int8
-            yield Operation(each["op_name"], in_int8, tensors[each["outputs"][0]]["name"])
+            yield TfliteOperation(each["op_name"], in_int8, tensors[each["outputs"][0]]["name"])
 
 
 def _open(path: Path) -> Any:

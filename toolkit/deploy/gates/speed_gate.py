@@ -30,7 +30,7 @@ _SAME = ("clock", "threads", "streams", "precision", "accelerator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
+class SpeedBaseline:
     """An earlier measurement of a device that a release is compared with."""
 
     device: str
@@ -49,9 +49,9 @@ class SpeedGate:
     name = "speed"
     after_switch = False
 
-    def __init__(self, share: float, yardsticks: Iterable[Baseline]) -> None:
+    def __init__(self, share: float, yardsticks: Iterable[SpeedBaseline]) -> None:
         self._share = share
-        self._known: dict[str, list[Baseline]] = defaultdict(list)
+        self._known: dict[str, list[SpeedBaseline]] = defaultdict(list)
         for each in yardsticks:
             self._known[each.device].append(each)
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -86,7 +86,7 @@ class SpeedGate:
             return "the images of its record are not there any more: not measured"
         return compare(context.device, _p90(context.device, context.result), baseline, self._share)
 
-    def _baseline(self, context: GateContext) -> Baseline | None:
+    def _baseline(self, context: GateContext) -> SpeedBaseline | None:
         assert context.tree is not None  # noqa: S101 - a rollback has no speed gate
         name = str(bundle_manifest(context.tree)["name"])
         known = self._known[context.device.name]
@@ -94,13 +94,15 @@ class SpeedGate:
         return choose_baseline(known, context.tree.parent, name, context.replaced)
 
 
-def load_baselines(store: Store) -> tuple[Baseline, ...]:
+def load_baselines(store: Store) -> tuple[SpeedBaseline, ...]:
     """Return all measurements in the store that a release can be compared with, oldest first."""
     records = sorted(store.all(BenchRecord), key=lambda record: record.at)
     return tuple(result for record in records if (result := _baseline_of(record)) is not None)
 
 
-def choose_baseline(known: Sequence[Baseline], bundle: str, name: str, replaced: str | None) -> Baseline | None:
+def choose_baseline(
+    known: Sequence[SpeedBaseline], bundle: str, name: str, replaced: str | None
+) -> SpeedBaseline | None:
     """Return the best baseline of a bundle: its own, else one of the same name, else that of the bundle it replaces."""
     for candidates in (
         [each for each in known if each.bundle == bundle],
@@ -113,7 +115,7 @@ def choose_baseline(known: Sequence[Baseline], bundle: str, name: str, replaced:
     return None
 
 
-def compare(device: Device, p90_ms: float, baseline: Baseline, share: float) -> str:
+def compare(device: Device, p90_ms: float, baseline: SpeedBaseline, share: float) -> str:
     """Return the result as a message.
 
     Raises:
@@ -130,12 +132,12 @@ def compare(device: Device, p90_ms: float, baseline: Baseline, share: float) -> 
     return result
 
 
-def _baseline_of(record: BenchRecord) -> Baseline | None:
+def _baseline_of(record: BenchRecord) -> SpeedBaseline | None:
     """Return a record's baseline; None if it is not valid or not of latency."""
     p90_ms = percentile(record.samples_ms, 90) if record.scenario == "single-stream" else None
     if p90_ms is None or record.broken_rules:
         return None
-    return Baseline(
+    return SpeedBaseline(
         device=record.device,
         bundle=record.parent,
         name=str(record.facts.get("name", "")),

@@ -25,7 +25,7 @@ class GateError(DeviceError):
 
 
 @dataclass(frozen=True)
-class Gate:
+class ActivationGate:
     """One check of a release, before or after the switch."""
 
     name: str
@@ -47,7 +47,9 @@ class Served:
         return cls(links.linked_release(root, CURRENT), links.linked_release(root, PREVIOUS))
 
 
-def activate(context: Context, gates: Sequence[Gate], service: Service, *, back: bool = False) -> Dict[str, str]:
+def activate(
+    context: Context, gates: Sequence[ActivationGate], service: Service, *, back: bool = False
+) -> Dict[str, str]:
     """Make the release current and restart the service; return the message of each gate.
 
     A release that is current already is checked by the gates before the switch only. `back`: see `links.switch`.

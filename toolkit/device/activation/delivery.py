@@ -24,7 +24,7 @@ from ..release.prune import KEEP_RELEASES, prune
 from ..release.receiver import Chunks, receive
 from ..release.verify import verify
 from . import gates
-from .activate import INTEGRITY, Gate, GateError, activate
+from .activate import INTEGRITY, ActivationGate, GateError, activate
 from .audit import append_audit
 from .child import Children
 from .floors import check_floor
@@ -99,12 +99,12 @@ def _activate(
     return activate(context, delivery_gates(options), Service(options.unit))
 
 
-def delivery_gates(options: GateOptions) -> List[Gate]:
+def delivery_gates(options: GateOptions) -> List[ActivationGate]:
     """Return the gates of a release that arrives without a controller."""
     return [
-        Gate(INTEGRITY, _integrity),
-        Gate("golden", _golden),
-        Gate("healthy", lambda _: _healthy(options), after_switch=True),
+        ActivationGate(INTEGRITY, _integrity),
+        ActivationGate("golden", _golden),
+        ActivationGate("healthy", lambda _: _healthy(options), after_switch=True),
     ]
 
 

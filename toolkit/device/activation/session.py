@@ -28,7 +28,7 @@ from typing import IO, Any, Callable, Dict, List, Optional
 from ..deploy_lock import LockTakenError, deploy_lock
 from ..errors import DeviceError
 from . import gates
-from .activate import INTEGRITY, Gate, GateError, Served, activate, put_back
+from .activate import INTEGRITY, ActivationGate, GateError, Served, activate, put_back
 from .audit import append_audit
 from .child import Children
 from .gates import Context
@@ -51,14 +51,14 @@ def run(root: Path, stdin: IO[bytes], stdout: IO[str], *, skip_program: bool) ->
     os.umask(0o022)
     if skip_program:
         stdin.read(int(stdin.readline(32)))
-    session = Session(root, stdout)
+    session = ActivationSession(root, stdout)
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: session.hang_up())
     threading.Thread(target=session.read, args=(stdin,), daemon=True).start()
     session.serve()
 
 
-class Session:
+class ActivationSession:
     """The device's end of a session."""
 
     def __init__(self, root: Path, stdout: IO[str]) -> None:
@@ -129,7 +129,7 @@ class Session:
         self._note({**audit, **entry, "outcome": request["outcome"], "reason": ""})
         return {"ok": True, "gates": passed}
 
-    def _gate(self, step: Json) -> Gate:
+    def _gate(self, step: Json) -> ActivationGate:
         """Return a gate that runs here what the step asks for, and then waits for the controller's verdict."""
         measure = _measurement(step)
 
@@ -148,7 +148,7 @@ class Session:
                 )
             return str(verdict.get("message", ""))
 
-        return Gate(str(step["name"]), check, bool(step["after_switch"]))
+        return ActivationGate(str(step["name"]), check, bool(step["after_switch"]))
 
     def _restore(self, request: Json) -> Json:
         before = Served.read(self._root).release

@@ -13,7 +13,7 @@ from ..layout import MANIFEST, model_file
 from ..release.manifest import read_json
 from ..runtime.accelerators import is_removable
 from .pipeline.frame_pipeline import FramePipeline
-from .pipeline.messages import Result, now_ns
+from .pipeline.messages import Classification, now_ns
 
 HARDWARE_INTERVAL_S = 5.0
 MODELS = 64
@@ -100,7 +100,7 @@ def identity(release: Path, manifest: Dict[str, Any]) -> Dict[str, Any]:
     return {"release": release.name, "name": str(manifest.get("name", release.name))}
 
 
-def result_to_json(result: Result) -> Dict[str, Any]:
+def result_to_json(result: Classification) -> Dict[str, Any]:
     """Return a result as the API shows it."""
     labels = {} if result.labels is None else {"labels": result.labels}
     unknown = {} if result.unknown is None else {"unknown": result.unknown}

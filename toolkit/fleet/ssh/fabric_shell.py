@@ -17,8 +17,8 @@ from toolkit.fleet.ssh.shell import (
     TIMEOUT_S,
     Ask,
     Command,
+    CommandResult,
     Input,
-    Result,
     after_begin,
     decode,
     ended_early,
@@ -52,7 +52,7 @@ class SshShell:
         self._connections: list[Any] = []
         self._connect()
 
-    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """See Shell."""
         with self._channel(command) as channel, _deadline(self.device, channel, timeout):
             feeder = _Feeder(channel, stdin)
@@ -62,7 +62,7 @@ class SshShell:
             code = channel.recv_exit_status()
             feeder.raise_if_failed()
             self._raise_if_lost(code)
-        return Result(decode(after_begin(output)), decode(errors.content), code)
+        return CommandResult(decode(after_begin(output)), decode(errors.content), code)
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """See Shell."""

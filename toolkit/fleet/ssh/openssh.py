@@ -26,8 +26,8 @@ from toolkit.fleet.ssh.shell import (
     TIMEOUT_S,
     Ask,
     Command,
+    CommandResult,
     Input,
-    Result,
     after_begin,
     decode,
     ended_early,
@@ -72,7 +72,7 @@ class OpenSshShell:
         """See Shell."""
         return f"openssh: {self._reason}" if self._reason else "openssh"
 
-    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """See Shell."""
         with self._start(remote_command(command)) as process, _deadline(self.device, process, timeout):
             errors, feeder = _Reader(process), _Feeder(process, stdin)
@@ -81,7 +81,9 @@ class OpenSshShell:
             code = process.wait()
             errors.join()
             feeder.finish()
-        return Result(decode(after_begin(output)), self._errors_of(errors.content, code), -1 if code == 255 else code)
+        return CommandResult(
+            decode(after_begin(output)), self._errors_of(errors.content, code), -1 if code == 255 else code
+        )
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """See Shell."""

@@ -40,14 +40,14 @@ BEGIN = "toolkit-output-begins"
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CommandResult:
     """A command's output. `code` is its exit code, or -1 if a signal ended it."""
 
     stdout: str
     stderr: str
     code: int
 
-    def check(self, device: Device, doing: str, remedy: str = "") -> Result:
+    def check(self, device: Device, doing: str, remedy: str = "") -> CommandResult:
         """Return the result itself if the command succeeded.
 
         Raises:
@@ -88,7 +88,7 @@ class Shell(Protocol):
     def transport(self) -> str:
         """How the device is reached, and why that way, for `toolkit fleet probe`."""
 
-    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """Run a command to its end; `timeout` in seconds, None for no limit."""
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
@@ -175,7 +175,7 @@ class LocalShell:
     def __init__(self, device: Device) -> None:
         self.device = device
 
-    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> Result:
+    def run(self, command: Command, *, stdin: Input = b"", timeout: float | None = TIMEOUT_S) -> CommandResult:
         """See Shell."""
         with self._start(command, stderr=subprocess.PIPE) as process:
             try:
@@ -185,7 +185,7 @@ class LocalShell:
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-        return Result(decode(output), decode(errors), max(process.returncode, -1))
+        return CommandResult(decode(output), decode(errors), max(process.returncode, -1))
 
     def put(self, content: bytes | Path, remote: str, *, timeout: float | None = TIMEOUT_S) -> None:
         """See Shell."""

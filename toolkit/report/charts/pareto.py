@@ -38,7 +38,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class DevicePanel:
     """One device."""
 
     device: str
@@ -57,7 +57,7 @@ def frontier(points: Sequence[Point], axis: Axis) -> tuple[Point, ...]:
     return tuple(front)
 
 
-def panels(report: ReportData, axis: Axis) -> tuple[Panel, ...]:
+def panels(report: ReportData, axis: Axis) -> tuple[DevicePanel, ...]:
     """A panel per device and accelerator, all on the same axes."""
     places: dict[tuple[str, str], list[Point]] = {}
     for point in _points(report, axis):
@@ -89,14 +89,14 @@ def _panel(
     points: list[Point],
     domains: dict[str, tuple[float, float]],
     width: int,
-) -> Panel:
+) -> DevicePanel:
     best = frontier([point for point in points if not report.is_at_chance(point.variant)], axis)
     device = f"{place[0]} · {place[1]}"
     label = f"Accuracy against {'p90 latency' if axis == 'latency' else 'images per second'} on {device}, {len(points)} models; links lead to the raw records."
     rows = list(_rows(report, axis, points, best))
     sizes = ((width, 400 if width > 600 else 330, "wide"), (360, 330, "narrow")) if width > 400 else ((width, 330, ""),)
     drawings = (svg.draw(_chart(rows, axis, domains, w, h), label, role="group", width_class=c) for w, h, c in sizes)
-    return Panel(device, tuple(drawings), best)
+    return DevicePanel(device, tuple(drawings), best)
 
 
 def _rows(

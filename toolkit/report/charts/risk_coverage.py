@@ -17,20 +17,20 @@ SIZE = (290, 200)
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class RiskCoveragePanel:
     """One model's curve."""
 
     title: str
     drawing: str
 
 
-def panels(report: ReportData) -> Iterator[Panel]:
+def panels(report: ReportData) -> Iterator[RiskCoveragePanel]:
     """Every model that may answer "unknown"."""
     for model in report.models:
         rule = model.rejection
         if rule is not None and rule.curve:
             title = formatting.model(model)
-            yield Panel(
+            yield RiskCoveragePanel(
                 title, svg.draw(_curve(rule), f"{title}: share of wrong answers against share of images answered")
             )
 

@@ -47,7 +47,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class ModelPanel:
     """One network and stage, or one model: the three drawings and the key of their lines."""
 
     title: str
@@ -56,7 +56,7 @@ class Panel:
     """Per line its color's number, its name and its figures."""
 
 
-def panels(report: ReportData) -> Iterator[Panel]:
+def panels(report: ReportData) -> Iterator[ModelPanel]:
     """Return the models with probabilities and known labels."""
     panels: dict[str, list[Line]] = {}
     for model in report.models:
@@ -90,7 +90,7 @@ def _shown_classes(model: TrainedModel) -> tuple[int, ...]:
     return tuple(sorted(areas, key=lambda n: (areas[n], n))[:WORST])
 
 
-def _panel(title: str, lines: Sequence[Line]) -> Panel:
+def _panel(title: str, lines: Sequence[Line]) -> ModelPanel:
     summary = "; ".join(f"{line.name}: {line.figures}" for line in lines)
     kinds = {line.model.digest: line for line in lines}.values()
     errors = "; ".join(f"{_who(line)}: {_ece(line.model)}" for line in kinds)
@@ -103,7 +103,7 @@ def _panel(title: str, lines: Sequence[Line]) -> Panel:
     key = tuple(
         (n + 1, line.name, line.figures + (f", {_ece(line.model)}" if two else "")) for n, line in enumerate(lines)
     )
-    return Panel(title if two else f"{title} · {_ece(lines[0].model)}", drawings, key)
+    return ModelPanel(title if two else f"{title} · {_ece(lines[0].model)}", drawings, key)
 
 
 def _who(line: Line) -> str:

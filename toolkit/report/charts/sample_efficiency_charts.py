@@ -16,7 +16,7 @@ SIZE = (290, 200)
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class SampleEfficiencyPanel:
     """One network's curve, and what more images are worth."""
 
     title: str
@@ -24,12 +24,12 @@ class Panel:
     verdict: str
 
 
-def panels(report: ReportData) -> Iterator[Panel]:
+def panels(report: ReportData) -> Iterator[SampleEfficiencyPanel]:
     """Every network whose frozen features were measured; heads share them."""
     curves = {model.network: model.sample_efficiency for model in report.models if model.sample_efficiency}
     for network, curve in curves.items():
         title, verdict = formatting.network(network), verdict_of(curve)
-        yield Panel(
+        yield SampleEfficiencyPanel(
             title, svg.draw(_curve(curve), f"{title}: accuracy by training images of each class. {verdict}"), verdict
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from toolkit.artifacts.captured_image import Capture
+from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.fleet import Deployment
 from toolkit.artifacts.labeling import CLASS, DatasetVersion, LabelDecision, Retraining
 from toolkit.store import Store
@@ -47,7 +47,7 @@ def load_retraining(store: Store, experiment: str) -> RetrainingData | None:
             people.setdefault(decision.parent, set()).add(decision.who)
     groups: dict[tuple[str, str, str], list[str]] = {}
     for digest in version.captures:
-        if capture := store.get(Capture, digest):
+        if capture := store.get(CapturedImage, digest):
             groups.setdefault((capture.device, capture.parent, capture.policy), []).append(digest)
     learned = (
         LearnedFrom(

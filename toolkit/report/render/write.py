@@ -9,7 +9,7 @@ from toolkit import files
 from toolkit.artifacts.model import TrainedModel
 from toolkit.experiment.load import load_experiment, shipped_experiment
 from toolkit.experiment.schema import Experiment
-from toolkit.report.checks import Check
+from toolkit.report.checks import TrustCheck
 from toolkit.report.data.load import load_report
 from toolkit.report.published import results as figures
 from toolkit.report.recommendation import Recommendation, recommend_model
@@ -30,7 +30,7 @@ class Report:
     """What must be said wherever a figure is shown, such as "synthetic masks"; empty where there is nothing to say."""
     headline: str
     reason: str
-    checks: tuple[Check, ...]
+    checks: tuple[TrustCheck, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     """The table of models as it stands on the page."""

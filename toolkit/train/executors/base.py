@@ -8,7 +8,7 @@ from typing import Protocol
 from toolkit.train.executors.events import Event, TrainRequest
 
 
-class Listener(Protocol):
+class TrialListener(Protocol):
     """Hears of all trials, by their place in the sweep; of each one Done or Failed, and nothing after it."""
 
     def on_event(self, place: int, event: Event) -> None:
@@ -21,7 +21,7 @@ class Listener(Protocol):
 class Executor(Protocol):
     """Trains requests in whatever order and number at once."""
 
-    def run(self, requests: Sequence[TrainRequest], listener: Listener) -> None:
+    def run(self, requests: Sequence[TrainRequest], listener: TrialListener) -> None:
         """Train all. When it is left by an error or Ctrl-C, no process it started is left.
 
         Raises:

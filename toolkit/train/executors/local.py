@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from toolkit.experiment import compute_profiles
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
-from toolkit.train.executors.base import Listener
+from toolkit.train.executors.base import TrialListener
 from toolkit.train.executors.events import Done, Failed, Log, TrainRequest
 from toolkit.train.executors.process import TrainingProcess
 
@@ -27,7 +27,7 @@ class LocalExecutor:
     jobs: int | None = None
     """How many at once; unset: as many as memory and CPUs allow."""
 
-    def run(self, requests: Sequence[TrainRequest], listener: Listener) -> None:
+    def run(self, requests: Sequence[TrainRequest], listener: TrialListener) -> None:
         """Train all trials; if a process dies, its trial fails and a new process continues with the next."""
         chosen = [compute_profiles.select_profile(self.profile, one.trial.network, one.workspace) for one in requests]
         count = self.jobs or _side_by_side(requests, chosen)
@@ -57,7 +57,7 @@ class _Floor:
         self,
         requests: Sequence[TrainRequest],
         chosen: Sequence[compute_profiles.ComputeProfile],
-        listener: Listener,
+        listener: TrialListener,
         environment: Mapping[str, str],
     ) -> None:
         self._requests, self._profiles, self._listener = requests, chosen, listener

@@ -26,7 +26,7 @@ from toolkit.experiment import compute_profiles
 from toolkit.progress import Progress
 from toolkit.system.cpu_quota import available_cpus
 from toolkit.train.executors import parallelism
-from toolkit.train.executors.base import Listener
+from toolkit.train.executors.base import TrialListener
 from toolkit.train.executors.events import Done, Failed, Log, TrainRequest, read, write
 from toolkit.train.executors.process import STOP_S, TrainingProcess
 from toolkit.train.executors.ray_nodes import Node, check_nodes, node_name, unshared, workspace_mark
@@ -65,7 +65,7 @@ class RayExecutor:
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._profile, self._progress = profile, progress
 
-    def run(self, requests: Sequence[TrainRequest], listener: Listener) -> None:
+    def run(self, requests: Sequence[TrainRequest], listener: TrialListener) -> None:
         """Train all.
 
         Raises:
@@ -86,7 +86,9 @@ class RayExecutor:
 class _Sweep:
     """Running tasks and their events."""
 
-    def __init__(self, requests: Sequence[TrainRequest], listener: Listener, profile: str | None, mark: str) -> None:
+    def __init__(
+        self, requests: Sequence[TrainRequest], listener: TrialListener, profile: str | None, mark: str
+    ) -> None:
         self._requests, self._listener = requests, listener
         self._profile, self._mark = profile, mark
         self._attempts: dict[int, str] = {}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.convert.imported.file_facts import Scaling
+from toolkit.convert.imported.file_facts import PixelScaling
 from toolkit.convert.imported.formats.tflite_metadata import read_normalization
 
 
@@ -60,15 +60,15 @@ def model(content: bytes, name: str = "TFLITE_METADATA") -> bytes:
 @pytest.mark.parametrize(
     ("mean", "std", "scaling"),
     [
-        ((127.5,), (128.0,), Scaling((127.5,) * 3, (128.0,) * 3)),
-        ((1.0, 2.0, 3.0), (4.0,), Scaling((1.0, 2.0, 3.0), (4.0,) * 3)),
+        ((127.5,), (128.0,), PixelScaling((127.5,) * 3, (128.0,) * 3)),
+        ((1.0, 2.0, 3.0), (4.0,), PixelScaling((1.0, 2.0, 3.0), (4.0,) * 3)),
         ((0.0,), (0.0,), None),
         ((1.0, 2.0), (1.0,), None),
         ((), (), None),
     ],
 )
 def test_read_normalization_reads_mean_and_deviation(
-    mean: tuple[float, ...], std: tuple[float, ...], scaling: Scaling | None
+    mean: tuple[float, ...], std: tuple[float, ...], scaling: PixelScaling | None
 ) -> None:
     assert read_normalization(model(metadata(mean, std))) == scaling
 

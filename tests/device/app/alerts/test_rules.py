@@ -19,7 +19,7 @@ from toolkit.device.app.alerts import mqtt, rules
 from toolkit.device.app.alerts.alert_file import AlertConfig, read_alerts
 from toolkit.device.app.alerts.rules import UNKNOWN, AlertDispatcher, AlertRule
 from toolkit.device.app.alerts.sinks import MqttSink, WebhookSink
-from toolkit.device.app.pipeline.messages import Frame, Result
+from toolkit.device.app.pipeline.messages import Classification, Frame
 from toolkit.device.errors import DeviceError
 
 
@@ -69,7 +69,7 @@ def broker() -> Iterator[FakeBroker]:
 
 @pytest.mark.parametrize("qos", [0, 1])
 def test_publish_sends_what_the_standard_requires(broker: FakeBroker, qos: int) -> None:
-    session = mqtt.Session(mqtt.Broker("127.0.0.1", broker.port, "cam", "user", "secret"))
+    session = mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", broker.port, "cam", "user", "secret"))
     session.publish("door/alerts", b"hello", qos)
     session.close()
     kind, body = broker.heard.get(timeout=10)
@@ -81,7 +81,7 @@ def test_publish_sends_what_the_standard_requires(broker: FakeBroker, qos: int) 
 
 
 def test_session_has_a_last_will_and_states_that_it_is_online(broker: FakeBroker) -> None:
-    session = mqtt.Session(mqtt.Broker("127.0.0.1", broker.port, "cam", availability="door/available"))
+    session = mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", broker.port, "cam", availability="door/available"))
     session.keep_alive()
     session.close()
     kind, body = broker.heard.get(timeout=10)
@@ -92,7 +92,7 @@ def test_session_has_a_last_will_and_states_that_it_is_online(broker: FakeBroker
 
 
 def test_session_reconnects_after_a_loss(broker: FakeBroker) -> None:
-    session = mqtt.Session(mqtt.Broker("127.0.0.1", broker.port))
+    session = mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", broker.port))
     session.publish("a", b"1", 1)
     session._connection.shutdown(socket.SHUT_RDWR)
     with pytest.raises(OSError):
@@ -109,14 +109,14 @@ def test_each_app_has_a_client_id_of_its_own() -> None:
 def test_publish_says_why_when_the_broker_refuses() -> None:
     refusing = FakeBroker(refuses=4)
     with pytest.raises(OSError, match="user or password is wrong"):
-        mqtt.Session(mqtt.Broker("127.0.0.1", refusing.port)).publish("a", b"")
+        mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", refusing.port)).publish("a", b"")
     refusing.close()
 
 
 @pytest.mark.parametrize(("topic", "qos"), [("a/#", 0), ("+", 1), ("", 0), ("a", 2)])
 def test_publish_refuses_what_cannot_be_published_to(topic: str, qos: int) -> None:
     with pytest.raises(ValueError, match="cannot publish"):
-        mqtt.Session(mqtt.Broker("127.0.0.1", 9)).publish(topic, b"", qos)
+        mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", 9)).publish(topic, b"", qos)
 
 
 @given(st.integers(0, 300_000))
@@ -132,12 +132,12 @@ def test_packet_is_received_as_it_was_sent(length: int) -> None:
     assert mqtt.receive(Wire(mqtt.packet(0x30, b"x" * length)), 300_000) == (0x30, b"x" * length)
 
 
-def result_of(light: float, number: int = 1) -> Result:
+def result_of(light: float, number: int = 1) -> Classification:
     ranking = [("light", light), ("dark", 1 - light)]
-    return Result(Frame(number, 0), ranking, None, "a" * 64, 1.0)
+    return Classification(Frame(number, 0), ranking, None, "a" * 64, 1.0)
 
 
-class Kept:
+class MemorySink:
     """An output that keeps what it is sent, and fails as often as it is told to."""
 
     name = "kept"
@@ -162,15 +162,15 @@ class Kept:
         """It has no connection."""
 
 
-def begun(output: Kept, said: list[str], clock: list[float]) -> AlertDispatcher:
+def begun(output: MemorySink, messages: list[str], clock: list[float]) -> AlertDispatcher:
     rule = AlertRule("bright", "light", above=0.8, frames=3, quiet_s=60)
-    running = AlertDispatcher(AlertConfig((rule,), (output,)), said.append, clock=lambda: clock[0])
+    running = AlertDispatcher(AlertConfig((rule,), (output,)), messages.append, clock=lambda: clock[0])
     running.start()
     return running
 
 
 def test_alert_is_sent_once_per_pause_when_a_class_was_held() -> None:
-    output, clock = Kept(), [100.0]
+    output, clock = MemorySink(), [100.0]
     running = begun(output, [], clock)
     for light in (0.9, 0.9, 0.1, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9):
         running.see(result_of(light))
@@ -191,19 +191,19 @@ def test_alert_is_sent_once_per_pause_when_a_class_was_held() -> None:
 
 def test_alert_is_tried_again_and_then_given_up_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "PAUSE_S", 0.001)
-    said: list[str] = []
+    messages: list[str] = []
     for failures in (2, 99):
-        output = Kept(failures)
-        running = begun(output, said, [0.0])
+        output = MemorySink(failures)
+        running = begun(output, messages, [0.0])
         for _ in range(3):
             running.see(result_of(0.9))
         if failures == 2:
             output.sent.get(timeout=10)
         else:
-            while not said:
+            while not messages:
                 running.join(0.01)
         assert running.end(10)
-    assert said == ["alert bright did not reach kept: nobody there"]
+    assert messages == ["alert bright did not reach kept: nobody there"]
 
 
 def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
@@ -246,19 +246,19 @@ def test_webhook_follows_no_redirect_and_names_no_secret() -> None:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/hooks/secret?key=secret"
-    said: list[str] = []
+    messages: list[str] = []
     try:
-        running = begun(WebhookSink(url), said, [0.0])
+        running = begun(WebhookSink(url), messages, [0.0])
         for _ in range(3):
             running.see(result_of(0.9))
-        while not said:
+        while not messages:
             running.join(0.01)
         assert running.end(10)
     finally:
         server.shutdown()
         server.server_close()
     reason = "redirects, which is not followed"
-    assert said == [f"alert bright did not reach http://127.0.0.1:{server.server_port}: {reason}"]
+    assert messages == [f"alert bright did not reach http://127.0.0.1:{server.server_port}: {reason}"]
     assert {asked.get(timeout=10) for _ in range(max(1, asked.qsize()))} == {"/hooks/secret?key=secret"}
     for url in ("https://u:secret@h.example/x", "https://u:secret@h.example", "https://h.example/secret#secret"):
         assert WebhookSink(url).name == "https://h.example"
@@ -286,7 +286,7 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "messages"),
     [
         (
             {"mqtt": {"host": 1, "topc": "x"}},
@@ -335,17 +335,19 @@ def test_read_alerts_reads_json_and_toml(tmp_path: Path) -> None:
         ({"webhook": 3}, ["webhook: is not a table", "webhook.url: is missing"]),
     ],
 )
-def test_read_alerts_names_everything_that_is_wrong(tmp_path: Path, changes: dict[str, Any], said: list[str]) -> None:
+def test_read_alerts_names_everything_that_is_wrong(
+    tmp_path: Path, changes: dict[str, Any], messages: list[str]
+) -> None:
     (tmp_path / "a.json").write_text(json.dumps(WHOLE | changes))
     with pytest.raises(DeviceError) as failed:
         read_alerts(tmp_path / "a.json", LABELS)
-    assert [problem for problem in said if problem not in failed.value.what] == []
+    assert [problem for problem in messages if problem not in failed.value.what] == []
 
 
 def test_alert_on_unknown_fires_and_others_hold_back() -> None:
-    output, said, clock = Kept(), list[str](), [0.0]
+    output, messages, clock = MemorySink(), list[str](), [0.0]
     rules = (AlertRule("bright", "light", frames=1), AlertRule("strange", UNKNOWN, frames=1))
-    running = AlertDispatcher(AlertConfig(rules, (output,)), said.append, clock=lambda: clock[0])
+    running = AlertDispatcher(AlertConfig(rules, (output,)), messages.append, clock=lambda: clock[0])
     running.start()
     running.see(dataclasses.replace(result_of(0.99), unknown=True))
     assert output.sent.get(timeout=5)["alert"] == "strange"
@@ -380,7 +382,7 @@ STATE: dict[str, Any] = {
 
 def test_state_is_reported_again_when_the_answer_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "SHORTEST_REPORT_S", 0.0)
-    output, states = Kept(), [STATE]
+    output, states = MemorySink(), [STATE]
     running = AlertDispatcher(AlertConfig((), (output,)), print, lambda: states[-1])
     running.start()
     assert output.reports.get(timeout=10) == STATE

@@ -9,7 +9,7 @@ import pytest
 
 from toolkit.device.app.captures.capture_settings import CaptureLimits, CaptureSettings
 from toolkit.device.app.captures.policies import CapturePolicy, is_unsure
-from toolkit.device.app.pipeline.messages import Frame, Result
+from toolkit.device.app.pipeline.messages import Classification, Frame
 
 
 class Clock:
@@ -21,11 +21,13 @@ class Clock:
         return self.now
 
 
-def result(label: str = "a", sure: float = 0.95, *, unknown: bool = False, labels: list[str] | None = None) -> Result:
+def result(
+    label: str = "a", sure: float = 0.95, *, unknown: bool = False, labels: list[str] | None = None
+) -> Classification:
     """Return a result of a model with the classes a and b."""
     other = "b" if label == "a" else "a"
     answer = np.array([sure, 1 - sure] if label == "a" else [1 - sure, sure], np.float32)
-    return Result(Frame(1, 0), [(label, sure), (other, 1 - sure)], labels, "c" * 64, 1.0, unknown, None, answer)
+    return Classification(Frame(1, 0), [(label, sure), (other, 1 - sure)], labels, "c" * 64, 1.0, unknown, None, answer)
 
 
 def policy(*names: str, clock: Clock | None = None, **limits: float) -> CapturePolicy:
@@ -39,13 +41,13 @@ def test_unsure_takes_close_answers_only() -> None:
 
 
 def test_unsure_means_near_one_half_for_several_labels() -> None:
-    several = Result(Frame(1, 0), [("a", 0.99), ("b", 0.55)], ["a", "b"], "c" * 64, 1.0)
+    several = Classification(Frame(1, 0), [("a", 0.99), ("b", 0.55)], ["a", "b"], "c" * 64, 1.0)
     assert is_unsure(several, 0.2)
     assert not is_unsure(several, 0.05)
 
 
 def test_one_class_is_never_unsure() -> None:
-    assert not is_unsure(Result(Frame(1, 0), [("a", 0.5)], None, "c" * 64, 1.0), 1.0)
+    assert not is_unsure(Classification(Frame(1, 0), [("a", 0.5)], None, "c" * 64, 1.0), 1.0)
 
 
 def test_cool_down_is_each_policy_s_own() -> None:

@@ -18,14 +18,14 @@ from toolkit.device.app.captures import recorder
 from toolkit.device.app.captures.capture_folder import CaptureFolder
 from toolkit.device.app.captures.capture_settings import CaptureLimits, CaptureSettings
 from toolkit.device.app.captures.recorder import QUEUE_SIZE, CaptureRecorder
-from toolkit.device.app.pipeline.messages import Frame, Result
+from toolkit.device.app.pipeline.messages import Classification, Frame
 from toolkit.device.app.regions import Region
 from toolkit.device.capture_record import CaptureRecord, read_record
 
 Make = Callable[..., CaptureRecorder]
 
 
-def frame(number: int) -> Result:
+def frame(number: int) -> Classification:
     """Return an unsure result of a frame that no other has."""
     pixels = np.full((60, 80, 3), 200, np.uint8)
     pixels[:10, :10] = number % 200
@@ -41,8 +41,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
     ) -> CaptureRecorder:
         limits = CaptureLimits(cool_down_s=0, reserve_mib=0)
         settings = CaptureSettings(tmp_path / "captures", limits, ("unsure",), masks)
-        said = [] if log is None else log
-        running.append(CaptureRecorder(settings, "cam 1", said.append, folder, lambda: True))
+        messages = [] if log is None else log
+        running.append(CaptureRecorder(settings, "cam 1", messages.append, folder, lambda: True))
         return running[-1]
 
     yield call

@@ -13,13 +13,13 @@ from tests.device.app.captures.test_policies import Clock, result
 from toolkit.device.app.drift import monitor
 from toolkit.device.app.drift.drift_settings import DriftNumbers, DriftSettings, read_drift_settings
 from toolkit.device.app.drift.monitor import DAYS, DriftMonitor
-from toolkit.device.app.pipeline.messages import Result
+from toolkit.device.app.pipeline.messages import Classification
 from toolkit.device.errors import DeviceError
 
 NUMBERS = DriftNumbers(reference_hours=0, reference_blocks=20, block_frames=10, frames_per_false_alarm=10_000)
 
 
-def frame(level: int, **changes: object) -> Result:
+def frame(level: int, **changes: object) -> Classification:
     pixels = np.random.default_rng(1).integers(level, level + 40, (32, 32, 3), np.uint8)
     return dataclasses.replace(result(), fitted=pixels, **changes)  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes.runtime import FakeHost
 from toolkit.device.app.pipeline.frame_pipeline import FramePipeline, PipelineOptions
-from toolkit.device.app.pipeline.messages import Result
+from toolkit.device.app.pipeline.messages import Classification
 from toolkit.device.app.sources import make_source
 from toolkit.device.app.sources.base import CaptureOptions
 from toolkit.device.app.status import HardwareStats, StatusReport, list_models
@@ -41,14 +41,14 @@ class Running:
     """A pipeline that has begun, and what it said and found."""
 
     def __init__(self, host: FakeHost, release: Path, accelerator: str, source: str, fps: float) -> None:
-        self.said: list[str] = []
-        self.results: list[Result] = []
+        self.messages: list[str] = []
+        self.results: list[Classification] = []
         self.host = host
         self.pipeline = FramePipeline(
             make_source(source, CaptureOptions()),
             interface.Settings(accelerator),
             PipelineOptions(fps, 2),
-            self.said.append,
+            self.messages.append,
             host.load,
             accelerator_present=lambda: host.ncs2,
         )
@@ -57,13 +57,13 @@ class Running:
 
     def more(self, count: int = 3) -> None:
         """Wait for so many more results."""
-        wanted = len(self.results) + count
-        self.until(lambda: len(self.results) >= wanted)
+        target = len(self.results) + count
+        self.until(lambda: len(self.results) >= target)
 
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20
         while not condition():
-            assert time.monotonic() < deadline, self.said
+            assert time.monotonic() < deadline, self.messages
             time.sleep(0.005)
 
 
@@ -101,14 +101,14 @@ def test_pipeline_falls_back_to_the_cpu_and_returns_to_the_stick(begin: Begin, r
     app.host.ncs2 = False
     app.until(lambda: app.host.loads == ["MYRIAD", "CPU"])
     app.more()
-    assert any(said.startswith("MYRIAD failed; switched to the CPU: ") for said in app.said)
+    assert any(messages.startswith("MYRIAD failed; switched to the CPU: ") for messages in app.messages)
     state = StatusReport(app.pipeline, HardwareStats()).now()
     assert (state["accelerator"], state["cpu_fallback"]) == ("CPU", True)
     assert not app.pipeline.worker.retry_accelerator()
     app.host.ncs2 = True
     assert app.pipeline.worker.retry_accelerator()
     app.more()
-    assert app.said[-1] == "MYRIAD is available again and in use"
+    assert app.messages[-1] == "MYRIAD is available again and in use"
     assert app.pipeline.worker.loaded.kind == "MYRIAD"
     assert app.pipeline.counters["failed"] >= 1
 
@@ -117,7 +117,7 @@ def test_pipeline_falls_back_to_the_cpu_and_returns_to_the_stick(begin: Begin, r
 def test_pipeline_begins_on_the_cpu_when_there_is_no_stick(begin: Begin, release: Path, accelerator: str) -> None:
     app = begin(release, accelerator, ncs2=False)
     app.more()
-    assert app.said[0].startswith("using the CPU instead of MYRIAD: MYRIAD: no Neural Compute Stick")
+    assert app.messages[0].startswith("using the CPU instead of MYRIAD: MYRIAD: no Neural Compute Stick")
     assert app.host.loads == ["CPU"]
 
 
@@ -131,10 +131,10 @@ def test_use_takes_another_release_and_drops_no_frame(begin: Begin, release: Pat
     other = make_release(release.with_name("b"), size=16)
     app = begin(release, fps=20)  # a rate that a busy machine holds, too
     app.more()
-    for wanted in (other, release, other):
-        app.pipeline.use(wanted)
+    for target in (other, release, other):
+        app.pipeline.use(target)
         app.more()
-        assert app.results[-1].release == wanted.name
+        assert app.results[-1].release == target.name
     assert app.pipeline.dropped() == {"captured": 0, "ready": 0, "answered": 0}
     assert app.pipeline.counters["failed"] == 0
 
@@ -162,35 +162,35 @@ def test_use_lets_the_old_model_go(begin: Begin, release: Path) -> None:
 def test_ask_answers_an_image_between_frames(begin: Begin, release: Path) -> None:
     app = begin(release)
     answered = threading.Event()
-    said: list[object] = []
+    messages: list[object] = []
 
     def reply(answer: np.ndarray | None, why: str) -> None:
-        said.append((answer, why))
+        messages.append((answer, why))
         answered.set()
 
     assert app.pipeline.ask(np.full((30, 20, 3), 255, np.uint8), reply)
     assert answered.wait(20)
-    ((answer, why),) = said
+    ((answer, why),) = messages
     assert (answer.tolist(), why) == ([0.0, 1.0], "")
 
 
 def test_ask_is_refused_with_the_reason_when_the_stick_is_lost(begin: Begin, release: Path) -> None:
     app = begin(release, "MYRIAD", source="none")
     app.host.ncs2 = False
-    said: list[str] = []
-    assert app.pipeline.ask(np.zeros((9, 9, 3), np.uint8), lambda answer, why: said.append(why))
-    app.until(lambda: bool(said))
-    assert "NC_ERROR" in said[0]
+    messages: list[str] = []
+    assert app.pipeline.ask(np.zeros((9, 9, 3), np.uint8), lambda answer, why: messages.append(why))
+    app.until(lambda: bool(messages))
+    assert "NC_ERROR" in messages[0]
 
 
 def test_end_refuses_what_was_asked_too_late(release: Path) -> None:
     app = Running(FakeHost(), release, "CPU", "none", 0)
     app.pipeline.worker.stop()
     app.pipeline.worker.join()
-    said: list[str] = []
-    app.pipeline.ask(np.zeros((9, 9, 3), np.uint8), lambda answer, why: said.append(why))
+    messages: list[str] = []
+    app.pipeline.ask(np.zeros((9, 9, 3), np.uint8), lambda answer, why: messages.append(why))
     assert app.pipeline.end() == []
-    assert said == ["the app is ending"]
+    assert messages == ["the app is ending"]
 
 
 def test_pipeline_drops_oldest_when_frames_outpace_answers(
@@ -224,7 +224,7 @@ def test_failure_of_the_cpu_is_told_and_tried_again(begin: Begin, release: Path)
     model.infer = broken  # type: ignore[method-assign]
     app.until(lambda: app.pipeline.counters["failed"] >= 1)
     app.more()
-    assert "inference fails: inference: broken" in app.said
+    assert "inference fails: inference: broken" in app.messages
     assert app.pipeline.worker.failing is None
 
 

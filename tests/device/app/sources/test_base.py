@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import picamera2 as fake_picamera2
-from toolkit.device.app.pipeline.capture import Capture
+from toolkit.device.app.pipeline.capture import FrameCapture
 from toolkit.device.app.pipeline.messages import Counters, DropOldestQueue, Frame
 from toolkit.device.app.sources import make_source, opencv
 from toolkit.device.app.sources.base import (
@@ -94,11 +94,11 @@ def test_camera_gives_jpegs_as_they_are_when_it_compresses(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compressed: bool
 ) -> None:
     """A stand-in for cv2.VideoCapture, as no V4L2 device is to be had here."""
-    given = np.frombuffer(b"\xff\xd8 jpeg \xff\xd9", np.uint8).reshape(1, -1)
+    image = np.frombuffer(b"\xff\xd8 jpeg \xff\xd9", np.uint8).reshape(1, -1)
     if not compressed:
-        given = np.zeros((48, 64, 3), np.uint8)
+        image = np.zeros((48, 64, 3), np.uint8)
 
-    class Capture:
+    class FrameCapture:
         def __init__(self, path: str, api: int) -> None:
             self.values: dict[int, float] = {}
 
@@ -114,17 +114,17 @@ def test_camera_gives_jpegs_as_they_are_when_it_compresses(
 
         def read(self) -> tuple[bool, np.ndarray]:
             assert self.values[cv2.CAP_PROP_CONVERT_RGB] == (0 if compressed else 1)
-            return True, given
+            return True, image
 
         def release(self) -> None:
             pass
 
-    monkeypatch.setattr(opencv.cv2, "VideoCapture", Capture)
+    monkeypatch.setattr(opencv.cv2, "VideoCapture", FrameCapture)
     camera = opencv.Camera(str(tmp_path), WISH)
     camera.open()
     taken = camera.read()
     camera.close()
-    assert taken == given.tobytes() if compressed else taken is given
+    assert taken == image.tobytes() if compressed else taken is image
 
 
 def test_picamera_is_lost_when_its_package_is_missing() -> None:
@@ -246,18 +246,20 @@ class Flaky:
 @pytest.fixture
 def capture(
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Callable[..., tuple[Capture, DropOldestQueue[Frame], list[str]]]]:
+) -> Iterator[Callable[..., tuple[FrameCapture, DropOldestQueue[Frame], list[str]]]]:
     """capture(source, fps): one that has begun, its queue, and what it says."""
     monkeypatch.setattr("toolkit.device.app.pipeline.capture.FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr("toolkit.device.app.pipeline.capture.LONGEST_PAUSE_S", 0.02)
-    begun: list[Capture] = []
+    begun: list[FrameCapture] = []
 
-    def begin(source: Source, fps: float = 0, capacity: int = 100) -> tuple[Capture, DropOldestQueue[Frame], list[str]]:
+    def begin(
+        source: Source, fps: float = 0, capacity: int = 100
+    ) -> tuple[FrameCapture, DropOldestQueue[Frame], list[str]]:
         between: DropOldestQueue[Frame] = DropOldestQueue(capacity)
-        said: list[str] = []
-        begun.append(Capture(source, between, Counters(), said.append, fps))
+        messages: list[str] = []
+        begun.append(FrameCapture(source, between, Counters(), messages.append, fps))
         begun[-1].start()
-        return begun[-1], between, said
+        return begun[-1], between, messages
 
     yield begin
     for one in begun:
@@ -268,10 +270,10 @@ def capture(
 
 def test_capture_opens_a_camera_again_when_it_was_lost(capture: Callable[..., tuple]) -> None:
     source = Flaky(b"jpeg")
-    _, between, said = capture(source)
+    _, between, messages = capture(source)
     frames = [between.take(10) for _ in range(9)]
     assert [frame.number for frame in frames] == list(range(1, 10))
-    assert said[:4] == [
+    assert messages[:4] == [
         "camera flaky: frames come",
         "camera flaky: OSError: unplugged; it is tried again",
         "camera flaky: is not there; it is tried again",

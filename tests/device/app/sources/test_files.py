@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.device.app.pipeline.capture import Capture
+from toolkit.device.app.pipeline.capture import FrameCapture
 from toolkit.device.app.pipeline.messages import Counters, DropOldestQueue, Frame
 from toolkit.device.app.sources.base import DamagedFrameError, SourceLost
 from toolkit.device.app.sources.files import ImageFolder
@@ -58,7 +58,7 @@ def test_capture_counts_and_names_a_damaged_file_once(tmp_path: Path) -> None:
     (tmp_path / "b.jpg").write_bytes(JPEG[:300])
     captured: DropOldestQueue[Frame] = DropOldestQueue(2)
     counters, messages = Counters(), []
-    capture = Capture(ImageFolder(tmp_path), captured, counters, messages.append)
+    capture = FrameCapture(ImageFolder(tmp_path), captured, counters, messages.append)
     capture.start()
     frames = [captured.take(10) for _ in range(4)]
     capture.stop()

@@ -66,10 +66,10 @@ def converse(port: int, sent: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
-        said = b""
+        received = b""
         while piece := connection.recv(65536):
-            said += piece
-    return said
+            received += piece
+    return received
 
 
 def test_server_answers_in_sequence_and_refuses_when_too_long(serve: Serve, root: Path) -> None:
@@ -79,10 +79,10 @@ def test_server_answers_in_sequence_and_refuses_when_too_long(serve: Serve, root
     head = b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert converse(app.port, head + one).count(b'{"ok": true}') == 1
     unread = b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody"
-    said = converse(app.port, unread + one)
-    assert said.startswith(b"HTTP/1.1 405 ")
-    assert b"Allow: GET" in said
-    assert said.endswith(b'{"ok": true}')
+    received = converse(app.port, unread + one)
+    assert received.startswith(b"HTTP/1.1 405 ")
+    assert b"Allow: GET" in received
+    assert received.endswith(b'{"ok": true}')
     long = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"
     assert converse(app.port, long).startswith(b"HTTP/1.1 431 ")
     assert converse(app.port, b"\x16\x03\x01 not HTTP at all\r\n\r\n").startswith(b"HTTP/1.1 400 ")
@@ -98,11 +98,11 @@ def test_silent_connections_give_way_to_one_that_asks(serve: Serve, root: Path) 
     app = serve(root / "current", "--source", "none")
     silent = [socket.create_connection(("127.0.0.1", app.port), 20) for _ in range(CONNECTIONS + 8)]
     try:
-        said = converse(app.port, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        received = converse(app.port, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     finally:
         for connection in silent:
             connection.close()
-    assert said.startswith(b"HTTP/1.1 200 ")
+    assert received.startswith(b"HTTP/1.1 200 ")
 
 
 def test_buckets_give_a_burst_and_then_a_rate() -> None:
@@ -142,7 +142,7 @@ def test_read_token_refuses_what_is_no_secret(tmp_path: Path, content: str, mode
 
 
 def test_policy_names_the_pages_own_script_by_digest() -> None:
-    said = csp_header("<style>a{}</style><script>b()</script>")
-    assert "script-src 'sha256-" in said
-    assert "unsafe" not in said
+    received = csp_header("<style>a{}</style><script>b()</script>")
+    assert "script-src 'sha256-" in received
+    assert "unsafe" not in received
     assert "script-src 'none'" in csp_header("<style>a{}</style>")

@@ -29,13 +29,13 @@ def connect(app: App, address: str = "127.0.0.1") -> socket.socket:
 
 
 def head_of(connection: socket.socket) -> bytes:
-    said = b""
-    while b"\r\n\r\n" not in said:
+    received = b""
+    while b"\r\n\r\n" not in received:
         piece = connection.recv(65_536)
         if not piece:
             break
-        said += piece
-    return said
+        received += piece
+    return received
 
 
 def test_each_address_is_served_beside_hostile_clients(root: Path) -> None:
@@ -86,12 +86,12 @@ def test_bodies_in_memory_have_one_limit_and_are_released(serve: Serve, root: Pa
             with contextlib.suppress(OSError):
                 one.sendall(part)
             pending.append(one)
-        said = []
+        received = []
         for one in pending:
             with contextlib.suppress(OSError):
                 one.sendall(b"x")
-                said.append(head_of(one)[9:12])
-    assert said.count(b"503") >= 1, said
+                received.append(head_of(one)[9:12])
+    assert received.count(b"503") >= 1, received
     assert app.ask("/v1/predict", "POST", IMAGE, Content_Type="image/png").status == 200
 
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.convert.imported.file_facts import Scaling
+from toolkit.convert.imported.file_facts import PixelScaling
 
 _NAME = b"TFLITE_METADATA"
 _MODEL_BUFFERS, _MODEL_METADATA = 4, 6
@@ -67,7 +67,7 @@ class _Table:
         return struct.unpack_from(f"<{min(count, 4)}f", self.content, first)
 
 
-def read_normalization(model: bytes) -> Scaling | None:
+def read_normalization(model: bytes) -> PixelScaling | None:
     """Return the mean and deviation of NormalizationOptions; None where a model names none, or is damaged."""
     try:
         return next(_normalizations(model), None)
@@ -75,7 +75,7 @@ def read_normalization(model: bytes) -> Scaling | None:
         return None
 
 
-def _normalizations(model: bytes) -> Iterator[Scaling]:
+def _normalizations(model: bytes) -> Iterator[PixelScaling]:
     metadata = _metadata(model)
     if metadata is None:
         return
@@ -87,10 +87,10 @@ def _normalizations(model: bytes) -> Iterator[Scaling]:
                     yield from _scaling(options.floats(_MEAN), options.floats(_STD))
 
 
-def _scaling(mean: tuple[float, ...], std: tuple[float, ...]) -> Iterator[Scaling]:
+def _scaling(mean: tuple[float, ...], std: tuple[float, ...]) -> Iterator[PixelScaling]:
     """Yield the scaling if there is one value or one for each channel, and no deviation of zero."""
     if len(mean) in {1, 3} and len(std) in {1, 3} and all(std):
-        yield Scaling(_three(mean), _three(std))
+        yield PixelScaling(_three(mean), _three(std))
 
 
 def _three(values: tuple[float, ...]) -> tuple[float, float, float]:

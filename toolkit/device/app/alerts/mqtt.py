@@ -57,7 +57,7 @@ def own_client_id() -> str:
     return "toolkit-" + hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-class Session:
+class BrokerConnection:
     """One connection to a broker, opened when it is first needed and again after a loss; for one thread."""
 
     def __init__(self, broker: Broker) -> None:

@@ -15,12 +15,12 @@ from ..regions import Region
 
 if TYPE_CHECKING:
     from ..pipeline.frame_pipeline import FramePipeline
-    from ..pipeline.messages import Answer, Frame, Result
+    from ..pipeline.messages import Answer, Classification, Frame
 
 ANSWER_S = 10.0
 """Longest wait for one answer."""
 _STEP_S = 0.2
-See = Callable[["Result", Optional[Region]], None]
+See = Callable[["Classification", Optional[Region]], None]
 
 
 class RegionWatch(threading.Thread):
@@ -35,7 +35,7 @@ class RegionWatch(threading.Thread):
         self._newest: queue.Queue[Frame] = queue.Queue(1)
         self._stopping = threading.Event()
 
-    def see(self, result: Result) -> None:
+    def see(self, result: Classification) -> None:
         """Take the frame of a result, if the thread is free; called by the results stage."""
         try:
             self._newest.put_nowait(result.frame)
@@ -56,7 +56,7 @@ class RegionWatch(threading.Thread):
                 if result is not None:
                     self._see(result, region)
 
-    def _classify(self, frame: Frame, image: np.ndarray) -> Optional[Result]:
+    def _classify(self, frame: Frame, image: np.ndarray) -> Optional[Classification]:
         """Return the result on an image, RGB; None if there was no room or no answer."""
         answers: queue.SimpleQueue[Optional[Answer]] = queue.SimpleQueue()
         loaded = self._pipeline.worker.loaded

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..pipeline.decoding import frame_as_jpeg
-from ..pipeline.messages import Frame, Result
+from ..pipeline.messages import Classification, Frame
 from ..regions import Region, read_region
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class AlertDispatcher(threading.Thread):
         self._due: Dict[str, float] = {}
         self._pauses: Dict[str, float] = {}
 
-    def see(self, result: Result, region: Optional[Region] = None) -> None:
+    def see(self, result: Classification, region: Optional[Region] = None) -> None:
         """Check a result of the whole image, or of a region, and queue its alerts; one thread for each of the two."""
         watches = [watch for area, watch in self._watches if area == region]
         if not watches:
@@ -150,7 +150,7 @@ class AlertDispatcher(threading.Thread):
             if event is not None:
                 self._notify(watch.rule, event, probability, result)
 
-    def _notify(self, rule: AlertRule, event: str, probability: float, result: Result) -> None:
+    def _notify(self, rule: AlertRule, event: str, probability: float, result: Classification) -> None:
         message: Dict[str, Any] = {
             "alert": rule.name,
             "event": event,
@@ -169,7 +169,7 @@ class AlertDispatcher(threading.Thread):
         except queue.Full:
             self._log(f"alert {rule.name}: {QUEUE_SIZE} wait already, this one is lost")
 
-    def report_drift(self, signal: str, event: str, result: Result) -> None:
+    def report_drift(self, signal: str, event: str, result: Classification) -> None:
         """Queue an alert about drift of a signal, for the sinks of the file; called by the results stage."""
         label, probability = result.ranking[0]
         if self._sinks:

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Protocol, Type, TypeVar
 
 from ...release.http_client import Credentials, HttpClient, origin_of
 from . import home_assistant
-from .mqtt import Broker, Session, is_topic, own_client_id
+from .mqtt import Broker, BrokerConnection, is_topic, own_client_id
 
 TIMEOUT_S = 10.0
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class MqttSink:
     """Holds the image of the latest alert as a JPEG, retained; by default TOPIC/image with `discovery`."""
     discovery: Optional[str] = None
     """Home Assistant's discovery prefix, usually "homeassistant"; by default nothing is announced."""
-    _sessions: List[Session] = dataclasses.field(default_factory=list, init=False, repr=False, compare=False)
+    _sessions: List[BrokerConnection] = dataclasses.field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -126,7 +126,7 @@ class MqttSink:
             f"{self.topic}/availability" if self.availability_topic is None else self.availability_topic,
         )
 
-    def _session(self) -> Session:
+    def _session(self) -> BrokerConnection:
         if not self._sessions:
             password = Path(self.password_file).read_text(encoding="utf-8").strip() if self.password_file else None
             client = self.client or own_client_id()
@@ -144,7 +144,7 @@ class MqttSink:
                 topics.availability,
                 tuple(home_assistant.configurations(self.discovery, topics)) if self.discovery else (),
             )
-            self._sessions.append(Session(broker))
+            self._sessions.append(BrokerConnection(broker))
         return self._sessions[0]
 
 

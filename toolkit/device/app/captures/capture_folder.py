@@ -32,7 +32,7 @@ class FolderInUseError(OSError):
 
 
 @dataclass
-class Entry:
+class StoredCapture:
     """A capture in the folder."""
 
     digest: str
@@ -59,7 +59,7 @@ class CaptureFolder:
     ) -> None:
         self._path, self._limits, self._clock, self._monotonic = path, limits, clock, monotonic
         self._free_bytes = free_bytes or (lambda folder: shutil.disk_usage(folder).free)
-        self._entries: Dict[str, Entry] = {}
+        self._entries: Dict[str, StoredCapture] = {}
         self._lock: Optional[int] = None
         self._offset = clock() - monotonic()
         self.evicted = self.expired = 0
@@ -113,7 +113,7 @@ class CaptureFolder:
         folder.mkdir(FOLDER_MODE, exist_ok=True)
         _write(folder / (record.digest + IMAGE_SUFFIX), jpeg, record.seconds())
         _write(folder / (record.digest + JSON_SUFFIX), record.to_json(), record.seconds())
-        self._entries[record.digest] = Entry(
+        self._entries[record.digest] = StoredCapture(
             record.digest, day, record.label, record.policy, len(jpeg), record.seconds(), own=True
         )
 
@@ -149,7 +149,7 @@ class CaptureFolder:
         while self._entries and (self.count >= self._limits.most or self.size_bytes + size_bytes > most_bytes):
             self._evict(self._least_worth(size_bytes))
 
-    def _least_worth(self, size_bytes: int) -> Entry:
+    def _least_worth(self, size_bytes: int) -> StoredCapture:
         """Return the oldest capture of the class with most; the oldest random one if these fill more than half.
 
         Random captures are removed by age alone, whatever their class, so that they stay a fair sample.
@@ -163,30 +163,30 @@ class CaptureFolder:
         ((label, _),) = Counter(entry.label for entry in picked).most_common(1)
         return next(entry for entry in picked if entry.label == label)
 
-    def _evict(self, entry: Entry) -> None:
+    def _evict(self, entry: StoredCapture) -> None:
         self._remove(entry)
         self.evicted += 1
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: StoredCapture) -> None:
         """Remove a capture, its JSON first: an image alone is swept, JSON alone would be listed."""
         for suffix in (JSON_SUFFIX, IMAGE_SUFFIX):
             with contextlib.suppress(FileNotFoundError):
                 self._place(entry, suffix).unlink()
         del self._entries[entry.digest]
 
-    def _restamp(self, entry: Entry, since: float) -> None:
+    def _restamp(self, entry: StoredCapture, since: float) -> None:
         """Let the retention of a capture begin at another time."""
         entry.since = since
         with contextlib.suppress(OSError):  # deleted from outside
             os.utime(self._place(entry, JSON_SUFFIX), (since, since))
 
-    def _place(self, entry: Entry, suffix: str) -> Path:
+    def _place(self, entry: StoredCapture, suffix: str) -> Path:
         return self._path / entry.day / (entry.digest + suffix)
 
     def _days(self) -> List[Path]:
         return sorted(folder for folder in self._path.iterdir() if is_day(folder.name) and not folder.is_symlink())
 
-    def _load(self, folder: Path) -> Iterable[Entry]:
+    def _load(self, folder: Path) -> Iterable[StoredCapture]:
         """Yield the captures of a day; remove all else."""
         files = {file.name: file for file in folder.iterdir()}
         for file in files.values():
@@ -199,7 +199,7 @@ class CaptureFolder:
             elif not whole or suffix == JSON_SUFFIX:
                 _discard(file, folder / (digest + IMAGE_SUFFIX))
 
-    def _read(self, folder: Path, digest: str) -> Optional[Entry]:
+    def _read(self, folder: Path, digest: str) -> Optional[StoredCapture]:
         """Return the entry of a capture; None if a power cut damaged its JSON.
 
         Where the clock was not synchronized, or was ahead, the capture's age is unknown: its retention begins at the first start after.
@@ -211,7 +211,7 @@ class CaptureFolder:
             return None
         image = (folder / (digest + IMAGE_SUFFIX)).stat()
         since, now = path.stat().st_mtime, self._clock()
-        entry = Entry(digest, folder.name, record.label, record.policy, image.st_size, since, own=False)
+        entry = StoredCapture(digest, folder.name, record.label, record.policy, image.st_size, since, own=False)
         never_stamped = not record.clock_synchronized and abs(since - record.seconds()) < 1
         if image.st_size == 0:
             return None

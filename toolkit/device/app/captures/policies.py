@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Optional
 from ...capture_record import ASKED, CHANGE, RANDOM, UNKNOWN, UNSURE
 
 if TYPE_CHECKING:
-    from ..pipeline.messages import Result
+    from ..pipeline.messages import Classification
     from .capture_settings import CaptureSettings
 
 
@@ -38,7 +38,7 @@ class CapturePolicy:
             self._asked.set()
         return ASKED in self._policies
 
-    def choose(self, result: Result) -> Optional[str]:
+    def choose(self, result: Classification) -> Optional[str]:
         """Return the policy by which this result is captured; None if it is not."""
         changed = self._sees_change(result)
         if RANDOM in self._policies and self._random.random() * self._limits.random_every < 1:
@@ -57,7 +57,7 @@ class CapturePolicy:
         self._due[policy] = now + self._limits.cool_down_s
         return True
 
-    def _sees_change(self, result: Result) -> bool:
+    def _sees_change(self, result: Classification) -> bool:
         """Return whether this frame makes another class the held one; the first class that is held is no change."""
         answer = UNKNOWN if result.unknown else result.ranking[0][0]
         self._frames = self._frames + 1 if answer == self._candidate else 1
@@ -68,7 +68,7 @@ class CapturePolicy:
         return before is not None
 
 
-def is_unsure(result: Result, margin: float) -> bool:
+def is_unsure(result: Classification, margin: float) -> bool:
     """Return whether an answer is close: the best two classes, or for several labels any of them to its limit of 1/2."""
     if result.labels is None:
         (_, best), *others = result.ranking

@@ -21,7 +21,7 @@ from .capture_folder import CaptureFolder
 from .policies import CapturePolicy
 
 if TYPE_CHECKING:
-    from ..pipeline.messages import Frame, Result
+    from ..pipeline.messages import Classification, Frame
     from .capture_settings import CaptureSettings
 
 QUEUE_SIZE = 8
@@ -53,13 +53,13 @@ class CaptureRecorder(threading.Thread):
         self._settings, self._camera, self._log, self._synchronized = settings, camera, log, synchronized
         self._folder = folder or CaptureFolder(settings.folder, settings.limits)
         self._policy = CapturePolicy(settings)
-        self._waiting: queue.Queue[Tuple[Result, str, float, bool]] = queue.Queue(QUEUE_SIZE)
+        self._waiting: queue.Queue[Tuple[Classification, str, float, bool]] = queue.Queue(QUEUE_SIZE)
         self._counters = Counters()
         self._held = (0, 0)
         self._paused_until = self._tend_due = self._end_due = 0.0
         self._stopping = threading.Event()
 
-    def see(self, result: Result) -> None:
+    def see(self, result: Classification) -> None:
         """Queue a result if it is to be captured."""
         policy = self._policy.choose(result)
         if policy is None or result.answer is None:
@@ -100,7 +100,7 @@ class CaptureRecorder(threading.Thread):
             self._held = (self._folder.count, self._folder.size_bytes)
         self._folder.close()
 
-    def _handle(self, result: Result, policy: str, at: float, synchronized: bool, *, opened: bool) -> None:
+    def _handle(self, result: Classification, policy: str, at: float, synchronized: bool, *, opened: bool) -> None:
         if not opened or time.monotonic() < self._paused_until:
             self._counters.add("failed")
         elif not self._folder.has_room():
@@ -123,7 +123,7 @@ class CaptureRecorder(threading.Thread):
         self._note(None)
         return True
 
-    def _store(self, result: Result, policy: str, at: float, synchronized: bool) -> None:
+    def _store(self, result: Classification, policy: str, at: float, synchronized: bool) -> None:
         assert result.answer is not None  # noqa: S101 - `see` checks it
         jpeg = self._masked(result.frame)
         digest = hashlib.sha256(jpeg).hexdigest()

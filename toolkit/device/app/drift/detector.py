@@ -39,7 +39,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class SignalBaseline:
     """What a signal's block means are compared with."""
 
     mean: float
@@ -67,7 +67,7 @@ class DriftDetector:
         self._classes: Counter[str] = Counter()
         self._frames = 0
         self._streaks: Counter[str] = Counter()
-        self._baselines: Dict[str, Baseline] = {}
+        self._baselines: Dict[str, SignalBaseline] = {}
         self._shares: Dict[str, float] = {}
 
     @property
@@ -109,12 +109,12 @@ class DriftDetector:
         for signal in self._signals:
             self._baselines[signal] = self._baseline(signal)
 
-    def _baseline(self, signal: str) -> Baseline:
+    def _baseline(self, signal: str) -> SignalBaseline:
         values = [self._value(block, signal) for block in self.reference]
         mean = statistics.fmean(values)
         smallest = max(SMALLEST[signal], SMALLEST_SHARE_OF_SHARPNESS * mean if signal == SHARPNESS else 0.0)
         spread = statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
-        return Baseline(mean, max(spread, smallest / self.limit), min(values), max(values))
+        return SignalBaseline(mean, max(spread, smallest / self.limit), min(values), max(values))
 
     def _value(self, block: Block, signal: str) -> float:
         """Return a signal of a block: its mean, or for CLASSES the share of frames that moved from class to class."""

@@ -16,7 +16,7 @@ from .drift_settings import CONFIDENCE, DriftSettings
 from .image_signals import image_signals
 
 if TYPE_CHECKING:
-    from ..pipeline.messages import Result
+    from ..pipeline.messages import Classification
 
 FILE = "drift.json"
 SAVE_S = 300.0
@@ -24,7 +24,7 @@ DAYS, MOST_CLASSES, BINS = 31, 100, 20
 """Bounds of the sketches: days, classes counted by name in each, and bins of the confidence from 0 to 1."""
 OTHERS = "(others)"
 Log = Callable[[str], None]
-OnEvent = Callable[[str, str, "Result"], None]
+OnEvent = Callable[[str, str, "Classification"], None]
 """Called with the signal, "raised" or "cleared", and the result that ended the block."""
 
 
@@ -43,7 +43,7 @@ class DriftMonitor:
         self._save_due = clock() + SAVE_S
         self._path = settings.folder / FILE
 
-    def see(self, result: Result) -> None:
+    def see(self, result: Classification) -> None:
         """Add a result to the current block and to the sketch of the day."""
         if result.fitted is None:
             return

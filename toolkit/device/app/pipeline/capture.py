@@ -18,7 +18,7 @@ _STEP_S = 0.2
 Log = Callable[[str], None]
 
 
-class Capture(threading.Thread):
+class FrameCapture(threading.Thread):
     """Reads a source into a queue; reopens a lost source after pauses that double up to LONGEST_PAUSE_S.
 
     A live source sets the pace, and frames that are not taken in time are dropped. Other sources are read at their own

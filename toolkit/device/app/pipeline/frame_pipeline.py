@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple
 from ...image_io import resize
 from ...rejection import judge
 from ...runtime import interface
-from .capture import Capture
+from .capture import FrameCapture
 from .decoding import Decoder
 from .inference import InferenceWorker, Load, LoadedModel
-from .messages import Counters, DropOldestQueue, Frame, Query, Result, now_ns
+from .messages import Classification, Counters, DropOldestQueue, Frame, Query, now_ns
 from .throughput import ThroughputMeter
 from .topk import labels_above_threshold, top_k
 from .trigger import Trigger, TriggerSettings
@@ -27,7 +27,7 @@ CAPTURED, READY, ANSWERED = 2, 2, 16
 _STEP_S = 0.2
 JOIN_S = 15.0
 """How long a stage may take to end; a hanging camera driver can block its thread."""
-Listener = Callable[[Result], None]
+Listener = Callable[[Classification], None]
 Answered = Tuple["LoadedModel", Query, "Answer", int]
 
 
@@ -61,14 +61,14 @@ class FramePipeline:
         **engine: Callable[[], bool],
     ) -> None:
         self.counters, self.meter = Counters(), ThroughputMeter()
-        self.latest: Optional[Result] = None
+        self.latest: Optional[Classification] = None
         self.listeners: List[Listener] = []
         """Called in turn for each result, by the last stage."""
         self._captured: DropOldestQueue[Frame] = DropOldestQueue(CAPTURED)
         self._ready: DropOldestQueue[Query] = DropOldestQueue(READY)
         self._answered: DropOldestQueue[Answered] = DropOldestQueue(ANSWERED)
         self.worker = InferenceWorker(self._ready, settings, self._on_answer, self.counters, log, load, **engine)
-        self.capture = Capture(source, self._captured, self.counters, log, shape.fps) if source else None
+        self.capture = FrameCapture(source, self._captured, self.counters, log, shape.fps) if source else None
         trigger = Trigger(shape.trigger) if shape.trigger else None
         self._decoders = [
             Decoder(self._captured, self._ready, self.worker.input_format, self.counters, trigger, exact=shape.exact)
@@ -161,13 +161,13 @@ class FramePipeline:
 
     def make_result(
         self, loaded: LoadedModel, frame: Frame, answer: Answer, at_ns: int, fitted: Optional[Pixels] = None
-    ) -> Result:
+    ) -> Classification:
         """Return the labels of an answer on a frame, or on a part of it, that came at `at_ns`."""
         ranking = top_k(answer, loaded.manifest["labels"])
         labels = labels_above_threshold(answer, loaded.manifest)
         unknown, score = judge(answer, loaded.manifest)
         latency_ms = (at_ns - frame.captured_ns) / 1e6
-        return Result(frame, ranking, labels, loaded.release.name, latency_ms, unknown, score, answer, fitted)
+        return Classification(frame, ranking, labels, loaded.release.name, latency_ms, unknown, score, answer, fitted)
 
 
 def _stopped(thread: threading.Thread) -> bool:

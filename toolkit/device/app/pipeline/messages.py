@@ -54,7 +54,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Result:
+class Classification:
     """Labels of a frame: `ranking`, most probable first, and for multi-label models `labels`, those above 1/2."""
 
     frame: Frame

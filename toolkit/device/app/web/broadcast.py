@@ -19,7 +19,7 @@ from ..pipeline.decoding import frame_as_jpeg
 from .http import HttpError, Response, reset
 
 if TYPE_CHECKING:
-    from ..pipeline.messages import Result
+    from ..pipeline.messages import Classification
 
 FPS, BUDGET, MAX_SUBSCRIBERS = 15.0, 120.0, 100
 EVENTS_S = 0.5
@@ -72,7 +72,7 @@ class Subscribers:
 class Broadcast:
     """The coroutines that send images and events, and the responses that subscribe to them."""
 
-    def __init__(self, latest: Callable[[], Optional[Result]], state: Callable[[], Dict[str, Any]]) -> None:
+    def __init__(self, latest: Callable[[], Optional[Classification]], state: Callable[[], Dict[str, Any]]) -> None:
         self._latest, self._state = latest, state
         self.images, self.events = Subscribers(), Subscribers()
 
@@ -121,7 +121,7 @@ def _check_room(watchers: Subscribers) -> None:
         )
 
 
-async def _jpeg(result: Result) -> bytes:
+async def _jpeg(result: Classification) -> bytes:
     """Return the camera's JPEG, or encode one on another thread."""
     frame = result.frame
     if frame.pixels is None:
