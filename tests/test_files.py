@@ -81,7 +81,7 @@ def test_atomic_write_goes_through_a_fifo(tmp_path: Path) -> None:
     reader.start()
     with atomic_write(fifo) as stream:
         stream.write(b"new")
-    reader.join(10)
+    reader.join(60)
     assert (received, fifo.is_fifo()) == ([b"new"], True)
 
 

@@ -162,7 +162,7 @@ def interrupted(words: list[str], folder: Path, room: Any) -> tuple[int, str]:
         assert wait_for(lambda: room.store.all(BenchRecord) and processes_of(folder))
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=30)
+        _, talk = process.communicate(timeout=60)
     return process.returncode, talk
 
 

@@ -87,7 +87,7 @@ def test_load_inventory_gives_the_devices_that_up_gave(local_fleet: LocalFleet) 
 
 
 def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)

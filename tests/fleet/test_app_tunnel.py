@@ -30,7 +30,7 @@ def serving(devices: tuple[Device, ...], tiny_bundle: Path) -> Device:
 
 
 def get(port: int, path: str) -> dict[str, object]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", path)
         found: dict[str, object] = json.loads(connection.getresponse().read())
         return found

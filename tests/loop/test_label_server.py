@@ -38,7 +38,7 @@ class Client:
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, bytes]:
         parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(str(parts.hostname), int(parts.port or 0), timeout=10)
+        connection = http.client.HTTPConnection(str(parts.hostname), int(parts.port or 0), timeout=60)
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         sent = (JSON if content is not None else {}) | {
             name.replace("_", "-"): value for name, value in headers.items()
@@ -166,7 +166,7 @@ def test_label_verb_serves_until_it_is_interrupted(plan: Experiment, workspace: 
             assert answer["captures"] == 2
             assert Client(answer["url"], shown).decide(*shown) == 200
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     with Store(workspace.database) as store:

@@ -77,7 +77,7 @@ def connected(folder: Path) -> Iterator[Host]:
         ours.settimeout(10)
         yield Host(ours)
         ours.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_stick_is_the_boot_rom_when_it_was_plugged_in(stick: Stick, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class App:
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, host: str = "", **headers: str
     ) -> Response:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if host:
             fields["Host"] = host

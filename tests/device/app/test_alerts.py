@@ -14,7 +14,7 @@ from .conftest import Serve
 
 
 def until(condition: Any) -> Any:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while not (result := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.05)

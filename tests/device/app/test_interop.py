@@ -77,7 +77,7 @@ class Broker:
     def stop(self) -> None:
         """End it; its clients lose their connections."""
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
 
     @property
     def log(self) -> str:
@@ -132,7 +132,7 @@ class Messages:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
         self._out.close()
 
 

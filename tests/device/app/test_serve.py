@@ -25,7 +25,7 @@ LIGHT = bytes(cv2.imencode(".jpg", np.full((60, 80, 3), 240, np.uint8))[1])
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)

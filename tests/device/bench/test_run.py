@@ -85,7 +85,7 @@ def running(start: Command, release: Path, images: Path) -> Callable[..., subpro
 def test_bench_ends_with_130_and_no_record_when_interrupted(running: Command, number: signal.Signals) -> None:
     with running() as process:
         process.send_signal(number)
-        output, talk = process.communicate(timeout=20)
+        output, talk = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
     assert "interrupted" in talk
 
@@ -107,7 +107,7 @@ def test_bench_ends_with_130_when_interrupted_in_an_import(
                 break
             time.sleep(0.01)
         process.send_signal(number)
-        output, messages = process.communicate(timeout=20)
+        output, messages = process.communicate(timeout=60)
     assert (process.returncode, output, messages) == (130, "", "interrupted\n")
 
 
@@ -115,7 +115,7 @@ def test_bench_stops_when_its_controller_is_gone(running: Command) -> None:
     with running("--stop-on-eof", stdin=subprocess.PIPE) as process:
         process.stdin.close()
         process.stdin = None
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
 
 

@@ -75,4 +75,4 @@ def test_worker_ends_in_the_middle_of_a_run_when_its_input_ends(
     time.sleep(2)
     assert worker.stdin
     worker.stdin.close()
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0

@@ -170,7 +170,7 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while socket.socket().connect_ex(("127.0.0.1", port)):
         assert time.monotonic() < deadline
         time.sleep(0.05)

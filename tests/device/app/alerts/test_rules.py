@@ -72,23 +72,23 @@ def test_publish_sends_what_the_standard_requires(broker: FakeBroker, qos: int) 
     session = mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", broker.port, "cam", "user", "secret"))
     session.publish("door/alerts", b"hello", qos)
     session.close()
-    kind, body = broker.heard.get(timeout=10)
+    kind, body = broker.heard.get(timeout=60)
     assert (kind, body) == (0x10, b"\0\4MQTT\4\xc2\0\x3c\0\3cam\0\4user\0\6secret")
-    kind, body = broker.heard.get(timeout=10)
+    kind, body = broker.heard.get(timeout=60)
     assert kind == 0x30 | qos << 1
     assert body == b"\0\x0bdoor/alerts" + (b"\0\1" if qos else b"") + b"hello"
-    assert broker.heard.get(timeout=10) == (0xE0, b"")
+    assert broker.heard.get(timeout=60) == (0xE0, b"")
 
 
 def test_session_has_a_last_will_and_states_that_it_is_online(broker: FakeBroker) -> None:
     session = mqtt.BrokerConnection(mqtt.Broker("127.0.0.1", broker.port, "cam", availability="door/available"))
     session.keep_alive()
     session.close()
-    kind, body = broker.heard.get(timeout=10)
+    kind, body = broker.heard.get(timeout=60)
     assert (kind, body) == (0x10, b"\0\4MQTT\4\x26\0\x3c\0\3cam\0\x0edoor/available\0\7offline")
-    assert broker.heard.get(timeout=10) == (0x31, b"\0\x0edoor/availableonline")
-    assert broker.heard.get(timeout=10) == (0x31, b"\0\x0edoor/availableoffline")
-    assert broker.heard.get(timeout=10) == (0xE0, b"")
+    assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/availableonline")
+    assert broker.heard.get(timeout=60) == (0x31, b"\0\x0edoor/availableoffline")
+    assert broker.heard.get(timeout=60) == (0xE0, b"")
 
 
 def test_session_reconnects_after_a_loss(broker: FakeBroker) -> None:
@@ -174,7 +174,7 @@ def test_alert_is_sent_once_per_pause_when_a_class_was_held() -> None:
     running = begun(output, [], clock)
     for light in (0.9, 0.9, 0.1, 0.9, 0.9, 0.95, 0.9, 0.9, 0.9):
         running.see(result_of(light))
-    first = output.sent.get(timeout=10)
+    first = output.sent.get(timeout=60)
     assert first["at"].endswith("+00:00")
     assert {key: first[key] for key in ("alert", "label", "probability", "frames")} == {
         "alert": "bright",
@@ -184,7 +184,7 @@ def test_alert_is_sent_once_per_pause_when_a_class_was_held() -> None:
     }
     clock[0] = 161.0
     running.see(result_of(0.9))
-    assert output.sent.get(timeout=10)["probability"] == 0.9
+    assert output.sent.get(timeout=60)["probability"] == 0.9
     assert running.end(10)
     assert output.sent.empty()
 
@@ -198,7 +198,7 @@ def test_alert_is_tried_again_and_then_given_up_with_a_word(monkeypatch: pytest.
         for _ in range(3):
             running.see(result_of(0.9))
         if failures == 2:
-            output.sent.get(timeout=10)
+            output.sent.get(timeout=60)
         else:
             while not messages:
                 running.join(0.01)
@@ -222,7 +222,7 @@ def test_webhook_is_posted_json_with_its_token(tmp_path: Path) -> None:
     threading.Thread(target=server.handle_request, daemon=True).start()
     (tmp_path / "token").write_text("secret\n")
     WebhookSink(f"http://127.0.0.1:{server.server_port}/x?key=1", str(tmp_path / "token")).send(b'{"a": 1}')
-    assert heard.get(timeout=10) == ("Bearer secret", b'{"a": 1}')
+    assert heard.get(timeout=60) == ("Bearer secret", b'{"a": 1}')
     server.server_close()
     with pytest.raises(ValueError, match="not an http or https address"):
         WebhookSink("file:///etc/passwd").send(b"")
@@ -259,7 +259,7 @@ def test_webhook_follows_no_redirect_and_names_no_secret() -> None:
         server.server_close()
     reason = "redirects, which is not followed"
     assert messages == [f"alert bright did not reach http://127.0.0.1:{server.server_port}: {reason}"]
-    assert {asked.get(timeout=10) for _ in range(max(1, asked.qsize()))} == {"/hooks/secret?key=secret"}
+    assert {asked.get(timeout=60) for _ in range(max(1, asked.qsize()))} == {"/hooks/secret?key=secret"}
     for url in ("https://u:secret@h.example/x", "https://u:secret@h.example", "https://h.example/secret#secret"):
         assert WebhookSink(url).name == "https://h.example"
         assert "secret" not in " ".join(WebhookSink(url).problems())
@@ -350,7 +350,7 @@ def test_alert_on_unknown_fires_and_others_hold_back() -> None:
     running = AlertDispatcher(AlertConfig(rules, (output,)), messages.append, clock=lambda: clock[0])
     running.start()
     running.see(dataclasses.replace(result_of(0.99), unknown=True))
-    assert output.sent.get(timeout=5)["alert"] == "strange"
+    assert output.sent.get(timeout=60)["alert"] == "strange"
     assert running.end(5)
     assert output.sent.empty()
 
@@ -385,9 +385,9 @@ def test_state_is_reported_again_when_the_answer_changes(monkeypatch: pytest.Mon
     output, states = MemorySink(), [STATE]
     running = AlertDispatcher(AlertConfig((), (output,)), print, lambda: states[-1])
     running.start()
-    assert output.reports.get(timeout=10) == STATE
+    assert output.reports.get(timeout=60) == STATE
     states.append(STATE | {"latest": {"ranking": STATE["latest"]["ranking"], "unknown": True}})
-    assert output.reports.get(timeout=10) == states[-1]
+    assert output.reports.get(timeout=60) == states[-1]
     assert running.end(10)
     assert output.reports.empty()
 
@@ -397,7 +397,7 @@ def test_mqtt_announces_entities_and_reports_to_home_assistant(broker: FakeBroke
     sink.report(STATE)
     sink.send(b"{}", b"jpeg")
     sink.close()
-    heard = [broker.heard.get(timeout=10) for _ in range(14)]
+    heard = [broker.heard.get(timeout=60) for _ in range(14)]
     published = {topic: content for topic, content in map(_topic_and_content, heard) if topic}
     state = json.loads(published["door/alerts/state"])
     assert (state["label"], state["probability"], state["problem"]) == ("light", 87.3, "none")

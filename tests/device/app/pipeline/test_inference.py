@@ -37,5 +37,5 @@ def test_begin_leaves_no_signal_stack_when_model_is_loaded(root: Path) -> None:
             assert fresh.submit(load).result() == (False, False)
         finally:
             engine.stop()
-            engine.join(30)
+            engine.join(60)
             engine.let_go()

@@ -264,7 +264,7 @@ def capture(
     yield begin
     for one in begun:
         one.stop()
-        one.join(10)
+        one.join(60)
         assert not one.is_alive()
 
 

@@ -29,7 +29,7 @@ def rtsp_server(answer: bytes) -> Iterator[str]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"rtsp://user:secret@127.0.0.1:{listener.getsockname()[1]}/live"
-        thread.join(10)
+        thread.join(60)
 
 
 def answer(status: str, body: str = "") -> bytes:

@@ -62,7 +62,7 @@ def test_capture_counts_and_names_a_damaged_file_once(tmp_path: Path) -> None:
     capture.start()
     frames = [captured.take(10) for _ in range(4)]
     capture.stop()
-    capture.join(10)
+    capture.join(60)
     assert [frame.jpeg for frame in frames] == [JPEG] * 4
     assert counters["damaged"] >= 3
     assert counters["camera_losses"] == 0
