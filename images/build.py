@@ -3,8 +3,8 @@
     build.py [TARGET…] [BUILDX OPTION…]      e.g. build.py runner-cross --push, build.py all --no-cache
 
 Options are passed to `docker buildx bake`. Environment variables: BASE and NCS2_BASE (another base image), REGISTRY, TAG,
-NCS2_ARCHIVE and NCS2_ARCHIVE_SHA256 (Intel's archive, for runner-ncs2-cross), CA (a CA bundle for builds behind a proxy; default:
-the machine's), PIP_CONFIG (a pip.conf with another package index), DEBIAN_MIRROR, DEBIAN_SNAPSHOT, IMAGES_LOCKED=1 (fail if the
+SOURCE (the repository's address; default: git's remote), NCS2_ARCHIVE and NCS2_ARCHIVE_SHA256 (Intel's archive, for runner-ncs2-cross), CA (a CA bundle for builds behind a proxy; default:
+the machine's), REPOSITORY (another folder with the sources, for the installed package), PIP_CONFIG (a pip.conf with another package index), DEBIAN_MIRROR, DEBIAN_SNAPSHOT, IMAGES_LOCKED=1 (fail if the
 Debian packages differ from the locked ones), and all variables of the bake file.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform as machines
 import re
 import shutil
 import subprocess
@@ -24,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parent
+REPOSITORY = Path(os.environ.get("REPOSITORY") or HERE.parent)
 sys.path[:0] = [str(HERE), str(REPOSITORY)]
 
-import rootfs  # noqa: E402, the folder of this file is known only now
+import layout  # noqa: E402, the folder of this file is known only now
+import rootfs  # noqa: E402
 import sources  # noqa: E402
 
 from toolkit.system.wheel_cache import Wheel, fetch_wheel  # noqa: E402
@@ -49,6 +51,10 @@ EXPORTS = 3
 LOST_SNAPSHOT = re.compile(r"parent snapshot sha256:[0-9a-f]{64} does not exist")
 LAST_LINES = 50
 """Lines at the end of buildx's output in which the cause of a failure stands."""
+QUIETLY = ("--progress=quiet", "--provenance=false", "--sbom=false")
+PLATFORMS = ("linux/amd64", "linux/arm64")
+OWN = f"linux/{layout.ARCHITECTURES.get(machines.machine(), machines.machine())}"
+BASE_DIGEST = "org.opencontainers.image.base.digest"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -77,10 +83,11 @@ def variables(folder: Path, arguments: list[str]) -> tuple[dict[str, str], str]:
     Variables that the user has set take precedence.
     """
     environment = dict(os.environ)
-    epoch = environment.setdefault("SOURCE_DATE_EPOCH", _default_epoch())
+    epoch = environment.setdefault("SOURCE_DATE_EPOCH", _default("SOURCE_DATE_EPOCH"))
     environment.setdefault("IMAGES", str(HERE))
     environment.setdefault("VERSION", tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
     environment.setdefault("REVISION", revision())
+    environment.setdefault("SOURCE", public_address(_git("remote", "get-url", "origin")))
     environment.setdefault("PIP", str(fetch_wheel(PIP).parent))
     environment.setdefault("ROOTS", str(folder / "roots"))
     plan = _plan(arguments, environment)
@@ -118,23 +125,34 @@ def _stage_archive(environment: dict[str, str], folder: Path) -> Path:
     return place.parent
 
 
-def _default_epoch() -> str:
+def _default(variable: str) -> str:
+    """Return the default of a variable of the bake file."""
     text = (HERE / "docker-bake.hcl").read_text()
-    return text.split('variable "SOURCE_DATE_EPOCH" { default = "', 1)[1].split('"', 1)[0]
+    return text.split(f'variable "{variable}" {{ default = "', 1)[1].split('"', 1)[0]
 
 
 def revision() -> str:
     """Return the commit that is built, with -dirty if the sources of images differ from it."""
-    git = ["git", "-C", str(REPOSITORY)]
-    parts = ["images", "toolkit", "requirements", "pyproject.toml"]
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--", "images", "toolkit", "requirements", "pyproject.toml")
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    """Return what git prints about the checkout; empty without git or checkout."""
     try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", *parts], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}-dirty" if changed else commit
+        done = subprocess.run(["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return "" if done.returncode else done.stdout.strip()
+
+
+def public_address(remote: str) -> str:
+    """Return a git remote as an https address without account or password; empty for a folder."""
+    match = re.fullmatch(
+        r"(?:(?:https?|ssh|git)://)?(?:[^@/]*@)?([^@/:]+\.[^@/:]+)(?::\d+/|[:/])(.+?)(?:\.git)?/?", remote
+    )
+    return f"https://{match[1]}/{match[2]}" if match else ""
 
 
 def bake(arguments: list[str], folder: Path | None = None) -> int:
@@ -145,37 +163,72 @@ def bake(arguments: list[str], folder: Path | None = None) -> int:
     folder = folder or rootfs.cache_folder().parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
     listed = any(target.endswith("-cross") or target == "all" for target in arguments)
-    environment, plan = variables(folder, [*arguments, "sbom"] if listed else arguments)
-    if listed:
-        environment.setdefault("SBOM", _generator(environment))
-    with tempfile.NamedTemporaryFile("w", prefix="annotations-", suffix=".json") as file:
-        json.dump(annotations(json.loads(plan)), file)
-        file.flush()
-        return _buildx(["--file", file.name, *arguments], environment)
+    environment, printed = variables(folder, [*arguments, "sbom"] if listed else arguments)
+    plan = json.loads(printed)
+    with tempfile.TemporaryDirectory(prefix="build-") as temporary:
+        file = Path(temporary, "described.json")
+        file.write_text(json.dumps(described(plan, {})))
+        digests = {base: _digests(base, file, environment) for base in sorted({*bases(plan).values()})}
+        file.write_text(json.dumps(described(plan, digests)))
+        if listed:
+            environment.setdefault("SBOM", _generator(file, environment))
+        return _buildx(["--file", str(file), *arguments], environment)
 
 
-def annotations(plan: dict[str, Any]) -> dict[str, Any]:
-    """Return a bake file that repeats the labels as annotations of each manifest and, with several platforms, of their index."""
-    return {
-        "target": {
-            name: {"annotations": [f"{level}:{label}" for level in _levels(target) for label in _labels(target)]}
-            for name, target in plan["target"].items()
-            if target.get("tags")
+def bases(plan: dict[str, Any]) -> dict[str, str]:
+    """Return the base of each image that has one: "target:NAME" of this plan, or "docker-image://NAME"."""
+    contexts = {name: target.get("contexts", {}).get("base", "") for name, target in plan["target"].items()}
+    return {name: base for name, base in contexts.items() if base.startswith(("target:", "docker-image:"))}
+
+
+def described(plan: dict[str, Any], digests: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Return a bake file that names each image's base, and repeats its labels as annotations.
+
+    A digest of `digests` (base → platform → manifest) differs between platforms, so a Dockerfile picks it from BASE_DIGESTS.
+    Annotations are those of each manifest and, with several platforms, of their index.
+    """
+    found = bases(plan)
+    return {"target": {name: _described(plan, name, found.get(name, ""), digests) for name in plan["target"]}}
+
+
+def _described(plan: dict[str, Any], name: str, base: str, digests: dict[str, dict[str, str]]) -> dict[str, Any]:
+    target, of_base = plan["target"][name], digests.get(base, {})
+    labels = {"org.opencontainers.image.base.name": base_name(plan, base)} if base else {}
+    texts = [f"{key}={value}" for key, value in {**target.get("labels", {}), **labels}.items()]
+    platforms = target.get("platforms", ())
+    annotations = [f"{level}:{text}" for level in ("manifest", "index")[: max(1, len(platforms))] for text in texts]
+    annotations += [f"manifest[{one}]:{BASE_DIGEST}={of_base[one]}" for one in platforms or [OWN] if one in of_base]
+    entries = {"labels": labels, "annotations": annotations if target.get("tags") else []}
+    if base:
+        entries["args"] = {
+            "BASE_DIGESTS": "".join(f"{one.partition('/')[2]}={of_base[one]}," for one in sorted(of_base))
         }
-    }
+    return {key: value for key, value in entries.items() if value}
 
 
-def _levels(target: dict[str, Any]) -> tuple[str, ...]:
-    return ("manifest", "index") if len(target.get("platforms", ())) > 1 else ("manifest",)
+def base_name(plan: dict[str, Any], base: str) -> str:
+    """Return the reference of a base image, without its digest."""
+    kind, _, name = base.partition(":")
+    return str(plan["target"][name]["tags"][0]) if kind == "target" else name.removeprefix("//").partition("@")[0]
 
 
-def _labels(target: dict[str, Any]) -> list[str]:
-    return [f"{key}={value}" for key, value in target.get("labels", {}).items()]
+def _digests(base: str, file: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Return the manifest of a base for each platform: built first if it is ours, else as its reference names it."""
+    kind, _, name = base.partition(":")
+    if kind != "target":
+        digest = name.partition("@")[2]
+        return dict.fromkeys(PLATFORMS, digest) if digest else {}
+    archive = file.with_name(f"{name}.tar")
+    output = f"{name}.output=type=oci,dest={archive},{environment.get('COMPRESSION') or _default('COMPRESSION')}"
+    code = _buildx(["--file", str(file), name, *QUIETLY, "--set", output], environment)
+    if code:
+        raise SystemExit(code)
+    return {platform: image.digest for platform, image in layout.Layout(archive).images().items()}
 
 
-def _generator(environment: dict[str, str]) -> str:
+def _generator(file: Path, environment: dict[str, str]) -> str:
     """Build and return the image that generates bills of materials, which multi-platform images carry."""
-    code = _buildx(["sbom", "--progress=quiet", "--provenance=false"], environment)
+    code = _buildx(["--file", str(file), "sbom", *QUIETLY], environment)
     if code:
         raise SystemExit(code)
     return f"{environment.get('REGISTRY', 'edge-vision')}/sbom:{environment.get('TAG', 'dev')}"

@@ -25,6 +25,11 @@ variable "TAG" { default = "dev" }
 variable "VERSION" { default = "0.0.0" }
 variable "REVISION" { default = "unknown" }
 
+# Addresses in the labels, which are left out where they are empty; build.py takes SOURCE from git's remote "origin".
+variable "SOURCE" { default = "" }
+variable "URL" { default = "" }
+variable "DOCUMENTATION" { default = "" }
+
 # Set by build.py: this folder, the folders with rootfs-ARCHITECTURE.tar, libusb's source, pip's wheel, certificates.
 variable "IMAGES" { default = "" }
 variable "ROOTS" { default = "" }
@@ -66,16 +71,20 @@ group "validate" {
   targets = ["validate-train", "validate-runner", "validate-runner-ncs2"]
 }
 
-# Inherited by all images.
+# Inherited by all images. build.py adds the name and the digest of the base image.
 target "_common" {
   output = ["${OUTPUT},${COMPRESSION}"]
   attest = concat(["type=provenance,mode=max"], SBOM != "" ? ["type=sbom,generator=${SBOM}"] : [])
   args = { SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
   labels = {
-    "org.opencontainers.image.vendor"   = "The Edge Vision Toolkit authors"
-    "org.opencontainers.image.licenses" = "Apache-2.0"
-    "org.opencontainers.image.version"  = VERSION
-    "org.opencontainers.image.revision" = REVISION
+    "org.opencontainers.image.vendor"        = "The Edge Vision Toolkit authors"
+    "org.opencontainers.image.licenses"      = "Apache-2.0"
+    "org.opencontainers.image.version"       = VERSION
+    "org.opencontainers.image.revision"      = REVISION
+    "org.opencontainers.image.created"       = timeadd("1970-01-01T00:00:00Z", "${SOURCE_DATE_EPOCH}s")
+    "org.opencontainers.image.source"        = SOURCE != "" ? SOURCE : null
+    "org.opencontainers.image.url"           = URL != "" ? URL : SOURCE != "" ? SOURCE : null
+    "org.opencontainers.image.documentation" = DOCUMENTATION != "" ? DOCUMENTATION : SOURCE != "" ? "${SOURCE}#readme" : null
   }
 }
 
@@ -128,10 +137,15 @@ target "_device-bullseye" {
 
 # The generator of software bills of materials; `just build` builds it first and names it in SBOM.
 target "sbom" {
+  inherits = ["_common"]
   context  = "images/sbom"
   contexts = { base = "target:base", inside = "images/inside" }
   tags     = ["${REGISTRY}/sbom:${TAG}"]
-  args     = { SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH }
+  output   = ["type=image"]
+  labels = {
+    "org.opencontainers.image.title"       = "sbom"
+    "org.opencontainers.image.description" = "BuildKit's generator of software bills of materials, for the other images"
+  }
 }
 
 target "bases" {

@@ -37,12 +37,12 @@ emulates_arm64() {
 missing() {
     local version='' store='' plugins=''
     command -v mmdebstrap >/dev/null || echo "no mmdebstrap (it builds the root filesystems of the base images)"
-    emulates_arm64 || echo "arm64 programs do not run on this machine (packages qemu-user-static and binfmt-support; then: images/engine.sh up)"
+    emulates_arm64 || echo "arm64 programs do not run on this machine (packages qemu-user-static and binfmt-support; then: $here/engine.sh up)"
     command -v docker >/dev/null || { echo "no docker command" && return; }
     { read -r version && read -r store && read -r plugins; } < <(engine_info) || true
     [[ " $plugins " == *" buildx "* ]] || echo "docker has no buildx plugin"
     if [ -z "$version" ]; then
-        echo "no container engine is running (as root: images/engine.sh up)"
+        echo "no container engine is running (as root: $here/engine.sh up)"
     elif [[ $store != *io.containerd.snapshotter* ]]; then
         echo 'the engine lacks the containerd image store: add {"features": {"containerd-snapshotter": true}} to its daemon.json'
     fi
@@ -53,7 +53,7 @@ check() {
     problems=$(missing)
     [ -z "$problems" ] && return
     while IFS= read -r line; do say "$line"; done <<<"$problems"
-    fail "on Debian 12, as root: images/engine.sh install && images/engine.sh up"
+    fail "on Debian 12, as root: $here/engine.sh install && $here/engine.sh up"
 }
 
 need_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root."; }
@@ -110,7 +110,7 @@ emulate_arm64() {
 start_engine() {
     local waited=0
     mkdir -p "$state"
-    command -v dockerd >/dev/null || fail "no container engine is installed (images/engine.sh install)."
+    command -v dockerd >/dev/null || fail "no container engine is installed ($here/engine.sh install)."
     printf '{"features": {"containerd-snapshotter": true}}\n' >"$state/daemon.json"
     setsid dockerd --config-file "$state/daemon.json" --pidfile "$state/dockerd.pid" >"$log" 2>&1 </dev/null &
     until running; do

@@ -35,7 +35,7 @@ ACCOUNTS = {
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
 MISSING_MMDEBSTRAP = (
-    "mmdebstrap, which builds root filesystems, is not installed: images/engine.sh install (root, Debian 12)"
+    f"mmdebstrap, which builds root filesystems, is not installed: {HERE}/engine.sh install (root, Debian 12)"
 )
 
 

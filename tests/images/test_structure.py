@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import layout
 import pytest
 
+import toolkit
+
 pytestmark = pytest.mark.engine
 
 IMAGES = ["base:dev", "runner:dev"]
@@ -21,6 +23,18 @@ UNWANTED = re.compile(
     r"|(^|/)pip(/|-)|tensorflow(/|-)|libopenvino_(tensorflow|pytorch|onnx|paddle|jax)|_gpu_plugin|_npu_plugin"
 )
 SECRETS = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----|index-url|proxy_password")
+
+PREFIX = "org.opencontainers.image."
+DIGEST = f"{PREFIX}base.digest"
+SOURCE = "https://git.example/edge-vision-toolkit"
+"""What images/test.sh names."""
+BASES = {
+    "runner:dev": "base:dev",
+    "runner-ncs2:dev": "base:dev-bullseye",
+    "train:dev": "base:dev-train",
+    "sbom:dev": "base:dev",
+    "legacy:dev-2021": "base:dev-bullseye",
+}
 
 Stored = Callable[[str], layout.Layout]
 
@@ -80,9 +94,6 @@ def test_image_says_how_it_is_run(stored: Stored, platform: str) -> None:
     assert config["StopSignal"] == "SIGTERM"
     assert config["Healthcheck"]["Test"][0] == "CMD"
     assert config["Entrypoint"] == ["python3", "-m", "device"]
-    labels = config["Labels"]
-    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", labels["org.opencontainers.image.revision"])
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -95,14 +106,38 @@ def test_no_file_is_newer_than_the_epoch(content: Callable[[str, str], Content],
     assert not [member.name for member in content(name, platform).members if member.mtime > 1760000000]
 
 
+@pytest.mark.parametrize(
+    "name", ["base:dev", "runner:dev", "runner-ncs2:dev", "train:dev", "sbom:dev", "legacy:dev-2021"]
+)
+def test_labels_are_complete(stored: Stored, name: str) -> None:
+    for platform, image in stored(name).images().items():
+        labels = {key.removeprefix(PREFIX): value for key, value in image.config["config"]["Labels"].items()}
+        assert labels["title"]
+        assert labels["description"]
+        assert labels["licenses"] == "Apache-2.0"
+        assert labels["version"] == toolkit.__version__
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", labels["revision"])
+        assert labels["created"] == "2025-10-09T08:53:20Z", "SOURCE_DATE_EPOCH, whenever it was built"
+        assert labels["source"] == labels["url"] == SOURCE
+        assert labels["documentation"] == f"{SOURCE}#readme"
+        base = BASES.get(name)
+        assert labels.get("base.name") == (f"edge-vision/{base}" if base else None)
+        assert bool(base) == bool(re.fullmatch(r"sha256:[0-9a-f]{64}", labels.get("base.digest", "")))
+        if base in IMAGES:
+            assert labels["base.digest"] == stored(base).images()[platform].digest
+
+
 def test_index_and_manifests_repeat_the_labels(stored: Stored) -> None:
     image = stored("runner:dev")
     annotations = image.annotations()
-    assert annotations["org.opencontainers.image.title"] == "runner"
+    assert annotations[f"{PREFIX}title"] == "runner"
     for platform in PLATFORMS:
         one = image.images()[platform]
-        assert one.manifest["annotations"] == annotations
-        assert {key: one.config["config"]["Labels"][key] for key in annotations} == annotations
+        labels = one.config["config"]["Labels"]
+        assert one.manifest["annotations"] == annotations | {DIGEST: labels[DIGEST]}, (
+            "each platform has a base of its own"
+        )
+        assert {key: labels[key] for key in annotations} == annotations
 
 
 def test_each_platform_has_provenance_and_an_sbom(stored: Stored) -> None:
