@@ -9,6 +9,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 LOCAL = """\
 all:
   hosts:
@@ -33,9 +35,11 @@ def test_wheel_is_the_same_bytes_when_built_twice(house: Path, tmp_path: Path) -
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_wheel_holds_package_experiments_and_playbooks(house: Path, tmp_path: Path, tracked: tuple[Path, ...]) -> None:
+def test_wheel_holds_package_experiments_images_and_playbooks(
+    house: Path, tmp_path: Path, tracked: tuple[Path, ...]
+) -> None:
     package = house / "toolkit"
-    beside = (house / "models", house / "ansible")
+    beside = (house / "models", house / "ansible", house / "images", house / "requirements/legacy")
     expected = {str(path.relative_to(house)) for path in tracked if package in path.parents}
     expected |= {
         f"toolkit/{path.relative_to(house)}"
@@ -43,26 +47,62 @@ def test_wheel_holds_package_experiments_and_playbooks(house: Path, tmp_path: Pa
         if set(beside) & {*path.parents} and "/." not in str(path.relative_to(house))
     }
     expected |= {f"toolkit/requirements/device{kind}.txt" for kind in ("", "-2023", "-archive")}
+    expected |= {"toolkit/requirements/vex.toml"} | {
+        f"toolkit/requirements/image-{kind}.txt" for kind in ("runner", "train")
+    }
     with zipfile.ZipFile(build(house, tmp_path)) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name and not name.endswith(".pyc")}
     assert held == expected
 
 
 def test_wheel_provisions_without_the_checkout(house: Path, tmp_path: Path) -> None:
-    installed, away = tmp_path / "site", tmp_path / "away"
-    with zipfile.ZipFile(build(house, tmp_path)) as wheel:
-        wheel.extractall(installed)
-    away.mkdir()
-    (away / "hosts.yml").write_text(LOCAL)
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from toolkit.cli.main import main; main()"
-    command = [sys.executable, "-I", "-c", code, installed, "provision", "-i", "hosts.yml", "--json", "--"]
-    environment = {**os.environ, "PYTHONPATH": str(installed), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible")}
-    done = subprocess.run([*command, "--check"], cwd=away, capture_output=True, text=True, env=environment, check=False)
+    installed = install(build(house, tmp_path), tmp_path / "site")
+    (tmp_path / "hosts.yml").write_text(LOCAL)
+    environment = {"PYTHONPATH": str(installed), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible")}
+    done = run(installed, "provision", "-i", "hosts.yml", "--json", "--", "--check", **environment)
     assert json.loads(done.stdout)["devices"]["here"]["ok"] >= 2, done.stderr  # the roles and their plugins were found
     variables = [word for word in _words_of_ansible(installed) if word.startswith("toolkit_")]
     for named in (Path(word.partition("=")[2]) for word in variables):
         assert named.is_relative_to(installed)
         assert named.is_dir()
+
+
+def test_wheel_names_its_own_program_where_no_engine_runs(house: Path, tmp_path: Path) -> None:
+    installed = install(build(house, tmp_path), tmp_path / "site")
+    done = run(installed, "build", "runner", "--json", PATH="/usr/bin:/bin", DOCKER_HOST="unix:///nowhere")
+    assert done.returncode == 4, done.stderr
+    assert f"as root: {installed}/toolkit/images/engine.sh install" in done.stderr
+    assert json.loads(done.stdout) == {"exit_code": 4, "images": {}}
+
+
+@pytest.mark.engine
+def test_image_built_by_the_wheel_is_that_of_the_checkout(house: Path, tmp_path: Path) -> None:
+    installed = install(build(house, tmp_path), tmp_path / "site")
+    settings = {"REVISION": "none", "SOURCE": "", "TAG": "from-wheel"}
+    command = [sys.executable, house / "images/build.py", "runner", "--metadata-file", tmp_path / "ours"]
+    subprocess.run(command, env=os.environ | settings, check=True)
+    (ours,) = json.loads((tmp_path / "ours").read_text()).values()
+    done = run(installed, "build", "--json", **settings)
+    assert json.loads(done.stdout)["images"] == {"edge-vision/runner:from-wheel": ours["containerimage.digest"]}, (
+        done.stderr
+    )
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """Unpack the wheel as pip does, with the permissions of its files."""
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            Path(archive.extract(entry, folder)).chmod(entry.external_attr >> 16 & 0o777)
+    return folder
+
+
+def run(installed: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a folder without the checkout."""
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from toolkit.cli.main import main; main()"
+    command = [sys.executable, "-I", "-c", code, installed, *arguments]
+    return subprocess.run(
+        command, cwd=installed.parent, capture_output=True, text=True, env=os.environ | environment, check=False
+    )
 
 
 def _words_of_ansible(installed: Path) -> list[str]:

@@ -46,4 +46,4 @@ def test_run_in_image_says_what_to_build_when_image_is_missing(tmp_path: Path) -
         in_container.run_in_container(
             ["train", "x.toml"], (), tmp_path / "work", container_image="edge-vision/nothing:dev"
         )
-    assert "just build train" in str(caught.value)
+    assert "toolkit build train" in str(caught.value)

@@ -16,6 +16,7 @@ import typer
 from toolkit import __version__, progress
 from toolkit.cli import (
     bench,
+    build,
     check,
     collect,
     completion,
@@ -130,6 +131,7 @@ _GROUPS = {
     "Next model": (collect.collect, label.label, retrain.retrain, loop.loop),
     "Devices": (
         provision.provision,
+        build.build,
         deploy.deploy,
         publish.publish,
         rollback.rollback,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from toolkit.experiment.schema import Experiment
 
 CONTAINER_IMAGE = "edge-vision/train:dev"
-"""What `just build train` makes."""
+"""What `toolkit build train` makes."""
 CACHE = "/cache"
 """Where the container image keeps what it fetches (its XDG_CACHE_HOME)."""
 PASSED_ON = (
@@ -92,9 +92,7 @@ def _container(
             init=True,
         )
     except docker.errors.ImageNotFound:
-        raise MachineError(
-            "no such container image", where=container_image, remedy="in a checkout: just build train"
-        ) from None
+        raise MachineError("no such container image", where=container_image, remedy="toolkit build train") from None
     try:
         yield made
     finally:

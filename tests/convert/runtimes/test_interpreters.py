@@ -49,7 +49,7 @@ def test_get_python_says_what_to_do_when_this_is_no_debian(bare: Path, monkeypat
     (problem,) = caught.value.problems
     assert problem.what.endswith("cannot be unpacked here: apt-get and dpkg-deb not found: this is not Debian")
     assert "TOOLKIT_PYTHON39" in problem.remedy
-    assert "just build legacy" in problem.remedy
+    assert "toolkit build legacy" in problem.remedy
 
 
 @pytest.mark.legacy

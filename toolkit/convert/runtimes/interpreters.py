@@ -28,7 +28,7 @@ def ensure_python(version: str, progress: Progress) -> Path:
         raise MachineError(
             f"this OpenVINO needs Python {version}, which is not installed and cannot be unpacked here: {problem.what}",
             remedy=f"{problem.remedy + '; or ' if problem.remedy else ''}install one (`pyenv install {version}`) and set "
-            f"{_variable(version)} to it; or, where a container engine runs, `just build legacy`",
+            f"{_variable(version)} to it; or, where a container engine runs, `toolkit build legacy`",
         ) from None
 
 

@@ -2,7 +2,7 @@
 
 Each generation runs in its own process, with the Python of its wheels and the same code as on devices
 (`python -m toolkit.device golden`), in float32. Its wheels are pinned in compat.toml by SHA-256 and unpacked once.
-Without that Python, it runs in the container image `legacy`, if `just build legacy` has built it.
+Without that Python, it runs in the container image `legacy`, if `toolkit build legacy` has built it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ TIMEOUT_S = 20
 
 
 def check(place: Place) -> Iterator[Finding]:
-    """Check what `just build` and `toolkit train --in-container` need; the pipeline does not."""
+    """Check what `toolkit build` and `toolkit train --in-container` need; the pipeline does not."""
     del place
     version = _output("docker", "version", "--format", "{{.Server.Version}}")
     if version is None:

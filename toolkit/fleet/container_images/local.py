@@ -96,7 +96,7 @@ def _exported(name: str) -> Path:
     try:
         container_image = container_engine.docker_client().images.get(name)
     except docker.errors.ImageNotFound:
-        remedy = "build or pull it here (in a checkout: just build), or name it by @sha256:… to have devices pull it"
+        remedy = "build or pull it here (toolkit build), or name it by @sha256:… to have devices pull it"
         raise ConfigurationError(
             "no such container image in this machine's engine", where=name, remedy=remedy
         ) from None

@@ -102,7 +102,7 @@ def problems(device: Device, container_image: ContainerImage, result: RemoteImag
     had = {result.architecture} if container_image.is_pulled and result.id else set(container_image.variants)
     if had and own not in had:
         what = f"{container_image.name} is made for {' and '.join(sorted(had))}, and the device is {machine} ({own})"
-        yield Problem(what, device.name, "build it for that as well (in a checkout: just build runner-cross)")
+        yield Problem(what, device.name, "build it for that as well (toolkit build runner-cross)")
 
 
 def require_runnable(device: Device, shell: Shell, container_image: ContainerImage, machine: str) -> RemoteImage:
