@@ -85,3 +85,51 @@ class Deployment:
     """Its turn in that, from 1; 0: it had none."""
     gates: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What each gate found, in words."""
+
+
+PASSED, REFUSED, UNDECIDED = "passed", "refused", "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRun:
+    """How a candidate compared with the serving release on a device's live frames."""
+
+    digest: str
+    parent: str
+    """The candidate's bundle."""
+    device: str
+    release: str
+    serving: str
+    """The release that served, whose answers it was compared with."""
+    serving_name: str
+    decision: str
+    """PASSED, REFUSED or UNDECIDED."""
+    reason: str
+    """The decision in words."""
+    gate: float
+    """The agreement that was required."""
+    alpha: float
+    """The probability with which a candidate at or below the gate passes."""
+    beta: float
+    """The probability with which one that disagrees half as often as the gate allows is refused."""
+    frames: int
+    """Compared frames."""
+    counted: int
+    """Those that the decision rests on: each differs visibly from the one before."""
+    agreed: int
+    """Counted frames with the same answer."""
+    design_effect: float
+    """How many counted frames are worth one independent sample."""
+    confidence: tuple[float, float]
+    """Mean probability of the best guess: serving release, candidate."""
+    latency_ms: tuple[float | None, float | None]
+    """Median: from the camera to the result of the serving release, and the candidate's own, at the lowest priority."""
+    class_shift: float
+    """Share of frames that moved from class to class between the two, 0…1: half the sum of the differences of shares."""
+    fps: tuple[float | None, float | None]
+    """Results of the app per second: without the candidate, and beside it."""
+    disagreements: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """The most frequent ones, "serving → candidate", with their number."""
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    at: str = ""

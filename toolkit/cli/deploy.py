@@ -11,6 +11,13 @@ import typer
 from toolkit.cli.fleet_options import FleetOptions, with_fleet_options
 from toolkit.cli.options import AskBecomePassOption, BreakLockOption, DryRunOption, HooksOption
 from toolkit.cli.publish import DowngradeOption, SignersOption, SignOption, ThresholdOption, parse_signers
+from toolkit.cli.shadow_options import (
+    ShadowEveryOption,
+    ShadowGateOption,
+    ShadowOption,
+    ShadowUndecidedOption,
+    parse_shadow,
+)
 
 if TYPE_CHECKING:
     from toolkit.artifacts.fleet import Device
@@ -87,6 +94,10 @@ def deploy(
             min=0, metavar="SECONDS", help="Time that the service must stay healthy; 0: no gate.", rich_help_panel=GATES
         ),
     ] = 10.0,
+    shadow: ShadowOption = None,
+    shadow_gate: ShadowGateOption = "agreement=0.95",
+    shadow_every: ShadowEveryOption = 25,
+    shadow_allow_undecided: ShadowUndecidedOption = False,
     bandwidth: Annotated[
         str | None,
         typer.Option(
@@ -140,13 +151,22 @@ def deploy(
     from toolkit.cli.fleet_output import print_rollout, require_target
     from toolkit.deploy import deploy as roll_out
     from toolkit.deploy import gates_from_config, plan_rollout, strategy_from_config
+    from toolkit.deploy.gates.shadow_gate import ShadowGate
     from toolkit.deploy.registry.channel_statement import StatementOptions
+    from toolkit.errors import UsageError
     from toolkit.experiment.schema import DeployConfig
     from toolkit.fleet.transfer.staging import TransferOptions
     from toolkit.fleet.transfer.stream import parse_rate_limit
 
+    beside = parse_shadow(shadow, shadow_gate, shadow_every, allow_undecided=shadow_allow_undecided)
     if offline is None:
         require_target(options.fleet, options.limit)
+    elif beside:
+        raise UsageError(
+            "a release that is installed from a file is not compared on live frames",
+            where="--shadow",
+            remedy="compare it over SSH on one device: toolkit deploy BUNDLE --limit DEVICE --shadow TIME",
+        )
     transfer = TransferOptions(parse_rate_limit(bandwidth) if bandwidth else None, keep_releases)
     settings = DeployConfig.model_construct(
         batch=batch,
@@ -161,7 +181,8 @@ def deploy(
     with options.store() as store:
         if bundle is None:
             bundle = _recommended(options, store, confirmed=yes or dry_run)
-        path, gates = bundle_folder(bundle, options.workspace, store), gates_from_config(settings, store)
+        path = bundle_folder(bundle, options.workspace, store)
+        gates = gates_from_config(settings, store, beside, options.progress)
         if offline is not None:
             keys = tuple(sign or ())
             statement = StatementOptions(
@@ -189,7 +210,8 @@ def deploy(
             progress=options.progress,
             break_lock=break_lock,
         )
-    print_rollout(result, as_json=options.as_json)
+    runs = [run for gate in gates if isinstance(gate, ShadowGate) for run in gate.runs]
+    print_rollout(result, as_json=options.as_json, shadow=runs)
 
 
 def _recommended(options: FleetOptions, store: Store, *, confirmed: bool) -> str:

@@ -12,11 +12,13 @@ from toolkit.errors import ExitCode, Problem, UsageError
 from toolkit.progress import format_bytes, log_error
 
 if TYPE_CHECKING:
-    from toolkit.artifacts.fleet import Deployment, Device
+    from toolkit.artifacts.fleet import Deployment, Device, ShadowRun
     from toolkit.deploy import RolloutResult
     from toolkit.fleet import FleetResult
 
 T = TypeVar("T")
+SHADOW_COLUMNS = ("device", "shadow", "agree", "counted", "confidence", "latency ms", "class shift", "images/s")
+"""Of pairs, the first is the serving release's, the second the candidate's; images/s are without and beside it."""
 
 
 def require_target(fleet: bool, limit: str | None, *, remedy: str = "use --fleet or --limit PATTERN") -> None:
@@ -68,17 +70,20 @@ def exit_with(failed: Mapping[Device, Problem], code: ExitCode) -> None:
         raise typer.Exit(int(code))
 
 
-def print_rollout(result: RolloutResult, *, as_json: bool) -> None:
-    """Print the outcome of each device and what went wrong; exit unless all succeeded."""
+def print_rollout(result: RolloutResult, *, as_json: bool, shadow: Sequence[ShadowRun] = ()) -> None:
+    """Print the outcome of each device, comparisons on live frames, and what went wrong; exit unless all succeeded."""
     problems = {device.name: to_json(problem) for device, problem in result.problems.items()}
     if as_json:
         rows = [to_json(each) | {"error": problems.get(each.device)} for each in result.outcomes.values()]
-        print_json(
-            {"rollout": result.rollout, "stopped": result.stopped, "devices": rows, "failed": len(result.failed)}
-        )
+        compared = {"shadow": [to_json(run) for run in shadow]} if shadow else {}
+        summary = {"rollout": result.rollout, "stopped": result.stopped, "failed": len(result.failed)}
+        print_json({**summary, "devices": rows, **compared})
     else:
         columns = ("device", "outcome", "batch", "release", "sent", "seconds", "passed")
         print_table(columns, map(_outcome_row, result.outcomes.values()))
+        if shadow:
+            print()
+            print_table(SHADOW_COLUMNS, map(_shadow_row, shadow))
     if result.stopped:
         log_error(f"the rollout stopped early: {result.stopped}")
     exit_with(result.problems, result.exit_code)
@@ -88,3 +93,11 @@ def _outcome_row(each: Deployment) -> tuple[object, ...]:
     detail = each.reason if each.outcome != "failed" and each.reason else ", ".join(each.gates)
     sent = format_bytes(each.sent_bytes) if each.sent_bytes else ""
     return each.device, each.outcome, each.batch or "", each.release[:12], sent, f"{each.seconds:.1f}", detail
+
+
+def _shadow_row(run: ShadowRun) -> tuple[object, ...]:
+    agree = f"{run.agreed / run.counted:.1%}" if run.counted else ""
+    pairs = (run.latency_ms, run.fps)
+    latency, fps = (" / ".join("?" if value is None else f"{value:.1f}" for value in pair) for pair in pairs)
+    confidence = f"{run.confidence[0]:.2f} / {run.confidence[1]:.2f}"
+    return run.device, run.decision, agree, run.counted, confidence, latency, f"{run.class_shift:.1%}", fps

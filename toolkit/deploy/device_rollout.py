@@ -10,7 +10,7 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.bundle.release import with_container_image
 from toolkit.deploy import signature_policy
-from toolkit.deploy.gates.gate import Gate, GateContext, GateRun
+from toolkit.deploy.gates.gate import FirstBatchGate, Gate, GateContext, GateRun
 from toolkit.deploy.lock import device_lock, operator_name
 from toolkit.deploy.plan import DeployPlan, is_served, make_plan
 from toolkit.deploy.session import AuditSubject, DeviceSession
@@ -177,10 +177,22 @@ class DeviceRollout:
         device, tree = attempt.device, self.release_for(attempt.device)
         context = GateContext(device, attempt.shell, tree.digest, tree, attempt.before.bundle)
         run = GateRun(context, [gate for gate in self.gates if plan.has(gate.name)])
-        passed = attempt.session.activate(tree.digest, run, self._audit)
+        try:
+            passed = attempt.session.activate(tree.digest, run, self._audit)
+        finally:
+            self._note_comparisons(attempt)
         if self._container_image(device) is not None and self.transfer is not None and self.transfer.keep is not None:
             remote.prune_images(device, attempt.shell)
         return Applied(sent_bytes=sent, gates=passed, repaired=plan.damaged)
+
+    def _note_comparisons(self, attempt: _DeviceSession) -> None:
+        """Append what gates of the first batch measured to the device's audit log, best effort."""
+        lineage = {"release": self.release_for(attempt.device).digest, "replaced": attempt.before.release}
+        for gate in self.gates:
+            entry = gate.audit_entry(attempt.device) if isinstance(gate, FirstBatchGate) else None
+            if entry is not None:
+                with suppress(FleetError):
+                    attempt.session.note(self._audit, {**lineage, **entry})
 
     def _note_failure(self, attempt: _DeviceSession, reason: str) -> None:
         """Append to the device's audit log, best effort: without room or connection the line is lost."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.device_rollout import DeviceRollout, DeviceState, Preview
-from toolkit.deploy.gates.gate import REQUIRED_GATES, Gate, HealthGate
+from toolkit.deploy.gates.gate import REQUIRED_GATES, FirstBatchGate, Gate, HealthGate
+from toolkit.deploy.gates.shadow_gate import ShadowGate, ShadowOptions
 from toolkit.deploy.gates.speed_gate import SpeedGate, load_baselines
 from toolkit.deploy.hooks import Hooks
 from toolkit.deploy.lock import rollout_lock
@@ -53,11 +54,14 @@ def strategy_from_config(table: DeployConfig) -> Strategy:
     )
 
 
-def gates_from_config(table: DeployConfig, store: Store) -> tuple[Gate, ...]:
-    """Return the gates of a configuration; `store` has the measured speeds."""
+def gates_from_config(
+    table: DeployConfig, store: Store, shadow: ShadowOptions | None = None, progress: Progress | None = None
+) -> tuple[Gate, ...]:
+    """Return the gates of a configuration; `store` has the measured speeds, and takes the results of `shadow`."""
+    beside = [ShadowGate(shadow, store.put, (progress or Silent()).log)] if shadow else []
     speed = [SpeedGate(table.min_speed, load_baselines(store))] if table.min_speed else []
     healthy = [HealthGate(table.health_s)] if table.health_s else []
-    return (*REQUIRED_GATES, *speed, *healthy)
+    return (*REQUIRED_GATES, *beside, *speed, *healthy)
 
 
 def plan_rollout(
@@ -211,7 +215,7 @@ class _Rollout:
     def _turn(self, device: Device, before: DeviceState, batch: Batch, batches: Sequence[Batch]) -> None:
         start = time.monotonic()
         try:
-            done = self.device_rollout.apply(device, before)
+            done = self._rollout_of(batch).apply(device, before)
         except Exception as error:  # noqa: BLE001 - one device's bug must not take the others along; it is reported
             self.log.fail(device, error, self._record(device, "failed", start, batch=batch.number))
             self._stop_if_too_many(batch, batches)
@@ -219,6 +223,13 @@ class _Rollout:
         message = f"repaired there: {', '.join(done.repaired)}" if done.repaired else ""
         more = {"reason": message, "sent_bytes": done.sent_bytes, "gates": done.gates}
         self.log.add(self._record(device, "deployed", start, batch=batch.number, **more))
+
+    def _rollout_of(self, batch: Batch) -> DeviceRollout:
+        """Return the rollout with the gates of a batch."""
+        rollout = self.device_rollout
+        if batch.number == 1:
+            return rollout
+        return replace(rollout, gates=[gate for gate in rollout.gates if not isinstance(gate, FirstBatchGate)])
 
     def _stop_if_too_many(self, batch: Batch, batches: Sequence[Batch]) -> None:
         failed, allowed = self.log.failed_devices, self.strategy.max_failures

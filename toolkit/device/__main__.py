@@ -129,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     worker.set_defaults(command=_bench_worker)
     _serve_options(commands.add_parser("serve", help="run the live app: camera, page, stream, API, metrics, alerts"))
+    shadow = commands.add_parser("shadow", help="compare a release with the serving one on live frames")
+    shadow.add_argument("release", type=Path)
+    shadow.add_argument("--accelerator", default="CPU", help=accelerators.HELP)
+    shadow.add_argument("--normal-priority", action="store_true", help="do not give way to other processes")
+    shadow.set_defaults(command=_shadow)
     install = commands.add_parser("install", help="install a release from a file, with the same gates as over SSH")
     install.add_argument("file", type=Path, help="file written by `toolkit deploy BUNDLE --offline FILE`")
     install.add_argument("--channel", default="offline", help="channel that the file must be signed for")
@@ -290,6 +295,15 @@ def _serve(options: argparse.Namespace) -> Dict[str, Any]:
         threading.Thread(target=_stop_when_stdin_ends, daemon=True).start()
     serve_options = Options(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Options)})
     return serve(serve_options, lambda message: _print(message, options.stdout))
+
+
+def _shadow(options: argparse.Namespace) -> None:
+    """Answer requests on stdin until it ends."""
+    from .app import shadow
+
+    if not options.normal_priority:
+        shadow.lowest_priority()
+    shadow.run(options.release, options.accelerator, sys.stdin, options.stdout)
 
 
 def _bench(options: argparse.Namespace) -> Dict[str, Any]:

@@ -2,6 +2,7 @@
 
     IntegrityGate   before the switch   every byte, and the signature if the device requires one
     GoldenGate      before the switch   the golden images, within the bundle's tolerance
+    ShadowGate      before the switch   agrees with the serving release on live frames (shadow_gate.py; first batch only)
     SpeedGate       before the switch   no slower than a share of the last measurement there (speed_gate.py)
     HealthGate      after the switch    the service runs it and stays healthy, else the old release is restored
 
@@ -74,6 +75,16 @@ class TurnGate(Protocol):
 
     def turn(self, context: GateContext) -> AbstractContextManager[object]:
         """Hold the turn while the device measures."""
+
+
+@runtime_checkable
+class FirstBatchGate(Protocol):
+    """What a gate has besides if only devices of the first batch have to pass it; the audit log records it by itself."""
+
+    first_batch_only: bool
+
+    def audit_entry(self, device: Device) -> dict[str, Any] | None:
+        """Return what the device's audit log is to record; None if nothing was measured there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from toolkit.analysis import Outlier, Regression, detect_regressions, find_outli
 from toolkit.artifacts.bench import BenchRecord
 from toolkit.artifacts.bundle import Bundle, BundleCheck, LayerErrorReport
 from toolkit.artifacts.dataset import Split
-from toolkit.artifacts.fleet import Deployment
+from toolkit.artifacts.fleet import Deployment, ShadowRun
 from toolkit.artifacts.model import TrainedModel
 from toolkit.data.device_listing import build_device_listing
 from toolkit.data.targets import label_bitmask
@@ -66,6 +66,8 @@ class ReportData:
     """Per split digest its test images, in the manifest's order; none where the manifest is gone."""
     retraining: RetrainingData | None = None
     """The newest retraining, if there was one."""
+    shadow_runs: tuple[ShadowRun, ...] = ()
+    """Comparisons of these bundles with a serving release on live frames."""
     workspace_option: str = ""
     """The workspace option of the commands printed on the page."""
 
@@ -154,6 +156,9 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
         imported_variants=tuple(imported_variants(store)),
         tests={split.digest: _tests(split, workspace) for split in splits},
         retraining=load_retraining(store, models[0].experiment),
+        shadow_runs=tuple(
+            r for latest in bundles.values() for b in latest for r in store.all(ShadowRun, parent=b.digest)
+        ),
     )
 
 

@@ -33,6 +33,7 @@ HEADINGS = {
     "outliers": "Outliers among similar devices",
     "retrained": "Learned from labels",
     "labels": "From labels to releases",
+    "shadow": "Compared on live frames",
     "imported": "Imported models",
     "sizes": "How large the networks are",
     "separations": "What depthwise separation saves",

@@ -35,6 +35,7 @@ from toolkit.report.tables import (
     published_comparison,
     results_tables,
     retrained,
+    shadow_runs,
     unknown_answers,
 )
 
@@ -98,6 +99,7 @@ def content(
         "separations": model_size.separations(counted),
         "retrained": retrained.comparisons(report),
         "labels": retrained.lineage_of_labels(report),
+        "shadow": shadow_runs.shadow_runs(report),
         "splits": lineage.splits(report),
         "lineage": lineage.lineage(report),
     }

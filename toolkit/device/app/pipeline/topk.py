@@ -34,3 +34,9 @@ def labels_above_threshold(answer: Answer, manifest: Dict[str, Any]) -> Optional
         return None
     above = [(label, value) for label, value in top_k(answer, manifest["labels"], len(answer)) if value > 1 / 2]
     return [label for label, _ in above]
+
+
+def answer_label(ranking: Sequence[Tuple[str, float]], labels: Optional[Sequence[str]]) -> Tuple[str, float]:
+    """Return an answer as one label, and the probability of the best guess; a multi-label model's labels are joined."""
+    best, probability = ranking[0]
+    return (best if labels is None else ", ".join(sorted(labels)) or "(none)"), probability

@@ -129,6 +129,8 @@ def _paths() -> Json:
         "required": True,
         "content": {"application/json": {"schema": _object({"release": {**_TEXT, "minLength": 1}})}},
     }
+    asked = {"from": {"type": "integer"}, "height": _COUNT, "width": _COUNT, "crop": _TEXT}
+    frame = {"required": True, "content": {"application/json": {"schema": _object({}, asked)}}}
     health, ready = (
         _operation("Liveness", verdict, security=[]),
         _operation("Readiness", verdict, security=[]),
@@ -138,6 +140,7 @@ def _paths() -> Json:
     return {
         "/v1/predict": {"post": _operation("Classify an image", _answer("The most probable classes", "Prediction"), 411, 415, 422, 503, 504, requestBody=image)},
         "/v1/capture": {"post": _operation("Store the next frame to be labeled", _answer("It will be stored", "Verdict"), 409, status=202)},
+        "/v1/frame": {"post": _operation("Latest result with its image", _plain("A line of JSON, then the bytes of the image", "application/octet-stream"), 409, 411, 415, 422, requestBody=frame)},
         "/v1/drift": {"get": _operation("Drift and the sketch of each day", _answer("Drift", "Drift"), 404)},
         "/v1/state": {"get": _operation("Current state", _answer("The state", "State"))},
         "/v1/models": {"get": _operation("List the models on the device", _answer("The models", "Models"))},

@@ -13,6 +13,7 @@ from . import open_inference, pages
 from .auth import Auth
 from .broadcast import Broadcast
 from .http import HttpError, Request, Response, json_object, json_response
+from .live_frames import live_frame
 from .openapi import openapi_document
 from .predictions import Predictions, run_aside, take
 from .prometheus import CONTENT_TYPE, render_metrics
@@ -48,6 +49,7 @@ class Routes:
             "/v1/predict": {"POST": self._predict},
             "/v1/capture": {"POST": self._capture},
             "/v1/drift": {"GET": self._drift},
+            "/v1/frame": {"POST": self._frame},
             "/health": {"GET": self._health},
             "/ready": {"GET": self._ready},
             "/metrics": {"GET": self._metrics},
@@ -205,6 +207,10 @@ class Routes:
         if state is None:
             raise HttpError(404, "drift detection is off", "add [drift] to --capture FILE")
         return json_response({**state, "days": await run_aside(self._state.drift_days)})
+
+    async def _frame(self, request: Request) -> Response:
+        """Return the latest result and its image, for a release that runs beside the serving one."""
+        return live_frame(self._state.pipeline, json_object(await _small_body(request)))
 
     async def _ready(self, _request: Request) -> Response:
         """Return whether the camera and inference work."""

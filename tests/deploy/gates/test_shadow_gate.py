@@ -1,0 +1,182 @@
+"""A candidate beside the serving release: real devices, a real app, frames of a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit import fleet
+from toolkit.artifacts.fleet import PASSED, REFUSED, UNDECIDED, Device, ShadowRun
+from toolkit.cli.main import main
+from toolkit.deploy import REQUIRED_GATES, deploy, plan_rollout
+from toolkit.deploy.gates.shadow_gate import ShadowGate, ShadowOptions, class_shift, disagreements
+from toolkit.device.layout import CURRENT
+from toolkit.fleet import device_command
+from toolkit.store import Store
+from toolkit.workspace import Workspace
+
+QUICK = ShadowOptions(seconds=600, agreement=0.5, every=1, baseline_frames=3, lowest_priority=False)
+Serving = Callable[..., AbstractContextManager[Device]]
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images that differ from each other, half of them dark."""
+    folder = tmp_path_factory.mktemp("frames")
+    source = np.random.default_rng(3)
+    for number in range(40):
+        level = (20, 230)[number % 2]
+        image = np.clip(source.normal(level, 40, (8, 8, 3)), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number:03}.png"), cv2.resize(image, (64, 64), interpolation=cv2.INTER_NEAREST))
+    return folder
+
+
+@pytest.fixture
+def app(serving: Callable[..., tuple[Device, ...]], devices: tuple[Device, ...], frames: Path) -> Serving:
+    """app(source=frames): a device that serves `bundle`, its app running, for the length of a with-block."""
+
+    @contextmanager
+    def run(source: object = frames, device: Device | None = None) -> Iterator[Device]:
+        (one,) = serving(device or devices[0])
+        folder = f"{one.root}/{CURRENT}"
+        command = device_command.in_runtime(
+            one, folder, "serve", folder, "--port", "0", "--stop-on-eof", "--source", str(source), "--fps", "100"
+        )
+        with fleet.connect(one) as shell, shell.background(command) as output:
+            yield replace(one, variables={**one.variables, "toolkit_app_port": json.loads(output)["port"]})
+
+    return run
+
+
+def _gates(options: ShadowOptions, runs: list[ShadowRun]) -> tuple[object, ...]:
+    return (*REQUIRED_GATES, ShadowGate(options, runs.append))
+
+
+def _serves(device: Device) -> str:
+    return str(json.loads((Path(device.root) / CURRENT / "release.json").read_text())["bundle"])
+
+
+def _audit(device: Device) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (Path(device.root) / "audit.jsonl").read_text().splitlines()]
+
+
+def test_candidate_that_agrees_is_switched_to(
+    app: Serving,
+    serving: Callable[..., tuple[Device, ...]],
+    devices: tuple[Device, ...],
+    make_bundle: Callable[..., Path],
+) -> None:
+    runs: list[ShadowRun] = []
+    candidate = make_bundle("candidate", bias=0.01)
+    (second,) = serving(devices[1])
+    with app() as device:
+        result = deploy(candidate, (device, second), gates=_gates(QUICK, runs))
+    (run,) = runs
+    assert not result.failed, result.failed
+    assert (run.device, run.decision, run.agreed, run.counted) == (device.name, PASSED, 30, 30)
+    assert run.parent == candidate.name == _serves(device) == _serves(second)
+    assert run.serving_name == "tiny"
+    assert all(value and value > 0 for value in (*run.fps, *run.latency_ms, *run.confidence))
+    assert "images/s" in result.ok[device].gates["shadow"]
+    assert "shadow" not in result.ok[second].gates, "only the first batch is compared"
+    assert [line["outcome"] for line in _audit(device)[-2:]] == ["deployed", "shadow-passed"]
+
+
+def test_candidate_that_disagrees_is_refused(
+    app: Serving,
+    bundle: Path,
+    make_bundle: Callable[..., Path],
+    write_inventory: Callable[..., Path],
+    workspace: Workspace,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("toolkit.cli.deploy.parse_shadow", lambda *_, **__: replace(QUICK, agreement=0.95))
+    candidate = make_bundle("contrary", bias=-8.0)
+    with app() as device:
+        inventory = write_inventory((device,), toolkit_app_port=device.variables["toolkit_app_port"])
+        where = ["--fleet", "--inventory", str(inventory), "--workspace", str(workspace.root)]
+        with pytest.raises(SystemExit) as caught:
+            main(["deploy", str(candidate), *where, "--shadow", "10m", "--json"])
+    out, err = capfd.readouterr()
+    (run,) = json.loads(out)["shadow"]
+    assert caught.value.code == 1
+    assert (run["decision"], run["counted"], list(run["disagreements"])) == (REFUSED, 30, ["light → dark"])
+    assert run["class_shift"] == pytest.approx(0.5, abs=0.2)
+    assert "agreement is not above 95%" in err
+    assert _serves(device) == bundle.name
+    assert [line["outcome"] for line in _audit(device)[-2:]] == ["failed", "shadow-refused"]
+    with Store(workspace.database) as store:
+        assert [run.parent for run in store.all(ShadowRun)] == [candidate.name]
+
+
+def test_time_that_is_too_short_decides_nothing(
+    app: Serving, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((16, 16, 3), 200 + number, np.uint8))
+    runs: list[ShadowRun] = []
+    short = replace(QUICK, seconds=1e-6)
+    candidate = make_bundle("undecided", bias=0.02)
+    with app(tmp_path) as device:
+        problem = deploy(candidate, (device,), gates=_gates(short, runs)).failed[device]
+        assert _serves(device) == bundle.name
+        allowed = deploy(candidate, (device,), gates=_gates(replace(short, allow_undecided=True), runs))
+    assert "too short to decide" in problem.what
+    assert "--shadow-allow-undecided" in problem.remedy
+    assert not allowed.failed
+    assert [run.decision for run in runs] == [UNDECIDED, UNDECIDED]
+    assert (runs[0].frames, runs[0].counted) == (10, 1), "a scene that stands still counts once"
+
+
+def test_device_without_an_app_is_refused_by_name(
+    serving: Callable[..., tuple[Device, ...]], devices: tuple[Device, ...], bundle: Path, other_bundle: Path
+) -> None:
+    (device,) = serving(replace(devices[0], variables={"toolkit_app_port": 1}))
+    problem = deploy(other_bundle, (device,), gates=_gates(QUICK, [])).failed[device]
+    assert "no app answers at http://127.0.0.1:1" in problem.what
+    assert "start the app" in problem.remedy
+    assert _serves(device) == bundle.name
+
+
+def test_plan_names_the_comparison(devices: tuple[Device, ...], bundle: Path) -> None:
+    (plan,) = plan_rollout(bundle, devices[:1], gates=_gates(QUICK, [])).ok.values()
+    assert [step.name for step in plan.steps] == ["send", "verify", "golden", "shadow", "switch"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shadow", "soon"], "'soon' is not a length of time"),
+        (["--shadow", "1m", "--shadow-gate", "agreement=95"], "'agreement=95' is not a gate"),
+        (["--shadow", "1m", "--shadow-gate", "speed=0.5"], "'speed=0.5' is not a gate"),
+        (["--shadow", "1m", "--offline", "release.tar"], "is not compared on live frames"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    options: list[str], message: str, bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["deploy", str(bundle), "--fleet", *options])
+    assert caught.value.code == 2
+    assert message in capfd.readouterr().err
+
+
+def test_class_shift_is_the_share_of_frames_that_moved() -> None:
+    assert class_shift(["a", "a", "b", "b"], ["a", "b", "b", "b"]) == 0.25
+    assert class_shift([], []) == 0
+
+
+def test_disagreements_are_counted_by_pair() -> None:
+    def frame(first: str, second: str, *, unknown: bool = False) -> dict[str, object]:
+        return {"serving": {"label": first, "unknown": False}, "candidate": {"label": second, "unknown": unknown}}
+
+    found = disagreements([frame("a", "b"), frame("a", "b"), frame("a", "a"), frame("a", "a", unknown=True)])
+    assert found == {"a → b": 2, "a → unknown": 1}

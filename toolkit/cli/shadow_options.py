@@ -1,0 +1,81 @@
+"""The options of `toolkit deploy` about running a candidate beside the serving release."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from toolkit.deploy.gates.shadow_gate import ShadowOptions
+
+COMPARISON = "Comparison on live frames"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+ShadowOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Longest time, such as 10m, for which the release runs beside the serving one on the live frames of the "
+        "first batch before it is switched to. Default: no comparison.",
+        rich_help_panel=COMPARISON,
+    ),
+]
+ShadowGateOption = Annotated[
+    str,
+    typer.Option(
+        metavar="agreement=SHARE",
+        help="Share of frames on which both releases must agree.",
+        rich_help_panel=COMPARISON,
+    ),
+]
+ShadowEveryOption = Annotated[
+    int,
+    typer.Option(min=1, max=10_000, metavar="K", help="Compare each K-th frame.", rich_help_panel=COMPARISON),
+]
+ShadowUndecidedOption = Annotated[
+    bool,
+    typer.Option(
+        "--shadow-allow-undecided",
+        help="Deploy also if the time was too short to decide.",
+        rich_help_panel=COMPARISON,
+    ),
+]
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Return a length of time in seconds: a number with s, m, h or d; without, it is in seconds.
+
+    Raises:
+        UsageError: it is not one, or is zero.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip(), re.ASCII)
+    seconds = float(match.group(1)) * _UNITS[match.group(2) or "s"] if match else 0.0
+    if not seconds > 0:
+        raise UsageError(
+            f"{text!r} is not a length of time", where=option, remedy="give a number and s, m, h or d: 10m"
+        )
+    return seconds
+
+
+def parse_shadow(shadow: str | None, gate: str, every: int, *, allow_undecided: bool) -> ShadowOptions | None:
+    """Return the options of a comparison; None without --shadow.
+
+    Raises:
+        UsageError: the time or the gate is not valid.
+    """
+    if shadow is None:
+        return None
+    from toolkit.deploy.gates.shadow_gate import ShadowOptions
+
+    name, _, value = gate.partition("=")
+    share = float(value) if re.fullmatch(r"0?\.[0-9]+", value, re.ASCII) else 0.0
+    if name.strip() != "agreement" or not 0 < share < 1:
+        raise UsageError(
+            f"{gate!r} is not a gate", where="--shadow-gate", remedy="give a share below 1: agreement=0.95"
+        )
+    seconds = parse_duration(shadow, "--shadow")
+    return ShadowOptions(seconds=seconds, agreement=share, every=every, allow_undecided=allow_undecided)

@@ -1,0 +1,282 @@
+"""The gate "shadow": on the first batch, the candidate runs beside the serving release on live frames before the switch.
+
+The candidate's own code runs there as a process of its own (toolkit.device.app.shadow), and answers in rounds of ROUND frames.
+After each round, the agreement with the serving release is tested (toolkit.stats.sequential).
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from toolkit import hashing
+from toolkit.artifacts.fleet import PASSED, REFUSED, UNDECIDED, Device, ShadowRun
+from toolkit.deploy import commands
+from toolkit.deploy.gates.gate import GateContext
+from toolkit.deploy.gates.health import failure
+from toolkit.errors import FleetError
+from toolkit.fleet import Shell, device_command
+from toolkit.fleet.app_tunnel import APP_PORT, DEFAULT_PORT
+from toolkit.fleet.ssh.shell import Ask
+from toolkit.fleet.watch import APP
+from toolkit.stats.sequential import FAIL, PASS, SequentialTest, design_effect
+
+TOKEN_FILES = ("toolkit_app_token_file", "runner_token_file")
+"""The inventory's variables for the file on the device with the app's token; the first one counts."""
+ROUND, DISAGREEMENTS = 10, 10
+START_S, ROUND_S = 600.0, 300.0
+"""Limits of an answer: loading a large network on a slow device, and a round of frames from a slow camera."""
+Frame = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowOptions:
+    """How long and how strictly a candidate is compared."""
+
+    seconds: float
+    """Longest time; the test may decide earlier."""
+    agreement: float = 0.95
+    """Share of frames on which both must agree, between 0 and 1."""
+    every: int = 25
+    """Each so many frames of the camera, one is compared."""
+    allow_undecided: bool = False
+    """Whether a candidate passes that time was too short for."""
+    baseline_frames: int = 100
+    """Results over which the app's frame rate is measured first, without the candidate."""
+    lowest_priority: bool = True
+
+
+class ShadowGate:
+    """Requires that the candidate agrees with the serving release on live frames."""
+
+    name = "shadow"
+    after_switch = False
+    first_batch_only = True
+
+    def __init__(
+        self, options: ShadowOptions, on_run: Callable[[ShadowRun], None], log: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._options, self._on_run, self._log = options, on_run, log
+        self._test = SequentialTest.above(options.agreement)
+        self._runs: dict[str, ShadowRun] = {}
+
+    @property
+    def runs(self) -> tuple[ShadowRun, ...]:
+        """Return the comparisons so far."""
+        return tuple(self._runs.values())
+
+    def describe(self, device: Device) -> str:
+        """See Gate."""
+        del device
+        options = self._options
+        return (
+            f"in the first batch: compare with the serving release on live frames for at most {options.seconds:g} s, "
+            f"agreement above {options.agreement:.0%}"
+        )
+
+    def check(self, context: GateContext) -> str:
+        """See Gate."""
+        if context.tree is not None and context.replaced == context.tree.parent:
+            return "not compared: the device serves this bundle already"
+        run = self._compare(context)
+        self._runs[context.device.name] = run
+        self._on_run(run)
+        passes = run.decision == PASSED or (run.decision == UNDECIDED and self._options.allow_undecided)
+        if not passes:
+            remedy = (
+                "run it longer, or on a camera with more going on; --shadow-allow-undecided deploys it anyway"
+                if run.decision == UNDECIDED
+                else "look at the disagreements in the report; a model that is meant to answer otherwise needs a lower --shadow-gate"
+            )
+            raise FleetError(
+                f"the candidate was not switched to: {run.reason}", where=context.device.name, remedy=remedy
+            )
+        return run.reason
+
+    def audit_entry(self, device: Device) -> dict[str, Any] | None:
+        """Return what the device's audit log is to record; None if nothing was compared there."""
+        run = self._runs.get(device.name)
+        return None if run is None else {"outcome": f"shadow-{run.decision}", "reason": run.reason}
+
+    def _compare(self, context: GateContext) -> ShadowRun:
+        device, options = context.device, self._options
+        folder = commands.release_folder(device, context.release)
+        arguments = ["--accelerator", device.accelerator]
+        arguments += [] if options.lowest_priority else ["--normal-priority"]
+        command = device_command.in_runtime(device, folder, "shadow", folder, *arguments, network="host")
+        begin = {
+            "do": "begin",
+            "app": app_url(device),
+            "token": _read_token(device, context.shell),
+            "every": options.every,
+            "baseline": options.baseline_frames,
+        }
+        start = time.monotonic()
+        with context.shell.converse(command) as ask:
+            self._log(f"{device.name}: measuring the app, then running {context.release[:12]} beside it")
+            started = _ask(device, ask, begin, START_S)
+            frames, rates = self._rounds(device, ask, str(started["serving"]["release"]), start + options.seconds)
+        return self._judge(context, started, frames, rates, time.monotonic() - start)
+
+    def _rounds(self, device: Device, ask: Ask, serving: str, until: float) -> tuple[list[Frame], list[float]]:
+        """Return all compared frames, and the app's frame rate in each round; stop at a decision or when time is up."""
+        frames: list[Frame] = []
+        rates: list[float] = []
+        while True:
+            answer = _ask(device, ask, {"do": "compare", "frames": ROUND}, ROUND_S)
+            if answer["serving"] != serving:
+                raise FleetError(
+                    f"the app switched to {str(answer['serving'])[:12]} meanwhile, so there is nothing to compare with",
+                    where=device.name,
+                    remedy="run the command again",
+                )
+            frames += answer["frames"]
+            rates += [answer["fps"]] if answer["fps"] else []
+            if self._test.decide(_agreements(frames)) or time.monotonic() >= until:
+                return frames, rates
+
+    def _judge(
+        self,
+        context: GateContext,
+        started: Mapping[str, Any],
+        frames: Sequence[Frame],
+        rates: Sequence[float],
+        took: float,
+    ) -> ShadowRun:
+        samples, device = _agreements(frames), context.device
+        decision = {PASS: PASSED, FAIL: REFUSED}.get(self._test.decide(samples), UNDECIDED)
+        assert context.tree is not None  # noqa: S101 - a rollback has no shadow
+        serving = [frame["serving"] for frame in frames]
+        candidate = [frame["candidate"] for frame in frames]
+        fps = (started["fps"], round(statistics.fmean(rates), 2) if rates else None)
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        shift = class_shift([_label(one) for one in serving], [_label(one) for one in candidate])
+        return ShadowRun(
+            digest=hashing.sha256_json([context.tree.parent, device.name, context.release, at]),
+            parent=context.tree.parent,
+            device=device.name,
+            release=context.release,
+            serving=str(started["serving"]["release"]),
+            serving_name=str(started["serving"]["name"]),
+            decision=decision,
+            reason=self._reason(decision, samples, len(frames), fps),
+            gate=self._options.agreement,
+            alpha=self._test.alpha,
+            beta=self._test.beta,
+            frames=len(frames),
+            counted=len(samples),
+            agreed=sum(samples),
+            design_effect=round(design_effect(samples), 2) if samples else 1.0,
+            confidence=(_mean(serving, "probability"), _mean(candidate, "probability")),
+            latency_ms=(_median(serving, "ms"), _median(candidate, "ms")),
+            class_shift=round(shift, 4),
+            fps=fps,
+            disagreements=disagreements(frames),
+            notes=tuple(map(str, started["notes"])),
+            seconds=round(took, 1),
+            at=at,
+        )
+
+    def _reason(
+        self, decision: str, samples: Sequence[bool], frames: int, fps: tuple[float | None, float | None]
+    ) -> str:
+        share = f"{sum(samples)} of {len(samples)} counted frames agree" if samples else "no frame was compared"
+        cost = (
+            f"the app ran at {fps[1]:g} instead of {fps[0]:g} images/s" if fps[0] and fps[1] else "its cost is unknown"
+        )
+        bound = f"{self._options.agreement:.0%}"
+        verdict = {
+            PASSED: f"agreement is above {bound}",
+            REFUSED: f"agreement is not above {bound}",
+            UNDECIDED: f"{self._options.seconds:g} s were too short to decide whether agreement is above {bound}",
+        }[decision]
+        return f"{verdict}: {share} ({frames} compared); {cost}"
+
+
+def app_url(device: Device) -> str:
+    """Return the address of the device's app, as the device sees it."""
+    port = device.variables.get(APP_PORT, DEFAULT_PORT)
+    return str(device.variables.get(APP) or f"http://127.0.0.1:{port}")
+
+
+def class_shift(first: Sequence[str], second: Sequence[str]) -> float:
+    """Return half the sum of the differences between the shares of each label, 0…1 (total variation distance)."""
+    before, after = Counter(first), Counter(second)
+    return sum(abs(before[label] - after[label]) for label in {*before, *after}) / 2 / max(len(first), 1)
+
+
+def disagreements(frames: Sequence[Frame]) -> dict[str, int]:
+    """Return the most frequent disagreements, "serving → candidate", with their number."""
+    pairs = ((_label(frame["serving"]), _label(frame["candidate"])) for frame in frames)
+    counts = Counter(f"{first} → {second}" for first, second in pairs if first != second)
+    return dict(counts.most_common(DISAGREEMENTS))
+
+
+def _agreements(frames: Sequence[Frame]) -> list[bool]:
+    """Return for each counted frame whether both answer the same; frames of a scene that stands still count once."""
+    return [_label(frame["serving"]) == _label(frame["candidate"]) for frame in frames if frame["changed"]]
+
+
+def _label(answer: Frame) -> str:
+    return "unknown" if answer["unknown"] else str(answer["label"])
+
+
+def _mean(answers: Sequence[Frame], key: str) -> float:
+    return round(statistics.fmean(answer[key] for answer in answers), 4) if answers else 0.0
+
+
+def _median(answers: Sequence[Frame], key: str) -> float | None:
+    return round(statistics.median(answer[key] for answer in answers), 3) if answers else None
+
+
+def _read_token(device: Device, shell: Shell) -> str | None:
+    """Return the app's token; None if the inventory names no file with it. It goes to the device's code by its stdin."""
+    path = next((str(device.variables[name]) for name in TOKEN_FILES if device.variables.get(name)), None)
+    if path is None:
+        return None
+    remedy = "let the login read it: add it to the file's group"
+    return shell.run(["cat", path]).check(device, "reading the app's token", remedy).stdout.strip()
+
+
+def _ask(device: Device, ask: Ask, request: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+    """Return the device's answer, which is untrusted.
+
+    Raises:
+        FleetError: it reports an error, or answers something else.
+    """
+    line = ask(json.dumps(request).encode(), timeout)
+    try:
+        answer = json.loads(line)
+        if answer["ok"]:
+            return _checked(answer, request)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise FleetError(f"the candidate's code answered something else: {line[:200]!r}", where=device.name) from None
+    raise failure(device, answer, "no reason", "the candidate could not run beside the serving release", "")
+
+
+def _checked(answer: dict[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the answer with its values as the types that they are to have; raises ValueError, KeyError or TypeError."""
+    fps = None if answer["fps"] is None else float(answer["fps"])
+    if request["do"] == "begin":
+        serving = {name: str(answer["serving"][name]) for name in ("release", "name")}
+        return {"serving": serving, "fps": fps, "notes": [str(note)[:300] for note in answer["notes"][:5]]}
+    frames = [
+        {"serving": _answer(one["serving"]), "candidate": _answer(one["candidate"]), "changed": bool(one["changed"])}
+        for one in answer["frames"][:ROUND]
+    ]
+    return {"serving": str(answer["serving"]), "fps": fps, "frames": frames}
+
+
+def _answer(one: Mapping[str, Any]) -> Frame:
+    return {
+        "label": str(one["label"])[:200],
+        "probability": float(one["probability"]),
+        "unknown": bool(one["unknown"]),
+        "ms": float(one["ms"]),
+    }
