@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.device.app.pipeline.messages import Counters, Frame, InputFormat, Result
+from toolkit.device.app.pipeline.messages import Classification, Counters, Frame, InputFormat
 from toolkit.device.app.web.http import HttpError
 from toolkit.device.app.web.live_frames import live_frame
 
@@ -20,7 +20,7 @@ SAME = {"from": 5, "height": 4, "width": 4, "crop": "resize"}
 
 
 def _pipeline(frame: Frame, **changes: Any) -> Any:
-    result = Result(frame, [("dark", 0.75), ("light", 0.25)], None, "r1", 12.5, unknown=False, fitted=FITTED)
+    result = Classification(frame, [("dark", 0.75), ("light", 0.25)], None, "r1", 12.5, unknown=False, fitted=FITTED)
     loaded = SimpleNamespace(release=Path("/root/releases/r1"), manifest={"name": "tiny"})
     worker = SimpleNamespace(loaded=loaded, input_format=lambda: InputFormat((4, 4), "resize"))
     return SimpleNamespace(

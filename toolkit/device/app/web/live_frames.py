@@ -20,7 +20,7 @@ from .http import HttpError, Response
 
 if TYPE_CHECKING:
     from ..pipeline.frame_pipeline import FramePipeline
-    from ..pipeline.messages import Result
+    from ..pipeline.messages import Classification
 
 
 def live_frame(pipeline: FramePipeline, request: Dict[str, Any]) -> Response:
@@ -63,7 +63,7 @@ def _parse(request: Dict[str, Any]) -> Tuple[Optional[int], InputFormat]:
     return (start if "from" in request else None), InputFormat((height, width), crop)
 
 
-def _image(result: Result, target: InputFormat, own: InputFormat) -> Tuple[str, bytes, Tuple[int, int]]:
+def _image(result: Classification, target: InputFormat, own: InputFormat) -> Tuple[str, bytes, Tuple[int, int]]:
     """Return what the image is, its bytes, and (height, width); a JPEG tells its size itself."""
     fitted, frame = result.fitted, result.frame
     if fitted is not None and target == own and fitted.shape[:2] == target.size:
