@@ -42,6 +42,8 @@ class Generation:
     """The Python module to import."""
     source: str
     """How it is distributed: as "wheels" or as Intel's "archive"."""
+    lock: str
+    """File of `requirements/` that locks the packages of devices which run it."""
     worker_python: str = ""
     """Python version of its worker process; empty if it cannot run beside the current runtime."""
     worker_wheels: tuple[tuple[str, str, str, str], ...] = ()

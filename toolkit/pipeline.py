@@ -130,6 +130,7 @@ class Pipeline:
             gates=deploy.gates_from_config(settings, store),
             hooks=self.plan.resolve_path(settings.hooks) if settings.hooks else None,
             store=store,
+            bills=self.workspace.folder("sboms"),
             forks=self.forks,
             progress=self.progress,
         )

@@ -14,12 +14,12 @@ import typer
 from toolkit import hashing
 from toolkit.cli import main
 
-BASE = "pydantic rich typer"
+BASE = "packaging pydantic rich typer"
 DEVICE = f"{BASE} numpy cv2 openvino"
-FLEET = "ansible asyncssh fabric paramiko invoke packaging requests yaml cryptography"
+FLEET = "ansible asyncssh fabric paramiko invoke requests yaml cryptography"
 EXTRAS = {
     "device": DEVICE,
-    "train": f"{DEVICE} keras nncf onnxruntime packaging pip requests tensorflow",
+    "train": f"{DEVICE} keras nncf onnxruntime pip requests tensorflow",
     "fleet": f"{BASE} {FLEET}",
     "report": f"{BASE} altair jinja2 numpy vl_convert",
 }
@@ -136,7 +136,7 @@ def test_publish_needs_no_extra(place: Path) -> None:
 
 def test_every_verb_is_tried() -> None:
     app = typer.main.get_command(main.app)
-    verbs = {name for name in app.commands if name not in {"doctor", "publish", "completion"}}  # type: ignore[attr-defined]
+    verbs = {name for name in app.commands if name not in {"build", "doctor", "publish", "completion"}}  # type: ignore[attr-defined]
     assert verbs == {verb.split()[0] for verb in VERBS}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.artifacts.bundle import Bundle
-from toolkit.artifacts.fleet import Device
+from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.bundle.resolve import bundle_folder
 from toolkit.cli.main import main
 from toolkit.deploy import deploy
@@ -192,3 +193,28 @@ def test_find_bundle_takes_a_folder_digest_or_name(workspace: Workspace, store: 
     assert bundle_folder("net", workspace, store) == workspace.root / "bundles" / ("b" * 64)
     with pytest.raises(UsageError, match=r"is not a bundle's folder(.|\n)*net \(aaaaaaaaaaaa\), net \(bbbbbbbbbbbb\)"):
         bundle_folder("typo", workspace, store)
+
+
+def test_status_lists_the_devices_that_run_a_component(
+    run: Run,
+    workspace: Workspace,
+    devices: tuple[Device, ...],
+    unreachable: Device,
+    bundle: Path,
+    write_inventory: Callable[..., Path],
+) -> None:
+    fleet = ("--fleet", "--inventory", write_inventory((devices[0], unreachable)), "--json")
+    assert run("deploy", bundle, *fleet[:-1], "--limit", devices[0].name)[0] == 0
+    code, out, _ = run("status", *fleet, "--component", "numpy<99")
+    rows = {row["device"]: row for row in json.loads(out)["devices"]}
+    assert code == 1
+    assert rows[devices[0].name]["packages"][0]["name"] == "numpy"
+    assert "error" in rows["unreachable"], "nobody knows what it runs"
+    with Store(workspace.database) as store:
+        (record,) = store.all(Deployment)
+        store.put(dataclasses.replace(record, device="unreachable", digest="0" * 64))
+    code, out, _ = run("status", *fleet, "--component", "numpy<99")
+    row = json.loads(out)["devices"][1]
+    assert (code, row["source"], row["packages"][0]["name"]) == (1, "locked", "numpy")
+    code, out, _ = run("status", *fleet, "--limit", devices[0].name, "--component", "numpy<0.1")
+    assert (code, json.loads(out)["devices"][0]["packages"]) == (0, [])

@@ -112,3 +112,48 @@ _CORE = "processor\t: {n}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd\nCPU impleme
 def test_processor_is_named_from_cpuinfo(monkeypatch: pytest.MonkeyPatch, text: str, name: str | None) -> None:
     monkeypatch.setattr(probe, "text_of", lambda _path: text)
     assert probe.processor() == name
+
+
+STATUS = """\
+Package: libc6
+Status: install ok installed
+Source: glibc (2.36-9)
+Version: 2.36-9+b1
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1.0
+
+Package: zlib1g
+Status: install ok installed
+Description: several
+ Version: 9
+Version: 1:1.2.13
+"""
+
+
+def test_packages_are_those_of_python() -> None:
+    words = [sys.executable, "-B", "-", "--packages"]
+    done = subprocess.run(words, input=Path(probe.__file__).read_bytes(), capture_output=True, check=True)
+    packages = json.loads(done.stdout)["packages"]
+    assert {"kind": "pypi", "name": "numpy", "version": version("numpy")} in packages
+    assert "generic" not in {each["kind"] for each in packages}, "OpenVINO is a package here"
+
+
+def test_debian_packages_are_the_installed_ones(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text(STATUS)
+    (tmp_path / "status.d").mkdir()
+    (tmp_path / "status.d" / "base-files").write_text(
+        "Package: base-files\nVersion: 13\n"
+    )  # in a container image of ours
+    assert probe.debian_packages(tmp_path) == [
+        {"kind": "deb", "name": "libc6", "version": "2.36-9+b1", "source": "glibc", "source_version": "2.36-9"},
+        {"kind": "deb", "name": "zlib1g", "version": "1:1.2.13", "source": "zlib1g", "source_version": "1:1.2.13"},
+        {"kind": "deb", "name": "base-files", "version": "13", "source": "base-files", "source_version": "13"},
+    ]
+
+
+def test_openvino_of_an_archive_is_listed_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe.importlib_metadata, "distributions", list)
+    monkeypatch.setattr(probe, "openvino", lambda: {"openvino": "2022.3.2-9279-e2c7e4d7b4d"})
+    assert probe.packages()[0] == {"kind": "generic", "name": "openvino", "version": "2022.3.2"}

@@ -82,6 +82,7 @@ MIRRORS = {
     "ansible": "what is checked, and the code that uses it",
     "base": "the interface of the package it lies in",
     "bench": "a verb, and the records it makes",
+    "build": "a verb, and how a network is put together",
     "collect": "a verb, and what it runs",
     "connection": "to a device over SSH; to the database",
     "container_engine": "what is checked, and the code that uses it",

@@ -206,6 +206,7 @@ def deploy(
             transfer=transfer,
             hooks=hooks or options.workspace.root / "hooks",
             store=store,
+            bills=options.workspace.folder("sboms"),
             forks=options.forks,
             progress=options.progress,
             break_lock=break_lock,
@@ -244,7 +245,8 @@ def _write(
     from toolkit.deploy.offline import write_archive
     from toolkit.progress import format_bytes
 
-    archive = write_archive(folder, file, key, channel, statement, options.workspace.root / "channels")
+    records, bills = options.workspace.root / "channels", options.workspace.folder("sboms")
+    archive = write_archive(folder, file, key, channel, statement, records, bills)
     if options.as_json:
         print_json(archive)
         return

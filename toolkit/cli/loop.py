@@ -77,6 +77,7 @@ def _deploy(
         gates=deploy.gates_from_config(plan.deploy, store),
         hooks=plan.resolve_path(plan.deploy.hooks) if plan.deploy.hooks else options.workspace.root / "hooks",
         store=store,
+        bills=options.workspace.folder("sboms"),
         forks=options.forks,
         progress=options.progress,
     )

@@ -123,6 +123,7 @@ def publish(
         plain=plain_http,
         progress=progress,
         options=statement,
+        bills=place.folder("sboms"),
     )
     if as_json:
         print_json(result)

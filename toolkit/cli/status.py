@@ -12,12 +12,20 @@ from toolkit.cli.publish import CredentialsOption, PlainHttpOption
 
 if TYPE_CHECKING:
     from toolkit.deploy import DeviceStatus
+    from toolkit.deploy.components import DeviceComponents
     from toolkit.deploy.registry.publish import DeviceReport
 
 
 @with_fleet_options
 def status(
     options: FleetOptions,
+    component: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[<VERSION]",
+            help="Package whose installations to list instead, in all versions, or by <, <=, ==, >= or > in some.",
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Skip verifying the release's files on the device.")] = False,
     channel: Annotated[
         str | None,
@@ -32,6 +40,8 @@ def status(
     """Show what each device serves.
 
     Also shows drift: a release that is not the last one deployed, or files whose digests differ. Exit code 1 on drift.
+    With --component, lists the devices that have a Python or Debian package installed, such as one with a vulnerability.
+    Exit code 1 if any has it, or if any could not be asked.
     """
     from toolkit.cli.fleet_output import print_results
     from toolkit.deploy import status as fetch_status
@@ -40,12 +50,42 @@ def status(
     if channel is not None:
         _report_channel(options, channel, credentials, plain=plain_http)
         return
+    if component is not None:
+        _report_component(options, component)
+        return
     devices = options.devices()
     with options.store() as store:
         result = fetch_status(devices, store=store, forks=options.forks, progress=options.progress, files=not quick)
     print_results(result, ("bundle", "release", "since", "drift", "previous", "agent"), _row, as_json=options.as_json)
     if any(serving.drift for serving in result.ok.values()):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
+
+
+def _report_component(options: FleetOptions, component: str) -> None:
+    """Print which devices run a component; exit code 1 if one does."""
+    from toolkit.cli.fleet_output import print_results
+    from toolkit.deploy.components import find_component
+    from toolkit.errors import ExitCode
+    from toolkit.fleet.installed_packages import ComponentQuery
+
+    query = ComponentQuery.parse(component)
+    devices, bills = options.devices(), options.workspace.root / "sboms"
+    with options.store() as store:
+        result = find_component(
+            query, devices, store=store, bills=bills, forks=options.forks, progress=options.progress
+        )
+    print_results(result, ("affected", "packages", "known from"), _component_row, as_json=options.as_json)
+    if any(each.packages for each in result.ok.values()):
+        raise typer.Exit(int(ExitCode.SOME_FAILED))
+
+
+def _component_row(each: DeviceComponents) -> tuple[object, ...]:
+    packages = ", ".join(
+        f"{one.name} {one.version} ({one.kind}{', container' if one.place == 'container' else ''})"
+        for one in each.packages
+    )
+    known = "what is installed" if each.source == "installed" else f"its release's bill of materials: {each.reason}"
+    return "yes" if each.packages else "no", packages, known
 
 
 def _report_channel(options: FleetOptions, channel: str, credentials: Path | None, *, plain: bool) -> None:

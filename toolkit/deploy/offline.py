@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import files, hashing
+from toolkit.bundle.bill_of_materials import write_bills
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.registry.channel_statement import (
     DEFAULT_STATEMENT,
@@ -50,17 +51,21 @@ def write_archive(
     channel: str = OFFLINE,
     options: StatementOptions = DEFAULT_STATEMENT,
     records: Path | None = None,
+    bills: Path | None = None,
 ) -> ReleaseArchive:
     """Write the bundle's release to `path`, signed by an SSH key, for the devices that follow `channel`.
 
     The last statement of the channel, which determines who must sign, is the latest of the one in `records`, a folder
-    with the statement of each channel, and the one in an archive at `path`; the new one is recorded there.
+    with the statement of each channel, and the one in an archive at `path`; the new one is recorded there. The release's bill
+    of materials and VEX document go to the folder `bills`.
 
     Raises:
         BundleError: the bundle is not what its manifest says.
         UsageError: the key cannot sign, or the channel requires more keys.
     """
     tree = release_tree(bundle)
+    if bills is not None:
+        write_bills(tree, bundle, bills)
     record = None if records is None else records / f"{hashing.sha256_bytes(channel.encode())}.json"
     last = max((_recorded(record), _archived(path, channel)), key=counter_of)
     rules = inherit_rules(last, options, 0 if key is None else 1 + len(options.cosigners))

@@ -17,6 +17,7 @@ from typing import Any
 
 from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
+from toolkit.bundle.bill_of_materials import write_bills
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.device_rollout import DeviceRollout, DeviceState, Preview
 from toolkit.deploy.gates.gate import REQUIRED_GATES, FirstBatchGate, Gate, HealthGate
@@ -111,6 +112,7 @@ def deploy(
     hooks: Path | None = None,
     transfer: TransferOptions | None = None,
     store: Store | None = None,
+    bills: Path | None = None,
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     break_lock: bool = False,
@@ -118,7 +120,7 @@ def deploy(
     """Deploy the bundle to every device; the old release serves until the new one has passed the gates there.
 
     Every outcome is kept in `store` as it comes. Devices that serve it already are "unchanged" and sent nothing. `hooks` is
-    the folder of those (see toolkit.deploy.hooks).
+    the folder of those (see toolkit.deploy.hooks). The release's bill of materials and VEX document go to the folder `bills`.
 
     Raises:
         BundleError: the bundle is not what its manifest says; no device was touched.
@@ -127,6 +129,8 @@ def deploy(
         FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
     tree = release_tree(bundle)
+    if bills is not None:
+        write_bills(tree, bundle, bills)
     check_groups(devices, strategy)
     message = progress or Silent()
     log = RolloutLog(store, message)

@@ -70,7 +70,7 @@ def status(
     files: bool = True,
 ) -> FleetResult[DeviceStatus]:
     """Return the status of every device; changes nothing and needs no Python there. `files`: compare the release's files."""
-    expected = _expected(store) if store is not None else {}
+    expected = deployed_releases(store) if store is not None else {}
 
     def read(device: Device) -> DeviceStatus:
         with fleet.connect(device) as shell:
@@ -173,6 +173,6 @@ def _json(text: str | None) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _expected(store: Store) -> dict[str, str]:
+def deployed_releases(store: Store) -> dict[str, str]:
     """Return the release that each device was left with, by this workspace's own records; the last one counts."""
     return {record.device: record.release for record in store.all(Deployment) if record.outcome in _SERVING}

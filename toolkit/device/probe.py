@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import urllib.request
+from importlib import metadata as importlib_metadata
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -32,6 +33,7 @@ ARM_CORES = {
     "0xd41": "Cortex-A78",
 }
 """Names of Arm's own cores by their part number in /proc/cpuinfo (implementer 0x41)."""
+_FIELD = re.compile(r"^(Package|Version|Source|Status): (.+)$", re.MULTILINE)
 ROOT, RELEASES, CURRENT, PREVIOUS, MANIFEST = "/opt/toolkit", "releases", "current", "previous", "manifest.json"
 """As in `layout`, which cannot be imported here."""
 
@@ -258,10 +260,41 @@ def _openvino_core() -> Tuple[Any, str]:
     return older.Core(), older.get_version()
 
 
+def packages() -> List[Dict[str, str]]:
+    """Return what is installed: kind ("pypi", "deb", "generic"), name and version; of "deb" also the source package.
+
+    "pypi" is what this interpreter imports; OpenVINO from Intel's archive is no package, and "generic".
+    """
+    names = {(str(each.metadata["Name"]), each.version) for each in importlib_metadata.distributions()}
+    installed = [{"kind": "pypi", "name": name, "version": version} for name, version in sorted(names)]
+    if "openvino" not in {name for name, _ in names}:
+        version = openvino()["openvino"]
+        installed += [{"kind": "generic", "name": "openvino", "version": version.partition("-")[0]}] if version else []
+    return installed + debian_packages(Path("/var/lib/dpkg"))
+
+
+def debian_packages(folder: Path) -> List[Dict[str, str]]:
+    """Return dpkg's packages; a container image of ours has one file for each of them in status.d."""
+    texts = [text_of(path) for path in (folder / "status", *sorted(folder.glob("status.d/*")))]
+    paragraphs = [dict(_FIELD.findall(part)) for text in texts for part in text.split("\n\n")]
+    return [
+        {"kind": "deb", "name": fields["Package"], "version": fields["Version"], **_source(fields)}
+        for fields in paragraphs
+        if {"Package", "Version"} <= {*fields} and fields.get("Status", " installed").endswith(" installed")
+    ]
+
+
+def _source(fields: Dict[str, str]) -> Dict[str, str]:
+    """Return the source package, by which vulnerabilities are listed; its version may be another one."""
+    name, _, version = fields.get("Source", fields["Package"]).partition(" ")
+    return {"source": name, "source_version": version.strip("()") or fields["Version"]}
+
+
 def main(arguments: Optional[List[str]] = None) -> int:
     """Print the facts as one JSON document."""
     parser = argparse.ArgumentParser(prog="probe", description="What this device is.")
     parser.add_argument("--root", default=ROOT, help="folder that holds the releases")
+    parser.add_argument("--packages", action="store_true", help="only the installed packages")
     parser.add_argument("--glance", action="store_true", help="only what changes while it works")
     parser.add_argument("--app", default="http://127.0.0.1:8080", help="with --glance: URL of the live app")
     parser.add_argument(
@@ -270,7 +303,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parser.parse_args(arguments)
     stdout = os.dup(1)
     os.dup2(2, 1)  # OpenVINO's plugins may write other output to stdout
-    facts = poll(options.root, options.app, options.state_file) if options.glance else probe(options.root)
+    if options.packages:
+        facts: Dict[str, Any] = {"packages": packages()}
+    else:
+        facts = poll(options.root, options.app, options.state_file) if options.glance else probe(options.root)
     os.write(stdout, json.dumps(facts).encode() + b"\n")
     return 0
 

@@ -19,7 +19,7 @@ def in_runtime(device: Device, folder: str, *argv: str, network: str = "none") -
     return ["/bin/sh", "-c", RUN, "sh", device.root, folder, network, device.accelerator, *own]
 
 
-def probe(device: Device, container_image: str) -> Sequence[str]:
+def probe(device: Device, container_image: str, *options: str) -> Sequence[str]:
     """Return the command that runs the probe from stdin in a container image."""
-    script = rf"""{CONTAINER} in_container "$1" "$2" '' none "$3" -B - --root "$2" """
-    return ["/bin/sh", "-c", script, "sh", container_image, device.root, device.accelerator]
+    script = rf"""{CONTAINER} in_container "$1" "$2" '' none "$3" -B - --root "$2" $4"""
+    return ["/bin/sh", "-c", script, "sh", container_image, device.root, device.accelerator, " ".join(options)]

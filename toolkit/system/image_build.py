@@ -18,6 +18,7 @@ from toolkit.errors import MachineError
 
 _PACKAGE = Path(toolkit.__file__).parent
 _STDERR = 2
+_PROGRAM = "images/build.py"
 _SHIPPED = ("images", "models", "requirements")
 """Folders of the checkout that the wheel puts into the package."""
 
@@ -60,10 +61,10 @@ def _digests(built: dict[str, dict[str, str]]) -> dict[str, str]:
 @contextmanager
 def _sources() -> Iterator[tuple[Path, dict[str, str]]]:
     """Yield the building program and its environment; from a wheel, with the sources laid out as in a checkout."""
-    if (program := _PACKAGE.parent / "images" / "build.py").is_file():
+    if (program := _PACKAGE.parent / _PROGRAM).is_file():
         yield program, dict(os.environ)
         return
-    program = _PACKAGE / "images" / "build.py"
+    program = _PACKAGE / _PROGRAM
     if not program.is_file():
         raise MachineError(
             "the sources of the container images are not part of this installation",

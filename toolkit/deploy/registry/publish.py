@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.bundle.bill_of_materials import write_bills
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.offline import release_documents
 from toolkit.deploy.registry.channel_statement import (
@@ -84,8 +85,11 @@ def publish(
     plain: bool = False,
     progress: Progress | None = None,
     options: StatementOptions = DEFAULT_STATEMENT,
+    bills: Path | None = None,
 ) -> PublishedRelease:
     """Publish the bundle's release to a channel, signed by an SSH key; chunks that the registry has are not sent.
+
+    The release's bill of materials and VEX document go to the folder `bills`.
 
     Raises:
         BundleError: the bundle differs from its manifest.
@@ -93,6 +97,8 @@ def publish(
         FleetError: the registry cannot be reached, or refuses.
     """
     tree = release_tree(bundle)
+    if bills is not None:
+        write_bills(tree, bundle, bills)
     with open_registry(channel, credentials, plain=plain) as registry:
         before, manifest = registry.tagged(registry.tag)
         statement = _document(registry, manifest, STATEMENT)
