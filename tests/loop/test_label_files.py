@@ -169,3 +169,8 @@ def test_label_verb_exports_and_imports(
     (decision,) = standing_decisions(store).values()
     assert (decision.label, decision.who, decision.origin) == ("red", "ann", "labels.csv")
     assert run("label", plan.origin, "--import", file, "--export", file, *common) == 2
+    capsys.readouterr()
+    file.write_text(file.read_text().replace(",red", ",amber"))
+    assert run("label", plan.origin, "--import", file, *common) != 0
+    assert run("label", plan.origin, "--new-class", "amber", "--import", file, *common) == 0
+    assert [one.label for one in standing_decisions(store).values()] == ["amber"]

@@ -74,6 +74,19 @@ def test_items_tell_what_the_page_shows(client: Client) -> None:
     assert state["items"][2]["cluster"] == -1
 
 
+def test_suggestions_survive_added_classes(store: Store, capture: Capturing) -> None:
+    """The model that answered knows the first classes only; one of other classes is asked for its best alone."""
+    one = capture("red", 1)
+    for classes, suggestions in (
+        (("blue", "red", "amber"), [("red", 0.6), ("blue", 0.4)]),
+        (("red", "blue"), [("red", 0.6)]),
+        (("red",), [("red", 0.6)]),
+        (("cat", "dog"), []),
+    ):
+        (item,) = LabelQueue("colors", classes, [one], {}, store, "ann").state()["items"]
+        assert item["suggestions"] == suggestions
+
+
 def test_decisions_and_undo_are_recorded(client: Client, store: Store) -> None:
     one, other, third = client.captures
     assert client.decide(one, other) == 200

@@ -18,8 +18,10 @@ from toolkit.errors import ConfigurationError
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.schema import Experiment
 from toolkit.loop import retrain as retraining
+from toolkit.loop.added_classes import add_classes
 from toolkit.loop.clusters import cluster_captures
 from toolkit.loop.decisions import Choice, record
+from toolkit.loop.next_round import new_labels
 from toolkit.loop.retrain import model_of, retrain, serving_model, trial_to_retrain
 from toolkit.loop.trace import format_lineage, trace_capture
 from toolkit.loop.versions import load_versions
@@ -146,3 +148,35 @@ def test_new_model_stands_beside_the_serving_one(
     assert f"toolkit deploy {result.bundle[:12]}" in capsys.readouterr().out
     assert len(store.all(Retraining)) == 1
     assert Path(workspace.absolute(new.path)).is_file()
+
+
+def test_new_class_gets_a_head_and_old_classes_stay(
+    trainable: Experiment, workspace: Workspace, store: Store, capture: Capturing
+) -> None:
+    """A sigmoid tells two classes apart, so a third one needs a softmax."""
+    trainable.origin.write_text(EXPERIMENT.replace('["small"]', '["small"]\nheads = ["sigmoid"]'))
+    plan = load_experiment(trainable.origin)
+    split = data.prepare_dataset(plan.data, plan.origin, workspace, Silent())
+    store.put(split)
+    (first,) = train.train_trials(plan, tuple(plan.trials()), split, workspace, store, Silent()).models
+    captures = [
+        capture("red", 100 + n, device=f"pi-{n}", policy=("random", "unsure")[n % 2], image=purple(n))
+        for n in range(12)
+    ]
+    add_classes(store, "colors", ["purple"], split.labels, who="ann")
+    record(store, [Choice(one.digest, CLASS, "purple") for one in captures], who="ann")
+    assert new_labels(plan, first, store) == 12
+    result = retrain(plan, workspace, store, Silent())
+    assert result is not None
+    new = store.get(TrainedModel, result.parent)
+    assert new is not None
+    assert (first.head, new.head, new.labels) == ("sigmoid", "softmax", ("blue", "red", "purple"))
+    groups = {one.images_of: one for one in result.comparisons}
+    assert groups.keys() == {"old test images", "test images of new classes"}
+    assert groups["old test images"].images == split.size("test")
+    assert groups["test images of new classes"].serving == 0
+    assert groups["test images of new classes"].new > 0.5
+    bundle = store.get(Bundle, result.bundle)
+    assert bundle is not None
+    manifest = json.loads((workspace.absolute(bundle.path) / "manifest.json").read_bytes())
+    assert manifest["labels"] == ["blue", "red", "purple"]

@@ -13,6 +13,7 @@ from toolkit.errors import ConfigurationError, UsageError
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.schema import Experiment
 from toolkit.loop import versions
+from toolkit.loop.added_classes import add_classes
 from toolkit.loop.decisions import Choice, record, undo
 from toolkit.loop.version_diff import diff_versions
 from toolkit.loop.versions import prepare_version
@@ -171,3 +172,39 @@ def test_diff_names_what_changed(loop: Loop, capture: Capturing, capsys: pytest.
     assert run("data", "diff", "v1", "v2", "--workspace", loop.workspace.root) == 0
     assert "colors@v1" in (printed := capsys.readouterr().out)
     assert "added   test" in printed
+
+
+def test_new_class_follows_the_others_once_it_is_trained(loop: Loop, capture: Capturing) -> None:
+    first = loop.version()
+    green = [capture("red", 100 + n, device=f"pi-{n}", policy=("unsure", "random")[n % 2]) for n in range(12)]
+    loop.label(*green, label="amber")
+    assert loop.version() == first
+    for bad in ("", " amber", "a/b", "RED"):
+        with pytest.raises(UsageError):
+            add_classes(loop.store, "colors", ["amber", bad], ("blue", "red"), who="ann")
+    add_classes(loop.store, "colors", ["zinc", "amber", "red"], ("blue", "red"), who="ann")
+    add_classes(loop.store, "others", ["pink"], (), who="ann")
+    second = loop.version()
+    split = loop.store.get(Split, second.split)
+    assert split is not None
+    assert split.labels == ("blue", "red", "amber")
+    assert [split.counts[subset]["amber"] > 0 for subset in data.SUBSETS] == [True] * 3
+    assert loop.images(first).items() < loop.images(second).items()
+    loop.label(*green, label="red")
+    third = loop.version()
+    tested = {digest for digest, subset in second.captures.items() if subset == "test"}
+    assert {label for _, label in loop.images(third).values()} == {"blue", "red"}
+    assert {digest for digest, subset in third.captures.items() if subset == "test"} == tested
+
+
+def test_new_class_waits_for_a_training_image(loop: Loop, capture: Capturing) -> None:
+    first = loop.version()
+    fair = [capture("red", 100 + n, device=f"fair-{n}", policy="random") for n in range(8)]
+    loop.label(*fair)
+    version = loop.version()
+    tested = next(one for one in fair if version.captures[one.digest] == "test")
+    add_classes(loop.store, "colors", ["amber"], ("blue", "red"), who="ann")
+    twin = capture("red", 200, device=tested.device)
+    loop.label(twin, label="amber")
+    assert twin.digest not in loop.version().captures
+    assert loop.test_set(first) < loop.test_set(loop.version())

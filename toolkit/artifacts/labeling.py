@@ -33,6 +33,19 @@ class LabelDecision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddedClass:
+    """A class that people label with and that the experiment's own data does not have."""
+
+    digest: str
+    """Of experiment and name."""
+    experiment: str
+    name: str
+    who: str
+    at: str
+    """When, ISO 8601 in UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetVersion:
     """A version of an experiment's data set, and how it came about."""
 
@@ -61,7 +74,8 @@ class ModelComparison:
     """The serving model and the new one on the same images; differences are the new one's accuracy minus the other's."""
 
     images_of: str
-    """"old test images", "new test images", or "device NAME": the test images that it captured."""
+    """"old test images", "new test images", "test images of new classes", which the serving model cannot get right, or
+    "device NAME": the test images that it captured, of classes that both models know."""
     images: int
     serving: float
     serving_interval: tuple[float, float]

@@ -46,6 +46,13 @@ def label(
             rich_help_panel=FILES,
         ),
     ] = None,
+    new_class: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Class to label with that the first model does not have. It is recorded for good.",
+        ),
+    ] = None,
     who: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who decides, as recorded. Default: your login name.")
     ] = None,
@@ -73,6 +80,8 @@ def label(
         raise UsageError("--import and --export cannot be used together", remedy="run the command twice")
     place = Workspace(workspace)
     with Store(place.database) as store:
+        if new_class:
+            _add_classes(experiment, new_class, who or _login(), place, store)
         if not import_file and not export_file:
             queue = _queue(experiment, who or _login(), place, store, clusters=clusters, quiet=as_json)
             _serve(queue, place, port, show=show, as_json=as_json)
@@ -104,6 +113,7 @@ def _queue(experiment: Path, who: str, place: Workspace, store: Store, *, cluste
     from toolkit import data
     from toolkit.captures import collected
     from toolkit.experiment.load import load_experiment
+    from toolkit.loop.added_classes import with_added_classes
     from toolkit.loop.clusters import cluster_captures, queue_order
     from toolkit.loop.decisions import person
     from toolkit.loop.label_queue import LabelQueue
@@ -113,7 +123,19 @@ def _queue(experiment: Path, who: str, place: Workspace, store: Store, *, cluste
     plan, progress, captures = load_experiment(experiment), create_progress(quiet=quiet), collected(store)
     split = data.prepare_dataset(plan.data, plan.origin, place, progress)
     alike = cluster_captures(plan, trial_to_retrain(plan, store), split, captures, place, progress) if clusters else {}
-    return LabelQueue(plan.name, split.labels, queue_order(captures, alike), alike, store, person(who))
+    classes = with_added_classes(split.labels, store, plan.name)
+    return LabelQueue(plan.name, classes, queue_order(captures, alike), alike, store, person(who))
+
+
+def _add_classes(experiment: Path, names: list[str], who: str, place: Workspace, store: Store) -> None:
+    from toolkit import data
+    from toolkit.experiment.load import load_experiment
+    from toolkit.loop.added_classes import add_classes
+    from toolkit.progress import create_progress
+
+    plan = load_experiment(experiment)
+    split = data.prepare_dataset(plan.data, plan.origin, place, create_progress(quiet=True))
+    add_classes(store, plan.name, names, split.labels, who=who)
 
 
 def _print(result: dict[str, object], text: str, *, as_json: bool) -> None:
@@ -127,13 +149,15 @@ def _import(experiment: Path, file: Path, form: str | None, who: str, place: Wor
     from toolkit import data
     from toolkit.captures import collected
     from toolkit.experiment.load import load_experiment
+    from toolkit.loop.added_classes import with_added_classes
     from toolkit.loop.decisions import record
     from toolkit.loop.label_import import read_labels
     from toolkit.progress import create_progress
 
     plan = load_experiment(experiment)
     split = data.prepare_dataset(plan.data, plan.origin, place, create_progress(quiet=True))
-    result = read_labels(file, form, split.labels, {capture.digest for capture in collected(store)})
+    classes = with_added_classes(split.labels, store, plan.name)
+    result = read_labels(file, form, classes, {capture.digest for capture in collected(store)})
     record(store, result.choices, who=who, origin=file.name)
     return result
 

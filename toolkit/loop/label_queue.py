@@ -81,9 +81,9 @@ class LabelQueue:
 
     def _suggestions(self, capture: CapturedImage) -> list[tuple[str, float]]:
         """The likeliest classes of the model that answered, as far as the experiment has them."""
-        if len(capture.probabilities) != len(self.classes):
+        ranked = sorted(zip(self.classes, capture.probabilities, strict=False), key=lambda pair: -pair[1])
+        if len(capture.probabilities) > len(self.classes) or not ranked or ranked[0][0] != capture.label:
             return [(capture.label, round(capture.confidence, 4))] if capture.label in self.classes else []
-        ranked = sorted(zip(self.classes, capture.probabilities, strict=True), key=lambda pair: -pair[1])
         return [(label, round(probability, 4)) for label, probability in ranked[:SUGGESTIONS]]
 
 

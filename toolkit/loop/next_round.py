@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from toolkit.artifacts.labeling import CLASS, Retraining
 from toolkit.artifacts.model import SampleEfficiency, TrainedModel
 from toolkit.experiment.schema import Experiment
+from toolkit.loop.added_classes import with_added_classes
 from toolkit.loop.decisions import standing_decisions
 from toolkit.loop.retrain import retrain, serving_model
 from toolkit.loop.versions import load_versions
@@ -64,11 +65,9 @@ def new_labels(plan: Experiment, serving: TrainedModel, store: Store) -> int:
     """Captures with a class of the experiment that the serving model has not learned from."""
     versions = [version for version in load_versions(store, plan.name) if version.split == serving.parent]
     learned = versions[-1].captures if versions else {}
-    standing = standing_decisions(store)
+    standing, classes = standing_decisions(store), with_added_classes(serving.labels, store, plan.name)
     return sum(
-        one.verdict == CLASS and one.label in serving.labels
-        for digest, one in standing.items()
-        if digest not in learned
+        one.verdict == CLASS and one.label in classes for digest, one in standing.items() if digest not in learned
     )
 
 

@@ -5,7 +5,8 @@ cached features, of which only those of new images are computed; or also fine-tu
 and then the paired test of `toolkit.train.stage_gate` decides again whether its result is offered.
 
 Both models answer the same test images. A new model that is significantly worse on the old ones, or on the new ones, is
-not converted.
+not converted. If the data has classes that the serving model does not know, the new model gets a head for all of them; the
+test images of new classes are compared apart, as the serving model cannot get one right.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from toolkit.stats.rank_tests import holm
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-OLD, NEW = "old test images", "new test images"
+OLD, NEW, NEW_CLASSES = "old test images", "new test images", "test images of new classes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ def retrain(
     version, split = prepare_version(plan, workspace, store, progress)
     if version.split == serving.parent:
         return None
-    if serving.labels != split.labels:
-        raise DataError("the serving model has other classes than the data", where=plan.name, remedy="toolkit run")
-    trial = _trial_of(plan, serving)
+    if serving.labels != split.labels[: len(serving.labels)]:
+        raise DataError("the serving model has classes that the data lacks", where=plan.name, remedy="toolkit run")
+    trial = _trial_of(plan, serving, len(split.labels))
     last: Stage = stage or serving.stage  # type: ignore[assignment]  # as above
     swept = train.train_trials(plan, [trial], split, workspace, store, progress, last=last, sweep_options=sweep_options)
     new = [model for model in swept.models if not model.withheld][-1]
@@ -96,13 +97,16 @@ def serving_model(plan: Experiment, store: Store) -> TrainedModel:
 def trial_to_retrain(plan: Experiment, store: Store) -> Trial:
     """The trial that `retrain` would train: the serving model's, or the first one if nothing was trained yet."""
     try:
-        return _trial_of(plan, serving_model(plan, store))
+        serving = serving_model(plan, store)
+        return _trial_of(plan, serving, len(serving.labels))
     except ConfigurationError:
         return next(plan.trials())
 
 
-def _trial_of(plan: Experiment, model: TrainedModel) -> Trial:
-    return plan.trial(model.network, model.head)  # type: ignore[arg-type]  # a trained model's head is one
+def _trial_of(plan: Experiment, model: TrainedModel, classes: int) -> Trial:
+    """The model's network and head; a sigmoid, which tells two classes apart, becomes a softmax for more."""
+    head = "softmax" if model.head == "sigmoid" and classes > 2 else model.head
+    return plan.trial(model.network, head)  # type: ignore[arg-type]  # a trained model's head is one
 
 
 def model_of(bundle: str, store: Store) -> TrainedModel | None:
@@ -115,7 +119,7 @@ def model_of(bundle: str, store: Store) -> TrainedModel | None:
 def compare(
     serving: TrainedModel, new: TrainedModel, split: Split, version: DatasetVersion, workspace: Workspace, store: Store
 ) -> tuple[ModelComparison, ...]:
-    """Both models on the old test images, on the new ones, and on those of each device."""
+    """Both models on the old test images, on the new ones, on those of new classes, and on those of each device."""
     tests = [image for image in data.read_manifest(split, workspace) if image.subset == "test"]
     old = _predictions(serving, store, workspace)
     answers = Answers(
@@ -123,11 +127,13 @@ def compare(
         serving=old | _predict(serving, [image for image in tests if image.sha256 not in old], workspace),
         new={image.sha256: answer for image, answer in zip(tests, new.evaluation.predictions, strict=True)},
     )
-    groups = {OLD: [image for image in answers.truth if image in old]}
-    groups[NEW] = [image for image in answers.truth if image not in old]
+    known = {image for image, label in answers.truth.items() if label < len(serving.labels)}
+    groups = {OLD: [image for image in answers.truth if image in old and image in known]}
+    groups[NEW] = [image for image in answers.truth if image not in old and image in known]
+    groups[NEW_CLASSES] = [image for image in answers.truth if image not in known]
     devices: dict[str, list[str]] = {}
     for digest, subset in version.captures.items():
-        if subset == "test" and (capture := store.get(CapturedImage, digest)):
+        if subset == "test" and digest in known and (capture := store.get(CapturedImage, digest)):
             devices.setdefault(f"device {capture.device}", []).append(digest)
     overall = [_compared(name, images, answers) for name, images in groups.items() if images]
     return *overall, *_adjusted([_compared(name, devices[name], answers) for name in sorted(devices)])

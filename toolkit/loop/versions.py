@@ -7,6 +7,9 @@ A group is what one device saw within one hour, joined with everything that look
 no near-twin is ever in two subsets. A group whose images are in a subset already goes there. The test subset never
 loses an image, and gains only captures of the policy "random", which show what devices see; all others were chosen
 because the model was unsure, and accuracy on them would say nothing of the field.
+
+A class that the experiment's own data does not have (toolkit.loop.added_classes) follows the others in the list of labels once a
+capture of it is in the train subset.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from toolkit.data.validation import validate_images
 from toolkit.device.capture_record import RANDOM
 from toolkit.errors import ConfigurationError
 from toolkit.experiment.schema import Experiment
+from toolkit.loop.added_classes import with_added_classes
 from toolkit.loop.decisions import standing_decisions
 from toolkit.progress import Progress
 from toolkit.store import Store
@@ -37,6 +41,7 @@ from toolkit.workspace import Workspace
 TEST_SHARE = 0.5
 """Of the groups that are at least half of random captures, those that extend the test subset."""
 OTHER_CLASS = "no class of this experiment"
+NOT_TAUGHT = "a new class without training images"
 LIKE_TEST = "looks like, or was taken with, test images"
 LIKE_SEVERAL = "looks like images of several subsets"
 
@@ -77,18 +82,29 @@ def prepare_version(
         )
     before = versions[-1]
     split = store.get(Split, before.split) or own
-    composed = _Composition(before, split, data.read_manifest(split, workspace), workspace, progress)
-    images, captures, left_out = composed.extend(collected(store), standing_decisions(store), plan)
-    if images == composed.images:
+    first = store.get(Split, versions[0].split) or own
+    classes = with_added_classes(first.labels, store, plan.name)
+    composed = _Composition(
+        before, split, data.read_manifest(split, workspace), first.labels, classes, workspace, progress
+    )
+    images, labels, captures, left_out = composed.extend(collected(store), standing_decisions(store), plan)
+    if images == composed.images and labels == split.labels:
         return before, split
     name = f"{own.name} v{before.number + 1}"
-    new = write_split(images, split.labels, name, split.note, workspace, progress)
+    new = write_split(images, labels, name, split.note, workspace, progress)
     same = next((version for version in versions if version.split == new.digest), None)
     if same is not None:
         return same, store.get(Split, same.split) or new
     store.put(new)
     version = _record(store, plan.name, new, before, captures, left_out)
     progress.log(describe(version))
+    for label in labels[len(first.labels) :]:
+        missing = [subset for subset in data.SUBSETS if not new.counts.get(subset, {}).get(label)]
+        if missing:
+            progress.log(
+                f"warning: no {' and no '.join(missing)} image shows the new class {label}, so no figure says how well a "
+                "model knows it; label captures of several hours, some of them of the policy random"
+            )
     return version, new
 
 
@@ -134,18 +150,22 @@ class _Composition:
     before: DatasetVersion
     split: Split
     images: tuple[data.Image, ...]
+    own: tuple[str, ...]
+    """The classes of the first version, which every version has."""
+    classes: tuple[str, ...]
+    """`own`, and the classes that were added since."""
     workspace: Workspace
     progress: Progress
 
     def extend(
         self, captures: Sequence[CapturedImage], decisions: Mapping[str, LabelDecision], plan: Experiment
-    ) -> tuple[tuple[data.Image, ...], Mapping[str, str], Mapping[str, int]]:
-        """The images, the subset of each capture among them, and the number of captures left out by reason."""
+    ) -> tuple[tuple[data.Image, ...], tuple[str, ...], Mapping[str, str], Mapping[str, int]]:
+        """The images, their classes, the subset of each capture among them, and the number left out by reason."""
         labels = {digest: one.label for digest, one in decisions.items() if one.verdict == CLASS}
         stay = tuple(image for image in (self._relabeled(image, labels) for image in self.images) if image)
         present = {image.sha256 for image in self.images}
         fresh = [Labeled(one, labels[one.digest]) for one in captures if one.digest in labels.keys() - present]
-        usable = [one for one in fresh if one.label in self.split.labels]
+        usable = [one for one in fresh if one.label in self.classes]
         left_out = Counter({OTHER_CLASS: len(fresh) - len(usable)})
         dealt: dict[str, str] = {}
         for unit, subset, reason in self._deal(usable, captures, plan):
@@ -155,23 +175,35 @@ class _Composition:
                 else:
                     left_out[reason or LIKE_TEST] += 1
         added = [self._image(one, dealt[one.capture.digest]) for one in usable if one.capture.digest in dealt]
-        digests = {image.sha256 for image in stay}
-        earlier = {digest: subset for digest, subset in self.before.captures.items() if digest in digests}
-        images = sort_images([*stay, *added]) if added or stay != self.images else self.images
-        return images, {**earlier, **dealt}, +left_out
+        classes = self._learned([*stay, *added])
+        untaught = {image.sha256 for image in added if self.classes[image.label] not in classes}
+        left_out[NOT_TAUGHT] = len(untaught)
+        taught = [image for image in (*stay, *added) if image.sha256 not in untaught]
+        images = sort_images([replace(image, label=classes.index(self.classes[image.label])) for image in taught])
+        digests = {image.sha256 for image in images}
+        subsets = {**self.before.captures, **dealt}
+        return images, classes, {one: subset for one, subset in subsets.items() if one in digests}, +left_out
+
+    def _learned(self, images: Sequence[data.Image]) -> tuple[str, ...]:
+        """The first version's classes, and of those added the ones that train or earlier test images show."""
+        known = {image.sha256 for image in self.images}
+        shown = {image.label for image in images if image.subset == "train"}
+        shown |= {image.label for image in images if image.subset == "test" and image.sha256 in known}
+        return tuple(name for number, name in enumerate(self.classes) if name in self.own or number in shown)
 
     def _relabeled(self, image: data.Image, labels: Mapping[str, str]) -> data.Image | None:
         """An image of the version before with the label of now; None if it has none and is not of the test subset."""
+        before = self.split.labels[image.label]
         if image.sha256 not in self.before.captures:
-            return image
+            return replace(image, label=self.classes.index(before))
         label = labels.get(image.sha256)
-        if label in self.split.labels:
-            return replace(image, label=self.split.labels.index(str(label)))
-        return image if image.subset == "test" else None
+        if label in self.classes:
+            return replace(image, label=self.classes.index(str(label)))
+        return replace(image, label=self.classes.index(before)) if image.subset == "test" else None
 
     def _image(self, one: Labeled, subset: str) -> data.Image:
         path = image_path(self.workspace, one.capture.digest)
-        return data.Image(path, one.capture.digest, self.split.labels.index(one.label), subset, one.group)
+        return data.Image(path, one.capture.digest, self.classes.index(one.label), subset, one.group)
 
     def _deal(
         self, fresh: Sequence[Labeled], captures: Sequence[CapturedImage], plan: Experiment
