@@ -1,61 +1,60 @@
-"""`just scan` on a bill of materials and small databases of the real forms; nothing in them is a real vulnerability."""
+"""`just scan`: what it hands to scanners, how it reads their answers, and that nothing unscanned passes as clean.
+
+The scanners are stand-ins that print answers of the documented forms; nothing in them is a real vulnerability.
+"""
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sbom
+import scan
 
 import toolkit
 
 IMAGES = Path(toolkit.__file__).parents[1] / "images"
-TRACKER = {
-    "glibc": {
-        "CVE-2000-0001": {
-            "releases": {"bookworm": {"status": "resolved", "fixed_version": "2.36-9+deb12u9", "urgency": "high"}}
-        },
-        "CVE-2000-0002": {
-            "releases": {"bookworm": {"status": "resolved", "fixed_version": "2.36-1", "urgency": "low"}}
-        },
-        "CVE-2000-0003": {"releases": {"bookworm": {"status": "open", "urgency": "unimportant"}}},
-        "CVE-2000-0004": {"releases": {"bullseye": {"status": "open", "urgency": "high"}}},
-        "CVE-2000-0005": {"releases": {"bookworm": {"status": "resolved", "fixed_version": "0", "urgency": "low"}}},
+ANSWERS: dict[str, Any] = {
+    "grype": {
+        "matches": [
+            {
+                "vulnerability": {"id": "CVE-2000-0001", "severity": "High", "fix": {"versions": ["2.0.1"]}},
+                "artifact": {"name": "numpy", "version": "2.0.0"},
+            }
+        ]
     },
-    "libc6": {"CVE-2000-0006": {"releases": {"bookworm": {"status": "open", "urgency": "a binary's name is none"}}}},
+    "trivy": {
+        "Results": [
+            {"Target": "debian"},
+            {
+                "Vulnerabilities": [
+                    {
+                        "VulnerabilityID": "CVE-2000-0001",
+                        "PkgName": "numpy",
+                        "InstalledVersion": "2.0.0",
+                        "FixedVersion": "2.0.1",
+                        "Severity": "HIGH",
+                    }
+                ]
+            },
+        ]
+    },
+    "osv-scanner": {
+        "results": [
+            {
+                "packages": [
+                    {"package": {"name": "numpy", "version": "2.0.0"}, "vulnerabilities": [{"id": "CVE-2000-0001"}]}
+                ]
+            }
+        ]
+    },
 }
-WHEEL = {
-    "id": "PYSEC-2000-1",
-    "aliases": ["CVE-2000-0007"],
-    "affected": [
-        {
-            "package": {"ecosystem": "PyPI", "name": "Num.Py"},
-            "ranges": [
-                {"type": "GIT", "events": [{"introduced": "0"}]},
-                {"type": "ECOSYSTEM", "events": [{"introduced": "1.9"}, {"fixed": "2.0.1"}]},
-            ],
-        }
-    ],
-}
-DEBIAN = {
-    "id": "DEBIAN-CVE-2000-0008",
-    "upstream": ["CVE-2000-0008"],
-    "affected": [
-        {
-            "package": {"ecosystem": "Debian:12", "name": "glibc"},
-            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}],
-            "ecosystem_specific": {"urgency": "low"},
-        }
-    ],
-}
-WITHDRAWN = WHEEL | {"id": "PYSEC-2000-2", "aliases": [], "withdrawn": "2000-01-01T00:00:00Z"}
+CLEAN = {"grype": {"matches": []}, "trivy": {"SchemaVersion": 2}, "osv-scanner": {"results": []}}
 
 
 @pytest.fixture
@@ -74,74 +73,121 @@ def bill(tmp_path: Path) -> Path:
     return path
 
 
-def scan(*words: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"VULNERABILITIES": str(folder or "/nowhere")}
+def program(folder: Path, name: str, answer: object, code: int = 0) -> None:
+    """Put a scanner into `folder` that stores the bill that it is given, and prints `answer`."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(answer if isinstance(answer, str) else json.dumps(answer))
+    lines = ("for last; do :; done", f'cp "${{last#sbom:}}" "{folder}/handed.json"', f'cat "{folder}/{name}.json"')
+    (folder / name).write_text("\n".join(("#!/bin/sh", *lines, f"exit {code}")))
+    (folder / name).chmod(0o755)
+
+
+def run(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": f"{folder}:/usr/bin:/bin"}
     command = [sys.executable, IMAGES / "scan.py", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-def rows_by_id(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+@pytest.mark.parametrize("name", ANSWERS)
+def test_bill_goes_to_the_scanner_that_is_there(bill: Path, tmp_path: Path, name: str) -> None:
+    program(tmp_path / "bin", name, ANSWERS[name], code=int(name == "osv-scanner"))
+    done = run(tmp_path / "bin", bill, "--json")
     assert done.returncode == 1, done.stderr
-    (rows,) = json.loads(done.stdout).values()
-    return {row["identifier"]: row for row in rows}
+    (result,) = json.loads(done.stdout)
+    assert (result["scanner"], result["packages"], result["not_scanned"]) == (name, 2, [])
+    (finding,) = result["findings"]
+    assert (finding["identifier"], finding["package"], finding["version"]) == ("CVE-2000-0001", "numpy", "2.0.0")
+    text = (tmp_path / "bin" / "handed.json").read_text()
+    assert "pkg:deb/debian/libc6@2.36-9%2Bdeb12u8?arch=arm64&distro=debian-12" in text
+    systems = [each for each in json.loads(text)["packages"] if each.get("primaryPackagePurpose") == "OPERATING-SYSTEM"]
+    assert [(each["name"], each["versionInfo"]) for each in systems] == [("debian", "12")]
 
 
-def test_scan_says_what_to_fetch_when_no_database_is_at_hand(bill: Path, tmp_path: Path) -> None:
-    done = scan(bill, folder=tmp_path / "empty")
+@pytest.mark.parametrize("name", CLEAN)
+def test_clean_is_what_a_scanner_scanned(bill: Path, tmp_path: Path, name: str) -> None:
+    program(tmp_path / "bin", name, CLEAN[name])
+    done = run(tmp_path / "bin", bill)
+    assert done.returncode == 0, done.stderr
+    assert f"2 packages scanned by {name}, 0 known vulnerabilities" in done.stdout
+
+
+@pytest.mark.parametrize(("answer", "code"), [("no database", 1), ("", 0), ("[]", 0), ({"matches": []}, 2)])
+def test_scanner_that_fails_has_scanned_nothing(bill: Path, tmp_path: Path, answer: object, code: int) -> None:
+    program(tmp_path / "bin", "grype", answer, code)
+    done = run(tmp_path / "bin", bill)
     assert done.returncode == 4
-    assert "Debian's security tracker as JSON" in done.stderr
-    assert str(tmp_path / "empty") in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "0 packages scanned by grype" in done.stdout
+    assert "NOT SCANNED: all 2 packages: grype failed" in done.stdout
 
 
-def test_scan_finds_debian_packages_by_their_source(bill: Path, tmp_path: Path) -> None:
-    (tmp_path / "tracker.json").write_text(json.dumps(TRACKER))
-    rows = rows_by_id(scan(bill, "--database", tmp_path / "tracker.json", "--json"))
-    assert set(rows) == {"CVE-2000-0001"}
-    assert rows["CVE-2000-0001"]["fixed"] == "2.36-9+deb12u9"
-    assert rows["CVE-2000-0001"]["package"]["name"] == "libc6"
-    with_all = rows_by_id(scan(bill, "--database", tmp_path / "tracker.json", "--json", "--unimportant"))
-    assert set(with_all) == {"CVE-2000-0001", "CVE-2000-0003"}
+def test_debian_packages_of_no_release_are_not_scanned(bill: Path, tmp_path: Path) -> None:
+    bill.write_text(bill.read_text().replace("distro=bookworm", "distro="))
+    program(tmp_path / "bin", "grype", CLEAN["grype"])
+    done = run(tmp_path / "bin", bill)
+    assert done.returncode == 4
+    assert "NOT SCANNED: Debian packages" in done.stdout
 
 
-@pytest.mark.parametrize("form", ["archive", "folder", "lines", "compressed"])
-def test_scan_reads_records_of_osv_in_every_form(bill: Path, tmp_path: Path, form: str) -> None:
-    records, place = [WHEEL, DEBIAN, WITHDRAWN], tmp_path / "database"
-    place.mkdir()
-    if form == "archive":
-        with zipfile.ZipFile(place / "all.zip", "w") as archive:
-            for record in records:
-                archive.writestr(f"{record['id']}.json", json.dumps(record))
-    elif form == "folder":
-        (place / "osv").mkdir()
-        for record in records:
-            (place / "osv" / f"{record['id']}.json").write_text(json.dumps(record))
-    elif form == "lines":
-        (place / "osv.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
-    else:
-        (place / "osv.json.gz").write_bytes(gzip.compress(json.dumps(records).encode()))
-    rows = rows_by_id(scan(bill, "--json", folder=place))
-    assert set(rows) == {"CVE-2000-0007", "CVE-2000-0008"}
-    assert rows["CVE-2000-0007"]["fixed"] == "2.0.1"
-    assert rows["CVE-2000-0008"]["package"]["source"] == "glibc"
+def test_named_scanner_must_be_there(bill: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, bill, "--scanner", "trivy")
+    assert (done.returncode, done.stderr) == (4, "scan: trivy is not on PATH\n")
 
 
-def test_scan_prints_findings_and_the_database_age(bill: Path, tmp_path: Path) -> None:
-    database = tmp_path / "osv.json"
-    database.write_text(json.dumps(WHEEL))
-    os.utime(database, (0, 0))
-    done = scan(bill, "--database", database)
-    assert "CVE-2000-0007" in done.stdout
-    assert "num-py 2.0.0  fixed in 2.0.1" in done.stdout
-    assert "osv.json: 1 entries, of 1970-01-01" in done.stderr
-    database.write_text(json.dumps(WITHDRAWN))
-    assert scan(bill, "--database", database).returncode == 0
+@pytest.fixture
+def locks(tmp_path: Path) -> Path:
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    (folder / "device.txt").write_text("num-py==2.0.0 \\\n    --hash=sha256:0\nother==1.0 ; sys_platform == 'linux'\n")
+    (folder / "device-2023.txt").write_text("num-py==1.0\n")
+    return folder
 
 
-@pytest.mark.parametrize("content", ["no JSON", '{"some": "thing"}', "[3]"])
-def test_scan_refuses_a_file_that_is_no_database(bill: Path, tmp_path: Path, content: str) -> None:
-    (tmp_path / "other.json").write_text(content)
-    done = scan(bill, "--database", tmp_path / "other.json")
-    assert done.returncode == 2
-    assert "other.json is n" in done.stderr
-    assert "Traceback" not in done.stderr
+def fake_audit(monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
+    """pip-audit that can look up only the packages in `known`."""
+
+    def audited(versions: dict[str, str]) -> dict[str, Any]:
+        there = [pair for pair in versions.items() if pair in known]
+        return {name: {"name": name, "version": version, "vulns": known[name, version]} for name, version in there}
+
+    monkeypatch.setattr(scan, "_audited", audited)
+
+
+def test_locks_are_audited_in_every_version(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [{"id": "PYSEC-1", "aliases": ["CVE-2000-0007"], "fix_versions": ["2.0.0"]}]
+    fake_audit(monkeypatch, {("num-py", "2.0.0"): [], ("num-py", "1.0"): found, ("other", "1.0"): []})
+    result = scan.audit_locks(locks)
+    assert result.packages == 3
+    assert result.findings == [scan.Finding("num-py", "1.0", "CVE-2000-0007", "2.0.0")]
+    assert result.not_scanned == ["Debian packages: none of grype, trivy and osv-scanner is on PATH"]
+
+
+def test_wheels_that_pip_audit_skips_are_not_clean(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_audit(monkeypatch, {("num-py", "2.0.0"): []})
+    result = scan.audit_locks(locks)
+    assert result.packages == 1
+    assert result.not_scanned[1:] == [
+        "wheels that pip-audit could not look up: num-py 1.0, other 1.0",
+    ]
+
+
+def test_answer_of_pip_audit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {
+        "dependencies": [
+            {"name": "num-py", "version": "1.0", "vulns": []},
+            {"name": "other", "skip_reason": "not found"},
+        ]
+    }
+    program(tmp_path / "bin", "pip-audit", answer)
+    monkeypatch.setattr(scan.sys, "executable", str(tmp_path / "bin" / "python"))
+    assert set(scan._audited({"Num_Py": "1.0", "other": "1.0"})) == {"Num_Py"}
+    assert (tmp_path / "bin" / "handed.json").read_text() == "Num_Py==1.0\nother==1.0\n"
+
+
+def test_statements_settle_findings(tmp_path: Path) -> None:
+    path = tmp_path / "vex.toml"
+    path.write_text(
+        '[[statements]]\nid = "CVE-2000-0001"\npackage = "NumPy"\nversions = "<3"\nstate = "not_affected"\n'
+    )
+    found = [scan.Finding("numpy", "2.0.0", "CVE-2000-0001"), scan.Finding("numpy", "2.0.0", "CVE-2000-0002")]
+    result = scan.with_statements(scan.Scan("x", "grype", 1, found), path)
+    assert [one.state for one in result.findings] == ["not_affected", ""]
