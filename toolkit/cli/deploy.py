@@ -16,6 +16,8 @@ from toolkit.cli.shadow_options import (
     ShadowGateOption,
     ShadowOption,
     ShadowUndecidedOption,
+    SoakOption,
+    parse_duration,
     parse_shadow,
 )
 
@@ -98,6 +100,7 @@ def deploy(
     shadow_gate: ShadowGateOption = "agreement=0.95",
     shadow_every: ShadowEveryOption = 25,
     shadow_allow_undecided: ShadowUndecidedOption = False,
+    soak: SoakOption = None,
     bandwidth: Annotated[
         str | None,
         typer.Option(
@@ -152,6 +155,7 @@ def deploy(
     from toolkit.deploy import deploy as roll_out
     from toolkit.deploy import gates_from_config, plan_rollout, strategy_from_config
     from toolkit.deploy.gates.shadow_gate import ShadowGate
+    from toolkit.deploy.gates.soak import Soak
     from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.errors import UsageError
     from toolkit.experiment.schema import DeployConfig
@@ -159,13 +163,14 @@ def deploy(
     from toolkit.fleet.transfer.stream import parse_rate_limit
 
     beside = parse_shadow(shadow, shadow_gate, shadow_every, allow_undecided=shadow_allow_undecided)
+    after = Soak(seconds=parse_duration(soak, "--soak"), forks=options.forks) if soak else None
     if offline is None:
         require_target(options.fleet, options.limit)
-    elif beside:
+    elif beside or after:
         raise UsageError(
-            "a release that is installed from a file is not compared on live frames",
-            where="--shadow",
-            remedy="compare it over SSH on one device: toolkit deploy BUNDLE --limit DEVICE --shadow TIME",
+            "a release that is installed from a file is neither compared on live frames nor watched afterwards",
+            where="--offline",
+            remedy="try it over SSH on one device: toolkit deploy BUNDLE --limit DEVICE --shadow TIME --soak TIME",
         )
     transfer = TransferOptions(parse_rate_limit(bandwidth) if bandwidth else None, keep_releases)
     settings = DeployConfig.model_construct(
@@ -210,6 +215,7 @@ def deploy(
             forks=options.forks,
             progress=options.progress,
             break_lock=break_lock,
+            soak=after,
         )
     runs = [run for gate in gates if isinstance(gate, ShadowGate) for run in gate.runs]
     print_rollout(result, as_json=options.as_json, shadow=runs)

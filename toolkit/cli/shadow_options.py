@@ -1,4 +1,4 @@
-"""The options of `toolkit deploy` about running a candidate beside the serving release."""
+"""The options of `toolkit deploy` about live frames: a candidate beside the serving release, and watching it afterwards."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ ShadowUndecidedOption = Annotated[
     typer.Option(
         "--shadow-allow-undecided",
         help="Deploy also if the time was too short to decide.",
+        rich_help_panel=COMPARISON,
+    ),
+]
+SoakOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Watch the devices for this long after the rollout, such as 1h, and roll back if one restarts, fails, drifts "
+        "or raises more alerts. Default: not watched.",
         rich_help_panel=COMPARISON,
     ),
 ]

@@ -1,7 +1,7 @@
 """Roll a bundle out to a fleet, batch by batch; a failure stops the rest and rolls back the changed devices.
 
     read status ─▶ lock ─▶ pre-deploy ─▶ (pre-batch ─▶ devices in parallel ─▶ post-batch ─▶ pause)… ─▶ post-deploy
-                                            └ too many failures: skip the others, roll back the changed ones
+                                            └ too many failures, or a failed soak: skip the others, roll back the changed ones
 
 A device that cannot be reached or cannot run the release is left out from the start and counts as failed, but does not stop
 the rollout, because it says nothing about the release. A device that fails during its deployment does.
@@ -22,6 +22,7 @@ from toolkit.bundle.release import release_tree
 from toolkit.deploy.device_rollout import DeviceRollout, DeviceState, Preview
 from toolkit.deploy.gates.gate import REQUIRED_GATES, FirstBatchGate, Gate, HealthGate
 from toolkit.deploy.gates.shadow_gate import ShadowGate, ShadowOptions
+from toolkit.deploy.gates.soak import Samples, Soak
 from toolkit.deploy.gates.speed_gate import SpeedGate, load_baselines
 from toolkit.deploy.hooks import Hooks
 from toolkit.deploy.lock import rollout_lock
@@ -38,6 +39,7 @@ from toolkit.progress import Progress, Silent
 from toolkit.store import Store
 
 _CAREFUL = Strategy()
+_LOOK = "see its log: toolkit fleet logs --limit {}"
 
 
 def strategy_from_config(table: DeployConfig) -> Strategy:
@@ -116,9 +118,11 @@ def deploy(
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     break_lock: bool = False,
+    soak: Soak | None = None,
 ) -> RolloutResult:
     """Deploy the bundle to every device; the old release serves until the new one has passed the gates there.
 
+    With `soak`, the devices are watched afterwards, and a release that fails then is rolled back like one that fails its gates.
     Every outcome is kept in `store` as it comes. Devices that serve it already are "unchanged" and sent nothing. `hooks` is
     the folder of those (see toolkit.deploy.hooks). The release's bill of materials and VEX document go to the folder `bills`.
 
@@ -148,6 +152,7 @@ def deploy(
         log=log,
         forks=forks,
         progress=message,
+        soak=soak,
     )
     rollout.run(devices)
     return log.result(devices)
@@ -161,6 +166,7 @@ class _Rollout:
     log: RolloutLog
     forks: int
     progress: Progress
+    soak: Soak | None = None
 
     def run(self, devices: Sequence[Device]) -> None:
         """Run the rollout; outcomes are in the log."""
@@ -172,7 +178,10 @@ class _Rollout:
         why = f"deploy {self.device_rollout.tree.parent[:12]} to {len(waiting)} devices"
         with rollout_lock(first, why, break_lock=self.device_rollout.break_lock):
             self.hooks.run("pre-deploy", tuple(waiting))
+            before = self.soak.sample(tuple(waiting)) if self.soak else {}
             self._go_through(waiting)
+            if self.soak and not self.log.stopped:
+                self._watch(self.soak, waiting, before)
             self.hooks.run_after("post-deploy", tuple(waiting), self._not_deployed(waiting))
 
     def _preview(self, devices: Sequence[Device]) -> Mapping[Device, Preview]:
@@ -198,6 +207,28 @@ class _Rollout:
                 self._skip(batches)
                 self._take_back(waiting)
                 return
+
+    def _watch(self, soak: Soak, waiting: Mapping[Device, DeviceState], before: Samples) -> None:
+        """Watch the new release, and roll it back if it fails; Ctrl-C ends the watch and changes nothing."""
+        deployed = [device for device in waiting if self.log.outcome(device) == "deployed"]
+        if not deployed:
+            return
+        self.progress.log(f"watching {len(deployed)} devices for {soak.seconds:g} s")
+        try:
+            result = soak.run({device: self.device_rollout.release_for(device).digest for device in deployed}, before)
+        except KeyboardInterrupt:
+            self.progress.log("the watch was interrupted: the release stays, and nothing was judged after that")
+            raise
+        for device, summary in result.summaries.items():
+            self.log.add_gate(device, "soak", summary)
+        for device, why in result.failed.items():
+            self.log.add_problem(
+                device, FleetError(f"failed after the rollout: {why}", remedy=_LOOK.format(device.name))
+            )
+        if result.failed:
+            device, why = next(iter(result.failed.items()))
+            self.log.stopped = f"{device.name} failed {result.seconds:g} s after the rollout: {why}"
+            self._take_back(waiting)
 
     def _give(self, batch: Batch, batches: Sequence[Batch], waiting: Mapping[Device, DeviceState]) -> None:
         """Deploy to one batch, with its hooks."""

@@ -90,6 +90,11 @@ class RolloutLog:
         with self._lock:
             self._problems[device.name] = problem_of(device, error)
 
+    def add_gate(self, device: Device, name: str, message: str) -> None:
+        """Add what was measured after a device's outcome was recorded to that outcome."""
+        entry = self._outcomes[device.name]
+        self.add(replace(entry, gates={**entry.gates, name: message}))
+
     def outcome(self, device: Device) -> str:
         """Return a device's outcome so far; empty if it has none."""
         entry = self._outcomes.get(device.name)

@@ -43,6 +43,12 @@ class DeviceSample:
     """"well", or what troubles the live app, or why it does not answer; None where none runs and none was named."""
     drift: tuple[str, ...] | None = None
     """Signals of its camera that have drifted; None where drift detection is off."""
+    drift_learned: float | None = None
+    """Part of the reference that drift detection has learned, 0…1; before 1, no drift is raised."""
+    uptime_s: float | None = None
+    """Since its live app started."""
+    alerts: int | None = None
+    """Alerts of rules since then; None from releases that do not count them."""
     captures: int | None = None
     """Images that it has captured to be labeled; None where captures are off."""
     temperature_c: float | None = None
@@ -105,6 +111,9 @@ def parse_sample(device: Device, sample: dict[str, Any]) -> DeviceSample:
         fps=float(fps) if isinstance(fps, int | float) else None,
         app=silent if app is None else str(app.get("problem") or "well"),
         drift=_drift(app or {}),
+        drift_learned=_number((app or {}).get("drift"), "learned"),
+        uptime_s=_number(app, "uptime_s"),
+        alerts=_alerts(app or {}),
         captures=_captures(app or {}),
         temperature_c=sample.get("temperature_c"),
         throttled=sample.get("throttled"),
@@ -118,6 +127,20 @@ def _drift(app: dict[str, Any]) -> tuple[str, ...] | None:
     match app.get("drift"):
         case {"raised": list(signals)}:
             return tuple(str(signal)[:40] for signal in signals[:10])
+    return None
+
+
+def _number(document: object, key: str) -> float | None:
+    value = document.get(key) if isinstance(document, dict) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _alerts(app: dict[str, Any]) -> int | None:
+    match app.get("alerts"):
+        case bool():
+            return None
+        case int(count):
+            return count
     return None
 
 

@@ -157,7 +157,7 @@ def test_plan_names_the_comparison(devices: tuple[Device, ...], bundle: Path) ->
         (["--shadow", "soon"], "'soon' is not a length of time"),
         (["--shadow", "1m", "--shadow-gate", "agreement=95"], "'agreement=95' is not a gate"),
         (["--shadow", "1m", "--shadow-gate", "speed=0.5"], "'speed=0.5' is not a gate"),
-        (["--shadow", "1m", "--offline", "release.tar"], "is not compared on live frames"),
+        (["--shadow", "1m", "--offline", "release.tar"], "neither compared on live frames nor watched"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(

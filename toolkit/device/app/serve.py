@@ -119,7 +119,7 @@ class App:
         self._alerts = AlertDispatcher(alerts, self.log, self.state.now)
         self._regions = RegionWatch(alerts.regions, self.pipeline, self._alerts.see) if alerts.regions else None
         self._recorder = Recorder(alerts.recordings, self.log) if alerts.recordings else None
-        self.state.sinks = self._alerts.state
+        self.state.sinks, self.state.alerts = self._alerts.state, lambda: self._alerts.counters["raised"]
         self._captures = self._make_recorder(options)
         self._drift = self._make_drift_monitor(options)
         self._notifier = SystemdNotifier()

@@ -50,6 +50,8 @@ class StatusReport:
         self.notes: List[str] = []
         self.sinks: Callable[[], List[Dict[str, Any]]] = list
         """Returns the name and problem of each alert sink."""
+        self.alerts: Callable[[], int] = lambda: 0
+        """Returns the number of alerts raised since the start."""
         self.captures: Callable[[], Optional[Dict[str, Any]]] = lambda: None
         """Returns the counters of captures; None while they are off."""
         self.drift: Callable[[], Optional[Dict[str, Any]]] = lambda: None
@@ -87,6 +89,7 @@ class StatusReport:
             "dropped": sum(pipeline.dropped().values()),
             "latest": None if pipeline.latest is None else result_to_json(pipeline.latest),
             **self.hardware.readings,
+            "alerts": self.alerts(),
             "alert_sinks": self.sinks(),
             "captures": self.captures(),
             "drift": self.drift(),

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..pipeline.decoding import frame_as_jpeg
-from ..pipeline.messages import Classification, Frame
+from ..pipeline.messages import Classification, Counters, Frame
 from ..regions import Region, read_region
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ class AlertDispatcher(threading.Thread):
         """Called by `see` when an alert is raised, before the listeners after it get the same result."""
         self.record: Callable[[Dict[str, Any], Frame], Optional[str]] = lambda *_: None
         """Called with the message and the frame of an alert that is raised; returns the name of its recording."""
+        self.counters = Counters()
+        """"raised": alerts of rules since the start, whether sent or not; those about drift are not among them."""
         self._watches = [(rule.area, RuleState(rule)) for rule in config.rules]
         self._state, self._reported, self._report_due = state, "", 0.0
         self._sinks, self._log, self._clock = config.sinks, log, clock
@@ -146,6 +148,7 @@ class AlertDispatcher(threading.Thread):
             probability = probabilities.get(watch.rule.label, 0.0)
             event = watch.see(probability, self._clock(), time_of_day)
             if event == RAISED:
+                self.counters.add("raised")
                 self.on_raised()
             if event is not None:
                 self._notify(watch.rule, event, probability, result)

@@ -66,6 +66,7 @@ def _schemas() -> Json:
         "temperature_c": _MAYBE_NUMBER,
         "accelerator_temperature_c": _MAYBE_NUMBER,
         "throttled": _nullable(throttled),
+        "alerts": {**_COUNT, "description": "Alerts of rules since the app started."},
         "alert_sinks": {"type": "array", "items": _object({"name": _TEXT, "problem": {"type": ["string", "null"]}})},
         "captures": _nullable(captures),
         "drift": _nullable(_object(_DRIFT)),

@@ -54,6 +54,8 @@ def _families(state: Dict[str, Any], dropped: Dict[str, int]) -> Iterator[Family
     yield "toolkit_app_frames_total", "counter", "Frames by result.", frames
     drops: List[Sample] = [({"queue": name}, value) for name, value in dropped.items()]
     yield "toolkit_app_dropped_frames_total", "counter", "Frames dropped because newer ones came, by queue.", drops
+    alerts: List[Sample] = [({}, state["alerts"])]
+    yield "toolkit_app_alerts_total", "counter", "Alerts of rules that were raised.", alerts
     if state["captures"]:
         yield from _capture_families(state["captures"])
     if state["drift"]:
