@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from toolkit.analysis.camera_peers import CameraOutlier
     from toolkit.fleet.watch import DeviceSample
 
     Poll = Callable[[], tuple[DeviceSample, ...]]
@@ -39,6 +40,7 @@ COLUMNS = (
     "FPS",
     "service",
     "data drift",
+    "unlike its peers",
     "captures",
     "°C",
     "throttled",
@@ -72,7 +74,7 @@ def watch(
     if once:
         samples = poll.round()
         if as_json:
-            print_json({"devices": [described(each) for each in samples]})
+            print_json({"devices": described_all(samples)})
         else:
             _console().print(table(samples))
         return ExitCode.SOME_FAILED if any(each.problem for each in samples) else ExitCode.DONE
@@ -86,7 +88,7 @@ def _lines(poll: Poll, every: float) -> ExitCode:
     import json
 
     while True:
-        print(json.dumps({"at": time.time(), "devices": [to_json(described(each)) for each in poll()]}), flush=True)
+        print(json.dumps({"at": time.time(), "devices": to_json(described_all(poll()))}), flush=True)
         time.sleep(every)
 
 
@@ -104,9 +106,23 @@ def _live(poll: Poll, every: float) -> ExitCode:
             time.sleep(every)
 
 
-def described(of: DeviceSample) -> dict[str, object]:
-    """Return one sample for JSON."""
-    return {**to_json(of), "throttle": of.throttle or None}
+def described_all(samples: Sequence[DeviceSample]) -> list[dict[str, object]]:
+    """Return all samples for JSON; "unlike_peers" names signals of the camera that lie apart from the other cameras'."""
+    apart = outliers_by_device(samples)
+    return [
+        {**to_json(each), "throttle": each.throttle or None, "unlike_peers": to_json(apart.get(each.device, []))}
+        for each in samples
+    ]
+
+
+def outliers_by_device(samples: Sequence[DeviceSample]) -> dict[str, list[CameraOutlier]]:
+    """Return what lies apart from the cameras of the same release, by device."""
+    from toolkit.analysis.camera_peers import find_camera_outliers
+
+    outliers: dict[str, list[CameraOutlier]] = {}
+    for one in find_camera_outliers(samples):
+        outliers.setdefault(one.device, []).append(one)
+    return outliers
 
 
 def table(samples: Sequence[DeviceSample]) -> Table:
@@ -119,14 +135,15 @@ def table(samples: Sequence[DeviceSample]) -> Table:
         made.add_column(
             column, justify="right" if column in {"FPS", "captures", "°C", "MHz", "load"} else "left", overflow="fold"
         )
+    apart = outliers_by_device(samples)
     for each in samples:
         style = "dim" if each.problem else ""
-        cells = [Text(text, cell_style) for text, cell_style in row(each)]
+        cells = [Text(text, cell_style) for text, cell_style in row(each, apart.get(each.device, ()))]
         made.add_row(*cells, style=style)
     return made
 
 
-def row(of: DeviceSample) -> list[tuple[str, str]]:
+def row(of: DeviceSample, apart: Sequence[CameraOutlier] = ()) -> list[tuple[str, str]]:
     """Return (text, style) for each column."""
     from toolkit.fleet.watch import ago
 
@@ -138,6 +155,7 @@ def row(of: DeviceSample) -> list[tuple[str, str]]:
         (number(of.fps, ".1f"), ""),
         (of.app or "", ""),
         ("" if of.drift is None else ", ".join(of.drift) or "none", "yellow" if of.drift else ""),
+        ("; ".join(one.text for one in apart), "yellow"),
         (number(of.captures, ",d"), ""),
         (number(of.temperature_c, ".0f"), "red" if hot else ""),
         (of.throttle, {"now": "bold red", "since boot": "yellow"}.get(of.throttle, "")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ APP, STATE_FILE = "toolkit_app", "toolkit_state_file"
 """The inventory's variables for the live app's address on the device, and for the file it writes."""
 THROTTLED_NOW, THROTTLED_SINCE_BOOT = 0xF, 0xF0000
 PATIENCE_S = 20.0
+MOST_FIGURES = 128
 SAMPLE_SCRIPT = r"""
 python=$1; shift
 for python in "$python" python3; do
@@ -27,6 +28,17 @@ for python in "$python" python3; do
 done
 echo '{}'
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraMeans:
+    """What a device's camera has shown lately on the release that it serves."""
+
+    frames: int
+    means: Mapping[str, float]
+    """By signal: brightness, contrast, sharpness in levels of 0…255; confidence 0…1."""
+    classes: Mapping[str, float]
+    """The share of frames by answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,8 @@ class DeviceSample:
     """Signals of its camera that have drifted; None where drift detection is off."""
     drift_learned: float | None = None
     """Part of the reference that drift detection has learned, 0…1; before 1, no drift is raised."""
+    camera: CameraMeans | None = None
+    """None where drift detection is off, and from releases that do not report it."""
     uptime_s: float | None = None
     """Since its live app started."""
     alerts: int | None = None
@@ -112,6 +126,7 @@ def parse_sample(device: Device, sample: dict[str, Any]) -> DeviceSample:
         app=silent if app is None else str(app.get("problem") or "well"),
         drift=_drift(app or {}),
         drift_learned=_number((app or {}).get("drift"), "learned"),
+        camera=_camera(app or {}),
         uptime_s=_number(app, "uptime_s"),
         alerts=_alerts(app or {}),
         captures=_captures(app or {}),
@@ -128,6 +143,19 @@ def _drift(app: dict[str, Any]) -> tuple[str, ...] | None:
         case {"raised": list(signals)}:
             return tuple(str(signal)[:40] for signal in signals[:10])
     return None
+
+
+def _camera(app: dict[str, Any]) -> CameraMeans | None:
+    match app.get("drift"):
+        case {"recent": {"frames": int(frames), "means": dict(means), "classes": dict(classes)}}:
+            return CameraMeans(frames=frames, means=_figures(means), classes=_figures(classes))
+    return None
+
+
+def _figures(table: dict[str, Any]) -> dict[str, float]:
+    """Return the figures among at most MOST_FIGURES entries of what a device answered."""
+    items = list(table.items())[:MOST_FIGURES]
+    return {str(name)[:200]: value for name, _ in items if (value := _number(table, name)) is not None}
 
 
 def _number(document: object, key: str) -> float | None:

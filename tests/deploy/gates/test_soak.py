@@ -160,4 +160,9 @@ def test_samples_read_what_the_app_counts() -> None:
     app = {"uptime_s": 12, "alerts": 3, "drift": {"learned": 0.5, "raised": []}}
     sample = parse_sample(PI, {"app": app})
     assert (sample.uptime_s, sample.alerts, sample.drift_learned) == (12.0, 3, 0.5)
+    assert sample.camera is None
+    recent = {"frames": 9, "means": {"brightness": 3, "contrast": "x"}, "classes": {"dark": 1}}
+    camera = parse_sample(PI, {"app": {"drift": {"recent": recent}}}).camera
+    assert camera is not None
+    assert (camera.frames, camera.means, camera.classes) == (9, {"brightness": 3.0}, {"dark": 1.0})
     assert parse_sample(PI, {"app": {"uptime_s": "x", "alerts": True}}).alerts is None

@@ -12,7 +12,7 @@ import pytest
 from tests.device.app.captures.test_policies import Clock, result
 from toolkit.device.app.drift import monitor
 from toolkit.device.app.drift.drift_settings import DriftNumbers, DriftSettings, read_drift_settings
-from toolkit.device.app.drift.monitor import DAYS, DriftMonitor
+from toolkit.device.app.drift.monitor import DAYS, DriftMonitor, RecentMeans
 from toolkit.device.app.pipeline.messages import Classification
 from toolkit.device.errors import DeviceError
 
@@ -123,3 +123,17 @@ def test_settings_are_read_beside_those_of_captures(tmp_path: Path) -> None:
     )
     path.write_text("{}")
     assert read_drift_settings(path, tmp_path / "current") is None
+
+
+def test_recent_means_let_older_frames_fade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "RECENT_FRAMES", 50)
+    recent = RecentMeans()
+    assert recent.to_json() == {"frames": 0, "means": {}, "classes": {}}
+    for _ in range(99):
+        recent.add({"confidence": 0.5}, "old")
+    recent.add({"confidence": 0.5}, "new")
+    assert recent.to_json() == {"frames": 50, "means": {"confidence": 0.5}, "classes": {"old": 0.99, "new": 0.01}}
+    for _ in range(1000):
+        recent.add({"confidence": 1.0}, "new")
+    assert recent.to_json()["means"]["confidence"] > 0.99
+    assert recent.to_json()["frames"] < 100

@@ -23,6 +23,8 @@ SAVE_S = 300.0
 DAYS, MOST_CLASSES, BINS = 31, 100, 20
 """Bounds of the sketches: days, classes counted by name in each, and bins of the confidence from 0 to 1."""
 OTHERS = "(others)"
+RECENT_FRAMES = 100_000
+"""Frames after which those before count half, in what is compared with other cameras; an hour at 28 images/s."""
 Log = Callable[[str], None]
 OnEvent = Callable[[str, str, "Classification"], None]
 """Called with the signal, "raised" or "cleared", and the result that ended the block."""
@@ -39,6 +41,7 @@ class DriftMonitor:
         self._release = ""
         self._detector = DriftDetector(settings)
         self._days: Dict[str, Dict[str, Any]] = {}
+        self._recent = RecentMeans()
         self._learn_due = 0.0
         self._save_due = clock() + SAVE_S
         self._path = settings.folder / FILE
@@ -53,6 +56,7 @@ class DriftMonitor:
             if result.release != self._release:
                 self._begin(result.release)
             self._sketch(values, label)
+            self._recent.add(values, label)
             before = len(self._detector.reference)
             now = self._clock()
             events = self._detector.add(values, label, may_learn=now >= self._learn_due)
@@ -72,6 +76,7 @@ class DriftMonitor:
                 "limit": round(detector.limit, 3),
                 "deviations": {name: round(value, 3) for name, value in detector.deviations.items()},
                 "raised": list(detector.raised),
+                "recent": self._recent.to_json(),
             }
 
     def days(self) -> Dict[str, Any]:
@@ -98,7 +103,7 @@ class DriftMonitor:
     def _begin(self, release: str) -> None:
         """Watch another release: its reference is loaded, or learned again."""
         first, self._release = not self._release, release
-        self._detector = DriftDetector(self._settings)
+        self._detector, self._recent = DriftDetector(self._settings), RecentMeans()
         self._learn_due = 0.0
         with contextlib.suppress(
             OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
@@ -124,6 +129,37 @@ class DriftMonitor:
         for signal, value in values.items():
             total, squares = day["sums"].get(signal, (0.0, 0.0))
             day["sums"][signal] = [total + value, squares + value * value]
+
+
+class RecentMeans:
+    """Means of the signals and shares of the classes on the served release, in which older frames fade."""
+
+    def __init__(self) -> None:
+        self._frames = 0.0
+        self._sums: Dict[str, float] = {}
+        self._classes: Dict[str, float] = {}
+
+    def add(self, values: Dict[str, float], label: str) -> None:
+        """Add a frame."""
+        name = label if label in self._classes or len(self._classes) < MOST_CLASSES else OTHERS
+        self._frames += 1
+        self._classes[name] = self._classes.get(name, 0.0) + 1
+        for signal, value in values.items():
+            self._sums[signal] = self._sums.get(signal, 0.0) + value
+        if self._frames >= 2 * RECENT_FRAMES:
+            self._frames /= 2
+            for table in (self._sums, self._classes):
+                table.update((key, value / 2) for key, value in table.items())
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return {"frames", "means", "classes"}."""
+        frames = self._frames or 1.0
+        means = {signal: round(total / frames, 4) for signal, total in self._sums.items()}
+        return {
+            "frames": round(self._frames),
+            "means": means,
+            "classes": {name: round(count / frames, 4) for name, count in self._classes.items()},
+        }
 
 
 def _checked_days(days: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:

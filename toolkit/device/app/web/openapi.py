@@ -28,6 +28,10 @@ _DRIFT: Json = {
     "limit": {"type": "number", "minimum": 0},
     "deviations": {"type": "object", "additionalProperties": {"type": "number"}},
     "raised": {"type": "array", "items": _TEXT},
+    "recent": {
+        "type": "object",
+        "description": "Means of the signals and shares of the classes, compared with other cameras.",
+    },
 }
 _CAPTURE_COUNTERS = dict.fromkeys(
     ("stored", "dropped", "duplicates", "no_room", "failed", "evicted", "expired", "held", "size_bytes"), _COUNT
