@@ -53,7 +53,7 @@ def ours(file: Path, folder: Path) -> None:
     from toolkit.workspace import Workspace
 
     workspace = Workspace(folder)
-    source = ReferenceModel(described(file), workspace, Silent())
+    source = ReferenceModel(described(file, SIZES[file.stem]), workspace, Silent())
     for target in ("cpu", "ncs2"):
         for precision in ("fp32", "fp16"):
             write_ir(source, compat.find_target(target), precision, folder / f"{target}-{precision}", Silent())
@@ -71,7 +71,7 @@ def theirs(file: Path, folder: Path) -> None:
             ov.save_model(graph, folder / f"{half}-{number}.xml", compress_to_fp16=half)
 
 
-def described(file: Path) -> TrainedModel:
+def described(file: Path, size: int) -> TrainedModel:
     """The artifact that a Source is opened with; nothing was measured of it."""
     from toolkit.artifacts.model import Evaluation, TrainedModel
 
@@ -97,7 +97,7 @@ def described(file: Path) -> TrainedModel:
         weights="none",
         note="",
         labels=("a", "b"),
-        input_size=(SIZES[file.stem],) * 2,
+        input_size=(size, size),
         crop="resize",
         scaling="",
         path=str(file),
@@ -169,7 +169,7 @@ def against_mo(name: str, file: Path, folder: Path, our_seconds: float | None) -
     theirs_at, ours_at = folder / f"{name}-mo", folder / f"{name}-ours"
     seconds = intel_mo.convert(folder / f"{name}.pb", theirs_at)
     print(f"  {name}: mo {seconds:.2f} s", file=sys.stderr)
-    source = ReferenceModel(described(file), Workspace(ours_at), Silent())
+    source = ReferenceModel(described(file, SIZES[name]), Workspace(ours_at), Silent())
     ours_xml = write_ir(source, compat.find_target("ncs2"), "fp16", ours_at / "form", Silent())
     our, their = (compile_model(xml, Silent()) for xml in (ours_xml, theirs_at / "fp16.xml"))
     key = f"convert.{name.lower()}"
