@@ -85,6 +85,8 @@ class Deployment:
     """Its turn in that, from 1; 0: it had none."""
     gates: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What each gate found, in words."""
+    variant_reason: str = ""
+    """Why this variant of the model was sent; empty if the user named the bundle."""
 
 
 PASSED, REFUSED, UNDECIDED = "passed", "refused", "undecided"

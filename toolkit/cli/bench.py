@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from toolkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from toolkit.artifacts.bundle import Bundle
+    from toolkit.artifacts.fleet import Device
     from toolkit.bench import BenchSpec
     from toolkit.store import Store
     from toolkit.workspace import Workspace
@@ -62,6 +63,14 @@ def bench(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the planned and the remaining runs.", rich_help_panel=PANEL)
     ] = False,
+    choose_variant: Annotated[
+        bool,
+        typer.Option(
+            "--choose",
+            help="Measure every variant of each bundle's model on one device of each kind, and store the fastest.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False,
     compare: Annotated[
         bool,
         typer.Option(
@@ -95,10 +104,17 @@ def bench(
         require("numpy", "cv2", "openvino")
     if not (local or compare or export):
         require_target(options.fleet, options.limit, remedy="use --local, --fleet or --limit PATTERN")
+    if choose_variant and (not remote or dry_run or compare or export):
+        raise UsageError(
+            "--choose measures devices, and excludes --local, --dry-run, --compare and --export",
+            remedy="toolkit bench BUNDLE --choose --fleet",
+        )
     workspace, progress = options.workspace, options.progress
     with options.store() as store:
         chosen, spec = choose(bundles or [], experiment, workspace, store), spec_for(experiment, settings)
         devices = [local_device()] if local else options.devices() if remote else ()
+        if choose_variant:
+            return _choose_variants(options, chosen, devices, spec, store, resume=resume)
         if dry_run:
             plan = remaining_runs(chosen, devices, spec, workspace=workspace, store=store)
             bench_output.show_plan(plan, as_json=options.as_json)
@@ -123,6 +139,33 @@ def bench(
         write(stored.records, stored.names, *export)
     names = {bundle.digest: bundle.name for bundle in chosen}
     return bench_output.show(result, stored if compare else None, names, as_json=options.as_json)
+
+
+def _choose_variants(
+    options: FleetOptions,
+    bundles: Sequence[Bundle],
+    devices: Sequence[Device],
+    spec: BenchSpec,
+    store: Store,
+    *,
+    resume: bool,
+) -> ExitCode:
+    """Choose the fastest variant for each kind of device, and print all variants."""
+    from toolkit.bench.choose import choose_variants
+    from toolkit.deploy.compatibility import incompatibilities
+
+    result = choose_variants(
+        bundles,
+        devices,
+        spec,
+        incompatibilities,
+        workspace=options.workspace,
+        store=store,
+        progress=options.progress,
+        forks=options.forks,
+        resume=resume,
+    )
+    return bench_output.show_choices(result, as_json=options.as_json)
 
 
 def spec_for(experiment: Path | None, settings: Mapping[str, object]) -> BenchSpec:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from toolkit.cli import comparison_output
 from toolkit.cli.output import print_json, print_table
 from toolkit.errors import ExitCode
-from toolkit.progress import log_error
+from toolkit.progress import format_bytes, log_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.artifacts.bench import BenchRecord
+    from toolkit.artifacts.bench import BenchRecord, VariantChoice, VariantResult
     from toolkit.bench import BenchResult
+    from toolkit.bench.choose import ChooseResult
     from toolkit.bench.load_records import StoredRecords
     from toolkit.bench.run import RemainingRuns
 
@@ -36,6 +37,29 @@ def show(result: BenchResult | None, stored: StoredRecords | None, names: dict[s
         log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
     slower = any(each.change == "slower" for each in compared)
     return ExitCode.SOME_FAILED if slower else result.exit_code if result else ExitCode.DONE
+
+
+def show_choices(result: ChooseResult, *, as_json: bool) -> ExitCode:
+    """Print every variant on each kind of device, and which one is the fastest; then what kept others from being chosen."""
+    if as_json:
+        print_json({"choices": result.choices, "failed": result.problems})
+    else:
+        columns = ("kind", "device", "variant", "p90 ms", "accuracy", "size", "verdict")
+        rows = (_variant_row(choice, variant) for choice in result.choices for variant in choice.variants)
+        print_table(columns, rows)
+    for problem in result.problems:
+        log_error(str(problem), what=problem.what, where=problem.where, remedy=problem.remedy)
+    return result.exit_code
+
+
+def _variant_row(choice: VariantChoice, variant: VariantResult) -> tuple[str, ...]:
+    verdict = (
+        f"fastest: {choice.reason}"
+        if variant.bundle == choice.bundle
+        else variant.excluded and f"out: {variant.excluded}"
+    )
+    figures = (number(variant.p90_ms, ".2f"), number(variant.accuracy, ".3%"), format_bytes(variant.size_bytes))
+    return choice.kind, choice.device, variant.name, *figures, verdict
 
 
 def result_json(result: BenchResult | None, names: dict[str, str]) -> dict[str, object]:

@@ -22,7 +22,10 @@ from toolkit.cli.shadow_options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from toolkit.artifacts.fleet import Device
+    from toolkit.bundle.model_variants import SelectedVariant
     from toolkit.deploy import DeployPlan, Strategy
     from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.fleet import FleetResult
@@ -43,6 +46,14 @@ def deploy(
             help="Folder, name, or first four or more digits of the digest. Default: what the report recommends.",
         ),
     ] = None,
+    fastest: Annotated[
+        bool,
+        typer.Option(
+            "--fastest",
+            help="Send each device the variant of BUNDLE's model that `bench --choose` found the fastest on its kind.",
+            rich_help_panel=ROLLOUT,
+        ),
+    ] = False,
     batch: Annotated[
         str | None,
         typer.Option(
@@ -164,6 +175,10 @@ def deploy(
 
     beside = parse_shadow(shadow, shadow_gate, shadow_every, allow_undecided=shadow_allow_undecided)
     after = Soak(seconds=parse_duration(soak, "--soak"), forks=options.forks) if soak else None
+    if offline is not None and fastest:
+        raise UsageError(
+            "--fastest excludes --offline", remedy="name the variant: toolkit deploy BUNDLE --offline FILE"
+        )
     if offline is None:
         require_target(options.fleet, options.limit)
     elif beside or after:
@@ -199,13 +214,17 @@ def deploy(
             _write(options, path, offline, keys[0] if keys else None, channel, statement)
             return
         devices = options.devices(ask_become_pass=ask_become_pass)
+        variants = _variants(options, path, devices, store) if fastest else {}
         if dry_run:
-            plans = plan_rollout(path, devices, gates=gates, forks=options.forks, progress=options.progress)
+            plans = plan_rollout(
+                path, devices, variants=variants, gates=gates, forks=options.forks, progress=options.progress
+            )
             _show(plans, strategy, as_json=options.as_json)
             return
         result = roll_out(
             path,
             devices,
+            variants=variants,
             strategy=strategy,
             gates=gates,
             transfer=transfer,
@@ -219,6 +238,27 @@ def deploy(
         )
     runs = [run for gate in gates if isinstance(gate, ShadowGate) for run in gate.runs]
     print_rollout(result, as_json=options.as_json, shadow=runs)
+
+
+def _variants(
+    options: FleetOptions, folder: Path, devices: Sequence[Device], store: Store
+) -> Mapping[str, SelectedVariant]:
+    """Return the variant of the bundle's model for each device, and report it."""
+    from toolkit.bundle.model_variants import fastest_variants
+    from toolkit.deploy.compatibility import incompatibilities
+
+    variants = fastest_variants(
+        folder,
+        devices,
+        incompatibilities,
+        workspace=options.workspace,
+        store=store,
+        forks=options.forks,
+        progress=options.progress,
+    )
+    for name, variant in variants.items():
+        options.progress.log(f"{name}: {variant.name}: {variant.why}")
+    return variants
 
 
 def _recommended(options: FleetOptions, store: Store, *, confirmed: bool) -> str:

@@ -56,7 +56,15 @@ def status(
     devices = options.devices()
     with options.store() as store:
         result = fetch_status(devices, store=store, forks=options.forks, progress=options.progress, files=not quick)
-    print_results(result, ("bundle", "release", "since", "drift", "previous", "agent"), _row, as_json=options.as_json)
+    columns: tuple[str, ...] = ("bundle", "release", "since", "drift", "previous", "agent")
+    if any(serving.variant_reason for serving in result.ok.values()):
+        columns += ("variant",)
+    print_results(
+        result,
+        columns,
+        lambda serving: (*_row(serving), serving.variant_reason)[: len(columns)],
+        as_json=options.as_json,
+    )
     if any(serving.drift for serving in result.ok.values()):
         raise typer.Exit(int(ExitCode.SOME_FAILED))
 

@@ -74,6 +74,8 @@ class DeviceRollout:
 
     tree: FileTree
     """The release without a container image."""
+    variants: Mapping[str, tuple[FileTree, str]] = field(default_factory=dict)
+    """Releases of other variants of the model, by the device's name, each with the reason for it."""
     container_images: Mapping[str, ContainerImage] = field(default_factory=dict)
     """By the inventory's name."""
     gates: Sequence[Gate]
@@ -83,8 +85,9 @@ class DeviceRollout:
 
     def release_for(self, device: Device) -> FileTree:
         """Return the release for one device."""
+        tree, _ = self.variants.get(device.name, (self.tree, ""))
         container_image = self._container_image(device)
-        return self.tree if container_image is None else with_container_image(self.tree, container_image.reference)
+        return tree if container_image is None else with_container_image(tree, container_image.reference)
 
     def preview(self, device: Device) -> Preview:
         """Return what has to be done; a device that already serves the release is not probed. Changes nothing.
@@ -142,7 +145,7 @@ class DeviceRollout:
         return AuditSubject(who=operator_name(), what="deploy", rollout=self.rollout)
 
     def _locked(self, device: Device, shell: Shell, what: str) -> AbstractContextManager[DeviceSession]:
-        return device_lock(device, shell, f"{what} {self.tree.parent[:12]}", break_lock=self.break_lock)
+        return device_lock(device, shell, f"{what} {self.release_for(device).parent[:12]}", break_lock=self.break_lock)
 
     def _survey(self, device: Device, shell: Shell) -> RemoteState:
         tree = self.release_for(device)

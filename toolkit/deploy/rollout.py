@@ -18,6 +18,7 @@ from typing import Any
 from toolkit import fleet
 from toolkit.artifacts.fleet import Deployment, Device
 from toolkit.bundle.bill_of_materials import write_bills
+from toolkit.bundle.model_variants import SelectedVariant
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.device_rollout import DeviceRollout, DeviceState, Preview
 from toolkit.deploy.gates.gate import REQUIRED_GATES, FirstBatchGate, Gate, HealthGate
@@ -35,6 +36,7 @@ from toolkit.fleet import FleetResult
 from toolkit.fleet.container_images import local
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.fleet.transfer.staging import TransferOptions
+from toolkit.fleet.transfer.tree import FileTree
 from toolkit.progress import Progress, Silent
 from toolkit.store import Store
 
@@ -71,20 +73,32 @@ def plan_rollout(
     bundle: Path,
     devices: Sequence[Device],
     *,
+    variants: Mapping[str, SelectedVariant] | None = None,
     gates: Sequence[Gate] = REQUIRED_GATES,
     forks: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
 ) -> FleetResult[DeployPlan]:
-    """Return what `deploy` would do on each device; changes nothing.
+    """Return what `deploy` would do on each device; changes nothing. `variants`: as there.
 
     Raises:
         BundleError: the bundle is not what its manifest says.
         MachineError, ConfigurationError: a container image that devices are to be sent is not here.
     """
-    device_rollout = DeviceRollout(tree=release_tree(bundle), container_images=local.images_for(devices), gates=gates)
+    device_rollout = DeviceRollout(
+        tree=release_tree(bundle),
+        variants=_variant_trees(variants),
+        container_images=local.images_for(devices),
+        gates=gates,
+    )
     previews = fleet.fan_out(devices, device_rollout.preview, forks, progress=progress, title="planning")
     check_distinct(previews.ok)
     return FleetResult({device: preview.plan for device, preview in previews.ok.items()}, previews.errors)
+
+
+def _variant_trees(variants: Mapping[str, SelectedVariant] | None) -> dict[str, tuple[FileTree, str]]:
+    """Return the release of each device's variant; every bundle is read once."""
+    trees = {folder: release_tree(folder) for folder in {variant.folder for variant in (variants or {}).values()}}
+    return {device: (trees[variant.folder], variant.why) for device, variant in (variants or {}).items()}
 
 
 def check_distinct(previews: Mapping[Device, Preview]) -> None:
@@ -109,6 +123,7 @@ def deploy(
     bundle: Path,
     devices: Sequence[Device],
     *,
+    variants: Mapping[str, SelectedVariant] | None = None,
     strategy: Strategy = _CAREFUL,
     gates: Sequence[Gate] = REQUIRED_GATES,
     hooks: Path | None = None,
@@ -123,6 +138,9 @@ def deploy(
     """Deploy the bundle to every device; the old release serves until the new one has passed the gates there.
 
     With `soak`, the devices are watched afterwards, and a release that fails then is rolled back like one that fails its gates.
+
+    `variants` are other bundles of the same model, by the names of the devices that get them instead.
+
     Every outcome is kept in `store` as it comes. Devices that serve it already are "unchanged" and sent nothing. `hooks` is
     the folder of those (see toolkit.deploy.hooks). The release's bill of materials and VEX document go to the folder `bills`.
 
@@ -134,13 +152,15 @@ def deploy(
     """
     tree = release_tree(bundle)
     if bills is not None:
-        write_bills(tree, bundle, bills)
+        for folder in {bundle, *(variant.folder for variant in (variants or {}).values())}:
+            write_bills(release_tree(folder), folder, bills)
     check_groups(devices, strategy)
     message = progress or Silent()
     log = RolloutLog(store, message)
     rollout = _Rollout(
         device_rollout=DeviceRollout(
             tree=tree,
+            variants=_variant_trees(variants),
             container_images=local.images_for(devices),
             gates=gates,
             transfer=transfer,
@@ -310,7 +330,8 @@ class _Rollout:
 
     def _record(self, device: Device, outcome: str, start: float, **more: Any) -> Deployment:
         tree = self.device_rollout.release_for(device)
-        return deployment_record(tree.parent, device, tree.digest, outcome, start, **more)
+        _, why = self.device_rollout.variants.get(device.name, (tree, ""))
+        return deployment_record(tree.parent, device, tree.digest, outcome, start, variant_reason=why, **more)
 
 
 def _not_rolled_back(device: Device, error: Exception) -> FleetError:

@@ -128,6 +128,7 @@ def deployment_record(
     sent_bytes: int = 0,
     batch: int = 0,
     gates: Mapping[str, str] | None = None,
+    variant_reason: str = "",
 ) -> Deployment:
     """Return the record of a deployment; `start` is a time.monotonic()."""
     at = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -143,4 +144,5 @@ def deployment_record(
         at=at,
         batch=batch,
         gates=gates or {},
+        variant_reason=variant_reason,
     )

@@ -48,6 +48,8 @@ class DeviceStatus:
     """Whose rollout begins with it and is in progress."""
     expected: str | None = None
     """The release that this workspace deployed last."""
+    variant_reason: str = ""
+    """Why this variant of the model was sent; empty if it serves another release, or the user named the bundle."""
     agent: str = SENT
     """Whose code judges releases there: "root", installed by Ansible, or "sent" by the deploying account."""
     drift: tuple[str, ...] = ()
@@ -70,11 +72,11 @@ def status(
     files: bool = True,
 ) -> FleetResult[DeviceStatus]:
     """Return the status of every device; changes nothing and needs no Python there. `files`: compare the release's files."""
-    expected = deployed_releases(store) if store is not None else {}
+    expected = _last_deployments(store) if store is not None else {}
 
     def read(device: Device) -> DeviceStatus:
         with fleet.connect(device) as shell:
-            current = replace(read_status(device, shell), expected=expected.get(device.name))
+            current = _compared(read_status(device, shell), expected.get(device.name))
             changed = _changed(device, shell, current.release) if files and current.release else ()
             return replace(current, drift=(*_other_release(current), *changed))
 
@@ -84,6 +86,15 @@ def status(
 def read_status(device: Device, shell: Shell) -> DeviceStatus:
     """Return the status of one device."""
     return parse(device, shell.run(commands.status(device)).check(device, "reading its status").stdout)
+
+
+def _compared(current: DeviceStatus, last: Deployment | None) -> DeviceStatus:
+    """Return the status with what this workspace deployed there last."""
+    if last is None:
+        return current
+    return replace(
+        current, expected=last.release, variant_reason=last.variant_reason if last.release == current.release else ""
+    )
 
 
 def _other_release(current: DeviceStatus) -> Iterator[str]:
@@ -175,4 +186,8 @@ def _json(text: str | None) -> Mapping[str, Any]:
 
 def deployed_releases(store: Store) -> dict[str, str]:
     """Return the release that each device was left with, by this workspace's own records; the last one counts."""
-    return {record.device: record.release for record in store.all(Deployment) if record.outcome in _SERVING}
+    return {device: record.release for device, record in _last_deployments(store).items()}
+
+
+def _last_deployments(store: Store) -> dict[str, Deployment]:
+    return {record.device: record for record in store.all(Deployment) if record.outcome in _SERVING}

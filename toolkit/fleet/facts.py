@@ -78,6 +78,12 @@ def probe_in_image(
     return parse_facts(device, {**facts.details, **{name: values.get(name) for name in brought}})
 
 
+def device_kind(device: Device, facts: DeviceFacts) -> str:
+    """Return the processor and the accelerator, on which the fastest variant of a model depends: "Cortex-A76, CPU"."""
+    processor = str(facts.details.get("processor") or facts.machine)
+    return f"{processor}, {kind_of(device.accelerator)}"
+
+
 def probe_current(device: Device, shell: Shell) -> DeviceFacts:
     """Return the facts of a device, with those of its current release's container image, if there is one."""
     facts = probe(device, shell)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from toolkit import data, hashing
 from toolkit.analysis import Outlier, Regression, detect_regressions, find_outliers
-from toolkit.artifacts.bench import BenchRecord
+from toolkit.artifacts.bench import BenchRecord, VariantChoice
 from toolkit.artifacts.bundle import Bundle, BundleCheck, LayerErrorReport
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Deployment, ShadowRun
@@ -64,6 +64,8 @@ class ReportData:
     """Results of `toolkit parity` for these models."""
     tests: dict[str, tuple[data.Image, ...]]
     """Per split digest its test images, in the manifest's order; none where the manifest is gone."""
+    variant_choices: tuple[VariantChoice, ...] = ()
+    """The fastest variant of these models on each kind of device."""
     retraining: RetrainingData | None = None
     """The newest retraining, if there was one."""
     shadow_runs: tuple[ShadowRun, ...] = ()
@@ -155,6 +157,7 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
         earlier=tuple(record for record in history.records if record.digest not in current),
         imported_variants=tuple(imported_variants(store)),
         tests={split.digest: _tests(split, workspace) for split in splits},
+        variant_choices=tuple(choice for model in models for choice in store.all(VariantChoice, parent=model.digest)),
         retraining=load_retraining(store, models[0].experiment),
         shadow_runs=tuple(
             r for latest in bundles.values() for b in latest for r in store.all(ShadowRun, parent=b.digest)

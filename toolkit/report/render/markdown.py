@@ -26,6 +26,7 @@ HEADINGS = {
     "checks": "Checked without a device",
     "devices": "Devices",
     "speeds": "Speed on each device",
+    "variant_choices": "The fastest variant",
     "serving": "What each device was given last",
     "rejection": "When it says unknown",
     "history": "Speed over time",

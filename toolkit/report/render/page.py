@@ -37,6 +37,7 @@ from toolkit.report.tables import (
     retrained,
     shadow_runs,
     unknown_answers,
+    variant_choices,
 )
 
 SIZE_WORDS = {"fp32": "large", "fp16": "small", "int8": "smallest"}
@@ -89,6 +90,7 @@ def content(
         "checks": lineage.checks(report),
         "devices": results_tables.devices(report),
         "speeds": results_tables.speeds(report),
+        "variant_choices": variant_choices.variant_choices(report),
         "history": latency_history.history(report),
         "drift": drift.drift(report),
         "outliers": drift.outliers(report),
