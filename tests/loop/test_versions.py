@@ -8,7 +8,8 @@ import pytest
 from toolkit import data
 from toolkit.artifacts.captured_image import CapturedImage
 from toolkit.artifacts.dataset import Split
-from toolkit.artifacts.labeling import CLASS, UNKNOWN, DatasetVersion
+from toolkit.artifacts.labeling import CLASS, NOT_SURE, UNKNOWN, DatasetVersion
+from toolkit.captures import image_path, present
 from toolkit.errors import ConfigurationError, UsageError
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.schema import Experiment
@@ -208,3 +209,17 @@ def test_new_class_waits_for_a_training_image(loop: Loop, capture: Capturing) ->
     loop.label(twin, label="amber")
     assert twin.digest not in loop.version().captures
     assert loop.test_set(first) < loop.test_set(loop.version())
+
+
+def test_an_image_that_no_label_uses_can_be_deleted(loop: Loop, capture: Capturing) -> None:
+    one, other = capture("red", 100), capture("red", 101)
+    loop.label(one, other)
+    assert one.digest in loop.version().captures
+    record(loop.store, [Choice(one.digest, NOT_SURE)], who="ann")
+    assert one.digest not in loop.version().captures
+    image_path(loop.workspace, one.digest).unlink()
+    assert present(loop.store, loop.workspace) == (other,)
+    loop.label(capture("red", 102, device="pi-2"))
+    version = loop.version()
+    assert version.number == 4
+    assert one.digest not in version.captures

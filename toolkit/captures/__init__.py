@@ -6,6 +6,6 @@
 A device and its JSON are not trusted: `toolkit.device.capture_record` checks every field.
 """
 
-from toolkit.captures.catalog import collected, image_path, parse_sidecar
+from toolkit.captures.catalog import collected, image_path, parse_sidecar, present
 
-__all__ = ["collected", "image_path", "parse_sidecar"]
+__all__ = ["collected", "image_path", "parse_sidecar", "present"]

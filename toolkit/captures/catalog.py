@@ -29,6 +29,11 @@ def collected(store: Store) -> tuple[CapturedImage, ...]:
     return store.all(CapturedImage)
 
 
+def present(store: Store, workspace: Workspace) -> tuple[CapturedImage, ...]:
+    """Return the collected captures whose image was not deleted since."""
+    return tuple(capture for capture in collected(store) if image_path(workspace, capture.digest).is_file())
+
+
 def parse_sidecar(content: bytes, digest: str, device: str, perceptual_hash: int | None = None) -> CapturedImage:
     """Return the capture that a device's JSON describes; `digest` is that of the JPEG that came with it.
 

@@ -111,7 +111,7 @@ def _serve(queue: LabelQueue, place: Workspace, port: int, *, show: bool, as_jso
 def _queue(experiment: Path, who: str, place: Workspace, store: Store, *, clusters: bool, quiet: bool) -> LabelQueue:
     """Return the captures in the order in which they are to be labeled."""
     from toolkit import data
-    from toolkit.captures import collected
+    from toolkit.captures import present
     from toolkit.experiment.load import load_experiment
     from toolkit.loop.added_classes import with_added_classes
     from toolkit.loop.clusters import cluster_captures, queue_order
@@ -120,7 +120,7 @@ def _queue(experiment: Path, who: str, place: Workspace, store: Store, *, cluste
     from toolkit.loop.retrain import trial_to_retrain
     from toolkit.progress import create_progress
 
-    plan, progress, captures = load_experiment(experiment), create_progress(quiet=quiet), collected(store)
+    plan, progress, captures = load_experiment(experiment), create_progress(quiet=quiet), present(store, place)
     split = data.prepare_dataset(plan.data, plan.origin, place, progress)
     alike = cluster_captures(plan, trial_to_retrain(plan, store), split, captures, place, progress) if clusters else {}
     classes = with_added_classes(split.labels, store, plan.name)
@@ -164,11 +164,11 @@ def _import(experiment: Path, file: Path, form: str | None, who: str, place: Wor
 
 def _export(file: Path, form: str | None, place: Workspace, store: Store) -> tuple[int, int]:
     """Return the numbers of labeled captures and of all."""
-    from toolkit.captures import collected
+    from toolkit.captures import present
     from toolkit.loop.decisions import standing_decisions
     from toolkit.loop.label_export import write_labels
 
-    captures = collected(store)
+    captures = present(store, place)
     return write_labels(file, form, captures, standing_decisions(store), place), len(captures)
 
 
