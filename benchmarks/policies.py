@@ -12,13 +12,13 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from accuracy_data import FASHION_MNIST, read_pools
+from accuracy_data import FASHION_MNIST, Pools, read_pools
 from loop import HARD, TAUGHT_HARD
 from scores import Score, conclude
 
@@ -64,28 +64,40 @@ class Features:
     names: tuple[str, ...]
 
 
-def compute_features(fashion_mnist: Path) -> Features:
-    """Run each image through the frozen network once."""
+def read_images(fashion_mnist: Path) -> Pools:
+    """Read the images of each subset by class."""
     with tempfile.TemporaryDirectory(prefix="policies-") as folder:
-        pools = read_pools("fashion-mnist", Workspace(Path(folder)), fashion_mnist)
-    names = tuple(sorted(pools["train"]))
+        return read_pools("fashion-mnist", Workspace(Path(folder)), fashion_mnist)
+
+
+def frozen_network(classes: int) -> OpenVinoBackbone:
+    """Return the network whose features the heads learn from."""
     networks.start_tensorflow()
     model = networks.assemble(
         networks.find_network("efficientnet_lite0"),
-        networks.find_head("softmax", len(names)),
+        networks.find_head("softmax", classes),
         size=(EDGE, EDGE),
-        classes=len(names),
+        classes=classes,
         hidden=(),
         weights="imagenet",
         progress=Silent(),
     )
-    backbone = OpenVinoBackbone(networks.features_part(model))
+    return OpenVinoBackbone(networks.features_part(model))
+
+
+def enlarged(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return gray images as the network takes them, u8 [n, EDGE, EDGE, 3]."""
+    large = (cv2.resize(image, (EDGE, EDGE), interpolation=cv2.INTER_CUBIC) for image in images)
+    return np.stack([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in large])
+
+
+def compute_features(pools: Pools, network: OpenVinoBackbone) -> Features:
+    """Run each image through the frozen network once."""
+    names = tuple(sorted(pools["train"]))
 
     def part(subset: str, start: int, most: int) -> tuple[np.ndarray, np.ndarray]:
         images = [(n, image) for n, name in enumerate(names) for image in pools[subset][name][start : start + most]]
-        pixels = [cv2.resize(image, (EDGE, EDGE), interpolation=cv2.INTER_CUBIC) for _, image in images]
-        rgb = np.stack([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in pixels])
-        return backbone.features(rgb), np.array([number for number, _ in images])
+        return network.features(enlarged(image for _, image in images)), np.array([number for number, _ in images])
 
     return Features(*part("train", 0, POOL), *part("train", POOL, VALIDATION), *part("test", 0, POOL), names)
 
@@ -181,7 +193,8 @@ def main() -> int:
     options.add_argument("--fashion-mnist", type=Path, default=FASHION_MNIST, help="folder with the four idx files")
     options.add_argument("--dry", action="store_true", help="do not write docs/performance.md")
     chosen = options.parse_args()
-    data = compute_features(chosen.fashion_mnist)
+    pools = read_images(chosen.fashion_mnist)
+    data = compute_features(pools, frozen_network(len(pools["train"])))
     scores, curves = zip(*(compare(data, kind) for kind in SHARES), strict=True)
     method = METHOD.format(
         taught=TAUGHT,
