@@ -7,21 +7,22 @@ target.opset        # 8: a model for it uses no newer operations
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
-from toolkit.errors import ConfigurationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
-T = TypeVar("T")
+from toolkit.errors import ConfigurationError, Problem
 
 _FILE = Path(__file__).with_name("compat.toml")
 _FORMAT = 1
+_STRICT = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Generation:
     """A range of OpenVINO versions that behave alike."""
 
@@ -50,7 +51,7 @@ class Generation:
     """Project, version, SHA-256 and file name of each wheel that the worker process needs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Target:
     """A runtime that models are converted for."""
 
@@ -82,7 +83,7 @@ class Target:
     """Operation types that its compiler rejects, each with what to do instead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Unsuitable:
     """A precision that OpenVINO's CPU plugin must not be given on some processors."""
 
@@ -94,13 +95,16 @@ class Unsuitable:
     """As the probe names them; empty for all that no row before this one names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Compatibility:
-    """The content of compat.toml."""
+    """The content of compat.toml, its generations and targets by name."""
 
     generations: Mapping[str, Generation]
     targets: Mapping[str, Target]
     unsuitable: tuple[Unsuitable, ...] = ()
+
+
+_CONTENT = TypeAdapter(Compatibility)
 
 
 def load(path: Path = _FILE) -> Compatibility:
@@ -115,23 +119,18 @@ def load(path: Path = _FILE) -> Compatibility:
         raise ConfigurationError(f"the file cannot be read: {error}", where=str(path)) from None
     if content.get("format") != _FORMAT:
         raise ConfigurationError(f"the format is {content.get('format')}, not {_FORMAT}", where=str(path))
-    generations = [
-        _parse(path, f"generations[{number}]", _generation, table)
-        for number, table in enumerate(_table(path, content, "generations", list))
-    ]
-    targets = [
-        _parse(path, f"targets.{name}", _target, table | {"name": name})
-        for name, table in _table(path, content, "targets", dict).items()
-    ]
-    unsuitable = [
-        _parse(path, f"unsuitable[{number}]", _unsuitable, table)
-        for number, table in enumerate(_table(path, content, "unsuitable", list))
-    ]
-    known = Compatibility(
-        generations={each.name: each for each in generations},
-        targets={target.name: target for target in targets},
-        unsuitable=tuple(unsuitable),
-    )
+    tables = {key: value for key, value in content.items() if key != "format"}
+    try:
+        targets = {name: {**table, "name": name} for name, table in tables["targets"].items()}
+        generations = {table["name"]: table for table in tables["generations"]}
+        known = _CONTENT.validate_python({**tables, "targets": targets, "generations": generations})
+    except ValidationError as error:
+        problems = [
+            Problem(each["msg"], f"{path}: {'.'.join(str(part) for part in each['loc'])}") for each in error.errors()
+        ]
+        raise ConfigurationError.from_problems(problems) from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"a table is missing or has another form: {error!r}", where=str(path)) from None
     _check_references(path, known)
     return known
 
@@ -178,46 +177,6 @@ def why_unsuitable(machine: str, processor: str, precision: str) -> str:
         if machine in row.machines and precision == row.precision and (not row.processors or cores & {*row.processors}):
             return row.reason
     return ""
-
-
-def _unsuitable(table: Mapping[str, Any]) -> Unsuitable:
-    lists = {key: tuple(table.get(key, ())) for key in ("machines", "processors")}
-    return Unsuitable(**{**table, **lists})
-
-
-def _generation(table: Mapping[str, Any]) -> Generation:
-    first, last = table["versions"]
-    oldest, newest = table["python"]
-    accelerators = {machine: tuple(names) for machine, names in table["accelerators"].items()}
-    wheels = tuple((name, version, sha256, file) for name, version, sha256, file in table.get("worker_wheels", ()))
-    parsed = {
-        "versions": (first, last),
-        "python": (oldest, newest),
-        "accelerators": accelerators,
-        "worker_wheels": wheels,
-    }
-    return Generation(**{**table, **parsed, "containers": tuple(table["containers"])})
-
-
-def _target(table: Mapping[str, Any]) -> Target:
-    lists = {key: tuple(table[key]) for key in ("generations", "precisions", "accelerators")}
-    return Target(**{**table, **lists, "avoided": tuple(table.get("avoided", ()))})
-
-
-def _table(path: Path, content: Mapping[str, Any], key: str, kind: type[T]) -> T:
-    value = content.get(key)
-    if not isinstance(value, kind):
-        raise ConfigurationError(f"{key} is missing or is not a table", where=str(path))
-    return value
-
-
-def _parse(path: Path, where: str, make: Callable[[Mapping[str, Any]], T], table: Mapping[str, Any]) -> T:
-    try:
-        return make(table)
-    except KeyError as error:
-        raise ConfigurationError(f"{error.args[0]} is missing", where=f"{path}: {where}") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"the value is invalid: {error}", where=f"{path}: {where}") from None
 
 
 def _check_references(path: Path, known: Compatibility) -> None:

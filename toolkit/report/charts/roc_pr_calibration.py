@@ -77,9 +77,13 @@ def _lines(model: TrainedModel, tests: Sequence[Image]) -> Iterator[Line]:
         column = [row[index if len(row) > 1 else 0] for row, _ in judged]
         positive = [index in image.indices for _, image in judged]
         roc = curves.roc_curve(column, positive)
-        if roc:
+        if len(roc):
             name = model.head if len(model.labels) == 2 else model.labels[index]
-            yield Line(name, model, index, roc, curves.precision_recall_curve(column, positive))
+            yield Line(name, model, index, _points(roc), _points(curves.precision_recall_curve(column, positive)))
+
+
+def _points(curve: curves.Curve) -> Curve:
+    return tuple((x, y) for x, y in curve.tolist())
 
 
 def _shown_classes(model: TrainedModel) -> tuple[int, ...]:

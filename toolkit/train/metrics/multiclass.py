@@ -92,13 +92,16 @@ def categorical_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 def softmax_binary_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean over images and classes of -(y log p + (1 - y) log(1 - p)), p = softmax(logits), y one-hot.
 
-    log(1 - p_k) is the log-sum-exp of the other classes' logits less that of all: nothing is taken from 1.
+    log(1 - p_k) is the log-sum-exp of the other classes' logits less that of all: nothing is taken from 1. That of the others
+    is summed from both ends, so that the time grows with the classes, not with their square.
     """
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
     total = np.log(np.exp(z).sum(axis=1))
-    everyone = np.arange(z.shape[1])
-    log_not_p = np.stack([_log_sum_exp(z[:, everyone != k]) - total for k in everyone], axis=1)
+    nothing = np.full((len(z), 1), -np.inf)
+    before = np.hstack([nothing, np.logaddexp.accumulate(z, axis=1)[:, :-1]])
+    after = np.hstack([np.logaddexp.accumulate(z[:, ::-1], axis=1)[:, ::-1][:, 1:], nothing])
+    log_not_p = np.logaddexp(before, after) - total[:, None]
     rows = np.arange(len(z))
     log_likelihood = z[rows, labels] - total + log_not_p.sum(axis=1) - log_not_p[rows, labels]
     return float(-np.mean(log_likelihood) / z.shape[1])
@@ -119,9 +122,7 @@ def calibration(confidences: np.ndarray, right: np.ndarray) -> Calibration:
 
 def with_areas(classes: Sequence[ClassScore], shares: np.ndarray, labels: np.ndarray) -> tuple[ClassScore, ...]:
     """The same scores with the areas under each class's ROC and precision-recall curves, it against all others."""
-    return tuple(
-        _with_area(score, shares[:, index].tolist(), (labels == index).tolist()) for index, score in enumerate(classes)
-    )
+    return tuple(_with_area(score, shares[:, index], labels == index) for index, score in enumerate(classes))
 
 
 def top_k(logits: np.ndarray, labels: np.ndarray, count: int) -> float:
@@ -151,13 +152,13 @@ def class_scores(table: np.ndarray, names: Sequence[str]) -> tuple[ClassScore, .
     )
 
 
-def _with_area(score: ClassScore, shares: list[float], positive: list[bool]) -> ClassScore:
+def _with_area(score: ClassScore, shares: np.ndarray, positive: np.ndarray) -> ClassScore:
     roc = curves.roc_curve(shares, positive)
     trade = curves.precision_recall_curve(shares, positive)
     return replace(
         score,
-        roc_auc=curves.area_under(roc) if roc else None,
-        average_precision=curves.average_precision(trade) if trade else None,
+        roc_auc=curves.area_under(roc) if len(roc) else None,
+        average_precision=curves.average_precision(trade) if len(trade) else None,
     )
 
 
@@ -165,12 +166,6 @@ def _calibration_bin(confidences: np.ndarray, right: np.ndarray) -> CalibrationB
     if not len(right):
         return CalibrationBin(images=0, confidence=0.0, accuracy=0.0)
     return CalibrationBin(images=len(right), confidence=float(confidences.mean()), accuracy=float(right.mean()))
-
-
-def _log_sum_exp(z: np.ndarray) -> np.ndarray:
-    top = z.max(axis=1)
-    sums: np.ndarray = np.log(np.exp(z - top[:, None]).sum(axis=1)) + top
-    return sums
 
 
 def _share(part: int, whole: int) -> float:

@@ -15,8 +15,6 @@ from toolkit.data.targets import label_bitmask
 from toolkit.stats import curves, intervals
 from toolkit.train.metrics.multiclass import calibration
 
-Curve = tuple[tuple[float, float], ...]
-
 
 def evaluate(logits: np.ndarray, labels: np.ndarray, names: Sequence[str], part: str) -> Evaluation:
     """All that is said of a model on the images of one part; its accuracy is that of whole images (exact match)."""
@@ -94,13 +92,13 @@ def label_scores(shares: np.ndarray, labels: np.ndarray, tables: np.ndarray) -> 
     )
 
 
-def _of_label(shares: np.ndarray, labels: np.ndarray, label: int) -> tuple[list[float], list[bool]]:
+def _of_label(shares: np.ndarray, labels: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
     """The probabilities of one label and whether it is there, over the images judged for it."""
     judged = labels[:, label] >= 0
-    return shares[judged, label].tolist(), (labels[judged, label] == 1).tolist()
+    return shares[judged, label], labels[judged, label] == 1
 
 
-def _class_score(name: str, table: np.ndarray, shares: list[float], positive: list[bool]) -> ClassScore:
+def _class_score(name: str, table: np.ndarray, shares: np.ndarray, positive: np.ndarray) -> ClassScore:
     rates = _rates(table)
     roc = curves.roc_curve(shares, positive)
     trade = curves.precision_recall_curve(shares, positive)
@@ -110,8 +108,8 @@ def _class_score(name: str, table: np.ndarray, shares: list[float], positive: li
         recall=rates.recall,
         f1=rates.f1,
         support=int(table[1].sum()),
-        roc_auc=curves.area_under(roc) if roc else None,
-        average_precision=curves.average_precision(trade) if trade else None,
+        roc_auc=curves.area_under(roc) if len(roc) else None,
+        average_precision=curves.average_precision(trade) if len(trade) else None,
     )
 
 
@@ -125,8 +123,8 @@ def _rates(table: np.ndarray) -> Averages:
     )
 
 
-def _of_curves(measure: Callable[[Curve], float], curves: Sequence[Curve]) -> tuple[float | None, ...]:
-    return tuple(measure(curve) if curve else None for curve in curves)
+def _of_curves(measure: Callable[[curves.Curve], float], trades: Sequence[curves.Curve]) -> tuple[float | None, ...]:
+    return tuple(measure(trade) if len(trade) else None for trade in trades)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
