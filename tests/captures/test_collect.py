@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.artifacts.captured_image import NearDuplicate
+from toolkit.artifacts.captured_image import CameraReading, NearDuplicate
 from toolkit.artifacts.fleet import Device
 from toolkit.captures import collected, image_path
 from toolkit.captures.collect import CollectOptions, collect
@@ -23,6 +23,7 @@ from toolkit.cli.main import main
 from toolkit.device.capture_transfer import CHUNK_BYTES, answer_request
 from toolkit.errors import ExitCode, MachineError
 from toolkit.fleet.transfer.stream import RateLimit
+from toolkit.fleet.watch import CameraMeans, DeviceSample
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -237,3 +238,22 @@ def test_verb_prints_rows_and_json(
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == ExitCode.USAGE
+
+
+def test_collect_records_what_drift_detection_says(
+    devices: tuple[Device, ...], workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = CameraMeans(frames=50, means={"brightness": 9.0}, classes={"dark": 1.0})
+    known = DeviceSample(
+        device=devices[0].name, release="r", name="n", camera=camera, drift=("sharpness",), drift_learned=1
+    )
+    samples = {devices[0].name: known, devices[1].name: DeviceSample(device=devices[1].name, release="r")}
+    monkeypatch.setattr("toolkit.captures.collect.read_sample", lambda device, _: samples[device.name])
+    assert not collect(devices[:2], workspace, store).errors
+    (reading,) = store.all(CameraReading)
+    assert (reading.device, reading.parent, reading.frames, reading.raised) == (
+        devices[0].name,
+        "r",
+        50,
+        ("sharpness",),
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +46,27 @@ class NearDuplicate:
     """The digest of the capture that it looks like."""
     device: str
     collected_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraReading:
+    """What drift detection on a device said of its camera when its captures were collected."""
+
+    digest: str
+    parent: str
+    """The release that it served."""
+    device: str
+    name: str
+    """Of the bundle."""
+    at: str
+    """UTC, ISO 8601."""
+    frames: int
+    """Frames behind the means; older ones fade."""
+    means: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """By signal: brightness, contrast, sharpness in levels of 0…255; confidence 0…1."""
+    classes: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """The share of frames by answer."""
+    raised: tuple[str, ...] = ()
+    """Signals that drifted from the camera's own past."""
+    learned: float = 0.0
+    """Part of the reference of that past that is complete, 0…1."""

@@ -12,24 +12,25 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.artifacts.captured_image import CapturedImage, NearDuplicate
+from toolkit.artifacts.captured_image import CameraReading, CapturedImage, NearDuplicate
 from toolkit.artifacts.fleet import Device
 from toolkit.captures.catalog import FOLDER, collected, image_path, parse_sidecar
 from toolkit.captures.device_captures import CaptureGoneError, DeviceCaptures, RemoteCapture, open_captures
 from toolkit.data.decoding import DecodingError, inspect_image
 from toolkit.data.near_duplicates import candidate_pairs, confirm_pairs
 from toolkit.device.capture_record import ASKED, MAX_IMAGE_BYTES, RANDOM
-from toolkit.errors import MachineError
+from toolkit.errors import FleetError, MachineError
 from toolkit.files import atomic_write
 from toolkit.fleet import FleetResult, Shell, connect, fan_out
 from toolkit.fleet.pool import DEFAULT_LIMIT
 from toolkit.fleet.transfer.stream import RateLimit
-from toolkit.hashing import sha256_bytes, sha256_file
+from toolkit.fleet.watch import read_sample
+from toolkit.hashing import sha256_bytes, sha256_file, sha256_json
 from toolkit.progress import Progress, Silent
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -87,7 +88,9 @@ def collect(
 
         def fetch(device: Device) -> Collected:
             with connect(device) as shell:
-                return collect_device(shell, device, library, chosen)
+                done = collect_device(shell, device, library, chosen)
+                record_camera(shell, device, store)
+                return done
 
         result = fan_out(devices, fetch, chosen.forks, progress=progress or Silent(), title="collecting")
         if not result.errors:
@@ -120,6 +123,29 @@ def collect_device(shell: Shell, device: Device, library: _Library, options: Col
         safe = [capture for capture in listed if library.is_safe(capture.digest)] if options.delete else []
         done.deleted = source.delete(safe) if safe else 0
     return done
+
+
+def record_camera(shell: Shell, device: Device, store: Store) -> None:
+    """Record what drift detection says of the device's camera; nothing where it is off, or if the app does not answer."""
+    with suppress(FleetError):
+        sample = read_sample(device, shell)
+        if sample.camera is None or not sample.release:
+            return
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        store.put(
+            CameraReading(
+                digest=sha256_json([device.name, sample.release, at]),
+                parent=sample.release,
+                device=device.name,
+                name=sample.name or "",
+                at=at,
+                frames=sample.camera.frames,
+                means=sample.camera.means,
+                classes=sample.camera.classes,
+                raised=sample.drift or (),
+                learned=sample.drift_learned or 0.0,
+            )
+        )
 
 
 class _Library:

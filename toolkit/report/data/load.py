@@ -15,6 +15,7 @@ from toolkit import data, hashing
 from toolkit.analysis import Outlier, Regression, detect_regressions, find_outliers
 from toolkit.artifacts.bench import BenchRecord, VariantChoice
 from toolkit.artifacts.bundle import Bundle, BundleCheck, LayerErrorReport
+from toolkit.artifacts.captured_image import CameraReading
 from toolkit.artifacts.dataset import Split
 from toolkit.artifacts.fleet import Deployment, ShadowRun
 from toolkit.artifacts.model import TrainedModel
@@ -70,6 +71,8 @@ class ReportData:
     """The newest retraining, if there was one."""
     shadow_runs: tuple[ShadowRun, ...] = ()
     """Comparisons of these bundles with a serving release on live frames."""
+    cameras: tuple[CameraReading, ...] = ()
+    """The newest reading of each device's camera, on any release."""
     workspace_option: str = ""
     """The workspace option of the commands printed on the page."""
 
@@ -159,6 +162,7 @@ def load_report(workspace: Workspace, store: Store, experiment: Experiment | Non
         tests={split.digest: _tests(split, workspace) for split in splits},
         variant_choices=tuple(choice for model in models for choice in store.all(VariantChoice, parent=model.digest)),
         retraining=load_retraining(store, models[0].experiment),
+        cameras=tuple({reading.device: reading for reading in store.all(CameraReading)}.values()),
         shadow_runs=tuple(
             r for latest in bundles.values() for b in latest for r in store.all(ShadowRun, parent=b.digest)
         ),

@@ -35,6 +35,7 @@ HEADINGS = {
     "retrained": "Learned from labels",
     "labels": "From labels to releases",
     "shadow": "Compared on live frames",
+    "cameras": "Data drift",
     "imported": "Imported models",
     "sizes": "How large the networks are",
     "separations": "What depthwise separation saves",

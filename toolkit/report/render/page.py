@@ -27,6 +27,7 @@ from toolkit.report.published.results import PublishedResults
 from toolkit.report.recommendation import Recommendation
 from toolkit.report.tables import (
     class_tables,
+    data_drift,
     drift,
     imported_models,
     latency_history,
@@ -102,6 +103,7 @@ def content(
         "retrained": retrained.comparisons(report),
         "labels": retrained.lineage_of_labels(report),
         "shadow": shadow_runs.shadow_runs(report),
+        "cameras": data_drift.cameras(report),
         "splits": lineage.splits(report),
         "lineage": lineage.lineage(report),
     }
