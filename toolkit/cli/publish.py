@@ -89,6 +89,12 @@ def publish(
     plain_http: PlainHttpOption = False,
     expires_days: ExpiresOption = 90,
     allow_downgrade: DowngradeOption = False,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Refused: devices that pull compare no release on live frames; see `toolkit deploy`."
+        ),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,6 +102,14 @@ def publish(
 
     Sends only what the registry lacks; devices that pull from the channel fetch only what they lack.
     """
+    from toolkit.errors import UsageError
+
+    if shadow is not None:
+        raise UsageError(
+            "devices that pull do not compare a release with the serving one on live frames",
+            where="--shadow",
+            remedy=f"compare it over SSH on one device first: toolkit deploy {bundle} --limit DEVICE --shadow {shadow}",
+        )
     from toolkit.bundle.resolve import bundle_folder
     from toolkit.deploy.registry.channel_statement import StatementOptions
     from toolkit.deploy.registry.publish import publish as push

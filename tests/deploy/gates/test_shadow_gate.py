@@ -169,6 +169,13 @@ def test_options_that_mean_nothing_are_refused(
     assert message in capfd.readouterr().err
 
 
+def test_publish_says_where_a_comparison_runs_instead(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["publish", str(bundle), "127.0.0.1:1/edge:stable", "--shadow", "10m"])
+    assert caught.value.code == 2
+    assert "--limit DEVICE --shadow 10m" in capfd.readouterr().err
+
+
 def test_class_shift_is_the_share_of_frames_that_moved() -> None:
     assert class_shift(["a", "a", "b", "b"], ["a", "b", "b", "b"]) == 0.25
     assert class_shift([], []) == 0
