@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -17,7 +18,11 @@ import typer.main
 from toolkit.cli.main import app
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ("README.md", "docs/tutorial.md", "docs/guides/train.md", "docs/guides/operate.md", "docs/guides/extend.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    *(f"docs/guides/{name}.md" for name in ("capture", "extend", "label", "operate", "train")),
+)
 
 
 def blocks(page: Path) -> list[str]:
@@ -50,7 +55,9 @@ def test_tutorial_works_from_the_first_block_to_the_last(
     finally:
         subprocess.run(["toolkit", "fleet", "down"], cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-    assert (tmp_path / "workspace/reports/bars/index.html").is_file()
+    assert "bars@v2" in (tmp_path / "workspace/reports/bars/index.html").read_text(encoding="utf-8")
+    current = next(tmp_path.glob("workspace/fleet/devices/local-1/opt/toolkit/current"))
+    assert json.loads((current / "manifest.json").read_bytes())["labels"] == ["lying", "standing", "square"]
     assert len((tmp_path / "records.csv").read_text().splitlines()) == 1 + 2 * 3 * 2 * 3
     assert done.stdout.count("standing") > 1
 
