@@ -2,7 +2,7 @@
 
 Each variant runs by the device's own code under QEMU's user emulation, on one thread. What one inference takes is the difference
 of the counts of two and of one, after two that are not counted: loading is not in it. Its answer is compared with that of the same
-file on this machine. Counts are stored by the bytes that they depend on, so a run that was stopped goes on where it was.
+file on this machine. Counts are stored by the bytes that they depend on, so a run that was stopped goes on where it was; --stored shows them.
 """
 
 from __future__ import annotations
@@ -74,11 +74,13 @@ def core_name(core: str) -> str:
     return core.replace("cortex-a", "Cortex-A")
 
 
-def measure(network: str, size: int, variant: str, core: str) -> Row:
-    """Count a variant on a core and compare its answer."""
+def measure(network: str, size: int, variant: str, core: str, *, only_stored: bool = False) -> Row | None:
+    """Count a variant on a core and compare its answer; None if there is none and `only_stored` is set."""
     folder = models(network, size)
     model = next(path for path in (folder / variant).iterdir() if path.suffix in (".xml", ".tflite"))
-    result = count(prepare(), core, model, folder / "input.npy", VARIANTS[variant])
+    result = count(prepare(), core, model, folder / "input.npy", VARIANTS[variant], only_stored=only_stored)
+    if result is None:
+        return None
     if result.failure:
         row = Row(network, variant, core, result)
     else:
@@ -166,15 +168,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--core", action="append", choices=CORES, help="default: both")
     parser.add_argument("--size", type=int, help="image size; default: the network's own")
     parser.add_argument("--check", action="store_true", help="leave docs/performance.md as it is")
+    parser.add_argument("--stored", action="store_true", help="show what earlier runs counted, and count nothing")
     options = parser.parse_args(arguments)
     networks = options.network or list(arm_models.SIZES)
     sizes = {network: options.size or arm_models.SIZES[network] for network in networks}
-    rows = [
-        measure(network, size, variant, core)
+    measured = [
+        measure(network, size, variant, core, only_stored=options.stored)
         for network, size in sizes.items()
         for variant in options.variant or VARIANTS
         for core in options.core or CORES
     ]
+    rows = [row for row in measured if row]
     words = ", ".join(f"{network} at {size} pixels" for network, size in sizes.items())
     method = f"{METHOD.format(sizes=words)}\n\n{table(rows)}"
     return conclude("arm", "Instructions on ARM cores", method, scores(rows), keep=not options.check)

@@ -150,16 +150,21 @@ def _run(*argv: str | Path) -> None:
         raise MachineError(f"{Path(argv[0]).name} fails: {done.stderr.strip()[-500:]}")
 
 
-def count(lab: Path, core: str, model: Path, image: Path, precision: str | None) -> Count:
+def count(
+    lab: Path, core: str, model: Path, image: Path, precision: str | None, *, only_stored: bool = False
+) -> Count | None:
     """Count a model's instructions on a core, or return the stored count of the same bytes.
 
-    `precision` is the device code's: None leaves it to the runtime.
+    `precision` is the device code's: None leaves it to the runtime. With `only_stored`, nothing is counted: None if there is no
+    stored count.
     """
     inputs = [model, *model.parent.glob("*.bin"), image, GUEST]
     key = hashing.sha256_json([lab.name, core, precision, *map(hashing.sha256_file, inputs)])
     stored = lab.parent / "counts" / f"{key}.json"
     if stored.exists():
         return _read(json.loads(stored.read_text(encoding="utf-8")))
+    if only_stored:
+        return None
     result = _count(lab, core, model, image, precision)
     stored.parent.mkdir(exist_ok=True)
     with files.atomic_write(stored) as stream:
