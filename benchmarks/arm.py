@@ -42,7 +42,7 @@ METHOD = (
     "their runtime. agrees: correlation with the answer of the same file on x86-64, and whether the likeliest class is the same. "
     "precision: as the device code reports it. kernels: of layers, as OpenVINO names them; XNNPACK or LiteRT's built-in ones (what XNNPACK does not take). The ratios are "
     "those of LiteRT INT8; goals: 0.45 of OpenVINO in f32 and 0.80 of its default on a Cortex-A76 (Pi 5), 0.90 of f32 on a "
-    "Cortex-A72 (Pi 4); of LiteRT's own FP32 0.45 and 0.95. answers: variants that run and agree, of those that `toolkit deploy` sends to that core."
+    "Cortex-A72 (Pi 4); of LiteRT's own FP32 0.45 and 0.95. answers: variants that run and agree, of those that `toolkit deploy` sends to that core. What the table lacks was not counted yet."
 )
 
 
