@@ -7,7 +7,7 @@ set positional-arguments
 bin := justfile_directory() / ".venv/bin"
 
 # What `just test` leaves out: tests that need more than a bare machine has.
-unprivileged := "not engine and not hardware and not browser and not openssh and not registry and not root and not legacy and not sweeps and not mkl and not pi and not interop"
+unprivileged := "not engine and not hardware and not browser and not openssh and not registry and not root and not legacy and not sweeps and not mkl and not pi and not interop and not homeassistant"
 
 # What `just test-mkl` runs on the other build of TensorFlow.
 of_both_builds := "tests/networks tests/train/test_features.py tests/train/test_resuming.py tests/train/test_stages.py tests/train/test_trial.py"
@@ -45,6 +45,11 @@ test-registry *arguments: setup
 test-interop *arguments: setup
     @scripts/setup.sh interop
     "{{ bin }}/pytest" -m interop "$@"
+
+# Test discovery messages by Home Assistant's own schemas, in .venv-homeassistant (Python 3.11).
+test-homeassistant *arguments: setup
+    @scripts/setup.sh homeassistant
+    "{{ bin }}/pytest" -m homeassistant "$@"
 
 # Run the tests that mount full and read-only filesystems (root).
 test-root *arguments: setup

@@ -28,6 +28,9 @@ printf '%s\n' hypothesis pytest pytest-timeout |
 # The environment of clients of other projects: one of the Open Inference Protocol, one of registries.
 printf '%s\n' oras 'tritonclient[http]' |
     compile - interop.txt --constraint requirements/dev.txt "${current[@]}" "$@"
+# Home Assistant's schemas of discovery messages.
+compile tests/device/app/alerts/requirements-homeassistant.in homeassistant.txt --no-deps \
+    --constraint requirements/dev.txt "${current[@]}" "$@"
 # Devices whose Python or glibc is older: one generation of compat.toml each, for Debian 11 and its Python 3.9.
 printf '%s\n' 'openvino>=2023.1,<=2025.2' 'opencv-python-headless>=4.10,<5' 'numpy>=1.22' |
     compile - device-2023.txt --python-version 3.9 "$@"

@@ -11,7 +11,8 @@ readonly venv=.venv${name:+-$name}
 readonly stamp=$venv/setup.sha256 lock=requirements/${name:-dev}.txt
 readonly locks=(requirements/{uv,hatchling}.txt "$lock")
 case "$name" in
-    mkl) readonly versions=(3.11) needed="Python 3.11" ;; # the newest that intel-tensorflow supports
+    # The newest that intel-tensorflow, and the locked Home Assistant, support.
+    mkl | homeassistant) readonly versions=(3.11) needed="Python 3.11" ;;
     *) readonly versions=(3.13 3.12 3.11) needed="Python 3.11, 3.12 or 3.13" ;;
 esac
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore

@@ -26,8 +26,8 @@ def test_locks_hold_hashes_and_no_addresses(locks: dict[str, str]) -> None:
 
 def test_locks_agree_on_versions_when_machines_install_parts(locks: dict[str, str]) -> None:
     versions = defaultdict(set)
-    # For a Python, or a TensorFlow, that the newest versions have left behind.
-    older = {"device-2023.txt", "device-archive.txt", "image-train.txt", "mkl.txt"}
+    # For a Python, a TensorFlow or a Home Assistant that the newest versions have left behind.
+    older = {"device-2023.txt", "device-archive.txt", "homeassistant.txt", "image-train.txt", "mkl.txt"}
     for text in (text for name, text in locks.items() if name not in older):
         pinned = PINNED.findall(text)
         for package in {package for package, _ in pinned}:  # it may have another version for another Python
