@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from .registry import serve_registry
 KILLS = int(os.environ.get("KILLS", "1"))
 HERE = Path(__file__).parent
 TIMEOUT_S = 180
+DATE = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.]+(Z|\+00:00)?")
 pytestmark = pytest.mark.timeout(600 + 240 * KILLS)
 
 
@@ -136,6 +138,19 @@ def test_convert_heals_when_it_was_killed(trained: Path, tmp_path: Path, name: s
         model = store.all(TrainedModel)[-1].digest
     argv = toolkit("convert", model, "--precision", "fp32", "--workspace", work)
     hold(Stage(argv, work, lambda: digests(work, "ir/*/*", "bundles/*/*", "bundles/*/golden/*"), paths=paths))
+
+
+def test_report_heals_when_it_was_killed(trained: Path, tmp_path: Path) -> None:
+    """It says when it was written, so each page is compared without its dates."""
+    work = shutil.copytree(trained / "work", tmp_path / "work")
+
+    def results() -> dict[str, str]:
+        pages = {
+            path.relative_to(work).as_posix(): DATE.sub("", path.read_text()) for path in work.glob("report*/**/*.html")
+        }
+        return {**pages, **digests(work, "report*/**/*.json", "report*/**/*.csv")}
+
+    hold(Stage(toolkit("report", "--workspace", work), work, results))
 
 
 @pytest.fixture
