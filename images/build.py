@@ -85,7 +85,8 @@ def variables(folder: Path, arguments: list[str]) -> tuple[dict[str, str], str]:
     environment = dict(os.environ)
     epoch = environment.setdefault("SOURCE_DATE_EPOCH", _default("SOURCE_DATE_EPOCH"))
     environment.setdefault("IMAGES", str(HERE))
-    environment.setdefault("VERSION", tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
+    if "VERSION" not in environment:  # an installed package has no pyproject.toml
+        environment["VERSION"] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     environment.setdefault("REVISION", revision())
     environment.setdefault("SOURCE", public_address(_git("remote", "get-url", "origin")))
     environment.setdefault("PIP", str(fetch_wheel(PIP).parent))
