@@ -16,9 +16,11 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import PASSED, REFUSED, UNDECIDED, Device, ShadowRun
 from toolkit.cli.main import main
 from toolkit.deploy import REQUIRED_GATES, deploy, plan_rollout
-from toolkit.deploy.gates.shadow_gate import ShadowGate, ShadowOptions, class_shift, disagreements
+from toolkit.deploy.gates.shadow_gate import ShadowGate, ShadowOptions, class_shift, disagreements, read_token
 from toolkit.device.layout import CURRENT
+from toolkit.errors import FleetError
 from toolkit.fleet import device_command
+from toolkit.fleet.ssh.shell import LocalShell
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -167,6 +169,17 @@ def test_options_that_mean_nothing_are_refused(
         main(["deploy", str(bundle), "--fleet", *options])
     assert caught.value.code == 2
     assert message in capfd.readouterr().err
+
+
+def test_token_is_read_from_the_file_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret-of-the-app\n")
+    device = Device(name="local", host="localhost", root=str(tmp_path), variables={"runner_token_file": "token"})
+    assert read_token(device, LocalShell(device)) == "secret-of-the-app"
+    assert read_token(replace(device, variables={}), LocalShell(device)) is None
+    missing = replace(device, variables={"toolkit_app_token_file": "nowhere"})
+    with pytest.raises(FleetError, match="reading the app's token failed") as caught:
+        read_token(missing, LocalShell(missing))
+    assert "add it to the file's group" in caught.value.problems[0].remedy
 
 
 def test_publish_says_where_a_comparison_runs_instead(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:

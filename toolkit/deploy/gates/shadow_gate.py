@@ -113,7 +113,7 @@ class ShadowGate:
         begin = {
             "do": "begin",
             "app": app_url(device),
-            "token": _read_token(device, context.shell),
+            "token": read_token(device, context.shell),
             "every": options.every,
             "baseline": options.baseline_frames,
         }
@@ -235,7 +235,7 @@ def _median(answers: Sequence[Frame], key: str) -> float | None:
     return round(statistics.median(answer[key] for answer in answers), 3) if answers else None
 
 
-def _read_token(device: Device, shell: Shell) -> str | None:
+def read_token(device: Device, shell: Shell) -> str | None:
     """Return the app's token; None if the inventory names no file with it. It goes to the device's code by its stdin."""
     path = next((str(device.variables[name]) for name in TOKEN_FILES if device.variables.get(name)), None)
     if path is None:
