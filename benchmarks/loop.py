@@ -2,7 +2,7 @@
 
 `just bench loop`: needs Debian's package dataset-fashion-mnist. Nine articles are taught well and one, the sandal, by two
 images. Three devices of a local fleet then see nothing but sandals, and one round is timed: capture by the live app,
-collect, label, retrain, roll out.
+collect, label, retrain, run beside the serving model, roll out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -27,13 +27,16 @@ from scores import Score, conclude
 
 from toolkit import deploy, train
 from toolkit.artifacts.captured_image import CapturedImage
-from toolkit.artifacts.fleet import Device
+from toolkit.artifacts.fleet import Device, ShadowRun
 from toolkit.artifacts.labeling import CLASS, ModelComparison, Retraining
 from toolkit.artifacts.model import TrainedModel
 from toolkit.captures import collected
 from toolkit.captures.collect import collect
+from toolkit.deploy.gates.shadow_gate import ShadowOptions
 from toolkit.experiment.load import load_experiment
 from toolkit.experiment.schema import Experiment
+from toolkit.fleet import connect, device_command
+from toolkit.fleet.app_tunnel import APP_PORT
 from toolkit.fleet.local_fleet import control
 from toolkit.loop.clusters import queue_order
 from toolkit.loop.decisions import Choice, record
@@ -49,6 +52,8 @@ HARD = "class5"
 TAUGHT, TAUGHT_HARD, TESTED, JUDGED, SHOWN = 20, 2, 12, 80, 60
 """Images: of each class to train on, of the hard one, of each to test on; hard ones to judge on, and before each camera."""
 LABELS, DEVICES, EDGE = 20, 3, 112
+SHADOW = ShadowOptions(seconds=60, agreement=0.4, every=2, baseline_frames=40)
+"""Both models learned from few images, so they may disagree on a third of what the first device usually sees."""
 CAPTURES, PATIENCE_S = 15, 60.0
 """Captures of each device that are waited for, and for how long."""
 GAIN, MOST_S = 0.2, 120.0
@@ -78,7 +83,8 @@ METHOD = (
     "on {judged} other sandals, the gain over 20 points. old test images: the upper end of the paired difference's 95 % interval is "
     "not below 0 (difference {difference:+.3f}, {low:+.3f} to {high:+.3f}, of {tested}). machine time: processor seconds of all "
     "processes from the first frame to the end of the gated rollout, against two minutes; by the clock {steps}, {seconds:.0f} s, with a "
-    "load of {load:.0f} on two cores. The devices are this machine; there was no shadow run."
+    "load of {load:.0f} on two cores. Before the rollout, the new model ran beside the serving one on frames of the other classes: {shadow}. "
+    "The devices are this machine."
 )
 
 
@@ -109,6 +115,7 @@ class Outcome:
     old: ModelComparison
     timed: Timed
     cpu_s: float
+    shadow: ShadowRun
 
 
 def write(images: Sequence[np.ndarray], folder: Path) -> None:
@@ -129,17 +136,26 @@ def write_data(pools: Pools, root: Path) -> None:
     for number in range(DEVICES):
         start = 100 + number * SHOWN
         write(pools["train"][HARD][start : start + SHOWN], root / "frames" / str(number))
+    usual = [image for label, images in pools["train"].items() if label != HARD for image in images[200:208]]
+    write(usual, root / "frames" / "usual")
     write(pools["test"][HARD][TESTED : TESTED + JUDGED], root / "judged")
     (root / "loop.toml").write_text(EXPERIMENT)
 
 
-def roll_out(bundle: Path, devices: tuple[Device, ...], plan: Experiment, store: Store, progress: Progress) -> None:
+def roll_out(
+    bundle: Path,
+    devices: tuple[Device, ...],
+    plan: Experiment,
+    store: Store,
+    progress: Progress,
+    shadow: ShadowOptions | None = None,
+) -> None:
     """Deploy with the experiment's gates."""
     result = deploy.deploy(
         bundle,
         devices,
         strategy=deploy.strategy_from_config(plan.deploy),
-        gates=deploy.gates_from_config(plan.deploy, store),
+        gates=deploy.gates_from_config(plan.deploy, store, shadow, progress),
         store=store,
         progress=progress,
     )
@@ -152,6 +168,16 @@ def first_model(plan: Experiment, workspace: Workspace, store: Store, progress: 
     split = prepare_version(plan, workspace, store, progress)[1]
     models = train.train_trials(plan, tuple(plan.trials()), split, workspace, store, progress).models
     return workspace.absolute(choose_bundle(convert_models(plan, models, split, workspace, store, progress)).path)
+
+
+@contextmanager
+def live_app(device: Device, frames: Path) -> Iterator[int]:
+    """Run the live app of a device's release on a folder of frames, and give its port."""
+    folder = f"{device.root}/current"
+    options = ("--port", "0", "--fps", "20", "--stop-on-eof", "--source", str(frames))
+    command = device_command.in_runtime(device, folder, "serve", folder, *options)
+    with connect(device) as shell, shell.background(command) as output:
+        yield int(json.loads(output)["port"])
 
 
 def capture(devices: Sequence[Device], root: Path) -> None:
@@ -229,22 +255,27 @@ def one_round(root: Path, progress: Progress) -> Outcome:
                 result = retrain(plan, workspace, store, progress)
             if result is None or result.refused:
                 raise SystemExit(f"no better model: {result.refused if result else 'nothing to learn'}")
-            with timed.step("rollout"):
-                roll_out(workspace.absolute(f"bundles/{result.bundle}"), devices, plan, store, progress)
+            with timed.step("shadow and rollout"), live_app(devices[0], root / "frames" / "usual") as port:
+                first = replace(devices[0], variables={**devices[0].variables, APP_PORT: port})
+                new = workspace.absolute(f"bundles/{result.bundle}")
+                roll_out(new, (first, *devices[1:]), plan, store, progress, SHADOW)
+            (run,) = store.all(ShadowRun)
             used = cpu_s(workspace) - used
         finally:
             control.down(workspace)
-        return judge(result, workspace, store, root, (len(captures), timed, used))
+        return judge(result, workspace, store, root, (len(captures), timed, used, run))
 
 
-def judge(result: Retraining, workspace: Workspace, store: Store, root: Path, run: tuple[int, Timed, float]) -> Outcome:
+def judge(
+    result: Retraining, workspace: Workspace, store: Store, root: Path, run: tuple[int, Timed, float, ShadowRun]
+) -> Outcome:
     """Set both models' accuracy on the hard frames beside the comparison on the old test images."""
     serving, new = store.get(TrainedModel, result.serving), model_of(result.bundle, store)
     assert serving is not None
     assert new is not None
     before, after = (accuracy(model, workspace, root / "judged") for model in (serving, new))
     old = next(one for one in result.comparisons if one.images_of == OLD)
-    return Outcome(before, after, run[0], old, run[1], run[2])
+    return Outcome(before, after, run[0], old, *run[1:])
 
 
 def main() -> int:
@@ -280,6 +311,7 @@ def main() -> int:
         steps=outcome.timed,
         seconds=sum(outcome.timed.steps.values()),
         load=os.getloadavg()[2],
+        shadow=outcome.shadow.reason,
     )
     print(method)
     return conclude("loop", "From captures to a rollout", method, scores, keep=not chosen.dry)
