@@ -106,3 +106,13 @@ def test_dockerfile_labels_its_base_of_the_platform(folder: str) -> None:
 )
 def test_source_is_an_address_without_account(remote: str, address: str) -> None:
     assert build.public_address(remote) == address
+
+
+def test_every_file_of_the_device_code_is_in_the_runner() -> None:
+    device = Path(build.HERE).parent / "toolkit/device"
+    copies = re.findall(
+        r"^COPY --from=device-code (.+) \S+$", (Path(build.HERE) / "runner/Dockerfile").read_text(), re.MULTILINE
+    )
+    copied = {path for patterns in copies for pattern in patterns.split() for path in device.glob(pattern)}
+    files = {path for path in device.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert files - copied == set()

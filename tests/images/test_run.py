@@ -78,6 +78,21 @@ def test_quick_bench_keeps_every_sample(docker_run: Run, open_bundle: Path, open
     assert len(json.loads(done.stdout)["samples_ms"]) >= 8
 
 
+def test_app_serves_by_the_code_of_the_image(open_bundle: Path) -> None:
+    words = ["docker", "run", "--rm", "--detach", "--read-only", "--tmpfs", "/tmp", *mounted(bundle=open_bundle), IMAGE]
+    started = subprocess.run(
+        [*words, "serve", "/bundle", "--source", "none"], capture_output=True, text=True, check=True
+    )
+    health = ["python3", "-m", "device", "health", "/bundle", "--url", "http://127.0.0.1:8080/health", "--seconds", "1"]
+    container = started.stdout.strip()
+    try:
+        asked = subprocess.run(["docker", "exec", container, *health], capture_output=True, text=True, check=False)
+        logs = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=False)
+        assert asked.returncode == 0, (asked.stdout, asked.stderr, logs.stdout, logs.stderr)
+    finally:
+        subprocess.run(["docker", "rm", "--force", container], capture_output=True, check=False)
+
+
 def test_stop_ends_a_run_at_once(docker_run: Run, open_bundle: Path, open_images: Path) -> None:
     words = ["docker", "run", "--rm", "--detach", "--read-only", "--tmpfs", "/tmp"]
     words += [
