@@ -23,6 +23,7 @@ STATE: dict[str, Any] = {
     **dict.fromkeys(("release", "name", "accelerator", "precision", "runtime"), "x"),
     **dict.fromkeys(("uptime_s", "fps", "camera", "cpu_fallback", "temperature_c", "accelerator_temperature_c"), 1),
     "throttled": None,
+    "alerts": 0,
     "captures": None,
     "drift": None,
     "frames": {"captured": 1},

@@ -33,8 +33,9 @@ def _ask(pipeline: Any, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]
     return json.loads(head), image
 
 
-def test_frame_for_the_same_input_is_what_the_network_saw() -> None:
-    head, image = _ask(_pipeline(Frame(5, 0, pixels=PIXELS)), SAME)
+@pytest.mark.parametrize("height", [4, 4.0])
+def test_frame_for_the_same_input_is_what_the_network_saw(height: float) -> None:
+    head, image = _ask(_pipeline(Frame(5, 0, pixels=PIXELS)), {**SAME, "height": height})
     assert head["image"] == {"kind": "input", "height": 4, "width": 4}
     assert image == FITTED.tobytes()
     assert (head["release"], head["name"], head["label"], head["probability"]) == ("r1", "tiny", "dark", 0.75)
@@ -62,6 +63,7 @@ def test_frame_that_is_older_than_asked_for_has_no_image() -> None:
         ({}, {"from": "5"}, 422),
         ({}, {"from": None}, 422),
         ({}, {**SAME, "height": True}, 422),
+        ({}, {**SAME, "width": 4.5}, 422),
         ({}, {**SAME, "crop": 3}, 422),
     ],
 )

@@ -54,13 +54,19 @@ def live_frame(pipeline: FramePipeline, request: Dict[str, Any]) -> Response:
 
 def _parse(request: Dict[str, Any]) -> Tuple[Optional[int], InputFormat]:
     """Return the first frame number that is asked for, or None, and the input of the other network."""
-    start, height, width = (request.get(name, 0) for name in ("from", "height", "width"))
+    start, height, width = (_integer(request.get(name, 0)) for name in ("from", "height", "width"))
     crop = request.get("crop", "")
-    integers = all(isinstance(number, int) and not isinstance(number, bool) for number in (start, height, width))
-    if not integers or height < 0 or width < 0 or not isinstance(crop, str):
+    if start is None or height is None or width is None or min(height, width) < 0 or not isinstance(crop, str):
         what = "'from' must be an integer, 'height' and 'width' sizes in pixels, and 'crop' a string"
         raise HttpError(422, what, "see /openapi.json")
     return (start if "from" in request else None), InputFormat((height, width), crop)
+
+
+def _integer(number: object) -> Optional[int]:
+    """Return an integer as JSON Schema understands it, 600.0 too; None for anything else."""
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        return None
+    return int(number) if isinstance(number, int) or number.is_integer() else None
 
 
 def _image(result: Classification, target: InputFormat, own: InputFormat) -> Tuple[str, bytes, Tuple[int, int]]:
