@@ -55,16 +55,18 @@ RECIPE_FILES = (
 """What decides our results."""
 BETTER, SECONDS = 0.015, 60.0
 METHOD = (
-    "`just bench accuracy`: EfficientNet-Lite0 with ImageNet weights at {size} pixels, default settings. The number in a "
-    "set's name is its training images of each class, a fifth as many validate; wrong-labels: so are 10 % of both. Test images "
-    "have their right labels. {sets}. Medians of the seeds. Yardsticks on the same images: scikit-learn's LogisticRegressionCV on "
-    "the standardized frozen features, and Keras' transfer-learning guide (dropout 0.2, Adam; {top} epochs of the top layers at "
-    "1e-3, {whole} of the whole network at 1e-5, batches of {batch}, no augmentation). "
-    "accuracy: the ratio is ours against the better of them, the goal is the lower end of its 95 % interval. gain: ours less that of the "
-    "yardstick that is better on average, in points (goal: 1.5), once all sets are measured. top: what is offered against our own top stage, the same way. "
-    "rejection: `[reject] error = {error}`; met where the 95 % interval of the share of wrong answers reaches down to it; left out where nothing is answered. "
-    "strangers: classes left out, area under the ROC curve of the chosen score against the largest probability's. "
-    "time: a process from image files to judged models."
+    "`just bench accuracy`: EfficientNet-Lite0 with ImageNet weights at {size} pixels and default settings. The "
+    "number in a set's name is the number of training images per class; there are a fifth as many validation images. "
+    "In the wrong-labels sets 10 % of both have a wrong label; test images are labeled correctly. {sets}. Figures are "
+    "medians of the seeds. References on the same images: scikit-learn's LogisticRegressionCV on standardized "
+    "features of the frozen backbone, and Keras' transfer-learning guide (dropout 0.2, Adam; {top} epochs of the top "
+    "layers at 1e-3, {whole} of the whole network at 1e-5, batches of {batch}, no augmentation). accuracy: ours "
+    "divided by the better of the two; the goal is the lower end of its 95 % interval. gain: ours minus that of the "
+    "reference that is better on average, in points (goal: 1.5), once all sets are measured. top: the offered model "
+    "compared with our own top stage, in the same way. rejection: with `[reject] error = {error}`; the goal is met "
+    "where the 95 % interval of the share of wrong answers includes it or lies below; sets on which nothing is "
+    "answered are left out. strangers: images of classes that were left out; area under the ROC curve of the chosen "
+    "score, divided by that of the largest probability. time: one process from image files to evaluated models."
 )
 
 

@@ -27,12 +27,15 @@ HERE = Path(__file__).parent
 HEIGHT, WIDTH, FRAMES = 720, 1280, 24
 CLIENTS, LIVE_FPS = 50, 15
 METHOD = (
-    "`just bench app`: {count} JPEGs of {width} by {height} pixels, in memory, to answers of one IR (MobileNet 224, precision {precision}), "
-    "{cores} cores, {repetitions} turns of {seconds:g} s. ideal: cores / (CPU time of cv2.imdecode + CPU time of benchmark_app's offline "
-    "inference, an image each). synchronous: imdecode, resize, infer on all cores with the latency hint, putText. added latency: what a "
-    "frame waits between the stages at {fps} frames/s, p99 against the time between two frames. CPU: process time for a frame at "
-    "full speed against decoding plus inference. clients: the app's answers a second, those to the API among them, alone and with "
-    "25 clients on /stream and 25 on the API, each of which sends an image and reads the state every second; the app has all cores but one, they have that one."
+    "`just bench app`: the live app classifies {count} JPEG images of {width} x {height} pixels from memory with one "
+    "IR (MobileNet 224, precision {precision}) on {cores} cores, in {repetitions} rounds of {seconds:g} s. ideal: the "
+    "cores divided by the CPU time of one image, which is that of cv2.imdecode plus that of offline inference in "
+    "benchmark_app. synchronous: a loop of imdecode, resize, inference on all cores with the latency hint, and "
+    "putText. added latency: the time a frame waits between stages at {fps} frames/s, 99th percentile, compared with "
+    "the time between two frames. CPU: process time per frame at full speed, compared with decoding plus inference. "
+    "clients: the app's results per second, including those of API requests, alone and with 25 clients on /stream and "
+    "25 on the API, each of which sends an image and reads the state every second; the clients have one core to "
+    "themselves, the app has the others."
 )
 
 

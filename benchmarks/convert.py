@@ -36,11 +36,12 @@ ONLY_COMPILED = {"ResNet50": 224}
 """Not timed: its strides are what moving them upstream is for."""
 SIZES = NETWORKS | ONLY_COMPILED
 METHOD = (
-    "`just bench convert`: from a .keras file (random weights, no top, two classes) to FP32 and FP16 for cpu and ncs2, "
-    "against bare openvino.convert_model and save_model of as many files. In turns, a process each, without its imports; "
-    "the ratio is that of the medians of {repetitions}. Parity and the stick's compiler are not in it. `mo` is Intel's Model "
-    "Optimizer 2021.4.2 in its own environment, run once, from a graph that is frozen already to FP32 and FP16, without its "
-    "imports. Blobs and stages are what Intel's compiler for the stick makes of our FP16 IR and of `mo`'s."
+    "`just bench convert`: a .keras file (random weights, no top, two classes) is converted to FP32 and FP16 for cpu "
+    "and ncs2; the reference is bare openvino.convert_model and save_model, writing the same number of files. The two "
+    "take turns, each in a process of its own, and imports are not counted; the ratio is that of the medians of "
+    "{repetitions}. Parity and the stick's compiler are not included. `mo` is Intel's Model Optimizer 2021.4.2 in its "
+    "own environment; it is run once, from a graph that is already frozen, to FP32 and FP16, without its imports. "
+    "Blobs and stages are the output of Intel's compiler for the stick from our FP16 IR and from that of `mo`."
 )
 
 

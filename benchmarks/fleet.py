@@ -31,16 +31,19 @@ from toolkit.fleet.inventory.ansible import ansible_command
 
 HERE = Path(__file__).parent
 METHOD = (
-    "`just bench fleet`, in one run: {devices} devices over one OpenSSH server on loopback, an address, a name and a folder in memory "
-    "for each, {forks} at once. Ours: inventory, look, probe, transfer of a {size:.1f} MB bundle and the device code, verification of every "
-    "byte there, lock, switch, audit; no golden images, and a probe is answered from one real probe, because this machine's "
-    "processor is no fleet's. Theirs: ansible.builtin.copy of one file of as many bytes, with pipelining and persistent "
-    "connections. Processor time is the controller's, children counted, the server's not. unchanged: the same again; bytes are those on the "
-    "wire, handshake included, both ways. head: another bundle with the same backbone and images. memory: the peak of the process. "
-    "simulated: {simulated:,} devices in memory, each command 20 to 60 ms away, one device in twenty unreachable, one cut off in the "
-    "transfer, one refusing; the same code plans and runs them. ssh alone: OpenSSH's own client sends one file of as many bytes to each device's `cat`, and "
-    "nothing is looked at, checked or switched; this machine runs both ends, so {floor:.1f} s of the rollout's {own:.1f} s are the price "
-    "of SSH itself, and no rollout could be more than {most:.1f} times as fast as Ansible's copy here."
+    "`just bench fleet`, in one run: {devices} devices behind one OpenSSH server on loopback, each with its own "
+    "address, name and folder in memory, {forks} at once. Ours: reading the inventory, status, probe, transfer of a "
+    "{size:.1f} MB bundle and the device code, verification of every byte there, lock, switch and audit. There are no "
+    "golden images, and every probe is answered with the facts of one real probe, because no fleet has this machine's "
+    "processor. Theirs: ansible.builtin.copy of one file of the same size, with pipelining and persistent "
+    "connections. Processor time is that of the controller and its child processes, without the server. unchanged: "
+    "the same rollout again; bytes are those on the wire in both directions, including the handshake. head: another "
+    "bundle with the same backbone and images. memory: the peak of the process. simulated: {simulated:,} devices in "
+    "memory, planned and run by the same code; each command takes 20 to 60 ms; of twenty devices one is unreachable, "
+    "one is cut off during the transfer and one refuses. ssh alone: OpenSSH's own client sends a file of the same "
+    "size to `cat` on each device, and nothing is checked or switched. This machine runs both ends, so {floor:.1f} s "
+    "of the rollout's {own:.1f} s are the cost of SSH itself, and no rollout could be more than {most:.1f} times as "
+    "fast as Ansible's copy here."
 )
 ANSIBLE, SSH, OURS = "Ansible's copy", "ssh alone", "toolkit deploy"
 _SUBREAPER = 36

@@ -26,15 +26,18 @@ from scores import Score, conclude
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOP_GOAL, PIPELINE_GOAL = 10.0, 4.0
 TOP_METHOD = (
-    "`just bench train top`: from image files to the trained and judged top layers of E1's MobileNet, both heads, "
-    "{epochs} epochs each, batch 64, {images} images of synthetic masks at 224 pixels (E1 has 4,473), first weights random, taught on 512 of the images for 3 epochs, and the "
-    "same for all. Ours is everything `toolkit train` does from an empty workspace: checking, decoding, tracing, features, heads, "
-    "models and scores. Theirs is ImageDataGenerator, model.fit and the papers' thread settings, in the faster of {builds}. Imports are not counted. "
-    "The ratio is that of the medians of {repetitions}. Accuracy (ours: the median of three seeds) is held against the lower end of the 95 % interval of theirs."
+    "`just bench train top`: from image files to trained and evaluated top layers of E1's MobileNet, with both heads, "
+    "{epochs} epochs each, batches of 64, on {images} images of synthetic masks at 224 pixels (E1 has 4,473). All "
+    "start from the same initial weights: random ones that were trained on 512 of the images for 3 epochs. Ours is "
+    "everything that `toolkit train` does in an empty workspace: checking, decoding, tracing, features, heads, models "
+    "and metrics. Theirs is ImageDataGenerator and model.fit with the papers' thread settings, in the faster of "
+    "{builds}. Imports are not counted. The ratio is that of the medians of {repetitions}. Accuracy (ours: the median "
+    "of three seeds) is compared with the lower end of the 95 % interval of theirs."
 )
 PIPELINE_METHOD = (
-    "`just bench train pipeline`: {epochs} epochs of the training images as batches of 64 at 224 pixels, nothing trained, "
-    "caches empty at first. Theirs is ImageDataGenerator, in the faster of {builds}. The medians of {repetitions}."
+    "`just bench train pipeline`: {epochs} epochs of the training images as batches of 64 at 224 pixels, without "
+    "training, starting with empty caches. Theirs is ImageDataGenerator, in the faster of {builds}. Medians of "
+    "{repetitions}."
 )
 
 

@@ -25,10 +25,11 @@ NETWORKS = (("mobilenet", 224), ("inception_v3", 299), ("vgg16", 224))
 STOCK_GOAL, PAPER_GOAL = 1.8, 3.0
 PAPERS = (str(Path(__file__).with_name("papers_step.py")),)
 METHOD = (
-    "`just bench train speed`: images/s of fine-tuning the whole network with a hidden layer of 1,024, in batches of {batch}, "
-    "images of noise and random weights, the medians of steps in {turns} turns. Ours is the toolkit's step under the profile that "
-    "`toolkit tune` chose, in float32 and, where the processor has instructions for it, bfloat16. The stock wheel's and the papers' is "
-    "Keras' own train_on_batch, with nothing set in the stock wheel, and with the papers' literal thread settings in {paper}."
+    "`just bench train speed`: images per second while fine-tuning the whole network with a hidden layer of 1,024, in "
+    "batches of {batch}, on images of noise and with random weights; medians of the steps in {turns} rounds, in which "
+    "all take turns. Ours is the toolkit's step under the profile that `toolkit tune` chose, in float32 and, if the "
+    "processor has instructions for it, in bfloat16. The references are Keras' own train_on_batch, in the stock wheel "
+    "with default settings, and in {paper} with the papers' literal thread settings."
 )
 
 
