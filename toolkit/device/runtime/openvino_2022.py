@@ -128,12 +128,20 @@ def _number(value: Any) -> Optional[int]:
         return None
 
 
+FLOATS = ("f32", "f16", "bf16")
+
+
 def _executed(graph: Any) -> Iterator[Tuple[str, str]]:
-    """Return the (layer type, precision) pairs of a compiled model's executed graph."""
+    """Return the (layer type, precision) pairs of a compiled model's executed graph.
+
+    A kernel that names its precision counts: on cores without FP16 arithmetic, acl_f32 computes layers that are stated as f16.
+    """
     for operation in graph.get_ordered_ops():
         info = operation.get_rt_info()
         if "layerType" in info and "runtimePrecision" in info:
-            yield _text(info["layerType"]), _text(info["runtimePrecision"])
+            kernel = _text(info["primitiveType"]).rpartition("_")[2].lower() if "primitiveType" in info else ""
+            precision = kernel if kernel in FLOATS else _text(info["runtimePrecision"])
+            yield _text(info["layerType"]), precision
 
 
 def _text(value: Any) -> str:
