@@ -37,12 +37,15 @@ CORRELATION = 0.99
 NOTHING_COMPUTED = ("Const", "Input", "Output", "Reshape", "Transpose", "Convert")
 """OpenVINO's layers that copy at most."""
 METHOD = (
-    "`just bench arm`: instructions of one inference, in millions, counted by a plugin of QEMU's user emulation on one thread: never "
-    "time. Random weights, {sizes}, 1,000 classes, u8 images in. OpenVINO FP32 is told to compute in f32; the other variants are left to "
-    "their runtime. agrees: correlation with the answer of the same file on x86-64, and whether the likeliest class is the same. "
-    "precision: as the device code reports it. kernels: of layers, as OpenVINO names them; XNNPACK or LiteRT's built-in ones (what XNNPACK does not take). The ratios are "
-    "those of LiteRT INT8; goals: 0.45 of OpenVINO in f32 and 0.80 of its default on a Cortex-A76 (Pi 5), 0.90 of f32 on a "
-    "Cortex-A72 (Pi 4); of LiteRT's own FP32 0.45 and 0.95. answers: variants that run and agree, of those that `toolkit deploy` sends to that core. What the table lacks was not counted yet."
+    "`just bench arm`: millions of instructions for one inference on one thread, counted by a plugin of QEMU's user "
+    "emulation; they are no measure of time. Random weights, {sizes}, 1,000 classes, u8 images as input. OpenVINO "
+    "runs the FP32 variant with f32 as its inference precision; the other variants run as their runtime chooses. "
+    "agrees: correlation with the answer of the same file on x86-64, and whether the most probable class is the same. "
+    "precision: as the device code reports it. kernels: number of layers by kernel, as OpenVINO names it; for LiteRT, "
+    "XNNPACK or the built-in kernels for what XNNPACK does not support. The ratios are those of LiteRT INT8. Goals: "
+    "at most 0.45 of OpenVINO in f32 and 0.80 of its default on a Cortex-A76 (Pi 5), and 0.90 of f32 on a Cortex-A72 "
+    "(Pi 4); of LiteRT's own FP32, 0.45 and 0.95. answers: share of the variants that `toolkit deploy` would send to "
+    "that core which run and agree. Rows that are missing have not been counted yet."
 )
 
 

@@ -6,7 +6,7 @@ and then the paired test of `toolkit.train.stage_gate` decides again whether its
 
 Both models answer the same test images. A new model that is significantly worse on the old ones, or on the new ones, is
 not converted. If the data has classes that the serving model does not know, the new model gets a head for all of them; the
-test images of new classes are compared apart, as the serving model cannot get one right.
+test images of new classes are compared separately, as the serving model cannot get one right.
 """
 
 from __future__ import annotations
