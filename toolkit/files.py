@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from toolkit.errors import MachineError
+
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 STDOUT = frozenset(map(Path, ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")))
 
@@ -120,6 +122,23 @@ def _lock(path: Path) -> int | None:
         pass
     os.close(lock)
     return None
+
+
+def shipped_folder(name: str, marker: str, what: str) -> Path:
+    """Return a folder that comes with the toolkit, in which the file `marker` is: of the checkout, else of the installed package.
+
+    Raises:
+        MachineError: this installation has none; names `what` is missing.
+    """
+    package = Path(__file__).parent
+    for folder in (package.parent / name, package / name):
+        if (folder / marker).is_file():
+            return folder
+    raise MachineError(
+        f"the {what} are not part of this installation",
+        where=str(package),
+        remedy="install the toolkit from its wheel or from a checkout",
+    )
 
 
 def csv_text(value: object) -> object:

@@ -27,7 +27,7 @@ CLASSES, CLASSES_SPREAD = "classes", 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraOutlier:
-    """A signal of a camera that lies apart from its peers."""
+    """A signal of a camera that is an outlier among its peers."""
 
     device: str
     signal: str
@@ -45,16 +45,24 @@ class CameraOutlier:
 
 
 def find_camera_outliers(samples: Sequence[DeviceSample]) -> tuple[CameraOutlier, ...]:
-    """Return what lies apart, among devices that answered and serve the same release; at least FEWEST have to."""
+    """Return the outliers among the cameras that serve the same release; groups of fewer than FEWEST have none."""
     groups: dict[str, list[DeviceSample]] = defaultdict(list)
     for sample in samples:
         if sample.release and sample.camera and sample.camera.frames >= LEAST_FRAMES and sample.problem is None:
             groups[sample.release].append(sample)
-    outliers = (one for group in groups.values() if len(group) >= FEWEST for one in _apart(group))
+    outliers = (one for group in groups.values() if len(group) >= FEWEST for one in _outliers(group))
     return tuple(sorted(outliers, key=lambda one: (one.device, one.signal)))
 
 
-def _apart(group: Sequence[DeviceSample]) -> Iterator[CameraOutlier]:
+def outliers_by_device(samples: Sequence[DeviceSample]) -> dict[str, list[CameraOutlier]]:
+    """Return the outliers of each device that has any."""
+    outliers: dict[str, list[CameraOutlier]] = {}
+    for one in find_camera_outliers(samples):
+        outliers.setdefault(one.device, []).append(one)
+    return outliers
+
+
+def _outliers(group: Sequence[DeviceSample]) -> Iterator[CameraOutlier]:
     cameras = {sample.device: sample.camera for sample in group if sample.camera}
     for signal, spread in LEAST_SPREAD.items():
         values = {device: one.means[signal] for device, one in cameras.items() if signal in one.means}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from toolkit import fleet, hashing
+from toolkit import hashing
 from toolkit.artifacts.bench import BenchRecord, VariantChoice, VariantResult
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.fleet import Device, DeviceFacts
@@ -16,7 +16,7 @@ from toolkit.bench.summary import summarize
 from toolkit.bundle.model_variants import Fits, manifest_of, trained_model, variants_of, why_not
 from toolkit.device.bench.spec import ACCURACY, SINGLE_STREAM, BenchSpec
 from toolkit.errors import ExitCode, Problem
-from toolkit.fleet.facts import device_kind
+from toolkit.fleet.facts import device_kind, probe_all
 from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -91,12 +91,7 @@ def _kinds(
     devices: Sequence[Device], forks: int, progress: Progress
 ) -> tuple[dict[str, tuple[Device, DeviceFacts]], list[Problem]]:
     """Return the first device of each kind with its facts, in the inventory's order."""
-
-    def read(device: Device) -> DeviceFacts:
-        with fleet.connect(device) as shell:
-            return fleet.probe(device, shell)
-
-    probed = fleet.fan_out(devices, read, forks, progress=progress, title="probing")
+    probed = probe_all(devices, forks, progress=progress)
     kinds: dict[str, tuple[Device, DeviceFacts]] = {}
     for device, facts in probed.ok.items():
         kinds.setdefault(device_kind(device, facts), (device, facts))

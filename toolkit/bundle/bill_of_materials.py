@@ -23,11 +23,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 import toolkit
 from toolkit import compat, files, hashing
 from toolkit.device.layout import DEVICE_CODE, MANIFEST
-from toolkit.errors import ConfigurationError, MachineError
+from toolkit.errors import ConfigurationError
 from toolkit.fleet.transfer.tree import FileTree
 
 SBOM, VEX = ".cdx.json", ".vex.json"
-_PACKAGE = Path(toolkit.__file__).parent
 _CURRENT_LOCK = "device.txt"
 """The lock of devices that run no OpenVINO generation but LiteRT."""
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
@@ -73,14 +72,7 @@ def locks_folder() -> Path:
     Raises:
         MachineError: this installation has none.
     """
-    for folder in (_PACKAGE.parent / "requirements", _PACKAGE / "requirements"):
-        if (folder / _CURRENT_LOCK).is_file():
-            return folder
-    raise MachineError(
-        "the locked requirements are not part of this installation",
-        where=str(_PACKAGE),
-        remedy="install the toolkit from its wheel or from a checkout",
-    )
+    return files.shipped_folder("requirements", _CURRENT_LOCK, "locked requirements")
 
 
 def load_statements(path: Path) -> tuple[VexStatement, ...]:

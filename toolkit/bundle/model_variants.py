@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit import compat, fleet
+from toolkit import compat
 from toolkit.artifacts.bench import VariantChoice
 from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.fleet import Device, DeviceFacts
 from toolkit.device.layout import MANIFEST
 from toolkit.errors import Problem, UsageError
-from toolkit.fleet.facts import device_kind
+from toolkit.fleet.facts import device_kind, probe_all
 from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -100,9 +100,7 @@ def fastest_variants(
         )
     folders = {each.digest: workspace.absolute(each.path) for each in store.all(Bundle)}
 
-    def select(device: Device) -> SelectedVariant:
-        with fleet.connect(device) as shell:
-            facts = fleet.probe(device, shell)
+    def select(device: Device, facts: DeviceFacts) -> SelectedVariant:
         kind = device_kind(device, facts)
         choice = choices.get(kind)
         return (choice and _fastest(choice, folders, device, facts, fits)) or SelectedVariant(
@@ -110,8 +108,8 @@ def fastest_variants(
             f"no variant was measured on {kind}" if choice is None else f"no variant measured on {kind} runs here",
         )
 
-    selected = fleet.fan_out(devices, select, forks, progress=progress, title="choosing variants")
-    return {device.name: variant for device, variant in selected.ok.items()}
+    probed = probe_all(devices, forks, progress=progress, title="choosing variants")
+    return {device.name: select(device, facts) for device, facts in probed.ok.items()}
 
 
 def _fastest(

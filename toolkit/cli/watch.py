@@ -107,22 +107,14 @@ def _live(poll: Poll, every: float) -> ExitCode:
 
 
 def described_all(samples: Sequence[DeviceSample]) -> list[dict[str, object]]:
-    """Return all samples for JSON; "unlike_peers" names signals of the camera that lie apart from the other cameras'."""
-    apart = outliers_by_device(samples)
+    """Return all samples for JSON; "unlike_peers" names signals that differ from those of the other cameras."""
+    from toolkit.analysis.camera_peers import outliers_by_device
+
+    outliers = outliers_by_device(samples)
     return [
-        {**to_json(each), "throttle": each.throttle or None, "unlike_peers": to_json(apart.get(each.device, []))}
+        {**to_json(each), "throttle": each.throttle or None, "unlike_peers": to_json(outliers.get(each.device, []))}
         for each in samples
     ]
-
-
-def outliers_by_device(samples: Sequence[DeviceSample]) -> dict[str, list[CameraOutlier]]:
-    """Return what lies apart from the cameras of the same release, by device."""
-    from toolkit.analysis.camera_peers import find_camera_outliers
-
-    outliers: dict[str, list[CameraOutlier]] = {}
-    for one in find_camera_outliers(samples):
-        outliers.setdefault(one.device, []).append(one)
-    return outliers
 
 
 def table(samples: Sequence[DeviceSample]) -> Table:
@@ -130,20 +122,22 @@ def table(samples: Sequence[DeviceSample]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from toolkit.analysis.camera_peers import outliers_by_device
+
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         made.add_column(
             column, justify="right" if column in {"FPS", "captures", "°C", "MHz", "load"} else "left", overflow="fold"
         )
-    apart = outliers_by_device(samples)
+    outliers = outliers_by_device(samples)
     for each in samples:
         style = "dim" if each.problem else ""
-        cells = [Text(text, cell_style) for text, cell_style in row(each, apart.get(each.device, ()))]
+        cells = [Text(text, cell_style) for text, cell_style in row(each, outliers.get(each.device, ()))]
         made.add_row(*cells, style=style)
     return made
 
 
-def row(of: DeviceSample, apart: Sequence[CameraOutlier] = ()) -> list[tuple[str, str]]:
+def row(of: DeviceSample, outliers: Sequence[CameraOutlier] = ()) -> list[tuple[str, str]]:
     """Return (text, style) for each column."""
     from toolkit.fleet.watch import ago
 
@@ -155,7 +149,7 @@ def row(of: DeviceSample, apart: Sequence[CameraOutlier] = ()) -> list[tuple[str
         (number(of.fps, ".1f"), ""),
         (of.app or "", ""),
         ("" if of.drift is None else ", ".join(of.drift) or "none", "yellow" if of.drift else ""),
-        ("; ".join(one.text for one in apart), "yellow"),
+        ("; ".join(one.text for one in outliers), "yellow"),
         (number(of.captures, ",d"), ""),
         (number(of.temperature_c, ".0f"), "red" if hot else ""),
         (of.throttle, {"now": "bold red", "since boot": "yellow"}.get(of.throttle, "")),

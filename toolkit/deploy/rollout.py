@@ -150,17 +150,18 @@ def deploy(
         MachineError, ConfigurationError: a container image that devices are to be sent is not here.
         FleetError: another rollout is going on, or the hook pre-deploy failed; no device was touched.
     """
-    tree = release_tree(bundle)
+    tree, others = release_tree(bundle), _variant_trees(variants)
     if bills is not None:
-        for folder in {bundle, *(variant.folder for variant in (variants or {}).values())}:
-            write_bills(release_tree(folder), folder, bills)
+        trees = {bundle: tree, **{one.folder: others[name][0] for name, one in (variants or {}).items()}}
+        for folder, each in trees.items():
+            write_bills(each, folder, bills)
     check_groups(devices, strategy)
     message = progress or Silent()
     log = RolloutLog(store, message)
     rollout = _Rollout(
         device_rollout=DeviceRollout(
             tree=tree,
-            variants=_variant_trees(variants),
+            variants=others,
             container_images=local.images_for(devices),
             gates=gates,
             transfer=transfer,

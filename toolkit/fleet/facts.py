@@ -7,7 +7,7 @@ lines of sh report what is installed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from toolkit.fleet import device_command
 from toolkit.fleet.container_images import remote
 from toolkit.fleet.container_images.local import ContainerImage
 from toolkit.fleet.container_images.remote import MissingImage
+from toolkit.fleet.pool import FleetResult, fan_out
+from toolkit.fleet.ssh.connection import connect
 from toolkit.fleet.ssh.shell import Shell
 from toolkit.fleet.transfer.tree import DEVICE_CODE
+from toolkit.progress import Progress
 
 PROBE = DEVICE_CODE / "probe.py"
 PROVISION = "run ansible/provision-pi.yml, or set toolkit_python in the inventory"
@@ -57,6 +60,18 @@ def probe(device: Device, shell: Shell, code: Path = PROBE) -> DeviceFacts:
     except (ValueError, KeyError) as error:
         what = f"its probe answered something else than facts: {output[:200]!r} ({error})"
         raise FleetError(what, where=device.name, remedy=PROVISION) from None
+
+
+def probe_all(
+    devices: Sequence[Device], forks: int, *, progress: Progress | None = None, title: str = "probing"
+) -> FleetResult[DeviceFacts]:
+    """Return the facts of each device that answers."""
+
+    def connect_and_probe(device: Device) -> DeviceFacts:
+        with connect(device) as shell:
+            return probe(device, shell)
+
+    return fan_out(devices, connect_and_probe, forks, progress=progress, title=title)
 
 
 def probe_in_image(

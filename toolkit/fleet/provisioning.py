@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import toolkit
-from toolkit.errors import MachineError
+from toolkit import files
 from toolkit.fleet.inventory.ansible import ansible_command, configuration
 
 PLAYBOOKS = ("provision-pi", "update", "rotate-keys", "decommission", "record-host-keys")
-_PACKAGE = Path(toolkit.__file__).parent
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d+.*)$", re.ASCII)
 
 
@@ -36,14 +35,7 @@ def playbook_folder() -> Path:
     Raises:
         MachineError: this installation has none.
     """
-    for folder in (_PACKAGE.parent / "ansible", _PACKAGE / "ansible"):
-        if (folder / "provision-pi.yml").is_file():
-            return folder
-    raise MachineError(
-        "the playbooks are not part of this installation",
-        where=str(_PACKAGE),
-        remedy="install the toolkit from its wheel or from a checkout",
-    )
+    return files.shipped_folder("ansible", "provision-pi.yml", "playbooks")
 
 
 def run_playbook(
@@ -101,7 +93,7 @@ def _run(
 def _sources(folder: Path) -> list[str]:
     """Return the variables that lead the roles to the code for devices and to the locked wheels."""
     requirements = folder.parent / "requirements"
-    return ["-e", f"toolkit_package={_PACKAGE}", "-e", f"toolkit_requirements={requirements}"]
+    return ["-e", f"toolkit_package={Path(toolkit.__file__).parent}", "-e", f"toolkit_requirements={requirements}"]
 
 
 def _counts(text: str) -> dict[str, int]:

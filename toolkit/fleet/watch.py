@@ -128,8 +128,8 @@ def parse_sample(device: Device, sample: dict[str, Any]) -> DeviceSample:
         drift_learned=_number((app or {}).get("drift"), "learned"),
         camera=_camera(app or {}),
         uptime_s=_number(app, "uptime_s"),
-        alerts=_alerts(app or {}),
-        captures=_captures(app or {}),
+        alerts=_count(app, "alerts"),
+        captures=_count((app or {}).get("captures"), "held"),
         temperature_c=sample.get("temperature_c"),
         throttled=sample.get("throttled"),
         clock_mhz=sample.get("clock_mhz"),
@@ -163,20 +163,9 @@ def _number(document: object, key: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _alerts(app: dict[str, Any]) -> int | None:
-    match app.get("alerts"):
-        case bool():
-            return None
-        case int(count):
-            return count
-    return None
-
-
-def _captures(app: dict[str, Any]) -> int | None:
-    match app.get("captures"):
-        case {"held": int(held)}:
-            return held
-    return None
+def _count(document: object, key: str) -> int | None:
+    value = document.get(key) if isinstance(document, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @dataclass(slots=True)

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import toolkit
-from toolkit.errors import MachineError
+from toolkit.files import shipped_folder
 
 _PACKAGE = Path(toolkit.__file__).parent
 _STDERR = 2
-_PROGRAM = "images/build.py"
 _SHIPPED = ("images", "models", "requirements")
 """Folders of the checkout that the wheel puts into the package."""
 
@@ -61,16 +60,10 @@ def _digests(built: dict[str, dict[str, str]]) -> dict[str, str]:
 @contextmanager
 def _sources() -> Iterator[tuple[Path, dict[str, str]]]:
     """Yield the building program and its environment; from a wheel, with the sources laid out as in a checkout."""
-    if (program := _PACKAGE.parent / _PROGRAM).is_file():
+    program = shipped_folder("images", "build.py", "sources of the container images") / "build.py"
+    if not program.is_relative_to(_PACKAGE):
         yield program, dict(os.environ)
         return
-    program = _PACKAGE / _PROGRAM
-    if not program.is_file():
-        raise MachineError(
-            "the sources of the container images are not part of this installation",
-            where=str(_PACKAGE),
-            remedy="install the toolkit from its wheel or from a checkout",
-        )
     with tempfile.TemporaryDirectory(prefix="toolkit-sources-") as folder:
         _lay_out(Path(folder))
         stated = {"VERSION": toolkit.__version__, "REVISION": "unknown", "SOURCE": ""}

@@ -66,7 +66,7 @@ def lowest_priority() -> None:
     sessions (sched(7)). The idle class gives the lowest priority at the disk, too (ionice(1)).
     """
     with suppress(OSError):  # it leads a session already
-        os.setsid()  # the session of whoever started it keeps its priority
+        os.setsid()  # the starting session keeps its priority
     os.nice(19)
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text("19", encoding="ascii")
@@ -184,11 +184,10 @@ class Shadow:
         """
         first, _ = self._app.ask()
         frames: List[Json] = []
-        last = first
         while len(frames) < number:
-            last, image = self._next()
+            head, image = self._next()
             with suppress(ValueError, cv2.error):  # a damaged frame, which the app has counted
-                frames.append(self._compared(last, image))
+                frames.append(self._compared(head, image))
         last, _ = self._app.ask()
         return {"ok": True, "serving": last["release"], "fps": _rate(first, last), "frames": frames}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from toolkit.analysis.camera_peers import CameraOutlier, find_camera_outliers
+from toolkit.analysis.camera_peers import CameraOutlier, outliers_by_device
 from toolkit.artifacts.captured_image import CameraReading
 from toolkit.fleet.watch import CameraMeans, DeviceSample
 from toolkit.report import formatting
@@ -28,15 +28,12 @@ def cameras(report: ReportData) -> Table:
         "Unlike its peers",
         "Read",
     )
-    outliers = find_camera_outliers([_sample(reading) for reading in report.cameras])
-    by_device = {
-        reading.device: [one for one in outliers if one.device == reading.device] for reading in report.cameras
-    }
+    outliers = outliers_by_device([_sample(reading) for reading in report.cameras])
     readings = sorted(report.cameras, key=lambda reading: reading.device)
     return table(
         "Cameras, compared with their past and their peers",
         columns,
-        (_row(one, by_device[one.device]) for one in readings),
+        (_row(one, outliers.get(one.device, ())) for one in readings),
     )
 
 
