@@ -34,6 +34,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "edge-
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Decommission the device after the tests that use it."""
+    items.sort(key=lambda item: item.path.name == "test_pi_decommission.py")
+
+
 def wheelhouse_of(machine: str, lock: str = "device", python: str = "3.13", glibc: int = 41) -> Path:
     """Folder of a device's wheels, downloaded once."""
     content = (HOUSE / f"requirements/{lock}.txt").read_bytes()

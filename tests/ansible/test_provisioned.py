@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 PACKAGES = "systemd,systemd-sysv,dbus,udev,python3-minimal,python3-apt,openssh-server,sudo,ca-certificates,iproute2"
 PYTHONS = {"trixie": ("3.13", 41), "bookworm": ("3.11", 36)}
 """Python and the minor version of glibc, by suite."""
+DATA = "/data"
+"""Where another file system than the root is mounted."""
 Shell = Callable[[str], str]
 
 
@@ -73,6 +75,8 @@ def machine(container_image: str) -> Iterator[str]:
         *private,
         "--tmpfs",
         "/tmp",
+        "--volume",
+        DATA,
         "--publish",
         "127.0.0.1::22",
         container_image,
@@ -407,6 +411,35 @@ def test_pull_service_installs_and_root_holds_its_floor(trusting: Trusting, shel
     assert "offline" in json.loads(shell(f"cat {floors}"))["channels"]
     for command in (f"rm -f {floors}", f'sh -c "echo {{}} >{floors}"'):
         shell(f"! su pi -c '{command}' 2>/dev/null")
+
+
+def test_data_lies_outside_of_the_overlay(play: Play, provisioned: Path, shell: Shell) -> None:
+    words = ("-i", provisioned, "provision-pi.yml", "--tags", "data_partition,overlay_root", "-e")
+    done = play(*words, json.dumps({"toolkit_overlay_root": True}))
+    assert done.returncode == 2
+    assert "LABEL=toolkit-data is not there" in " ".join(done.stdout.split())
+    shell("echo '{}' >/var/lib/toolkit-agent/floors.json")
+    before = shell("stat -c '%U:%G %a' /opt/toolkit /opt/toolkit/releases /opt/toolkit/venv/bin/python")
+    protected = json.dumps({"toolkit_overlay_root": True, "data_partition_source": DATA})
+    assert changed(play(*words, protected)) > 0
+    assert shell("stat -c '%U:%G %a' /opt/toolkit /opt/toolkit/releases /opt/toolkit/venv/bin/python") == before
+    assert shell("/opt/toolkit/venv/bin/python -c 'import openvino; print(1)'").strip() == "1"
+    for folder in ("/opt/toolkit", "/var/lib/toolkit-agent", "/var/lib/systemd/timesync"):
+        shell(f"mountpoint {folder} && test {folder} -ef {DATA}{folder}")
+    assert shell(f"cat {DATA}/var/lib/toolkit-agent/floors.json").strip() == "{}"
+    assert shell("cat /etc/overlayroot.local.conf").strip() == 'overlayroot="tmpfs:recurse=0"'
+    assert shell("apt-config shell state APT::Periodic::Enable").strip() == "state='0'"
+    assert changed(play(*words, protected)) == 0
+    assert changed(play(*words, protected, "--check")) == 0
+
+
+def test_decommissioned_data_partition_is_empty(play: Play, provisioned: Path, shell: Shell) -> None:
+    protected = json.dumps({"data_partition_source": DATA, "decommission_confirmed": True})
+    assert changed(play("-i", provisioned, "decommission.yml", "--tags", "services,files", "-e", protected)) > 0
+    assert (
+        shell(f"find {DATA} -type f; grep toolkit /etc/fstab; ls -d /opt/toolkit /etc/overlayroot.local.conf; true")
+        == ""
+    )
 
 
 def test_nothing_failed(provisioned: Path, shell: Shell) -> None:

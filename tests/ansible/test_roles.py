@@ -350,6 +350,7 @@ def test_update_is_refused_where_a_restart_would_undo_it(play: Play) -> None:
     done = play(*here, "update.yml", "-e", json.dumps(measured))
     assert done.returncode == 2, done.stdout
     assert "the next restart would undo the update" in " ".join(done.stdout.split())
+    assert "-e update_reboot=true" in " ".join(done.stdout.split())
     assert "Check the device" not in done.stdout
 
 

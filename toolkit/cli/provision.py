@@ -17,7 +17,10 @@ def provision(
         typer.Argument(metavar="[-- OPTION...]", help="Options of ansible-playbook, such as --limit, --check or -K."),
     ] = None,
     playbook: Annotated[
-        str, typer.Option(metavar="NAME", help="provision-pi, update, rotate-keys, decommission or record-host-keys.")
+        str,
+        typer.Option(
+            metavar="NAME", help="provision-pi, update, overlay, rotate-keys, decommission or record-host-keys."
+        ),
     ] = "provision-pi",
     as_json: JsonOption = False,
 ) -> None:

@@ -16,7 +16,7 @@ import toolkit
 from toolkit import files
 from toolkit.fleet.inventory.ansible import ansible_command, configuration
 
-PLAYBOOKS = ("provision-pi", "update", "rotate-keys", "decommission", "record-host-keys")
+PLAYBOOKS = ("provision-pi", "update", "overlay", "rotate-keys", "decommission", "record-host-keys")
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d+.*)$", re.ASCII)
 
 
