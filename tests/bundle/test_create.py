@@ -16,8 +16,9 @@ from toolkit.artifacts.bundle import Bundle
 from toolkit.artifacts.model import Rejection
 from toolkit.bundle.resolve import load_bundle
 from toolkit.bundle.verify import verify_bundle
-from toolkit.convert import convert_model
+from toolkit.convert import convert_model, training_embedding
 from toolkit.convert.bundling import create_bundle, golden_images
+from toolkit.device.app.drift.embedding import TrainingDistance
 from toolkit.errors import BundleError, UsageError
 from toolkit.progress import Silent
 
@@ -50,6 +51,14 @@ def test_make_bundle_holds_all_a_device_needs_when_made(shared_line: Any, made: 
     assert (inputs.shape, inputs.dtype) == ((8, 32, 32, 3), np.uint8)
     assert (outputs.shape, outputs.dtype) == ((8, 2), np.float32)
     assert str(shared_line.workspace.root) not in (made / "manifest.json").read_text()
+
+
+def test_bundle_describes_its_training_images(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "training_embedding" not in verify_bundle(line.workspace.absolute(bundle_of(line).path)), "too few images"
+    monkeypatch.setattr(training_embedding, "FEWEST", 10)
+    manifest = verify_bundle(line.workspace.absolute(bundle_of(line).path))
+    assert manifest["training_embedding"]["images"] == 12
+    assert TrainingDistance.of(manifest) is not None
 
 
 def test_make_bundle_gives_both_classes_when_sigmoid(shared_line: Any) -> None:

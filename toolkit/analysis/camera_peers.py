@@ -20,8 +20,14 @@ from toolkit.stats.rank_tests import modified_z_score
 
 LEAST_FRAMES = 1000
 """With fewer frames, a camera is not compared."""
-LEAST_SPREAD: Mapping[str, float] = {"brightness": 10.0, "contrast": 6.0, "sharpness": 0.6, "confidence": 0.03}
-"""Lower bound of the spread: levels of 255; of probability. Cameras see different scenes, and few can agree by chance."""
+LEAST_SPREAD: Mapping[str, float] = {
+    "brightness": 10.0,
+    "contrast": 6.0,
+    "sharpness": 0.6,
+    "distance": 0.3,
+    "confidence": 0.03,
+}
+"""Lower bound of the spread: levels of 255; of a usual training image's distance; of probability. Cameras see different scenes, and few can agree by chance."""
 CLASSES, CLASSES_SPREAD = "classes", 0.1
 
 

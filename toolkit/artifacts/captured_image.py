@@ -63,7 +63,8 @@ class CameraReading:
     frames: int
     """Frames behind the means; older ones fade."""
     means: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """By signal: brightness, contrast, sharpness in levels of 0…255; confidence 0…1."""
+    """By signal: brightness, contrast, sharpness in levels of 0…255; distance, 1 being that of a usual training image;
+    confidence 0…1."""
     classes: Mapping[str, float] = field(default_factory=dict, hash=False)
     """The share of frames by answer."""
     raised: tuple[str, ...] = ()

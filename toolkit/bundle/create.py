@@ -14,6 +14,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,16 @@ def write_bundle(
     workspace: Workspace,
     store: Store,
     progress: Progress,
+    extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Bundle:
     """Write the bundle of `ir`, or reuse an existing one; a damaged one is replaced.
 
-    `golden` are the golden images, u8 [n,H,W,3], and the answers to them, f32 [n, classes].
+    `golden` are the golden images, u8 [n,H,W,3], and the answers to them, f32 [n, classes]; `extra` are more fields of the
+    manifest.
     """
     with files.part_folder(workspace.folder("bundles")) as partial:
         folder = partial / "new"
-        _fill(folder, ir, model, split, golden, workspace)
+        _fill(folder, ir, model, split, golden, workspace, extra)
         digest = hashing.sha256_file(folder / MANIFEST)
         place = workspace.folder("bundles") / digest
         if _intact(place):
@@ -93,6 +96,7 @@ def _fill(
     split: Split,
     golden: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]],
     workspace: Workspace,
+    extra: Mapping[str, Any],
 ) -> None:
     """Write every file of the bundle, the manifest last."""
     (folder / "golden").mkdir(parents=True)
@@ -103,7 +107,7 @@ def _fill(
     inputs, outputs = golden
     np.save(folder / "golden" / "inputs.npy", inputs)
     np.save(folder / "golden" / "outputs.npy", outputs)
-    manifest = _manifest(ir, model, split, len(inputs), outputs.shape[1]) | {"files": _files(folder)}
+    manifest = _manifest(ir, model, split, len(inputs), outputs.shape[1]) | {**extra, "files": _files(folder)}
     (folder / MANIFEST).write_bytes(hashing.canonical_json(manifest))
 
 

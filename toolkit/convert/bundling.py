@@ -17,6 +17,7 @@ from toolkit.artifacts.model import TrainedModel
 from toolkit.bundle.create import write_bundle
 from toolkit.convert import parity
 from toolkit.convert.reference import ReferenceModel, test_images
+from toolkit.convert.training_embedding import training_embedding
 from toolkit.progress import Progress
 from toolkit.store import Store
 from toolkit.workspace import Workspace
@@ -31,7 +32,8 @@ def create_bundle(
     test = test_images(model, split, workspace)
     inputs = np.ascontiguousarray(test.pixels[golden_images([image.label for image in test.images], _GOLDEN)])
     judge = workspace.absolute(ir.path) if ir.precision == "int8" else ReferenceModel(model, workspace, progress).graph
-    return write_bundle(ir, model, split, (inputs, parity.predict(judge, [inputs])), workspace, store, progress)
+    golden, training = (inputs, parity.predict(judge, [inputs])), training_embedding(model, split, workspace)
+    return write_bundle(ir, model, split, golden, workspace, store, progress, training)
 
 
 def golden_images(labels: Sequence[int], count: int) -> list[int]:

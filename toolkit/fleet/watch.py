@@ -36,7 +36,8 @@ class CameraMeans:
 
     frames: int
     means: Mapping[str, float]
-    """By signal: brightness, contrast, sharpness in levels of 0…255; confidence 0…1."""
+    """By signal: brightness, contrast, sharpness in levels of 0…255; distance, 1 being that of a usual training image;
+    confidence 0…1."""
     classes: Mapping[str, float]
     """The share of frames by answer."""
 

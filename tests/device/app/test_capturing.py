@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from toolkit.convert.training_embedding import describe_images
+from toolkit.device.app.drift.embedding import KEY
 from toolkit.device.capture_record import read_record
 from toolkit.hashing import sha256_file
 
@@ -101,13 +104,17 @@ def test_an_alert_captures_its_frame(serve: Serve, root: Path, tmp_path: Path) -
 def test_app_watches_drift(serve: Serve, root: Path, tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"drift": {"reference_hours": 0, "reference_blocks": 20, "block_frames": 10}}))
+    manifest = root / "current" / "manifest.json"
+    figures = describe_images(np.random.default_rng(1).integers(0, 255, (60, 32, 32, 3), np.uint8))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), KEY: figures}))
     app = serve(root / "current", "--fps", "100", "--capture", path)
     until(lambda: app.ask("/v1/state").json["drift"]["deviations"])
     drift = app.ask("/v1/drift").json
     assert drift["learned"] == 1
-    assert {*drift["deviations"]} == {"brightness", "contrast", "sharpness", "confidence", "classes"}
+    assert {*drift["deviations"]} == {"brightness", "contrast", "sharpness", "distance", "confidence", "classes"}
     ((_, sketch),) = drift["days"].items()
     assert {*sketch["classes"]} <= {"dark", "light"}
     assert 'toolkit_app_drift_raised{signal="sharpness"}' in app.ask("/metrics").body.decode()
+    assert "toolkit_app_drift_training_distance" in app.ask("/metrics").body.decode()
     app.end()
     assert (root / "captures" / "drift.json").is_file()

@@ -10,7 +10,7 @@ from toolkit.report.tables.data_drift import cameras
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
-MEANS = {"brightness": 120.0, "contrast": 50.0, "sharpness": 8.0, "confidence": 0.9}
+MEANS = {"brightness": 120.0, "contrast": 50.0, "sharpness": 8.0, "distance": 1.25, "confidence": 0.9}
 
 
 def _reading(
@@ -42,13 +42,13 @@ def test_report_shows_the_newest_reading_of_each_camera(
     ):
         store.put(one)
     rows = [[cell.text for cell in row] for row in cameras(load_report(workspace, store, experiment)).rows]
-    assert [(row[0], row[8], row[9]) for row in rows] == [
+    assert [(row[0], row[9], row[10]) for row in rows] == [
         ("pi-1", "none", "no"),
         ("pi-2", "brightness", "no"),
         ("pi-3", "not known: reference 40 % complete", "no"),
         ("pi-4", "none", "sharpness 2, the others 8"),
     ]
-    assert rows[0][2:8] == ["5,000", "120", "50.0", "8.00", "90.0 %", "mask 75 %, none 25 %"]
+    assert rows[0][2:9] == ["5,000", "120", "50.0", "8.00", "1.25", "90.0 %", "mask 75 %, none 25 %"]
     page = write_report(workspace, store, experiment=experiment).index.read_text()
     assert "Cameras, compared with their past and their peers" in page
 

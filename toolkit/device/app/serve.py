@@ -25,6 +25,7 @@ from .alerts.rules import UNKNOWN, AlertDispatcher
 from .captures.capture_settings import read_capture_settings
 from .captures.recorder import CaptureRecorder
 from .drift.drift_settings import read_drift_settings
+from .drift.embedding import TrainingDistance
 from .drift.monitor import DriftMonitor
 from .pipeline.frame_pipeline import JOIN_S, FramePipeline, PipelineOptions
 from .pipeline.inference import Load
@@ -144,7 +145,14 @@ class App:
         settings = read_drift_settings(options.capture, options.release)
         if settings is None:
             return None
-        monitor = DriftMonitor(settings, self.log, self._alerts.report_drift)
+        releases = options.release.resolve().parent
+
+        def find_distance(release: str) -> Optional[TrainingDistance]:
+            with contextlib.suppress(DeviceError):  # it lies elsewhere, or was removed meanwhile
+                return TrainingDistance.of(read_manifest(releases / release))
+            return None
+
+        monitor = DriftMonitor(settings, self.log, self._alerts.report_drift, find_distance=find_distance)
         self.state.drift, self.state.drift_days = monitor.state, monitor.days
         return monitor
 

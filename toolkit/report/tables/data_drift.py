@@ -22,6 +22,7 @@ def cameras(report: ReportData) -> Table:
         "Release",
         "#Frames",
         *(f"#{signal.capitalize()}" for signal in SIGNALS),
+        "#Distance from training",
         "#Confidence",
         "Most frequent answers",
         "Drift from its own past",
@@ -48,6 +49,7 @@ def _row(reading: CameraReading, outliers: Sequence[CameraOutlier]) -> Iterator[
     yield f"{reading.frames:,}"
     for signal in SIGNALS:
         yield formatting.number(reading.means.get(signal))
+    yield formatting.number(reading.means.get("distance"))
     yield formatting.percent(reading.means.get("confidence"))
     shares = sorted(reading.classes.items(), key=lambda item: (-item[1], item[0]))[:MOST_ANSWERS]
     yield ", ".join(f"{formatting.shortened(label)} {formatting.percent(share, 0)}" for label, share in shares)

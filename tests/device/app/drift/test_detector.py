@@ -10,10 +10,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from toolkit.convert.training_embedding import describe_images
 from toolkit.device.app.drift.detector import CLEARED, RAISED, DriftDetector, student_quantile
 from toolkit.device.app.drift.drift_settings import DriftNumbers, DriftSettings
+from toolkit.device.app.drift.embedding import TrainingDistance
 from toolkit.device.app.drift.image_signals import image_signals
 
 Frames = Iterator[tuple[dict[str, float], str]]
@@ -41,17 +44,23 @@ class Camera:
         small = self.random.integers(0, 256, (60, 60, 3), np.uint8)
         self.scene = cv2.resize(small, (480, 480), interpolation=cv2.INTER_CUBIC)
         self.place = np.array([200.0, 200.0])
-        self.blur, self.light, self.new_class = 0.0, 1.0, False
+        self.blur, self.light, self.new_class, self.covered = 0.0, 1.0, False, False
+        self.distance = TrainingDistance(describe_images(np.stack([self.image() for _ in range(300)])))
 
-    def frame(self) -> tuple[dict[str, float], str]:
+    def image(self) -> npt.NDArray[np.uint8]:
         self.place = np.clip(self.place + self.random.normal(0, 4, 2), 0, 400)
         top, left = self.place.astype(int)
-        image = self.scene[top : top + 64, left : left + 64].astype(np.float32) * self.light
-        image = np.clip(image + self.random.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
-        if self.blur:
-            image = cv2.GaussianBlur(image, (0, 0), self.blur)
+        clean = self.scene[top : top + 64, left : left + 64].astype(np.float32) * self.light
+        image = np.clip(clean + self.random.normal(0, 3, clean.shape), 0, 255).astype(np.uint8)
+        if self.covered:
+            image[:20] = 0
+        return cv2.GaussianBlur(image, (0, 0), self.blur).astype(np.uint8) if self.blur else image
+
+    def frame(self) -> tuple[dict[str, float], str]:
+        image = self.image()
         sure = self.random.beta(4, 2) if self.new_class else self.random.beta(12, 1.5)
-        return {**image_signals(image), "confidence": float(sure)}, "a" if left < 200 else "b"
+        values = {**image_signals(image), "distance": self.distance.measure(image), "confidence": float(sure)}
+        return values, "a" if self.place[1] < 200 else "b"
 
 
 @cache
@@ -80,7 +89,12 @@ def raised_after(change: str, value: float, seed: int) -> dict[str, int]:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     ("change", "value", "signal"),
-    [("blur", 2.5, "sharpness"), ("light", 0.6, "brightness"), ("new_class", 1.0, "confidence")],
+    [
+        ("blur", 2.5, "sharpness"),
+        ("light", 0.6, "brightness"),
+        ("new_class", 1.0, "confidence"),
+        ("covered", 1.0, "distance"),
+    ],
 )
 def test_changes_are_raised_within_200_frames(change: str, value: float, signal: str, seed: int) -> None:
     assert raised_after(change, value, seed).get(signal, 999) <= 200
@@ -101,6 +115,7 @@ def steady(seed: int, kind: str) -> Frames:
                 "brightness": 120 + 12 * float(state[0]) - (40 if passing else 0),
                 "contrast": 50 + 8 * float(state[1]),
                 "sharpness": 9 + float(np.exp(0.5 * state[2])),
+                "distance": float(np.sqrt(np.mean(np.square(state)))),
                 "confidence": 0.55 if passing else float(skewed[number]),
             }
             yield values, "person" if passing else "ab"[int(uniform[number, 1] < 0.3)]
@@ -166,3 +181,11 @@ def test_reference_survives_a_restart() -> None:
         for frame in frames[:50]:
             each.add(*frame)
     assert second.deviations == pytest.approx(first.deviations)
+
+
+def test_without_training_images_the_others_are_watched() -> None:
+    watching = DriftDetector(DriftSettings(Path("/nowhere"), STRICT), distance=False)
+    assert watching.limit < detector().limit, "fewer signals share the rate of false alarms"
+    for number in range(REFERENCE * 50):
+        watching.add({"brightness": 90.0 + number % 7, "contrast": 50.0, "sharpness": 9.0, "confidence": 0.9}, "a")
+    assert watching.learned == 1

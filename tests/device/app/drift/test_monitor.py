@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from tests.device.app.captures.test_policies import Clock, result
+from toolkit.convert.training_embedding import describe_images
 from toolkit.device.app.drift import monitor
 from toolkit.device.app.drift.drift_settings import DriftNumbers, DriftSettings, read_drift_settings
+from toolkit.device.app.drift.embedding import TrainingDistance
 from toolkit.device.app.drift.monitor import DAYS, DriftMonitor, RecentMeans
 from toolkit.device.app.pipeline.messages import Classification
 from toolkit.device.errors import DeviceError
@@ -56,6 +58,23 @@ def test_reference_and_sketches_survive_a_restart(tmp_path: Path) -> None:
     assert next(iter(again.days().values()))["frames"] == 201
     again.see(frame(50, release="other"))
     assert again.state()["learned"] == 0
+
+
+def test_distance_is_that_of_each_release(tmp_path: Path) -> None:
+    """A release without figures of its training images is watched without it."""
+    training = np.stack([frame(50 + number // 3).fitted for number in range(60)])
+    known = TrainingDistance(describe_images(training))
+    watching = DriftMonitor(
+        DriftSettings(tmp_path, NUMBERS), lambda _: None, lambda *_: None, Clock(), {"c" * 64: known}.get
+    )
+    for _ in range(210):
+        watching.see(frame(60))
+    assert watching.state()["recent"]["means"]["distance"] < 2
+    assert "distance" in watching.state()["deviations"]
+    for _ in range(210):
+        watching.see(frame(60, release="d" * 64))
+    assert "distance" not in watching.state()["deviations"]
+    assert watching.state()["learned"] == 1
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"release": 1}', '{"days": {"x": {}}, "release": "c"}', "[" * 9000])

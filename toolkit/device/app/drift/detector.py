@@ -20,13 +20,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from .drift_settings import BRIGHTNESS, CLASSES, CONFIDENCE, CONTRAST, SHARPNESS, DriftSettings
+from .drift_settings import BRIGHTNESS, CLASSES, CONFIDENCE, CONTRAST, DISTANCE, SHARPNESS, DriftSettings
 
 RAISE_AFTER, CLEAR_AFTER = 2, 3
 """Blocks in a row beyond the limit, or within it."""
-SMALLEST = {BRIGHTNESS: 5.0, CONTRAST: 3.0, SHARPNESS: 0.3, CONFIDENCE: 0.03, CLASSES: 0.1}
-"""Deviations that never count: levels of 255; of probability; of the share of frames that changed class."""
-SMALLEST_SHARE_OF_SHARPNESS = 0.15
+SMALLEST = {BRIGHTNESS: 5.0, CONTRAST: 3.0, SHARPNESS: 0.3, DISTANCE: 0.1, CONFIDENCE: 0.03, CLASSES: 0.1}
+"""Deviations that never count: levels of 255; of a usual training image's distance; of probability; of the share of frames that
+changed class."""
+SMALLEST_SHARE = {SHARPNESS: 0.15, DISTANCE: 0.15}
+"""The same as a share of the reference's mean."""
 RAISED, CLEARED = "raised", "cleared"
 
 
@@ -51,12 +53,16 @@ class SignalBaseline:
 
 
 class DriftDetector:
-    """Learns a reference, then compares each block with it; used by one thread."""
+    """Learns a reference, then compares each block with it; used by one thread.
 
-    def __init__(self, settings: DriftSettings) -> None:
+    `distance`: whether frames have the distance from the training images.
+    """
+
+    def __init__(self, settings: DriftSettings, *, distance: bool = True) -> None:
         numbers = settings.numbers
-        self._signals, self._size, self._needed = settings.signals, numbers.block_frames, numbers.reference_blocks
-        alpha = numbers.block_frames / numbers.frames_per_false_alarm / len(settings.signals)
+        self._signals = tuple(name for name in settings.signals if distance or name != DISTANCE)
+        self._size, self._needed = numbers.block_frames, numbers.reference_blocks
+        alpha = numbers.block_frames / numbers.frames_per_false_alarm / max(len(self._signals), 1)
         self.limit = student_quantile(1 - alpha / 2, numbers.reference_blocks - 1)
         """Deviation beyond which a block counts."""
         self.reference: List[Block] = []
@@ -112,7 +118,7 @@ class DriftDetector:
     def _baseline(self, signal: str) -> SignalBaseline:
         values = [self._value(block, signal) for block in self.reference]
         mean = statistics.fmean(values)
-        smallest = max(SMALLEST[signal], SMALLEST_SHARE_OF_SHARPNESS * mean if signal == SHARPNESS else 0.0)
+        smallest = max(SMALLEST[signal], SMALLEST_SHARE.get(signal, 0.0) * mean)
         spread = statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
         return SignalBaseline(mean, max(spread, smallest / self.limit), min(values), max(values))
 

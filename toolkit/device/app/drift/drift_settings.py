@@ -1,7 +1,7 @@
 """The table [drift] of the settings file: what is watched, what it is compared with, and how seldom it may be wrong.
 
 [drift]
-signals = ["brightness", "contrast", "sharpness", "confidence", "classes"]
+signals = ["brightness", "contrast", "sharpness", "distance", "confidence", "classes"]
 reference_hours = 24            # over which the reference is taken, after the release is first served
 reference_blocks = 200          # blocks of frames in it
 block_frames = 50
@@ -22,7 +22,9 @@ from ..settings_file import read_settings_file
 
 TABLE = "drift"
 BRIGHTNESS, CONTRAST, SHARPNESS, CONFIDENCE, CLASSES = "brightness", "contrast", "sharpness", "confidence", "classes"
-SIGNALS = (BRIGHTNESS, CONTRAST, SHARPNESS, CONFIDENCE, CLASSES)
+DISTANCE = "distance"
+"""From the training images; not watched where the release says nothing of them."""
+SIGNALS = (BRIGHTNESS, CONTRAST, SHARPNESS, DISTANCE, CONFIDENCE, CLASSES)
 
 
 @dataclass(frozen=True)

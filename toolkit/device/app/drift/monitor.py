@@ -7,12 +7,13 @@ import json
 import threading
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from ...release.store import write_atomic
 from ..alerts.rules import UNKNOWN
 from .detector import DriftDetector
-from .drift_settings import CONFIDENCE, DriftSettings
+from .drift_settings import CONFIDENCE, DISTANCE, DriftSettings
+from .embedding import TrainingDistance
 from .image_signals import image_signals
 
 if TYPE_CHECKING:
@@ -28,15 +29,24 @@ RECENT_FRAMES = 100_000
 Log = Callable[[str], None]
 OnEvent = Callable[[str, str, "Classification"], None]
 """Called with the signal, "raised" or "cleared", and the result that ended the block."""
+FindDistance = Callable[[str], Optional[TrainingDistance]]
+"""Returns the distance from a release's training images; None if it says nothing of them."""
 
 
 class DriftMonitor:
     """Watches results; `see` is called by the results stage, the other methods by any thread."""
 
     def __init__(
-        self, settings: DriftSettings, log: Log, on_event: OnEvent, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: DriftSettings,
+        log: Log,
+        on_event: OnEvent,
+        clock: Callable[[], float] = time.monotonic,
+        find_distance: FindDistance = lambda _: None,
     ) -> None:
         self._settings, self._log, self._on_event, self._clock = settings, log, on_event, clock
+        self._find_distance = find_distance
+        self._distance: Optional[TrainingDistance] = None
         self._lock = threading.Lock()
         self._release = ""
         self._detector = DriftDetector(settings)
@@ -50,11 +60,14 @@ class DriftMonitor:
         """Add a result to the current block and to the sketch of the day."""
         if result.fitted is None:
             return
+        if result.release != self._release:
+            with self._lock:
+                self._begin(result.release)
         values = {**image_signals(result.fitted), CONFIDENCE: result.ranking[0][1]}
+        if self._distance is not None:
+            values[DISTANCE] = self._distance.measure(result.fitted)
         label = UNKNOWN if result.unknown else result.ranking[0][0]
         with self._lock:
-            if result.release != self._release:
-                self._begin(result.release)
             self._sketch(values, label)
             self._recent.add(values, label)
             before = len(self._detector.reference)
@@ -103,8 +116,9 @@ class DriftMonitor:
     def _begin(self, release: str) -> None:
         """Watch another release: its reference is loaded, or learned again."""
         first, self._release = not self._release, release
-        self._detector, self._recent = DriftDetector(self._settings), RecentMeans()
-        self._learn_due = 0.0
+        self._distance = self._find_distance(release)
+        self._detector = DriftDetector(self._settings, distance=self._distance is not None)
+        self._recent, self._learn_due = RecentMeans(), 0.0
         with contextlib.suppress(
             OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
         ):  # a power cut damaged it

@@ -90,6 +90,9 @@ def _drift_families(drift: Dict[str, Any]) -> Iterator[Family]:
     deviations: List[Sample] = [({"signal": name}, value) for name, value in drift["deviations"].items()]
     raised: List[Sample] = [({"signal": name}, name in drift["raised"]) for name in drift["deviations"]]
     yield "toolkit_app_drift_deviation", "gauge", "Distance of the last block of frames from the reference.", deviations
+    if "distance" in drift["recent"]["means"]:
+        help_ = "Mean distance of recent frames from the training images; 1 is that of a usual one."
+        yield "toolkit_app_drift_training_distance", "gauge", help_, [({}, drift["recent"]["means"]["distance"])]
     yield "toolkit_app_drift_raised", "gauge", "1 while a signal has drifted from the reference.", raised
     for name, help_ in (
         ("learned", "Part of the reference that is there."),
