@@ -108,8 +108,8 @@ class ShadowRun:
     """PASSED, REFUSED or UNDECIDED."""
     reason: str
     """The decision in words."""
-    gate: float
-    """The agreement that was required."""
+    gate: float | None
+    """The agreement that was required; None if it was only shown."""
     alpha: float
     """The probability with which a candidate at or below the gate passes."""
     beta: float
@@ -135,3 +135,9 @@ class ShadowRun:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     at: str = ""
+    accuracy_gate: float | None = None
+    """The accuracy on labeled captures that was required; None: not judged."""
+    labeled: int = 0
+    """Labeled captures that the decision rests on."""
+    right: tuple[int, int] = (0, 0)
+    """Those that were answered right: by the serving release when it was captured, by the candidate."""

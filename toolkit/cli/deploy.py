@@ -108,7 +108,7 @@ def deploy(
         ),
     ] = 10.0,
     shadow: ShadowOption = None,
-    shadow_gate: ShadowGateOption = "agreement=0.95",
+    shadow_gate: ShadowGateOption = None,
     shadow_every: ShadowEveryOption = 25,
     shadow_allow_undecided: ShadowUndecidedOption = False,
     soak: SoakOption = None,
@@ -172,6 +172,7 @@ def deploy(
     from toolkit.experiment.schema import DeployConfig
     from toolkit.fleet.transfer.staging import TransferOptions
     from toolkit.fleet.transfer.stream import parse_rate_limit
+    from toolkit.loop.fair_captures import FairCaptures
 
     beside = parse_shadow(shadow, shadow_gate, shadow_every, allow_undecided=shadow_allow_undecided)
     after = Soak(seconds=parse_duration(soak, "--soak"), forks=options.forks) if soak else None
@@ -202,7 +203,8 @@ def deploy(
         if bundle is None:
             bundle = _recommended(options, store, confirmed=yes or dry_run)
         path = bundle_folder(bundle, options.workspace, store)
-        gates = gates_from_config(settings, store, beside, options.progress)
+        labeled = FairCaptures(options.workspace, store)
+        gates = gates_from_config(settings, store, beside, options.progress, labeled)
         if offline is not None:
             keys = tuple(sign or ())
             statement = StatementOptions(

@@ -10,6 +10,8 @@ import typer
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from toolkit.deploy.gates.shadow_gate import ShadowOptions
 
 COMPARISON = "Comparison on live frames"
@@ -25,10 +27,11 @@ ShadowOption = Annotated[
     ),
 ]
 ShadowGateOption = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
-        metavar="agreement=SHARE",
-        help="Share of frames on which both releases must agree.",
+        metavar="NAME=SHARE",
+        help="agreement=SHARE: of frames on which both releases must agree; accuracy=SHARE: of labeled captures that the "
+        "new one must answer right. Repeatable. Default: agreement=0.95.",
         rich_help_panel=COMPARISON,
     ),
 ]
@@ -70,8 +73,10 @@ def parse_duration(text: str, option: str) -> float:
     return seconds
 
 
-def parse_shadow(shadow: str | None, gate: str, every: int, *, allow_undecided: bool) -> ShadowOptions | None:
-    """Return the options of a comparison; None without --shadow.
+def parse_shadow(
+    shadow: str | None, gates: Sequence[str] | None, every: int, *, allow_undecided: bool
+) -> ShadowOptions | None:
+    """Return the options of a comparison; None without --shadow. Gates that are named replace the default.
 
     Raises:
         UsageError: the time or the gate is not valid.
@@ -80,11 +85,18 @@ def parse_shadow(shadow: str | None, gate: str, every: int, *, allow_undecided: 
         return None
     from toolkit.deploy.gates.shadow_gate import ShadowOptions
 
-    name, _, value = gate.partition("=")
-    share = float(value) if re.fullmatch(r"0?\.[0-9]+", value, re.ASCII) else 0.0
-    if name.strip() != "agreement" or not 0 < share < 1:
-        raise UsageError(
-            f"{gate!r} is not a gate", where="--shadow-gate", remedy="give a share below 1: agreement=0.95"
-        )
-    seconds = parse_duration(shadow, "--shadow")
-    return ShadowOptions(seconds=seconds, agreement=share, every=every, allow_undecided=allow_undecided)
+    shares: dict[str, float] = {}
+    for gate in gates or ["agreement=0.95"]:
+        name, _, value = gate.partition("=")
+        share = float(value) if re.fullmatch(r"0?\.[0-9]+", value, re.ASCII) else 0.0
+        if name.strip() not in {"agreement", "accuracy"} or not 0 < share < 1:
+            remedy = "give a share below 1: agreement=0.95 or accuracy=0.8"
+            raise UsageError(f"{gate!r} is not a gate", where="--shadow-gate", remedy=remedy)
+        shares[name.strip()] = share
+    return ShadowOptions(
+        seconds=parse_duration(shadow, "--shadow"),
+        agreement=shares.get("agreement"),
+        accuracy=shares.get("accuracy"),
+        every=every,
+        allow_undecided=allow_undecided,
+    )

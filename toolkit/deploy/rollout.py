@@ -22,7 +22,7 @@ from toolkit.bundle.model_variants import SelectedVariant
 from toolkit.bundle.release import release_tree
 from toolkit.deploy.device_rollout import DeviceRollout, DeviceState, Preview
 from toolkit.deploy.gates.gate import REQUIRED_GATES, FirstBatchGate, Gate, HealthGate
-from toolkit.deploy.gates.shadow_gate import ShadowGate, ShadowOptions
+from toolkit.deploy.gates.shadow_gate import FindLabeled, ShadowGate, ShadowOptions
 from toolkit.deploy.gates.soak import Samples, Soak
 from toolkit.deploy.gates.speed_gate import SpeedGate, load_baselines
 from toolkit.deploy.hooks import Hooks
@@ -60,10 +60,14 @@ def strategy_from_config(table: DeployConfig) -> Strategy:
 
 
 def gates_from_config(
-    table: DeployConfig, store: Store, shadow: ShadowOptions | None = None, progress: Progress | None = None
+    table: DeployConfig,
+    store: Store,
+    shadow: ShadowOptions | None = None,
+    progress: Progress | None = None,
+    find_labeled: FindLabeled = lambda *_: (),
 ) -> tuple[Gate, ...]:
     """Return the gates of a configuration; `store` has the measured speeds, and takes the results of `shadow`."""
-    beside = [ShadowGate(shadow, store.put, (progress or Silent()).log)] if shadow else []
+    beside = [ShadowGate(shadow, store.put, (progress or Silent()).log, find_labeled)] if shadow else []
     speed = [SpeedGate(table.min_speed, load_baselines(store))] if table.min_speed else []
     healthy = [HealthGate(table.health_s)] if table.health_s else []
     return (*REQUIRED_GATES, *beside, *speed, *healthy)

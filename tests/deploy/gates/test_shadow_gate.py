@@ -16,11 +16,20 @@ from toolkit import fleet
 from toolkit.artifacts.fleet import PASSED, REFUSED, UNDECIDED, Device, ShadowRun
 from toolkit.cli.main import main
 from toolkit.deploy import REQUIRED_GATES, deploy, plan_rollout
-from toolkit.deploy.gates.shadow_gate import ShadowGate, ShadowOptions, class_shift, disagreements, read_token
+from toolkit.deploy.gates.shadow_gate import (
+    Evidence,
+    LabeledCapture,
+    ShadowGate,
+    ShadowOptions,
+    class_shift,
+    disagreements,
+    read_token,
+)
 from toolkit.device.layout import CURRENT
 from toolkit.errors import FleetError
 from toolkit.fleet import device_command
 from toolkit.fleet.ssh.shell import LocalShell
+from toolkit.stats.sequential import PASS
 from toolkit.store import Store
 from toolkit.workspace import Workspace
 
@@ -119,6 +128,54 @@ def test_candidate_that_disagrees_is_refused(
         assert [run.parent for run in store.all(ShadowRun)] == [candidate.name]
 
 
+def captures(folder: Path, dark: str, light: str) -> tuple[LabeledCapture, ...]:
+    """Forty captured frames, half of them blue, which the model calls dark, with a person's label for both."""
+    made = []
+    for number in range(40):
+        path = folder / f"{number}.jpg"
+        cv2.imwrite(str(path), np.full((16, 16, 3), ((230, 0, 0), (230, 230, 230))[number % 2], np.uint8))
+        made.append(LabeledCapture(digest=path.stem, image=path, truth=(dark, light)[number % 2], serving="dark"))
+    return tuple(made)
+
+
+@pytest.mark.parametrize(("names", "decision"), [(("dark", "light"), PASSED), (("light", "dark"), REFUSED)])
+def test_labels_that_come_in_decide_on_accuracy(
+    names: tuple[str, str], decision: str, app: Serving, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Agreement is shown, not judged; no label is there when the comparison begins."""
+    runs: list[ShadowRun] = []
+    asked: list[tuple[str, str]] = []
+    labeled = captures(tmp_path, *names)
+
+    def find_labeled(candidate: str, release: str) -> tuple[LabeledCapture, ...]:
+        asked.append((candidate, release))
+        return labeled[: 20 * (len(asked) - 1)]
+
+    candidate = make_bundle(f"judged-{decision}", bias=0.03)
+    gate = ShadowGate(replace(QUICK, agreement=None, accuracy=0.5), runs.append, find_labeled=find_labeled)
+    with app() as device:
+        serving_release = (Path(device.root) / CURRENT).resolve().name
+        result = deploy(candidate, (device,), gates=(*REQUIRED_GATES, gate))
+    (run,) = runs
+    assert (run.decision, run.gate, run.accuracy_gate, run.labeled) == (decision, None, 0.5, 30)
+    assert run.right == ((15, 30) if decision == PASSED else (15, 0))
+    assert {*asked} == {(candidate.name, serving_release)}
+    assert len(asked) == 3, "it waits for labels"
+    assert bool(result.failed) == (decision == REFUSED)
+    assert "labeled captures are answered right, 15 by the serving release" in run.reason
+
+
+def test_a_decision_stands_whatever_is_seen_later() -> None:
+    evidence = Evidence(ShadowOptions(seconds=1, agreement=0.5, accuracy=0.5).tests())
+    answer = {"label": "a", "unknown": False}
+    evidence.frames += [{"serving": answer, "candidate": answer, "changed": True}] * 30
+    assert evidence.decide() == "", "accuracy is open"
+    evidence.frames += [{"serving": answer, "candidate": {**answer, "label": "b"}, "changed": True}] * 300
+    evidence.labeled = {str(number): (False, True) for number in range(30)}
+    assert evidence.decide() == PASS
+    assert evidence.decided == {"agreement": PASS, "accuracy": PASS}
+
+
 def test_time_that_is_too_short_decides_nothing(
     app: Serving, bundle: Path, make_bundle: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -158,7 +215,10 @@ def test_plan_names_the_comparison(devices: tuple[Device, ...], bundle: Path) ->
     [
         (["--shadow", "soon"], "'soon' is not a length of time"),
         (["--shadow", "1m", "--shadow-gate", "agreement=95"], "'agreement=95' is not a gate"),
-        (["--shadow", "1m", "--shadow-gate", "speed=0.5"], "'speed=0.5' is not a gate"),
+        (
+            ["--shadow", "1m", "--shadow-gate", "accuracy=0.8", "--shadow-gate", "speed=0.5"],
+            "'speed=0.5' is not a gate",
+        ),
         (["--shadow", "1m", "--offline", "release.tar"], "neither compared on live frames nor watched"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -70,6 +72,14 @@ def test_shadow_answers_each_kth_frame(release: Path, monkeypatch: pytest.Monkey
     assert [frame["candidate"]["label"] for frame in compared["frames"]] == ["light", "dark", "light", "dark"]
     assert {frame["serving"]["label"] for frame in compared["frames"]} == {"dark"}
     assert compared["fps"] == 10.0
+
+
+def test_shadow_classifies_stored_frames(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg = cv2.imencode(".jpg", np.full((32, 32, 3), 250, np.uint8))[1].tobytes()
+    requests = [{"do": "classify", "image": base64.b64encode(content).decode()} for content in (jpeg, b"no JPEG")]
+    _, light, damaged = _talk(release, FakeApp([0]), monkeypatch, BEGIN, *requests)
+    assert (light["ok"], light["label"]) == (True, "light")
+    assert damaged["error"]["what"] == "a labeled capture is no JPEG"
 
 
 def test_frames_that_look_like_the_last_are_marked(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:

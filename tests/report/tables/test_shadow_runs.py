@@ -35,15 +35,19 @@ def test_report_shows_comparisons_of_its_bundles(workspace: Workspace, store: St
         fps=(25.0, 24.5),
         disagreements={"a → b": 7, "a → unknown": 3},
         at="2026-11-30T09:00:00+00:00",
+        accuracy_gate=0.8,
+        labeled=31,
+        right=(20, 25),
     )
     store.put(run)
     (row,) = shadow_runs(load_report(workspace, store, experiment)).rows
     texts = [cell.text for cell in row]
     assert texts[0] == "pi-1"
-    assert texts[3:11] == [
+    assert texts[3:12] == [
         "refused",
         "75.0 %",
         "40 of 50",
+        "20 → 25 of 31",
         "90.0 % → 80.0 %",
         "20.0 → ?",
         "20.0 %",

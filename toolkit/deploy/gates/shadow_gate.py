@@ -1,18 +1,21 @@
 """The gate "shadow": on the first batch, the candidate runs beside the serving release on live frames before the switch.
 
 The candidate's own code runs there as a process of its own (toolkit.device.app.shadow), and answers in rounds of ROUND frames.
-After each round, the agreement with the serving release is tested (toolkit.stats.sequential).
+After each round, the agreement with the serving release is tested (toolkit.stats.sequential), and on request its accuracy on
+captures that people have labeled, also meanwhile.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from toolkit import hashing
@@ -32,6 +35,7 @@ TOKEN_FILES = ("toolkit_app_token_file", "runner_token_file")
 ROUND, DISAGREEMENTS = 10, 10
 START_S, ROUND_S = 600.0, 300.0
 """Limits of an answer: loading a large network on a slow device, and a round of frames from a slow camera."""
+AGREEMENT, ACCURACY = "agreement", "accuracy"
 Frame = Mapping[str, Any]
 
 
@@ -41,8 +45,10 @@ class ShadowOptions:
 
     seconds: float
     """Longest time; the test may decide earlier."""
-    agreement: float = 0.95
-    """Share of frames on which both must agree, between 0 and 1."""
+    agreement: float | None = 0.95
+    """Share of frames on which both must agree, between 0 and 1; None: shown, not judged."""
+    accuracy: float | None = None
+    """Share of labeled captures that the candidate must answer right, between 0 and 1; None: not judged."""
     every: int = 25
     """Each so many frames of the camera, one is compared."""
     allow_undecided: bool = False
@@ -50,6 +56,53 @@ class ShadowOptions:
     baseline_frames: int = 100
     """Results over which the app's frame rate is measured first, without the candidate."""
     lowest_priority: bool = True
+
+    def tests(self) -> dict[str, SequentialTest]:
+        """Return the test of each share that is judged, by its name."""
+        bounds = {AGREEMENT: self.agreement, ACCURACY: self.accuracy}
+        return {name: SequentialTest.above(bound) for name, bound in bounds.items() if bound is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabeledCapture:
+    """A frame that the serving release has answered and a person has labeled."""
+
+    digest: str
+    image: Path
+    """A JPEG."""
+    truth: str
+    """The name of its class."""
+    serving: str
+    """What the serving release answered."""
+
+
+FindLabeled = Callable[[str, str], Sequence[LabeledCapture]]
+"""Returns the labeled captures for a candidate, by the digest of its bundle, and the release that serves."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What was seen of a candidate so far, and what is decided; a decision stands, whatever is seen after it."""
+
+    tests: Mapping[str, SequentialTest]
+    frames: list[Frame] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    """The app's frame rate in each round."""
+    labeled: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    """By capture: whether the serving release was right, and whether the candidate is."""
+    decided: dict[str, str] = field(default_factory=dict)
+
+    def samples(self, name: str) -> list[bool]:
+        """Return what a test decides on."""
+        return agreements(self.frames) if name == AGREEMENT else [candidate for _, candidate in self.labeled.values()]
+
+    def decide(self) -> str:
+        """Return FAIL if a test failed, PASS if all passed, or "" while one is open."""
+        for name, test in self.tests.items():
+            self.decided[name] = self.decided.get(name) or test.decide(self.samples(name))
+        if FAIL in self.decided.values():
+            return FAIL
+        return PASS if all(verdict == PASS for verdict in self.decided.values()) else ""
 
 
 class ShadowGate:
@@ -60,10 +113,13 @@ class ShadowGate:
     first_batch_only = True
 
     def __init__(
-        self, options: ShadowOptions, on_run: Callable[[ShadowRun], None], log: Callable[[str], None] = lambda _: None
+        self,
+        options: ShadowOptions,
+        on_run: Callable[[ShadowRun], None],
+        log: Callable[[str], None] = lambda _: None,
+        find_labeled: FindLabeled = lambda *_: (),
     ) -> None:
-        self._options, self._on_run, self._log = options, on_run, log
-        self._test = SequentialTest.above(options.agreement)
+        self._options, self._on_run, self._log, self._find_labeled = options, on_run, log, find_labeled
         self._runs: dict[str, ShadowRun] = {}
 
     @property
@@ -77,7 +133,7 @@ class ShadowGate:
         options = self._options
         return (
             f"in the first batch: compare with the serving release on live frames for at most {options.seconds:g} s, "
-            f"agreement above {options.agreement:.0%}"
+            f"{' and '.join(f'{name} above {test.bad:.0%}' for name, test in options.tests().items())}"
         )
 
     def check(self, context: GateContext) -> str:
@@ -90,7 +146,8 @@ class ShadowGate:
         passes = run.decision == PASSED or (run.decision == UNDECIDED and self._options.allow_undecided)
         if not passes:
             remedy = (
-                "run it longer, or on a camera with more going on; --shadow-allow-undecided deploys it anyway"
+                "run it longer, on a camera with more going on, or label more captures of the policy random; "
+                "--shadow-allow-undecided deploys it anyway"
                 if run.decision == UNDECIDED
                 else "look at the disagreements in the report; a model that is meant to answer otherwise needs a lower --shadow-gate"
             )
@@ -121,13 +178,12 @@ class ShadowGate:
         with context.shell.converse(command) as ask:
             self._log(f"{device.name}: measuring the app, then running {context.release[:12]} beside it")
             started = _ask(device, ask, begin, START_S)
-            frames, rates = self._rounds(device, ask, str(started["serving"]["release"]), start + options.seconds)
-        return self._judge(context, started, frames, rates, time.monotonic() - start)
+            evidence = self._rounds(context, ask, str(started["serving"]["release"]), start + options.seconds)
+        return self._judge(context, started, evidence, time.monotonic() - start)
 
-    def _rounds(self, device: Device, ask: Ask, serving: str, until: float) -> tuple[list[Frame], list[float]]:
-        """Return all compared frames, and the app's frame rate in each round; stop at a decision or when time is up."""
-        frames: list[Frame] = []
-        rates: list[float] = []
+    def _rounds(self, context: GateContext, ask: Ask, serving: str, until: float) -> Evidence:
+        """Return what was seen until a decision, or until time is up."""
+        device, evidence = context.device, Evidence(self._options.tests())
         while True:
             answer = _ask(device, ask, {"do": "compare", "frames": ROUND}, ROUND_S)
             if answer["serving"] != serving:
@@ -136,21 +192,37 @@ class ShadowGate:
                     where=device.name,
                     remedy="run the command again",
                 )
-            frames += answer["frames"]
-            rates += [answer["fps"]] if answer["fps"] else []
-            if self._test.decide(_agreements(frames)) or time.monotonic() >= until:
-                return frames, rates
+            evidence.frames += answer["frames"]
+            evidence.rates += [answer["fps"]] if answer["fps"] else []
+            if ACCURACY in evidence.tests:
+                self._classify(context, ask, serving, evidence)
+            if evidence.decide() or time.monotonic() >= until:
+                return evidence
+
+    def _classify(self, context: GateContext, ask: Ask, serving: str, evidence: Evidence) -> None:
+        """Let the candidate answer captures that were labeled since the last round, until its accuracy is decided."""
+        assert context.tree is not None  # noqa: S101 - a rollback has no shadow
+        for one in self._find_labeled(context.tree.parent, serving):
+            if one.digest in evidence.labeled:
+                continue
+            request = {"do": "classify", "image": base64.b64encode(one.image.read_bytes()).decode()}
+            answer = _ask(context.device, ask, request, ROUND_S)
+            evidence.labeled[one.digest] = (one.serving == one.truth, answer["label"] == one.truth)
+            evidence.decide()
+            if evidence.decided[ACCURACY]:
+                return
 
     def _judge(
         self,
         context: GateContext,
         started: Mapping[str, Any],
-        frames: Sequence[Frame],
-        rates: Sequence[float],
+        evidence: Evidence,
         took: float,
     ) -> ShadowRun:
-        samples, device = _agreements(frames), context.device
-        decision = {PASS: PASSED, FAIL: REFUSED}.get(self._test.decide(samples), UNDECIDED)
+        frames, rates = evidence.frames, evidence.rates
+        samples, device = agreements(frames), context.device
+        decision = {PASS: PASSED, FAIL: REFUSED}.get(evidence.decide(), UNDECIDED)
+        test = next(iter(evidence.tests.values()))
         assert context.tree is not None  # noqa: S101 - a rollback has no shadow
         serving = [frame["serving"] for frame in frames]
         candidate = [frame["candidate"] for frame in frames]
@@ -165,10 +237,10 @@ class ShadowGate:
             serving=str(started["serving"]["release"]),
             serving_name=str(started["serving"]["name"]),
             decision=decision,
-            reason=self._reason(decision, samples, len(frames), fps),
+            reason=self._reason(evidence, fps),
             gate=self._options.agreement,
-            alpha=self._test.alpha,
-            beta=self._test.beta,
+            alpha=test.alpha,
+            beta=test.beta,
             frames=len(frames),
             counted=len(samples),
             agreed=sum(samples),
@@ -181,22 +253,33 @@ class ShadowGate:
             notes=tuple(map(str, started["notes"])),
             seconds=round(took, 1),
             at=at,
+            accuracy_gate=self._options.accuracy,
+            labeled=len(evidence.labeled),
+            right=(sum(one for one, _ in evidence.labeled.values()), sum(one for _, one in evidence.labeled.values())),
         )
 
-    def _reason(
-        self, decision: str, samples: Sequence[bool], frames: int, fps: tuple[float | None, float | None]
-    ) -> str:
-        share = f"{sum(samples)} of {len(samples)} counted frames agree" if samples else "no frame was compared"
-        cost = (
-            f"the app ran at {fps[1]:g} instead of {fps[0]:g} images/s" if fps[0] and fps[1] else "its cost is unknown"
-        )
-        bound = f"{self._options.agreement:.0%}"
+    def _reason(self, evidence: Evidence, fps: tuple[float | None, float | None]) -> str:
+        parts = [self._verdict(evidence, name, test.bad) for name, test in evidence.tests.items()]
+        if fps[0] and fps[1]:
+            return "; ".join([*parts, f"the app ran at {fps[1]:g} instead of {fps[0]:g} images/s"])
+        return "; ".join([*parts, "its cost is unknown"])
+
+    def _verdict(self, evidence: Evidence, name: str, bound: float) -> str:
+        """Return what a test decided, and on what."""
+        samples = evidence.samples(name)
         verdict = {
-            PASSED: f"agreement is above {bound}",
-            REFUSED: f"agreement is not above {bound}",
-            UNDECIDED: f"{self._options.seconds:g} s were too short to decide whether agreement is above {bound}",
-        }[decision]
-        return f"{verdict}: {share} ({frames} compared); {cost}"
+            PASS: f"{name} is above {bound:.0%}",
+            FAIL: f"{name} is not above {bound:.0%}",
+            "": f"{self._options.seconds:g} s were too short to decide whether {name} is above {bound:.0%}",
+        }[evidence.decided[name]]
+        if name == AGREEMENT:
+            share = f"{sum(samples)} of {len(samples)} counted frames agree" if samples else "no frame was compared"
+            return f"{verdict}: {share} ({len(evidence.frames)} compared)"
+        serving = sum(right for right, _ in evidence.labeled.values())
+        share = (
+            f"{sum(samples)} of {len(samples)} labeled captures are answered right, {serving} by the serving release"
+        )
+        return f"{verdict}: {share if samples else 'no labeled capture may judge it'}"
 
 
 def app_url(device: Device) -> str:
@@ -218,7 +301,7 @@ def disagreements(frames: Sequence[Frame]) -> dict[str, int]:
     return dict(counts.most_common(DISAGREEMENTS))
 
 
-def _agreements(frames: Sequence[Frame]) -> list[bool]:
+def agreements(frames: Sequence[Frame]) -> list[bool]:
     """Return for each counted frame whether both answer the same; frames of a scene that stands still count once."""
     return [_label(frame["serving"]) == _label(frame["candidate"]) for frame in frames if frame["changed"]]
 
@@ -262,6 +345,8 @@ def _ask(device: Device, ask: Ask, request: Mapping[str, Any], timeout: float) -
 
 def _checked(answer: dict[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the answer with its values as the types that they are to have; raises ValueError, KeyError or TypeError."""
+    if request["do"] == "classify":
+        return _answer(answer)
     fps = None if answer["fps"] is None else float(answer["fps"])
     if request["do"] == "begin":
         serving = {name: str(answer["serving"][name]) for name in ("release", "name")}

@@ -6,6 +6,8 @@ frame and the serving model's answer. Requests are lines of JSON on stdin, each 
     {"do": "begin", "app": URL, "token": TOKEN or null, "every": K, "baseline": FRAMES}
         measures the app's frame rate over that many frames, then loads the candidate
         {"ok", "serving": {"release", "name"}, "fps", "notes"}
+    {"do": "classify", "image": BASE64}
+        {"ok", "label", "probability", "unknown", "ms"}: the candidate's answer to a JPEG
     {"do": "compare", "frames": N}
         {"ok", "serving": RELEASE, "fps", "frames": [{"serving", "candidate", "changed"}, …]}, each answer {"label", "probability",
         "unknown", "ms"}; "changed": whether the image differs visibly from the last one that did
@@ -13,6 +15,7 @@ frame and the serving model's answer. Requests are lines of JSON on stdin, each 
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -53,7 +56,7 @@ def run(release: Path, accelerator: str, stdin: TextIO, stdout: TextIO, load: An
     for line in stdin:
         try:
             request = json.loads(line)
-            answer = shadow.begin(request) if request["do"] == "begin" else shadow.compare(int(request["frames"]))
+            answer = shadow.answer(request)
         except DeviceError as error:
             answer = {"ok": False, "error": error.to_json()}
         print(json.dumps(answer), file=stdout, flush=True)
@@ -141,6 +144,18 @@ class Shadow:
         self._last: Optional["np.ndarray[Any, Any]"] = None
         self._frame = self._every = 0
 
+    def answer(self, request: Json) -> Json:
+        """Return the answer to a request.
+
+        Raises:
+            DeviceError: see the methods.
+        """
+        if request["do"] == "begin":
+            return self.begin(request)
+        if request["do"] == "classify":
+            return self.classify(base64.b64decode(request["image"]))
+        return self.compare(int(request["frames"]))
+
     def begin(self, request: Json) -> Json:
         """Measure the app alone, then load the candidate.
 
@@ -191,6 +206,19 @@ class Shadow:
         last, _ = self._app.ask()
         return {"ok": True, "serving": last["release"], "fps": _rate(first, last), "frames": frames}
 
+    def classify(self, jpeg: bytes) -> Json:
+        """Classify a stored frame.
+
+        Raises:
+            DeviceError: it is no JPEG.
+        """
+        begin = time.perf_counter()
+        try:
+            pixels = prepare_frame(Frame(0, 0, jpeg=jpeg), self._input)
+        except (ValueError, cv2.error):
+            raise DeviceError("a labeled capture is no JPEG", remedy="collect it again") from None
+        return {"ok": True, **self._infer(pixels, begin)}
+
     def _next(self) -> Tuple[Json, bytes]:
         height, width = self._input.size
         deadline = time.monotonic() + SILENCE_S
@@ -207,15 +235,18 @@ class Shadow:
     def _compared(self, head: Json, image: bytes) -> Json:
         begin = time.perf_counter()
         pixels = self._pixels(head["image"], image)
+        serving = {name: head[name] for name in ("label", "probability", "unknown")} | {"ms": head["latency_ms"]}
+        candidate = self._infer(pixels, begin)
+        return {"serving": serving, "candidate": candidate, "changed": self._is_changed(pixels)}
+
+    def _infer(self, pixels: Pixels, begin: float) -> Json:
         answer = self._model.infer(pixels)
         ms = (time.perf_counter() - begin) * 1e3
         label, probability = answer_label(
             top_k(answer, self._manifest["labels"]), labels_above_threshold(answer, self._manifest)
         )
         unknown, _ = judge(answer, self._manifest)
-        serving = {name: head[name] for name in ("label", "probability", "unknown")} | {"ms": head["latency_ms"]}
-        candidate = {"label": label, "probability": round(probability, 6), "unknown": unknown, "ms": round(ms, 3)}
-        return {"serving": serving, "candidate": candidate, "changed": self._is_changed(pixels)}
+        return {"label": label, "probability": round(probability, 6), "unknown": unknown, "ms": round(ms, 3)}
 
     def _pixels(self, image: Json, content: bytes) -> Pixels:
         """Return the candidate's input: u8 [height, width, 3] in RGB."""

@@ -21,6 +21,7 @@ def shadow_runs(report: ReportData) -> Table:
         "Verdict",
         "#Agreement",
         "#Counted",
+        "#Right of labeled",
         "Confidence",
         "Latency, ms",
         "#Class shift",
@@ -40,6 +41,7 @@ def _row(run: ShadowRun, name: str) -> Iterator[Cell | str]:
     yield Cell(run.decision, style=STYLES.get(run.decision, "quiet"), title=run.reason)
     yield formatting.percent(run.agreed / run.counted) if run.counted else ""
     yield f"{run.counted:,} of {run.frames:,}"
+    yield f"{run.right[0]:,} → {run.right[1]:,} of {run.labeled:,}" if run.labeled else ""
     yield " → ".join(formatting.percent(share) for share in run.confidence)
     yield " → ".join("?" if ms is None else formatting.number(ms) for ms in run.latency_ms)
     yield formatting.percent(run.class_shift)
