@@ -415,7 +415,7 @@ def test_pull_service_installs_and_root_holds_its_floor(trusting: Trusting, shel
 
 def test_data_lies_outside_of_the_overlay(play: Play, provisioned: Path, shell: Shell) -> None:
     words = ("-i", provisioned, "provision-pi.yml", "--tags", "data_partition,overlay_root", "-e")
-    done = play(*words, json.dumps({"toolkit_overlay_root": True}))
+    done = play(*words, "toolkit_overlay_root=true")
     assert done.returncode == 2
     assert "LABEL=toolkit-data is not there" in " ".join(done.stdout.split())
     shell("echo '{}' >/var/lib/toolkit-agent/floors.json")
