@@ -15,13 +15,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from app_stages import Memory, begin_pipeline
 from device import prepared
 from scores import Score, conclude
 
+from toolkit.convert.training_embedding import describe_images
 from toolkit.device.app.captures.capture_settings import CaptureLimits, CaptureSettings
 from toolkit.device.app.captures.recorder import CaptureRecorder
 from toolkit.device.app.drift.drift_settings import DriftSettings
+from toolkit.device.app.drift.embedding import TrainingDistance
 from toolkit.device.app.drift.monitor import DriftMonitor
 from toolkit.device.app.pipeline.frame_pipeline import FramePipeline, Listener
 from toolkit.device.app.regions import Region
@@ -29,7 +32,7 @@ from toolkit.device.app.regions import Region
 TURN_S, GOAL = 1.0, 0.97
 METHOD = (
     "`just bench capture`: {turns} rounds; in each, the app's stages run at full speed for a second without listeners, with "
-    "captures, and with captures and drift detection. Captures: all policies, a mask, a cool-down of a second, one frame in 200 by "
+    "captures, and with captures and drift detection by all six signals. Captures: all policies, a mask, a cool-down of a second, one frame in 200 by "
     "chance; {stored:.1f} images a second were stored, and {dropped:.1f} dropped, because the thread has the lowest priority. frames: median ratio of the answered frames. CPU: median ratio of the process "
     "time of a frame, in which other programs count less."
 )
@@ -70,7 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limits = CaptureLimits(cool_down_s=1, random_every=200, reserve_mib=0, most=500)
         settings = CaptureSettings(Path(folder), limits, masks=(Region(0, 0, 0.3, 1),))
         captures = CaptureRecorder(settings, "memory", lambda text: print(text, file=sys.stderr))
-        drift = DriftMonitor(DriftSettings(Path(folder)), lambda _: None, lambda *_: None)
+        random_images = np.random.default_rng(0).integers(0, 256, (100, 224, 224, 3), np.uint8)
+        distance = TrainingDistance(describe_images(random_images))
+        drift = DriftMonitor(
+            DriftSettings(Path(folder)), lambda _: None, lambda *_: None, find_distance=lambda _: distance
+        )
         app = begin_pipeline(prepared(), None, Memory(), 0)
         captures.start()
         kinds: dict[str, list[Listener]] = {
